@@ -1,0 +1,182 @@
+"""What the driver and a worker say to each other. Plain data: JSON on the report channel, dicts through Parsl.
+
+The driver sends an :class:`AttemptSpec` (as a Parsl task's argument). While it runs, the worker sends :class:`Started`,
+:class:`Report` and :class:`Suggest` and gets :class:`Verdict`, :class:`Suggested` and :class:`Stop` back over the report
+channel. The task's result is an :class:`Outcome`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped"]
+"""complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill."""
+
+FailureKind = Literal["", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost"]
+"""Why an attempt failed. exit, signal, memory are crashes of the trial's process; lost is the infrastructure's fault."""
+
+StopHow = Literal["yield", "kill"]
+
+
+class Message:
+    """Data that travels: ``to_dict``/``from_dict`` round-trip through JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Build from ``data``, ignoring keys of other versions. Raises TypeError where a key is missing."""
+        names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return cls(**{key: value for key, value in data.items() if key in names})
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec(Message):
+    """What a worker runs: a function (``module`` or ``file``, and ``function``) or a ``command``."""
+
+    function: str = ""
+    module: str = ""
+    file: str = ""  # absolute path
+    folder: str = ""  # the study file's folder; on sys.path while a function objective is imported; PILOTUNE_STUDY_DIR
+    command: str | list[str] = ""  # template; a string is split by shlex unless shell is set
+    shell: bool = False
+    reports: str = "file"  # "file", or a regular expression over stdout with a group `value` and perhaps `step`
+
+
+@dataclass(frozen=True)
+class Limits(Message):
+    timeout: float | None = None  # seconds of wall time for one attempt
+    memory: int | None = None  # bytes; RLIMIT_DATA of the trial's process
+    max_output: int = 100_000_000  # bytes of stdout and of stderr
+    grace: float = 10.0  # seconds from SIGTERM to SIGKILL
+
+
+@dataclass(frozen=True)
+class ChannelAddress(Message):
+    """Where the driver listens. The key file (0600) holds the campaign's CurveZMQ keys; no secret travels in a task."""
+
+    url: str = ""
+    key_file: str = ""
+
+
+@dataclass(frozen=True)
+class AttemptSpec(Message):
+    """All that a worker needs to run one attempt."""
+
+    token: str  # fences the attempt: "<number>.<attempt>.<campaign>"
+    study: str
+    number: int
+    attempt: int  # from 1
+    params: dict[str, Any]
+    defines_space: bool  # the objective suggests as it runs; params holds what earlier attempts were given
+    directory: str  # the trial's folder, see TrialFiles
+    seed: int
+    n_values: int
+    metrics: list[str] = field(default_factory=list)
+    space_names: list[str] = field(default_factory=list)  # every parameter and constant, inactive ones too
+    isolate: bool = True
+    preload: bool = True
+    cores: int = 1
+    gpus: int = 0
+    nodes: int = 1
+    objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
+    limits: Limits = field(default_factory=Limits)
+    channel: ChannelAddress = field(default_factory=ChannelAddress)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        nested = {"objective": ObjectiveSpec, "limits": Limits, "channel": ChannelAddress}
+        return super().from_dict({k: nested[k].from_dict(v) if k in nested else v for k, v in data.items()})
+
+
+@dataclass(frozen=True)
+class Started(Message):
+    token: str
+    host: str
+    pid: int  # of the worker
+    block: str
+    worker: str
+
+
+@dataclass(frozen=True)
+class Report(Message):
+    token: str
+    request: int  # echoed in the verdict
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Suggest(Message):
+    token: str
+    request: int
+    name: str
+    distribution: str  # optuna.distributions.distribution_to_json's form
+
+
+@dataclass(frozen=True)
+class Verdict(Message):
+    token: str
+    request: int
+    stop: Literal["", "prune", "yield", "kill"] = ""
+
+
+@dataclass(frozen=True)
+class Suggested(Message):
+    token: str
+    request: int
+    value: Any = None
+    error: str = ""  # a sentence; raised as ValueError in the objective
+
+
+@dataclass(frozen=True)
+class Stop(Message):
+    """From the driver, unasked: end this attempt. An attempt whose token is fenced gets `kill`."""
+
+    token: str
+    how: StopHow
+
+
+@dataclass(frozen=True)
+class Outcome(Message):
+    """How an attempt ended. Written to the trial's folder first, then returned."""
+
+    token: str
+    number: int
+    attempt: int
+    kind: OutcomeKind
+    values: list[float] | None = None
+    failure: FailureKind = ""
+    reason: str = ""  # one sentence
+    traceback: str = ""
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    reports: list[list[float]] = field(default_factory=list)  # [[step, value], ...] of this attempt, in order
+    params: dict[str, Any] = field(default_factory=dict)  # those suggested as it ran
+    host: str = ""
+    block: str = ""
+    worker: str = ""
+    started: float = 0.0  # Unix seconds on the worker's clock
+    finished: float = 0.0
+
+
+WIRE: dict[str, type[Message]] = {
+    cls.__name__.lower(): cls for cls in (Started, Report, Suggest, Verdict, Suggested, Stop)
+}
+
+
+def encode(message: Message) -> bytes:
+    """A message of the report channel as bytes."""
+    return json.dumps({"type": type(message).__name__.lower(), **message.to_dict()}).encode()
+
+
+def decode(data: bytes) -> Message:
+    """The message in ``data``. Raises ValueError for anything that is not one: rubbish from a stranger included."""
+    try:
+        fields = json.loads(data)
+        return WIRE[fields.pop("type")].from_dict(fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a message of the report channel: {data[:80]!r}") from error
