@@ -1,0 +1,67 @@
+"""A trial in flight and its attempts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from .events import Reply
+
+
+def token_of(number: int, attempt: int, campaign: str) -> str:
+    """What fences an attempt: reports and outcomes with another token change nothing."""
+    return f"{number}.{attempt}.{campaign}"
+
+
+def seed_of(seed: int | None, study: str, number: int) -> int:
+    """The trial's ``rng_seed``: the same for all its attempts, and for the same study, seed and number. 32 bits."""
+    digest = hashlib.sha256(f"{study}:{seed}:{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+@dataclass
+class Flight:
+    """One trial that this campaign is responsible for, from ask to tell."""
+
+    trial: optuna.Trial
+    params: dict[str, Any]
+    number: int = -1  # settled when the trial is committed
+    directory: str = ""
+    attempt: int = 0
+    token: str = ""
+    asked: float = 0.0
+    started: float | None = None  # of this attempt, on the driver's clock
+    waited: float = 0.0
+    ran: float = 0.0  # seconds of finished attempts
+    host: str = ""
+    block: str = ""
+    worker: str = ""
+    crashes: int = 0
+    losses: int = 0
+    last_reply: Reply | None = None  # to the attempt's newest request, for when it is sent again
+    stopping: str = ""  # the verdict that was sent: prune, yield or kill
+    last_step: int | None = None
+    rung: int | None = None  # the step whose report was answered with prune
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def trial_id(self) -> int:
+        return self.trial._trial_id
+
+    @property
+    def running(self) -> bool:
+        return self.started is not None
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A trial that a campaign left RUNNING: what is needed to take it up again."""
+
+    number: int
+    attempt: int
+    campaign: str  # the one that left it
+    directory: str
+    params: dict[str, Any]

@@ -1,0 +1,144 @@
+"""The campaign's hand on its Optuna study: ask, suggest, report, tell. Everything is staged; the pump commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    json_to_distribution,
+)
+from optuna.trial import TrialState
+
+from ..record import RecordStorage
+from ..space import Space
+
+SAMPLER_TRIES = 100
+RANDOM_TRIES = 5_000
+NOT_COUNTED = "pilotune:from"
+"""Trials copied from other studies carry this attribute; they are learned from and use no budget."""
+
+
+class CampaignStudy:
+    """An Optuna study, seen by one campaign.
+
+    Args:
+        study: Loaded on ``storage``, with its sampler and pruner.
+        storage: The record; staged, not committing by itself.
+        space: None where the objective defines it as it runs.
+        campaign: This campaign's id, written on each trial it owns.
+    """
+
+    def __init__(self, study: optuna.Study, storage: RecordStorage, space: Space | None, campaign: str):
+        self.study, self.storage, self.space, self.campaign = study, storage, space, campaign
+        self.exhausted = False
+        self._random: optuna.Study | None = None
+        self.recount()
+
+    # -- what there is ------------------------------------------------------------------------------------------------
+
+    def recount(self) -> None:
+        """Count what the study holds; after others may have changed it."""
+        counts = dict.fromkeys(TrialState, 0)
+        asked = 0
+        for trial in self.study.get_trials(deepcopy=False):
+            counts[trial.state] += 1
+            asked += trial.state != TrialState.WAITING and NOT_COUNTED not in trial.user_attrs
+        self.counts, self.asked = counts, asked
+
+    def best(self) -> optuna.trial.FrozenTrial | None:
+        """The best finished trial; of several objectives the first of the Pareto front."""
+        if not self.counts[TrialState.COMPLETE]:
+            return None
+        return self.study.best_trials[0] if len(self.study.directions) > 1 else self.study.best_trial
+
+    def has(self, trial: optuna.Trial, step: int) -> bool:
+        return step in self.storage.get_trial(trial._trial_id).intermediate_values
+
+    # -- what is tried ------------------------------------------------------------------------------------------------
+
+    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        """A new trial of this campaign and its parameters, constants included.
+
+        Raises ValueError when no configuration can be found that keeps the constraints.
+        """
+        trial = self.study.ask()
+        self.counts[TrialState.RUNNING] += 1
+        self.asked += 1
+        self.storage.set_trial_system_attr(trial._trial_id, "pilotune:campaign", self.campaign)
+        if self.space is None:
+            return trial, {}
+        params = self.space.suggest(trial)
+        if "fixed_params" in trial.system_attrs:  # enqueued: the user's own wish stands
+            return trial, params
+        for _ in range(SAMPLER_TRIES):
+            if self.space.feasible(params):
+                return trial, params
+            trial, params = self._again(trial, self.study)
+        return self._ask_random(trial)
+
+    def _again(self, trial: optuna.Trial, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
+        assert self.space is not None
+        self.storage.forget_params(trial._trial_id)
+        trial = optuna.Trial(study, trial._trial_id)
+        return trial, self.space.suggest(trial)
+
+    def _ask_random(self, trial: optuna.Trial) -> tuple[optuna.Trial, dict[str, Any]]:
+        """The sampler keeps breaking the constraints: take any configuration that does not."""
+        assert self.space is not None
+        if self._random is None:
+            sampler = optuna.samplers.RandomSampler(seed=trial.number)
+            self._random = optuna.load_study(
+                study_name=self.study.study_name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
+            )
+        for _ in range(RANDOM_TRIES):
+            trial, params = self._again(trial, self._random)
+            if self.space.feasible(params):
+                return optuna.Trial(self.study, trial._trial_id), params
+        raise ValueError(f"no configuration in {RANDOM_TRIES} random ones keeps the study file's constraints")
+
+    def resumed(self, number: int) -> optuna.Trial:
+        """A trial of an earlier campaign, to go on with; its parameters stand."""
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        self.storage.set_trial_system_attr(trial_id, "pilotune:campaign", self.campaign)
+        return optuna.Trial(self.study, trial_id)
+
+    def suggest(self, trial: optuna.Trial, name: str, distribution: str) -> Any:
+        """A parameter of an objective that suggests as it runs. Raises ValueError for what Optuna refuses."""
+        wanted = json_to_distribution(distribution)
+        if isinstance(wanted, FloatDistribution):
+            return trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+        if isinstance(wanted, IntDistribution):
+            return trial.suggest_int(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+        if isinstance(wanted, CategoricalDistribution):
+            return trial.suggest_categorical(name, wanted.choices)
+        raise ValueError(f"{name!r}: {distribution[:80]} is no distribution that Optuna knows")
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    def report(self, trial: optuna.Trial, step: int, value: float) -> bool:
+        """Keep a report; True when the pruner says that the trial is to stop."""
+        self.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+        return len(self.study.directions) == 1 and trial.should_prune()
+
+    def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
+        for key, value in attrs.items():
+            self.storage.set_trial_user_attr(trial._trial_id, key, value)
+
+    def fence(self, trial: optuna.Trial, attempt: int) -> None:
+        """From here on only this attempt of the trial counts."""
+        self.storage.set_trial_system_attr(trial._trial_id, "pilotune:attempt", attempt)
+
+    def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        try:
+            self.study.tell(trial, list(values) if values is not None else None, state=state)
+        except RuntimeError:
+            # Samplers that walk a finite space end the study by Study.stop, which outside Study.optimize raises
+            # this after the trial has been told.
+            self.exhausted = True
+        self.counts[TrialState.RUNNING] -= 1
+        self.counts[state] += 1
