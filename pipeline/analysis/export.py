@@ -1,0 +1,91 @@
+"""A study's trials as files for other programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ...errors import UserError
+from .reading import StudyData
+from .tables import Row, dataframe, rows
+
+FORMATS = ("csv", "json", "parquet")
+
+
+def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
+    return str(dataframe(data, items).to_csv(index=False)).encode()
+
+
+def to_json(data: StudyData, items: Sequence[Row]) -> bytes:
+    """An object with the study's name, directions, metrics and ``trials``."""
+    whole = {
+        "study": data.name,
+        "directions": list(data.directions),
+        "metrics": list(data.metrics),
+        "trials": [row.as_dict() for row in items],
+    }
+    return (json.dumps(strict(whole), indent=2) + "\n").encode()
+
+
+def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
+    """Columns of mixed types (a choice between numbers and words) are stored as text.
+
+    Raises:
+        UserError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # type: ignore[import-untyped]  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "Parquet needs pyarrow, which is not installed: pip install 'pilotune[parquet]', or --format csv"
+        ) from None
+    frame = dataframe(data, items)
+    for name in frame.columns:
+        kinds = {type(value) for value in frame[name].dropna()}
+        if (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple}:
+            frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
+    return bytes(frame.to_parquet(index=False, engine="pyarrow"))
+
+
+WRITERS: dict[str, Callable[[StudyData, Sequence[Row]], bytes]] = {
+    "csv": to_csv,
+    "json": to_json,
+    "parquet": to_parquet,
+}
+
+
+def export(data: StudyData, form: str, out: BinaryIO) -> int:
+    """Write all trials of ``data`` to ``out`` as ``form`` (:data:`FORMATS`); returns how many."""
+    items = rows(data)
+    out.write(WRITERS[form](data, items))
+    return len(items)
+
+
+def format_of(path: Path | None, given: str | None, allowed: Sequence[str] = FORMATS) -> str:
+    """The format that was asked for, or the one that the file's name says, or the first of ``allowed``.
+
+    Raises:
+        UserError: The name ends in none that is known.
+    """
+    if given:
+        return given
+    if path is None:
+        return allowed[0]
+    ending = {"yml": "yaml", "pq": "parquet"}.get(path.suffix.lower()[1:], path.suffix.lower()[1:])
+    if ending not in allowed:
+        raise UserError(f"cannot tell a format from {path.name!r}; give --format {'|'.join(allowed)}")
+    return ending
+
+
+def strict(value: Any) -> Any:
+    """``value`` as JSON that every reader accepts: infinities and NaN become text, what is not JSON its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(each) for each in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,161 @@
+"""A study as it stands in the database: read once, never written, also while a campaign works on it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...errors import RecordAway, UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+PREFIX = "pilotune:"
+"""What Pilotune adds to a trial stands under this prefix in its user attributes."""
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """One study, read at one moment.
+
+    Attributes:
+        directions: "minimize" or "maximize", one an objective.
+        metrics: Their names; ``("value",)`` or ``("value_0", "value_1", ...)`` where the study names none.
+        trials: All trials by ascending number, of any state.
+    """
+
+    url: str
+    name: str
+    directions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    trials: tuple[FrozenTrial, ...]
+    user_attrs: Mapping[str, Any]
+
+
+def read_study(url: str, name: str) -> StudyData:
+    """Read the study ``name`` from the database at ``url``, made by Pilotune or by plain Optuna.
+
+    Raises:
+        UserError: No database, no study of that name (the nearest names are given), or not an Optuna database.
+        RecordAway: The database server does not answer.
+    """
+    import optuna
+
+    with reading(url) as storage:
+        known = optuna.get_all_study_names(storage)
+        if name not in known:
+            raise UserError(f"no study {name!r} in {safe_url(url)}{nearest(name, known)}")
+        study = optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
+        directions = tuple(direction.name.lower() for direction in study.directions)
+        trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+        metrics = metric_names(study.metric_names, len(directions))
+        return StudyData(url, name, directions, metrics, tuple(trials), study.user_attrs)
+
+
+def study_names(url: str) -> list[str]:
+    """Names of all studies in a database. Raises as :func:`read_study`."""
+    import optuna
+
+    with reading(url) as storage:
+        return sorted(optuna.get_all_study_names(storage))
+
+
+def metric_names(given: list[str] | None, count: int) -> tuple[str, ...]:
+    if given:
+        return tuple(given)
+    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known ones, or all of a few, or that there are none."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(repr(each) for each in close)}?"
+    if not known:
+        return "; there are none yet"
+    shown = ", ".join(sorted(known)[:8]) + (", ..." if len(known) > 8 else "")
+    return f"; known: {shown}"
+
+
+@contextmanager
+def reading(url: str) -> Iterator[RDBStorage]:
+    """Optuna's storage on a connection that cannot write, with the database's errors as sentences."""
+    import sqlalchemy.exc
+    from optuna.storages import RDBStorage
+
+    target, arguments = read_only(url)
+    storage = None
+    try:
+        storage = RDBStorage(
+            target, skip_table_creation=True, skip_compatibility_check=True, engine_kwargs={"connect_args": arguments}
+        )
+        yield storage
+    except (sqlalchemy.exc.DatabaseError, sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise sentence(url, error) from error
+    finally:
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def read_only(url: str) -> tuple[str, dict[str, Any]]:
+    """``url`` and connection arguments with which the database refuses every write."""
+    from sqlalchemy.engine import make_url
+
+    parts = make_url(url)
+    if parts.get_backend_name() == "postgresql":
+        return url, {"options": "-c default_transaction_read_only=on", "connect_timeout": 20}
+    if parts.get_backend_name() != "sqlite" or not parts.database:
+        return url, {}
+    path = Path(parts.database)
+    if not path.is_file():
+        raise UserError(f"there is no database file {path}; `pilotune run` makes it, or give --storage URL")
+    return f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", {"timeout": 60}
+
+
+def safe_url(url: str) -> str:
+    """``url`` as it may be shown: a password in it is starred out."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "that address"
+
+
+def sentence(url: str, error: Exception) -> UserError | RecordAway:
+    """What went wrong with the database, for a person."""
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    place = safe_url(url)
+    if "no such table" in text or ("does not exist" in text and "relation" in text):
+        return UserError(f"{place} holds no Optuna study; give the URL that the study was run with")
+    if "not a database" in text:
+        return UserError(f"{place} is not an SQLite database")
+    if type(error).__name__ in ("OperationalError", "InterfaceError"):
+        return RecordAway(f"the database {place} cannot be read: {text}")
+    return UserError(f"cannot open the database {place}: {text}")
+
+
+def study_of(data: StudyData) -> Study:
+    """The same trials as a study in memory, for Optuna's own analyses; their numbers are indices into ``data.trials``."""
+    import optuna
+
+    quiet = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(
+            directions=[optuna.study.StudyDirection[word.upper()] for word in data.directions],
+            sampler=optuna.samplers.RandomSampler(),
+        )
+        study.add_trials(data.trials)
+    finally:
+        optuna.logging.set_verbosity(quiet)
+    return study

@@ -1,0 +1,73 @@
+"""What is shown when a campaign ends: counts, where trials were pruned, why they failed, what won."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .best import best_trials
+from .reading import StudyData
+from .tables import Row, rows
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts over the whole study, all its campaigns together.
+
+    Attributes:
+        rungs: How many trials were pruned at which step, by ascending step.
+        failures: How many trials failed of each kind (exception, signal, timeout, ...), most frequent first.
+        best: The best trial, or the Pareto front.
+        seconds: That all finished trials ran, added up.
+    """
+
+    study: str
+    total: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+    rungs: Mapping[int, int]
+    failures: Mapping[str, int]
+    best: tuple[Row, ...]
+    metrics: tuple[str, ...]
+    directions: tuple[str, ...]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Stable keys, for JSON."""
+        plain = ("study", "total", "complete", "pruned", "failed", "running", "waiting", "seconds")
+        return {
+            **{name: getattr(self, name) for name in plain},
+            "metrics": list(self.metrics),
+            "directions": list(self.directions),
+            "rungs": {str(step): count for step, count in self.rungs.items()},
+            "failures": dict(self.failures),
+            "best": [row.as_dict() for row in self.best],
+        }
+
+
+def summarize(data: StudyData) -> Summary:
+    """Count the trials of ``data``."""
+    items = rows(data)
+    states = Counter(row.state for row in items)
+    rungs = Counter(row.rung for row in items if row.state == "pruned" and row.rung is not None)
+    failures = Counter(row.exit for row in items if row.state == "failed")
+    return Summary(
+        study=data.name,
+        total=len(items),
+        complete=states["complete"],
+        pruned=states["pruned"],
+        failed=states["failed"],
+        running=states["running"],
+        waiting=states["waiting"],
+        rungs=dict(sorted(rungs.items())),
+        failures=dict(failures.most_common()),
+        best=tuple(best_trials(data)),
+        metrics=data.metrics,
+        directions=data.directions,
+        seconds=sum(row.seconds or 0.0 for row in items),
+    )
