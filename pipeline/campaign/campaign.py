@@ -48,6 +48,7 @@ class Campaign:
         self.began = self.now = now
         self.flights: dict[str, Flight] = {}  # by token: submitted, or to be submitted at the next release
         self.workers, self.latency = 0, 0.1
+        self.running = 0  # flights that a worker has begun
         self.ending: Finish | None = None  # asks no more; finishes when nothing is in flight
         self.finished: Finish | None = None
         self.hungry = False  # more could be asked at once
@@ -108,14 +109,17 @@ class Campaign:
     def in_flight(self) -> int:
         return len(self.flights) + len(self._fresh)
 
-    @property
-    def running(self) -> list[Flight]:
-        return [flight for flight in self.flights.values() if flight.running]
+    def _land(self, token: str) -> Flight | None:
+        """The attempt is over: no longer in flight."""
+        flight = self.flights.pop(token, None)
+        if flight is not None and flight.running:
+            self.running -= 1
+        return flight
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
         self.worker_seconds += passed * self.workers
-        self.busy_seconds += passed * min(self.workers, len(self.flights))
+        self.busy_seconds += passed * self.running
         self.now = max(now, self.now)
 
     # -- events -------------------------------------------------------------------------------------------------------
@@ -129,6 +133,7 @@ class Campaign:
             self._outbox.append(StopAttempt(event.token, "kill"))
             return
         if flight.started is None:
+            self.running += 1
             flight.started = self.now
             flight.waited += self.now - flight.asked
         flight.host, flight.block, flight.worker = event.host, event.block, event.worker
@@ -180,7 +185,7 @@ class Campaign:
 
     def _ended(self, event: Ended) -> None:
         outcome = event.outcome
-        flight = self.flights.pop(outcome.token, None)
+        flight = self._land(outcome.token)
         if flight is None:
             return  # fenced: of an attempt that was declared lost, or told before
         self._keep_outcome(flight, outcome)
@@ -216,7 +221,7 @@ class Campaign:
         flight.last_step = step
 
     def _lost(self, event: Lost) -> None:
-        flight = self.flights.pop(event.token, None)
+        flight = self._land(event.token)
         if flight is not None:
             if flight.started is not None:
                 flight.ran += self.now - flight.started
@@ -380,7 +385,7 @@ class Campaign:
     def _leave(self, flights: list[Flight]) -> None:
         """Leave these to a later campaign; what still comes of them is fenced."""
         for flight in flights:
-            del self.flights[flight.token]
+            self._land(flight.token)
             self.paused.append(flight.number)
 
     def _finish(self) -> None:

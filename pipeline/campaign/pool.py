@@ -24,5 +24,8 @@ class Pool(Protocol):
     def now(self) -> float:
         """Unix seconds; virtual in a simulation."""
 
+    def pause(self, seconds: float) -> None:
+        """Let time pass without taking events: they stay until the next wait."""
+
     def close(self, *, kill: bool = False) -> None:
         """End all blocks. ``kill``: do not wait for anything."""

@@ -1,0 +1,108 @@
+"""Feeds a campaign from a pool and commits between its steps: a tick is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ...errors import RecordAway
+from ..record import RecordStorage
+from ..trial.protocol import Outcome
+from .campaign import STOPPED, Campaign
+from .events import Asked, Ended, Event, Finish, Lost
+from .pool import Pool
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+"""Seconds between tries to reach a database that is away: doubled from the first to the longest."""
+
+
+@dataclass
+class Pump:
+    """Runs ``campaign`` on ``pool`` until it has finished.
+
+    Attributes:
+        user: What the user asked for since the last call (signals, the control file).
+        renew: Stages this campaign's lease; called once in ``lease_period`` seconds.
+        tell: Called after every tick, with a message when something is wrong.
+        limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
+        quiet: Longest wait for an event, seconds.
+    """
+
+    campaign: Campaign
+    pool: Pool
+    storage: RecordStorage
+    user: Callable[[], Sequence[Asked]] = tuple
+    renew: Callable[[float], None] = lambda now: None
+    tell: Callable[[str], None] = lambda message: None
+    found: Sequence[Outcome] = ()
+    limit: int | None = None
+    lease_period: float = 15.0
+    sync_period: float = 1.0
+    quiet: float = 1.0
+    _renewed: float = field(default=-1e18, init=False)
+    _synced: float = field(default=-1e18, init=False)
+
+    def run(self) -> Finish:
+        """Tick until the end. Raises what the pool or the record raise beyond repair."""
+        self.tick(self._inherited())
+        while self.campaign.finished is None:
+            timeout = 0.0 if self.campaign.hungry else self.quiet
+            self.tick([*self.pool.wait(timeout), *self.user()])
+        return self.campaign.finished
+
+    def _inherited(self) -> list[Event]:
+        """What became of the trials taken over from dead campaigns: an outcome on disk, or nothing."""
+        outcomes = {outcome.token: outcome for outcome in self.found}
+        return [
+            Ended(outcomes[token]) if token in outcomes else Lost(token, "the driver died")
+            for token in list(self.campaign.flights)
+        ]
+
+    def tick(self, events: Sequence[Event]) -> None:
+        now = self.pool.now()
+        self._sync(now)
+        self.campaign.step(now, events)
+        if now - self._renewed >= self.lease_period or self.campaign.finished:
+            self.renew(now)
+            self._renewed = now
+        refused = self._commit()
+        if refused is None:
+            return
+        self.pool.perform(self.campaign.release(refused))
+        self.tell("")
+
+    def _sync(self, now: float) -> None:
+        """See what other drivers and plain Optuna did. A database that is away is noticed, and waited for, at the commit."""
+        if now - self._synced < self.sync_period:
+            return
+        self._synced = now
+        try:
+            if self.storage.sync():
+                self.campaign.study.recount()
+        except RecordAway:
+            pass
+
+    def _commit(self) -> Sequence[int] | None:
+        """Commit what the step staged, waiting for the database as long as it takes. None: the user would not wait."""
+        pause, since = FIRST_PAUSE, None
+        while True:
+            try:
+                return self.storage.commit(self.limit).refused
+            except RecordAway as error:
+                since = since if since is not None else self.pool.now()
+                self.tell(f"the database is away since {self.pool.now() - since:.0f} s, waiting ({error})")
+            if self._given_up(pause):
+                return None
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _given_up(self, pause: float) -> bool:
+        """Wait for ``pause`` seconds; whether the user said `now` meanwhile."""
+        end = self.pool.now() + pause
+        while self.pool.now() < end:
+            self.pool.pause(min(0.2, max(0.0, end - self.pool.now())))
+            if any(asked.how == "now" for asked in self.user()):
+                reason = "stopped while the database was away; what workers wrote to the run directory is collected on resume"
+                self.campaign.finished = Finish(STOPPED, reason)
+                return True
+        return False
+

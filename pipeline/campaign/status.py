@@ -1,0 +1,136 @@
+"""What a campaign tells of itself while it runs: shown as progress, written as ``status.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from optuna.trial import TrialState
+
+from .campaign import Campaign
+
+RATE_WINDOW = 300.0
+"""Seconds over which the rate of finished trials is taken."""
+
+SHOWN_RUNNING = 50
+"""Running trials listed in a status; a progress display has no room for more."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A snapshot of one campaign. Counts are of the whole study; times are Unix seconds."""
+
+    study: str
+    campaign: str
+    state: str  # starting, running, stopping, ended
+    reason: str = ""
+    code: int | None = None  # exit code, once ended
+    host: str = ""
+    pid: int = 0
+    started: float = 0.0
+    updated: float = 0.0
+    workers: int = 0
+    running: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    total: int = 0  # trials that count for the budget
+    budget: int | None = None
+    best_number: int | None = None
+    best_values: list[float] | None = None
+    best_params: dict[str, Any] | None = None
+    rate: float = 0.0  # trials a minute, finished by this campaign
+    utilization: float = 0.0  # busy worker seconds by worker seconds, 0..1
+    time_left: float | None = None  # seconds
+    storage: str = ""
+    run_dir: str = ""
+    rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
+    message: str = ""
+    running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError for what is not a status."""
+        try:
+            data = json.loads(text)
+            names = {f.name for f in dataclasses.fields(cls)}
+            return cls(**{key: value for key, value in data.items() if key in names})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError("not a campaign's status") from error
+
+
+def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "") -> Status:
+    """The campaign as it is after its last step."""
+    study, finished = campaign.study, campaign.finished
+    best = study.best()
+    rate = _rate(campaign)
+    state = "ended" if finished else "stopping" if campaign.ending else "running" if campaign.workers else "starting"
+    return Status(
+        study=study.study.study_name,
+        campaign=campaign.campaign,
+        state=state,
+        reason=finished.reason if finished else campaign.ending.reason if campaign.ending else "",
+        code=finished.code if finished else None,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=campaign.began,
+        updated=campaign.now,
+        workers=campaign.workers,
+        running=campaign.running,
+        complete=study.counts[TrialState.COMPLETE],
+        pruned=study.counts[TrialState.PRUNED],
+        failed=study.counts[TrialState.FAIL],
+        total=study.asked,
+        budget=campaign.rules.trials,
+        best_number=best.number if best else None,
+        best_values=list(best.values) if best else None,
+        best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
+        rate=rate,
+        utilization=campaign.busy_seconds / campaign.worker_seconds if campaign.worker_seconds else 0.0,
+        time_left=_time_left(campaign, rate),
+        storage=storage,
+        run_dir=run_dir,
+        rungs={str(step): count for step, count in sorted(campaign.rungs.items())},
+        message=message,
+        running_trials=_running(campaign),
+    )
+
+
+def _rate(campaign: Campaign) -> float:
+    """Trials a minute over the last five minutes, or since the start."""
+    recent = [time for time in campaign.finish_times if time >= campaign.now - RATE_WINDOW]
+    if not recent:
+        return 0.0
+    full = len(recent) == campaign.finish_times.maxlen
+    since = recent[0] if full else max(campaign.began, campaign.now - RATE_WINDOW)
+    return 60.0 * len(recent) / max(campaign.now - since, 1e-3)
+
+
+def _time_left(campaign: Campaign, rate: float) -> float | None:
+    """Seconds until the budget is used up at this rate, or until the time limit, whichever is sooner."""
+    guesses = []
+    if campaign.rules.trials is not None and rate > 0:
+        guesses.append(60.0 * max(0, campaign.rules.trials - campaign.study.asked + campaign.in_flight) / rate)
+    if campaign.rules.time is not None:
+        guesses.append(max(0.0, campaign.began + campaign.rules.time - campaign.now))
+    return min(guesses, default=None)
+
+
+def _running(campaign: Campaign) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = []
+    for flight in campaign.flights.values():
+        if flight.started is not None:
+            seconds = round(campaign.now - flight.started, 1)
+            listed.append(
+                {"number": flight.number, "attempt": flight.attempt, "host": flight.host, "seconds": seconds}
+            )
+            if len(listed) == SHOWN_RUNNING:
+                break
+    return listed

@@ -1,0 +1,80 @@
+"""The driver's end of the report channel: one CurveZMQ socket that only this campaign's workers can speak to."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from ..pipeline.trial.protocol import ChannelAddress, Message, decode, encode
+
+log = logging.getLogger(__name__)
+
+MESSAGES_AT_ONCE = 2_000
+"""Messages taken in one drain, so that a flood cannot keep the campaign from its other events."""
+
+
+class _OneKey:
+    """Admits a single client key (ZAP, https://rfc.zeromq.org/spec/27/); everybody else is refused at the handshake."""
+
+    def __init__(self, key: bytes):
+        self.key = key
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        return bool(zmq.utils.z85.encode(key) == self.key)
+
+
+class ChannelServer:
+    """A ROUTER socket bound on ``interface``; its keys are in ``key_file`` (0600), with a secret of the server's own.
+
+    Args:
+        key_file: The campaign's keys as :func:`pilotune.pipeline.trial.channel.make_keys` wrote them.
+        server_secret: The server's Z85 secret key; never written to disk.
+        interface: Address to bind and to tell the workers, for example ``127.0.0.1``.
+    """
+
+    def __init__(self, key_file: Path, server_secret: bytes, interface: str = "127.0.0.1"):
+        keys = json.loads(key_file.read_text())
+        self._context = zmq.Context()
+        self._authenticator = ThreadAuthenticator(self._context)
+        self._authenticator.start()
+        self._authenticator.configure_curve_callback(
+            domain="*", credentials_provider=_OneKey(keys["client_public"].encode())
+        )
+        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self.socket.curve_server = True
+        self.socket.curve_secretkey = server_secret
+        self.socket.curve_publickey = keys["server_public"].encode()
+        self.socket.linger = 200
+        self.socket.maxmsgsize = 1_000_000
+        port = self.socket.bind_to_random_port(f"tcp://{interface}")
+        self.address = ChannelAddress(url=f"tcp://{interface}:{port}", key_file=str(key_file))
+
+    def drain(self) -> Iterable[tuple[bytes, Message]]:
+        """All messages that are here, each with its sender's identity. What is not a message is dropped."""
+        for _ in range(MESSAGES_AT_ONCE):
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                identity, payload = frames
+                yield identity, decode(payload)
+            except ValueError:
+                log.warning("a message on the report channel was not understood and is dropped")
+
+    def send(self, identity: bytes, message: Message) -> None:
+        """Send, or drop where the worker is gone: it asks again, and a dead one needs no answer."""
+        try:
+            self.socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            log.info("a worker could not be answered: %s", error)
+
+    def close(self) -> None:
+        self.socket.close()
+        self._authenticator.stop()
+        self._context.term()

@@ -1,0 +1,92 @@
+"""Parsl's HighThroughputExecutor, set up so that nothing outlives the driver and nothing is looked up on PATH."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from parsl.executors import HighThroughputExecutor
+from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+from parsl.launchers import SimpleLauncher
+from parsl.providers import LocalProvider
+
+from ..errors import SiteError
+from .site import PoolSpec, Site
+
+HEARTBEAT_PERIOD, HEARTBEAT_THRESHOLD = 5, 20
+"""Seconds. A worker pool whose driver died leaves after the threshold; a lost one is noticed after it."""
+
+
+def executor(site: Site, pool: PoolSpec, run_dir: Path) -> HighThroughputExecutor:
+    """The executor of one pool, not started. Blocks are scaled by Pilotune, so Parsl starts none by itself."""
+    return HighThroughputExecutor(
+        label=pool.name,
+        provider=provider(site, pool),
+        address="127.0.0.1" if site.scheduler == "local" else site.network.address,
+        encrypted=True,
+        max_workers_per_node=pool.workers_per_node,
+        cores_per_worker=1e-6,  # the number of workers is the site file's, not the machine's number of cores
+        cpu_affinity="none",
+        available_accelerators=pool.gpus_per_node,
+        heartbeat_period=HEARTBEAT_PERIOD,
+        heartbeat_threshold=HEARTBEAT_THRESHOLD,
+        prefetch_capacity=0,
+        launch_cmd=launch_command(),
+        interchange_launch_cmd=interchange_command(),
+        block_error_handler=False,  # judged by Pilotune, which keeps the scheduler's words for the user
+        worker_logdir_root=str(run_dir / "workers"),
+    )
+
+
+def provider(site: Site, pool: PoolSpec) -> Any:
+    """Parsl's provider for the site's scheduler. Raises SiteError for one that is not supported."""
+    if site.scheduler != "local":
+        raise SiteError(f"site {site.name}: scheduler {site.scheduler!r} is not supported yet; `local` is")
+    return LocalProvider(
+        init_blocks=0,
+        min_blocks=0,
+        max_blocks=max(1, pool.blocks.max),
+        nodes_per_block=1,
+        launcher=SimpleLauncher(),
+        worker_init=worker_init(site),
+    )
+
+
+def worker_init(site: Site) -> str:
+    """Shell lines before the workers: modules, the site's set-up, and where this Pilotune's programs are.
+
+    A block that cannot reach its driver any more gives up sooner than a worker's default.
+    """
+    lines = [f"module load {shlex.quote(module)}" for module in site.modules]
+    if site.setup.strip():
+        lines.append(site.setup.rstrip())
+    lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+    lines.append(f"export PILOTUNE_DRIVER_TIMEOUT=${{PILOTUNE_DRIVER_TIMEOUT:-{HEARTBEAT_THRESHOLD}}}")
+    lines.append("umask 077")
+    return "\n".join(lines)
+
+
+def launch_command() -> str:
+    """Parsl's worker pool, by absolute path: it must start also where no environment is activated."""
+    program = "process_worker_pool.py"
+    assert DEFAULT_LAUNCH_CMD.startswith(program)
+    return f"exec {shlex.quote(sys.executable)} {shlex.quote(_script(program))}" + DEFAULT_LAUNCH_CMD[len(program) :]
+
+
+def interchange_command() -> list[str]:
+    """Parsl's interchange, tied to the driver's life: when the driver is killed, it ends at once."""
+    command = [sys.executable, _script("interchange.py")]
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command
+
+
+def _script(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise SiteError(f"Parsl's program {name} is neither beside {sys.executable} nor on PATH; install parsl again")
+    return os.path.abspath(found)
