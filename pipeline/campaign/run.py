@@ -1,0 +1,310 @@
+"""One campaign from start to end: opens the record, starts the pool, runs the pump, puts everything away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+
+from ..fidelity import make_pruner
+from ..record import (
+    Lease,
+    RecordStorage,
+    RunDirectory,
+    claim,
+    learn_from,
+    new_campaign_id,
+    open_storage,
+    open_study,
+    orphans,
+    registry,
+    release,
+    renew,
+)
+from ..studyfile import StudyFile
+from ..suggest import make_sampler
+from ..trial.files import TrialFiles, write_atomically
+from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
+from .attempts import Flight, Orphan, seed_of, token_of
+from .campaign import Campaign
+from .control import Control
+from .events import Finish
+from .pump import Pump
+from .rules import Rules
+from .status import Status, snapshot
+from .study import CampaignStudy
+
+if TYPE_CHECKING:
+    from ...providers.site import Site
+
+log = logging.getLogger(__name__)
+
+STATUS_PERIOD = 1.0
+"""Seconds between writes of ``status.json``."""
+
+SHOW_PERIOD = 0.25
+"""Seconds between calls of the listener."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What to run and where.
+
+    Attributes:
+        study_file: The study, overrides applied.
+        site: The machine.
+        storage_url: Of the database, as ``normalize_url`` gives it.
+        runs: Where run directories are made; on a file system that all workers see.
+    """
+
+    study_file: StudyFile
+    site: Site
+    storage_url: str
+    runs: Path
+
+
+def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lambda status: None) -> Status:
+    """Run a campaign until its budget is used, it is stopped, or nothing can go on.
+
+    Args:
+        settings: What and where.
+        listener: Called with a snapshot, at most four times a second, from the driver's loop.
+
+    Returns:
+        The last snapshot; its ``code`` is the exit code.
+
+    Raises:
+        UserError: What the user gave cannot be run (other study under this name, a live driver, no database).
+        SiteError: The site would not start workers.
+    """
+    study_file, began = settings.study_file, time.time()
+    campaign_id = new_campaign_id()
+    storage = open_storage(settings.storage_url)
+    study = _open(settings, storage, campaign_id)
+    run = RunDirectory(settings.runs / study_file.name / campaign_id)
+    lease = Lease.here(campaign_id, str(run.path))
+    claim(storage, study, lease)
+    try:
+        run.create()
+        with _logging_to(run.log):
+            _remember(settings, run)
+            return _Driver(settings, storage, study, run, lease, began, listener).drive()
+    finally:
+        release(storage, study, lease)
+        storage.close()
+
+
+def _open(settings: RunSettings, storage: RecordStorage, campaign_id: str) -> optuna.Study:
+    """The Optuna study with its sampler and pruner, learned from other studies and with the first points enqueued."""
+    study_file = settings.study_file
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pruner = make_pruner(study_file)
+    study = open_study(storage, study_file, sampler=None, pruner=pruner)
+    if study_file.start_from.studies:
+        learn_from(storage, study, study_file.start_from.studies)
+    for point in study_file.start_from.enqueue:
+        study.enqueue_trial(point, skip_if_exists=True)
+    storage.commit()
+    study.sampler = make_sampler(study_file, seed=_sampler_seed(study_file.seed, study, campaign_id))
+    return study
+
+
+def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> int | None:
+    """The study file's seed for a new study. One that goes on must not draw the same numbers again."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.WAITING]
+    if seed is None or not trials:
+        return seed
+    entropy = [seed, len(trials), *campaign_id.encode()]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def _remember(settings: RunSettings, run: RunDirectory) -> None:
+    write_atomically(run.study_file, settings.study_file.resolved())
+    write_atomically(run.site_file, settings.site.resolved())
+    registry.remember(
+        name=settings.study_file.name,
+        study_file=settings.study_file.path,
+        storage=settings.storage_url,
+        runs=settings.runs,
+        site=settings.site.name,
+        run_dir=run.path,
+    )
+
+
+class _Driver:
+    """What lives as long as the campaign."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        storage: RecordStorage,
+        study: optuna.Study,
+        run: RunDirectory,
+        lease: Lease,
+        began: float,
+        listener: Callable[[Status], None],
+    ):
+        self.settings, self.storage, self.study, self.run = settings, storage, study, run
+        self.lease, self.listener = lease, listener
+        self.study_file = settings.study_file
+        self.channel = ChannelAddress()
+        self.message = ""
+        self._written = self._shown = 0.0
+        orphaned = [_orphan(found) for found in orphans(storage, study)]
+        self.campaign = Campaign(
+            CampaignStudy(study, storage, self.study_file.space, lease.campaign),
+            _rules(self.study_file),
+            self.make_spec,
+            lease.campaign,
+            began,
+            orphaned,
+        )
+        self.outcomes = [outcome for orphan in orphaned if (outcome := _outcome_on_disk(orphan))]
+        if orphaned:
+            log.info("taking up %d trials again, %d of them had ended", len(orphaned), len(self.outcomes))
+
+    def drive(self) -> Status:
+        from ...providers.parsl_pool import ParslPool
+
+        self.tell("")
+        pool = ParslPool(self.settings.site, self.run.parsl, self.run.channel_key)
+        self.channel = pool.channel.address
+        control = Control(self.run.stop, pool.wake)
+        pump = Pump(
+            self.campaign,
+            pool,
+            self.storage,
+            user=control.asked,
+            renew=lambda now: renew(self.storage, self.study, self.lease),
+            tell=self.tell,
+            found=self.outcomes,
+            limit=self.study_file.budget.trials,
+        )
+        finish = None
+        try:
+            with control:
+                finish = pump.run()
+        finally:
+            pool.close(kill=finish is None)
+        log.info("ended: %s", finish.reason)
+        return self.tell(self.message, last=finish)
+
+    def tell(self, message: str, last: Finish | None = None) -> Status:
+        """Write and show where the campaign is, not too often."""
+        now = time.time()
+        urgent = last is not None or message != self.message or self.campaign.finished is not None
+        self.message = message
+        if not urgent and now - self._shown < SHOW_PERIOD:
+            return _NOTHING
+        status = snapshot(
+            self.campaign, storage=self.settings.storage_url, run_dir=str(self.run.path), message=message
+        )
+        self._shown = now
+        self.listener(status)
+        if urgent or now - self._written >= STATUS_PERIOD:
+            self._written = now
+            self._write(status)
+        return status
+
+    def _write(self, status: Status) -> None:
+        """A full disk or a deleted run directory must not stop the campaign."""
+        try:
+            write_atomically(self.run.status, status.to_json())
+        except OSError as error:
+            log.warning("status.json could not be written: %s", error)
+
+    def make_spec(self, flight: Flight) -> AttemptSpec:
+        file = self.study_file
+        if not flight.directory or not os.path.isdir(flight.directory):
+            flight.directory = str(self.run.trial(flight.number).directory)
+        options, space = file.trial, file.space
+        return AttemptSpec(
+            token=flight.token,
+            study=file.name,
+            number=flight.number,
+            attempt=flight.attempt,
+            params=flight.params,
+            defines_space=space is None,
+            directory=flight.directory,
+            seed=seed_of(file.seed, file.name, flight.number),
+            n_values=len(file.directions),
+            metrics=list(file.metrics),
+            space_names=space.names if space else [],
+            isolate=options.isolate,
+            preload=options.preload,
+            cores=options.cores,
+            gpus=options.gpus,
+            nodes=options.nodes,
+            objective=file.objective,
+            limits=Limits(
+                timeout=options.timeout,
+                memory=options.memory,
+                max_output=options.max_output,
+                grace=options.grace,
+            ),
+            channel=self.channel,
+        )
+
+
+_NOTHING = Status(study="", campaign="", state="starting")
+
+
+def _rules(file: StudyFile) -> Rules:
+    return Rules(
+        trials=file.budget.trials,
+        time=file.budget.time,
+        failures=file.budget.failures,
+        target=file.budget.target,
+        maximize=file.directions[0] == "maximize",
+        retries=file.trial.retries,
+        retry_errors=file.trial.retry_errors,
+    )
+
+
+def _orphan(found: Orphan) -> Orphan:
+    return replace(found)
+
+
+def _outcome_on_disk(orphan: Orphan) -> Outcome | None:
+    """What the worker wrote before its driver could be told; None where there is nothing to trust."""
+    try:
+        import json
+
+        path = TrialFiles(Path(orphan.directory)).outcome(orphan.attempt)
+        outcome = Outcome.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    fits = outcome.token == token_of(orphan.number, orphan.attempt, orphan.campaign)
+    return outcome if fits else None
+
+
+def _logging_to(path: Path) -> _LogFile:
+    return _LogFile(path)
+
+
+class _LogFile:
+    """The driver's log, 0600, while the campaign runs."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> None:
+        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        self.handler = logging.FileHandler(self.path)
+        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self.root = logging.getLogger()
+        self.level = self.root.level
+        self.root.addHandler(self.handler)
+        logging.getLogger("pilotune").setLevel(logging.INFO)
+        logging.getLogger("parsl").setLevel(logging.WARNING)
+
+    def __exit__(self, *error: object) -> None:
+        self.root.removeHandler(self.handler)
+        self.handler.close()
