@@ -1,0 +1,55 @@
+"""Train the best configuration of the study once more and measure it on images that the study never saw.
+
+    pilotune best digits-torch --json > best.json
+    python evaluate.py best.json
+
+Trains on the training and the validation images together, with a fixed seed, then prints the accuracy on the test
+images. Ends with 1 when it is below the accuracy asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from train import accuracy, build_network, build_optimizer, images, train_epoch
+
+
+def best_parameters(path: Path) -> dict[str, Any]:
+    """The parameters in ``path``: what `pilotune best --json` prints, or a JSON object of parameters alone."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(found, list):
+        found = found[0]
+    return found.get("params", found)
+
+
+def accuracy_on_test(params: dict[str, Any], seed: int = 0) -> float:
+    """Train on all but the test images, as long as the best trial did, and return the accuracy on the test images."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    (x, y), (x_more, y_more) = images("train"), images("validation")
+    x, y = torch.cat([x, x_more]), torch.cat([y, y_more])
+    network = build_network(params)
+    optimizer = build_optimizer(network, params)
+    for _ in range(params["epochs"]):
+        train_epoch(network, optimizer, x, y, params["batch_size"])
+    return accuracy(network, *images("test"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("best", type=Path, help="the best parameters, as JSON")
+    parser.add_argument("--at-least", type=float, default=0.97, help="the accuracy asked for (default: %(default)s)")
+    options = parser.parse_args()
+    params = {"epochs": 27, **best_parameters(options.best)}
+    reached = accuracy_on_test(params)
+    verdict = "reached" if reached >= options.at_least else "missed"
+    print(f"test accuracy {reached:.4f} on 360 images the study never saw (asked for: {options.at_least}, {verdict})")
+    return 0 if reached >= options.at_least else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

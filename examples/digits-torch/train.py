@@ -1,0 +1,106 @@
+"""Train a small convolutional network on scikit-learn's handwritten digits (1,797 images of 8 x 8 pixels).
+
+:func:`train` is the objective of ``study.yaml``. It sees the training and the validation images only; the test images
+are left to ``evaluate.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pilotune
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+SPLIT_SEED = 0
+HELD_OUT = 360  # images in the validation split, and as many in the test split
+
+
+def images(part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``part`` ("train", "validation" or "test"): images (n, 1, 8, 8) scaled to 0..1, and their digits (n,)."""
+    digits = load_digits()
+    rest, test = train_test_split(
+        range(len(digits.target)), test_size=HELD_OUT, stratify=digits.target, random_state=SPLIT_SEED
+    )
+    train, validation = train_test_split(
+        rest, test_size=HELD_OUT, stratify=digits.target[rest], random_state=SPLIT_SEED
+    )
+    rows = {"train": train, "validation": validation, "test": test}[part]
+    return torch.tensor(digits.images[rows], dtype=torch.float32)[:, None] / 16, torch.tensor(digits.target[rows])
+
+
+def build_network(params: dict[str, Any]) -> nn.Sequential:
+    """``depth`` convolutions of ``width`` channels, one pooling step after the first, and a linear layer."""
+    layers: list[nn.Module] = []
+    channels = 1
+    for layer in range(params["depth"]):
+        layers += [nn.Conv2d(channels, params["width"], 3, padding=1, bias=False), nn.BatchNorm2d(params["width"])]
+        layers += [nn.ReLU()] + ([nn.MaxPool2d(2)] if layer == 0 else [])
+        channels = params["width"]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(params["dropout"]), nn.Linear(channels * 16, 10))
+
+
+def build_optimizer(network: nn.Module, params: dict[str, Any]) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW, whichever ``params`` names."""
+    common = {"lr": params["lr"], "weight_decay": params["weight_decay"]}
+    if params["optimizer"] == "sgd":
+        return torch.optim.SGD(network.parameters(), momentum=params["momentum"], **common)
+    return torch.optim.AdamW(network.parameters(), **common)
+
+
+def train_epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, batch_size: int
+) -> None:
+    """One pass over all images, in a random order."""
+    network.train()
+    for rows in torch.randperm(len(y)).split(batch_size):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
+    """The share of images that are told right, 0..1."""
+    network.eval()
+    return (network(x).argmax(1) == y).float().mean().item()
+
+
+def train(trial: pilotune.Trial) -> float:
+    """The objective: the accuracy on the validation images after the last epoch."""
+    params = trial.params
+    torch.set_num_threads(trial.resources.cores)
+    torch.manual_seed(trial.rng_seed)
+    x, y = images("train")
+    held_out = images("validation")
+    network = build_network(params)
+    optimizer = build_optimizer(network, params)
+
+    # An attempt that was cut short (a lost node, the end of a batch job) goes on from the last epoch that was saved.
+    checkpoint = Path(trial.checkpoint_dir) / "last.pt"
+    score, done = 0.0, 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint)
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["rng"])
+        score, done = saved["score"], saved["epoch"]
+
+    for epoch in range(done + 1, params["epochs"] + 1):
+        train_epoch(network, optimizer, x, y, params["batch_size"])
+        score = accuracy(network, *held_out)
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
+        save({**state, "score": score, "epoch": epoch}, checkpoint)
+        trial.report(score, step=epoch)  # raises TrialPruned when Hyperband ends this trial
+    return score
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Write ``state`` so that ``path`` is whole at any moment, also when the job is killed here."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)

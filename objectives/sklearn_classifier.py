@@ -1,0 +1,103 @@
+"""A scikit-learn classifier on a table: cross-validated accuracy. Keyword style; direction: maximize.
+
+In a study file::
+
+    objective: pilotune.objectives.sklearn_classifier:train
+    direction: maximize
+    space:
+      data: flowers.csv               # or breast_cancer, digits, iris, wine
+      target: species                 # the column with the class; default: the last one
+      model: {choice: [svm, forest]}
+      C: {float: [1.0e-2, 1.0e+3], log: true, when: {model: svm}}
+      gamma: {float: [1.0e-5, 1.0], log: true, when: {model: svm}}
+      max_depth: {int: [2, 32], when: {model: forest}}
+
+A classifier is given those of its hyperparameters (:data:`MODELS`) that the configuration has; the others keep
+scikit-learn's defaults. Needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .tables import load_table
+
+MODELS = {
+    "svm": ("svm:SVC", ("C", "kernel", "gamma", "degree")),
+    "logistic": ("linear_model:LogisticRegression", ("C", "max_iter")),
+    "forest": ("ensemble:RandomForestClassifier", ("n_estimators", "max_depth", "min_samples_leaf", "max_features")),
+    "boosting": (
+        "ensemble:HistGradientBoostingClassifier",
+        ("learning_rate", "max_iter", "max_leaf_nodes", "max_depth"),
+    ),
+    "neighbors": ("neighbors:KNeighborsClassifier", ("n_neighbors", "weights")),
+}
+"""Model: its class in scikit-learn, and the hyperparameters that it takes here."""
+
+
+def train(
+    data: str = "digits",
+    target: str | None = None,
+    model: str = "svm",
+    folds: int = 3,
+    seed: int = 0,
+    C: float | None = None,
+    kernel: str | None = None,
+    gamma: float | None = None,
+    degree: int | None = None,
+    max_iter: int | None = None,
+    n_estimators: int | None = None,
+    max_depth: int | None = None,
+    min_samples_leaf: int | None = None,
+    max_features: float | None = None,
+    learning_rate: float | None = None,
+    max_leaf_nodes: int | None = None,
+    n_neighbors: int | None = None,
+    weights: str | None = None,
+) -> dict[str, float]:
+    """The mean accuracy over ``folds`` stratified folds as ``value``, and its standard deviation as ``spread``.
+
+    Args:
+        data: See :func:`~.tables.load_table`.
+        target: The column with the class.
+        model: One of :data:`MODELS`.
+        folds: How many folds, at least 2.
+        seed: Of the folds, and of a model that has randomness. The same for every trial, so that trials compare.
+
+    Raises:
+        ValueError: An unknown model, or a hyperparameter that the model does not take.
+    """
+    given = {
+        "C": C, "kernel": kernel, "gamma": gamma, "degree": degree, "max_iter": max_iter, "n_estimators": n_estimators,
+        "max_depth": max_depth, "min_samples_leaf": min_samples_leaf, "max_features": max_features,
+        "learning_rate": learning_rate, "max_leaf_nodes": max_leaf_nodes, "n_neighbors": n_neighbors,
+        "weights": weights,
+    }  # fmt: skip
+    classifier = build(model, seed, {name: value for name, value in given.items() if value is not None})
+
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
+    x, y = load_table(data, target)
+    scores = cross_val_score(classifier, x, y, cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
+    return {"value": float(scores.mean()), "spread": float(scores.std())}
+
+
+def build(model: str, seed: int, hyperparameters: dict[str, Any]) -> Any:
+    """The classifier, behind a scaler of the features. Raises ValueError as :func:`train` does."""
+    from importlib import import_module
+
+    if model not in MODELS:
+        raise ValueError(f"there is no model {model!r}; the models are {', '.join(MODELS)}")
+    place, taken = MODELS[model]
+    foreign = [name for name in hyperparameters if name not in taken]
+    if foreign:
+        raise ValueError(f"the model {model!r} takes no {', '.join(foreign)}; it takes {', '.join(taken)}")
+    module, name = place.split(":")
+    classifier = getattr(import_module(f"sklearn.{module}"), name)(**hyperparameters)
+    if "random_state" in classifier.get_params():
+        classifier.set_params(random_state=seed)
+
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), classifier)

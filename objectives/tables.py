@@ -1,0 +1,74 @@
+"""Tables to classify: a CSV file, or one of the data sets that scikit-learn ships."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHIPPED = ("breast_cancer", "digits", "iris", "wine")
+
+
+def load_table(data: str, target: str | None = None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The features and the classes of a table.
+
+    Args:
+        data: One of :data:`SHIPPED` (needs scikit-learn), or the path of a CSV file with a header, absolute or from the
+            study file's folder.
+        target: The column of a CSV file that holds the class (default: the last one).
+
+    Returns:
+        Features (rows, columns) as float32, where a column of text or categories becomes one column of 0 and 1 per
+        value; and classes (rows,) as int64 from 0, in sorted order of their names.
+
+    Raises:
+        ValueError: No such file or column, or a value is missing.
+    """
+    import numpy as np
+
+    if data in SHIPPED:
+        from sklearn import datasets
+
+        x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
+        return x.astype(np.float32), y.astype(np.int64)
+
+    import pandas as pd
+
+    path = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such CSV file; a data set's name would be one of {', '.join(SHIPPED)}")
+    frame = pd.read_csv(path)
+    column = target if target is not None else str(frame.columns[-1])
+    if column not in frame:
+        raise ValueError(f"{path}: there is no column {column!r}; the columns are {', '.join(map(str, frame.columns))}")
+    gaps = [str(name) for name in frame.columns if frame[name].isna().any()]
+    if gaps:
+        raise ValueError(f"{path}: values are missing in {', '.join(gaps)}; fill them in or leave those rows out")
+    features = pd.get_dummies(frame.drop(columns=column)).to_numpy(np.float32)
+    classes, _ = pd.factorize(frame[column], sort=True)
+    return features, classes.astype(np.int64)
+
+
+def split_rows(
+    classes: np.ndarray[Any, Any], share: float, seed: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Row numbers in two random parts, the second of about ``share`` of each class and at least one row of it.
+
+    Raises:
+        ValueError: A class has fewer than two rows.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    first, second = [], []
+    for name in np.unique(classes):
+        rows = rng.permutation(np.flatnonzero(classes == name))
+        if len(rows) < 2:
+            raise ValueError(f"class {name} has one row only; a split needs two of each class")
+        count = min(max(1, round(share * len(rows))), len(rows) - 1)
+        first.append(rows[count:])
+        second.append(rows[:count])
+    return np.concatenate(first), np.concatenate(second)
