@@ -66,7 +66,7 @@ class Trial:
     # -- both styles ------------------------------------------------------------------------------------------------
 
     def report(self, value: float, step: int) -> None:
-        """Tell the objective's ``value`` at ``step`` (epochs, rounds, ...: a whole number from 0); waits for the verdict.
+        """Tell the ``value`` at ``step`` (epochs, rounds, ...: a whole number from 0) and wait for the verdict.
 
         Raises:
             TrialPruned: The trial is to end (never in Optuna's style).
@@ -178,7 +178,7 @@ class Trial:
         if name in self._space_names:
             return f"parameter {name!r} is inactive in this trial (its `when` does not hold), so it has no value"
         known = ", ".join(self._space_names) or "nothing"
-        return f"parameter {name!r} is not in the study file's space, which has {known}; add it there, or leave `space:` out"
+        return f"parameter {name!r} is not in the study file's space ({known}); add it there, or leave `space:` out"
 
 
 def jsonable(value: Any) -> Any:

@@ -37,7 +37,7 @@ def int_distribution(low: int, high: int, step: int, log: bool) -> str:
 
 
 def categorical_distribution(choices: Sequence[Any]) -> str:
-    """``CategoricalDistribution(choices)`` in Optuna's JSON. Raises ValueError for none, or for one JSON has no form for."""
+    """``CategoricalDistribution(choices)`` in Optuna's JSON. Raises ValueError for none, or for objects."""
     if not choices:
         raise ValueError("the choices must contain at least one")
     try:

@@ -18,6 +18,6 @@ class ObjectiveError(Exception):
 
 
 def is_pruned(error: BaseException) -> bool:
-    """Whether ``error`` is Pilotune's or Optuna's TrialPruned. Optuna is not imported: who raised its error did that."""
+    """Whether ``error`` is Pilotune's or Optuna's TrialPruned. Optuna is not imported: who raised its did."""
     theirs = getattr(sys.modules.get("optuna.exceptions"), "TrialPruned", None)
     return isinstance(error, TrialPruned) or (isinstance(theirs, type) and isinstance(error, theirs))

@@ -1,4 +1,4 @@
-"""What a :class:`Trial` asks of whoever runs it: a worker's own process, or the trial's process with a worker behind it."""
+"""What a :class:`Trial` asks of whoever runs it: the worker itself, or the trial's process with a worker behind it."""
 
 from __future__ import annotations
 

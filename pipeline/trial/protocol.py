@@ -1,8 +1,8 @@
 """What the driver and a worker say to each other. Plain data: JSON on the report channel, dicts through Parsl.
 
-The driver sends an :class:`AttemptSpec` (as a Parsl task's argument). While it runs, the worker sends :class:`Started`,
-:class:`Report` and :class:`Suggest` and gets :class:`Verdict`, :class:`Suggested` and :class:`Stop` back over the report
-channel. The task's result is an :class:`Outcome`.
+The driver sends an :class:`AttemptSpec` (as a Parsl task's argument). While it runs, the worker sends
+:class:`Started`, :class:`Report` and :class:`Suggest` and gets :class:`Verdict`, :class:`Suggested` and :class:`Stop`
+back over the report channel. The task's result is an :class:`Outcome`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped"]
 """complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill."""
 
 FailureKind = Literal["", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost"]
-"""Why an attempt failed. exit, signal, memory are crashes of the trial's process; lost is the infrastructure's fault."""
+"""Why an attempt failed. exit, signal, memory: its process crashed; lost: the infrastructure's fault."""
 
 StopHow = Literal["yield", "kill"]
 
@@ -89,7 +89,7 @@ class AttemptSpec(Message):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        nested = {"objective": ObjectiveSpec, "limits": Limits, "channel": ChannelAddress}
+        nested: dict[str, type[Message]] = {"objective": ObjectiveSpec, "limits": Limits, "channel": ChannelAddress}
         return super().from_dict({k: nested[k].from_dict(v) if k in nested else v for k, v in data.items()})
 
 
