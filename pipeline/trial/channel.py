@@ -1,8 +1,8 @@
 """The worker's end of the report channel: one CurveZMQ socket a process, kept from attempt to attempt.
 
-A request is sent again until it is answered; the driver answers a request it has seen before in the same way. At most one
-request is open at a time. Whether the driver is there is told by the connection (TCP, and ZeroMQ's own heartbeats below
-it), not by how fast it answers: a driver that waits for its database is silent but not gone.
+A request is sent again until it is answered; the driver answers a request it has seen before in the same way. At most
+one request is open at a time. Whether the driver is there is told by the connection (TCP, and ZeroMQ's own heartbeats
+below it), not by how fast it answers: a driver that waits for its database is silent but not gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HEARTBEAT_MS = 10_000
 
 
 def driver_timeout() -> float:
-    """Seconds without a connection after which the driver is taken as gone: ``PILOTUNE_DRIVER_TIMEOUT``, default 120."""
+    """Seconds without a connection after which the driver counts as gone: ``PILOTUNE_DRIVER_TIMEOUT``, default 120."""
     try:
         return float(os.environ.get("PILOTUNE_DRIVER_TIMEOUT", "120"))
     except ValueError:
@@ -121,7 +121,7 @@ class CurveChannel:
         socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 5000
         self._socket = socket
         events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        self._monitor: zmq.Socket[bytes] = socket.get_monitor_socket(events)  # type: ignore[assignment]
+        self._monitor: zmq.Socket[bytes] = socket.get_monitor_socket(events)
         self._down_since: float | None = time.monotonic()
         self._connections = 0
         self._started: Started | None = None
