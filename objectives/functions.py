@@ -71,7 +71,7 @@ def _error(epoch: int, distance: float) -> float:
     if distance > 4:
         return 0.9 + 0.1 * min(distance - 4, 1.0)
     floor = 0.05 + 0.15 * distance
-    return floor + (0.9 - floor) * epoch**-0.7
+    return floor + (0.9 - floor) * math.pow(epoch, -0.7)
 
 
 def _numbers(params: Mapping[str, Any]) -> list[float]:

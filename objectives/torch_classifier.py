@@ -73,7 +73,7 @@ def train(trial: Trial) -> float:
         network.train()
         for rows in torch.randperm(len(y)).to(device).split(params["batch_size"]):
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
             optimizer.step()
         network.eval()
         with torch.no_grad():

@@ -34,8 +34,8 @@ def accuracy_on_test(params: dict[str, Any], seed: int = 0) -> float:
     x, y = torch.cat([x, x_more]), torch.cat([y, y_more])
     network = build_network(params)
     optimizer = build_optimizer(network, params)
-    for _ in range(params["epochs"]):
-        train_epoch(network, optimizer, x, y, params["batch_size"])
+    for epoch in range(1, params["epochs"] + 1):
+        train_epoch(network, optimizer, x, y, params, epoch)
     return accuracy(network, *images("test"))
 
 

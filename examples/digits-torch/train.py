@@ -6,6 +6,7 @@ are left to ``evaluate.py``.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,18 @@ def build_optimizer(network: nn.Module, params: dict[str, Any]) -> torch.optim.O
 
 
 def train_epoch(
-    network: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, batch_size: int
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    params: dict[str, Any],
+    epoch: int,
 ) -> None:
-    """One pass over all images, in a random order."""
+    """One pass over all images, in a random order. The learning rate falls with the epoch, as half a cosine."""
+    for group in optimizer.param_groups:
+        group["lr"] = params["lr"] * (1 + math.cos(math.pi * (epoch - 1) / params["epochs"])) / 2
     network.train()
-    for rows in torch.randperm(len(y)).split(batch_size):
+    for rows in torch.randperm(len(y)).split(params["batch_size"]):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
         optimizer.step()
@@ -91,7 +99,7 @@ def train(trial: pilotune.Trial) -> float:
         score, done = saved["score"], saved["epoch"]
 
     for epoch in range(done + 1, params["epochs"] + 1):
-        train_epoch(network, optimizer, x, y, params["batch_size"])
+        train_epoch(network, optimizer, x, y, params, epoch)
         score = accuracy(network, *held_out)
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
         save({**state, "score": score, "epoch": epoch}, checkpoint)
