@@ -1,0 +1,8 @@
+"""What is kept: the study in its database, campaigns and their leases, run directories, and the list of this user's studies."""
+
+from .commit import CommitResult, LeaseLost
+from .connect import normalize_url
+from .mirror import LEARNED, OWNER
+from .storage import RecordStorage
+
+__all__ = ["LEARNED", "OWNER", "CommitResult", "LeaseLost", "RecordStorage", "normalize_url"]

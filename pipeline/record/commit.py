@@ -1,0 +1,381 @@
+"""One transaction a commit: locked, guarded by the budget, and written exactly once even when its answer is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...errors import PilotuneError
+from .connect import AWAY, Link, away, open_link
+from .mirror import StudyMirror, replica
+from .staged import Staged, insert_new, write
+from .sync import TICK, read_again, read_attributes, read_new, read_states, read_study
+from .tables import statements, studies, study_system_attributes
+
+
+class LeaseLost(PilotuneError):
+    """Another driver declared this campaign dead and took its trials over; nothing more of it is written."""
+
+
+@dataclass(frozen=True)
+class CommitResult:
+    """What a commit did not do.
+
+    Attributes:
+        refused: Local ids of trials that were to start here and did not, since the study has as many as its budget allows. New ones
+            are gone from the mirror; ones that waited in the database wait again.
+        overtaken: Local ids of trials that another process started or finished first. What was staged for them is dropped, the
+            mirror shows what the database holds.
+    """
+
+    refused: tuple[int, ...] = ()
+    overtaken: tuple[int, ...] = ()
+
+
+@dataclass
+class _Pending:
+    """A commit whose answer was lost: its place in the count, and what it wrote."""
+
+    study_id: int
+    tick: int
+    written: dict[int, tuple[Staged, dict[int, int]]] = field(default_factory=dict)
+
+
+_of, _key = sa.bindparam("of"), sa.bindparam("name")
+_LOCK = sa.select(studies.c.study_id).where(studies.c.study_id == _of).with_for_update()
+_ATTRIBUTE = sa.select(study_system_attributes.c.value_json).where(
+    study_system_attributes.c.study_id == _of, study_system_attributes.c.key == _key
+)
+
+
+class Ledger:
+    """Mirrors, staged changes and transactions; what Optuna calls is in ``RecordStorage``."""
+
+    def __init__(self, url: str, *, autocommit: bool):
+        self.url, self.autocommit = url, autocommit
+        self.link: Link = open_link(url)
+        self.campaign: str | None = None
+        self.fence: tuple[int, str] | None = None
+        self._lock = threading.RLock()
+        self._mirrors: dict[int, StudyMirror] = {}
+        self._home: dict[int, StudyMirror] = {}
+        self._staged: dict[int, Staged] = {}
+        self._last_id = -1
+        self._tick, self._ticker = 0, f"{TICK}{uuid.uuid4().hex}"
+        self._pending: _Pending | None = None
+        self._inside: set[int] = set()
+        self._refused: list[int] = []
+        self._overtaken: list[int] = []
+
+    # What is in memory
+
+    def _mirror(self, study_id: int) -> StudyMirror:
+        """The study's mirror, read from the database at its first use."""
+        mirror = self._mirrors.get(study_id)
+        if mirror is None:
+            if self._inside:
+                mirror = read_study(self.link, study_id)
+                self._refresh(mirror)
+            else:
+                with self.link.reading():
+                    mirror = read_study(self.link, study_id)
+                    self._refresh(mirror)
+            self._mirrors[study_id] = mirror
+        return mirror
+
+    def _new_id(self, mirror: StudyMirror) -> int:
+        self._last_id += 1
+        self._home[self._last_id] = mirror
+        return self._last_id
+
+    def _stage(self, study_id: int) -> Staged:
+        staged = self._staged.get(study_id)
+        if staged is None:
+            staged = self._staged[study_id] = Staged()
+        return staged
+
+    # Reading
+
+    def sync(self, study_id: int | None = None) -> bool:
+        """Read what other processes changed in the study (default: in all that are loaded); staged changes stay.
+
+        Returns whether anything was read. On SQLite it costs one PRAGMA when nobody else wrote. Raises RecordAway.
+        """
+        with self._lock:
+            self._settle()
+            mirrors = list(self._mirrors.values()) if study_id is None else [self._mirror(study_id)]
+            return any([self._sync(mirror) for mirror in mirrors])
+
+    def _sync(self, mirror: StudyMirror) -> bool:
+        if self._inside:
+            return False
+        with self._translated():
+            version = self.link.data_version()
+        if version is not None and version == mirror.seen:
+            return False
+        with self.link.reading():
+            self._refresh(mirror)
+        return True
+
+    def _refresh(self, mirror: StudyMirror) -> None:
+        """Read changes, inside a transaction. The version is taken first: what changes after it is read the next time."""
+        version = self.link.data_version()
+        read_new(self.link, mirror, partial(self._new_id, mirror))
+        staged = self._staged.get(mirror.study_id, Staged())
+        unfinished = mirror.in_states((TrialState.RUNNING, TrialState.WAITING))
+        theirs = [
+            i
+            for i in (t._trial_id for t in unfinished)
+            if i not in mirror.ours and i in mirror.db_ids and i not in staged.trials
+        ]
+        read_again(self.link, mirror, theirs)
+        user, system = read_attributes(self.link, mirror.study_id)
+        mirror.user_attrs = user | {k: mirror.user_attrs[k] for k in staged.user}
+        mirror.system_attrs = system | {k: mirror.system_attrs[k] for k in staged.system}
+        mirror.seen = version
+
+    # Writing
+
+    def commit(self, limit: int | None = None) -> CommitResult:
+        """Write all staged changes in one transaction; without any, nothing is sent.
+
+        Args:
+            limit: The most trials the study may hold (``counted``); trials that would start beyond it are refused.
+
+        Raises:
+            RecordAway: The database did not take it. The staged changes are kept, and the next commit writes them; whether this
+                one landed after all is looked up first, so nothing is written twice.
+            LeaseLost: Another driver took this campaign's trials over.
+        """
+        with self._lock:
+            self._settle()
+            if not self._inside:
+                ids = sorted(study_id for study_id, staged in self._staged.items() if staged)
+                if ids:
+                    with self._transaction(ids, limit):
+                        pass
+            result = CommitResult(tuple(self._refused), tuple(self._overtaken))
+            self._refused, self._overtaken = [], []
+            return result
+
+    @contextlib.contextmanager
+    def locked(self, study_id: int, limit: int | None = None) -> Iterator[None]:
+        """One transaction around the caller's reads and staged changes: no other driver writes to the study meanwhile.
+
+        The mirror is in step with the database inside, and everything staged for the study is committed at the end. After an
+        exception nothing is written; what was staged stays staged. What the commit refused is in the next ``commit``'s result.
+        Nested use joins the outer transaction. Keep it short: others wait. Raises RecordAway, LeaseLost.
+        """
+        with self._lock:
+            if self._inside:
+                if study_id not in self._inside:
+                    raise ValueError("a second study cannot be locked inside the first one's transaction")
+                yield
+                return
+            self._settle()
+            self._mirror(study_id)
+            with self._transaction([study_id], limit, always=True):
+                yield
+
+    @contextlib.contextmanager
+    def _transaction(self, study_ids: list[int], limit: int | None, always: bool = False) -> Iterator[None]:
+        mirrors = [self._mirror(study_id) for study_id in study_ids]
+        taken: dict[int, Staged] = {}
+        pending = _Pending(study_ids[0], self._tick + 1)
+        try:
+            self.link.begin(write=True)
+            changed = self._enter(mirrors, always)
+            self._inside = set(study_ids)
+            try:
+                yield
+            finally:
+                self._inside = set()
+            for mirror in mirrors:
+                self._guard(mirror, limit, changed)
+                taken[mirror.study_id] = staged = self._staged.pop(mirror.study_id, Staged())
+                if staged:
+                    pending.written[mirror.study_id] = staged, self._write(mirror, staged)
+            if pending.written:
+                self._count(pending)
+        except AWAY as error:
+            self.link.drop()
+            self._put_back(taken)
+            raise away(error) from error
+        except BaseException:
+            self.link.rollback()
+            self._put_back(taken)
+            raise
+        try:
+            self.link.commit()
+        except SQLAlchemyError as error:
+            self.link.drop()
+            self._pending = pending if pending.written else None
+            raise away(error) from error
+        self._landed(pending)
+
+    def _enter(self, mirrors: list[StudyMirror], always: bool) -> bool:
+        """Lock the studies, see that the campaign still owns its trials, and read what others did. Whether others wrote."""
+        version = self.link.data_version()
+        stale = [mirror for mirror in mirrors if version is None or mirror.seen != version]
+        for mirror in stale:
+            if self.link.run(_LOCK, {"of": mirror.study_id}).first() is None:
+                raise PilotuneError(f"the study {mirror.name!r} is no longer in the database")
+        if stale:
+            self._check_fence()
+        for mirror in stale:
+            if always:
+                self._refresh(mirror)
+            else:
+                read_new(self.link, mirror, partial(self._new_id, mirror))
+        return bool(stale)
+
+    def _check_fence(self) -> None:
+        if self.fence is None:
+            return
+        study_id, key = self.fence
+        text = self.link.run(_ATTRIBUTE, {"of": study_id, "name": key}).scalar()
+        if text is not None and json.loads(text).get("state") == "dead":
+            raise LeaseLost(
+                "another driver took this campaign for dead and goes on with its trials; this one ends without writing more"
+            )
+
+    def _guard(self, mirror: StudyMirror, limit: int | None, changed: bool) -> None:
+        """Drop what others did first and what the budget does not allow, and number the new trials as the database will."""
+        staged = self._stage(mirror.study_id)
+        if changed:
+            self._yield_to_others(mirror, staged)
+        claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
+        starts = [*claims, *(i for i in staged.new if mirror.trials[i].state == TrialState.RUNNING)]
+        if limit is not None and starts:
+            room = max(0, limit - (mirror.counted() - len(starts)))
+            self._refuse(mirror, staged, starts[room:])
+        if staged.new:
+            number = min(mirror.trials[local].number for local in staged.new)
+            for place, local in enumerate(staged.new):
+                mirror.renumber(local, number + place)
+
+    def _yield_to_others(self, mirror: StudyMirror, staged: Staged) -> None:
+        touched = {i: c for i, c in staged.trials.items() if i in mirror.db_ids}
+        waiting = [t._trial_id for t in mirror.in_states((TrialState.WAITING,)) if t._trial_id in mirror.db_ids]
+        states = read_states(self.link, [mirror.db_ids[i] for i in {*touched, *waiting}])
+        reread = [i for i in waiting if i not in touched and states.get(mirror.db_ids[i]) != TrialState.WAITING]
+        for local, changes in touched.items():
+            state = states.get(mirror.db_ids[local])
+            if state is None or state.is_finished() or (changes.claim and state != TrialState.WAITING):
+                staged.forget(local)
+                mirror.ours.discard(local)
+                self._overtaken.append(local)
+                reread.append(local)
+        read_again(self.link, mirror, reread)
+
+    def _refuse(self, mirror: StudyMirror, staged: Staged, refused: list[int]) -> None:
+        for local in refused:
+            if local in staged.new:
+                mirror.drop(local)
+                del self._home[local]
+            else:
+                mirror.ours.discard(local)
+            staged.forget(local)
+        read_again(self.link, mirror, [local for local in refused if local in mirror.db_ids])
+        self._refused += refused
+
+    def _write(self, mirror: StudyMirror, staged: Staged) -> dict[int, int]:
+        made = statements(self.link.dialect)
+        new_ids = insert_new(self.link, made, mirror, staged.new)
+        write(self.link, made, mirror, staged, new_ids)
+        return new_ids
+
+    # Exactly once
+
+    def _count(self, pending: _Pending) -> None:
+        self.link.run(
+            statements(self.link.dialect).study_system,
+            {"study_id": pending.study_id, "key": self._ticker, "value_json": json.dumps(pending.tick)},
+        )
+
+    def _landed(self, pending: _Pending) -> None:
+        if pending.written:
+            self._tick = pending.tick
+        for study_id, (_, new_ids) in pending.written.items():
+            mirror = self._mirrors[study_id]
+            for local, db_id in new_ids.items():
+                mirror.know(local, db_id)
+                mirror.last_db_id = max(mirror.last_db_id, db_id)
+
+    def _put_back(self, taken: dict[int, Staged]) -> None:
+        for study_id, earlier in taken.items():
+            later = self._staged.pop(study_id, None)
+            if later is not None:
+                earlier.add(later)
+            self._staged[study_id] = earlier
+
+    def _settle(self) -> None:
+        """Find out whether the commit whose answer was lost is in the database; raises RecordAway while nobody can tell."""
+        pending = self._pending
+        if pending is None or self._inside:
+            return
+        # With the study locked, the lost transaction is over: it held the same lock until its end.
+        with self.link.writing():
+            self.link.run(_LOCK, {"of": pending.study_id})
+            text = self.link.run(_ATTRIBUTE, {"of": pending.study_id, "name": self._ticker}).scalar()
+        self._pending = None
+        if text is not None and json.loads(text) >= pending.tick:
+            self._landed(pending)
+        else:
+            self._put_back({study_id: staged for study_id, (staged, _) in pending.written.items()})
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except AWAY as error:
+            if not self._inside:
+                self.link.drop()
+            raise away(error) from error
+
+    def counted(self, study_id: int) -> int:
+        """How many trials of the study count for its budget: not those that wait, nor those learned from other studies."""
+        with self._lock:
+            return self._mirror(study_id).counted()
+
+    def adopt(self, trial_ids: Iterable[int]) -> None:
+        """From now on this process runs these trials: ``sync`` no longer reads them again."""
+        with self._lock:
+            for local in trial_ids:
+                self._home[local].ours.add(local)
+
+    def forget_params(self, trial_id: int) -> None:
+        """Take the parameters of a trial back that are not in the database yet, so that it can be sampled again."""
+        with self._lock:
+            mirror = self._home[trial_id]
+            staged = self._stage(mirror.study_id)
+            trial = mirror.trials[trial_id]
+            gone = set(trial.params) if trial_id in staged.new else set(staged.of(trial_id).params)
+            self._replace(
+                mirror,
+                trial,
+                params={k: v for k, v in trial.params.items() if k not in gone},
+                distributions={k: v for k, v in trial.distributions.items() if k not in gone},
+            )
+            staged.of(trial_id).params -= gone
+
+    def _replace(self, mirror: StudyMirror, trial: FrozenTrial, **fields: Any) -> None:
+        new = replica(trial)
+        for name, value in fields.items():
+            setattr(new, name, value)
+        mirror.put(new)
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again. Staged changes are not written."""
+        with self._lock:
+            self.link.drop()

@@ -1,0 +1,280 @@
+"""Where the database is and how it is reached: URLs, one connection, transactions, and its errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+
+from ...errors import RecordAway, UserError
+from . import tables
+
+BUSY_SECONDS = 15
+"""How long a statement waits for another process's lock before the commit is given up for now."""
+CONNECT_SECONDS = 10
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+_NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "afs", "panfs", "ceph", "fuse.sshfs", "9p", "wekafs")
+AWAY = (OperationalError, InterfaceError, InternalError, sa.exc.TimeoutError)
+
+
+def normalize_url(url: str, folder: Path | None = None) -> str:
+    """The URL as SQLAlchemy is to get it.
+
+    ``sqlite:///FILE`` becomes absolute (relative ones count from ``folder``, by default the working directory);
+    ``postgresql://`` is given its driver. Raises UserError for a password in the URL, a database in memory, and any other database;
+    no message repeats the password.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise UserError("the storage is to be a URL: sqlite:///study.db or postgresql://host/database") from None
+    if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):
+        raise UserError(
+            "the storage URL holds a password, which would end up in logs and process lists; take it out and give it by "
+            "PGPASSWORD, ~/.pgpass or a service file"
+        )
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _sqlite_url(parsed, folder or Path.cwd())
+    if parsed.drivername in _POSTGRES:
+        return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=True)
+    raise UserError(f"no storage for {parsed.drivername!r}: use sqlite:///study.db or postgresql://host/database")
+
+
+def _sqlite_url(parsed: sa.URL, folder: Path) -> str:
+    if parsed.host:
+        raise UserError(f"an SQLite URL has three slashes and a path: sqlite:///{parsed.host}/{parsed.database or ''}")
+    name = parsed.database
+    if not name or name == ":memory:" or name.startswith("file:"):
+        raise UserError("a study is to outlive its process: name a file, as in sqlite:///study.db")
+    path = Path(os.path.abspath(folder / Path(name).expanduser()))
+    return str(parsed.set(drivername="sqlite", database=str(path)))
+
+
+def on_network(path: Path) -> bool:
+    """Whether ``path`` lies on a file system shared between hosts, where SQLite's write-ahead log must not be used."""
+    best, kind = "", ""
+    with contextlib.suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+        for line in mounts:
+            point, name = line.split(" ")[1:3]
+            inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
+            if inside and len(point) >= len(best):
+                best, kind = point, name
+    return kind.startswith(_NETWORK)
+
+
+def prepare_file(path: Path) -> None:
+    """Make the folder (0700) and an empty database file (0600) where they are missing; raises UserError when it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise UserError(f"the database cannot be written there: {error.strerror}", file=path) from None
+
+
+def away(error: BaseException) -> RecordAway:
+    """The sentence for a database that did not answer."""
+    return RecordAway(f"the database did not take it: {words(error)}")
+
+
+def words(error: BaseException) -> str:
+    """The first line of what the database said, without SQL, parameters and passwords."""
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    text = text.splitlines()[0]
+    secret = os.environ.get("PGPASSWORD")
+    return text.replace(secret, "…") if secret else text
+
+
+class Link:
+    """One connection to the database, opened at the first use and again after it broke; used under a lock of its owner.
+
+    Transactions are begun and ended by statements of our own (the driver is in autocommit), since SQLite's writer must begin with
+    ``BEGIN IMMEDIATE``: one that reads first and writes later can be refused half-way.
+    """
+
+    def __init__(self, url: str):
+        self.url = url
+        parsed = sa.make_url(url)
+        self.dialect = parsed.get_backend_name()
+        self.path = Path(parsed.database) if self.dialect == "sqlite" and parsed.database else None
+        arguments: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_SECONDS}
+        if self.path is None:
+            arguments = {
+                "connect_timeout": CONNECT_SECONDS,
+                "keepalives_idle": 30,
+                "keepalives_interval": 10,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 30_000,
+                "application_name": "pilotune",
+            }
+        self.engine = sa.create_engine(
+            parsed, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
+        )
+        self._connection: sa.Connection | None = None
+        self._opened = 0
+        self._clock_offset = 0.0
+
+    @property
+    def connection(self) -> sa.Connection:
+        if self._connection is None:
+            connection = self.engine.connect()
+            try:
+                self._greet(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+            self._opened += 1
+        return self._connection
+
+    def _greet(self, connection: sa.Connection) -> None:
+        if self.path is not None:
+            mode = "DELETE" if on_network(self.path) else "WAL"
+            connection.exec_driver_sql(f"PRAGMA journal_mode={mode}")
+            # NORMAL would lose the last commits at a power loss, and they have been acted upon.
+            connection.exec_driver_sql("PRAGMA synchronous=FULL")
+            return
+        # A driver that is stopped inside a transaction must not keep the others from the study for ever.
+        connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '120s'")
+        now = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
+        self._clock_offset = float(now) - time.time()
+
+    def run(self, statement: Any, rows: Any = None) -> sa.CursorResult[Any]:
+        """Execute a statement: SQL text or an SQLAlchemy one, with one row of arguments or a list of them."""
+        if isinstance(statement, str):
+            return self.connection.exec_driver_sql(statement)
+        return self.connection.execute(statement, rows)
+
+    def begin(self, *, write: bool) -> None:
+        self.run("BEGIN IMMEDIATE" if write and self.dialect == "sqlite" else "BEGIN")
+
+    def commit(self) -> None:
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Take the transaction back; a connection that cannot is dropped, which takes it back too."""
+        try:
+            self.run("ROLLBACK")
+        except SQLAlchemyError:
+            self.drop()
+
+    def drop(self) -> None:
+        """Close the connection; the next statement opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.invalidate()
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """A transaction that only reads; errors of the connection become RecordAway."""
+        try:
+            self.begin(write=False)
+            yield
+            self.commit()
+        except AWAY as error:
+            self.drop()
+            raise away(error) from error
+        except BaseException:
+            self.rollback()
+            raise
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction of its own that writes, for what may be done twice without harm."""
+        try:
+            self.begin(write=True)
+            yield
+            self.commit()
+        except AWAY as error:
+            self.drop()
+            raise away(error) from error
+        except BaseException:
+            self.rollback()
+            raise
+
+    def data_version(self) -> tuple[int, int] | None:
+        """Changes when another connection changed the database, or this one was opened again; None on PostgreSQL."""
+        if self.path is None:
+            return None
+        version = int(self.run("PRAGMA data_version").scalar_one())
+        return self._opened, version
+
+    def clock(self) -> float:
+        """Unix seconds by the database server's clock (this host's for SQLite), good to the network's delay."""
+        return time.time() + self._clock_offset
+
+
+def open_link(url: str) -> Link:
+    """Connect, make Optuna's tables where there are none, and check their version; UserError when any of it fails."""
+    link = Link(url)
+    if link.path is not None:
+        prepare_file(link.path)
+    try:
+        if not _has_tables(link):
+            _create_tables(link)
+        _check_version(link)
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        link.drop()
+        where = link.path or sa.make_url(url).render_as_string(hide_password=True)
+        raise UserError(f"the database cannot be opened: {words(error)}", file=where) from None
+    return link
+
+
+def _has_tables(link: Link) -> bool:
+    return sa.inspect(link.connection).has_table("alembic_version")
+
+
+def _create_tables(link: Link) -> None:
+    from optuna.storages import RDBStorage
+
+    link.drop()
+    escaped = link.url.replace("{", "{{").replace("}", "}}")
+    for attempt in (1, 2):
+        # Two processes may create the same tables at once; the second finds them there at its second try.
+        try:
+            storage = RDBStorage(
+                escaped, engine_kwargs={"connect_args": {"application_name": "pilotune"}} if not link.path else {}
+            )
+        except (OperationalError, IntegrityError, sa.exc.ProgrammingError):
+            if attempt == 2:
+                raise
+            time.sleep(0.5)
+        else:
+            storage.remove_session()
+            storage.engine.dispose()
+            return
+
+
+def _check_version(link: Link) -> None:
+    schema = link.run(sa.select(tables.version_info.c.schema_version)).scalar()
+    revision = link.run("SELECT version_num FROM alembic_version").scalar()
+    if (schema, revision) != (tables.SCHEMA_VERSION, tables.REVISION):
+        link.drop()
+        raise UserError(
+            f"the database has Optuna's schema {schema} ({revision}), this version works with {tables.SCHEMA_VERSION} "
+            f"({tables.REVISION}): run `optuna storage upgrade --storage URL` with this Optuna, or name another database",
+            file=link.path,
+        )
+
+
+def in_chunks(items: Sequence[int], run: Callable[[list[int]], None], size: int = 500) -> None:
+    """Call ``run`` with ``items`` in pieces that fit a statement's number of arguments."""
+    for start in range(0, len(items), size):
+        run(list(items[start : start + size]))

@@ -1,0 +1,211 @@
+"""The tables of Optuna's own database schema, declared by ourselves, and how their values are encoded.
+
+The package imports nothing private of Optuna; a test compares these declarations with what Optuna 5 creates. Times are stored as
+naive UTC and seen in memory as naive local time, as Optuna does. A float that a database cannot hold (infinity, NaN) is stored as
+NULL beside a type that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy.dialects import postgresql, sqlite
+
+SCHEMA_VERSION = 12
+REVISION = "v3.2.0.a"
+KEY_LENGTH = 512
+STEP_LIMIT = 2**31
+
+metadata = sa.MetaData()
+_key = sa.String(KEY_LENGTH)
+_float = sa.Float(precision=53)
+
+
+def _attributes(name: str, identity: str, owner: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column(identity, sa.Integer, primary_key=True),
+        sa.Column(owner, sa.Integer),
+        sa.Column("key", _key),
+        sa.Column("value_json", sa.Text),
+    )
+
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("study_id", sa.Integer, primary_key=True),
+    sa.Column("study_name", _key, nullable=False),
+)
+study_directions = sa.Table(
+    "study_directions",
+    metadata,
+    sa.Column("study_direction_id", sa.Integer, primary_key=True),
+    sa.Column("direction", sa.Enum(StudyDirection), nullable=False),
+    sa.Column("study_id", sa.Integer, nullable=False),
+    sa.Column("objective", sa.Integer, nullable=False),
+)
+study_user_attributes = _attributes("study_user_attributes", "study_user_attribute_id", "study_id")
+study_system_attributes = _attributes("study_system_attributes", "study_system_attribute_id", "study_id")
+trials = sa.Table(
+    "trials",
+    metadata,
+    sa.Column("trial_id", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer),
+    sa.Column("study_id", sa.Integer),
+    sa.Column("state", sa.Enum(TrialState), nullable=False),
+    sa.Column("datetime_start", sa.DateTime),
+    sa.Column("datetime_complete", sa.DateTime),
+)
+trial_user_attributes = _attributes("trial_user_attributes", "trial_user_attribute_id", "trial_id")
+trial_system_attributes = _attributes("trial_system_attributes", "trial_system_attribute_id", "trial_id")
+trial_params = sa.Table(
+    "trial_params",
+    metadata,
+    sa.Column("param_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("param_name", _key),
+    sa.Column("param_value", _float),
+    sa.Column("distribution_json", sa.Text),
+)
+trial_values = sa.Table(
+    "trial_values",
+    metadata,
+    sa.Column("trial_value_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("objective", sa.Integer, nullable=False),
+    sa.Column("value", _float),
+    sa.Column("value_type", sa.Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype"), nullable=False),
+)
+trial_intermediate_values = sa.Table(
+    "trial_intermediate_values",
+    metadata,
+    sa.Column("trial_intermediate_value_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("intermediate_value", _float),
+    sa.Column(
+        "intermediate_value_type",
+        sa.Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
+        nullable=False,
+    ),
+)
+trial_heartbeats = sa.Table(
+    "trial_heartbeats",
+    metadata,
+    sa.Column("trial_heartbeat_id", sa.Integer, primary_key=True),
+    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("heartbeat", sa.DateTime, nullable=False),
+)
+version_info = sa.Table(
+    "version_info",
+    metadata,
+    sa.Column("version_info_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("schema_version", sa.Integer),
+    sa.Column("library_version", sa.String(256)),
+)
+
+OF_TRIAL = (
+    trial_heartbeats,
+    trial_intermediate_values,
+    trial_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+)
+OF_STUDY = (study_system_attributes, study_user_attributes, study_directions)
+
+
+def store_float(value: float) -> tuple[float | None, str]:
+    """A float as the two columns that hold it: the value (None when not finite) and its type's name."""
+    if math.isfinite(value):
+        return value, "FINITE"
+    return None, "NAN" if math.isnan(value) else "INF_POS" if value > 0 else "INF_NEG"
+
+
+_SPECIAL = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
+
+
+def load_float(value: float | None, kind: str) -> float:
+    """The inverse of ``store_float``."""
+    return float(value) if value is not None else _SPECIAL.get(kind, math.nan)
+
+
+def store_time(value: datetime | None) -> datetime | None:
+    """Naive local time (or aware time) to naive UTC."""
+    return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+
+def load_time(value: datetime | None) -> datetime | None:
+    """Naive UTC to naive local time."""
+    return None if value is None else value.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def plain(value: Any) -> Any:
+    """What ``value`` is after a way through JSON, as every reader of the database will see it. Raises TypeError if it has no JSON."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    return json.loads(json.dumps(value))
+
+
+def check_key(key: str) -> str:
+    """``key`` itself, or ValueError when no database could hold it as a name."""
+    if len(key) > KEY_LENGTH or "\0" in key:
+        raise ValueError(f"a name in the database has at most {KEY_LENGTH} characters and no NUL, got {key[:40]!r}…")
+    return key
+
+
+@dataclass(frozen=True)
+class Statements:
+    """The writes of a commit, built once a dialect so that SQLAlchemy compiles each of them once."""
+
+    new_trials: Any
+    params: Any
+    values: Any
+    steps: Any
+    trial_user: Any
+    trial_system: Any
+    study_user: Any
+    study_system: Any
+    trial_state: Any
+
+
+@cache
+def statements(dialect: str) -> Statements:
+    """The writes for ``"sqlite"`` or ``"postgresql"``: rows are inserted, or overwritten where their unique key exists."""
+    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
+
+    def upsert(table: sa.Table, keys: list[str], columns: list[str]) -> Any:
+        statement = insert(table)
+        return statement.on_conflict_do_update(
+            index_elements=keys, set_={name: statement.excluded[name] for name in columns}
+        )
+
+    return Statements(
+        new_trials=insert(trials).returning(trials.c.trial_id, trials.c.number),
+        params=upsert(trial_params, ["trial_id", "param_name"], ["param_value", "distribution_json"]),
+        values=upsert(trial_values, ["trial_id", "objective"], ["value", "value_type"]),
+        steps=upsert(
+            trial_intermediate_values, ["trial_id", "step"], ["intermediate_value", "intermediate_value_type"]
+        ),
+        trial_user=upsert(trial_user_attributes, ["trial_id", "key"], ["value_json"]),
+        trial_system=upsert(trial_system_attributes, ["trial_id", "key"], ["value_json"]),
+        study_user=upsert(study_user_attributes, ["study_id", "key"], ["value_json"]),
+        study_system=upsert(study_system_attributes, ["study_id", "key"], ["value_json"]),
+        trial_state=sa.update(trials)
+        .where(trials.c.trial_id == sa.bindparam("of"))
+        .values(
+            state=sa.bindparam("to"),
+            datetime_start=sa.bindparam("start"),
+            datetime_complete=sa.bindparam("complete"),
+        ),
+    )
