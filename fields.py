@@ -1,0 +1,204 @@
+"""Values of study and site files: durations, sizes, numbers; and pydantic's findings as sentences of ours.
+
+A validator here takes what YAML gave and returns the value, or raises ValueError with the end of a sentence
+("must be a whole number of at least 1, but is 'ten'").
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from .errors import UserError
+from .yamlfile import YamlFile, join, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "min": 60, "s": 1, "ms": 0.001}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|ms|m|s)\s*")
+_CLOCK = re.compile(r"(?:(\d+)[-:])??(\d+):(\d\d):(\d\d)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE)
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def shown(value: Any) -> str:
+    """A value as a user would write it, shortened."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def duration(value: Any) -> float:
+    """Seconds in ``90``, ``90s``, ``30m``, ``1h30m``, ``2d`` or ``[days-]hh:mm:ss``; more than 0."""
+    seconds: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str):
+        text = value.strip().lower()
+        if clock := _CLOCK.fullmatch(text):
+            days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
+            seconds = float(days * 86_400 + hours * 3_600 + minutes * 60 + rest)
+        elif text and _DURATION.sub("", text) == "":
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    if seconds is None or not 0 < seconds < math.inf:
+        raise ValueError(f"must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is {shown(value)}")
+    return seconds
+
+
+def size(value: Any) -> int:
+    """Bytes in ``1000``, ``512MB``, ``2GiB``; more than 0. KB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024."""
+    number: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        step = 1024 if match[3] else 1000
+        number = float(match[1]) * step ** " KMGTP".index(match[2].upper() or " ")
+    if number is None or not 1 <= number < math.inf:
+        raise ValueError(f"must be a size, as in 512MB, 2GB or 2GiB, but is {shown(value)}")
+    return int(number)
+
+
+def format_duration(seconds: float) -> str:
+    """``5400`` as ``1h30m``: what :func:`duration` reads again."""
+    if seconds != int(seconds):
+        return f"{seconds:g}s"
+    parts, left = [], int(seconds)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        if left >= length:
+            parts.append(f"{left // length}{unit}")
+            left %= length
+    return "".join(parts) or "0s"
+
+
+def whole(low: int | None = None) -> Callable[[Any], int]:
+    """A validator of whole numbers of at least ``low``."""
+    least = "" if low is None else f" of at least {low}"
+
+    def check(value: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
+            raise ValueError(f"must be a whole number{least}, but is {shown(value)}")
+        return value
+
+    return check
+
+
+def number(value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"must be a number, but is {shown(value)}")
+    return float(value)
+
+
+def boolean(value: Any) -> bool:
+    """true or false; yes, no, on and off too."""
+    words = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+    if isinstance(value, str):
+        value = words.get(value.lower(), value)
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, but is {shown(value)}")
+    return value
+
+
+def text(value: Any) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"must be text, but is {shown(value)}")
+    return value
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"must be a list of texts, but is {shown(value)}")
+    return tuple(text(item) for item in value)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A mapping."""
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping (key: value), but is {shown(value)}")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(duration)]
+Size = Annotated[int, BeforeValidator(size)]
+Positive = Annotated[int, BeforeValidator(whole(1))]
+NotNegative = Annotated[int, BeforeValidator(whole(0))]
+Number = Annotated[float, BeforeValidator(number)]
+Bool = Annotated[bool, BeforeValidator(boolean)]
+Text = Annotated[str, BeforeValidator(text)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(texts)]
+Mapping_ = Annotated[dict[str, Any], BeforeValidator(mapping)]
+
+
+def validate(model: type[Model], source: YamlFile) -> Model:
+    """``source.data`` as a ``model``.
+
+    Raises:
+        UserError: At the first thing found wrong; what else is wrong follows in its message, one sentence a line.
+    """
+    try:
+        return model.model_validate(source.data)
+    except ValidationError as error:
+        found = [_sentence(model, source, dict(item)) for item in error.errors()]
+    raise all_errors(found)
+
+
+def all_errors(found: list[UserError]) -> UserError:
+    """The first of ``found`` (by line), with the others below it."""
+    first, *others = sorted(found, key=lambda error: error.line or 0)
+    message = "\n".join([first.message, *(str(other) for other in others)])
+    return UserError(message, file=first.file, line=first.line, key=first.key)
+
+
+def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) -> UserError:
+    key = ""
+    for part in item["loc"]:
+        key = join(key, part)
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        known = _fields(model, item["loc"][:-1])
+        return source.error(f"unknown key{nearest(str(item['loc'][-1]), known)}", key)
+    if kind == "missing":
+        return source.error("this key is required", key)
+    if kind == "value_error":
+        return source.error(str(item["ctx"]["error"]), key)
+    wanted = {"model_type": "a mapping (key: value)", "model_attributes_type": "a mapping (key: value)"}
+    wanted |= {"dict_type": "a mapping (key: value)", "list_type": "a list", "tuple_type": "a list"}
+    if kind in wanted:
+        return source.error(f"must be {wanted[kind]}, but is {shown(item['input'])}", key)
+    return source.error(f"cannot be {shown(item['input'])}", key)
+
+
+def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    """The keys that the section at ``loc`` may have."""
+    here: Any = model
+    for part in loc:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            annotation = here.model_fields[str(part)].annotation
+            here = _section(annotation)
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+def _section(annotation: Any) -> Any:
+    """The section inside ``X``, ``X | None`` or ``dict[str, X]``; for a dict the next part of the path is its key."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if (found := _section(inner)) is not None:
+            return found
+    return None

@@ -1,0 +1,132 @@
+"""Constraints as text: a small expression language over parameters, evaluated without running anyone's code."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import math
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": min, "max": max, "abs": abs, "round": round, "len": len, "log": math.log, "log2": math.log2,
+    "log10": math.log10, "exp": math.exp, "sqrt": math.sqrt,
+}  # fmt: skip
+
+_NODES = (
+    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub,
+    ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
+    ast.In, ast.NotIn, ast.Is, ast.IsNot, ast.Name, ast.Load, ast.Constant, ast.Tuple, ast.List, ast.Call, ast.IfExp,
+)  # fmt: skip
+
+
+class Constraint:
+    """A condition on parameters and constants, as ``layers * units <= 512``.
+
+    Names, numbers, text, lists, ``true``/``false``, arithmetic, comparisons, ``and or not in``, ``a if b else c`` and
+    the functions min max abs round len log log2 log10 exp sqrt. Nothing else: no attributes, no other calls.
+
+    Args:
+        text: The expression.
+
+    Raises:
+        ValueError: It is not such an expression; the message is the end of a sentence.
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+        self.names, self._code = _compile(text)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether it is true of ``values``; true where one of its names has no value (an inactive parameter).
+
+        An expression without a value for these (division by zero, log of 0) is not true.
+
+        Raises:
+            TypeError: It mixes numbers and text.
+        """
+        if any(name not in values for name in self.names):
+            return True
+        scope = {"__builtins__": {}, "_pow": _power, "_mul": _times, "true": True, "false": False, **FUNCTIONS, **values}
+        try:
+            return bool(eval(self._code, scope))
+        except (ArithmeticError, ValueError):
+            return False
+
+    def __repr__(self) -> str:
+        return f"Constraint({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constraint) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Constraint, (self.text,)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    """As floats where the result could be a whole number of millions of digits."""
+    if abs(exponent) > 64:
+        return float(base) ** float(exponent)
+    return base**exponent
+
+
+def _times(left: Any, right: Any) -> Any:
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        raise TypeError("`*` multiplies numbers only")
+    return left * right
+
+
+class _Guard(ast.NodeTransformer):
+    """Puts powers and products through functions that cannot be made to fill the memory."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        name = {ast.Pow: "_pow", ast.Mult: "_mul"}.get(type(node.op))
+        if name is None:
+            return node
+        call = ast.Call(func=ast.Name(id=name, ctx=ast.Load()), args=[node.left, node.right], keywords=[])
+        return ast.copy_location(call, node)
+
+
+@functools.lru_cache(maxsize=256)
+def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        hint = "; equality is written ==" if _assigns(text) else ""
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ValueError(f"is not an expression: {said}{hint}") from None
+    _refuse_others(tree)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
+    names = sorted({node.id for node in found} - {"true", "false"})
+    if not isinstance(tree.body, ast.Compare | ast.BoolOp | ast.Name) and not (
+        isinstance(tree.body, ast.UnaryOp) and isinstance(tree.body.op, ast.Not)
+    ):
+        raise ValueError("is not a comparison; write one, as in layers * units <= 512")
+    guarded = ast.fix_missing_locations(_Guard().visit(tree))
+    return tuple(names), compile(guarded, "<constraint>", "eval")
+
+
+def _refuse_others(tree: ast.Expression) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (
+            not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS or node.keywords
+        ):
+            raise ValueError(f"may not call '{ast.unparse(node.func)}'; only {', '.join(FUNCTIONS)}")
+        if not isinstance(node, _NODES):
+            what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
+            raise ValueError(f"may not hold '{what}'; only names, numbers, text, arithmetic, comparisons, and, or, not, in")
+        if isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str | None):
+            raise ValueError(f"may not hold '{ast.unparse(node)}'; only numbers and text")
+
+
+def _assigns(text: str) -> bool:
+    return any(
+        mark == "=" and text[i - 1 : i] not in ("=", "<", ">", "!") and text[i + 1 : i + 2] != "="
+        for i, mark in enumerate(text)
+    )

@@ -1,0 +1,88 @@
+"""Hyperband's brackets as Optuna's HyperbandPruner makes them (Li et al., JMLR 18, 2018, algorithm 1).
+
+Optuna runs one asynchronous successive halving for each bracket and puts a trial into one by a hash of the study's name
+and the trial's number, so that the brackets' shares follow the paper's numbers of configurations.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """One bracket.
+
+    Attributes:
+        id: From 0, the bracket that prunes earliest and most.
+        allocation: The paper's number of configurations, relative to the other brackets'.
+        share: The part of all trials that go into it, 0 to 1.
+        rungs: The steps at which a trial may be pruned, ascending. At each about 1 in ``reduction_factor`` goes on.
+    """
+
+    id: int
+    allocation: int
+    share: float
+    rungs: tuple[int, ...]
+
+    def trials_until(self, count: int = 10) -> int:
+        """How many trials the study needs, on average, until this bracket has ``count``.
+
+        TPE learns in each bracket apart and begins at 10.
+        """
+        return math.ceil(count / self.share)
+
+
+def hyperband_brackets(args: Mapping[str, Any]) -> list[Bracket]:
+    """The brackets for the pruner's arguments (``min_resource`` 1, ``max_resource``, ``reduction_factor`` 3).
+
+    Empty for ``max_resource: auto``, where nothing is pruned until a first trial completes and tells the number of steps.
+    """
+    low, high, factor = args.get("min_resource", 1), args.get("max_resource", "auto"), args.get("reduction_factor", 3)
+    if high == "auto":
+        return []
+    count = math.floor(math.log(high / low, factor)) + 1  # in floating point, as Optuna does it
+    allocations = [math.ceil(count * factor ** (count - 1 - i) / (count - i)) for i in range(count)]
+    total = sum(allocations)
+    return [Bracket(i, n, n / total, _rungs(low * factor**i, high, factor)) for i, n in enumerate(allocations)]
+
+
+def bracket_of(study_name: str, number: int, brackets: Sequence[Bracket]) -> int:
+    """The bracket that Optuna puts trial ``number`` into; 0 where there are none."""
+    if not brackets:
+        return 0
+    left = binascii.crc32(f"{study_name}_{number}".encode()) % sum(b.allocation for b in brackets)
+    for bracket in brackets:
+        left -= bracket.allocation
+        if left < 0:
+            return bracket.id
+    raise AssertionError("a remainder is smaller than the sum")
+
+
+def rung_of(step: int, bracket: Bracket) -> int | None:
+    """The index of the highest rung at or below ``step``, or None below the first."""
+    reached = [index for index, rung in enumerate(bracket.rungs) if rung <= step]
+    return reached[-1] if reached else None
+
+
+def render_brackets(brackets: Sequence[Bracket], trials: int | None = None) -> str:
+    """A table in plain text; with the number of ``trials`` each bracket gets on average when the budget is known."""
+    head = ["bracket", "share of trials", "may be pruned at steps", "10 trials in it after"]
+    rows = []
+    for b in brackets:
+        share = f"{100 * b.share:.1f} %" + (f" (about {b.share * trials:.0f})" if trials else "")
+        rows.append([str(b.id), share, ", ".join(map(str, b.rungs)) or "never", f"about {b.trials_until()}"])
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows])
+
+
+def _rungs(first: int, high: int, factor: int) -> tuple[int, ...]:
+    rungs = []
+    while first <= high:
+        rungs.append(first)
+        first *= factor
+    return tuple(rungs)

@@ -1,0 +1,260 @@
+"""``space:`` and ``constraints:`` of a study file as a Space, and points in it."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from ...fields import boolean, shown
+from ...yamlfile import YamlFile, join, nearest
+from ..space import Constraint, Parameter, Space, contains, describe
+
+KINDS = ("float", "int", "choice")
+OPTIONS = {"float": ("log", "step", "when"), "int": ("log", "step", "when"), "choice": ("when",)}
+TRIES = 5000  # random configurations, to find one that the constraints allow
+
+
+def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: YamlFile) -> Space:
+    """The space that a study file describes. Raises UserError at the first thing found wrong."""
+    distributions: dict[str, BaseDistribution] = {}
+    constants: dict[str, Any] = {}
+    for name, value in data.items():
+        key = f"space.{name}"
+        _check_name(name, key, source)
+        if isinstance(value, dict):
+            distributions[name] = _distribution(value, key, source)
+        else:
+            constants[name] = _constant(value, key, source)
+    if not distributions:
+        raise source.error("has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}", "space")
+    whens = {name: _when(name, data[name], distributions, constants, source) for name in distributions}
+    parameters = tuple(Parameter(name, distributions[name], whens[name]) for name in _ordered(whens, source))
+    checked = tuple(_constraint(text, index, [*data], source) for index, text in enumerate(constraints))
+    space = Space(parameters, constants, checked)
+    if checked:
+        _check_feasible(space, source)
+    return space
+
+
+def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFile) -> dict[str, Any]:
+    """A point to be tried, whole or in part, with its values in their parameters' types. Raises UserError."""
+    result: dict[str, Any] = {}
+    by_name = {p.name: p for p in space.parameters}
+    for name, value in point.items():
+        where = join(key, name)
+        if name in space.constants:
+            raise source.error("is a constant of the space; leave it out of the point", where)
+        if name not in by_name:
+            raise source.error(f"unknown parameter{nearest(name, by_name)}", where)
+        distribution = by_name[name].distribution
+        if not contains(distribution, value):
+            raise source.error(f"{shown(value)} is not one of {describe(distribution)}", where)
+        kind = {FloatDistribution: float, IntDistribution: int}.get(type(distribution))
+        result[name] = kind(value) if kind else value
+    values = {**space.constants, **result}
+    for name in result:
+        for parent, wanted in by_name[name].when.items():
+            if parent in values and values[parent] not in wanted:
+                message = f"is not active here: only when {parent} is {_listed(wanted)}, and it is {shown(values[parent])}"
+                raise source.error(message, join(key, name))
+    if all(name in result or not p.active(values) for name, p in by_name.items()) and not space.feasible(values):
+        broken = next(c.text for c in space.constraints if not c.holds(values))
+        raise source.error(f"the point breaks the constraint '{broken}'", key)
+    return result
+
+
+def _check_name(name: str, key: str, source: YamlFile) -> None:
+    plain = name.replace("_", "a").replace(".", "a").replace("-", "a").replace("/", "a")
+    if not (plain.isascii() and plain.isalnum() and (name[0].isalpha() or name[0] == "_") and len(name) <= 128):
+        message = "a parameter's name is 1 to 128 letters, digits, '_', '.', '-' or '/', beginning with a letter or '_'"
+        raise source.error(message, key)
+
+
+def _constant(value: Any, key: str, source: YamlFile) -> Any:
+    if value is None:
+        raise source.error("is empty; give a range, as in {float: [0, 1]}, or a constant value", key)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise source.error(f"must be finite, but is {value}", key)
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                raise source.error("a constant is a plain value or a list of them, not a mapping", join(key, index))
+            if item is not None:
+                _constant(item, join(key, index), source)
+    return value
+
+
+def _distribution(data: Mapping[str, Any], key: str, source: YamlFile) -> BaseDistribution:
+    kinds = [kind for kind in KINDS if kind in data]
+    if not kinds:
+        first = next((name for name in data if name not in ("log", "step", "when")), None)
+        hint = nearest(first, KINDS) if first else ""
+        message = "needs one of float: [low, high], int: [low, high] or choice: [...]"
+        raise source.error(f"unknown key{hint}; a parameter {message}" if first else message,
+                           join(key, first) if first else key)  # fmt: skip
+    kind = kinds[0]
+    if len(kinds) > 1:
+        raise source.error(f"has both {kind} and {kinds[1]}; a parameter has one", join(key, kinds[1]))
+    for name in data:
+        if name != kind and name not in OPTIONS[kind]:
+            if name in ("log", "step"):
+                raise source.error(f"a choice has no {name}", join(key, name))
+            raise source.error(f"unknown key{nearest(name, [kind, *OPTIONS[kind]])}", join(key, name))
+    if kind == "choice":
+        return _categorical(data["choice"], join(key, "choice"), source)
+    return _numeric(kind, data, key, source)
+
+
+def _categorical(choices: Any, key: str, source: YamlFile) -> CategoricalDistribution:
+    if not isinstance(choices, list):
+        raise source.error(f"must be a list of values, as in [sgd, adamw], but is {shown(choices)}", key)
+    if not choices:
+        raise source.error("is empty; list the values to choose from, as in [sgd, adamw]", key)
+    for index, choice in enumerate(choices):
+        where = join(key, index)
+        if choice is not None and not isinstance(choice, bool | int | float | str):
+            kind = "mapping" if isinstance(choice, dict) else "list"
+            raise source.error(f"a choice is a number, text, true, false or null, not a {kind}", where)
+        if isinstance(choice, float) and not math.isfinite(choice):
+            raise source.error(f"a choice must be finite, but is {choice}", where)
+        if choice in choices[:index]:
+            twin = choices[choices.index(choice)]
+            also = "" if repr(twin) == repr(choice) else f" ({shown(twin)} and {shown(choice)} are equal)"
+            raise source.error(f"{shown(choice)} is listed twice{also}", where)
+    return CategoricalDistribution(choices)
+
+
+def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> BaseDistribution:
+    bounds = data[kind]
+    whole = kind == "int"
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        raise source.error(f"must be [low, high], but is {shown(bounds)}", join(key, kind))
+    low, high = (_number(value, whole, join(join(key, kind), i), source) for i, value in enumerate(bounds))
+    if low > high:
+        raise source.error(f"low {low} is above high {high}; write [{high}, {low}]", join(key, kind))
+    try:
+        log = boolean(data.get("log", False))
+    except ValueError as error:
+        raise source.error(str(error), join(key, "log")) from None
+    if log and low <= 0:
+        raise source.error(f"low must be above 0 on a log scale, but is {low}", join(key, kind))
+    step = data.get("step")
+    if step is not None:
+        step = _number(step, whole, join(key, "step"), source)
+        if step <= 0:
+            raise source.error(f"must be above 0, but is {step}", join(key, "step"))
+        if log and not (whole and step == 1):
+            raise source.error("a log scale has no step; leave out one of the two", join(key, "step"))
+        rest = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
+        if rest:
+            top = type(low)(Decimal(str(high)) - rest)
+            raise source.error(
+                f"steps of {step} from {low} do not reach {high}; the last one is {top}, so write [{low}, {top}]",
+                join(key, "step"),
+            )
+    if whole:
+        return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def _number(value: Any, whole: bool, key: str, source: YamlFile) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise source.error(f"must be a {'whole ' if whole else ''}number, but is {shown(value)}", key)
+    if whole:
+        if value != int(value):
+            raise source.error(f"must be a whole number, but is {value}", key)
+        return int(value)
+    return float(value)
+
+
+def _when(
+    name: str,
+    data: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    constants: Mapping[str, Any],
+    source: YamlFile,
+) -> dict[str, tuple[Any, ...]]:
+    key = f"space.{name}.when"
+    when = data.get("when")
+    if when is None:
+        return {}
+    if not isinstance(when, dict):
+        raise source.error(f"must say which parameter has which value, as in {{optimizer: sgd}}, but is {shown(when)}", key)
+    result: dict[str, tuple[Any, ...]] = {}
+    for parent, wanted in when.items():
+        where = join(key, parent)
+        values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+        if not values:
+            raise source.error(f"lists no value of '{parent}', so '{name}' would never be active", where)
+        if parent not in distributions and parent not in constants:
+            others = [other for other in [*distributions, *constants] if other != name]
+            raise source.error(f"there is no parameter '{parent}'{nearest(parent, others)}", where)
+        if parent in distributions:
+            distribution = distributions[parent]
+            if isinstance(distribution, FloatDistribution) and distribution.step is None:
+                message = f"'{parent}' is continuous and never has exactly this value; make it a choice or give it a step"
+                raise source.error(message, where)
+            for value in values:
+                if not contains(distribution, value):
+                    message = f"'{parent}' cannot be {shown(value)}; it is {describe(distribution)}"
+                    raise source.error(message, where)
+        result[parent] = values
+    return result
+
+
+def _ordered(whens: Mapping[str, Mapping[str, Any]], source: YamlFile) -> list[str]:
+    """The names in the file's order, but each after those that its condition names."""
+    order: list[str] = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            cycle = " -> ".join([*path[path.index(name) :], name])
+            raise source.error(f"the conditions go in a circle: {cycle}", f"space.{name}.when")
+        if name in order or name not in whens:
+            return
+        for parent in whens[name]:
+            visit(parent, (*path, name))
+        order.append(name)
+
+    for name in whens:
+        visit(name, ())
+    return order
+
+
+def _constraint(text: str, index: int, names: list[str], source: YamlFile) -> Constraint:
+    key = f"constraints[{index}]"
+    try:
+        constraint = Constraint(text)
+    except ValueError as error:
+        raise source.error(f"'{text}' {error}", key) from None
+    for name in constraint.names:
+        if name not in names:
+            raise source.error(f"'{text}' names '{name}', which is not in the space{nearest(name, names)}", key)
+    return constraint
+
+
+def _check_feasible(space: Space, source: YamlFile) -> None:
+    """Some random configuration must pass: a space without any would never give a trial."""
+    rng = random.Random(0)
+    for _ in range(TRIES):
+        values = space.sample(rng)
+        for index, constraint in enumerate(space.constraints):
+            try:
+                if not constraint.holds(values):
+                    break
+            except TypeError as error:
+                message = f"'{constraint.text}' cannot be evaluated: {error}"
+                raise source.error(message, f"constraints[{index}]") from None
+        else:
+            return
+    what = "'" + "' and '".join(c.text for c in space.constraints) + "'"
+    raise source.error(f"none of {TRIES:,} random configurations satisfies {what}; widen them or the space", "constraints")
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return " or ".join(shown(value) for value in values)

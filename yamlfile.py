@@ -1,0 +1,313 @@
+"""YAML files as data with a place for every key, so that each error can name file, line and key.
+
+What is read is YAML 1.2's core, which holds no surprises: ``1e-5`` is a number, ``on``, ``off``, ``yes`` and ``no`` are
+words, ``2026-01-01`` and ``10:30:00`` are text, ``010`` is ten. Tags that make objects are refused, duplicate keys are
+errors, and keys are always text. Anchors, aliases and ``<<`` work.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import UserError
+
+MAX_NODES = 200_000  # aliases of aliases grow without bound; no sane file comes near
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's parser with the implicit types of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what _Loader reads: text that looks like a number to it is put in quotes."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_TAG = "tag:yaml.org,2002:"
+for _name, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9][0-9_]*|0o[0-7_]+|0x[0-9a-fA-F_]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+    ("merge", r"<<", "<"),
+):
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), list(_first))
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(_TAG + "null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A mapping read from a file, with where its keys stand.
+
+    ``data`` is what the file says after ``--set``; ``lines`` gives the line (from 1) of each key, written
+    ``space.lr.float[1]``; ``overrides`` says which keys came from ``--set``, and its words.
+    """
+
+    path: Path
+    data: dict[str, Any]
+    lines: Mapping[str, int] = field(default_factory=dict, repr=False)
+    overrides: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def error(self, message: str, key: str = "") -> UserError:
+        """The error ``message`` at the place of ``key``, or of the nearest key above it that is there."""
+        for ancestor in _upwards(key):
+            if ancestor in self.overrides:
+                own = self.overrides[ancestor]
+                return UserError(message, file=own, key=None if own == f"--set {key}" else key)
+            if ancestor in self.lines:
+                return UserError(message, file=self.path, line=self.lines[ancestor], key=key)
+        return UserError(message, file=self.path, line=1, key=key or None)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known word nearest to ``word``, or the list of them when none is near."""
+    words = list(known)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6) or [
+        w for w in words if w.lower() == word.lower()
+    ]
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known are {', '.join(words)}" if words else ""
+
+
+def join(key: str, part: str | int) -> str:
+    """``space`` and ``lr`` to ``space.lr``; ``constraints`` and 0 to ``constraints[0]``."""
+    if isinstance(part, int):
+        return f"{key}[{part}]"
+    return f"{key}.{part}" if key else part
+
+
+def read_yaml(path: Path | str, *, what: str = "file") -> YamlFile:
+    """Read a YAML mapping. ``what`` is what the file is called in errors ("study file").
+
+    Raises:
+        UserError: The file is missing, unreadable, empty, no mapping, no valid YAML, or has a key twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"there is no such {what}", file=path) from None
+    except IsADirectoryError:
+        raise UserError(f"this is a folder; name a {what} in it", file=path) from None
+    except OSError as error:
+        raise UserError(f"the {what} cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"the {what} is not UTF-8 text", file=path, line=line) from None
+    return parse_yaml(text, path, what=what)
+
+
+def parse_yaml(text: str, path: Path, *, what: str = "file") -> YamlFile:
+    """As :func:`read_yaml`, for text that is already read; ``path`` is for errors."""
+    node = _compose(text, path)
+    if node is None:
+        raise UserError(f"the {what} is empty", file=path)
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"a {what} is a mapping of keys to values (key: value)", file=path, line=_line(node))
+    reader = _Reader(path)
+    try:
+        data = reader.value(node, "")
+    except RecursionError:
+        raise UserError(f"the {what} is nested too deeply", file=path) from None
+    return YamlFile(path, data, reader.lines)
+
+
+def parse_value(text: str) -> Any:
+    """One YAML value, as given to ``--set``. Raises UserError without a place."""
+    node = _compose(text, None)
+    return None if node is None else _Reader(None).value(node, "")
+
+
+def dump_yaml(data: Any) -> str:
+    """``data`` as YAML that :func:`read_yaml` reads back the same; innermost lists and mappings on one line."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+def with_overrides(source: YamlFile, settings: Sequence[str], shorthands: Mapping[str, str] | None = None) -> YamlFile:
+    """``source`` with ``--set`` applied.
+
+    Args:
+        settings: ``key=value`` each; the key dotted (``budget.trials``, ``start_from.enqueue.0.lr``), the value YAML.
+        shorthands: Keys whose plain value stands for a mapping with it under this name: ``{"sampler": "name"}`` lets
+            ``sampler.seed`` be set where the file says ``sampler: tpe``.
+    """
+    data = copy.deepcopy(source.data)
+    lines, places = dict(source.lines), dict(source.overrides)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key or "" in key.split("."):
+            raise UserError(f"'{setting}' is not of the form key=value, as in budget.trials=10", file="--set")
+        place = f"--set {key}"
+        try:
+            value = parse_value(text)
+        except UserError as error:
+            raise UserError(error.message, file=place) from None
+        written = _assign(data, key, value, place, shorthands or {})
+        for known in [k for k in {**lines, **places} if k == written or k.startswith((f"{written}.", f"{written}["))]:
+            lines.pop(known, None)
+            places.pop(known, None)
+        places[written] = place
+    return YamlFile(source.path, data, lines, places)
+
+
+def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: Mapping[str, str]) -> str:
+    """Set ``key`` in ``data``, making the mappings on the way; the key as errors write it."""
+    here: Any = data
+    done, rest = "", key
+    while True:
+        part, rest = _next_part(here, rest)
+        if isinstance(here, list):
+            if not part.isdigit() or int(part) >= len(here):
+                raise UserError(f"'{done}' is a list of {len(here)}; '{part}' is not a place in it", file=place)
+            index: Any = int(part)
+        else:
+            index = part
+        done = join(done, index)
+        if not rest:
+            here[index] = value
+            return done
+        below = here[index] if isinstance(here, list) else here.get(index)
+        if below is None:
+            below = {}
+        elif not isinstance(below, dict | list):
+            if done not in shorthands:
+                raise UserError(f"'{done}' is {below!r}, which has no keys below it", file=place)
+            below = {shorthands[done]: below}
+        here[index] = below
+        here = below
+
+
+def _next_part(here: Any, rest: str) -> tuple[str, str]:
+    """The first key of ``rest`` and what follows; a key that is there wins, since keys may hold dots."""
+    if isinstance(here, dict):
+        for known in sorted(here, key=len, reverse=True):
+            if rest == known or rest.startswith(known + "."):
+                return known, rest[len(known) + 1 :]
+    part, _, rest = rest.partition(".")
+    return part, rest
+
+
+def _upwards(key: str) -> Iterator[str]:
+    while key:
+        yield key
+        key = key[: max(key.rfind("."), key.rfind("["), 0)]
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1 if node.start_mark else 1
+
+
+def _compose(text: str, path: Path | None) -> yaml.Node | None:
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(part for part in (error.context, error.problem) if part).replace("\n", " ")
+        if "expected a single document" in said:
+            said = "a second document begins here; keep one (remove the `---`)"
+        where = f" (column {mark.column + 1})" if mark and path else ""
+        line = mark.line + 1 if mark and path else None
+        raise UserError(f"not valid YAML: {said}{where}", file=path, line=line) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1 if path else None
+        raise UserError("not valid YAML: a control character stands here", file=path, line=line) from None
+    except RecursionError:
+        raise UserError("nested too deeply", file=path) from None
+    return node
+
+
+class _Reader:
+    """Turns PyYAML's nodes into data and notes the line of every key."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.lines: dict[str, int] = {}
+        self.count = 0
+        self.above: set[int] = set()  # nodes we are inside of: an alias to one of them never ends
+
+    def fail(self, message: str, node: yaml.Node, key: str) -> UserError:
+        return UserError(message, file=self.path, line=_line(node) if self.path else None, key=key or None)
+
+    def value(self, node: yaml.Node, key: str) -> Any:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise self.fail(f"more than {MAX_NODES:,} values", node, key)
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, key)
+        if id(node) in self.above:
+            raise self.fail("an alias (*) stands inside what it names", node, key)
+        self.above.add(id(node))
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            result: Any = self.mapping(node, key)
+        elif isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            result = []
+            for index, item in enumerate(node.value):
+                self.lines[join(key, index)] = _line(item)
+                result.append(self.value(item, join(key, index)))
+        else:
+            raise self.tagged(node, key)
+        self.above.discard(id(node))
+        return result
+
+    def mapping(self, node: yaml.MappingNode, key: str) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for name_node, item in node.value:
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise self.fail("a key must be one word, not a list or a mapping", name_node, key)
+            if name_node.tag == _TAG + "merge":
+                for source in item.value if isinstance(item, yaml.SequenceNode) else [item]:
+                    if not isinstance(source, yaml.MappingNode):
+                        raise self.fail("`<<` takes in mappings only", source, key)
+                    merged = {**self.value(source, key), **merged}
+                continue
+            name = str(name_node.value)
+            if name in own:
+                first = self.lines[join(key, name)]
+                raise self.fail(f"the key stands twice; the first is on line {first}", name_node, join(key, name))
+            self.lines[join(key, name)] = _line(name_node)
+            own[name] = self.value(item, join(key, name))
+        return {**merged, **own}
+
+    def scalar(self, node: yaml.ScalarNode, key: str) -> Any:
+        text = str(node.value)
+        kind = node.tag.removeprefix(_TAG)
+        try:
+            if kind == "str":
+                return text
+            if kind == "null":
+                return None
+            if kind == "bool":
+                return {"true": True, "false": False}[text.lower()]
+            if kind == "int":
+                return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+            if kind == "float":
+                return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        except (ValueError, KeyError):
+            raise self.fail(f"{text!r} is not of the type {kind} that it is tagged as", node, key) from None
+        if kind == "merge":
+            return text
+        raise self.tagged(node, key)
+
+    def tagged(self, node: yaml.Node, key: str) -> UserError:
+        tag = str(node.tag).replace(_TAG, "!!")
+        return self.fail(f"the tag {tag} is not allowed here; write plain values only", node, key)
