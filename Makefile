@@ -1,0 +1,61 @@
+# make demo, make test, make lint, make bench, make clean. Each makes the environment it needs in .venv, once.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(abspath $(VENV))/bin
+TORCH := torch==2.13.0
+DEMO := $(CURDIR)/build/demo
+
+.PHONY: help demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    tune a network on handwritten digits with local workers, and test the best one (about 2 minutes)"
+	@echo "make test    run all tests; ARGS='-k resume' chooses some"
+	@echo "make lint    ruff, and mypy --strict on the package"
+	@echo "make bench   measure Pilotune beside its peers"
+	@echo "make clean   remove all that make made, the environment in $(VENV) too"
+
+# A study of its own each time, under build/demo, so that nothing of an earlier run counts.
+demo: export PILOTUNE_RUNS := $(DEMO)
+demo: export XDG_STATE_HOME := $(DEMO)/state
+demo: $(VENV)/.demo
+	@rm -rf $(DEMO)
+	@mkdir -p $(DEMO)
+	$(BIN)/pilotune run examples/digits-torch/study.yaml
+	$(BIN)/pilotune export digits-torch --best --out $(DEMO)/best.json
+	$(BIN)/python examples/digits-torch/evaluate.py $(DEMO)/best.json
+
+test: $(VENV)/.test
+	@sh tests/setup.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+# mypy knows the package by its folder's name, which need not be that of this checkout: hence the link.
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p $(VENV)/lint && ln -sfn $(CURDIR) $(VENV)/lint/pilotune
+	cd $(VENV)/lint && $(BIN)/mypy --strict --config-file pilotune/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
+		-m pilotune -m pilotune.errors -p pilotune.pipeline -p pilotune.providers -p pilotune.objectives
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis pilotune-runs
+
+# A changed pyproject.toml installs again into the same environment.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[torch,bench]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[torch,dashboard,test,bench]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Pilotune needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "This Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
