@@ -95,6 +95,11 @@ class Trial:
         """Whether this attempt is to end soon: save a checkpoint, then ``raise pilotune.TrialYield``."""
         return self._stop in ("yield", "kill") or self._link.yield_asked()
 
+    @property
+    def pruned(self) -> bool:
+        """Whether the driver's last verdict was to prune."""
+        return self._stop == "prune"
+
     def set_user_attr(self, key: str, value: Any) -> None:
         """Keep ``value`` beside the trial in the database; what JSON has no form for is kept as its ``repr``."""
         value = jsonable(value)

@@ -17,11 +17,11 @@ def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequ
         ObjectiveError: The signature fits neither style.
     """
     parameters = _parameters(function)
-    if parameters is None or not is_keyword_style(parameters, space_names):
-        return function(trial)
     problem = signature_problem(function, space_names)
     if problem:
         raise ObjectiveError(problem)
+    if parameters is None or not is_keyword_style(parameters, space_names):
+        return function(trial)
     return function(**_arguments(parameters, trial, space_names))
 
 

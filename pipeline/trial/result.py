@@ -32,6 +32,8 @@ def read_result(returned: Any, n_values: int, metrics: Sequence[str] = ()) -> Re
     attributes: dict[str, Any] = {}
     if isinstance(returned, Mapping):
         returned, attributes = _from_mapping(dict(returned), metrics)
+    if returned is None:
+        raise ValueProblem("the objective returned None; does it return a value on every path?")
     numbers = _sequence(returned)
     if numbers is None:
         numbers = [returned]
@@ -80,7 +82,7 @@ def _is_number(value: Any) -> bool:
 def _number(value: Any, name: str) -> float:
     what = f"the value of {name!r}" if name else "the objective's value"
     if value is None:
-        raise ValueProblem(f"{what} is None; does the objective return one on every path?")
+        raise ValueProblem(f"{what} is None, not a number")
     number: float | None = None
     if not isinstance(value, str | bytes | bool) and type(value).__name__ not in ("bool_", "bool"):
         try:
