@@ -48,7 +48,15 @@ class Constraint:
         """
         if any(name not in values for name in self.names):
             return True
-        scope = {"__builtins__": {}, "_pow": _power, "_mul": _times, "true": True, "false": False, **FUNCTIONS, **values}
+        scope = {
+            "__builtins__": {},
+            "_pow": _power,
+            "_mul": _times,
+            "true": True,
+            "false": False,
+            **FUNCTIONS,
+            **values,
+        }
         try:
             return bool(eval(self._code, scope))
         except (ArithmeticError, ValueError):
@@ -120,7 +128,9 @@ def _refuse_others(tree: ast.Expression) -> None:
             raise ValueError(f"may not call '{ast.unparse(node.func)}'; only {', '.join(FUNCTIONS)}")
         if not isinstance(node, _NODES):
             what = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
-            raise ValueError(f"may not hold '{what}'; only names, numbers, text, arithmetic, comparisons, and, or, not, in")
+            raise ValueError(
+                f"may not hold '{what}'; only names, numbers, text, arithmetic, comparisons, and, or, not, in"
+            )
         if isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str | None):
             raise ValueError(f"may not hold '{ast.unparse(node)}'; only numbers and text")
 

@@ -16,14 +16,14 @@ from .expressions import Constraint
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-__all__ = ["Constraint", "Parameter", "Space", "cardinality", "contains", "describe", "differences"]
+__all__ = ["Constraint", "Parameter", "Space", "cardinality", "contains", "describe", "differences", "word"]
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One parameter: its name, its Optuna distribution, and when it is active.
 
-    ``when`` maps other parameters (or constants) to the values at which this one is active; all must hold. Empty: always.
+    ``when`` maps other parameters (or constants) to the values at which this one is active; all must hold.
     """
 
     name: str
@@ -193,17 +193,21 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
 
 def _parameter_text(data: Mapping[str, Any]) -> str:
     if data["kind"] == "choice":
-        text = f"choice [{', '.join(_word(choice) for choice in data['choices'])}]"
+        text = f"choice [{', '.join(word(choice) for choice in data['choices'])}]"
     else:
         text = f"{data['kind']} [{data['low']!r}, {data['high']!r}]"
         text += " log" if data["log"] else ""
-        text += f" step {data['step']!r}" if data["step"] not in (None, 1) or data["kind"] == "float" and data["step"] else ""
+        text += (
+            f" step {data['step']!r}"
+            if data["step"] not in (None, 1) or (data["kind"] == "float" and data["step"])
+            else ""
+        )
     for parent, wanted in data.get("when", {}).items():
-        text += f" when {parent} is {' or '.join(_word(value) for value in wanted)}"
+        text += f" when {parent} is {' or '.join(word(value) for value in wanted)}"
     return text
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
     """A choice as YAML would write it; text that looks like something else in quotes."""
     if value is None:
         return "null"
@@ -215,7 +219,7 @@ def _word(value: Any) -> str:
 
 
 def _size(space: Space) -> float:
-    """Walk the parameters in order; only the values of parents are told apart, and only where a condition names them."""
+    """Walk the parameters in order, telling apart only the values that a condition names."""
     parameters = space.parameters
     last_use = {parent: i for i, p in enumerate(parameters) for parent in p.when}
     named: dict[str, list[Any]] = {}

@@ -40,7 +40,7 @@ class Bracket:
 def hyperband_brackets(args: Mapping[str, Any]) -> list[Bracket]:
     """The brackets for the pruner's arguments (``min_resource`` 1, ``max_resource``, ``reduction_factor`` 3).
 
-    Empty for ``max_resource: auto``, where nothing is pruned until a first trial completes and tells the number of steps.
+    Empty for ``max_resource: auto``, where nothing is pruned until a first trial completes and so tells the steps.
     """
     low, high, factor = args.get("min_resource", 1), args.get("max_resource", "auto"), args.get("reduction_factor", 3)
     if high == "auto":
@@ -77,7 +77,9 @@ def render_brackets(brackets: Sequence[Bracket], trials: int | None = None) -> s
         share = f"{100 * b.share:.1f} %" + (f" (about {b.share * trials:.0f})" if trials else "")
         rows.append([str(b.id), share, ", ".join(map(str, b.rungs)) or "never", f"about {b.trials_until()}"])
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows])
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
 
 
 def _rungs(first: int, high: int, factor: int) -> tuple[int, ...]:

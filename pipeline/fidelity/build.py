@@ -34,7 +34,8 @@ PACKAGES = {"wilcoxon": ("scipy",)}
 REQUIRED = {"percentile": "percentile", "patient": "patience"}
 LEAST = {
     "min_resource": 1, "max_resource": 1, "reduction_factor": 2, "bootstrap_count": 0, "min_early_stopping_rate": 0,
-    "n_startup_trials": 0, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1, "patience": 0, "n_startup_steps": 0,
+    "n_startup_trials": 0, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1, "patience": 0,
+    "n_startup_steps": 0,
 }  # fmt: skip
 
 

@@ -2,6 +2,19 @@
 
 from ..named import Named
 from .load import StudyFile, load_study_file
+from .plan import Plan, format_size, plan, render_plan
 from .schema import NAME, Budget, StartFrom, TrialOptions
 
-__all__ = ["NAME", "Budget", "Named", "StartFrom", "StudyFile", "TrialOptions", "load_study_file"]
+__all__ = [
+    "NAME",
+    "Budget",
+    "Named",
+    "Plan",
+    "StartFrom",
+    "StudyFile",
+    "TrialOptions",
+    "format_size",
+    "load_study_file",
+    "plan",
+    "render_plan",
+]

@@ -193,7 +193,9 @@ def _pruner(schema: StudySchema, directions: tuple[str, ...], source: YamlFile) 
     if named.name == "none":
         return None
     if len(directions) > 1:
-        message = f"a study of {len(directions)} directions cannot prune; leave the pruner out, or optimize one direction"
+        message = (
+            f"a study of {len(directions)} directions cannot prune; leave the pruner out, or optimize one direction"
+        )
         raise source.error(message, "pruner")
     return named
 

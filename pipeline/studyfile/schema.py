@@ -97,7 +97,9 @@ def _points(value: Any) -> tuple[dict[str, Any], ...]:
 
 def _constraints(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f'must be a list of conditions in quotes, as in ["layers * units <= 512"], but is {shown(value)}')
+        raise ValueError(
+            f'must be a list of conditions in quotes, as in ["layers * units <= 512"], but is {shown(value)}'
+        )
     return tuple(value)
 
 
@@ -115,8 +117,8 @@ class Command(Section):
 class Budget(Section):
     """When a study ends: whichever comes first.
 
-    ``trials`` counts all trials ever finished in the study, of all drivers; ``time`` (s) is of one campaign; ``failures``
-    ends it after so many trials failed in a row; ``target`` is the value that is good enough.
+    ``trials`` counts all trials of the study, of all drivers; ``time`` (s) is of one campaign; ``failures`` ends it after
+    so many trials failed in a row; ``target`` is the value that is good enough.
     """
 
     trials: Positive | None = None

@@ -60,7 +60,9 @@ def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFi
     for name in result:
         for parent, wanted in by_name[name].when.items():
             if parent in values and values[parent] not in wanted:
-                message = f"is not active here: only when {parent} is {_listed(wanted)}, and it is {shown(values[parent])}"
+                message = (
+                    f"is not active here: only when {parent} is {_listed(wanted)}, and it is {shown(values[parent])}"
+                )
                 raise source.error(message, join(key, name))
     if all(name in result or not p.active(values) for name, p in by_name.items()) and not space.feasible(values):
         broken = next(c.text for c in space.constraints if not c.holds(values))
@@ -184,7 +186,9 @@ def _when(
     if when is None:
         return {}
     if not isinstance(when, dict):
-        raise source.error(f"must say which parameter has which value, as in {{optimizer: sgd}}, but is {shown(when)}", key)
+        raise source.error(
+            f"must say which parameter has which value, as in {{optimizer: sgd}}, but is {shown(when)}", key
+        )
     result: dict[str, tuple[Any, ...]] = {}
     for parent, wanted in when.items():
         where = join(key, parent)
@@ -197,7 +201,9 @@ def _when(
         if parent in distributions:
             distribution = distributions[parent]
             if isinstance(distribution, FloatDistribution) and distribution.step is None:
-                message = f"'{parent}' is continuous and never has exactly this value; make it a choice or give it a step"
+                message = (
+                    f"'{parent}' is continuous and never has exactly this value; make it a choice or give it a step"
+                )
                 raise source.error(message, where)
             for value in values:
                 if not contains(distribution, value):
@@ -253,7 +259,9 @@ def _check_feasible(space: Space, source: YamlFile) -> None:
         else:
             return
     what = "'" + "' and '".join(c.text for c in space.constraints) + "'"
-    raise source.error(f"none of {TRIES:,} random configurations satisfies {what}; widen them or the space", "constraints")
+    raise source.error(
+        f"none of {TRIES:,} random configurations satisfies {what}; widen them or the space", "constraints"
+    )
 
 
 def _listed(values: tuple[Any, ...]) -> str:

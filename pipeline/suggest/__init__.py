@@ -1,6 +1,14 @@
 """What is tried next: Optuna's samplers by name, each an ``optuna.samplers.BaseSampler``."""
 
-from .build import check_sampler, grid_values, make_sampler, resumed_seed, sampler_arguments, sampler_name, sampler_names
+from .build import (
+    check_sampler,
+    grid_values,
+    make_sampler,
+    resumed_seed,
+    sampler_arguments,
+    sampler_name,
+    sampler_names,
+)
 
 __all__ = [
     "check_sampler",

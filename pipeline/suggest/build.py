@@ -40,7 +40,13 @@ OFFERED: dict[str, dict[str, Any]] = {
     "tpe": {**_DEPRECATED, "warn_independent_sampling": None},
     "grid": {"search_space": (dict,)},
     "qmc": {"independent_sampler": _NESTED},
-    "cmaes": {"independent_sampler": _NESTED, "x0": (dict,), "restart_strategy": None, "popsize": (int,), "inc_popsize": None},
+    "cmaes": {
+        "independent_sampler": _NESTED,
+        "x0": (dict,),
+        "restart_strategy": None,
+        "popsize": (int,),
+        "inc_popsize": None,
+    },
     "gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
@@ -120,7 +126,7 @@ def _build(named: Named, space: Space | None, directions: tuple[str, ...], key: 
             raise UserError(message, key=f"{key}.name")
     if name in ONE_DIRECTION and len(directions) > 1:
         raise UserError(
-            f"the sampler {name} works on one direction, and this study has {len(directions)}; use tpe, nsgaii, nsgaiii or gp",
+            f"{name} works on one direction, and this study has {len(directions)}; use tpe, nsgaii, nsgaiii or gp",
             key=f"{key}.name",
         )
     check_arguments(SAMPLERS[name], named.args, name=name, key=key, offered=OFFERED.get(name))
@@ -162,9 +168,7 @@ def _nested(value: str | dict[str, Any], space: Space | None, directions: tuple[
     return _build(Named(sampler_name(name, key=f"{key}.name"), data), space, directions, key)
 
 
-def _partial_fixed(
-    args: dict[str, Any], space: Space | None, directions: tuple[str, ...], key: str
-) -> dict[str, Any]:
+def _partial_fixed(args: dict[str, Any], space: Space | None, directions: tuple[str, ...], key: str) -> dict[str, Any]:
     if not args.get("fixed_params"):
         raise UserError("partial_fixed needs fixed_params, as in {lr: 0.01}", key=f"{key}.fixed_params")
     _check_point(args["fixed_params"], space, f"{key}.fixed_params")
@@ -178,7 +182,9 @@ def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:
     for argument, ending in (("crossover", "Crossover"), ("mutation", "Mutation")):
         if argument in args:
             module = optuna_samplers.nsgaii
-            known = {n.removesuffix(ending).lower(): n for n in module.__all__ if n.endswith(ending) and n[:4] != "Base"}
+            known = {
+                n.removesuffix(ending).lower(): n for n in module.__all__ if n.endswith(ending) and n[:4] != "Base"
+            }
             word = args[argument].lower().removesuffix(argument)
             if word not in known:
                 message = f"there is no {argument} '{args[argument]}'{nearest(word, known)}"
@@ -229,7 +235,7 @@ def grid_values(space: Space, given: Mapping[str, Any], key: str = "sampler") ->
             continue
         count = cardinality(distribution)
         if count == math.inf:
-            raise UserError(f"the sampler grid needs a finite space, and '{name}' is continuous; give it a step, or its "
+            raise UserError(f"a grid needs a finite space, and '{name}' is continuous; give it a step, or its "
                             f"values here: search_space: {{{name}: [...]}}", key=f"{key}.name")  # fmt: skip
         points *= count
         if points <= MAX_GRID:

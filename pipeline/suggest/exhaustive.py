@@ -16,16 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 class Grid(GridSampler):
     """``optuna.samplers.GridSampler`` that leaves the end to the budget."""
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Nothing: the budget ends the study."""
 
 
 class BruteForce(BruteForceSampler):
     """``optuna.samplers.BruteForceSampler`` that leaves the end to the budget."""
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Nothing: the budget ends the study."""

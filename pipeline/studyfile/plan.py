@@ -1,0 +1,182 @@
+"""What a study would do, for ``pilotune check``: nothing is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...fields import format_duration
+from ..fidelity import Bracket, hyperband_brackets, make_pruner, render_brackets
+from ..space import Parameter, cardinality, describe, word
+from ..suggest import make_sampler
+from ..trial.protocol import ObjectiveSpec
+from .load import StudyFile
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One parameter or constant: what it may be, how many values that is (``math.inf``: continuous), when it is active."""
+
+    name: str
+    what: str
+    values: float
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study, laid out. ``size`` is the number of configurations, None where the objective defines the space."""
+
+    name: str
+    runs: str
+    directions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[PlanRow, ...]
+    constraints: tuple[str, ...]
+    size: float | None
+    sampler: str
+    pruner: str
+    brackets: tuple[Bracket, ...]
+    budget: tuple[str, ...]
+    trials: int | None
+    trial: tuple[str, ...]
+    enqueued: int
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``; infinite counts are null."""
+        rows = [{**vars(row), "values": _finite(row.values)} for row in self.rows]
+        brackets = [{**vars(bracket), "rungs": list(bracket.rungs)} for bracket in self.brackets]
+        return {**vars(self), "rows": rows, "brackets": brackets, "size": _finite(self.size)}
+
+
+def plan(study_file: StudyFile) -> Plan:
+    """The plan of a study. Raises UserError where the sampler or the pruner cannot be made."""
+    make_sampler(study_file)
+    make_pruner(study_file)
+    space, pruner = study_file.space, study_file.pruner
+    brackets = tuple(hyperband_brackets(pruner.args)) if pruner and pruner.name == "hyperband" else ()
+    rows: tuple[PlanRow, ...] = ()
+    if space:
+        rows = tuple(_row(p) for p in space.parameters)
+        rows += tuple(PlanRow(name, f"constant {word(value)}", 1) for name, value in space.constants.items())
+    return Plan(
+        name=study_file.name,
+        runs=_runs(study_file.objective),
+        directions=study_file.directions,
+        metrics=study_file.metrics,
+        rows=rows,
+        constraints=tuple(c.text for c in space.constraints) if space else (),
+        size=space.size() if space else None,
+        sampler=_named(study_file.sampler.name, study_file.sampler.args),
+        pruner=_named(pruner.name, pruner.args) if pruner else "none",
+        brackets=brackets,
+        budget=_budget(study_file),
+        trials=study_file.budget.trials,
+        trial=_trial(study_file),
+        enqueued=len(study_file.start_from.enqueue),
+        notes=_notes(study_file, brackets),
+    )
+
+
+def render_plan(plan: Plan) -> str:
+    """The plan as plain text, without a newline at the end."""
+    goals = [f"{d} {plan.metrics[i]}" if plan.metrics else d for i, d in enumerate(plan.directions)]
+    lines = [
+        f"study      {plan.name}",
+        f"runs       {plan.runs}",
+        f"direction  {', '.join(goals)}",
+        f"sampler    {plan.sampler}",
+        f"pruner     {plan.pruner}",
+        f"budget     {', '.join(plan.budget)}",
+        f"trial      {', '.join(plan.trial)}",
+    ]
+    if plan.enqueued:
+        lines.append(f"first      {plan.enqueued} point{'s' if plan.enqueued > 1 else ''} from the study file")
+    if plan.size is None:
+        lines.append("space      defined by the objective as it runs")
+    else:
+        lines.append(f"space      {format_size(plan.size)}")
+        width = max(len(row.name) for row in plan.rows)
+        lines += [f"  {row.name.ljust(width)}  {row.what}{row.when}" for row in plan.rows]
+        lines += [f"  where {text}" for text in plan.constraints]
+    if plan.brackets:
+        lines += ["", *render_brackets(plan.brackets, plan.trials).splitlines()]
+    lines += [f"note: {note}" for note in plan.notes]
+    return "\n".join(lines)
+
+
+def format_size(size: float) -> str:
+    """``1,024 configurations``; ``infinitely many configurations``."""
+    if size == math.inf:
+        return "infinitely many configurations (a parameter is continuous)"
+    count = f"{size:,.0f}" if size < 1e9 else f"{size:.2g}"
+    return f"{count} configuration{'s' if size != 1 else ''}"
+
+
+def _row(parameter: Parameter) -> PlanRow:
+    when = " and ".join(f"{parent} is {' or '.join(map(word, v))}" for parent, v in parameter.when.items())
+    distribution = parameter.distribution
+    return PlanRow(parameter.name, describe(distribution), cardinality(distribution), f", when {when}" if when else "")
+
+
+def _runs(objective: ObjectiveSpec) -> str:
+    if objective.command:
+        command = objective.command
+        return command if isinstance(command, str) else " ".join(command)
+    return f"{objective.file or objective.module}:{objective.function}"
+
+
+def _named(name: str, args: Mapping[str, Any]) -> str:
+    return f"{name} ({', '.join(f'{key}={word(value)}' for key, value in args.items())})" if args else name
+
+
+def _budget(study_file: StudyFile) -> tuple[str, ...]:
+    budget, parts = study_file.budget, []
+    if budget.trials is not None:
+        parts.append(f"{budget.trials:,} trials")
+    if budget.time is not None:
+        parts.append(f"{format_duration(budget.time)} a campaign")
+    if budget.target is not None:
+        sign = ">=" if study_file.directions[0] == "maximize" else "<="
+        parts.append(f"until a value {sign} {budget.target:g}")
+    parts.append(f"stops after {budget.failures} failures in a row")
+    return tuple(parts)
+
+
+def _trial(study_file: StudyFile) -> tuple[str, ...]:
+    options, parts = study_file.trial, []
+    for count, what in ((options.cores, "core"), (options.gpus, "GPU"), (options.nodes, "node")):
+        if count and (what != "node" or count > 1):
+            parts.append(f"{count} {what}{'s' if count > 1 else ''}")
+    if options.timeout is not None:
+        parts.append(f"at most {format_duration(options.timeout)}")
+    if options.memory is not None:
+        parts.append(f"at most {options.memory / 1e9:.3g} GB")
+    if options.retries:
+        parts.append(f"{options.retries} retr{'ies' if options.retries > 1 else 'y'} after a crash")
+    parts.append("in a process of its own" if options.isolate else "in the worker's process")
+    return tuple(parts)
+
+
+def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...]) -> tuple[str, ...]:
+    notes = []
+    pruner, trials = study_file.pruner, study_file.budget.trials
+    if pruner and pruner.name == "hyperband" and not brackets:
+        notes.append("with max_resource: auto nothing is pruned until a first trial completes")
+    if brackets and trials and study_file.sampler.name == "tpe":
+        needed = brackets[-1].trials_until(10)
+        if trials < needed:
+            notes.append(
+                f"TPE learns in each bracket apart, from 10 trials on: the last one has them after about {needed} trials, "
+                f"and the budget is {trials}; fewer brackets (a larger min_resource or reduction_factor) help"
+            )
+    return tuple(notes)
+
+
+def _finite(value: float | None) -> float | int | None:
+    if value is None or value == math.inf:
+        return None
+    return int(value)
