@@ -1,4 +1,4 @@
-"""What is kept: the study in its database, campaigns and their leases, run directories, and the list of this user's studies."""
+"""What is kept: studies in their database, campaigns and leases, run directories, a list of this user's studies."""
 
 from .commit import CommitResult, LeaseLost
 from .connect import normalize_url

@@ -32,10 +32,10 @@ class CommitResult:
     """What a commit did not do.
 
     Attributes:
-        refused: Local ids of trials that were to start here and did not, since the study has as many as its budget allows. New ones
-            are gone from the mirror; ones that waited in the database wait again.
-        overtaken: Local ids of trials that another process started or finished first. What was staged for them is dropped, the
-            mirror shows what the database holds.
+        refused: Local ids of trials that were to start here and did not, since the study has as many as its budget
+            allows. New ones are gone from the mirror; ones that waited in the database wait again.
+        overtaken: Local ids of trials that another process started or finished first. What was staged for them is
+            dropped, the mirror shows what the database holds.
     """
 
     refused: tuple[int, ...] = ()
@@ -51,7 +51,8 @@ class _Pending:
     written: dict[int, tuple[Staged, dict[int, int]]] = field(default_factory=dict)
 
 
-_of, _key = sa.bindparam("of"), sa.bindparam("name")
+_of: Any = sa.bindparam("of")
+_key: Any = sa.bindparam("name")
 _LOCK = sa.select(studies.c.study_id).where(studies.c.study_id == _of).with_for_update()
 _ATTRIBUTE = sa.select(study_system_attributes.c.value_json).where(
     study_system_attributes.c.study_id == _of, study_system_attributes.c.key == _key
@@ -114,7 +115,7 @@ class Ledger:
         with self._lock:
             self._settle()
             mirrors = list(self._mirrors.values()) if study_id is None else [self._mirror(study_id)]
-            return any([self._sync(mirror) for mirror in mirrors])
+            return sum(self._sync(mirror) for mirror in mirrors) > 0
 
     def _sync(self, mirror: StudyMirror) -> bool:
         if self._inside:
@@ -128,7 +129,10 @@ class Ledger:
         return True
 
     def _refresh(self, mirror: StudyMirror) -> None:
-        """Read changes, inside a transaction. The version is taken first: what changes after it is read the next time."""
+        """Read changes, inside a transaction.
+
+        The version is taken first: what changes after it is read the next time.
+        """
         version = self.link.data_version()
         read_new(self.link, mirror, partial(self._new_id, mirror))
         staged = self._staged.get(mirror.study_id, Staged())
@@ -153,8 +157,8 @@ class Ledger:
             limit: The most trials the study may hold (``counted``); trials that would start beyond it are refused.
 
         Raises:
-            RecordAway: The database did not take it. The staged changes are kept, and the next commit writes them; whether this
-                one landed after all is looked up first, so nothing is written twice.
+            RecordAway: The database did not take it. The staged changes are kept, and the next commit writes them;
+                whether this one landed after all is looked up first, so nothing is written twice.
             LeaseLost: Another driver took this campaign's trials over.
         """
         with self._lock:
@@ -172,9 +176,10 @@ class Ledger:
     def locked(self, study_id: int, limit: int | None = None) -> Iterator[None]:
         """One transaction around the caller's reads and staged changes: no other driver writes to the study meanwhile.
 
-        The mirror is in step with the database inside, and everything staged for the study is committed at the end. After an
-        exception nothing is written; what was staged stays staged. What the commit refused is in the next ``commit``'s result.
-        Nested use joins the outer transaction. Keep it short: others wait. Raises RecordAway, LeaseLost.
+        The mirror is in step with the database inside, and everything staged for the study is committed at the end.
+        After an exception nothing is written; what was staged stays staged. What the commit refused is in the next
+        ``commit``'s result. Nested use joins the outer transaction. Keep it short: others wait. Raises RecordAway,
+        LeaseLost.
         """
         with self._lock:
             if self._inside:
@@ -224,7 +229,7 @@ class Ledger:
         self._landed(pending)
 
     def _enter(self, mirrors: list[StudyMirror], always: bool) -> bool:
-        """Lock the studies, see that the campaign still owns its trials, and read what others did. Whether others wrote."""
+        """Lock the studies, see that the campaign still owns its trials, read what others wrote; whether they did."""
         version = self.link.data_version()
         stale = [mirror for mirror in mirrors if version is None or mirror.seen != version]
         for mirror in stale:
@@ -246,11 +251,12 @@ class Ledger:
         text = self.link.run(_ATTRIBUTE, {"of": study_id, "name": key}).scalar()
         if text is not None and json.loads(text).get("state") == "dead":
             raise LeaseLost(
-                "another driver took this campaign for dead and goes on with its trials; this one ends without writing more"
+                "another driver took this campaign for dead and goes on with its trials; "
+                "this one ends without writing more"
             )
 
     def _guard(self, mirror: StudyMirror, limit: int | None, changed: bool) -> None:
-        """Drop what others did first and what the budget does not allow, and number the new trials as the database will."""
+        """Drop what others did first and what the budget does not allow, and number the new trials for good."""
         staged = self._stage(mirror.study_id)
         if changed:
             self._yield_to_others(mirror, staged)
@@ -320,7 +326,10 @@ class Ledger:
             self._staged[study_id] = earlier
 
     def _settle(self) -> None:
-        """Find out whether the commit whose answer was lost is in the database; raises RecordAway while nobody can tell."""
+        """Find out whether the commit whose answer was lost is in the database.
+
+        Raises RecordAway while nobody can tell.
+        """
         pending = self._pending
         if pending is None or self._inside:
             return
@@ -344,7 +353,7 @@ class Ledger:
             raise away(error) from error
 
     def counted(self, study_id: int) -> int:
-        """How many trials of the study count for its budget: not those that wait, nor those learned from other studies."""
+        """How many trials count for the study's budget: not those that wait, nor those learned from other studies."""
         with self._lock:
             return self._mirror(study_id).counted()
 

@@ -35,8 +35,8 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
     """The URL as SQLAlchemy is to get it.
 
     ``sqlite:///FILE`` becomes absolute (relative ones count from ``folder``, by default the working directory);
-    ``postgresql://`` is given its driver. Raises UserError for a password in the URL, a database in memory, and any other database;
-    no message repeats the password.
+    ``postgresql://`` is given its driver. Raises UserError for a password in the URL, a database in memory, and any
+    other database; no message repeats the password.
     """
     try:
         parsed = sa.make_url(url)
@@ -44,8 +44,8 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
         raise UserError("the storage is to be a URL: sqlite:///study.db or postgresql://host/database") from None
     if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):
         raise UserError(
-            "the storage URL holds a password, which would end up in logs and process lists; take it out and give it by "
-            "PGPASSWORD, ~/.pgpass or a service file"
+            "the storage URL holds a password, which would end up in logs and process lists; take it out and give it "
+            "by PGPASSWORD, ~/.pgpass or a service file"
         )
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite_url(parsed, folder or Path.cwd())
@@ -77,7 +77,10 @@ def on_network(path: Path) -> bool:
 
 
 def prepare_file(path: Path) -> None:
-    """Make the folder (0700) and an empty database file (0600) where they are missing; raises UserError when it cannot."""
+    """Make the folder (0700) and an empty database file (0600) where they are missing.
+
+    Raises UserError when it cannot.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -101,8 +104,8 @@ def words(error: BaseException) -> str:
 class Link:
     """One connection to the database, opened at the first use and again after it broke; used under a lock of its owner.
 
-    Transactions are begun and ended by statements of our own (the driver is in autocommit), since SQLite's writer must begin with
-    ``BEGIN IMMEDIATE``: one that reads first and writes later can be refused half-way.
+    Transactions are begun and ended by statements of our own (the driver is in autocommit), since SQLite's writer must
+    begin with ``BEGIN IMMEDIATE``: one that reads first and writes later can be refused half-way.
     """
 
     def __init__(self, url: str):
@@ -153,8 +156,8 @@ class Link:
         now = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
         self._clock_offset = float(now) - time.time()
 
-    def run(self, statement: Any, rows: Any = None) -> sa.CursorResult[Any]:
-        """Execute a statement: SQL text or an SQLAlchemy one, with one row of arguments or a list of them."""
+    def run(self, statement: Any, rows: Any = None) -> Any:
+        """Execute a statement, SQL text or an SQLAlchemy one, with one row of arguments or a list; its CursorResult."""
         if isinstance(statement, str):
             return self.connection.exec_driver_sql(statement)
         return self.connection.execute(statement, rows)
@@ -269,7 +272,7 @@ def _check_version(link: Link) -> None:
         link.drop()
         raise UserError(
             f"the database has Optuna's schema {schema} ({revision}), this version works with {tables.SCHEMA_VERSION} "
-            f"({tables.REVISION}): run `optuna storage upgrade --storage URL` with this Optuna, or name another database",
+            f"({tables.REVISION}): run `optuna storage upgrade --storage URL`, or name another database",
             file=link.path,
         )
 

@@ -19,7 +19,10 @@ LEARNED = "pilotune:from"
 
 
 def replica(trial: FrozenTrial) -> FrozenTrial:
-    """A shallow copy, cheaper than ``copy.copy``; trials that were given out are never changed, only replaced by such copies."""
+    """A shallow copy, cheaper than ``copy.copy``.
+
+    Trials that were given out are never changed, only replaced by such copies.
+    """
     new = FrozenTrial.__new__(FrozenTrial)
     new.__dict__.update(trial.__dict__)
     return new
@@ -69,7 +72,10 @@ class View:
 
 @dataclass
 class StudyMirror:
-    """One study. Trials are known by local ids, which last as long as the process; ``db_ids`` has those of the committed ones."""
+    """One study.
+
+    Trials are known by local ids, which last as long as the process; ``db_ids`` has those of the committed ones.
+    """
 
     study_id: int
     name: str
@@ -134,7 +140,7 @@ class StudyMirror:
             self.put(new)
 
     def in_states(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
-        """The trials in ``states`` (all: None), in order of their numbers; the list is the mirror's own, not to be changed."""
+        """The trials in ``states`` (None: all), in order of their numbers; the mirror's own list, not to be changed."""
         chosen = frozenset(TrialState) if states is None else frozenset(s for s in TrialState if s in states)
         view = self._views.get(chosen)
         if view is None:

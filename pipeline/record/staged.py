@@ -1,7 +1,8 @@
 """Changes that are not in the database yet, and the rows they become.
 
-What is kept is which parts of a trial changed, not their values: a commit writes what the mirror holds then. So a commit that has
-to be repeated writes the newest state, and writing it twice does no harm; only new trials must not be inserted twice.
+What is kept is which parts of a trial changed, not their values: a commit writes what the mirror holds then. So a
+commit that has to be repeated writes the newest state, and writing it twice does no harm; only new trials must not be
+inserted twice.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def _state(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _attributes(attrs: dict[str, Any], keys: Iterable[str] | None, **owner: int) -> list[dict[str, Any]]:
-    chosen = attrs.keys() if keys is None else keys & attrs.keys()  # type: ignore[operator]
+    chosen = attrs.keys() if keys is None else keys & attrs.keys()
     return [{**owner, "key": key, "value_json": json.dumps(attrs[key])} for key in chosen]
 
 

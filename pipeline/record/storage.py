@@ -30,16 +30,17 @@ from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, tri
 class RecordStorage(Ledger, optuna.storages.BaseStorage):
     """An Optuna storage in Optuna's own database schema, on SQLite or PostgreSQL, made for one driver with many trials.
 
-    Every study it is asked for is kept in memory; what Optuna writes changes the memory at once and is staged for the database.
+    Every study it is asked for is kept in memory; what Optuna writes changes the memory at once and is staged for the
+    database.
 
     Args:
         url: As ``normalize_url`` gives it.
-        autocommit: True: each write is a commit and each read looks for changes of other processes first, as Optuna's own storages
-            do. False: the owner calls ``commit``, ``sync`` and ``locked``.
+        autocommit: True: each write is a commit and each read looks for changes of other processes first, as Optuna's
+            own storages do. False: the owner calls ``commit``, ``sync`` and ``locked``.
 
-    Trial ids are local to this object. Creating and deleting a study are committed at once. Beyond Optuna's methods there are
-    ``commit``, ``sync``, ``locked``, ``counted``, ``adopt``, ``forget_params``, ``clock`` and ``close``; all may raise RecordAway.
-    Raises UserError when the database cannot be opened.
+    Trial ids are local to this object. Creating and deleting a study are committed at once. Beyond Optuna's methods
+    there are ``commit``, ``sync``, ``locked``, ``counted``, ``adopt``, ``forget_params``, ``clock`` and ``close``; all
+    may raise RecordAway. Raises UserError when the database cannot be opened.
     """
 
     def __init__(self, url: str, *, autocommit: bool = True):
@@ -69,7 +70,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         return mirror, mirror.trials[trial_id]
 
     def _flush(self, trial_id: int | None = None) -> bool:
-        """Commit when each write is to be one; whether the trial's change is in (another process may have been first)."""
+        """Commit, when each write is to be one; False when another process finished or started the trial first."""
         if not self.autocommit or self._inside:
             return True
         return trial_id not in self.commit().overtaken

@@ -33,14 +33,17 @@ from .tables import (
 TICK = "pilotune:tick:"
 """Prefix of the study system attributes that count a storage object's commits; no mirror shows them."""
 
-_of = sa.bindparam("of")
-_after = sa.bindparam("after")
-_ids = sa.bindparam("ids", expanding=True)
+_of: Any = sa.bindparam("of")
+_after: Any = sa.bindparam("after")
+_ids: Any = sa.bindparam("ids", expanding=True)
 _later = sa.select(trials.c.trial_id).where(trials.c.study_id == _of, trials.c.trial_id > _after)
 
 
 def _selections(chosen: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """The queries that read trials whole; the trials' rows come first, so that a finished one is never read without its end."""
+    """The queries that read trials whole.
+
+    The trials' rows come first, so that a finished one is never read without its end.
+    """
     p, v, i = trial_params.c, trial_values.c, trial_intermediate_values.c
     u, s = trial_user_attributes.c, trial_system_attributes.c
     t = trials.c

@@ -1,8 +1,8 @@
 """The tables of Optuna's own database schema, declared by ourselves, and how their values are encoded.
 
-The package imports nothing private of Optuna; a test compares these declarations with what Optuna 5 creates. Times are stored as
-naive UTC and seen in memory as naive local time, as Optuna does. A float that a database cannot hold (infinity, NaN) is stored as
-NULL beside a type that names it.
+The package imports nothing private of Optuna; a test compares these declarations with what Optuna 5 creates. Times are
+stored as naive UTC and seen in memory as naive local time, as Optuna does. A float that a database cannot hold
+(infinity, NaN) is stored as NULL beside a type that names it.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ def load_time(value: datetime | None) -> datetime | None:
 
 
 def plain(value: Any) -> Any:
-    """What ``value`` is after a way through JSON, as every reader of the database will see it. Raises TypeError if it has no JSON."""
+    """What ``value`` is after a way through JSON, as every reader of the database will see it.
+
+    Raises TypeError if it has no JSON.
+    """
     if value is None or type(value) in (str, int, float, bool):
         return value
     return json.loads(json.dumps(value))
@@ -181,7 +184,10 @@ class Statements:
 
 @cache
 def statements(dialect: str) -> Statements:
-    """The writes for ``"sqlite"`` or ``"postgresql"``: rows are inserted, or overwritten where their unique key exists."""
+    """The writes for ``"sqlite"`` or ``"postgresql"``.
+
+    Rows are inserted, or overwritten where their unique key exists.
+    """
     insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
 
     def upsert(table: sa.Table, keys: list[str], columns: list[str]) -> Any:
