@@ -26,7 +26,12 @@ PR_SET_PDEATHSIG = 1
 MEMORY_RESERVE = 64 * 2**20
 """Bytes that are given back above the limit when it was met, so that the end can be told."""
 
-libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None)
+
+
+def process_control(option: int, value: int) -> None:
+    """prctl(2), which the standard library does not have."""
+    _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
 class ChildLink:
@@ -56,7 +61,7 @@ class ChildLink:
         # Another thread that waits for an answer takes the request to yield with it.
         if self._lock.acquire(blocking=False):
             try:
-                self._take(self.lines.here())
+                self.take(self.lines.here())
             finally:
                 self._lock.release()
         return self._yield
@@ -74,11 +79,11 @@ class ChildLink:
                 messages = self.lines.wait()
                 if not messages:
                     die()  # the worker is gone, and with it everybody who could answer
-                answers = self._take(messages)
+                answers = self.take(messages)
                 if answers:
                     return answers[0]
 
-    def _take(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def take(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Act on what came unasked; the rest are answers."""
         answers = []
         for message in messages:
@@ -104,9 +109,11 @@ def run_child(descriptor: int, parent: int) -> NoReturn:
     try:
         _own_process(parent)
         lines = Lines(socket.socket(fileno=descriptor))
-        (first, *_) = lines.wait() or [{}]
+        (first, *rest) = lines.wait() or [{}]
         if "spec" in first:
-            _run(AttemptSpec.from_dict(first["spec"]), lines)
+            link = ChildLink(lines)
+            link.take(rest)
+            _run(AttemptSpec.from_dict(first["spec"]), link)
             code = 0
     finally:
         os._exit(code)
@@ -115,7 +122,7 @@ def run_child(descriptor: int, parent: int) -> NoReturn:
 def _own_process(parent: int) -> None:
     """A session of its own, that dies with its parent and has the usual signal handlers."""
     os.setsid()
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(70)
     signal.set_wakeup_fd(-1)
@@ -125,8 +132,8 @@ def _own_process(parent: int) -> None:
     atexit._clear()  # what the fork server's imports registered is the fork server's
 
 
-def _run(spec: AttemptSpec, lines: Lines) -> None:
-    link = ChildLink(lines)
+def _run(spec: AttemptSpec, link: ChildLink) -> None:
+    lines = link.lines
     try:
         _surroundings(spec)
         signal.signal(signal.SIGTERM, link.on_sigterm)
@@ -160,7 +167,7 @@ def _surroundings(spec: AttemptSpec) -> None:
 
 def _limit_memory(limit: int | None) -> None:
     """Limit the process's data (heap and private mappings) to ``limit`` bytes; None gives the reserve back."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if limit is None:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
         return

@@ -22,7 +22,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .child import libc, run_child
+from .child import process_control, run_child
 from .load import load_objective
 from .protocol import ObjectiveSpec
 
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
     control.set_inheritable(False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the scheduler's, for all of a block; the worker decides
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    process_control(PR_SET_CHILD_SUBREAPER, 1)
     first = json.loads(control.recv(2**20) or "null")
     if first is None:
         return
@@ -126,10 +126,11 @@ class Server:
 
     def kill_orphans(self) -> None:
         """Descendants that left their group for a session of their own have become this process's children."""
-        for pid in descendants() - self.helpers - self.children:
-            with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        while orphans := descendants() - self.helpers - self.children:  # the dead leave children of their own
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
     def kill_all(self) -> None:
         for pid in self.children:

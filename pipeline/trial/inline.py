@@ -1,0 +1,107 @@
+"""``isolate: false``: the objective runs in the worker itself. Fast, and without timeout, limits or a crash's mercy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .channel import Channel
+from .ending import Ending
+from .exceptions import TrialYield
+from .execute import environment, execute
+from .files import TrialFiles
+from .link import Stopping
+from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
+
+
+class InlineLink:
+    """The trial's way to the driver, straight over the worker's channel."""
+
+    def __init__(self, spec: AttemptSpec, channel: Channel, terminated: Callable[[], bool]) -> None:
+        self.token, self.channel, self.terminated = spec.token, channel, terminated
+        self.reports: list[list[float]] = []
+        self.params: dict[str, Any] = {}
+        self.user_attrs: dict[str, Any] = {}
+        self.killed = False
+        self._yield = False
+        self._request = 0
+
+    def report(self, step: int, value: float) -> Stopping:
+        self.reports.append([step, value])
+        self._request += 1
+        reply = self._ask(Report(self.token, self._request, step, value))
+        stop: Stopping = reply.stop if isinstance(reply, Verdict) else "yield"
+        self.killed = self.killed or stop == "kill"
+        return stop
+
+    def suggest(self, name: str, distribution: str) -> Any:
+        self._request += 1
+        reply = self._ask(Suggest(self.token, self._request, name, distribution))
+        if not isinstance(reply, Suggested):
+            self.killed = self.killed or (isinstance(reply, Verdict) and reply.stop == "kill")
+            raise TrialYield("asked to yield")
+        if reply.error:
+            raise ValueError(reply.error)
+        self.params[name] = reply.value
+        return reply.value
+
+    def set_attr(self, key: str, value: Any) -> None:
+        self.user_attrs[key] = value
+
+    def yield_asked(self) -> bool:
+        self._take()
+        return self._yield or self.terminated() or self.channel.gone()
+
+    def _ask(self, request: Report | Suggest) -> Message | None:
+        """The answer; None when there is nobody to give one, or the attempt was stopped meanwhile."""
+        self.channel.ask(request)
+        while True:
+            answer = self._take()
+            if answer is not None or self.killed or self.terminated() or self.channel.gone():
+                return answer
+            self.channel.wait([], 0.5)
+
+    def _take(self) -> Message | None:
+        answer = None
+        for message in self.channel.receive():
+            if isinstance(message, Stop):
+                self._yield = True
+                self.killed = self.killed or message.how == "kill"
+            else:
+                answer = message
+        return answer
+
+
+def run_inline(spec: AttemptSpec, files: TrialFiles, link: InlineLink) -> Ending:
+    """Run the objective here; printed output goes to the attempt's files, the working directory is the attempt's."""
+    with _surroundings(spec, files):
+        ending = execute(spec, link)
+    return Ending("stopped", reason="stopped by the driver") if link.killed else ending
+
+
+@contextlib.contextmanager
+def _surroundings(spec: AttemptSpec, files: TrialFiles) -> Iterator[None]:
+    before, values = os.getcwd(), environment(spec)
+    saved = {name: os.environ.get(name) for name in values}
+    with contextlib.ExitStack() as stack:
+        for path, redirect in (
+            (files.stdout(spec.attempt), contextlib.redirect_stdout),
+            (files.stderr(spec.attempt), contextlib.redirect_stderr),
+        ):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            stack.enter_context(
+                redirect(stack.enter_context(open(descriptor, "w", encoding="utf-8", errors="replace")))
+            )
+        os.chdir(files.work(spec.attempt))
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+            for name, value in saved.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value

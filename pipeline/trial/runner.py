@@ -1,0 +1,147 @@
+"""What a worker does with one attempt, from its description to its outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .channel import Channel, open_channel
+from .ending import Ending, first_line
+from .files import TrialFiles, write_atomically
+from .inline import InlineLink, run_inline
+from .process import Process
+from .protocol import AttemptSpec, Outcome, Started
+from .supervise import Supervisor
+
+LAST_MOMENT = 2.0
+"""Seconds that an outcome has to travel before a SIGTERM that the worker was sent takes its usual effect."""
+
+Collected = tuple[list[list[float]], dict[str, Any], dict[str, Any]]
+"""Reports, suggested parameters and user attributes of an attempt."""
+
+
+def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
+    """Run one attempt and return its :class:`Outcome` as a dict; called in a worker process, one at a time.
+
+    Args:
+        spec: An :class:`AttemptSpec` as a dict.
+
+    The outcome is written to the trial's folder before it is returned. Never raises: what goes wrong before or around
+    the objective is an outcome with failure ``setup``.
+    """
+    started = time.time()
+    try:
+        attempt = AttemptSpec.from_dict(spec)
+        files = TrialFiles(Path(attempt.directory))
+        ending, collected = _run(attempt, files)
+    except Exception as error:
+        place = f" in {spec['directory']}" if spec.get("directory") else ""
+        reason = f"the worker could not run the attempt{place}: {first_line(error)}"
+        ending, collected = (
+            Ending("failed", failure="setup", reason=reason, traceback=traceback.format_exc()),
+            ([], {}, {}),
+        )
+    return _tell(spec, _outcome(spec, ending, collected, started))
+
+
+def _run(spec: AttemptSpec, files: TrialFiles) -> tuple[Ending, Collected]:
+    files.create(spec.attempt)
+    channel = open_channel(spec.channel)
+    block, worker = _place()
+    with _sigterm_noted() as term:
+        channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
+        if not spec.isolate and not spec.objective.command:
+            link = InlineLink(spec, channel, term.is_set)
+            ending = run_inline(spec, files, link)
+            return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
+        return _supervise(spec, files, channel, term)
+
+
+def _supervise(
+    spec: AttemptSpec, files: TrialFiles, channel: Channel, term: threading.Event
+) -> tuple[Ending, Collected]:
+    supervisor = Supervisor(spec, files, channel, _process(spec, files), term.is_set)
+    ending = supervisor.run()
+    return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
+
+
+def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
+    # Imported when one is needed: an attempt without isolation needs neither.
+    if spec.objective.command:
+        from .command import CommandProcess
+
+        return CommandProcess(spec, files)
+    from .forking import ForkedProcess
+
+    return ForkedProcess(spec)
+
+
+def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started: float) -> Outcome:
+    reports, params, user_attrs = collected
+    block, worker = _place()
+    return Outcome(
+        token=str(spec.get("token", "")),
+        number=spec.get("number", -1),
+        attempt=spec.get("attempt", 0),
+        kind=ending.kind,
+        values=ending.values,
+        failure=ending.failure,
+        reason=ending.reason,
+        traceback=ending.traceback,
+        user_attrs=user_attrs,
+        reports=reports,
+        params=params,
+        host=socket.gethostname(),
+        block=block,
+        worker=worker,
+        started=started,
+        finished=time.time(),
+    )
+
+
+def _tell(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Write the outcome, and return it in any case; a disk that is full or away must not cost a result."""
+    told = outcome.to_dict()
+    if not spec.get("directory"):
+        return told
+    try:
+        path = TrialFiles(Path(spec["directory"])).outcome(outcome.attempt)
+        write_atomically(path, json.dumps(told))
+    except (OSError, ValueError, TypeError) as error:
+        note = f"the outcome could not be written to {spec['directory']}: {first_line(error)}"
+        told["reason"] = f"{told['reason']}; {note}" if told["reason"] else note
+    return told
+
+
+def _place() -> tuple[str, str]:
+    """The block's and the worker's names, as Parsl gives them to its workers."""
+    block = os.environ.get("PARSL_WORKER_BLOCK_ID", "")
+    pool, rank = os.environ.get("PARSL_WORKER_POOL_ID", ""), os.environ.get("PARSL_WORKER_RANK", "")
+    return block, f"{pool}/{rank}" if pool else rank
+
+
+@contextlib.contextmanager
+def _sigterm_noted() -> Iterator[threading.Event]:
+    """While an attempt runs, SIGTERM to the worker (its block ends) is noted; afterwards it takes its usual effect."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        if noted.is_set():
+            again = threading.Timer(LAST_MOMENT, os.kill, (os.getpid(), signal.SIGTERM))
+            again.daemon = True
+            again.start()
