@@ -94,7 +94,10 @@ def reading(url: str) -> Iterator[RDBStorage]:
     storage = None
     try:
         storage = RDBStorage(
-            target, skip_table_creation=True, skip_compatibility_check=True, engine_kwargs={"connect_args": arguments}
+            target.replace("{", "{{").replace("}", "}}"),  # Optuna takes its URL for a template
+            skip_table_creation=True,
+            skip_compatibility_check=True,
+            engine_kwargs={"connect_args": arguments},
         )
         yield storage
     except (sqlalchemy.exc.DatabaseError, sqlalchemy.exc.ArgumentError, ImportError) as error:
@@ -145,7 +148,7 @@ def sentence(url: str, error: Exception) -> UserError | RecordAway:
 
 
 def study_of(data: StudyData) -> Study:
-    """The same trials as a study in memory, for Optuna's own analyses; their numbers are indices into ``data.trials``."""
+    """The trials as a study in memory, for Optuna's own analyses; their numbers are indices into ``data.trials``."""
     import optuna
 
     quiet = optuna.logging.get_verbosity()

@@ -1,0 +1,143 @@
+"""``pilotune``: the group of commands, and how errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ... import __version__
+from ...errors import PilotuneError
+
+COMMANDS = {
+    "init": ("studies", "Write a study file and an objective that run at once."),
+    "check": ("studies", "Validate a study without running it, and print the plan."),
+    "run": ("run", "Run a study, or go on with it."),
+    "status": ("campaigns", "Show this user's studies and campaigns, or one in detail."),
+    "watch": ("campaigns", "Follow a campaign's progress, from any login node."),
+    "stop": ("campaigns", "End a campaign: after its running trials, or now."),
+    "resume": ("run", "Go on with a study where it stopped."),
+    "best": ("results", "Show the best trial, or the Pareto front."),
+    "trials": ("results", "List the trials, with the reason of those that failed."),
+    "export": ("results", "Write trials as CSV, JSON or Parquet, or the best parameters."),
+    "importance": ("results", "Show which parameters mattered."),
+    "completion": ("completion", "Print the completion script for bash or zsh."),
+}
+"""Command -> (module here, one line of help). Only the module of the command that is called is imported."""
+
+EPILOG = """\b
+Exit codes: 0 done; 1 ended without what was asked; 2 a mistake in what was given;
+3 the site refused; 130 stopped by a signal (pilotune resume NAME goes on).
+
+\b
+Completion:  eval "$(pilotune completion bash)"   in ~/.bashrc
+             eval "$(pilotune completion zsh)"    in ~/.zshrc
+"""
+
+
+class Commands(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        import importlib
+
+        module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
+        command = getattr(module, f"{name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="pilotune", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Hyperparameter optimization on supercomputers.
+
+    \b
+    pilotune init my-study                 a study file and an objective to start from
+    pilotune check my-study/study.yaml     what would be run
+    pilotune run my-study/study.yaml       run it here, or elsewhere with --site
+    pilotune best my-study                 what came out
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default); returns the exit code, and never raises for a mistake."""
+    try:
+        code = cli.main(args=None if argv is None else list(argv), prog_name="pilotune", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except PilotuneError as error:
+        return fail(error, error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe went away; nothing is wrong, and nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            return crashed(error)
+        return fail(error, 1, f"{error.filename}: {error.strerror}")
+    except Exception as error:
+        return crashed(error)
+
+
+def debugging() -> bool:
+    return os.environ.get("PILOTUNE_DEBUG", "") not in ("", "0")
+
+
+def fail(error: Exception, code: int, text: str = "") -> int:
+    """Print an expected error as one sentence."""
+    if debugging():
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"error: {text or error}", err=True)
+    return code
+
+
+def crashed(error: Exception) -> int:
+    """Print an unexpected error as one sentence, and keep the traceback in a file for a report."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if debugging():
+        where = "its traceback is above"
+        click.echo(text, err=True)
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="pilotune-", suffix=".txt", delete=False) as file:
+            file.write(text)
+        where = f"its traceback is in {file.name} (PILOTUNE_DEBUG=1 prints it)"
+    line = (str(error).splitlines() or [""])[0]
+    click.echo(f"error: Pilotune failed unexpectedly with {type(error).__name__}: {line}; {where}", err=True)
+    return 70
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class StudyName(click.ParamType[str]):
+    """A study by its name, or the path of its study file; completes both."""
+
+    name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from ..record import registry
+
+        names = [entry.name for entry in registry.all() if entry.name.startswith(incomplete)]
+        files = [CompletionItem(incomplete, type="file")] if not names or "/" in incomplete else []
+        return [CompletionItem(name) for name in names] + files
+
+
+def name_argument(required: bool = True) -> Callable[[Any], Any]:
+    return click.argument("name", type=StudyName(), required=required)
+
+
+def study_argument(function: Any) -> Any:
+    return click.argument("study", type=click.Path(dir_okay=True))(function)
+
+
+def json_option(function: Any) -> Any:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead.")(function)
+
+
+def storage_option(function: Any) -> Any:
+    return click.option(
+        "--storage",
+        metavar="URL",
+        help="Database of the study: sqlite:///FILE or postgresql://HOST/DB (no password in it).",
+    )(function)
+
+
+def set_option(function: Any) -> Any:
+    return click.option(
+        "--set",
+        "overrides",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Change a key of the study or site file for this run: budget.time=1h, pools.local.workers_per_node=4.",
+    )(function)
+
+
+def site_option(function: Any) -> Any:
+    return click.option(
+        "--site", metavar="NAME|FILE", help="Where to run: a site's name or its file; this machine by default."
+    )(function)
+
+
+def trials_option(function: Any) -> Any:
+    return click.option(
+        "--trials", type=click.IntRange(min=1), metavar="N", help="Trials of the study in all (budget.trials)."
+    )(function)
+
+
+def runs_option(function: Any) -> Any:
+    return click.option(
+        "--runs",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Where run directories go, on a file system that all nodes see.",
+    )(function)

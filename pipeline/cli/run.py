@@ -1,0 +1,222 @@
+"""``run`` and ``resume``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...errors import CampaignRunning, UserError
+from .options import (
+    json_option,
+    name_argument,
+    runs_option,
+    set_option,
+    site_option,
+    storage_option,
+    study_argument,
+    trials_option,
+)
+from .output import echo_json
+
+if TYPE_CHECKING:
+    from ..campaign.status import Status
+    from .finding import Prepared
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run as it was asked for, before any file was read."""
+
+    study: str
+    site: str | None = None
+    storage: str | None = None
+    trials: int | None = None
+    overrides: tuple[str, ...] = ()
+    new_name: str | None = None
+    runs: Path | None = None
+    as_json: bool = False
+    quiet: bool = False
+
+    def prepare(self) -> Prepared:
+        from .finding import prepare
+
+        return prepare(
+            self.study,
+            self.site,
+            self.storage,
+            self.overrides,
+            trials=self.trials,
+            new_name=self.new_name,
+            runs=self.runs,
+        )
+
+
+detach_option = click.option("--detach", is_flag=True, help="Leave it running in the background and return.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+
+
+@click.command("run")
+@study_argument
+@site_option
+@storage_option
+@trials_option
+@set_option
+@click.option("--new-name", metavar="NAME", help="Run it as a study of this name (the file's is fixed otherwise).")
+@runs_option
+@detach_option
+@click.option("--dry-run", is_flag=True, help="Print what would be started or submitted, and start nothing.")
+@json_option
+@quiet_option
+def run_command(
+    study: str,
+    site: str | None,
+    storage: str | None,
+    trials: int | None,
+    overrides: tuple[str, ...],
+    new_name: str | None,
+    runs: Path | None,
+    detach: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run the study in the file STUDY, or go on with it where it stopped.
+
+    Progress goes to stderr, the summary to stdout. Ctrl-C once: no new trials, running ones finish; twice: running ones
+    are put aside for `pilotune resume`; three times: stop now.
+    """
+    request = Request(study, site, storage, trials, overrides, new_name, runs, as_json, quiet)
+    if dry_run:
+        return show_plan(request.prepare(), as_json)
+    return start(request, detach)
+
+
+@click.command("resume")
+@name_argument()
+@site_option
+@storage_option
+@trials_option
+@set_option
+@detach_option
+@json_option
+@quiet_option
+def resume_command(
+    name: str,
+    site: str | None,
+    storage: str | None,
+    trials: int | None,
+    overrides: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Go on with the study NAME, from any folder: finished trials count, interrupted ones go on as new attempts.
+
+    More trials than before: --trials N, the new number in all. Options of --set are not remembered; give them again.
+    """
+    from .finding import find
+
+    found = find(name)
+    if found.study_file is None:
+        raise UserError(f"it is not known where the study file of {found.name!r} is; use pilotune run STUDY")
+    if not found.study_file.is_file():
+        raise UserError(
+            f"the study file of {found.name!r} is gone; put it back, or use pilotune run", file=found.study_file
+        )
+    request = Request(
+        str(found.study_file),
+        site or found.site,
+        storage or found.storage,
+        trials,
+        overrides,
+        found.name,
+        found.runs,
+        as_json,
+        quiet,
+    )
+    return start(request, detach)
+
+
+def start(request: Request, detach: bool) -> int:
+    """Run in this process, or in one that is left behind; returns the exit code."""
+    prepared = request.prepare()
+    refuse_second(prepared)
+    if detach:
+        from .detach import detach as leave
+
+        return leave(request, prepared)
+    status = execute(request, prepared)
+    return status.code or 0
+
+
+def refuse_second(prepared: Prepared) -> None:
+    """A study on SQLite has one driver. Said here too, since the database's own word comes after heavy imports."""
+    from .live import campaigns
+
+    if not prepared.storage.startswith("sqlite"):
+        return
+    for live in campaigns(prepared.runs, prepared.study_file.name):
+        if live.alive and live.status.storage == prepared.storage:
+            name, status = live.status.study, live.status
+            raise CampaignRunning(
+                f"campaign {status.campaign} of {name!r} is running already (process {status.pid} on {status.host}); "
+                f"see it with pilotune watch {name}, end it with pilotune stop {name}"
+            )
+
+
+def execute(request: Request, prepared: Prepared) -> Status:
+    """Run the campaign with progress on stderr, then print the summary on stdout."""
+    from ..campaign.run import RunSettings, run_campaign
+    from .progress import Progress
+
+    settings = RunSettings(
+        study_file=prepared.study_file, site=prepared.site, storage_url=prepared.storage, runs=prepared.runs
+    )
+    with Progress(quiet=request.quiet) as progress:
+        status = run_campaign(settings, progress)
+    report(status, request.as_json)
+    return status
+
+
+def report(status: Status, as_json: bool) -> None:
+    """The summary of the study after a campaign."""
+    from ..analysis import read_study, summarize
+    from .summary import render
+
+    summary = summarize(read_study(status.storage, status.study))
+    if as_json:
+        echo_json({"campaign": dataclasses.asdict(status), "summary": summary.as_dict()})
+    else:
+        click.echo(render(summary, status))
+
+
+def show_plan(prepared: Prepared, as_json: bool) -> int:
+    """What a run would start: the worker pools of a local site, or the batch scripts as they would be submitted."""
+    scripts: Sequence[tuple[str, str]] = batch_scripts(prepared)
+    if as_json:
+        echo_json(
+            {
+                "study": prepared.study_file.name,
+                "site": prepared.site.name,
+                "storage": prepared.storage,
+                "runs": str(prepared.runs),
+                "scripts": [{"name": name, "text": text} for name, text in scripts],
+            }
+        )
+        return 0
+    click.echo(f"study {prepared.study_file.name} at site {prepared.site.name}; nothing is started")
+    click.echo(f"storage {prepared.storage}\nruns    {prepared.runs}")
+    for name, text in scripts:
+        click.echo(f"\n--- {name} ---\n{text.rstrip()}")
+    return 0
+
+
+def batch_scripts(prepared: Prepared) -> Sequence[tuple[str, str]]:
+    from ...providers.parsl_pool import batch_scripts
+
+    return list(batch_scripts(prepared.site, prepared.study_file))
