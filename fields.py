@@ -155,6 +155,7 @@ def validate(model: type[Model], source: YamlFile) -> Model:
         return model.model_validate(source.data)
     except ValidationError as error:
         found = [_sentence(model, source, dict(item)) for item in error.errors()]
+        found = _without_followers(found)
     raise all_errors(found)
 
 
@@ -163,6 +164,19 @@ def all_errors(found: list[UserError]) -> UserError:
     first, *others = sorted(found, key=lambda error: error.line or 0)
     message = "\n".join([first.message, *(str(other) for other in others)])
     return UserError(message, file=first.file, line=first.line, key=first.key)
+
+
+def _without_followers(found: list[UserError]) -> list[UserError]:
+    """A key that is missing because it is misspelt is told once."""
+    misspelt = {error.key.rpartition(".")[0] + "/" + error.message.split("'")[1]
+                for error in found if error.key and "did you mean" in error.message}  # fmt: skip
+    return [
+        error for error in found
+        if error.message != _REQUIRED or "/".join((error.key or "").rpartition(".")[::2]) not in misspelt
+    ]  # fmt: skip
+
+
+_REQUIRED = "this key is required"
 
 
 def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) -> UserError:
@@ -174,7 +188,7 @@ def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) ->
         known = _fields(model, item["loc"][:-1])
         return source.error(f"unknown key{nearest(str(item['loc'][-1]), known)}", key)
     if kind == "missing":
-        return source.error("this key is required", key)
+        return source.error(_REQUIRED, key)
     if kind == "value_error":
         return source.error(str(item["ctx"]["error"]), key)
     wanted = {"model_type": "a mapping (key: value)", "model_attributes_type": "a mapping (key: value)"}

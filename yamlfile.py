@@ -78,7 +78,9 @@ class YamlFile:
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known word nearest to ``word``, or the list of them when none is near."""
     words = list(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6) or [w for w in words if w.lower() == word.lower()]
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6 if len(word) > 3 else 0.5) or [
+        w for w in words if w.lower() == word.lower()
+    ]
     if close:
         return f"; did you mean '{close[0]}'?"
     return f"; known are {', '.join(words)}" if words else ""

@@ -106,7 +106,7 @@ def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         hint = "; equality is written ==" if _assigns(text) else ""
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        said = error.msg.split(".")[0] if isinstance(error, SyntaxError) else str(error)
         raise ValueError(f"is not an expression: {said}{hint}") from None
     _refuse_others(tree)
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}

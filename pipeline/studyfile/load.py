@@ -177,8 +177,14 @@ def _sampler(schema: StudySchema, space: Space | None, directions: tuple[str, ..
         named = Named(sampler_name(schema.sampler["name"]), args)
         check_sampler(named, space, directions)
     except UserError as error:
-        raise source.error(error.message, error.key or "sampler") from None
+        raise source.error(error.message, _written(error.key, "sampler", source)) from None
     return named
+
+
+def _written(key: str | None, section: str, source: YamlFile) -> str:
+    """``sampler.name`` is just ``sampler`` where the file says `sampler: tpe`."""
+    plain = not isinstance(source.data.get(section), dict)
+    return section if not key or (plain and key == f"{section}.name") else key
 
 
 def _pruner(schema: StudySchema, directions: tuple[str, ...], source: YamlFile) -> Named | None:
@@ -189,7 +195,7 @@ def _pruner(schema: StudySchema, directions: tuple[str, ...], source: YamlFile) 
         named = Named(pruner_name(schema.pruner["name"]), args)
         check_pruner(named)
     except UserError as error:
-        raise source.error(error.message, error.key or "pruner") from None
+        raise source.error(error.message, _written(error.key, "pruner", source)) from None
     if named.name == "none":
         return None
     if len(directions) > 1:

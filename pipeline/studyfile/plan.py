@@ -17,7 +17,7 @@ from .load import StudyFile
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One parameter or constant: what it may be, how many values that is (``math.inf``: continuous), when it is active."""
+    """One parameter or constant: what it may be, how many values (``math.inf``: continuous), when it is active."""
 
     name: str
     what: str
@@ -170,8 +170,8 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...]) -> tuple[str, .
         needed = brackets[-1].trials_until(10)
         if trials < needed:
             notes.append(
-                f"TPE learns in each bracket apart, from 10 trials on: the last one has them after about {needed} trials, "
-                f"and the budget is {trials}; fewer brackets (a larger min_resource or reduction_factor) help"
+                f"TPE learns in each bracket apart, from 10 trials on; the last bracket has 10 after about {needed} "
+                f"trials, and the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
             )
     return tuple(notes)
 

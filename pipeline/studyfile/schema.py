@@ -55,10 +55,16 @@ def _choice(value: Any) -> dict[str, Any]:
     if isinstance(value, str) and value:
         return {"name": value}
     if not isinstance(value, dict):
-        raise ValueError(f"must be a name, or a mapping as in {{name: tpe, seed: 0}}, but is {shown(value)}")
+        raise ValueError(
+            f"must be a name, or a mapping as in {{name: median, n_startup_trials: 5}}, but is {shown(value)}"
+        )
     if not isinstance(value.get("name"), str):
-        raise ValueError("must have a name, as in {name: tpe, seed: 0}")
+        raise ValueError("must have a name, as in {name: median, n_startup_trials: 5}")
     return value
+
+
+def _sampler(value: Any) -> dict[str, Any]:
+    return _choice({"name": "tpe", **value} if isinstance(value, dict) else value)
 
 
 def _command(value: Any) -> Any:
@@ -103,9 +109,6 @@ def _constraints(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-Choice = Annotated[dict[str, Any], BeforeValidator(_choice)]
-
-
 class Command(Section):
     """``command:``, a program in any language."""
 
@@ -117,8 +120,8 @@ class Command(Section):
 class Budget(Section):
     """When a study ends: whichever comes first.
 
-    ``trials`` counts all trials of the study, of all drivers; ``time`` (s) is of one campaign; ``failures`` ends it after
-    so many trials failed in a row; ``target`` is the value that is good enough.
+    ``trials`` counts all trials of the study, of all drivers; ``time`` (s) is of one campaign; ``failures`` ends it
+    after so many trials failed in a row; ``target`` is the value that is good enough.
     """
 
     trials: Positive | None = None
@@ -161,8 +164,8 @@ class StudySchema(Section):
     metrics: Texts = ()
     space: Mapping_ | None = None
     constraints: Annotated[tuple[str, ...], BeforeValidator(_constraints)] = ()
-    sampler: Choice = Field(default_factory=lambda: {"name": "tpe"})
-    pruner: Choice | None = None
+    sampler: Annotated[dict[str, Any], BeforeValidator(_sampler)] = Field(default_factory=lambda: {"name": "tpe"})
+    pruner: Annotated[dict[str, Any], BeforeValidator(_choice)] | None = None
     budget: Budget | None = None
     trial: TrialOptions = TrialOptions()
     start_from: StartFrom = StartFrom()

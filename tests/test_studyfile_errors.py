@@ -1,0 +1,205 @@
+"""Every mistake in a study file is one sentence with file, line and key."""
+
+import textwrap
+
+import pytest
+
+from pilotune.errors import UserError
+from pilotune.pipeline.studyfile import load_study_file
+
+BASE = """\
+name: digits
+objective: train.py:train
+direction: maximize
+space:
+  lr: {float: [1e-5, 0.1], log: true}
+  layers: {int: [1, 4]}
+  optimizer: {choice: [sgd, adamw]}
+  momentum: {float: [0.0, 0.99], when: {optimizer: sgd}}
+  epochs: 27
+budget: {trials: 10}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "train.py").write_text("import os\n\ndef train(trial):\n    return 1.0\n\ndef validate(trial): ...\n")
+    (tmp_path / "broken.py").write_text("x = 1\ndef train(:\n")
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
+    (package / "module.py").write_text("def train(trial): ...\n")
+    return tmp_path
+
+
+def message(folder, text, *overrides):
+    path = folder / "study.yaml"
+    path.write_text(textwrap.dedent(text))
+    with pytest.raises(UserError) as caught:
+        load_study_file(path, overrides)
+    assert caught.value.exit_code == 2
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+# (the line of BASE to change, what to put there, the whole message)
+CHANGES = [
+    # keys and types
+    ("name: digits", "nmae: digits", "study.yaml:1: nmae: unknown key; did you mean 'name'?"),
+    ("name: digits", "name: a/b", "study.yaml:1: name: must be 1 to 128 letters, digits, '.', '_', '+' or '-', "
+     "beginning with a letter or digit, but is 'a/b'"),
+    ("name: digits", "name: [a]", "study.yaml:1: name: must be 1 to 128 letters, digits, '.', '_', '+' or '-', "
+     "beginning with a letter or digit, but is ['a']"),
+    ("direction: maximize", "direction: up", "study.yaml:3: direction: must be minimize or maximize, but is 'up'"),
+    ("direction: maximize", "metrics: [a]", "study.yaml:1: direction: is missing; say minimize or maximize"),
+    ("direction: maximize", "directions: [maximize]\ndirection: maximize",
+     "study.yaml:3: directions: a study has a direction or directions, not both"),
+    ("direction: maximize", "directions: []", "study.yaml:3: directions: must be a list of minimize and maximize, but is []"),
+    ("direction: maximize", "direction: maximize\nmetrics: [a, b]",
+     "study.yaml:4: metrics: names 2 values, and the study has 1 directions; name each"),
+    ("direction: maximize", "directions: [maximize, minimize]\nmetrics: [a, a]",
+     "study.yaml:4: metrics: names a value twice"),
+    # budget
+    ("budget: {trials: 10}", "", "study.yaml:1: budget: says no end; give trials, time or target, as in budget: {trials: 100}"),
+    ("budget: {trials: 10}", "budget: {failures: 3}",
+     "study.yaml:10: budget: says no end; give trials, time or target, as in budget: {trials: 100}"),
+    ("budget: {trials: 10}", "budget: {trials: ten}",
+     "study.yaml:10: budget.trials: must be a whole number of at least 1, but is 'ten'"),
+    ("budget: {trials: 10}", "budget:\n  trials: 0",
+     "study.yaml:11: budget.trials: must be a whole number of at least 1, but is 0"),
+    ("budget: {trials: 10}", "budget: {trails: 10}", "study.yaml:10: budget.trails: unknown key; did you mean 'trials'?"),
+    ("budget: {trials: 10}", "budget: 10", "study.yaml:10: budget: must be a mapping (key: value), but is 10"),
+    ("budget: {trials: 10}", "budget: {time: soon}", "study.yaml:10: budget.time: must be a duration above 0, as in 90s, "
+     "30m, 1h30m or 00:30:00, but is 'soon'"),
+    ("budget: {trials: 10}", "budget: {target: .nan}", "study.yaml:10: budget.target: must be a number, but is nan"),
+    ("budget: {trials: 10}", "trial: {isolate: perhaps}\nbudget: {trials: 10}",
+     "study.yaml:10: trial.isolate: must be true or false, but is 'perhaps'"),
+    ("budget: {trials: 10}", "trial: {memory: lots}\nbudget: {trials: 10}",
+     "study.yaml:10: trial.memory: must be a size, as in 512MB, 2GB or 2GiB, but is 'lots'"),
+    # objective
+    ("objective: train.py:train", "", "study.yaml:1: objective: what is to be run is missing; give file.py:function, or a `command:`"),
+    ("objective: train.py:train", "objective: train.py",
+     "study.yaml:2: objective: must be file.py:function or package.module:function, but is 'train.py'"),
+    ("objective: train.py:train", "objective: trian.py:train",
+     "study.yaml:2: objective: there is no file trian.py; did you mean 'train.py'?"),
+    ("objective: train.py:train", "objective: train.py:trian",
+     "study.yaml:2: objective: train.py has no function 'trian'; did you mean 'train'?"),
+    ("objective: train.py:train", "objective: broken.py:train",
+     "study.yaml:2: objective: broken.py:2 is not valid Python: invalid syntax"),
+    ("objective: train.py:train", "objective: pack.module:fit",
+     "study.yaml:2: objective: module.py has no function 'fit'; known are train"),
+    ("objective: train.py:train", "objective: train.py:train\ncommand: run {lr}",
+     "study.yaml:3: command: a study has an objective or a command, not both"),
+    # command
+    ("objective: train.py:train", "command: {run: run, report: file}",
+     "study.yaml:2: command.report: unknown key; did you mean 'reports'?"),
+    ("objective: train.py:train", "command: {reports: file}", "study.yaml:2: command.run: this key is required"),
+    ("objective: train.py:train", "command: {run: run, reports: {stdout: 'acc=(.*)'}}",
+     "study.yaml:2: command.reports: needs a group (?P<value>...), and may have (?P<step>...) and no other"),
+    ("objective: train.py:train", "command: {run: run, reports: {stdout: '('}}",
+     "study.yaml:2: command.reports: is not a regular expression: missing ), unterminated subpattern at position 0"),
+    # samplers and pruners
+    ("budget:", "sampler: tpi\nbudget:", "study.yaml:10: sampler: there is no sampler 'tpi'; did you mean 'tpe'?"),
+    ("budget:", "pruner: {max_resource: 1}\nbudget:",
+     "study.yaml:10: pruner: must have a name, as in {name: median, n_startup_trials: 5}"),
+    ("budget:", "sampler: {name: tpe, seeed: 1}\nbudget:",
+     "study.yaml:10: sampler.seeed: tpe has no argument 'seeed'; did you mean 'seed'?"),
+    ("budget:", "sampler: {name: tpe, seed: one}\nbudget:",
+     "study.yaml:10: sampler.seed: must be a whole number, but is 'one'"),
+    ("budget:", "sampler: grid\nbudget:", "study.yaml:10: sampler: a grid needs a finite space, and 'lr' is continuous; "
+     "give it a step, or its values here: search_space: {lr: [...]}"),
+    ("budget:", "sampler: {name: grid, search_space: {lr: [7], momentum: [0]}}\nbudget:",
+     "study.yaml:10: sampler.search_space.lr: 7 is out of the parameter's range"),
+    ("budget:", "sampler: bruteforce\nbudget:",
+     "study.yaml:10: sampler: the sampler bruteforce needs a finite space, and 'lr' is continuous; give it a step"),
+    ("budget:", "pruner: hyperbnd\nbudget:", "study.yaml:10: pruner: there is no pruner 'hyperbnd'; did you mean 'hyperband'?"),
+    ("budget:", "pruner: hyperband\nbudget:", "study.yaml:10: pruner.max_resource: hyperband needs max_resource, the steps of a "
+     "full trial (its epochs, say), as in max_resource: 27"),
+    ("budget:", "pruner: {name: hyperband, max_resource: 3, min_resource: 9}\nbudget:",
+     "study.yaml:10: pruner.max_resource: must be at least min_resource (9), but is 3"),
+    ("budget:", "pruner: {name: hyperband, max_resource: 9, reduction_factor: 1}\nbudget:",
+     "study.yaml:10: pruner.reduction_factor: must be at least 2, but is 1"),
+    ("budget:", "pruner: percentile\nbudget:", "study.yaml:10: pruner.percentile: the pruner percentile needs this argument"),
+    ("budget:", "pruner: {name: percentile, percentile: 120}\nbudget:",
+     "study.yaml:10: pruner: these arguments cannot be: Percentile must be between 0 and 100 inclusive, but got percentile=120"),
+    # points to start from
+    ("budget:", "start_from: {enqueue: [{lr: 0.01}, {lt: 1}]}\nbudget:",
+     "study.yaml:10: start_from.enqueue[1].lt: unknown parameter; did you mean 'lr'?"),
+    ("budget:", "start_from: {enqueue: [{lr: 5}]}\nbudget:",
+     "study.yaml:10: start_from.enqueue[0].lr: 5 is not one of float [1e-05, 0.1] log"),
+    ("budget:", "start_from: {enqueue: [{epochs: 5}]}\nbudget:",
+     "study.yaml:10: start_from.enqueue[0].epochs: is a constant of the space; leave it out of the point"),
+    ("budget:", "start_from: {enqueue: [{optimizer: adamw, momentum: 0.5}]}\nbudget:",
+     "study.yaml:10: start_from.enqueue[0].momentum: is not active here: only when optimizer is 'sgd', and it is 'adamw'"),
+    ("budget:", "start_from: {enqueue: {lr: 1}}\nbudget:",
+     "study.yaml:10: start_from.enqueue: must be a list of points, as in [{lr: 0.01}], but is {'lr': 1}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "expected"), CHANGES, ids=[c[1].replace("\n", " / ") or c[0] for c in CHANGES]
+)
+def test_a_mistake_is_a_sentence_with_its_place(folder, line, instead, expected):
+    assert line in BASE
+    assert message(folder, BASE.replace(line, instead)) == expected
+
+
+def test_a_module_that_is_not_there_is_named(folder):
+    said = message(folder, BASE.replace("train.py:train", "pack.other:train"))
+    assert said.startswith("study.yaml:2: objective: there is no module 'pack.other' in ")
+
+
+def test_pruning_with_several_directions_is_refused(folder):
+    text = BASE.replace("direction: maximize", "directions: [maximize, minimize]") + "pruner: median\n"
+    assert message(folder, text) == (
+        "study.yaml:11: pruner: a study of 2 directions cannot prune; leave the pruner out, or optimize one direction"
+    )
+
+
+def test_a_target_with_several_directions_is_refused(folder):
+    text = BASE.replace("direction: maximize", "directions: [maximize, minimize]").replace("trials: 10", "target: 1")
+    assert message(folder, text) == "study.yaml:10: budget.target: a study of 2 directions has no one target"
+
+
+def test_a_sampler_of_one_direction_is_refused_with_several(folder, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    text = BASE.replace("direction: maximize", "directions: [maximize, minimize]") + "sampler: cmaes\n"
+    assert message(folder, text) == (
+        "study.yaml:11: sampler: cmaes works on one direction, and this study has 2; use tpe, nsgaii, nsgaiii or gp"
+    )
+
+
+@pytest.mark.parametrize(("sampler", "package"), [("cmaes", "cmaes"), ("gp", "torch")])
+def test_a_sampler_whose_package_is_missing_names_it(folder, monkeypatch, sampler, package):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else found(name))
+    assert message(folder, BASE + f"sampler: {sampler}\n") == (
+        f"study.yaml:11: sampler: the sampler {sampler} needs the package {package}; install it: pip install {package}"
+    )
+
+
+def test_all_findings_of_the_schema_are_told_in_the_order_of_lines(folder):
+    text = BASE.replace("direction: maximize", "direction: up").replace("trials: 10", "trials: ten, tiem: 1h")
+    assert message(folder, text).splitlines() == [
+        "study.yaml:3: direction: must be minimize or maximize, but is 'up'",
+        "study.yaml:10: budget.trials: must be a whole number of at least 1, but is 'ten'",
+        "study.yaml:10: budget.tiem: unknown key; did you mean 'time'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("budget.trials=ten", "--set budget.trials: must be a whole number of at least 1, but is 'ten'"),
+        ("budget.trails=5", "--set budget.trails: unknown key; did you mean 'trials'?"),
+        ("space.lr={float: [2, 1]}", "--set space.lr: space.lr.float: low 2.0 is above high 1.0; write [1.0, 2.0]"),
+        ("name.first=x", "--set name.first: 'name' is 'digits', which has no keys below it"),
+        ("budget.trials", "--set: 'budget.trials' is not of the form key=value, as in budget.trials=10"),
+        ("sampler.n_startup=5", "--set sampler.n_startup: tpe has no argument 'n_startup'; did you mean 'n_startup_trials'?"),
+        ("budget.trials=[1", "--set budget.trials: not valid YAML: while parsing a flow sequence "
+         "expected ',' or ']', but got '<stream end>'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_set_names_the_option(folder, setting, expected):
+    assert message(folder, BASE, setting) == expected

@@ -1,0 +1,101 @@
+"""Every mistake in a search space is one sentence with file, line and key."""
+
+import pytest
+
+from pilotune.errors import UserError
+from pilotune.pipeline.studyfile import load_study_file
+
+HEAD = "name: s\ncommand: run\ndirection: minimize\nbudget: {trials: 5}\nspace:\n"
+
+MISTAKES = [
+    ("x: {float: [1, 0]}", "space.x.float: low 1.0 is above high 0.0; write [0.0, 1.0]"),
+    ("x: {int: [5, 2]}", "space.x.int: low 5 is above high 2; write [2, 5]"),
+    ("x: {float: [0, 1], log: true}", "space.x.float: low must be above 0 on a log scale, but is 0.0"),
+    ("x: {float: [0, 1], log: maybe}", "space.x.log: must be true or false, but is 'maybe'"),
+    ("x: {float: [0, 1], step: 0}", "space.x.step: must be above 0, but is 0.0"),
+    ("x: {int: [0, 9], step: -3}", "space.x.step: must be above 0, but is -3"),
+    ("x: {float: [1, 2], log: true, step: 0.5}", "space.x.step: a log scale has no step; leave out one of the two"),
+    ("x: {int: [16, 250], step: 16}",
+     "space.x.step: steps of 16 from 16 do not reach 250; the last one is 240, so write [16, 240]"),
+    ("x: {float: [0, 1], step: 0.3}",
+     "space.x.step: steps of 0.3 from 0.0 do not reach 1.0; the last one is 0.9, so write [0.0, 0.9]"),
+    ("x: {float: [0]}", "space.x.float: must be [low, high], but is [0]"),
+    ("x: {float: 3}", "space.x.float: must be [low, high], but is 3"),
+    ("x: {float: [a, 1]}", "space.x.float[0]: must be a number, but is 'a'"),
+    ("x: {float: [0, .inf]}", "space.x.float[1]: must be a number, but is inf"),
+    ("x: {int: [1, 2.5]}", "space.x.int[1]: must be a whole number, but is 2.5"),
+    ("x: {int: [true, 2]}", "space.x.int[0]: must be a whole number, but is true"),
+    ("x: {choice: []}", "space.x.choice: is empty; list the values to choose from, as in [sgd, adamw]"),
+    ("x: {choice: sgd}", "space.x.choice: must be a list of values, as in [sgd, adamw], but is 'sgd'"),
+    ("x: {choice: [a, b, a]}", "space.x.choice[2]: 'a' is listed twice"),
+    ("x: {choice: [1, true]}", "space.x.choice[1]: true is listed twice (1 and true are equal)"),
+    ("x: {choice: [[1, 2]]}", "space.x.choice[0]: a choice is a number, text, true, false or null, not a list"),
+    ("x: {choice: [a, b], log: true}", "space.x.log: a choice has no log"),
+    ("x: {flaot: [0, 1]}", "space.x.flaot: unknown key; did you mean 'float'?; a parameter needs one of "
+     "float: [low, high], int: [low, high] or choice: [...]"),
+    ("x: {log: true}", "space.x: needs one of float: [low, high], int: [low, high] or choice: [...]"),
+    ("x: {float: [0, 1], int: [0, 1]}", "space.x.int: has both float and int; a parameter has one"),
+    ("x: {float: [0, 1], stpe: 0.5}", "space.x.stpe: unknown key; did you mean 'step'?"),
+    ("x:", "space.x: is empty; give a range, as in {float: [0, 1]}, or a constant value"),
+    ("9x: {int: [0, 1]}", "space.9x: a parameter's name is 1 to 128 letters, digits, '_', '.', '-' or '/', "
+     "beginning with a letter or '_'"),
+    ("x: 1", "space: has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}"),
+    ("x: {int: [0, 1], when: {x2: 1}}\n  x1: {int: [0, 1]}",
+     "space.x.when.x2: there is no parameter 'x2'; did you mean 'x1'?"),
+    ("x: {int: [0, 1], when: y}", "space.x.when: must say which parameter has which value, as in {optimizer: sgd}, but is 'y'"),
+    ("x: {int: [0, 1], when: {y: c}}\n  y: {choice: [a, b]}", "space.x.when.y: 'y' cannot be 'c'; it is choice [a, b]"),
+    ("x: {int: [0, 1], when: {y: [1, 9]}}\n  y: {int: [1, 4]}", "space.x.when.y: 'y' cannot be 9; it is int [1, 4]"),
+    ("x: {int: [0, 1], when: {y: []}}\n  y: {int: [1, 4]}",
+     "space.x.when.y: lists no value of 'y', so 'x' would never be active"),
+    ("x: {int: [0, 1], when: {y: 0.5}}\n  y: {float: [0, 1]}",
+     "space.x.when.y: 'y' is continuous and never has exactly this value; make it a choice or give it a step"),
+    ("x: {int: [0, 1], when: {y: 1}}\n  y: {int: [0, 1], when: {x: 1}}",
+     "space.x.when: the conditions go in a circle: x -> y -> x"),
+]  # fmt: skip
+
+
+def message(folder, text):
+    path = folder / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_study_file(path)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize(("entry", "expected"), MISTAKES, ids=[entry for entry, _ in MISTAKES])
+def test_a_mistake_in_the_space_is_a_sentence_with_its_place(tmp_path, entry, expected):
+    line = 5 if expected.startswith("space: ") else 6
+    assert message(tmp_path, HEAD + f"  {entry}\n") == f"study.yaml:{line}: {expected}"
+
+
+CONSTRAINTS = [
+    ("x + ", "'x + ' is not an expression: invalid syntax"),
+    ("x = 1", "'x = 1' is not an expression: invalid syntax; "
+     "equality is written =="),
+    ("x * y", "'x * y' is not a comparison; write one, as in layers * units <= 512"),
+    ("x < z", "'x < z' names 'z', which is not in the space; known are x, y, n"),
+    ("x.real < 1", "'x.real < 1' may not hold 'x.real'; only names, numbers, text, arithmetic, comparisons, and, or, not, in"),
+    ("__import__('os') == 1", "'__import__('os') == 1' may not call '__import__'; only min, max, abs, round, len, log, "
+     "log2, log10, exp, sqrt"),
+    ("x < 'a'", "'x < 'a'' cannot be evaluated: '<' not supported between instances of 'int' and 'str'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), CONSTRAINTS, ids=[text for text, _ in CONSTRAINTS])
+def test_a_mistake_in_a_constraint_names_it(tmp_path, text, expected):
+    body = f'  x: {{int: [0, 3]}}\n  y: {{int: [0, 3]}}\n  n: 5\nconstraints:\n  - "{text}"\n'
+    assert message(tmp_path, HEAD + body) == f"study.yaml:10: constraints[0]: {expected}"
+
+
+def test_constraints_that_nothing_satisfies_are_refused(tmp_path):
+    body = '  x: {int: [0, 3]}\nconstraints: ["x > 5"]\n'
+    assert message(tmp_path, HEAD + body) == (
+        "study.yaml:7: constraints: none of 5,000 random configurations satisfies 'x > 5'; widen them or the space"
+    )
+
+
+def test_a_point_that_breaks_a_constraint_is_refused(tmp_path):
+    body = '  x: {int: [0, 3]}\nconstraints: ["x > 1"]\nstart_from: {enqueue: [{x: 0}]}\n'
+    assert message(tmp_path, HEAD + body) == (
+        "study.yaml:8: start_from.enqueue[0]: the point breaks the constraint 'x > 1'"
+    )
