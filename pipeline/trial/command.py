@@ -1,10 +1,10 @@
 """The command form: any program as an objective, in a session of its own under the worker.
 
 It finds its parameters in its arguments (template fields), in ``PILOTUNE_PARAM_<NAME>`` and in the JSON file
-``PILOTUNE_PARAMS``, and writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reading.ReportFile`) or prints what
-the study file's regular expression matches. Exit status 0 is success; without a final value the last report is it.
-It is ended with SIGTERM, and with SIGKILL after the grace; a command that is asked to yield gets SIGTERM and all the time
-it needs, and has yielded when it then exits with 0 or by that signal without a final line in its report file.
+``PILOTUNE_PARAMS``, and writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reading.ReportFile`) or prints
+what the study file's regular expression matches. Exit status 0 is success; without a final value the last report is it.
+It is ended with SIGTERM, and with SIGKILL after the grace; a command that is asked to yield gets SIGTERM and all the
+time it needs, and has yielded when it then exits with 0 or by that signal without a final line in its report file.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def reader(spec: AttemptSpec, files: TrialFiles) -> Reader:
 
 
 def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
-    """Start the command. Raises ValueError for a template that cannot be filled, OSError where it cannot be executed."""
+    """Start it. Raises ValueError for a template that cannot be filled, OSError where it cannot be executed."""
     write_atomically(files.params(spec.attempt), json.dumps(spec.params))
     files.reports(spec.attempt).unlink(missing_ok=True)
     values = fields(spec, files)

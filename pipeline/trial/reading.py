@@ -1,4 +1,4 @@
-"""What a command says while it runs: JSON lines in its report file, or matches of a regular expression in its stdout."""
+"""What a command says while it runs: JSON lines in its report file, or what an expression matches in its stdout."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class _Tail:
 class ReportFile:
     """JSON lines. An object with ``step`` and ``value`` is a report; one without ``step`` holds the final value.
 
-    The final line is what a Python objective would return as a dict: ``{"value": 0.9}``, ``{"values": [0.9, 12]}`` or the
-    metrics by name, and what else it holds is kept as user attributes. Empty lines are left out. Any other line is a
-    problem that fails the trial: a report that is not understood must not be lost silently.
+    The final line is what a Python objective would return as a dict: ``{"value": 0.9}``, ``{"values": [0.9, 12]}`` or
+    the metrics by name, and what else it holds is kept as user attributes. Empty lines are left out. Any other line is
+    a problem that fails the trial: a report that is not understood must not be lost silently.
     """
 
     def __init__(self, path: Path) -> None:
