@@ -3,7 +3,6 @@
 import textwrap
 
 import pytest
-
 from pilotune.errors import UserError
 from pilotune.pipeline.studyfile import load_study_file
 

@@ -189,7 +189,7 @@ def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:
             if word not in known:
                 message = f"there is no {argument} '{args[argument]}'{nearest(word, known)}"
                 raise UserError(message, key=f"{key}.{argument}")
-            args[argument] = getattr(module, known[word])()
+            args[argument] = quietly(getattr(module, known[word]), key)
     if "reference_points" in args:
         import numpy
 
