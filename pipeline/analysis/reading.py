@@ -88,6 +88,7 @@ def nearest(name: str, known: list[str]) -> str:
 def reading(url: str) -> Iterator[RDBStorage]:
     """Optuna's storage on a connection that cannot write, with the database's errors as sentences."""
     import sqlalchemy.exc
+    from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
 
     target, arguments = read_only(url)
@@ -100,7 +101,9 @@ def reading(url: str) -> Iterator[RDBStorage]:
             engine_kwargs={"connect_args": arguments},
         )
         yield storage
-    except (sqlalchemy.exc.DatabaseError, sqlalchemy.exc.ArgumentError, ImportError) as error:
+    except StorageInternalError as error:
+        raise sentence(url, error.__cause__ or error) from error
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise sentence(url, error) from error
     finally:
         if storage is not None:
@@ -120,7 +123,8 @@ def read_only(url: str) -> tuple[str, dict[str, Any]]:
     path = Path(parts.database)
     if not path.is_file():
         raise UserError(f"there is no database file {path}; `pilotune run` makes it, or give --storage URL")
-    return f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true", {"timeout": 60}
+    target = parts.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
+    return target.render_as_string(), {"timeout": 60}
 
 
 def safe_url(url: str) -> str:
@@ -134,7 +138,7 @@ def safe_url(url: str) -> str:
         return "that address"
 
 
-def sentence(url: str, error: Exception) -> UserError | RecordAway:
+def sentence(url: str, error: BaseException) -> UserError | RecordAway:
     """What went wrong with the database, for a person."""
     text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     place = safe_url(url)

@@ -95,11 +95,15 @@ def study_path(study: str | Path) -> Path:
         return path
     hint = "`pilotune init` writes one"
     if path.parent.is_dir():
-        files = sorted(str(each) for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml"))
+        files = [str(each) for each in sorted(path.parent.iterdir()) if names_study(each)]
         from ..analysis import nearest
 
         hint = nearest(str(path), files).lstrip("; ") if files else hint
     raise UserError(f"there is no study file {path}; {hint}")
+
+
+def names_study(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml") or (path / "study.yaml").is_file()
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -130,7 +134,9 @@ def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:
         return normalize_url(given)
     if study_file.storage:
         return normalize_url(study_file.storage, study_file.folder)
-    return normalize_url(f"sqlite:///{runs / study_file.name / 'study.db'}")
+    from sqlalchemy.engine import URL
+
+    return normalize_url(URL.create("sqlite", database=str(runs / study_file.name / "study.db")).render_as_string())
 
 
 def find(name: str | None, storage: str | None = None) -> Found:

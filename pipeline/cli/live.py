@@ -38,9 +38,10 @@ class Live:
 def look(folder: Path) -> Live | None:
     """The campaign in a run directory; None where it wrote no status (yet)."""
     from ..campaign.status import Status
+    from ..record import RunDirectory
 
     try:
-        status = Status.from_json((folder / "status.json").read_text())
+        status = Status.from_json(RunDirectory(folder).status.read_text())
     except (OSError, ValueError):
         return None
     return Live(status, folder, status.state != "ended" and driver_lives(status))

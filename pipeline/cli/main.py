@@ -91,8 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PilotuneError as error:
         return fail(error, error.exit_code)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return misused(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
@@ -117,8 +116,18 @@ def fail(error: Exception, code: int, text: str = "") -> int:
         import traceback
 
         traceback.print_exception(error)
-    click.echo(f"error: {text or error}", err=True)
+    for sentence in (text or str(error)).splitlines():
+        click.echo(f"error: {sentence}", err=True)
     return code
+
+
+def misused(error: click.ClickException) -> int:
+    """Print what is wrong with the command line itself."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"; see {context.command_path} --help" if context is not None else ""
+    text = error.format_message().rstrip(".")
+    click.echo(f"error: {text[:1].lower()}{text[1:]}{hint}", err=True)
+    return error.exit_code
 
 
 def crashed(error: Exception) -> int:

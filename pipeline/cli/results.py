@@ -171,7 +171,7 @@ def export_command(
         data = read(name, storage)
         done = count(export(data, kind, buffer), "trial")
     if out is None:
-        click.get_binary_stream("stdout").write(buffer.getvalue())
+        click.echo(buffer.getvalue(), nl=False)
     else:
         out.write_bytes(buffer.getvalue())
         click.echo(f"wrote {done} of {data.name} to {out}", err=True)

@@ -25,7 +25,7 @@ from .output import echo_json
 
 if TYPE_CHECKING:
     from ..campaign.status import Status
-    from .finding import Prepared
+    from .finding import Found, Prepared
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def resume_command(
         )
     request = Request(
         str(found.study_file),
-        site or found.site,
+        site or remembered_site(found),
         storage or found.storage,
         trials,
         overrides,
@@ -140,6 +140,17 @@ def resume_command(
         quiet,
     )
     return start(request, detach)
+
+
+def remembered_site(found: Found) -> str | None:
+    """The site of the last campaign: by its name, or as it was then when a file without a place of its own named it."""
+    from ...providers.site import find_sites
+    from ..record import RunDirectory
+
+    if found.run_dir is None or found.site is None or found.site in find_sites():
+        return found.site
+    file = RunDirectory(found.run_dir).site_file
+    return str(file) if file.is_file() else found.site
 
 
 def start(request: Request, detach: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import click
 from ...errors import UserError
 from .options import json_option, runs_option, set_option, site_option, storage_option, study_argument, trials_option
 from .output import echo_json
+
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""A name that needs no quotes in YAML."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -22,19 +26,19 @@ def init_command(folder: Path, name: str | None) -> None:
 
     Nothing is overwritten.
     """
-    from ...yamlfile import dump_yaml
-
     files = sorted(path for path in TEMPLATES.iterdir() if path.is_file() and path.suffix in (".py", ".yaml"))
     for file in files:
         if (folder / file.name).exists():
             message = "it exists and is not overwritten; give another folder: pilotune init DIR"
             raise UserError(message, file=folder / file.name)
-    title = dump_yaml({"name": name or name_of(folder)}).strip()
+    title = name or name_of(folder)
+    if not WORD.fullmatch(title):
+        title = json.dumps(title)
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         text = file.read_text()
         if file.suffix == ".yaml":
-            text = re.sub(r"^name: .*$", lambda _: title, text, count=1, flags=re.MULTILINE)
+            text = re.sub(r"^name: .*$", lambda _: f"name: {title}", text, count=1, flags=re.MULTILINE)
         with open(folder / file.name, "x", encoding="utf-8") as out:
             out.write(text)
     study = folder / "study.yaml"

@@ -1,0 +1,106 @@
+"""Studies made by plain Optuna, trials as Pilotune leaves them, and the command line called in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pilotune.pipeline.cli.main import main
+
+DISTRIBUTIONS = {
+    "lr": FloatDistribution(1e-5, 1e-1, log=True),
+    "units": IntDistribution(16, 256),
+    "optimizer": CategoricalDistribution(("sgd", "adamw")),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Pilotune = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A user who has never run anything, in an empty folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("PILOTUNE_RUNS", "PILOTUNE_SITES", "PILOTUNE_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def pilotune(capsys: pytest.CaptureFixture[str]) -> Pilotune:
+    def call(*arguments: object) -> Result:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call
+
+
+def trial(
+    state: TrialState, value: float | None = None, *, steps: int = 0, seconds: float = 2.0, **attrs: Any
+) -> FrozenTrial:
+    """A trial with three parameters; ``attrs`` are Pilotune's user attributes."""
+    made = create_trial(
+        state=state,
+        value=value,
+        params={"lr": 0.01, "units": 32, "optimizer": "sgd"} if state != TrialState.WAITING else {},
+        distributions=DISTRIBUTIONS if state != TrialState.WAITING else {},
+        intermediate_values={step: step / 10 for step in range(1, steps + 1)},
+        user_attrs={f"pilotune:{key}": item for key, item in attrs.items()},
+    )
+    if state.is_finished():
+        made.datetime_start = datetime(2026, 1, 1)
+        made.datetime_complete = made.datetime_start + timedelta(seconds=seconds)
+    return made
+
+
+def new_study(url: str, name: str = "digits", **options: Any) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(storage=url, study_name=name, **({"direction": "maximize"} | options))
+
+
+def of_pilotune(url: str, name: str = "digits") -> optuna.Study:
+    """Six trials: two complete (the second is best), one pruned at step 3, one failed, one running, one waiting."""
+    study = new_study(url, name)
+    study.add_trials(
+        [
+            trial(TrialState.COMPLETE, 0.5, exit="complete", attempts=1, host="n1", seconds_running=4.5),
+            trial(TrialState.COMPLETE, 0.9, exit="complete", attempts=2, host="n2", seconds_running=1.5,
+                  constants={"epochs": 27}, directory="/runs/1"),
+            trial(TrialState.PRUNED, None, steps=3, exit="pruned", rung=3),
+            trial(TrialState.FAIL, exit="signal", reason="killed by SIGSEGV"),
+            trial(TrialState.RUNNING),
+            trial(TrialState.WAITING),
+        ]
+    )  # fmt: skip
+    return study
+
+
+def random_study(url: str, trials: int, name: str = "digits", **options: Any) -> optuna.Study:
+    """A study by plain Optuna in which ``x`` decides and ``noise`` does not."""
+    study = new_study(url, name, sampler=optuna.samplers.RandomSampler(seed=1), **options)
+
+    def objective(trial: optuna.Trial) -> Any:
+        x, noise = trial.suggest_float("x", 0, 1), trial.suggest_float("noise", 0, 1)
+        return x + noise / 100 if len(study.directions) == 1 else (x, noise)
+
+    study.optimize(objective, n_trials=trials)
+    return study
