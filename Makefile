@@ -17,12 +17,11 @@ help:
 	@echo "make clean   remove all that make made, the environment in $(VENV) too"
 
 # A study of its own each time, under build/demo, so that nothing of an earlier run counts.
-demo: export PILOTUNE_RUNS := $(DEMO)
 demo: export XDG_STATE_HOME := $(DEMO)/state
 demo: $(VENV)/.demo
 	@rm -rf $(DEMO)
 	@mkdir -p $(DEMO)
-	$(BIN)/pilotune run examples/digits-torch/study.yaml
+	$(BIN)/pilotune run examples/digits-torch/study.yaml --runs $(DEMO)
 	$(BIN)/pilotune export digits-torch --best --out $(DEMO)/best.json
 	$(BIN)/python examples/digits-torch/evaluate.py $(DEMO)/best.json
 

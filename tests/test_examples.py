@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from objective_trial import Script, make_trial
 from pilotune import TrialPruned
+
+from .objective_trial import Script, make_trial
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GOOD = {
@@ -118,14 +119,14 @@ def test_the_optuna_example_runs_with_optuna_alone():
 @pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml")))
 def test_each_study_runs_on_local_workers(example, tmp_path):
     command = shutil.which("pilotune", path=Path(sys.executable).parent)
-    environment = {**os.environ, "PILOTUNE_RUNS": str(tmp_path / "runs"), "XDG_STATE_HOME": str(tmp_path / "state")}
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
 
     def pilotune(*words: str) -> str:
         done = subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    pilotune("run", str(EXAMPLES / example / "study.yaml"), "--trials", "4")
+    pilotune("run", str(EXAMPLES / example / "study.yaml"), "--trials", "4", "--runs", str(tmp_path / "runs"))
     trials = json.loads(pilotune("trials", example, "--json"))
     assert len(trials) == 4
     assert {trial["state"] for trial in trials} <= {"complete", "pruned"}, trials

@@ -7,9 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from objective_trial import Script, make_trial
 from pilotune import TrialPruned
 from pilotune.objectives import functions, sklearn_classifier, tables, torch_classifier
+
+from .objective_trial import Script, make_trial
 
 
 @pytest.mark.parametrize("point", [(-np.pi, 12.275), (np.pi, 2.275), (9.42478, 2.475)])
