@@ -6,9 +6,9 @@ from optuna.testing.pytest_storages import StorageTestCase
 from pilotune.pipeline.record import RecordStorage, normalize_url
 
 
-class TestOnSqlite(StorageTestCase):
+class TestOptunasSuite(StorageTestCase):
     @pytest.fixture
-    def storage(self, tmp_path):
-        storage = RecordStorage(normalize_url(f"sqlite:///{tmp_path}/study.db"))
+    def storage(self, database_url):
+        storage = RecordStorage(normalize_url(database_url))
         yield storage
         storage.close()

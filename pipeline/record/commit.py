@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import PilotuneError
 from .connect import AWAY, Link, away, open_link
+from .guard import CommitResult, keep_budget, let_others, settle_numbers
 from .mirror import StudyMirror, replica
-from .staged import Staged, insert_new, write
-from .sync import TICK, read_again, read_attributes, read_new, read_states, read_study
+from .staged import Before, Pending, Staged, write_study
+from .sync import TICK, read_again, read_attributes, read_new, read_study
 from .tables import statements, studies, study_system_attributes
 
 
 class LeaseLost(PilotuneError):
     """Another driver declared this campaign dead and took its trials over; nothing more of it is written."""
-
-
-@dataclass(frozen=True)
-class CommitResult:
-    """What a commit did not do.
-
-    Attributes:
-        refused: Local ids of trials that were to start here and did not, since the study has as many as its budget
-            allows. New ones are gone from the mirror; ones that waited in the database wait again.
-        overtaken: Local ids of trials that another process started or finished first. What was staged for them is
-            dropped, the mirror shows what the database holds.
-    """
-
-    refused: tuple[int, ...] = ()
-    overtaken: tuple[int, ...] = ()
-
-
-@dataclass
-class _Pending:
-    """A commit whose answer was lost: its place in the count, and what it wrote."""
-
-    study_id: int
-    tick: int
-    written: dict[int, tuple[Staged, dict[int, int]]] = field(default_factory=dict)
 
 
 _of: Any = sa.bindparam("of")
@@ -73,7 +51,7 @@ class Ledger:
         self._staged: dict[int, Staged] = {}
         self._last_id = -1
         self._tick, self._ticker = 0, f"{TICK}{uuid.uuid4().hex}"
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
         self._inside: set[int] = set()
         self._refused: list[int] = []
         self._overtaken: list[int] = []
@@ -177,7 +155,8 @@ class Ledger:
         """One transaction around the caller's reads and staged changes: no other driver writes to the study meanwhile.
 
         The mirror is in step with the database inside, and everything staged for the study is committed at the end.
-        After an exception nothing is written; what was staged stays staged. What the commit refused is in the next
+        All or nothing: after an exception what the caller staged inside is gone from memory too (with RecordAway after
+        the last moment, it may have landed; the next use finds out). What the commit refused is in the next
         ``commit``'s result. Nested use joins the outer transaction. Keep it short: others wait. Raises RecordAway,
         LeaseLost.
         """
@@ -188,18 +167,19 @@ class Ledger:
                 yield
                 return
             self._settle()
-            self._mirror(study_id)
-            with self._transaction([study_id], limit, always=True):
+            mirror = self._mirror(study_id)
+            staged = copy.deepcopy(self._staged.get(study_id, Staged()))
+            with self._transaction([study_id], limit, Before(mirror, staged, frozenset(mirror.ours))):
                 yield
 
     @contextlib.contextmanager
-    def _transaction(self, study_ids: list[int], limit: int | None, always: bool = False) -> Iterator[None]:
+    def _transaction(self, study_ids: list[int], limit: int | None, before: Before | None = None) -> Iterator[None]:
         mirrors = [self._mirror(study_id) for study_id in study_ids]
         taken: dict[int, Staged] = {}
-        pending = _Pending(study_ids[0], self._tick + 1)
+        pending = Pending(study_ids[0], self._tick + 1, before=before)
         try:
             self.link.begin(write=True)
-            changed = self._enter(mirrors, always)
+            changed = self._enter(mirrors, before is not None)
             self._inside = set(study_ids)
             try:
                 yield
@@ -209,16 +189,16 @@ class Ledger:
                 self._guard(mirror, limit, changed)
                 taken[mirror.study_id] = staged = self._staged.pop(mirror.study_id, Staged())
                 if staged:
-                    pending.written[mirror.study_id] = staged, self._write(mirror, staged)
+                    pending.written[mirror.study_id] = staged, write_study(self.link, mirror, staged)
             if pending.written:
                 self._count(pending)
         except AWAY as error:
             self.link.drop()
-            self._put_back(taken)
+            self._put_back(taken, before)
             raise away(error) from error
         except BaseException:
             self.link.rollback()
-            self._put_back(taken)
+            self._put_back(taken, before)
             raise
         try:
             self.link.commit()
@@ -228,7 +208,7 @@ class Ledger:
             raise away(error) from error
         self._landed(pending)
 
-    def _enter(self, mirrors: list[StudyMirror], always: bool) -> bool:
+    def _enter(self, mirrors: list[StudyMirror], whole: bool) -> bool:
         """Lock the studies, see that the campaign still owns its trials, read what others wrote; whether they did."""
         version = self.link.data_version()
         stale = [mirror for mirror in mirrors if version is None or mirror.seen != version]
@@ -238,7 +218,7 @@ class Ledger:
         if stale:
             self._check_fence()
         for mirror in stale:
-            if always:
+            if whole:
                 self._refresh(mirror)
             else:
                 read_new(self.link, mirror, partial(self._new_id, mirror))
@@ -256,60 +236,27 @@ class Ledger:
             )
 
     def _guard(self, mirror: StudyMirror, limit: int | None, changed: bool) -> None:
-        """Drop what others did first and what the budget does not allow, and number the new trials for good."""
+        """Drop what must not be written, remember it for the result, and number the new trials for good."""
         staged = self._stage(mirror.study_id)
         if changed:
-            self._yield_to_others(mirror, staged)
-        claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
-        starts = [*claims, *(i for i in staged.new if mirror.trials[i].state == TrialState.RUNNING)]
-        if limit is not None and starts:
-            room = max(0, limit - (mirror.counted() - len(starts)))
-            self._refuse(mirror, staged, starts[room:])
-        if staged.new:
-            number = min(mirror.trials[local].number for local in staged.new)
-            for place, local in enumerate(staged.new):
-                mirror.renumber(local, number + place)
-
-    def _yield_to_others(self, mirror: StudyMirror, staged: Staged) -> None:
-        touched = {i: c for i, c in staged.trials.items() if i in mirror.db_ids}
-        waiting = [t._trial_id for t in mirror.in_states((TrialState.WAITING,)) if t._trial_id in mirror.db_ids]
-        states = read_states(self.link, [mirror.db_ids[i] for i in {*touched, *waiting}])
-        reread = [i for i in waiting if i not in touched and states.get(mirror.db_ids[i]) != TrialState.WAITING]
-        for local, changes in touched.items():
-            state = states.get(mirror.db_ids[local])
-            if state is None or state.is_finished() or (changes.claim and state != TrialState.WAITING):
-                staged.forget(local)
-                mirror.ours.discard(local)
-                self._overtaken.append(local)
-                reread.append(local)
-        read_again(self.link, mirror, reread)
-
-    def _refuse(self, mirror: StudyMirror, staged: Staged, refused: list[int]) -> None:
-        for local in refused:
-            if local in staged.new:
-                mirror.drop(local)
-                del self._home[local]
-            else:
-                mirror.ours.discard(local)
-            staged.forget(local)
-        read_again(self.link, mirror, [local for local in refused if local in mirror.db_ids])
-        self._refused += refused
-
-    def _write(self, mirror: StudyMirror, staged: Staged) -> dict[int, int]:
-        made = statements(self.link.dialect)
-        new_ids = insert_new(self.link, made, mirror, staged.new)
-        write(self.link, made, mirror, staged, new_ids)
-        return new_ids
+            self._overtaken += let_others(self.link, mirror, staged)
+        if limit is not None:
+            refused = keep_budget(self.link, mirror, staged, limit)
+            for local in refused:
+                if local not in mirror.trials:
+                    del self._home[local]
+            self._refused += refused
+        settle_numbers(mirror, staged)
 
     # Exactly once
 
-    def _count(self, pending: _Pending) -> None:
+    def _count(self, pending: Pending) -> None:
         self.link.run(
             statements(self.link.dialect).study_system,
             {"study_id": pending.study_id, "key": self._ticker, "value_json": json.dumps(pending.tick)},
         )
 
-    def _landed(self, pending: _Pending) -> None:
+    def _landed(self, pending: Pending) -> None:
         if pending.written:
             self._tick = pending.tick
         for study_id, (_, new_ids) in pending.written.items():
@@ -318,12 +265,33 @@ class Ledger:
                 mirror.know(local, db_id)
                 mirror.last_db_id = max(mirror.last_db_id, db_id)
 
-    def _put_back(self, taken: dict[int, Staged]) -> None:
-        for study_id, earlier in taken.items():
-            later = self._staged.pop(study_id, None)
-            if later is not None:
-                earlier.add(later)
-            self._staged[study_id] = earlier
+    def _put_back(self, taken: dict[int, Staged], before: Before | None = None) -> None:
+        """Stage again what did not land, with what was staged since on top of it."""
+        later = {study_id: self._staged.pop(study_id, Staged()) for study_id in taken}
+        self._staged |= taken
+        if before is not None:
+            self._undo(before)
+        for study_id, staged in later.items():
+            for local in [local for local in staged.trials if local not in self._home]:
+                staged.forget(local)
+            self._stage(study_id).add(staged)
+
+    def _undo(self, before: Before) -> None:
+        """Forget what was staged inside ``locked``; the next ``sync`` reads what the database has instead."""
+        mirror, then = before.mirror, before.staged
+        now = self._staged.pop(mirror.study_id, Staged())
+        for local in now.new.keys() - then.new.keys():
+            mirror.drop(local)
+            del self._home[local]
+        kept = then.new.keys() & mirror.trials.keys()
+        self._staged[mirror.study_id] = Staged(
+            {local: None for local in then.new if local in kept},
+            {local: changes for local, changes in then.trials.items() if local in now.trials},
+            then.user,
+            then.system,
+        )
+        mirror.ours &= before.ours
+        mirror.seen = None
 
     def _settle(self) -> None:
         """Find out whether the commit whose answer was lost is in the database.
@@ -341,7 +309,7 @@ class Ledger:
         if text is not None and json.loads(text) >= pending.tick:
             self._landed(pending)
         else:
-            self._put_back({study_id: staged for study_id, (staged, _) in pending.written.items()})
+            self._put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -356,6 +324,32 @@ class Ledger:
         """How many trials count for the study's budget: not those that wait, nor those learned from other studies."""
         with self._lock:
             return self._mirror(study_id).counted()
+
+    def distributions(self, study_id: int) -> dict[str, BaseDistribution]:
+        """The distribution that each parameter of the study had first; later ones must be compatible."""
+        with self._lock:
+            return dict(self._mirror(study_id).distributions)
+
+    @property
+    def single_driver(self) -> bool:
+        """Whether the database takes one driver at a time."""
+        return self.link.dialect == "sqlite"
+
+    def clock(self) -> float:
+        """Unix seconds by the database server's clock, which all drivers of a study share."""
+        return self.link.clock()
+
+    def unload(self, study_id: int) -> None:
+        """Forget what is in memory of a study without staged changes; its trials' ids are void."""
+        with self._lock:
+            if not self._staged.get(study_id) and study_id not in self._inside and self._pending is None:
+                self._staged.pop(study_id, None)
+                self._discard(study_id)
+
+    def _discard(self, study_id: int) -> None:
+        mirror = self._mirrors.pop(study_id, None)
+        for local in mirror.trials if mirror is not None else ():
+            del self._home[local]
 
     def adopt(self, trial_ids: Iterable[int]) -> None:
         """From now on this process runs these trials: ``sync`` no longer reads them again."""

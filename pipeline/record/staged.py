@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 
 from .connect import Link
 from .mirror import StudyMirror
-from .tables import Statements, store_float, store_time
+from .tables import Statements, statements, store_float, store_time
 
 
 @dataclass
@@ -73,6 +73,25 @@ class Staged:
         self.system |= later.system
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was staged when a study was locked."""
+
+    mirror: StudyMirror
+    staged: Staged
+    ours: frozenset[int]
+
+
+@dataclass
+class Pending:
+    """A commit that may be in doubt: its place in the count, what it wrote, and what was before if it is all or nothing."""
+
+    study_id: int
+    tick: int
+    written: dict[int, tuple[Staged, dict[int, int]]] = field(default_factory=dict)
+    before: Before | None = None
+
+
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -117,7 +136,15 @@ def _attributes(attrs: dict[str, Any], keys: Iterable[str] | None, **owner: int)
     return [{**owner, "key": key, "value_json": json.dumps(attrs[key])} for key in chosen]
 
 
-def insert_new(link: Link, statements: Statements, mirror: StudyMirror, new: Iterable[int]) -> dict[int, int]:
+def write_study(link: Link, mirror: StudyMirror, staged: Staged) -> dict[int, int]:
+    """Write all of ``staged``; returns the database ids of the new trials by their local ones."""
+    made = statements(link.dialect)
+    new_ids = insert_new(link, made, mirror, staged.new)
+    write(link, made, mirror, staged, new_ids)
+    return new_ids
+
+
+def insert_new(link: Link, made: Statements, mirror: StudyMirror, new: Iterable[int]) -> dict[int, int]:
     """Insert the trials' own rows; returns their database ids by local ids."""
     rows = []
     for local in new:
@@ -134,10 +161,10 @@ def insert_new(link: Link, statements: Statements, mirror: StudyMirror, new: Ite
         )
     if not rows:
         return {}
-    return {mirror.numbers[number]: db_id for db_id, number in link.run(statements.new_trials, rows)}
+    return {mirror.numbers[number]: db_id for db_id, number in link.run(made.new_trials, rows)}
 
 
-def write(link: Link, statements: Statements, mirror: StudyMirror, staged: Staged, new_ids: dict[int, int]) -> None:
+def write(link: Link, made: Statements, mirror: StudyMirror, staged: Staged, new_ids: dict[int, int]) -> None:
     """Write everything of ``staged`` but the trials' own rows, which ``insert_new`` wrote: one statement a table."""
     rows: Rows = defaultdict(list)
     for local, db_id in new_ids.items():
@@ -149,4 +176,4 @@ def write(link: Link, statements: Statements, mirror: StudyMirror, staged: Stage
     rows["study_system"] += _attributes(mirror.system_attrs, staged.system, study_id=mirror.study_id)
     for name, items in rows.items():
         if items:
-            link.run(getattr(statements, name), items)
+            link.run(getattr(made, name), items)

@@ -113,8 +113,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
                 for table in (trials, *tables.OF_STUDY, studies):
                     self.link.run(sa.delete(table).where(table.c.study_id == study_id))
             self._staged.pop(study_id, None)
-            for local in self._mirrors.pop(study_id, StudyMirror(study_id, "", [])).trials:
-                del self._home[local]
+            self._discard(study_id)
 
     @contextlib.contextmanager
     def _not_inside(self) -> Iterator[None]:

@@ -1,0 +1,121 @@
+"""A real PostgreSQL server for tests, from Debian's packages, in a temporary folder, on a loopback port."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import psycopg
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    # What is tested is our transactions, not the server's disk.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "40",
+    "log_min_messages": "fatal",
+}
+
+
+class Unavailable(Exception):
+    """No server can run here; the message says why."""
+
+
+def programs() -> Path:
+    """The folder of ``initdb`` and ``postgres``, installed first if need be."""
+    if os.geteuid() != 0:
+        raise Unavailable("PostgreSQL tests start their own server, which takes root to become the user postgres")
+    if not _found():
+        subprocess.run(["apt-get", "update", "-q"], check=False, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "postgresql"]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env=environment)
+    if not _found():
+        raise Unavailable("no postgres below /usr/lib/postgresql, and apt-get could not install it")
+    return _found()[-1]
+
+
+def _found() -> list[Path]:
+    return sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+class Server:
+    """One server; ``stop`` ends it by its process id and deletes its folder. ``kill`` and ``start`` for tests of its death."""
+
+    def __init__(self) -> None:
+        binaries = programs()
+        self.folder = Path(tempfile.mkdtemp(prefix="pilotune-postgres-", dir="/tmp"))
+        self.user = pwd.getpwnam("postgres")
+        os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        self.data, self.program = self.folder / "data", binaries / "postgres"
+        self._run([binaries / "initdb", "-D", self.data, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.start()
+
+    def _run(self, command: list[object]) -> None:
+        words = [str(word) for word in command]
+        done = subprocess.run(words, user=self.user.pw_uid, group=self.user.pw_gid, capture_output=True, cwd="/")
+        if done.returncode:
+            raise RuntimeError(f"{words[0]}: {done.stderr.decode()}")
+
+    def start(self) -> None:
+        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        command = [self.program, "-D", self.data, "-p", str(self.port), "-k", self.folder, *options]
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                user=self.user.pw_uid,
+                group=self.user.pw_gid,
+                cwd="/",
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self._dsn("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.folder / "log").read_text()) from None
+                time.sleep(0.05)
+
+    def _dsn(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
+
+    def execute(self, statement: str) -> list[tuple]:
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self) -> str:
+        """The URL of an empty database of its own."""
+        name = f"t{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name}")
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def drop_database(self, url: str) -> None:
+        self.execute(f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def shut_down(self) -> None:
+        """End the server at once, as a crash of its host would look to a client."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.shut_down()
+        shutil.rmtree(self.folder, ignore_errors=True)
