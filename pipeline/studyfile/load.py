@@ -19,7 +19,7 @@ from ..named import Named
 from ..space import Space
 from ..suggest import check_sampler, grid_values, sampler_name
 from ..trial.protocol import ObjectiveSpec
-from .commands import check_template
+from ..trial.template import check_command
 from .objective import find_objective
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point
@@ -143,10 +143,9 @@ def _objective(schema: StudySchema, folder: Path, source: YamlFile) -> Objective
 
 def _check_command(command: Command, names: list[str], source: YamlFile) -> None:
     key = "command.run" if isinstance(source.data["command"], dict) else "command"
-    try:
-        check_template(command.run, names, shell=command.shell)
-    except ValueError as error:
-        raise source.error(str(error), key) from None
+    problem = check_command(command.run, names, shell=command.shell, reports=command.reports)
+    if problem:
+        raise source.error(problem, key)
 
 
 def _directions(schema: StudySchema, source: YamlFile) -> tuple[str, ...]:
