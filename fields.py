@@ -199,17 +199,16 @@ def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) ->
 
 
 def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """The keys that the section at ``loc`` may have."""
-    here: Any = model
+    """The keys that the section at ``loc`` may have; a part of ``loc`` that is no field is a key of a mapping."""
+    here = model
     for part in loc:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            annotation = here.model_fields[str(part)].annotation
-            here = _section(annotation)
-    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+        if str(part) in here.model_fields:
+            here = _section(here.model_fields[str(part)].annotation) or here
+    return list(here.model_fields)
 
 
-def _section(annotation: Any) -> Any:
-    """The section inside ``X``, ``X | None`` or ``dict[str, X]``; for a dict the next part of the path is its key."""
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section inside ``X``, ``X | None`` or ``dict[str, X]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in getattr(annotation, "__args__", ()):

@@ -52,6 +52,7 @@ class Constraint:
             "__builtins__": {},
             "_pow": _power,
             "_mul": _times,
+            "_mod": _modulo,
             "true": True,
             "false": False,
             **FUNCTIONS,
@@ -77,23 +78,35 @@ class Constraint:
 
 def _power(base: Any, exponent: Any) -> Any:
     """As floats where the result could be a whole number of millions of digits."""
-    if abs(exponent) > 64:
-        return float(base) ** float(exponent)
-    return base**exponent
+    _numbers(base, exponent, "**")
+    result = base**exponent if abs(exponent) <= 64 and abs(base) <= 1e6 else float(base) ** float(exponent)
+    if isinstance(result, complex):
+        raise ValueError("a root of a negative number")
+    return result
 
 
 def _times(left: Any, right: Any) -> Any:
-    if not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise TypeError("`*` multiplies numbers only")
+    _numbers(left, right, "*")
     return left * right
 
 
+def _modulo(left: Any, right: Any) -> Any:
+    _numbers(left, right, "%")
+    return left % right
+
+
+def _numbers(left: Any, right: Any, operator: str) -> None:
+    """On text these operators repeat and format, up to any size."""
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        raise TypeError(f"`{operator}` takes numbers only")
+
+
 class _Guard(ast.NodeTransformer):
-    """Puts powers and products through functions that cannot be made to fill the memory."""
+    """Puts powers, products and remainders through functions that cannot be made to fill the memory."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
-        name = {ast.Pow: "_pow", ast.Mult: "_mul"}.get(type(node.op))
+        name = {ast.Pow: "_pow", ast.Mult: "_mul", ast.Mod: "_mod"}.get(type(node.op))
         if name is None:
             return node
         call = ast.Call(func=ast.Name(id=name, ctx=ast.Load()), args=[node.left, node.right], keywords=[])

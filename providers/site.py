@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import Any
 
 from ..errors import UserError
-from ..fields import (
-    Duration,
-    NotNegative,
-    Positive,
-    Section,
-    Size,
-    Text,
-    Texts,
-    format_duration,
-    shown,
-    validate,
-)
+from ..fields import format_duration, validate
 from ..yamlfile import YamlFile, dump_yaml, join, nearest, parse_value, read_yaml, with_overrides
+from .siteschema import BlocksSchema, PoolSchema, SiteSchema
 
-SCHEDULERS = ("local", "slurm", "pbs", "cobalt")
-LAUNCHERS = ("single", "srun", "mpiexec", "aprun", "pbsdsh")
 SHIPPED = Path(__file__).resolve().parent.parent / "site-configs"
 SITE_KEYS = ("scheduler", "account", "modules", "setup", "network", "runs", "pools")  # `--set` of these is for the site
-RUNS = "pilotune-runs"  # in the working directory
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _OWN_LAUNCHER = {"local": "single", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
+
+
+@dataclass(frozen=True)
+class BlockCounts:
+    """Blocks at the start, at least, at most."""
+
+    init: int = 1
+    min: int = 0
+    max: int = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """How workers reach the driver: by an interface of its host, or an address; both empty: they probe."""
+
+    interface: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class PoolSpec:
         name: Its name in the site file.
         queue: The queue, or the partition on Slurm; empty for the scheduler's default.
         walltime: Of a block, in seconds; None on ``local``, whose blocks end with the campaign.
-        init_blocks, min_blocks, max_blocks: Blocks at the start, at least, at most.
+        blocks: How many.
         nodes_per_block, workers_per_node: Counts.
         cores_per_node, gpus_per_node: What a node has; 0 cores: unknown.
         memory_per_node: Bytes, or None when unknown.
@@ -58,9 +60,7 @@ class PoolSpec:
     name: str
     queue: str = ""
     walltime: float | None = None
-    init_blocks: int = 1
-    min_blocks: int = 0
-    max_blocks: int = 1
+    blocks: BlockCounts = BlockCounts()
     nodes_per_block: int = 1
     workers_per_node: int = 1
     cores_per_node: int = 0
@@ -79,7 +79,7 @@ class PoolSpec:
 class Site:
     """A site file, checked, with defaults and environment variables filled in.
 
-    ``runs`` is absolute. ``interface`` or ``address`` is how workers reach the driver; both empty: they probe.
+    ``runs`` is absolute.
     """
 
     name: str
@@ -89,8 +89,7 @@ class Site:
     account: str = ""
     modules: tuple[str, ...] = ()
     setup: str = ""
-    interface: str = ""
-    address: str = ""
+    network: Network = Network()
     path: Path | None = None
     source: YamlFile | None = field(default=None, repr=False, compare=False)
 
@@ -114,91 +113,18 @@ class Site:
 
     def resolved(self) -> str:
         """The whole site as YAML, every default written out."""
-        network = (
-            {"interface": self.interface} if self.interface else {"address": self.address} if self.address else None
-        )
+        network = {key: value for key, value in vars(self.network).items() if value}
         data = {
             "name": self.name,
             "scheduler": self.scheduler,
             "account": self.account or None,
             "modules": list(self.modules),
             "setup": self.setup or None,
-            "network": network,
+            "network": network or None,
             "runs": str(self.runs),
             "pools": {pool.name: _pool_data(pool) for pool in self.pools},
         }
         return dump_yaml(data)
-
-
-class _Network(Section):
-    interface: Text | None = None
-    address: Text | None = None
-
-
-class _Blocks(Section):
-    init: NotNegative | None = None
-    min: NotNegative = 0
-    max: Positive | None = None
-
-
-def _launcher(value: Any) -> dict[str, str]:
-    data = {"name": value} if isinstance(value, str) else value
-    if not isinstance(data, dict) or set(data) - {"name", "options"} or data.get("name") not in LAUNCHERS:
-        raise ValueError(
-            f"must be one of {', '.join(LAUNCHERS)}, or {{name: srun, options: --exclusive}}, but is {shown(value)}"
-        )
-    return {"name": data["name"], "options": str(data.get("options") or "")}
-
-
-def _scheduler(value: Any) -> str:
-    if value not in SCHEDULERS:
-        hint = nearest(value, SCHEDULERS) if isinstance(value, str) else ""
-        raise ValueError(f"must be one of {', '.join(SCHEDULERS)}, but is {shown(value)}{hint if '?' in hint else ''}")
-    return str(value)
-
-
-def _site_name(value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError(f"must be letters, digits, '.', '_', '+' or '-', but is {shown(value)}")
-    return value
-
-
-def _or_empty(value: Any) -> Any:
-    return {} if value is None else value
-
-
-def _pools(value: Any) -> Any:
-    if not isinstance(value, dict) or not value:
-        raise ValueError(f"must be a mapping of pools by name, as in pools: {{cpu: {{queue: normal}}}}, "
-                         f"but is {shown(value)}")  # fmt: skip
-    for name in value:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"the pool '{name}' must be named with letters, digits, '.', '_', '+' or '-'")
-    return value
-
-
-class _Pool(Section):
-    queue: Text | None = None
-    walltime: Duration | None = None
-    blocks: Annotated[_Blocks, BeforeValidator(_or_empty)] = _Blocks()
-    nodes_per_block: Positive = 1
-    workers_per_node: Positive | None = None
-    cores_per_node: Positive | None = None
-    gpus_per_node: NotNegative | None = None
-    memory_per_node: Size | None = None
-    launcher: Annotated[dict[str, str] | None, BeforeValidator(_launcher)] = None
-    options: Texts = ()
-
-
-class _Schema(Section):
-    name: Annotated[str | None, BeforeValidator(_site_name)] = None
-    scheduler: Annotated[str, BeforeValidator(_scheduler)]
-    account: Text | None = None
-    modules: Texts = ()
-    setup: Text | None = None
-    network: _Network | None = None
-    runs: Text = RUNS
-    pools: Annotated[dict[str, Annotated[_Pool, BeforeValidator(_or_empty)]], BeforeValidator(_pools)]
 
 
 def site_folders() -> list[Path]:
@@ -235,8 +161,9 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
     path = _find(name_or_path)
     source = with_overrides(read_yaml(path, what="site file"), overrides, {"launcher": "name"})
     source = _with_environment(source)
-    schema = validate(_Schema, source)
-    if schema.network and schema.network.interface and schema.network.address:
+    schema = validate(SiteSchema, source)
+    network = schema.network
+    if network and network.interface and network.address:
         raise source.error("give an interface or an address, not both", "network")
     return Site(
         name=schema.name or path.stem,
@@ -246,8 +173,7 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
         account=schema.account or "",
         modules=schema.modules,
         setup=schema.setup or "",
-        interface=(schema.network and schema.network.interface) or "",
-        address=(schema.network and schema.network.address) or "",
+        network=Network(network.interface or "", network.address or "") if network else Network(),
         path=Path(os.path.abspath(path)),
         source=source,
     )
@@ -298,7 +224,7 @@ def _with_environment(source: YamlFile) -> YamlFile:
     return YamlFile(source.path, fill(source.data, ""), source.lines, source.overrides)
 
 
-def _pool(name: str, pool: _Pool, scheduler: str, source: YamlFile) -> PoolSpec:
+def _pool(name: str, pool: PoolSchema, scheduler: str, source: YamlFile) -> PoolSpec:
     key = f"pools.{name}"
     local = scheduler == "local"
     if local and pool.nodes_per_block > 1:
@@ -306,7 +232,7 @@ def _pool(name: str, pool: _Pool, scheduler: str, source: YamlFile) -> PoolSpec:
     if pool.walltime is None and not local:
         message = f"a pool on {scheduler} needs the walltime of its blocks, as in walltime: 1h"
         raise source.error(message, f"{key}.walltime")
-    init, low, high = _blocks(pool.blocks, key, source)
+    blocks = _blocks(pool.blocks, key, source)
     own = "single" if pool.nodes_per_block == 1 else _OWN_LAUNCHER[scheduler]
     launcher = pool.launcher or {"name": own, "options": ""}
     if launcher["name"] == "single" and pool.nodes_per_block > 1:
@@ -318,9 +244,7 @@ def _pool(name: str, pool: _Pool, scheduler: str, source: YamlFile) -> PoolSpec:
         name=name,
         queue=pool.queue or "",
         walltime=pool.walltime,
-        init_blocks=init,
-        min_blocks=low,
-        max_blocks=high,
+        blocks=blocks,
         nodes_per_block=pool.nodes_per_block,
         workers_per_node=pool.workers_per_node or (cores if local else max(gpus, 1)),
         cores_per_node=cores,
@@ -332,17 +256,17 @@ def _pool(name: str, pool: _Pool, scheduler: str, source: YamlFile) -> PoolSpec:
     )
 
 
-def _blocks(blocks: _Blocks, key: str, source: YamlFile) -> tuple[int, int, int]:
-    """init, min, max; the default of max is what the other two need, and at least 1."""
+def _blocks(blocks: BlocksSchema, key: str, source: YamlFile) -> BlockCounts:
+    """The default of max is what the other two need, and at least 1."""
     init = blocks.init if blocks.init is not None else max(blocks.min, 1)
     high = blocks.max if blocks.max is not None else max(blocks.min, init, 1)
     if blocks.min > high:
         raise source.error(f"min {blocks.min} is above max {high}", f"{key}.blocks.min")
     if not blocks.min <= init <= high:
         if blocks.init is None:
-            return min(init, high), blocks.min, high
+            return BlockCounts(min(init, high), blocks.min, high)
         raise source.error(f"must be from min {blocks.min} to max {high}, but is {init}", f"{key}.blocks.init")
-    return init, blocks.min, high
+    return BlockCounts(init, blocks.min, high)
 
 
 def _own_cores() -> int:
@@ -361,7 +285,7 @@ def _pool_data(pool: PoolSpec) -> Mapping[str, Any]:
     return {
         "queue": pool.queue or None,
         "walltime": format_duration(pool.walltime) if pool.walltime else None,
-        "blocks": {"init": pool.init_blocks, "min": pool.min_blocks, "max": pool.max_blocks},
+        "blocks": dict(vars(pool.blocks)),
         "nodes_per_block": pool.nodes_per_block,
         "workers_per_node": pool.workers_per_node,
         "cores_per_node": pool.cores_per_node or None,
@@ -376,7 +300,16 @@ def node_hours(pool: PoolSpec) -> float:
     """The most node hours that all blocks of a pool can use at once; ``math.inf`` without a walltime."""
     if pool.walltime is None:
         return math.inf
-    return pool.max_blocks * pool.nodes_per_block * pool.walltime / 3600
+    return pool.blocks.max * pool.nodes_per_block * pool.walltime / 3600
+
+
+def site_json(site: Site) -> dict[str, Any]:
+    """The site for ``--json``: times in seconds, sizes in bytes, ``node_hours`` of a pool at most (null: no limit)."""
+    pools = []
+    for pool in site.pools:
+        hours = node_hours(pool)
+        pools.append({**dataclasses.asdict(pool), "node_hours": None if hours == math.inf else hours})
+    return {"name": site.name, "scheduler": site.scheduler, "runs": str(site.runs), "pools": pools}
 
 
 def render_site(site: Site) -> str:
@@ -389,7 +322,7 @@ def render_site(site: Site) -> str:
             "" if pool.walltime is None else f", {format_duration(pool.walltime)} each, {hours:,.4g} node hours at most"
         )
         lines.append(
-            f"pool       {pool.name}: {pool.min_blocks} to {pool.max_blocks} blocks of {nodes} "
+            f"pool       {pool.name}: {pool.blocks.min} to {pool.blocks.max} blocks of {nodes} "
             f"x {pool.workers_per_node} workers{cost}"
         )
     return "\n".join(lines)

@@ -52,22 +52,26 @@ CHANGES = [
     ("direction: maximize", "metrics: [a]", "study.yaml:1: direction: is missing; say minimize or maximize"),
     ("direction: maximize", "directions: [maximize]\ndirection: maximize",
      "study.yaml:3: directions: a study has a direction or directions, not both"),
-    ("direction: maximize", "directions: []", "study.yaml:3: directions: must be a list of minimize and maximize, but is []"),
+    ("direction: maximize", "directions: []", "study.yaml:3: directions: must be a list of minimize and "
+     "maximize, but is []"),
     ("direction: maximize", "direction: maximize\nmetrics: [a, b]",
      "study.yaml:4: metrics: names 2 values, and the study has 1 directions; name each"),
     ("direction: maximize", "directions: [maximize, minimize]\nmetrics: [a, a]",
      "study.yaml:4: metrics: names a value twice"),
     # budget
-    ("budget: {trials: 10}", "", "study.yaml:1: budget: says no end; give trials, time or target, as in budget: {trials: 100}"),
+    ("budget: {trials: 10}", "", "study.yaml:1: budget: says no end; give trials, time or target, as in budget: "
+     "{trials: 100}"),
     ("budget: {trials: 10}", "budget: {failures: 3}",
      "study.yaml:10: budget: says no end; give trials, time or target, as in budget: {trials: 100}"),
     ("budget: {trials: 10}", "budget: {trials: ten}",
      "study.yaml:10: budget.trials: must be a whole number of at least 1, but is 'ten'"),
     ("budget: {trials: 10}", "budget:\n  trials: 0",
      "study.yaml:11: budget.trials: must be a whole number of at least 1, but is 0"),
-    ("budget: {trials: 10}", "budget: {trails: 10}", "study.yaml:10: budget.trails: unknown key; did you mean 'trials'?"),
+    ("budget: {trials: 10}", "budget: {trails: 10}", "study.yaml:10: budget.trails: unknown key; did you mean "
+     "'trials'?"),
     ("budget: {trials: 10}", "budget: 10", "study.yaml:10: budget: must be a mapping (key: value), but is 10"),
-    ("budget: {trials: 10}", "budget: {time: soon}", "study.yaml:10: budget.time: must be a duration above 0, as in 90s, "
+    ("budget: {trials: 10}", "budget: {time: soon}", "study.yaml:10: budget.time: must be a duration above 0, "
+     "as in 90s, "
      "30m, 1h30m or 00:30:00, but is 'soon'"),
     ("budget: {trials: 10}", "budget: {target: .nan}", "study.yaml:10: budget.target: must be a number, but is nan"),
     ("budget: {trials: 10}", "trial: {isolate: perhaps}\nbudget: {trials: 10}",
@@ -75,7 +79,8 @@ CHANGES = [
     ("budget: {trials: 10}", "trial: {memory: lots}\nbudget: {trials: 10}",
      "study.yaml:10: trial.memory: must be a size, as in 512MB, 2GB or 2GiB, but is 'lots'"),
     # objective
-    ("objective: train.py:train", "", "study.yaml:1: objective: what is to be run is missing; give file.py:function, or a `command:`"),
+    ("objective: train.py:train", "", "study.yaml:1: objective: what is to be run is missing; give "
+     "file.py:function, or a `command:`"),
     ("objective: train.py:train", "objective: train.py",
      "study.yaml:2: objective: must be file.py:function or package.module:function, but is 'train.py'"),
     ("objective: train.py:train", "objective: trian.py:train",
@@ -104,22 +109,27 @@ CHANGES = [
      "study.yaml:10: sampler.seeed: tpe has no argument 'seeed'; did you mean 'seed'?"),
     ("budget:", "sampler: {name: tpe, seed: one}\nbudget:",
      "study.yaml:10: sampler.seed: must be a whole number, but is 'one'"),
-    ("budget:", "sampler: grid\nbudget:", "study.yaml:10: sampler: a grid needs a finite space, and 'lr' is continuous; "
+    ("budget:", "sampler: grid\nbudget:", "study.yaml:10: sampler: a grid needs a finite space, and 'lr' is "
+     "continuous; "
      "give it a step, or its values here: search_space: {lr: [...]}"),
     ("budget:", "sampler: {name: grid, search_space: {lr: [7], momentum: [0]}}\nbudget:",
      "study.yaml:10: sampler.search_space.lr: 7 is out of the parameter's range"),
     ("budget:", "sampler: bruteforce\nbudget:",
      "study.yaml:10: sampler: the sampler bruteforce needs a finite space, and 'lr' is continuous; give it a step"),
-    ("budget:", "pruner: hyperbnd\nbudget:", "study.yaml:10: pruner: there is no pruner 'hyperbnd'; did you mean 'hyperband'?"),
-    ("budget:", "pruner: hyperband\nbudget:", "study.yaml:10: pruner.max_resource: hyperband needs max_resource, the steps of a "
+    ("budget:", "pruner: hyperbnd\nbudget:", "study.yaml:10: pruner: there is no pruner 'hyperbnd'; did you "
+     "mean 'hyperband'?"),
+    ("budget:", "pruner: hyperband\nbudget:", "study.yaml:10: pruner.max_resource: hyperband needs "
+     "max_resource, the steps of a "
      "full trial (its epochs, say), as in max_resource: 27"),
     ("budget:", "pruner: {name: hyperband, max_resource: 3, min_resource: 9}\nbudget:",
      "study.yaml:10: pruner.max_resource: must be at least min_resource (9), but is 3"),
     ("budget:", "pruner: {name: hyperband, max_resource: 9, reduction_factor: 1}\nbudget:",
      "study.yaml:10: pruner.reduction_factor: must be at least 2, but is 1"),
-    ("budget:", "pruner: percentile\nbudget:", "study.yaml:10: pruner.percentile: the pruner percentile needs this argument"),
+    ("budget:", "pruner: percentile\nbudget:", "study.yaml:10: pruner.percentile: the pruner percentile needs "
+     "this argument"),
     ("budget:", "pruner: {name: percentile, percentile: 120}\nbudget:",
-     "study.yaml:10: pruner: these arguments cannot be: Percentile must be between 0 and 100 inclusive, but got percentile=120"),
+     "study.yaml:10: pruner: these arguments cannot be: Percentile must be between 0 and 100 inclusive, but got "
+      "percentile=120"),
     # points to start from
     ("budget:", "start_from: {enqueue: [{lr: 0.01}, {lt: 1}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[1].lt: unknown parameter; did you mean 'lr'?"),
@@ -128,7 +138,8 @@ CHANGES = [
     ("budget:", "start_from: {enqueue: [{epochs: 5}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[0].epochs: is a constant of the space; leave it out of the point"),
     ("budget:", "start_from: {enqueue: [{optimizer: adamw, momentum: 0.5}]}\nbudget:",
-     "study.yaml:10: start_from.enqueue[0].momentum: is not active here: only when optimizer is 'sgd', and it is 'adamw'"),
+     "study.yaml:10: start_from.enqueue[0].momentum: is not active here: only when optimizer is 'sgd', and it "
+      "is 'adamw'"),
     ("budget:", "start_from: {enqueue: {lr: 1}}\nbudget:",
      "study.yaml:10: start_from.enqueue: must be a list of points, as in [{lr: 0.01}], but is {'lr': 1}"),
 ]  # fmt: skip
@@ -195,7 +206,8 @@ def test_all_findings_of_the_schema_are_told_in_the_order_of_lines(folder):
         ("space.lr={float: [2, 1]}", "--set space.lr: space.lr.float: low 2.0 is above high 1.0; write [1.0, 2.0]"),
         ("name.first=x", "--set name.first: 'name' is 'digits', which has no keys below it"),
         ("budget.trials", "--set: 'budget.trials' is not of the form key=value, as in budget.trials=10"),
-        ("sampler.n_startup=5", "--set sampler.n_startup: tpe has no argument 'n_startup'; did you mean 'n_startup_trials'?"),
+        ("sampler.n_startup=5", "--set sampler.n_startup: tpe has no argument 'n_startup'; did you mean "
+         "'n_startup_trials'?"),
         ("budget.trials=[1", "--set budget.trials: not valid YAML: while parsing a flow sequence "
          "expected ',' or ']', but got '<stream end>'"),
     ],

@@ -41,7 +41,8 @@ MISTAKES = [
     ("x: 1", "space: has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}"),
     ("x: {int: [0, 1], when: {x2: 1}}\n  x1: {int: [0, 1]}",
      "space.x.when.x2: there is no parameter 'x2'; did you mean 'x1'?"),
-    ("x: {int: [0, 1], when: y}", "space.x.when: must say which parameter has which value, as in {optimizer: sgd}, but is 'y'"),
+    ("x: {int: [0, 1], when: y}", "space.x.when: must say which parameter has which value, as in {optimizer: "
+     "sgd}, but is 'y'"),
     ("x: {int: [0, 1], when: {y: c}}\n  y: {choice: [a, b]}", "space.x.when.y: 'y' cannot be 'c'; it is choice [a, b]"),
     ("x: {int: [0, 1], when: {y: [1, 9]}}\n  y: {int: [1, 4]}", "space.x.when.y: 'y' cannot be 9; it is int [1, 4]"),
     ("x: {int: [0, 1], when: {y: []}}\n  y: {int: [1, 4]}",
@@ -73,7 +74,8 @@ CONSTRAINTS = [
      "equality is written =="),
     ("x * y", "'x * y' is not a comparison; write one, as in layers * units <= 512"),
     ("x < z", "'x < z' names 'z', which is not in the space; known are x, y, n"),
-    ("x.real < 1", "'x.real < 1' may not hold 'x.real'; only names, numbers, text, arithmetic, comparisons, and, or, not, in"),
+    ("x.real < 1", "'x.real < 1' may not hold 'x.real'; only names, numbers, text, arithmetic, comparisons, "
+     "and, or, not, in"),
     ("__import__('os') == 1", "'__import__('os') == 1' may not call '__import__'; only min, max, abs, round, len, log, "
      "log2, log10, exp, sqrt"),
     ("x < 'a'", "'x < 'a'' cannot be evaluated: '<' not supported between instances of 'int' and 'str'"),

@@ -11,7 +11,6 @@ from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest import (
     grid_values,
     make_sampler,
-    resumed_seed,
     sampler_arguments,
     sampler_name,
     sampler_names,
@@ -107,13 +106,6 @@ def test_a_seed_given_by_the_caller_is_used_instead():
     make_sampler(study_file("partial_fixed", fixed_params={"n": 1}), seed=3)  # takes no seed: not an error
 
 
-def test_a_resumed_campaign_goes_on_with_another_seed():
-    assert resumed_seed(None, 5) is None
-    assert resumed_seed(7, 0) == 7
-    assert len({resumed_seed(7, n) for n in range(50)}) == 50
-    assert resumed_seed(7, 20) == resumed_seed(7, 20)
-
-
 def groups(sampler):
     return sampler._group, sampler._multivariate
 
@@ -164,7 +156,8 @@ def test_a_grid_takes_its_values_from_the_space():
         ("grid", FINITE, {"search_space": {"z": [1]}}, "sampler.search_space.z: there is no parameter 'z'"),
         ("grid", Space((Parameter("i", IntDistribution(1, 10**7)),)), {}, "the grid has 10,000,000 points"),
         ("partial_fixed", FLAT, {}, "sampler.fixed_params: partial_fixed needs fixed_params"),
-        ("partial_fixed", FLAT, {"fixed_params": {"n": 9}}, "sampler.fixed_params.n: 9 is out of the parameter's range"),
+        ("partial_fixed", FLAT, {"fixed_params": {"n": 9}},
+     "sampler.fixed_params.n: 9 is out of the parameter's range"),
         ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": {"seed": 1}},
          "sampler.base_sampler: must name a sampler"),
         ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": "tep"},

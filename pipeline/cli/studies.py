@@ -72,7 +72,7 @@ def check_command(
 
     Nothing is run, started or written.
     """
-    from ...providers.site import node_hours, render_site
+    from ...providers.site import render_site, site_json
     from ..studyfile import plan, render_plan
     from .finding import prepare
 
@@ -82,9 +82,11 @@ def check_command(
         storage_line = f"storage    {prepared.storage}"
         click.echo("\n".join([render_plan(laid_out), "", render_site(prepared.site), storage_line]))
         return
-    pools = [
-        {**vars(pool), "options": list(pool.options), "node_hours": node_hours(pool) if pool.walltime else None}
-        for pool in prepared.site.pools
-    ]
-    the_site = {"name": prepared.site.name, "scheduler": prepared.site.scheduler, "pools": pools}
-    echo_json({"study": laid_out.to_json(), "site": the_site, "storage": prepared.storage, "runs": str(prepared.runs)})
+    echo_json(
+        {
+            "study": laid_out.to_json(),
+            "site": site_json(prepared.site),
+            "storage": prepared.storage,
+            "runs": str(prepared.runs),
+        }
+    )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...errors import UserError
 from ...fields import validate
-from ...yamlfile import YamlFile, dump_yaml, nearest, read_yaml, with_overrides
+from ...yamlfile import YamlFile, dump_yaml, read_yaml, with_overrides
 from ..fidelity import check_pruner, pruner_name
 from ..named import Named
 from ..space import Space
@@ -240,11 +238,3 @@ def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source
         if sampler.name == "grid" and missing:
             raise source.error(f"a point for the sampler grid must be whole; '{missing[0]}' is missing", key)
     return start.model_copy(update={"enqueue": tuple(points)})
-
-
-def replace(study_file: StudyFile, **changes: Any) -> StudyFile:
-    """A copy with some attributes changed; nothing is checked again."""
-    unknown = next((name for name in changes if name not in {f.name for f in dataclasses.fields(study_file)}), None)
-    if unknown:
-        raise TypeError(f"a study file has no attribute '{unknown}'{nearest(unknown, study_file.__dict__)}")
-    return dataclasses.replace(study_file, **changes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -91,7 +90,8 @@ def make_sampler(study_file: _StudyFile, *, seed: int | None = None) -> BaseSamp
     """The sampler that a study file names.
 
     Args:
-        seed: Used instead of the file's ``sampler.seed`` when given; see :func:`resumed_seed`.
+        seed: Used instead of the file's ``sampler.seed`` when given: a campaign that goes on must not draw the same
+            numbers again.
 
     Raises:
         UserError: With file, line and key, for arguments that the sampler refuses.
@@ -103,14 +103,6 @@ def make_sampler(study_file: _StudyFile, *, seed: int | None = None) -> BaseSamp
         return _build(named, study_file.space, study_file.directions, "sampler")
     except UserError as error:
         raise study_file.error(error.message, error.key or "sampler") from None
-
-
-def resumed_seed(seed: int | None, trials: int) -> int | None:
-    """The seed for a campaign that starts with ``trials`` trials in the study.
-
-    A sampler made anew from the same seed would suggest again what it suggested at first. None stays None.
-    """
-    return seed if seed is None or trials == 0 else zlib.crc32(f"{seed}/{trials}".encode())
 
 
 def check_sampler(named: Named, space: Space | None, directions: tuple[str, ...]) -> None:

@@ -1,0 +1,88 @@
+"""The site file's keys and what may stand at each. What one key means for another is checked in ``site``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ..fields import Duration, NotNegative, Positive, Section, Size, Text, Texts, shown
+from ..yamlfile import nearest
+
+SCHEDULERS = ("local", "slurm", "pbs", "cobalt")
+LAUNCHERS = ("single", "srun", "mpiexec", "aprun", "pbsdsh")
+RUNS = "pilotune-runs"  # in the working directory
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
+
+class NetworkSchema(Section):
+    interface: Text | None = None
+    address: Text | None = None
+
+
+class BlocksSchema(Section):
+    init: NotNegative | None = None
+    min: NotNegative = 0
+    max: Positive | None = None
+
+
+def _launcher(value: Any) -> dict[str, str]:
+    data = {"name": value} if isinstance(value, str) else value
+    if not isinstance(data, dict) or set(data) - {"name", "options"} or data.get("name") not in LAUNCHERS:
+        raise ValueError(
+            f"must be one of {', '.join(LAUNCHERS)}, or {{name: srun, options: --exclusive}}, but is {shown(value)}"
+        )
+    return {"name": data["name"], "options": str(data.get("options") or "")}
+
+
+def _scheduler(value: Any) -> str:
+    if value not in SCHEDULERS:
+        hint = nearest(value, SCHEDULERS) if isinstance(value, str) else ""
+        raise ValueError(f"must be one of {', '.join(SCHEDULERS)}, but is {shown(value)}{hint if '?' in hint else ''}")
+    return str(value)
+
+
+def _site_name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"must be letters, digits, '.', '_', '+' or '-', but is {shown(value)}")
+    return value
+
+
+def _or_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _pools(value: Any) -> Any:
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"must be a mapping of pools by name, as in pools: {{cpu: {{queue: normal}}}}, "
+                         f"but is {shown(value)}")  # fmt: skip
+    for name in value:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"the pool '{name}' must be named with letters, digits, '.', '_', '+' or '-'")
+    return value
+
+
+class PoolSchema(Section):
+    queue: Text | None = None
+    walltime: Duration | None = None
+    blocks: Annotated[BlocksSchema, BeforeValidator(_or_empty)] = BlocksSchema()
+    nodes_per_block: Positive = 1
+    workers_per_node: Positive | None = None
+    cores_per_node: Positive | None = None
+    gpus_per_node: NotNegative | None = None
+    memory_per_node: Size | None = None
+    launcher: Annotated[dict[str, str] | None, BeforeValidator(_launcher)] = None
+    options: Texts = ()
+
+
+class SiteSchema(Section):
+    name: Annotated[str | None, BeforeValidator(_site_name)] = None
+    scheduler: Annotated[str, BeforeValidator(_scheduler)]
+    account: Text | None = None
+    modules: Texts = ()
+    setup: Text | None = None
+    network: NetworkSchema | None = None
+    runs: Text = RUNS
+    pools: Annotated[dict[str, Annotated[PoolSchema, BeforeValidator(_or_empty)]], BeforeValidator(_pools)]
