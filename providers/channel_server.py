@@ -25,7 +25,7 @@ class _OneKey:
         self.key = key
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return bool(zmq.utils.z85.encode(key) == self.key)
+        return key == self.key  # pyzmq hands it over in Z85
 
 
 class ChannelServer:
