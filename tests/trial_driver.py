@@ -83,7 +83,7 @@ class _Only:
         self.key = key.encode()
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return bool(zmq.utils.z85.encode(key) == self.key)
+        return key == self.key  # in Z85
 
 
 def go_on(message: Message) -> Message | None:
