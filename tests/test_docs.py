@@ -1,0 +1,96 @@
+"""README and docs say what the code does: keys, options, fields, dependencies, and an example that loads."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pilotune.pipeline.cli.main import COMMANDS, cli
+from pilotune.pipeline.fidelity import pruner_names
+from pilotune.pipeline.fidelity.build import pruner_arguments
+from pilotune.pipeline.studyfile import load_study_file
+from pilotune.pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
+from pilotune.pipeline.suggest import sampler_names
+from pilotune.pipeline.suggest.build import sampler_arguments
+from pilotune.pipeline.trial.template import FIELDS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
+PAGES = {"README.md": README, "examples/README.md": (REPOSITORY / "examples/README.md").read_text(encoding="utf-8")}
+PAGES |= {f"docs/{name}": text for name, text in DOCS.items()}
+
+
+def section(page: str, title: str) -> str:
+    """The part of a page under the heading ``title``."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", DOCS[page], flags=re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def test_the_readmes_study_file_is_a_valid_one(tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "train.py").write_text("def train(trial): ...\n", encoding="utf-8")
+    (tmp_path / "study.yaml").write_text(block, encoding="utf-8")
+    study_file = load_study_file(tmp_path / "study.yaml")
+    assert study_file.name == "digits"
+    assert study_file.space.names == ["lr", "layers", "units", "optimizer", "momentum", "epochs"]
+
+
+@pytest.mark.parametrize(
+    ("title", "model"),
+    [
+        ("Keys", StudySchema),
+        ("`budget`", Budget),
+        ("`trial`", TrialOptions),
+        ("`start_from`", StartFrom),
+        ("`command`", Command),
+    ],
+)
+def test_every_key_of_the_study_file_has_its_row_and_no_other(title, model):
+    rows = re.findall(r"^\| `(\w+)` \|", section("study-file.md", title), flags=re.MULTILINE)
+    assert sorted(rows) == sorted(model.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("title", "names", "arguments"),
+    [("`sampler`", sampler_names(), sampler_arguments), ("`pruner`", pruner_names(), pruner_arguments)],
+)
+def test_every_sampler_and_pruner_is_documented_with_its_arguments(title, names, arguments):
+    text = section("study-file.md", title)
+    for name in names:
+        assert f"`{name}`" in text
+        missing = [argument for argument in arguments(name) if argument not in text and "warn_" not in argument]
+        assert not missing, name
+
+
+def test_every_command_and_option_is_documented():
+    text = DOCS["command-line.md"]
+    for name in COMMANDS:
+        assert f"pilotune {name}" in text
+        command = cli.get_command(None, name)
+        options = [text for p in command.params for text in (*p.opts, *p.secondary_opts) if text.startswith("--")]
+        assert [option for option in options if option not in text] == [], name
+
+
+def test_every_field_of_a_command_is_documented():
+    assert [name for name in FIELDS if f"`{{{name}}}`" not in DOCS["objectives.md"]] == []
+
+
+def test_the_readme_gives_the_range_of_every_dependency():
+    data = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    rows = dict(re.findall(r"^\| ([\w\[\]-]+) \| (>=[^|]*) \|", README, flags=re.MULTILINE))
+    wanted = dict(re.fullmatch(r"([\w\[\]-]+)(.*)", text).groups() for text in data["project"]["dependencies"])
+    assert {name: text.replace(" ", "") for name, text in rows.items()} == wanted
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_link_leads_to_a_file_and_a_heading(page):
+    for target in re.findall(r"\]\(([^)#]*)(?:#[\w-]+)?\)", PAGES[page]):
+        assert (REPOSITORY / page).parent.joinpath(target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)#([\w-]+)\)", PAGES[page]):
+        text = (REPOSITORY / page).parent.joinpath(target).read_text(encoding="utf-8")
+        titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+        assert anchor in [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
