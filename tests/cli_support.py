@@ -33,7 +33,7 @@ Pilotune = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A user who has never run anything, in an empty folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -44,8 +44,9 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(folder)
 
 
-@pytest.fixture
-def pilotune(capsys: pytest.CaptureFixture[str]) -> Pilotune:
+@pytest.fixture(name="pilotune")
+def pilotune_(capsys: pytest.CaptureFixture[str]) -> Pilotune:
+    """The command line, called in this process."""
     def call(*arguments: object) -> Result:
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()

@@ -125,7 +125,7 @@ def draw(status: Status) -> RenderableType:
     from rich.text import Text
 
     def text(*parts: tuple[str, str]) -> Text:
-        return Text.assemble(*parts, no_wrap=True, overflow="ellipsis", end="")
+        return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
     state = status.state if status.state != "starting" else "waiting for workers"
     lines: list[RenderableType] = [
@@ -135,16 +135,16 @@ def draw(status: Status) -> RenderableType:
             (f"  {count(status.workers, 'worker')}  {duration(elapsed(status))}", ""),
         )
     ]
-    bar = Table.grid(expand=False, padding=(0, 1, 0, 0))
-    bar.add_column(max_width=42)
-    bar.add_column(no_wrap=True, overflow="ellipsis")
     done = f"{finished(status):,}"
     if status.budget:
+        bar = Table.grid(padding=(0, 1, 0, 0))
+        bar.add_column(max_width=42)
+        bar.add_column(no_wrap=True, overflow="ellipsis")
         ratio = ProgressBar(total=status.budget, completed=min(status.budget, finished(status)), width=40)
         bar.add_row(ratio, f"{done} of {status.budget:,} trials")
+        lines.append(bar)
     else:
-        bar.add_row(f"{done} trials")
-    lines.append(bar)
+        lines.append(text((f"{done} trials", "")))
     lines.append(
         text(
             (f"{status.complete:,} complete", "green"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -11,9 +10,6 @@ import click
 from ...errors import UserError
 from .options import json_option, runs_option, set_option, site_option, storage_option, study_argument, trials_option
 from .output import echo_json
-
-WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-"""A name that needs no quotes in YAML."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -31,9 +27,9 @@ def init_command(folder: Path, name: str | None) -> None:
         if (folder / file.name).exists():
             message = "it exists and is not overwritten; give another folder: pilotune init DIR"
             raise UserError(message, file=folder / file.name)
-    title = name or name_of(folder)
-    if not WORD.fullmatch(title):
-        title = json.dumps(title)
+    from ...yamlfile import dump_yaml
+
+    title = dump_yaml([name or name_of(folder)]).strip()[1:-1]  # in quotes where YAML would take it for something else
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         text = file.read_text()
