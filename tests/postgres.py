@@ -50,7 +50,7 @@ def _found() -> list[Path]:
 
 
 class Server:
-    """One server; ``stop`` ends it by its process id and deletes its folder. ``kill`` and ``start`` for tests of its death."""
+    """One server; ``stop`` ends it by its process id and deletes its folder."""
 
     def __init__(self) -> None:
         binaries = programs()

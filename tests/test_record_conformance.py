@@ -2,7 +2,6 @@
 
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
-
 from pilotune.pipeline.record import RecordStorage, normalize_url
 
 

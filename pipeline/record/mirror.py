@@ -33,7 +33,8 @@ def detached(trial: FrozenTrial) -> FrozenTrial:
     new = replica(trial)
     new.params, new.distributions = dict(trial.params), dict(trial.distributions)
     new.intermediate_values = dict(trial.intermediate_values)
-    new.user_attrs, new.system_attrs = copy.deepcopy(trial.user_attrs), copy.deepcopy(trial.system_attrs)
+    new.user_attrs = copy.deepcopy(trial.user_attrs) if trial.user_attrs else {}
+    new.system_attrs = copy.deepcopy(trial.system_attrs) if trial.system_attrs else {}
     new.values = trial.values
     return new
 

@@ -84,7 +84,7 @@ class Before:
 
 @dataclass
 class Pending:
-    """A commit that may be in doubt: its place in the count, what it wrote, and what was before if it is all or nothing."""
+    """A commit that may be in doubt: its place in the count, what it wrote, and what was before a locked one."""
 
     study_id: int
     tick: int
@@ -96,7 +96,9 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def _trial_rows(rows: Rows, trial: FrozenTrial, db_id: int, changes: TrialChanges) -> None:
-    for name in trial.params.keys() if changes is _WHOLE else changes.params & trial.params.keys():
+    for name in trial.params if changes is _WHOLE or changes.params else ():
+        if changes is not _WHOLE and name not in changes.params:
+            continue
         distribution = trial.distributions[name]
         rows["params"].append(
             {
@@ -131,8 +133,9 @@ def _state(trial: FrozenTrial) -> dict[str, Any]:
     return {"to": trial.state, "start": start, "complete": complete}
 
 
-def _attributes(attrs: dict[str, Any], keys: Iterable[str] | None, **owner: int) -> list[dict[str, Any]]:
-    chosen = attrs.keys() if keys is None else keys & attrs.keys()
+def _attributes(attrs: dict[str, Any], keys: set[str] | None, **owner: int) -> list[dict[str, Any]]:
+    # In the order in which they were set, which is the order that readers see.
+    chosen = attrs if keys is None else [key for key in attrs if key in keys] if keys else ()
     return [{**owner, "key": key, "value_json": json.dumps(attrs[key])} for key in chosen]
 
 

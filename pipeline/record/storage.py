@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables
 from .commit import Ledger
-from .mirror import OWNER, StudyMirror, detached
+from .mirror import OWNER, StudyMirror, detached, replica
 from .sync import read_attributes
 from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, trials
 
@@ -262,7 +262,25 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._lock:
-            return self._fresh_of(trial_id)[1]
+            trial = self._fresh_of(trial_id)[1]
+        # Optuna's Trial keeps what it gets here and writes into its dictionaries.
+        return trial if trial.state.is_finished() else _opened(trial)
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        with self._lock:
+            return self._fresh_of(trial_id)[1].number
+
+    def get_trial_params(self, trial_id: int) -> dict[str, Any]:
+        with self._lock:
+            return self._fresh_of(trial_id)[1].params
+
+    def get_trial_user_attrs(self, trial_id: int) -> dict[str, Any]:
+        with self._lock:
+            return self._fresh_of(trial_id)[1].user_attrs
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        with self._lock:
+            return self._fresh_of(trial_id)[1].system_attrs
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -304,6 +322,14 @@ def _new_trial() -> FrozenTrial:
         intermediate_values={},
         trial_id=-1,
     )
+
+
+def _opened(trial: FrozenTrial) -> FrozenTrial:
+    new = replica(trial)
+    new.params, new.distributions = dict(trial.params), dict(trial.distributions)
+    new.user_attrs, new.system_attrs = dict(trial.user_attrs), dict(trial.system_attrs)
+    new.intermediate_values = dict(trial.intermediate_values)
+    return new
 
 
 def _from_template(template: FrozenTrial) -> FrozenTrial:
