@@ -35,6 +35,8 @@ class _Tail:
         found: list[bytes] = []
         try:
             with self.path.open("rb") as file:
+                if file.seek(0, 2) < self.position:  # the program began the file anew
+                    self.position, self.line, self._rest = 0, 0, b""
                 file.seek(self.position)
                 while piece := file.read(PIECE):
                     self.position += len(piece)
