@@ -38,7 +38,7 @@ lint: $(VENV)/.test
 		-m pilotune -m pilotune.errors -p pilotune.pipeline -p pilotune.providers -p pilotune.objectives
 
 bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis pilotune-runs
