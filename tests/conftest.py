@@ -25,15 +25,15 @@ def postgres_server() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres_url(postgres_server: Server) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database."""
-    url = postgres_server.new_database()
+    """The URL of a PostgreSQL database with Optuna's tables and no study."""
+    url = postgres_server.new_database(tables=True)
     yield url
     postgres_server.drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path) -> str:
-    """The URL of an empty database: the test runs on SQLite and on PostgreSQL."""
+    """The URL of a database without studies: the test runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/study.db"
     return request.getfixturevalue("postgres_url")

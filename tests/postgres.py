@@ -13,13 +13,13 @@ import time
 import uuid
 from pathlib import Path
 
+import optuna
 import psycopg
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    # What is tested is our transactions, not the server's disk.
+    # What is tested is our transactions and the server's death, not that of its host.
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "40",
@@ -101,11 +101,19 @@ class Server:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
-    def new_database(self) -> str:
-        """The URL of an empty database of its own."""
-        name = f"t{uuid.uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name}")
+    def url(self, name: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def new_database(self, *, tables: bool = False) -> str:
+        """The URL of a database of its own: empty, or with Optuna's tables (copied, which is faster than made)."""
+        if tables and not self.execute("SELECT 1 FROM pg_database WHERE datname = 'prepared'"):
+            self.execute("CREATE DATABASE prepared")
+            storage = optuna.storages.RDBStorage(self.url("prepared").replace("://", "+psycopg://"))
+            storage.remove_session()
+            storage.engine.dispose()
+        name = f"t{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {'prepared' if tables else 'template0'}")
+        return self.url(name)
 
     def drop_database(self, url: str) -> None:
         self.execute(f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")

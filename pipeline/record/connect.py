@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
 
 from ...errors import RecordAway, UserError
 from . import tables
+from .rundir import make_private
 
 BUSY_SECONDS = 15
 """How long a statement waits for another process's lock before the commit is given up for now."""
@@ -82,7 +83,7 @@ def prepare_file(path: Path) -> None:
     Raises UserError when it cannot.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise UserError(f"the database cannot be written there: {error.strerror}", file=path) from None

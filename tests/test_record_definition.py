@@ -1,0 +1,133 @@
+"""Opening a study by its file, refusing another one of its name, and learning from studies before it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from pilotune.errors import StudyMismatch, UserError
+from pilotune.pipeline.record import learn_from, open_storage, open_study
+from pilotune.pipeline.space import Constraint, Parameter, Space
+
+LR = Parameter("lr", FloatDistribution(1e-5, 0.1, log=True))
+KIND = Parameter("kind", CategoricalDistribution(("sgd", "adam")))
+MOMENTUM = Parameter("momentum", FloatDistribution(0.0, 0.9), {"kind": ("sgd",)})
+SPACE = Space((LR, KIND, MOMENTUM), {"epochs": 27}, (Constraint("lr * epochs <= 2"),))
+
+
+def study_file(name="digits", space=SPACE, directions=("maximize",), metrics=()):
+    return SimpleNamespace(name=name, space=space, directions=directions, metrics=metrics, path=Path("study.yaml"))
+
+
+def opened(storage, **changes):
+    return open_study(storage, study_file(**changes), sampler=optuna.samplers.RandomSampler(0), pruner=None)
+
+
+def complete(study, params, values=(0.5,)):
+    """A complete trial with these parameters."""
+    study.enqueue_trial(params)
+    trial = study.ask()
+    study_space = Space((LR, KIND, MOMENTUM))
+    study_space.suggest(trial)
+    study.tell(trial, list(values))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    storage = open_storage(f"sqlite:///{tmp_path}/s.db")
+    yield storage
+    storage.close()
+
+
+def test_a_new_study_is_made_and_the_same_file_opens_it_again(storage):
+    made = opened(storage, directions=("minimize", "maximize"), metrics=("loss", "accuracy"))
+    again = opened(open_storage(storage.url), directions=("minimize", "maximize"), metrics=("loss", "accuracy"))
+    assert again._study_id == made._study_id
+    assert again.metric_names == ["loss", "accuracy"]
+    assert [direction.name for direction in again.directions] == ["MINIMIZE", "MAXIMIZE"]
+
+
+def test_another_space_under_the_name_is_refused_with_both_shown(storage):
+    opened(storage)
+    other = Space((Parameter("lr", FloatDistribution(1e-4, 0.1, log=True)), KIND, MOMENTUM), {"epochs": 9})
+    with pytest.raises(StudyMismatch) as error:
+        opened(storage, space=other)
+    text = str(error.value)
+    assert error.value.exit_code == 2
+    for part in ("study.yaml", "'digits'", "lr", "1e-05", "0.0001", "epochs", "27", "9", "--new-name"):
+        assert part in text
+
+
+def test_other_directions_under_the_name_are_refused_with_both_shown(storage):
+    opened(storage)
+    with pytest.raises(
+        StudyMismatch, match=r"direction maximize in the database, directions .minimize, minimize. in the"
+    ):
+        opened(storage, directions=("minimize", "minimize"))
+
+
+def test_a_study_that_defines_its_own_space_is_not_one_with_a_space(storage):
+    opened(storage, space=None)
+    with pytest.raises(StudyMismatch, match="defined by the objective as it runs in the database, given by `space`"):
+        opened(storage)
+    opened(storage, space=None)
+
+
+def test_a_study_of_plain_optuna_is_taken_on_when_it_fits(storage):
+    study = optuna.create_study(storage=storage, study_name="digits", direction="maximize")
+    complete(study, {"lr": 0.01, "kind": "adam"})
+    assert len(opened(storage).trials) == 1
+    clash = optuna.create_study(storage=storage, study_name="clash", direction="maximize")
+    clash.tell(clash.ask({"kind": CategoricalDistribution(("a", "b"))}), 0.5)
+    with pytest.raises(StudyMismatch, match=r"kind: .*a, b.* in the database"):
+        opened(storage, name="clash")
+
+
+def test_complete_trials_of_another_study_are_learned_once_and_cost_no_budget(storage):
+    old = opened(storage, name="old")
+    complete(old, {"lr": 0.01, "kind": "sgd", "momentum": 0.5}, [0.75])
+    complete(old, {"lr": 0.02, "kind": "adam"}, [0.5])
+    old.tell(old.ask(), state=optuna.trial.TrialState.FAIL)
+    study = opened(storage, name="new")
+    assert learn_from(storage, study, ["old"], SPACE) == 2
+    assert learn_from(storage, study, ["old"], SPACE) == 0
+    assert storage.counted(study._study_id) == 0
+    assert [(t.value, t.params, t.user_attrs) for t in study.trials] == [
+        (0.75, {"lr": 0.01, "kind": "sgd", "momentum": 0.5}, {"pilotune:from": "old#0"}),
+        (0.5, {"lr": 0.02, "kind": "adam"}, {"pilotune:from": "old#1"}),
+    ]
+    trial = study.ask()
+    assert storage.commit(limit=1).refused == ()
+    assert trial.number == 2
+    plain = optuna.load_study(study_name="new", storage=storage.url)
+    assert [t.datetime_complete for t in plain.trials[:2]] == [t.datetime_complete for t in old.trials[:2]]
+
+
+def test_trials_that_are_no_configuration_of_the_space_are_not_learned(storage):
+    old = optuna.create_study(storage=storage, study_name="old", direction="maximize")
+    complete(old, {"lr": 0.01, "kind": "adam"})  # fits
+    complete(old, {"lr": 0.09, "kind": "adam"})  # breaks the constraint
+    extra = old.ask({"lr": LR.distribution, "kind": KIND.distribution, "width": FloatDistribution(0, 1)})
+    old.tell(extra, 0.5)  # a parameter too many
+    old.tell(old.ask({"kind": KIND.distribution}), 0.5)  # one too few
+    study = opened(storage, name="new")
+    assert learn_from(storage, study, ["old"], SPACE) == 1
+
+
+def test_without_a_space_compatible_trials_are_learned(storage):
+    old = optuna.create_study(storage=storage, study_name="old", direction="maximize")
+    complete(old, {"lr": 0.01, "kind": "adam"})
+    study = opened(storage, name="new", space=None)
+    assert learn_from(storage, study, ["old"]) == 1
+
+
+def test_learning_from_what_is_not_there_or_does_not_match_is_refused(storage):
+    study = opened(storage)
+    opened(storage, name="other", directions=("minimize",))
+    with pytest.raises(UserError, match="no study 'old' in the database; it has: digits, other"):
+        learn_from(storage, study, ["old"])
+    with pytest.raises(UserError, match="other directions"):
+        learn_from(storage, study, ["other"])
+    with pytest.raises(UserError, match="itself"):
+        learn_from(storage, study, ["digits"])
