@@ -21,17 +21,50 @@ HEARTBEAT_PERIOD, HEARTBEAT_THRESHOLD = 5, 20
 """Seconds. A worker pool whose driver died leaves after the threshold; a lost one is noticed after it."""
 
 
-def executor(site: Site, pool: PoolSpec, run_dir: Path) -> HighThroughputExecutor:
-    """The executor of one pool, not started. Blocks are scaled by Pilotune, so Parsl starts none by itself."""
+def workers_per_node(pool: PoolSpec, cores: int, gpus: int) -> int:
+    """Workers on a node, each for one trial of ``cores`` cores and ``gpus`` GPUs; no more than the site file allows.
+
+    Raises SiteError where a node cannot hold even one.
+    """
+    fits = [pool.workers_per_node]
+    if pool.cores_per_node and cores > 1:
+        fits.append(pool.cores_per_node // cores)
+    if gpus:
+        fits.append(pool.gpus_per_node // gpus)
+    if min(fits) < 1:
+        raise SiteError(
+            f"pool {pool.name}: a trial of {cores} cores and {gpus} GPUs does not fit on a node of "
+            f"{pool.cores_per_node} cores and {pool.gpus_per_node} GPUs; see `trial:` in the study file"
+        )
+    return min(fits)
+
+
+def accelerators(pool: PoolSpec, gpus: int) -> list[str]:
+    """What each worker is pinned to: ``gpus`` GPUs, as one name (``0,1``). Empty when a trial takes none."""
+    if not gpus:
+        return []
+    return [",".join(map(str, range(at, at + gpus))) for at in range(0, pool.gpus_per_node - gpus + 1, gpus)]
+
+
+def executor(site: Site, pool: PoolSpec, run_dir: Path, cores: int = 1, gpus: int = 0) -> HighThroughputExecutor:
+    """The executor of one pool, not started. Blocks are scaled by Pilotune, so Parsl starts none by itself.
+
+    Args:
+        site: The machine.
+        pool: The pool of it.
+        run_dir: For the workers' logs.
+        cores: Of one trial.
+        gpus: Of one trial.
+    """
     return HighThroughputExecutor(
         label=pool.name,
         provider=provider(site, pool),
         address="127.0.0.1" if site.scheduler == "local" else site.network.address,
         encrypted=True,
-        max_workers_per_node=pool.workers_per_node,
+        max_workers_per_node=workers_per_node(pool, cores, gpus),
         cores_per_worker=1e-6,  # the number of workers is the site file's, not the machine's number of cores
         cpu_affinity="none",
-        available_accelerators=pool.gpus_per_node,
+        available_accelerators=accelerators(pool, gpus),
         heartbeat_period=HEARTBEAT_PERIOD,
         heartbeat_threshold=HEARTBEAT_THRESHOLD,
         prefetch_capacity=0,
@@ -61,9 +94,7 @@ def worker_init(site: Site) -> str:
 
     A block that cannot reach its driver any more gives up sooner than a worker's default.
     """
-    lines = [f"module load {shlex.quote(module)}" for module in site.modules]
-    if site.setup.strip():
-        lines.append(site.setup.rstrip())
+    lines = [site.worker_init] if site.worker_init else []
     lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     lines.append(f"export PILOTUNE_DRIVER_TIMEOUT=${{PILOTUNE_DRIVER_TIMEOUT:-{HEARTBEAT_THRESHOLD}}}")
     lines.append("umask 077")

@@ -16,7 +16,6 @@ import zmq
 from parsl.executors.errors import BadStateException
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
-from ..errors import SiteError
 from ..pipeline.campaign.events import (
     Action,
     Capacity,
@@ -40,6 +39,7 @@ from ..pipeline.trial.protocol import (
     Verdict,
 )
 from . import htex
+from .blocks import Blocks
 from .channel_server import ChannelServer
 from .site import Site
 from .worker import run_attempt
@@ -60,14 +60,16 @@ class ParslPool:
         site: Where to run. Its pools become executors.
         folder: For Parsl's and the blocks' files; created with mode 0700.
         key_file: Where the campaign's channel keys are written (0600).
+        cores: Cores of one trial.
+        gpus: GPUs of one trial.
 
     Raises:
         SiteError: The site would not start workers.
     """
 
-    def __init__(self, site: Site, folder: Path, key_file: Path):
+    def __init__(self, site: Site, folder: Path, key_file: Path, *, cores: int = 1, gpus: int = 0):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.site, self.folder = site, folder
+        self.site, self.folder, self.cores, self.gpus = site, folder, cores, gpus
         self.channel = ChannelServer(key_file, make_keys(key_file))
         self._arrived: deque[tuple[str, Future[Any]]] = deque()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
@@ -78,12 +80,14 @@ class ParslPool:
         self._poller = zmq.Poller()
         self._poller.register(self.channel.socket, zmq.POLLIN)
         self._poller.register(self._wake_read, zmq.POLLIN)
-        self._executors = {pool.name: htex.executor(site, pool, folder) for pool in site.pools}
         self._start()
 
     def _start(self) -> None:
+        executors = {
+            pool.name: htex.executor(self.site, pool, self.folder, self.cores, self.gpus) for pool in self.site.pools
+        }
         config = parsl.Config(
-            executors=list(self._executors.values()),
+            executors=list(executors.values()),
             run_dir=str(self.folder),
             strategy="none",
             retries=0,
@@ -93,8 +97,11 @@ class ParslPool:
         )
         self._kernel = parsl.DataFlowKernel(config)
         self._app = parsl.python_app(run_attempt, data_flow_kernel=self._kernel)
-        for pool in self.site.pools:
-            self._executors[pool.name].scale_out_facade(max(1, pool.blocks.init))
+        self._blocks = {
+            pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in self.site.pools
+        }
+        for blocks in self._blocks.values():
+            blocks.start()
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
@@ -136,12 +143,8 @@ class ParslPool:
 
     def close(self, *, kill: bool = False) -> None:
         """End every block. ``kill``: without a last chance for what still runs."""
-        for name, executor in self._executors.items():
-            process = executor.interchange_proc
-            if process is not None and process.poll() is not None:
-                log.warning("the interchange of pool %s was dead already", name)
-                executor.set_bad_state_and_fail_all(SiteError("the interchange died"))
-        self._cancel_blocks()
+        for blocks in self._blocks.values():
+            blocks.cancel()
         self._kernel.cleanup()
         self.channel.close()
         os.close(self._wake_read)
@@ -185,6 +188,8 @@ class ParslPool:
         self._workers_of.pop(token, None)
         error = future.exception()
         if error is None:
+            for blocks in self._blocks.values():
+                blocks.progress()
             return Ended(Outcome.from_dict(future.result()))
         if isinstance(error, (ManagerLost, WorkerLost)):
             return Lost(token, f"its worker was lost ({error})")
@@ -210,42 +215,32 @@ class ParslPool:
         self._looked = time.monotonic()
         if self._failed:
             return
-        reason = self._broken()
-        if reason:
-            self._failed = True
-            events.append(PoolFailed(f"site {self.site.name}: {reason}"))
-            return
         workers = 0
-        for executor in self._executors.values():
-            for manager in executor.connected_managers():
-                if manager["active"] and not manager["draining"]:
-                    workers += manager["worker_count"]
+        for name, blocks in self._blocks.items():
+            connected, reason = blocks.look()
+            workers += connected
+            if reason:
+                self._failed = True
+                events.append(PoolFailed(f"site {self.site.name}, pool {name}: {reason}"))
+                return
         if workers != self._capacity:
             self._capacity = workers
             events.append(Capacity(workers, LATENCY))
 
-    def _broken(self) -> str:
-        """Why this pool cannot go on, or nothing."""
-        for name, executor in self._executors.items():
-            process = executor.interchange_proc
-            if process is None or process.poll() is not None:
-                return f"the interchange of pool {name} died; run the same command again to go on"
-            if executor.bad_state_is_set:
-                return str(executor.executor_exception)
-            states = executor.status_facade
-            if states and all(status.terminal for status in states.values()):
-                return f"pool {name}: every block has ended. {self._words(executor)}"
-        return ""
 
-    def _words(self, executor: Any) -> str:
-        """The last lines that the blocks themselves wrote on stderr."""
-        for status in executor.status_facade.values():
-            text = (status.stderr or "").strip() or (status.message or "").strip()
-            if text:
-                return "Its last words: " + " | ".join(text.splitlines()[-5:])
-        return "It said nothing."
+def batch_scripts(site: Site, study_file: Any) -> list[tuple[str, str]]:
+    """What a run would start, by pool: on ``local`` the shell script of a block. Nothing is started.
 
-    def _cancel_blocks(self) -> None:
-        for executor in self._executors.values():
-            if not executor.bad_state_is_set:
-                executor.scale_in_facade(len(executor.status_facade))
+    Args:
+        site: The machine.
+        study_file: Its ``trial`` says how many cores and GPUs a trial takes.
+    """
+    scripts = []
+    for pool in site.pools:
+        provider = htex.provider(site, pool)
+        workers = htex.workers_per_node(pool, study_file.trial.cores, study_file.trial.gpus)
+        command = htex.launch_command().split(" ", 3)
+        head = f"# {max(1, pool.blocks.init)} block(s) of {pool.nodes_per_block} node(s), {workers} worker(s) a node"
+        body = f"{' '.join(command[:3])} --max_workers_per_node={workers} ...  # options that Parsl fills in at the start"
+        scripts.append((pool.name, f"{head}\n{provider.worker_init}\n{body}\n"))
+    return scripts

@@ -179,12 +179,13 @@ class SimulatedPool:
             return None
         self._leave(running)
         spec = running.spec
+        value = running.reports[-1][1] if running.reports else 0.0
         outcome = Outcome(
             token=spec.token,
             number=spec.number,
             attempt=spec.attempt,
             kind=kind,  # type: ignore[arg-type]
-            values=[running.reports[-1][1]] * spec.n_values if kind == "complete" else None,
+            values=[value] * spec.n_values if kind == "complete" else None,
             failure="exception" if kind == "failed" else "",
             reason="the objective raised" if kind == "failed" else "",
             reports=running.reports,

@@ -54,14 +54,3 @@ class Flight:
     @property
     def running(self) -> bool:
         return self.started is not None
-
-
-@dataclass(frozen=True)
-class Orphan:
-    """A trial that a campaign left RUNNING: what is needed to take it up again."""
-
-    number: int
-    attempt: int
-    campaign: str  # the one that left it
-    directory: str
-    params: dict[str, Any]

@@ -13,8 +13,9 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from ..record import Orphan
 from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
-from .attempts import Flight, Orphan, token_of
+from .attempts import Flight, token_of
 from .events import Action, Asked, Capacity, Ended, Event, Finish, Lost, PoolFailed, Reply, StopAttempt, Submit
 from .rules import ASKS_PER_STEP, Rules, ahead
 from .study import CampaignStudy
@@ -85,17 +86,21 @@ class Campaign:
         if self.ending and not self.flights and not self._fresh:
             self._finish()
 
-    def release(self, refused: Sequence[int] = ()) -> list[Action]:
+    def release(self, refused: Sequence[int] = (), overtaken: Sequence[int] = ()) -> list[Action]:
         """The actions of the last step, now that it is durable.
 
         Args:
             refused: Trial ids that the record did not take since the study's budget was used up by others.
+            overtaken: Trial ids that another process ended meanwhile; what this campaign does for them is in vain.
         """
-        actions, self._outbox = self._outbox, []
-        fresh, self._fresh = self._fresh, []
-        gone = set(refused)
+        gone = {*refused, *overtaken}
         if gone:
             self.study.recount()
+            for flight in [flight for flight in self.flights.values() if flight.trial_id in gone]:
+                self._land(flight.token)
+                self._outbox.append(StopAttempt(flight.token, "kill"))
+        actions, self._outbox = self._outbox, []
+        fresh, self._fresh = self._fresh, []
         for flight in fresh:
             if flight.trial_id in gone:
                 continue
@@ -294,6 +299,7 @@ class Campaign:
             "pilotune:worker": flight.worker,
             "pilotune:seconds_waiting": round(flight.waited, 3),
             "pilotune:seconds_running": round(flight.ran, 3),
+            "pilotune:directory": flight.directory,
         }
         self.study.annotate(flight.trial, {**attrs, **flight.notes})
 
@@ -345,7 +351,7 @@ class Campaign:
         """A trial that a dead campaign left; its outcome on disk or its loss comes as the first event."""
         flight = Flight(
             trial=self.study.resumed(orphan.number),
-            params=orphan.params,
+            params={**orphan.params, **(self.study.space.constants if self.study.space else {})},
             number=orphan.number,
             directory=orphan.directory,
             attempt=orphan.attempt,

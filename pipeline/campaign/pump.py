@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import RecordAway
-from ..record import RecordStorage
+from ..record import CommitResult, RecordStorage
 from ..trial.protocol import Outcome
 from .campaign import STOPPED, Campaign
 from .events import Asked, Ended, Event, Finish, Lost
@@ -41,13 +41,15 @@ class Pump:
     quiet: float = 1.0
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
+    _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
 
     def run(self) -> Finish:
         """Tick until the end. Raises what the pool or the record raise beyond repair."""
         self.tick(self._inherited())
         while self.campaign.finished is None:
             timeout = 0.0 if self.campaign.hungry else self.quiet
-            self.tick([*self.pool.wait(timeout), *self.user()])
+            heard, self._heard = self._heard, []
+            self.tick([*self.pool.wait(timeout), *heard, *self.user()])
         return self.campaign.finished
 
     def _inherited(self) -> list[Event]:
@@ -65,10 +67,10 @@ class Pump:
         if now - self._renewed >= self.lease_period or self.campaign.finished:
             self.renew(now)
             self._renewed = now
-        refused = self._commit()
-        if refused is None:
+        result = self._commit()
+        if result is None:
             return
-        self.pool.perform(self.campaign.release(refused))
+        self.pool.perform(self.campaign.release(result.refused, result.overtaken))
         self.tell("")
 
     def _sync(self, now: float) -> None:
@@ -82,12 +84,12 @@ class Pump:
         except RecordAway:
             pass
 
-    def _commit(self) -> Sequence[int] | None:
+    def _commit(self) -> CommitResult | None:
         """Commit what the step staged, waiting for the database as long as it takes. None: the user would not wait."""
         pause, since = FIRST_PAUSE, None
         while True:
             try:
-                return self.storage.commit(self.limit).refused
+                return self.storage.commit(self.limit)
             except RecordAway as error:
                 since = since if since is not None else self.pool.now()
                 self.tell(f"the database is away since {self.pool.now() - since:.0f} s, waiting ({error})")
@@ -100,7 +102,8 @@ class Pump:
         end = self.pool.now() + pause
         while self.pool.now() < end:
             self.pool.pause(min(0.2, max(0.0, end - self.pool.now())))
-            if any(asked.how == "now" for asked in self.user()):
+            self._heard += self.user()
+            if any(asked.how == "now" for asked in self._heard):
                 reason = "stopped while the database was away; what workers wrote to the run directory is collected on resume"
                 self.campaign.finished = Finish(STOPPED, reason)
                 return True

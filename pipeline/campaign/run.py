@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import optuna
 from ..fidelity import make_pruner
 from ..record import (
     Lease,
+    Orphan,
     RecordStorage,
     RunDirectory,
     claim,
@@ -32,7 +34,7 @@ from ..studyfile import StudyFile
 from ..suggest import make_sampler
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
-from .attempts import Flight, Orphan, seed_of, token_of
+from .attempts import Flight, seed_of, token_of
 from .campaign import Campaign
 from .control import Control
 from .events import Finish
@@ -93,7 +95,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     claim(storage, study, lease)
     try:
         run.create()
-        with _logging_to(run.log):
+        with _LogFile(run.log):
             _remember(settings, run)
             return _Driver(settings, storage, study, run, lease, began, listener).drive()
     finally:
@@ -108,7 +110,7 @@ def _open(settings: RunSettings, storage: RecordStorage, campaign_id: str) -> op
     pruner = make_pruner(study_file)
     study = open_study(storage, study_file, sampler=None, pruner=pruner)
     if study_file.start_from.studies:
-        learn_from(storage, study, study_file.start_from.studies)
+        learn_from(storage, study, study_file.start_from.studies, study_file.space)
     for point in study_file.start_from.enqueue:
         study.enqueue_trial(point, skip_if_exists=True)
     storage.commit()
@@ -157,7 +159,7 @@ class _Driver:
         self.channel = ChannelAddress()
         self.message = ""
         self._written = self._shown = 0.0
-        orphaned = [_orphan(found) for found in orphans(storage, study)]
+        orphaned = orphans(storage, study)
         self.campaign = Campaign(
             CampaignStudy(study, storage, self.study_file.space, lease.campaign),
             _rules(self.study_file),
@@ -174,7 +176,10 @@ class _Driver:
         from ...providers.parsl_pool import ParslPool
 
         self.tell("")
-        pool = ParslPool(self.settings.site, self.run.parsl, self.run.channel_key)
+        trial = self.study_file.trial
+        pool = ParslPool(
+            self.settings.site, self.run.parsl, self.run.channel_key, cores=trial.cores, gpus=trial.gpus
+        )
         self.channel = pool.channel.address
         control = Control(self.run.stop, pool.wake)
         pump = Pump(
@@ -268,25 +273,15 @@ def _rules(file: StudyFile) -> Rules:
     )
 
 
-def _orphan(found: Orphan) -> Orphan:
-    return replace(found)
-
-
 def _outcome_on_disk(orphan: Orphan) -> Outcome | None:
     """What the worker wrote before its driver could be told; None where there is nothing to trust."""
     try:
-        import json
-
         path = TrialFiles(Path(orphan.directory)).outcome(orphan.attempt)
         outcome = Outcome.from_dict(json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
     fits = outcome.token == token_of(orphan.number, orphan.attempt, orphan.campaign)
     return outcome if fits else None
-
-
-def _logging_to(path: Path) -> _LogFile:
-    return _LogFile(path)
 
 
 class _LogFile:

@@ -14,13 +14,11 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from ..record import RecordStorage
+from ..record import LEARNED, OWNER, RecordStorage
 from ..space import Space
 
 SAMPLER_TRIES = 100
 RANDOM_TRIES = 5_000
-NOT_COUNTED = "pilotune:from"
-"""Trials copied from other studies carry this attribute; they are learned from and use no budget."""
 
 
 class CampaignStudy:
@@ -47,7 +45,7 @@ class CampaignStudy:
         asked = 0
         for trial in self.study.get_trials(deepcopy=False):
             counts[trial.state] += 1
-            asked += trial.state != TrialState.WAITING and NOT_COUNTED not in trial.user_attrs
+            asked += trial.state != TrialState.WAITING and LEARNED not in trial.user_attrs
         self.counts, self.asked = counts, asked
 
     def best(self) -> optuna.trial.FrozenTrial | None:
@@ -69,11 +67,11 @@ class CampaignStudy:
         trial = self.study.ask()
         self.counts[TrialState.RUNNING] += 1
         self.asked += 1
-        self.storage.set_trial_system_attr(trial._trial_id, "pilotune:campaign", self.campaign)
+        self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
         if self.space is None:
             return trial, {}
         params = self.space.suggest(trial)
-        if "fixed_params" in trial.system_attrs:  # enqueued: the user's own wish stands
+        if "fixed_params" in self.storage.get_trial(trial._trial_id).system_attrs:  # enqueued: the user's own wish stands
             return trial, params
         for _ in range(SAMPLER_TRIES):
             if self.space.feasible(params):
@@ -104,7 +102,8 @@ class CampaignStudy:
     def resumed(self, number: int) -> optuna.Trial:
         """A trial of an earlier campaign, to go on with; its parameters stand."""
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        self.storage.set_trial_system_attr(trial_id, "pilotune:campaign", self.campaign)
+        self.storage.set_trial_system_attr(trial_id, OWNER, self.campaign)
+        self.storage.adopt([trial_id])
         return optuna.Trial(self.study, trial_id)
 
     def suggest(self, trial: optuna.Trial, name: str, distribution: str) -> Any:
@@ -123,7 +122,10 @@ class CampaignStudy:
     def report(self, trial: optuna.Trial, step: int, value: float) -> bool:
         """Keep a report; True when the pruner says that the trial is to stop."""
         self.storage.set_trial_intermediate_value(trial._trial_id, step, value)
-        return len(self.study.directions) == 1 and trial.should_prune()
+        # Not trial.should_prune(): it looks at reports that came through that object's own report() only.
+        return len(self.study.directions) == 1 and self.study.pruner.prune(
+            self.study, self.storage.get_trial(trial._trial_id)
+        )
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
         for key, value in attrs.items():
