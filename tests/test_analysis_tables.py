@@ -109,6 +109,15 @@ def test_best_parameters_hold_the_constants(url: str) -> None:
         best_params(data, 99)
 
 
+def test_best_parameters_hold_the_constants_of_the_study_file(url: str) -> None:
+    study = of_pilotune(url)
+    study.set_user_attr("pilotune:study", {"space": {"parameters": {}, "constants": {"epochs": 9, "depth": 2}}})
+    data = read_study(url, "digits")
+    assert best_params(data, 0) == {"lr": 0.01, "units": 32, "optimizer": "sgd", "epochs": 9, "depth": 2}
+    assert best_params(data)["epochs"] == 27
+    assert "depth" not in rows(data)[0].params
+
+
 def test_metrics_have_the_names_of_the_study(url: str) -> None:
     study = random_study(url, 3, direction=None, directions=["minimize", "maximize"])
     assert read_study(url, "digits").metrics == ("value_0", "value_1")

@@ -190,6 +190,26 @@ def test_resume_goes_on_from_any_folder(
     assert second.study_file.budget.trials == 77
 
 
+def test_resume_keeps_the_options_of_the_last_run_and_changes_those_given(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (Path.cwd() / "box.yaml").write_text("scheduler: local\npools: {cpu: {workers_per_node: 3}}\n")
+    options = ["--set", "budget.failures=3", "--set", "budget.time=1h", "--trials", "9", "--site", "box.yaml"]
+    pilotune("run", study, *options)
+    monkeypatch.chdir(tmp_path)
+    assert pilotune("resume", "rings", "--set", "budget.time=2h").code == 0
+    asked = campaigns.asked[1]
+    assert (asked.study_file.budget.failures, asked.study_file.budget.time, asked.study_file.budget.trials) == (
+        3,
+        7200,
+        9,
+    )
+    assert asked.site.pools[0].workers_per_node == 3
+    pilotune("run", study)
+    pilotune("resume", "rings")
+    assert campaigns.asked[3].study_file.budget.failures != 3
+
+
 def test_resume_without_the_study_file_says_so(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
     pilotune("run", study)
     study.unlink()

@@ -18,7 +18,7 @@ def best_trials(data: StudyData) -> list[Row]:
 
     As Optuna's ``best_trial`` and ``best_trials``, infeasible trials are left out.
     """
-    return [row_of(trial, data.metrics) for trial in winners(data)]
+    return [row_of(trial, data.metrics, data.constants) for trial in winners(data)]
 
 
 def winners(data: StudyData) -> list[FrozenTrial]:
@@ -46,7 +46,7 @@ def best_params(data: StudyData, number: int | None = None) -> dict[str, Any]:
             raise UserError(
                 f"study {data.name!r} has no trial {number}; its trials are in `pilotune trials {data.name}`"
             )
-        return dict(row_of(chosen[0], data.metrics).params)
+        return dict(row_of(chosen[0], data.metrics, data.constants).params)
     front = best_trials(data)
     if not front:
         raise PilotuneError(f"study {data.name!r} has no complete trial yet, so there is no best one")

@@ -38,6 +38,13 @@ class StudyData:
     trials: tuple[FrozenTrial, ...]
     user_attrs: Mapping[str, Any]
 
+    @property
+    def constants(self) -> Mapping[str, Any]:
+        """What the study file says every trial is given beside its parameters; empty for studies of plain Optuna."""
+        definition = self.user_attrs.get(f"{PREFIX}study")
+        space = definition.get("space") if isinstance(definition, dict) else None
+        return dict(space.get("constants") or {}) if isinstance(space, dict) else {}
+
 
 def read_study(url: str, name: str) -> StudyData:
     """Read the study ``name`` from the database at ``url``, made by Pilotune or by plain Optuna.

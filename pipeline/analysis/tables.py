@@ -63,8 +63,8 @@ class Row:
         }
 
 
-def row_of(trial: FrozenTrial, metrics: Sequence[str]) -> Row:
-    """A trial of Pilotune or of plain Optuna as a row."""
+def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, Any] | None = None) -> Row:
+    """A trial of Pilotune or of plain Optuna as a row; ``constants`` join its parameters."""
     ours = {key[len(PREFIX) :]: value for key, value in trial.user_attrs.items() if key.startswith(PREFIX)}
     state = WORDS[trial.state.name]
     finished = state in ("complete", "pruned", "failed")
@@ -77,7 +77,7 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str]) -> Row:
         number=trial.number,
         state=state,
         values=dict(zip(metrics, values, strict=False)),
-        params={**ours.get("constants", {}), **trial.params},
+        params={**trial.params, **(constants or {}), **ours.get("constants", {})},
         seconds=ours.get("seconds_running", elapsed(trial) if finished else None),
         host=str(ours.get("host", "")),
         attempts=int(ours.get("attempts", 1 if state != "waiting" else 0)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .output import echo_json
+from .remembered import absolute
 
 if TYPE_CHECKING:
     from .finding import Prepared
@@ -63,8 +64,7 @@ def arguments(request: Request, prepared: Prepared) -> list[str]:
         "--quiet",
     ]
     if request.site is not None:
-        site = Path(request.site)
-        words += ["--site", str(site.absolute()) if site.is_file() else request.site]
+        words += ["--site", absolute(request.site) or ""]
     if request.new_name is not None:
         words += ["--new-name", request.new_name]
     if request.trials is not None:

@@ -25,7 +25,7 @@ from .output import echo_json
 
 if TYPE_CHECKING:
     from ..campaign.status import Status
-    from .finding import Found, Prepared
+    from .finding import Prepared
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,11 @@ def resume_command(
 ) -> int:
     """Go on with the study NAME, from any folder: finished trials count, interrupted ones go on as new attempts.
 
-    More trials than before: --trials N, the new number in all. Options of --set are not remembered; give them again.
+    Site and --set are those of the last run, changed by what is given here. More trials than before: --trials N, the
+    new number in all.
     """
     from .finding import find
+    from .remembered import recall
 
     found = find(name)
     if found.study_file is None:
@@ -128,12 +130,13 @@ def resume_command(
         raise UserError(
             f"the study file of {found.name!r} is gone; put it back, or use pilotune run", file=found.study_file
         )
+    before = recall(found.runs / found.name if found.runs else None)
     request = Request(
         str(found.study_file),
-        site or remembered_site(found),
+        site or before.site or found.site,
         storage or found.storage,
-        trials,
-        overrides,
+        trials or before.trials,
+        (*before.overrides, *overrides),
         found.name,
         found.runs,
         as_json,
@@ -142,25 +145,17 @@ def resume_command(
     return start(request, detach)
 
 
-def remembered_site(found: Found) -> str | None:
-    """The site of the last campaign: by its name, or as it was then when a file without a place of its own named it."""
-    from ...providers.site import find_sites
-    from ..record import RunDirectory
-
-    if found.run_dir is None or found.site is None or found.site in find_sites():
-        return found.site
-    file = RunDirectory(found.run_dir).site_file
-    return str(file) if file.is_file() else found.site
-
-
 def start(request: Request, detach: bool) -> int:
     """Run in this process, or in one that is left behind; returns the exit code."""
+    from .remembered import remember
+
     prepared = request.prepare()
     refuse_second(prepared)
     if detach:
         from .detach import detach as leave
 
         return leave(request, prepared)
+    remember(prepared.runs / prepared.study_file.name, request)
     status = execute(request, prepared)
     return status.code or 0
 
