@@ -116,18 +116,32 @@ def test_the_optuna_example_runs_with_optuna_alone():
     assert study.best_trial.user_attrs == {"training_images": 1347}
 
 
-@pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml")))
-def test_each_study_runs_on_local_workers(example, tmp_path):
+@pytest.fixture
+def pilotune(tmp_path):
+    """Runs the console command with a state of its own, and returns what it printed on stdout."""
     command = shutil.which("pilotune", path=Path(sys.executable).parent)
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
 
-    def pilotune(*words: str) -> str:
+    def run(*words: str, code: int = 0) -> str:
         done = subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
-    pilotune("run", str(EXAMPLES / example / "study.yaml"), "--trials", "4", "--runs", str(tmp_path / "runs"))
+    return run
+
+
+@pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml")))
+def test_each_study_runs_on_local_workers(example, pilotune, tmp_path):
+    pilotune("run", str(EXAMPLES / example), "--trials", "4", "--runs", str(tmp_path / "runs"))
     trials = json.loads(pilotune("trials", example, "--json"))
     assert len(trials) == 4
     assert {trial["state"] for trial in trials} <= {"complete", "pruned"}, trials
     assert json.loads(pilotune("best", example, "--json"))["best"]
+
+
+def test_a_pruner_ends_trials_of_an_example(pilotune, tmp_path):
+    study = str(EXAMPLES / "optuna-unchanged")
+    never = "pruner={name: threshold, lower: 1.1}"  # no accuracy is that high
+    pilotune("run", study, "--trials", "3", "--runs", str(tmp_path / "runs"), "--set", never, code=1)
+    trials = json.loads(pilotune("trials", "optuna-unchanged", "--json"))
+    assert [(trial["state"], trial["rung"]) for trial in trials] == [("pruned", 0)] * 3
