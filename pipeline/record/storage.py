@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.distributions import BaseDistribution, CategoricalDistribution, check_distribution_compatibility
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 
@@ -201,7 +201,9 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
     ) -> None:
         with self._changing(trial_id) as (mirror, trial):
             known = mirror.distributions.get(check_key(param_name))
-            if known is not None and known is not distribution:
+            if known is not None and _same(known, distribution):
+                distribution = known  # one object for all trials: there may be a million of them
+            elif known is not None:
                 check_distribution_compatibility(known, distribution)
             params = {**trial.params, param_name: distribution.to_external_repr(param_value_internal)}
             distributions = {**trial.distributions, param_name: distribution}
@@ -322,6 +324,16 @@ def _new_trial() -> FrozenTrial:
         intermediate_values={},
         trial_id=-1,
     )
+
+
+def _same(one: BaseDistribution, other: BaseDistribution) -> bool:
+    """Whether two distributions are interchangeable; equal choices may still differ in type, as 1 and True do."""
+    if one is other:
+        return True
+    if isinstance(one, CategoricalDistribution) and isinstance(other, CategoricalDistribution):
+        kinds = [[type(choice) for choice in each.choices] for each in (one, other)]
+        return kinds[0] == kinds[1] and one == other
+    return type(one) is type(other) and one == other
 
 
 def _opened(trial: FrozenTrial) -> FrozenTrial:
