@@ -1,7 +1,8 @@
 """Trials a second and worker utilization with 8 workers on this machine: Pilotune beside Optuna, in one run.
 
-``python benchmarks/throughput.py [--trials 300] [--sampler tpe]`` prints a table. The time of a row is from the start of its first
-trial to the end of its last, as its own database says, so that nobody's start-up counts; start-up is printed apart.
+``python benchmarks/throughput.py [--trials 300] [--sampler tpe]`` prints a table. The time of a row is from the start of
+its first trial to the end of its last, as its own database says, so that nobody's start-up counts; start-up is printed
+apart.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+PILOTUNE = Path(sys.executable).with_name("pilotune")
 WORKERS = 8
 SPACE = """
   x0: {float: [-1.0, 1.0]}
@@ -53,11 +55,11 @@ def measured(who: str, storage: object, name: str, pause: float) -> Row:
     """What the study's own times say."""
     import optuna
 
-    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)  # type: ignore[arg-type]
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
     done = [trial for trial in trials if trial.datetime_complete and trial.datetime_start]
-    begin = min(trial.datetime_start for trial in done)  # type: ignore[type-var]
-    end = max(trial.datetime_complete for trial in done)  # type: ignore[type-var]
-    return Row(who, len(done), (end - begin).total_seconds(), pause)  # type: ignore[operator]
+    begin = min(trial.datetime_start for trial in done)
+    end = max(trial.datetime_complete for trial in done)
+    return Row(who, len(done), (end - begin).total_seconds(), pause)
 
 
 def pilotune(trials: int, pause: float, sampler: str, isolate: bool) -> Row:
@@ -65,13 +67,16 @@ def pilotune(trials: int, pause: float, sampler: str, isolate: bool) -> Row:
     study = folder / "study.yaml"
     study.write_text(
         f"name: bench\nobjective: {HERE / 'objective.py'}:run\ndirection: minimize\nspace:{SPACE}"
-        f"sampler: {{name: {sampler}, seed: 0}}\nbudget: {{trials: {trials}}}\ntrial: {{isolate: {str(isolate).lower()}}}\n"
+        f"sampler: {{name: {sampler}, seed: 0}}\nbudget: {{trials: {trials}}}\n"
+        f"trial: {{isolate: {str(isolate).lower()}}}\n"
+    )
+    (folder / "eight.yaml").write_text(
+        f"name: eight\nscheduler: local\npools: {{local: {{workers_per_node: {WORKERS}}}}}\n"
     )
     url = f"sqlite:///{folder}/study.db"
     began = time.time()
     subprocess.run(
-        [sys.executable, "-m", "pilotune.pipeline.cli.main", "run", str(study), "--storage", url, "--quiet"]
-        + ["--set-site", f"pools.local.workers_per_node={WORKERS}"],
+        [PILOTUNE, "run", study, "--storage", url, "--site", folder / "eight.yaml", "--quiet"],
         env={**os.environ, "BENCH_PAUSE": str(pause), "PILOTUNE_RUNS": str(folder / "runs")},
         check=True,
         stdout=subprocess.DEVNULL,
@@ -95,7 +100,7 @@ def optuna_threads(trials: int, pause: float, sampler: str) -> Row:
 
     objective.PAUSE = pause
     storage = optuna.storages.InMemoryStorage()
-    study = optuna.create_study(study_name="bench", storage=storage, sampler=make_sampler(sampler))  # type: ignore[arg-type]
+    study = optuna.create_study(study_name="bench", storage=storage, sampler=make_sampler(sampler))
     study.optimize(objective.objective, n_trials=trials, n_jobs=WORKERS)
     return measured("optuna n_jobs=8, in memory", storage, "bench", pause)
 
@@ -106,7 +111,7 @@ def _optuna_process(url: str, trials: int, pause: float, sampler: str) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     objective.PAUSE = pause
-    study = optuna.load_study(study_name="bench", storage=url, sampler=make_sampler(sampler))  # type: ignore[arg-type]
+    study = optuna.load_study(study_name="bench", storage=url, sampler=make_sampler(sampler))
     callback = optuna.study.MaxTrialsCallback(trials)
     study.optimize(objective.objective, callbacks=[callback])
 
@@ -117,9 +122,7 @@ def optuna_processes(trials: int, pause: float, sampler: str) -> Row:
     url = f"sqlite:///{tempfile.mkdtemp(prefix='bench')}/study.db"
     optuna.create_study(study_name="bench", storage=url)
     context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_optuna_process, args=(url, trials, pause, sampler)) for _ in range(WORKERS)
-    ]
+    processes = [context.Process(target=_optuna_process, args=(url, trials, pause, sampler)) for _ in range(WORKERS)]
     for process in processes:
         process.start()
     for process in processes:
@@ -136,7 +139,8 @@ def main() -> None:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sys.path.insert(0, str(HERE))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, Optuna {optuna.__version__}")
+    versions = f"Python {platform.python_version()}, Optuna {optuna.__version__}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
     print(f"{WORKERS} workers, {options.trials} trials a row, {options.sampler}, 10 mixed parameters")
     for pause in (0.0, 0.05):
         few = max(100, options.trials // 2)  # the slow peer

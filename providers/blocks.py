@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from parsl.executors.high_throughput.errors import CommandClientBadError, CommandClientTimeoutError
+
+if TYPE_CHECKING:
+    from .htex import Executor
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +26,7 @@ class Blocks:
         wanted: Blocks to keep.
     """
 
-    def __init__(self, executor: Any, wanted: int):
+    def __init__(self, executor: Executor, wanted: int):
         self.executor, self.wanted = executor, wanted
         self._bad = 0
         self._judged: set[str] = set()
@@ -36,13 +41,16 @@ class Blocks:
 
     def look(self) -> tuple[int, str]:
         """How many workers are connected, and why nothing can go on any more (or nothing)."""
-        process = self.executor.interchange_proc
-        if process is None or process.poll() is not None:
+        if not self.executor.interchange_alive:
             return 0, "Parsl's interchange died"
         if self.executor.bad_state_is_set:
             return 0, str(self.executor.executor_exception)
         workers = 0
-        for manager in self.executor.connected_managers():
+        try:
+            managers = self.executor.connected_managers()
+        except (CommandClientTimeoutError, CommandClientBadError):
+            return 0, "Parsl's interchange does not answer"
+        for manager in managers:
             self._met.add(str(manager["block_id"]))
             if manager["active"] and not manager["draining"]:
                 workers += manager["worker_count"]
@@ -67,8 +75,13 @@ class Blocks:
 
     def cancel(self) -> None:
         """End every block."""
-        if not self.executor.bad_state_is_set:
-            self.executor.scale_in_facade(len(self.executor.status_facade))
+        self.executor.scale_in_facade(len(self.executor.status_facade))
+
+    def shut_down(self) -> None:
+        """End every block and the executor; for when Parsl's own clean-up would wait for a dead interchange."""
+        self.cancel()
+        if self.executor.interchange_alive:
+            self.executor.shutdown()
 
 
 def _words(status: Any) -> str:

@@ -11,11 +11,15 @@ from typing import Any
 
 from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.launchers import SimpleLauncher
 from parsl.providers import LocalProvider
 
 from ..errors import SiteError
 from .site import PoolSpec, Site
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds that Parsl's interchange has to answer a question."""
 
 HEARTBEAT_PERIOD, HEARTBEAT_THRESHOLD = 5, 20
 """Seconds. A worker pool whose driver died leaves after the threshold; a lost one is noticed after it."""
@@ -46,7 +50,29 @@ def accelerators(pool: PoolSpec, gpus: int) -> list[str]:
     return [",".join(map(str, range(at, at + gpus))) for at in range(0, pool.gpus_per_node - gpus + 1, gpus)]
 
 
-def executor(site: Site, pool: PoolSpec, run_dir: Path, cores: int = 1, gpus: int = 0) -> HighThroughputExecutor:
+class Executor(HighThroughputExecutor):  # type: ignore[misc]
+    """Parsl's executor, which asks a dead interchange nothing: its own way waits for the answer for ever."""
+
+    @property
+    def interchange_alive(self) -> bool:
+        return self.interchange_proc is not None and self.interchange_proc.poll() is None
+
+    def connected_managers(self) -> list[dict[str, Any]]:
+        """The worker pools that are connected. Raises CommandClientTimeoutError when the interchange is mute."""
+        if not self.interchange_alive:
+            return []
+        return list(self.command_client.run("MANAGERS", timeout_s=ANSWER_TIMEOUT))
+
+    def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
+        """End ``blocks`` blocks; none for zero, which Parsl's own reads as all that are idle."""
+        if blocks <= 0:
+            return []
+        if not self.interchange_alive:
+            return list(BlockProviderExecutor.scale_in(self, blocks))
+        return list(super().scale_in(blocks, max_idletime))
+
+
+def executor(site: Site, pool: PoolSpec, run_dir: Path, cores: int = 1, gpus: int = 0) -> Executor:
     """The executor of one pool, not started. Blocks are scaled by Pilotune, so Parsl starts none by itself.
 
     Args:
@@ -56,7 +82,7 @@ def executor(site: Site, pool: PoolSpec, run_dir: Path, cores: int = 1, gpus: in
         cores: Of one trial.
         gpus: Of one trial.
     """
-    return HighThroughputExecutor(
+    return Executor(
         label=pool.name,
         provider=provider(site, pool),
         address="127.0.0.1" if site.scheduler == "local" else site.network.address,
@@ -109,9 +135,14 @@ def launch_command() -> str:
 
 
 def interchange_command() -> list[str]:
-    """Parsl's interchange, tied to the driver's life: when the driver is killed, it ends at once."""
+    """Parsl's interchange, tied to the driver's life: when the driver is killed, it ends at once.
+
+    In a session of its own: Ctrl-C at the terminal is the driver's to handle.
+    """
     command = [sys.executable, _script("interchange.py")]
-    setpriv = shutil.which("setpriv")
+    setpriv, setsid = shutil.which("setpriv"), shutil.which("setsid")
+    if setsid:
+        command = [setsid, *command]
     return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command
 
 

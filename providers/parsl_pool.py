@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import time
@@ -97,9 +98,7 @@ class ParslPool:
         )
         self._kernel = parsl.DataFlowKernel(config)
         self._app = parsl.python_app(run_attempt, data_flow_kernel=self._kernel)
-        self._blocks = {
-            pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in self.site.pools
-        }
+        self._blocks = {pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in self.site.pools}
         for blocks in self._blocks.values():
             blocks.start()
 
@@ -143,9 +142,14 @@ class ParslPool:
 
     def close(self, *, kill: bool = False) -> None:
         """End every block. ``kill``: without a last chance for what still runs."""
-        for blocks in self._blocks.values():
-            blocks.cancel()
-        self._kernel.cleanup()
+        if all(blocks.executor.interchange_alive for blocks in self._blocks.values()):
+            for blocks in self._blocks.values():
+                blocks.cancel()
+            self._kernel.cleanup()
+        else:
+            for blocks in self._blocks.values():
+                blocks.shut_down()
+            atexit.unregister(self._kernel.atexit_cleanup)
         self.channel.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -241,6 +245,8 @@ def batch_scripts(site: Site, study_file: Any) -> list[tuple[str, str]]:
         workers = htex.workers_per_node(pool, study_file.trial.cores, study_file.trial.gpus)
         command = htex.launch_command().split(" ", 3)
         head = f"# {max(1, pool.blocks.init)} block(s) of {pool.nodes_per_block} node(s), {workers} worker(s) a node"
-        body = f"{' '.join(command[:3])} --max_workers_per_node={workers} ...  # options that Parsl fills in at the start"
+        body = (
+            f"{' '.join(command[:3])} --max_workers_per_node={workers} ...  # options that Parsl fills in at the start"
+        )
         scripts.append((pool.name, f"{head}\n{provider.worker_init}\n{body}\n"))
     return scripts

@@ -22,7 +22,7 @@ from ..pipeline.campaign.events import (
 from ..pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
 
 Step = tuple[float, float | None]
-"""Seconds until it happens, and the reported value; None is the end of the trial, whose value is the last one reported."""
+"""Seconds until it happens, and the reported value; None is the end, and the trial's value the last one reported."""
 
 Objective = Callable[[AttemptSpec], Iterator[Step]]
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from sqlalchemy.engine import URL
+
 from pilotune.errors import PilotuneError, UserError
 from pilotune.pipeline.analysis import (
     best_params,
@@ -17,7 +19,6 @@ from pilotune.pipeline.analysis import (
     study_names,
     summarize,
 )
-from sqlalchemy.engine import URL
 
 from .cli_support import new_study, of_pilotune, random_study, trial
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from pilotune.pipeline.campaign.status import Status
 from pilotune.pipeline.cli.live import campaigns, process_start
 from pilotune.pipeline.record import RunDirectory, registry

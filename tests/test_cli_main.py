@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from pilotune.errors import SiteError
 from pilotune.pipeline.cli import main as cli
 

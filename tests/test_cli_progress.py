@@ -4,11 +4,12 @@ import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
+
 from pilotune.pipeline.campaign.status import Status
 from pilotune.pipeline.cli import progress as module
 from pilotune.pipeline.cli.output import duration, number, table
 from pilotune.pipeline.cli.progress import Progress, draw, line
-from rich.console import Console
 
 STATUS = Status(
     study="digits",

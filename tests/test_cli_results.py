@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
 from pilotune.pipeline.cli.results import trials_table
 from pilotune.pipeline.record import registry
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+
 from pilotune.errors import PilotuneError, SiteError, StudyMismatch
 from pilotune.pipeline.campaign import run as campaign_run
 from pilotune.pipeline.campaign.status import Status

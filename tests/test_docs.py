@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from pilotune.pipeline.cli.main import COMMANDS, cli
 from pilotune.pipeline.fidelity import pruner_names
 from pilotune.pipeline.fidelity.build import pruner_arguments

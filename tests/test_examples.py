@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from pilotune import TrialPruned
 
 from .objective_trial import Script, make_trial

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+
 from pilotune.errors import UserError
 from pilotune.pipeline.fidelity import (
     bracket_of,

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from pilotune import TrialPruned
 from pilotune.objectives import functions, sklearn_classifier, tables, torch_classifier
 

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
+
 from pilotune.errors import CampaignRunning, RecordAway
 from pilotune.pipeline.record import (
     OWNER,

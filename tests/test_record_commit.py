@@ -2,12 +2,14 @@
 
 import contextlib
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
+
 from pilotune.errors import RecordAway
 from pilotune.pipeline.record import normalize_url, open_storage
 
@@ -159,6 +161,32 @@ def test_one_budget_for_all_drivers(database_url):
         storage.sync()
         assert storage.counted(study._study_id) == 7
         assert [trial.number for trial in study.trials] == list(range(7))
+
+
+def test_drivers_at_the_same_time_keep_numbers_and_budget(database_url):
+    new_study(open_storage(database_url))
+
+    def drive(_):
+        storage = open_storage(database_url)
+        study, started = new_study(storage), 0
+        while started < 50:
+            trials = [study.ask(SPACE) for _ in range(2)]
+            result = storage.commit(limit=30)
+            for trial in trials:
+                if trial._trial_id not in result.refused:
+                    started += 1
+                    study.tell(trial, 0.5)
+            if result.refused:
+                break
+        storage.commit(limit=30)
+        storage.close()
+        return started
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(drive, range(4))) == 30
+    rows = stored(database_url)
+    assert [row[0] for row in rows] == list(range(30))
+    assert {row[1] for row in rows} == {TrialState.COMPLETE}
 
 
 def test_numbers_that_another_driver_took_are_given_anew(database_url):

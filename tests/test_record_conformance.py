@@ -2,6 +2,7 @@
 
 import pytest
 from optuna.testing.pytest_storages import StorageTestCase
+
 from pilotune.pipeline.record import RecordStorage, normalize_url
 
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+
 from pilotune.errors import StudyMismatch, UserError
 from pilotune.pipeline.record import learn_from, open_storage, open_study
 from pilotune.pipeline.space import Constraint, Parameter, Space

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+
 from pilotune.pipeline.record import RecordStorage, normalize_url, open_storage, tables
 
 SPACE = {

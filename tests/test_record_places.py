@@ -10,6 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+
 from pilotune.errors import UserError
 from pilotune.pipeline.record import RunDirectory, connect, new_campaign_id, normalize_url, open_storage, registry
 from pilotune.pipeline.studyfile import schema

@@ -3,6 +3,7 @@ import math
 import os
 
 import pytest
+
 from pilotune.errors import UserError
 from pilotune.providers.site import (
     BlockCounts,

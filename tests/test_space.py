@@ -7,6 +7,7 @@ import random
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
 from pilotune.pipeline.space import Constraint, Parameter, Space, cardinality, contains, describe, differences
 
 SGD = Space(

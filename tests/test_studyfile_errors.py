@@ -3,6 +3,7 @@
 import textwrap
 
 import pytest
+
 from pilotune.errors import UserError
 from pilotune.pipeline.studyfile import load_study_file
 

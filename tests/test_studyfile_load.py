@@ -3,6 +3,7 @@ import json
 import math
 
 import pytest
+
 from pilotune.errors import UserError
 from pilotune.pipeline.space import describe
 from pilotune.pipeline.studyfile import Budget, Named, TrialOptions, load_study_file, plan, render_plan

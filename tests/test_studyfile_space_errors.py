@@ -1,6 +1,7 @@
 """Every mistake in a search space is one sentence with file, line and key."""
 
 import pytest
+
 from pilotune.errors import UserError
 from pilotune.pipeline.studyfile import load_study_file
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
 from pilotune.errors import UserError
 from pilotune.pipeline.named import Named
 from pilotune.pipeline.space import Parameter, Space

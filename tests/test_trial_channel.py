@@ -13,6 +13,7 @@ import time
 import optuna
 import pytest
 import zmq
+
 from pilotune.pipeline.trial import channel as channel_module
 from pilotune.pipeline.trial.channel import make_keys
 from pilotune.pipeline.trial.protocol import (

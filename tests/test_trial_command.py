@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from pilotune.pipeline.trial.command import check_command, command_fields
 from pilotune.pipeline.trial.protocol import ObjectiveSpec, Report
 from pilotune.pipeline.trial.runner import run_attempt

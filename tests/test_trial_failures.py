@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from pilotune.pipeline.trial import forking
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import ObjectiveSpec

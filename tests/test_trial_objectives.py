@@ -10,6 +10,7 @@ import textwrap
 
 import numpy as np
 import pytest
+
 from pilotune.pipeline.trial.call import signature_problem
 from pilotune.pipeline.trial.distributions import categorical_distribution, float_distribution, int_distribution
 from pilotune.pipeline.trial.protocol import ObjectiveSpec

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
 from pilotune.pipeline.trial.channel import make_keys
 from pilotune.pipeline.trial.protocol import (
     AttemptSpec,
@@ -25,7 +27,6 @@ from pilotune.pipeline.trial.protocol import (
     decode,
     encode,
 )
-from zmq.auth.thread import ThreadAuthenticator
 
 Answer = Callable[[Message], Message | list[Message] | None]
 

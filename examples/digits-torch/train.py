@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pilotune
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
+
+import pilotune
 
 SPLIT_SEED = 0
 HELD_OUT = 360  # images in the validation split, and as many in the test split

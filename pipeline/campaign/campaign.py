@@ -288,7 +288,8 @@ class Campaign:
         self._told(flight)
         self._failures_in_row += 1
         if self._failures_in_row >= self.rules.failures and not self.ending:
-            self._end(FAILED, f"{self._failures_in_row} trials failed in a row, the last one (trial {flight.number}): {reason}")
+            last = f"the last one (trial {flight.number}): {reason}"
+            self._end(FAILED, f"{self._failures_in_row} trials failed in a row, {last}")
 
     def _describe(self, flight: Flight, exit_reason: str) -> None:
         attrs: dict[str, Any] = {

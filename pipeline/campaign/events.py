@@ -1,4 +1,4 @@
-"""What enters the campaign and what leaves it. Plain data; time, randomness, scheduler and network come in here only."""
+"""What enters the campaign and what leaves it. Time, randomness, scheduler and network come in here only."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Pump:
         self.tell("")
 
     def _sync(self, now: float) -> None:
-        """See what other drivers and plain Optuna did. A database that is away is noticed, and waited for, at the commit."""
+        """See what other drivers and plain Optuna did. A database that is away is waited for at the commit."""
         if now - self._synced < self.sync_period:
             return
         self._synced = now
@@ -104,8 +104,7 @@ class Pump:
             self.pool.pause(min(0.2, max(0.0, end - self.pool.now())))
             self._heard += self.user()
             if any(asked.how == "now" for asked in self._heard):
-                reason = "stopped while the database was away; what workers wrote to the run directory is collected on resume"
-                self.campaign.finished = Finish(STOPPED, reason)
+                kept = "what workers wrote to the run directory is collected on resume"
+                self.campaign.finished = Finish(STOPPED, f"stopped while the database was away; {kept}")
                 return True
         return False
-

@@ -177,9 +177,7 @@ class _Driver:
 
         self.tell("")
         trial = self.study_file.trial
-        pool = ParslPool(
-            self.settings.site, self.run.parsl, self.run.channel_key, cores=trial.cores, gpus=trial.gpus
-        )
+        pool = ParslPool(self.settings.site, self.run.parsl, self.run.channel_key, cores=trial.cores, gpus=trial.gpus)
         self.channel = pool.channel.address
         control = Control(self.run.stop, pool.wake)
         pump = Pump(
@@ -208,9 +206,7 @@ class _Driver:
         self.message = message
         if not urgent and now - self._shown < SHOW_PERIOD:
             return _NOTHING
-        status = snapshot(
-            self.campaign, storage=self.settings.storage_url, run_dir=str(self.run.path), message=message
-        )
+        status = snapshot(self.campaign, storage=self.settings.storage_url, run_dir=str(self.run.path), message=message)
         self._shown = now
         self.listener(status)
         if urgent or now - self._written >= STATUS_PERIOD:

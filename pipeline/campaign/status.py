@@ -128,9 +128,7 @@ def _running(campaign: Campaign) -> list[dict[str, Any]]:
     for flight in campaign.flights.values():
         if flight.started is not None:
             seconds = round(campaign.now - flight.started, 1)
-            listed.append(
-                {"number": flight.number, "attempt": flight.attempt, "host": flight.host, "seconds": seconds}
-            )
+            listed.append({"number": flight.number, "attempt": flight.attempt, "host": flight.host, "seconds": seconds})
             if len(listed) == SHOWN_RUNNING:
                 break
     return listed

@@ -71,7 +71,7 @@ class CampaignStudy:
         if self.space is None:
             return trial, {}
         params = self.space.suggest(trial)
-        if "fixed_params" in self.storage.get_trial(trial._trial_id).system_attrs:  # enqueued: the user's own wish stands
+        if "fixed_params" in self.storage.get_trial(trial._trial_id).system_attrs:  # enqueued by the user
             return trial, params
         for _ in range(SAMPLER_TRIES):
             if self.space.feasible(params):

@@ -5,6 +5,7 @@ reports a value now and then, and returns the final one.
 """
 
 import numpy as np
+
 import pilotune
 
 
