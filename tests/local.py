@@ -1,0 +1,155 @@
+"""Campaigns on real local workers, driven through the real command line in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+PATIENCE = 90.0
+"""Seconds after which something that should have happened is taken for hanging."""
+
+PILOTUNE = shutil.which("pilotune", path=Path(sys.executable).parent)
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Wait until ``condition()`` is true; returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Here:
+    """A user's folder with study files, run directories and a state of its own."""
+
+    def __init__(self, folder: Path, **environment: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.runs = folder, folder / "runs"
+        self.environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "PILOTUNE_RUNS": str(self.runs),
+            **environment,
+        }
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def study(self, name: str, objective: str, text: str) -> Path:
+        """``NAME.yaml`` with ``NAME.py:objective`` in it."""
+        self.write(f"{name}.py", objective)
+        return self.write(f"{name}.yaml", f"name: {name}\nobjective: {name}.py:objective\n{text}")
+
+    def start(self, *words: object, folder: Path | None = None) -> subprocess.Popen[str]:
+        """The command, left running; in a session of its own, as from a terminal of its own."""
+        return subprocess.Popen(
+            [str(PILOTUNE), *map(str, words)],
+            cwd=folder or self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: object, code: int = 0, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """The command, to its end."""
+        return end_of(self.start(*words, folder=folder), code)
+
+    def json(self, *words: object) -> Any:
+        return json.loads(self.run(*words, "--json").stdout)
+
+    def trials(self, name: str) -> list[dict[str, Any]]:
+        """What ``pilotune trials`` says, by number."""
+        return list(self.json("trials", name))
+
+    def optuna(self, name: str) -> optuna.Study:
+        """The study as plain Optuna reads it."""
+        return optuna.load_study(study_name=name, storage=f"sqlite:///{self.runs}/{name}/study.db")
+
+    def status(self, name: str) -> dict[str, Any]:
+        """The newest campaign's status.json; empty before it is there."""
+        folders = sorted((self.runs / name).glob("2*-*/status.json"), key=lambda path: path.stat().st_mtime_ns)
+        return json.loads(folders[-1].read_text()) if folders else {}
+
+    def await_status(self, name: str, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            status = self.status(name)
+            return status if status and condition(status) else None
+
+        return until(look, what)
+
+    def lines(self, name: str) -> list[str]:
+        """Of a file that objectives append to."""
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+
+def end_of(process: subprocess.Popen[str], code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Wait for a command that was started."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        raise AssertionError(f"{process.args} did not end:\n{out}\n{err}") from None
+    assert process.returncode == code, f"{process.args} ended with {process.returncode}:\n{out}\n{err}"
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Whatever happens inside, the command does not outlive it."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdout and not process.stdout.closed:
+            process.communicate()
+
+
+def press_ctrl_c(process: subprocess.Popen[str]) -> None:
+    """SIGINT to the whole process group, as a terminal sends it."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def processes(*parts: str) -> dict[int, str]:
+    """Processes whose command line or environment names all ``parts``, by id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes()
+            text = (words + b"\0" + (folder / "environ").read_bytes()).decode(errors="replace")
+            if words and int(folder.name) != os.getpid() and all(part in text for part in parts):
+                found[int(folder.name)] = words.decode(errors="replace").replace("\0", " ")
+    return found
+
+
+def appended(path: str) -> str:
+    """Source of a function ``note(text)`` for objectives: one atomic line in a file that all processes share."""
+    return f"""
+import os
+
+def note(text):
+    descriptor = os.open({path!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{{text}}\\n".encode())
+    os.close(descriptor)
+"""
