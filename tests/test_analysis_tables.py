@@ -19,6 +19,7 @@ from pilotune.pipeline.analysis import (
     study_names,
     summarize,
 )
+from pilotune.pipeline.analysis.reading import reading
 
 from .cli_support import new_study, of_pilotune, random_study, trial
 
@@ -196,6 +197,26 @@ def test_reading_works_while_another_process_writes(url: str, tmp_path: Path) ->
     finally:
         writer.execute("ROLLBACK")
         writer.close()
+
+
+@pytest.mark.postgres
+def test_a_study_on_postgresql_is_read_and_cannot_be_written(postgres_url: str) -> None:
+    of_pilotune(postgres_url.replace("://", "+psycopg://"))
+    assert summarize(read_study(postgres_url, "digits")).rungs == {3: 1}
+    with pytest.raises(UserError, match="read-only"), reading(postgres_url) as storage:
+        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+
+
+def test_a_study_on_sqlite_cannot_be_written_by_reading_it(url: str) -> None:
+    of_pilotune(url)
+    with pytest.raises(PilotuneError, match="readonly database"), reading(url) as storage:
+        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+
+
+def test_a_server_that_is_away_is_a_sentence() -> None:
+    with pytest.raises(PilotuneError, match="cannot be read") as caught:
+        read_study("postgresql://somebody@127.0.0.1:9/none", "digits")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_database_in_a_folder_with_odd_characters_is_read(tmp_path: Path) -> None:

@@ -98,6 +98,9 @@ def reading(url: str) -> Iterator[RDBStorage]:
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
 
+    from ..record import normalize_url
+
+    url = normalize_url(url)
     target, arguments = read_only(url)
     storage = None
     try:
