@@ -8,8 +8,8 @@ An objective imports what it needs from here::
         ...
         trial.report(accuracy, step=epoch)  # raises TrialPruned when the trial is to stop
 
-Nothing heavy (no Optuna, Parsl, SQLAlchemy, pandas) is imported by this module: workers on thousands of nodes read it from
-a parallel file system.
+Nothing heavy (no Optuna, Parsl, SQLAlchemy, pandas) is imported by this module: workers on thousands of nodes read it
+from a parallel file system.
 """
 
 from .pipeline.trial import Resources, Trial, TrialPruned, TrialYield

@@ -23,7 +23,9 @@ class UserError(PilotuneError):
 
     exit_code = 2
 
-    def __init__(self, message: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None):
+    def __init__(
+        self, message: str, *, file: Path | str | None = None, line: int | None = None, key: str | None = None
+    ):
         self.message, self.file, self.line, self.key = message, file, line, key
         super().__init__(str(self))
 

@@ -1,8 +1,8 @@
 """Trials a second and worker utilization with 8 workers on this machine: Pilotune beside Optuna, in one run.
 
-``python benchmarks/throughput.py [--trials 300] [--sampler tpe]`` prints a table. The time of a row is from the start of
-its first trial to the end of its last, as its own database says, so that nobody's start-up counts; start-up is printed
-apart.
+``python benchmarks/throughput.py [--trials 300] [--sampler tpe]`` prints a table. The time of a row is from the start
+of its first trial to the end of its last, as its own database says, so that nobody's start-up counts; start-up is
+printed apart.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -18,7 +17,7 @@ from parsl.providers import LocalProvider
 from ..errors import SiteError
 from .site import PoolSpec, Site
 
-ANSWER_TIMEOUT = 30.0
+ANSWER_TIMEOUT = 10.0
 """Seconds that Parsl's interchange has to answer a question."""
 
 HEARTBEAT_PERIOD, HEARTBEAT_THRESHOLD = 5, 20
@@ -62,6 +61,12 @@ class Executor(HighThroughputExecutor):  # type: ignore[misc]
         if not self.interchange_alive:
             return []
         return list(self.command_client.run("MANAGERS", timeout_s=ANSWER_TIMEOUT))
+
+    def connected_blocks(self) -> list[str]:
+        """The blocks whose worker pools are connected. Raises CommandClientTimeoutError likewise."""
+        if not self.interchange_alive:
+            return []
+        return list(self.command_client.run("CONNECTED_BLOCKS", timeout_s=ANSWER_TIMEOUT))
 
     def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
         """End ``blocks`` blocks; none for zero, which Parsl's own reads as all that are idle."""
@@ -148,7 +153,7 @@ def interchange_command() -> list[str]:
 
 def _script(name: str) -> str:
     beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
+    found: str | None = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         raise SiteError(f"Parsl's program {name} is neither beside {sys.executable} nor on PATH; install parsl again")
-    return os.path.abspath(found)
+    return str(Path(found).absolute())

@@ -120,7 +120,7 @@ class ParslPool:
     def wait(self, timeout: float) -> list[Event]:
         look_in = self._looked + self._look_period - time.monotonic()
         if not self._arrived:
-            self._poller.poll(1000 * max(0.0, min(timeout, look_in)))
+            self._poller.poll(int(1000 * max(0.0, min(timeout, look_in))))
         self._drain_wakes()
         events: list[Event] = []
         for identity, message in self.channel.drain():
@@ -140,8 +140,8 @@ class ParslPool:
             elif isinstance(action, StopAttempt):
                 self._send(action.token, Stop(action.token, action.how))
 
-    def close(self, *, kill: bool = False) -> None:
-        """End every block. ``kill``: without a last chance for what still runs."""
+    def close(self) -> None:
+        """End every block."""
         if all(blocks.executor.interchange_alive for blocks in self._blocks.values()):
             for blocks in self._blocks.values():
                 blocks.cancel()

@@ -119,7 +119,7 @@ class SimulatedPool:
             elif isinstance(action, StopAttempt):
                 self._stop(action)
 
-    def close(self, *, kill: bool = False) -> None:
+    def close(self) -> None:
         self._agenda.clear()
         self._running.clear()
 

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 
@@ -143,13 +143,68 @@ def processes(*parts: str) -> dict[int, str]:
     return found
 
 
-def appended(path: str) -> str:
-    """Source of a function ``note(text)`` for objectives: one atomic line in a file that all processes share."""
-    return f"""
-import os
+PATIENT = """
+import os, signal, time
+from pathlib import Path
 
-def note(text):
-    descriptor = os.open({path!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, f"{{text}}\\n".encode())
+STUDY = Path(__file__).parent
+
+def note(*words):
+    descriptor = os.open(STUDY / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, (":".join(map(str, words)) + "\\n").encode())
     os.close(descriptor)
+
+def objective(trial):
+    mode, saved = trial.params["mode"], trial.checkpoint_dir / "step"
+    first = int(saved.read_text()) + 1 if saved.exists() else 1
+    note(trial.number, trial.attempt, first, os.getpid(), os.getppid())
+    if mode == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for step in range(first, 2 if mode == "quick" else 10_000):
+        if (STUDY / "go").exists():
+            break
+        time.sleep(0.05)
+        if mode == "reports":
+            saved.write_text(str(step))
+            trial.report(step, step=step)
+    note(trial.number, trial.attempt, "done")
+    return float(trial.number)
 """
+"""An objective that waits for the file ``go`` beside it, except where ``mode`` is quick.
+
+It notes ``number:attempt:first step:process:parent`` when an attempt begins, and ``number:attempt:done`` at its end.
+"""
+
+PATIENT_STUDY = """
+direction: maximize
+space: {mode: {choice: [quick, reports, silent, deaf]}}
+sampler: random
+trial: {grace: 1s}
+"""
+
+
+def patient(here: Here, name: str, modes: Sequence[str], more: str = "") -> Path:
+    """A study of PATIENT: a trial for each of ``modes``, in this order."""
+    points = ", ".join(f"{{mode: {mode}}}" for mode in modes)
+    text = f"{PATIENT_STUDY}start_from: {{enqueue: [{points}]}}\nbudget: {{trials: {len(modes)}}}\n"
+    return here.study(name, PATIENT, more or text)
+
+
+def begun(here: Here) -> list[Attempt]:
+    """The attempts that began, as they noted it."""
+    fields = [line.split(":") for line in here.lines("notes")]
+    return [Attempt(*map(int, each)) for each in fields if len(each) == 5]
+
+
+def done(here: Here) -> list[tuple[int, int]]:
+    """Number and attempt of those that came to their end."""
+    fields = [line.split(":") for line in here.lines("notes")]
+    return [(int(each[0]), int(each[1])) for each in fields if each[-1] == "done"]
+
+
+class Attempt(NamedTuple):
+    number: int
+    attempt: int
+    first: int  # step
+    pid: int
+    parent: int

@@ -88,6 +88,17 @@ def test_a_dataframe_has_a_column_for_each_metric_and_parameter(url: str) -> Non
     assert list(frame["rung"].dropna()) == [3]
 
 
+def test_what_is_read_is_what_optuna_reads(url: str) -> None:
+    study = of_pilotune(url)
+    study.add_trial(trial(optuna.trial.TrialState.COMPLETE, float("inf"), steps=2))
+    data = read_study(url, "digits")
+    again = optuna.load_study(study_name="digits", storage=url)
+    for ours, theirs in zip(data.trials, again.trials, strict=True):
+        ours._trial_id = theirs._trial_id  # local to who reads
+        assert ours == theirs
+    assert data.directions == ("maximize",)
+
+
 def test_the_best_is_optunas(url: str) -> None:
     study = random_study(url, 12, direction="minimize")
     assert [row.number for row in best_trials(read_study(url, "digits"))] == [study.best_trial.number]
@@ -203,14 +214,14 @@ def test_reading_works_while_another_process_writes(url: str, tmp_path: Path) ->
 def test_a_study_on_postgresql_is_read_and_cannot_be_written(postgres_url: str) -> None:
     of_pilotune(postgres_url.replace("://", "+psycopg://"))
     assert summarize(read_study(postgres_url, "digits")).rungs == {3: 1}
-    with pytest.raises(UserError, match="read-only"), reading(postgres_url) as storage:
-        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    with pytest.raises(UserError, match="read-only"), reading(postgres_url) as link:
+        link.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
 
 
 def test_a_study_on_sqlite_cannot_be_written_by_reading_it(url: str) -> None:
     of_pilotune(url)
-    with pytest.raises(PilotuneError, match="readonly database"), reading(url) as storage:
-        storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "other")
+    with pytest.raises(PilotuneError, match="readonly database"), reading(url) as link:
+        link.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
 
 
 def test_a_server_that_is_away_is_a_sentence() -> None:

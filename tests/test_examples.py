@@ -19,7 +19,7 @@ from .objective_trial import Script, make_trial
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GOOD = {
     "lr": 0.01, "width": 16, "depth": 2, "dropout": 0.2, "batch_size": 64, "optimizer": "adamw", "weight_decay": 1e-3,
-    "epochs": 12,
+    "epochs": 9,
 }  # fmt: skip
 
 

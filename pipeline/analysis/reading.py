@@ -13,9 +13,10 @@ from urllib.parse import quote
 from ...errors import RecordAway, UserError
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+    from ..record.connect import Link
 
 PREFIX = "pilotune:"
 """What Pilotune adds to a trial stands under this prefix in its user attributes."""
@@ -53,25 +54,36 @@ def read_study(url: str, name: str) -> StudyData:
         UserError: No database, no study of that name (the nearest names are given), or not an Optuna database.
         RecordAway: The database server does not answer.
     """
-    import optuna
+    from itertools import count
 
-    with reading(url) as storage:
-        known = optuna.get_all_study_names(storage)
+    from ..record import sync
+
+    with reading(url) as link:
+        known = studies_of(link)
         if name not in known:
-            raise UserError(f"no study {name!r} in {safe_url(url)}{nearest(name, known)}")
-        study = optuna.load_study(study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler())
-        directions = tuple(direction.name.lower() for direction in study.directions)
-        trials = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
-        metrics = metric_names(study.metric_names, len(directions))
-        return StudyData(url, name, directions, metrics, tuple(trials), study.user_attrs)
+            raise UserError(f"no study {name!r} in {safe_url(url)}{nearest(name, list(known))}")
+        mirror = sync.read_study(link, known[name])
+        user, system = sync.read_attributes(link, known[name])
+        sync.read_new(link, mirror, count().__next__)
+    directions = tuple(direction.name.lower() for direction in mirror.directions)
+    trials = sorted(mirror.trials.values(), key=lambda trial: trial.number)
+    metrics = metric_names(system.get("study:metric_names"), len(directions))
+    return StudyData(url, name, directions, metrics, tuple(trials), user)
 
 
 def study_names(url: str) -> list[str]:
     """Names of all studies in a database. Raises as :func:`read_study`."""
-    import optuna
+    with reading(url) as link:
+        return sorted(studies_of(link))
 
-    with reading(url) as storage:
-        return sorted(optuna.get_all_study_names(storage))
+
+def studies_of(link: Link) -> dict[str, int]:
+    """Name -> id of each study."""
+    import sqlalchemy as sa
+
+    from ..record.tables import studies
+
+    return dict(row._tuple() for row in link.run(sa.select(studies.c.study_name, studies.c.study_id)))
 
 
 def metric_names(given: list[str] | None, count: int) -> tuple[str, ...]:
@@ -92,33 +104,30 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 @contextmanager
-def reading(url: str) -> Iterator[RDBStorage]:
-    """Optuna's storage on a connection that cannot write, with the database's errors as sentences."""
-    import sqlalchemy.exc
-    from optuna.exceptions import StorageInternalError
-    from optuna.storages import RDBStorage
+def reading(url: str) -> Iterator[Link]:
+    """One transaction on a connection that cannot write, with the database's errors as sentences."""
+    import sqlalchemy as sa
 
     from ..record import normalize_url
+    from ..record.connect import Link
+
+    class ReadOnly(Link):
+        def _greet(self, connection: sa.Connection) -> None:
+            """Leave the database's mode as it is."""
 
     url = normalize_url(url)
     target, arguments = read_only(url)
-    storage = None
+    link = ReadOnly(url)
+    link.engine = sa.create_engine(
+        target, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
+    )
     try:
-        storage = RDBStorage(
-            target.replace("{", "{{").replace("}", "}}"),  # Optuna takes its URL for a template
-            skip_table_creation=True,
-            skip_compatibility_check=True,
-            engine_kwargs={"connect_args": arguments},
-        )
-        yield storage
-    except StorageInternalError as error:
-        raise sentence(url, error.__cause__ or error) from error
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        link.begin(write=False)
+        yield link
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise sentence(url, error) from error
     finally:
-        if storage is not None:
-            storage.remove_session()
-            storage.engine.dispose()
+        link.drop()
 
 
 def read_only(url: str) -> tuple[str, dict[str, Any]]:

@@ -24,11 +24,14 @@ class Control:
 
     Args:
         file: Holds one of finish, yield, now when somebody ran ``pilotune stop``.
+
+    Attributes:
         wake: Called when a signal comes, to end a wait.
     """
 
-    def __init__(self, file: Path, wake: Callable[[], None]):
-        self.file, self.wake = file, wake
+    def __init__(self, file: Path):
+        self.file = file
+        self.wake: Callable[[], None] = lambda: None
         self._signals = 0
         self._said: list[Signal] = []
         self._last_file = ""
@@ -67,4 +70,4 @@ class Control:
             return
         if word != self._last_file and word in ORDER:
             self._last_file = word
-            self._said.append(word)  # type: ignore[arg-type]
+            self._said.append(word)

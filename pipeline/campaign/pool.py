@@ -27,5 +27,5 @@ class Pool(Protocol):
     def pause(self, seconds: float) -> None:
         """Let time pass without taking events: they stay until the next wait."""
 
-    def close(self, *, kill: bool = False) -> None:
-        """End all blocks. ``kill``: do not wait for anything."""
+    def close(self) -> None:
+        """End all blocks; what still runs gets a last chance to write down how far it came."""

@@ -50,8 +50,8 @@ class Rules:
 def ahead(workers: int, latency: float, duration: float | None) -> int:
     """Attempts to keep submitted beyond the workers, so that none waits for the next one to arrive.
 
-    A worker is free for ``latency`` seconds in every ``latency + duration``; as many attempts as workers that are free at
-    once hide it. Before a trial has finished (``duration`` None) nothing is asked ahead.
+    A worker is free for ``latency`` seconds in every ``latency + duration``; as many attempts as workers that are free
+    at once hide it. Before a trial has finished (``duration`` None) nothing is asked ahead.
     """
     if duration is None or workers == 0:
         return 0

@@ -37,13 +37,13 @@ from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
 from .attempts import Flight, seed_of, token_of
 from .campaign import Campaign
 from .control import Control
-from .events import Finish
 from .pump import Pump
 from .rules import Rules
 from .status import Status, snapshot
 from .study import CampaignStudy
 
 if TYPE_CHECKING:
+    from ...providers.parsl_pool import ParslPool
     from ...providers.site import Site
 
 log = logging.getLogger(__name__)
@@ -89,11 +89,13 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     study_file, began = settings.study_file, time.time()
     campaign_id = new_campaign_id()
     storage = open_storage(settings.storage_url)
-    study = _open(settings, storage, campaign_id)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
     run = RunDirectory(settings.runs / study_file.name / campaign_id)
     lease = Lease.here(campaign_id, str(run.path))
     claim(storage, study, lease)
     try:
+        _furnish(study_file, storage, study, campaign_id)
         run.create()
         with _LogFile(run.log):
             _remember(settings, run)
@@ -103,19 +105,14 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         storage.close()
 
 
-def _open(settings: RunSettings, storage: RecordStorage, campaign_id: str) -> optuna.Study:
-    """The Optuna study with its sampler and pruner, learned from other studies and with the first points enqueued."""
-    study_file = settings.study_file
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner = make_pruner(study_file)
-    study = open_study(storage, study_file, sampler=None, pruner=pruner)
+def _furnish(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> None:
+    """Give the study what it learns from, its first points and its sampler; the claim to it comes first."""
     if study_file.start_from.studies:
         learn_from(storage, study, study_file.start_from.studies, study_file.space)
     for point in study_file.start_from.enqueue:
         study.enqueue_trial(point, skip_if_exists=True)
     storage.commit()
     study.sampler = make_sampler(study_file, seed=_sampler_seed(study_file.seed, study, campaign_id))
-    return study
 
 
 def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> int | None:
@@ -175,41 +172,49 @@ class _Driver:
     def drive(self) -> Status:
         from ...providers.parsl_pool import ParslPool
 
-        self.tell("")
-        trial = self.study_file.trial
-        pool = ParslPool(self.settings.site, self.run.parsl, self.run.channel_key, cores=trial.cores, gpus=trial.gpus)
+        self.note("")
+        with Control(self.run.stop) as control:
+            trial = self.study_file.trial
+            pool = ParslPool(
+                self.settings.site, self.run.parsl, self.run.channel_key, cores=trial.cores, gpus=trial.gpus
+            )
+            control.wake = pool.wake
+            return self._pump(pool, control)
+
+    def _pump(self, pool: ParslPool, control: Control) -> Status:
         self.channel = pool.channel.address
-        control = Control(self.run.stop, pool.wake)
         pump = Pump(
             self.campaign,
             pool,
             self.storage,
             user=control.asked,
             renew=lambda now: renew(self.storage, self.study, self.lease),
-            tell=self.tell,
+            tell=self.note,
             found=self.outcomes,
             limit=self.study_file.budget.trials,
         )
-        finish = None
         try:
-            with control:
-                finish = pump.run()
+            finish = pump.run()
         finally:
-            pool.close(kill=finish is None)
+            pool.close()
         log.info("ended: %s", finish.reason)
-        return self.tell(self.message, last=finish)
+        return self.show(time.time())
 
-    def tell(self, message: str, last: Finish | None = None) -> Status:
-        """Write and show where the campaign is, not too often."""
+    def note(self, message: str) -> None:
+        """Called after every tick: shows where the campaign is, not too often."""
         now = time.time()
-        urgent = last is not None or message != self.message or self.campaign.finished is not None
+        urgent = message != self.message
         self.message = message
-        if not urgent and now - self._shown < SHOW_PERIOD:
-            return _NOTHING
-        status = snapshot(self.campaign, storage=self.settings.storage_url, run_dir=str(self.run.path), message=message)
+        if urgent or now - self._shown >= SHOW_PERIOD:
+            self.show(now, write=urgent or now - self._written >= STATUS_PERIOD)
+
+    def show(self, now: float, write: bool = True) -> Status:
+        """A snapshot for the listener, and for ``status.json``."""
+        storage, folder = self.settings.storage_url, str(self.run.path)
+        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=self.message)
         self._shown = now
         self.listener(status)
-        if urgent or now - self._written >= STATUS_PERIOD:
+        if write:
             self._written = now
             self._write(status)
         return status
@@ -252,9 +257,6 @@ class _Driver:
             ),
             channel=self.channel,
         )
-
-
-_NOTHING = Status(study="", campaign="", state="starting")
 
 
 def _rules(file: StudyFile) -> Rules:
