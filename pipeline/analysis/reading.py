@@ -83,7 +83,8 @@ def studies_of(link: Link) -> dict[str, int]:
 
     from ..record.tables import studies
 
-    return dict(row._tuple() for row in link.run(sa.select(studies.c.study_name, studies.c.study_id)))
+    rows = link.run(sa.select(studies.c.study_name, studies.c.study_id))
+    return {row.study_name: row.study_id for row in rows}
 
 
 def metric_names(given: list[str] | None, count: int) -> tuple[str, ...]:
