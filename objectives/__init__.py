@@ -1,4 +1,4 @@
-"""Ready-made objectives that users start from. Each module says what its parameters are; nothing heavy is imported.
+"""Ready-made objectives that users start from. Each module says what its parameters are and imports what it needs.
 
 | module | for |
 | --- | --- |

@@ -18,7 +18,12 @@ scikit-learn's defaults. Needs scikit-learn.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
+
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from .tables import load_table
 
@@ -75,8 +80,6 @@ def train(
     }  # fmt: skip
     classifier = build(model, seed, {name: value for name, value in given.items() if value is not None})
 
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-
     x, y = load_table(data, target)
     scores = cross_val_score(classifier, x, y, cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
     return {"value": float(scores.mean()), "spread": float(scores.std())}
@@ -84,8 +87,6 @@ def train(
 
 def build(model: str, seed: int, hyperparameters: dict[str, Any]) -> Any:
     """The classifier, behind a scaler of the features. Raises ValueError as :func:`train` does."""
-    from importlib import import_module
-
     if model not in MODELS:
         raise ValueError(f"there is no model {model!r}; the models are {', '.join(MODELS)}")
     place, taken = MODELS[model]
@@ -96,8 +97,4 @@ def build(model: str, seed: int, hyperparameters: dict[str, Any]) -> Any:
     classifier = getattr(import_module(f"sklearn.{module}"), name)(**hyperparameters)
     if "random_state" in classifier.get_params():
         classifier.set_params(random_state=seed)
-
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     return make_pipeline(StandardScaler(), classifier)

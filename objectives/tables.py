@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+import pandas as pd
 
 SHIPPED = ("breast_cancer", "digits", "iris", "wine")
 
@@ -27,15 +27,11 @@ def load_table(data: str, target: str | None = None) -> tuple[np.ndarray[Any, An
     Raises:
         ValueError: No such file or column, or a value is missing.
     """
-    import numpy as np
-
     if data in SHIPPED:
         from sklearn import datasets
 
         x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
         return x.astype(np.float32), y.astype(np.int64)
-
-    import pandas as pd
 
     path = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
     if not path.is_file():
@@ -60,8 +56,6 @@ def split_rows(
     Raises:
         ValueError: A class has fewer than two rows.
     """
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     first, second = [], []
     for name in np.unique(classes):

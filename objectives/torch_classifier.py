@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+import torch._dynamo  # the first optimizer imports it, for a second; here that is done once on a worker
+from torch import nn
 
 from ..pipeline.trial import Trial
 from .tables import load_table, split_rows
-
-if TYPE_CHECKING:
-    import torch
 
 DEFAULTS: dict[str, Any] = {
     "data": "digits",
@@ -57,8 +58,6 @@ def train(trial: Trial) -> float:
     Raises:
         ValueError: A parameter that is not in :data:`DEFAULTS`, or a value that is not offered.
     """
-    import torch
-
     params = settings(trial.params)
     torch.set_num_threads(trial.resources.cores)
     torch.manual_seed(trial.rng_seed)
@@ -73,7 +72,7 @@ def train(trial: Trial) -> float:
         network.train()
         for rows in torch.randperm(len(y)).to(device).split(params["batch_size"]):
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
             optimizer.step()
         network.eval()
         with torch.no_grad():
@@ -97,8 +96,6 @@ def settings(params: dict[str, Any]) -> dict[str, Any]:
 
 def tensors(params: dict[str, Any]) -> tuple[torch.Tensor, ...]:
     """Features and classes of the rows to train on, then of those held out; features scaled by the rows to train on."""
-    import torch
-
     x, y = load_table(params["data"], params["target"])
     train_rows, held_rows = split_rows(y, params["held_out"], params["split_seed"])
     mean, spread = x[train_rows].mean(0), x[train_rows].std(0)
@@ -106,10 +103,8 @@ def tensors(params: dict[str, Any]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(part[rows]) for rows in (train_rows, held_rows) for part in (x, y))
 
 
-def build_network(params: dict[str, Any], features: int, classes: int) -> torch.nn.Module:
+def build_network(params: dict[str, Any], features: int, classes: int) -> nn.Module:
     """``layers`` hidden layers of ``units`` units, each with its activation and dropout, then a linear one."""
-    from torch import nn
-
     parts: list[nn.Module] = []
     width = features
     for _ in range(params["layers"]):
@@ -119,20 +114,16 @@ def build_network(params: dict[str, Any], features: int, classes: int) -> torch.
     return nn.Sequential(*parts, nn.Linear(width, classes))
 
 
-def build_optimizer(params: dict[str, Any], network: torch.nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(params: dict[str, Any], network: nn.Module) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW."""
-    import torch
-
     lr, decay = params["lr"], params["weight_decay"]
     if params["optimizer"] == "sgd":
         return torch.optim.SGD(network.parameters(), lr=lr, momentum=params["momentum"], weight_decay=decay)
     return torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=decay)
 
 
-def _load(file: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, device: str) -> tuple[int, float]:
+def _load(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: str) -> tuple[int, float]:
     """Put a saved state back; the last epoch that was done, and its score."""
-    import torch
-
     if not file.exists():
         return 0, 0.0
     saved = torch.load(file, map_location=device)
@@ -142,10 +133,8 @@ def _load(file: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer
     return saved["epoch"], saved["score"]
 
 
-def _save(file: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer, epoch: int, score: float) -> None:
+def _save(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, score: float) -> None:
     """Save all that :func:`_load` wants; ``file`` is whole at any moment."""
-    import torch
-
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
     part = file.with_suffix(".part")
     torch.save({**state, "epoch": epoch, "score": score}, part)
