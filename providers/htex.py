@@ -136,7 +136,9 @@ def launch_command() -> str:
     """Parsl's worker pool, by absolute path: it must start also where no environment is activated."""
     program = "process_worker_pool.py"
     assert DEFAULT_LAUNCH_CMD.startswith(program)
-    return f"exec {shlex.quote(sys.executable)} {shlex.quote(_script(program))}" + str(DEFAULT_LAUNCH_CMD)[len(program) :]
+    return (
+        f"exec {shlex.quote(sys.executable)} {shlex.quote(_script(program))}" + str(DEFAULT_LAUNCH_CMD)[len(program) :]
+    )
 
 
 def interchange_command() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import time
@@ -42,6 +41,7 @@ from ..pipeline.trial.protocol import (
 from . import htex
 from .blocks import Blocks
 from .channel_server import ChannelServer
+from .kernel import Kernel
 from .site import Site
 from .worker import run_attempt
 
@@ -57,6 +57,9 @@ LATENCY = 0.05
 class ParslPool:
     """A site's workers through Parsl; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
 
+    Parsl's own processes boot in the background from the constructor on; :meth:`start` waits for them and asks for
+    blocks. Until then nothing is submitted to a scheduler.
+
     Args:
         site: Where to run. Its pools become executors.
         folder: For Parsl's and the blocks' files; created with mode 0700.
@@ -65,7 +68,7 @@ class ParslPool:
         gpus: GPUs of one trial.
 
     Raises:
-        SiteError: The site would not start workers.
+        SiteError: The site cannot run such trials.
     """
 
     def __init__(self, site: Site, folder: Path, key_file: Path, *, cores: int = 1, gpus: int = 0):
@@ -76,19 +79,18 @@ class ParslPool:
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
         self._submitted: set[str] = set()
         self._capacity, self._looked = 0, -1e18
-        self._failed = False
+        self._failed = self._closed = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = zmq.Poller()
         self._poller.register(self.channel.socket, zmq.POLLIN)
         self._poller.register(self._wake_read, zmq.POLLIN)
-        self._start()
+        executors = {pool.name: htex.executor(site, pool, folder, cores, gpus) for pool in site.pools}
+        self._blocks = {pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in site.pools}
+        self._kernel = Kernel(self._config(list(executors.values())))
 
-    def _start(self) -> None:
-        executors = {
-            pool.name: htex.executor(self.site, pool, self.folder, self.cores, self.gpus) for pool in self.site.pools
-        }
-        config = parsl.Config(
-            executors=list(executors.values()),
+    def _config(self, executors: list[htex.Executor]) -> parsl.Config:
+        return parsl.Config(
+            executors=executors,
             run_dir=str(self.folder),
             strategy="none",
             retries=0,
@@ -96,9 +98,10 @@ class ParslPool:
             usage_tracking=0,
             initialize_logging=False,
         )
-        self._kernel = parsl.DataFlowKernel(config)
-        self._app = parsl.python_app(run_attempt, data_flow_kernel=self._kernel)
-        self._blocks = {pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in self.site.pools}
+
+    def start(self) -> None:
+        """Ask for the first blocks. Raises SiteError where Parsl itself could not be started."""
+        self._app = parsl.python_app(run_attempt, data_flow_kernel=self._kernel.ready())
         for blocks in self._blocks.values():
             blocks.start()
 
@@ -114,7 +117,7 @@ class ParslPool:
         """End the current wait; may be called from a signal handler or another thread."""
         try:
             os.write(self._wake_write, b"!")
-        except BlockingIOError:
+        except OSError:  # full: it will wake anyway; or closed: nobody waits any more
             pass
 
     def wait(self, timeout: float) -> list[Event]:
@@ -141,15 +144,15 @@ class ParslPool:
                 self._send(action.token, Stop(action.token, action.how))
 
     def close(self) -> None:
-        """End every block."""
-        if all(blocks.executor.interchange_alive for blocks in self._blocks.values()):
-            for blocks in self._blocks.values():
-                blocks.cancel()
-            self._kernel.cleanup()
-        else:
-            for blocks in self._blocks.values():
-                blocks.shut_down()
-            atexit.unregister(self._kernel.atexit_cleanup)
+        """End every block, and Parsl. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        self._kernel.wait()
+        clean = all(blocks.executor.interchange_alive for blocks in self._blocks.values())
+        for blocks in self._blocks.values():
+            blocks.cancel() if clean else blocks.shut_down()
+        self._kernel.close(clean)
         self.channel.close()
         os.close(self._wake_read)
         os.close(self._wake_write)

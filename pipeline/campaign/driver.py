@@ -1,0 +1,241 @@
+"""The driver: a claimed study, its campaign, and what the world sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import optuna
+
+from ..fidelity import make_pruner
+from ..record import (
+    Lease,
+    Orphan,
+    RecordStorage,
+    RunDirectory,
+    claim,
+    learn_from,
+    open_storage,
+    open_study,
+    orphans,
+    registry,
+    release,
+    renew,
+)
+from ..studyfile import StudyFile
+from ..suggest import make_sampler
+from ..trial.files import TrialFiles, write_atomically
+from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
+from .attempts import Flight, seed_of, token_of
+from .campaign import Campaign
+from .control import Control
+from .pump import Pump
+from .rules import Rules
+from .status import Status, snapshot
+from .study import CampaignStudy
+
+if TYPE_CHECKING:
+    from ...providers.parsl_pool import ParslPool
+    from .run import RunSettings
+
+log = logging.getLogger(__name__)
+
+STATUS_PERIOD = 1.0
+"""Seconds between writes of ``status.json``."""
+
+SHOW_PERIOD = 0.25
+"""Seconds between calls of the listener."""
+
+
+@contextlib.contextmanager
+def claimed(
+    settings: RunSettings, run: RunDirectory, campaign_id: str
+) -> Iterator[tuple[RecordStorage, optuna.Study, Lease]]:
+    """The study opened and claimed for this campaign. Where that is refused, no trace of the campaign stays."""
+    study_file = settings.study_file
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        storage = open_storage(settings.storage_url)
+        study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
+        lease = Lease.here(campaign_id, str(run.path))
+        claim(storage, study, lease)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    try:
+        _furnish(study_file, storage, study, campaign_id)
+        yield storage, study, lease
+    finally:
+        release(storage, study, lease)
+        storage.close()
+
+
+def _furnish(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> None:
+    """Give the study what it learns from, its first points and its sampler; the claim to it comes first."""
+    if study_file.start_from.studies:
+        learn_from(storage, study, study_file.start_from.studies, study_file.space)
+    for point in study_file.start_from.enqueue:
+        study.enqueue_trial(point, skip_if_exists=True)
+    storage.commit()
+    study.sampler = make_sampler(study_file, seed=_sampler_seed(study_file.seed, study, campaign_id))
+
+
+def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> int | None:
+    """The study file's seed for a new study. One that goes on must not draw the same numbers again."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.WAITING]
+    if seed is None or not trials:
+        return seed
+    entropy = [seed, len(trials), *campaign_id.encode()]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def remember(settings: RunSettings, run: RunDirectory) -> None:
+    write_atomically(run.study_file, settings.study_file.resolved())
+    write_atomically(run.site_file, settings.site.resolved())
+    registry.remember(
+        name=settings.study_file.name,
+        study_file=settings.study_file.path,
+        storage=settings.storage_url,
+        runs=settings.runs,
+        site=settings.site.name,
+        run_dir=run.path,
+    )
+
+
+class Driver:
+    """What lives as long as the campaign."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        storage: RecordStorage,
+        study: optuna.Study,
+        run: RunDirectory,
+        lease: Lease,
+        began: float,
+        listener: Callable[[Status], None],
+    ):
+        self.settings, self.storage, self.study, self.run = settings, storage, study, run
+        self.lease, self.listener = lease, listener
+        self.study_file = settings.study_file
+        self.channel = ChannelAddress()
+        self.message = ""
+        self._written = self._shown = 0.0
+        orphaned = orphans(storage, study)
+        self.campaign = Campaign(
+            CampaignStudy(study, storage, self.study_file.space, lease.campaign),
+            _rules(self.study_file),
+            self.make_spec,
+            lease.campaign,
+            began,
+            orphaned,
+        )
+        self.outcomes = [outcome for orphan in orphaned if (outcome := _outcome_on_disk(orphan))]
+        if orphaned:
+            log.info("taking up %d trials again, %d of them had ended", len(orphaned), len(self.outcomes))
+
+    def drive(self, pool: ParslPool, control: Control) -> None:
+        self.note("")
+        self.channel, control.wake = pool.channel.address, pool.wake
+        pool.start()
+        pump = Pump(
+            self.campaign,
+            pool,
+            self.storage,
+            user=control.asked,
+            renew=lambda now: renew(self.storage, self.study, self.lease),
+            tell=self.note,
+            found=self.outcomes,
+            limit=self.study_file.budget.trials,
+        )
+        finish = pump.run()
+        log.info("ended: %s", finish.reason)
+
+    def note(self, message: str) -> None:
+        """Called after every tick: shows where the campaign is, not too often."""
+        now = time.time()
+        urgent = message != self.message
+        self.message = message
+        if urgent or now - self._shown >= SHOW_PERIOD:
+            self.show(now, write=urgent or now - self._written >= STATUS_PERIOD)
+
+    def show(self, now: float, write: bool = True) -> Status:
+        """A snapshot for the listener, and for ``status.json``."""
+        storage, folder = self.settings.storage_url, str(self.run.path)
+        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=self.message)
+        self._shown = now
+        self.listener(status)
+        if write:
+            self._written = now
+            self._write(status)
+        return status
+
+    def _write(self, status: Status) -> None:
+        """A full disk or a deleted run directory must not stop the campaign."""
+        try:
+            write_atomically(self.run.status, status.to_json())
+        except OSError as error:
+            log.warning("status.json could not be written: %s", error)
+
+    def make_spec(self, flight: Flight) -> AttemptSpec:
+        file = self.study_file
+        if not flight.directory or not os.path.isdir(flight.directory):
+            flight.directory = str(self.run.trial(flight.number).directory)
+        options, space = file.trial, file.space
+        return AttemptSpec(
+            token=flight.token,
+            study=file.name,
+            number=flight.number,
+            attempt=flight.attempt,
+            params=flight.params,
+            defines_space=space is None,
+            directory=flight.directory,
+            seed=seed_of(file.seed, file.name, flight.number),
+            n_values=len(file.directions),
+            metrics=list(file.metrics),
+            space_names=space.names if space else [],
+            isolate=options.isolate,
+            preload=options.preload,
+            cores=options.cores,
+            gpus=options.gpus,
+            nodes=options.nodes,
+            objective=file.objective,
+            limits=Limits(
+                timeout=options.timeout,
+                memory=options.memory,
+                max_output=options.max_output,
+                grace=options.grace,
+            ),
+            channel=self.channel,
+        )
+
+
+def _rules(file: StudyFile) -> Rules:
+    return Rules(
+        trials=file.budget.trials,
+        time=file.budget.time,
+        failures=file.budget.failures,
+        target=file.budget.target,
+        maximize=file.directions[0] == "maximize",
+        retries=file.trial.retries,
+        retry_errors=file.trial.retry_errors,
+    )
+
+
+def _outcome_on_disk(orphan: Orphan) -> Outcome | None:
+    """What the worker wrote before its driver could be told; None where there is nothing to trust."""
+    try:
+        path = TrialFiles(Path(orphan.directory)).outcome(orphan.attempt)
+        outcome = Outcome.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    fits = outcome.token == token_of(orphan.number, orphan.attempt, orphan.campaign)
+    return outcome if fits else None
