@@ -10,7 +10,7 @@ DEMO := $(CURDIR)/build/demo
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    tune a network on handwritten digits with local workers, and test the best one (about 2 minutes)"
+	@echo "make demo    tune a network on handwritten digits with local workers, and test the best one (about a minute)"
 	@echo "make test    run all tests; ARGS='-k resume' chooses some"
 	@echo "make lint    ruff, and mypy --strict on the package"
 	@echo "make bench   measure Pilotune beside its peers"

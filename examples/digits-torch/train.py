@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # the first optimizer imports it, for a second; here that is done once on a worker
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
