@@ -79,5 +79,9 @@ def test_the_invariants_catch_a_broken_campaign(
     else:
         monkeypatch.setattr(Campaign, "_try_again", lambda self, flight: None)
     template = simulation.template(tmp_path)
-    found = [end for end in _check(0, template, tmp_path) if end.startswith("seed")]
-    assert found, f"{what}, and no seed of {CHUNK} noticed"
+    for seed in range(CHUNK):
+        try:
+            simulation.check(seed, template, tmp_path)
+        except Exception:
+            return
+    pytest.fail(f"{what}, and no seed of {CHUNK} noticed")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 
+from ..trial.protocol import Outcome
 from .events import Reply
 
 
@@ -20,6 +22,12 @@ def seed_of(seed: int | None, study: str, number: int) -> int:
     """The trial's ``rng_seed``: the same for all its attempts, and for the same study, seed and number. 32 bits."""
     digest = hashlib.sha256(f"{study}:{seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def values_fit(outcome: Outcome, directions: int) -> bool:
+    """The worker has checked its values already; rubbish must not stop the campaign either."""
+    values = outcome.values or []
+    return len(values) == directions and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
 
 
 @dataclass

@@ -6,16 +6,15 @@ commits the record, then ``release`` gives the actions. What was not committed i
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
 
 from ..record import Orphan
 from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
-from .attempts import Flight, token_of
+from .attempts import Flight, token_of, values_fit
 from .events import Action, Asked, Capacity, Ended, Event, Finish, Lost, PoolFailed, Reply, StopAttempt, Submit
 from .rules import ASKS_PER_STEP, Rules, ahead
 from .study import CampaignStudy
@@ -33,7 +32,6 @@ class Campaign:
         make_spec: Builds what a worker needs from a flight whose number, attempt and token are settled.
         campaign: This campaign's id.
         now: Unix seconds at the start.
-        orphans: Trials of dead campaigns to take up again.
     """
 
     def __init__(
@@ -43,7 +41,6 @@ class Campaign:
         make_spec: Callable[[Flight], AttemptSpec],
         campaign: str,
         now: float,
-        orphans: Iterable[Orphan] = (),
     ):
         self.study, self.rules, self.make_spec, self.campaign = study, rules, make_spec, campaign
         self.began = self.now = now
@@ -53,7 +50,6 @@ class Campaign:
         self.ending: Finish | None = None  # asks no more; finishes when nothing is in flight
         self.finished: Finish | None = None
         self.hungry = False  # more could be asked at once
-        self.paused: list[int] = []  # numbers of trials left for a later campaign
         self.busy_seconds = self.worker_seconds = 0.0
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.rungs: dict[int, int] = {}
@@ -71,8 +67,6 @@ class Campaign:
             Asked: self._asked_to_end,
             PoolFailed: self._pool_failed,
         }
-        for orphan in orphans:
-            self._adopt(orphan)
 
     # -- one turn -----------------------------------------------------------------------------------------------------
 
@@ -194,7 +188,7 @@ class Campaign:
         if flight is None:
             return  # fenced: of an attempt that was declared lost, or told before
         self._keep_outcome(flight, outcome)
-        if outcome.kind == "complete" and self._values_fit(outcome):
+        if outcome.kind == "complete" and values_fit(outcome, len(self.study.study.directions)):
             self._complete(flight, [float(value) for value in outcome.values or ()])
         elif outcome.kind == "pruned":
             self._pruned(flight)
@@ -204,13 +198,6 @@ class Campaign:
             self._lose(flight, outcome.reason)
         else:
             self._failed(flight, outcome.failure or "value", outcome.reason, outcome.traceback)
-
-    def _values_fit(self, outcome: Outcome) -> bool:
-        """The worker has checked this already; rubbish must not stop the campaign here either."""
-        values = outcome.values or []
-        return len(values) == len(self.study.study.directions) and all(
-            isinstance(value, (int, float)) and math.isfinite(value) for value in values
-        )
 
     def _keep_outcome(self, flight: Flight, outcome: Outcome) -> None:
         flight.ran += max(0.0, outcome.finished - outcome.started)
@@ -230,6 +217,8 @@ class Campaign:
         if flight is not None:
             if flight.started is not None:
                 flight.ran += self.now - flight.started
+            # What was cut off may go on, and must not write into the checkpoint beside the next attempt.
+            self._outbox.append(StopAttempt(event.token, "kill"))
             self._lose(flight, event.reason)
 
     def _lose(self, flight: Flight, reason: str) -> None:
@@ -241,7 +230,7 @@ class Campaign:
             self._try_again(flight)
 
     def _asked_to_end(self, event: Asked) -> None:
-        self._end(STOPPED, "stopped by a signal; it can be resumed")
+        self._end(STOPPED, "stopped as asked; it can be resumed")
         if event.how == "yield":
             self._yield_all()
         elif event.how == "now":
@@ -342,14 +331,13 @@ class Campaign:
         self._fresh.append(flight)
 
     def _try_again(self, flight: Flight) -> None:
-        if self.ending:
-            self.paused.append(flight.number)
-        else:
+        """A new attempt; a campaign that is ending leaves the trial as it is, for a later one."""
+        if not self.ending:
             flight.asked = self.now
             self._launch(flight)
 
-    def _adopt(self, orphan: Orphan) -> None:
-        """A trial that a dead campaign left; its outcome on disk or its loss comes as the first event."""
+    def adopt(self, orphan: Orphan) -> str:
+        """Take up a trial that a dead driver left; what became of it is to come as an event with the token returned."""
         flight = Flight(
             trial=self.study.resumed(orphan.number),
             params={**orphan.params, **(self.study.space.constants if self.study.space else {})},
@@ -360,6 +348,7 @@ class Campaign:
             asked=self.now,
         )
         self.flights[flight.token] = flight
+        return flight.token
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -376,6 +365,10 @@ class Campaign:
     def _end(self, code: int, reason: str) -> None:
         if self.ending is None or code in (STOPPED, SITE):
             self.ending = Finish(code, reason)
+        for flight in self._fresh:  # tried again in this very step: left for a later campaign, as if that came now
+            flight.attempt -= 1
+            self.study.fence(flight.trial, flight.attempt)
+        self._fresh.clear()
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():
@@ -393,7 +386,6 @@ class Campaign:
         """Leave these to a later campaign; what still comes of them is fenced."""
         for flight in flights:
             self._land(flight.token)
-            self.paused.append(flight.number)
 
     def _finish(self) -> None:
         assert self.ending is not None

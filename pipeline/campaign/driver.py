@@ -129,18 +129,13 @@ class Driver:
         self.channel = ChannelAddress()
         self.message = ""
         self._written = self._shown = 0.0
-        orphaned = orphans(storage, study)
         self.campaign = Campaign(
             CampaignStudy(study, storage, self.study_file.space, lease.campaign),
             _rules(self.study_file),
             self.make_spec,
             lease.campaign,
             began,
-            orphaned,
         )
-        self.outcomes = [outcome for orphan in orphaned if (outcome := _outcome_on_disk(orphan))]
-        if orphaned:
-            log.info("taking up %d trials again, %d of them had ended", len(orphaned), len(self.outcomes))
 
     def drive(self, pool: ParslPool, control: Control) -> None:
         self.note("")
@@ -151,13 +146,21 @@ class Driver:
             pool,
             self.storage,
             user=control.asked,
-            renew=lambda now: renew(self.storage, self.study, self.lease),
+            renew=lambda: renew(self.storage, self.study, self.lease),
+            orphans=self.orphans,
             tell=self.note,
-            found=self.outcomes,
             limit=self.study_file.budget.trials,
         )
         finish = pump.run()
         log.info("ended: %s", finish.reason)
+
+    def orphans(self) -> tuple[list[Orphan], list[Outcome]]:
+        """Trials of dead drivers, taken over, and the outcomes that their workers wrote."""
+        taken = orphans(self.storage, self.study)
+        outcomes = [outcome for orphan in taken if (outcome := _outcome_on_disk(orphan))]
+        if taken:
+            log.info("taking up %d trials of dead drivers again; %d of them had ended", len(taken), len(outcomes))
+        return taken, outcomes
 
     def note(self, message: str) -> None:
         """Called after every tick: shows where the campaign is, not too often."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import RecordAway
-from ..record import CommitResult, RecordStorage
+from ..record import CommitResult, Orphan, RecordStorage
 from ..trial.protocol import Outcome
 from .campaign import STOPPED, Campaign
 from .events import Asked, Ended, Event, Finish, Lost
@@ -23,6 +23,8 @@ class Pump:
     Attributes:
         user: What the user asked for since the last call (signals, the control file).
         renew: Stages this campaign's lease; called once in ``lease_period`` seconds.
+        orphans: Takes over what dead drivers left since the last call: trials, and the outcomes found on disk; called
+            once in ``orphan_period`` seconds.
         tell: Called after every tick, with a message when something is wrong.
         limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
         quiet: Longest wait for an event, seconds.
@@ -32,46 +34,61 @@ class Pump:
     pool: Pool
     storage: RecordStorage
     user: Callable[[], Sequence[Asked]] = tuple
-    renew: Callable[[float], None] = lambda now: None
+    renew: Callable[[], None] = lambda: None
+    orphans: Callable[[], tuple[Sequence[Orphan], Sequence[Outcome]]] = lambda: ((), ())
     tell: Callable[[str], None] = lambda message: None
-    found: Sequence[Outcome] = ()
     limit: int | None = None
     lease_period: float = 15.0
+    orphan_period: float = 60.0
     sync_period: float = 1.0
     quiet: float = 1.0
+    _looked: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
     _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
 
     def run(self) -> Finish:
         """Tick until the end. Raises what the pool or the record raise beyond repair."""
-        self.tick(self._inherited())
         while self.campaign.finished is None:
             timeout = 0.0 if self.campaign.hungry else self.quiet
             heard, self._heard = self._heard, []
-            self.tick([*self.pool.wait(timeout), *heard, *self.user()])
+            self.tick([*self._inherit(), *self.pool.wait(timeout), *heard, *self.user()])
         return self.campaign.finished
 
-    def _inherited(self) -> list[Event]:
-        """What became of the trials taken over from dead campaigns: an outcome on disk, or nothing."""
-        outcomes = {outcome.token: outcome for outcome in self.found}
-        return [
-            Ended(outcomes[token]) if token in outcomes else Lost(token, "the driver died")
-            for token in list(self.campaign.flights)
-        ]
+    def _inherit(self) -> list[Event]:
+        """What became of the trials of dead drivers: an outcome on disk, or nothing."""
+        now = self.pool.now()
+        if now - self._looked < self.orphan_period or self.campaign.ending:
+            return []
+        self._looked = now
+        try:
+            orphans, found = self.orphans()
+        except RecordAway:
+            return []
+        outcomes = {outcome.token: outcome for outcome in found}
+        tokens = [self.campaign.adopt(orphan) for orphan in orphans]
+        return [Ended(outcomes[token]) if token in outcomes else Lost(token, "its driver died") for token in tokens]
 
     def tick(self, events: Sequence[Event]) -> None:
         now = self.pool.now()
         self._sync(now)
         self.campaign.step(now, events)
-        if now - self._renewed >= self.lease_period or self.campaign.finished:
-            self.renew(now)
-            self._renewed = now
+        self._renew(now)
         result = self._commit()
         if result is None:
             return
         self.pool.perform(self.campaign.release(result.refused, result.overtaken))
         self.tell("")
+
+    def _renew(self, now: float) -> None:
+        """A database that is away is asked again at the next tick; the lease outlasts many of them."""
+        if now - self._renewed < self.lease_period:
+            return
+        try:
+            self.renew()
+            self._renewed = now
+        except RecordAway:
+            pass
 
     def _sync(self, now: float) -> None:
         """See what other drivers and plain Optuna did. A database that is away is waited for at the commit."""
