@@ -12,9 +12,9 @@ from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.executors.status_handling import BlockProviderExecutor
 from parsl.launchers import SimpleLauncher
-from parsl.providers import LocalProvider
 
 from ..errors import SiteError
+from .local import LocalBlocks
 from .site import PoolSpec, Site
 
 ANSWER_TIMEOUT = 10.0
@@ -110,7 +110,7 @@ def provider(site: Site, pool: PoolSpec) -> Any:
     """Parsl's provider for the site's scheduler. Raises SiteError for one that is not supported."""
     if site.scheduler != "local":
         raise SiteError(f"site {site.name}: scheduler {site.scheduler!r} is not supported yet; `local` is")
-    return LocalProvider(
+    return LocalBlocks(
         init_blocks=0,
         min_blocks=0,
         max_blocks=max(1, pool.blocks.max),

@@ -142,6 +142,8 @@ class ParslPool:
                 self._reply(action)
             elif isinstance(action, StopAttempt):
                 self._send(action.token, Stop(action.token, action.how))
+                if action.token not in self._submitted:
+                    self._workers_of.pop(action.token, None)
 
     def close(self) -> None:
         """End every block, and Parsl. May be called again."""
@@ -192,9 +194,9 @@ class ParslPool:
 
     def _result(self, token: str, future: Future[Any]) -> Event:
         self._submitted.discard(token)
-        self._workers_of.pop(token, None)
         error = future.exception()
         if error is None:
+            self._workers_of.pop(token, None)
             for blocks in self._blocks.values():
                 blocks.progress()
             return Ended(Outcome.from_dict(future.result()))

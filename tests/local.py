@@ -131,15 +131,15 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-def processes(*parts: str) -> dict[int, str]:
-    """Processes whose command line or environment names all ``parts``, by id."""
-    found = {}
+def processes(here: Here) -> dict[int, str]:
+    """Processes that work in this user's folder, or were started from it: command lines by process id."""
+    found, place = {}, str(here.folder)
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            words = (folder / "cmdline").read_bytes()
-            text = (words + b"\0" + (folder / "environ").read_bytes()).decode(errors="replace")
-            if words and int(folder.name) != os.getpid() and all(part in text for part in parts):
-                found[int(folder.name)] = words.decode(errors="replace").replace("\0", " ")
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            known = (words, os.readlink(folder / "cwd"), (folder / "environ").read_bytes().decode(errors="replace"))
+            if words and int(folder.name) != os.getpid() and any(place in each for each in known):
+                found[int(folder.name)] = words
     return found
 
 
@@ -177,17 +177,17 @@ It notes ``number:attempt:first step:process:parent`` when an attempt begins, an
 
 PATIENT_STUDY = """
 direction: maximize
-space: {mode: {choice: [quick, reports, silent, deaf]}}
+space: {n: {int: [0, 99]}, mode: {choice: [quick, reports, silent, deaf]}}
 sampler: random
 trial: {grace: 1s}
 """
 
 
 def patient(here: Here, name: str, modes: Sequence[str], more: str = "") -> Path:
-    """A study of PATIENT: a trial for each of ``modes``, in this order."""
-    points = ", ".join(f"{{mode: {mode}}}" for mode in modes)
-    text = f"{PATIENT_STUDY}start_from: {{enqueue: [{points}]}}\nbudget: {{trials: {len(modes)}}}\n"
-    return here.study(name, PATIENT, more or text)
+    """A study of PATIENT: a trial for each of ``modes``, in this order. ``more``: instead of a budget of so many."""
+    points = ", ".join(f"{{n: {n}, mode: {mode}}}" for n, mode in enumerate(modes))
+    budget = more or f"budget: {{trials: {len(modes)}}}"
+    return here.study(name, PATIENT, f"{PATIENT_STUDY}start_from: {{enqueue: [{points}]}}\n{budget}\n")
 
 
 def begun(here: Here) -> list[Attempt]:
