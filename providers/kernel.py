@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import parsl
@@ -12,14 +13,14 @@ from ..errors import SiteError
 
 
 class Kernel:
-    """Boots a DataFlowKernel with ``config`` in a thread of its own.
+    """Boots a DataFlowKernel with ``config``, and calls ``then``, in a thread of its own.
 
     The thread stays as long as the kernel: the interchange is told to die with the thread that started it
     (PR_SET_PDEATHSIG), which is how it notices that the driver was killed.
     """
 
-    def __init__(self, config: parsl.Config):
-        self._config = config
+    def __init__(self, config: parsl.Config, then: Callable[[], None]):
+        self._config, self._then = config, then
         self._kernel: Any = None
         self._error: Exception | None = None
         self._booted, self._over = threading.Event(), threading.Event()
@@ -28,6 +29,7 @@ class Kernel:
     def _boot(self) -> None:
         try:
             self._kernel = parsl.DataFlowKernel(self._config)
+            self._then()
         except Exception as error:
             self._error = error
         self._booted.set()

@@ -57,8 +57,8 @@ LATENCY = 0.05
 class ParslPool:
     """A site's workers through Parsl; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
 
-    Parsl's own processes boot in the background from the constructor on; :meth:`start` waits for them and asks for
-    blocks. Until then nothing is submitted to a scheduler.
+    Parsl's own processes boot in the background from the constructor on, on a local site the workers too; :meth:`start`
+    waits for them. Until then nothing is submitted to a scheduler.
 
     Args:
         site: Where to run. Its pools become executors.
@@ -86,7 +86,8 @@ class ParslPool:
         self._poller.register(self._wake_read, zmq.POLLIN)
         executors = {pool.name: htex.executor(site, pool, folder, cores, gpus) for pool in site.pools}
         self._blocks = {pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in site.pools}
-        self._kernel = Kernel(self._config(list(executors.values())))
+        eager = self._start_blocks if site.scheduler == "local" else lambda: None
+        self._kernel = Kernel(self._config(list(executors.values())), then=eager)
 
     def _config(self, executors: list[htex.Executor]) -> parsl.Config:
         return parsl.Config(
@@ -102,6 +103,10 @@ class ParslPool:
     def start(self) -> None:
         """Ask for the first blocks. Raises SiteError where Parsl itself could not be started."""
         self._app = parsl.python_app(run_attempt, data_flow_kernel=self._kernel.ready())
+        if self.site.scheduler != "local":
+            self._start_blocks()
+
+    def _start_blocks(self) -> None:
         for blocks in self._blocks.values():
             blocks.start()
 

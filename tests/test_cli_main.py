@@ -144,8 +144,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_completion_scripts_parse(pilotune: Pilotune, shell: str, tmp_path: Path) -> None:
     result = pilotune("completion", shell)
     assert "_PILOTUNE_COMPLETE" in result.out
-    if shell == "bash" or shutil.which(shell):
-        subprocess.run([shell, "-n"], input=result.out, text=True, check=True)
+    if shutil.which(shell) is None and "CI" not in os.environ and os.geteuid() != 0:
+        pytest.skip(f"{shell} is not installed, and only root could install it")
+    subprocess.run([shell, "-n"], input=result.out, text=True, check=True)
 
 
 @pytest.mark.parametrize(
