@@ -32,6 +32,12 @@ STATUS = Status(
 )
 
 
+@pytest.fixture(autouse=True)
+def capable_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The display is drawn for a terminal that can move its cursor, wherever the tests run."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 def drawn(status: Status, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     with console.capture() as capture:
