@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from ..record import Orphan
-from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
+from ..trial.protocol import STEP_LIMIT, AttemptSpec, Outcome, Report, Started, Suggest
 from .attempts import Flight, token_of, values_fit
 from .events import Action, Asked, Capacity, Ended, Event, Finish, Lost, PoolFailed, Reply, StopAttempt, Submit
 from .rules import ASKS_PER_STEP, Rules, ahead
@@ -144,7 +144,7 @@ class Campaign:
         if flight is None:
             self._outbox.append(Reply(event.token, event.request, stop="kill"))
         elif not self._answered(flight, event.request):
-            if isinstance(event.step, int) and event.step >= 0 and isinstance(event.value, (int, float)):
+            if 0 <= event.step < STEP_LIMIT:
                 self._keep_report(flight, event.step, float(event.value))
             stop = "prune" if flight.rung is not None else "yield" if flight.stopping else ""
             self._reply(flight, Reply(event.token, event.request, stop=stop))  # type: ignore[arg-type]
@@ -165,7 +165,7 @@ class Campaign:
             try:
                 value = flight.params[event.name] = self.study.suggest(flight.trial, event.name, event.distribution)
                 reply = Reply(event.token, event.request, suggested=True, value=value)
-            except (ValueError, TypeError) as error:
+            except Exception as error:  # whatever Optuna or a sampler raises at it is this trial's failure alone
                 reply = Reply(event.token, event.request, suggested=True, error=str(error) or repr(error))
             self._reply(flight, reply)
 
@@ -208,7 +208,7 @@ class Campaign:
         self.study.annotate(flight.trial, attrs)
 
     def _keep_missing(self, flight: Flight, step: int, value: float) -> None:
-        if not self.study.has(flight.trial, step):
+        if 0 <= step < STEP_LIMIT and not self.study.has(flight.trial, step):
             self.study.storage.set_trial_intermediate_value(flight.trial_id, step, value)
         flight.last_step = step
 

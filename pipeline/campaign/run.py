@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     run = RunDirectory(settings.runs / settings.study_file.name / campaign_id)
     run.create()
     trial = settings.study_file.trial
-    with _LogFile(run.log), Control(run.stop) as control:
+    with _private_files(), _LogFile(run.log), Control(run.stop) as control:
         # Boots while the study is opened; no block is asked for before the study is ours.
         pool = ParslPool(settings.site, run.parsl, run.channel_key, cores=trial.cores, gpus=trial.gpus)
         try:
@@ -70,6 +71,16 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
                 return driver.show(time.time())
         finally:
             pool.close()
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """What is made meanwhile, Parsl's files too, is for its user only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class _LogFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from optuna.trial import TrialState
 
 from ..record import LEARNED, OWNER, RecordStorage
 from ..space import Space
+
+log = logging.getLogger(__name__)
 
 SAMPLER_TRIES = 100
 RANDOM_TRIES = 5_000
@@ -128,8 +131,12 @@ class CampaignStudy:
         )
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
+        """Keep user attributes. One that no database can hold (a name of a thousand letters) is left out."""
         for key, value in attrs.items():
-            self.storage.set_trial_user_attr(trial._trial_id, key, value)
+            try:
+                self.storage.set_trial_user_attr(trial._trial_id, key, value)
+            except (ValueError, TypeError) as error:
+                log.warning("trial %d: an attribute is left out: %s", trial.number, error)
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:
         """From here on only this attempt of the trial counts."""

@@ -90,22 +90,25 @@ def _differences(
     wanted: Mapping[str, Any],
     space: Space | None,
 ) -> list[str]:
-    was = [direction.name.lower() for direction in study.directions]
+    was, found = [direction.name.lower() for direction in study.directions], []
     if was != wanted["directions"]:
-        return [f"{_directions(was)} in the database, {_directions(wanted['directions'])} in the study file"]
+        found.append(f"{_directions(was)} in the database, {_directions(wanted['directions'])} in the study file")
     if known is None:
         # Made by plain Optuna: what its trials have sampled is all that it says about its space.
         seen = storage.distributions(study._study_id)
-        return [] if space is None else _clashes(seen, space.distributions)
+        return found if space is None else found + _clashes(seen, space.distributions)
     old, new = known.get("space"), wanted["space"]
     if (old is None) != (new is None):
         ways = "defined by the objective as it runs", "given by `space`"
-        return [f"the space is {ways[old is not None]} in the database, {ways[new is not None]} in the study file"]
+        return [
+            *found,
+            f"the space is {ways[old is not None]} in the database, {ways[new is not None]} in the study file",
+        ]
     if old is None:
-        return []
+        return found
     from ..space import differences
 
-    return differences(old, new)
+    return found + differences(old, new)
 
 
 def _directions(names: Sequence[str]) -> str:

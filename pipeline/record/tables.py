@@ -162,9 +162,19 @@ def plain(value: Any) -> Any:
 
 def check_key(key: str) -> str:
     """``key`` itself, or ValueError when no database could hold it as a name."""
-    if len(key) > KEY_LENGTH or "\0" in key:
-        raise ValueError(f"a name in the database has at most {KEY_LENGTH} characters and no NUL, got {key[:40]!r}…")
+    if len(key) > KEY_LENGTH or "\0" in key or not (key.isascii() or _is_text(key)):
+        raise ValueError(
+            f"a name in the database has at most {KEY_LENGTH} characters, no NUL and no half of one, got {key[:40]!r}…"
+        )
     return key
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as in file names of another encoding
+        return False
+    return True
 
 
 @dataclass(frozen=True)

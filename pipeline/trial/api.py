@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from . import distributions as forms
 from .exceptions import TrialPruned, TrialYield
 from .link import Link, Stopping
-from .protocol import AttemptSpec
+from .protocol import STEP_LIMIT, AttemptSpec
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,6 @@ def _as_step(step: Any) -> int:
         whole = int(number)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"report() needs a whole number as step, got {step!r} ({type(step).__name__})") from None
-    if whole != number or whole < 0:
-        raise ValueError(f"report() needs a whole number from 0 as step, got {step!r}")
+    if whole != number or not 0 <= whole < STEP_LIMIT:
+        raise ValueError(f"report() needs a whole number from 0 to {STEP_LIMIT - 1} as step, got {step!r}")
     return whole

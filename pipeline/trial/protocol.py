@@ -21,6 +21,10 @@ FailureKind = Literal["", "exception", "value", "exit", "signal", "memory", "tim
 StopHow = Literal["yield", "kill"]
 
 
+STEP_LIMIT = 2**31
+"""Steps are whole numbers below this; Optuna's schema keeps them in 32 bits."""
+
+
 class Message:
     """Data that travels: ``to_dict``/``from_dict`` round-trip through JSON."""
 
@@ -106,7 +110,7 @@ class Started(Message):
 class Report(Message):
     token: str
     request: int  # echoed in the verdict
-    step: int
+    step: int  # 0 <= step < STEP_LIMIT
     value: float
 
 
@@ -177,6 +181,24 @@ def decode(data: bytes) -> Message:
     """The message in ``data``. Raises ValueError for anything that is not one: rubbish from a stranger included."""
     try:
         fields = json.loads(data)
-        return WIRE[fields.pop("type")].from_dict(fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = WIRE[fields.pop("type")].from_dict(fields)
+        _check_types(message)
+        return message
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"not a message of the report channel: {data[:80]!r}") from error
+
+
+def _check_types(message: Message) -> None:
+    """Raises TypeError for a field of another type, OverflowError for a number that no float holds."""
+    for each in dataclasses.fields(message):  # type: ignore[arg-type]
+        value = getattr(message, each.name)
+        if each.type == "str":
+            fits = type(value) is str
+        elif each.type == "int":
+            fits = type(value) is int
+        elif each.type == "float":
+            fits = type(value) in (int, float) and float(value) is not None
+        else:
+            continue
+        if not fits:
+            raise TypeError(each.name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from .protocol import STEP_LIMIT
 
 PIECE = 2**20
 
@@ -82,7 +83,7 @@ class ReportFile:
             elif _is_step(line["step"]) and _is_number(line.get("value")):
                 found.append({"type": "report", "step": int(line["step"]), "value": float(line["value"])})
             else:
-                self._refuse(text, 'a report is {"step": <whole number from 0>, "value": <number>}')
+                self._refuse(text, 'a report is {"step": <whole number from 0 to 2147483647>, "value": <number>}')
         return found
 
     def _refuse(self, text: str, why: str) -> None:
@@ -126,9 +127,7 @@ class StdoutPattern:
 
 
 def _is_step(step: Any) -> bool:
-    return (
-        isinstance(step, int | float) and not isinstance(step, bool) and math.isfinite(step) and step == int(step) >= 0
-    )
+    return type(step) in (int, float) and 0 <= step < STEP_LIMIT and step == int(step)
 
 
 def _is_number(value: Any) -> bool:
