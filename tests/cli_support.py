@@ -48,6 +48,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(name="pilotune")
 def pilotune_(capsys: pytest.CaptureFixture[str]) -> Pilotune:
     """The command line, called in this process."""
+
     def call(*arguments: object) -> Result:
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()

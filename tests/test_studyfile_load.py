@@ -110,8 +110,9 @@ def test_a_command_that_cannot_be_filled_in_is_refused(load, command):
 
 
 def test_a_module_is_found_beside_the_study_file_without_being_imported(load, tmp_path):
-    (tmp_path / "beside.py").write_text("raise RuntimeError\ntry:\n    from x import fit\nexcept ImportError: "
-     "fit = None\n")
+    (tmp_path / "beside.py").write_text(
+        "raise RuntimeError\ntry:\n    from x import fit\nexcept ImportError: fit = None\n"
+    )
     study = load("name: s\nobjective: beside:fit\ndirection: min\nbudget: {trials: 1}\n")
     assert (study.objective.module, study.objective.function) == ("beside", "fit")
     installed = load("name: s\nobjective: json.decoder:JSONDecoder\ndirection: min\nbudget: {trials: 1}\n")
@@ -128,8 +129,11 @@ def test_a_module_is_found_beside_the_study_file_without_being_imported(load, tm
         (["space.x=2", "space.y={int: [0, 1]}"], lambda s: s.space.constants, {"x": 2}),
         (["sampler=random", "sampler.seed=4"], lambda s: s.sampler, Named("random", {"seed": 4})),
         (["sampler.seed=4"], lambda s: s.sampler, Named("tpe", {"seed": 4})),
-        (["start_from.enqueue=[{x: 1}, {x: 2}]", "start_from.enqueue.1.x=3"], lambda s:
-         s.start_from.enqueue[1], {"x": 3}),
+        (
+            ["start_from.enqueue=[{x: 1}, {x: 2}]", "start_from.enqueue.1.x=3"],
+            lambda s: s.start_from.enqueue[1],
+            {"x": 3},
+        ),
         (["command.shell=true"], lambda s: (s.objective.command, s.objective.shell), ("run", True)),
         (["pruner=median"], lambda s: s.pruner, Named("median")),
         (["pruner=median", "pruner=null"], lambda s: s.pruner, None),
@@ -158,8 +162,13 @@ def test_the_resolved_file_reads_back_the_same_without_the_password(load, tmp_pa
 
 
 def test_the_resolved_file_of_a_command_reads_back_the_same(load):
-    study = load(SMALL.replace("command: run", r"command: {run: 'a {x} | b', shell: true, reports: {stdout: "
-     r"'(?P<value>\d)'}}"))
+    study = load(
+        SMALL.replace(
+            "command: run",
+            r"command: {run: 'a {x} | b', shell: true, reports: {stdout: "
+            r"'(?P<value>\d)'}}",
+        )
+    )
     assert load(study.resolved()) == study
 
 
