@@ -185,25 +185,18 @@ class Link:
             with contextlib.suppress(Exception):
                 connection.close()
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> contextlib.AbstractContextManager[None]:
         """A transaction that only reads; errors of the connection become RecordAway."""
-        try:
-            self.begin(write=False)
-            yield
-            self.commit()
-        except AWAY as error:
-            self.drop()
-            raise away(error) from error
-        except BaseException:
-            self.rollback()
-            raise
+        return self._transaction(write=False)
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """A transaction of its own that writes, for what may be done twice without harm."""
+        return self._transaction(write=True)
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """A transaction of its own that writes, for what may be done twice without harm."""
+    def _transaction(self, write: bool) -> Iterator[None]:
         try:
-            self.begin(write=True)
+            self.begin(write=write)
             yield
             self.commit()
         except AWAY as error:
