@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,31 +40,22 @@ def only(here: Here, program: str, of: int | None = None) -> int:
     return found[0]
 
 
-def test_each_death_costs_what_it_must_and_no_more(here: Here) -> None:
-    """A trial's process is the trial's failure; its worker and the worker pool are not."""
+@pytest.fixture(scope="module")
+def deaths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, subprocess.Popen[str]]]:
+    """A campaign that lost a trial's process, a worker and its worker pool; the last takes long to be noticed."""
+    here = Here(tmp_path_factory.mktemp("deaths"))
     patient(here, "deaths", ["silent", "reports", "silent"])
     with ended(here.start("run", "deaths.yaml", *TWO)) as process:
         os.kill(attempt(here, 0, 1).pid, signal.SIGKILL)
         victim = attempt(here, 2, 1)
         os.kill(parent(victim.parent), signal.SIGKILL)
-        again = attempt(here, 2, 2)
+        attempt(here, 2, 2)
         until(lambda: not Path(f"/proc/{victim.pid}").exists(), "the trial has ended with its worker")
-        until(lambda: attempt(here, 1, 1) and Path(f"/proc/{again.pid}").exists(), "both run")
         os.kill(only(here, "process_worker_pool.py"), signal.SIGKILL)
-        assert attempt(here, 1, 2).first > 1
-        attempt(here, 2, 3)
-        here.write("go", "")
-        end_of(process)
-    failed, moved, lost = here.optuna("deaths").trials
-    assert (failed.state, failed.user_attrs["pilotune:exit"]) == (TrialState.FAIL, "signal")
-    assert "SIGKILL" in failed.user_attrs["pilotune:reason"]
-    assert (moved.value, moved.user_attrs["pilotune:attempts"]) == (1.0, 2)
-    assert (lost.value, lost.user_attrs["pilotune:attempts"]) == (2.0, 3)
-    assert "worker" in lost.user_attrs["pilotune:last_loss"]
-    assert sorted(done(here)) == [(1, 2), (2, 3)]
-    until(lambda: not processes(here), "all processes have ended")
+        yield here, process
 
 
+@pytest.mark.usefixtures("deaths")
 def test_without_its_interchange_the_campaign_ends_with_3_and_can_be_resumed(here: Here) -> None:
     patient(here, "cut", ["silent", "reports", "quick"])
     with ended(here.start("run", "cut.yaml", *TWO)) as process:
@@ -75,3 +68,20 @@ def test_without_its_interchange_the_campaign_ends_with_3_and_can_be_resumed(her
     here.write("go", "")
     assert "3: 3 complete" in here.run("resume", "cut").stdout
     assert [trial.user_attrs["pilotune:attempts"] for trial in here.optuna("cut").trials] == [2, 2, 1]
+
+
+def test_each_death_costs_what_it_must_and_no_more(deaths: tuple[Here, subprocess.Popen[str]]) -> None:
+    """A trial's process is the trial's failure; its worker and the worker pool are not."""
+    here, process = deaths
+    assert attempt(here, 1, 2).first > 1
+    attempt(here, 2, 3)
+    here.write("go", "")
+    end_of(process)
+    failed, moved, lost = here.optuna("deaths").trials
+    assert (failed.state, failed.user_attrs["pilotune:exit"]) == (TrialState.FAIL, "signal")
+    assert "SIGKILL" in failed.user_attrs["pilotune:reason"]
+    assert (moved.value, moved.user_attrs["pilotune:attempts"]) == (1.0, 2)
+    assert (lost.value, lost.user_attrs["pilotune:attempts"]) == (2.0, 3)
+    assert "worker" in lost.user_attrs["pilotune:last_loss"]
+    assert sorted(done(here)) == [(1, 2), (2, 3)], "an attempt that was given up went on to its end"
+    until(lambda: not processes(here), "all processes have ended")

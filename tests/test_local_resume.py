@@ -14,11 +14,6 @@ from .local import Here, begun, done, ended, patient, processes, until
 TWO = ("--set", "pools.local.workers_per_node=2")
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Here:
-    return Here(tmp_path, PILOTUNE_DRIVER_TIMEOUT="3")
-
-
 def kill_the_driver(here: Here, name: str, *modes: str) -> Path:
     """Run until one trial is complete and two run, then kill -9 the driver; the run directory."""
     patient(here, name, modes)
@@ -30,25 +25,17 @@ def kill_the_driver(here: Here, name: str, *modes: str) -> Path:
     return Path(status["run_dir"])
 
 
-def test_running_trials_go_on_as_new_attempts_from_their_checkpoints_and_nothing_stays_behind(here: Here) -> None:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """A campaign whose driver was killed, before the tests: its workers take their time to notice."""
+    here = Here(tmp_path_factory.mktemp("killed"), PILOTUNE_DRIVER_TIMEOUT="3")
     kill_the_driver(here, "killed", "quick", "reports", "reports", "quick")
-    assert "died at" in here.run("status", "killed").stdout
-    first = {trial.number: dict(trial.intermediate_values) for trial in here.optuna("killed").trials}
-    until(lambda: not processes(here), "workers have noticed that their driver is gone, and ended")
-
-    here.write("go", "")
-    assert "4: 4 complete" in here.run("resume", "killed").stdout
-    again = {each.number: each for each in begun(here) if each.attempt == 2}
-    assert set(again) >= {1, 2}
-    assert [number for number, _ in sorted(done(here))] == [0, 1, 2, 3]
-    for number in (1, 2):
-        assert again[number].first > 1
-        # Whatever the dead driver had been told is as it was, and what was on the way is there too.
-        steps = here.optuna("killed").trials[number].intermediate_values
-        assert first[number].items() <= steps.items()
+    return here
 
 
-def test_what_ended_while_there_was_no_driver_is_collected_and_not_run_again(here: Here) -> None:
+@pytest.mark.usefixtures("killed")
+def test_what_ended_while_there_was_no_driver_is_collected_and_not_run_again(tmp_path: Path) -> None:
+    here = Here(tmp_path)
     run = kill_the_driver(here, "alone", "quick", "silent", "silent", "quick")
     assert [trial.state for trial in here.optuna("alone").trials[1:3]] == [TrialState.RUNNING] * 2
     here.write("go", "")
@@ -63,9 +50,19 @@ def test_what_ended_while_there_was_no_driver_is_collected_and_not_run_again(her
     assert sorted(number for number, _ in done(here)) == [0, 1, 2, 3]
 
 
-def test_a_driver_without_its_study_file_says_where_it_is_missed(here: Here) -> None:
-    patient(here, "moved", ["quick"])
-    here.run("run", "moved.yaml")
-    (here.folder / "moved.yaml").unlink()
-    refused = here.run("resume", "moved", code=2)
-    assert f"{here.folder}/moved.yaml" in refused.stderr
+def test_running_trials_go_on_as_new_attempts_from_their_checkpoints_and_nothing_stays_behind(killed: Here) -> None:
+    here = killed
+    assert "died at" in here.run("status", "killed").stdout
+    first = {trial.number: dict(trial.intermediate_values) for trial in here.optuna("killed").trials}
+    until(lambda: not processes(here), "workers have noticed that their driver is gone, and ended")
+
+    here.write("go", "")
+    assert "4: 4 complete" in here.run("resume", "killed").stdout
+    again = {each.number: each for each in begun(here) if each.attempt == 2}
+    assert set(again) >= {1, 2}
+    assert [number for number, _ in sorted(done(here))] == [0, 1, 2, 3]
+    for number in (1, 2):
+        assert again[number].first > 1
+        # Whatever the dead driver had been told is as it was, and what was on the way is there too.
+        steps = here.optuna("killed").trials[number].intermediate_values
+        assert first[number].items() <= steps.items()

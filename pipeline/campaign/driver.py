@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,17 +58,13 @@ SHOW_PERIOD = 0.25
 def claimed(
     settings: RunSettings, run: RunDirectory, campaign_id: str
 ) -> Iterator[tuple[RecordStorage, optuna.Study, Lease]]:
-    """The study opened and claimed for this campaign. Where that is refused, no trace of the campaign stays."""
+    """The study opened and claimed for this campaign."""
     study_file = settings.study_file
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        storage = open_storage(settings.storage_url)
-        study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
-        lease = Lease.here(campaign_id, str(run.path))
-        claim(storage, study, lease)
-    except BaseException:
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
+    storage = open_storage(settings.storage_url)
+    study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
+    lease = Lease.here(campaign_id, str(run.path))
+    claim(storage, study, lease)
     try:
         _furnish(study_file, storage, study, campaign_id)
         yield storage, study, lease

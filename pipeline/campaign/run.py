@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -60,10 +61,12 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     with _private_files(), _LogFile(run.log), Control(run.stop) as control:
         # Boots while the study is opened; no block is asked for before the study is ours.
         pool = ParslPool(settings.site, run.parsl, run.channel_key, cores=trial.cores, gpus=trial.gpus)
+        refused = True
         try:
             from .driver import Driver, claimed, remember
 
             with claimed(settings, run, campaign_id) as (storage, study, lease):
+                refused = False
                 remember(settings, run)
                 driver = Driver(settings, storage, study, run, lease, began, listener)
                 driver.drive(pool, control)
@@ -71,6 +74,8 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
                 return driver.show(time.time())
         finally:
             pool.close()
+            if refused:  # no trace stays of a campaign that never was one; what boots in it has ended
+                shutil.rmtree(run.path, ignore_errors=True)
 
 
 @contextlib.contextmanager
