@@ -116,11 +116,11 @@ def provider(site: Site, pool: PoolSpec) -> Any:
         max_blocks=max(1, pool.blocks.max),
         nodes_per_block=1,
         launcher=SimpleLauncher(),
-        worker_init=worker_init(site),
+        worker_init=worker_init(site, pool),
     )
 
 
-def worker_init(site: Site) -> str:
+def worker_init(site: Site, pool: PoolSpec) -> str:
     """Shell lines before the workers: modules, the site's set-up, and where this Pilotune's programs are.
 
     A block that cannot reach its driver any more gives up sooner than a worker's default.
@@ -128,6 +128,7 @@ def worker_init(site: Site) -> str:
     lines = [site.worker_init] if site.worker_init else []
     lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     lines.append(f"export PILOTUNE_DRIVER_TIMEOUT=${{PILOTUNE_DRIVER_TIMEOUT:-{HEARTBEAT_THRESHOLD}}}")
+    lines.append(f"export PILOTUNE_POOL={shlex.quote(pool.name)}")
     lines.append("umask 077")
     return "\n".join(lines)
 

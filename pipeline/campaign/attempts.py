@@ -45,6 +45,7 @@ class Flight:
     waited: float = 0.0
     ran: float = 0.0  # seconds of finished attempts
     host: str = ""
+    pool: str = ""
     block: str = ""
     worker: str = ""
     crashes: int = 0

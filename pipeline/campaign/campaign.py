@@ -201,7 +201,8 @@ class Campaign:
 
     def _keep_outcome(self, flight: Flight, outcome: Outcome) -> None:
         flight.ran += max(0.0, outcome.finished - outcome.started)
-        flight.host, flight.block, flight.worker = outcome.host, outcome.block, outcome.worker
+        flight.host, flight.pool = outcome.host, outcome.pool
+        flight.block, flight.worker = outcome.block, outcome.worker
         for step, value in outcome.reports:  # those whose messages a dead driver never kept
             self._keep_missing(flight, int(step), float(value))
         attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
@@ -285,12 +286,14 @@ class Campaign:
             "pilotune:attempts": flight.attempt,
             "pilotune:exit": exit_reason,
             "pilotune:host": flight.host,
+            "pilotune:pool": flight.pool,
             "pilotune:block": flight.block,
             "pilotune:worker": flight.worker,
             "pilotune:seconds_waiting": round(flight.waited, 3),
             "pilotune:seconds_running": round(flight.ran, 3),
             "pilotune:directory": flight.directory,
         }
+        attrs |= self.study.bracket(flight.number)
         self.study.annotate(flight.trial, {**attrs, **flight.notes})
 
     def _told(self, flight: Flight) -> None:

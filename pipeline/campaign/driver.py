@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
-from ..fidelity import make_pruner
+from ..fidelity import hyperband_brackets, make_pruner
 from ..record import (
     Lease,
     Orphan,
@@ -124,8 +124,10 @@ class Driver:
         self.channel = ChannelAddress()
         self.message = ""
         self._written = self._shown = 0.0
+        pruner = self.study_file.pruner
+        brackets = hyperband_brackets(pruner.args) if pruner is not None and pruner.name == "hyperband" else []
         self.campaign = Campaign(
-            CampaignStudy(study, storage, self.study_file.space, lease.campaign),
+            CampaignStudy(study, storage, self.study_file.space, lease.campaign, brackets),
             _rules(self.study_file),
             self.make_spec,
             lease.campaign,

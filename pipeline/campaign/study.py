@@ -15,6 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from ..fidelity import Bracket, bracket_of
 from ..record import LEARNED, OWNER, RecordStorage
 from ..space import Space
 
@@ -32,10 +33,19 @@ class CampaignStudy:
         storage: The record; staged, not committing by itself.
         space: None where the objective defines it as it runs.
         campaign: This campaign's id, written on each trial it owns.
+        brackets: Hyperband's, where it is the pruner.
     """
 
-    def __init__(self, study: optuna.Study, storage: RecordStorage, space: Space | None, campaign: str):
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: RecordStorage,
+        space: Space | None,
+        campaign: str,
+        brackets: Sequence[Bracket] = (),
+    ):
         self.study, self.storage, self.space, self.campaign = study, storage, space, campaign
+        self._brackets = brackets
         self.exhausted = False
         self._random: optuna.Study | None = None
         self.recount()
@@ -129,6 +139,10 @@ class CampaignStudy:
         return len(self.study.directions) == 1 and self.study.pruner.prune(
             self.study, self.storage.get_trial(trial._trial_id)
         )
+
+    def bracket(self, number: int) -> dict[str, int]:
+        """Hyperband's bracket of a trial, as an attribute; nothing with other pruners."""
+        return {"pilotune:bracket": bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
         """Keep user attributes. One that no database can hold (a name of a thousand letters) is left out."""

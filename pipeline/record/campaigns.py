@@ -99,7 +99,7 @@ class Orphan:
         attempt: Its latest attempt, 0 when it was never started.
         campaign: The campaign that started that attempt.
         directory: The trial's directory.
-        params: Its parameters and constants.
+        params: Its parameters; the constants are in the study file.
     """
 
     number: int
@@ -219,5 +219,4 @@ def _take(storage: RecordStorage, trial: FrozenTrial, lease: Lease | None) -> Or
     )
     storage.set_trial_system_attr(trial._trial_id, OWNER, storage.campaign)
     storage.adopt([trial._trial_id])
-    params = {**trial.params, **(trial.user_attrs.get("pilotune:constants") or {})}
-    return Orphan(trial.number, attempt, campaign, directory, params)
+    return Orphan(trial.number, attempt, campaign, directory, dict(trial.params))

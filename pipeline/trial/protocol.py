@@ -161,6 +161,7 @@ class Outcome(Message):
     reports: list[list[float]] = field(default_factory=list)  # [[step, value], ...] of this attempt, in order
     params: dict[str, Any] = field(default_factory=dict)  # those suggested as it ran
     host: str = ""
+    pool: str = ""
     block: str = ""
     worker: str = ""
     started: float = 0.0  # Unix seconds on the worker's clock

@@ -101,6 +101,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         reports=reports,
         params=params,
         host=socket.gethostname(),
+        pool=os.environ.get("PILOTUNE_POOL", ""),
         block=block,
         worker=worker,
         started=started,
