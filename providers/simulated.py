@@ -77,6 +77,7 @@ class SimulatedPool:
         self.clock = 0.0
         self.most_running = 0
         self.outcomes: list[Outcome] = []  # everything a worker ever wrote
+        self.reports: list[tuple[int, int, float]] = []  # everything a trial ever said: number, step, value
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Callable[[], Event | None]]] = []
         self._queue: list[AttemptSpec] = []
@@ -154,6 +155,7 @@ class SimulatedPool:
             return None
         step = len(running.reports) + 1
         running.reports.append([step, value])
+        self.reports.append((running.spec.number, step, value))
         running.waiting_for = step
         return Report(running.spec.token, request=step, step=step, value=value)
 

@@ -98,6 +98,7 @@ class Run:
         self.case, self.database = case, database
         self.random = random.Random(case.seed + 1)
         self.outcomes: list[Outcome] = []
+        self.reports: list[tuple[int, int, float]] = []
         self.told: Counter[int] = Counter()
         self.kills = case.kills
 
@@ -157,6 +158,7 @@ class Run:
             return pump.run()
         finally:
             self.outcomes += pool.outcomes
+            self.reports += pool.reports
 
     def _orphans(self, study: optuna.Study) -> list[Orphan]:
         return [
@@ -262,23 +264,21 @@ def check(seed: int, template_path: Path, folder: Path) -> Finish:
     else:
         assert len(trials) == case.trials, f"{len(trials)} of {case.trials} trials"
         assert all(trial.state.is_finished() for trial in trials), "a trial was lost"
-    _history_is_real(trials, run.outcomes)
+    _history_is_real(trials, run)
     for path in folder.glob(f"{seed}.db*"):
         path.unlink()
     return finish
 
 
-def _history_is_real(trials: list[optuna.trial.FrozenTrial], outcomes: list[Outcome]) -> None:
-    """What the database says of a finished trial is what one of its attempts did."""
-    by_number: dict[int, list[Outcome]] = {}
-    for outcome in outcomes:
-        by_number.setdefault(outcome.number, []).append(outcome)
+def _history_is_real(trials: list[optuna.trial.FrozenTrial], run: Run) -> None:
+    """What the database says of a trial is what its attempts did."""
+    returned = {(outcome.number, *(outcome.values or ())) for outcome in run.outcomes if outcome.kind == "complete"}
+    said = set(run.reports)
     for trial in trials:
         if trial.state == TrialState.COMPLETE:
-            done = [outcome for outcome in by_number[trial.number] if outcome.kind == "complete"]
-            assert any(outcome.values == trial.values for outcome in done), "a value nobody returned"
-            seen = {int(step): value for outcome in by_number[trial.number] for step, value in outcome.reports}
-            assert all(seen.get(step) == value for step, value in trial.intermediate_values.items())
+            assert (trial.number, *trial.values) in returned, "a value nobody returned"
+        for step, value in trial.intermediate_values.items():
+            assert (trial.number, step, value) in said, "a report nobody sent"
 
 
 def main() -> None:
