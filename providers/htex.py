@@ -133,13 +133,19 @@ def worker_init(site: Site, pool: PoolSpec) -> str:
     return "\n".join(lines)
 
 
-def launch_command() -> str:
+WORKER_POOL = "process_worker_pool.py"
+
+
+def launch_program() -> str:
     """Parsl's worker pool, by absolute path: it must start also where no environment is activated."""
-    program = "process_worker_pool.py"
-    assert DEFAULT_LAUNCH_CMD.startswith(program)
-    return (
-        f"exec {shlex.quote(sys.executable)} {shlex.quote(_script(program))}" + str(DEFAULT_LAUNCH_CMD)[len(program) :]
-    )
+    return f"exec {shlex.quote(sys.executable)} {shlex.quote(_script(WORKER_POOL))}"
+
+
+def launch_command() -> str:
+    """The worker pool with the options that Parsl fills in."""
+    options = str(DEFAULT_LAUNCH_CMD).removeprefix(WORKER_POOL)
+    assert options != DEFAULT_LAUNCH_CMD
+    return launch_program() + options
 
 
 def interchange_command() -> list[str]:

@@ -73,7 +73,7 @@ class ParslPool:
 
     def __init__(self, site: Site, folder: Path, key_file: Path, *, cores: int = 1, gpus: int = 0):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.site, self.folder, self.cores, self.gpus = site, folder, cores, gpus
+        self.site, self.folder = site, folder
         self.channel = ChannelServer(key_file, make_keys(key_file))
         self._arrived: deque[tuple[str, Future[Any]]] = deque()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
@@ -253,10 +253,9 @@ def batch_scripts(site: Site, study_file: Any) -> list[tuple[str, str]]:
     for pool in site.pools:
         provider = htex.provider(site, pool)
         workers = htex.workers_per_node(pool, study_file.trial.cores, study_file.trial.gpus)
-        command = htex.launch_command().split(" ", 3)
         head = f"# {max(1, pool.blocks.init)} block(s) of {pool.nodes_per_block} node(s), {workers} worker(s) a node"
         body = (
-            f"{' '.join(command[:3])} --max_workers_per_node={workers} ...  # options that Parsl fills in at the start"
+            f"{htex.launch_program()} --max_workers_per_node={workers} ...  # options that Parsl fills in at the start"
         )
         scripts.append((pool.name, f"{head}\n{provider.worker_init}\n{body}\n"))
     return scripts

@@ -61,16 +61,15 @@ def claimed(
     """The study opened and claimed for this campaign."""
     study_file = settings.study_file
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(settings.storage_url)
-    study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
-    lease = Lease.here(campaign_id, str(run.path))
-    claim(storage, study, lease)
-    try:
-        _furnish(study_file, storage, study, campaign_id)
-        yield storage, study, lease
-    finally:
-        release(storage, study, lease)
-        storage.close()
+    with contextlib.closing(open_storage(settings.storage_url)) as storage:
+        study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
+        lease = Lease.here(campaign_id, str(run.path))
+        claim(storage, study, lease)
+        try:
+            _furnish(study_file, storage, study, campaign_id)
+            yield storage, study, lease
+        finally:
+            release(storage, study, lease)
 
 
 def _furnish(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> None:

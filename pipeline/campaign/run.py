@@ -58,7 +58,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     run = RunDirectory(settings.runs / settings.study_file.name / campaign_id)
     run.create()
     trial = settings.study_file.trial
-    with _private_files(), _LogFile(run.log), Control(run.stop) as control:
+    with _private_files(), _logging_to(run.log), Control(run.stop) as control:
         # Boots while the study is opened; no block is asked for before the study is ours.
         pool = ParslPool(settings.site, run.parsl, run.channel_key, cores=trial.cores, gpus=trial.gpus)
         refused = True
@@ -88,22 +88,16 @@ def _private_files() -> Iterator[None]:
         os.umask(before)
 
 
-class _LogFile:
-    """The driver's log, 0600, while the campaign runs."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> None:
-        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-        self.handler = logging.FileHandler(self.path)
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self.root = logging.getLogger()
-        self.level = self.root.level
-        self.root.addHandler(self.handler)
-        logging.getLogger("pilotune").setLevel(logging.INFO)
-        logging.getLogger("parsl").setLevel(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        self.root.removeHandler(self.handler)
-        self.handler.close()
+@contextlib.contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """The driver's log, while the campaign runs."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("pilotune").setLevel(logging.INFO)
+    logging.getLogger("parsl").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
