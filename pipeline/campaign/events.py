@@ -46,7 +46,50 @@ class PoolFailed:
     reason: str
 
 
-Event = Capacity | Started | Report | Suggest | Ended | Lost | Asked | PoolFailed
+BlockState = Literal["queued", "starting", "running", "ending", "ended"]
+"""Of a block: queued at the scheduler, starting (its job runs, no worker has registered yet), running, ending, ended."""
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """One block as its pool sees it.
+
+    Attributes:
+        pool: The pool's name.
+        block: Parsl's block id.
+        job: The scheduler's job id.
+        state: See :data:`BlockState`.
+        reason: The scheduler's words (why it is queued), or why it ended.
+        workers: Workers of it that are connected.
+        ends: When its walltime is over, Unix seconds; None where it is not known.
+        since: When it came into this state, Unix seconds.
+    """
+
+    pool: str
+    block: str
+    job: str
+    state: BlockState
+    reason: str = ""
+    workers: int = 0
+    ends: float | None = None
+    since: float = 0.0
+
+
+@dataclass(frozen=True)
+class BlocksSeen:
+    """All living blocks, and those that ended lately; sent whenever something of them changed."""
+
+    blocks: tuple[BlockView, ...]
+
+
+@dataclass(frozen=True)
+class PoolNote:
+    """One sentence of the pool's that the user should see now; empty takes the last one back."""
+
+    text: str
+
+
+Event = Capacity | Started | Report | Suggest | Ended | Lost | Asked | PoolFailed | BlocksSeen | PoolNote
 
 
 @dataclass(frozen=True)
@@ -80,4 +123,18 @@ class Finish:
     reason: str
 
 
-Action = Submit | Reply | StopAttempt | Finish
+@dataclass(frozen=True)
+class Scale:
+    """How much work there is, sent when it changed.
+
+    Attributes:
+        workers: How many workers the campaign could keep busy now: attempts in flight and trials that the budget still
+            allows; a very large number without a limit.
+        expected: Seconds that the next trial is expected to run; None where nothing is known yet.
+    """
+
+    workers: int
+    expected: float | None = None
+
+
+Action = Submit | Reply | StopAttempt | Finish | Scale
