@@ -47,7 +47,7 @@ class PoolFailed:
 
 
 BlockState = Literal["queued", "starting", "running", "ending", "ended"]
-"""Of a block: queued at the scheduler, starting (its job runs, no worker has registered yet), running, ending, ended."""
+"""Of a block; starting: its job runs, and no worker of it has registered yet."""
 
 
 @dataclass(frozen=True)
