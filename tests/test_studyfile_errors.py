@@ -79,6 +79,13 @@ CHANGES = [
      "study.yaml:10: trial.isolate: must be true or false, but is 'perhaps'"),
     ("budget: {trials: 10}", "trial: {memory: lots}\nbudget: {trials: 10}",
      "study.yaml:10: trial.memory: must be a size, as in 512MB, 2GB or 2GiB, but is 'lots'"),
+    ("budget: {trials: 10}", "trial: {expected: long}\nbudget: {trials: 10}",
+     "study.yaml:10: trial.expected: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is 'long'"),
+    ("budget: {trials: 10}", "trial: {yield_before: 0}\nbudget: {trials: 10}",
+     "study.yaml:10: trial.yield_before: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is 0"),
+    ("budget: {trials: 10}", "trial: {ranks_per_node: 4}\nbudget: {trials: 10}",
+     "study.yaml:10: trial.ranks_per_node: is for trials on several nodes, whose launcher starts the ranks, and this "
+     "trial has nodes: 1"),
     # objective
     ("objective: train.py:train", "", "study.yaml:1: objective: what is to be run is missing; give "
      "file.py:function, or a `command:`"),

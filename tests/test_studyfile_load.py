@@ -27,7 +27,7 @@ sampler: {name: TPESampler, seed: 3, n_startup_trials: 5}
 pruner: {name: hyperband, min_resource: 1, max_resource: 27, reduction_factor: 3}
 budget: {trials: 200, time: 4h, failures: 7, target: 0.99}
 trial: {timeout: 1h30m, retries: 1, retry_errors: yes, gpus: 1, cores: 4, nodes: 2, isolate: no, preload: false,
-        memory: 2GiB, max_output: 5MB, grace: 3}
+        memory: 2GiB, max_output: 5MB, grace: 3, expected: 50m, yield_before: 2m, ranks_per_node: 8}
 start_from: {enqueue: [{lr: 0.01, layers: 2.0}], studies: [digits-old]}
 storage: postgresql://user:secret@host/db
 """
@@ -75,7 +75,7 @@ def test_every_key_of_a_study_file_is_understood(load, tmp_path):
     assert study.budget == Budget(trials=200, time=14400, failures=7, target=0.99)
     assert study.trial == TrialOptions(
         timeout=5400, retries=1, retry_errors=True, gpus=1, cores=4, nodes=2, isolate=False, preload=False,
-        memory=2 * 1024**3, max_output=5_000_000, grace=3,
+        memory=2 * 1024**3, max_output=5_000_000, grace=3, expected=3000, yield_before=120, ranks_per_node=8,
     )  # fmt: skip
     assert study.start_from.enqueue == ({"lr": 0.01, "layers": 2},)
     assert type(study.start_from.enqueue[0]["layers"]) is int
@@ -252,6 +252,19 @@ def test_the_plan_lays_out_the_study(load):
                  "  where layers * units <= 512", "sampler    tpe (seed=3, n_startup_trials=5)"):  # fmt: skip
         assert line in text.splitlines()
     assert "budget     200 trials, 4h a campaign, until a value >= 0.99, stops after 7 failures in a row" in text
+
+
+def test_the_plan_says_what_a_trial_gets(load):
+    trial = plan(load(WHOLE)).trial
+    for part in ("2 nodes", "8 ranks a node", "expected to run 50m", "yields 2m before its block ends"):
+        assert part in trial
+
+
+def test_the_plan_notes_a_command_that_stays_on_the_first_of_its_nodes(load):
+    alone = plan(load(SMALL, "trial.nodes=4")).notes
+    assert ["the command runs on the first of them" in note for note in alone] == [True]
+    assert plan(load(SMALL, "trial.nodes=4", "command='{launcher} run'")).notes == ()
+    assert plan(load(SMALL)).notes == ()
 
 
 def test_the_plan_of_a_small_space_counts_it(load):

@@ -117,7 +117,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         sampler=sampler,
         pruner=_pruner(schema, directions, source),
         budget=_budget(schema, sampler, space, directions, source),
-        trial=schema.trial,
+        trial=_trial(schema, source),
         start_from=_start_from(schema, sampler, space, source),
         storage=schema.storage,
         seed=sampler.args.get("seed"),
@@ -215,6 +215,14 @@ def _budget(
     if budget.trials is None and budget.time is None and budget.target is None:
         raise source.error("says no end; give trials, time or target, as in budget: {trials: 100}", "budget")
     return budget
+
+
+def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
+    trial = schema.trial
+    if trial.ranks_per_node > 1 and trial.nodes == 1:
+        message = "is for trials on several nodes, whose launcher starts the ranks, and this trial has nodes: 1"
+        raise source.error(message, "trial.ranks_per_node")
+    return trial
 
 
 def _all_points(sampler: Named, space: Space | None) -> int | None:

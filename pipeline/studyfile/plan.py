@@ -12,6 +12,7 @@ from ..fidelity import Bracket, hyperband_brackets, make_pruner, render_brackets
 from ..space import Parameter, cardinality, describe, word
 from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
+from ..trial.template import command_fields
 from .load import StudyFile
 
 
@@ -151,8 +152,14 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
     for count, what in ((options.cores, "core"), (options.gpus, "GPU"), (options.nodes, "node")):
         if count and (what != "node" or count > 1):
             parts.append(f"{count} {what}{'s' if count > 1 else ''}")
+    if options.ranks_per_node > 1:
+        parts.append(f"{options.ranks_per_node} ranks a node")
+    if options.expected is not None:
+        parts.append(f"expected to run {format_duration(options.expected)}")
     if options.timeout is not None:
         parts.append(f"at most {format_duration(options.timeout)}")
+    if options.yield_before is not None:
+        parts.append(f"yields {format_duration(options.yield_before)} before its block ends")
     if options.memory is not None:
         parts.append(f"at most {options.memory / 1e9:.3g} GB")
     if options.retries:
@@ -162,7 +169,7 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
 
 
 def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...]) -> tuple[str, ...]:
-    notes = []
+    notes = _notes_on_nodes(study_file)
     pruner, trials = study_file.pruner, study_file.budget.trials
     if pruner and pruner.name == "hyperband" and not brackets:
         notes.append("with max_resource: auto nothing is pruned until a first trial completes")
@@ -174,6 +181,17 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...]) -> tuple[str, .
                 f"trials, and the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
             )
     return tuple(notes)
+
+
+def _notes_on_nodes(study_file: StudyFile) -> list[str]:
+    """A command without the field is no mistake: a script of its own may start the ranks by PILOTUNE_LAUNCHER."""
+    command, nodes = study_file.objective.command, study_file.trial.nodes
+    if nodes == 1 or not command or "launcher" in command_fields(command):
+        return []
+    return [
+        f"each trial has {nodes} nodes, and the command runs on the first of them: begin it with {{launcher}}, "
+        "or start the ranks in it by $PILOTUNE_LAUNCHER"
+    ]
 
 
 def _finite(value: float | None) -> float | int | None:

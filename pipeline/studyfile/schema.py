@@ -131,14 +131,21 @@ class Budget(Section):
 
 
 class TrialOptions(Section):
-    """What one trial gets. Times in seconds, sizes in bytes; ``memory`` limits the data of the trial's process."""
+    """What one trial gets. Times in seconds, sizes in bytes; ``memory`` limits the data of the trial's process.
+
+    ``expected`` is how long a whole trial runs (None: learned from those that finished), ``yield_before`` how long
+    before its block's end an attempt is asked to yield (None: the worker's default).
+    """
 
     timeout: Duration | None = None
+    expected: Duration | None = None
+    yield_before: Duration | None = None
     retries: NotNegative = 0
     retry_errors: Bool = False
     gpus: NotNegative = 0
     cores: Positive = 1
     nodes: Positive = 1
+    ranks_per_node: Positive = 1
     isolate: Bool = True
     preload: Bool = True
     memory: Size | None = None
