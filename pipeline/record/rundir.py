@@ -53,6 +53,16 @@ class RunDirectory:
         return self.path / "parsl"
 
     @property
+    def blocks(self) -> Path:
+        """The blocks' scripts and what they printed."""
+        return self.path / "blocks"
+
+    @property
+    def jobs(self) -> Path:
+        """Every job that was submitted, a JSON line an event."""
+        return self.path / "jobs.jsonl"
+
+    @property
     def channel_key(self) -> Path:
         """The workers' half of the report channel's keys."""
         return self.path / "channel.key"
@@ -68,6 +78,7 @@ class RunDirectory:
         """Make it, with the folders above it that are missing, all 0700. Raises UserError when it cannot."""
         try:
             make_private(self.trials)
+            make_private(self.blocks)
         except OSError as error:
             message = f"the run directory cannot be made there: {error.strerror}"
             raise UserError(message, file=self.path) from None

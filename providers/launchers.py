@@ -1,0 +1,44 @@
+"""What starts a program once on each node of a block."""
+
+from __future__ import annotations
+
+from parsl.launchers import SimpleLauncher
+
+from .site import PoolSpec
+
+LAUNCHERS = {
+    "single": "{command}",
+    "srun": "srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1{cores}{options} {command}",
+    "mpiexec": "mpiexec -n {nodes} -ppn 1{options} {command}",
+    "aprun": "aprun -n {nodes} -N 1 -cc none{options} {command}",
+    "pbsdsh": 'export -p > "{environment}"\npbsdsh{options} -- /bin/bash -c \'. "{environment}"; exec {command}\'',
+}
+"""Launcher -> how it is called. pbsdsh hands no environment on, hence the file."""
+
+OF_TRIALS = {"srun": "srun", "aprun": "aprun", "mpiexec": "mpiexec"}
+"""Launchers that start the ranks of a trial on several nodes, as Parsl's MPI executor names them."""
+
+OF_SCHEDULER = {"local": "mpiexec", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
+
+
+class BlockLauncher(SimpleLauncher):  # type: ignore[misc]
+    """Starts a block's program with the launcher of its pool; Parsl's MPI executor takes it too."""
+
+    def __init__(self, pool: PoolSpec, name: str = ""):
+        super().__init__()
+        self.pool, self.name = pool, name or pool.launcher
+
+    def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
+        pool = self.pool
+        return LAUNCHERS[self.name].format(
+            nodes=nodes_per_block,
+            cores=f" --cpus-per-task={pool.cores_per_node}" if pool.cores_per_node else "",
+            options=f" {pool.launcher_options}" if pool.launcher_options else "",
+            command=command,
+            environment=f"{script_dir}.env",
+        )
+
+
+def launcher_of_trials(scheduler: str, pool: PoolSpec) -> str:
+    """What starts the ranks of a trial that takes several nodes: the pool's launcher where it can, else the usual."""
+    return OF_TRIALS.get(pool.launcher, OF_SCHEDULER[scheduler])
