@@ -7,14 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ..fields import Duration, NotNegative, Positive, Section, Size, Text, Texts, shown
+from ..fields import Bool, Duration, NotNegative, Positive, Section, Size, Text, Texts, shown
 from ..yamlfile import nearest
 
 SCHEDULERS = ("local", "slurm", "pbs", "cobalt")
 LAUNCHERS = ("single", "srun", "mpiexec", "aprun", "pbsdsh")
+GPU_TYPES = ("nvidia", "amd", "intel")
 RUNS = "pilotune-runs"  # in the working directory
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_CORES = r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*"
+_AFFINITY = re.compile(rf"none|block|block-reverse|alternating|list:{_CORES}(?::{_CORES})*")
 
 
 class NetworkSchema(Section):
@@ -25,7 +28,8 @@ class NetworkSchema(Section):
 class BlocksSchema(Section):
     init: NotNegative | None = None
     min: NotNegative = 0
-    max: Positive | None = None
+    max: NotNegative | None = None
+    idle: Duration = 60.0
 
 
 def _launcher(value: Any) -> dict[str, str]:
@@ -41,6 +45,21 @@ def _scheduler(value: Any) -> str:
     if value not in SCHEDULERS:
         hint = nearest(value, SCHEDULERS) if isinstance(value, str) else ""
         raise ValueError(f"must be one of {', '.join(SCHEDULERS)}, but is {shown(value)}{hint if '?' in hint else ''}")
+    return str(value)
+
+
+def _affinity(value: Any) -> str:
+    if not isinstance(value, str) or not _AFFINITY.fullmatch(value):
+        raise ValueError(
+            "must be none, block, block-reverse, alternating, or the cores of each worker as in list:0-3:4-7, "
+            f"but is {shown(value)}"
+        )
+    return value
+
+
+def _gpu_type(value: Any) -> str:
+    if value not in GPU_TYPES:
+        raise ValueError(f"must be one of {', '.join(GPU_TYPES)}, but is {shown(value)}")
     return str(value)
 
 
@@ -64,6 +83,14 @@ def _pools(value: Any) -> Any:
     return value
 
 
+class DriverSchema(Section):
+    queue: Text | None = None
+    walltime: Duration = 86_400.0
+    cores: Positive = 1
+    memory: Size | None = None
+    options: Texts = ()
+
+
 class PoolSchema(Section):
     queue: Text | None = None
     walltime: Duration | None = None
@@ -73,16 +100,21 @@ class PoolSchema(Section):
     cores_per_node: Positive | None = None
     gpus_per_node: NotNegative | None = None
     memory_per_node: Size | None = None
-    launcher: Annotated[dict[str, str] | None, BeforeValidator(_launcher)] = None
+    launcher: Annotated[dict[str, str], BeforeValidator(_launcher)] | None = None
     options: Texts = ()
+    exclusive: Bool | None = None
+    affinity: Annotated[str, BeforeValidator(_affinity)] | None = None
+    gpu_type: Annotated[str, BeforeValidator(_gpu_type)] = "nvidia"
 
 
 class SiteSchema(Section):
-    name: Annotated[str | None, BeforeValidator(_site_name)] = None
+    name: Annotated[str, BeforeValidator(_site_name)] | None = None
     scheduler: Annotated[str, BeforeValidator(_scheduler)]
     account: Text | None = None
     modules: Texts = ()
     setup: Text | None = None
     network: NetworkSchema | None = None
     runs: Text = RUNS
+    poll: Duration = 60.0
+    driver: DriverSchema | None = None
     pools: Annotated[dict[str, Annotated[PoolSchema, BeforeValidator(_or_empty)]], BeforeValidator(_pools)]

@@ -1,12 +1,14 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import pytest
 
 from pilotune.errors import UserError
 from pilotune.providers.site import (
     BlockCounts,
+    DriverJob,
     Network,
     PoolSpec,
     find_sites,
@@ -92,9 +94,9 @@ def test_every_key_of_a_site_file_is_understood(home):
 
 def test_setup_is_left_to_the_shell_of_the_block(home):
     site = load_site(write(home, THETA))
-    assert site.worker_init.splitlines() == [
-        "module load conda",
-        "module load pilotune",
+    assert site.worker_init.splitlines()[1:] == [
+        "module load conda || exit",
+        "module load pilotune || exit",
         "conda activate ${BASE:-base}",
         "export A=${UNSET_HERE}",
     ]
@@ -130,6 +132,36 @@ def test_environment_variables_may_have_a_default_and_be_numbers(home, monkeypat
     text = PLAIN.replace("1h", "'${WALL:-2h}', nodes_per_block: '${NODES}', queue: '${NODES}'")
     pool = load_site(write(home, text)).pools[0]
     assert (pool.walltime, pool.nodes_per_block, pool.queue) == (7200, 3, "3")
+
+
+def test_a_variable_that_may_be_empty_is_as_if_not_given(home):
+    assert load_site(write(home, PLAIN + "account: ${UNSET_HERE:-}\n")).account == ""
+
+
+def test_a_pool_is_switched_off_with_max_0_whatever_else_its_blocks_say(home):
+    site = load_site(write(home, THETA + "  debug: {walltime: 10m}\n"), ["pools.knl.blocks.max=0"])
+    assert [(pool.name, pool.is_on) for pool in site.pools] == [("knl", False), ("debug", True)]
+    assert site.pool("knl").blocks == BlockCounts(0, 0, 0)
+    assert "pool       knl: off" in render_site(site)
+
+
+def test_what_is_for_one_scheduler_or_all_has_defaults(home):
+    site = load_site(write(home, PLAIN))
+    (pool,) = site.pools
+    assert (site.poll, site.driver) == (60, DriverJob("", 86_400, 1, None, ()))
+    assert (pool.exclusive, pool.affinity, pool.gpu_type, pool.blocks.idle) == (True, "", "nvidia", 60)
+
+
+def test_the_drivers_job_and_the_finer_keys_are_understood(home):
+    text = PLAIN.replace("1h", "1h, exclusive: no, affinity: 'list:0-3,8:4-7', workers_per_node: 2, gpu_type: amd, "
+                         "blocks: {idle: 5m}")  # fmt: skip
+    driver = "driver: {queue: cron, walltime: 7d, cores: 2, memory: 4GB, options: ['#SBATCH --qos=cron']}"
+    site = load_site(write(home, f"{text}poll: 2m\n{driver}\n"))
+    (pool,) = site.pools
+    assert (site.poll, site.driver) == (120, DriverJob("cron", 7 * 86_400, 2, 4 * 10**9, ("#SBATCH --qos=cron",)))
+    assert (pool.exclusive, pool.affinity, pool.gpu_type) == (False, "list:0-3,8:4-7", "amd")
+    assert pool.blocks.idle == 300
+    assert load_site(write(home, site.resolved(), "again.yaml")) == replace(site, name="site", path=home / "again.yaml")
 
 
 def test_set_changes_any_key(home):
@@ -190,9 +222,26 @@ MISTAKES = [
      "or 00:30:00, but is '3x'"),
     ("walltime: 3h", "", "site.yaml:11: pools.knl.walltime: a pool on cobalt needs the walltime of its blocks, as in "
      "walltime: 1h"),
-    ("max: 4", "max: many", "site.yaml:14: pools.knl.blocks.max: must be a whole number of at least 1, but is 'many'"),
+    ("max: 4", "max: many", "site.yaml:14: pools.knl.blocks.max: must be a whole number of at least 0, but is 'many'"),
     ("min: 0, max: 4", "min: 5, max: 4", "site.yaml:14: pools.knl.blocks.min: min 5 is above max 4"),
     ("init: 1", "init: 7", "site.yaml:14: pools.knl.blocks.init: must be from min 0 to max 4, but is 7"),
+    ("max: 4", "max: 4, idle: 0", "site.yaml:14: pools.knl.blocks.idle: must be a duration above 0, as in 90s, "
+     "30m, 1h30m or 00:30:00, but is 0"),
+    ("max: 4", "max: 0", "site.yaml:10: pools: every pool is switched off (blocks.max is 0); one is needed"),
+    ("walltime: 3h", "walltime: 59s", "site.yaml:13: pools.knl.walltime: cobalt counts in minutes; give 1m or more"),
+    ("nodes_per_block: 128", "exclusive: true",
+     "site.yaml:15: pools.knl.exclusive: only slurm knows it; on cobalt it goes by the queue or a line in options"),
+    ("nodes_per_block: 128", "affinity: blok", "site.yaml:15: pools.knl.affinity: must be none, block, block-reverse, "
+     "alternating, or the cores of each worker as in list:0-3:4-7, but is 'blok'"),
+    ("nodes_per_block: 128", "affinity: list:0-3:4-7",
+     "site.yaml:15: pools.knl.affinity: the list has 2 parts, and a node has 1 workers; give the cores of each"),
+    ("nodes_per_block: 128", "gpu_type: cuda",
+     "site.yaml:15: pools.knl.gpu_type: must be one of nvidia, amd, intel, but is 'cuda'"),
+    ("name: theta", "poll: 0", "site.yaml:1: poll: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, "
+     "but is 0"),
+    ("name: theta", "driver: {walltime: 30s}",
+     "site.yaml:1: driver.walltime: cobalt counts in minutes; give 1m or more"),
+    ("name: theta", "driver: {wall: 1h}", "site.yaml:1: driver.wall: unknown key; did you mean 'walltime'?"),
     ("nodes_per_block: 128", "nodes_per_block: 0",
      "site.yaml:15: pools.knl.nodes_per_block: must be a whole number of at least 1, but is 0"),
     ("memory_per_node: 192GB", "memory_per_node: much",
@@ -207,6 +256,11 @@ MISTAKES = [
     ("  knl:", "  k nl:", "site.yaml:10: pools: the pool 'k nl' must be named with letters, digits, '.', '_', "
      "'+' or '-'"),
 ]  # fmt: skip
+
+
+def test_this_machine_has_no_job_for_the_driver(home):
+    with pytest.raises(UserError, match="driver: a local site has no jobs that a driver could run in; leave it out"):
+        load_site("local", ["driver.cores=2"])
 
 
 @pytest.mark.parametrize(("line", "instead", "expected"), MISTAKES, ids=[m[1] or m[0] for m in MISTAKES])
