@@ -12,8 +12,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped"]
-"""complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill."""
+OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "declined"]
+"""complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill.
+declined: not begun, since it would not fit into what is left of its block; the same attempt may be submitted again."""
 
 FailureKind = Literal["", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost"]
 """Why an attempt failed. exit, signal, memory: its process crashed; lost: the infrastructure's fault."""
@@ -61,7 +62,11 @@ class Limits(Message):
 
 @dataclass(frozen=True)
 class ChannelAddress(Message):
-    """Where the driver listens. The key file (0600) holds the campaign's CurveZMQ keys; no secret travels in a task."""
+    """Where the driver listens. The key file (0600) holds the campaign's CurveZMQ keys; no secret travels in a task.
+
+    ``url`` is one URL, or several separated by blanks: the driver's addresses, best first. A worker takes the first
+    that answers.
+    """
 
     url: str = ""
     key_file: str = ""
@@ -87,6 +92,9 @@ class AttemptSpec(Message):
     cores: int = 1
     gpus: int = 0
     nodes: int = 1
+    ranks_per_node: int = 1  # processes that a multi-node trial's launcher starts on each node
+    expected: float | None = None  # seconds this attempt is expected to run; None where nobody knows
+    yield_before: float | None = None  # seconds before its block's end at which it is to yield; None for the default
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)
     channel: ChannelAddress = field(default_factory=ChannelAddress)
