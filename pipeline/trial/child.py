@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import faulthandler
 import os
 import resource
@@ -20,18 +19,11 @@ from .execute import environment, execute
 from .files import TrialFiles
 from .lines import Lines
 from .link import Stopping
+from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
 
-PR_SET_PDEATHSIG = 1
 MEMORY_RESERVE = 64 * 2**20
 """Bytes that are given back above the limit when it was met, so that the end can be told."""
-
-_libc = ctypes.CDLL(None)
-
-
-def process_control(option: int, value: int) -> None:
-    """prctl(2), which the standard library does not have."""
-    _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
 class ChildLink:

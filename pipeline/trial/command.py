@@ -17,10 +17,10 @@ import signal
 import subprocess
 from typing import Any
 
-from .child import PR_SET_PDEATHSIG, process_control
 from .ending import Ending, tail
 from .execute import THREADS, environment
 from .files import TrialFiles, write_atomically
+from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
 from .reading import Reader, ReportFile, StdoutPattern
 from .result import ValueProblem, read_result

@@ -20,13 +20,11 @@ import signal
 import socket
 import sys
 import warnings
-from pathlib import Path
 
-from .child import process_control, run_child
+from .child import run_child
 from .load import load_objective
+from .posix import PR_SET_CHILD_SUBREAPER, children, kill_group, process_control
 from .protocol import ObjectiveSpec
-
-PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(descriptor: int) -> None:
@@ -69,7 +67,7 @@ class Server:
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.children: set[int] = set()
-        self.helpers = descendants()  # started by the objective's imports: theirs to keep
+        self.helpers = children()  # started by the objective's imports: theirs to keep
         self.wakeup, ear = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(ear, warn_on_full_buffer=False)
@@ -126,7 +124,7 @@ class Server:
 
     def kill_orphans(self) -> None:
         """Descendants that left their group for a session of their own have become this process's children."""
-        while orphans := descendants() - self.helpers - self.children:  # the dead leave children of their own
+        while orphans := children() - self.helpers - self.children:  # the dead leave children of their own
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
                     os.kill(pid, signal.SIGKILL)
@@ -138,19 +136,6 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.kill_orphans()
-
-
-def kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def descendants() -> set[int]:
-    """This process's direct children; empty where the kernel does not list them."""
-    try:
-        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
-    except OSError:
-        return set()
 
 
 if __name__ == "__main__":
