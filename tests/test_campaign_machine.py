@@ -11,11 +11,9 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.events import (
     Asked,
     Capacity,
-    Ended,
     Finish,
     Lost,
     PoolFailed,
@@ -23,70 +21,15 @@ from pilotune.pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from pilotune.pipeline.campaign.rules import ASKS_PER_STEP, Rules, ahead
-from pilotune.pipeline.campaign.study import CampaignStudy
-from pilotune.pipeline.record import Orphan, RecordStorage
-from pilotune.pipeline.space import Parameter, Space
-from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
-
-SPACE = Space(parameters=(Parameter("x", FloatDistribution(0.0, 1.0), {}),), constants={}, constraints=())
-
-
-class Bench:
-    """A campaign, its record and a clock; ``turn`` is one tick of the pump."""
-
-    def __init__(self, url: str, rules: Rules, campaign: str, **options: Any):
-        self.storage = RecordStorage(url, autocommit=False)
-        optuna.create_study(storage=self.storage, study_name="s", load_if_exists=True)
-        self.storage.commit()
-        sampler = options.pop("sampler", optuna.samplers.RandomSampler(seed=0))
-        pruner = options.pop("pruner", optuna.pruners.NopPruner())
-        study = optuna.load_study(study_name="s", storage=self.storage, sampler=sampler, pruner=pruner)
-        desk = CampaignStudy(study, self.storage, options.pop("space", SPACE), campaign)
-        self.now, self.limit = 1000.0, rules.trials
-        self.campaign = Campaign(desk, rules, self.spec, campaign, self.now)
-
-    def spec(self, flight: Any) -> AttemptSpec:
-        return AttemptSpec(
-            token=flight.token, study="s", number=flight.number, attempt=flight.attempt, params=flight.params,
-            defines_space=False, directory="/tmp", seed=0, n_values=1,
-        )  # fmt: skip
-
-    def turn(self, *events: Any, after: float = 1.0) -> list[Any]:
-        self.now += after
-        self.campaign.step(self.now, events)
-        result = self.storage.commit(self.limit)
-        return self.campaign.release(result.refused, result.overtaken)
-
-    def specs(self, *events: Any, after: float = 1.0) -> list[AttemptSpec]:
-        return [action.spec for action in self.turn(*events, after=after) if isinstance(action, Submit)]
-
-    def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """As another process reads them."""
-        return optuna.load_study(study_name="s", storage=self.storage.url).trials
+from pilotune.pipeline.campaign.rules import ASKS_PER_STEP, ahead
+from pilotune.pipeline.record import Orphan
+from pilotune.pipeline.trial.protocol import Report, Suggest
+from tests.bench import Bench, benches, finish_of, over, started
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Bench]:
-    def make(campaign: str = "c1", options: Any = None, **rules: Any) -> Bench:
-        return Bench(f"sqlite:///{tmp_path}/study.db", Rules(**rules), campaign, **(options or {}))
-
-    return make
-
-
-def started(spec: AttemptSpec) -> Started:
-    return Started(spec.token, "host", 1, "0", "0")
-
-
-def over(spec: AttemptSpec, kind: str = "complete", value: float = 1.0, **fields: Any) -> Ended:
-    values = [value] if kind == "complete" else None
-    outcome = Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind=kind, values=values, **fields)
-    return Ended(outcome)
-
-
-def finish_of(actions: list[Any]) -> Finish:
-    (found,) = [action for action in actions if isinstance(action, Finish)]
-    return found
+    return benches(tmp_path)
 
 
 # Asking
@@ -237,7 +180,7 @@ def test_a_trial_that_yields_goes_on_as_often_as_it_likes(bench) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     for _ in range(10):
-        (spec,) = campaign.specs(started(spec), over(spec, "yielded"))
+        (spec,) = campaign.specs(started(spec), over(spec, "yielded", started=0.0, finished=9.0))
     campaign.turn(over(spec, value=7.0))
     assert campaign.trials()[0].user_attrs["pilotune:attempts"] == 11
 

@@ -12,6 +12,12 @@ import optuna
 from ..trial.protocol import Outcome
 from .events import Reply
 
+PROMPT_ROUNDS = 2
+"""How often a trial that came back with nothing done is submitted again at once."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds, at most, that such a trial is put aside; first one, then doubled."""
+
 
 def token_of(number: int, attempt: int, campaign: str) -> str:
     """What fences an attempt: reports and outcomes with another token change nothing."""
@@ -22,6 +28,15 @@ def seed_of(seed: int | None, study: str, number: int) -> int:
     """The trial's ``rng_seed``: the same for all its attempts, and for the same study, seed and number. 32 bits."""
     digest = hashlib.sha256(f"{study}:{seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def pause_before(flight: Flight) -> float:
+    """Seconds to wait before a trial is submitted that came back several times with nothing done.
+
+    Whatever sends it back may go on doing so, and each round costs a submission and a commit.
+    """
+    vain = flight.idle_yields + flight.declines - PROMPT_ROUNDS
+    return min(LONGEST_PAUSE, 2.0**vain) if vain >= 0 else 0.0
 
 
 def values_fit(outcome: Outcome, directions: int) -> bool:
@@ -50,6 +65,11 @@ class Flight:
     worker: str = ""
     crashes: int = 0
     losses: int = 0
+    idle_yields: int = 0  # in a row
+    declines: int = 0  # in a row
+    not_before: float = 0.0  # when it is submitted again, while it is put aside
+    whole: bool = True  # all its attempts were this campaign's: ``ran`` is all of it
+    new_steps: int = 0  # reported by this attempt and by none before
     last_reply: Reply | None = None  # to the attempt's newest request, for when it is sent again
     stopping: str = ""  # the verdict that was sent: prune, yield or kill
     last_step: int | None = None

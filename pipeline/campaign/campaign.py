@@ -6,21 +6,34 @@ commits the record, then ``release`` gives the actions. What was not committed i
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
 
 from ..record import Orphan
-from ..trial.protocol import STEP_LIMIT, AttemptSpec, Outcome, Report, Started, Suggest
-from .attempts import Flight, token_of, values_fit
-from .events import Action, Asked, Capacity, Ended, Event, Finish, Lost, PoolFailed, Reply, StopAttempt, Submit
-from .rules import ASKS_PER_STEP, Rules, ahead
+from ..trial.protocol import STEP_LIMIT, AttemptSpec, Report, Started, Suggest
+from .attempts import Flight, pause_before, token_of
+from .ends import FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
+from .events import (
+    Action,
+    Asked,
+    BlocksSeen,
+    BlockView,
+    Capacity,
+    Ended,
+    Event,
+    Finish,
+    Lost,
+    PoolFailed,
+    PoolNote,
+    Reply,
+    Scale,
+    StopAttempt,
+    Submit,
+)
+from .rules import ASKS_PER_STEP, UNLIMITED, Rules, ahead
 from .study import CampaignStudy
-
-FINISHED, FAILED, SITE, STOPPED = 0, 1, 3, 130
-"""Exit codes."""
 
 
 class Campaign:
@@ -32,6 +45,16 @@ class Campaign:
         make_spec: Builds what a worker needs from a flight whose number, attempt and token are settled.
         campaign: This campaign's id.
         now: Unix seconds at the start.
+
+    Attributes:
+        flights: Attempts by token: submitted, or to be submitted at the next release.
+        workers: Attempts that the pool can run at once.
+        running: Attempts that a worker has begun.
+        ending: Why no more is asked; the campaign finishes when nothing is in flight.
+        hungry: More could be asked at once.
+        blocks: The pool's blocks as last seen.
+        note: What the pool wants the user to know now.
+        moved: When anything last moved: a trial ended or reported something new, or the first worker began.
     """
 
     def __init__(
@@ -43,18 +66,18 @@ class Campaign:
         now: float,
     ):
         self.study, self.rules, self.make_spec, self.campaign = study, rules, make_spec, campaign
-        self.began = self.now = now
-        self.flights: dict[str, Flight] = {}  # by token: submitted, or to be submitted at the next release
-        self.workers, self.latency = 0, 0.1
-        self.running = 0  # flights that a worker has begun
-        self.ending: Finish | None = None  # asks no more; finishes when nothing is in flight
+        self.began = self.now = self.moved = now
+        self.ends = Ends(study, rules)
+        self.flights: dict[str, Flight] = {}
+        self.workers, self.latency, self.running = 0, 0.1, 0
+        self.blocks: tuple[BlockView, ...] = ()
+        self.note = ""
+        self.ending: Finish | None = None
         self.finished: Finish | None = None
-        self.hungry = False  # more could be asked at once
+        self.hungry = False
         self.busy_seconds = self.worker_seconds = 0.0
-        self.finish_times: deque[float] = deque(maxlen=1000)
-        self.rungs: dict[int, int] = {}
-        self._durations: deque[float] = deque(maxlen=101)
-        self._failures_in_row = 0
+        self._demand: Scale | None = None  # as it was last sent
+        self._aside: list[Flight] = []  # came back with nothing done too often to be tried again at once
         self._fresh: list[Flight] = []  # asked or tried again in this step, not yet submitted
         self._outbox: list[Action] = []
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -66,6 +89,8 @@ class Campaign:
             Lost: self._lost,
             Asked: self._asked_to_end,
             PoolFailed: self._pool_failed,
+            BlocksSeen: self._blocks_seen,
+            PoolNote: self._noted,
         }
 
     # -- one turn -----------------------------------------------------------------------------------------------------
@@ -76,6 +101,7 @@ class Campaign:
         for event in events:
             self._handlers[type(event)](event)
         self._check_limits()
+        self._take_up()
         self._ask()
         if self.ending and not self.flights and not self._fresh:
             self._finish()
@@ -102,11 +128,22 @@ class Campaign:
             flight.token = token_of(flight.number, flight.attempt, self.campaign)
             self.flights[flight.token] = flight
             actions.append(Submit(self.make_spec(flight)))
-        return actions
+        return actions + self._demanded()
+
+    def _demanded(self) -> list[Action]:
+        """How many workers could be kept busy, and for how long each, where that has changed."""
+        more = 0
+        if not self.ending and not self.study.exhausted:
+            more = UNLIMITED if self.rules.trials is None else max(0, self.rules.trials - self.study.asked)
+        demand = Scale(self.in_flight + more, self.ends.durations.expected)
+        if demand == self._demand:
+            return []
+        self._demand = demand
+        return [demand]
 
     @property
     def in_flight(self) -> int:
-        return len(self.flights) + len(self._fresh)
+        return len(self.flights) + len(self._fresh) + len(self._aside)
 
     def _land(self, token: str) -> Flight | None:
         """The attempt is over: no longer in flight."""
@@ -117,7 +154,8 @@ class Campaign:
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
-        self.worker_seconds += passed * self.workers
+        # Workers of a block that takes no more trials may still be busy.
+        self.worker_seconds += passed * max(self.workers, self.running)
         self.busy_seconds += passed * self.running
         self.now = max(now, self.now)
 
@@ -126,12 +164,20 @@ class Campaign:
     def _capacity(self, event: Capacity) -> None:
         self.workers, self.latency = event.workers, event.latency
 
+    def _blocks_seen(self, event: BlocksSeen) -> None:
+        self.blocks = event.blocks
+
+    def _noted(self, event: PoolNote) -> None:
+        self.note = event.text
+
     def _started(self, event: Started) -> None:
         flight = self.flights.get(event.token)
         if flight is None:
             self._outbox.append(StopAttempt(event.token, "kill"))
             return
         if flight.started is None:
+            if not self.running:
+                self.moved = self.now
             self.running += 1
             flight.started = self.now
             flight.waited += self.now - flight.asked
@@ -153,7 +199,9 @@ class Campaign:
         """A step that an earlier attempt reported keeps its value: a trial's history never changes."""
         if self.study.has(flight.trial, step):
             return
+        self.moved = self.now
         flight.last_step = step
+        flight.new_steps += 1
         if self.study.report(flight.trial, step, value):
             flight.rung = step
 
@@ -183,52 +231,24 @@ class Campaign:
         self._outbox.append(reply)
 
     def _ended(self, event: Ended) -> None:
-        outcome = event.outcome
-        flight = self._land(outcome.token)
-        if flight is None:
-            return  # fenced: of an attempt that was declared lost, or told before
-        self._keep_outcome(flight, outcome)
-        if outcome.kind == "complete" and values_fit(outcome, len(self.study.study.directions)):
-            self._complete(flight, [float(value) for value in outcome.values or ()])
-        elif outcome.kind == "pruned":
-            self._pruned(flight)
-        elif outcome.kind in ("yielded", "stopped"):
-            self._try_again(flight)
-        elif outcome.failure == "lost":
-            self._lose(flight, outcome.reason)
-        else:
-            self._failed(flight, outcome.failure or "value", outcome.reason, outcome.traceback)
-
-    def _keep_outcome(self, flight: Flight, outcome: Outcome) -> None:
-        flight.ran += max(0.0, outcome.finished - outcome.started)
-        flight.host, flight.pool = outcome.host, outcome.pool
-        flight.block, flight.worker = outcome.block, outcome.worker
-        for step, value in outcome.reports:  # those whose messages a dead driver never kept
-            self._keep_missing(flight, int(step), float(value))
-        attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
-        self.study.annotate(flight.trial, attrs)
-
-    def _keep_missing(self, flight: Flight, step: int, value: float) -> None:
-        if 0 <= step < STEP_LIMIT and not self.study.has(flight.trial, step):
-            self.study.storage.set_trial_intermediate_value(flight.trial_id, step, value)
-        flight.last_step = step
+        flight = self._land(event.outcome.token)
+        if flight is not None:  # else fenced: of an attempt that was declared lost, or told before
+            self._follow(flight, self.ends.ended(flight, event.outcome, self.now))
 
     def _lost(self, event: Lost) -> None:
         flight = self._land(event.token)
         if flight is not None:
-            if flight.started is not None:
-                flight.ran += self.now - flight.started
             # What was cut off may go on, and must not write into the checkpoint beside the next attempt.
             self._outbox.append(StopAttempt(event.token, "kill"))
-            self._lose(flight, event.reason)
+            self._follow(flight, self.ends.lost(flight, event.reason, self.now))
 
-    def _lose(self, flight: Flight, reason: str) -> None:
-        flight.losses += 1
-        if flight.losses > self.rules.max_losses:
-            self._tell_failed(flight, "lost", f"lost {flight.losses} times, the last time: {reason}")
-        else:
-            flight.notes["pilotune:last_loss"] = reason
+    def _follow(self, flight: Flight, sequel: Sequel) -> None:
+        if sequel.again:
             self._try_again(flight)
+            return
+        self.moved = self.now
+        if sequel.finish:
+            self._end(sequel.finish.code, sequel.finish.reason)
 
     def _asked_to_end(self, event: Asked) -> None:
         self._end(STOPPED, "stopped as asked; it can be resumed")
@@ -240,65 +260,6 @@ class Campaign:
     def _pool_failed(self, event: PoolFailed) -> None:
         self._end(SITE, event.reason)
         self._drop_all()
-
-    # -- ends of trials -----------------------------------------------------------------------------------------------
-
-    def _complete(self, flight: Flight, values: list[float]) -> None:
-        self._describe(flight, "complete")
-        self.study.tell(flight.trial, TrialState.COMPLETE, values)
-        self._told(flight)
-        self._failures_in_row = 0
-        if len(values) == 1 and self.rules.reached(values[0]):
-            self._end(FINISHED, f"trial {flight.number} reached the target: {values[0]:.6g}")
-
-    def _pruned(self, flight: Flight) -> None:
-        rung = flight.rung if flight.rung is not None else flight.last_step
-        if rung is not None:
-            flight.notes["pilotune:rung"] = rung
-            self.rungs[rung] = self.rungs.get(rung, 0) + 1
-        self._describe(flight, "pruned")
-        self.study.tell(flight.trial, TrialState.PRUNED)
-        self._told(flight)
-        self._failures_in_row = 0
-
-    def _failed(self, flight: Flight, failure: str, reason: str, traceback: str) -> None:
-        if self.rules.retried(failure) and flight.crashes < self.rules.retries:
-            flight.crashes += 1
-            flight.notes["pilotune:last_crash"] = reason
-            self._try_again(flight)
-            return
-        if traceback:
-            flight.notes["pilotune:traceback"] = traceback
-        self._tell_failed(flight, failure, reason or "it ended without a value and without a reason")
-
-    def _tell_failed(self, flight: Flight, failure: str, reason: str) -> None:
-        flight.notes["pilotune:reason"] = reason
-        self._describe(flight, failure)
-        self.study.tell(flight.trial, TrialState.FAIL)
-        self._told(flight)
-        self._failures_in_row += 1
-        if self._failures_in_row >= self.rules.failures and not self.ending:
-            last = f"the last one (trial {flight.number}): {reason}"
-            self._end(FAILED, f"{self._failures_in_row} trials failed in a row, {last}")
-
-    def _describe(self, flight: Flight, exit_reason: str) -> None:
-        attrs: dict[str, Any] = {
-            "pilotune:attempts": flight.attempt,
-            "pilotune:exit": exit_reason,
-            "pilotune:host": flight.host,
-            "pilotune:pool": flight.pool,
-            "pilotune:block": flight.block,
-            "pilotune:worker": flight.worker,
-            "pilotune:seconds_waiting": round(flight.waited, 3),
-            "pilotune:seconds_running": round(flight.ran, 3),
-            "pilotune:directory": flight.directory,
-        }
-        attrs |= self.study.bracket(flight.number)
-        self.study.annotate(flight.trial, {**attrs, **flight.notes})
-
-    def _told(self, flight: Flight) -> None:
-        self.finish_times.append(self.now)
-        self._durations.append(flight.ran)
 
     # -- more attempts ------------------------------------------------------------------------------------------------
 
@@ -320,8 +281,7 @@ class Campaign:
             self._launch(Flight(trial=trial, params=params, asked=self.now))
 
     def _room(self) -> int:
-        duration = sorted(self._durations)[len(self._durations) // 2] if self._durations else None
-        return self.workers + ahead(self.workers, self.latency, duration) - self.in_flight
+        return self.workers + ahead(self.workers, self.latency, self.ends.durations.median) - self.in_flight
 
     def _budget_used(self) -> bool:
         return self.rules.trials is not None and self.study.asked >= self.rules.trials
@@ -329,15 +289,28 @@ class Campaign:
     def _launch(self, flight: Flight) -> None:
         """The next attempt of this trial, submitted at the next release."""
         flight.attempt += 1
-        flight.started, flight.last_reply, flight.stopping, flight.rung = None, None, "", None
+        flight.started, flight.last_reply, flight.stopping, flight.rung, flight.new_steps = None, None, "", None, 0
         self.study.fence(flight.trial, flight.attempt)
         self._fresh.append(flight)
 
     def _try_again(self, flight: Flight) -> None:
         """A new attempt; a campaign that is ending leaves the trial as it is, for a later one."""
-        if not self.ending:
-            flight.asked = self.now
+        if self.ending:
+            return
+        pause = pause_before(flight)
+        if pause > 0.0:
+            flight.not_before = self.now + pause
+            self._aside.append(flight)
+        else:
             self._launch(flight)
+
+    def _take_up(self) -> None:
+        """Launch what was put aside long enough."""
+        ready = [flight for flight in self._aside if flight.not_before <= self.now]
+        if ready:
+            self._aside = [flight for flight in self._aside if flight.not_before > self.now]
+            for flight in ready:
+                self._launch(flight)
 
     def adopt(self, orphan: Orphan) -> str:
         """Take up a trial that a dead driver left; what became of it is to come as an event with the token returned."""
@@ -349,6 +322,7 @@ class Campaign:
             attempt=orphan.attempt,
             token=token_of(orphan.number, orphan.attempt, orphan.campaign),
             asked=self.now,
+            whole=False,
         )
         self.flights[flight.token] = flight
         return flight.token
@@ -372,6 +346,7 @@ class Campaign:
             flight.attempt -= 1
             self.study.fence(flight.trial, flight.attempt)
         self._fresh.clear()
+        self._aside.clear()
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():

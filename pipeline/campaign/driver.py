@@ -206,6 +206,9 @@ class Driver:
             cores=options.cores,
             gpus=options.gpus,
             nodes=options.nodes,
+            ranks_per_node=options.ranks_per_node,
+            expected=self._expected(flight),
+            yield_before=options.yield_before,
             objective=file.objective,
             limits=Limits(
                 timeout=options.timeout,
@@ -215,6 +218,19 @@ class Driver:
             ),
             channel=self.channel,
         )
+
+    def _expected(self, flight: Flight) -> float | None:
+        """Seconds that the next attempt of a trial may take: what is left of it, where earlier ones kept anything."""
+        kept = flight.ran > 0.0 and _holds_anything(TrialFiles(Path(flight.directory)).checkpoint)
+        return self.campaign.ends.durations.left(flight.ran if kept else 0.0)
+
+
+def _holds_anything(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
 
 
 def _rules(file: StudyFile) -> Rules:
@@ -226,6 +242,7 @@ def _rules(file: StudyFile) -> Rules:
         maximize=file.directions[0] == "maximize",
         retries=file.trial.retries,
         retry_errors=file.trial.retry_errors,
+        expected=file.trial.expected,
     )
 
 

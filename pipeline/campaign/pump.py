@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from ...errors import RecordAway
 from ..record import CommitResult, Orphan, RecordStorage
 from ..trial.protocol import Outcome
-from .campaign import STOPPED, Campaign
+from .campaign import Campaign
+from .ends import STOPPED
 from .events import Asked, Ended, Event, Finish, Lost
 from .pool import Pool
 

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 MAX_LOSSES = 5
 """How often a trial may lose its worker, node or block before it is failed: something in it may be what kills them."""
 
+IDLE_YIELDS, IDLE_SECONDS = 20, 5.0
+"""A trial that yields so often in a row, each time after less than these seconds and with no new report, gets nowhere:
+its objective yields without being asked to. One that was asked to, at the end of its blocks, may yield for ever."""
+
+UNLIMITED = 1_000_000
+"""How many workers a campaign without a budget of trials could keep busy."""
+
 ASKS_PER_STEP = 16
 """Suggestions made in one step, so that reports never wait behind a long row of asks."""
 
@@ -25,6 +32,7 @@ class Rules:
         retries: New attempts of a trial whose process crashed.
         retry_errors: Count exceptions and timeouts as crashes too.
         max_losses: New attempts of a trial whose worker, node or block was lost.
+        expected: Seconds that a whole trial runs, as the user says; None: to be learned.
     """
 
     trials: int | None = None
@@ -35,6 +43,7 @@ class Rules:
     retries: int = 0
     retry_errors: bool = False
     max_losses: int = MAX_LOSSES
+    expected: float | None = None
 
     def reached(self, value: float) -> bool:
         """Whether ``value`` is as good as the target."""

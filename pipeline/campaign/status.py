@@ -97,7 +97,7 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         time_left=_time_left(campaign, rate),
         storage=storage,
         run_dir=run_dir,
-        rungs={str(step): count for step, count in sorted(campaign.rungs.items())},
+        rungs={str(step): count for step, count in sorted(campaign.ends.rungs.items())},
         message=message,
         running_trials=_running(campaign),
     )
@@ -105,10 +105,10 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
 
 def _rate(campaign: Campaign) -> float:
     """Trials a minute over the last five minutes, or since the start."""
-    recent = [time for time in campaign.finish_times if time >= campaign.now - RATE_WINDOW]
+    recent = [time for time in campaign.ends.finish_times if time >= campaign.now - RATE_WINDOW]
     if not recent:
         return 0.0
-    full = len(recent) == campaign.finish_times.maxlen
+    full = len(recent) == campaign.ends.finish_times.maxlen
     since = recent[0] if full else max(campaign.began, campaign.now - RATE_WINDOW)
     return 60.0 * len(recent) / max(campaign.now - since, 1e-3)
 

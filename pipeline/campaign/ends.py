@@ -1,0 +1,181 @@
+"""What becomes of a trial when an attempt of it has ended: the study is told, or the trial goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import TrialState
+
+from ..trial.protocol import STEP_LIMIT, Outcome
+from .attempts import Flight, values_fit
+from .durations import Durations
+from .events import Finish
+from .rules import IDLE_SECONDS, IDLE_YIELDS, Rules
+from .study import CampaignStudy
+
+FINISHED, FAILED, SITE, STOPPED = 0, 1, 3, 130
+"""Exit codes."""
+
+
+@dataclass(frozen=True)
+class Sequel:
+    """What follows from an attempt's end: the trial is tried again, or the campaign ends; or neither."""
+
+    again: bool = False
+    finish: Finish | None = None
+
+
+AGAIN = Sequel(again=True)
+
+
+class Ends:
+    """Judges attempts that have ended, and tells the study of trials that have.
+
+    Attributes:
+        finish_times: When trials were told, Unix seconds; the last thousand.
+        rungs: Trials pruned at each step.
+        durations: How long trials ran.
+    """
+
+    def __init__(self, study: CampaignStudy, rules: Rules):
+        self.study, self.rules = study, rules
+        self.finish_times: deque[float] = deque(maxlen=1000)
+        self.rungs: dict[int, int] = {}
+        self.durations = Durations(rules.expected)
+        self._failures_in_row = 0
+
+    def ended(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
+        """An attempt came back with ``outcome``."""
+        if outcome.kind == "declined":
+            return self._declined(flight, now)
+        ran = self._keep(flight, outcome)
+        flight.asked, flight.declines = now, 0
+        flight.idle_yields += 1
+        if ran >= IDLE_SECONDS or flight.new_steps:
+            flight.idle_yields = 0
+        if outcome.kind == "complete" and values_fit(outcome, len(self.study.study.directions)):
+            return self._complete(flight, [float(value) for value in outcome.values or ()], now)
+        if outcome.kind == "pruned":
+            return self._pruned(flight, now)
+        if outcome.kind in ("yielded", "stopped"):
+            return self._yielded(flight, now)
+        flight.idle_yields = 0
+        if outcome.failure == "lost":
+            return self._lose(flight, outcome.reason, now)
+        return self._failed(flight, outcome, now)
+
+    def lost(self, flight: Flight, reason: str, now: float) -> Sequel:
+        """An attempt's worker died under it."""
+        if flight.started is not None:
+            flight.ran += now - flight.started
+        flight.asked, flight.declines = now, 0
+        return self._lose(flight, reason, now)
+
+    # -- what an outcome brings ---------------------------------------------------------------------------------------
+
+    def _keep(self, flight: Flight, outcome: Outcome) -> float:
+        """Keep where the attempt ran, its reports and attributes; returns how long it ran."""
+        ran = max(0.0, outcome.finished - outcome.started)
+        flight.ran += ran
+        flight.host, flight.pool = outcome.host, outcome.pool
+        flight.block, flight.worker = outcome.block, outcome.worker
+        for step, value in outcome.reports:  # those whose messages a dead driver never kept
+            self._keep_missing(flight, int(step), float(value))
+        attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
+        self.study.annotate(flight.trial, attrs)
+        return ran
+
+    def _keep_missing(self, flight: Flight, step: int, value: float) -> None:
+        if 0 <= step < STEP_LIMIT and not self.study.has(flight.trial, step):
+            self.study.storage.set_trial_intermediate_value(flight.trial_id, step, value)
+            flight.new_steps += 1
+        flight.last_step = step
+
+    # -- the trial goes on --------------------------------------------------------------------------------------------
+
+    def _declined(self, flight: Flight, now: float) -> Sequel:
+        """It is as if this attempt had not been submitted yet: nothing of it ran."""
+        flight.attempt -= 1
+        flight.declines += 1
+        if flight.started is not None:  # what it had waited until then is counted
+            flight.asked = now
+        return AGAIN
+
+    def _yielded(self, flight: Flight, now: float) -> Sequel:
+        if flight.idle_yields < IDLE_YIELDS:
+            return AGAIN
+        times = f"{IDLE_YIELDS} times in a row, each time within {IDLE_SECONDS:.0f} s and with nothing new reported"
+        hint = "an objective yields only when trial.should_yield() or trial.report() tells it to"
+        return self._tell_failed(flight, "yielded", f"it yielded {times}; {hint}", now)
+
+    def _lose(self, flight: Flight, reason: str, now: float) -> Sequel:
+        flight.losses += 1
+        if flight.losses > self.rules.max_losses:
+            return self._tell_failed(flight, "lost", f"lost {flight.losses} times, the last time: {reason}", now)
+        flight.notes["pilotune:last_loss"] = reason
+        return AGAIN
+
+    # -- the trial has ended ------------------------------------------------------------------------------------------
+
+    def _complete(self, flight: Flight, values: list[float], now: float) -> Sequel:
+        self._describe(flight, "complete")
+        self.study.tell(flight.trial, TrialState.COMPLETE, values)
+        self._told(flight, now, whole=True)
+        if len(values) == 1 and self.rules.reached(values[0]):
+            return Sequel(finish=Finish(FINISHED, f"trial {flight.number} reached the target: {values[0]:.6g}"))
+        return Sequel()
+
+    def _pruned(self, flight: Flight, now: float) -> Sequel:
+        rung = flight.rung if flight.rung is not None else flight.last_step
+        if rung is not None:
+            flight.notes["pilotune:rung"] = rung
+            self.rungs[rung] = self.rungs.get(rung, 0) + 1
+        self._describe(flight, "pruned")
+        self.study.tell(flight.trial, TrialState.PRUNED)
+        self._told(flight, now, whole=True)
+        return Sequel()
+
+    def _failed(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
+        failure = outcome.failure or "value"
+        if self.rules.retried(failure) and flight.crashes < self.rules.retries:
+            flight.crashes += 1
+            flight.notes["pilotune:last_crash"] = outcome.reason
+            return AGAIN
+        if outcome.traceback:
+            flight.notes["pilotune:traceback"] = outcome.traceback
+        return self._tell_failed(
+            flight, failure, outcome.reason or "it ended without a value and without a reason", now
+        )
+
+    def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> Sequel:
+        flight.notes["pilotune:reason"] = reason
+        self._describe(flight, failure)
+        self.study.tell(flight.trial, TrialState.FAIL)
+        self._told(flight, now, whole=False)
+        if self._failures_in_row < self.rules.failures:
+            return Sequel()
+        last = f"the last one (trial {flight.number}): {reason}"
+        return Sequel(finish=Finish(FAILED, f"{self._failures_in_row} trials failed in a row, {last}"))
+
+    def _describe(self, flight: Flight, exit_reason: str) -> None:
+        attrs: dict[str, Any] = {
+            "pilotune:attempts": flight.attempt,
+            "pilotune:exit": exit_reason,
+            "pilotune:host": flight.host,
+            "pilotune:pool": flight.pool,
+            "pilotune:block": flight.block,
+            "pilotune:worker": flight.worker,
+            "pilotune:seconds_waiting": round(flight.waited, 3),
+            "pilotune:seconds_running": round(flight.ran, 3),
+            "pilotune:directory": flight.directory,
+        }
+        attrs |= self.study.bracket(flight.number)
+        self.study.annotate(flight.trial, {**attrs, **flight.notes})
+
+    def _told(self, flight: Flight, now: float, *, whole: bool) -> None:
+        """``whole``: it ran as long as a trial does; one that failed says nothing of that."""
+        self._failures_in_row = 0 if whole else self._failures_in_row + 1
+        self.finish_times.append(now)
+        self.durations.add(flight.ran, whole=whole and flight.whole)
