@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
         account=schema.account or "",
         modules=schema.modules,
         setup=schema.setup or "",
-        network=Network(network.interface or "", network.address or "") if network else Network(),
+        network=Network(_interface(network.interface or ()), network.address or "") if network else Network(),
         poll=schema.poll,
         driver=_driver(schema.driver, schema.scheduler, source),
         path=Path(os.path.abspath(path)),
@@ -103,6 +104,12 @@ def _with_environment(source: YamlFile) -> YamlFile:
         return value
 
     return YamlFile(source.path, fill(source.data, ""), source.lines, source.overrides)
+
+
+def _interface(names: Sequence[str]) -> str:
+    """The first of ``names`` that this host has: login and compute nodes have different ones."""
+    own = {name for _, name in socket.if_nameindex()}
+    return next((name for name in names if name in own), names[0] if names else "")
 
 
 def _pool(name: str, pool: PoolSchema, scheduler: str, source: YamlFile) -> PoolSpec:

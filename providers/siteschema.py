@@ -20,8 +20,15 @@ _CORES = r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*"
 _AFFINITY = re.compile(rf"none|block|block-reverse|alternating|list:{_CORES}(?::{_CORES})*")
 
 
+def _interfaces(value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"must be the name of a network interface, or a list of them, but is {shown(value)}")
+    return tuple(names)
+
+
 class NetworkSchema(Section):
-    interface: Text | None = None
+    interface: Annotated[tuple[str, ...], BeforeValidator(_interfaces)] | None = None
     address: Text | None = None
 
 

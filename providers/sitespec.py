@@ -96,6 +96,18 @@ class PoolSpec:
     def workers_per_block(self) -> int:
         return self.nodes_per_block * self.workers_per_node
 
+    def affinity_for(self, workers: int, gpus: int = 0) -> str:
+        """``affinity`` where a node has ``workers`` workers of ``gpus`` GPUs each: the parts of a list are joined.
+
+        Parsl wants one part a worker, and part i belongs to GPU i.
+        """
+        parts = self.affinity.split(":")[1:]
+        if not parts:
+            return self.affinity
+        share = len(parts) * gpus // self.gpus_per_node if gpus and self.gpus_per_node else len(parts) // workers
+        each = max(1, share)
+        return ":".join(["list", *(",".join(parts[at : at + each]) for at in range(0, workers * each, each))])
+
     @property
     def is_on(self) -> bool:
         """Whether the pool may have blocks."""

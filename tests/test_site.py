@@ -164,6 +164,30 @@ def test_the_drivers_job_and_the_finer_keys_are_understood(home):
     assert load_site(write(home, site.resolved(), "again.yaml")) == replace(site, name="site", path=home / "again.yaml")
 
 
+def test_the_first_interface_that_this_host_has_is_taken(home):
+    text = PLAIN + "network: {interface: [none0, lo, none1]}\n"
+    assert load_site(write(home, text)).network == Network("lo", "")
+    assert load_site(write(home, text.replace("lo, ", ""))).network == Network("none0", "")
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "expected"),
+    [
+        (4, 0, "list:0-3:4-7:8-11:12-15"),
+        (4, 1, "list:0-3:4-7:8-11:12-15"),
+        (2, 2, "list:0-3,4-7:8-11,12-15"),
+        (1, 3, "list:0-3,4-7,8-11"),
+        (2, 0, "list:0-3,4-7:8-11,12-15"),
+        (2, 1, "list:0-3:4-7"),
+        (3, 0, "list:0-3:4-7:8-11"),
+    ],
+)
+def test_a_list_of_cores_is_joined_for_fewer_and_larger_workers(workers, gpus, expected):
+    pool = PoolSpec("gpu", workers_per_node=4, gpus_per_node=4, affinity="list:0-3:4-7:8-11:12-15")
+    assert pool.affinity_for(workers, gpus) == expected
+    assert replace(pool, affinity="block").affinity_for(workers, gpus) == "block"
+
+
 def test_set_changes_any_key(home):
     path = write(home, THETA)
     site = load_site(path, ["pools.knl.walltime=1h", "pools.knl.blocks.max=9", "account=other", "network=null"])
@@ -214,6 +238,8 @@ MISTAKES = [
     ("modules: [conda, pilotune]", "modules: conda", "site.yaml:4: modules: must be a list of texts, but is 'conda'"),
     ("network: {interface: ipogif0}", "network: {interfaec: ib0}",
      "site.yaml:8: network.interfaec: unknown key; did you mean 'interface'?"),
+    ("network: {interface: ipogif0}", "network: {interface: []}", "site.yaml:8: network.interface: must be the name "
+     "of a network interface, or a list of them, but is []"),
     ("network: {interface: ipogif0}", "network: {interface: ib0, address: 10.0.0.1}",
      "site.yaml:8: network: give an interface or an address, not both"),
     ("queue: default", "qeue: default", "site.yaml:12: pools.knl.qeue: unknown key; did you mean 'queue'?"),
