@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from .postgres import Server, Unavailable
+from .slurm import Lab
+from .slurm import Unavailable as NoSlurm
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +39,24 @@ def database_url(request: pytest.FixtureRequest, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/study.db"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(scope="session")
+def slurm_lab() -> Iterator[Lab]:
+    """A real Slurm of four nodes, for the whole session; without root such tests are skipped, but never in CI."""
+    try:
+        lab = Lab()
+    except NoSlurm as reason:
+        if os.environ.get("CI"):
+            pytest.fail(str(reason))
+        pytest.skip(str(reason))
+    yield lab
+    lab.stop()
+
+
+@pytest.fixture
+def slurm(slurm_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The same; Slurm's commands in this process talk to it."""
+    for name, value in slurm_lab.environment.items():
+        monkeypatch.setenv(name, value)
+    return slurm_lab
