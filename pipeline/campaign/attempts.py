@@ -36,7 +36,7 @@ def pause_before(flight: Flight) -> float:
     Whatever sends it back may go on doing so, and each round costs a submission and a commit.
     """
     vain = flight.idle_yields + flight.declines - PROMPT_ROUNDS
-    return min(LONGEST_PAUSE, 2.0**vain) if vain >= 0 else 0.0
+    return min(LONGEST_PAUSE, 2.0 ** (vain - 1)) if vain > 0 else 0.0
 
 
 def values_fit(outcome: Outcome, directions: int) -> bool:

@@ -132,10 +132,11 @@ class Campaign:
 
     def _demanded(self) -> list[Action]:
         """How many workers could be kept busy, and for how long each, where that has changed."""
-        more = 0
+        workers = self.in_flight
         if not self.ending and not self.study.exhausted:
-            more = UNLIMITED if self.rules.trials is None else max(0, self.rules.trials - self.study.asked)
-        demand = Scale(self.in_flight + more, self.ends.durations.expected)
+            trials = self.rules.trials
+            workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
+        demand = Scale(workers, self.ends.durations.expected)
         if demand == self._demand:
             return []
         self._demand = demand
