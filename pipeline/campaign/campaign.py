@@ -48,13 +48,15 @@ class Campaign:
 
     Attributes:
         flights: Attempts by token: submitted, or to be submitted at the next release.
+        aside: Trials that came back with nothing done too often to be submitted again at once.
         workers: Attempts that the pool can run at once.
         running: Attempts that a worker has begun.
         ending: Why no more is asked; the campaign finishes when nothing is in flight.
         hungry: More could be asked at once.
         blocks: The pool's blocks as last seen.
         note: What the pool wants the user to know now.
-        moved: When anything last moved: a trial ended or reported something new, or the first worker began.
+        moved: When anything last moved: a trial ended or reported something new, the first workers came, or the first
+            of them began.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Campaign:
         self.began = self.now = self.moved = now
         self.ends = Ends(study, rules)
         self.flights: dict[str, Flight] = {}
+        self.aside: list[Flight] = []
         self.workers, self.latency, self.running = 0, 0.1, 0
         self.blocks: tuple[BlockView, ...] = ()
         self.note = ""
@@ -77,7 +80,6 @@ class Campaign:
         self.hungry = False
         self.busy_seconds = self.worker_seconds = 0.0
         self._demand: Scale | None = None  # as it was last sent
-        self._aside: list[Flight] = []  # came back with nothing done too often to be tried again at once
         self._fresh: list[Flight] = []  # asked or tried again in this step, not yet submitted
         self._outbox: list[Action] = []
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -144,7 +146,7 @@ class Campaign:
 
     @property
     def in_flight(self) -> int:
-        return len(self.flights) + len(self._fresh) + len(self._aside)
+        return len(self.flights) + len(self._fresh) + len(self.aside)
 
     def _land(self, token: str) -> Flight | None:
         """The attempt is over: no longer in flight."""
@@ -163,6 +165,8 @@ class Campaign:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _capacity(self, event: Capacity) -> None:
+        if event.workers and not self.workers:
+            self.moved = self.now
         self.workers, self.latency = event.workers, event.latency
 
     def _blocks_seen(self, event: BlocksSeen) -> None:
@@ -301,15 +305,15 @@ class Campaign:
         pause = pause_before(flight)
         if pause > 0.0:
             flight.not_before = self.now + pause
-            self._aside.append(flight)
+            self.aside.append(flight)
         else:
             self._launch(flight)
 
     def _take_up(self) -> None:
         """Launch what was put aside long enough."""
-        ready = [flight for flight in self._aside if flight.not_before <= self.now]
+        ready = [flight for flight in self.aside if flight.not_before <= self.now]
         if ready:
-            self._aside = [flight for flight in self._aside if flight.not_before > self.now]
+            self.aside = [flight for flight in self.aside if flight.not_before > self.now]
             for flight in ready:
                 self._launch(flight)
 
@@ -331,6 +335,8 @@ class Campaign:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _check_limits(self) -> None:
+        if self.ending and not self.workers:  # blocks may be queued for hours
+            self._leave([flight for flight in self.flights.values() if not flight.running])
         if self.rules.time is not None and self.now - self.began >= self.rules.time and not self.ending:
             self._end(FINISHED, f"the time budget of {self.rules.time:.0f} s is used up")
             self._yield_all()
@@ -347,7 +353,7 @@ class Campaign:
             flight.attempt -= 1
             self.study.fence(flight.trial, flight.attempt)
         self._fresh.clear()
-        self._aside.clear()
+        self.aside.clear()
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():

@@ -31,6 +31,7 @@ class Durations:
 
     Attributes:
         median: Of all trials that came to an end, whatever it was; None before the first.
+        usual: The median of those that did not fail; before the first, ``given``.
         expected: Of a whole trial, rounded up to two digits so that it rests while it hardly changes; None while
             nothing is known.
     """
@@ -40,16 +41,19 @@ class Durations:
         self._all: deque[float] = deque(maxlen=REMEMBERED + 1)
         self._whole: deque[float] = deque(maxlen=REMEMBERED)
         self.median: float | None = None
+        self.usual: float | None = given
         self.expected: float | None = given
 
     def add(self, seconds: float, *, whole: bool) -> None:
-        """A trial has ended after ``seconds`` in all its attempts; ``whole``: as the objective or the pruner wanted."""
+        """A trial has ended after ``seconds`` in all its attempts; ``whole``: it did not fail."""
         self._all.append(seconds)
         self.median = sorted(self._all)[len(self._all) // 2]
-        if whole:
-            self._whole.append(seconds)
-        if self._given is None and whole and len(self._whole) >= ENOUGH:
-            row = sorted(self._whole)
+        if not whole:
+            return
+        self._whole.append(seconds)
+        row = sorted(self._whole)
+        self.usual = row[len(row) // 2]
+        if self._given is None and len(row) >= ENOUGH:
             self.expected = two_digits(row[math.ceil(SHARE * len(row)) - 1])
 
     def left(self, ran: float) -> float | None:

@@ -13,7 +13,13 @@ Signal = Literal["finish", "yield", "now"]
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many workers the pool has now, and how long it takes a submitted attempt to reach a free one (seconds)."""
+    """How much the pool can run now.
+
+    Attributes:
+        workers: Attempts that can run at once: all workers, but of blocks that take no further trials (held, draining)
+            only those that are busy.
+        latency: Seconds that a submitted attempt takes to reach a free worker.
+    """
 
     workers: int
     latency: float = 0.1
