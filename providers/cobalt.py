@@ -1,0 +1,179 @@
+"""Cobalt: the scheduler of Theta and its kin at Argonne. Parsl has no provider for it any more; this one is whole.
+
+Cobalt forgets a job when it ends. How it ended stands in the job's ``.cobaltlog``, which therefore has the job's id in
+its name, beside the files of its block.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+from parsl.providers.cluster_provider import ClusterProvider
+
+from .batch import BatchBlocks, BlockFiles
+from .commands import TIMED_OUT, Answer, run
+from .jobs import End, Job, Phase, SchedulerAway
+from .launchers import BlockLauncher
+from .site import PoolSpec, Site
+
+log = logging.getLogger(__name__)
+
+STATES: Mapping[str, tuple[Phase, str]] = {
+    "queued": (Phase.QUEUED, ""),
+    "user_hold": (Phase.QUEUED, "held by its owner; qrls lets it go"),
+    "admin_hold": (Phase.QUEUED, "held by an administrator"),
+    "dep_hold": (Phase.QUEUED, "waits for another job that it depends on"),
+    "dep_fail": (Phase.QUEUED, "it will never start: a job that it depends on has failed"),
+    "maxrun_hold": (Phase.QUEUED, "waits until fewer jobs of this user run in the queue"),
+    "starting": (Phase.QUEUED, "its nodes are being prepared"),
+    "preempted": (Phase.QUEUED, "preempted by another job"),
+    "running": (Phase.RUNNING, ""),
+    "killing": (Phase.ENDING, "is being ended"),
+    "preempting": (Phase.ENDING, "is being preempted by another job"),
+    "exiting": (Phase.ENDING, "is being cleaned up after"),
+    "done": (Phase.ENDING, ""),
+}
+"""State -> where the job is, and what that means where its name does not say."""
+
+ENDS: Mapping[str, End] = {
+    r"maximum execution time exceeded": End.WALLTIME,
+    r"user delete requested": End.CANCELLED,
+    r"preempt": End.PREEMPTED,
+}
+"""Lines of a job's log -> how it ended. The log of a job that was ended by force has no exit code."""
+
+EXIT = re.compile(r"task completed normally with an exit code of (-?\d+|None)")
+
+
+DIRECTIVE = "#COBALT "
+
+COLUMNS = "JobID:State"
+"""Without blanks in them. Always given: a user's or a site's own header would put others there."""
+
+
+class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
+    """Blocks as Cobalt jobs."""
+
+    end_time: ClassVar[str] = "${{COBALT_ENDTIME:-{reckoned}}}"
+    transient: ClassVar[tuple[str, ...]] = (
+        r"Failed to connect|Connection refused|timed out|did not answer",
+        r"limit of \d+ jobs per user in the .* queue has been reached",
+    )
+
+    worker_init: str
+
+    @classmethod
+    def for_pool(cls, site: Site, pool: PoolSpec, worker_init: str) -> Self:
+        provider = cls("cobalt", pool.nodes_per_block, 0, 0, max(1, pool.blocks.max), 1, "", BlockLauncher(pool))
+        provider.site, provider.pool, provider.worker_init = site, pool, worker_init
+        return provider
+
+    # -- submission ---------------------------------------------------------------------------------------------------
+
+    def script(self, files: BlockFiles, body: str) -> str:
+        """Directives count only straight after the first line. They are split at blanks, which paths may have: those
+        are on the command line. What the site file's lines give is left out of ours."""
+        given = {word for line in self.pool.options if line.startswith(DIRECTIVE) for word in line.split()}
+        own = {
+            ("-n", "--nodecount"): str(self.pool.nodes_per_block),
+            ("-t", "--time"): str(self.walltime_seconds // 60),
+            ("--mode",): "script",
+            ("-q", "--queue"): self.pool.queue,
+            ("-A", "--project"): self.site.account,
+            ("--jobname",): files.job_name,
+        }
+        lines = [f"{DIRECTIVE}{names[0]} {value}" for names, value in own.items() if value and not given & set(names)]
+        options = sorted(
+            self.pool.options, key=lambda line: not line.startswith(DIRECTIVE)
+        )  # others end the directives
+        return "\n".join(["#!/bin/bash", *lines, *options, "", body, ""])
+
+    def submit_command(self, script: Path) -> list[str]:
+        outputs = {
+            "-o": script.with_suffix(".out"),
+            "-e": script.with_suffix(".err"),
+            "--debuglog": self._log("$jobid"),
+        }
+        options = [word for name, path in outputs.items() for word in (name, str(path))]
+        return ["qsub", "--cwd", str(script.parent), *options, str(script)]
+
+    def _log(self, job: str) -> Path:
+        return self.folder / f"{job}.cobaltlog"
+
+    def read_job_id(self, answer: Answer) -> str | None:
+        """The last line that begins with a number: a site's filters may have said something before, and Cobalt itself
+        after it on that line. What it said on stderr is kept for the log."""
+        ids = re.findall(r"^(\d+)(?: .*)?$", answer.out, re.MULTILINE)
+        if ids and answer.err.strip():
+            log.info("job %s: Cobalt says: %s", ids[-1], answer.words)
+        return str(ids[-1]) if ids else None
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    def query(self, ids: Sequence[str]) -> dict[str, Job]:
+        """One question for all of ours. Of a job that is gone its log tells."""
+        if not ids:
+            return {}
+        answer = run(["qstat", "--header", COLUMNS, *ids])
+        if answer.code != 0 and (answer.err.strip() or answer.out.strip()):
+            raise SchedulerAway(answer.words)
+        if answer.code not in (0, 1):  # 1, and not a word: it knows none of them
+            raise SchedulerAway(f"qstat exited with {answer.code}")
+        found = {job: job_in(job, state) for job, state in read_table(answer.out).items() if job in ids}
+        ended = {job: self._ended(job) for job in ids if job not in found}
+        return found | {job: known for job, known in ended.items() if known is not None}
+
+    def _ended(self, job: str) -> Job | None:
+        """What the log of a job tells that Cobalt does not know any more."""
+        try:
+            text = self._log(job).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        return read_log(job, text)
+
+    def cancel_one(self, job: str) -> bool:
+        """Cobalt leaves out silently what it does not know."""
+        answer = run(["qdel", job])
+        if answer.code == TIMED_OUT or "component error" in answer.words:
+            raise SchedulerAway(answer.words)
+        if answer.code:
+            log.warning("qdel %s: %s", job, answer.words)
+        return answer.code == 0
+
+    def _status(self) -> None:
+        """Parsl's own way to ask, which nothing takes."""
+
+
+def read_table(text: str) -> dict[str, str]:
+    """Job id -> state, from what ``qstat --header JobID:State`` printed."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: row[1] for row in rows if len(row) == 2 and row[0].isdigit()}
+
+
+def job_in(job: str, state: str) -> Job:
+    phase, meaning = STATES.get(state.lower(), (Phase.QUEUED, ""))
+    reason = "" if phase == Phase.RUNNING or state == "queued" else ": ".join(filter(None, (state, meaning)))
+    return Job(job, phase, reason=reason)
+
+
+def read_log(job: str, text: str) -> Job | None:
+    """How a job ended, from its log; None where that does not tell (yet)."""
+    for line in text.splitlines():
+        end = next((end for pattern, end in ENDS.items() if re.search(rf"Info: .*{pattern}", line)), None)
+        if end is not None:
+            return Job(job, Phase.ENDED, end, _said(line))
+    exits = EXIT.findall(text)
+    if not exits:
+        return None
+    code = int(exits[-1]) if exits[-1] != "None" else None
+    end = End.FINISHED if code == 0 else End.FAILED
+    return Job(job, Phase.ENDED, end, f"exit code {code}" if code != 0 else "", code)
+
+
+def _said(line: str) -> str:
+    """A line of the log from ``Info:`` on."""
+    return line.partition("Info: ")[2].strip()
