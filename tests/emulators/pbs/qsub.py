@@ -1,0 +1,239 @@
+"""PBS's ``qsub``."""
+
+from __future__ import annotations
+
+import getopt
+import os
+import pwd
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..mom import start_mom
+from ..state import Job, Machine, State
+from .common import HOOK, Refused, complain, connect, identifier, leave
+from .request import Request, admit, parse_list, understand
+
+OPTIONS = "a:A:c:C:e:fhIj:J:k:l:m:M:N:o:p:q:r:R:S:u:v:VW:XzP:"
+USAGE = """\
+usage: qsub [-a date_time] [-A account_string] [-c interval]
+\t[-C directive_prefix] [-e path] [-f ] [-h] [-I [-X]] [-j oe|eo] [-J X-Y[:Z]]
+\t[-k keep] [-l resource_list] [-m mail_options] [-M user_list]
+\t[-N jobname] [-o path] [-p priority] [-P project] [-q queue] [-r y|n]
+\t[-R o|e|oe] [-S path] [-u user_list] [-W otherattributes=value...]
+\t[-v variable_list] [-V ] [-z] [script | -- command [arg1 ...]]
+       qsub --version"""
+
+
+class Options:
+    """Options as they come in: from the command line first, then from the script, which never overrules it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.resources: dict[str, str] = {}
+        self.attributes: dict[str, str] = {}
+
+    def take(self, words: list[str]) -> list[str]:
+        """Read options; returns what follows them. Raises GetoptError and ValueError."""
+        values: dict[str, str] = {}
+        resources: dict[str, str] = {}
+        found, rest = getopt.getopt(words, OPTIONS)
+        for option, value in found:
+            letter = option[1:]
+            if letter == "l":
+                try:
+                    resources.update(parse_list(value))
+                except ValueError:
+                    raise ValueError("qsub: illegal -l value") from None
+            elif letter == "W":
+                for item in value.split(","):
+                    name, equals, content = item.strip().partition("=")
+                    if not equals:
+                        raise ValueError("qsub: illegal -W value")
+                    self.attributes.setdefault(name, content)
+            elif (letter == "r" and value not in ("y", "n")) or (letter == "c" and value.strip() == "u"):
+                raise ValueError(f"qsub: illegal -{letter} value")
+            else:
+                values[letter] = value
+        self.values = {**values, **self.values}
+        self.resources = {**resources, **self.resources}
+        return rest
+
+
+def directives(text: str, prefix: str) -> list[str]:
+    """The option part of every directive: those before the first line that a shell would execute."""
+    found, lines = [], iter(text.splitlines())
+    for line in lines:
+        if prefix and line.startswith(prefix):
+            option = line[len(prefix) :]
+            while option.endswith("\\"):
+                option = option[:-1] + next(lines, "")
+            found.append(option.strip())
+        elif line.strip() and not line.lstrip().startswith(("#", ":")):
+            break
+    return found
+
+
+def name_of(options: Options, script: Path | None) -> str:
+    name = options.values.get("N")
+    if name is None:
+        return script.name if script else "STDIN"
+    if not re.fullmatch(r"[A-Za-z0-9_+.\-]{1,230}", name) or name[0] in "-+.":
+        raise ValueError("qsub: illegal -N value")
+    return name
+
+
+def variables(options: Options, state: State) -> dict[str, str]:
+    """What ``-v`` and ``-V`` send along."""
+    sent: dict[str, str] = {}
+    if "V" in options.values:
+        sent.update(os.environ if state.config["export_all"] else state.config["installed_environment"])
+    items = re.split(r"(?<!\\),", options.values.get("v", "")) if options.values.get("v") else []
+    for item in items:
+        name, equals, value = item.replace("\\,", ",").partition("=")
+        if not equals and name not in os.environ:
+            raise ValueError("qsub: cannot send environment with the job")
+        sent[name] = value.strip("'\"") if equals else os.environ[name]
+    return {name: value for name, value in sent.items() if not name.startswith("PBS_O_")}
+
+
+def path_of(given: str | None, name: str, number: int, suffix: str, job_name: str) -> str:
+    """Where a stream of the job ends up; a folder gets a file of the job's identifier."""
+    if given is None:
+        return f"{os.getcwd()}/{job_name}.{'o' if suffix == 'OU' else 'e'}{number}"
+    host, colon, path = given.rpartition(":")
+    path = os.path.join(os.getcwd(), path if colon and "/" not in host else given)
+    return f"{path.rstrip('/')}/{name}.{suffix}" if os.path.isdir(path) else path
+
+
+def submit(machine: Machine, options: Options, request: Request, text: str, script: Path | None, words: list[str]) -> str:
+    """Queue the job; returns its identifier. Raises Refused and ValueError."""
+    user, job_name = pwd.getpwuid(os.getuid()).pw_name, name_of(options, script)
+    with machine.change() as state:
+        queue = options.values.get("q", "").partition("@")[0] or state.config["default_queue"]
+        account = options.values.get("A", "")
+        admit(state, user, queue, account, request)
+        number, state.next = state.next, state.next + 1
+        folder = machine.job_folder(number)
+        folder.mkdir(parents=True)
+        spooled = folder / f"{number}.{state.config['server']}.SC"
+        spooled.write_text(text)
+        spooled.chmod(0o700)
+        job = Job(
+            number=number,
+            user=user,
+            name=job_name,
+            queue=queue,
+            account=account,
+            script=str(spooled),
+            arguments=[],
+            cwd=os.getcwd(),
+            environment=variables(options, state),
+            out="",
+            err="",
+            walltime=request.walltime or state.queues[queue].get("default_walltime"),
+            chunks=request.chunks,
+            submitted=time.time(),
+            spread=request.spread,
+            exclusive=request.exclusive,
+            held="user" if "h" in options.values else "",
+            details=details(options, request, words, state),
+        )
+        name = identifier(state, job)
+        job.out = path_of(options.values.get("o"), name, number, "OU", job_name)
+        job.err = path_of(options.values.get("e"), name, number, "ER", job_name)
+        state.jobs[number] = job
+        job.mom = start_mom(machine, job)
+    return name
+
+
+def details(options: Options, request: Request, words: list[str], state: State) -> dict[str, Any]:
+    origin = {
+        "PBS_O_HOME": os.environ.get("HOME", "/"),
+        **{f"PBS_O_{name}": os.environ[name] for name in ("LANG", "LOGNAME", "PATH", "MAIL", "SHELL", "TZ") if name in os.environ},
+        "PBS_O_WORKDIR": os.getcwd(),
+        "PBS_O_SYSTEM": os.uname().sysname,
+        "PBS_O_QUEUE": options.values.get("q") or state.config["default_queue"],
+        "PBS_O_HOST": state.config["server"],
+    }
+    return {
+        "origin": origin,
+        "join": options.values.get("j", "n"),
+        "keep": options.values.get("k", "n"),
+        "mail": options.values.get("m", "a"),
+        "priority": options.values.get("p", "0"),
+        "rerunnable": options.values.get("r", "y") == "y",
+        "shell": options.values.get("S", ""),
+        "project": options.values.get("P", "_pbs_project_default"),
+        "select": request.select,
+        "place": request.place,
+        "listed": request.listed,
+        "processes": request.processes,
+        "arguments": words,
+        "depend": options.attributes.get("depend", ""),
+    }
+
+
+def read_script(rest: list[str]) -> tuple[str, Path | None]:
+    """The script's text and its file, if it comes from one; exits when there is none."""
+    if rest and rest[0] != "-":
+        path = Path(rest[0])
+        try:
+            if not path.is_file():
+                path.stat()
+                complain("qsub: script not a file")
+                leave(1)
+            return path.read_text(errors="surrogateescape"), path
+        except OSError as error:
+            complain(f"qsub: script file:: {error.strerror}")
+            leave(1)
+    return sys.stdin.read(), None
+
+
+def main(words: list[str]) -> None:
+    if words == ["--version"]:
+        print("pbs_version = 23.06.06")
+        leave(0)
+    machine, options = Machine.here(), Options()
+    command: list[str] = []
+    if "--" in words:
+        words, command = words[: words.index("--")], words[words.index("--") + 1 :]
+    try:
+        rest = options.take(words)
+        if len(rest) > 1 or (rest and command):
+            raise getopt.GetoptError("")
+        if options.values.get("N") is not None:
+            name_of(options, None)
+    except getopt.GetoptError as error:
+        if error.opt:
+            complain(f"qsub: {'option requires an argument' if 'argument' in error.msg else 'invalid option'} -- '{error.opt}'")
+        complain(USAGE)
+        leave(2)
+    except ValueError as error:
+        complain(str(error))
+        complain(USAGE)
+        leave(2)
+    text, script = (f"#!/bin/sh\nexec {shlex.join(command)}\n", None) if command else read_script(rest)
+    prefix = options.values.get("C", "#PBS")
+    for directive in [] if command else directives(text, prefix):
+        try:
+            if options.take(shlex.split(directive)):
+                raise ValueError
+            if options.values.get("N") is not None:
+                name_of(options, None)
+        except (getopt.GetoptError, ValueError):
+            complain(f"qsub: directive error: {' '.join(shlex.split(directive))} ")
+            leave(2 if directive.startswith("-N") else 1)
+    connect("qsub", machine.read(), 162)
+    try:
+        request = understand(options.resources)
+        print(submit(machine, options, request, text, script, words))
+    except Refused as refusal:
+        complain(f"qsub: {refusal}")
+        leave(refusal.code if refusal.code != HOOK else HOOK)
+    except ValueError as error:
+        complain(str(error))
+        leave(1)

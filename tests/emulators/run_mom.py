@@ -1,0 +1,16 @@
+"""The program of a mom: ``run_mom.py FOLDER JOB``; started with nothing but the standard library at hand."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from emulators.state import Machine  # noqa: E402
+
+machine = Machine(sys.argv[1])
+if machine.read().scheduler == "pbs":
+    from emulators.pbs.mom import PbsMom as Mom
+else:
+    from emulators.cobalt.mom import CobaltMom as Mom
+
+Mom(machine, int(sys.argv[2])).live()
