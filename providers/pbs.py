@@ -213,7 +213,8 @@ def _directives(site: Site, pool: PoolSpec) -> list[str]:
 
 def _chunk(pool: PoolSpec) -> str:
     """What a node is to have beside its cores."""
-    parts = [f"ngpus={pool.gpus_per_node}"] if pool.gpus_per_node else []
+    tiles = pool.gpu_type == "intel"  # of which there are several in what PBS counts as one
+    parts = [f"ngpus={pool.gpus_per_node}"] if pool.gpus_per_node and not tiles else []
     parts += [f"mem={pool.memory_per_node // 2**20}mb"] if pool.memory_per_node else []
     return "".join(f":{part}" for part in parts)
 
