@@ -94,11 +94,37 @@ def test_elsewhere_a_plain_line_comes_every_ten_seconds_and_with_each_new_best(c
     with Progress(stream) as progress:
         for second in range(25):
             clock.now = float(second)
-            progress(replace(STATUS, best_number=14 if second < 5 else 31))
+            progress(replace(STATUS, complete=20 + second, best_number=14 if second < 5 else 31))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3
     assert "\x1b" not in stream.getvalue()
     assert "trial 31" in lines[1]
+
+
+def test_a_campaign_in_which_nothing_changes_fills_no_log(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        for second in range(0, 3600, 5):
+            clock.now = float(second)
+            progress(replace(STATUS, updated=1192.0 + second, time_left=None))
+    assert len(stream.getvalue().splitlines()) == 6
+
+
+def test_what_is_waited_for_is_said_once_and_again_when_it_changes(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        for second, waiting in enumerate(["", "a", "a", "a", "b", "b", "", "b"]):
+            clock.now = float(second)
+            progress(replace(STATUS, waiting=waiting))
+    lines = stream.getvalue().splitlines()
+    assert [text.split()[-1] for text in lines if "waiting: " in text] == ["a", "b", "b"]
+    assert len(lines) == 4
+
+
+def test_a_terminal_shows_what_is_waited_for_in_full() -> None:
+    sentence = "2 blocks of pool knl are queued since 14:03 (Priority) " * 3
+    text = "".join(line.strip() + " " for line in drawn(replace(STATUS, waiting=sentence), 60))
+    assert sentence.strip() in text
 
 
 def test_a_terminal_is_drawn_at_most_four_times_a_second(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

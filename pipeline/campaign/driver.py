@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STATUS_PERIOD = 1.0
-"""Seconds between writes of ``status.json``."""
+STATUS_PERIOD, STILL_PERIOD = 1.0, 5.0
+"""Seconds between writes of ``status.json``: where something changed, and where nothing but the clock moved."""
 
 SHOW_PERIOD = 0.25
 """Seconds between calls of the listener."""
@@ -123,6 +123,7 @@ class Driver:
         self.channel = ChannelAddress()
         self.message = ""
         self._written = self._shown = 0.0
+        self._last: Status | None = None  # as it was last written
         pruner = self.study_file.pruner
         brackets = hyperband_brackets(pruner.args) if pruner is not None and pruner.name == "hyperband" else []
         self.campaign = Campaign(
@@ -164,18 +165,23 @@ class Driver:
         urgent = message != self.message
         self.message = message
         if urgent or now - self._shown >= SHOW_PERIOD:
-            self.show(now, write=urgent or now - self._written >= STATUS_PERIOD)
+            self.show(now, urgent)
 
-    def show(self, now: float, write: bool = True) -> Status:
-        """A snapshot for the listener, and for ``status.json``."""
+    def show(self, now: float, urgent: bool = True) -> Status:
+        """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
         storage, folder = self.settings.storage_url, str(self.run.path)
         status = snapshot(self.campaign, storage=storage, run_dir=folder, message=self.message)
         self._shown = now
         self.listener(status)
-        if write:
-            self._written = now
+        if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):
+            if status.waiting and (self._last is None or status.waiting != self._last.waiting):
+                log.info("waiting: %s", status.waiting)
+            self._written, self._last = now, status
             self._write(status)
         return status
+
+    def _changed(self, status: Status) -> bool:
+        return self._last is None or not status.same_but_time(self._last)
 
     def _write(self, status: Status) -> None:
         """A full disk or a deleted run directory must not stop the campaign."""

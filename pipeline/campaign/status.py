@@ -12,6 +12,7 @@ from typing import Any, Self
 from optuna.trial import TrialState
 
 from .campaign import Campaign
+from .watchdog import waiting
 
 RATE_WINDOW = 300.0
 """Seconds over which the rate of finished trials is taken."""
@@ -50,10 +51,22 @@ class Status:
     run_dir: str = ""
     rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
     message: str = ""
+    waiting: str = ""  # what a campaign that does not move waits for
     running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
+    blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
+
+    def same_but_time(self, other: Status) -> bool:
+        """Whether nothing but the clock has moved from ``other`` to this."""
+        return self._still() == other._still()
+
+    def _still(self) -> Status:
+        """Without what changes from second to second by itself."""
+        trials = [{**trial, "seconds": 0.0} for trial in self.running_trials]
+        changes: dict[str, Any] = {"updated": 0.0, "rate": 0.0, "utilization": 0.0, "time_left": None}
+        return dataclasses.replace(self, **changes, running_trials=trials)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -99,6 +112,8 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         run_dir=run_dir,
         rungs={str(step): count for step, count in sorted(campaign.ends.rungs.items())},
         message=message,
+        waiting=waiting(campaign),
+        blocks=[dataclasses.asdict(block) for block in campaign.blocks],
         running_trials=_running(campaign),
     )
 

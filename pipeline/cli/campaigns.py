@@ -109,6 +109,7 @@ def counts_only(found: Found) -> None:
 
 
 def describe(found: Found, live: Live) -> str:
+    from .blocks import blocks_line, blocks_table
     from .progress import speeds, values
 
     status = live.status
@@ -125,6 +126,8 @@ def describe(found: Found, live: Live) -> str:
         lines.append(("best", f"{values(status)} (trial {status.best_number})"))
     if live.alive:
         lines.append(("workers", ", ".join(part for part in (str(status.workers), speeds(status)) if part)))
+        lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
+        lines += [("waiting", status.waiting)] if status.waiting else []
         lines += [("message", status.message)] if status.message else []
     lines += [
         ("driver", f"process {status.pid} on {status.host}"),
@@ -132,6 +135,8 @@ def describe(found: Found, live: Live) -> str:
         ("files", status.run_dir),
     ]
     text = pairs(lines)
+    if live.alive and blocks_line(status):
+        text += "\n\n" + blocks_table(status, terminal_width())
     if live.alive and status.running_trials:
         rows = [
             [str(t["number"]), str(t["attempt"]), str(t["host"]), duration(t["seconds"])] for t in status.running_trials

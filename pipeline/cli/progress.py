@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .blocks import blocks_line
 from .output import count, duration, number
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
     from ..campaign.status import Status
 
-REDRAW, LINE = 0.25, 10.0
-"""Seconds between redraws on a terminal, and between plain lines."""
+REDRAW, LINE, STILL_LINE = 0.25, 10.0, 600.0
+"""Seconds between redraws on a terminal; between plain lines; and between those that say nothing new but the time."""
 
 
 class Progress:
@@ -33,6 +34,8 @@ class Progress:
         self._live = self._start(console) if self.fancy else None
         self._last = -1e18
         self._seen: tuple[Any, ...] = ()
+        self._counts: tuple[Any, ...] = ()
+        self._waiting = ""
 
     def _start(self, console: Console | None) -> Live:
         from rich.console import Console
@@ -61,14 +64,27 @@ class Progress:
             return
         now = time.monotonic()
         news = (status.state, status.best_number, status.message)
-        if self._live is not None:
-            if now - self._last >= REDRAW or news != self._seen:
-                self._last, self._seen = now, news
-                self._live.update(draw(status), refresh=True)
-        elif now - self._last >= LINE or news != self._seen:
-            self._last, self._seen = now, news
-            self.stream.write(line(status) + "\n")
-            self.stream.flush()
+        if self._live is None:
+            self._lines(status, now, news)
+        elif now - self._last >= REDRAW or (*news, status.waiting) != self._seen:
+            self._last, self._seen = now, (*news, status.waiting)
+            self._live.update(draw(status), refresh=True)
+
+    def _lines(self, status: Status, now: float, news: tuple[Any, ...]) -> None:
+        """What a log should hold: blocks may queue for days, and that is worth a line, not one every ten seconds."""
+        counts = (finished(status), status.running, status.workers)
+        period = LINE if counts != self._counts else STILL_LINE
+        if news != self._seen or now - self._last >= period:
+            self._last, self._seen, self._counts = now, news, counts
+            self._write(line(status))
+        if status.waiting != self._waiting:
+            self._waiting = status.waiting
+            if status.waiting:
+                self._write(f"{duration(elapsed(status))} waiting: {status.waiting}")
+
+    def _write(self, text: str) -> None:
+        self.stream.write(text + "\n")
+        self.stream.flush()
 
 
 def dumb() -> bool:
@@ -92,6 +108,8 @@ def line(status: Status) -> str:
     if status.best_number is not None:
         parts.append(f"best {values(status)} (trial {status.best_number})")
     parts += [speed for speed in [speeds(status)] if speed]
+    if blocks_line(status):
+        parts.append(f"blocks {blocks_line(status)}")
     if status.message:
         parts.append(status.message)
     return "; ".join(parts)
@@ -158,6 +176,10 @@ def draw(status: Status) -> RenderableType:
         lines.append(text((f"best {values(status)}", "bold"), (f" (trial {status.best_number})  {params}", "")))
     if speeds(status):
         lines.append(text((speeds(status), "")))
+    if blocks_line(status):
+        lines.append(text((f"blocks {blocks_line(status)}", "")))
+    if status.waiting:
+        lines.append(Text(status.waiting, "yellow"))
     if status.message:
         lines.append(text((status.message, "yellow")))
     elif status.state == "stopping" and status.reason:
