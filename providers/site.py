@@ -12,7 +12,7 @@ from typing import Any
 from ..fields import validate
 from ..yamlfile import YamlFile, join, parse_value, read_yaml, with_overrides
 from .sitefinding import SHIPPED, find_sites, site_folders, site_path
-from .siteschema import BlocksSchema, DriverSchema, PoolSchema, SiteSchema
+from .siteschema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
 from .sitespec import BlockCounts, DriverJob, Network, PoolSpec, Site, node_hours, render_site, site_json
 
 __all__ = [
@@ -65,7 +65,7 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
         name=schema.name or path.stem,
         scheduler=schema.scheduler,
         pools=pools,
-        runs=Path(os.path.abspath(Path(schema.runs).expanduser())),
+        runs=Path(os.path.abspath(Path(schema.runs or RUNS).expanduser())),
         account=schema.account or "",
         modules=schema.modules,
         setup=schema.setup or "",

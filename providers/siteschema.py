@@ -121,7 +121,7 @@ class SiteSchema(Section):
     modules: Texts = ()
     setup: Text | None = None
     network: NetworkSchema | None = None
-    runs: Text = RUNS
+    runs: Text | None = None
     poll: Duration = 60.0
     driver: DriverSchema | None = None
     pools: Annotated[dict[str, Annotated[PoolSchema, BeforeValidator(_or_empty)]], BeforeValidator(_pools)]

@@ -10,6 +10,7 @@ import click
 
 from ... import __version__
 from ...errors import PilotuneError
+from .group import Commands
 
 COMMANDS = {
     "init": ("studies", "Write a study file and an objective that run at once."),
@@ -23,6 +24,7 @@ COMMANDS = {
     "trials": ("results", "List the trials, with the reason of those that failed."),
     "export": ("results", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "importance": ("results", "Show which parameters mattered."),
+    "site": ("site", "Show the machines that studies can run on."),
     "completion": ("completion", "Print the completion script for bash or zsh."),
 }
 """Command -> (module here, one line of help). Only the module of the command that is called is imported."""
@@ -37,39 +39,7 @@ Completion:  eval "$(pilotune completion bash)"   in ~/.bashrc
 """
 
 
-class Commands(click.Group):
-    """A group that imports a command's module when the command is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        import importlib
-
-        module = importlib.import_module(f".{COMMANDS[name][0]}", __package__)
-        command = getattr(module, f"{name}_command")
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, short) for name, (_, short) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-
-@click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, table=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="pilotune", message="%(prog)s %(version)s")
 def cli() -> None:
     """Hyperparameter optimization on supercomputers.

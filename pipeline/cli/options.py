@@ -23,6 +23,19 @@ class StudyName(click.ParamType[str]):
         return [CompletionItem(name) for name in names] + files
 
 
+class SiteName(click.ParamType[str]):
+    """A site by its name, or the path of its file; completes both."""
+
+    name = "site"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from ...providers.sitefinding import find_sites
+
+        names = [name for name in find_sites() if name.startswith(incomplete)]
+        files = [CompletionItem(incomplete, type="file")] if not names or "/" in incomplete else []
+        return [CompletionItem(name) for name in names] + files
+
+
 def name_argument(required: bool = True) -> Callable[[Any], Any]:
     return click.argument("name", type=StudyName(), required=required)
 
@@ -55,7 +68,10 @@ def set_option(function: Any) -> Any:
 
 def site_option(function: Any) -> Any:
     return click.option(
-        "--site", metavar="NAME|FILE", help="Where to run: a site's name or its file; this machine by default."
+        "--site",
+        type=SiteName(),
+        metavar="NAME|FILE",
+        help="Where to run: a site's name (pilotune site list) or its file; this machine by default.",
     )(function)
 
 
