@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import json
 import numbers
+import os
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +14,28 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import distributions as forms
+from .block import block_end
 from .exceptions import TrialPruned, TrialYield
+from .gpus import gpu_ids
 from .link import Link, Stopping
 from .protocol import STEP_LIMIT, AttemptSpec
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one attempt may use: CPU cores and GPUs on each node, and nodes."""
+    """What one attempt may use: CPU cores and GPUs on each node, and nodes.
+
+    Attributes:
+        gpu_ids: The names of its GPUs, as ``CUDA_VISIBLE_DEVICES`` (or AMD's, or Intel's variable) has them.
+        launcher: What starts a command on all its nodes, such as ``srun --nodes 2 --ntasks 8``; empty on one node,
+            unless the site sets ``PILOTUNE_LAUNCHER``.
+    """
 
     cores: int = 1
     gpus: int = 0
     nodes: int = 1
+    gpu_ids: tuple[str, ...] = ()
+    launcher: str = ""
 
 
 class Trial:
@@ -47,7 +59,9 @@ class Trial:
         self.attempt = spec.attempt
         self.checkpoint_dir = checkpoint_dir
         self.rng_seed = spec.seed
-        self.resources = Resources(spec.cores, spec.gpus, spec.nodes)
+        self.resources = Resources(
+            spec.cores, spec.gpus, spec.nodes, gpu_ids(spec.gpus, os.environ), os.environ.get("PILOTUNE_LAUNCHER", "")
+        )
         self.datetime_start = datetime.datetime.now()
         self._study_name = spec.study
         self._defines_space = spec.defines_space
@@ -94,6 +108,12 @@ class Trial:
     def should_yield(self) -> bool:
         """Whether this attempt is to end soon: save a checkpoint, then ``raise pilotune.TrialYield``."""
         return self._stop in ("yield", "kill") or self._link.yield_asked()
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the block, the batch job that this attempt runs in, ends; None where it has no end."""
+        end = block_end()
+        return None if end is None else max(0.0, end - time.time())
 
     @property
     def pruned(self) -> bool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
 
 NODE_DIR = "PILOTUNE_NODE_DIR"
@@ -106,6 +108,12 @@ def busy() -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)
+
+
+def follow_pool() -> None:
+    """On a node that looks after its workers: SIGTERM, and so a trial that yields, when the pool is killed."""
+    if os.environ.get(NODE_DIR):
+        process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def busy_workers(folder: Path) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import os
 import resource
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 from .ending import Ending, first_line
 from .exceptions import TrialYield
-from .execute import environment, execute
+from .execute import change, execute
 from .files import TrialFiles
 from .lines import Lines
 from .link import Stopping
@@ -105,6 +106,10 @@ def run_child(descriptor: int, parent: int) -> NoReturn:
         if "spec" in first:
             link = ChildLink(lines)
             link.take(rest)
+            # An OpenMP library that the fork server has loaded may have bound its only thread to one core.
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, first["cores"])
+            change(os.environ, first["environment"])
             _run(AttemptSpec.from_dict(first["spec"]), link)
             code = 0
     finally:
@@ -143,7 +148,7 @@ def _run(spec: AttemptSpec, link: ChildLink) -> None:
 
 
 def _surroundings(spec: AttemptSpec) -> None:
-    """Output files, working directory and environment."""
+    """Output files and working directory."""
     files = TrialFiles(Path(spec.directory))
     for target, path in ((1, files.stdout(spec.attempt)), (2, files.stderr(spec.attempt))):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -154,7 +159,6 @@ def _surroundings(spec: AttemptSpec) -> None:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # what was printed survives a crash
     faulthandler.enable(file=2)
     os.chdir(files.work(spec.attempt))
-    os.environ.update(environment(spec))
 
 
 def _limit_memory(limit: int | None) -> None:

@@ -17,8 +17,9 @@ import signal
 import subprocess
 from typing import Any
 
+from .block import launcher
 from .ending import Ending, tail
-from .execute import THREADS, environment
+from .execute import change, environment
 from .files import TrialFiles, write_atomically
 from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
@@ -202,7 +203,8 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
         "cores": spec.cores,
         "gpus": spec.gpus,
         "nodes": spec.nodes,
-        "launcher": os.environ.get("PILOTUNE_LAUNCHER", ""),
+        "ranks_per_node": spec.ranks_per_node,
+        "launcher": launcher(spec),
         **dict.fromkeys(spec.space_names),
         **spec.params,
     }
@@ -210,12 +212,11 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
 
 def surroundings(spec: AttemptSpec, files: TrialFiles) -> dict[str, str]:
     """The command's environment: the worker's, the trial's, and a variable for each parameter (inactive ones unset)."""
-    parameters = {variable(name): as_text(value) for name, value in spec.params.items()}
+    values = dict(os.environ)
+    change(values, environment(spec))
     return {
-        **{name: str(spec.cores) for name in THREADS},
-        **os.environ,
-        **environment(spec),
-        **parameters,
+        **values,
+        **{variable(name): as_text(value) for name, value in spec.params.items()},
         "PILOTUNE_PARAMS": str(files.params(spec.attempt)),
         "PILOTUNE_REPORTS": str(files.reports(spec.attempt)),
         "PILOTUNE_WORK_DIR": str(files.work(spec.attempt)),

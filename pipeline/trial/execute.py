@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from .api import Trial
+from .block import launcher, nodelist
 from .call import call_objective
 from .ending import Ending, ending_of
 from .files import TrialFiles
+from .gpus import gpu_environment
 from .link import Link
 from .load import load_objective
 from .protocol import AttemptSpec
@@ -39,10 +43,18 @@ def seed_generators(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def environment(spec: AttemptSpec) -> dict[str, str]:
-    """What every attempt finds in its environment, whatever its form."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Set to the trial's cores where nobody set them: libraries would take all cores of the node for each trial."""
+
+
+def environment(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """What every attempt finds in its environment beside, or instead of, its worker's; None: what is taken away."""
     files = TrialFiles(Path(spec.directory))
+    # Parsl's are of this attempt only; a process that was forked for it would have those of the first.
+    parsl = {name: value for name, value in worker.items() if name.startswith("PARSL_")}
     return {
+        **parsl,
+        **hardware(spec, worker),
         "PILOTUNE_STUDY": spec.study,
         "PILOTUNE_STUDY_DIR": spec.objective.folder,
         "PILOTUNE_TRIAL": str(spec.number),
@@ -52,8 +64,32 @@ def environment(spec: AttemptSpec) -> dict[str, str]:
         "PILOTUNE_CORES": str(spec.cores),
         "PILOTUNE_GPUS": str(spec.gpus),
         "PILOTUNE_NODES": str(spec.nodes),
+        "PILOTUNE_RANKS_PER_NODE": str(spec.ranks_per_node),
+        "PILOTUNE_LAUNCHER": launcher(spec, worker) or None,
+        "PILOTUNE_NODELIST": nodelist(spec, worker) or None,
     }
 
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""Set to the trial's cores where nobody set them: libraries would take all cores of the node for each trial."""
+def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """The part of :func:`environment` that is the same for all attempts of a worker: threads and GPUs."""
+    several = spec.nodes > 1
+    threads = max(1, spec.cores // spec.ranks_per_node) if several else spec.cores
+    unset = [name for name in THREADS if name not in worker]
+    # Parsl, where it pins, sets the first of them to the number of cores that it has pinned the worker to.
+    if worker.get("KMP_AFFINITY", "").startswith("explicit,proclist=") and "GOMP_CPU_AFFINITY" in worker:
+        unset = list(dict.fromkeys(["OMP_NUM_THREADS", *unset]))
+        if spec.cores == 1:  # as good as not said
+            threads = len(worker["GOMP_CPU_AFFINITY"].split(","))
+    changes: dict[str, str | None] = dict.fromkeys(unset, str(threads))
+    if several and "SRUN_CPUS_PER_TASK" not in worker:
+        changes["SRUN_CPUS_PER_TASK"] = str(threads)  # srun gives each rank one core unless told otherwise
+    return {**changes, **gpu_environment(spec.gpus, worker)}
+
+
+def change(environment: MutableMapping[str, str], changes: Mapping[str, str | None]) -> None:
+    """Set and take away variables."""
+    for name, value in changes.items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from .ending import Ending, crash, signal_name
-from .execute import THREADS
+from .execute import change, environment, hardware
 from .lines import Lines
 from .protocol import AttemptSpec
 
@@ -26,13 +26,15 @@ class ForkServer:
         self.ready = False
         self.origin = spec.objective.file
         self.modified = _modified(self.origin)
+        surroundings = dict(os.environ)
+        change(surroundings, hardware(spec))
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pilotune.pipeline.trial.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**{name: str(spec.cores) for name in THREADS}, **os.environ},
+                env=surroundings,
                 start_new_session=True,
             )
         finally:
@@ -85,7 +87,7 @@ class ForkServer:
 
 
 def _key(spec: AttemptSpec) -> str:
-    return json.dumps([spec.objective.to_dict(), spec.preload, spec.cores], sort_keys=True)
+    return json.dumps([spec.objective.to_dict(), spec.preload, hardware(spec)], sort_keys=True)
 
 
 def _modified(path: str) -> int:
@@ -132,7 +134,8 @@ class ForkedProcess:
         ours, theirs = socket.socketpair()
         self._lines = Lines(ours)
         # Sent before there is a process: it finds its description when it starts.
-        self._lines.send({"spec": spec.to_dict()})
+        cores = sorted(os.sched_getaffinity(0))
+        self._lines.send({"spec": spec.to_dict(), "environment": environment(spec), "cores": cores})
         self._server.fork(theirs)
         theirs.close()
 

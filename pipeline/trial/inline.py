@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .block import Timetable
 from .channel import Channel
 from .ending import Ending
 from .exceptions import TrialYield
-from .execute import environment, execute
+from .execute import change, environment, execute
 from .files import TrialFiles
 from .link import Stopping
 from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
@@ -27,9 +28,11 @@ class InlineLink:
         self.killed = False
         self._yield = False
         self._request = 0
+        self._timetable = Timetable(spec)
 
     def report(self, step: int, value: float) -> Stopping:
         self.reports.append([step, value])
+        self._timetable.reported()
         self._request += 1
         reply = self._ask(Report(self.token, self._request, step, value))
         stop: Stopping = reply.stop if isinstance(reply, Verdict) else "yield"
@@ -52,7 +55,7 @@ class InlineLink:
 
     def yield_asked(self) -> bool:
         self._take()
-        return self._yield or self.terminated() or self.channel.gone()
+        return self._yield or self.terminated() or self.channel.gone() or self._timetable.over()
 
     def _ask(self, request: Report | Suggest) -> Message | None:
         """The answer; None when there is nobody to give one, or the attempt was stopped meanwhile."""
@@ -83,7 +86,7 @@ def run_inline(spec: AttemptSpec, files: TrialFiles, link: InlineLink) -> Ending
 
 @contextlib.contextmanager
 def _surroundings(spec: AttemptSpec, files: TrialFiles) -> Iterator[None]:
-    before, values = os.getcwd(), environment(spec)
+    before, values, cores = os.getcwd(), environment(spec), os.sched_getaffinity(0)
     saved = {name: os.environ.get(name) for name in values}
     with contextlib.ExitStack() as stack:
         for path, redirect in (
@@ -95,13 +98,10 @@ def _surroundings(spec: AttemptSpec, files: TrialFiles) -> Iterator[None]:
                 redirect(stack.enter_context(open(descriptor, "w", encoding="utf-8", errors="replace")))
             )
         os.chdir(files.work(spec.attempt))
-        os.environ.update(values)
+        change(os.environ, values)
         try:
             yield
         finally:
             os.chdir(before)
-            for name, value in saved.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+            change(os.environ, saved)
+            os.sched_setaffinity(0, cores)  # an OpenMP library that the objective loaded may have taken one of them

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .block import busy, decline, follow_pool
 from .channel import Channel, open_channel
 from .ending import Ending, first_line
 from .files import TrialFiles, write_atomically
@@ -25,6 +26,9 @@ from .supervise import Supervisor
 LAST_MOMENT = 2.0
 """Seconds that an outcome has to travel before a SIGTERM that the worker was sent takes its usual effect."""
 
+DECLINED_PAUSE = 1.0
+"""Seconds until a worker that declined an attempt takes another: what it declines may come straight back."""
+
 Collected = tuple[list[list[float]], dict[str, Any], dict[str, Any]]
 """Reports, suggested parameters and user attributes of an attempt."""
 
@@ -35,14 +39,25 @@ def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
     Args:
         spec: An :class:`AttemptSpec` as a dict.
 
-    The outcome is written to the trial's folder before it is returned. Never raises: what goes wrong before or around
-    the objective is an outcome with failure ``setup``.
+    The outcome is written to the trial's folder before it is returned; one that was declined is returned only. Never
+    raises: what goes wrong before or around the objective is an outcome with failure ``setup``.
     """
+    follow_pool()
+    with _sigterm_noted() as terminated, busy():  # in this order: who finds the worker busy sends it SIGTERM
+        outcome = _attempt(spec, terminated)
+    if outcome["kind"] == "declined":
+        time.sleep(DECLINED_PAUSE)
+    return outcome
+
+
+def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any]:
     started = time.time()
     try:
         attempt = AttemptSpec.from_dict(spec)
-        files = TrialFiles(Path(attempt.directory))
-        ending, collected = _run(attempt, files)
+        reason = decline(attempt)
+        if reason:
+            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started).to_dict()
+        ending, collected = _run(attempt, TrialFiles(Path(attempt.directory)), terminated)
     except Exception as error:
         place = f" in {spec['directory']}" if spec.get("directory") else ""
         reason = f"the worker could not run the attempt{place}: {first_line(error)}"
@@ -53,23 +68,22 @@ def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
     return _tell(spec, _outcome(spec, ending, collected, started))
 
 
-def _run(spec: AttemptSpec, files: TrialFiles) -> tuple[Ending, Collected]:
+def _run(spec: AttemptSpec, files: TrialFiles, terminated: threading.Event) -> tuple[Ending, Collected]:
     files.create(spec.attempt)
     channel = open_channel(spec.channel)
     block, worker = _place()
-    with _sigterm_noted() as term:
-        channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
-        if not spec.isolate and not spec.objective.command:
-            link = InlineLink(spec, channel, term.is_set)
-            ending = run_inline(spec, files, link)
-            return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
-        return _supervise(spec, files, channel, term)
+    channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
+    if not spec.isolate and not spec.objective.command:
+        link = InlineLink(spec, channel, terminated.is_set)
+        ending = run_inline(spec, files, link)
+        return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
+    return _supervise(spec, files, channel, terminated)
 
 
 def _supervise(
-    spec: AttemptSpec, files: TrialFiles, channel: Channel, term: threading.Event
+    spec: AttemptSpec, files: TrialFiles, channel: Channel, terminated: threading.Event
 ) -> tuple[Ending, Collected]:
-    supervisor = Supervisor(spec, files, channel, _process(spec, files), term.is_set)
+    supervisor = Supervisor(spec, files, channel, _process(spec, files), terminated.is_set)
     ending = supervisor.run()
     return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+from .block import Timetable
 from .channel import Channel
 from .ending import Ending, crash, tail
 from .files import TrialFiles
@@ -45,6 +46,7 @@ class Supervisor:
         self._asked: dict[str, Any] | None = None
         self._request = 0
         self._begun = time.monotonic()
+        self._timetable = Timetable(spec)
         self._running_since: float | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
@@ -76,6 +78,7 @@ class Supervisor:
         kind = message.get("type")
         if kind == "report":
             self.reports.append([message["step"], message["value"]])
+            self._timetable.reported()
             self._queue.append(message)
         elif kind == "suggest":
             self._queue.append(message)
@@ -133,6 +136,9 @@ class Supervisor:
         now = time.monotonic()
         if self.process.running and self._running_since is None:
             self._running_since = now
+            self._timetable.begun()
+        if self._timetable.over():
+            self._yield("the worker, since its block ends soon")
         if self.terminated():
             self._yield("the worker, which is being ended")
             self._yield_until = self._yield_until or now + self.spec.limits.grace

@@ -21,7 +21,9 @@ FIELDS = {
     "cores": "cores of the trial, on each node",
     "gpus": "GPUs of the trial, on each node",
     "nodes": "nodes of the trial",
-    "launcher": "PILOTUNE_LAUNCHER of the worker, such as `srun -n 4`; empty where the site sets none",
+    "ranks_per_node": "processes of a multi-node trial on each node",
+    "launcher": "what starts a command on all nodes of the trial, such as `srun --nodes 2 --ntasks 8`; on one node "
+    "the site's PILOTUNE_LAUNCHER, mostly nothing",
 }
 """Fields besides the parameters' names, and what they are. A parameter of the same name wins."""
 
