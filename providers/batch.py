@@ -139,18 +139,19 @@ class BatchBlocks(ABC):
     def render(self, block: str, command: str, worker_init: str) -> str:
         """The batch script of a block that runs ``command`` on each of its nodes."""
         files = self.files(block)
+        launch = self.launcher(command, 1, self.pool.nodes_per_block, str(files.script.with_suffix("")))  # type: ignore[attr-defined]
+        return self.script(files, "\n".join([worker_init, *self._end_lines(files), "", launch]))
+
+    def _end_lines(self, files: BlockFiles) -> list[str]:
+        """Tell the workers, and the driver, when the block will end."""
+        if self.pool.walltime is None:
+            return []
         reckoned = f"$(( $(date +%s) + {self.walltime_seconds} ))"
-        body = "\n".join(
-            [
-                worker_init,
-                f"export PILOTUNE_WALLTIME={self.walltime_seconds}",
-                f"export PILOTUNE_BLOCK_END={self.end_time.format(reckoned=reckoned) or reckoned}",
-                f'echo "$PILOTUNE_BLOCK_END" > {shlex.quote(str(files.end))}',
-                "",
-                self.launcher(command, 1, self.pool.nodes_per_block, str(files.script.with_suffix(""))),  # type: ignore[attr-defined]
-            ]
-        )
-        return self.script(files, body)
+        return [
+            f"export PILOTUNE_WALLTIME={self.walltime_seconds}",
+            f"export PILOTUNE_BLOCK_END={self.end_time.format(reckoned=reckoned) or reckoned}",
+            f'echo "$PILOTUNE_BLOCK_END" > {shlex.quote(str(files.end))}',
+        ]
 
     def submit(self, command: str, tasks_per_node: int, job_name: str) -> str:
         """Submit a block; its number is ``job_name``. Raises SubmitRefused with the scheduler's words."""

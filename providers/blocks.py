@@ -1,92 +1,298 @@
-"""The blocks of one executor: started, judged when they end, replaced while there is reason to hope."""
+"""The blocks of one pool: as many as there is work for, judged when they end, replaced while there is hope."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from parsl.executors.high_throughput.errors import CommandClientBadError, CommandClientTimeoutError
-
-if TYPE_CHECKING:
-    from .htex import Executor
+from ..pipeline.campaign.events import BlockState, BlockView
+from .batch import BatchBlocks
+from .jobbook import JobBook
+from .jobs import End, Job, Phase, SubmitRefused
+from .judging import NOT_ITS_FAULT, judge, sentence
+from .scaling import Block, lead, surplus, takes_no_more, wanted
+from .site import PoolSpec
 
 log = logging.getLogger(__name__)
 
-BAD_BLOCKS_IN_A_ROW = 3
-"""Blocks that may die one after the other without an attempt's end between them; then it is not chance any more."""
+PAUSES = (20.0, 60.0, 180.0, 600.0)
+"""Seconds before the next block after one, two, three, four bad ones in a row."""
 
-LAST_LINES = 5
+BAD_IN_A_ROW, UNLUCKY_IN_A_ROW = 3, 8
+"""Blocks that may end, one after the other without an attempt's end between them, before the pool gives up: bad ones,
+and those that the machine took away (walltime, preemption, node failure)."""
+
+DOUBTS = 4
+"""Beyond twice the pool's blocks, so many may have been submitted whose end nobody saw but the scheduler. Whatever it
+is understood to say, no more are submitted than that."""
+
+REMEMBERED = 600.0
+"""Seconds that a block which ended is still shown."""
 
 
 class Blocks:
-    """Keeps ``wanted`` blocks of a Parsl executor alive.
+    """Keeps a pool's blocks.
 
     Args:
-        executor: Started, with no block yet.
-        wanted: Blocks to keep.
+        pool: As the site file has it.
+        slots: Trials that a block runs at a time.
+        provider: Submits, asks and cancels.
+        book: All jobs of the campaign.
+        command: Makes the program of a block from its number.
+        yield_before: The study file's, seconds.
+
+    Attributes:
+        workers: Workers that may take a trial.
+        failure: Why the pool cannot go on; empty while it can.
+        note: What the user should know now; mostly empty.
     """
 
-    def __init__(self, executor: Executor, wanted: int):
-        self.executor, self.wanted = executor, wanted
+    def __init__(
+        self,
+        pool: PoolSpec,
+        slots: int,
+        provider: BatchBlocks,
+        book: JobBook,
+        command: Callable[[str], str],
+        yield_before: float | None = None,
+    ):
+        self.pool, self.slots, self.provider, self.book, self.command = pool, slots, provider, book, command
+        self.lead = lead(pool.walltime, yield_before)
+        self.blocks: list[Block] = []
+        self.workers = 0
+        self.failure = self.note = ""
+        self._proven = False
         self._bad = 0
-        self._judged: set[str] = set()
-        self._met: set[str] = set()  # blocks whose workers have connected
+        self._last_end = ""
+        self._not_before = -1e18
+        self._bad_stop = 1 if provider.site.scheduler == "local" else BAD_IN_A_ROW
 
-    def start(self) -> None:
-        self.executor.scale_out_facade(self.wanted)
+    def start(self, now: float) -> None:
+        """Submit the first blocks."""
+        self._launch(wanted(self.pool.blocks, self.slots, None, False), now)
 
     def progress(self) -> None:
-        """An attempt came to its end: the machine works."""
+        """An attempt came to its end here: the machine works."""
         self._bad = 0
 
-    def look(self) -> tuple[int, str]:
-        """How many workers are connected, and why nothing can go on any more (or nothing)."""
-        if not self.executor.interchange_alive:
-            return 0, "Parsl's interchange died"
-        if self.executor.bad_state_is_set:
-            return 0, str(self.executor.executor_exception)
-        workers = 0
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def look(self, managers: list[dict[str, Any]], now: float) -> None:
+        """Take in who is connected, and what the scheduler says of each block."""
+        for block in self.blocks:
+            if block.end is None:
+                self._meet(block, [each for each in managers if str(each["block_id"]) == block.number], now)
+                self._hear(block, now)
+        self.workers = sum(block.workers for block in self.blocks if block.living)
+
+    def _meet(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
+        before = len(block.managers or {})
+        block.managers = {each["manager"]: bool(each["active"]) and not each["draining"] for each in managers}
+        block.workers = sum(each["worker_count"] for each in managers if block.managers[each["manager"]])
+        block.tasks = sum(each["tasks"] for each in managers)
+        block.idle = min((each["idle_duration"] for each in managers), default=0.0)
+        if len(managers) < before:
+            self.book.hurry()
+        if managers:
+            block.met = self._proven = True
+            self._enter(block, Phase.RUNNING, "", now)
+
+    def _hear(self, block: Block, now: float) -> None:
+        job = self.book.jobs.get(block.job, Job(block.job, block.phase))
+        if block.managers:
+            if block.ends is None:
+                block.ends = _read_end(self.provider.files(block.number).end)
+            return  # it lives, whatever the scheduler is understood to say
+        if job.phase == Phase.ENDED:
+            self._finish(block, job, now)
+        elif job.phase == Phase.QUEUED and block.phase != Phase.QUEUED:  # the scheduler put it back into the queue
+            block.ends = None
+            self._enter(block, Phase.QUEUED, job.reason, now)
+        else:
+            self._enter(block, job.phase, job.reason, now)
+
+    def _enter(self, block: Block, phase: Phase, reason: str, now: float) -> None:
+        if phase != block.phase:
+            block.since = now
+        block.phase, block.reason = phase, reason
+
+    def _finish(self, block: Block, job: Job, now: float) -> None:
+        files = self.provider.files(block.number)
+        block.ends = block.ends or _read_end(files.end)
+        block.end = judge(block, job, now)
+        said = sentence(self.pool.name, block, job, files.stderr)
+        self._enter(
+            block, Phase.ENDED, block.released or f"{block.end}: {job.reason}" if job.reason else block.end, now
+        )
+        block.workers = block.tasks = 0
+        self.book.ended(files.job_name, self.pool.name, block.number, block.job, block.end)
+        if block.released:
+            log.info("%s It was let go: %s", said, block.released)
+            return
+        log.warning("%s", said)
+        self._count(block.end, said, now)
+
+    def _count(self, end: End, said: str, now: float) -> None:
+        self._bad += 1
+        self._last_end = said
+        if end in NOT_ITS_FAULT:
+            limit, pause = UNLUCKY_IN_A_ROW, 0.0
+        else:
+            limit = self._bad_stop if end == End.BAD_ENVIRONMENT else BAD_IN_A_ROW
+            pause = PAUSES[min(self._bad, len(PAUSES)) - 1] if self.pool.walltime else 0.0
+        self._not_before = now + pause
+        if self._bad >= limit:
+            many = f"{self._bad} blocks ended one after the other before any trial did. The last: " * (self._bad > 1)
+            self.failure = f"{many}{said}"
+
+    # -- scaling ------------------------------------------------------------------------------------------------------
+
+    def scale(self, demand: int, expected: float | None, hold: Callable[[str], None], now: float) -> int:
+        """Start and end blocks for ``demand`` workers; how many workers its blocks have or will have.
+
+        Args:
+            demand: Workers that could be kept busy here.
+            expected: Seconds that the next trial is expected to run.
+            hold: Tells a worker pool to take no more trials.
+            now: Unix seconds.
+        """
+        self.note = ""
+        for block in self.blocks:
+            self._hold_late(block, expected, hold, now)
+            if block.living and block.spent:
+                self._release(block, "no further trial fits into what is left of it")
+        want = wanted(self.pool.blocks, self.slots, demand, self._proven)
+        for block in surplus(self.blocks, want, self.pool.blocks.idle):
+            self._release(block, "there is no work for it")
+        living = sum(block.living for block in self.blocks)
+        holding = sum(block.holds_nodes for block in self.blocks)
+        self._launch(min(want - living, self.pool.blocks.max - holding), now)
+        return max(want, living) * self.slots
+
+    def _hold_late(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
+        walltime = self.pool.walltime
+        if walltime is None or not block.living or not takes_no_more(block, now, walltime, self.lead, expected):
+            return
+        for manager, takes in (block.managers or {}).items():
+            if takes:
+                hold(manager)
+                assert block.managers is not None
+                block.managers[manager] = False
+        block.workers = 0
+
+    def _release(self, block: Block, why: str) -> None:
+        log.info("ending block %s of pool %s (job %s): %s", block.number, self.pool.name, block.job, why)
+        if self.provider.cancel([block.job]) == [True]:
+            block.released, block.workers = why, 0
+            self.book.hurry()
+
+    def _launch(self, count: int, now: float) -> None:
+        for _ in range(count):
+            if self.failure:
+                return
+            if now < self._not_before:
+                at = time.strftime("%H:%M:%S", time.localtime(self._not_before))
+                self.note = f"the next block is tried at {at}. {self._last_end}"
+                return
+            if self._doubtful() >= 2 * self.pool.blocks.max + DOUBTS:
+                self._stop_submitting()
+                return
+            if not self._submit(now):
+                return
+
+    def _doubtful(self) -> int:
+        """Blocks that were submitted and whose end is not seen by ourselves."""
+        return sum(not (block.end and (block.met or block.released)) for block in self.blocks)
+
+    def _stop_submitting(self) -> None:
+        self.note = (
+            f"pool {self.pool.name}: {self._doubtful()} blocks were submitted whose end nobody saw but the scheduler; "
+            f"no more are. {self._last_end}"
+        )
+        if not any(block.living for block in self.blocks):
+            self.failure = self.note
+
+    def _submit(self, now: float) -> bool:
+        number = str(len(self.blocks))
+        name = self.provider.files(number).job_name
+        self.book.submitting(name, self.pool.name, number)
+        block = Block(number, "", now)
         try:
-            managers = self.executor.connected_managers()
-        except (CommandClientTimeoutError, CommandClientBadError):
-            return 0, "Parsl's interchange does not answer"
-        for manager in managers:
-            self._met.add(str(manager["block_id"]))
-            if manager["active"] and not manager["draining"]:
-                workers += manager["worker_count"]
-        return workers, self._judge()
+            block.job = self.provider.submit(self.command(number), 1, number)
+        except SubmitRefused as error:
+            self.blocks.append(block)
+            self._refused(block, error, now)
+            return False
+        self.blocks.append(block)
+        log.info("block %s of pool %s is job %s", number, self.pool.name, block.job)
+        self.book.submitted(name, self.pool.name, number, block.job, now)
+        return True
 
-    def _judge(self) -> str:
-        states = dict(self.executor.status_facade)
-        for block, status in states.items():
-            if status.terminal and block not in self._judged:
-                self._judged.add(block)
-                self._bad += 1
-                log.warning("block %s ended (%s). %s", block, status.state.name, _words(status))
-                if block not in self._met:
-                    return f"block {block} ended before any worker could reach the driver. {_words(status)}"
-        if self._bad >= BAD_BLOCKS_IN_A_ROW:
-            last = states[max(self._judged, key=int)]
-            return f"{self._bad} blocks ended one after the other before an attempt did. {_words(last)}"
-        alive = sum(not status.terminal for status in states.values())
-        if alive < self.wanted:
-            self.executor.scale_out_facade(self.wanted - alive)
-        return ""
+    def _refused(self, block: Block, error: SubmitRefused, now: float) -> None:
+        block.end, block.released = End.REFUSED, "refused"
+        self._enter(block, Phase.ENDED, f"refused: {error.words}", now)
+        self.book.ended(
+            self.provider.files(block.number).job_name, self.pool.name, block.number, block.job, End.REFUSED
+        )
+        self._bad += 1
+        self._last_end = f"pool {self.pool.name}: {error}"
+        self._not_before = now + PAUSES[min(self._bad, len(PAUSES)) - 1]
+        log.warning("%s", self._last_end)
+        if not error.transient and not any(each.living for each in self.blocks):
+            self.failure = self._last_end
 
-    def cancel(self) -> None:
-        """End every block."""
-        self.executor.scale_in_facade(len(self.executor.status_facade))
+    # -- the end ------------------------------------------------------------------------------------------------------
 
-    def shut_down(self) -> None:
-        """End every block and the executor; for when Parsl's own clean-up would wait for a dead interchange."""
-        self.cancel()
-        if self.executor.interchange_alive:
-            self.executor.shutdown()
+    def cancel(self) -> list[str]:
+        """End every block; the jobs that the scheduler would not end."""
+        living = [block for block in self.blocks if block.end is None and not block.released]
+        done = self.provider.cancel([block.job for block in living])
+        for block, ended in zip(living, done, strict=True):
+            if ended:
+                block.released = "the campaign is over"
+                name = self.provider.files(block.number).job_name
+                self.book.ended(name, self.pool.name, block.number, block.job, End.CANCELLED)
+        return [block.job for block, ended in zip(living, done, strict=True) if not ended]
+
+    def abandon(self, why: str) -> None:
+        """End the blocks whose workers know only an executor that is gone; those in the queue will read of the new."""
+        for block in self.blocks:
+            if block.living and block.met:
+                self._release(block, why)
+
+    def views(self, now: float) -> list[BlockView]:
+        """For the user: what lives, and what ended lately."""
+        shown = [block for block in self.blocks if block.end is None or now - block.since < REMEMBERED]
+        return [
+            BlockView(
+                pool=self.pool.name,
+                block=block.number,
+                job=block.job,
+                state=_state(block),
+                reason=block.reason or block.released,
+                workers=block.workers,
+                ends=block.ends,
+                since=block.since,
+            )
+            for block in shown
+        ]
 
 
-def _words(status: Any) -> str:
-    """What the block itself said last."""
-    text = (status.stderr or "").strip() or (status.message or "").strip()
-    if not text:
-        return "It said nothing."
-    return "Its last words: " + " | ".join(text.splitlines()[-LAST_LINES:])
+def _state(block: Block) -> BlockState:
+    if block.end is not None:
+        return "ended"
+    if block.released or block.phase == Phase.ENDING:
+        return "ending"
+    if block.phase == Phase.QUEUED:
+        return "queued"
+    return "running" if block.managers else "starting"
+
+
+def _read_end(path: Path) -> float | None:
+    try:
+        return float(path.read_text().strip())
+    except (OSError, ValueError):
+        return None

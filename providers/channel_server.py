@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import zmq
@@ -34,10 +34,13 @@ class ChannelServer:
     Args:
         key_file: The campaign's keys as :func:`pilotune.pipeline.trial.channel.make_keys` wrote them.
         server_secret: The server's Z85 secret key; never written to disk.
-        interface: Address to bind and to tell the workers, for example ``127.0.0.1``.
+        interface: Address to bind, ``*`` for all.
+        addresses: What the workers are told to try, the interface itself by default.
     """
 
-    def __init__(self, key_file: Path, server_secret: bytes, interface: str = "127.0.0.1"):
+    def __init__(
+        self, key_file: Path, server_secret: bytes, interface: str = "127.0.0.1", addresses: Sequence[str] = ()
+    ):
         keys = json.loads(key_file.read_text())
         self._context = zmq.Context()
         self._authenticator = ThreadAuthenticator(self._context)
@@ -52,7 +55,8 @@ class ChannelServer:
         self.socket.linger = 200
         self.socket.maxmsgsize = 1_000_000
         port = self.socket.bind_to_random_port(f"tcp://{interface}")
-        self.address = ChannelAddress(url=f"tcp://{interface}:{port}", key_file=str(key_file))
+        urls = " ".join(f"tcp://{address}:{port}" for address in addresses or [interface])
+        self.address = ChannelAddress(url=urls, key_file=str(key_file))
 
     def drain(self) -> Iterable[tuple[bytes, Message]]:
         """All messages that are here, each with its sender's identity. What is not a message is dropped."""

@@ -1,56 +1,45 @@
-"""Parsl's HighThroughputExecutor, set up so that nothing outlives the driver and nothing is looked up on PATH."""
+"""Parsl's executors, set up so that nothing outlives the driver and nothing is looked up on PATH."""
 
 from __future__ import annotations
 
+import importlib
+import json
 import shlex
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from parsl.executors import HighThroughputExecutor
+from parsl.executors import HighThroughputExecutor, MPIExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
-from parsl.executors.status_handling import BlockProviderExecutor
-from parsl.launchers import SimpleLauncher
 
 from ..errors import SiteError
-from .local import LocalBlocks
+from .batch import BatchBlocks
+from .launchers import launcher_of_trials
+from .needs import TrialNeeds, accelerators, per_node, slots
+from .network import Addresses
 from .site import PoolSpec, Site
 
 ANSWER_TIMEOUT = 10.0
 """Seconds that Parsl's interchange has to answer a question."""
 
-HEARTBEAT_PERIOD, HEARTBEAT_THRESHOLD = 5, 20
-"""Seconds. A worker pool whose driver died leaves after the threshold; a lost one is noticed after it."""
+HEARTBEATS = {"local": (5, 20)}
+OTHER_HEARTBEATS = (10, 30)
+"""Seconds by scheduler. A worker pool whose driver died leaves after the second; a lost one is noticed after it."""
+
+POLLS = {"local": 10}
+OTHER_POLL = 250
+"""Milliseconds between the timeouts of Parsl's loops: results do not wait for them, an idle login node does."""
 
 
-def workers_per_node(pool: PoolSpec, cores: int, gpus: int) -> int:
-    """Workers on a node, each for one trial of ``cores`` cores and ``gpus`` GPUs; no more than the site file allows.
+class Mended:
+    """Mixed into Parsl's executors: a dead interchange is asked nothing, since Parsl would wait for ever."""
 
-    Raises SiteError where a node cannot hold even one.
-    """
-    fits = [pool.workers_per_node]
-    if pool.cores_per_node and cores > 1:
-        fits.append(pool.cores_per_node // cores)
-    if gpus:
-        fits.append(pool.gpus_per_node // gpus)
-    if min(fits) < 1:
-        raise SiteError(
-            f"pool {pool.name}: a trial of {cores} cores and {gpus} GPUs does not fit on a node of "
-            f"{pool.cores_per_node} cores and {pool.gpus_per_node} GPUs; see `trial:` in the study file"
-        )
-    return min(fits)
-
-
-def accelerators(pool: PoolSpec, gpus: int) -> list[str]:
-    """What each worker is pinned to: ``gpus`` GPUs, as one name (``0,1``). Empty when a trial takes none."""
-    if not gpus:
-        return []
-    return [",".join(map(str, range(at, at + gpus))) for at in range(0, pool.gpus_per_node - gpus + 1, gpus)]
-
-
-class Executor(HighThroughputExecutor):  # type: ignore[misc]
-    """Parsl's executor, which asks a dead interchange nothing: its own way waits for the answer for ever."""
+    launch_file: Path
+    launch: dict[str, Any]
+    interchange_proc: Any
+    command_client: Any
+    launch_cmd: str
 
     @property
     def interchange_alive(self) -> bool:
@@ -68,56 +57,110 @@ class Executor(HighThroughputExecutor):  # type: ignore[misc]
             return []
         return list(self.command_client.run("CONNECTED_BLOCKS", timeout_s=ANSWER_TIMEOUT))
 
-    def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
-        """End ``blocks`` blocks; none for zero, which Parsl's own reads as all that are idle."""
-        if blocks <= 0:
-            return []
-        if not self.interchange_alive:
-            return list(BlockProviderExecutor.scale_in(self, blocks))
-        return list(super().scale_in(blocks, max_idletime))
+    def hold(self, manager: str) -> None:
+        """Give no more tasks to a worker pool. Raises CommandClientTimeoutError likewise."""
+        if self.interchange_alive:
+            self.command_client.run(["HOLD_MANAGER", manager], timeout_s=ANSWER_TIMEOUT)
+
+    def initialize_scaling(self) -> None:
+        """Write down what the blocks start, now that the interchange's ports are known; no block is started here."""
+        super().initialize_scaling()  # type: ignore[misc]
+        self.launch_file.write_text(json.dumps({**self.launch, "command": self.launch_cmd}, indent=1))
+        self.launch_file.chmod(0o600)
 
 
-def executor(site: Site, pool: PoolSpec, run_dir: Path, cores: int = 1, gpus: int = 0) -> Executor:
+class Executor(Mended, HighThroughputExecutor):  # type: ignore[misc]
+    """For trials on one node."""
+
+
+class NodesExecutor(Mended, MPIExecutor):  # type: ignore[misc]
+    """For trials on several nodes: its workers are on a block's first node, and know which nodes they have."""
+
+
+def executor(
+    site: Site,
+    pool: PoolSpec,
+    provider: BatchBlocks,
+    needs: TrialNeeds,
+    addresses: Addresses,
+    launch_file: Path,
+    run_dir: Path,
+    label: str,
+) -> Executor | NodesExecutor:
     """The executor of one pool, not started. Blocks are scaled by Pilotune, so Parsl starts none by itself.
 
     Args:
         site: The machine.
         pool: The pool of it.
+        provider: Of the pool's blocks.
+        needs: What one trial takes.
+        addresses: Where workers find the driver.
+        launch_file: Where to write what blocks start.
         run_dir: For the workers' logs.
-        cores: Of one trial.
-        gpus: Of one trial.
+        label: The executor's name, new for each.
     """
-    return Executor(
-        label=pool.name,
-        provider=provider(site, pool),
-        address="127.0.0.1" if site.scheduler == "local" else site.network.address,
-        encrypted=True,
-        max_workers_per_node=workers_per_node(pool, cores, gpus),
-        cores_per_worker=1e-6,  # the number of workers is the site file's, not the machine's number of cores
-        cpu_affinity="none",
-        available_accelerators=accelerators(pool, gpus),
-        heartbeat_period=HEARTBEAT_PERIOD,
-        heartbeat_threshold=HEARTBEAT_THRESHOLD,
-        prefetch_capacity=0,
-        launch_cmd=launch_command(),
-        interchange_launch_cmd=interchange_command(),
-        block_error_handler=False,  # judged by Pilotune, which keeps the scheduler's words for the user
-        worker_logdir_root=str(run_dir / "workers"),
-    )
+    period, threshold = HEARTBEATS.get(site.scheduler, OTHER_HEARTBEATS)
+    common: dict[str, Any] = {
+        "label": label,
+        "provider": provider,
+        "address": addresses.listed[0],
+        "encrypted": True,
+        "heartbeat_period": period,
+        "heartbeat_threshold": threshold,
+        "poll_period": POLLS.get(site.scheduler, OTHER_POLL),
+        "prefetch_capacity": 0,
+        "launch_cmd": worker_pool_command(),
+        "block_error_handler": False,  # judged by Pilotune, which keeps the scheduler's words for the user
+        "worker_logdir_root": str(run_dir / "workers"),
+    }
+    made: Executor | NodesExecutor
+    if needs.nodes > 1:
+        trial_launcher = launcher_of_trials(site.scheduler, pool)
+        made = NodesExecutor(max_workers_per_block=slots(pool, needs), mpi_launcher=trial_launcher, **common)
+    else:
+        made = Executor(
+            max_workers_per_node=per_node(pool, needs),
+            cores_per_worker=1e-6,  # the number of workers is the site file's, not the machine's number of cores
+            cpu_affinity=affinity(site, pool),
+            **common,
+        )
+    made.interchange_launch_cmd = interchange_command()
+    made.address = addresses.bind
+    made.all_addresses = set(addresses.listed)
+    made.launch_file = launch_file
+    made.launch = {"accelerators": accelerators(pool, needs), "gpu_type": pool.gpu_type, "environment": {}}
+    return made
 
 
-def provider(site: Site, pool: PoolSpec) -> Any:
-    """Parsl's provider for the site's scheduler. Raises SiteError for one that is not supported."""
-    if site.scheduler != "local":
-        raise SiteError(f"site {site.name}: scheduler {site.scheduler!r} is not supported yet; `local` is")
-    return LocalBlocks(
-        init_blocks=0,
-        min_blocks=0,
-        max_blocks=max(1, pool.blocks.max),
-        nodes_per_block=1,
-        launcher=SimpleLauncher(),
-        worker_init=worker_init(site, pool),
-    )
+def affinity(site: Site, pool: PoolSpec) -> str:
+    """How workers are pinned to cores: on a cluster each to its share of the node's, on this machine not at all."""
+    return pool.affinity or ("none" if site.scheduler == "local" else "block")
+
+
+PROVIDERS = {
+    "local": ("local", "LocalBlocks"),
+    "slurm": ("slurm", "SlurmBlocks"),
+    "pbs": ("pbs", "PBSBlocks"),
+    "cobalt": ("cobalt", "CobaltBlocks"),
+}
+"""Scheduler -> its module here and the provider in it."""
+
+
+def provider_class(scheduler: str) -> type[BatchBlocks]:
+    """The provider of a scheduler."""
+    module, name = PROVIDERS[scheduler]
+    found: type[BatchBlocks] = getattr(importlib.import_module(f".{module}", __package__), name)
+    return found
+
+
+def provider(site: Site, pool: PoolSpec, needs: TrialNeeds) -> BatchBlocks:
+    """The provider of one pool's blocks. Needs no scheduler."""
+    made = provider_class(site.scheduler).for_pool(site, pool, worker_init(site, pool))
+    if needs.nodes > 1:
+        from .launchers import BlockLauncher
+
+        made.launcher = BlockLauncher(pool, "single")  # type: ignore[attr-defined]
+    return made
 
 
 def worker_init(site: Site, pool: PoolSpec) -> str:
@@ -125,27 +168,29 @@ def worker_init(site: Site, pool: PoolSpec) -> str:
 
     A block that cannot reach its driver any more gives up sooner than a worker's default.
     """
+    threshold = HEARTBEATS.get(site.scheduler, OTHER_HEARTBEATS)[1]
     lines = [site.worker_init] if site.worker_init else []
     lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
-    lines.append(f"export PILOTUNE_DRIVER_TIMEOUT=${{PILOTUNE_DRIVER_TIMEOUT:-{HEARTBEAT_THRESHOLD}}}")
+    lines.append(f"export PILOTUNE_DRIVER_TIMEOUT=${{PILOTUNE_DRIVER_TIMEOUT:-{threshold}}}")
     lines.append(f"export PILOTUNE_POOL={shlex.quote(pool.name)}")
+    lines.append(f"export PILOTUNE_GPU_TYPE={pool.gpu_type}")
     lines.append("umask 077")
     return "\n".join(lines)
+
+
+def node_command(launch_file: Path, block: str) -> str:
+    """What a block starts on each of its nodes."""
+    return shlex.join([sys.executable, "-m", "pilotune.providers.node", str(launch_file), block])
 
 
 WORKER_POOL = "process_worker_pool.py"
 
 
-def launch_program() -> str:
-    """Parsl's worker pool, by absolute path: it must start also where no environment is activated."""
-    return f"exec {shlex.quote(sys.executable)} {shlex.quote(_script(WORKER_POOL))}"
-
-
-def launch_command() -> str:
-    """The worker pool with the options that Parsl fills in."""
+def worker_pool_command() -> str:
+    """Parsl's worker pool, by absolute path, with the options that Parsl fills in."""
     options = str(DEFAULT_LAUNCH_CMD).removeprefix(WORKER_POOL)
     assert options != DEFAULT_LAUNCH_CMD
-    return launch_program() + options
+    return f"{shlex.quote(sys.executable)} {shlex.quote(_script(WORKER_POOL))}{options}"
 
 
 def interchange_command() -> list[str]:

@@ -7,13 +7,18 @@ from parsl.launchers import SimpleLauncher
 from .site import PoolSpec
 
 LAUNCHERS = {
-    "single": "{command}",
-    "srun": "srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1{cores}{options} {command}",
-    "mpiexec": "mpiexec -n {nodes} -ppn 1{options} {command}",
-    "aprun": "aprun -n {nodes} -N 1 -cc none{options} {command}",
-    "pbsdsh": 'export -p > "{environment}"\npbsdsh{options} -- /bin/bash -c \'. "{environment}"; exec {command}\'',
+    "single": "exec {command}",
+    "srun": "trap : TERM\nsrun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1{cores}{options} {command}",
+    "mpiexec": "trap : TERM\nmpiexec -n {nodes} -ppn 1{options} {command}",
+    "aprun": "trap : TERM\naprun -n {nodes} -N 1 -cc none{options} {command}",
+    "pbsdsh": 'trap : TERM\nexport -p > "{environment}"\n'
+    "pbsdsh{options} -- /bin/bash -c '. \"{environment}\"; exec {command}'",
 }
-"""Launcher -> how it is called. pbsdsh hands no environment on, hence the file."""
+"""Launcher -> how it is called.
+
+The first process of a job is the one that is told with SIGTERM that it ends: the program itself, or a shell that must
+outlive it. pbsdsh hands no environment on, hence the file.
+"""
 
 OF_TRIALS = {"srun": "srun", "aprun": "aprun", "mpiexec": "mpiexec"}
 """Launchers that start the ranks of a trial on several nodes, as Parsl's MPI executor names them."""

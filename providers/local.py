@@ -5,40 +5,93 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Self
 
+from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
 
+from .batch import BatchBlocks, BlockFiles, write_script
+from .commands import TIMED_OUT, Answer
+from .jobs import End, Job, Phase
+from .launchers import BlockLauncher
+from .site import PoolSpec, Site
 
-class LocalBlocks(LocalProvider):  # type: ignore[misc]
-    """Parsl's local provider, which also ends what a block whose worker pool was killed leaves: workers, helpers.
+KILL_DELAY = 30
+"""Seconds from SIGTERM to SIGKILL at the end of a walltime."""
 
-    A block is a process group. Those in it are sent SIGTERM, on which a worker lets its attempt yield.
+
+class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
+    """A block is a shell script in a session of its own; its job is its process.
+
+    What a block whose worker pool was killed leaves (workers, helpers) is ended with it.
     """
 
-    def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.localprovider") -> str:
-        job = str(super().submit(command, tasks_per_node, job_name))
-        with contextlib.suppress(ProcessLookupError):  # it ended at once, with all that was in it
-            self.resources[job]["group"] = os.getpgid(self.resources[job]["remote_pid"])
+    grain = 1
+    _processes: dict[str, subprocess.Popen[bytes]]
+
+    @classmethod
+    def for_pool(cls, site: Site, pool: PoolSpec, worker_init: str) -> Self:
+        self = cls(
+            init_blocks=0,
+            min_blocks=0,
+            max_blocks=pool.blocks.max,
+            nodes_per_block=1,
+            launcher=BlockLauncher(pool, "single"),
+            worker_init=worker_init,
+        )
+        self.site, self.pool = site, pool
+        self._processes = {}
+        return self
+
+    def script(self, files: BlockFiles, body: str) -> str:
+        return f"#!/bin/bash\n{body}\n"
+
+    def submit_command(self, script: Path) -> list[str]:
+        limit = ["timeout", "-k", str(KILL_DELAY), str(self.walltime_seconds)] if self.pool.walltime else []
+        return [*limit, "/bin/bash", str(script)]
+
+    def read_job_id(self, answer: Answer) -> str | None:
+        return None
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str) -> str:
+        files = self.files(job_name)
+        write_script(files.script, self.render(job_name, command, self.worker_init))
+        with open(files.stdout, "wb") as out, open(files.stderr, "wb") as err:
+            process = subprocess.Popen(
+                self.submit_command(files.script),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        job = str(process.pid)
+        self._processes[job] = process
+        self.resources[job] = {"job_id": job, "status": JobStatus(JobState.RUNNING)}
         return job
 
-    def status(self, job_ids: Sequence[str]) -> list[Any]:
-        found = list(super().status(job_ids))
-        for job, status in zip(job_ids, found, strict=True):
-            if status.terminal:
-                self._end(job)
-        return found
+    def query(self, ids: Sequence[str]) -> dict[str, Job]:
+        return {job: self._state(job) for job in ids}
 
-    def cancel(self, job_ids: Sequence[str]) -> list[bool]:
-        for job in job_ids:
-            self.resources[job]["cancelled"] = True
-            self._end(job)
-        return [True] * len(job_ids)
+    def _state(self, job: str) -> Job:
+        code = self._processes[job].poll()
+        if code is None:
+            return Job(job, Phase.RUNNING)
+        self._signal(job)
+        if self.pool.walltime and code in (TIMED_OUT, 128 + signal.SIGKILL):
+            return Job(job, Phase.ENDED, End.WALLTIME, "its walltime is over", code)
+        if code < 0:
+            words = f"its process was ended by {signal.Signals(-code).name}"
+            return Job(job, Phase.ENDED, End.CANCELLED, words, code)
+        return Job(job, Phase.ENDED, End.FAILED if code else End.FINISHED, f"its script exited with {code}", code)
 
-    def _end(self, job: str) -> None:
-        """Once a block: later the group's number may be somebody else's."""
-        group = self.resources[job].pop("group", None)
-        if group is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGTERM)
+    def cancel_one(self, job: str) -> bool:
+        self._signal(job)
+        return True
+
+    def _signal(self, job: str) -> None:
+        """SIGTERM, on which a worker lets its attempt yield, to all that is in the block's session."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(int(job), signal.SIGTERM)

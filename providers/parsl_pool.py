@@ -1,13 +1,15 @@
-"""The real pool: trials as Parsl apps on HighThroughputExecutors, reports over one encrypted socket."""
+"""The real pool: trials as Parsl apps on a site's executors, reports over one encrypted socket."""
 
 from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,21 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from ..pipeline.campaign.events import (
     Action,
+    BlocksSeen,
     Capacity,
     Ended,
     Event,
     Lost,
     PoolFailed,
+    PoolNote,
     Reply,
+    Scale,
     StopAttempt,
     Submit,
 )
 from ..pipeline.trial.channel import make_keys
 from ..pipeline.trial.protocol import (
+    AttemptSpec,
     Message,
     Outcome,
     Report,
@@ -39,19 +45,38 @@ from ..pipeline.trial.protocol import (
     Verdict,
 )
 from . import htex
+from .batch import BatchBlocks, BlockFiles
 from .blocks import Blocks
 from .channel_server import ChannelServer
+from .jobbook import JobBook
+from .keeper import Keeper, Kept, Seen
 from .kernel import Kernel
-from .site import Site
+from .needs import TrialNeeds, slots, usable_pools
+from .network import driver_addresses
+from .site import PoolSpec, Site
 from .worker import run_attempt
 
 log = logging.getLogger(__name__)
 
-LOOK_WHILE_STARTING, LOOK_WHILE_RUNNING = 0.05, 2.0
-"""Seconds between looks at how many workers are connected."""
-
 LATENCY = 0.05
 """Seconds from the end of one trial to the start of the next on the same worker, as measured on a local pool."""
+
+
+@dataclass(frozen=True)
+class PoolFiles:
+    """Where a pool keeps its files, all in the run directory.
+
+    Attributes:
+        parsl: Folder for Parsl's own.
+        blocks: Folder for the blocks' scripts and output.
+        jobs: The record of submitted jobs.
+        keys: The campaign's channel keys (0600).
+    """
+
+    parsl: Path
+    blocks: Path
+    jobs: Path
+    keys: Path
 
 
 class ParslPool:
@@ -61,38 +86,66 @@ class ParslPool:
     waits for them. Until then nothing is submitted to a scheduler.
 
     Args:
-        site: Where to run. Its pools become executors.
-        folder: For Parsl's and the blocks' files; created with mode 0700.
-        key_file: Where the campaign's channel keys are written (0600).
-        cores: Cores of one trial.
-        gpus: GPUs of one trial.
+        site: Where to run. Its pools that can run such trials become executors.
+        files: Where everything is kept.
+        needs: What one trial takes.
+        label: The campaign's part of job names.
 
     Raises:
         SiteError: The site cannot run such trials.
     """
 
-    def __init__(self, site: Site, folder: Path, key_file: Path, *, cores: int = 1, gpus: int = 0):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.site, self.folder = site, folder
-        self.channel = ChannelServer(key_file, make_keys(key_file))
+    def __init__(self, site: Site, files: PoolFiles, needs: TrialNeeds, label: str):
+        files.parsl.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.site, self.files, self.needs, self.label = site, files, needs, label
+        self.addresses = driver_addresses(site)
         self._arrived: deque[tuple[str, Future[Any]]] = deque()
+        self._waiting: deque[AttemptSpec] = deque()
+        self._homes: dict[str, str] = {}  # token -> pool, of what was submitted and has not come back
+        self._load: Counter[str] = Counter()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
-        self._submitted: set[str] = set()
-        self._capacity, self._looked = 0, -1e18
-        self._failed = self._closed = False
+        self._apps: dict[str, Callable[..., Future[Any]]] = {}
+        self._told = Seen()
+        self._capacity = 0
+        self._kernel: Kernel | None = None
+        self._closed = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        pools = usable_pools(site, needs)
+        self.book = JobBook(
+            None if site.scheduler == "local" else files.jobs,
+            site.scheduler,
+            0.0 if site.scheduler == "local" else site.poll,
+        )
+        self.keeper = Keeper({pool.name: self._keep(pool) for pool in pools}, self.book, self._replace, self.wake)
+        self.channel = ChannelServer(files.keys, make_keys(files.keys), self.addresses.interface, self.addresses.listed)
         self._poller = zmq.Poller()
         self._poller.register(self.channel.socket, zmq.POLLIN)
         self._poller.register(self._wake_read, zmq.POLLIN)
-        executors = {pool.name: htex.executor(site, pool, folder, cores, gpus) for pool in site.pools}
-        self._blocks = {pool.name: Blocks(executors[pool.name], max(1, pool.blocks.init)) for pool in site.pools}
-        eager = self._start_blocks if site.scheduler == "local" else lambda: None
-        self._kernel = Kernel(self._config(list(executors.values())), then=eager)
+        self._allowed = site.scheduler == "local"
+        self._kernel = Kernel(self._config(), self._work)
 
-    def _config(self, executors: list[htex.Executor]) -> parsl.Config:
+    def _keep(self, pool: PoolSpec) -> Kept:
+        provider = htex.provider(self.site, pool, self.needs)
+        provider.place(self.files.blocks, self.label)
+        launch = provider.files("").launch
+        blocks = Blocks(
+            pool,
+            slots(pool, self.needs),
+            provider,
+            self.book,
+            command=lambda block: htex.node_command(launch, block),
+            yield_before=self.needs.yield_before,
+        )
+        return Kept(blocks, self._executor(pool, provider, pool.name))
+
+    def _executor(self, pool: PoolSpec, provider: BatchBlocks, label: str) -> Any:
+        launch = provider.files("").launch
+        return htex.executor(self.site, pool, provider, self.needs, self.addresses, launch, self.files.parsl, label)
+
+    def _config(self) -> parsl.Config:
         return parsl.Config(
-            executors=executors,
-            run_dir=str(self.folder),
+            executors=[kept.executor for kept in self.keeper.pools.values()],
+            run_dir=str(self.files.parsl),
             strategy="none",
             retries=0,
             exit_mode="skip",
@@ -100,15 +153,26 @@ class ParslPool:
             initialize_logging=False,
         )
 
+    def _work(self, closing: threading.Event) -> None:
+        """In the kernel's thread. Nothing is submitted to a scheduler before :meth:`start`."""
+        while not self._allowed and not closing.wait(0.05):
+            pass
+        if not closing.is_set():
+            self.keeper.run(closing)
+
+    def _replace(self, name: str, generation: int) -> Any:
+        """In the kernel's thread."""
+        assert self._kernel is not None
+        blocks = self.keeper.pools[name].blocks
+        executor = self._executor(blocks.pool, blocks.provider, f"{name}-{generation}")
+        self._kernel.ready().add_executors([executor])
+        return executor
+
     def start(self) -> None:
         """Ask for the first blocks. Raises SiteError where Parsl itself could not be started."""
-        self._app = parsl.python_app(run_attempt, data_flow_kernel=self._kernel.ready())
-        if self.site.scheduler != "local":
-            self._start_blocks()
-
-    def _start_blocks(self) -> None:
-        for blocks in self._blocks.values():
-            blocks.start()
+        assert self._kernel is not None
+        self._kernel.ready()
+        self._allowed = True
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
@@ -126,51 +190,96 @@ class ParslPool:
             pass
 
     def wait(self, timeout: float) -> list[Event]:
-        look_in = self._looked + self._look_period - time.monotonic()
         if not self._arrived:
-            self._poller.poll(int(1000 * max(0.0, min(timeout, look_in))))
+            self._poller.poll(int(1000 * max(0.0, timeout)))
         self._drain_wakes()
         events: list[Event] = []
         for identity, message in self.channel.drain():
             self._hear(identity, message, events)
         while self._arrived:
             events.append(self._result(*self._arrived.popleft()))
-        if time.monotonic() >= self._looked + self._look_period:
-            self._look(events)
+        self._look(events)
         return events
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if isinstance(action, Submit):
-                self._submit(action)
+                self._waiting.append(action.spec)
             elif isinstance(action, Reply):
                 self._reply(action)
             elif isinstance(action, StopAttempt):
                 self._send(action.token, Stop(action.token, action.how))
-                if action.token not in self._submitted:
+                if action.token not in self._homes:
                     self._workers_of.pop(action.token, None)
+            elif isinstance(action, Scale):
+                self.keeper.demand, self.keeper.expected = action.workers, action.expected
+                self.keeper.nudge.set()
+        self._submit_waiting()
 
     def close(self) -> None:
         """End every block, and Parsl. May be called again."""
-        if self._closed:
+        if self._closed or self._kernel is None:
             return
         self._closed = True
-        self._kernel.wait()
-        clean = all(blocks.executor.interchange_alive for blocks in self._blocks.values())
-        for blocks in self._blocks.values():
-            blocks.cancel() if clean else blocks.shut_down()
-        self._kernel.close(clean)
+        self.keeper.nudge.set()
+        self._kernel.closing.set()
+        self._kernel.stop_working()
+        pools = list(self.keeper.pools.values())
+        left = [job for kept in pools for job in kept.blocks.cancel()]
+        if left:
+            log.error("the scheduler did not end the jobs %s; pilotune clean ends them", ", ".join(left))
+        self._kernel.close(clean=all(kept.executor.interchange_alive for kept in pools))
+        for kept in pools:
+            if kept.executor.interchange_alive:
+                kept.executor.shutdown()
         self.channel.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
     # -- submitting and answering -------------------------------------------------------------------------------------
 
-    def _submit(self, action: Submit) -> None:
-        token = action.spec.token
-        self._submitted.add(token)
-        future: Future[Any] = self._app(action.spec.to_dict())
+    def _submit_waiting(self) -> None:
+        while self._waiting:
+            home = self._choose()
+            if home is None:
+                return
+            self._submit(self._waiting.popleft(), home)
+
+    def _choose(self) -> str | None:
+        """The pool with most free workers. While none has any, attempts wait here, not in the queue of one pool."""
+        names = [name for name, kept in self.keeper.pools.items() if not kept.dropped]
+        names = [name for name in names if not self.keeper.pools[name].executor.bad_state_is_set]
+        if len(self.keeper.pools) == 1:
+            return names[0] if names else None
+        workers = self.keeper.seen.workers
+        names = [name for name in names if workers.get(name)]
+        return max(names, key=lambda name: 1 - self._load[name] / workers[name], default=None)
+
+    def _submit(self, spec: AttemptSpec, home: str) -> None:
+        kept = self.keeper.pools[home]
+        label = kept.executor.label
+        if label not in self._apps:
+            assert self._kernel is not None
+            kernel = self._kernel.ready()
+            self._apps[label] = parsl.python_app(run_attempt, data_flow_kernel=kernel, executors=[label])
+        self._homes[spec.token] = home
+        self._load[home] += 1
+        token = spec.token
+        future = self._apps[label](spec.to_dict(), **self._resources())
         future.add_done_callback(lambda done: self._arrive(token, done))
+
+    def _resources(self) -> dict[str, Any]:
+        """For Parsl's MPI executor."""
+        nodes, ranks = self.needs.nodes, self.needs.ranks_per_node
+        if nodes == 1:
+            return {}
+        return {
+            "parsl_resource_specification": {
+                "num_nodes": nodes,
+                "ranks_per_node": ranks,
+                "num_ranks": nodes * ranks,
+            }
+        }
 
     def _arrive(self, token: str, future: Future[Any]) -> None:
         """Called in a thread of Parsl's."""
@@ -198,17 +307,20 @@ class ParslPool:
             events.append(message)
 
     def _result(self, token: str, future: Future[Any]) -> Event:
-        self._submitted.discard(token)
+        home = self._homes.pop(token, None)
+        if home is not None:
+            self._load[home] -= 1
         error = future.exception()
         if error is None:
             self._workers_of.pop(token, None)
-            for blocks in self._blocks.values():
-                blocks.progress()
-            return Ended(Outcome.from_dict(future.result()))
+            outcome = Outcome.from_dict(future.result())
+            if home is not None and outcome.kind != "declined":
+                self.keeper.pools[home].blocks.progress()
+            return Ended(outcome)
         if isinstance(error, (ManagerLost, WorkerLost)):
             return Lost(token, f"its worker was lost ({error})")
         if isinstance(error, BadStateException):
-            return PoolFailed(f"site {self.site.name}: {error}")
+            return Lost(token, f"pool {home} was given up or got another executor")
         return Lost(token, f"the worker could not run it ({type(error).__name__}: {error})")
 
     def _drain_wakes(self) -> None:
@@ -218,44 +330,44 @@ class ParslPool:
         except BlockingIOError:
             pass
 
-    # -- workers and blocks -------------------------------------------------------------------------------------------
-
-    @property
-    def _look_period(self) -> float:
-        return LOOK_WHILE_RUNNING if self._capacity else LOOK_WHILE_STARTING
-
     def _look(self, events: list[Event]) -> None:
-        """See how many workers are connected, and whether what feeds them is alive."""
-        self._looked = time.monotonic()
-        if self._failed:
+        """What the keeper has seen since the last time."""
+        seen, told = self.keeper.seen, self._told
+        if seen is told:
             return
-        workers = 0
-        for name, blocks in self._blocks.items():
-            connected, reason = blocks.look()
-            workers += connected
-            if reason:
-                self._failed = True
-                events.append(PoolFailed(f"site {self.site.name}, pool {name}: {reason}"))
-                return
+        self._told = seen
+        if seen.failure:
+            if not told.failure:
+                events.append(PoolFailed(f"site {self.site.name}, {seen.failure}"))
+            return
+        if seen.views != told.views:
+            events.append(BlocksSeen(seen.views))
+        if seen.note != told.note:
+            events.append(PoolNote(seen.note))
+        workers = sum(seen.workers.values())
         if workers != self._capacity:
             self._capacity = workers
             events.append(Capacity(workers, LATENCY))
+        self._submit_waiting()
 
 
-def batch_scripts(site: Site, study_file: Any) -> list[tuple[str, str]]:
-    """What a run would start, by pool: on ``local`` the shell script of a block. Nothing is started.
+def batch_scripts(site: Site, needs: TrialNeeds, blocks: Path, label: str) -> list[tuple[str, str]]:
+    """The script of each pool's first block as a run would submit it. Nothing is started, and no scheduler is needed.
 
     Args:
         site: The machine.
-        study_file: Its ``trial`` says how many cores and GPUs a trial takes.
+        needs: What one trial takes.
+        blocks: The run directory's folder for blocks.
+        label: The campaign's part of job names.
+
+    Raises:
+        SiteError: No pool can run such trials.
     """
     scripts = []
-    for pool in site.pools:
-        provider = htex.provider(site, pool)
-        workers = htex.workers_per_node(pool, study_file.trial.cores, study_file.trial.gpus)
-        head = f"# {max(1, pool.blocks.init)} block(s) of {pool.nodes_per_block} node(s), {workers} worker(s) a node"
-        body = (
-            f"{htex.launch_program()} --max_workers_per_node={workers} ...  # options that Parsl fills in at the start"
-        )
-        scripts.append((pool.name, f"{head}\n{provider.worker_init}\n{body}\n"))
+    for pool in usable_pools(site, needs):
+        provider = htex.provider(site, pool, needs)
+        provider.place(blocks, label)
+        files: BlockFiles = provider.files("0")
+        text = provider.render("0", htex.node_command(files.launch, "0"), htex.worker_init(site, pool))
+        scripts.append((pool.name, text))
     return scripts

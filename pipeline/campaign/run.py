@@ -17,8 +17,12 @@ from ..studyfile import StudyFile
 from .control import Control
 
 if TYPE_CHECKING:
+    from ...providers.needs import TrialNeeds
     from ...providers.site import Site
     from .status import Status
+
+LABEL_LENGTH = 24
+"""Characters of the study's name in a job's."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,17 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         UserError: What the user gave cannot be run (other study under this name, a live driver, no database).
         SiteError: The site would not start workers.
     """
-    from ...providers.parsl_pool import ParslPool
+    from ...providers.parsl_pool import ParslPool, PoolFiles
 
     began, campaign_id = time.time(), new_campaign_id()
     run = RunDirectory(settings.runs / settings.study_file.name / campaign_id)
     run.create()
-    trial = settings.study_file.trial
     with _private_files(), _logging_to(run.log), Control(run.stop) as control:
         # Boots while the study is opened; no block is asked for before the study is ours.
-        pool = ParslPool(settings.site, run.parsl, run.channel_key, cores=trial.cores, gpus=trial.gpus)
+        files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
+        pool = ParslPool(
+            settings.site, files, needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
+        )
         refused = True
         try:
             from .driver import Driver, claimed, remember
@@ -76,6 +82,19 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
             pool.close()
             if refused:  # no trace stays of a campaign that never was one; what boots in it has ended
                 shutil.rmtree(run.path, ignore_errors=True)
+
+
+def needs_of(study_file: StudyFile) -> TrialNeeds:
+    """What one trial takes of a machine."""
+    from ...providers.needs import TrialNeeds
+
+    trial = study_file.trial
+    return TrialNeeds(trial.cores, trial.gpus, trial.nodes, trial.ranks_per_node, trial.memory, trial.yield_before)
+
+
+def label_of(study_file: StudyFile, campaign_id: str) -> str:
+    """The campaign's part of its blocks' job names: short, and no other campaign's."""
+    return f"{study_file.name[:LABEL_LENGTH]}-{campaign_id[-6:]}"
 
 
 @contextlib.contextmanager

@@ -224,5 +224,9 @@ def show_plan(prepared: Prepared, as_json: bool) -> int:
 
 def batch_scripts(prepared: Prepared) -> Sequence[tuple[str, str]]:
     from ...providers.parsl_pool import batch_scripts
+    from ..campaign.run import label_of, needs_of
+    from ..record import RunDirectory, new_campaign_id
 
-    return list(batch_scripts(prepared.site, prepared.study_file))
+    campaign, study_file = new_campaign_id(), prepared.study_file
+    run = RunDirectory(prepared.runs / study_file.name / campaign)
+    return batch_scripts(prepared.site, needs_of(study_file), run.blocks, label_of(study_file, campaign))
