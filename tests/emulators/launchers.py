@@ -134,7 +134,18 @@ def mpiexec(words: list[str]) -> None:
     """As PALS's: the caller's environment goes along; a rank that fails ends the others."""
     machine, layout = Machine.here(), Layout()
     job = this_job(machine)
-    ignored = {"--cpu-bind", "--mem-bind", "--gpu-bind", "-d", "--depth", "-depth", "--rankfile", "--cpu-bind-to", "-bind-to", "--network"}
+    ignored = {
+        "--cpu-bind",
+        "--mem-bind",
+        "--gpu-bind",
+        "-d",
+        "--depth",
+        "-depth",
+        "--rankfile",
+        "--cpu-bind-to",
+        "-bind-to",
+        "--network",
+    }
     while words and words[0].startswith("-"):
         option, value = words.pop(0), ""
         if option == "--":
@@ -157,7 +168,16 @@ def mpiexec(words: list[str]) -> None:
                 layout.nodes = list(dict.fromkeys(file.read().split()))
         elif option in ignored:
             words.pop(0)
-        elif option not in ("--envall", "-envall", "-genvall", "--line-buffer", "-l", "--label", "--no-vni", "--no-abort-on-failure"):
+        elif option not in (
+            "--envall",
+            "-envall",
+            "-genvall",
+            "--line-buffer",
+            "-l",
+            "--label",
+            "--no-vni",
+            "--no-abort-on-failure",
+        ):
             complain(f"mpiexec: unrecognized option '{option}'")
             sys.exit(1)
     if not words:
@@ -172,8 +192,13 @@ def mpiexec(words: list[str]) -> None:
         sys.exit(1)
     tasks = []
     for rank, (node, local) in enumerate(places):
-        own = {"PALS_RANKID": str(rank), "PALS_LOCAL_RANKID": str(local), "PMI_RANK": str(rank), "PMI_SIZE": str(len(places)),
-               "PMI_LOCAL_RANK": str(local)}
+        own = {
+            "PALS_RANKID": str(rank),
+            "PALS_LOCAL_RANKID": str(local),
+            "PMI_RANK": str(rank),
+            "PMI_SIZE": str(len(places)),
+            "PMI_LOCAL_RANK": str(local),
+        }
         tasks.append(Task(node, {**os.environ, **layout.variables, **own}))
     sys.exit(worst(run(machine, words, tasks, first_failure_ends=True)))
 
@@ -198,7 +223,22 @@ def aprun(words: list[str]) -> None:
     if job is None:
         complain("aprun: Apid 0: no reservation to claim; aprun runs within a batch job only")
         sys.exit(1)
-    takes = {"-d", "-j", "-cc", "-S", "-ss", "-r", "-p", "-m", "-F", "-D", "--depth", "--cpu-binding", "--cc", "--cpus-per-pe"}
+    takes = {
+        "-d",
+        "-j",
+        "-cc",
+        "-S",
+        "-ss",
+        "-r",
+        "-p",
+        "-m",
+        "-F",
+        "-D",
+        "--depth",
+        "--cpu-binding",
+        "--cc",
+        "--cpus-per-pe",
+    }
     while words and words[0].startswith("-"):
         option = words.pop(0)
         if option == "--":
@@ -229,7 +269,9 @@ def aprun(words: list[str]) -> None:
         complain("aprun: no command specified")
         sys.exit(1)
     layout.ranks = layout.ranks or 1
-    layout.per_node = layout.per_node or layout.ranks if layout.nodes is None and layout.per_node is None else layout.per_node
+    layout.per_node = (
+        layout.per_node or layout.ranks if layout.nodes is None and layout.per_node is None else layout.per_node
+    )
     try:
         places = layout.places(job.nodes)
     except ValueError:

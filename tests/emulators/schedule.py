@@ -55,7 +55,10 @@ def place(job: Job, left: dict[str, tuple[int, list[int]]], state: State) -> lis
 
 def possible(state: State, job: Job) -> bool:
     """Whether the job would fit on the machine if nothing else ran and every node were in service."""
-    return place(job, {name: (node["cores"], list(range(node["gpus"]))) for name, node in state.nodes.items()}, state) is not None
+    return (
+        place(job, {name: (node["cores"], list(range(node["gpus"]))) for name, node in state.nodes.items()}, state)
+        is not None
+    )
 
 
 def start_jobs(state: State, now: float) -> list[Job]:

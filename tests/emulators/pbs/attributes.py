@@ -71,7 +71,9 @@ def joined(variables: dict[str, str]) -> str:
 
 def resources(job: Job) -> Attributes:
     totals = {"ncpus": sum(chunk[0] for chunk in job.chunks), "ngpus": sum(chunk[1] for chunk in job.chunks)}
-    listed = {name: value for name, value in job.details["listed"].items() if name not in ("select", "place", "walltime")}
+    listed = {
+        name: value for name, value in job.details["listed"].items() if name not in ("select", "place", "walltime")
+    }
     listed["ncpus"] = str(totals["ncpus"])
     if totals["ngpus"]:
         listed["ngpus"] = str(totals["ngpus"])
@@ -85,8 +87,14 @@ def used(job: Job) -> Attributes:
     if job.began is None or not job.places:
         return []
     ran = (job.ended or time.time()) - job.began
-    values = {"cpupercent": "0", "cput": "00:00:00", "mem": "0kb", "ncpus": str(sum(place[1] for place in job.places)),
-              "vmem": "0kb", "walltime": clock(ran)}
+    values = {
+        "cpupercent": "0",
+        "cput": "00:00:00",
+        "mem": "0kb",
+        "ncpus": str(sum(place[1] for place in job.places)),
+        "vmem": "0kb",
+        "walltime": clock(ran),
+    }
     return [("resources_used", name, value) for name, value in values.items()]
 
 

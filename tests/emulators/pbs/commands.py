@@ -81,7 +81,9 @@ def qdel(words: list[str]) -> None:
 
 
 def qrerun(words: list[str]) -> None:
-    given, identifiers = options("qrerun", words, "W:", "usage: qrerun [-W force] job_identifier...\n       qrerun --version")
+    given, identifiers = options(
+        "qrerun", words, "W:", "usage: qrerun [-W force] job_identifier...\n       qrerun --version"
+    )
     connect("qrerun", Machine.here().read(), SYSTEM)
 
     def rerun(state: State, job: Job) -> None:
@@ -95,7 +97,9 @@ def qrerun(words: list[str]) -> None:
 
 
 def qhold(words: list[str]) -> None:
-    _, identifiers = options("qhold", words, "h:", "usage: qhold [-h hold_list] job_identifier...\n       qhold --version")
+    _, identifiers = options(
+        "qhold", words, "h:", "usage: qhold [-h hold_list] job_identifier...\n       qhold --version"
+    )
     connect("qhold", Machine.here().read(), SYSTEM)
 
     def hold(state: State, job: Job) -> None:
@@ -119,7 +123,9 @@ def qrls(words: list[str]) -> None:
 
 def qsig(words: list[str]) -> None:
     """Only ``-s suspend`` and ``-s resume``."""
-    given, identifiers = options("qsig", words, "s:", "usage: qsig [-s signal] job_identifier...\n       qsig --version")
+    given, identifiers = options(
+        "qsig", words, "s:", "usage: qsig [-s signal] job_identifier...\n       qsig --version"
+    )
     connect("qsig", Machine.here().read(), SYSTEM)
 
     def signal(state: State, job: Job) -> None:

@@ -126,7 +126,9 @@ def json_text(server: str, version: str, jobs: list[tuple[str, Attributes]]) -> 
     return "{\n" + ",\n".join(lines) + "\n}"
 
 
-def alternative(server: str, jobs: list[tuple[str, Attributes]], wide: bool, nodes: bool, comments: bool, one: bool) -> str:
+def alternative(
+    server: str, jobs: list[tuple[str, Attributes]], wide: bool, nodes: bool, comments: bool, one: bool
+) -> str:
     """The listing of ``-a``, ``-u``, ``-n`` and ``-s``."""
     widths = (30, 15, 15, 15, 8, 4, 5) if wide else (15, 8, 8, 10, 6, 3, 3)
     titles = ("Job ID", "Username", "Queue", "Jobname", "SessID", "NDS", "TSK")

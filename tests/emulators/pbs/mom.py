@@ -107,8 +107,12 @@ class PbsMom(Mom):
     def deliver(self, job: Job) -> None:
         """Copy the spooled output to where the user wants it; a file that is new can be read by its owner only."""
         joined = job.details["join"]
-        for source, target, wanted in ((*pair, way) for pair, way in zip(
-            zip(self.streams(job), (job.out, job.err), strict=True), (joined != "eo", joined != "oe"), strict=True)):
+        for source, target, wanted in (
+            (*pair, way)
+            for pair, way in zip(
+                zip(self.streams(job), (job.out, job.err), strict=True), (joined != "eo", joined != "oe"), strict=True
+            )
+        ):
             if joined == "eo" and wanted:
                 source = self.streams(job)[0]
             if not wanted or Path(target) == source or not source.exists():
@@ -135,7 +139,10 @@ class PbsMom(Mom):
         if job.runs and job.began is not None:
             self.deliver(job)
             # Where it ran stays in its record; the nodes themselves are free.
-            job.comment += {"": " and finished" if job.status == 0 else " and failed", "walltime": " and exceeded resource walltime"}.get(job.why, " and terminated")
+            job.comment += {
+                "": " and finished" if job.status == 0 else " and failed",
+                "walltime": " and exceeded resource walltime",
+            }.get(job.why, " and terminated")
         job.phase = "ended"
         if not state.config["history"]:
             del state.jobs[job.number]

@@ -45,7 +45,9 @@ class Query:
         self.history = "x" in self.options or "H" in self.options
         self.alternative = bool(set("aiHrTnsu") & self.options.keys())
         self.format = self.options.get("F", "default").lower()
-        if self.format not in ("default", "json", "dsv") or (self.format != "default" and not self.full and not self.alternative):
+        if self.format not in ("default", "json", "dsv") or (
+            self.format != "default" and not self.full and not self.alternative
+        ):
             self.refuse("qstat: conflicting options.")
         self.code = 0
         self.jobs: list[tuple[str, Attributes]] = []

@@ -109,7 +109,9 @@ def path_of(given: str | None, name: str, number: int, suffix: str, job_name: st
     return f"{path.rstrip('/')}/{name}.{suffix}" if os.path.isdir(path) else path
 
 
-def submit(machine: Machine, options: Options, request: Request, text: str, script: Path | None, words: list[str]) -> str:
+def submit(
+    machine: Machine, options: Options, request: Request, text: str, script: Path | None, words: list[str]
+) -> str:
     """Queue the job; returns its identifier. Raises Refused and ValueError."""
     user, job_name = pwd.getpwuid(os.getuid()).pw_name, name_of(options, script)
     with machine.change() as state:
@@ -153,7 +155,11 @@ def submit(machine: Machine, options: Options, request: Request, text: str, scri
 def details(options: Options, request: Request, words: list[str], state: State) -> dict[str, Any]:
     origin = {
         "PBS_O_HOME": os.environ.get("HOME", "/"),
-        **{f"PBS_O_{name}": os.environ[name] for name in ("LANG", "LOGNAME", "PATH", "MAIL", "SHELL", "TZ") if name in os.environ},
+        **{
+            f"PBS_O_{name}": os.environ[name]
+            for name in ("LANG", "LOGNAME", "PATH", "MAIL", "SHELL", "TZ")
+            if name in os.environ
+        },
         "PBS_O_WORKDIR": os.getcwd(),
         "PBS_O_SYSTEM": os.uname().sysname,
         "PBS_O_QUEUE": options.values.get("q") or state.config["default_queue"],
@@ -209,7 +215,9 @@ def main(words: list[str]) -> None:
             name_of(options, None)
     except getopt.GetoptError as error:
         if error.opt:
-            complain(f"qsub: {'option requires an argument' if 'argument' in error.msg else 'invalid option'} -- '{error.opt}'")
+            complain(
+                f"qsub: {'option requires an argument' if 'argument' in error.msg else 'invalid option'} -- '{error.opt}'"
+            )
         complain(USAGE)
         leave(2)
     except ValueError as error:

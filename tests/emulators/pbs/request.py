@@ -8,8 +8,24 @@ from dataclasses import dataclass, field
 from ..state import State
 from .common import BAD_VALUE, OVER_LIMITS, PER_USER, QUEUE_DISABLED, UNKNOWN_QUEUE, UNKNOWN_RESOURCE, HOOK, Refused
 
-JOB_WIDE = {"walltime", "select", "place", "cput", "mem", "vmem", "pmem", "ncpus", "ngpus", "nodect", "mpiprocs", "nice",
-            "min_walltime", "max_walltime", "software", "file"}
+JOB_WIDE = {
+    "walltime",
+    "select",
+    "place",
+    "cput",
+    "mem",
+    "vmem",
+    "pmem",
+    "ncpus",
+    "ngpus",
+    "nodect",
+    "mpiprocs",
+    "nice",
+    "min_walltime",
+    "max_walltime",
+    "software",
+    "file",
+}
 PER_CHUNK = {"ncpus", "ngpus", "mpiprocs", "ompthreads", "mem", "vmem", "host", "vnode", "arch"}
 TIMES = {"walltime", "cput", "min_walltime", "max_walltime"}
 SITE = {"filesystems", "system", "place"}

@@ -1,0 +1,123 @@
+"""The mom of a Cobalt job: script on a MOM node (Cray) or on the first node (cluster), live output, the cobaltlog."""
+
+from __future__ import annotations
+
+import math
+import os
+import pwd
+import signal
+import subprocess
+import time
+
+from .. import processes
+from ..mom import Mom
+from ..state import ENVIRONMENT, Job, State
+from .common import location, log
+
+
+class CobaltMom(Mom):
+    """Writes the cobaltlog; a job that is over is forgotten."""
+
+    def times(self, state: State) -> dict[str, float]:
+        config = state.config
+        return {
+            "starting": config["starting"],
+            "late": config["late"],
+            "kill": config["force_kill_delay"],
+            "exiting": config["exiting"],
+            # Cobalt does not look at nodes while a job runs: what ran on a lost one fails, and so does the job.
+            "node": math.inf,
+        }
+
+    def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
+        environment = self.environment(state, job)
+        log(
+            job,
+            f"Command: {' '.join(repr(word) for word in [job.script, *job.arguments])}",
+            "",
+            "Environment:",
+        )
+        with open(job.details["log"], "a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in sorted(environment.items()))
+            file.write("\n")
+        source = os.path.join(job.cwd, job.details["input"]) if job.details["input"] else "/dev/null"
+        log(
+            job,
+            f"Info: stdin received from {source}",
+            f"Info: stdout sent to {job.out}",
+            f"Info: stderr sent to {job.err}",
+        )
+        node, mask = environment[processes.NODE], int(job.details["umask"], 8)
+        enter = processes.entering(node, state.config["node_names"])
+
+        def prepare() -> None:
+            os.umask(mask)
+            enter()
+
+        with open(source) as stdin, open(job.out, "ab") as out, open(job.err, "ab") as err:
+            return subprocess.Popen(
+                [job.script, *job.arguments],
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+                cwd=job.cwd,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=prepare,
+            )
+
+    def environment(self, state: State, job: Job) -> dict[str, str]:
+        person, config = pwd.getpwnam(job.user), state.config
+        cray = config["system"] == "cray"
+        began = time.time()
+        environment = {
+            "PATH": f"{config['job_path']}:{self.machine.folder / 'bin'}",
+            "HOME": person.pw_dir,
+            "USER": job.user,
+            "LOGNAME": job.user,
+            "SHELL": person.pw_shell or "/bin/sh",
+            **job.environment,
+            "COBALT_JOBID": str(job.number),
+            "COBALT_PARTNAME": location(state, job),
+            "COBALT_PARTSIZE": str(len(job.nodes)),
+            "COBALT_JOBSIZE": str(job.details["procs"]),
+            "COBALT_STARTTIME": str(int(began)),
+            "COBALT_ENDTIME": str(int(began + (job.walltime or 0))),
+            "COBALT_RESID": str(job.number),
+            ENVIRONMENT: str(self.machine.folder),
+            processes.NODE: config["mom_node"] if cray else job.nodes[0],
+        }
+        if cray:
+            environment["COBALT_PROJECT"], environment["COBALT_QUEUE"] = job.account, job.queue
+            environment["COBALT_PARTCORES"] = str(job.places[0][1])
+        else:
+            nodefile = self.machine.folder / "tmp" / f"cobalt.{job.number}"
+            nodefile.parent.mkdir(exist_ok=True)
+            nodefile.write_text("".join(f"{node}\n" for node in job.nodes))
+            environment["COBALT_NODEFILE"] = str(nodefile)
+        return environment
+
+    def terminate(self, job: Job) -> None:
+        """SIGTERM goes to the script's process group; launchers pass it on to their nodes."""
+        assert self.top is not None and job.order is not None
+        if job.order["why"] == "deleted":
+            log(job, f"Info: user delete requested with signal SIGTERM by user {job.order['by']}")
+        if self.top.poll() is None:
+            os.killpg(self.top.pid, signal.SIGTERM)
+
+    def overdue(self, job: Job, ran: float) -> None:
+        log(job, "Info: maximum execution time exceeded; initiating job termination")
+
+    def end(self, job: Job, status: int | None) -> None:
+        if job.order is None and status is not None:
+            code = status if status >= 0 else 128 - status
+            log(
+                job,
+                f"Info: task completed normally with an exit code of {code}; initiating job cleanup and removal",
+            )
+        super().end(job, status)
+
+    def finish(self, state: State, job: Job) -> None:
+        (self.machine.folder / "tmp" / f"cobalt.{job.number}").unlink(missing_ok=True)
+        job.phase = "ended"
+        del state.jobs[job.number]
