@@ -79,11 +79,13 @@ class BatchBlocks(ABC):
         transient: Regular expressions over the words of a refusal that may pass.
         grain: Seconds; the scheduler keeps walltimes in multiples of it.
         end_time: Shell word for the job's end in Unix seconds, where the scheduler tells; else it is reckoned.
+        not_inherited: Regular expression; environment variables of such names do not reach the scheduler's commands.
     """
 
     transient: ClassVar[tuple[str, ...]] = ()
     grain: ClassVar[int] = 60
     end_time: ClassVar[str] = ""
+    not_inherited: str = ""
 
     site: Site
     pool: PoolSpec
@@ -157,7 +159,7 @@ class BatchBlocks(ABC):
         """Submit a block; its number is ``job_name``. Raises SubmitRefused with the scheduler's words."""
         files = self.files(job_name)
         write_script(files.script, self.render(job_name, command, self.worker_init))  # type: ignore[attr-defined]
-        answer = run(self.submit_command(files.script), folder=self.folder)
+        answer = run(self.submit_command(files.script), folder=self.folder, without=self.not_inherited)
         job = self.read_job_id(answer) if answer.code == 0 else None
         if job is None:
             words = answer.words or f"it said nothing, and exited with {answer.code}"

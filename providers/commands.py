@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class Answer:
         return " | ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def run(argv: Sequence[str], timeout: float = TIMEOUT, folder: Path | None = None) -> Answer:
-    """Run a command to its end, in ``folder``.
+def run(argv: Sequence[str], timeout: float = TIMEOUT, folder: Path | None = None, without: str = "") -> Answer:
+    """Run a command to its end, in ``folder``. ``without``: a regular expression; environment variables with such names
+    are left out.
 
     Raises SiteError where there is no such program; a command that fails or hangs is an Answer like any other.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    hidden = re.compile("|".join(filter(None, (*SECRETS, without))))
+    environment = {name: value for name, value in os.environ.items() if not hidden.fullmatch(name)}
     try:
         done = subprocess.run(
             list(argv),

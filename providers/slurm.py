@@ -1,0 +1,317 @@
+"""Slurm: Parsl's provider, and one status query that knows why a job waits and how it ended.
+
+``squeue`` alone tells both, from the moment of submission until some minutes after a job's end (``MinJobAge``). Only
+for jobs that it has forgotten ``sacct`` is asked, where the site keeps accounts; it is the later of the two, and leaves
+out jobs that are held.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import ClassVar, Self
+
+from parsl.providers import SlurmProvider
+from parsl.providers.slurm.template import template_string
+
+from ..errors import SiteError
+from .batch import BatchBlocks, BlockFiles
+from .commands import TIMED_OUT, Answer, run
+from .jobs import End, Job, Phase, SchedulerAway
+from .launchers import BlockLauncher
+from .site import PoolSpec, Site
+
+log = logging.getLogger(__name__)
+
+STATES: Mapping[str, tuple[Phase, End | None, str]] = {
+    "PENDING": (Phase.QUEUED, None, ""),
+    "REQUEUED": (Phase.QUEUED, None, "back in the queue"),
+    "REQUEUE_FED": (Phase.QUEUED, None, "back in the queue of another cluster"),
+    "REQUEUE_HOLD": (Phase.QUEUED, None, "back in the queue, and held; scontrol release lets it go"),
+    "RESV_DEL_HOLD": (Phase.QUEUED, None, "held, since its reservation was deleted"),
+    "SPECIAL_EXIT": (Phase.QUEUED, None, "back in the queue, and held by the site for how it ended"),
+    "CONFIGURING": (Phase.QUEUED, None, "its nodes are being prepared"),
+    "POWER_UP_NODE": (Phase.QUEUED, None, "its nodes are being switched on"),
+    "SUSPENDED": (Phase.QUEUED, None, "suspended"),
+    "STOPPED": (Phase.QUEUED, None, "stopped; it keeps its nodes"),
+    "RUNNING": (Phase.RUNNING, None, ""),
+    "RESIZING": (Phase.RUNNING, None, ""),
+    "SIGNALING": (Phase.RUNNING, None, ""),
+    "COMPLETING": (Phase.ENDING, None, ""),
+    "STAGE_OUT": (Phase.ENDING, None, "its files are being copied"),
+    "UPDATE_DB": (Phase.ENDING, None, ""),
+    "COMPLETED": (Phase.ENDED, End.FINISHED, ""),
+    "TIMEOUT": (Phase.ENDED, End.WALLTIME, ""),
+    "DEADLINE": (Phase.ENDED, End.WALLTIME, ""),
+    "PREEMPTED": (Phase.ENDED, End.PREEMPTED, ""),
+    "NODE_FAIL": (Phase.ENDED, End.NODE_FAILURE, ""),
+    "BOOT_FAIL": (Phase.ENDED, End.NODE_FAILURE, "its nodes did not boot"),
+    "LAUNCH_FAILED": (Phase.ENDED, End.NODE_FAILURE, "its nodes could not start it"),
+    "RECONFIG_FAIL": (Phase.ENDED, End.NODE_FAILURE, "its nodes could not be configured"),
+    "CANCELLED": (Phase.ENDED, End.CANCELLED, ""),
+    "REVOKED": (Phase.ENDED, End.CANCELLED, "it runs on another cluster of the federation"),
+    "OUT_OF_MEMORY": (Phase.ENDED, End.OUT_OF_MEMORY, ""),
+    "FAILED": (Phase.ENDED, End.FAILED, ""),
+}
+"""State, as ``squeue`` and ``sacct`` write it in full -> where the job is, how it ended, and what that means where the
+name does not say."""
+
+REFUSED_LATE = ("BadConstraints", "InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed")
+"""Reasons of a job that failed before it began: Slurm found out late what it usually says at submission."""
+
+_LIMITS = "see nodes_per_block, cores_per_node, gpus_per_node and memory_per_node in the site file"
+
+REASONS: Mapping[str, str] = {
+    r"Resources": "waits for free nodes",
+    r"Priority": "other jobs come first",
+    r"BeginTime": "waits for its start time; after a requeue that is two minutes",
+    r"Dependency": "waits for another job",
+    r"DependencyNeverSatisfied": "it will never start: a job that it depends on has failed",
+    r"JobHeldUser": "held by its owner; scontrol release lets it go",
+    r"JobHeldAdmin": "held by an administrator, who alone can let it go",
+    r"JobHoldMaxRequeue": "held, since it was put back into the queue too often",
+    r"Licenses": "waits for a licence",
+    r"Reservation": "waits for its reservation to begin",
+    r"ReservationDeleted": "it will never start: its reservation was deleted",
+    r"ReqNodeNotAvail.*": "nodes that it could use are down, drained or reserved, often for a maintenance that begins "
+    "before the block would end: a shorter walltime may fit before it",
+    r"PartitionTimeLimit": "it will never start: the walltime is longer than the partition allows; see walltime and "
+    "queue in the site file",
+    r"PartitionNodeLimit|PartitionMinNodes|PartitionMaxNodes|PartitionConfig": "it will never start: the partition "
+    "does not give so many nodes, or not such ones; see nodes_per_block and queue in the site file",
+    r"PartitionDown|PartitionInactive": "the partition is closed for now",
+    r"BadConstraints": f"it will never start: no nodes have what the pool asks for; {_LIMITS}, and options",
+    r"(Assoc|QOS)(Max|Grp)WallDurationPerJobLimit|(Association|QOS)TimeLimit|QOSGrpWallLimit": "the walltime is longer "
+    "than the account or its QOS allows now",
+    r"(Assoc|QOS)\w*(Minutes|MinutesLimit|MinutesPerJob\w*)": "the account, or its QOS, has used up its allocation, or "
+    "what runs now will",
+    r"(Assoc|QOS)(Max|Grp)Jobs\w*|MaxJobsPerAccount|(Association|QOS)JobLimit": "as many jobs run as the account or "
+    "its QOS allows; it starts when one of them ends",
+    r"(Assoc|QOS)(Max|Grp)SubmitJob\w*": "as many jobs are queued as the account or its QOS allows",
+    r"(Assoc|QOS)Max\w+Per(Job|Node)\w*": f"it will never start: it is larger than the account or its QOS allows; "
+    f"{_LIMITS}",
+    r"QOSMin\w+": f"it will never start: it is smaller than its QOS takes; {_LIMITS}",
+    r"(Assoc|QOS)(Grp|Max)\w+|Max\w+PerAccount|(Association|QOS)ResourceLimit": "what runs already takes all that the "
+    "account or its QOS may have at once; it starts when some of that ends",
+    r"QOSUsageThreshold": "the QOS has been used more than its share",
+    r"InvalidAccount|AccountNotAllowed": "it will never start: the account may not use this partition; see account and "
+    "queue in the site file",
+    r"InvalidQOS|QOSNotAllowed": "it will never start: the QOS is not for this account or partition",
+    r"JobLaunchFailure|SystemFailure": "it ended by a signal, or its node could not start it",
+    r"launch failed requeued held": "held, since its node could not start it; scontrol release lets it go",
+}
+"""``Reason`` of a job that waits or failed -> what that means. The first that matches wholly counts."""
+
+AWAY = (
+    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out)|did not answer"
+    r"|Zero Bytes were transmitted|temporarily (un)?able|Resource temporarily unavailable|DNS SRV lookup failed"
+)
+"""Words of a controller that does not serve."""
+
+UNKNOWN = "Invalid job id"
+GONE = ("already completing or completed", "already finished", UNKNOWN)
+"""What scancel says of a job that is over."""
+
+NO_ACCOUNTS = "accounting storage is disabled"
+
+FIELDS = ("JobID", "State", "exit_code", "Reason")
+
+OWN_OPTIONS: Mapping[str, str] = {
+    "--no-requeue": r"--requeue",
+    "--partition": r"--partition|-p",
+    "--account": r"--account|-A",
+    "--exclusive": r"--exclusive|--oversubscribe|-s\b",
+    "--cpus-per-task": r"--cpus-per-task|-c",
+    "--mem": r"--mem",
+    "--gpus-per-node": r"--gpus|-G|--gres[= ]\S*gpu",
+}
+"""A directive of ours -> those of the site file beside which it is left out: Slurm adds some up, or refuses both."""
+
+VARIABLES = (
+    r"SLURM_(?!CONF$)\w+|S(QUEUE|ACCT|CANCEL)_\w+"
+    r"|SBATCH_(TIMELIMIT|JOB_NAME|OUTPUT|ERROR|INPUT|NO_REQUEUE|REQUEUE|EXCLUSIVE|ARRAY_INX|EXPORT|WAIT)"
+)
+"""Environment variables that Slurm's commands would put over the batch script and over our questions, and those of the
+job in which a driver may itself be running, which would reach its blocks."""
+
+
+class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
+    """Blocks as Slurm jobs."""
+
+    end_time: ClassVar[str] = "${{SLURM_JOB_END_TIME:-{reckoned}}}"
+    transient: ClassVar[tuple[str, ...]] = (
+        AWAY,
+        r"MaxSubmitJob|GrpSubmitJobs",
+        r"Requested (partition configuration|nodes|node configuration) (is|are )?(not available now|busy)",
+        r"Required (node|partition) not available",
+    )
+
+    accounts: bool
+
+    @classmethod
+    def for_pool(cls, site: Site, pool: PoolSpec, worker_init: str) -> Self:
+        provider = cls(
+            nodes_per_block=pool.nodes_per_block,
+            init_blocks=0,
+            min_blocks=0,
+            max_blocks=max(1, pool.blocks.max),
+            worker_init=worker_init,
+            exclusive=False,  # a directive like the others, below
+            launcher=BlockLauncher(pool),
+        )
+        provider.site, provider.pool, provider.accounts = site, pool, True
+        own = [name for name, value in (("ACCOUNT", site.account), ("PARTITION", pool.queue)) if value]
+        provider.not_inherited = "|".join([VARIABLES, *(f"SBATCH_{name}" for name in own)])
+        provider.scheduler_options = "\n".join(_directives(site, pool))
+        return provider
+
+    def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
+        """Parsl's constructor asks here whether sacct works; a script is rendered where there is no Slurm too."""
+        return 1, "", f"not run: {cmd}"
+
+    # -- submission ---------------------------------------------------------------------------------------------------
+
+    def script(self, files: BlockFiles, body: str) -> str:
+        return Template(template_string).substitute(
+            jobname=files.job_name,
+            job_stdout_path=_literal(files.stdout),
+            job_stderr_path=_literal(files.stderr),
+            nodes=self.nodes_per_block,
+            walltime=self.walltime_seconds // 60,
+            tasks_per_node=1,
+            scheduler_options=self.scheduler_options,
+            worker_init="",
+            user_script=body,
+        )
+
+    def submit_command(self, script: Path) -> list[str]:
+        return ["sbatch", "--parsable", str(script)]
+
+    def read_job_id(self, answer: Answer) -> str | None:
+        """The last line that is one (``7``, ``7;cluster``): a site's filters may have said something before."""
+        ids = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;\S+)?\s*$", answer.out, re.MULTILINE)
+        return str(ids[-1]) if ids else None
+
+    # -- questions ----------------------------------------------------------------------------------------------------
+
+    def query(self, ids: Sequence[str]) -> dict[str, Job]:
+        if not ids:
+            return {}
+        fields = ",".join(f"{name}:|" for name in FIELDS)
+        answer = ask(["squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", f"--Format={fields}"])
+        if answer.code and UNKNOWN not in answer.words:  # said where the only job asked for is unknown
+            raise SchedulerAway(answer.words or f"squeue exited with {answer.code}")
+        found = read_jobs(answer.out, ids)
+        forgotten = [job for job in ids if job not in found]
+        return {**found, **self._accounted(forgotten)} if forgotten and self.accounts else found
+
+    def _accounted(self, ids: Sequence[str]) -> dict[str, Job]:
+        """What the accounts say of jobs that the controller has forgotten. One that lives on in them only is gone."""
+        command = ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}"]
+        try:
+            answer = ask([*command, "--format=JobID,State,ExitCode,Reason"])
+        except SiteError:
+            self.accounts = False
+            return {}
+        if answer.code:
+            log.info("sacct: %s", answer.words)
+            self.accounts = NO_ACCOUNTS not in answer.words
+            return {}
+        return {name: job for name, job in read_jobs(answer.out, ids).items() if job.phase == Phase.ENDED}
+
+    def cancel_one(self, job: str) -> bool:
+        answer = ask(["scancel", job])
+        if answer.code == 0 or any(words in answer.words for words in GONE):
+            return True
+        if answer.code == TIMED_OUT or re.search(AWAY, answer.words):
+            raise SchedulerAway(answer.words)
+        log.warning("scancel %s: %s", job, answer.words)
+        return False
+
+
+def ask(argv: Sequence[str]) -> Answer:
+    """One of Slurm's commands. Raises SiteError where there is none."""
+    return run(argv, without=VARIABLES)
+
+
+def _literal(path: Path) -> str:
+    """A path as a directive that Slurm takes as it is: ``%`` begins a pattern there, a blank ends it."""
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if re.search(r"\s", text) else text
+
+
+def _directives(site: Site, pool: PoolSpec) -> list[str]:
+    """Lines after those of Parsl's template; the site file's own are the last, and of two the last counts."""
+    values = {
+        "--no-requeue": True,  # run again, it would hold nodes that nobody asked for any more
+        "--partition": pool.queue,
+        "--account": site.account,
+        "--exclusive": pool.exclusive,
+        "--cpus-per-task": pool.cores_per_node,
+        "--mem": f"{pool.memory_per_node // 2**20}M" if pool.memory_per_node else "",
+        "--gpus-per-node": pool.gpus_per_node,
+    }
+    own = [name if value is True else f"{name}={value}" for name, value in values.items()
+           if value and not gives(pool.options, OWN_OPTIONS[name])]  # fmt: skip
+    return [*(f"#SBATCH {option}" for option in own), *pool.options]
+
+
+def gives(options: Sequence[str], pattern: str) -> bool:
+    """Whether one of the site file's lines has an option that begins like ``pattern``."""
+    return any(re.match(rf"#SBATCH\s(.*\s)?({pattern})", line) for line in options)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_jobs(text: str, ids: Sequence[str]) -> dict[str, Job]:
+    """Jobs from lines of ``JobID|State|exit code|Reason``."""
+    found = {}
+    for line in text.splitlines():
+        name, *rest = (field.strip() for field in line.split("|"))
+        if name in ids and len(rest) >= 3:
+            found[name] = read_job(name, *rest[:3])
+    return found
+
+
+def read_job(job: str, state: str, exit_code: str, reason: str) -> Job:
+    """One job. ``state`` may have more words (``CANCELLED by 1000``), or a sign that it was cut (``CANCELLED+``)."""
+    word = (state.split() or [""])[0].rstrip("+")
+    phase, end, meaning = STATES.get(word, (Phase.QUEUED, None, f"in the state {state or 'unknown'}"))
+    reason = "" if reason in ("None", "(null)", "N/A") else reason
+    if end is not None:
+        return _ended(job, end, [state, reason, meaning], exit_code)
+    return Job(job, phase, reason=_joined([] if phase == Phase.RUNNING else [reason, meaning_of(reason) or meaning]))
+
+
+def _ended(job: str, end: End, words: list[str], exit_code: str) -> Job:
+    """A reason in ``words`` may be that for which it waited before."""
+    if end == End.FAILED and words[1] in REFUSED_LATE:
+        return Job(job, Phase.ENDED, End.REFUSED, _joined([*words[:2], meaning_of(words[1])]))
+    if end == End.FAILED:
+        code = read_exit(exit_code)
+        return Job(job, Phase.ENDED, end, _joined([*words, f"exit code {code}" if code else ""]), code)
+    return Job(job, Phase.ENDED, end, _joined(words), 0 if end == End.FINISHED else None)
+
+
+def _joined(words: Sequence[str]) -> str:
+    return ": ".join(filter(None, words))
+
+
+def meaning_of(reason: str) -> str:
+    """What a reason of Slurm's means to the user; empty where its name says it, or it is not known."""
+    return next((meaning for pattern, meaning in REASONS.items() if re.fullmatch(pattern, reason)), "")
+
+
+def read_exit(text: str) -> int | None:
+    """An exit code as a shell gives it (128 + n after signal n), from ``3:0`` or from a status as wait(2) has it."""
+    if match := re.fullmatch(r"(\d+):(\d+)(?::\d+)?", text):
+        code, number = int(match[1]), int(match[2])
+    elif text.isdigit():
+        code, number = int(text) >> 8, int(text) & 0x7F
+    else:
+        return None
+    return 128 + number if number else code
