@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefuse
 from pilotune.providers.pbs import PBSBlocks, clock, read_dsv
 from pilotune.providers.site import PoolSpec, Site
 
+from .scheduler_commands import Commands
+
 
 def blocks(folder: Path, account: str = "", worker_init: str = "", **pool: Any) -> PBSBlocks:
     spec = PoolSpec("gpu", **{"walltime": 5400.0, **pool})
@@ -23,24 +24,9 @@ def blocks(folder: Path, account: str = "", worker_init: str = "", **pool: Any) 
     return provider
 
 
-class Commands:
-    """Stands for the scheduler's commands: notes what is run, and answers from a list or by a function."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
-        self.ran: list[list[str]] = []
-        self.answers: list[Answer | Callable[[Sequence[str]], Answer]] = []
-        monkeypatch.setattr("pilotune.providers.pbs.run", self.run)
-        monkeypatch.setattr("pilotune.providers.batch.run", self.run)
-
-    def run(self, argv: Sequence[str], timeout: float = 0.0, folder: Path | None = None) -> Answer:
-        self.ran.append(list(argv))
-        answer = self.answers.pop(0)
-        return answer if isinstance(answer, Answer) else answer(argv)
-
-
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
-    return Commands(monkeypatch)
+    return Commands(monkeypatch, "pbs")
 
 
 def line(job: str, **attributes: object) -> str:
