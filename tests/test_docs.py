@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.pipeline.cli.group import Commands
 from pilotune.pipeline.cli.main import COMMANDS, cli
 from pilotune.pipeline.fidelity import pruner_names
 from pilotune.pipeline.fidelity.build import pruner_arguments
@@ -16,6 +17,9 @@ from pilotune.pipeline.studyfile.schema import Budget, Command, StartFrom, Study
 from pilotune.pipeline.suggest import sampler_names
 from pilotune.pipeline.suggest.build import sampler_arguments
 from pilotune.pipeline.trial.template import FIELDS
+from pilotune.providers.launchers import LAUNCHERS
+from pilotune.providers.site import SHIPPED
+from pilotune.providers.siteschema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -41,18 +45,29 @@ def test_the_readmes_study_file_is_a_valid_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("title", "model"),
+    ("page", "title", "keys"),
     [
-        ("Keys", StudySchema),
-        ("`budget`", Budget),
-        ("`trial`", TrialOptions),
-        ("`start_from`", StartFrom),
-        ("`command`", Command),
+        ("study-file.md", "Keys", StudySchema.model_fields),
+        ("study-file.md", "`budget`", Budget.model_fields),
+        ("study-file.md", "`trial`", TrialOptions.model_fields),
+        ("study-file.md", "`start_from`", StartFrom.model_fields),
+        ("study-file.md", "`command`", Command.model_fields),
+        ("sites.md", "Keys", SiteSchema.model_fields),
+        ("sites.md", "`network`", NetworkSchema.model_fields),
+        ("sites.md", "`pools`", PoolSchema.model_fields),
+        ("sites.md", "`blocks`", BlocksSchema.model_fields),
+        ("sites.md", "`driver`", DriverSchema.model_fields),
+        ("sites.md", "`launcher`", LAUNCHERS),
     ],
 )
-def test_every_key_of_the_study_file_has_its_row_and_no_other(title, model):
-    rows = re.findall(r"^\| `(\w+)` \|", section("study-file.md", title), flags=re.MULTILINE)
-    assert sorted(rows) == sorted(model.model_fields)
+def test_every_key_of_a_file_has_its_row_and_no_other(page, title, keys):
+    rows = re.findall(r"^\| `(\w+)` \|", section(page, title), flags=re.MULTILINE)
+    assert sorted(rows) == sorted(keys)
+
+
+def test_every_shipped_site_is_documented():
+    text = section("sites.md", "Which file")
+    assert [path.name for path in SHIPPED.glob("*.yaml") if f"`{path.stem}`" not in text] == []
 
 
 @pytest.mark.parametrize(
@@ -69,9 +84,11 @@ def test_every_sampler_and_pruner_is_documented_with_its_arguments(title, names,
 
 def test_every_command_and_option_is_documented():
     text = DOCS["command-line.md"]
-    for name in COMMANDS:
+    commands = [(name, cli.get_command(None, name)) for name in COMMANDS]
+    inner = [(name, group) for name, group in commands if isinstance(group, Commands)]
+    commands += [(f"{name} {each}", group.get_command(None, each)) for name, group in inner for each in group.table]
+    for name, command in commands:
         assert f"pilotune {name}" in text
-        command = cli.get_command(None, name)
         options = [text for p in command.params for text in (*p.opts, *p.secondary_opts) if text.startswith("--")]
         assert [option for option in options if option not in text] == [], name
 
