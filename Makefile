@@ -1,4 +1,5 @@
 # make demo, make test, make lint, make bench, make clean. Each makes the environment it needs in .venv, once.
+# make install-module installs Pilotune for a group.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
@@ -6,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench clean install-module
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +16,8 @@ help:
 	@echo "make lint    ruff, and mypy --strict on the package"
 	@echo "make bench   measure Pilotune beside its peers"
 	@echo "make clean   remove all that make made, the environment in $(VENV) too"
+	@echo "make install-module PREFIX=/soft/apps"
+	@echo "             install Pilotune for a group: an environment of its own and a module file for Lmod"
 
 # A study of its own each time, under build/demo, so that nothing of an earlier run counts.
 demo: export XDG_STATE_HOME := $(DEMO)/state
@@ -40,6 +43,11 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
+# ARGS='--extras torch' or ARGS=--system-site-packages: more packages in that environment.
+install-module:
+	$(fit_python)
+	@$(PYTHON) site-configs/install-module.py $(ARGS) -- "$(PREFIX)"
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis pilotune-runs
 
@@ -53,8 +61,12 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Pilotune needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
-		|| { echo "This Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(fit_python)
 	$(PYTHON) -m venv $(VENV)
+
+define fit_python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	|| { echo "Pilotune needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	|| { echo "This Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+endef

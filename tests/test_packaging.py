@@ -69,7 +69,11 @@ def test_the_wheel_holds_every_module_and_file_of_the_package_and_nothing_else(w
     wanted |= {
         path.relative_to(REPOSITORY) for path in (REPOSITORY / "pipeline/cli/templates").iterdir() if path.is_file()
     }
-    wanted |= {path.relative_to(REPOSITORY) for path in (REPOSITORY / "site-configs").glob("*.yaml")}
+    wanted |= {
+        path.relative_to(REPOSITORY)
+        for path in (REPOSITORY / "site-configs").glob("*")
+        if path.suffix in (".yaml", ".lua")
+    }
     with zipfile.ZipFile(wheel) as archive:
         held = {Path(name) for name in archive.namelist()}
     assert {path.relative_to("pilotune") for path in held if path.parts[0] == "pilotune"} == wanted
