@@ -121,7 +121,7 @@ def executor(
         made = Executor(
             max_workers_per_node=per_node(pool, needs),
             cores_per_worker=1e-6,  # the number of workers is the site file's, not the machine's number of cores
-            cpu_affinity=affinity(site, pool),
+            cpu_affinity=affinity(site, pool, needs),
             **common,
         )
     made.interchange_launch_cmd = interchange_command()
@@ -132,9 +132,15 @@ def executor(
     return made
 
 
-def affinity(site: Site, pool: PoolSpec) -> str:
-    """How workers are pinned to cores: on a cluster each to its share of the node's, on this machine not at all."""
-    return pool.affinity or ("none" if site.scheduler == "local" else "block")
+def affinity(site: Site, pool: PoolSpec, needs: TrialNeeds) -> str:
+    """How workers are bound to cores: as the site file says; else on a cluster each to its share of a node's cores.
+
+    Parsl's workers do not start where there are fewer cores than workers, so that the cores have to be known.
+    """
+    workers = per_node(pool, needs)
+    own = pool.affinity_for(workers, needs.gpus)
+    shares = site.scheduler != "local" and pool.cores_per_node >= workers
+    return own or ("block" if shares else "none")
 
 
 PROVIDERS = {
