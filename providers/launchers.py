@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from parsl.launchers import SimpleLauncher
 
 from .site import PoolSpec
@@ -11,8 +13,7 @@ LAUNCHERS = {
     "srun": "trap : TERM\nsrun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1{cores}{options} {command}",
     "mpiexec": "trap : TERM\nmpiexec -n {nodes} -ppn 1{options} {command}",
     "aprun": "trap : TERM\naprun -n {nodes} -N 1 -cc none{options} {command}",
-    "pbsdsh": 'trap : TERM\nexport -p > "{environment}"\n'
-    "pbsdsh{options} -- /bin/bash -c '. \"{environment}\"; exec {command}'",
+    "pbsdsh": "trap : TERM\nexport -p > {environment}\npbsdsh{options} -- /bin/bash -c {program}",
 }
 """Launcher -> how it is called.
 
@@ -34,13 +35,14 @@ class BlockLauncher(SimpleLauncher):  # type: ignore[misc]
         self.pool, self.name = pool, name or pool.launcher
 
     def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
-        pool = self.pool
+        pool, environment = self.pool, shlex.quote(f"{script_dir}.env")
         return LAUNCHERS[self.name].format(
             nodes=nodes_per_block,
             cores=f" --cpus-per-task={pool.cores_per_node}" if pool.cores_per_node else "",
             options=f" {pool.launcher_options}" if pool.launcher_options else "",
             command=command,
-            environment=f"{script_dir}.env",
+            environment=environment,
+            program=shlex.quote(f". {environment}; exec {command}"),
         )
 
 
