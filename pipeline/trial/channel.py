@@ -7,11 +7,12 @@ below it), not by how fast it answers: a driver that waits for its database is s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +27,10 @@ RESEND = 5.0
 
 HEARTBEAT_MS = 10_000
 """ZeroMQ's ping interval; a peer that does not answer three of them is taken as disconnected."""
+
+ANSWER_LIMIT, BETTER_LIMIT = 5.0, 0.3
+"""Seconds that a new channel waits for the driver at any of several addresses; and, when it has answered at one, for a
+better one."""
 
 
 def driver_timeout() -> float:
@@ -100,7 +105,14 @@ class NoChannel:
 
 
 class CurveChannel:
-    """A DEALER socket to the driver at ``address``. Raises OSError or ValueError where the key file cannot be used."""
+    """A DEALER socket to the driver at ``address``. Raises OSError or ValueError where the key file cannot be used.
+
+    Of several URLs the first is kept at which the driver proves to be who it is; a stranger behind one of them, or
+    nobody, does no harm.
+
+    Attributes:
+        url: The address in use; empty until the driver was found at one of several.
+    """
 
     def __init__(self, address: ChannelAddress) -> None:
         import zmq
@@ -127,7 +139,12 @@ class CurveChannel:
         self._started: Started | None = None
         self._open: Report | Suggest | None = None
         self._sent = 0.0
-        socket.connect(address.url)
+        self._candidates = address.url.split()
+        self.url = self._candidates[0] if len(self._candidates) == 1 else ""
+        socket.immediate = not self.url  # nothing is sent to those who have not proved to be the driver
+        for url in self._candidates:
+            socket.connect(url)
+        self._find_driver()
 
     def begin(self, started: Started) -> None:
         self._started, self._open = started, None
@@ -181,13 +198,44 @@ class CurveChannel:
             return True
         return isinstance(message, Stop)
 
-    def _watch_connection(self) -> None:
+    def _find_driver(self) -> None:
+        """Wait for an answer, then a moment for one at a better address. Later answers are seen while attempts run."""
+        answered: set[str] = set()
+        until = time.monotonic() + ANSWER_LIMIT
+        while not self.url and self._candidates[0] not in answered and (left := until - time.monotonic()) > 0:
+            if self._monitor.poll(int(left * 1000) + 1):
+                for up, url in self._connection_events():
+                    if up and not answered:
+                        until = time.monotonic() + BETTER_LIMIT
+                    (answered.add if up else answered.discard)(url)
+        if answered:
+            self._keep(min(answered, key=self._candidates.index))
+
+    def _keep(self, url: str) -> None:
+        """Let go of the other addresses."""
+        self.url, self._down_since = url, None
+        self._connections += 1
+        for other in set(self._candidates) - {url}:
+            with contextlib.suppress(self._zmq.ZMQError):
+                self._socket.disconnect(other)
+
+    def _connection_events(self) -> Iterator[tuple[bool, str]]:
+        """Whether the driver came or went, and at which address."""
         while True:
             try:
-                event = self._parse(self._monitor.recv_multipart(self._zmq.NOBLOCK))["event"]
+                event = self._parse(self._monitor.recv_multipart(self._zmq.NOBLOCK))
             except self._zmq.Again:
                 return
-            if event == self._zmq.EVENT_DISCONNECTED:
+            yield event["event"] != self._zmq.EVENT_DISCONNECTED, event["endpoint"].decode()
+
+    def _watch_connection(self) -> None:
+        for up, url in self._connection_events():
+            if not self.url and up:
+                self._keep(url)
+                self._introduce_again()
+            elif len(self._candidates) > 1 and url != self.url:
+                continue
+            elif not up:
                 self._down_since = self._down_since or time.monotonic()
             else:
                 self._down_since = None
