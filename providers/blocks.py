@@ -45,7 +45,6 @@ class Blocks:
         yield_before: The study file's, seconds.
 
     Attributes:
-        workers: Workers that may take a trial.
         failure: Why the pool cannot go on; empty while it can.
         note: What the user should know now; mostly empty.
     """
@@ -62,7 +61,6 @@ class Blocks:
         self.pool, self.slots, self.provider, self.book, self.command = pool, slots, provider, book, command
         self.lead = lead(pool.walltime, yield_before)
         self.blocks: list[Block] = []
-        self.workers = 0
         self.failure = self.note = ""
         self._proven = False
         self._bad = 0
@@ -86,7 +84,11 @@ class Blocks:
             if block.end is None:
                 self._meet(block, [each for each in managers if str(each["block_id"]) == block.number], now)
                 self._hear(block, now)
-        self.workers = sum(block.workers for block in self.blocks if block.living)
+
+    @property
+    def workers(self) -> int:
+        """Workers that may take a trial."""
+        return sum(block.workers for block in self.blocks if block.living)
 
     def _meet(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
         before = len(block.managers or {})

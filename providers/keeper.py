@@ -150,7 +150,6 @@ class Keeper:
 
     def _drop(self, kept: Kept, reason: str) -> None:
         kept.dropped = True
-        kept.blocks.workers = 0
         log.error("pool %s is given up: %s", kept.blocks.pool.name, reason)
         kept.blocks.cancel()
         hand_back(kept.executor, reason)
