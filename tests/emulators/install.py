@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from . import processes
+from .cobalt.common import DEFAULTS as COBALT
 from .mom import MARK
+from .pbs.common import DEFAULTS as PBS
 from .state import COMMON, ENVIRONMENT, Job, Machine, State
 
 COMMANDS = {
@@ -39,10 +42,10 @@ SCRIPT = """\
 #!{python} -IS
 import sys
 
-sys.path.append({folder!r})
-from emulators.{module} import {function}
+sys.path.append({package!r})
+from emulators.calls import call
 
-{function}(sys.argv[1:])
+call({folder!r}, {target!r})
 """
 
 
@@ -67,7 +70,7 @@ class Emulated:
     @property
     def host_names(self) -> bool:
         """Whether jobs see their node's host name; else the variable EMULATED_NODE alone tells the node."""
-        return os.geteuid() == 0 and bool(self.machine.read().config["node_names"])
+        return self.machine.read().names()
 
     def set(self, **settings: Any) -> None:
         """Change settings; ``queues`` and ``nodes`` are merged into what is there."""
@@ -75,9 +78,8 @@ class Emulated:
             for name, rules in settings.pop("queues", {}).items():
                 state.queues.setdefault(name, {}).update(rules)
             for name, rules in settings.pop("nodes", {}).items():
-                state.nodes.setdefault(name, {"cores": 1, "gpus": 0, "state": "free"}).update(rules)
-            unknown = settings.keys() - state.config.keys()
-            assert not unknown, f"no such setting: {', '.join(sorted(unknown))}"
+                state.nodes[name].update(rules)
+            known(settings, state.config)
             state.config.update(settings)
 
     def jobs(self) -> list[Job]:
@@ -86,6 +88,19 @@ class Emulated:
 
     def job(self, identifier: str | int) -> Job:
         return self.machine.read().jobs[int(str(identifier).partition(".")[0])]
+
+    def accounting(self) -> list[dict[str, Any]]:
+        """What became of every job: records with ``event`` (submitted, started, requeued, ended), ``job``, ``time``."""
+        return self.machine.book("accounting")
+
+    def commands(self, name: str | None = None) -> list[dict[str, Any]]:
+        """Every call of a command: ``command``, ``words``, ``code``, ``seconds`` and ``time`` of its end."""
+        return [call for call in self.machine.book("commands") if name in (None, call["command"])]
+
+    def hold(self, identifier: str | int, who: str = "user") -> None:
+        """Hold a queued job, or with ``who=""`` release it."""
+        with self.machine.change() as state:
+            state.jobs[int(str(identifier).partition(".")[0])].held = who
 
     def node_down(self, name: str) -> None:
         """The node crashes: all its processes are gone at once; the scheduler finds out in its own time."""
@@ -98,26 +113,39 @@ class Emulated:
 
     def processes(self) -> list[int]:
         """Every living process of every job, moms included."""
-        folder = str(self.folder)
-        moms = [process for process in processes.table() if processes.variable(process, MARK) == folder]
-        strays = [
-            process
-            for process in processes.table()
-            if processes.variable(process, processes.NODE) and processes.variable(process, ENVIRONMENT) == folder
-        ]
-        found = {*moms, *strays, *(process for mom in moms for process in processes.below(mom))}
+        folder, found = str(self.folder), set()
+        for process in processes.table():
+            if processes.variable(process, MARK) == folder:
+                found |= {process, *processes.below(process)}
+            elif processes.variable(process, processes.NODE) and processes.variable(process, ENVIRONMENT) == folder:
+                found.add(process)
         return sorted(process for process in found if processes.started(process))
 
-    def kill_all(self) -> None:
+    def kill_all(self, patience: float = 10.0) -> None:
         """End every job and every process of the machine; commands find no server afterwards."""
         with self.machine.change() as state:
             state.closed = state.config["server_down"] = True
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patience
         while left := self.processes():
-            if time.monotonic() > deadline - 15:
+            if time.monotonic() > deadline:
                 processes.kill(left)
-            assert time.monotonic() < deadline, f"processes {left} do not end"
+            assert time.monotonic() < deadline + patience, f"processes {left} do not end"
             time.sleep(0.05)
+        trouble = (self.folder / "moms.log").read_text() if (self.folder / "moms.log").exists() else ""
+        assert not trouble, f"the emulator itself is broken:\n{trouble}"
+
+
+def known(settings: dict[str, Any], config: dict[str, Any]) -> None:
+    unknown = settings.keys() - config.keys()
+    assert not unknown, f"no such setting: {', '.join(sorted(unknown))}"
+
+
+def write_commands(folder: Path, scheduler: str) -> None:
+    package = str(Path(__file__).resolve().parent.parent)
+    for command, target in COMMANDS[scheduler].items():
+        script = folder / "bin" / command
+        script.write_text(SCRIPT.format(python=sys.executable, package=package, folder=str(folder), target=target))
+        script.chmod(0o755)
 
 
 def install(
@@ -128,59 +156,37 @@ def install(
     cores: int = 2,
     gpus: int = 0,
     queues: dict[str, dict[str, Any]] | None = None,
-    **config: Any,
+    **settings: Any,
 ) -> Emulated:
     """Make a machine in ``folder``; everything on it ends with this process, unless ``owner=0``.
 
-    ``config``: see ``COMMON`` in state.py and ``DEFAULTS`` in pbs/common.py and cobalt/common.py.
+    ``nodes``: how many, or their names. ``settings``: see ``COMMON`` in state.py and ``DEFAULTS`` in pbs/common.py and
+    cobalt/common.py. ``queues`` by name; PBS: ``enabled``, ``started``, ``max_walltime``, ``min_walltime`` and
+    ``default_walltime`` (s), ``max_nodes`` (chunks), ``max_user``, ``max_user_queued``, ``max_user_run``; Cobalt:
+    ``state`` (running, draining, dead), ``started``, ``max_time`` and ``min_time`` (minutes), ``users``, ``max_user``,
+    ``max_user_run``.
     """
-    if scheduler == "pbs":
-        from .pbs.common import DEFAULTS
-
-        prefix, standard = "node", "workq"
-    else:
-        from .cobalt.common import DEFAULTS
-
-        prefix, standard = "nid0000" if config.get("system", DEFAULTS["system"]) == "cray" else "node", "default"
-    names = nodes if isinstance(nodes, list) else [f"{prefix}{number}" for number in range(1, nodes + 1)]
-    settings = {
-        **COMMON,
-        "owner": os.getpid(),
-        "installed_environment": dict(os.environ),
-        "default_queue": standard,
-        **DEFAULTS,
-    }
-    unknown = config.keys() - settings.keys()
-    assert not unknown, f"no such setting: {', '.join(sorted(unknown))}"
+    config = {**COMMON, **(PBS if scheduler == "pbs" else COBALT), "owner": os.getpid()}
+    config["default_queue"] = "workq" if scheduler == "pbs" else "default"
+    known(settings, config)
+    config.update(settings)
+    cray = config.get("system") == "cray"
+    names = nodes if isinstance(nodes, list) else [f"nid{n:05}" if cray else f"node{n}" for n in range(1, nodes + 1)]
     emulated = Emulated(folder)
     (emulated.folder / "bin").mkdir(parents=True)
-    emulated.machine.write(
-        State(
-            scheduler=scheduler,
-            config={**settings, **config},
-            nodes={name: {"cores": cores, "gpus": gpus, "state": "free", "since": 0.0} for name in names},
-            queues=queues or {standard: {}},
-        )
-    )
-    for command, target in COMMANDS[scheduler].items():
-        module, _, function = target.partition(":")
-        script = emulated.folder / "bin" / command
-        script.write_text(
-            SCRIPT.format(
-                python=sys.executable,
-                folder=str(Path(__file__).resolve().parent.parent),
-                module=module,
-                function=function,
-            )
-        )
-        script.chmod(0o755)
+    others = [config[name] for name in ("server", "mom_node") if name in config]
+    hosts = Path("/etc/hosts").read_text() if Path("/etc/hosts").exists() else ""
+    (emulated.folder / processes.HOSTS).write_text(f"{hosts}\n127.0.0.1 {' '.join([*names, *others])}\n")
+    machines = {name: {"cores": cores, "gpus": gpus, "state": "free", "since": 0.0} for name in names}
+    emulated.machine.write(State(scheduler, config, machines, queues or {config["default_queue"]: {}}))
+    write_commands(emulated.folder, scheduler)
     return emulated
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="An emulated machine; put FOLDER/bin first in PATH to use it.")
     parser.add_argument("folder")
-    parser.add_argument("--scheduler", choices=COMMANDS, required=True)
+    parser.add_argument("--scheduler", choices=COMMANDS, default="pbs")
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--gpus", type=int, default=0)
@@ -190,14 +196,11 @@ def main() -> None:
     if given.stop:
         Emulated(given.folder).kill_all()
         return
-    import json
-
     settings = {name: json.loads(value) for name, _, value in (item.partition("=") for item in given.set)}
     emulated = install(
         given.folder, given.scheduler, nodes=given.nodes, cores=given.cores, gpus=given.gpus, owner=0, **settings
     )
-    for name, value in emulated.env.items():
-        print(f"export {name}={value if name != 'PATH' else str(emulated.folder / 'bin') + ':$PATH'}")
+    print(f"export PATH={emulated.folder / 'bin'}:$PATH")
 
 
 if __name__ == "__main__":

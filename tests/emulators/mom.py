@@ -1,6 +1,6 @@
-"""A job's mom: the process that waits for the job's turn, runs it on its nodes, kills it when it must go and ends with it.
+"""A job's mom: the process that waits for the job's turn, runs it on its nodes, kills it when it must go, and ends.
 
-Moms are the only processes of a machine that last. Each adopts every orphan of its job, so nothing of a job outlives it.
+Moms are the only processes of a machine that last. Each adopts every orphan of its job: nothing of a job outlives it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pathlib import Path
 
 from . import processes
 from .schedule import start_jobs
-from .state import ENVIRONMENT, HOLDING, Job, Machine, State
+from .state import ENVIRONMENT, Job, Machine, State
 
 MARK = "EMULATED_MOM"
 """In the environment of every mom: its machine's folder."""
+
+LOOK_AGAIN = 0.5
+"""How often a queued job's mom looks whether its time has come though nothing has changed, s."""
 
 
 def start_mom(machine: Machine, job: Job) -> int:
@@ -36,6 +39,7 @@ def start_mom(machine: Machine, job: Job) -> int:
         )
     # It is to outlive this command: whoever adopts it reaps it.
     mom.returncode = 0
+    machine.note("accounting", event="submitted", job=job.number, queue=job.queue, account=job.account)
     return mom.pid
 
 
@@ -44,26 +48,34 @@ class Mom:
 
     def __init__(self, machine: Machine, number: int):
         self.machine, self.number = machine, number
-        self.top: subprocess.Popen[bytes] | None = None
-        self.seen: tuple[int, int] | None = None
         self.state: State = machine.read()
+        self.seen: tuple[int, int] | None = None
+        self.looked = 0.0
+        self.top: subprocess.Popen[bytes] | None = None
         self.stopped = False
-        self.ending_since = 0.0
-        self.killing_since: float | None = None
+        self.killing_since = self.exiting_since = 0.0
 
     # What a scheduler's mom says for itself
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
-        """Start the job's script on its first node, in a session of its own."""
+        """Start the job's script, in a session of its own."""
         raise AssertionError
 
     def terminate(self, job: Job) -> None:
         """Ask the job to end."""
-        processes.send(processes.below(os.getpid()), signal.SIGTERM)
-
-    def times(self, state: State) -> dict[str, float]:
-        """Seconds: ``starting``, ``late`` (after the walltime), ``kill`` (from TERM to KILL), ``exiting``, ``node``."""
         raise AssertionError
+
+    def kill_delay(self) -> float:
+        """Seconds from asking to SIGKILL."""
+        raise AssertionError
+
+    def lost(self, job: Job, now: float) -> str:
+        """Why the scheduler gives up on the job, when nodes of it are down; "" as long as it does not."""
+        return ""
+
+    def hears_of(self, job: Job) -> bool:
+        """Whether the scheduler gets to know that the job's script has ended."""
+        return True
 
     def overdue(self, job: Job, ran: float) -> None:
         """Say that the walltime is over."""
@@ -76,33 +88,29 @@ class Mom:
 
     def live(self) -> None:
         processes.adopt_orphans()
-        while self.step():
-            time.sleep(self.state.config["tick"])
-
-    def step(self) -> bool:
-        """One look; False when there is nothing more to do."""
-        self.reap()
-        if not self.refresh():
-            self.kill_all()
-            return False
-        job, now = self.state.jobs[self.number], time.time()
-        step: dict[str, Callable[[Job, float], None]] = {
+        with self.machine.change():
+            pass  # Whoever started this mom has then written the job down.
+        steps: dict[str, Callable[[Job, float], None]] = {
             "queued": self.queued,
             "starting": self.starting,
             "running": self.running,
             "killing": self.killing,
             "exiting": self.exiting,
         }
-        step[job.phase](job, now)
-        return True
+        while self.refresh():
+            job = self.state.jobs[self.number]
+            steps[job.phase](job, time.time())
+            time.sleep(self.state.config["tick"])
+        self.kill_all()
 
     def refresh(self) -> bool:
-        """Read the state if it changed; False when this job has nothing to look for any more."""
+        """Read the state if it changed; False when there is nothing more to do for this job."""
+        self.reap()
         try:
             found = self.machine.path.stat()
             if self.seen != (found.st_mtime_ns, found.st_ino):
                 self.state = self.machine.read()
-                self.seen = (found.st_mtime_ns, found.st_ino)
+                self.seen, self.looked = (found.st_mtime_ns, found.st_ino), 0.0
         except OSError:
             return False
         owner = self.state.config["owner"]
@@ -112,17 +120,13 @@ class Mom:
         return job is not None and job.phase != "ended" and job.mom == os.getpid()
 
     def reap(self) -> None:
-        """Collect ended children: the script (remembered by ``poll``) and adopted ones."""
-        if self.top is not None:
-            self.top.poll()
+        """Collect children that have ended: the script, whose code its Popen object keeps, and adopted ones."""
         with suppress(ChildProcessError):
-            while True:
-                # Without reaping the script behind the back of its Popen object.
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if found is None or (self.top is not None and found.si_pid == self.top.pid and self.top.poll() is None):
-                    break
-                with suppress(ChildProcessError):
-                    os.waitpid(found.si_pid, os.WNOHANG)
+            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+                if self.top is not None and found.si_pid == self.top.pid and self.top.returncode is None:
+                    self.top.wait()
+                else:
+                    os.waitpid(found.si_pid, 0)
 
     def kill_all(self) -> None:
         """Nothing of the job is left when this returns."""
@@ -130,6 +134,7 @@ class Mom:
             processes.kill(left)
             self.reap()
             time.sleep(0.02)
+        self.reap()
 
     def change(self, edit: Callable[[State, Job], None]) -> None:
         """Change the state, if the job is still ours."""
@@ -140,6 +145,9 @@ class Mom:
         self.seen = None
 
     def queued(self, job: Job, now: float) -> None:
+        if now < self.looked + LOOK_AGAIN:
+            return
+        self.looked = now
         if start_jobs(State.parse(self.state.text()), now):
             with self.machine.change() as state:
                 start_jobs(state, time.time())
@@ -148,37 +156,37 @@ class Mom:
     def starting(self, job: Job, now: float) -> None:
         if job.order is not None:
             self.end(job, None)
-        elif now >= (job.began or now) + self.times(self.state)["starting"]:
-            self.top, self.stopped, self.killing_since = self.launch(self.state, job), False, None
+        elif now >= (job.began or now) + self.state.config["starting"]:
+            try:
+                self.top, self.stopped = self.launch(self.state, job), False
+            except OSError:
+                self.end(job, 127)  # A script or a folder that is gone.
+                return
             session = self.top.pid
 
             def edit(state: State, job: Job) -> None:
                 job.phase, job.session = "running", session
 
             self.change(edit)
+            self.machine.note("accounting", event="started", job=job.number, nodes=job.nodes, places=job.places)
 
     def running(self, job: Job, now: float) -> None:
-        assert self.top is not None and job.began is not None
-        ran, times = now - job.began, self.times(self.state)
+        assert self.top is not None
+        ran = now - (job.began or now)
         self.suspend(job.suspended)
         self.cut_down_nodes(job)
         if job.order is not None:
             self.begin_killing(job, job.order["why"])
-        elif job.walltime is not None and ran > job.walltime + times["late"]:
+        elif job.walltime is not None and ran > job.walltime + self.state.config["late"]:
             self.overdue(job, ran)
             self.begin_killing(job, "walltime")
-        elif self.lost(job, now):
-            self.begin_killing(job, "node")
-        elif self.top.returncode is not None:
+        elif why := self.lost(job, now):
+            self.begin_killing(job, why)
+        elif self.top.returncode is not None and self.hears_of(job):
             self.end(job, self.top.returncode)
 
-    def lost(self, job: Job, now: float) -> bool:
-        """Whether the scheduler gives up on the job since a node of it is down."""
-        since = [self.state.nodes[node].get("since", now) for node in job.nodes if self.down(node)]
-        return bool(since) and now >= min(since) + self.times(self.state)["node"]
-
     def down(self, node: str) -> bool:
-        return self.state.nodes[node]["state"] == "down"
+        return bool(self.state.nodes[node]["state"] == "down")
 
     def cut_down_nodes(self, job: Job) -> None:
         """What runs on a node that is down is gone."""
@@ -193,19 +201,21 @@ class Mom:
     def begin_killing(self, job: Job, why: str) -> None:
         def edit(state: State, job: Job) -> None:
             job.phase = "killing"
-            job.order = job.order or {"why": why, "by": "", "force": why == "node"}
+            job.order = job.order or {"why": why, "by": "", "force": why in ("node", "sister")}
 
         self.change(edit)
         self.suspend(False)
-        self.terminate(job)
         self.killing_since = time.time()
+        if self.refresh():
+            self.terminate(self.state.jobs[self.number])
 
     def killing(self, job: Job, now: float) -> None:
-        assert self.top is not None and job.order is not None and self.killing_since is not None
+        assert self.top is not None
+        assert job.order is not None
         left = processes.below(os.getpid())
         if not left and self.top.poll() is not None:
             self.end(job, self.top.returncode)
-        elif job.order.get("force") or now >= self.killing_since + self.times(self.state)["kill"]:
+        elif job.order["force"] or now >= self.killing_since + self.kill_delay():
             processes.kill(left)
 
     def end(self, job: Job, status: int | None) -> None:
@@ -218,24 +228,22 @@ class Mom:
             job.why = job.order["why"] if job.order else ""
 
         self.change(edit)
-        self.ending_since, self.top = time.time(), None
+        self.exiting_since, self.top = time.time(), None
 
     def exiting(self, job: Job, now: float) -> None:
-        if now >= self.ending_since + self.times(self.state)["exiting"]:
+        if now < self.exiting_since + self.state.config["exiting"]:
+            return
 
-            def edit(state: State, job: Job) -> None:
-                job.ended = time.time()
-                self.finish(state, job)
-                start_jobs(state, time.time())
+        def edit(state: State, job: Job) -> None:
+            job.ended = time.time()
+            nodes = job.nodes
+            self.finish(state, job)
+            if job.phase == "ended":
+                state.statuses[job.number] = job.status
+            event = "requeued" if job.phase == "queued" else "ended"
+            self.machine.note(
+                "accounting", event=event, job=job.number, nodes=nodes, status=job.status, why=job.why, runs=job.runs
+            )
+            start_jobs(state, time.time())
 
-            self.change(edit)
-
-
-def held_nodes(state: State) -> dict[str, list[int]]:
-    """Job numbers on every node."""
-    held: dict[str, list[int]] = {name: [] for name in state.nodes}
-    for job in state.jobs.values():
-        if job.phase in HOLDING:
-            for node in job.nodes:
-                held[node].append(job.number)
-    return held
+        self.change(edit)

@@ -8,13 +8,18 @@ import signal
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 NODE = "EMULATED_NODE"
 """In the environment of every process of a job: the node it runs on."""
 
+HOSTS = "hosts"
+"""In a machine's folder: /etc/hosts as its nodes see it."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36
-_CLONE_NEWUTS = 0x04000000
+_CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
 def adopt_orphans() -> None:
@@ -22,75 +27,85 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def entering(node: str, named: bool) -> Callable[[], None]:
-    """What a child calls before it executes a program, to be on ``node``: the host name is then the node's, for root."""
+def entering(node: str, names: bool, folder: Path) -> Callable[[], None]:
+    """What a child calls before it executes a program, to be on ``node``.
+
+    With ``names`` (for root only) the host name is then the node's, and the names of all nodes have an address.
+    """
+    hosts = str(folder / HOSTS).encode()
 
     def enter() -> None:
-        if named and os.geteuid() == 0 and _libc.unshare(_CLONE_NEWUTS) == 0:
+        if not names:
+            return
+        if _libc.unshare(_CLONE_NEWUTS) == 0:
             socket.sethostname(node)
+        # Only when what is mounted here is seen nowhere else.
+        if _libc.unshare(_CLONE_NEWNS) == 0 and _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0:
+            _libc.mount(hosts, b"/etc/hosts", None, _MS_BIND, None)
 
     return enter
 
 
-def table() -> dict[int, tuple[int, str]]:
-    """Parent and state letter of every process."""
+def _status(process: int | str) -> list[str]:
+    """State letter, parent and so on: what follows the command in its ``stat`` file. Raises OSError."""
+    with open(f"/proc/{process}/stat") as file:
+        # The command, in brackets, may hold anything: what counts comes after the last bracket.
+        return file.read().rpartition(")")[2].split()
+
+
+def table() -> dict[int, tuple[int, int, str]]:
+    """Parent, session and state letter of every process."""
     found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError, ValueError):
-                with open(f"/proc/{name}/stat") as file:
-                    # The command, in brackets, may hold anything: what counts comes after the last bracket.
-                    words = file.read().rpartition(")")[2].split()
-                found[int(name)] = (int(words[1]), words[0])
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError, IndexError):
+            words = _status(name)
+            found[int(name)] = (int(words[1]), int(words[3]), words[0])
     return found
 
 
-def below(ancestor: int) -> list[int]:
-    """Living descendants of a process (zombies do not count), parents before children."""
-    processes = table()
+def below(ancestor: int) -> dict[int, tuple[int, int, str]]:
+    """Living descendants of a process (zombies do not count), parents before children; as ``table``."""
+    everything = table()
     children: dict[int, list[int]] = {}
-    for process, (parent, _) in processes.items():
+    for process, (parent, _, _) in everything.items():
         children.setdefault(parent, []).append(process)
     found, todo = [], [ancestor]
     while todo:
         todo = [child for parent in todo for child in children.get(parent, ())]
         found += todo
-    return [process for process in found if processes[process][1] not in "ZX"]
+    return {process: everything[process] for process in found if everything[process][2] not in "ZX"}
 
 
 def started(process: int) -> str:
     """When a process started, in the kernel's ticks: with the id it names one process for ever; "" when it is gone."""
     with suppress(OSError):
-        with open(f"/proc/{process}/stat") as file:
-            words = file.read().rpartition(")")[2].split()
+        words = _status(process)
         return "" if words[0] in "ZX" else words[19]
     return ""
 
 
 def variable(process: int, name: str) -> str | None:
     """A variable of the environment that a process was started with."""
-    with suppress(OSError):
-        with open(f"/proc/{process}/environ", "rb") as file:
-            for item in file.read().split(b"\0"):
-                if item.startswith(name.encode() + b"="):
-                    return item.partition(b"=")[2].decode(errors="replace")
+    with suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
+        for item in file.read().split(b"\0"):
+            if item.startswith(name.encode() + b"="):
+                return item.partition(b"=")[2].decode(errors="replace")
     return None
 
 
 def on_node(ancestor: int, node: str, first: str) -> list[int]:
     """Descendants of a job's mom that run on ``node``; one that hides its environment runs where its parent does."""
-    processes = table()
     place = {ancestor: first}
-    for process in below(ancestor):
-        place[process] = variable(process, NODE) or place.get(processes.get(process, (ancestor, ""))[0], first)
+    for process, (parent, _, _) in below(ancestor).items():
+        place[process] = variable(process, NODE) or place.get(parent, first)
     return [process for process, where in place.items() if where == node and process != ancestor]
 
 
-def send(processes: Iterable[int], number: int) -> None:
-    for process in processes:
+def send(targets: Iterable[int], number: int) -> None:
+    for process in targets:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)
 
 
-def kill(processes: Iterable[int]) -> None:
-    send(processes, signal.SIGKILL)
+def kill(targets: Iterable[int]) -> None:
+    send(targets, signal.SIGKILL)

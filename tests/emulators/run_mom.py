@@ -5,12 +5,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from emulators.state import Machine  # noqa: E402
+from emulators.state import Machine
 
 machine = Machine(sys.argv[1])
 if machine.read().scheduler == "pbs":
-    from emulators.pbs.mom import PbsMom as Mom
-else:
-    from emulators.cobalt.mom import CobaltMom as Mom
+    from emulators.pbs.mom import PbsMom
 
-Mom(machine, int(sys.argv[2])).live()
+    PbsMom(machine, int(sys.argv[2])).live()
+else:
+    from emulators.cobalt.mom import CobaltMom
+
+    CobaltMom(machine, int(sys.argv[2])).live()

@@ -6,9 +6,12 @@ from typing import Any
 
 from .state import HOLDING, Job, State
 
+Free = dict[str, tuple[int, list[int]]]
+"""Cores and GPU numbers by node."""
 
-def eligible(state: State, job: Job, now: float) -> bool:
-    """Whether the job might start now, as far as its queue and its holds are concerned."""
+
+def allowed(state: State, job: Job, now: float) -> bool:
+    """Whether the job might start now, as far as its queue, its holds and limits on running jobs are concerned."""
     queue = state.queues[job.queue]
     if job.phase != "queued" or job.held or not queue.get("started", True) or state.config["server_down"]:
         return False
@@ -19,32 +22,34 @@ def eligible(state: State, job: Job, now: float) -> bool:
     return limit is None or sum(other.user == job.user for other in running) < limit
 
 
-def free(state: State) -> dict[str, tuple[int, list[int]]]:
-    """Cores and GPU numbers that are free on every node in service; none on a node that a job has for itself."""
-    left = {
-        name: (node["cores"], list(range(node["gpus"])))
-        for name, node in state.nodes.items()
-        if node["state"] == "free"
-    }
+def everything(state: State) -> Free:
+    """All that the machine has, in service or not."""
+    return {name: (node["cores"], list(range(node["gpus"]))) for name, node in state.nodes.items()}
+
+
+def free(state: State) -> Free:
+    """What is free on every node in service; nothing on a node that a job has for itself."""
+    left = {name: own for name, own in everything(state).items() if state.nodes[name]["state"] == "free"}
     for job in state.jobs.values():
         if job.phase not in HOLDING or job.suspended:
             continue
         for name, cores, gpus in job.places:
             if name in left:
                 have, numbers = left[name]
-                have = 0 if job.exclusive else have - cores
-                left[name] = (have, [] if job.exclusive else [number for number in numbers if number not in gpus])
+                remaining = [number for number in numbers if number not in gpus]
+                left[name] = (0, []) if job.exclusive else (have - cores, remaining)
     return left
 
 
-def place(job: Job, left: dict[str, tuple[int, list[int]]], state: State) -> list[list[Any]] | None:
+def place(state: State, job: Job, left: Free) -> list[list[Any]] | None:
     """A node, cores and GPU numbers for each of the job's chunks; None when they do not fit."""
-    left, places = dict(left), []
+    left = dict(left)
+    places: list[list[Any]] = []
     for cores, gpus in job.chunks:
         for name, (have, numbers) in left.items():
-            whole = have == state.nodes[name]["cores"] or any(name == other[0] for other in places)
-            taken = job.spread and any(name == other[0] for other in places)
-            if have >= cores and len(numbers) >= gpus and not taken and (whole or not job.exclusive):
+            mine = any(name == other[0] for other in places)
+            whole = mine or have == state.nodes[name]["cores"]
+            if have >= cores and len(numbers) >= gpus and not (mine and job.spread) and (whole or not job.exclusive):
                 left[name] = (have - cores, numbers[gpus:])
                 places.append([name, cores, numbers[:gpus]])
                 break
@@ -53,22 +58,36 @@ def place(job: Job, left: dict[str, tuple[int, list[int]]], state: State) -> lis
     return places
 
 
-def possible(state: State, job: Job) -> bool:
-    """Whether the job would fit on the machine if nothing else ran and every node were in service."""
-    return (
-        place(job, {name: (node["cores"], list(range(node["gpus"]))) for name, node in state.nodes.items()}, state)
-        is not None
-    )
+def met(state: State, condition: str, number: int) -> bool | None:
+    """Whether a condition on another job is met; None as long as that is open."""
+    other = state.jobs.get(number)
+    if condition == "after" and other is not None and other.runs:
+        return True
+    if number not in state.statuses:
+        return None if other is not None else False
+    succeeded = state.statuses[number] == 0
+    return {"afterok": succeeded, "afternotok": not succeeded}.get(condition, True)
+
+
+def release(state: State) -> None:
+    """Let go of jobs that have waited for others."""
+    for job in state.jobs.values():
+        if job.held == "dep":
+            verdicts = [met(state, *condition) for condition in job.depend]
+            if all(verdicts):
+                job.held = ""
+            elif False in verdicts:
+                job.held = "fail"
 
 
 def start_jobs(state: State, now: float) -> list[Job]:
     """Give nodes to all queued jobs that fit; returns those."""
     chosen = []
+    release(state)
     for job in sorted(state.jobs.values(), key=lambda job: job.number):
-        if eligible(state, job, now):
-            places = place(job, free(state), state)
-            if places is not None:
-                job.places, job.phase, job.began, job.runs = places, "starting", now, job.runs + 1
-                job.status, job.why, job.order = None, "", None
-                chosen.append(job)
+        places = place(state, job, free(state)) if allowed(state, job, now) else None
+        if places is not None:
+            job.places, job.phase, job.began, job.runs = places, "starting", now, job.runs + 1
+            job.status, job.why, job.order = None, "", None
+            chosen.append(job)
     return chosen

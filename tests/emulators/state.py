@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,9 +23,13 @@ COMMON: dict[str, Any] = {
     "tick": 0.1,  # how often a mom looks, s
     "queue_wait": 0.0,  # a job starts so long after its submission at the earliest, s
     "server_down": False,  # no command is answered; jobs run on
+    "delay": 0.0,  # how long every command takes, s
+    "failures": {},  # command: {"code": 1, "err": "words"}: what it does instead of its work
     "accounts": None,  # accounts that may submit; None: all
     "node_names": True,  # each node's part of a job sees that node's host name (takes root)
+    "default_queue": "",
 }
+"""Settings of both schedulers."""
 
 
 @dataclass
@@ -47,15 +52,16 @@ class Job:
     submitted: float
     spread: bool = False  # each chunk on a node of its own
     exclusive: bool = False  # its nodes are its own
+    depend: list[list[Any]] = field(default_factory=list)  # conditions on other jobs, and their numbers
     details: dict[str, Any] = field(default_factory=dict)
     phase: str = "queued"  # queued, starting, running, killing, exiting, ended
-    held: str = ""  # who holds it in the queue: user, admin, dep
+    held: str = ""  # who holds it in the queue: user, admin, dep (waits for other jobs), fail (which have failed)
     suspended: bool = False
     places: list[list[Any]] = field(default_factory=list)  # node, cores, GPU numbers of each chunk
     eligible: float = 0.0
     began: float | None = None  # the last time it got its nodes
     ended: float | None = None
-    order: dict[str, Any] | None = None  # why it is to be killed, by whom, since when, whether by force
+    order: dict[str, Any] | None = None  # why it is to be killed, by whom, whether by force
     runs: int = 0
     status: int | None = None  # exit code of its script; 256 + a signal; negative: the scheduler's own
     why: str = ""  # how it ended: "", or the order's reason
@@ -75,10 +81,11 @@ class State:
 
     scheduler: str
     config: dict[str, Any]
-    nodes: dict[str, dict[str, Any]]  # name: cores, gpus, state (free, offline or down)
+    nodes: dict[str, dict[str, Any]]  # name: cores, gpus, state (free, offline or down), since
     queues: dict[str, dict[str, Any]]
     jobs: dict[int, Job] = field(default_factory=dict)
     next: int = 1
+    statuses: dict[int, int | None] = field(default_factory=dict)  # of jobs that are over
     closed: bool = False  # everything ends
 
     def text(self) -> str:
@@ -87,8 +94,13 @@ class State:
     @classmethod
     def parse(cls, text: str) -> State:
         raw = json.loads(text)
+        raw["statuses"] = {int(number): status for number, status in raw["statuses"].items()}
         raw["jobs"] = {int(number): Job(**job) for number, job in raw["jobs"].items()}
         return cls(**raw)
+
+    def names(self) -> bool:
+        """Whether jobs see their node's host name."""
+        return os.geteuid() == 0 and bool(self.config["node_names"])
 
 
 class Machine:
@@ -124,3 +136,13 @@ class Machine:
             yield state
             if state.text() != text:
                 self.write(state)
+
+    def note(self, book: str, **record: Any) -> None:
+        """Add a record to one of the machine's books: ``commands`` or ``accounting``."""
+        line = json.dumps({"time": time.time(), **record}) + "\n"
+        with open(self.folder / f"{book}.jsonl", "a") as file:
+            file.write(line)
+
+    def book(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / f"{name}.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

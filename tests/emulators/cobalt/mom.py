@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import pwd
 import signal
@@ -18,23 +17,14 @@ from .common import location, log
 class CobaltMom(Mom):
     """Writes the cobaltlog; a job that is over is forgotten."""
 
-    def times(self, state: State) -> dict[str, float]:
-        config = state.config
-        return {
-            "starting": config["starting"],
-            "late": config["late"],
-            "kill": config["force_kill_delay"],
-            "exiting": config["exiting"],
-            # Cobalt does not look at nodes while a job runs: what ran on a lost one fails, and so does the job.
-            "node": math.inf,
-        }
+    def kill_delay(self) -> float:
+        return float(self.state.config["force_kill_delay"])
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
         environment = self.environment(state, job)
         log(
             job,
             f"Command: {' '.join(repr(word) for word in [job.script, *job.arguments])}",
-            "",
             "Environment:",
         )
         with open(job.details["log"], "a") as file:
@@ -48,7 +38,7 @@ class CobaltMom(Mom):
             f"Info: stderr sent to {job.err}",
         )
         node, mask = environment[processes.NODE], int(job.details["umask"], 8)
-        enter = processes.entering(node, state.config["node_names"])
+        enter = processes.entering(node, state.names(), self.machine.folder)
 
         def prepare() -> None:
             os.umask(mask)
@@ -99,7 +89,8 @@ class CobaltMom(Mom):
 
     def terminate(self, job: Job) -> None:
         """SIGTERM goes to the script's process group; launchers pass it on to their nodes."""
-        assert self.top is not None and job.order is not None
+        assert self.top is not None
+        assert job.order is not None
         if job.order["why"] == "deleted":
             log(job, f"Info: user delete requested with signal SIGTERM by user {job.order['by']}")
         if self.top.poll() is None:

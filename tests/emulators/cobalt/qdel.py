@@ -40,6 +40,7 @@ def main(words: list[str]) -> None:
             deleted.append([str(number), job.user])
             if job.phase == "queued":
                 log(job, "Info: user delete requested; removing job from the queue")
+                state.statuses[number] = None
                 del state.jobs[number]
             elif job.order is None:
                 job.order = {"why": "deleted", "by": user, "force": False}

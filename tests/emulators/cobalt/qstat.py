@@ -33,7 +33,7 @@ USAGE = "Usage: qstat [options] <jobid|queue>\n"
 
 def state_of(job: Job) -> str:
     if job.phase == "queued" and job.held:
-        return f"{job.held}_hold"
+        return "dep_fail" if job.held == "fail" else f"{job.held}_hold"
     return job.phase
 
 

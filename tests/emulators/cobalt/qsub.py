@@ -68,7 +68,7 @@ class QueueError(Exception):
         return f"<Fault 1001: {self.args[0]!r}>"
 
 
-def check_attrs(option: optparse.Option, name: str, value: str, parser: optparse.OptionParser) -> None:
+def check_attrs(option: optparse.Option, name: str, value: str, parser: Any) -> None:
     """``k=v:k2=v2``; a bare name is true, ``no_name`` false; given once only."""
     if parser.values.attrs is not None:
         fail("Multiple --attrs options not supported.  Specify multiple attributes as follows: --attrs FOO=1:BAR=2")
@@ -82,7 +82,7 @@ def check_attrs(option: optparse.Option, name: str, value: str, parser: optparse
     parser.values.attrs = found
 
 
-def check_env(option: optparse.Option, name: str, value: str, parser: optparse.OptionParser) -> None:
+def check_env(option: optparse.Option, name: str, value: str, parser: Any) -> None:
     """``K=V:K2=V2``, with ``\\:`` and ``\\=`` for what belongs to a value; several ``--env`` make one."""
     found = dict(parser.values.env or {})
     protected = value.replace("\\:", "\0").replace("\\=", "\1")
@@ -221,6 +221,10 @@ def submit(machine: Machine, options: Any, command: str, arguments: list[str], w
             expand(where[name], number) or f"{cwd}/{number}.{suffix}"
             for name, suffix in (("out", "output"), ("err", "error"), ("log", "cobaltlog"))
         )
+        depend = [int(word) for word in (options.dependencies or "").split(":") if word.isdigit()]
+        missing = [str(other) for other in depend if other not in state.jobs]
+        if missing:
+            complain(f"WARNING: dependencies {':'.join(missing)} do not match jobs currently in the queue")
         cores = max(node["cores"] for node in state.nodes.values())
         script = options.mode == "script" or state.config["system"] in ("cluster", "cray")
         state.jobs[number] = job = Job(
@@ -240,7 +244,8 @@ def submit(machine: Machine, options: Any, command: str, arguments: list[str], w
             submitted=time.time(),
             spread=True,
             exclusive=True,
-            held="user" if options.held else "dep" if options.dependencies else "",
+            held="user" if options.held else "dep" if depend else "",
+            depend=[["afterok", other] for other in depend],
             details={
                 "minutes": wanted,
                 "log": journal,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 
-from ..schedule import eligible, free, possible
+from ..schedule import allowed, everything, free, place
 from ..state import HOLDING, Job, State
 from .common import clock, identifier, where
 
@@ -39,9 +39,9 @@ def comment(state: State, job: Job) -> str:
     queue = state.queues[job.queue]
     if not queue.get("started", True):
         return "Not Running: Queue not started."
-    if not possible(state, job):
+    if place(state, job, everything(state)) is None:
         return f"Can Never Run: {shortage(state, job, ever=True)}"
-    if not eligible(state, job, time.time()):
+    if not allowed(state, job, time.time()):
         running = any(other.queue == job.queue and other.phase in HOLDING for other in state.jobs.values())
         return f"Not Running: User has reached queue {job.queue} running job limit." if running else job.comment
     return f"Not Running: {shortage(state, job, ever=False)}"
@@ -49,8 +49,8 @@ def comment(state: State, job: Job) -> str:
 
 def shortage(state: State, job: Job, *, ever: bool) -> str:
     left = free(state)
-    for place, name in enumerate(("ncpus", "ngpus")):
-        wanted = sum(chunk[place] for chunk in job.chunks)
+    for index, name in enumerate(("ncpus", "ngpus")):
+        wanted = sum(chunk[index] for chunk in job.chunks)
         total = sum(node["cores" if name == "ncpus" else "gpus"] for node in state.nodes.values())
         available = sum(cores if name == "ncpus" else len(gpus) for cores, gpus in left.values())
         if wanted > (total if ever else available):
@@ -116,7 +116,7 @@ def attributes(state: State, job: Job) -> Attributes:
         ("ctime", "", time.ctime(job.submitted)),
         ("Error_Path", "", f"{host}:{job.err}"),
         *ran,
-        ("Hold_Types", "", "u" if job.held else "n"),
+        ("Hold_Types", "", {"": "n", "user": "u"}.get(job.held, "s")),
         ("Join_Path", "", details["join"]),
         ("Keep_Files", "", details["keep"]),
         ("Mail_Points", "", details["mail"]),

@@ -1,4 +1,4 @@
-"""PBS's commands for jobs and nodes that are there: ``qdel``, ``qrerun``, ``qhold``, ``qrls``, ``qsig``, ``pbsnodes``."""
+"""PBS's commands for what is there: ``qdel``, ``qrerun``, ``qhold``, ``qrls``, ``qsig`` and ``pbsnodes``."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def qdel(words: list[str]) -> None:
     def delete(state: State, job: Job) -> None:
         if job.phase == "queued":
             job.phase, job.ended, job.why = "ended", time.time(), "deleted"
-            job.comment = f"{job.comment} and terminated" if job.comment else "Not Running: Job deleted"
+            state.statuses[job.number] = None
+            if job.runs:
+                job.comment += " and terminated"
             if not state.config["history"]:
                 del state.jobs[job.number]
         else:
@@ -81,7 +83,7 @@ def qdel(words: list[str]) -> None:
 
 
 def qrerun(words: list[str]) -> None:
-    given, identifiers = options(
+    _, identifiers = options(
         "qrerun", words, "W:", "usage: qrerun [-W force] job_identifier...\n       qrerun --version"
     )
     connect("qrerun", Machine.here().read(), SYSTEM)

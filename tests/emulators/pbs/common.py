@@ -17,8 +17,9 @@ DEFAULTS: dict[str, Any] = {
     "kill_delay": 10.0,
     "exiting": 4.0,
     "node_fail_requeue": 310.0,
+    "sister_timeout": 60.0,
     "requeue_wait": 0.0,  # a requeued job starts so long after at the earliest
-    "export_all": False,  # whether -V delivers the submitter's environment; else the one at installation
+    "export_all": False,  # whether -V delivers what the submitter has exported
     "gpu_variables": False,  # whether CUDA_VISIBLE_DEVICES is set, as PBS's cgroups hook does
     "job_path": "/usr/local/bin:/usr/bin:/bin",
     "mom_path": "/bin:/usr/bin",
@@ -28,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
 UNKNOWN_JOB, SYSTEM, BAD_VALUE, BAD_STATE, UNKNOWN_QUEUE = 15001, 15010, 15014, 15016, 15018
 QUEUE_DISABLED, UNKNOWN_NODE, UNKNOWN_RESOURCE, OVER_LIMITS, HOOK = 15021, 15062, 15035, 15036, 15136
 NOT_RERUNNABLE, FINISHED, NO_HISTORY, PER_USER, BAD_SELECT = 15038, 15139, 15140, 15142, 15108
-NO_PERMISSION = 15007
+NO_PERMISSION, BAD_DEPENDENCY = 15007, 15054
 
 TEXTS = {
     UNKNOWN_JOB: "Unknown Job Id",
@@ -41,6 +42,7 @@ TEXTS = {
     NOT_RERUNNABLE: "job is not rerunnable",
     NO_PERMISSION: "Unauthorized Request ",
     UNKNOWN_NODE: "Unknown node ",
+    BAD_DEPENDENCY: "Invalid Job Dependency",
 }
 
 

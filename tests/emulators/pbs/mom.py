@@ -5,69 +5,77 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
+import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from .. import processes
+from ..launchers import SESSIONS
 from ..mom import Mom
 from ..state import ENVIRONMENT, Job, State
 from .common import identifier, where
+
+ENDS = {"walltime": " and exceeded resource walltime", "deleted": " and terminated"}
+"""What the comment of a job that was killed says at its end."""
 
 
 class PbsMom(Mom):
     """Spools output and delivers it when the job ends; requeues; keeps a history when the server does."""
 
-    def times(self, state: State) -> dict[str, float]:
-        config = state.config
-        return {
-            "starting": config["starting"],
-            "late": config["late"],
-            "kill": config["kill_delay"],
-            "exiting": config["exiting"],
-            "node": config["node_fail_requeue"],
-        }
+    def kill_delay(self) -> float:
+        return float(self.state.config["kill_delay"])
 
-    def spool(self, suffix: str) -> Path:
-        return self.machine.job_folder(self.number) / f"spool.{suffix}"
+    def hears_of(self, job: Job) -> bool:
+        """Only from the job's first node."""
+        return not self.down(job.nodes[0])
+
+    def lost(self, job: Job, now: float) -> str:
+        """The server requeues a job whose first node is gone; the first node ends one that has lost another."""
+        down = {node: now - self.state.nodes[node]["since"] for node in job.nodes if self.down(node)}
+        if down.pop(job.nodes[0], 0.0) > self.state.config["node_fail_requeue"]:
+            return "node"
+        return "sister" if any(gone > self.state.config["sister_timeout"] for gone in down.values()) else ""
+
+    def terminate(self, job: Job) -> None:
+        """SIGTERM goes to every process in the sessions that moms have started: the script's and those of pbsdsh."""
+        sessions, book = {job.session}, self.machine.job_folder(job.number) / SESSIONS
+        if book.exists():
+            sessions.update(map(int, book.read_text().split()))
+        everyone = processes.below(os.getpid()).items()
+        processes.send([process for process, (_, session, _) in everyone if session in sessions], signal.SIGTERM)
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
         folder, name = self.machine.job_folder(job.number), identifier(state, job)
+        (folder / SESSIONS).unlink(missing_ok=True)
         nodefile = folder / f"{name}.nodes"
         nodefile.write_text("".join(f"{place[0]}\n" * max(1, job.details["processes"]) for place in job.places))
         environment = self.environment(state, job, str(nodefile))
         (folder / "environment.json").write_text(json.dumps(environment))
         began = time.strftime("%a %b %d at %H:%M", time.localtime(job.began))
         self.change(lambda _, job: setattr(job, "comment", f"Job run at {began} on {where(job)}"))
-        shell = job.details["shell"].partition("@")[0].partition(",")[0] or environment["SHELL"]
         # The shell reads the script's name, as a line of input: the script runs below it, by its own first line.
         line = folder / "input"
         line.write_text(job.script + "\n")
         out, err = self.streams(job)
-        home = pwd.getpwnam(job.user).pw_dir
+        home = environment["HOME"]
         with open(line) as source, open(out, "ab") as output, open(err, "ab") as errors:
             return subprocess.Popen(
-                [shell],
+                [environment["SHELL"]],
                 stdin=source,
-                stdout=output,
-                stderr=output if job.details["join"] in ("oe", "eo") else errors,
+                stdout=errors if job.details["join"] == "eo" else output,
+                stderr=output if job.details["join"] == "oe" else errors,
                 cwd=home if os.path.isdir(home) else "/",
                 env=environment,
                 start_new_session=True,
-                preexec_fn=processes.entering(job.nodes[0], state.config["node_names"]),
+                preexec_fn=processes.entering(job.nodes[0], state.names(), self.machine.folder),
             )
-
-    def streams(self, job: Job) -> tuple[Path, Path]:
-        """Where the script writes; with ``-k d`` that is where the user wants it, at once."""
-        direct = "d" in job.details["keep"]
-        out = Path(job.out) if direct and "o" in job.details["keep"] else self.spool("OU")
-        err = Path(job.err) if direct and "e" in job.details["keep"] else self.spool("ER")
-        return out, err
 
     def environment(self, state: State, job: Job, nodefile: str) -> dict[str, str]:
         person, name = pwd.getpwnam(job.user), identifier(state, job)
-        cores, gpus = job.places[0][1], job.places[0][2]
+        _, cores, gpus = job.places[0]
         scratch = self.machine.folder / "tmp" / f"pbs.{name}"
         scratch.mkdir(parents=True, exist_ok=True)
         environment = {
@@ -77,7 +85,7 @@ class PbsMom(Mom):
             "HOME": person.pw_dir,
             "LOGNAME": job.user,
             "USER": job.user,
-            "SHELL": person.pw_shell or "/bin/sh",
+            "SHELL": job.details["shell"].partition("@")[0] or person.pw_shell or "/bin/sh",
             "TMPDIR": str(scratch),
             "ENVIRONMENT": "BATCH",
             "PBS_ENVIRONMENT": "PBS_BATCH",
@@ -99,50 +107,48 @@ class PbsMom(Mom):
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
         return environment
 
+    def streams(self, job: Job) -> tuple[Path, Path]:
+        """Where output and errors are written: spooled, or with ``-k d`` where the user wants them, at once."""
+        spool = self.machine.job_folder(job.number)
+        direct = job.details["keep"] if "d" in job.details["keep"] else ""
+        out = Path(job.out) if "o" in direct else spool / "spool.OU"
+        err = Path(job.err) if "e" in direct else spool / "spool.ER"
+        return out, err
+
     def overdue(self, job: Job, ran: float) -> None:
         out, err = self.streams(job)
-        with open(out if job.details["join"] in ("oe", "eo") else err, "a") as file:
+        with open(out if job.details["join"] == "oe" else err, "a") as file:
             file.write(f"=>> PBS: job killed: walltime {int(ran)} exceeded limit {int(job.walltime or 0)}\n")
 
     def deliver(self, job: Job) -> None:
-        """Copy the spooled output to where the user wants it; a file that is new can be read by its owner only."""
-        joined = job.details["join"]
-        for source, target, wanted in (
-            (*pair, way)
-            for pair, way in zip(
-                zip(self.streams(job), (job.out, job.err), strict=True), (joined != "eo", joined != "oe"), strict=True
-            )
-        ):
-            if joined == "eo" and wanted:
-                source = self.streams(job)[0]
-            if not wanted or Path(target) == source or not source.exists():
+        """Copy spooled output to where the user wants it; a file that is new can be read by its owner only."""
+        out, err = self.streams(job)
+        for source, target, unwanted in ((out, Path(job.out), "eo"), (err, Path(job.err), "oe")):
+            if source == target or job.details["join"] == unwanted or not source.exists():
                 continue
+            # A folder that is gone loses the output, as with PBS, which mails it then.
             with suppress(OSError), open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(source.read_bytes())
-        self.forget_spool()
 
-    def forget_spool(self) -> None:
-        for suffix in ("OU", "ER"):
-            self.spool(suffix).unlink(missing_ok=True)
+    def forget_spool(self, job: Job) -> None:
+        for spool in (self.machine.job_folder(job.number) / f"spool.{suffix}" for suffix in ("OU", "ER")):
+            spool.unlink(missing_ok=True)
+        shutil.rmtree(self.machine.folder / "tmp" / f"pbs.{identifier(self.state, job)}", ignore_errors=True)
 
     def finish(self, state: State, job: Job) -> None:
-        again = job.why == "rerun" or (job.why == "node" and job.details["rerunnable"])
+        deleted = job.order is not None and job.order["why"] == "deleted"
+        again = not deleted and job.details["rerunnable"] and job.why in ("rerun", "node")
         if job.why == "walltime":
             job.status = -29
         elif again:
             job.status = -11
         if again:
-            self.forget_spool()
-            job.phase, job.places, job.session, job.comment = "queued", [], 0, "Not Running: Job was requeued"
-            job.order, job.eligible = None, time.time() + state.config["requeue_wait"]
-            return
-        if job.runs and job.began is not None:
+            job.phase, job.places, job.session, job.comment, job.order = "queued", [], 0, "", None
+            job.eligible = time.time() + state.config["requeue_wait"]
+        else:
             self.deliver(job)
-            # Where it ran stays in its record; the nodes themselves are free.
-            job.comment += {
-                "": " and finished" if job.status == 0 else " and failed",
-                "walltime": " and exceeded resource walltime",
-            }.get(job.why, " and terminated")
-        job.phase = "ended"
-        if not state.config["history"]:
-            del state.jobs[job.number]
+            job.comment += ENDS.get(job.why, " and finished" if job.status == 0 else " and failed")
+            job.phase = "ended"
+            if not state.config["history"]:
+                del state.jobs[job.number]
+        self.forget_spool(job)

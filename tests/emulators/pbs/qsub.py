@@ -10,11 +10,11 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..mom import start_mom
 from ..state import Job, Machine, State
-from .common import HOOK, Refused, complain, connect, identifier, leave
+from .common import BAD_DEPENDENCY, BAD_VALUE, SYSTEM, Refused, complain, connect, identifier, leave
 from .request import Request, admit, parse_list, understand
 
 OPTIONS = "a:A:c:C:e:fhIj:J:k:l:m:M:N:o:p:q:r:R:S:u:v:VW:XzP:"
@@ -89,8 +89,8 @@ def name_of(options: Options, script: Path | None) -> str:
 def variables(options: Options, state: State) -> dict[str, str]:
     """What ``-v`` and ``-V`` send along."""
     sent: dict[str, str] = {}
-    if "V" in options.values:
-        sent.update(os.environ if state.config["export_all"] else state.config["installed_environment"])
+    if "V" in options.values and state.config["export_all"]:
+        sent.update(os.environ)
     items = re.split(r"(?<!\\),", options.values.get("v", "")) if options.values.get("v") else []
     for item in items:
         name, equals, value = item.replace("\\,", ",").partition("=")
@@ -109,28 +109,48 @@ def path_of(given: str | None, name: str, number: int, suffix: str, job_name: st
     return f"{path.rstrip('/')}/{name}.{suffix}" if os.path.isdir(path) else path
 
 
-def submit(
-    machine: Machine, options: Options, request: Request, text: str, script: Path | None, words: list[str]
-) -> str:
+def waits_for(options: Options, state: State) -> list[list[Any]]:
+    """Pairs of a condition and a job's number, of ``-W depend=afterok:3:4``. Raises Refused."""
+    found: list[list[Any]] = []
+    for condition, *identifiers in (
+        part.split(":") for part in options.attributes.get("depend", "").split(",") if part
+    ):
+        for identifier_text in identifiers:
+            number = identifier_text.partition(".")[0]
+            if condition not in ("after", "afterok", "afternotok", "afterany") or not number.isdigit():
+                raise Refused(BAD_VALUE, "Illegal attribute or resource value depend")
+            if int(number) not in state.jobs:
+                raise Refused(BAD_DEPENDENCY)
+            found.append([condition, int(number)])
+    return found
+
+
+def spool(machine: Machine, state: State, number: int, text: str) -> str:
+    """Keep the script as it is now; returns where."""
+    folder = machine.job_folder(number)
+    folder.mkdir(parents=True)
+    spooled = folder / f"{number}.{state.config['server']}.SC"
+    spooled.write_text(text, errors="surrogateescape")
+    spooled.chmod(0o700)
+    return str(spooled)
+
+
+def submit(machine: Machine, options: Options, request: Request, text: str, job_name: str, words: list[str]) -> str:
     """Queue the job; returns its identifier. Raises Refused and ValueError."""
-    user, job_name = pwd.getpwuid(os.getuid()).pw_name, name_of(options, script)
+    user = pwd.getpwuid(os.getuid()).pw_name
     with machine.change() as state:
         queue = options.values.get("q", "").partition("@")[0] or state.config["default_queue"]
         account = options.values.get("A", "")
         admit(state, user, queue, account, request)
+        depend = waits_for(options, state)
         number, state.next = state.next, state.next + 1
-        folder = machine.job_folder(number)
-        folder.mkdir(parents=True)
-        spooled = folder / f"{number}.{state.config['server']}.SC"
-        spooled.write_text(text)
-        spooled.chmod(0o700)
         job = Job(
             number=number,
             user=user,
             name=job_name,
             queue=queue,
             account=account,
-            script=str(spooled),
+            script=spool(machine, state, number, text),
             arguments=[],
             cwd=os.getcwd(),
             environment=variables(options, state),
@@ -141,7 +161,8 @@ def submit(
             submitted=time.time(),
             spread=request.spread,
             exclusive=request.exclusive,
-            held="user" if "h" in options.values else "",
+            held="user" if "h" in options.values else "dep" if depend else "",
+            depend=depend,
             details=details(options, request, words, state),
         )
         name = identifier(state, job)
@@ -179,7 +200,6 @@ def details(options: Options, request: Request, words: list[str], state: State) 
         "listed": request.listed,
         "processes": request.processes,
         "arguments": words,
-        "depend": options.attributes.get("depend", ""),
     }
 
 
@@ -199,49 +219,56 @@ def read_script(rest: list[str]) -> tuple[str, Path | None]:
     return sys.stdin.read(), None
 
 
-def main(words: list[str]) -> None:
-    if words == ["--version"]:
-        print("pbs_version = 23.06.06")
-        leave(0)
-    machine, options = Machine.here(), Options()
-    command: list[str] = []
-    if "--" in words:
-        words, command = words[: words.index("--")], words[words.index("--") + 1 :]
+def refuse(text: str) -> NoReturn:
+    """What is wrong with the options, and how to use them."""
+    if text:
+        complain(text)
+    complain(USAGE)
+    leave(2)
+
+
+def from_command_line(options: Options, words: list[str]) -> list[str]:
+    """Take the options; returns what follows them: a script at most."""
     try:
         rest = options.take(words)
-        if len(rest) > 1 or (rest and command):
-            raise getopt.GetoptError("")
-        if options.values.get("N") is not None:
-            name_of(options, None)
     except getopt.GetoptError as error:
-        if error.opt:
-            complain(
-                f"qsub: {'option requires an argument' if 'argument' in error.msg else 'invalid option'} -- '{error.opt}'"
-            )
-        complain(USAGE)
-        leave(2)
+        lacking = "option requires an argument" if "argument" in error.msg else "invalid option"
+        refuse(f"qsub: {lacking} -- '{error.opt}'")
     except ValueError as error:
-        complain(str(error))
-        complain(USAGE)
-        leave(2)
-    text, script = (f"#!/bin/sh\nexec {shlex.join(command)}\n", None) if command else read_script(rest)
-    prefix = options.values.get("C", "#PBS")
-    for directive in [] if command else directives(text, prefix):
+        refuse(str(error))
+    return rest if len(rest) <= 1 else refuse("")
+
+
+def from_script(options: Options, text: str) -> None:
+    """Take the options of the script's directives."""
+    for directive in directives(text, options.values.get("C", "#PBS")):
+        words = shlex.split(directive)
         try:
-            if options.take(shlex.split(directive)):
+            if options.take(words):
                 raise ValueError
-            if options.values.get("N") is not None:
-                name_of(options, None)
         except (getopt.GetoptError, ValueError):
-            complain(f"qsub: directive error: {' '.join(shlex.split(directive))} ")
-            leave(2 if directive.startswith("-N") else 1)
-    connect("qsub", machine.read(), 162)
+            complain(f"qsub: directive error: {' '.join(words)} ")
+            leave(1)
+
+
+def main(words: list[str]) -> None:
+    machine, options = Machine.here(), Options()
+    if words == ["--version"]:
+        print(f"pbs_version = {machine.read().config['version']}")
+        leave(0)
+    given = words[: words.index("--")] if "--" in words else words
+    rest = from_command_line(options, given)
+    if given is words:
+        text, script = read_script(rest)
+        from_script(options, text)
+    else:
+        text, script = f"#!/bin/sh\nexec {shlex.join(words[len(given) + 1 :])}\n", None
+    connect("qsub", machine.read(), SYSTEM)
     try:
-        request = understand(options.resources)
-        print(submit(machine, options, request, text, script, words))
+        name = name_of(options, script)
+        print(submit(machine, options, understand(options.resources), text, name, words))
     except Refused as refusal:
         complain(f"qsub: {refusal}")
-        leave(refusal.code if refusal.code != HOOK else HOOK)
+        leave(refusal.code)
     except ValueError as error:
-        complain(str(error))
-        leave(1)
+        refuse(str(error))

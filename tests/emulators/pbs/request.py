@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..state import State
-from .common import BAD_VALUE, OVER_LIMITS, PER_USER, QUEUE_DISABLED, UNKNOWN_QUEUE, UNKNOWN_RESOURCE, HOOK, Refused
+from .common import BAD_VALUE, HOOK, OVER_LIMITS, PER_USER, QUEUE_DISABLED, UNKNOWN_QUEUE, UNKNOWN_RESOURCE, Refused
 
 JOB_WIDE = {
     "walltime",
