@@ -80,8 +80,8 @@ REASONS: Mapping[str, str] = {
     "before the block would end: a shorter walltime may fit before it",
     r"PartitionTimeLimit": "it will never start: the walltime is longer than the partition allows; see walltime and "
     "queue in the site file",
-    r"PartitionNodeLimit|PartitionMinNodes|PartitionMaxNodes|PartitionConfig": "it will never start: the partition "
-    "does not give so many nodes, or not such ones; see nodes_per_block and queue in the site file",
+    r"PartitionConfig|PartitionNodeLimit|PartitionMinNodes|PartitionMaxNodes": "it will never start: the partition "
+    "does not allow what the block asks for; see nodes_per_block, walltime and queue in the site file",
     r"PartitionDown|PartitionInactive": "the partition is closed for now",
     r"BadConstraints": f"it will never start: no nodes have what the pool asks for; {_LIMITS}, and options",
     r"(Assoc|QOS)(Max|Grp)WallDurationPerJobLimit|(Association|QOS)TimeLimit|QOSGrpWallLimit": "the walltime is longer "

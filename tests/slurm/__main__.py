@@ -9,7 +9,9 @@ from .places import Place
 def main(words: list[str]) -> None:
     if words == ["start"]:
         lab = Lab(keep=True)
-        print(f"Its nodes reach this machine at {lab.head}. To use it:\nexport SLURM_CONF={lab.environment['SLURM_CONF']}")
+        print(
+            f"Its nodes reach this machine at {lab.head}. To use it:\nexport SLURM_CONF={lab.environment['SLURM_CONF']}"
+        )
     elif words == ["stop"]:
         for place in Place.kept():
             place.end()

@@ -99,7 +99,9 @@ class Lab:
         for number, device in enumerate(devices):
             # A device number of no driver: opening it says which of "no such device" and "not permitted" it is.
             os.mknod(device, 0o666 | 0o020000, os.makedev(240, number))
-        cgroups = all(os.access(f"/sys/fs/cgroup/{name}", os.W_OK) for name in ("freezer", "cpuset", "memory", "devices"))
+        cgroups = all(
+            os.access(f"/sys/fs/cgroup/{name}", os.W_OK) for name in ("freezer", "cpuset", "memory", "devices")
+        )
         host, port = platform.node().partition(".")[0], 16_800 + 10 * self.place.index
         files = {
             "slurm.conf": config.slurm_conf(

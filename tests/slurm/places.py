@@ -1,4 +1,4 @@
-"""Places on this machine where a test Slurm can run: several side by side, each ended also when its owner was killed."""
+"""Places on this machine where a test Slurm can run, side by side; each is ended also when its owner was killed."""
 
 from __future__ import annotations
 
