@@ -99,7 +99,8 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
             "--debuglog": self._log("$jobid"),
         }
         options = [word for name, path in outputs.items() for word in (name, str(path))]
-        return ["qsub", "--cwd", str(script.parent), *options, str(script)]
+        # By its name in that folder: out of a path Cobalt takes the blanks.
+        return ["qsub", "--cwd", str(script.parent), *options, script.name]
 
     def _log(self, job: str) -> Path:
         return self.folder / f"{job}.cobaltlog"

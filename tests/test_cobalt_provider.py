@@ -100,7 +100,7 @@ def test_paths_are_on_the_command_line_where_blanks_do_no_harm(tmp_path: Path, c
     at = f"{folder}/knl-0"
     assert commands.ran == [
         ["qsub", "--cwd", str(folder), "-o", f"{at}.out", "-e", f"{at}.err",
-         "--debuglog", f"{folder}/$jobid.cobaltlog", f"{at}.sh"]
+         "--debuglog", f"{folder}/$jobid.cobaltlog", "knl-0.sh"]
     ]  # fmt: skip
     assert (folder / "knl-0.sh").stat().st_mode & 0o777 == 0o700, "Cobalt runs the script, so it has to be executable"
 
