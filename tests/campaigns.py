@@ -1,0 +1,226 @@
+"""Campaigns on schedulers, several side by side: sites, objectives that leave traces, and what became of the blocks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+import yaml
+from optuna.trial import FrozenTrial
+
+from .local import Here
+
+LONG = 240.0
+"""Seconds within which each campaign here comes to its end, also on a slow machine with others beside it."""
+
+Case = Callable[[Path], Any]
+Test = TypeVar("Test", bound=Callable[..., None])
+
+# -- several at a time ------------------------------------------------------------------------------------------------
+
+
+def campaign(case: Case) -> Callable[[Test], Test]:
+    """Marks a test of what ``case`` came to: called in a thread of its own, with a folder, before the test is due."""
+
+    def mark(test: Test) -> Test:
+        test.case = case  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+@contextmanager
+def side_by_side(request: pytest.FixtureRequest, folder: Path, at_once: int) -> Iterator[Mapping[Case, Future[Any]]]:
+    """Run the cases of all tests of this module that are selected, in their order, ``at_once`` of them at a time."""
+    tests = [item.function for item in request.session.items if getattr(item, "module", None) is request.module]
+    cases: list[Case] = list(dict.fromkeys(test.case for test in tests if hasattr(test, "case")))
+    with ThreadPoolExecutor(at_once) as threads:
+        try:
+            yield {case: threads.submit(case, folder / case.__name__) for case in cases}
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+# -- sites and studies ------------------------------------------------------------------------------------------------
+
+
+def write_site(here: Here, scheduler: str, pool: Mapping[str, Any], **more: Any) -> Path:
+    """``lab.yaml``, with one pool ``cpu`` and a scheduler that may be asked every second."""
+    pools = {"cpu": {"walltime": "10m", "workers_per_node": 1, **pool}}
+    site = {"name": "lab", "scheduler": scheduler, "poll": "1s", "runs": str(here.runs), **more, "pools": pools}
+    return here.write("lab.yaml", yaml.safe_dump(site, sort_keys=False))
+
+
+EPOCHS = """
+import os, socket, time
+from pathlib import Path
+
+STUDY = Path(__file__).parent
+
+def note(*words):
+    descriptor = os.open(STUDY / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, (":".join(map(str, words)) + "\\n").encode())
+    os.close(descriptor)
+
+def hosts():
+    lines = (STUDY / "notes").read_text().split()
+    return {line.split(":")[3] for line in lines}
+
+def objective(trial):
+    wish = trial.params
+    saved = trial.checkpoint_dir / "epoch"
+    first = int(saved.read_text()) + 1 if saved.exists() else 1
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    for epoch in range(first, wish["epochs"] + 1):
+        time.sleep(wish["seconds"])
+        if epoch % wish["every"] == 0:
+            draft = saved.with_name("draft")
+            draft.write_text(str(epoch))
+            draft.replace(saved)
+        note(trial.number, trial.attempt, epoch, socket.gethostname(), gpus, os.environ["PILOTUNE_POOL"])
+        if wish["how"] == "together" and len(hosts()) >= wish["hosts"]:
+            break
+        if wish["how"] != "deaf":
+            trial.report(epoch, step=epoch)
+        if wish["how"] == "until told" and (STUDY / "go").exists():
+            break
+    return float(trial.number)
+"""
+"""An objective that computes epochs, notes each, and saves every so manieth.
+
+``how``: ``reports``; ``deaf`` never reports, so it cannot yield; ``until told`` ends when the file ``go`` is there;
+``together`` when epochs were computed on so many hosts.
+"""
+
+DEFAULTS: Mapping[str, Any] = {"epochs": 100_000, "seconds": 0.1, "every": 1, "hosts": 1, "how": "reports"}
+HOWS = ["reports", "deaf", "until told", "together"]
+
+
+def write_study(here: Here, *trials: Mapping[str, Any], **more: Any) -> Path:
+    """``epochs.yaml`` of EPOCHS, with these trials and no other, each over the DEFAULTS."""
+    points = [{**DEFAULTS, **trial, "n": n} for n, trial in enumerate(trials)]
+    study = {
+        "direction": "maximize",
+        "space": {
+            "n": {"int": [0, 99]},
+            "epochs": {"int": [1, 100_000]},
+            "seconds": {"float": [0.0, 10.0]},
+            "every": {"int": [1, 100_000]},
+            "hosts": {"int": [1, 99]},
+            "how": {"choice": HOWS},
+        },
+        "sampler": "random",
+        "start_from": {"enqueue": points},
+        "budget": {"trials": len(points)},
+        **more,
+    }
+    return here.study("epochs", EPOCHS, yaml.safe_dump(study, sort_keys=False))
+
+
+# -- what became of them ----------------------------------------------------------------------------------------------
+
+
+class Epoch(NamedTuple):
+    """One that was computed."""
+
+    number: int
+    attempt: int
+    epoch: int
+    host: str
+    gpus: str
+    pool: str
+
+
+def computed(here: Here) -> list[Epoch]:
+    """The epochs, in the order in which they were computed."""
+    found = []
+    for line in here.lines("notes"):
+        number, attempt, epoch, host, gpus, pool = line.split(":")
+        found.append(Epoch(int(number), int(attempt), int(epoch), host, gpus, pool))
+    return found
+
+
+def computed_again(epochs: list[Epoch], every: int = 1) -> list[Epoch]:
+    """Epochs that an attempt computed although an earlier one of its trial had saved them, or a later one."""
+    saved: dict[int, tuple[int, int]] = {}  # trial -> the attempt that saved last, and what
+    wrong = []
+    for each in epochs:
+        attempt, last = saved.get(each.number, (0, 0))
+        if each.attempt < attempt or each.epoch <= last:
+            wrong.append(each)
+        if each.epoch % every == 0:
+            saved[each.number] = (each.attempt, each.epoch)
+    return wrong
+
+
+@dataclass(frozen=True)
+class Result:
+    """A campaign that has ended.
+
+    Attributes:
+        here: The user's folder.
+        code: Exit code of ``pilotune run``.
+        out, err: What it printed.
+        trials: As plain Optuna reads them.
+        epochs: As the trials noted them.
+        ends: Job name -> how that block ended, by the campaign's own record.
+        jobs: Job name -> the scheduler's id.
+        log: The driver's log.
+    """
+
+    here: Here
+    code: int
+    out: str
+    err: str
+    trials: list[FrozenTrial]
+    epochs: list[Epoch]
+    ends: dict[str, str]
+    jobs: dict[str, str]
+    log: str
+
+    @property
+    def hosts(self) -> set[str]:
+        return {each.host for each in self.epochs}
+
+    def attempts(self, number: int) -> int:
+        """How often a trial was begun."""
+        return len({each.attempt for each in self.epochs if each.number == number})
+
+
+def run_folder(here: Here, name: str = "epochs") -> Path:
+    """The newest campaign's."""
+    return max((here.runs / name).glob("2*-*/"), key=lambda path: path.name)
+
+
+def records(here: Here, name: str = "epochs") -> list[dict[str, Any]]:
+    """The campaign's book of jobs, event by event; empty before there is one."""
+    path = run_folder(here, name) / "jobs.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def running_jobs(here: Here, name: str = "epochs") -> list[str]:
+    """The scheduler's ids of the jobs that are on record as submitted, in order."""
+    return [event["job"] for event in records(here, name) if event["event"] == "submitted"]
+
+
+def finish(here: Here, process: Any, name: str = "epochs") -> Result:
+    """Wait for a campaign's end, whichever it is."""
+    out, err = process.communicate(timeout=LONG)
+    events = records(here, name)
+    return Result(
+        here,
+        process.returncode,
+        out,
+        err,
+        here.optuna(name).trials,
+        computed(here),
+        {event["name"]: event["ended"] for event in events if event["event"] == "ended"},
+        {event["name"]: event["job"] for event in events if event["job"]},
+        (run_folder(here, name) / "driver.log").read_text(),
+    )
