@@ -1,6 +1,7 @@
 """Runs the real campaign, pump and record on the simulated pool, one seed a run, and checks what must always hold.
 
-``python -m tests.simulation --seeds 0:100000`` from the repository root searches further than the tests do.
+``python -m tests.simulation --seeds 0:100000`` from the repository root searches further than the tests do; with
+``--blocks`` the workers are those of blocks with walltimes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,10 +27,13 @@ from pilotune.pipeline.campaign.events import Asked, Finish
 from pilotune.pipeline.campaign.pump import Pump
 from pilotune.pipeline.campaign.rules import Rules, ahead
 from pilotune.pipeline.campaign.study import CampaignStudy
+from pilotune.pipeline.campaign.watchdog import waiting
 from pilotune.pipeline.record import Orphan, RecordStorage
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
-from pilotune.providers.simulated import Faults, SimulatedPool, Step
+from pilotune.providers.simulated import Disk, Faults, SimulatedPool, Step
+from pilotune.providers.simulated_blocks import BlockPlan
+from pilotune.providers.sitespec import BlockCounts
 
 SPACE = Space(
     parameters=(
@@ -58,6 +62,10 @@ class Case:
     kills: int  # how often the driver dies
     away: float  # chance that a commit fails
     stop_at: int | None  # the tick at which the user says finish
+    plan: BlockPlan | None = None
+    every: int = 0  # steps between checkpoints, with blocks
+    stretch: float = 1.0  # mean seconds of a step
+    expected: float | None = None  # what the user says that a trial runs
 
     @classmethod
     def of(cls, seed: int) -> Case:
@@ -80,6 +88,32 @@ class Case:
             stop_at=draw.choice([None, None, None, 5]),
         )
 
+    @classmethod
+    def with_blocks(cls, seed: int) -> Case:
+        """The same, on blocks that come and go and end at their walltime."""
+        draw = random.Random(f"blocks {seed}")
+        most = draw.choice([1, 2, 3])
+        counts = BlockCounts(draw.choice([0, 1, most]), draw.choice([0, 0, 1]), most, draw.choice([5.0, 60.0]))
+        plan = BlockPlan(
+            workers=draw.choice([1, 2, 4]),
+            counts=counts,
+            walltime=draw.choice([60.0, 60.0, 200.0, 1000.0]),
+            queue=draw.choice([1.0, 20.0, 100.0]),
+            preempt=draw.choice([0.0, 0.3]),
+            holds=draw.random() < 0.6,
+        )
+        stretch = draw.choice([0.5, 3.0, 10.0, 10.0])
+        return replace(
+            cls.of(seed),
+            trials=draw.choice([5, 12, 30]),
+            workers=most * plan.workers,
+            plan=plan,
+            every=draw.choice([0, 1, 3]),
+            stretch=stretch,
+            expected=draw.choice([None, None, 8.0 * stretch]),
+            stop_at=draw.choice([None, None, None, None, 40]),
+        )
+
 
 def template(folder: Path) -> Path:
     """An empty database with Optuna's schema and the study, made once: the schema takes longer than a seed."""
@@ -99,14 +133,20 @@ class Run:
         self.random = random.Random(case.seed + 1)
         self.outcomes: list[Outcome] = []
         self.reports: list[tuple[int, int, float]] = []
-        self.told: Counter[int] = Counter()
-        self.kills = case.kills
+        self.begun: set[tuple[int, int]] = set()
+        self.disk = Disk(case.every) if case.plan else None
+        self.saw: Counter[str] = Counter()  # how often what is looked for came about
 
     def objective(self, spec: AttemptSpec) -> Iterator[Step]:
-        draw = random.Random(spec.seed)
+        draw, case = random.Random(spec.seed), self.case
+        longest = case.plan.walltime / 4 if case.plan else 1e9  # a step that fits into no block is never done
+
+        def seconds() -> float:
+            return min(case.stretch * draw.expovariate(1.0), longest)
+
         for step in range(draw.randint(0, 9)):
-            yield draw.expovariate(1.0), draw.random() / (step + 1)
-        yield draw.expovariate(1.0), None
+            yield seconds(), draw.random() / (step + 1)
+        yield seconds(), None
 
     def go(self) -> Finish:
         """Run drivers until one comes to an end by itself."""
@@ -132,15 +172,22 @@ class Run:
             sampler=optuna.samplers.RandomSampler(seed=case.seed + driver),
             pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=9, reduction_factor=3),
         )
-        pool = SimulatedPool(case.workers, self.objective, seed=case.seed + driver, faults=case.faults)
-        pool.clock = 1e6 * (driver + 1)
-        desk = _Desk(study, storage, SPACE, f"c{driver}", self.told)
+        began = 1e6 * (driver + 1)
+        pool = SimulatedPool(
+            case.workers,
+            self.objective,
+            seed=case.seed + driver,
+            faults=case.faults,
+            plan=case.plan,
+            disk=self.disk,
+            clock=began,
+        )
         campaign = Campaign(
-            desk,
-            Rules(trials=case.trials, failures=1_000),
-            lambda flight: _spec(flight, case.seed),
+            _Desk(study, storage, SPACE, f"c{driver}"),
+            Rules(trials=case.trials, failures=1_000, expected=case.expected),
+            lambda flight: self._spec(flight, campaign),
             f"c{driver}",
-            pool.now(),
+            began,
         )
         orphans = self._orphans(study)
         pump = _CheckedPump(
@@ -151,14 +198,42 @@ class Run:
             orphan_period=1e9,
             limit=case.trials,
             sync_period=1e9,
+            still_period=1e9,
         )
         pump.run_ = self
         pump.last = driver == case.kills
         try:
             return pump.run()
         finally:
-            self.outcomes += pool.outcomes
-            self.reports += pool.reports
+            pool.close()
+            self._collect(pool)
+
+    def _collect(self, pool: SimulatedPool) -> None:
+        self.outcomes += pool.outcomes
+        self.reports += pool.reports
+        self.begun |= pool.begun
+        self.saw["declined"] += pool.declined
+        self.saw["yielded"] += sum(outcome.kind == "yielded" for outcome in pool.outcomes)
+        if pool.blocks:
+            assert self.case.plan
+            assert pool.blocks.most <= self.case.plan.counts.max, "more blocks than the site allows"
+            self.saw["blocks"] += len(pool.blocks.blocks)
+            self.saw.update(str(block.end) for block in pool.blocks.blocks)
+
+    def _spec(self, flight: Flight, campaign: Campaign) -> AttemptSpec:
+        kept = self.disk is not None and self.disk.saved.get(flight.number, 0)
+        return AttemptSpec(
+            token=flight.token,
+            study="simulated",
+            number=flight.number,
+            attempt=flight.attempt,
+            params=flight.params,
+            defines_space=False,
+            directory="",
+            seed=self.case.seed * 1000 + flight.number,
+            n_values=1,
+            expected=campaign.ends.durations.left(flight.ran if kept else 0.0),
+        )
 
     def _orphans(self, study: optuna.Study) -> list[Orphan]:
         return [
@@ -174,11 +249,7 @@ class Run:
 
 
 class _Desk(CampaignStudy):
-    """Counts how often each trial is told."""
-
-    def __init__(self, study: optuna.Study, storage: RecordStorage, space: Space, campaign: str, told: Counter[int]):
-        super().__init__(study, storage, space, campaign)
-        self.tells: list[optuna.Trial] = []
+    """Sees to it that each trial is told once."""
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: list[float] | None = None) -> None:  # type: ignore[override]
         assert self.storage.get_trial(trial._trial_id).state == TrialState.RUNNING, "told twice"
@@ -203,7 +274,19 @@ class _CheckedPump(Pump):
         assert campaign.in_flight <= max(most, len(self._adopted)), "too much in flight"
         assert campaign.study.asked <= case.trials, "over budget"
         assert self.pool.most_running <= case.workers
-        assert self.ticks < 1_000, "it never ends"
+        assert campaign.busy_seconds <= campaign.worker_seconds + 1e-6, "busier than there are workers"
+        assert self.ticks < (20_000 if case.plan else 1_000), "it never ends"
+        self._check_demand()
+        waiting(campaign)
+
+    def _check_demand(self) -> None:
+        """What was last asked of the pool, of which there is nothing while a commit is given up."""
+        campaign, demand = self.campaign, self.campaign.demand
+        ended = sum(count for state, count in campaign.study.counts.items() if state.is_finished())
+        if demand is not None:
+            assert demand.workers <= self.run_.case.trials - ended, "more workers wanted than trials are left"
+            assert demand.workers >= campaign.in_flight, "what is in flight is in demand"
+            assert not campaign.ending or demand.workers == campaign.in_flight, "an end needs no more workers"
 
     @property
     def _adopted(self) -> list[str]:
@@ -233,27 +316,13 @@ class _CheckedPump(Pump):
         return refused
 
 
-def _spec(flight: Flight, seed: int) -> AttemptSpec:
-    return AttemptSpec(
-        token=flight.token,
-        study="simulated",
-        number=flight.number,
-        attempt=flight.attempt,
-        params=flight.params,
-        defines_space=False,
-        directory="",
-        seed=seed * 1000 + flight.number,
-        n_values=1,
-    )
-
-
-def check(seed: int, template_path: Path, folder: Path) -> Finish:
+def check(case: Case, template_path: Path, folder: Path) -> Run:
     """Run one seed and check its end. Raises AssertionError where something that must hold does not."""
-    database = folder / f"{seed}.db"
+    database = folder / f"{case.seed}.db"
     shutil.copy(template_path, database)
-    case = Case.of(seed)
     run = Run(case, database)
     finish = run.go()
+    run.saw[f"code {finish.code}"] += 1
     storage = RecordStorage(f"sqlite:///{database}", autocommit=False)
     trials = optuna.load_study(study_name="simulated", storage=storage).get_trials(deepcopy=False)
     storage.close()
@@ -265,9 +334,20 @@ def check(seed: int, template_path: Path, folder: Path) -> Finish:
         assert len(trials) == case.trials, f"{len(trials)} of {case.trials} trials"
         assert all(trial.state.is_finished() for trial in trials), "a trial was lost"
     _history_is_real(trials, run)
-    for path in folder.glob(f"{seed}.db*"):
+    if not case.kills:
+        _attempts_are_counted(trials, run)
+    for path in folder.glob(f"{case.seed}.db*"):
         path.unlink()
-    return finish
+    return run
+
+
+def _attempts_are_counted(trials: list[optuna.trial.FrozenTrial], run: Run) -> None:
+    """Each attempt of a trial has a number of its own and was begun; one that was declined is not counted."""
+    for trial in trials:
+        if trial.state.is_finished():
+            numbers = sorted(attempt for number, attempt in run.begun if number == trial.number)
+            assert numbers == list(range(1, trial.user_attrs["pilotune:attempts"] + 1)), "attempts have holes"
+            assert trial.user_attrs["pilotune:exit"] != "yielded", "a trial that gets on was given up"
 
 
 def _history_is_real(trials: list[optuna.trial.FrozenTrial], run: Run) -> None:
@@ -284,7 +364,11 @@ def _history_is_real(trials: list[optuna.trial.FrozenTrial], run: Run) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0:1000", help="FIRST:LAST, or one seed to replay")
-    first, _, last = parser.parse_args().seeds.partition(":")
+    parser.add_argument("--blocks", action="store_true", help="on blocks with walltimes")
+    arguments = parser.parse_args()
+    first, _, last = arguments.seeds.partition(":")
+    of = Case.with_blocks if arguments.blocks else Case.of
+    saw: Counter[str] = Counter()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     failures = 0
     with TemporaryDirectory() as name:
@@ -292,10 +376,11 @@ def main() -> None:
         path = template(folder)
         for seed in range(int(first), int(last or int(first) + 1)):
             try:
-                check(seed, path, folder)
+                saw += check(of(seed), path, folder).saw
             except Exception as error:
                 failures += 1
-                print(f"seed {seed}: {type(error).__name__}: {error} ({Case.of(seed)})")
+                print(f"seed {seed}: {type(error).__name__}: {error} ({of(seed)})", flush=True)
+    print(", ".join(f"{count} {what}" for what, count in sorted(saw.items())))
     print(f"{failures} failed")
     sys.exit(failures > 0)
 

@@ -53,6 +53,7 @@ class Campaign:
         running: Attempts that a worker has begun.
         ending: Why no more is asked; the campaign finishes when nothing is in flight.
         hungry: More could be asked at once.
+        demand: What the pool was last told of the work there is.
         blocks: The pool's blocks as last seen.
         note: What the pool wants the user to know now.
         moved: When anything last moved: a trial ended or reported something new, the first workers came, or the first
@@ -79,7 +80,7 @@ class Campaign:
         self.finished: Finish | None = None
         self.hungry = False
         self.busy_seconds = self.worker_seconds = 0.0
-        self._demand: Scale | None = None  # as it was last sent
+        self.demand: Scale | None = None
         self._fresh: list[Flight] = []  # asked or tried again in this step, not yet submitted
         self._outbox: list[Action] = []
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -139,9 +140,9 @@ class Campaign:
             trials = self.rules.trials
             workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
         demand = Scale(workers, self.ends.durations.expected)
-        if demand == self._demand:
+        if demand == self.demand:
             return []
-        self._demand = demand
+        self.demand = demand
         return [demand]
 
     @property

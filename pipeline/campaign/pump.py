@@ -28,7 +28,9 @@ class Pump:
             once in ``orphan_period`` seconds.
         tell: Called after every tick, with a message when something is wrong.
         limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
-        quiet: Longest wait for an event, seconds.
+        sync_period: Seconds between looks at what others did to the study, while anything happens here.
+        still_period: The same while nothing does: on a database server each look costs several queries.
+        quiet: Longest wait for an event, seconds; signals and messages end it.
     """
 
     campaign: Campaign
@@ -42,6 +44,7 @@ class Pump:
     lease_period: float = 15.0
     orphan_period: float = 60.0
     sync_period: float = 1.0
+    still_period: float = 10.0
     quiet: float = 1.0
     _looked: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
@@ -72,7 +75,7 @@ class Pump:
 
     def tick(self, events: Sequence[Event]) -> None:
         now = self.pool.now()
-        self._sync(now)
+        self._sync(now, self.sync_period if events or self.campaign.hungry else self.still_period)
         self.campaign.step(now, events)
         self._renew(now)
         result = self._commit()
@@ -91,9 +94,9 @@ class Pump:
         except RecordAway:
             pass
 
-    def _sync(self, now: float) -> None:
+    def _sync(self, now: float, period: float) -> None:
         """See what other drivers and plain Optuna did. A database that is away is waited for at the commit."""
-        if now - self._synced < self.sync_period:
+        if now - self._synced < period:
             return
         self._synced = now
         try:
