@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from pilotune import filesystems
 from pilotune.errors import UserError
 from pilotune.pipeline.record import RunDirectory, connect, new_campaign_id, normalize_url, open_storage, registry
 from pilotune.pipeline.studyfile import schema
@@ -103,8 +104,7 @@ def test_the_tables_are_made_on_an_empty_server(postgres_server):
 def test_file_systems_shared_between_hosts_are_known(monkeypatch, tmp_path, kind, shared):
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/a / ext4 rw 0 0\nserver:/x /scratch/me {kind} rw 0 0\n")
-    real = open
-    monkeypatch.setattr(connect, "open", lambda path, *a, **k: real(mounts, *a, **k), raising=False)
+    monkeypatch.setattr(filesystems, "MOUNTS", str(mounts))
     assert connect.on_network(Path("/scratch/me/runs/s.db")) == shared
     assert not connect.on_network(Path("/scratch/mean/s.db"))
 

@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 )
 
 from ...errors import RecordAway, UserError
+from ...filesystems import filesystem_of
 from . import tables
 from .rundir import make_private
 
@@ -28,7 +29,6 @@ BUSY_SECONDS = 15
 """How long a statement waits for another process's lock before the commit is given up for now."""
 CONNECT_SECONDS = 10
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
-_NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "cifs", "smb", "afs", "panfs", "ceph", "fuse.sshfs", "9p", "wekafs")
 AWAY = (OperationalError, InterfaceError, InternalError, sa.exc.TimeoutError)
 
 
@@ -67,14 +67,7 @@ def _sqlite_url(parsed: sa.URL, folder: Path) -> str:
 
 def on_network(path: Path) -> bool:
     """Whether ``path`` lies on a file system shared between hosts, where SQLite's write-ahead log must not be used."""
-    best, kind = "", ""
-    with contextlib.suppress(OSError), open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
-        for line in mounts:
-            point, name = line.split(" ")[1:3]
-            inside = str(path) == point or str(path).startswith(point.rstrip("/") + "/")
-            if inside and len(point) >= len(best):
-                best, kind = point, name
-    return kind.startswith(_NETWORK)
+    return filesystem_of(path).network
 
 
 def prepare_file(path: Path) -> None:
