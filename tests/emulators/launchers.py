@@ -67,12 +67,11 @@ class Crew:
 
     def wait(self, *, first_failure_ends: bool) -> list[int]:
         """Exit codes of all, as a shell has them: 128 and the signal."""
-        while any(task.poll() is None for task in self.running):
-            if first_failure_ends and any(task.returncode not in (None, 0) for task in self.running):
+        while None in (codes := [task.poll() for task in self.running]):
+            if first_failure_ends and any(codes):
                 self.kill()
             time.sleep(0.05)
-        codes = [task.returncode for task in self.running]
-        return [code if code >= 0 else 128 - code for code in codes]
+        return [code if code >= 0 else 128 - code for code in codes if code is not None]
 
 
 def pbsdsh(words: list[str]) -> None:
