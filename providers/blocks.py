@@ -90,6 +90,13 @@ class Blocks:
         """Workers that may take a trial."""
         return sum(block.workers for block in self.blocks if block.living)
 
+    @property
+    def capacity(self) -> int:
+        """Trials that can run at once. In a block that takes no more, those that run there: they are in flight as well,
+        and must not keep the campaign from filling the block after it."""
+        blocks = [block for block in self.blocks if block.end is None]
+        return sum(block.workers if block.living and block.workers else block.tasks for block in blocks)
+
     def _meet(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
         before = len(block.managers or {})
         block.managers = {each["manager"]: bool(each["active"]) and not each["draining"] for each in managers}

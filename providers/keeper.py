@@ -31,12 +31,14 @@ class Seen:
 
     Attributes:
         workers: Pool -> workers that may take a trial.
+        capacity: Trials that can run at once, in all pools.
         views: All blocks.
         note: What the user should know.
         failure: Why no pool can go on any more.
     """
 
     workers: dict[str, int] = field(default_factory=dict)
+    capacity: int = 0
     views: tuple[BlockView, ...] = ()
     note: str = ""
     failure: str = ""
@@ -172,6 +174,7 @@ class Keeper:
             notes.append(f"the scheduler does not answer ({self.book.away}); blocks go on")
         return Seen(
             workers={name: each.blocks.workers for name, each in kept if not each.dropped},
+            capacity=sum(each.blocks.capacity for _, each in kept if not each.dropped),
             views=tuple(view for _, each in kept for view in each.blocks.views(now)),
             note="; ".join(notes),
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())

@@ -90,12 +90,18 @@ class ParslPool:
         files: Where everything is kept.
         needs: What one trial takes.
         label: The campaign's part of job names.
+        pools: Instead of those that can run such trials.
+
+    Attributes:
+        left: When it is closed, the jobs that the scheduler would not end.
 
     Raises:
         SiteError: The site cannot run such trials.
     """
 
-    def __init__(self, site: Site, files: PoolFiles, needs: TrialNeeds, label: str):
+    def __init__(
+        self, site: Site, files: PoolFiles, needs: TrialNeeds, label: str, pools: Sequence[PoolSpec] | None = None
+    ):
         files.parsl.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.site, self.files, self.needs, self.label = site, files, needs, label
         self.addresses = driver_addresses(site)
@@ -104,13 +110,14 @@ class ParslPool:
         self._homes: dict[str, str] = {}  # token -> pool, of what was submitted and has not come back
         self._load: Counter[str] = Counter()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
-        self._apps: dict[str, Callable[..., Future[Any]]] = {}
+        self._apps: dict[tuple[str, Callable[..., Any]], Callable[..., Future[Any]]] = {}
         self._told = Seen()
         self._capacity = 0
         self._kernel: Kernel | None = None
         self._closed = False
+        self.left: list[str] = []
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        pools = usable_pools(site, needs)
+        pools = usable_pools(site, needs) if pools is None else pools
         self.book = JobBook(
             None if site.scheduler == "local" else files.jobs,
             site.scheduler,
@@ -225,9 +232,9 @@ class ParslPool:
         self._kernel.closing.set()
         self._kernel.stop_working()
         pools = list(self.keeper.pools.values())
-        left = [job for kept in pools for job in kept.blocks.cancel()]
-        if left:
-            log.error("the scheduler did not end the jobs %s; pilotune clean ends them", ", ".join(left))
+        self.left = [job for kept in pools for job in kept.blocks.cancel()]
+        if self.left:
+            log.error("the scheduler did not end the jobs %s; pilotune clean ends them", ", ".join(self.left))
         self._kernel.close(clean=all(kept.executor.interchange_alive for kept in pools))
         for kept in pools:
             if kept.executor.interchange_alive:
@@ -256,17 +263,20 @@ class ParslPool:
         return max(names, key=lambda name: 1 - self._load[name] / workers[name], default=None)
 
     def _submit(self, spec: AttemptSpec, home: str) -> None:
-        kept = self.keeper.pools[home]
-        label = kept.executor.label
-        if label not in self._apps:
-            assert self._kernel is not None
-            kernel = self._kernel.ready()
-            self._apps[label] = parsl.python_app(run_attempt, data_flow_kernel=kernel, executors=[label])
         self._homes[spec.token] = home
         self._load[home] += 1
         token = spec.token
-        future = self._apps[label](spec.to_dict(), **self._resources())
+        future = self.call(home, run_attempt, spec.to_dict(), **self._resources())
         future.add_done_callback(lambda done: self._arrive(token, done))
+
+    def call(self, home: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
+        """Run a function that workers can import on a worker of the pool ``home``."""
+        label = self.keeper.pools[home].executor.label
+        if (label, function) not in self._apps:
+            assert self._kernel is not None
+            kernel = self._kernel.ready()
+            self._apps[label, function] = parsl.python_app(function, data_flow_kernel=kernel, executors=[label])
+        return self._apps[label, function](*arguments, **options)
 
     def _resources(self) -> dict[str, Any]:
         """For Parsl's MPI executor."""
@@ -344,10 +354,9 @@ class ParslPool:
             events.append(BlocksSeen(seen.views))
         if seen.note != told.note:
             events.append(PoolNote(seen.note))
-        workers = sum(seen.workers.values())
-        if workers != self._capacity:
-            self._capacity = workers
-            events.append(Capacity(workers, LATENCY))
+        if seen.capacity != self._capacity:
+            self._capacity = seen.capacity
+            events.append(Capacity(seen.capacity, LATENCY))
         self._submit_waiting()
 
 

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from pilotune.errors import RecordAway
 from pilotune.pipeline.campaign.attempts import Flight
 from pilotune.pipeline.campaign.campaign import Campaign
-from pilotune.pipeline.campaign.events import Asked, Finish
+from pilotune.pipeline.campaign.events import Asked, Finish, Scale
 from pilotune.pipeline.campaign.pump import Pump
 from pilotune.pipeline.campaign.rules import Rules, ahead
 from pilotune.pipeline.campaign.study import CampaignStudy
@@ -262,6 +262,7 @@ class _CheckedPump(Pump):
     run_: Run
     last: bool
     ticks = 0
+    checked: Scale | None = None
 
     def tick(self, events: list) -> None:  # type: ignore[override, type-arg]
         case, self.ticks = self.run_.case, self.ticks + 1
@@ -280,13 +281,14 @@ class _CheckedPump(Pump):
         waiting(campaign)
 
     def _check_demand(self) -> None:
-        """What was last asked of the pool, of which there is nothing while a commit is given up."""
         campaign, demand = self.campaign, self.campaign.demand
+        if demand is None or demand is self.checked:
+            return
+        self.checked = demand
         ended = sum(count for state, count in campaign.study.counts.items() if state.is_finished())
-        if demand is not None:
-            assert demand.workers <= self.run_.case.trials - ended, "more workers wanted than trials are left"
-            assert demand.workers >= campaign.in_flight, "what is in flight is in demand"
-            assert not campaign.ending or demand.workers == campaign.in_flight, "an end needs no more workers"
+        assert demand.workers <= self.run_.case.trials - ended, "more workers wanted than trials are left"
+        assert demand.workers >= campaign.in_flight, "what is in flight is in demand"
+        assert not campaign.ending or demand.workers == campaign.in_flight, "an end needs no more workers"
 
     @property
     def _adopted(self) -> list[str]:

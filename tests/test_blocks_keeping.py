@@ -198,6 +198,7 @@ def test_a_block_near_its_end_takes_no_more_and_goes_when_it_is_empty(lab):
     lab.turn(demand=2, expected=600.0)
     assert lab.held == ["m0"]
     assert lab.blocks.workers == 0
+    assert lab.blocks.capacity == 1, "the trial that runs is in flight"
     assert lab.living == ["0"], "its trial runs on"
     lab.connect("0", tasks=0)
     lab.connected["0"]["active"] = False

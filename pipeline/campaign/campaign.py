@@ -35,6 +35,9 @@ from .events import (
 from .rules import ASKS_PER_STEP, UNLIMITED, Rules, ahead
 from .study import CampaignStudy
 
+DEMAND_PERIOD = 1.0
+"""Seconds between two words on how much work there is: with each of them the pool looks at all its blocks."""
+
 
 class Campaign:
     """One driver's work on one study.
@@ -81,6 +84,7 @@ class Campaign:
         self.hungry = False
         self.busy_seconds = self.worker_seconds = 0.0
         self.demand: Scale | None = None
+        self._next_demand = now
         self._fresh: list[Flight] = []  # asked or tried again in this step, not yet submitted
         self._outbox: list[Action] = []
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -140,9 +144,9 @@ class Campaign:
             trials = self.rules.trials
             workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
         demand = Scale(workers, self.ends.durations.expected)
-        if demand == self.demand:
+        if demand == self.demand or self.now < self._next_demand:
             return []
-        self.demand = demand
+        self.demand, self._next_demand = demand, self.now + DEMAND_PERIOD
         return [demand]
 
     @property
