@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
@@ -30,7 +30,7 @@ class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
     """
 
     grain = 1
-    _processes: dict[str, subprocess.Popen[bytes]]
+    _processes: ClassVar[dict[str, subprocess.Popen[bytes]]] = {}  # of all pools: any of them may be asked for all
 
     @classmethod
     def for_pool(cls, site: Site, pool: PoolSpec, worker_init: str) -> Self:
@@ -43,7 +43,6 @@ class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
             worker_init=worker_init,
         )
         self.site, self.pool = site, pool
-        self._processes = {}
         return self
 
     def script(self, files: BlockFiles, body: str) -> str:

@@ -49,7 +49,10 @@ def per_node(pool: PoolSpec, needs: TrialNeeds) -> int:
 
 
 def usable_pools(site: Site, needs: TrialNeeds) -> list[PoolSpec]:
-    """The pools that are on and can run such a trial. Raises SiteError, with what each has, where there is none."""
+    """The pools that are on and can run such a trial; nodes with GPUs only where it takes some, or there are no others.
+
+    Raises SiteError, with what each pool has, where there is none.
+    """
     pools = [pool for pool in site.pools if pool.blocks.max > 0]
     fitting = [pool for pool in pools if slots(pool, needs)]
     if not fitting:
@@ -57,7 +60,8 @@ def usable_pools(site: Site, needs: TrialNeeds) -> list[PoolSpec]:
         raise SiteError(
             f"site {site.name}: no pool can run a trial of {_wants(needs)} ({reasons}); see `trial:` in the study file"
         )
-    return fitting
+    plain = [pool for pool in fitting if not pool.gpus_per_node]
+    return plain if plain and not needs.gpus else fitting
 
 
 def accelerators(pool: PoolSpec, needs: TrialNeeds) -> list[str]:

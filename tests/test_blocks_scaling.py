@@ -141,7 +141,8 @@ def test_pools_that_cannot_run_the_trial_or_are_off_are_left_out_and_none_is_an_
     large = PoolSpec("large", gpus_per_node=2, workers_per_node=2)
     off = PoolSpec("off", gpus_per_node=8, workers_per_node=8, blocks=BlockCounts(0, 0, 0))
     site = Site("s", "slurm", (small, large, off), tmp_path)
-    assert usable_pools(site, TrialNeeds()) == [small, large]
+    assert usable_pools(site, TrialNeeds()) == [small], "no GPU is taken that is not used"
+    assert usable_pools(Site("s", "slurm", (large, off), tmp_path), TrialNeeds()) == [large]
     assert usable_pools(site, TrialNeeds(gpus=2)) == [large]
     with pytest.raises(SiteError, match=r"no pool can run a trial of 1 cores and 4 GPUs \(pool small has .*pool large"):
         usable_pools(site, TrialNeeds(gpus=4))
