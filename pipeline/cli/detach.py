@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,6 +41,7 @@ def detach(request: Request, prepared: Prepared) -> int:
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
+            preexec_fn=ignore_hangup,
         )
     finally:
         os.close(descriptor)
@@ -50,6 +53,11 @@ def detach(request: Request, prepared: Prepared) -> int:
     if live is not None:
         tell(live, log, request.as_json)
     return 0
+
+
+def ignore_hangup() -> None:
+    """In a session of its own the terminal's end is not heard of; some hosts send the signal to all at a logout."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def arguments(request: Request, prepared: Prepared) -> list[str]:
@@ -81,7 +89,8 @@ def wait(process: subprocess.Popen[bytes], folder: Path) -> Live | None:
     live, give_up = None, time.monotonic() + PATIENCE
     while True:
         gone = process.poll() is not None
-        mine = [each for each in campaigns(folder.parent, folder.name) if each.status.pid == process.pid]
+        mine = [live for live in campaigns(folder.parent, folder.name)
+                if (live.status.pid, live.status.host) == (process.pid, socket.gethostname())]  # fmt: skip
         live = mine[0] if mine else live
         if gone or (live is not None and (live.status.state != "starting" or time.monotonic() > give_up)):
             return live
