@@ -111,7 +111,8 @@ class Blocks:
 
     def _hear(self, block: Block, now: float) -> None:
         job = self.book.jobs.get(block.job, Job(block.job, block.phase))
-        if block.managers:
+        over = job.phase == Phase.ENDED and block.released  # Parsl misses its worker pools some time later only
+        if block.managers and not over:
             if block.ends is None:
                 block.ends = _read_end(self.provider.files(block.number).end)
             return  # it lives, whatever the scheduler is understood to say
@@ -217,12 +218,10 @@ class Blocks:
         return sum(not (block.end and (block.met or block.released)) for block in self.blocks)
 
     def _stop_submitting(self) -> None:
-        self.note = (
-            f"pool {self.pool.name}: {self._doubtful()} blocks were submitted whose end nobody saw but the scheduler; "
-            f"no more are. {self._last_end}"
-        )
+        why = f"{self._doubtful()} blocks were submitted whose end nobody saw but the scheduler; no more are."
+        self.note = f"pool {self.pool.name}: {why} {self._last_end}"
         if not any(block.living for block in self.blocks):
-            self.failure = self.note
+            self.failure = f"{why} {self._last_end}"
 
     def _submit(self, now: float) -> bool:
         number = str(len(self.blocks))
@@ -251,20 +250,23 @@ class Blocks:
         self._not_before = now + PAUSES[min(self._bad, len(PAUSES)) - 1]
         log.warning("%s", self._last_end)
         if not error.transient and not any(each.living for each in self.blocks):
-            self.failure = self._last_end
+            self.failure = str(error)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def cancel(self) -> list[str]:
         """End every block; the jobs that the scheduler would not end."""
-        living = [block for block in self.blocks if block.end is None and not block.released]
+        left = [block for block in self.blocks if block.end is None]
+        living = [block for block in left if not block.released]
         done = self.provider.cancel([block.job for block in living])
         for block, ended in zip(living, done, strict=True):
             if ended:
                 block.released = "the campaign is over"
+        for block in left:
+            if block.released:
                 name = self.provider.files(block.number).job_name
                 self.book.ended(name, self.pool.name, block.number, block.job, End.CANCELLED)
-        return [block.job for block, ended in zip(living, done, strict=True) if not ended]
+        return [block.job for block in left if not block.released]
 
     def abandon(self, why: str) -> None:
         """End the blocks whose workers know only an executor that is gone; those in the queue will read of the new."""

@@ -154,7 +154,7 @@ def test_a_refusal_that_cannot_pass_ends_the_pool_with_the_schedulers_words(tmp_
     lab = Lab(tmp_path, init=0)
     lab.scheduler.refuses = SubmitRefused("invalid partition specified: nope", transient=False)
     lab.turn()
-    assert lab.blocks.failure == "pool cpu: the scheduler refused the block: invalid partition specified: nope"
+    assert lab.blocks.failure == "the scheduler refused the block: invalid partition specified: nope"
     assert lab.blocks.views(lab.now)[0].state == "ended"
 
 
@@ -190,6 +190,23 @@ def test_a_block_whose_workers_are_connected_lives_whatever_the_scheduler_is_und
         lab.turn(demand=2)
     assert lab.living == ["0"]
     assert len(lab.scheduler.submitted) == 1
+
+
+def test_a_block_that_was_let_go_makes_room_when_the_scheduler_says_so(tmp_path):
+    lab = Lab(tmp_path, max=1)
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    assert lab.scheduler.cancelled == ["j0"]
+    lab.turn()
+    assert lab.connected  # Parsl does not know yet
+    assert lab.living == ["1"]
+
+
+def test_what_was_let_go_at_last_is_on_record_too(lab, tmp_path):
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    assert lab.blocks.cancel() == []
+    assert [job.ended for job in read_jobs(tmp_path / "jobs.jsonl")] == ["cancelled"]
 
 
 def test_a_block_near_its_end_takes_no_more_and_goes_when_it_is_empty(lab):
