@@ -56,7 +56,7 @@ def slurm_conf(
         "SelectType": "select/cons_tres",
         "SelectTypeParameters": "CR_Core_Memory",
         "DefMemPerCPU": 1000,
-        "GresTypes": "gpu",
+        "GresTypes": "gpu,place",
         "SchedulerType": "sched/backfill",
         "SchedulerParameters": "bf_interval=2,sched_interval=2,batch_sched_delay=0,sched_min_interval=0",
         "SlurmdParameters": "config_overrides",
@@ -81,7 +81,7 @@ def slurm_conf(
         }
     lines = [f"{name}={value}" for name, value in settings.items()]
     hardware = f"CPUs={NODE_CPUS} Boards=1 SocketsPerBoard=1 CoresPerSocket={NODE_CPUS} ThreadsPerCore=1"
-    hardware += f" RealMemory={NODE_MEMORY} Gres=gpu:{gpus}"
+    hardware += f" RealMemory={NODE_MEMORY} Gres=gpu:{gpus},place:1"
     lines += [f"NodeName={name} NodeHostname={name} NodeAddr={address} {hardware}" for name, address in nodes.items()]
     lines += [f"PartitionName={name} Nodes=ALL {rest}" for name, rest in PARTITIONS.items()]
     return "\n".join(lines) + "\n"
@@ -98,8 +98,9 @@ PARTITIONS = {
 
 
 def gres_conf(nodes: Sequence[str], devices: Sequence[Path]) -> str:
-    """gres.conf: GPUs that are no more than files. No brand, as on most machines."""
-    return "".join(f"NodeName={node} Name=gpu File={device}\n" for node in nodes for device in devices)
+    """gres.conf: GPUs that are no more than files; and one ``place`` a node, which keeps jobs that ask for it apart."""
+    gpus = [f"NodeName={node} Name=gpu File={device}\n" for node in nodes for device in devices]
+    return "".join([*gpus, *(f"NodeName={node} Name=place Count=1\n" for node in nodes)])
 
 
 def cgroup_conf(cgroups: bool) -> str:
