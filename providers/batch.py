@@ -127,6 +127,13 @@ class BatchBlocks(ABC):
     def cancel_one(self, job: str) -> bool:
         """End a job; True also where it was gone already. Raises SchedulerAway."""
 
+    def names(self, ids: Sequence[str]) -> dict[str, str]:
+        """What these jobs are called, of those that live. Two clusters on one file system may number jobs alike.
+
+        Empty where an id is the only one of its kind in the world. Raises SchedulerAway where it did not answer.
+        """
+        return {}
+
     # -- shared -------------------------------------------------------------------------------------------------------
 
     @property

@@ -119,14 +119,18 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         """One question for all of ours. Of a job that is gone its log tells."""
         if not ids:
             return {}
-        answer = run(["qstat", "--header", COLUMNS, *ids])
+        table = read_table(self._qstat(COLUMNS, ids).out)
+        found = {job: job_in(job, state) for job, state in table.items() if job in ids}
+        ended = {job: self._ended(job) for job in ids if job not in found}
+        return found | {job: known for job, known in ended.items() if known is not None}
+
+    def _qstat(self, columns: str, ids: Sequence[str]) -> Answer:
+        answer = run(["qstat", "--header", columns, *ids])
         if answer.code != 0 and (answer.err.strip() or answer.out.strip()):
             raise SchedulerAway(answer.words)
         if answer.code not in (0, 1):  # 1, and not a word: it knows none of them
             raise SchedulerAway(f"qstat exited with {answer.code}")
-        found = {job: job_in(job, state) for job, state in read_table(answer.out).items() if job in ids}
-        ended = {job: self._ended(job) for job in ids if job not in found}
-        return found | {job: known for job, known in ended.items() if known is not None}
+        return answer
 
     def _ended(self, job: str) -> Job | None:
         """What the log of a job tells that Cobalt does not know any more."""
@@ -135,6 +139,11 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         except OSError:
             return None
         return read_log(job, text)
+
+    def names(self, ids: Sequence[str]) -> dict[str, str]:
+        """Those of ours have no blanks; of others the first word tells that they are not."""
+        rows = (line.split() for line in self._qstat("JobID:JobName", ids).out.splitlines())
+        return {row[0]: row[1] for row in rows if len(row) > 1 and row[0] in ids}
 
     def cancel_one(self, job: str) -> bool:
         """Cobalt leaves out silently what it does not know."""

@@ -222,6 +222,12 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
             return {}
         return {name: job for name, job in read_jobs(answer.out, ids).items() if job.phase == Phase.ENDED}
 
+    def names(self, ids: Sequence[str]) -> dict[str, str]:
+        answer = ask(["squeue", "--noheader", f"--jobs={','.join(ids)}", "--Format=JobID:|,Name:|"])
+        if answer.code and UNKNOWN not in answer.words:
+            raise SchedulerAway(answer.words or f"squeue exited with {answer.code}")
+        return dict(re.findall(r"^\s*(\d+)\s*\|(.*?)\s*\|$", answer.out, re.MULTILINE))
+
     def cancel_one(self, job: str) -> bool:
         answer = ask(["scancel", job])
         if answer.code == 0 or any(words in answer.words for words in GONE):

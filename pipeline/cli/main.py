@@ -19,6 +19,7 @@ COMMANDS = {
     "status": ("campaigns", "Show this user's studies and campaigns, or one in detail."),
     "watch": ("campaigns", "Follow a campaign's progress, from any login node."),
     "stop": ("campaigns", "End a campaign: after its running trials, or now."),
+    "clean": ("clean", "End the blocks that a dead driver left at a scheduler."),
     "resume": ("run", "Go on with a study where it stopped."),
     "best": ("results", "Show the best trial, or the Pareto front."),
     "trials": ("results", "List the trials, with the reason of those that failed."),
