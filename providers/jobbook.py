@@ -55,6 +55,7 @@ class JobBook:
     Attributes:
         jobs: Job id -> what is known of it.
         away: What the scheduler said, or did not, while it does not answer; else empty.
+        asked: When it was asked last, in Unix seconds.
     """
 
     def __init__(self, path: Path | None, scheduler: str, period: float):
@@ -63,7 +64,7 @@ class JobBook:
         self.away = ""
         self.questions = 0
         self._absent: dict[str, int] = {}
-        self._asked, self._due, self._wait = -1e18, 0.0, period
+        self.asked, self._due, self._wait = -1e18, 0.0, period
 
     # -- the record ---------------------------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ class JobBook:
     def submitted(self, name: str, pool: str, block: str, job: str, now: float) -> None:
         self.jobs[job] = Job(job, Phase.QUEUED)
         self._wait = self.period
-        self._due = max(self._asked + self.period, now + min(FIRST_QUESTION, self.period))
+        self._due = max(self.asked + self.period, now + min(FIRST_QUESTION, self.period))
         self._try_writing("submitted", Recorded(name, self.scheduler, pool, block, job))
 
     def ended(self, name: str, pool: str, block: str, job: str, how: str) -> None:
@@ -107,14 +108,14 @@ class JobBook:
     def hurry(self) -> None:
         """Something happened that the scheduler may explain: ask as soon as the period allows."""
         if not self.away:
-            self._due, self._wait = min(self._due, self._asked + self.period), self.period
+            self._due, self._wait = min(self._due, self.asked + self.period), self.period
 
     def ask(self, query: Query, now: float) -> None:
         """Ask for all living jobs at once, where it is time to."""
         living = [job for job, state in self.jobs.items() if state.phase != Phase.ENDED]
         if not living or now < self._due:
             return
-        self._asked = now
+        self.asked = now
         self.questions += 1
         try:
             answer = query(living)

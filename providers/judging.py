@@ -50,10 +50,13 @@ def sentence(pool: str, block: Block, job: Job, stderr: Path | None) -> str:
 
 def last_words(stderr: Path | None) -> str:
     """What a block itself said last."""
-    text = _tail(stderr) if stderr is not None else ""
-    if not text:
-        return "It said nothing."
-    return "Its last words: " + " | ".join(text.splitlines()[-LAST_LINES:])
+    words = last_lines(stderr) if stderr is not None else ""
+    return f"Its last words: {words}" if words else "It said nothing."
+
+
+def last_lines(path: Path) -> str:
+    """The last lines of a file, as one; empty where there are none."""
+    return " | ".join(_tail(path).splitlines()[-LAST_LINES:])
 
 
 def _tail(path: Path) -> str:

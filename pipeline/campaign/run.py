@@ -61,7 +61,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     began, campaign_id = time.time(), new_campaign_id()
     run = RunDirectory(settings.runs / settings.study_file.name / campaign_id)
     run.create()
-    with _private_files(), _logging_to(run.log), Control(run.stop) as control:
+    with private_files(), logging_to(run.log), Control(run.stop) as control:
         # Boots while the study is opened; no block is asked for before the study is ours.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         pool = ParslPool(
@@ -98,7 +98,7 @@ def label_of(study_file: StudyFile, campaign_id: str) -> str:
 
 
 @contextlib.contextmanager
-def _private_files() -> Iterator[None]:
+def private_files() -> Iterator[None]:
     """What is made meanwhile, Parsl's files too, is for its user only."""
     before = os.umask(0o077)
     try:
@@ -108,7 +108,7 @@ def _private_files() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
     """The driver's log, while the campaign runs."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

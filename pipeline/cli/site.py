@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SITE_COMMANDS = {
     "list": ("site", "List the sites that can be named, and where their files are."),
     "show": ("site", "Print a site as it would be used, every default written out."),
+    "check": ("sitecheck", "Send a small block to a site, and tell what a campaign needs there."),
 }
 """Command -> (module here, one line of help)."""
 

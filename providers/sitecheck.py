@@ -1,0 +1,193 @@
+"""``pilotune site check``: a small block of each pool goes through the real queue, and is looked at from both ends."""
+
+from __future__ import annotations
+
+import platform
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import SiteError
+from ..filesystems import filesystem_of
+from ..pipeline.campaign.events import PoolFailed, Reply
+from ..pipeline.trial.protocol import Suggest
+from .commands import run
+from .diskspace import space
+from .findings import findings
+from .jobs import Job, Phase, SchedulerAway
+from .needs import TrialNeeds
+from .network import own_addresses
+from .parsl_pool import ParslPool, PoolFiles
+from .probe import versions
+from .site import BlockCounts, PoolSpec, Site
+from .sitefacts import Facts, Finding, State
+from .sitewatch import Order, Tell, Watch
+
+COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "local": ((), ()),
+    "slurm": (("sbatch", "squeue", "scancel"), ("sbatch", "--version")),
+    "pbs": (("qsub", "qstat", "qdel"), ("qstat", "--version")),
+    "cobalt": (("qsub", "qstat", "qdel"), ("qsub", "--version")),
+}
+"""Scheduler -> the commands that Pilotune needs, and how one of them tells its version."""
+
+CANCEL = {"slurm": "scancel", "pbs": "qdel", "cobalt": "qdel", "local": "kill"}
+
+OWN_SIZE = {
+    "slurm": r"#SBATCH\s(.*\s)?(--nodes|-N)\b",
+    "pbs": r"#PBS\s(.*\s)?-l\s*(\S+,)?(select|nodes)=",
+    "cobalt": r"#COBALT\s(.*\s)?(--nodecount|-n)\b",
+}
+"""Lines of a site file that give the number of nodes themselves: such a pool's block cannot be made smaller."""
+
+NODES = 2
+"""Nodes of the block of a pool with several: as many as tell whether the launcher reaches more than the first."""
+
+GONE_LIMIT = 30.0
+"""Seconds, beyond the time between two questions, for the scheduler to end the block."""
+
+
+def check_site(
+    site: Site, pools: Sequence[PoolSpec], files: PoolFiles, label: str, order: Order, tell: Tell
+) -> list[Finding]:
+    """Send a block to each of ``pools``, and look at everything that a campaign needs there.
+
+    Args:
+        site: The machine.
+        pools: Of it.
+        files: Where everything is kept; on the file system that campaigns are to use.
+        label: The first part of job names.
+        order: Of the blocks.
+        tell: Called with a sentence when something happens that takes time.
+
+    No block is left, also when an exception (Ctrl-C) ends this: jobs that the scheduler would not end are told.
+    """
+    found = [scheduler(site), space(files.blocks)]
+    if found[0].state == State.FAILED:
+        return found
+    small = {pool.name: shrink(pool, site.scheduler, order.walltime) for pool in pools}
+    try:
+        sent = replace(site, pools=tuple(small.values()))
+        pool = ParslPool(sent, files, TrialNeeds(), label, sent.pools)
+    except SiteError as error:
+        return [*found, Finding("network", State.FAILED, str(error))]
+    marker = files.blocks / f"driver-{secrets.token_hex(8)}"
+    watches = [Watch(pool, _facts(site, each, small[each.name], pool, marker), order, tell) for each in pools]
+    try:
+        marker.write_text(marker.name)
+        pool.start()
+        _watch(pool, watches)
+    finally:
+        pool.close()
+        for job in pool.left:
+            tell(f"the scheduler did not end job {job}: {CANCEL[site.scheduler]} {job} does")
+    ends = _ended(site, pool, watches, tell)
+    for watch in watches:
+        found += [*findings(watch.facts), *ends.get(watch.name, [])]
+    return found
+
+
+def scheduler(site: Site) -> Finding:
+    """Whether its commands are here, and which version it is."""
+    needed, version = COMMANDS[site.scheduler]
+    if not needed:
+        return Finding("scheduler", State.OK, "none: blocks are processes of this host")
+    missing = [name for name in needed if shutil.which(name) is None]
+    if missing:
+        why = "this is not a host from which jobs are submitted, or a module is missing"
+        return Finding("scheduler", State.FAILED, f"{', '.join(missing)}: not on PATH; {why}")
+    answer = run(version)
+    said = next((line.strip() for line in answer.out.splitlines() if re.search(r"\d\.\d", line)), "")
+    return Finding("scheduler", State.OK, f"{said or 'of unknown version'}; {', '.join(needed)} are there")
+
+
+def shrink(pool: PoolSpec, scheduler: str, walltime: float) -> PoolSpec:
+    """The pool with one block, as small as tells all: one node, or two where the site file has several."""
+    fixed = any(re.match(OWN_SIZE.get(scheduler, "(?!)"), line) for line in pool.options)
+    return replace(
+        pool,
+        blocks=BlockCounts(1, 0, 1),
+        walltime=min(pool.walltime or walltime, walltime),
+        nodes_per_block=pool.nodes_per_block if fixed else min(NODES, pool.nodes_per_block),
+    )
+
+
+def _facts(site: Site, whole: PoolSpec, small: PoolSpec, pool: ParslPool, marker: Path) -> Facts:
+    return Facts(
+        pool=small,
+        whole=whole,
+        scheduler=site.scheduler,
+        set_up_lines=len(site.modules) + len(site.setup.strip().splitlines()),
+        own_addresses=own_addresses(),
+        addresses=pool.addresses.listed,
+        network=bool(site.network.interface or site.network.address),
+        here={"python": platform.python_version(), "packages": versions()},
+        mount=filesystem_of(marker.parent),
+        folder=str(marker.parent),
+        marker=marker.name,
+    )
+
+
+def _watch(pool: ParslPool, watches: Sequence[Watch]) -> None:
+    while not all(watch.over for watch in watches):
+        for event in pool.wait(0.5):
+            if isinstance(event, Suggest):  # a probe asks for the time
+                pool.perform([Reply(event.token, event.request, suggested=True, value=time.time())])
+            elif isinstance(event, PoolFailed):
+                for watch in watches:
+                    watch.failed(event.reason)
+        for watch in watches:
+            if not watch.over:
+                watch.turn(time.time())
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def _ended(site: Site, pool: ParslPool, watches: Sequence[Watch], tell: Tell) -> dict[str, list[Finding]]:
+    """Whether the scheduler has ended all jobs; a line for each pool that had one."""
+    jobs = {watch.facts.job: watch for watch in watches if watch.facts.job}
+    left = _wait_until_gone(site, pool, [job for job in jobs if job not in pool.left], tell)
+    left |= {job: Job(job, Phase.RUNNING, reason="it was not cancelled") for job in pool.left}
+    return {watch.name: [Finding("end", *_verdict(site, job, left), pool=watch.name)] for job, watch in jobs.items()}
+
+
+def _verdict(site: Site, job: str, left: Mapping[str, Job | None]) -> tuple[State, str]:
+    what = f"{'process' if site.scheduler == 'local' else 'job'} {job}"
+    if job not in left:
+        return State.OK, f"{what} is gone"
+    state = left[job]
+    if state is None:
+        return State.WARNING, f"{what} was cancelled; the scheduler does not answer whether it is gone"
+    if state.phase == Phase.ENDING:
+        return State.OK, f"{what} is being ended by the scheduler"
+    said = f" ({state.reason})" if state.reason else ""
+    return State.FAILED, f"{what} is still {state.phase}{said}; end it by {CANCEL[site.scheduler]} {job}"
+
+
+def _wait_until_gone(site: Site, pool: ParslPool, jobs: Sequence[str], tell: Tell) -> dict[str, Job | None]:
+    """Those that are still there, None for those of which nothing is known. Asks no more often than the site wants."""
+    if not jobs:
+        return {}
+    period = 0.2 if site.scheduler == "local" else site.poll
+    provider = next(iter(pool.keeper.pools.values())).blocks.provider
+    until = time.time() + 2 * period + GONE_LIMIT
+    at = pool.book.asked + period
+    if at > time.time() + 5:
+        tell(f"the scheduler is asked in {at - time.time():.0f} s whether all jobs are gone")
+    left: dict[str, Job | None] = dict.fromkeys(jobs)
+    while left:
+        time.sleep(max(0.0, at - time.time()))
+        at = time.time() + period
+        try:
+            known = provider.query(list(left))
+            left = {job: known[job] for job in left if job in known and known[job].phase != Phase.ENDED}
+        except SchedulerAway:
+            left = dict.fromkeys(left)
+        if at > until or (left and all(state and state.phase == Phase.ENDING for state in left.values())):
+            break
+    return left

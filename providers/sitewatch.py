@@ -1,0 +1,211 @@
+"""Follows the block that ``pilotune site check`` sent to a pool, until its workers have looked around."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .batch import BlockFiles
+from .findings import NEVER
+from .jobs import End, Phase
+from .judging import last_lines
+from .parsl_pool import ParslPool
+from .probe import probe
+from .scaling import Block
+from .sitefacts import Facts
+
+START_LIMIT, GATHER_LIMIT, PROBE_LIMIT, MARKER_LIMIT = 180.0, 60.0, 120.0, 10.0
+"""Seconds from a block's start to its first worker; from that to its last; for the probes; and for a file to be seen on
+another host, which an NFS takes its time for."""
+
+HOLD, HOLDS = 1.0, 3
+"""Seconds that a probe takes at least, so that every worker gets one; and how often it is tried with longer ones where
+a node got none."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How blocks are sent: with a walltime of at most so many seconds, and so long to wait for their start."""
+
+    walltime: float = 600.0
+    wait: float = 600.0
+
+
+Tell = Callable[[str], None]
+
+
+class Watch:
+    """Follows the block of one pool from its submission until it was looked at.
+
+    Attributes:
+        facts: What is known by now.
+        over: Whether there is nothing more to come.
+    """
+
+    def __init__(self, pool: ParslPool, facts: Facts, order: Order, tell: Tell):
+        self.pool, self.name, self.facts, self.order, self.tell = pool, facts.pool.name, facts, order, tell
+        self.blocks = pool.keeper.pools[self.name].blocks
+        self.over = False
+        self._submitted = self._running = self._met = 0.0
+        self._futures: list[Future[Any]] = []
+        self._asked = self._due = 0.0
+        self._holds = 0
+        self._told = ""
+
+    def failed(self, reason: str) -> None:
+        """The pool as a whole could not go on."""
+        if not self.blocks.blocks:
+            self._finish(reason)
+
+    def turn(self, now: float) -> None:
+        """Look at the block, and do what follows."""
+        if not self.blocks.blocks:
+            return
+        block = self.blocks.blocks[0]
+        self.facts.job, self.facts.reason = block.job, block.reason
+        self._submitted = self._submitted or now
+        if block.phase != Phase.QUEUED or block.met:
+            self._running = self._running or now
+        if block.end is not None:
+            self._gone(block)
+        elif self._futures:
+            self._probing(now)
+        elif block.managers:
+            self._gathering(block, now)
+        elif self._running:
+            self._starting(now)
+        else:
+            self._queued(block, now)
+
+    # -- stage by stage -----------------------------------------------------------------------------------------------
+
+    def _queued(self, block: Block, now: float) -> None:
+        self._say(f"job {block.job} is queued{f': {block.reason}' if block.reason else ''}")
+        self.facts.wait = now - self._submitted
+        if self.facts.wait > self.order.wait or NEVER in block.reason:
+            self._finish()
+
+    def _starting(self, now: float) -> None:
+        self._say(f"job {self.facts.job} runs; its workers start")
+        self._note_start()
+        if now - self._running > START_LIMIT:
+            self._finish(f"no worker has registered within {START_LIMIT:.0f} s of the block's start")
+
+    def _gathering(self, block: Block, now: float) -> None:
+        self._met = self._met or now
+        self._note_start()
+        self.facts.nodes, self.facts.workers = len(block.managers or {}), block.workers
+        enough = self.facts.nodes >= self.facts.pool.nodes_per_block and block.workers
+        if enough or now - self._met > GATHER_LIMIT:
+            self.facts.words = last_lines(self._files.stderr)
+            self._probe(now)
+
+    def _probe(self, now: float) -> None:
+        """A probe for each worker; they hold on to theirs for a moment."""
+        nodes = f"{self.facts.nodes} node{'s' * (self.facts.nodes > 1)}"
+        self._say(f"{self.facts.workers} workers on {nodes} have registered; they look around")
+        hold = HOLD * 3**self._holds
+        self._holds += 1
+        self._due = now + hold + PROBE_LIMIT
+        self._futures = [
+            self.pool.call(self.name, probe, self._request(hold)) for _ in range(max(1, self.facts.workers))
+        ]
+        for future in self._futures:
+            future.add_done_callback(lambda _: self.pool.wake())
+
+    def _request(self, hold: float) -> dict[str, Any]:
+        return {
+            "token": f"{self.name}-{secrets.token_hex(8)}",
+            "scheduler": self.facts.scheduler,
+            "gpu_type": self.facts.pool.gpu_type,
+            "url": self.pool.channel.address.url,
+            "key_file": self.pool.channel.address.key_file,
+            "folder": self.facts.folder,
+            "marker": self.facts.marker,
+            "hold": hold,
+        }
+
+    def _probing(self, now: float) -> None:
+        if not all(future.done() for future in self._futures):
+            if now > self._due:
+                self.facts.errors.append(f"not all have answered within {PROBE_LIMIT:.0f} s")
+                self._collect()
+                self._finish()
+            return
+        if self._asked == 0.0:
+            self._collect()
+            seen = {each["manager"] for each in self.facts.probes}
+            if len(seen) < self.facts.nodes and self._holds < HOLDS and not self.facts.errors:
+                self._probe(now)
+                return
+            self._asked = now
+        wrote = [each["folder"]["wrote"] for each in self.facts.probes if each["folder"]["wrote"]]
+        self.facts.seen = [name for name in wrote if _holds_its_name(Path(self.facts.folder, name))]
+        if len(self.facts.seen) == len(wrote) or now > self._asked + MARKER_LIMIT:
+            self._finish()
+
+    def _collect(self) -> None:
+        for future in self._futures:
+            error = future.exception() if future.done() else None
+            if error is not None:
+                self.facts.errors.append(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            elif future.done():
+                self.facts.probes.append(future.result())
+
+    def _gone(self, block: Block) -> None:
+        """The block ended by itself."""
+        if block.end == End.REFUSED:
+            self.facts.refused = block.reason.removeprefix("refused: ")
+            self._finish()
+            return
+        started = block.met or self._files.end.exists() or block.end != End.CANCELLED
+        if NEVER in block.reason or not started:
+            self._finish(f"it ended in the queue ({block.reason or block.end})")
+            return
+        self._note_start()
+        self.facts.words = last_lines(self._files.stderr)
+        reason = block.reason.removeprefix(str(block.end)).removeprefix(": ")
+        self._finish(f"the block ended{f' ({reason})' if reason else ''}")
+
+    # -- notes --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _files(self) -> BlockFiles:
+        return self.blocks.provider.files(self.blocks.blocks[0].number)
+
+    def _note_start(self) -> None:
+        """How long it was queued, as the block itself knows; else as it was seen."""
+        block = self.blocks.blocks[0]
+        begun = self._running or time.time()
+        if block.ends is not None:
+            begun = min(begun, block.ends - self.blocks.provider.walltime_seconds)
+        self.facts.waited = max(0.0, begun - self._submitted)
+        self.facts.set_up = bool(block.met) or self._files.end.exists()
+
+    def _say(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self.tell(f"pool {self.name}: {text}")
+
+    def _finish(self, trouble: str = "") -> None:
+        """Nothing more is to come: the block goes, while those of other pools may still wait."""
+        if trouble:
+            self.facts.trouble = trouble
+        if trouble and self.facts.nodes and not self.facts.probes:
+            self.facts.errors.append(trouble)
+        if self.facts.waited is not None and not self.facts.words:
+            self.facts.words = last_lines(self._files.stderr)
+        self.over = True
+        self.blocks.cancel()
+
+
+def _holds_its_name(path: Path) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == path.name
+    except OSError:
+        return False
