@@ -74,7 +74,7 @@ class Scene:
     def site(self, setup: str = "", account: str = ACCOUNTS[0], **pool: Any) -> None:
         """A site of one pool, of small blocks on nodes that they share with those of others."""
         defaults = {
-            "queue": "crowd",
+            "queue": "batch",
             "walltime": "5m",
             "exclusive": False,
             "cores_per_node": 1,
@@ -127,7 +127,8 @@ class Scene:
         while not (found := condition()):
             over = self.process is not None and self.process.poll() is not None
             late = time.monotonic() > deadline
-            assert not over and not late, f"{self.name}: waited in vain until {what}\n{self.log}"
+            if over or late:
+                raise AssertionError(f"{self.name}: waited in vain until {what}\n{self.log}")
             time.sleep(0.2)
         return found
 

@@ -23,7 +23,7 @@ ON_N1 = ("#SBATCH --nodelist=n1",)
 
 def blocks(folder: Path, account: str = ACCOUNTS[0], **pool: Any) -> SlurmBlocks:
     """A pool of shared nodes."""
-    spec = PoolSpec("cpu", **{"walltime": 120.0, "queue": "crowd", "exclusive": False, "options": ON_N1, **pool})
+    spec = PoolSpec("cpu", **{"walltime": 120.0, "queue": "batch", "exclusive": False, "options": ON_N1, **pool})
     provider = SlurmBlocks.for_pool(Site("lab", "slurm", (spec,), folder, account=account), spec, "")
     folder.mkdir(exist_ok=True)
     provider.place(folder, "test")

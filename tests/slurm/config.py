@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CLUSTER = "pilotune"
-NODE_CPUS, NODE_MEMORY = 2, 16_000
-"""What a node claims to have; memory in MB. More than this machine has is no harm: nobody uses it."""
+NODE_CPUS, NODE_MEMORY = 8, 16_000
+"""What a node claims to have; memory in MB. More than there is lets jobs wait side by side; those whose cores do not exist
+are bound to none."""
 
 
 def slurm_conf(
@@ -90,8 +91,6 @@ def slurm_conf(
 PARTITIONS = {
     "batch": "Default=YES MaxTime=24:00:00 DefaultTime=10 PriorityTier=10 PreemptMode=OFF OverSubscribe=NO",
     "debug": "MaxTime=5 DefaultTime=1 PriorityTier=10 PreemptMode=OFF OverSubscribe=NO",
-    # Up to eight jobs on a core, so that campaigns which mostly wait can do so side by side.
-    "crowd": "MaxTime=60 DefaultTime=5 PriorityTier=10 PreemptMode=OFF OverSubscribe=FORCE:8",
     "spare": "MaxTime=60 DefaultTime=5 PriorityTier=1 PreemptMode=CANCEL OverSubscribe=NO",
 }
 """The others take nodes from jobs in ``spare``."""
