@@ -86,20 +86,20 @@ def objective(trial):
         note(trial.number, trial.attempt, epoch, socket.gethostname(), gpus, os.environ["PILOTUNE_POOL"])
         if wish["how"] == "together" and len(hosts()) >= wish["hosts"]:
             break
-        if wish["how"] != "deaf":
+        if "deaf" not in wish["how"]:
             trial.report(epoch, step=epoch)
-        if wish["how"] == "until told" and (STUDY / "go").exists():
+        if "told" in wish["how"] and (STUDY / "go").exists():
             break
     return float(trial.number)
 """
 """An objective that computes epochs, notes each, and saves every so manieth.
 
-``how``: ``reports``; ``deaf`` never reports, so it cannot yield; ``until told`` ends when the file ``go`` is there;
+``how``: ``reports``; ``deaf`` never does, so it cannot yield; ``until told`` ends when the file ``go`` is there,
 ``together`` when epochs were computed on so many hosts.
 """
 
 DEFAULTS: Mapping[str, Any] = {"epochs": 100_000, "seconds": 0.1, "every": 1, "hosts": 1, "how": "reports"}
-HOWS = ["reports", "deaf", "until told", "together"]
+HOWS = ["reports", "deaf", "until told", "deaf until told", "together"]
 
 
 def write_study(here: Here, *trials: Mapping[str, Any], **more: Any) -> Path:
@@ -212,6 +212,7 @@ def running_jobs(here: Here, name: str = "epochs") -> list[str]:
 def finish(here: Here, process: Any, name: str = "epochs") -> Result:
     """Wait for a campaign's end, whichever it is."""
     out, err = process.communicate(timeout=LONG)
+    assert (here.runs / name).exists(), f"no campaign began: {out}{err}"
     events = records(here, name)
     return Result(
         here,

@@ -1,0 +1,347 @@
+"""Campaigns whose blocks are jobs of an emulated OpenPBS, with real workers on all its nodes; they run side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .campaigns import (
+    LONG,
+    Case,
+    Result,
+    campaign,
+    computed,
+    computed_again,
+    finish,
+    running_jobs,
+    side_by_side,
+    write_site,
+    write_study,
+)
+from .emulators.install import Emulated, install
+from .local import Here, ended, processes, until
+
+QUICK = {"late": 0.5, "kill_delay": 10.0, "exiting": 0.3, "starting": 0.2, "node_fail_requeue": 2.0}
+NODES = ["node1", "node2", "node3", "node4"]
+ENDLESS, DEAF = {"how": "until told"}, {"how": "deaf until told"}
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Case, Future[Any]]]:
+    with side_by_side(request, tmp_path_factory.mktemp("pbs"), at_once=5) as cases:
+        yield cases
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
+    """What the test's campaign came to."""
+    return running[request.function.case].result(2 * LONG)
+
+
+@contextmanager
+def user(
+    folder: Path, pool: Mapping[str, Any], site: Mapping[str, Any] | None = None, **machine: Any
+) -> Iterator[Desk]:
+    """A user's folder with a site file, on a login node of a machine of its own; no job is left there at the end."""
+    with install(folder / "pbs", "pbs", **{"nodes": 4, "history": True, **QUICK, **machine}) as emulated:
+        here = Here(folder / "home", **emulated.env)
+        network = {"address": "127.0.0.1"}  # all nodes are this host
+        write_site(here, "pbs", {"cores_per_node": 2, **pool}, network=network, **(site or {}))
+        yield Desk(here, emulated)
+
+
+class Desk:
+    """Where a user sits."""
+
+    def __init__(self, here: Here, machine: Emulated):
+        self.here, self.machine = here, machine
+
+    def start(self, *trials: Mapping[str, Any], **study: Any) -> Any:
+        write_study(self.here, *trials, **study)
+        return ended(self.here.start("run", "epochs.yaml", "--site", "lab"))
+
+    def command(self, *words: str) -> None:
+        from subprocess import run
+
+        run(words, env=self.here.environment, check=True, capture_output=True)
+
+    def await_epochs(self, trials: int, attempt: int = 1, epochs: int = 3) -> None:
+        def reached() -> bool:
+            far = {each.number for each in computed(self.here) if each.attempt >= attempt and each.epoch >= epochs}
+            return len(far) >= trials
+
+        until(reached, f"{trials} trials have computed {epochs} epochs in attempt {attempt}", LONG)
+
+    def finish(self, process: Any) -> Result:
+        result = finish(self.here, process)
+        self.nothing_is_left()
+        return result
+
+    def nothing_is_left(self) -> None:
+        until(lambda: not self.machine.processes(), "no job is left", LONG)
+        assert not [job for job in self.machine.jobs() if job.phase != "ended"]
+        until(lambda: not processes(self.here), "no process of the user is left", LONG)
+
+
+def together(folder: Path, **pool: Any) -> Result:
+    """Four trials, each of which ends when there are traces of all four nodes."""
+    with user(folder, pool, history=False) as desk, desk.start(*[{"how": "together", "hosts": 4}] * 4) as process:
+        return desk.finish(process)
+
+
+# -- several blocks, on all nodes -------------------------------------------------------------------------------------
+
+
+def mpiexec(folder: Path) -> Result:
+    return together(folder, nodes_per_block=2, blocks={"init": 2, "max": 2}, launcher="mpiexec")
+
+
+def pbsdsh(folder: Path) -> Result:
+    return together(folder, nodes_per_block=2, blocks={"init": 1, "max": 2}, launcher="pbsdsh")
+
+
+def single(folder: Path) -> Result:
+    return together(folder, blocks={"init": 4, "max": 4})
+
+
+def check_four_nodes(seen: Result, blocks: int) -> None:
+    assert seen.code == 0, seen.out + seen.err
+    assert sorted(seen.hosts) == NODES
+    assert [trial.value for trial in seen.trials] == [0.0, 1.0, 2.0, 3.0]
+    assert [seen.attempts(number) for number in range(4)] == [1, 1, 1, 1]
+    assert len(seen.jobs) == blocks
+
+
+def walltime(folder: Path) -> Result:
+    """Two trials of 70 s in blocks of 60 s; one reports, and so can yield, the other does neither."""
+    trials = [{"epochs": 70, "seconds": 1.0}, {"epochs": 70, "seconds": 1.0, "how": "deaf", "every": 5}]
+    with user(folder, {"walltime": "1m", "blocks": {"init": 2, "max": 2}}) as desk, desk.start(*trials) as process:
+        return desk.finish(process)
+
+
+@campaign(walltime)
+def test_trials_that_are_longer_than_a_walltime_go_on_from_their_checkpoints(seen: Result) -> None:
+    assert seen.code == 0, seen.out + seen.err
+    assert [trial.value for trial in seen.trials] == [0.0, 1.0]
+    for number, every in ((0, 1), (1, 5)):
+        epochs = [each for each in seen.epochs if each.number == number]
+        assert {each.epoch for each in epochs} == set(range(1, 71))
+        assert computed_again(epochs, every) == []
+        assert seen.attempts(number) == 2
+    assert len([each for each in seen.epochs if each.number == 0]) == 70, "one that yields computes nothing twice"
+    assert "walltime" in seen.ends.values()
+
+
+@campaign(mpiexec)
+def test_mpiexec_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
+    check_four_nodes(seen, blocks=2)
+
+
+@campaign(pbsdsh)
+def test_pbsdsh_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
+    check_four_nodes(seen, blocks=2)
+
+
+@campaign(single)
+def test_blocks_of_one_node_come_to_lie_on_four(seen: Result) -> None:
+    check_four_nodes(seen, blocks=4)
+
+
+# -- blocks that do not come up ---------------------------------------------------------------------------------------
+
+
+def bad_environment(folder: Path) -> Result:
+    with user(folder, {}, {"setup": "echo 'conda: command not found' >&2\nexit 1"}) as desk, desk.start({}) as process:
+        return desk.finish(process)
+
+
+@campaign(bad_environment)
+def test_a_block_whose_setup_fails_shows_what_it_said_itself(seen: Result) -> None:
+    assert seen.code == 3
+    assert "ended before any worker could reach the driver" in seen.out
+    assert "conda: command not found" in seen.out
+    assert set(seen.ends.values()) == {"bad environment"}
+    assert 1 < len(seen.ends) <= 3, "a run of bad blocks backs off and then stops"
+
+
+def bad_queue(folder: Path) -> Result:
+    with user(folder, {"queue": "nosuch"}) as desk, desk.start({}) as process:
+        return desk.finish(process)
+
+
+@campaign(bad_queue)
+def test_a_bad_queue_is_told_in_pbs_own_words(seen: Result) -> None:
+    assert seen.code == 3
+    assert "pool cpu: the scheduler refused the block: qsub: Unknown queue" in seen.out
+    assert set(seen.ends.values()) == {"refused"}
+
+
+def bad_account(folder: Path) -> Result:
+    with user(folder, {}, {"account": "nobody"}, accounts=["proj"]) as desk, desk.start({}) as process:
+        return desk.finish(process)
+
+
+@campaign(bad_account)
+def test_a_bad_account_is_told_in_pbs_own_words(seen: Result) -> None:
+    assert seen.code == 3
+    assert "qsub: Request rejected.  Reason:  No active allocation found for project nobody" in seen.out
+
+
+# -- blocks that are lost ---------------------------------------------------------------------------------------------
+
+
+def cancelled(folder: Path) -> Result:
+    """One of two blocks is ended by qdel while its trial runs."""
+    with user(folder, {"blocks": {"init": 2, "max": 2}}) as desk, desk.start(ENDLESS, ENDLESS) as process:
+        desk.await_epochs(2)
+        desk.command("qdel", running_jobs(desk.here)[0])
+        desk.await_epochs(1, attempt=2)
+        desk.here.write("go", "")
+        return desk.finish(process)
+
+
+@campaign(cancelled)
+def test_a_block_that_is_ended_by_hand_costs_no_epoch(seen: Result) -> None:
+    assert seen.code == 0, seen.out + seen.err
+    assert [trial.value for trial in seen.trials] == [0.0, 1.0]
+    assert sorted(seen.attempts(number) for number in range(2)) == [1, 2]
+    assert computed_again(seen.epochs) == []
+    first = next(name for name in seen.jobs if name.endswith("-cpu-0"))
+    assert seen.ends[first] == "cancelled"
+    assert f"job {seen.jobs[first]}, ended: cancelled" in seen.log
+    assert "and terminated" in seen.log
+
+
+def node_down(folder: Path) -> tuple[Result, str]:
+    with user(folder, {"blocks": {"init": 2, "max": 2}}) as desk, desk.start(ENDLESS, ENDLESS) as process:
+        desk.await_epochs(2)
+        lost = computed(desk.here)[0].host
+        desk.machine.node_down(lost)
+        desk.await_epochs(1, attempt=2)
+        desk.here.write("go", "")
+        return desk.finish(process), lost
+
+
+@campaign(node_down)
+def test_a_node_that_goes_down_costs_its_trial_an_attempt(seen: tuple[Result, str]) -> None:
+    result, lost = seen
+    assert result.code == 0, result.out + result.err
+    assert computed_again(result.epochs) == []
+    again = {each.number for each in result.epochs if each.attempt == 2}
+    assert {each.host for each in result.epochs if each.number in again and each.attempt == 1} == {lost}
+    assert all(each.host != lost for each in result.epochs if each.attempt == 2)
+
+
+def requeued(folder: Path) -> tuple[Result, int]:
+    """PBS puts the block back into the queue and runs it again, where the site file lets it."""
+    with user(folder, {"options": ["#PBS -r y"]}, requeue_wait=3.0) as desk, desk.start(DEAF) as process:
+        desk.await_epochs(1)
+        job = running_jobs(desk.here)[0]
+        desk.machine.rerun(job)
+        desk.await_epochs(1, attempt=2)
+        desk.here.write("go", "")
+        runs = desk.machine.job(job).runs
+        return desk.finish(process), runs
+
+
+@campaign(requeued)
+def test_a_block_that_pbs_runs_again_goes_on_as_the_same_block(seen: tuple[Result, int]) -> None:
+    result, runs = seen
+    assert result.code == 0, result.out + result.err
+    assert runs == 2
+    assert len(result.jobs) == 1
+    assert result.attempts(0) == 2
+    assert computed_again(result.epochs) == []
+
+
+def killed_driver(folder: Path) -> tuple[int, Result]:
+    """kill -9 of the driver; then the study is run once more."""
+    with user(folder, {"blocks": {"init": 2, "max": 2}}) as desk:
+        with desk.start(ENDLESS, ENDLESS) as process:
+            desk.await_epochs(2)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        desk.nothing_is_left()
+        jobs = len(desk.machine.jobs())
+        desk.here.write("go", "")
+        with ended(desk.here.start("run", "epochs.yaml", "--site", "lab")) as process:
+            return jobs, desk.finish(process)
+
+
+@campaign(killed_driver)
+def test_after_a_killed_driver_no_job_is_left_and_the_study_goes_on(seen: tuple[int, Result]) -> None:
+    jobs, result = seen
+    assert jobs == 2
+    assert result.code == 0, result.out + result.err
+    assert [trial.value for trial in result.trials] == [0.0, 1.0]
+    assert [result.attempts(number) for number in range(2)] == [2, 2]
+    assert computed_again(result.epochs) == []
+
+
+# -- hardware ---------------------------------------------------------------------------------------------------------
+
+
+def gpus(folder: Path) -> Result:
+    """A node of two GPUs beside another job that has one of them: PBS gives this one GPU 1."""
+    pool = {"gpus_per_node": 2, "cores_per_node": 2, "workers_per_node": 2}
+    trials = [{"epochs": 3}, {"epochs": 3}]
+    with (
+        user(folder, pool, nodes=1, cores=4, gpus=4, gpu_variables=True) as desk,
+        desk.start(*trials, trial={"gpus": 1}) as process,
+    ):
+        return desk.finish(process)
+
+
+@campaign(gpus)
+def test_each_trial_sees_the_one_gpu_that_is_its_own(seen: Result) -> None:
+    assert seen.code == 0, seen.out + seen.err
+    assert {each.gpus for each in seen.epochs} <= {"0", "1"}
+    assert len({(each.number, each.gpus) for each in seen.epochs}) == 2
+
+
+RANKS = """
+name: epochs
+command: {run: 'sh STUDY/trial.sh {n} {launcher}', reports: file}
+direction: maximize
+space: {n: {int: [0, 1]}}
+sampler: random
+start_from: {enqueue: [{n: 0}, {n: 1}]}
+budget: {trials: 2}
+trial: {nodes: 2, ranks_per_node: 2}
+"""
+TRIAL = """
+n=$1
+shift
+"$@" sh STUDY/rank.sh STUDY/ranks-$n
+echo "{\\"value\\": $(wc -l < STUDY/ranks-$n)}" >> "$PILOTUNE_REPORTS"
+"""
+
+
+def several_nodes(folder: Path) -> tuple[Result, list[list[str]]]:
+    """Two trials side by side, each with two ranks on each of two nodes."""
+    with user(folder, {"nodes_per_block": 4, "launcher": "mpiexec"}) as desk:
+        here = desk.here
+        here.write("rank.sh", 'echo "$(uname -n)-$PMI_RANK-$PMI_SIZE" >> "$1"\n')
+        here.write("trial.sh", TRIAL.replace("STUDY", str(here.folder)))
+        here.write("epochs.yaml", RANKS.replace("STUDY", str(here.folder)))
+        with ended(here.start("run", "epochs.yaml", "--site", "lab")) as process:
+            return desk.finish(process), [here.lines(f"ranks-{n}") for n in range(2)]
+
+
+@campaign(several_nodes)
+def test_trials_on_several_nodes_start_their_ranks_there(seen: tuple[Result, list[list[str]]]) -> None:
+    result, ranks = seen
+    assert result.code == 0, result.out + result.err
+    assert [trial.value for trial in result.trials] == [4.0, 4.0]
+    hosts = [sorted({line.split("-")[0] for line in lines}) for lines in ranks]
+    assert sorted(hosts[0] + hosts[1]) == NODES
+    assert [sorted(line.split("-", 1)[1] for line in lines) for lines in ranks] == [["0-4", "1-4", "2-4", "3-4"]] * 2
