@@ -173,7 +173,7 @@ class Blocks:
         for block in self.blocks:
             self._hold_late(block, expected, hold, now)
             if block.living and block.spent:
-                self._release(block, "no further trial fits into what is left of it")
+                self._release(block, "it takes no more trials, and none is left in it")
         want = wanted(self.pool.blocks, self.slots, demand, self._proven)
         for block in surplus(self.blocks, want, self.pool.blocks.idle):
             self._release(block, "there is no work for it")

@@ -165,6 +165,13 @@ class Keeper:
 
         return hold
 
+    def leave(self, name: str, manager: str) -> None:
+        """A trial gave up its place there, since the block ends or is being ended: nothing more is sent there, where it
+        would be declined, or lost with the block."""
+        kept = self.pools[name]
+        if kept.blocks.pool.walltime is not None and manager and not kept.dropped:
+            self._hold(kept)(manager)
+
     def _sum_up(self, now: float) -> Seen:
         kept = list(self.pools.items())
         failures = {name: each.blocks.failure for name, each in kept if each.dropped}

@@ -326,6 +326,8 @@ class ParslPool:
             outcome = Outcome.from_dict(future.result())
             if home is not None and outcome.kind != "declined":
                 self.keeper.pools[home].blocks.progress()
+            if home is not None and outcome.kind in ("declined", "yielded"):
+                self.keeper.leave(home, outcome.worker.partition("/")[0])
             return Ended(outcome)
         if isinstance(error, (ManagerLost, WorkerLost)):
             return Lost(token, f"its worker was lost ({error})")
