@@ -103,7 +103,7 @@ def test_unknown_jobs_and_users(desk):
     assert answer(desk, "qstat", "77") == (1, "", "")
     hold(desk)
     assert answer(desk, "qstat", "77", "1", "--header", "JobID") == (0, "JobID  \n=======\n1      \n", "")
-    assert answer(desk, "qstat", "-u", "nobody", "--header", "JobID:State") == (
+    assert answer(desk, "qstat", "-u", "somebodyelse", "--header", "JobID:State") == (
         0,
         "JobID  State  \n==============\n",
         "",
@@ -327,6 +327,16 @@ def test_jobs_wait_for_jobs(desk):
     desk.emulated.hold(1, "")
     desk.wait_for(3, "ended")
     assert desk.emulated.job(2).held == "user"
+
+
+def test_a_user_s_limit_of_running_jobs_holds_the_next(desk):
+    desk.emulated.set(queues={"default": {"max_user_run": 1}})
+    submit(desk, "sleep 1000")
+    desk.wait_for(1, "started")
+    submit(desk, "true")
+    assert desk.good("qstat", "2", "--header", "State:short_state").splitlines()[2] == "maxrun_hold  H  "
+    desk.good("qdel", "1")
+    desk.wait_for(2, "ended")
 
 
 def test_queues_are_listed(desk):

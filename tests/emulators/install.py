@@ -102,6 +102,12 @@ class Emulated:
         with self.machine.change() as state:
             state.jobs[int(str(identifier).partition(".")[0])].held = who
 
+    def rerun(self, identifier: str | int) -> None:
+        """What an administrator's ``qrerun`` does to a running job of PBS."""
+        with self.machine.change() as state:
+            job = state.jobs[int(str(identifier).partition(".")[0])]
+            job.order = {"why": "rerun", "by": "administrator", "force": True}
+
     def node_down(self, name: str) -> None:
         """The node crashes: all its processes are gone at once; the scheduler finds out in its own time."""
         with self.machine.change() as state:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..state import Job, Machine, State
+from ..state import HOLDING, Job, Machine, State
 from .common import complain, connect, elapsed, leave, location, moment, tabular, vertical
 
 DEFAULT = ["JobID", "User", "WallTime", "Nodes", "State", "Location"]
@@ -31,10 +31,16 @@ SHORT = {"queued": "Q", "starting": "R", "running": "R", "killing": "K", "exitin
 USAGE = "Usage: qstat [options] <jobid|queue>\n"
 
 
-def state_of(job: Job) -> str:
-    if job.phase == "queued" and job.held:
+def hold_of(state: State, job: Job) -> str:
+    """What keeps a queued job from its turn: a hold, other jobs, or its user's limit of running jobs; else ""."""
+    if job.phase != "queued":
+        return ""
+    if job.held:
         return "dep_fail" if job.held == "fail" else f"{job.held}_hold"
-    return job.phase
+    limit = state.queues[job.queue].get("max_user_run")
+    others = [other for other in state.jobs.values() if other.phase in HOLDING and other.user == job.user]
+    reached = limit is not None and sum(other.queue == job.queue for other in others) >= limit
+    return "maxrun_hold" if reached else ""
 
 
 def began(job: Job) -> float | None:
@@ -67,7 +73,7 @@ FIELDS: dict[str, Callable[[State, Job], object]] = {
     "runtime": lambda state, job: run_time(job),
     "timeremaining": remaining,
     "nodes": lambda state, job: len(job.chunks),
-    "state": lambda state, job: state_of(job),
+    "state": lambda state, job: hold_of(state, job) or job.phase,
     "location": location,
     "mode": lambda state, job: job.details["mode"],
     "procs": lambda state, job: job.details["procs"],
@@ -91,7 +97,7 @@ FIELDS: dict[str, Callable[[State, Job], object]] = {
     "ion_kerneloptions": lambda state, job: None,
     "project": lambda state, job: job.account or None,
     "dependencies": lambda state, job: job.details["dependencies"],
-    "short_state": lambda state, job: "H" if job.phase == "queued" and job.held else SHORT[job.phase],
+    "short_state": lambda state, job: "H" if hold_of(state, job) else SHORT[job.phase],
     "notify": lambda state, job: job.details["notify"] or None,
     "score": lambda state, job: score(job),
     "maxtasktime": lambda state, job: None,

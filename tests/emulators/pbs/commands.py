@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ..state import HOLDING, Job, Machine, State
 from .common import (
     BAD_STATE,
+    NO_PERMISSION,
     NOT_RERUNNABLE,
     SYSTEM,
     TEXTS,
@@ -89,6 +90,8 @@ def qrerun(words: list[str]) -> None:
     connect("qrerun", Machine.here().read(), SYSTEM)
 
     def rerun(state: State, job: Job) -> None:
+        if os.geteuid() != 0:
+            raise Refused(NO_PERMISSION)
         if job.phase not in HOLDING:
             raise Refused(BAD_STATE)
         if not job.details["rerunnable"]:

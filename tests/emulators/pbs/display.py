@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 from .attributes import Attributes
@@ -81,12 +82,9 @@ def separated(name: str, attributes: Attributes, delimiter: str) -> str:
 
 
 def scalar(value: str) -> str:
-    """A JSON value: whatever reads as a number is printed as one, just as it stands."""
-    try:
-        float(value)
-    except ValueError:
-        return json.dumps(value)
-    return value.strip()
+    """A JSON value: whatever C reads as a number is printed as one, just as it stands, be it JSON or not."""
+    number = r"\s*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|0x[0-9a-f]+|inf|infinity|nan)\s*"
+    return value.strip() if re.fullmatch(number, value, re.IGNORECASE) else json.dumps(value)
 
 
 def json_job(name: str, attributes: Attributes) -> str:
