@@ -117,6 +117,14 @@ def test_news_of_the_database_is_written_at_once(desk: Desk) -> None:
     assert json.loads(desk.driver.run.status.read_text())["message"] == "the database is away"
 
 
+def test_a_driver_shows_that_it_lives_while_the_database_is_away(desk: Desk) -> None:
+    desk.tick()
+    for _ in range(10):
+        desk.clock.now += 30.0
+        desk.driver.note("the database is away")
+        assert desk.written() == desk.clock.now
+
+
 def test_a_run_directory_that_is_gone_does_not_stop_the_driver(desk: Desk) -> None:
     desk.tick()
     shutil.rmtree(desk.driver.run.path)

@@ -11,7 +11,7 @@ import pytest
 
 from pilotune.pipeline.campaign.events import Asked, BlocksSeen, BlockView, Capacity, Lost, PoolNote
 from pilotune.pipeline.campaign.status import snapshot
-from pilotune.pipeline.campaign.watchdog import BRIEF, SET_UP, SLOW, SLOW_AT_FIRST, SLOW_AT_LEAST, waiting
+from pilotune.pipeline.campaign.watchdog import BRIEF, NO_BLOCK, SET_UP, SLOW, SLOW_AT_FIRST, SLOW_AT_LEAST, waiting
 from pilotune.pipeline.trial.protocol import Report
 from tests.bench import Bench, benches, over, started
 
@@ -82,11 +82,11 @@ def test_blocks_without_workers_that_take_a_trial_are_told(bench) -> None:
 def test_without_any_block_the_pools_own_reason_is_told(bench) -> None:
     campaign = bench(trials=9)
     assert after(campaign, 1.0) == ""
-    assert after(campaign, BRIEF) == "no block is queued or running"
-    ended = BlocksSeen((block("ended", "walltime", since=1006.0),))
+    assert after(campaign, NO_BLOCK) == "no block is queued or running"
+    ended = BlocksSeen((block("ended", "walltime", since=1031.0),))
     assert after(campaign, 1.0, ended) == "", "another will follow"
-    text = after(campaign, BRIEF)
-    assert text == f"no block is queued or running; the last one ended at {clock(1006.0)} (walltime)"
+    text = after(campaign, NO_BLOCK)
+    assert text == f"no block is queued or running; the last one ended at {clock(1031.0)} (walltime)"
     note = "the next block is tried at 14:10"
     assert after(campaign, 1.0, PoolNote(note)) == note
     assert after(campaign, 1.0, PoolNote("")) == text

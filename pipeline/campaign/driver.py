@@ -170,7 +170,7 @@ class Driver:
     def show(self, now: float, urgent: bool = True) -> Status:
         """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
         storage, folder = self.settings.storage_url, str(self.run.path)
-        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=self.message)
+        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=self.message, now=now)
         self._shown = now
         self.listener(status)
         if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):

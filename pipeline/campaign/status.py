@@ -79,8 +79,8 @@ class Status:
             raise ValueError("not a campaign's status") from error
 
 
-def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "") -> Status:
-    """The campaign as it is after its last step."""
+def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "", now: float = 0.0) -> Status:
+    """The campaign as it is after its last step; ``now``: where that is a while ago, since the database is away."""
     study, finished = campaign.study, campaign.finished
     best = study.best()
     rate = _rate(campaign)
@@ -94,7 +94,7 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         host=socket.gethostname(),
         pid=os.getpid(),
         started=campaign.began,
-        updated=campaign.now,
+        updated=max(now, campaign.now),
         workers=campaign.workers,
         running=campaign.running,
         complete=study.counts[TrialState.COMPLETE],

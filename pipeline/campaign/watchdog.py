@@ -12,8 +12,8 @@ from .events import BlockView
 if TYPE_CHECKING:
     from .campaign import Campaign
 
-BRIEF = 5.0
-"""Seconds that a block may be queued, and a pool without any block, before it is worth a word."""
+BRIEF, NO_BLOCK = 5.0, 30.0
+"""Seconds that a block may be queued, and that there may be none at all, before it is worth a word."""
 
 SET_UP = 60.0
 """Seconds that the workers of a running block are given to register, and to begin the trials that wait for them."""
@@ -57,7 +57,7 @@ def _on_blocks(campaign: Campaign) -> str:
 def _no_blocks(campaign: Campaign) -> str:
     """The pool has its reason, which it tells as a note."""
     last = max(campaign.blocks, key=lambda block: block.since, default=None)
-    if campaign.note or campaign.now - (last.since if last else campaign.began) < BRIEF:
+    if campaign.note or campaign.now - (last.since if last else campaign.began) < NO_BLOCK:
         return ""
     if last is None:
         return "no block is queued or running"
