@@ -1,11 +1,12 @@
-"""Campaigns on schedulers, several side by side: sites, objectives that leave traces, and what became of the blocks."""
+"""Campaigns on emulated machines, several at a time: sites, objectives that leave traces, and what became of the blocks."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -14,19 +15,21 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial
 
-from .local import Here
+from .emulators.install import Emulated, install
+from .local import Here, ended, processes, until
 
 LONG = 240.0
 """Seconds within which each campaign here comes to its end, also on a slow machine with others beside it."""
 
-Case = Callable[[Path], Any]
+Case = Callable[..., Any]
 Test = TypeVar("Test", bound=Callable[..., None])
 
 # -- several at a time ------------------------------------------------------------------------------------------------
 
 
 def campaign(case: Case) -> Callable[[Test], Test]:
-    """Marks a test of what ``case`` came to: called in a thread of its own, with a folder, before the test is due."""
+    """Marks a test of what ``case`` came to: called in a thread of its own, with a folder (and what else side_by_side is
+    given), before the test is due."""
 
     def mark(test: Test) -> Test:
         test.case = case  # type: ignore[attr-defined]
@@ -36,13 +39,15 @@ def campaign(case: Case) -> Callable[[Test], Test]:
 
 
 @contextmanager
-def side_by_side(request: pytest.FixtureRequest, folder: Path, at_once: int) -> Iterator[Mapping[Case, Future[Any]]]:
+def side_by_side(
+    request: pytest.FixtureRequest, folder: Path, at_once: int, *given: Any
+) -> Iterator[Mapping[Case, Future[Any]]]:
     """Run the cases of all tests of this module that are selected, in their order, ``at_once`` of them at a time."""
     tests = [item.function for item in request.session.items if getattr(item, "module", None) is request.module]
     cases: list[Case] = list(dict.fromkeys(test.case for test in tests if hasattr(test, "case")))
     with ThreadPoolExecutor(at_once) as threads:
         try:
-            yield {case: threads.submit(case, folder / case.__name__) for case in cases}
+            yield {case: threads.submit(case, folder / case.__name__, *given) for case in cases}
         finally:
             threads.shutdown(cancel_futures=True)
 
@@ -97,6 +102,9 @@ def objective(trial):
 ``how``: ``reports``; ``deaf`` never does, so it cannot yield; ``until told`` ends when the file ``go`` is there,
 ``together`` when epochs were computed on so many hosts.
 """
+
+ENDLESS, DEAF = {"how": "until told"}, {"how": "deaf until told"}
+TOGETHER = {"how": "together", "hosts": 4}
 
 DEFAULTS: Mapping[str, Any] = {"epochs": 100_000, "seconds": 0.1, "every": 1, "hosts": 1, "how": "reports"}
 HOWS = ["reports", "deaf", "until told", "deaf until told", "together"]
@@ -225,3 +233,122 @@ def finish(here: Here, process: Any, name: str = "epochs") -> Result:
         {event["name"]: event["job"] for event in events if event["job"]},
         (run_folder(here, name) / "driver.log").read_text(),
     )
+
+
+# -- at the machine ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def login(
+    folder: Path, scheduler: str, pool: Mapping[str, Any], site: Mapping[str, Any] | None, **machine: Any
+) -> Iterator[Desk]:
+    """A user's folder with a site file, on the login node of a machine of its own."""
+    with install(folder / scheduler, scheduler, **machine) as emulated:
+        here = Here(folder / "home", **emulated.env)
+        network = {"address": "127.0.0.1"}  # all nodes are this host
+        write_site(here, scheduler, {"cores_per_node": 2, **pool}, network=network, **(site or {}))
+        yield Desk(here, emulated)
+
+
+class Desk:
+    """Where a user sits."""
+
+    def __init__(self, here: Here, machine: Emulated):
+        self.here, self.machine = here, machine
+
+    def start(self, *trials: Mapping[str, Any], **study: Any) -> AbstractContextManager[subprocess.Popen[str]]:
+        """``pilotune run``, left running."""
+        write_study(self.here, *trials, **study)
+        return self.start_again()
+
+    def start_again(self) -> AbstractContextManager[subprocess.Popen[str]]:
+        return ended(self.here.start("run", "epochs.yaml", "--site", "lab"))
+
+    def command(self, *words: str) -> None:
+        """One of the scheduler's."""
+        subprocess.run(words, env=self.here.environment, check=True, capture_output=True)
+
+    def await_epochs(self, trials: int, attempt: int = 1, epochs: int = 3) -> None:
+        def reached() -> bool:
+            far = {each.number for each in computed(self.here) if each.attempt >= attempt and each.epoch >= epochs}
+            return len(far) >= trials
+
+        until(reached, f"{trials} trials have computed {epochs} epochs in attempt {attempt}", LONG)
+
+    def finish(self, process: subprocess.Popen[str]) -> Result:
+        result = finish(self.here, process)
+        self.nothing_is_left()
+        return result
+
+    def nothing_is_left(self) -> None:
+        """No job, and no process of one or of the user."""
+        until(lambda: not self.machine.processes(), "no job is left", LONG)
+        assert not [job for job in self.machine.jobs() if job.phase != "ended"]
+        until(lambda: not processes(self.here), "no process of the user is left", LONG)
+
+    def run_longer_than(self, walltime: int) -> Result:
+        """Two trials longer than a block; one reports, and so can yield, the other does neither, and saves seldom."""
+        epochs = {"epochs": int(1.2 * walltime), "seconds": 1.0}
+        with self.start(epochs, {**epochs, "how": "deaf", "every": 5}) as process:
+            return self.finish(process)
+
+    def run_ranks(self) -> tuple[Result, list[list[str]]]:
+        """Two trials side by side, each with two ranks on each of two nodes; what the ranks said."""
+        here = self.here
+        here.write("rank.sh", 'echo "$(uname -n)" >> "$1"\n')
+        here.write("trial.sh", RANKS_TRIAL.replace("STUDY", str(here.folder)))
+        here.write("epochs.yaml", RANKS.replace("STUDY", str(here.folder)))
+        with self.start_again() as process:
+            return self.finish(process), [here.lines(f"ranks-{n}") for n in range(2)]
+
+
+RANKS = """
+name: epochs
+command: {run: 'sh STUDY/trial.sh {n} {launcher}', reports: file}
+direction: maximize
+space: {n: {int: [0, 1]}}
+sampler: random
+start_from: {enqueue: [{n: 0}, {n: 1}]}
+budget: {trials: 2}
+trial: {nodes: 2, ranks_per_node: 2}
+"""
+RANKS_TRIAL = """
+n=$1
+shift
+"$@" sh STUDY/rank.sh STUDY/ranks-$n
+echo "{\\"value\\": $(wc -l < STUDY/ranks-$n)}" >> "$PILOTUNE_REPORTS"
+"""
+
+
+# -- what is the same on every machine --------------------------------------------------------------------------------
+
+
+def check_nodes(seen: Result, nodes: Sequence[str], blocks: int) -> None:
+    """A trial on each of the nodes, which lie in so many blocks."""
+    assert seen.code == 0, seen.out + seen.err
+    assert sorted(seen.hosts) == sorted(nodes)
+    assert [trial.value for trial in seen.trials] == [0.0, 1.0, 2.0, 3.0]
+    assert [seen.attempts(number) for number in range(4)] == [1, 1, 1, 1]
+    assert len(seen.jobs) == blocks
+
+
+def check_walltime(seen: Result) -> None:
+    """Each trial came to its end over several blocks, and computed nothing again that it had saved."""
+    assert seen.code == 0, seen.out + seen.err
+    assert [trial.value for trial in seen.trials] == [0.0, 1.0]
+    last = seen.trials[0].params["epochs"]
+    for number, every in ((0, 1), (1, 5)):
+        epochs = [each for each in seen.epochs if each.number == number]
+        assert {each.epoch for each in epochs} == set(range(1, last + 1))
+        assert computed_again(epochs, every) == []
+        assert seen.attempts(number) >= 2
+    assert len([each for each in seen.epochs if each.number == 0]) == last, "one that yields computes nothing twice"
+    assert len(seen.jobs) >= 3
+
+
+def check_ranks(result: Result, ranks: list[list[str]], nodes: Sequence[str]) -> None:
+    """Two trials had two nodes each, and two ranks on each of them."""
+    assert result.code == 0, result.out + result.err
+    assert [trial.value for trial in result.trials] == [4.0, 4.0]
+    assert sorted(ranks[0] + ranks[1]) == sorted([*nodes, *nodes])
+    assert not set(ranks[0]) & set(ranks[1])

@@ -6,31 +6,32 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .campaigns import (
+    DEAF,
+    ENDLESS,
     LONG,
+    TOGETHER,
     Case,
     Result,
     campaign,
+    check_nodes,
+    check_ranks,
+    check_walltime,
     computed,
     computed_again,
-    finish,
+    login,
     running_jobs,
     side_by_side,
-    write_site,
-    write_study,
 )
-from .emulators.install import Emulated, install
-from .local import Here, ended, processes, until
+from .local import until
 
 QUICK = {"late": 0.5, "kill_delay": 10.0, "exiting": 0.3, "starting": 0.2, "node_fail_requeue": 2.0}
 NODES = ["node1", "node2", "node3", "node4"]
-ENDLESS, DEAF = {"how": "until told"}, {"how": "deaf until told"}
 
 
 @pytest.fixture(scope="module")
@@ -47,54 +48,14 @@ def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) ->
     return running[request.function.case].result(2 * LONG)
 
 
-@contextmanager
-def user(
-    folder: Path, pool: Mapping[str, Any], site: Mapping[str, Any] | None = None, **machine: Any
-) -> Iterator[Desk]:
-    """A user's folder with a site file, on a login node of a machine of its own; no job is left there at the end."""
-    with install(folder / "pbs", "pbs", **{"nodes": 4, "history": True, **QUICK, **machine}) as emulated:
-        here = Here(folder / "home", **emulated.env)
-        network = {"address": "127.0.0.1"}  # all nodes are this host
-        write_site(here, "pbs", {"cores_per_node": 2, **pool}, network=network, **(site or {}))
-        yield Desk(here, emulated)
-
-
-class Desk:
-    """Where a user sits."""
-
-    def __init__(self, here: Here, machine: Emulated):
-        self.here, self.machine = here, machine
-
-    def start(self, *trials: Mapping[str, Any], **study: Any) -> Any:
-        write_study(self.here, *trials, **study)
-        return ended(self.here.start("run", "epochs.yaml", "--site", "lab"))
-
-    def command(self, *words: str) -> None:
-        from subprocess import run
-
-        run(words, env=self.here.environment, check=True, capture_output=True)
-
-    def await_epochs(self, trials: int, attempt: int = 1, epochs: int = 3) -> None:
-        def reached() -> bool:
-            far = {each.number for each in computed(self.here) if each.attempt >= attempt and each.epoch >= epochs}
-            return len(far) >= trials
-
-        until(reached, f"{trials} trials have computed {epochs} epochs in attempt {attempt}", LONG)
-
-    def finish(self, process: Any) -> Result:
-        result = finish(self.here, process)
-        self.nothing_is_left()
-        return result
-
-    def nothing_is_left(self) -> None:
-        until(lambda: not self.machine.processes(), "no job is left", LONG)
-        assert not [job for job in self.machine.jobs() if job.phase != "ended"]
-        until(lambda: not processes(self.here), "no process of the user is left", LONG)
+def user(folder: Path, pool: Mapping[str, Any], site: Mapping[str, Any] | None = None, **machine: Any) -> Any:
+    """A user of a machine with four nodes that keeps a history of jobs."""
+    return login(folder, "pbs", pool, site, **{"nodes": 4, "history": True, **QUICK, **machine})
 
 
 def together(folder: Path, **pool: Any) -> Result:
     """Four trials, each of which ends when there are traces of all four nodes."""
-    with user(folder, pool, history=False) as desk, desk.start(*[{"how": "together", "hosts": 4}] * 4) as process:
+    with user(folder, pool, history=False) as desk, desk.start(*[TOGETHER] * 4) as process:
         return desk.finish(process)
 
 
@@ -113,47 +74,30 @@ def single(folder: Path) -> Result:
     return together(folder, blocks={"init": 4, "max": 4})
 
 
-def check_four_nodes(seen: Result, blocks: int) -> None:
-    assert seen.code == 0, seen.out + seen.err
-    assert sorted(seen.hosts) == NODES
-    assert [trial.value for trial in seen.trials] == [0.0, 1.0, 2.0, 3.0]
-    assert [seen.attempts(number) for number in range(4)] == [1, 1, 1, 1]
-    assert len(seen.jobs) == blocks
-
-
 def walltime(folder: Path) -> Result:
-    """Two trials of 70 s in blocks of 60 s; one reports, and so can yield, the other does neither."""
-    trials = [{"epochs": 70, "seconds": 1.0}, {"epochs": 70, "seconds": 1.0, "how": "deaf", "every": 5}]
-    with user(folder, {"walltime": "1m", "blocks": {"init": 2, "max": 2}}) as desk, desk.start(*trials) as process:
-        return desk.finish(process)
+    with user(folder, {"walltime": "1m", "blocks": {"init": 2, "max": 2}}) as desk:
+        return desk.run_longer_than(60)
 
 
 @campaign(walltime)
 def test_trials_that_are_longer_than_a_walltime_go_on_from_their_checkpoints(seen: Result) -> None:
-    assert seen.code == 0, seen.out + seen.err
-    assert [trial.value for trial in seen.trials] == [0.0, 1.0]
-    for number, every in ((0, 1), (1, 5)):
-        epochs = [each for each in seen.epochs if each.number == number]
-        assert {each.epoch for each in epochs} == set(range(1, 71))
-        assert computed_again(epochs, every) == []
-        assert seen.attempts(number) == 2
-    assert len([each for each in seen.epochs if each.number == 0]) == 70, "one that yields computes nothing twice"
-    assert "walltime" in seen.ends.values()
+    check_walltime(seen)
+    assert "exceeded resource walltime, Exit_status -29" in seen.log
 
 
 @campaign(mpiexec)
 def test_mpiexec_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
-    check_four_nodes(seen, blocks=2)
+    check_nodes(seen, NODES, blocks=2)
 
 
 @campaign(pbsdsh)
 def test_pbsdsh_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
-    check_four_nodes(seen, blocks=2)
+    check_nodes(seen, NODES, blocks=2)
 
 
 @campaign(single)
 def test_blocks_of_one_node_come_to_lie_on_four(seen: Result) -> None:
-    check_four_nodes(seen, blocks=4)
+    check_nodes(seen, NODES, blocks=4)
 
 
 # -- blocks that do not come up ---------------------------------------------------------------------------------------
@@ -273,7 +217,7 @@ def killed_driver(folder: Path) -> tuple[int, Result]:
         desk.nothing_is_left()
         jobs = len(desk.machine.jobs())
         desk.here.write("go", "")
-        with ended(desk.here.start("run", "epochs.yaml", "--site", "lab")) as process:
+        with desk.start_again() as process:
             return jobs, desk.finish(process)
 
 
@@ -291,57 +235,30 @@ def test_after_a_killed_driver_no_job_is_left_and_the_study_goes_on(seen: tuple[
 
 
 def gpus(folder: Path) -> Result:
-    """A node of two GPUs beside another job that has one of them: PBS gives this one GPU 1."""
+    """On a node where somebody else's job has the first GPU."""
     pool = {"gpus_per_node": 2, "cores_per_node": 2, "workers_per_node": 2}
-    trials = [{"epochs": 3}, {"epochs": 3}]
-    with (
-        user(folder, pool, nodes=1, cores=4, gpus=4, gpu_variables=True) as desk,
-        desk.start(*trials, trial={"gpus": 1}) as process,
-    ):
-        return desk.finish(process)
+    with user(folder, pool, nodes=1, cores=3, gpus=3, gpu_variables=True) as desk:
+        desk.command("qsub", "-l", "select=1:ncpus=1:ngpus=1", "--", "/bin/sleep", "1000")
+        until(lambda: desk.machine.jobs()[0].phase == "running", "the other job runs")
+        with desk.start({"epochs": 3}, {"epochs": 3}, trial={"gpus": 1}) as process:
+            process.wait(LONG)
+            desk.command("qdel", "1")
+            return desk.finish(process)
 
 
 @campaign(gpus)
-def test_each_trial_sees_the_one_gpu_that_is_its_own(seen: Result) -> None:
+def test_each_trial_sees_one_gpu_of_those_that_the_job_was_given(seen: Result) -> None:
     assert seen.code == 0, seen.out + seen.err
-    assert {each.gpus for each in seen.epochs} <= {"0", "1"}
+    assert {each.gpus for each in seen.epochs} <= {"1", "2"}
     assert len({(each.number, each.gpus) for each in seen.epochs}) == 2
-
-
-RANKS = """
-name: epochs
-command: {run: 'sh STUDY/trial.sh {n} {launcher}', reports: file}
-direction: maximize
-space: {n: {int: [0, 1]}}
-sampler: random
-start_from: {enqueue: [{n: 0}, {n: 1}]}
-budget: {trials: 2}
-trial: {nodes: 2, ranks_per_node: 2}
-"""
-TRIAL = """
-n=$1
-shift
-"$@" sh STUDY/rank.sh STUDY/ranks-$n
-echo "{\\"value\\": $(wc -l < STUDY/ranks-$n)}" >> "$PILOTUNE_REPORTS"
-"""
 
 
 def several_nodes(folder: Path) -> tuple[Result, list[list[str]]]:
     """Two trials side by side, each with two ranks on each of two nodes."""
     with user(folder, {"nodes_per_block": 4, "launcher": "mpiexec"}) as desk:
-        here = desk.here
-        here.write("rank.sh", 'echo "$(uname -n)-$PMI_RANK-$PMI_SIZE" >> "$1"\n')
-        here.write("trial.sh", TRIAL.replace("STUDY", str(here.folder)))
-        here.write("epochs.yaml", RANKS.replace("STUDY", str(here.folder)))
-        with ended(here.start("run", "epochs.yaml", "--site", "lab")) as process:
-            return desk.finish(process), [here.lines(f"ranks-{n}") for n in range(2)]
+        return desk.run_ranks()
 
 
 @campaign(several_nodes)
 def test_trials_on_several_nodes_start_their_ranks_there(seen: tuple[Result, list[list[str]]]) -> None:
-    result, ranks = seen
-    assert result.code == 0, result.out + result.err
-    assert [trial.value for trial in result.trials] == [4.0, 4.0]
-    hosts = [sorted({line.split("-")[0] for line in lines}) for lines in ranks]
-    assert sorted(hosts[0] + hosts[1]) == NODES
-    assert [sorted(line.split("-", 1)[1] for line in lines) for lines in ranks] == [["0-4", "1-4", "2-4", "3-4"]] * 2
+    check_ranks(*seen, NODES)
