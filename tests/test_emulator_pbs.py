@@ -205,7 +205,55 @@ def test_a_job_that_may_not_rerun_fails_with_its_node(desk):
     desk.emulated.node_down("node1")
     desk.wait_for(1, "ended")
     seen = attributes(desk, job)[job]
-    assert (seen["job_state"], seen["substate"]) == ("F", 93)
+    assert (seen["job_state"], seen["substate"], seen["Exit_status"]) == ("F", 93, -20)
+
+
+def test_a_job_that_lost_another_node_is_requeued_as_well(desk):
+    desk.emulated.set(sister_timeout=0.5)
+    submit(desk, "sleep 1000", "-l", "select=2:ncpus=2")
+    desk.wait_for(1, "started")
+    desk.emulated.node_down("node2")
+    assert desk.wait_for(1, "requeued")["status"] == -14
+    assert desk.wait_for(1, "started", times=2)["nodes"] == ["node1", "node3"]
+
+
+def test_pbsdsh_passes_a_signal_on_and_leaves(desk):
+    desk.emulated.set(kill_delay=60.0)
+    task = desk.script(
+        "task.sh",
+        f"""#!/bin/bash
+trap 'echo asked > {desk.folder}/$EMULATED_NODE; exit' TERM
+touch {desk.folder}/ready.$EMULATED_NODE
+while true; do sleep 0.05; done
+""",
+    )
+    submit(
+        desk,
+        f"trap : TERM\npbsdsh -- {task}\necho $?; while true; do sleep 0.05; done",
+        "-l",
+        "select=2:ncpus=2",
+        "-j",
+        "oe",
+        "-o",
+        "out",
+        "-k",
+        "oed",
+    )
+    until(lambda: len(list(desk.folder.glob("ready.*"))) == 2, "both tasks run")
+    desk.good("qdel", "1")
+    until(lambda: (desk.folder / "node1").exists() and (desk.folder / "node2").exists(), "both tasks are asked to end")
+    until(lambda: "\n1\n" in desk.text("out"), "the script goes on")
+    assert "pbsdsh: killing task 0x00000000 signal 15\n" in desk.text("out")
+    assert desk.emulated.job(1).phase == "killing"
+
+
+def test_nothing_is_waited_for_beyond_the_script_s_own_session(desk):
+    desk.emulated.set(kill_delay=60.0)
+    task = desk.script("task.sh", f"#!/bin/bash\ntrap '' TERM\ntouch {desk.folder}/ready\nsleep 1000\n")
+    submit(desk, f"pbsdsh -- {task}")
+    until((desk.folder / "ready").exists, "the task runs")
+    desk.good("qdel", "1")
+    assert desk.wait_for(1, "ended")["why"] == "deleted"
 
 
 def test_an_offline_node_takes_no_new_job(desk):

@@ -15,7 +15,7 @@ from . import processes
 from .state import Job, Machine
 
 SESSIONS = "sessions"
-"""In a job's folder: the sessions that the moms of its nodes have started, one a line."""
+"""In a job's folder: the sessions that the moms of its nodes have started for pbsdsh, and the nodes, one a line."""
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -76,7 +76,7 @@ class Crew:
 
 def pbsdsh(words: list[str]) -> None:
     """Once on each of the job's places, with the environment the job's script had at its start, but the mom's PATH."""
-    machine, usage = Machine.here(), "Usage: pbsdsh [-c copies][-s][-v][-o] -- program [args...]]"
+    machine, usage = Machine.here(), "Usage: pbsdsh [-c copies][-s][-v][-o] -- program [args...]"
     job = this_job(machine)
     if job is None:
         fail("pbsdsh: not executing under PBS")
@@ -88,10 +88,12 @@ def pbsdsh(words: list[str]) -> None:
         if option in ("-c", "-n") and words and words[0].isdigit():
             number = int(words.pop(0))
             indices = list(range(number)) if option == "-c" else [number]
+        elif option == "-h" and words and words[0] in job.nodes:
+            indices = [job.nodes.index(words.pop(0))]
         elif option not in ("-s", "-v", "-o"):
-            fail(usage, 2)
+            fail(usage)
     if not words:
-        fail(usage, 2)
+        fail(usage)
     base = json.loads((machine.job_folder(job.number) / "environment.json").read_text())
     base["PATH"] = machine.read().config["mom_path"]
     tasks = []
@@ -101,17 +103,23 @@ def pbsdsh(words: list[str]) -> None:
         tasks.append(Task(node, {**base, **own}))
     crew = Crew(machine, words, tasks)
     with open(machine.job_folder(job.number) / SESSIONS, "a") as file:
-        file.writelines(f"{task.pid}\n" for task in crew.running)
+        file.writelines(f"{process.pid} {task.node}\n" for process, task in zip(crew.running, tasks, strict=True))
 
-    def forward(number: int, frame: object) -> None:
-        # When PBS ends the job, the moms tell the tasks themselves.
-        now = machine.read().jobs.get(job.number)
-        if now is not None and now.order is None and now.phase == "running":
-            crew.forward(number, frame)
+    def bail_out(number: int, _: object) -> None:
+        """The signal goes to all processes of all tasks; nobody waits for them then."""
+        for index, task in enumerate(crew.running):
+            if task.poll() is None:
+                print(f"pbsdsh: killing task 0x{index:08X} signal {number}")
+                everyone = processes.table().items()
+                processes.send([process for process, (_, session, _) in everyone if session == task.pid], number)
+        sys.stdout.flush()
+        os._exit(1)
 
-    for number in FORWARDED:
-        signal.signal(number, forward)
-    sys.exit(max(crew.wait(first_failure_ends=False), default=0))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, bail_out)
+    for index, code in enumerate(crew.wait(first_failure_ends=False)):
+        if code:
+            print(f"pbsdsh: task 0x{index:08X} exit status {code}")
 
 
 @dataclass

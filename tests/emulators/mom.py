@@ -77,6 +77,10 @@ class Mom:
         """Whether the scheduler gets to know that the job's script has ended."""
         return True
 
+    def over(self, job: Job) -> bool:
+        """Whether a job that was asked to end, and whose script has, is not waited for any longer."""
+        return True
+
     def overdue(self, job: Job, ran: float) -> None:
         """Say that the walltime is over."""
 
@@ -212,11 +216,10 @@ class Mom:
     def killing(self, job: Job, now: float) -> None:
         assert self.top is not None
         assert job.order is not None
-        left = processes.below(os.getpid())
-        if not left and self.top.poll() is not None:
+        if self.top.poll() is not None and self.over(job):
             self.end(job, self.top.returncode)
         elif job.order["force"] or now >= self.killing_since + self.kill_delay():
-            processes.kill(left)
+            processes.kill(processes.below(os.getpid()))
 
     def end(self, job: Job, status: int | None) -> None:
         """The script is over: what it left behind goes too, and the nodes are cleaned up for a while."""

@@ -21,6 +21,9 @@ from .common import identifier, where
 ENDS = {"walltime": " and exceeded resource walltime", "deleted": " and terminated"}
 """What the comment of a job that was killed says at its end."""
 
+STATUSES = {"walltime": -29, "rerun": -11, "node": -20, "sister": -14}
+"""Exit status of a job by why it was killed: its own does not count then."""
+
 
 class PbsMom(Mom):
     """Spools output and delivers it when the job ends; requeues; keeps a history when the server does."""
@@ -40,12 +43,18 @@ class PbsMom(Mom):
         return "sister" if any(gone > self.state.config["sister_timeout"] for gone in down.values()) else ""
 
     def terminate(self, job: Job) -> None:
-        """SIGTERM goes to every process in the sessions that moms have started: the script's and those of pbsdsh."""
+        """SIGTERM goes to the job's first node only, to all processes in sessions that its mom has started there."""
         sessions, book = {job.session}, self.machine.job_folder(job.number) / SESSIONS
-        if book.exists():
-            sessions.update(map(int, book.read_text().split()))
+        for line in book.read_text().splitlines() if book.exists() else ():
+            session, node = line.split()
+            if node == job.nodes[0]:
+                sessions.add(int(session))
         everyone = processes.below(os.getpid()).items()
         processes.send([process for process, (_, session, _) in everyone if session in sessions], signal.SIGTERM)
+
+    def over(self, job: Job) -> bool:
+        """Only the script's session is waited for; what else there is, on other nodes too, gets SIGKILL then."""
+        return all(session != job.session for _, session, _ in processes.below(os.getpid()).values())
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
         folder, name = self.machine.job_folder(job.number), identifier(state, job)
@@ -137,11 +146,8 @@ class PbsMom(Mom):
 
     def finish(self, state: State, job: Job) -> None:
         deleted = job.order is not None and job.order["why"] == "deleted"
-        again = not deleted and job.details["rerunnable"] and job.why in ("rerun", "node")
-        if job.why == "walltime":
-            job.status = -29
-        elif again:
-            job.status = -11
+        again = not deleted and job.details["rerunnable"] and job.why in ("rerun", "node", "sister")
+        job.status = STATUSES.get(job.why, job.status)
         if again:
             job.phase, job.places, job.session, job.comment, job.order = "queued", [], 0, "", None
             job.eligible = time.time() + state.config["requeue_wait"]
