@@ -218,17 +218,15 @@ def end(pool: subprocess.Popen[bytes], folder: Path) -> None:
     if yielding and alive:
         time.sleep(TRAVEL)
     kill_group(pool.pid)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        pool.wait(CLEANING)
     deadline = time.monotonic() + CLEANING
-    while left := children() - {pool.pid}:
-        for pid in left:  # they have left the group, and lost their parent
+    while (left := children()) and time.monotonic() < deadline:  # whoever has lost its parent has become one
+        for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         reap(pool.pid)
-        if time.monotonic() > deadline:
-            return
         time.sleep(0.02)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        pool.wait(CLEANING)
 
 
 def ask_to_yield(group: int, folder: Path) -> bool:
