@@ -65,7 +65,7 @@ def test_running_blocks_whose_workers_do_not_come_are_told(bench) -> None:
     assert "queued" in text
     text = after(campaign, SET_UP)
     assert f"1 block of pool knl is running since {clock(1000.0)} and no worker has reached the driver" in text
-    assert "blocks/knl-0.err" in text, "where its own words are"
+    assert "what it printed is in blocks/ of the run directory (stderr: blocks/knl-0.err)" in text
     assert "1 block of pool knl is queued" in text
 
 

@@ -41,6 +41,7 @@ def status(*blocks: BlockView) -> Status:
         ([LATER, RUNNING, QUEUED, ENDED], "2 running (the first ends in 1h 12m), 1 queued (Priority)"),
         ([QUEUED, replace(QUEUED, reason="Resources"), STARTING], "1 starting, 2 queued (Priority, Resources)"),
         ([replace(QUEUED, reason="")], "1 queued"),
+        ([replace(QUEUED, reason="no ncpus (R: 2 A: 0)")], "1 queued (no ncpus (R: 2 A: 0))"),
     ],
 )
 def test_blocks_are_summed_up_in_a_line(blocks: list[BlockView], text: str) -> None:

@@ -78,7 +78,8 @@ def _starting(blocks: Sequence[BlockView], now: float) -> str:
     first = min(late, key=lambda block: block.since)
     return (
         f"{_count(late)} running since {_clock(first.since, now)} and no worker has reached the driver: the set-up "
-        f"hangs or has failed, or the driver's address cannot be reached from the nodes{_words(first)}"
+        "hangs or has failed, or the driver's address cannot be reached from the nodes; what it printed is in blocks/ "
+        f"of the run directory{_words(first)}"
     )
 
 
@@ -102,7 +103,8 @@ def _count(blocks: Sequence[BlockView]) -> str:
 
 
 def _words(block: BlockView) -> str:
-    return f" ({block.reason.strip().removeprefix('(').removesuffix(')')})" if block.reason.strip() else ""
+    words = block.reason.strip()
+    return f" {words}" if words[:1] + words[-1:] == "()" else f" ({words})" if words else ""
 
 
 # -- trials -----------------------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ def _remark(state: str, blocks: list[dict[str, Any]], ends: list[float], now: fl
 
 def reason(block: dict[str, Any]) -> str:
     """The scheduler's words without the brackets that some put around them."""
-    return str(block["reason"]).strip().removeprefix("(").removesuffix(")")
+    words = str(block["reason"]).strip()
+    return words[1:-1] if words[:1] + words[-1:] == "()" else words
 
 
 def blocks_table(status: Status, width: int | None = None) -> str:
