@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
@@ -51,6 +52,16 @@ EXIT = re.compile(r"task completed normally with an exit code of (-?\d+|None)")
 
 DIRECTIVE = "#COBALT "
 
+NODE_LIST = """\
+export PBS_NODEFILE="$COBALT_NODEFILE"
+if [ ! -r "$PBS_NODEFILE" ]; then
+    export PBS_NODEFILE={file}
+    for part in ${{COBALT_PARTNAME//,/ }}; do seq "${{part%-*}}" "${{part#*-}}"; done > "$PBS_NODEFILE"
+fi
+
+"""
+"""Lists a block's nodes where Parsl looks for them. On a Cray no file has them, only a variable: 3827-3830,3835."""
+
 COLUMNS = "JobID:State"
 """Without blanks in them. Always given: a user's or a site's own header would put others there."""
 
@@ -90,7 +101,13 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         options = sorted(
             self.pool.options, key=lambda line: not line.startswith(DIRECTIVE)
         )  # others end the directives
-        return "\n".join(["#!/bin/bash", *lines, *options, "", body, ""])
+        nodes = NODE_LIST.format(file=shlex.quote(f"{files.script.with_suffix('.nodes')}")) if self._splits else ""
+        return "\n".join(["#!/bin/bash", *lines, *options, "", f"{nodes}{body}", ""])
+
+    @property
+    def _splits(self) -> bool:
+        """Whether trials share out the block's nodes among them: its workers are then all where its script is."""
+        return self.pool.nodes_per_block > 1 and self.launcher.name == "single"
 
     def submit_command(self, script: Path) -> list[str]:
         outputs = {

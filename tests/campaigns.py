@@ -1,4 +1,4 @@
-"""Campaigns on emulated machines, several at a time: sites, objectives that leave traces, and what became of the blocks."""
+"""Campaigns on emulated machines, several at a time: sites, objectives that leave traces, and what became of it all."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 
 def campaign(case: Case) -> Callable[[Test], Test]:
-    """Marks a test of what ``case`` came to: called in a thread of its own, with a folder (and what else side_by_side is
-    given), before the test is due."""
+    """Marks a test of what ``case`` came to: called in a thread of its own before the test is due, with a folder and
+    what else side_by_side is given."""
 
     def mark(test: Test) -> Test:
         test.case = case  # type: ignore[attr-defined]
@@ -266,7 +266,7 @@ class Desk:
 
     def command(self, *words: str) -> None:
         """One of the scheduler's."""
-        subprocess.run(words, env=self.here.environment, check=True, capture_output=True)
+        subprocess.run(words, cwd=self.here.folder, env=self.here.environment, check=True, capture_output=True)
 
     def await_epochs(self, trials: int, attempt: int = 1, epochs: int = 3) -> None:
         def reached() -> bool:

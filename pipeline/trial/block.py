@@ -136,7 +136,8 @@ def mark_ending(folder: Path) -> None:
 def launcher(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> str:
     """What starts a command on the trial's nodes: Parsl's prefix for several, the site's own for one."""
     if spec.nodes > 1:
-        return environment.get("PARSL_MPI_PREFIX", "").strip()
+        # aprun takes Parsl's -node-list for -n.
+        return environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L ")
     return environment.get("PILOTUNE_LAUNCHER", "")
 
 
