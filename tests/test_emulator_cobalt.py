@@ -19,7 +19,6 @@ FULL = (
     *("JobID", "JobName", "User", "WallTime", "QueuedTime", "RunTime", "TimeRemaining", "Nodes", "State", "Location"),
     *("Mode", "Procs", "Preemptable", "Queue", "StartTime", "Index"),
 )
-ROOT = os.geteuid() == 0
 QUICK = {"starting": 0.0, "exiting": 0.2, "late": 0.0, "force_kill_delay": 1.0, "qdel_sleep": 0.0, "tick": 0.05}
 
 
@@ -211,7 +210,7 @@ aprun -n 9 -N 1 true; echo $?"""
     submit(desk, body, "-n", "2", "--env", "A=mine", "-O", "run.$jobid")
     desk.wait_for(1, "ended")
     lines = desk.text("run.1.output").splitlines()
-    names = ["mom1", "nid00001", "nid00002"] if ROOT else [os.uname().nodename] * 3
+    names = ["mom1", "nid00001", "nid00002"] if desk.emulated.host_names else [os.uname().nodename] * 3
     assert lines[0] == f"mom1 {names[0]} 1-2 1 2 none"
     assert lines[1:4] == [f"nid00001 {names[1]} 0 mine", f"nid00002 {names[2]} 1 mine", "nid00002"]
     assert re.fullmatch(r"Application \d+ resources: utime ~0s, .*", lines[4])

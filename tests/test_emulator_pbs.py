@@ -85,10 +85,16 @@ mpiexec -n 2 -ppn 1 -hosts node2,node1 /bin/sh -c 'echo $PALS_RANKID $EMULATED_N
     assert chosen == "0 node2\n1 node1\n"
     hosts = [line.split()[1] for line in (first + everywhere).splitlines()]
     own = os.uname().nodename
-    assert hosts == (["node1", "node1", "node2"] if ROOT else [own] * 3)
+    assert hosts == (["node1", "node1", "node2"] if desk.emulated.host_names else [own] * 3)
     assert [line.split()[0::2] for line in everywhere.splitlines()] == [["node1", "0"], ["node2", "1"]]
     assert all(line.endswith(" 1") for line in everywhere.splitlines())
     assert os.uname().nodename == own
+
+
+def test_nodes_know_each_other_by_name_where_they_have_names(desk):
+    submit(desk, "getent hosts node4 > /dev/null && echo known", "-o", "out")
+    desk.wait_for(1, "ended")
+    assert desk.text("out") == ("known\n" if desk.emulated.host_names else "")
 
 
 def test_the_job_has_the_moms_environment_and_what_v_sends(desk):

@@ -176,6 +176,7 @@ def install(
     config["default_queue"] = "workq" if scheduler == "pbs" else "default"
     known(settings, config)
     config.update(settings)
+    config["node_names"] = config["node_names"] and processes.can_enter()
     cray = config.get("system") == "cray"
     names = nodes if isinstance(nodes, list) else [f"nid{n:05}" if cray else f"node{n}" for n in range(1, nodes + 1)]
     emulated = Emulated(folder)

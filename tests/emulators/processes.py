@@ -27,10 +27,18 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def can_enter() -> bool:
+    """Whether this user may give processes a host name of their own, as root may, except in some containers."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _libc.unshare(_CLONE_NEWUTS | _CLONE_NEWNS) == 0 else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
 def entering(node: str, names: bool, folder: Path) -> Callable[[], None]:
     """What a child calls before it executes a program, to be on ``node``.
 
-    With ``names`` (for root only) the host name is then the node's, and the names of all nodes have an address.
+    With ``names`` (see ``can_enter``) the host name is then the node's, and the names of all nodes have an address.
     """
     hosts = str(folder / HOSTS).encode()
 
