@@ -48,6 +48,10 @@ def test_blocks_are_summed_up_in_a_line(blocks: list[BlockView], text: str) -> N
     assert blocks_line(status(*blocks)) == text
 
 
+def test_the_blocks_of_a_campaign_that_has_ended_are_told_no_more() -> None:
+    assert blocks_line(replace(status(RUNNING, QUEUED), state="ended")) == ""
+
+
 def test_progress_has_the_line_on_a_terminal_and_elsewhere() -> None:
     shown = status(RUNNING, QUEUED)
     assert "; blocks 1 running (ends in 1h 12m), 1 queued (Priority)" in line(shown)

@@ -14,7 +14,7 @@ STATES = ("running", "starting", "queued", "ending")
 
 def blocks_line(status: Status) -> str:
     """``2 running (the first ends in 1h 12m), 1 queued (Priority)``; empty where there is nothing to tell."""
-    living = [block for block in status.blocks if block["state"] in STATES]
+    living = [block for block in status.blocks if block["state"] in STATES and status.state != "ended"]
     ends = [block["ends"] for block in living if block["state"] == "running" and block["ends"]]
     if [block["state"] for block in living] in ([], ["running"]) and not ends:
         return ""  # this machine itself, say: one block, and no end to it
