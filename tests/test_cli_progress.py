@@ -64,6 +64,7 @@ def test_the_display_has_the_same_lines_in_any_width(width: int, budget: int | N
 def test_the_display_of_a_campaign_without_workers_says_what_it_waits_for() -> None:
     empty = Status(study="digits", campaign="c", state="starting", budget=60)
     assert "waiting for workers" in drawn(empty, 80)[0]
+    assert "waiting for workers; 0/60 trials" in line(empty)
 
 
 def test_a_terminal_is_left_clean() -> None:

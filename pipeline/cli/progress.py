@@ -101,7 +101,7 @@ def line(status: Status) -> str:
     """The status as one line of plain text."""
     done = f"{finished(status)}/{status.budget}" if status.budget else str(finished(status))
     parts = [
-        f"{duration(elapsed(status))} {status.state}",
+        f"{duration(elapsed(status))} {state_of(status)}",
         f"{done} trials: {status.complete} complete, {status.pruned} pruned, {status.failed} failed, "
         f"{status.running} running",
     ]
@@ -113,6 +113,11 @@ def line(status: Status) -> str:
     if status.message:
         parts.append(status.message)
     return "; ".join(parts)
+
+
+def state_of(status: Status) -> str:
+    """In words; between two blocks a campaign waits as it does before the first."""
+    return "waiting for workers" if status.state == "starting" else status.state
 
 
 def elapsed(status: Status) -> float:
@@ -145,11 +150,10 @@ def draw(status: Status) -> RenderableType:
     def text(*parts: tuple[str, str]) -> Text:
         return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
-    state = status.state if status.state != "starting" else "waiting for workers"
     lines: list[RenderableType] = [
         text(
             (status.study, "bold"),
-            (f"  {state}", "yellow" if state != "running" else "green"),
+            (f"  {state_of(status)}", "yellow" if status.state != "running" else "green"),
             (f"  {count(status.workers, 'worker')}  {duration(elapsed(status))}", ""),
         )
     ]
