@@ -134,9 +134,8 @@ class Blocks:
         block.ends = block.ends or _read_end(files.end)
         block.end = judge(block, job, now)
         said = sentence(self.pool.name, block, job, files.stderr)
-        self._enter(
-            block, Phase.ENDED, block.released or f"{block.end}: {job.reason}" if job.reason else block.end, now
-        )
+        how = f"{block.end}: {job.reason}" if job.reason else str(block.end)
+        self._enter(block, Phase.ENDED, block.released if block.end == End.CANCELLED and block.released else how, now)
         block.workers = block.tasks = 0
         self.book.ended(files.job_name, self.pool.name, block.number, block.job, block.end)
         if block.released:

@@ -16,13 +16,16 @@ NEAR_THE_END = 10.0
 CERTAIN = (End.WALLTIME, End.PREEMPTED, End.NODE_FAILURE, End.OUT_OF_MEMORY)
 """Ends that a scheduler does not say without reason."""
 
+TAKEN = (End.PREEMPTED, End.NODE_FAILURE)
+"""Ends before which trials may have yielded, so that the block was let go when it was lost already."""
+
 NOT_ITS_FAULT = (End.FINISHED, End.WALLTIME, End.PREEMPTED, End.NODE_FAILURE)
 """Ends after which the next block is as good as the first one was, provided that work was done meanwhile."""
 
 
 def judge(block: Block, job: Job, now: float) -> End:
     """How it ended."""
-    if block.released:
+    if block.released and job.end not in TAKEN:
         return End.CANCELLED
     if job.end in CERTAIN and (block.met or job.end != End.WALLTIME):
         assert job.end is not None

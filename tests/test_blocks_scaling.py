@@ -88,6 +88,7 @@ def test_a_block_that_has_not_started_takes_trials():
         ({"met": False}, {"end": End.NODE_FAILURE}, End.NODE_FAILURE),
         ({"met": True}, {"end": End.OUT_OF_MEMORY}, End.OUT_OF_MEMORY),
         ({"met": True, "released": "there is no work for it"}, {"end": End.WALLTIME}, End.CANCELLED),
+        ({"met": True, "released": "none is left in it"}, {"end": End.PREEMPTED}, End.PREEMPTED),
     ],
 )
 def test_an_end_is_judged_by_what_both_sides_know(known, job, end):
