@@ -77,7 +77,7 @@ def clean(
     found = [Leftover(record, job) for record in records for job in read_jobs(record) if not job.ended]
     seen: list[Leftover] = []
     for scheduler, those in groupby(sorted(found, key=_scheduler), key=_scheduler):
-        seen += _at(_provider(scheduler), list(those), 0.0 if look_only else patience, look_only, pause)
+        seen += _at(asker(scheduler), list(those), 0.0 if look_only else patience, look_only, pause)
     if not look_only:
         for left in seen:
             _note(left)
@@ -89,8 +89,8 @@ def _scheduler(left: Leftover) -> str:
     return left.job.scheduler
 
 
-def _provider(scheduler: str) -> BatchBlocks:
-    """One that can ask and cancel; nothing is submitted with it."""
+def asker(scheduler: str) -> BatchBlocks:
+    """A provider that can ask for jobs and cancel them; nothing is submitted with it."""
     pool = PoolSpec("left", walltime=60.0)
     provider = provider_class(scheduler).for_pool(Site("left", scheduler, (pool,), Path()), pool, "")
     provider.place(Path(), "left")

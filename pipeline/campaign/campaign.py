@@ -261,7 +261,7 @@ class Campaign:
             self._end(sequel.finish.code, sequel.finish.reason)
 
     def _asked_to_end(self, event: Asked) -> None:
-        self._end(STOPPED, "stopped as asked; it can be resumed")
+        self._end(STOPPED, event.reason or "stopped as asked; it can be resumed")
         if event.how == "yield":
             self._yield_all()
         elif event.how == "now":

@@ -1,4 +1,4 @@
-"""What the user says to a running campaign: signals on its host, a file in its run directory from anywhere."""
+"""What a running campaign is told: by signals on its host, by a file from anywhere, by the end of its driver's job."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from types import FrameType
 from typing import Any
 
 from .events import Asked, Signal
+from .relay import Shift
 
 ORDER: tuple[Signal, ...] = ("finish", "yield", "now")
 """What the first, second and third signal mean."""
+
+ORDER_IN_JOB: tuple[Signal, ...] = ("yield", "now")
+"""In a job there is no time for trials to finish: the scheduler follows its signal with a stronger one."""
 
 FILE_PERIOD = 1.0
 """Seconds between looks at the control file."""
@@ -24,13 +28,15 @@ class Control:
 
     Args:
         file: Holds one of finish, yield, now when somebody ran ``pilotune stop``.
+        shift: Of a driver that runs in a job; it may say the same.
 
     Attributes:
         wake: Called when a signal comes, to end a wait.
     """
 
-    def __init__(self, file: Path):
-        self.file = file
+    def __init__(self, file: Path, shift: Shift | None = None):
+        self.file, self.shift = file, shift
+        self._order = ORDER_IN_JOB if shift else ORDER
         self.wake: Callable[[], None] = lambda: None
         self._signals = 0
         self._said: list[Signal] = []
@@ -50,7 +56,7 @@ class Control:
             signal.signal(number, handler)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        self._said.append(ORDER[min(self._signals, len(ORDER) - 1)])
+        self._said.append(self._order[min(self._signals, len(self._order) - 1)])
         self._signals += 1
         self.wake()
 
@@ -60,6 +66,11 @@ class Control:
         if now - self._looked >= FILE_PERIOD:
             self._looked = now
             self._read_file()
+            if self.shift:
+                return [*self._heard(), *self.shift.asked(time.time())]
+        return self._heard()
+
+    def _heard(self) -> list[Asked]:
         said, self._said = self._said, []
         return [Asked(how) for how in said]
 

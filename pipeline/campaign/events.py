@@ -40,9 +40,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Asked:
-    """The user wants the campaign to end."""
+    """The campaign is to end, since the user wants it, or for ``reason``."""
 
     how: Signal
+    reason: str = ""
 
 
 @dataclass(frozen=True)

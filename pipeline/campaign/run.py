@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..record import RunDirectory, new_campaign_id
 from ..studyfile import StudyFile
 from .control import Control
+from .relay import Shift
 
 if TYPE_CHECKING:
     from ...providers.needs import TrialNeeds
@@ -34,12 +35,14 @@ class RunSettings:
         site: The machine.
         storage_url: Of the database, as ``normalize_url`` gives it.
         runs: Where run directories are made; on a file system that all workers see.
+        shift: The job that the driver itself runs in, where it is one of ``pilotune run --in-job``.
     """
 
     study_file: StudyFile
     site: Site
     storage_url: str
     runs: Path
+    shift: Shift | None = None
 
 
 def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lambda status: None) -> Status:
@@ -61,7 +64,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     began, campaign_id = time.time(), new_campaign_id()
     run = RunDirectory(settings.runs / settings.study_file.name / campaign_id)
     run.create()
-    with private_files(), logging_to(run.log), Control(run.stop) as control:
+    with private_files(), logging_to(run.log), Control(run.stop, settings.shift) as control:
         # Boots while the study is opened; no block is asked for before the study is ours.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         pool = ParslPool(

@@ -1,23 +1,21 @@
-"""``status``, ``watch`` and ``stop``: campaigns on this or another login node."""
+"""``status``: campaigns on this or another login node."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import PilotuneError, UserError
 from .options import json_option, name_argument, storage_option
 from .output import count, duration, echo_json, number, pairs, table, terminal_width
 
 if TYPE_CHECKING:
     from .finding import Found
     from .live import Live
-
-POLL = 0.5
-"""Seconds between looks at a campaign's status file."""
 
 
 @click.command("status")
@@ -49,8 +47,11 @@ def overview(as_json: bool) -> None:
 
 
 def overview_line(found: Found, lives: list[Live]) -> list[str]:
+    from .relays import unfinished
+
+    queued = any(relay.state == "waiting" for relay in unfinished(folder_of(found)))
     if not lives:
-        return [found.name, "gone", *["-"] * 8]
+        return [found.name, "queued" if queued else "gone", *["-"] * 8]
     live = lives[0]
     status = live.status
     of = f"/{status.budget}" if status.budget else ""
@@ -59,7 +60,13 @@ def overview_line(found: Found, lives: list[Live]) -> list[str]:
     rate = f"{status.rate:.1f}" if live.alive else "-"
     counts = [str(each) for each in (status.complete, status.pruned, status.failed)]
     running = str(status.running if live.alive else 0)
-    return [found.name, live.state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
+    the_state = "queued" if queued and not live.alive else live.state
+    return [found.name, the_state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
+
+
+def folder_of(found: Found) -> Path | None:
+    """Where the run directories of a study are."""
+    return found.runs / found.name if found.runs else None
 
 
 def ago(moment: float) -> str:
@@ -67,7 +74,9 @@ def ago(moment: float) -> str:
 
 
 def entry(found: Found, lives: list[Live]) -> dict[str, Any]:
-    """A study and its campaigns, with stable keys."""
+    """A study and its campaigns, with stable keys. ``driver_jobs``: of ``--in-job``, those that have not ended."""
+    from .relays import as_data, unfinished
+
     return {
         "study": found.name,
         "storage": found.storage,
@@ -75,22 +84,30 @@ def entry(found: Found, lives: list[Live]) -> dict[str, Any]:
         "runs": str(found.runs) if found.runs else None,
         "site": found.site,
         "campaigns": [{**dataclasses.asdict(live.status), "state": live.state, "alive": live.alive} for live in lives],
+        "driver_jobs": [as_data(relay) for relay in unfinished(folder_of(found))],
     }
 
 
 def detail(name: str | None, storage: str | None, as_json: bool) -> None:
     from .finding import find
     from .live import campaigns
+    from .relays import describe as describe_job
+    from .relays import going_on
 
     found = find(name, storage)
     lives = campaigns(found.runs, found.name)
     if as_json:
         echo_json(entry(found, lives))
         return
+    jobs = [describe_job(job) for job in going_on(folder_of(found))]
+    if not lives and jobs:
+        lines = [("study", found.name), *(("driver", job) for job in jobs), ("storage", found.storage)]
+        click.echo(pairs(lines))
+        return
     if not lives:
         counts_only(found)
         return
-    click.echo(describe(found, lives[0]))
+    click.echo(describe(found, lives[0], jobs))
     others = [live for live in lives[1:] if live.alive]
     for live in others:
         click.echo(f"\n{describe(found, live)}")
@@ -108,7 +125,8 @@ def counts_only(found: Found) -> None:
     click.echo(pairs(lines))
 
 
-def describe(found: Found, live: Live) -> str:
+def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
+    """A campaign in detail. ``jobs``: where the jobs of its study's driver are, in words."""
     from .blocks import blocks_line, blocks_table
     from .progress import speeds, values
 
@@ -131,6 +149,7 @@ def describe(found: Found, live: Live) -> str:
         lines += [("message", status.message)] if status.message else []
     lines += [
         ("driver", f"process {status.pid} on {status.host}"),
+        *(("", job) for job in jobs),
         ("storage", found.storage),
         ("files", status.run_dir),
     ]
@@ -157,129 +176,3 @@ def state(live: Live) -> str:
 
 def clock(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-
-
-@click.command("watch")
-@name_argument(required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print each new status as a line of JSON on stdout instead.")
-def watch_command(name: str | None, as_json: bool) -> int:
-    """Follow the campaign of the study NAME until it ends. Ctrl-C leaves it running.
-
-    The exit code is the campaign's.
-    """
-    live = the_campaign(name)
-    if not live.alive:
-        click.echo(f"campaign {live.status.campaign} of {live.status.study} {state(live)}", err=True)
-        if live.status.state != "ended":
-            return 1
-        return live.status.code or 0
-    try:
-        return follow(live, as_json)
-    except KeyboardInterrupt:
-        click.echo(f"the campaign goes on; end it with pilotune stop {live.status.study}", err=True)
-        return 0
-
-
-def the_campaign(name: str | None) -> Live:
-    """The campaign that runs of a study, or its last one. Without a name: the only one that runs."""
-    from ..record import registry
-    from .finding import find, of_entry
-    from .live import campaigns
-
-    if name is None:
-        running = [
-            live for each in map(of_entry, registry.all()) for live in campaigns(each.runs, each.name) if live.alive
-        ]
-        if len(running) == 1:
-            return running[0]
-        names = ", ".join(sorted({live.status.study for live in running}))
-        raise UserError(f"which study? running: {names}" if running else "nothing is running; see pilotune status")
-    found = find(name)
-    lives = campaigns(found.runs, found.name)
-    if not lives:
-        raise UserError(f"study {found.name!r} has no campaign here: pilotune run STUDY starts one")
-    return next((live for live in lives if live.alive), lives[0])
-
-
-def follow(live: Live, as_json: bool) -> int:
-    """Show each new status until the campaign ends or dies; returns its exit code."""
-    import json
-
-    from ..analysis import strict
-    from .live import look
-    from .progress import Progress
-
-    shown = -1.0
-    with Progress(quiet=as_json) as progress:
-        while True:
-            live = look(live.folder) or live
-            if live.status.updated > shown:
-                shown = live.status.updated
-                progress(live.status)
-                if as_json:
-                    click.echo(json.dumps(strict(dataclasses.asdict(live.status))))
-            if not live.alive:
-                break
-            time.sleep(POLL)
-    if live.status.state != "ended":
-        raise PilotuneError(f"the driver of {live.status.study} died; go on with pilotune resume {live.status.study}")
-    if not as_json:
-        click.echo(describe_end(live))
-    return live.status.code or 0
-
-
-def describe_end(live: Live) -> str:
-    from .progress import line
-
-    return f"{line(live.status)}; {live.status.reason}"
-
-
-@click.command("stop")
-@name_argument()
-@click.option("--yield", "how", flag_value="yield", help="Running trials save what they have and go on at `resume`.")
-@click.option("--now", "how", flag_value="now", help="Running trials are ended at once; they start again at `resume`.")
-@click.option("--wait/--no-wait", default=True, help="Wait until the campaign has ended (default).")
-@json_option
-def stop_command(name: str, how: str | None, wait: bool, as_json: bool) -> int:
-    """End the campaign of the study NAME, on whichever login node it runs: no new trials, and running ones finish."""
-    from ..record import RunDirectory
-    from ..trial.files import write_atomically
-    from .finding import find
-    from .live import campaigns
-
-    found = find(name)
-    lives = [live for live in campaigns(found.runs, found.name) if live.alive]
-    if not lives:
-        raise PilotuneError(f"no campaign of {found.name!r} is running; see pilotune status {found.name}")
-    for live in lives:
-        write_atomically(RunDirectory(live.folder).stop, how or "finish")
-    if wait:
-        lives = [wait_for_end(live, how or "finish") for live in lives]
-    if as_json:
-        echo_json(entry(found, lives))
-    else:
-        for live in lives:
-            click.echo(f"campaign {live.status.campaign} of {found.name}: {told(live, wait)}")
-    return 0
-
-
-def told(live: Live, waited: bool) -> str:
-    if live.alive:
-        return "still stopping" if waited else "asked to stop"
-    return state(live) + (f", {live.status.reason}" if live.status.reason else "")
-
-
-def wait_for_end(live: Live, how: str) -> Live:
-    """Wait until the campaign ended; Ctrl-C stops only the waiting."""
-    from .live import look
-
-    if how == "finish" and live.status.running:
-        harder = f"pilotune stop {live.status.study} --yield or --now ends them earlier"
-        click.echo(f"waiting for {count(live.status.running, 'running trial')}; {harder}", err=True)
-    try:
-        while live.alive:
-            time.sleep(POLL)
-            live = look(live.folder) or live
-    except KeyboardInterrupt:
-        click.echo("the campaign goes on stopping without this command", err=True)
-    return live

@@ -57,6 +57,11 @@ class Request:
 
 
 detach_option = click.option("--detach", is_flag=True, help="Leave it running in the background and return.")
+in_job_option = click.option(
+    "--in-job",
+    is_flag=True,
+    help="Run the driver itself in a batch job, which goes on in a successor when it must end.",
+)
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 
 
@@ -69,6 +74,7 @@ quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on 
 @click.option("--new-name", metavar="NAME", help="Run it as a study of this name (the file's is fixed otherwise).")
 @runs_option
 @detach_option
+@in_job_option
 @click.option("--dry-run", is_flag=True, help="Print what would be started or submitted, and start nothing.")
 @json_option
 @quiet_option
@@ -81,6 +87,7 @@ def run_command(
     new_name: str | None,
     runs: Path | None,
     detach: bool,
+    in_job: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -92,8 +99,8 @@ def run_command(
     """
     request = Request(study, site, storage, trials, overrides, new_name, runs, as_json, quiet)
     if dry_run:
-        return show_plan(request.prepare(), as_json)
-    return start(request, detach)
+        return show_plan(request, in_job)
+    return start(request, detach, in_job)
 
 
 @click.command("resume")
@@ -103,6 +110,7 @@ def run_command(
 @trials_option
 @set_option
 @detach_option
+@in_job_option
 @json_option
 @quiet_option
 def resume_command(
@@ -112,6 +120,7 @@ def resume_command(
     trials: int | None,
     overrides: tuple[str, ...],
     detach: bool,
+    in_job: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -142,15 +151,22 @@ def resume_command(
         as_json,
         quiet,
     )
-    return start(request, detach)
+    return start(request, detach, in_job)
 
 
-def start(request: Request, detach: bool) -> int:
-    """Run in this process, or in one that is left behind; returns the exit code."""
+def start(request: Request, detach: bool, in_job: bool) -> int:
+    """Run in this process, in one that is left behind, or in a job; returns the exit code."""
+    from . import injob
     from .remembered import remember
 
+    if detach and in_job:
+        raise UserError("--detach leaves the driver on this host, --in-job submits it to a scheduler: give one of them")
     prepared = request.prepare()
     refuse_second(prepared)
+    if in_job:
+        return injob.submit(request, prepared)
+    if script := injob.script_of_this_job():
+        return injob.serve(request, prepared, script)
     if detach:
         from .detach import detach as leave
 
@@ -201,10 +217,15 @@ def report(status: Status, as_json: bool) -> None:
         click.echo(render(summary, status))
 
 
-def show_plan(prepared: Prepared, as_json: bool) -> int:
+def show_plan(request: Request, in_job: bool) -> int:
     """What a run would start: the worker pools of a local site, or the batch scripts as they would be submitted."""
+    from .injob import planned_script
+
+    prepared = request.prepare()
     scripts: Sequence[tuple[str, str]] = batch_scripts(prepared)
-    if as_json:
+    if in_job:
+        scripts = [planned_script(request, prepared), *scripts]
+    if request.as_json:
         echo_json(
             {
                 "study": prepared.study_file.name,

@@ -12,7 +12,6 @@ from typing import Any
 
 from . import processes
 from .cobalt.common import DEFAULTS as COBALT
-from .mom import MARK
 from .pbs.common import DEFAULTS as PBS
 from .state import COMMON, ENVIRONMENT, Job, Machine, State
 
@@ -121,7 +120,7 @@ class Emulated:
         """Every living process of every job, moms included."""
         folder, found = str(self.folder), set()
         for process in processes.table():
-            if processes.variable(process, MARK) == folder:
+            if processes.variable(process, processes.MOM) == folder:
                 found |= {process, *processes.below(process)}
             elif processes.variable(process, processes.NODE) and processes.variable(process, ENVIRONMENT) == folder:
                 found.add(process)

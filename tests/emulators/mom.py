@@ -18,9 +18,6 @@ from . import processes
 from .schedule import start_jobs
 from .state import ENVIRONMENT, Job, Machine, State
 
-MARK = "EMULATED_MOM"
-"""In the environment of every mom: its machine's folder."""
-
 LOOK_AGAIN = 0.5
 """How often a queued job's mom looks whether its time has come though nothing has changed, s."""
 
@@ -35,7 +32,7 @@ def start_mom(machine: Machine, job: Job) -> int:
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env={"PATH": os.defpath, MARK: str(machine.folder), ENVIRONMENT: str(machine.folder)},
+            env={"PATH": os.defpath, processes.MOM: str(machine.folder), ENVIRONMENT: str(machine.folder)},
         )
     # It is to outlive this command: whoever adopts it reaps it.
     mom.returncode = 0

@@ -13,6 +13,9 @@ from pathlib import Path
 NODE = "EMULATED_NODE"
 """In the environment of every process of a job: the node it runs on."""
 
+MOM = "EMULATED_MOM"
+"""In the environment of every mom: its machine's folder."""
+
 HOSTS = "hosts"
 """In a machine's folder: /etc/hosts as its nodes see it."""
 
@@ -72,14 +75,17 @@ def table() -> dict[int, tuple[int, int, str]]:
 
 
 def below(ancestor: int) -> dict[int, tuple[int, int, str]]:
-    """Living descendants of a process (zombies do not count), parents before children; as ``table``."""
+    """Living descendants of a process (zombies do not count), parents before children; as ``table``.
+
+    A job that was submitted from within another is not below that one's mom, though its own mom may have been adopted.
+    """
     everything = table()
     children: dict[int, list[int]] = {}
     for process, (parent, _, _) in everything.items():
         children.setdefault(parent, []).append(process)
     found, todo = [], [ancestor]
     while todo:
-        todo = [child for parent in todo for child in children.get(parent, ())]
+        todo = [child for parent in todo for child in children.get(parent, ()) if variable(child, MOM) is None]
         found += todo
     return {process: everything[process] for process in found if everything[process][2] not in "ZX"}
 
