@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -291,6 +293,16 @@ class Desk:
         epochs = {"epochs": int(1.2 * walltime), "seconds": 1.0}
         with self.start(epochs, {**epochs, "how": "deaf", "every": 5}) as process:
             return self.finish(process)
+
+    def kill_and_clean(self) -> str:
+        """Of three blocks two run and one waits when the driver is killed; what ``pilotune clean`` says then."""
+        with self.start(ENDLESS, ENDLESS, ENDLESS) as process:
+            self.await_epochs(2)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        said = self.here.run("clean", "epochs").stdout
+        self.nothing_is_left()
+        return said
 
     def run_ranks(self) -> tuple[Result, list[list[str]]]:
         """Two trials side by side, each with two ranks on each of two nodes; what the ranks said."""

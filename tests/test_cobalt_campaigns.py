@@ -239,6 +239,17 @@ def test_after_a_killed_driver_no_job_is_left_and_the_study_goes_on(seen: tuple[
     assert computed_again(result.epochs) == []
 
 
+def cleaned(folder: Path) -> str:
+    with user(folder, {"blocks": {"init": 3, "max": 3}}, nodes=2) as desk:
+        return desk.kill_and_clean()
+
+
+@campaign(cleaned)
+def test_after_a_killed_driver_running_and_queued_blocks_are_cleaned_up(seen: str) -> None:
+    rows = [line.split()[-2:] for line in seen.splitlines()[1:]]
+    assert sorted(rows) == [["queued", "ended"], ["running", "ended"], ["running", "ended"]]
+
+
 # -- hardware ---------------------------------------------------------------------------------------------------------
 
 

@@ -183,6 +183,8 @@ def test_a_node_that_goes_down_costs_its_trial_an_attempt(seen: tuple[Result, st
     again = {each.number for each in result.epochs if each.attempt == 2}
     assert {each.host for each in result.epochs if each.number in again and each.attempt == 1} == {lost}
     assert all(each.host != lost for each in result.epochs if each.attempt == 2)
+    assert "node failure" in result.ends.values()
+    assert "ended: node failure" in result.log
 
 
 def requeued(folder: Path) -> tuple[Result, int]:
@@ -229,6 +231,17 @@ def test_after_a_killed_driver_no_job_is_left_and_the_study_goes_on(seen: tuple[
     assert [trial.value for trial in result.trials] == [0.0, 1.0]
     assert [result.attempts(number) for number in range(2)] == [2, 2]
     assert computed_again(result.epochs) == []
+
+
+def cleaned(folder: Path) -> str:
+    with user(folder, {"blocks": {"init": 3, "max": 3}}, nodes=2) as desk:
+        return desk.kill_and_clean()
+
+
+@campaign(cleaned)
+def test_after_a_killed_driver_running_and_queued_blocks_are_cleaned_up(seen: str) -> None:
+    rows = [line.split()[-2:] for line in seen.splitlines()[1:]]
+    assert sorted(rows) == [["queued", "ended"], ["running", "ended"], ["running", "ended"]]
 
 
 # -- hardware ---------------------------------------------------------------------------------------------------------
