@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,28 @@ def test_walltimes_are_whole_minutes_and_never_less_than_asked_for(
 def test_the_jobs_end_is_cobalts_own_where_it_tells(tmp_path: Path) -> None:
     script = blocks(tmp_path).render("0", "program", "")
     assert "export PILOTUNE_BLOCK_END=${COBALT_ENDTIME:-$(( $(date +%s) + 5400 ))}\n" in script
+
+
+@pytest.mark.parametrize(
+    ("partition", "nodes"), [("3827-3830,3835", [3827, 3828, 3829, 3830, 3835]), ("7", [7]), ("1,4-5", [1, 4, 5])]
+)
+def test_a_block_that_trials_share_out_lists_its_nodes(tmp_path: Path, partition: str, nodes: list[int]) -> None:
+    """A Cray tells them in a variable only."""
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    provider = blocks(folder, nodes_per_block=len(nodes), launcher="single")
+    script = provider.script(provider.files("0"), 'cat "$PBS_NODEFILE"')
+    said = subprocess.run(["bash", "-c", script], env={"COBALT_PARTNAME": partition}, capture_output=True, text=True)
+    assert (said.stderr, said.stdout.split()) == ("", [str(node) for node in nodes])
+
+
+def test_a_block_that_trials_share_out_takes_cobalts_list_where_there_is_one(tmp_path: Path) -> None:
+    given = tmp_path / "cobalt.7"
+    given.write_text("node1\nnode2\n")
+    provider = blocks(tmp_path, nodes_per_block=2, launcher="single")
+    script = provider.script(provider.files("0"), 'echo "$PBS_NODEFILE"')
+    said = subprocess.run(["bash", "-c", script], env={"COBALT_NODEFILE": str(given)}, capture_output=True, text=True)
+    assert said.stdout.strip() == str(given)
 
 
 def test_paths_are_on_the_command_line_where_blanks_do_no_harm(tmp_path: Path, commands: Commands) -> None:
