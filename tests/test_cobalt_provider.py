@@ -94,7 +94,8 @@ def test_the_jobs_end_is_cobalts_own_where_it_tells(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("partition", "nodes"), [("3827-3830,3835", [3827, 3828, 3829, 3830, 3835]), ("7", [7]), ("1,4-5", [1, 4, 5])]
+    ("partition", "nodes"),
+    [("3827-3830,3835", [3827, 3828, 3829, 3830, 3835]), ("7,11", [7, 11]), ("1,4-5", [1, 4, 5])],
 )
 def test_a_block_that_trials_share_out_lists_its_nodes(tmp_path: Path, partition: str, nodes: list[int]) -> None:
     """A Cray tells them in a variable only."""
