@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -144,6 +145,34 @@ def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
     return [*words, option, *gpus]
 
 
+def bind(words: Sequence[str]) -> list[str]:
+    """The pool's arguments; its workers are bound to cores only where the job has those they need.
+
+    On a shared node it may have been given fewer than the site file says, and a worker that cannot be bound never starts.
+    """
+    words, option = list(words), "--cpu-affinity"
+    counts = [word.partition("=")[2] for word in words if word.startswith("--max_workers_per_node=")]
+    if option not in words or not counts or words[words.index(option) + 1] == "none":
+        return words
+    at, workers, cores = words.index(option) + 1, int(counts[0]), os.sched_getaffinity(0)
+    if words[at].startswith("list:"):
+        fits = {core for part in re.split("[:,]", words[at][5:]) for core in _span(part)} <= cores
+    else:
+        fits = len(cores) >= workers
+    if not fits:
+        given = ",".join(map(str, sorted(cores)))
+        tell(
+            f"the job has the cores {given} here, and {workers} workers cannot be bound ({words[at]}): none of them is"
+        )
+        words[at] = "none"
+    return words
+
+
+def _span(part: str) -> range:
+    first, _, last = part.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
     """Start the pool in a session of its own. Raises LaunchError."""
     environment = {**os.environ, **(launch.environment or {}), NODE_DIR: folder}
@@ -152,7 +181,7 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
     environment[NODE_GPUS] = describe(gpus, environment)
     if "PBS_JOBID" in environment and environment.get("OMP_NUM_THREADS") == environment.get("NCPUS"):
         environment.pop("OMP_NUM_THREADS", None)  # set by PBS to all cores of the node, for each of its workers
-    arguments = command_line(launch, block, gpus)
+    arguments = bind(command_line(launch, block, gpus))
     own = os.getpid()
 
     def prepare() -> None:

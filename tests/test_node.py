@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.providers.node import Launch, LaunchError, command_line, read_launch, worker_gpus
+from pilotune.providers.node import Launch, LaunchError, bind, command_line, read_launch, worker_gpus
 
 from .local import until
 
@@ -284,6 +284,26 @@ def test_the_pools_own_list_of_gpus_is_replaced():
     launch = Launch(("pool", "--available-accelerators", "0", "1", "--block_id={block_id}"))
     assert command_line(launch, "3", ["5"]) == ["pool", "--block_id=3", "--available-accelerators", "5"]
     assert command_line(launch, "3", []) == ["pool", "--available-accelerators", "0", "1", "--block_id=3"]
+
+
+@pytest.mark.parametrize(
+    ("affinity", "workers", "kept"),
+    [
+        ("block", 2, True),
+        ("block", 4, True),
+        ("block", 5, False),
+        ("alternating", 5, False),
+        ("list:2-3:4,6", 2, True),
+        ("list:0-1:2-3", 2, False),
+        ("none", 9, True),
+    ],
+)
+def test_workers_are_bound_only_to_cores_that_the_job_has(monkeypatch, capsys, affinity, workers, kept):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 3, 4, 6})
+    words = ["pool", f"--max_workers_per_node={workers}", "--cpu-affinity", affinity]
+    assert bind(words) == (words if kept else [*words[:-1], "none"])
+    said = capsys.readouterr().err
+    assert not said if kept else f"{workers} workers cannot be bound ({affinity})" in said
 
 
 def test_a_command_may_be_a_list_of_words(tmp_path):
