@@ -148,7 +148,7 @@ def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
 def bind(words: Sequence[str]) -> list[str]:
     """The pool's arguments; its workers are bound to cores only where the job has those they need.
 
-    On a shared node it may have been given fewer than the site file says, and a worker that cannot be bound never starts.
+    On a shared node it may have fewer than the site file says, and a worker that cannot be bound never starts.
     """
     words, option = list(words), "--cpu-affinity"
     counts = [word.partition("=")[2] for word in words if word.startswith("--max_workers_per_node=")]
