@@ -18,6 +18,9 @@ SKEW, SLOW = 2.0, 1.0
 NEVER = "never start"
 """In the reason of a job that waits in vain."""
 
+UNREACHABLE = "No viable ZMQ url"
+"""In the words of a worker pool of Parsl's that did not find its way to the driver."""
+
 MEMORY_SHARE = 0.9
 """Of the memory that a node is said to have, as much should be seen: the kernel keeps some for itself."""
 
@@ -47,8 +50,7 @@ def submission(facts: Facts) -> Verdict | None:
 
 
 def _size(facts: Facts) -> str:
-    nodes = facts.pool.nodes_per_block
-    size = f"{nodes} node{'s' * (nodes > 1)}"
+    size = _count(facts.pool.nodes_per_block, "node")
     return f"{size} for {format_duration(facts.pool.walltime)}" if facts.pool.walltime else size
 
 
@@ -86,7 +88,7 @@ def set_up(facts: Facts) -> Verdict | None:
         why = f"{facts.trouble} while modules and setup of the site file ran"
         return State.FAILED, f"{why}. {facts.last_words}"
     count = facts.set_up_lines
-    lines = f"{count} line{'s' * (count > 1)} of modules and setup ran" if count else "nothing to run"
+    lines = f"{_count(count, 'line')} of modules and setup ran" if count else "nothing to run"
     if facts.nodes and facts.words:
         return State.WARNING, f"{lines}, and the block said on stderr: {facts.words}"
     return State.OK, lines
@@ -96,17 +98,19 @@ def workers(facts: Facts) -> Verdict | None:
     if facts.waited is None or not facts.set_up:
         return None
     nodes, count = facts.pool.nodes_per_block, facts.pool.workers_per_block
+    if not facts.nodes and UNREACHABLE in facts.words:
+        return State.FAILED, f"they cannot reach this host. {_which_network(facts)}"
     if not facts.nodes:
         return State.FAILED, f"{facts.trouble}. {facts.last_words}. {_which_network(facts)}"
-    seen = f"{facts.nodes} node{'s' * (facts.nodes > 1)} with {facts.workers} workers registered"
+    seen = f"{_count(facts.nodes, 'node')} with {_count(facts.workers, 'worker')} registered"
     if facts.nodes < nodes:
         return State.FAILED, (
-            f"{seen}, of {nodes} nodes: does the launcher {facts.pool.launcher} start one program on each node? "
+            f"{seen}, of {_count(nodes, 'node')}: does the launcher {facts.pool.launcher} start one program on each? "
             f"{facts.last_words}"
         )
     if facts.nodes > nodes:
         return State.FAILED, (
-            f"{seen}, for {nodes} nodes: the launcher {facts.pool.launcher} starts more than one program a node"
+            f"{seen}, for {_count(nodes, 'node')}: the launcher {facts.pool.launcher} starts several programs on each"
         )
     if facts.workers != count:
         return State.FAILED, f"{seen}, and the site file says {count}; see workers_per_node and cores_per_node"
@@ -118,11 +122,10 @@ def workers(facts: Facts) -> Verdict | None:
 
 
 def _which_network(facts: Facts) -> str:
-    own = ", ".join(f"{name} ({address})" for name, address in facts.own_addresses.items())
-    tried = ", ".join(facts.addresses)
+    own = [f"{name} ({address})" for name, address in facts.own_addresses.items() if not address.startswith("127.")]
     return (
-        f"Workers try {tried}; `network: {{interface: NAME}}` in the site file names the interface of this host that "
-        f"nodes reach: it has {own}"
+        f"Workers try {', '.join(facts.addresses)}; `network: {{interface: NAME}}` in the site file names the "
+        f"interface of this host that nodes reach: it has {', '.join(own) or 'none'}"
     )
 
 
@@ -301,6 +304,10 @@ def may_submit(facts: Facts) -> Verdict | None:
             "setup: in the site file can add its folder"
         )
     return State.OK, f"a job finds {facts.probes[0]['submit']}, as pilotune run --in-job needs"
+
+
+def _count(amount: int, word: str) -> str:
+    return f"{amount} {word}{'s' * (amount != 1)}"
 
 
 def _hosts(probes: Sequence[Mapping[str, Any]], key: str = "", value: Any = None) -> str:

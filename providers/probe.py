@@ -29,8 +29,8 @@ PACKAGES = ("pilotune", "parsl", "optuna", "pyzmq", "numpy")
 
 SUBMIT_COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "cobalt": "qsub"}
 
-ROUNDS, ROUND_LIMIT = 10, 5.0
-"""Round trips on the report channel, and seconds that one may take."""
+ROUNDS, ROUND_LIMIT = 10, 12.0
+"""Round trips on the report channel, and seconds that one may take: what is lost is sent again after five."""
 
 NO_LIMIT = 2**60
 """Bytes; a memory limit of a cgroup that is as large is none."""
@@ -150,15 +150,23 @@ def talk(token: str, url: str, key_file: str) -> dict[str, Any]:
     nothing: dict[str, Any] = {"url": "", "rounds": [], "skew": None, "error": ""}
     try:
         channel = open_channel(ChannelAddress(url, key_file))
-        block, rank = os.environ.get("PARSL_WORKER_BLOCK_ID", ""), os.environ.get("PARSL_WORKER_RANK", "")
-        channel.begin(Started(token, socket.gethostname(), os.getpid(), block, rank))
-        samples = [_ask(channel, token, number) for number in range(1, ROUNDS + 1)]
-    except TimeoutError:
-        return {**nothing, "error": f"no answer within {ROUND_LIMIT:.0f} s from any of {url}"}
     except (OSError, ValueError) as error:
         return {**nothing, "error": f"{type(error).__name__}: {error}"}
-    used = channel.url if isinstance(channel, CurveChannel) else url
-    return {**nothing, "url": used, "rounds": [taken for taken, _ in samples], "skew": min(samples)[1]}
+    block, rank = os.environ.get("PARSL_WORKER_BLOCK_ID", ""), os.environ.get("PARSL_WORKER_RANK", "")
+    channel.begin(Started(token, socket.gethostname(), os.getpid(), block, rank))
+    try:
+        samples = [_ask(channel, token, number) for number in range(1, ROUNDS + 1)]
+    except TimeoutError:
+        used = _address(channel)
+        silent = f"{used} stopped answering" if used else f"none of {url} answers"
+        return {**nothing, "error": f"{silent} (waited {ROUND_LIMIT:.0f} s)"}
+    rounds = [taken for taken, _ in samples]
+    return {**nothing, "url": _address(channel) or url, "rounds": rounds, "skew": min(samples)[1]}
+
+
+def _address(channel: Channel) -> str:
+    """That it uses; empty while none has answered."""
+    return channel.url if isinstance(channel, CurveChannel) else ""
 
 
 def _ask(channel: Channel, token: str, number: int) -> tuple[float, float]:

@@ -47,6 +47,9 @@ OWN_SIZE = {
 NODES = 2
 """Nodes of the block of a pool with several: as many as tell whether the launcher reaches more than the first."""
 
+VERSION_LIMIT = 20.0
+"""Seconds for the scheduler to tell its version."""
+
 GONE_LIMIT = 30.0
 """Seconds, beyond the time between two questions, for the scheduler to end the block."""
 
@@ -81,6 +84,9 @@ def check_site(
         marker.write_text(marker.name)
         pool.start()
         _watch(pool, watches)
+    except BaseException:
+        tell(f"ending {', '.join(_what(site, watch.facts.job) for watch in watches if watch.facts.job) or 'the check'}")
+        raise
     finally:
         pool.close()
         for job in pool.left:
@@ -100,9 +106,12 @@ def scheduler(site: Site) -> Finding:
     if missing:
         why = "this is not a host from which jobs are submitted, or a module is missing"
         return Finding("scheduler", State.FAILED, f"{', '.join(missing)}: not on PATH; {why}")
-    answer = run(version)
-    said = next((line.strip() for line in answer.out.splitlines() if re.search(r"\d\.\d", line)), "")
-    return Finding("scheduler", State.OK, f"{said or 'of unknown version'}; {', '.join(needed)} are there")
+    answer = run(version, timeout=VERSION_LIMIT)
+    here = f"{', '.join(needed)} are there"
+    if answer.code:
+        return Finding("scheduler", State.WARNING, f"{here}, and `{' '.join(version)}` says: {answer.words}")
+    said = next((line.strip() for line in answer.out.splitlines() if re.search(r"\d\.\d", line)), "of unknown version")
+    return Finding("scheduler", State.OK, f"{said}; {here}")
 
 
 def shrink(pool: PoolSpec, scheduler: str, walltime: float) -> PoolSpec:
@@ -157,7 +166,7 @@ def _ended(site: Site, pool: ParslPool, watches: Sequence[Watch], tell: Tell) ->
 
 
 def _verdict(site: Site, job: str, left: Mapping[str, Job | None]) -> tuple[State, str]:
-    what = f"{'process' if site.scheduler == 'local' else 'job'} {job}"
+    what = _what(site, job)
     if job not in left:
         return State.OK, f"{what} is gone"
     state = left[job]
@@ -167,6 +176,10 @@ def _verdict(site: Site, job: str, left: Mapping[str, Job | None]) -> tuple[Stat
         return State.OK, f"{what} is being ended by the scheduler"
     said = f" ({state.reason})" if state.reason else ""
     return State.FAILED, f"{what} is still {state.phase}{said}; end it by {CANCEL[site.scheduler]} {job}"
+
+
+def _what(site: Site, job: str) -> str:
+    return f"{'process' if site.scheduler == 'local' else 'job'} {job}"
 
 
 def _wait_until_gone(site: Site, pool: ParslPool, jobs: Sequence[str], tell: Tell) -> dict[str, Job | None]:

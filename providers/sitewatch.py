@@ -107,8 +107,7 @@ class Watch:
 
     def _probe(self, now: float) -> None:
         """A probe for each worker; they hold on to theirs for a moment."""
-        nodes = f"{self.facts.nodes} node{'s' * (self.facts.nodes > 1)}"
-        self._say(f"{self.facts.workers} workers on {nodes} have registered; they look around")
+        self._say(f"workers registered: {self.facts.workers}, on nodes: {self.facts.nodes}; they look around")
         hold = HOLD * 3**self._holds
         self._holds += 1
         self._due = now + hold + PROBE_LIMIT
