@@ -41,7 +41,7 @@ CLUSTER = ["node1", "node2", "node3", "node4"]
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[Case, Future[Any]]]:
-    with side_by_side(request, tmp_path_factory.mktemp("cobalt"), 5) as cases:
+    with side_by_side(request, tmp_path_factory.mktemp("cobalt"), 7) as cases:
         yield cases
 
 
@@ -70,28 +70,6 @@ def walltime(folder: Path) -> Result:
 def test_trials_that_are_longer_than_a_walltime_go_on_from_their_checkpoints(seen: Result) -> None:
     check_walltime(seen)
     assert "maximum execution time exceeded; initiating job termination" in seen.log
-
-
-def aprun(folder: Path) -> Result:
-    pool = {"nodes_per_block": 2, "blocks": {"init": 1, "max": 2}}
-    with user(folder, pool) as desk, desk.start(*[TOGETHER] * 4) as process:
-        return desk.finish(process)
-
-
-@campaign(aprun)
-def test_aprun_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
-    check_nodes(seen, CRAY, blocks=2)
-
-
-def single(folder: Path) -> Result:
-    pool = {"launcher": "single", "blocks": {"init": 4, "max": 4}}
-    with user(folder, pool, system="cluster") as desk, desk.start(*[TOGETHER] * 4) as process:
-        return desk.finish(process)
-
-
-@campaign(single)
-def test_blocks_of_one_node_come_to_lie_on_four_nodes_of_a_cluster(seen: Result) -> None:
-    check_nodes(seen, CLUSTER, blocks=4)
 
 
 # -- blocks that do not come up ---------------------------------------------------------------------------------------
@@ -248,6 +226,31 @@ def cleaned(folder: Path) -> str:
 def test_after_a_killed_driver_running_and_queued_blocks_are_cleaned_up(seen: str) -> None:
     rows = [line.split()[-2:] for line in seen.splitlines()[1:]]
     assert sorted(rows) == [["queued", "ended"], ["running", "ended"], ["running", "ended"]]
+
+
+# -- several blocks, on all nodes -------------------------------------------------------------------------------------
+
+
+def aprun(folder: Path) -> Result:
+    pool = {"nodes_per_block": 2, "blocks": {"init": 1, "max": 2}}
+    with user(folder, pool) as desk, desk.start(*[TOGETHER] * 4) as process:
+        return desk.finish(process)
+
+
+@campaign(aprun)
+def test_aprun_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
+    check_nodes(seen, CRAY, blocks=2)
+
+
+def single(folder: Path) -> Result:
+    pool = {"launcher": "single", "blocks": {"init": 4, "max": 4}}
+    with user(folder, pool, system="cluster") as desk, desk.start(*[TOGETHER] * 4) as process:
+        return desk.finish(process)
+
+
+@campaign(single)
+def test_blocks_of_one_node_come_to_lie_on_four_nodes_of_a_cluster(seen: Result) -> None:
+    check_nodes(seen, CLUSTER, blocks=4)
 
 
 # -- hardware ---------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ NODES = ["node1", "node2", "node3", "node4"]
 def running(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[Case, Future[Any]]]:
-    with side_by_side(request, tmp_path_factory.mktemp("pbs"), at_once=5) as cases:
+    with side_by_side(request, tmp_path_factory.mktemp("pbs"), 7) as cases:
         yield cases
 
 
@@ -53,25 +53,7 @@ def user(folder: Path, pool: Mapping[str, Any], site: Mapping[str, Any] | None =
     return login(folder, "pbs", pool, site, **{"nodes": 4, "history": True, **QUICK, **machine})
 
 
-def together(folder: Path, **pool: Any) -> Result:
-    """Four trials, each of which ends when there are traces of all four nodes."""
-    with user(folder, pool, history=False) as desk, desk.start(*[TOGETHER] * 4) as process:
-        return desk.finish(process)
-
-
-# -- several blocks, on all nodes -------------------------------------------------------------------------------------
-
-
-def mpiexec(folder: Path) -> Result:
-    return together(folder, nodes_per_block=2, blocks={"init": 2, "max": 2}, launcher="mpiexec")
-
-
-def pbsdsh(folder: Path) -> Result:
-    return together(folder, nodes_per_block=2, blocks={"init": 1, "max": 2}, launcher="pbsdsh")
-
-
-def single(folder: Path) -> Result:
-    return together(folder, blocks={"init": 4, "max": 4})
+# -- over several blocks ----------------------------------------------------------------------------------------------
 
 
 def walltime(folder: Path) -> Result:
@@ -83,21 +65,6 @@ def walltime(folder: Path) -> Result:
 def test_trials_that_are_longer_than_a_walltime_go_on_from_their_checkpoints(seen: Result) -> None:
     check_walltime(seen)
     assert "exceeded resource walltime, Exit_status -29" in seen.log
-
-
-@campaign(mpiexec)
-def test_mpiexec_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
-    check_nodes(seen, NODES, blocks=2)
-
-
-@campaign(pbsdsh)
-def test_pbsdsh_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
-    check_nodes(seen, NODES, blocks=2)
-
-
-@campaign(single)
-def test_blocks_of_one_node_come_to_lie_on_four(seen: Result) -> None:
-    check_nodes(seen, NODES, blocks=4)
 
 
 # -- blocks that do not come up ---------------------------------------------------------------------------------------
@@ -242,6 +209,42 @@ def cleaned(folder: Path) -> str:
 def test_after_a_killed_driver_running_and_queued_blocks_are_cleaned_up(seen: str) -> None:
     rows = [line.split()[-2:] for line in seen.splitlines()[1:]]
     assert sorted(rows) == [["queued", "ended"], ["running", "ended"], ["running", "ended"]]
+
+
+# -- several blocks, on all nodes -------------------------------------------------------------------------------------
+
+
+def together(folder: Path, **pool: Any) -> Result:
+    """Four trials, each of which ends when there are traces of all four nodes."""
+    with user(folder, pool, history=False) as desk, desk.start(*[TOGETHER] * 4) as process:
+        return desk.finish(process)
+
+
+def mpiexec(folder: Path) -> Result:
+    return together(folder, nodes_per_block=2, blocks={"init": 2, "max": 2}, launcher="mpiexec")
+
+
+def pbsdsh(folder: Path) -> Result:
+    return together(folder, nodes_per_block=2, blocks={"init": 1, "max": 2}, launcher="pbsdsh")
+
+
+def single(folder: Path) -> Result:
+    return together(folder, blocks={"init": 4, "max": 4})
+
+
+@campaign(mpiexec)
+def test_mpiexec_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
+    check_nodes(seen, NODES, blocks=2)
+
+
+@campaign(pbsdsh)
+def test_pbsdsh_starts_workers_on_all_nodes_of_two_blocks(seen: Result) -> None:
+    check_nodes(seen, NODES, blocks=2)
+
+
+@campaign(single)
+def test_blocks_of_one_node_come_to_lie_on_four(seen: Result) -> None:
+    check_nodes(seen, NODES, blocks=4)
 
 
 # -- hardware ---------------------------------------------------------------------------------------------------------
