@@ -85,8 +85,9 @@ def run(folder: Path, lab: Lab, site: Mapping[str, Any] | None = None, **pool: A
 
 
 def walltime(folder: Path, lab: Lab) -> Result:
-    """Two trials longer than a block of 60 s; one reports, and so can yield, the other does neither."""
-    trials = [{"epochs": 70, "seconds": 1.0}, {"epochs": 110, "seconds": 1.0, "how": "deaf", "every": 5}]
+    """Two trials longer than a block of 60 s; one reports, and so can yield. The other does neither, and is ended by
+    Slurm, which looks every 30 s whose time is over."""
+    trials = [{"epochs": 60, "seconds": 1.0}, {"epochs": 95, "seconds": 1.0, "how": "deaf", "every": 5}]
     desk = SlurmDesk(lab, folder, walltime="1m", blocks={"init": 2, "max": 2})
     with desk.start(*trials) as process:
         return desk.finish(process)
@@ -96,12 +97,12 @@ def walltime(folder: Path, lab: Lab) -> Result:
 def test_trials_that_are_longer_than_a_walltime_go_on_from_their_checkpoints(seen: Result) -> None:
     assert seen.code == 0, seen.out + seen.err
     assert [trial.value for trial in seen.trials] == [0.0, 1.0]
-    for number, every, epochs in ((0, 1, 70), (1, 5, 110)):
+    for number, every, epochs in ((0, 1, 60), (1, 5, 95)):
         own = [each for each in seen.epochs if each.number == number]
         assert {each.epoch for each in own} == set(range(1, epochs + 1))
         assert computed_again(own, every) == []
         assert seen.attempts(number) > 1
-    assert len([each for each in seen.epochs if each.number == 0]) == 70, "one that yields computes nothing twice"
+    assert len([each for each in seen.epochs if each.number == 0]) == 60, "one that yields computes nothing twice"
 
 
 # -- blocks that do not come up ---------------------------------------------------------------------------------------
