@@ -166,10 +166,9 @@ class Keeper:
         return hold
 
     def leave(self, name: str, manager: str) -> None:
-        """A trial gave up its place there, since the block ends or is being ended: nothing more is sent there, where it
-        would be declined, or lost with the block."""
+        """The block ends or is being ended: nothing more is sent there, where it would be declined, or lost with it."""
         kept = self.pools[name]
-        if kept.blocks.pool.walltime is not None and manager and not kept.dropped:
+        if manager and not kept.dropped:
             self._hold(kept)(manager)
 
     def _sum_up(self, now: float) -> Seen:

@@ -326,7 +326,7 @@ class ParslPool:
             outcome = Outcome.from_dict(future.result())
             if home is not None and outcome.kind != "declined":
                 self.keeper.pools[home].blocks.progress()
-            if home is not None and outcome.kind in ("declined", "yielded"):
+            if home is not None and outcome.leaving:
                 self.keeper.leave(home, outcome.worker.partition("/")[0])
             return Ended(outcome)
         if isinstance(error, (ManagerLost, WorkerLost)):

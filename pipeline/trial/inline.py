@@ -20,7 +20,9 @@ from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Ve
 class InlineLink:
     """The trial's way to the driver, straight over the worker's channel."""
 
-    def __init__(self, spec: AttemptSpec, channel: Channel, terminated: Callable[[], bool]) -> None:
+    def __init__(
+        self, spec: AttemptSpec, channel: Channel, timetable: Timetable, terminated: Callable[[], bool]
+    ) -> None:
         self.token, self.channel, self.terminated = spec.token, channel, terminated
         self.reports: list[list[float]] = []
         self.params: dict[str, Any] = {}
@@ -28,7 +30,7 @@ class InlineLink:
         self.killed = False
         self._yield = False
         self._request = 0
-        self._timetable = Timetable(spec)
+        self._timetable = timetable
 
     def report(self, step: int, value: float) -> Stopping:
         self.reports.append([step, value])

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .block import busy, decline, follow_pool
-from .channel import Channel, open_channel
+from .block import Timetable, busy, decline, follow_pool
+from .channel import open_channel
 from .ending import Ending, first_line
 from .files import TrialFiles, write_atomically
 from .inline import InlineLink, run_inline
@@ -51,13 +51,15 @@ def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any]:
-    started = time.time()
+    started, leaving = time.time(), False
     try:
         attempt = AttemptSpec.from_dict(spec)
         reason = decline(attempt)
         if reason:
-            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started).to_dict()
-        ending, collected = _run(attempt, TrialFiles(Path(attempt.directory)), terminated)
+            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started, True).to_dict()
+        timetable = Timetable(attempt)
+        ending, collected = _run(attempt, TrialFiles(Path(attempt.directory)), timetable, terminated)
+        leaving = timetable.over() or terminated.is_set()
     except Exception as error:
         place = f" in {spec['directory']}" if spec.get("directory") else ""
         reason = f"the worker could not run the attempt{place}: {first_line(error)}"
@@ -65,25 +67,21 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
             Ending("failed", failure="setup", reason=reason, traceback=traceback.format_exc()),
             ([], {}, {}),
         )
-    return _tell(spec, _outcome(spec, ending, collected, started))
+    return _tell(spec, _outcome(spec, ending, collected, started, leaving))
 
 
-def _run(spec: AttemptSpec, files: TrialFiles, terminated: threading.Event) -> tuple[Ending, Collected]:
+def _run(
+    spec: AttemptSpec, files: TrialFiles, timetable: Timetable, terminated: threading.Event
+) -> tuple[Ending, Collected]:
     files.create(spec.attempt)
     channel = open_channel(spec.channel)
     block, worker = _place()
     channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
     if not spec.isolate and not spec.objective.command:
-        link = InlineLink(spec, channel, terminated.is_set)
+        link = InlineLink(spec, channel, timetable, terminated.is_set)
         ending = run_inline(spec, files, link)
         return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
-    return _supervise(spec, files, channel, terminated)
-
-
-def _supervise(
-    spec: AttemptSpec, files: TrialFiles, channel: Channel, terminated: threading.Event
-) -> tuple[Ending, Collected]:
-    supervisor = Supervisor(spec, files, channel, _process(spec, files), terminated.is_set)
+    supervisor = Supervisor(spec, files, channel, _process(spec, files), timetable, terminated.is_set)
     ending = supervisor.run()
     return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
 
@@ -99,7 +97,7 @@ def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
     return ForkedProcess(spec)
 
 
-def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started: float) -> Outcome:
+def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started: float, leaving: bool) -> Outcome:
     reports, params, user_attrs = collected
     block, worker = _place()
     return Outcome(
@@ -118,6 +116,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         pool=os.environ.get("PILOTUNE_POOL", ""),
         block=block,
         worker=worker,
+        leaving=leaving,
         started=started,
         finished=time.time(),
     )

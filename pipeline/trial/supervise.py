@@ -32,7 +32,13 @@ class Supervisor:
     """Runs the loop for one process. ``terminated`` says whether the worker itself was sent SIGTERM."""
 
     def __init__(
-        self, spec: AttemptSpec, files: TrialFiles, channel: Channel, process: Process, terminated: Callable[[], bool]
+        self,
+        spec: AttemptSpec,
+        files: TrialFiles,
+        channel: Channel,
+        process: Process,
+        timetable: Timetable,
+        terminated: Callable[[], bool],
     ) -> None:
         self.spec, self.channel, self.process, self.terminated = spec, channel, process, terminated
         self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt))
@@ -46,7 +52,7 @@ class Supervisor:
         self._asked: dict[str, Any] | None = None
         self._request = 0
         self._begun = time.monotonic()
-        self._timetable = Timetable(spec)
+        self._timetable = timetable
         self._running_since: float | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
