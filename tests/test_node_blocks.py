@@ -40,19 +40,3 @@ def test_trials_of_a_block_that_is_ended_yield_and_go_on_in_another(here: Here) 
         reported = len(here.optuna("moved").trials[number].intermediate_values)
         assert before.first < after.first <= reported + 1
     until(lambda: not processes(here), "all processes have ended")
-
-
-def test_a_trial_crosses_the_end_of_its_block_without_doing_a_step_twice(here: Here) -> None:
-    patient(here, "crossing", ["reports"])
-    short = ("--set", "pools.local.walltime=20s")
-    with ended(here.start("run", "crossing.yaml", *short)) as process:
-        until(lambda: len(begun(here)) == 2, "it runs in a second block")
-        here.write("go", "")
-        end_of(process)
-    (trial,) = here.optuna("crossing").trials
-    assert "pilotune:last_loss" not in trial.user_attrs
-    steps = sorted(trial.intermediate_values)
-    assert steps == list(range(1, len(steps) + 1))
-    first, second = begun(here)
-    assert first.first < second.first
-    until(lambda: not processes(here), "all processes have ended")
