@@ -158,7 +158,7 @@ def talk(token: str, url: str, key_file: str) -> dict[str, Any]:
         samples = [_ask(channel, token, number) for number in range(1, ROUNDS + 1)]
     except TimeoutError:
         used = _address(channel)
-        silent = f"{used} stopped answering" if used else f"none of {url} answers"
+        silent = f"{used} does not answer" if used else f"none of {url} answers"
         return {**nothing, "error": f"{silent} (waited {ROUND_LIMIT:.0f} s)"}
     rounds = [taken for taken, _ in samples]
     return {**nothing, "url": _address(channel) or url, "rounds": rounds, "skew": min(samples)[1]}
