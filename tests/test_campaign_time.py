@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from pilotune.pipeline.campaign.attempts import LONGEST_PAUSE
 from pilotune.pipeline.campaign.durations import ENOUGH, REMEMBERED, Durations
 from pilotune.pipeline.campaign.events import Asked, Capacity, Lost, Scale, StopAttempt
-from pilotune.pipeline.campaign.rules import IDLE_YIELDS, UNLIMITED
+from pilotune.pipeline.campaign.rules import IDLE_YIELDS, STALLS, UNLIMITED
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.trial.protocol import AttemptSpec, Report
 from tests.bench import Bench, benches, over, started
@@ -252,3 +252,27 @@ def test_a_lost_attempt_neither_breaks_nor_lengthens_a_row_of_idle_yields(bench)
     assert StopAttempt(spec.token, "kill") in actions
     (flight,) = campaign.campaign.aside or campaign.campaign.flights.values()
     assert flight.idle_yields == 2
+
+
+@pytest.mark.parametrize(("saved", "step"), [(True, 0), (False, 1)])
+def test_a_trial_that_saves_or_reports_something_new_may_cross_any_number_of_blocks(bench, saved, step) -> None:
+    campaign = bench(trials=1)
+    (spec,) = campaign.specs(Capacity(1))
+    for block in range(3 * STALLS):
+        ended = ran(spec, 900.0, "yielded", leaving=True, saved=saved, reports=[[step * block, 0.5]])
+        (spec,) = campaign.specs(started(spec), ended)
+    campaign.turn(started(spec), ran(spec, 1.0))
+    assert campaign.trials()[0].state == TrialState.COMPLETE
+
+
+def test_a_trial_that_begins_anew_in_each_block_fails_instead_of_using_up_the_allocation(bench) -> None:
+    campaign = bench(trials=1)
+    (spec,) = campaign.specs(Capacity(1))
+    blocks = 0
+    while spec:
+        blocks += 1
+        ended = ran(spec, 900.0, "yielded", leaving=True, saved=False, reports=[[1, 0.5]])
+        spec = next(iter(campaign.specs(started(spec), ended)), None)
+    (trial,) = campaign.trials()
+    assert (trial.state, blocks) == (TrialState.FAIL, STALLS + 1), "the first block did report a new step"
+    assert "save into trial.checkpoint_dir" in trial.user_attrs["pilotune:reason"]

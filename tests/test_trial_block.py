@@ -9,11 +9,13 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from pilotune.pipeline.trial import runner
 from pilotune.pipeline.trial.block import Timetable, busy_workers, decline, lead, mark_ending
+from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec, Started
 from pilotune.pipeline.trial.runner import run_attempt
 
@@ -263,3 +265,14 @@ def test_a_busy_worker_yields_at_sigterm_and_tells_its_outcome_before_it_is_free
 def test_a_folder_that_is_gone_does_not_matter(tmp_path, objective, node_dir):
     node_dir.rmdir()
     assert run_attempt(make_spec(tmp_path, objective("at_once")))["kind"] == "complete"
+
+
+def test_an_outcome_tells_whether_a_yielding_attempt_has_saved_anything(tmp_path: Path) -> None:
+    files = TrialFiles(tmp_path / "1")
+    files.create(1)
+    now = time.time()
+    assert not files.saved_since(now)
+    (files.checkpoint / "epochs").mkdir()
+    (files.checkpoint / "epochs" / "9.pt").write_text("weights")
+    assert files.saved_since(now)
+    assert not files.saved_since(now + 60.0)

@@ -66,6 +66,7 @@ class Flight:
     crashes: int = 0
     losses: int = 0
     idle_yields: int = 0  # in a row
+    stalls: int = 0  # in a row
     declines: int = 0  # in a row
     not_before: float = 0.0  # when it is submitted again, while it is put aside
     whole: bool = True  # all its attempts were this campaign's: ``ran`` is all of it

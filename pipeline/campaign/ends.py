@@ -12,7 +12,7 @@ from ..trial.protocol import STEP_LIMIT, Outcome
 from .attempts import Flight, values_fit
 from .durations import Durations
 from .events import Finish
-from .rules import IDLE_SECONDS, IDLE_YIELDS, Rules
+from .rules import IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules
 from .study import CampaignStudy
 
 FINISHED, FAILED, SITE, STOPPED = 0, 1, 3, 130
@@ -60,6 +60,8 @@ class Ends:
         if outcome.kind == "pruned":
             return self._pruned(flight, now)
         if outcome.kind in ("yielded", "stopped"):
+            stalled = outcome.leaving and not outcome.saved and not flight.new_steps
+            flight.stalls = flight.stalls + 1 if stalled else 0
             return self._yielded(flight, now)
         flight.idle_yields = 0
         if outcome.failure == "lost":
@@ -104,6 +106,12 @@ class Ends:
         return AGAIN
 
     def _yielded(self, flight: Flight, now: float) -> Sequel:
+        if flight.stalls >= STALLS:
+            reason = (
+                f"its block ended under it {STALLS} times in a row, and it neither wrote a checkpoint nor reported a new "
+                "step, so it would begin anew for ever; save into trial.checkpoint_dir, or give blocks a longer walltime"
+            )
+            return self._tell_failed(flight, "yielded", reason, now)
         if flight.idle_yields < IDLE_YIELDS:
             return AGAIN
         times = f"{IDLE_YIELDS} times in a row, each time within {IDLE_SECONDS:.0f} s and with nothing new reported"

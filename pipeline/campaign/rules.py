@@ -12,6 +12,10 @@ IDLE_YIELDS, IDLE_SECONDS = 20, 5.0
 """A trial that yields so often in a row, each time after less than these seconds and with no new report, gets nowhere:
 its objective yields without being asked to. One that was asked to, at the end of its blocks, may yield for ever."""
 
+STALLS = 3
+"""Blocks in a row that may end under a trial which neither saves a checkpoint nor reports a new step: it would begin
+anew for ever, and use up the allocation."""
+
 UNLIMITED = 1_000_000
 """How many workers a campaign without a budget of trials could keep busy."""
 

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+CLOCKS = 2.0
+"""Seconds by which a file server's clock may be behind the node's."""
+
 
 @dataclass(frozen=True)
 class TrialFiles:
@@ -42,6 +45,15 @@ class TrialFiles:
     def reports(self, attempt: int) -> Path:
         """Where a command writes its JSON-line reports."""
         return self.directory / f"reports-{attempt}.jsonl"
+
+    def saved_since(self, moment: float) -> bool:
+        """Whether anything in the checkpoint folder was written since ``moment``, Unix seconds."""
+        written = (entry.stat().st_mtime for folder, _, names in os.walk(self.checkpoint) for entry in
+                   (Path(folder, name) for name in names))  # fmt: skip
+        try:
+            return any(moved >= moment - CLOCKS for moved in written)
+        except OSError:  # it is being written right now, or the file system is away
+            return True
 
     def create(self, attempt: int) -> None:
         """Make the folders an attempt needs."""

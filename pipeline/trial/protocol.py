@@ -172,6 +172,7 @@ class Outcome(Message):
     pool: str = ""
     block: str = ""
     worker: str = ""
+    saved: bool = True  # false: it yielded, and wrote nothing into its checkpoint folder
     leaving: bool = False  # its worker is better given no more, since its block ends or is being ended
     started: float = 0.0  # Unix seconds on the worker's clock
     finished: float = 0.0

@@ -116,6 +116,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         pool=os.environ.get("PILOTUNE_POOL", ""),
         block=block,
         worker=worker,
+        saved=ending.kind != "yielded" or TrialFiles(Path(spec["directory"])).saved_since(started),
         leaving=leaving,
         started=started,
         finished=time.time(),
