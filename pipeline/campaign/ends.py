@@ -108,8 +108,9 @@ class Ends:
     def _yielded(self, flight: Flight, now: float) -> Sequel:
         if flight.stalls >= STALLS:
             reason = (
-                f"its block ended under it {STALLS} times in a row, and it neither wrote a checkpoint nor reported a new "
-                "step, so it would begin anew for ever; save into trial.checkpoint_dir, or give blocks a longer walltime"
+                f"its block ended under it {STALLS} times in a row, and it neither wrote a checkpoint nor reported a "
+                "new step, so it would begin anew for ever; save into trial.checkpoint_dir, or give blocks a longer "
+                "walltime"
             )
             return self._tell_failed(flight, "yielded", reason, now)
         if flight.idle_yields < IDLE_YIELDS:

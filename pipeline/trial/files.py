@@ -48,10 +48,9 @@ class TrialFiles:
 
     def saved_since(self, moment: float) -> bool:
         """Whether anything in the checkpoint folder was written since ``moment``, Unix seconds."""
-        written = (entry.stat().st_mtime for folder, _, names in os.walk(self.checkpoint) for entry in
-                   (Path(folder, name) for name in names))  # fmt: skip
+        saved = (Path(folder, name) for folder, _, names in os.walk(self.checkpoint) for name in names)
         try:
-            return any(moved >= moment - CLOCKS for moved in written)
+            return any(path.stat().st_mtime >= moment - CLOCKS for path in saved)
         except OSError:  # it is being written right now, or the file system is away
             return True
 
