@@ -117,8 +117,8 @@ def relays(study_folder: Path | None) -> list[Relay]:
 
 def margin(walltime: float) -> float:
     """Seconds before a job's end at which its driver hands over: 5 % of the walltime, from 2 to 15 minutes; of a very
-    short job half of it."""
-    return min(max(120.0, walltime / 20), 900.0, walltime / 2)
+    short job a third of it."""
+    return min(max(120.0, walltime / 20), 900.0, walltime / 3)
 
 
 class Shift:
