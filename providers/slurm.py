@@ -124,8 +124,8 @@ OWN_OPTIONS: Mapping[str, str] = {
     "--partition": r"--partition|-p",
     "--account": r"--account|-A",
     "--exclusive": r"--exclusive|--oversubscribe|-s\b",
-    "--cpus-per-task": r"--cpus-per-task|-c",
-    "--mem": r"--mem",
+    "--cpus-per-task": r"--cpus-per-(task|gpu)|-c",
+    "--mem": r"--mem(-per-(node|cpu|gpu))?\b(?!-)",
     "--gpus-per-node": r"--gpus|-G|--gres[= ]\S*gpu",
 }
 """A directive of ours -> those of the site file beside which it is left out: Slurm adds some up, or refuses both."""

@@ -106,7 +106,9 @@ def test_what_the_site_file_does_not_say_is_left_to_slurm(tmp_path: Path) -> Non
         ("--oversubscribe", "--exclusive"),
         ("--exclusive=user", "--exclusive"),
         ("-N 4 -c 3", "--cpus-per-task"),
+        ("--mem 64G", "--mem"),
         ("--mem-per-cpu=2G", "--mem"),
+        ("--cpus-per-gpu=8", "--cpus-per-task"),
         ("--gres=gpu:a100:4", "--gpus-per-node"),
         ("--gres nvme:1,gpu:4", "--gpus-per-node"),
         ("-G 4", "--gpus-per-node"),
@@ -120,9 +122,13 @@ def test_what_the_site_file_gives_itself_is_not_given_twice(tmp_path: Path, own:
     assert {each.partition("=")[0] for each in usual} - {each.partition("=")[0] for each in with_own[:-1]} == {left_out}
 
 
-def test_other_resources_of_the_site_file_stand_beside_the_gpus(tmp_path: Path) -> None:
-    given = directives(blocks(tmp_path, gpus_per_node=4, options=("#SBATCH --gres=nvme:1",)))
-    assert given[-2:] == ["--gpus-per-node=4", "--gres=nvme:1"]
+@pytest.mark.parametrize("own", ["--gres=nvme:1", "--mem-bind=local", "-C gpu", "--gpu-bind=none", "--profile=all"])
+def test_other_options_of_the_site_file_stand_beside_ours(tmp_path: Path, own: str) -> None:
+    pool: dict[str, Any] = {"queue": "q", "cores_per_node": 8, "gpus_per_node": 4, "memory_per_node": 2**30}
+    assert directives(blocks(tmp_path, options=(f"#SBATCH {own}",), **pool)) == [
+        *directives(blocks(tmp_path, **pool)),
+        own,
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "minutes"), [(60.0, 1), (61.0, 2), (5400.0, 90), (200 * 3600.0, 12_000)])
