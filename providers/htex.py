@@ -27,7 +27,7 @@ HEARTBEATS = {"local": (5, 20)}
 OTHER_HEARTBEATS = (10, 30)
 """Seconds by scheduler. A worker pool whose driver died leaves after the second; a lost one is noticed after it."""
 
-POLLS = {"local": 10}
+POLLS = {"local": 100}
 OTHER_POLL = 250
 """Milliseconds between the timeouts of Parsl's loops: results do not wait for them, an idle login node does."""
 

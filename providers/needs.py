@@ -75,6 +75,14 @@ def accelerators(pool: PoolSpec, needs: TrialNeeds) -> list[str]:
     return [",".join(map(str, range(at, at + gpus))) for at in range(0, pool.gpus_per_node - gpus + 1, gpus)]
 
 
+def outline(pool: PoolSpec, needs: TrialNeeds) -> str:
+    """The pool's blocks in a line: how many, of how many nodes, and how many trials each runs at a time."""
+    counts, nodes, each = pool.blocks, pool.nodes_per_block, slots(pool, needs)
+    many = f"{counts.min} to {counts.max} blocks" if counts.max > 1 else "1 block"
+    of = f" of {nodes} nodes" if nodes > 1 else ""
+    return f"pool {pool.name}: {many}{of}, {each} trial{'s' * (each > 1)} at a time in {'each' if counts.max > 1 else 'it'}"
+
+
 def _wants(needs: TrialNeeds) -> str:
     parts = [f"{needs.nodes} nodes"] if needs.nodes > 1 else []
     parts += [f"{needs.cores} cores", f"{needs.gpus} GPUs"]

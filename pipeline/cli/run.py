@@ -244,10 +244,13 @@ def show_plan(request: Request, in_job: bool) -> int:
 
 
 def batch_scripts(prepared: Prepared) -> Sequence[tuple[str, str]]:
+    from ...providers.needs import outline
     from ...providers.parsl_pool import batch_scripts
     from ..campaign.run import label_of, needs_of
     from ..record import RunDirectory, new_campaign_id
 
     campaign, study_file = new_campaign_id(), prepared.study_file
     run = RunDirectory(prepared.runs / study_file.name / campaign)
-    return batch_scripts(prepared.site, needs_of(study_file), run.blocks, label_of(study_file, campaign))
+    site, needs = prepared.site, needs_of(study_file)
+    scripts = batch_scripts(site, needs, run.blocks, label_of(study_file, campaign))
+    return [(outline(site.pool(name), needs), text) for name, text in scripts]
