@@ -78,9 +78,9 @@ def accelerators(pool: PoolSpec, needs: TrialNeeds) -> list[str]:
 def outline(pool: PoolSpec, needs: TrialNeeds) -> str:
     """The pool's blocks in a line: how many, of how many nodes, and how many trials each runs at a time."""
     counts, nodes, each = pool.blocks, pool.nodes_per_block, slots(pool, needs)
-    many = f"{counts.min} to {counts.max} blocks" if counts.max > 1 else "1 block"
+    many, which = (f"{counts.min} to {counts.max} blocks", "each") if counts.max > 1 else ("1 block", "it")
     of = f" of {nodes} nodes" if nodes > 1 else ""
-    return f"pool {pool.name}: {many}{of}, {each} trial{'s' * (each > 1)} at a time in {'each' if counts.max > 1 else 'it'}"
+    return f"pool {pool.name}: {many}{of}, {each} trial{'s' * (each > 1)} at a time in {which}"
 
 
 def _wants(needs: TrialNeeds) -> str:
