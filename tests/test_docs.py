@@ -17,6 +17,7 @@ from pilotune.pipeline.studyfile.schema import Budget, Command, StartFrom, Study
 from pilotune.pipeline.suggest import sampler_names
 from pilotune.pipeline.suggest.build import sampler_arguments
 from pilotune.pipeline.trial.template import FIELDS
+from pilotune.providers.findings import CHECKS
 from pilotune.providers.launchers import LAUNCHERS
 from pilotune.providers.site import SHIPPED
 from pilotune.providers.siteschema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
@@ -63,6 +64,12 @@ def test_the_readmes_study_file_is_a_valid_one(tmp_path):
 def test_every_key_of_a_file_has_its_row_and_no_other(page, title, keys):
     rows = re.findall(r"^\| `(\w+)` \|", section(page, title), flags=re.MULTILINE)
     assert sorted(rows) == sorted(keys)
+
+
+def test_every_line_of_a_sites_check_is_documented():
+    rows = re.findall(r"^\| ([^|]*) \|", section("sites.md", "Checking a site"), flags=re.MULTILINE)
+    names = [name for row in rows[2:] for name in row.split(", ")]
+    assert names == ["scheduler", "space", "database", *CHECKS, "end"]
 
 
 def test_every_shipped_site_is_documented():
