@@ -12,8 +12,8 @@ from pathlib import Path
 
 CLUSTER = "pilotune"
 NODE_CPUS, NODE_MEMORY = 8, 16_000
-"""What a node claims to have; memory in MB. More than there is lets jobs wait side by side; those whose cores do not exist
-are bound to none."""
+"""What a node claims to have; memory in MB. More than there is lets jobs wait side by side; those whose cores do not
+exist are bound to none."""
 
 
 def slurm_conf(

@@ -30,6 +30,7 @@ class Lab:
     Attributes:
         folder: Where everything of it is, logs below ``log``.
         head: The address at which the nodes reach this machine.
+        cgroups: Whether jobs are held in cgroups, which takes version 1 of them; else nothing limits their memory.
         environment: What commands of Slurm need to talk to this one and no other.
     """
 
@@ -99,17 +100,16 @@ class Lab:
         for number, device in enumerate(devices):
             # A device number of no driver: opening it says which of "no such device" and "not permitted" it is.
             os.mknod(device, 0o666 | 0o020000, os.makedev(240, number))
-        cgroups = all(
-            os.access(f"/sys/fs/cgroup/{name}", os.W_OK) for name in ("freezer", "cpuset", "memory", "devices")
-        )
+        parts = ("freezer", "cpuset", "memory", "devices")
+        self.cgroups = all(os.access(f"/sys/fs/cgroup/{part}", os.W_OK) for part in parts)
         host, port = platform.node().partition(".")[0], 16_800 + 10 * self.place.index
         files = {
             "slurm.conf": config.slurm_conf(
                 self.folder, host=host, head=self.head, nodes=self.network.addresses, gpus=GPUS, port=port,
-                first_job=1 + 10_000 * self.place.index, cgroups=cgroups, accounting=True,
+                first_job=1 + 10_000 * self.place.index, cgroups=self.cgroups, accounting=True,
             ),
             "gres.conf": config.gres_conf(NODES, devices),
-            "cgroup.conf": config.cgroup_conf(cgroups),
+            "cgroup.conf": config.cgroup_conf(self.cgroups),
             "slurmdbd.conf": config.slurmdbd_conf(self.folder, host=host, head=self.head, port=port),
         }  # fmt: skip
         for name, text in files.items():
