@@ -48,6 +48,7 @@ from . import htex
 from .batch import BatchBlocks, BlockFiles
 from .blocks import Blocks
 from .channel_server import ChannelServer
+from .cleaning import clean
 from .jobbook import JobBook
 from .keeper import Keeper, Kept, Seen
 from .kernel import Kernel
@@ -112,6 +113,7 @@ class ParslPool:
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
         self._apps: dict[tuple[str, Callable[..., Any]], Callable[..., Future[Any]]] = {}
         self._told = Seen()
+        self._records: tuple[Path, ...] = ()
         self._capacity = 0
         self._kernel: Kernel | None = None
         self._closed = False
@@ -165,7 +167,16 @@ class ParslPool:
         while not self._allowed and not closing.wait(0.05):
             pass
         if not closing.is_set():
+            self._clean_up()
             self.keeper.run(closing)
+
+    def _clean_up(self) -> None:
+        """End what dead drivers of the study left in the queue: it would start for nothing."""
+        try:
+            for left in clean(self._records, patience=0.0):
+                log.info("job %s of a dead driver: %s %s", left.job.job or left.job.name, left.fate, left.words)
+        except Exception as error:  # pilotune clean is another chance, and the work goes before
+            log.warning("what dead drivers left in the queue could not be ended: %s", error)
 
     def _replace(self, name: str, generation: int) -> Any:
         """In the kernel's thread."""
@@ -175,9 +186,13 @@ class ParslPool:
         self._kernel.ready().add_executors([executor])
         return executor
 
-    def start(self) -> None:
-        """Ask for the first blocks. Raises SiteError where Parsl itself could not be started."""
+    def start(self, dead: Sequence[Path] = ()) -> None:
+        """Ask for the first blocks, after the jobs on the records of ``dead`` drivers have been ended.
+
+        Raises SiteError where Parsl itself could not be started.
+        """
         assert self._kernel is not None
+        self._records = tuple(dead)
         self._kernel.ready()
         self._allowed = True
 

@@ -22,6 +22,7 @@ from ..record import (
     RunDirectory,
     claim,
     learn_from,
+    leases,
     open_storage,
     open_study,
     orphans,
@@ -137,7 +138,7 @@ class Driver:
     def drive(self, pool: ParslPool, control: Control) -> None:
         self.note("")
         self.channel, control.wake = pool.channel.address, pool.wake
-        pool.start()
+        pool.start(self.dead_records())
         pump = Pump(
             self.campaign,
             pool,
@@ -150,6 +151,13 @@ class Driver:
         )
         finish = pump.run()
         log.info("ended: %s", finish.reason)
+
+    def dead_records(self) -> list[Path]:
+        """What dead drivers of this study wrote down of the jobs that they submitted."""
+        now = self.storage.clock()
+        dead = [lease for lease in leases(self.storage, self.study) if lease.run and not lease.alive(now)]
+        records = [RunDirectory(Path(lease.run)).jobs for lease in dead if lease.campaign != self.lease.campaign]
+        return [record for record in records if record.exists()]
 
     def orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Trials of dead drivers, taken over, and the outcomes that their workers wrote."""
