@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -193,51 +192,3 @@ def test_cores_that_the_imports_of_an_objective_give_up_are_there_for_its_trials
     ours = tmp_path / "ours.py"
     ours.write_text(f"{ours.read_text()}\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n")
     assert look("isolated")["cores"] == sorted(os.sched_getaffinity(0))
-
-
-# -- several nodes ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mpi(monkeypatch):
-    """What Parsl's MPI executor sets for a task on these nodes."""
-
-    def place(*nodes):
-        prefix = f"srun --ntasks {2 * len(nodes)} --nodelist {','.join(nodes)} "
-        monkeypatch.setenv("PARSL_MPI_PREFIX", prefix)
-        monkeypatch.setenv("PARSL_MPI_NODELIST", ",".join(nodes))
-
-    return place
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_each_multi_node_attempt_has_the_launcher_of_its_own_nodes(look, form, mpi):
-    for number, nodes in enumerate((["n1", "n2"], ["n3", "n4"])):
-        mpi(*nodes)
-        seen = look(form, number=number, nodes=2, ranks_per_node=2, cores=8)
-        launcher = f"srun --ntasks 4 --nodelist {','.join(nodes)}"
-        environment = seen["environment"]
-        assert environment["PILOTUNE_LAUNCHER"] == launcher
-        assert environment["PILOTUNE_NODELIST"] == ",".join(nodes)
-        assert (environment["PILOTUNE_NODES"], environment["PILOTUNE_RANKS_PER_NODE"]) == ("2", "2")
-        assert (environment["OMP_NUM_THREADS"], environment["SRUN_CPUS_PER_TASK"]) == ("4", "4")
-        if form != "command":
-            assert seen["resources"] == [8, 0, 2, [], launcher]
-
-
-def test_a_one_node_attempt_has_the_site_s_launcher_or_none(look, mpi, monkeypatch):
-    mpi("n1", "n2")
-    seen = look("isolated")["environment"]
-    assert (seen["PILOTUNE_LAUNCHER"], seen["PILOTUNE_NODELIST"], seen["SRUN_CPUS_PER_TASK"]) == (None, None, None)
-    monkeypatch.setenv("PILOTUNE_LAUNCHER", "numactl -l")
-    assert look("isolated")["environment"]["PILOTUNE_LAUNCHER"] == "numactl -l"
-
-
-def test_the_launcher_stands_in_the_command_in_words_of_its_own(tmp_path, monkeypatch):
-    (tmp_path / "launch").write_text('#!/bin/sh\nprintf \'{"value": 1, "words": "%s"}\' "$*" > "$PILOTUNE_REPORTS"\n')
-    (tmp_path / "launch").chmod(0o700)
-    monkeypatch.setenv("PARSL_MPI_PREFIX", f"{tmp_path}/launch --nodes 2 ")
-    for shell in (False, True):
-        objective = ObjectiveSpec(command="{launcher} ./simulate --ranks {ranks_per_node}", shell=shell)
-        outcome = run_attempt(make_spec(tmp_path, objective, nodes=2, ranks_per_node=3))
-        assert outcome["user_attrs"] == {"words": "--nodes 2 ./simulate --ranks 3"}, json.dumps(outcome)

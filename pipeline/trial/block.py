@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
+from .ranks import with_ranks
 
 NODE_DIR = "PILOTUNE_NODE_DIR"
 """A folder of this node and block, in which a worker keeps a file named by its pid while it runs an attempt."""
@@ -137,7 +138,7 @@ def launcher(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> 
     """What starts a command on the trial's nodes: Parsl's prefix for several, the site's own for one."""
     if spec.nodes > 1:
         # aprun takes Parsl's -node-list for -n.
-        return environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L ")
+        return with_ranks(environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L "))
     return environment.get("PILOTUNE_LAUNCHER", "")
 
 

@@ -23,6 +23,7 @@ from .execute import change, environment
 from .files import TrialFiles, write_atomically
 from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
+from .ranks import ask_ranks_to_yield, end_ranks
 from .reading import Reader, ReportFile, StdoutPattern
 from .result import ValueProblem, read_result
 from .template import as_text, check_command, command_fields, fill, fill_arguments, variable
@@ -46,6 +47,7 @@ class CommandProcess:
         self._failed: Ending | None = None
         self._reports = 0
         self._last: float | None = None
+        self._several = spec.nodes > 1
         self._stderr = files.stderr(spec.attempt)
         self._reader = reader(spec, files)
         self._pidfd: int | None = None
@@ -66,7 +68,7 @@ class CommandProcess:
 
     def pump(self) -> list[dict[str, Any]]:
         if self._process is not None and self.status is None and self._has_ended():
-            self._signal(signal.SIGKILL)  # what it left behind, while its zombie still holds the group's number
+            self.kill()  # what it left behind, while its zombie still holds the group's number
             self.status = self._process.wait()
         reports = self._reader.read(last=self.status is not None)
         if reports:
@@ -79,12 +81,16 @@ class CommandProcess:
         """A command hears verdicts by signals only; the supervisor sends those."""
 
     def ask_to_yield(self) -> None:
-        self._signal(signal.SIGTERM)
+        group = self._process.pid if self._process is not None and self.status is None and self._several else None
+        if group is None or not ask_ranks_to_yield(group, launcher(self.spec)):
+            self._signal(signal.SIGTERM)
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
+        if self._several and self._process is not None and self.status is None:
+            end_ranks(self._process.pid)
         self._signal(signal.SIGKILL)
 
     def ending(self, *, yielding: bool) -> Ending | None:
@@ -165,9 +171,10 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
     memory = spec.limits.memory
+    at_worker_s_death = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
 
     def prepare() -> None:
-        process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
+        process_control(PR_SET_PDEATHSIG, at_worker_s_death)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
