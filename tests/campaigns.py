@@ -294,6 +294,18 @@ class Desk:
         with self.start(epochs, {**epochs, "how": "deaf", "every": 5}) as process:
             return self.finish(process)
 
+    def run_without_server(self) -> tuple[str, Result]:
+        """The scheduler is away for a while; what the user is told meanwhile."""
+        with self.start(ENDLESS) as process:
+            self.await_epochs(1)
+            self.machine.set(server_down=True)
+            told = self.here.await_status(
+                "epochs", lambda status: "not answer" in status["waiting"], "the user is told"
+            )
+            self.machine.set(server_down=False)
+            self.here.write("go", "")
+            return told["waiting"], self.finish(process)
+
     def kill_and_clean(self) -> str:
         """Of three blocks two run and one waits when the driver is killed; what ``pilotune clean`` says then."""
         with self.start(ENDLESS, ENDLESS, ENDLESS) as process:

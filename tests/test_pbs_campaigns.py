@@ -176,6 +176,35 @@ def test_a_block_that_pbs_runs_again_goes_on_as_the_same_block(seen: tuple[Resul
     assert computed_again(result.epochs) == []
 
 
+def server_away(folder: Path) -> tuple[str, Result]:
+    with user(folder, {}) as desk:
+        return desk.run_without_server()
+
+
+@campaign(server_away)
+def test_while_the_scheduler_is_away_trials_run_on_and_the_user_is_told(seen: tuple[str, Result]) -> None:
+    message, result = seen
+    assert "the scheduler does not answer" in message
+    assert "cannot connect to server pbshead" in message
+    assert result.code == 0, result.out + result.err
+    assert (result.attempts(0), len(result.jobs)) == (1, 1)
+
+
+def limited(folder: Path) -> Result:
+    """The queue takes one job of a user, and the site file has two."""
+    queues = {"workq": {"max_user": 1}}
+    pool = {"blocks": {"init": 2, "max": 2}}
+    with user(folder, pool, queues=queues) as desk, desk.start({"epochs": 9}, {"epochs": 9}) as process:
+        return desk.finish(process)
+
+
+@campaign(limited)
+def test_a_queues_limit_of_jobs_leaves_the_campaign_the_blocks_it_has(seen: Result) -> None:
+    assert seen.code == 0, seen.out + seen.err
+    assert "would exceed queue workq's per-user limit" in seen.log
+    assert len(seen.jobs) == 1
+
+
 def killed_driver(folder: Path) -> tuple[int, Result]:
     """kill -9 of the driver; then the study is run once more."""
     with user(folder, {"blocks": {"init": 2, "max": 2}}) as desk:
