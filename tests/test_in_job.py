@@ -214,18 +214,20 @@ def waiting(folder: Path, lab: Lab) -> Any:
         with ended(here.start("watch", "epochs")) as watching:
             second = here.run("run", "epochs.yaml", "--site", "lab", "--in-job", code=2).stderr
             overview, detail = here.run("status").stdout, here.run("status", "epochs").stdout
+            left_alone = here.run("clean", "epochs").stderr
             said = here.run("stop", "epochs").stdout
             watched = end_of(watching, 130).stderr
         desk.nothing_is_left()
-        return second, overview, detail, said, watched, here.run("stop", "epochs", code=1).stderr
+        return second, overview, detail, left_alone, said, watched, here.run("stop", "epochs", code=1).stderr
 
 
 @campaign(waiting)
 def test_a_job_of_the_driver_that_waits_is_seen_alone_in_the_queue_and_cancelled(seen: Any) -> None:
-    second, overview, detail, said, watched, again = seen
+    second, overview, detail, left_alone, said, watched, again = seen
     assert "job 1.pbshead for the driver of 'epochs' is waiting already" in second
     assert overview.splitlines()[1].split()[:2] == ["epochs", "queued"]
     assert "job 1.pbshead at lab (pbs) waits in the queue" in detail
+    assert "waits in the queue (Not Running: Queue not started.); pilotune stop epochs ends it" in left_alone
     assert said == "job 1.pbshead of its driver waited and was cancelled\n"
     assert "the driver's job has ended: stopped while its job waited" in watched
     assert "no campaign of 'epochs' is running" in again
