@@ -138,7 +138,7 @@ class Blocks:
         self._enter(block, Phase.ENDED, block.released if block.end == End.CANCELLED and block.released else how, now)
         block.workers = block.tasks = 0
         self.book.ended(files.job_name, self.pool.name, block.number, block.job, block.end)
-        if block.released:
+        if block.released and block.end == End.CANCELLED:
             log.info("%s It was let go: %s", said, block.released)
             return
         log.warning("%s", said)
