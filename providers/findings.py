@@ -21,6 +21,9 @@ NEVER = "never start"
 UNREACHABLE = "No viable ZMQ url"
 """In the words of a worker pool of Parsl's that did not find its way to the driver."""
 
+OTHER_VERSION = "Manager version info"
+"""In Parsl's words when the nodes have another Python or Parsl."""
+
 MEMORY_SHARE = 0.9
 """Of the memory that a node is said to have, as much should be seen: the kernel keeps some for itself."""
 
@@ -98,10 +101,13 @@ def workers(facts: Facts) -> Verdict | None:
     if facts.waited is None or not facts.set_up:
         return None
     nodes, count = facts.pool.nodes_per_block, facts.pool.workers_per_block
+    if not facts.nodes and facts.broken:
+        same = "; both sides need the same Python and the same Parsl" if OTHER_VERSION in facts.broken else ""
+        return State.FAILED, f"Parsl gave up: {facts.broken}{same}"
     if not facts.nodes and UNREACHABLE in facts.words:
         return State.FAILED, f"they cannot reach this host. {_which_network(facts)}"
     if not facts.nodes:
-        return State.FAILED, f"{facts.trouble}. {facts.last_words}. {_which_network(facts)}"
+        return State.FAILED, f"{facts.trouble}. {facts.last_words} {_which_network(facts)}".strip()
     seen = f"{_count(facts.nodes, 'node')} with {_count(facts.workers, 'worker')} registered"
     if facts.nodes < nodes:
         return State.FAILED, (
@@ -122,6 +128,8 @@ def workers(facts: Facts) -> Verdict | None:
 
 
 def _which_network(facts: Facts) -> str:
+    if facts.local:
+        return ""
     own = [f"{name} ({address})" for name, address in facts.own_addresses.items() if not address.startswith("127.")]
     return (
         f"Workers try {', '.join(facts.addresses)}; `network: {{interface: NAME}}` in the site file names the "
@@ -167,7 +175,7 @@ def network(facts: Facts) -> Verdict | None:
         return State.FAILED, (
             f"reports do not reach the driver from {_hosts(silent)}: {silent[0]['channel']['error']}. "
             f"{_which_network(facts)}"
-        )
+        ).strip()
     urls = sorted({probe["channel"]["url"] for probe in facts.probes})
     answered = [url.rpartition("/")[2].rpartition(":")[0] for url in urls]
     names = [name for name, address in facts.own_addresses.items() if address in answered]

@@ -51,6 +51,7 @@ class Kept:
     blocks: Blocks
     executor: Any
     replacements: int = 0
+    broken: str = ""  # why Parsl gave up the last one
     dropped: bool = False  # it failed, and its tasks were handed back
 
 
@@ -141,6 +142,7 @@ class Keeper:
     def _mend(self, name: str, kept: Kept, reason: str) -> None:
         """Another executor for a pool whose executor is beyond repair; what ran there is handed back as lost."""
         kept.replacements += 1
+        kept.broken = reason
         if kept.replacements > REPLACEMENTS:
             kept.blocks.failure = f"{reason}; {REPLACEMENTS} executors before it ended likewise"
             self._drop(kept, kept.blocks.failure)

@@ -48,6 +48,7 @@ class Facts:
         reason: Why it waits or ended, in the scheduler's words.
         wait: Seconds that it was given to start.
         trouble: A sentence: why it did not start, or no worker came.
+        broken: Why Parsl gave the pool's executor up.
         words: The block's own last ones.
         set_up: Whether modules and set-up lines are behind it.
         set_up_lines: How many lines the site file gives.
@@ -73,6 +74,7 @@ class Facts:
     reason: str = ""
     wait: float = 0.0
     trouble: str = ""
+    broken: str = ""
     words: str = ""
     set_up: bool = False
     set_up_lines: int = 0
@@ -96,4 +98,6 @@ class Facts:
     @property
     def last_words(self) -> str:
         """As a sentence."""
-        return f"Its last words: {self.words}" if self.words else "It said nothing"
+        if self.words:
+            return f"Its last words: {self.words}."
+        return f"It said nothing: do the nodes see {self.folder}?"

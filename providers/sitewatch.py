@@ -49,7 +49,8 @@ class Watch:
 
     def __init__(self, pool: ParslPool, facts: Facts, order: Order, tell: Tell):
         self.pool, self.name, self.facts, self.order, self.tell = pool, facts.pool.name, facts, order, tell
-        self.blocks = pool.keeper.pools[self.name].blocks
+        self.kept = pool.keeper.pools[self.name]
+        self.blocks = self.kept.blocks
         self.over = False
         self._submitted = self._running = self._met = 0.0
         self._futures: list[Future[Any]] = []
@@ -71,8 +72,12 @@ class Watch:
         self._submitted = self._submitted or now
         if block.phase != Phase.QUEUED or block.met:
             self._running = self._running or now
+        self.facts.broken = self.kept.broken
         if block.end is not None:
             self._gone(block)
+        elif self.kept.dropped or (self.kept.broken and not block.met):
+            self._note_start()
+            self._finish(self.blocks.failure or self.kept.broken)
         elif self._futures:
             self._probing(now)
         elif block.managers:

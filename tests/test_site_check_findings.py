@@ -130,6 +130,11 @@ def test_of_a_block_that_never_came_only_that_is_said() -> None:
             ["the block ended", "python: not found", "eth0 (192.0.2.2), ib0 (10.1.0.5)"],
         ),
         (
+            dead(trouble="the block ended", broken="Manager version info parsl.v=1 does not match parsl.v=2"),
+            "workers",
+            ["Parsl gave up: Manager version info", "both sides need the same Python and the same Parsl"],
+        ),
+        (
             dead(trouble="the block ended", words="ConnectionError: No viable ZMQ url from: tcp://192.0.2.2:1"),
             "workers",
             ["they cannot reach this host", "Workers try 192.0.2.2, 10.1.0.5", "network: {interface: NAME}"],
@@ -270,6 +275,11 @@ def test_tiles_of_intels_gpus_are_fewer_as_devices() -> None:
     cards = {"variable": "ZE_AFFINITY_MASK", "value": None, "devices": [f"renderD{each}" for each in range(6)]}
     found = line(facts(probe("n1", gpus=cards), pool=pool), "GPUs")
     assert (found.state, found.text) == (State.OK, "6 on a node (ZE_AFFINITY_MASK is not set, 6 devices), in 12 parts")
+
+
+def test_a_block_that_says_nothing_may_not_see_its_folder() -> None:
+    for name, seen in (("set-up", dead(set_up=False, trouble="it ended")), ("workers", dead(trouble="it ended"))):
+        assert f"It said nothing: do the nodes see {seen.folder}?" in line(seen, name).text
 
 
 def test_without_gpus_none_are_missed() -> None:

@@ -188,6 +188,17 @@ def test_no_job_is_left(machine: Machine) -> None:
     until(lambda: not machine.jobs(), "all jobs of checks are gone")
 
 
+def test_another_parsl_on_the_nodes_is_told(tmp_path: Path) -> None:
+    here = Here(tmp_path / "me")
+    (tmp_path / "sitecustomize.py").write_text("import parsl.version\nparsl.version.VERSION = '2020.01.01'\n")
+    machine = Machine("local", here, list)
+    path = machine.write("other", {"cpu": {}}, setup=f"export PYTHONPATH={tmp_path}")
+    seen = ended(here.start("site", "check", path, "--json"))
+    assert [name for name, state in seen.of("cpu").items() if state == "failed"] == ["workers"]
+    assert "2020.01.01" in seen.text("cpu", "workers")
+    assert "both sides need the same Python and the same Parsl" in seen.text("cpu", "workers")
+
+
 # -- of a real Slurm only ---------------------------------------------------------------------------------------------
 
 
