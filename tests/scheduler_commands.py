@@ -19,6 +19,6 @@ class Commands:
         for module in (scheduler, "batch"):
             monkeypatch.setattr(f"pilotune.providers.{module}.run", self.run)
 
-    def run(self, argv: Sequence[str], timeout: float = 0.0, folder: Path | None = None) -> Answer:
+    def run(self, argv: Sequence[str], timeout: float = 0.0, folder: Path | None = None, without: str = "") -> Answer:
         self.ran.append(list(argv))
         return self.answers.pop(0)
