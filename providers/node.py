@@ -9,7 +9,8 @@ A scheduler that ends a block sends SIGTERM and, half a minute later, SIGKILL; m
 pool ignores SIGTERM. This process passes it on to the workers that run an attempt (each keeps a file named by its pid
 in ``PILOTUNE_NODE_DIR``), waits until they are done and their outcomes have travelled, and ends the rest.
 
-Exit status: the worker pool's, 128 + n when signal n ended it or the block, 70 when the pool could not be started.
+Exit status: the worker pool's, 128 + n when signal n ended it or the block, 70 when the pool could not be started,
+75 when there was no driver any more.
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ TRAVEL = 2.0
 CLEANING = 5.0
 """Seconds after SIGKILL; a process that is still there hangs in the kernel."""
 
+LOOK, ALONE = 15.0, 120.0
+"""Seconds between looks whether the driver is there, and without it after which the block ends."""
+
+ABANDONED = 75
+"""Exit status of a block whose driver is gone."""
+
+ESTABLISHED = "01"
+"""A connection's state in the kernel's table."""
+
 NO_GPU = ("", "-1", "NoDevFiles", "void")
 """What schedulers and drivers write where a job has no GPU."""
 
@@ -66,6 +76,12 @@ class Launch:
     accelerators: tuple[str, ...] = ()
     gpu_type: str = "nvidia"
     environment: Mapping[str, str] | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The driver's, as the pool is told it."""
+        found = [word.partition("=")[2] for word in self.command if word.startswith("--port=")]
+        return int(found[0]) if found and found[0].isdigit() else None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -200,6 +216,37 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
         raise LaunchError(f"the worker pool {arguments[0]} cannot be started: {reason}") from None
 
 
+# -- the driver -------------------------------------------------------------------------------------------------------
+
+
+class Company:
+    """Notices that nobody is there any more: a pool whose driver dies while it connects would wait for ever.
+
+    Args:
+        port: The driver's, which the pool connects to; None where it is not known.
+        folder: With the files of busy workers, which notice for themselves.
+    """
+
+    def __init__(self, port: int | None, folder: Path):
+        self.port, self.folder = port, folder
+        self._seen = time.monotonic()
+
+    def lost(self, now: float) -> bool:
+        """Whether there has been no connection for too long. To be asked again and again."""
+        if self.port is None or busy_workers(self.folder) or connected(self.port):
+            self._seen = now
+        return now - self._seen >= ALONE
+
+
+def connected(port: int, table: Path = Path("/proc/net/tcp")) -> bool:
+    """Whether anything on this node has a connection to ``port`` of any host; True where the kernel does not tell."""
+    try:
+        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    except OSError:
+        return True
+    return any(row[2].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows if len(row) > 3)
+
+
 # -- from its start to its end ----------------------------------------------------------------------------------------
 
 
@@ -214,10 +261,13 @@ def run(launch: Launch, block: str) -> int:
         raise LaunchError(f"no temporary folder can be made here: {error.strerror}") from None
     try:
         pool = start(launch, block, folder)
-        number, status = wait(pool)
+        number, status = wait(pool, Company(launch.port, Path(folder)))
         end(pool, Path(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if number == signal.SIGALRM:
+        tell(f"block {block} has had no connection to its driver for {ALONE:.0f} s, so it ends")
+        return ABANDONED
     if number:
         tell(f"block {block} was ended by {signal.Signals(number).name}; its workers have yielded what they could")
         return 128 + number
@@ -227,13 +277,20 @@ def run(launch: Launch, block: str) -> int:
     return 128 - status if status < 0 else status
 
 
-def wait(pool: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """The signal that is to end the block, or 0 and the pool's exit status. The pool is left as a zombie: while it is
-    one, its group's number is nobody else's."""
+def wait(pool: subprocess.Popen[bytes], company: Company) -> tuple[int, int]:
+    """The signal that is to end the block, SIGALRM where it is alone, or 0 and the pool's exit status.
+
+    The pool is left as a zombie: while it is one, its group's number is nobody else's.
+    """
     while True:
-        number = signal.sigwait(ENDINGS | {signal.SIGCHLD})
+        signalled = signal.sigtimedwait(ENDINGS | {signal.SIGCHLD}, LOOK)
+        if signalled is None:
+            if company.lost(time.monotonic()):
+                return int(signal.SIGALRM), 0
+            continue
+        number = signalled.si_signo
         if number != signal.SIGCHLD:
-            return int(number), 0
+            return number, 0
         reap(pool.pid)
         ended = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None:
