@@ -29,6 +29,9 @@ DOUBTS = 4
 """Beyond twice the pool's blocks, so many may have been submitted whose end nobody saw but the scheduler. Whatever it
 is understood to say, no more are submitted than that."""
 
+DESERTED = 180.0
+"""Seconds that a block may be without the workers it had: PBS takes minutes to notice that a node is lost."""
+
 REMEMBERED = 600.0
 """Seconds that a block which ended is still shown."""
 
@@ -107,6 +110,7 @@ class Blocks:
             self.book.hurry()
         if managers:
             block.met = self._proven = True
+            block.seen = now
             self._enter(block, Phase.RUNNING, "", now)
 
     def _hear(self, block: Block, now: float) -> None:
@@ -173,6 +177,8 @@ class Blocks:
             self._hold_late(block, expected, hold, now)
             if block.living and block.spent:
                 self._release(block, "it takes no more trials, and none is left in it")
+            elif block.living and block.met and block.phase == Phase.RUNNING and now - block.seen > DESERTED:
+                self._release(block, "its workers have gone, and the scheduler has not noticed")
         want = wanted(self.pool.blocks, self.slots, demand, self._proven)
         for block in surplus(self.blocks, want, self.pool.blocks.idle):
             self._release(block, "there is no work for it")

@@ -30,6 +30,7 @@ class Block:
         tasks: Trials there.
         idle: Seconds that it has been without a trial.
         managers: Its connected worker pools: id -> whether it takes trials.
+        seen: When any of them was last connected.
         released: Why Pilotune ended it; empty while it did not.
         end: How it ended.
     """
@@ -45,6 +46,7 @@ class Block:
     tasks: int = 0
     idle: float = 0.0
     managers: dict[str, bool] | None = None
+    seen: float = 0.0
     released: str = ""
     end: End | None = None
 

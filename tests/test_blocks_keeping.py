@@ -224,6 +224,18 @@ def test_a_block_near_its_end_takes_no_more_and_goes_when_it_is_empty(lab):
     assert lab.living == ["1"]
 
 
+def test_a_block_that_lost_its_workers_is_replaced_though_the_scheduler_says_that_it_runs(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    lab.connected.clear()
+    lab.turn(demand=2)
+    assert lab.scheduler.cancelled == [], "the scheduler may have put it back into the queue"
+    for _ in range(3):
+        lab.turn(demand=2)
+    assert lab.scheduler.cancelled == ["j0"]
+    assert lab.living == ["1"]
+
+
 def test_a_requeued_block_waits_again(lab):
     lab.connect("0")
     lab.turn(demand=2)
