@@ -65,7 +65,8 @@ def pilotune(elsewhere, tmp_path):
 
 def test_the_wheel_holds_every_module_and_file_of_the_package_and_nothing_else(wheel):
     wanted = {path.relative_to(REPOSITORY) for path in REPOSITORY.glob("*.py")} | {Path("py.typed")}
-    wanted |= {path.relative_to(REPOSITORY) for room in SHIPPED for path in (REPOSITORY / room).rglob("*.py")}
+    for room, kind in ((room, kind) for room in SHIPPED for kind in ("*.py", "*.sh")):
+        wanted |= {path.relative_to(REPOSITORY) for path in (REPOSITORY / room).rglob(kind)}
     wanted |= {
         path.relative_to(REPOSITORY) for path in (REPOSITORY / "pipeline/cli/templates").iterdir() if path.is_file()
     }
