@@ -11,7 +11,6 @@ from .postgres import Server, Unavailable
 from .slurm import Lab
 from .slurm import Unavailable as NoSlurm
 
-
 FIRST = ("slurm", "test_pbs_campaigns", "test_cobalt_campaigns", "test_site_check_real", "test_in_job")
 """What takes longest and mostly waits."""
 
