@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pilotune.providers.jobs import End, Job, Phase, SubmitRefused
+from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
 from pilotune.providers.site import PoolSpec, Site
 from pilotune.providers.slurm import SlurmBlocks
 
@@ -105,6 +106,7 @@ def _let_all_happen(cases: Cases) -> None:
     run, ids = cases.lab.run, cases.ids
     running = ("walltime", "cancelled", "down", "requeued", "preempted")
     cases.until(lambda: all(cases.phase(name) == Phase.RUNNING for name in running), "all run")
+    cases.until(lambda: cases.phase("wide") == Phase.ENDED, "n4 is free of it")
     run("scontrol", "update", f"JobId={ids['walltime']}", "EndTime=now+5")  # a minute is the least that sbatch takes
     assert cases.asker.cancel([ids["cancelled"], ids["held"]]) == [True, True]
     cases.lab.set_down("n4")
@@ -203,3 +205,20 @@ def test_the_most_jobs_that_may_be_queued_are_a_refusal_that_passes(slurm: Lab, 
         provider.submit("true", 1, "2")
     assert refused.value.transient
     assert provider.cancel(jobs) == [True, True]
+
+
+def test_while_the_controller_is_away_nothing_is_concluded_and_all_goes_on_after(slurm: Lab, tmp_path: Path) -> None:
+    provider = blocks(tmp_path)
+    job = provider.submit(FOR_LONG, 1, "0")
+    with slurm.controller_away(), ThreadPoolExecutor(3) as threads:
+        asked = threads.submit(provider.query, [job])
+        cancelled = threads.submit(provider.cancel, [job])
+        submitted = threads.submit(provider.submit, "true", 1, "1")
+        with pytest.raises(SchedulerAway, match="Unable to contact slurm controller"):
+            asked.result()
+        assert cancelled.result() == [False]
+        with pytest.raises(SubmitRefused, match="Unable to contact slurm controller") as refused:
+            submitted.result()
+        assert refused.value.transient
+    assert provider.query([job])[job].phase in (Phase.QUEUED, Phase.RUNNING)
+    assert provider.cancel([job]) == [True]

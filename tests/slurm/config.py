@@ -70,7 +70,6 @@ def slurm_conf(
         "KillWait": 3,
         "MinJobAge": 300,
         "SlurmdTimeout": 30,
-        "MessageTimeout": 20,  # the machine may be busy
         "PropagateResourceLimits": "NONE",
     }
     if accounting:

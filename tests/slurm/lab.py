@@ -7,7 +7,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import config
@@ -71,6 +72,16 @@ class Lab:
         self.run("scontrol", "update", f"NodeName={node}", "State=resume")
         _until(lambda: self.states()[node].startswith(("idle", "alloc", "mix")), f"{node} is back", self._logs)
 
+    @contextmanager
+    def controller_away(self) -> Iterator[None]:
+        """slurmctld does not run, as while a site works on it; jobs go on."""
+        self.place.end_daemon("slurmctld")
+        try:
+            yield
+        finally:
+            self._start_controller()
+            _until(lambda: self.run("sinfo", check=False).returncode == 0, "slurmctld is back", self._logs)
+
     def job(self, number: object) -> dict[str, str]:
         """What ``scontrol show job`` says."""
         words = self.run("scontrol", "-o", "show", "job", number).stdout.split()
@@ -85,7 +96,7 @@ class Lab:
         self.network.create()
         self._start_munge()
         self._start_accounting()
-        self._daemon("slurmctld", ["slurmctld", "-D"])
+        self._start_controller()
         for node in NODES:
             (self.folder / "spool" / node).mkdir()
             self._daemon(f"slurmd.{node}", [*self.network.enter(node), "slurmd", "-D", "-N", node])
@@ -94,6 +105,9 @@ class Lab:
             return list(self.states().values()) == ["idle"] * len(NODES)
 
         _until(all_idle, "all nodes are idle", self._logs)
+
+    def _start_controller(self) -> None:
+        self._daemon("slurmctld", ["slurmctld", "-D"])
 
     def _write_config(self) -> None:
         devices = [self.folder / "devices" / f"gpu{number}" for number in range(GPUS)]

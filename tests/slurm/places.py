@@ -80,6 +80,9 @@ class Place:
         data["processes"][name] = [pid, _began(pid)]
         self._write(data)
 
+    def end_daemon(self, name: str) -> None:
+        _kill([self._read()["processes"][name][0]], signal.SIGTERM)
+
     def _read(self) -> dict:
         return json.loads(self._note.read_text()) if self._note.exists() else {}
 
