@@ -17,7 +17,7 @@ from pilotune.providers.slurm import SlurmBlocks
 
 from .slurm import ACCOUNTS, Lab
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 FOR_LONG = "sleep 300"
 ON_N1 = ("#SBATCH --nodelist=n1",)
 

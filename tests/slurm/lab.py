@@ -16,7 +16,7 @@ from .network import Network
 from .places import Place
 
 NODES, GPUS, ACCOUNTS = ("n1", "n2", "n3", "n4"), 2, ("proj1", "proj2")
-PATIENCE = 60.0
+PATIENCE = 120.0
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "mariadb-install-db", "ip", "nsenter", "unshare")
 SETUP = Path(__file__).resolve().parent.parent / "setup.sh"
 
