@@ -116,7 +116,7 @@ def test_warnings_are_no_failure_and_nothing_is_left(pilotune: Pilotune, site: P
     checks.found = [*WELL, Finding("clocks", State.WARNING, "off", "cpu")]
     result = pilotune("site", "check", site)
     assert (result.code, Path("pilotune-runs").exists()) == (0, False)
-    assert "3 ok, 1 warnings, 0 failed" in result.out
+    assert "3 ok, 1 warning, 0 failed" in result.out
 
 
 def test_it_comes_as_json(pilotune: Pilotune, site: Path, checks: Checks) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import SiteName, json_option, runs_option, set_option
-from .output import echo_json, terminal_width
+from .output import count, echo_json, terminal_width
 
 if TYPE_CHECKING:
     from ...providers.site import Site
@@ -194,7 +194,7 @@ def render(title: str, found: Sequence[Finding], where: str, width: int | None) 
             unseen = ", ".join(each for each in CHECKS if each not in seen)
             lines.append(f"pool {name}: not looked at, since no worker came: {unseen}")
     counts = {state: sum(each.state == state for each in found) for state in COLOURS}
-    lines.append(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['failed']} failed")
+    lines.append(f"{counts['ok']} ok, {count(counts['warning'], 'warning')}, {counts['failed']} failed")
     return "\n".join([*lines, where] if where else lines)
 
 
