@@ -85,18 +85,18 @@ class Keeper:
         self._slow = any(kept.blocks.pool.walltime for kept in pools.values())
 
     def run(self, closing: threading.Event) -> None:
-        """Start the first blocks, then take turns until ``closing``."""
-        first = True
+        """Start the first blocks, then take turns until ``closing``, or until something goes wrong."""
+        try:
+            self._start(time.time())
+            self._take_turns(closing)
+        except Exception as error:  # nobody waits for this thread: what goes wrong in it must be told
+            if not isinstance(error, SiteError):
+                log.exception("keeping the blocks failed")
+            self._see(Seen(failure=str(error) or repr(error)))
+
+    def _take_turns(self, closing: threading.Event) -> None:
         while not closing.is_set():
-            try:
-                if first:
-                    self._start(time.time())
-                self.turn(time.time())
-            except Exception as error:  # nobody waits for this thread: what goes wrong in it must be told
-                if not isinstance(error, SiteError):
-                    log.exception("keeping the blocks failed")
-                self._see(Seen(failure=str(error) or repr(error)))
-            first = False
+            self.turn(time.time())
             starting = not self._slow and not any(self.seen.workers.values())
             self.nudge.wait(LOOK_WHILE_STARTING if starting else LOOK_WHILE_RUNNING)
             self.nudge.clear()
@@ -132,6 +132,8 @@ class Keeper:
             return
         kept.blocks.look(managers, now)
         if kept.blocks.failure:
+            because = f" Parsl gave up its executor before: {kept.broken}" if kept.broken else ""
+            kept.blocks.failure += because
             self._drop(kept, kept.blocks.failure)
 
     def _broken(self, kept: Kept) -> str:
