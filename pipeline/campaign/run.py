@@ -112,14 +112,21 @@ def private_files() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """The driver's log, while the campaign runs."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().addHandler(handler)
+    """The driver's log, while the campaign runs. Parsl's words go beside it: it has a traceback for every lost task."""
+    ours, parsls = logging.FileHandler(path), logging.FileHandler(path.with_name("parsl.log"), delay=True)
+    for handler in (ours, parsls):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    parsl = logging.getLogger("parsl")
     logging.getLogger("pilotune").setLevel(logging.INFO)
-    logging.getLogger("parsl").setLevel(logging.WARNING)
+    parsl.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(ours)
+    parsl.addHandler(parsls)
+    parsl.propagate = False
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+        parsl.propagate = True
+        logging.getLogger().removeHandler(ours)
+        parsl.removeHandler(parsls)
+        ours.close()
+        parsls.close()

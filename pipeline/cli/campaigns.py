@@ -61,6 +61,8 @@ def overview_line(found: Found, lives: list[Live]) -> list[str]:
     counts = [str(each) for each in (status.complete, status.pruned, status.failed)]
     running = str(status.running if live.alive else 0)
     the_state = "queued" if queued and not live.alive else live.state
+    if live.alive and status.waiting and not status.workers:
+        the_state = "waiting"  # pilotune status NAME says for what
     return [found.name, the_state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
 
 
