@@ -156,7 +156,7 @@ def _sigterm_noted() -> Iterator[threading.Event]:
         yield noted
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
-        if noted.is_set():
+        if noted.is_set() and before != signal.SIG_IGN:
             again = threading.Timer(LAST_MOMENT, os.kill, (os.getpid(), signal.SIGTERM))
             again.daemon = True
             again.start()
