@@ -15,6 +15,7 @@ FIRST = ("slurm", "test_pbs_campaigns", "test_cobalt_campaigns", "test_site_chec
 """What takes longest and mostly waits."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the tests, one file is one process's, and so is all that needs the Slurm."""
     slurm = {item.path for item in items if "slurm_lab" in getattr(item, "fixturenames", ())}
