@@ -11,19 +11,22 @@ from .postgres import Server, Unavailable
 from .slurm import Lab
 from .slurm import Unavailable as NoSlurm
 
-FIRST = ("slurm", "test_pbs_campaigns", "test_cobalt_campaigns", "test_site_check_real", "test_in_job")
-"""What takes longest and mostly waits."""
+FIRST = (
+    "slurm_campaigns",
+    "pbs_campaigns",
+    "cobalt_campaigns",
+    "in_job",
+    "site_check_real",
+    "local_pools",
+    "slurm_jobs",
+)
+"""The files that take longest, and mostly wait."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, one file is one process's, and so is all that needs the Slurm."""
-    slurm = {item.path for item in items if "slurm_lab" in getattr(item, "fixturenames", ())}
-    groups = {item.path: "slurm" if item.path in slurm else item.path.stem for item in items}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
-    order = {group: place for place, group in enumerate(FIRST)}
-    items.sort(key=lambda item: order.get(groups[item.path], len(order)))
+    """Where several processes share the tests, no long file is begun last."""
+    order = {f"test_{name}": place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")
