@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 # Many tests wait for a scheduler or a limit most of their time.
-TESTS_AT_ONCE ?= 3
+TESTS_AT_ONCE ?= 2
 BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo
@@ -32,7 +32,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@sh tests/setup.sh
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # mypy knows the package by its folder's name, which need not be that of this checkout: hence the link.
 lint: $(VENV)/.test

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from .postgres import Server, Unavailable
 from .slurm import Lab
 from .slurm import Unavailable as NoSlurm
 
-FIRST = (
-    "slurm_campaigns",
-    "pbs_campaigns",
-    "cobalt_campaigns",
-    "in_job",
-    "site_check_real",
-    "local_pools",
-    "slurm_jobs",
+CROWDED = (
+    "test_slurm_campaigns",
+    "test_pbs_campaigns",
+    "test_cobalt_campaigns",
+    "test_in_job",
+    "test_site_check_real",
+    "test_local_pools",
+    "test_slurm_jobs",
+    "test_clean",
 )
-"""The files that take longest, and mostly wait."""
+"""Files that run many campaigns or jobs side by side by themselves, the longest first."""
+
+
+class Crowds(LoadFileScheduling):
+    """Where several processes share the tests, a file is one process's, and so are all that are crowded."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "crowded" if Path(file).stem in CROWDED else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Crowds:
+    return Crowds(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, no long file is begun last."""
-    order = {f"test_{name}": place for place, name in enumerate(FIRST)}
+    """What takes longest is begun first."""
+    order = {name: place for place, name in enumerate(CROWDED)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 

@@ -21,8 +21,10 @@ VERSION = pilotune.__version__
 def make(prefix: object, *, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
     """``make install-module PREFIX=prefix``."""
     command = ["make", "--silent", "install-module", f"PREFIX={prefix}", f"PYTHON={sys.executable}"]
+    own = ("MAKE", "ARGS")  # of `make test`
+    around = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     done = subprocess.run(
-        command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+        command, cwd=REPOSITORY, env={**around, **environment}, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode == 0) == (code == 0), done.stdout + done.stderr
     return done
