@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.campaign.events import BlockState, BlockView
-from .batch import BatchBlocks
 from .jobbook import JobBook
-from .jobs import End, Job, Phase, SubmitRefused
 from .judging import NOT_ITS_FAULT, judge, sentence
 from .scaling import Block, lead, surplus, takes_no_more, wanted
+from .schedulers.batch import BatchBlocks
+from .schedulers.jobs import End, Job, Phase, SubmitRefused
 from .site import PoolSpec
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from itertools import groupby
 from pathlib import Path
 
 from ..errors import SiteError
-from .batch import BatchBlocks
 from .htex import provider_class
 from .jobbook import JobBook, Recorded, read_jobs
-from .jobs import Job, Phase, SchedulerAway
+from .schedulers.batch import BatchBlocks
+from .schedulers.jobs import Job, Phase, SchedulerAway
 from .site import PoolSpec, Site
 
 PATIENCE = 20.0

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .batch import BatchBlocks
 from .htex import provider_class, worker_init
 from .network import own_addresses
+from .schedulers.batch import BatchBlocks
 from .site import Network, PoolSpec, Site
 
 log = logging.getLogger(__name__)

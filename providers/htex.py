@@ -14,10 +14,10 @@ from parsl.executors import HighThroughputExecutor, MPIExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from ..errors import SiteError
-from .batch import BatchBlocks
-from .launchers import launcher_of_trials
 from .needs import TrialNeeds, accelerators, per_node, slots
 from .network import Addresses
+from .schedulers.batch import BatchBlocks
+from .schedulers.launchers import launcher_of_trials
 from .site import PoolSpec, Site
 
 ANSWER_TIMEOUT = 10.0
@@ -155,7 +155,7 @@ PROVIDERS = {
 def provider_class(scheduler: str) -> type[BatchBlocks]:
     """The provider of a scheduler."""
     module, name = PROVIDERS[scheduler]
-    found: type[BatchBlocks] = getattr(importlib.import_module(f".{module}", __package__), name)
+    found: type[BatchBlocks] = getattr(importlib.import_module(f".schedulers.{module}", __package__), name)
     return found
 
 
@@ -163,7 +163,7 @@ def provider(site: Site, pool: PoolSpec, needs: TrialNeeds) -> BatchBlocks:
     """The provider of one pool's blocks. Needs no scheduler."""
     made = provider_class(site.scheduler).for_pool(site, pool, worker_init(site, pool))
     if needs.nodes > 1:
-        from .launchers import BlockLauncher
+        from .schedulers.launchers import BlockLauncher
 
         made.launcher = BlockLauncher(pool, "single")  # type: ignore[attr-defined]
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SiteError
-from .jobs import Job, Phase, SchedulerAway
+from .schedulers.jobs import Job, Phase, SchedulerAway
 
 log = logging.getLogger(__name__)
 

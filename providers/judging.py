@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .jobs import End, Job
 from .scaling import Block
+from .schedulers.jobs import End, Job
 
 LAST_LINES = 5
 LAST_BYTES = 8192

@@ -45,7 +45,6 @@ from ..pipeline.trial.protocol import (
     Verdict,
 )
 from . import htex
-from .batch import BatchBlocks, BlockFiles
 from .blocks import Blocks
 from .channel_server import ChannelServer
 from .cleaning import clean
@@ -54,6 +53,7 @@ from .keeper import Keeper, Kept, Seen
 from .kernel import Kernel
 from .needs import TrialNeeds, slots, usable_pools
 from .network import driver_addresses
+from .schedulers.batch import BatchBlocks
 from .site import PoolSpec, Site
 from .worker import run_attempt
 
@@ -375,25 +375,3 @@ class ParslPool:
             self._capacity = seen.capacity
             events.append(Capacity(seen.capacity, LATENCY))
         self._submit_waiting()
-
-
-def batch_scripts(site: Site, needs: TrialNeeds, blocks: Path, label: str) -> list[tuple[str, str]]:
-    """The script of each pool's first block as a run would submit it. Nothing is started, and no scheduler is needed.
-
-    Args:
-        site: The machine.
-        needs: What one trial takes.
-        blocks: The run directory's folder for blocks.
-        label: The campaign's part of job names.
-
-    Raises:
-        SiteError: No pool can run such trials.
-    """
-    scripts = []
-    for pool in usable_pools(site, needs):
-        provider = htex.provider(site, pool, needs)
-        provider.place(blocks, label)
-        files: BlockFiles = provider.files("0")
-        text = provider.render("0", htex.node_command(files.launch, "0"), htex.worker_init(site, pool))
-        scripts.append((pool.name, text))
-    return scripts

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .jobs import End, Phase
+from .schedulers.jobs import End, Phase
 from .site import BlockCounts
 
 DEFAULT_LEAD, LEAD_SHARE = 60.0, 0.1

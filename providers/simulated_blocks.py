@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..pipeline.campaign.events import BlockState, BlockView
 from ..pipeline.trial.protocol import AttemptSpec
-from .jobs import End, Phase
 from .scaling import Block, lead, surplus, takes_no_more, wanted
-from .sitespec import BlockCounts
+from .schedulers.jobs import End, Phase
+from .site.spec import BlockCounts
 
 TURN = 2.0
 """Seconds between looks at the blocks."""

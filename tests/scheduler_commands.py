@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.providers.commands import Answer
+from pilotune.providers.schedulers.commands import Answer
 
 
 class Commands:
@@ -17,7 +17,7 @@ class Commands:
         self.ran: list[list[str]] = []
         self.answers: list[Answer] = []
         for module in (scheduler, "batch"):
-            monkeypatch.setattr(f"pilotune.providers.{module}.run", self.run)
+            monkeypatch.setattr(f"pilotune.providers.schedulers.{module}.run", self.run)
 
     def run(self, argv: Sequence[str], timeout: float = 0.0, folder: Path | None = None, without: str = "") -> Answer:
         self.ran.append(list(argv))

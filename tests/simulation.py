@@ -33,7 +33,7 @@ from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
 from pilotune.providers.simulated import Disk, Faults, SimulatedPool, Step
 from pilotune.providers.simulated_blocks import BlockPlan
-from pilotune.providers.sitespec import BlockCounts
+from pilotune.providers.site.spec import BlockCounts
 
 SPACE = Space(
     parameters=(

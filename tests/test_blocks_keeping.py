@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.providers.batch import BlockFiles
 from pilotune.providers.blocks import BAD_IN_A_ROW, DOUBTS, Blocks
 from pilotune.providers.jobbook import JobBook, read_jobs
-from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.batch import BlockFiles
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
 MINUTE = 60.0

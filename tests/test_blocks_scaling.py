@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.providers.jobs import End, Job, Phase
 from pilotune.providers.judging import judge, last_words, sentence
 from pilotune.providers.needs import TrialNeeds, accelerators, slots, usable_pools
 from pilotune.providers.scaling import Block, lead, surplus, takes_no_more, wanted
+from pilotune.providers.schedulers.jobs import End, Job, Phase
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
 COUNTS = BlockCounts(init=1, min=0, max=4)

@@ -15,11 +15,11 @@ import pytest
 
 from pilotune.pipeline.campaign.status import Status
 from pilotune.pipeline.record import RunDirectory, registry
-from pilotune.providers.batch import BatchBlocks
 from pilotune.providers.cleaning import clean
 from pilotune.providers.htex import provider_class
 from pilotune.providers.jobbook import JobBook, read_jobs
-from pilotune.providers.jobs import Job, Phase
+from pilotune.providers.schedulers.batch import BatchBlocks
+from pilotune.providers.schedulers.jobs import Job, Phase
 from pilotune.providers.site import PoolSpec, Site
 
 from .cli_support import Pilotune, alone, pilotune_  # noqa: F401

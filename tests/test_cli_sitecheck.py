@@ -13,12 +13,12 @@ from click import unstyle
 from pilotune import filesystems
 from pilotune.pipeline.cli import sitecheck as command
 from pilotune.pipeline.cli.sitecheck import database, render
-from pilotune.providers import sitecheck
+from pilotune.providers.check import run as sitecheck
+from pilotune.providers.check.facts import Finding, State
+from pilotune.providers.check.run import scheduler, shrink
+from pilotune.providers.check.watch import Order
 from pilotune.providers.parsl_pool import PoolFiles
 from pilotune.providers.site import PoolSpec, Site
-from pilotune.providers.sitecheck import scheduler, shrink
-from pilotune.providers.sitefacts import Finding, State
-from pilotune.providers.sitewatch import Order
 
 from .cli_support import Pilotune, alone, pilotune_  # noqa: F401
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pilotune.providers.cobalt import CobaltBlocks
-from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.cobalt import CobaltBlocks
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
 from pilotune.providers.site import PoolSpec, Site
 
 from .emulators.install import Emulated, install

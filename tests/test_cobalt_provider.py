@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from parsl.jobs.states import JobState
 
-from pilotune.providers.cobalt import CobaltBlocks, read_table
-from pilotune.providers.commands import TIMED_OUT, Answer
-from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.cobalt import CobaltBlocks, read_table
+from pilotune.providers.schedulers.commands import TIMED_OUT, Answer
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
 from pilotune.providers.site import PoolSpec, Site
 
 from .scheduler_commands import Commands

@@ -17,10 +17,10 @@ from pilotune.pipeline.studyfile.schema import Budget, Command, StartFrom, Study
 from pilotune.pipeline.suggest import sampler_names
 from pilotune.pipeline.suggest.build import sampler_arguments
 from pilotune.pipeline.trial.template import FIELDS
-from pilotune.providers.findings import CHECKS
-from pilotune.providers.launchers import LAUNCHERS
+from pilotune.providers.check.findings import CHECKS
+from pilotune.providers.schedulers.launchers import LAUNCHERS
 from pilotune.providers.site import SHIPPED
-from pilotune.providers.siteschema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
+from pilotune.providers.site.schema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.providers import pbs
-from pilotune.providers.commands import TIMED_OUT, Answer
-from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
-from pilotune.providers.pbs import PBSBlocks, clock, read_dsv
+from pilotune.providers.schedulers import pbs
+from pilotune.providers.schedulers.commands import TIMED_OUT, Answer
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.pbs import PBSBlocks, clock, read_dsv
 from pilotune.providers.site import PoolSpec, Site
 
 from .scheduler_commands import Commands

@@ -22,8 +22,8 @@ from pilotune.pipeline.record import RunDirectory
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.providers import driverjob
 from pilotune.providers.driverjob import where_it_runs
-from pilotune.providers.jobs import SubmitRefused
 from pilotune.providers.network import own_addresses
+from pilotune.providers.schedulers.jobs import SubmitRefused
 from pilotune.providers.site import DriverJob, Network, PoolSpec, Site
 
 from .cli_support import Pilotune, alone, pilotune_  # noqa: F401
@@ -155,7 +155,9 @@ def test_a_stop_while_the_successor_is_submitted_cancels_it(
     relay: Relay, site: Site, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[str] = []
-    monkeypatch.setattr("pilotune.providers.pbs.PBSBlocks.cancel_one", lambda self, job: cancelled.append(job) or True)
+    monkeypatch.setattr(
+        "pilotune.providers.schedulers.pbs.PBSBlocks.cancel_one", lambda self, job: cancelled.append(job) or True
+    )
     scheduler.after = lambda: relay.stop.write_text("now")
     handover.end_shift(over(relay), status_of(relay), site)
     assert cancelled == ["20.server"]

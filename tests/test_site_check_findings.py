@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pilotune.filesystems import Mount
-from pilotune.providers.findings import CHECKS, findings
+from pilotune.providers.check.facts import Facts, Finding, State
+from pilotune.providers.check.findings import CHECKS, findings
 from pilotune.providers.site import PoolSpec
-from pilotune.providers.sitefacts import Facts, Finding, State
 
 WHOLE = PoolSpec(
     "gpu",

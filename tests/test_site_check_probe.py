@@ -14,10 +14,10 @@ from pilotune import filesystems
 from pilotune.pipeline.trial import channel as channels
 from pilotune.pipeline.trial.channel import make_keys
 from pilotune.pipeline.trial.protocol import Started, Suggest, Suggested
-from pilotune.providers import probe
 from pilotune.providers.channel_server import ChannelServer
-from pilotune.providers.diskspace import Room, judge, read_quota, space
-from pilotune.providers.sitefacts import State
+from pilotune.providers.check import probe
+from pilotune.providers.check.diskspace import Room, judge, read_quota, space
+from pilotune.providers.check.facts import State
 
 GB = 10**9
 

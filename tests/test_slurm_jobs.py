@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.slurm import SlurmBlocks
 from pilotune.providers.site import PoolSpec, Site
-from pilotune.providers.slurm import SlurmBlocks
 
 from .slurm import ACCOUNTS, Lab
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.providers import slurm
-from pilotune.providers.commands import TIMED_OUT, Answer, run
-from pilotune.providers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers import slurm
+from pilotune.providers.schedulers.commands import TIMED_OUT, Answer, run
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.slurm import SlurmBlocks, meaning_of, read_exit, read_job
 from pilotune.providers.site import PoolSpec, Site
-from pilotune.providers.slurm import SlurmBlocks, meaning_of, read_exit, read_job
 
 from .scheduler_commands import Commands
 

@@ -18,7 +18,7 @@ from ..trial.files import write_atomically
 from .relay import MOST, PREFIX, Relay, Shift, margin, read_relay
 
 if TYPE_CHECKING:
-    from ...providers.batch import BatchBlocks
+    from ...providers.schedulers.batch import BatchBlocks
     from ...providers.site import Site
     from .run import RunSettings
     from .status import Status
@@ -66,7 +66,7 @@ def blocks_of(relay: Relay, site: Site) -> BatchBlocks:
 def start_relay(relay: Relay, site: Site) -> Relay:
     """Submit the first job. Raises SiteError with the scheduler's words where it is refused; nothing is left then."""
     from ...providers.driverjob import submit_driver
-    from ...providers.jobs import SubmitRefused
+    from ...providers.schedulers.jobs import SubmitRefused
 
     make_private(relay.folder)
     try:
@@ -149,7 +149,7 @@ def end_shift(shift: Shift, status: Status, site: Site) -> Status:
 
 def _successor(shift: Shift, site: Site) -> Relay:
     from ...providers.driverjob import submit_driver
-    from ...providers.jobs import SubmitRefused
+    from ...providers.schedulers.jobs import SubmitRefused
 
     relay = dataclasses.replace(shift.relay, used=shift.relay.used + time.time() - shift.began)
     generation = relay.generation + 1

@@ -29,7 +29,7 @@ class SiteName(click.ParamType[str]):
     name = "site"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from ...providers.sitefinding import find_sites
+        from ...providers.site.finding import find_sites
 
         names = [name for name in find_sites() if name.startswith(incomplete)]
         files = [CompletionItem(incomplete, type="file")] if not names or "/" in incomplete else []

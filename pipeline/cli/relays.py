@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ...providers.jobs import Job
+    from ...providers.schedulers.jobs import Job
     from ..campaign.relay import Relay
 
 LAPSE = 1.0
@@ -45,7 +45,7 @@ def job_of(relay: Relay) -> Job | None:
     """What the scheduler says of the relay's job; None where it cannot be asked, or the number is not known yet."""
     from ...errors import SiteError
     from ...providers.cleaning import asker
-    from ...providers.jobs import Job, Phase, SchedulerAway
+    from ...providers.schedulers.jobs import Job, Phase, SchedulerAway
 
     if not relay.job:
         return None
@@ -87,7 +87,7 @@ def stop(relay: Relay, how: str) -> Relay:
     if latest.state != "waiting" or not latest.job:
         return latest
     from ...errors import SiteError
-    from ...providers.jobs import SchedulerAway
+    from ...providers.schedulers.jobs import SchedulerAway
 
     with contextlib.suppress(SiteError, SchedulerAway):
         # Where that cannot be done from here, the job finds the control file when it begins, and ends at once.

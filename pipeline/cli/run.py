@@ -245,7 +245,7 @@ def show_plan(request: Request, in_job: bool) -> int:
 
 def batch_scripts(prepared: Prepared) -> Sequence[tuple[str, str]]:
     from ...providers.needs import outline
-    from ...providers.parsl_pool import batch_scripts
+    from ...providers.scripts import batch_scripts
     from ..campaign.run import label_of, needs_of
     from ..record import RunDirectory, new_campaign_id
 

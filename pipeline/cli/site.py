@@ -11,7 +11,7 @@ from .options import SiteName, json_option, set_option
 from .output import echo_json, table, terminal_width
 
 if TYPE_CHECKING:
-    from ...providers.siteoutline import SiteOutline
+    from ...providers.site.outline import SiteOutline
 
 SITE_COMMANDS = {
     "list": ("site", "List the sites that can be named, and where their files are."),
@@ -37,7 +37,7 @@ def site_list_command(as_json: bool) -> None:
 
     NEEDS are environment variables that a site's file fills in and that are not set here.
     """
-    from ...providers.siteoutline import outlines
+    from ...providers.site.outline import outlines
 
     sites = outlines()
     if as_json:

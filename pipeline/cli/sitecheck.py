@@ -18,8 +18,8 @@ from .options import SiteName, json_option, runs_option, set_option
 from .output import count, echo_json, terminal_width
 
 if TYPE_CHECKING:
+    from ...providers.check.facts import Finding
     from ...providers.site import Site
-    from ...providers.sitefacts import Finding
 
 FOLDER = "site-check"
 """Beside the studies' folders."""
@@ -73,8 +73,8 @@ def site_check_command(
     loaded = load_site(site, overrides)
     pools = [loaded.pool(name) for name in names] or [pool for pool in loaded.pools if pool.is_on]
     folder = runs_folder(loaded, runs)
-    from ...providers.sitefacts import State
-    from ...providers.sitewatch import Order
+    from ...providers.check.facts import State
+    from ...providers.check.watch import Order
     from ..record import RunDirectory, new_campaign_id
 
     name = new_campaign_id()
@@ -119,8 +119,8 @@ def look(site: Site, pools: Sequence[Any], run: Any, storage: str | None, order:
     url = normalize_url(storage or default)
     run.create()
     with private_files(), logging_to(run.log), interruptible():
+        from ...providers.check.run import check_site
         from ...providers.parsl_pool import PoolFiles
-        from ...providers.sitecheck import check_site
 
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         label = f"{FOLDER}-{run.path.name[-6:]}"
@@ -138,7 +138,7 @@ def database(url: str, name: str = "") -> Finding:
 
     from ...errors import PilotuneError
     from ...filesystems import filesystem_of
-    from ...providers.sitefacts import Finding, State
+    from ...providers.check.facts import Finding, State
     from ..analysis import safe_url
     from ..record import open_storage
 
@@ -175,7 +175,7 @@ def database(url: str, name: str = "") -> Finding:
 
 def render(title: str, found: Sequence[Finding], where: str, width: int | None) -> str:
     """The table: a line a finding, longer ones wrapped where there is a terminal."""
-    from ...providers.findings import CHECKS
+    from ...providers.check.findings import CHECKS
 
     size, pool, lines = max(len(each.name) for each in found), "", [title]
     for each in found:

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from pilotune.providers.needs import TrialNeeds
-from pilotune.providers.parsl_pool import batch_scripts
+from pilotune.providers.scripts import batch_scripts
 from pilotune.providers.site import SHIPPED, load_site
 from pilotune.yamlfile import read_yaml
 

@@ -17,12 +17,12 @@ from typing import ClassVar, Self
 from parsl.providers import SlurmProvider
 from parsl.providers.slurm.template import template_string
 
-from ..errors import SiteError
+from ...errors import SiteError
+from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles
 from .commands import TIMED_OUT, Answer, run
 from .jobs import End, Job, Phase, SchedulerAway
 from .launchers import BlockLauncher
-from .site import PoolSpec, Site
 
 log = logging.getLogger(__name__)
 

@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import SiteError
-from ..filesystems import filesystem_of
-from ..pipeline.campaign.events import PoolFailed, Reply
-from ..pipeline.trial.protocol import Suggest
-from .commands import run
+from ...errors import SiteError
+from ...filesystems import filesystem_of
+from ...pipeline.campaign.events import PoolFailed, Reply
+from ...pipeline.trial.protocol import Suggest
+from ..needs import TrialNeeds
+from ..network import own_addresses
+from ..parsl_pool import ParslPool, PoolFiles
+from ..schedulers.commands import run
+from ..schedulers.jobs import Job, Phase, SchedulerAway
+from ..site import BlockCounts, PoolSpec, Site
 from .diskspace import space
+from .facts import Facts, Finding, State
 from .findings import findings
-from .jobs import Job, Phase, SchedulerAway
-from .needs import TrialNeeds
-from .network import own_addresses
-from .parsl_pool import ParslPool, PoolFiles
 from .probe import versions
-from .site import BlockCounts, PoolSpec, Site
-from .sitefacts import Facts, Finding, State
-from .sitewatch import Order, Tell, Watch
+from .watch import Order, Tell, Watch
 
 COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "local": ((), ()),

@@ -6,7 +6,7 @@ import shlex
 
 from parsl.launchers import SimpleLauncher
 
-from .site import PoolSpec
+from ..site import PoolSpec
 
 LAUNCHERS = {
     "single": "exec {command}",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import UserError
-from ..yamlfile import nearest, read_yaml
+from ...errors import UserError
+from ...yamlfile import nearest, read_yaml
 
-SHIPPED = Path(__file__).resolve().parent.parent / "site-configs"
+SHIPPED = Path(__file__).resolve().parents[2] / "site-configs"
 
 
 def site_folders() -> list[Path]:

@@ -15,11 +15,11 @@ from typing import ClassVar, Self
 
 from parsl.providers.cluster_provider import ClusterProvider
 
+from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles
 from .commands import TIMED_OUT, Answer, run
 from .jobs import End, Job, Phase, SchedulerAway
 from .launchers import BlockLauncher
-from .site import PoolSpec, Site
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SiteError
+from ...errors import SiteError
 
 TIMEOUT = 60.0
 """Seconds a command may take: a scheduler whose controller is away lets its commands hang for some time."""

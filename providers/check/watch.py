@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .batch import BlockFiles
+from ..judging import last_lines
+from ..parsl_pool import ParslPool
+from ..scaling import Block
+from ..schedulers.batch import BlockFiles
+from ..schedulers.jobs import End, Phase
+from .facts import Facts
 from .findings import NEVER
-from .jobs import End, Phase
-from .judging import last_lines
-from .parsl_pool import ParslPool
 from .probe import probe
-from .scaling import Block
-from .sitefacts import Facts
 
 START_LIMIT, GATHER_LIMIT, PROBE_LIMIT, MARKER_LIMIT = 180.0, 60.0, 120.0, 10.0
 """Seconds from a block's start to its first worker; from that to its last; for the probes; and for a file to be seen on

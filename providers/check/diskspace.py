@@ -10,9 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..filesystems import Mount, filesystem_of
-from .commands import run
-from .sitefacts import Finding, State
+from ...filesystems import Mount, filesystem_of
+from ..schedulers.commands import run
+from .facts import Finding, State
 
 LOW_BYTES, LOW_FILES = 5e9, 10_000
 """Less than that is soon used up by checkpoints and by the files of trials."""

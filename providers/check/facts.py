@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from ..filesystems import Mount
-from .site import PoolSpec
+from ...filesystems import Mount
+from ..site import PoolSpec
 
 
 class State(StrEnum):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..yamlfile import YamlFile, read_yaml
-from .site import load_site
-from .sitefinding import find_sites
+from ...errors import UserError
+from ...yamlfile import YamlFile, read_yaml
+from .finding import find_sites
+from .load import load_site
 
 _REQUIRED = re.compile(r"\$\{(\w+)\}")
 

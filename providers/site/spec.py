@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..fields import format_duration
-from ..yamlfile import YamlFile, dump_yaml, nearest
+from ...errors import UserError
+from ...fields import format_duration
+from ...yamlfile import YamlFile, dump_yaml, nearest
 
 FIND_MODULE = "type module >/dev/null 2>&1 || . /etc/profile"
 """A batch script's shell is no login shell, so that `module` may be missing; the user's own profile stays out of it."""

@@ -13,11 +13,11 @@ from typing import ClassVar, Self
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
 
+from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles, write_script
 from .commands import TIMED_OUT, Answer
 from .jobs import End, Job, Phase
 from .launchers import BlockLauncher
-from .site import PoolSpec, Site
 
 KILL_DELAY = 30
 """Seconds from SIGTERM to SIGKILL at the end of a walltime."""

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..fields import validate
-from ..yamlfile import YamlFile, join, parse_value, read_yaml, with_overrides
-from .sitefinding import SHIPPED, find_sites, site_folders, site_path
-from .siteschema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
-from .sitespec import BlockCounts, DriverJob, Network, PoolSpec, Site, node_hours, render_site, site_json
+from ...fields import validate
+from ...yamlfile import YamlFile, join, parse_value, read_yaml, with_overrides
+from .finding import SHIPPED, find_sites, site_folders, site_path
+from .schema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
+from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site, node_hours, render_site, site_json
 
 __all__ = [
     "SHIPPED",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..errors import PilotuneError, SiteError
+from ...errors import PilotuneError, SiteError
 
 
 class Phase(StrEnum):

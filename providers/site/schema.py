@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ..fields import Bool, Duration, NotNegative, Positive, Section, Size, Text, Texts, shown
-from ..yamlfile import nearest
+from ...fields import Bool, Duration, NotNegative, Positive, Section, Size, Text, Texts, shown
+from ...yamlfile import nearest
 
 SCHEDULERS = ("local", "slurm", "pbs", "cobalt")
 LAUNCHERS = ("single", "srun", "mpiexec", "aprun", "pbsdsh")

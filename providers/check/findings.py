@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..fields import format_duration
-from ..filesystems import Mount
-from .node import NO_GPU
-from .sitefacts import Facts, Finding, State
+from ...fields import format_duration
+from ...filesystems import Mount
+from ..node import NO_GPU
+from .facts import Facts, Finding, State
 
 SKEW, SLOW = 2.0, 1.0
 """Seconds of difference between two clocks, and of a round trip, that are worth a warning."""

@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Self
 
 from parsl.jobs.states import JobState, JobStatus
 
+from ..site import PoolSpec, Site
 from .commands import Answer, run
 from .jobs import Job, Phase, SchedulerAway, SubmitRefused
-from .site import PoolSpec, Site
 
 PARSL_STATES = {
     Phase.QUEUED: JobState.PENDING,

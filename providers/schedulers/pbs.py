@@ -16,11 +16,11 @@ from typing import ClassVar, Self
 
 from parsl.providers import PBSProProvider
 
+from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles
 from .commands import TIMED_OUT, Answer, run
 from .jobs import End, Job, Phase, SchedulerAway
 from .launchers import BlockLauncher
-from .site import PoolSpec, Site
 
 log = logging.getLogger(__name__)
 

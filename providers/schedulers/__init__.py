@@ -1,0 +1,1 @@
+"""Schedulers: one file each, and what they share. Blocks are jobs of theirs."""
