@@ -56,6 +56,9 @@ ABANDONED = 75
 ESTABLISHED = "01"
 """A connection's state in the kernel's table."""
 
+LONGEST_TMPDIR, SHORT_TMPDIR = 60, "/tmp"
+"""Python's multiprocessing makes sockets some 40 characters below TMPDIR, and Linux allows 107 for all of it."""
+
 NO_GPU = ("", "-1", "NoDevFiles", "void")
 """What schedulers and drivers write where a job has no GPU."""
 
@@ -195,6 +198,9 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
     gpus = worker_gpus(launch, environment)
     environment["PILOTUNE_GPU_TYPE"] = launch.gpu_type
     environment[NODE_GPUS] = describe(gpus, environment)
+    if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
+        environment["TMPDIR"] = SHORT_TMPDIR
+        tell(f"TMPDIR is too long a path for the sockets in it, so it is {SHORT_TMPDIR} for the workers")
     if "PBS_JOBID" in environment and environment.get("OMP_NUM_THREADS") == environment.get("NCPUS"):
         environment.pop("OMP_NUM_THREADS", None)  # set by PBS to all cores of the node, for each of its workers
     arguments = bind(command_line(launch, block, gpus))

@@ -1,8 +1,9 @@
-"""A block whose driver died while its worker pool connected ends by itself."""
+"""What a node's program mends around the worker pool: a driver that is gone, a TMPDIR that is too long."""
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -54,3 +55,21 @@ def test_a_block_without_its_driver_ends_with_a_sentence_and_leaves_nothing(tmp_
     )
     assert done.returncode == ABANDONED
     assert "block 3 has had no connection to its driver" in done.stderr
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_not_given_to_the_workers(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    launch = tmp_path / "cpu.json"
+    program = "import os; print(os.environ['TMPDIR'])"
+    launch.write_text(json.dumps({"command": f'{sys.executable} -c "{program}"'}))
+    done = subprocess.run(
+        [sys.executable, "-m", "pilotune.providers.node", str(launch), "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    assert (done.returncode, done.stdout) == (0, "/tmp\n")
+    assert "TMPDIR is too long" in done.stderr
