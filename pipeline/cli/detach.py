@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,18 +35,8 @@ def detach(request: Request, prepared: Prepared) -> int:
     folder = prepared.runs / prepared.study_file.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = folder / f"detached-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pilotune.pipeline.cli.main", *arguments(request, prepared)],
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            start_new_session=True,
-            preexec_fn=ignore_hangup,
-        )
-    finally:
-        os.close(descriptor)
+    with hangups_ignored():
+        process = leave(log, arguments(request, prepared))
     live = wait(process, folder)
     code = process.poll()
     if code is not None and (code != 0 or live is None):
@@ -55,9 +47,30 @@ def detach(request: Request, prepared: Prepared) -> int:
     return 0
 
 
-def ignore_hangup() -> None:
-    """In a session of its own the terminal's end is not heard of; some hosts send the signal to all at a logout."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@contextlib.contextmanager
+def hangups_ignored() -> Iterator[None]:
+    """Here, and for good in what is started meanwhile: in a session of its own the terminal's end is not heard of, but
+    some hosts send the signal to all at a logout."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def leave(log: Path, words: list[str]) -> subprocess.Popen[bytes]:
+    """Start the driver, in a session of its own."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pilotune.pipeline.cli.main", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
 
 
 def arguments(request: Request, prepared: Prepared) -> list[str]:
