@@ -56,8 +56,8 @@ ABANDONED = 75
 ESTABLISHED = "01"
 """A connection's state in the kernel's table."""
 
-LONGEST_TMPDIR, SHORT_TMPDIR = 60, "/tmp"
-"""Python's multiprocessing makes sockets some 40 characters below TMPDIR, and Linux allows 107 for all of it."""
+LONGEST_TMPDIR, SHORT_TMPDIR = 75, "/tmp"
+"""Python's multiprocessing makes sockets 32 characters below TMPDIR, and Linux allows 107 for all of it."""
 
 NO_GPU = ("", "-1", "NoDevFiles", "void")
 """What schedulers and drivers write where a job has no GPU."""

@@ -40,7 +40,7 @@ def test_ctrl_c_once_lets_running_trials_finish(here: Here) -> None:
     assert "pilotune resume once" in summary
     assert here.status("once")["code"] == 130
     assert "5: 5 complete" in here.run("resume", "once").stdout
-    assert not processes(here)
+    until(lambda: not processes(here), "all processes have ended")
 
 
 def test_ctrl_c_twice_puts_running_trials_aside_and_resume_goes_on_from_their_checkpoints(here: Here) -> None:
@@ -53,7 +53,7 @@ def test_ctrl_c_twice_puts_running_trials_aside_and_resume_goes_on_from_their_ch
         press_ctrl_c(process)
         end_of(process, 130)
     assert states(here, "twice")[:3] == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING]
-    assert not processes(here)
+    until(lambda: not processes(here), "all processes have ended")
     reported = {trial.number: len(trial.intermediate_values) for trial in here.optuna("twice").trials}
 
     here.write("go", "")

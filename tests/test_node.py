@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -49,27 +51,29 @@ def worker(name, busy):
 def node(tmp_path):
     """Start the program for a pool that runs this Python code."""
     started = []
+    temporary = Path(tempfile.mkdtemp(prefix="node-"))  # a short path
 
     def start(code, *, changes=None, environment=None, ignore=()):
         script = tmp_path / "pool.py"
         script.write_text(POOL + textwrap.dedent(code))
         launch = {"command": f"exec {sys.executable} {script} {tmp_path} {{block_id}}", **(changes or {})}
         (tmp_path / "launch.json").write_text(json.dumps(launch))
-        (tmp_path / "tmp").mkdir(exist_ok=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "pilotune.providers.node", str(tmp_path / "launch.json"), "5"],
             stdout=(tmp_path / "out").open("w"),
             stderr=(tmp_path / "err").open("w"),
-            env={**os.environ, "TMPDIR": str(tmp_path / "tmp"), **(environment or {})},
+            env={**os.environ, "TMPDIR": str(temporary), **(environment or {})},
             preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignore],
         )
         started.append(process)
         return process
 
+    start.temporary = temporary
     yield start
     for process in started:
         process.kill()
         process.wait()
+    shutil.rmtree(temporary)
     for path in [*tmp_path.glob("*.pid"), *tmp_path.glob("*.trial")]:  # of a test that has failed
         if alive(path.read_text()):
             os.kill(int(path.read_text()), signal.SIGKILL)
@@ -113,7 +117,7 @@ def test_the_pool_runs_with_its_block_environment_and_a_folder_of_the_node(node,
     first, second = out.splitlines()
     assert (code, first, err) == (0, "5 hello True 0o700", "")
     assert second.split()[0::2] == ["True", "True"]
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(node.temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,7 @@ def test_busy_workers_yield_before_the_pool_ends_and_idle_ones_are_not_asked(nod
     assert not (tmp_path / "idle.yielded").exists()
     assert "ending" in (tmp_path / "after").read_text()  # and the pool was there to carry the outcome
     assert not any(alive(pid) for pid in [*pids, *trials])
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(node.temporary.iterdir()) == []
 
 
 def test_a_signal_to_all_of_the_block_does_not_end_the_pool_before_its_workers(node, tmp_path, finish):
