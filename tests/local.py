@@ -165,7 +165,9 @@ def objective(trial):
             break
         time.sleep(0.05)
         if mode == "reports":
-            saved.write_text(str(step))
+            part = saved.with_name(f"{os.getpid()}.part")  # one that was cut off may still write beside its successor
+            part.write_text(str(step))
+            part.replace(saved)
             trial.report(step, step=step)
     note(trial.number, trial.attempt, "done")
     return float(trial.number)

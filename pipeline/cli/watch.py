@@ -71,7 +71,7 @@ def follow_all(folder: Path, live: Live | None, as_json: bool) -> int:
     """Follow a campaign to its end, and those that go on after it in another job of their driver."""
     from .relays import describe, going_on
 
-    code = 0
+    code = 130  # of a driver that never came
     while True:
         if live is not None:
             code = follow(live, as_json) if live.alive else ended(live)
@@ -81,7 +81,7 @@ def follow_all(folder: Path, live: Live | None, as_json: bool) -> int:
         click.echo(describe(relay), err=True)
         live = await_driver(relay, live.status.started if live else 0.0)
         if live is None:
-            return 130
+            return code
 
 
 def ended(live: Live) -> int:
