@@ -51,12 +51,6 @@ class Mended:
             return []
         return list(self.command_client.run("MANAGERS", timeout_s=ANSWER_TIMEOUT))
 
-    def connected_blocks(self) -> list[str]:
-        """The blocks whose worker pools are connected. Raises CommandClientTimeoutError likewise."""
-        if not self.interchange_alive:
-            return []
-        return list(self.command_client.run("CONNECTED_BLOCKS", timeout_s=ANSWER_TIMEOUT))
-
     def hold(self, manager: str) -> None:
         """Give no more tasks to a worker pool. Raises CommandClientTimeoutError likewise."""
         if self.interchange_alive:

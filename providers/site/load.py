@@ -11,26 +11,9 @@ from typing import Any
 
 from ...fields import validate
 from ...yamlfile import YamlFile, join, parse_value, read_yaml, with_overrides
-from .finding import SHIPPED, find_sites, site_folders, site_path
+from .finding import site_path
 from .schema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
-from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site, node_hours, render_site, site_json
-
-__all__ = [
-    "SHIPPED",
-    "SITE_KEYS",
-    "BlockCounts",
-    "DriverJob",
-    "Network",
-    "PoolSpec",
-    "Site",
-    "find_sites",
-    "load_site",
-    "node_hours",
-    "render_site",
-    "site_folders",
-    "site_json",
-    "site_path",
-]
+from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site
 
 SITE_KEYS = tuple(key for key in SiteSchema.model_fields if key != "name")  # `--set` of these is for the site
 
