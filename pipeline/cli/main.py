@@ -25,6 +25,7 @@ COMMANDS = {
     "trials": ("results", "List the trials, with the reason of those that failed."),
     "export": ("results", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "importance": ("results", "Show which parameters mattered."),
+    "verify": ("verify", "Check that nothing of a study is lost, doubled or altered."),
     "site": ("site", "Show the machines that studies can run on."),
     "completion": ("completion", "Print the completion script for bash or zsh."),
 }

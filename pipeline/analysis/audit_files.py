@@ -1,0 +1,141 @@
+"""What workers wrote: the outcome files in the run directories of a study."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from array import array
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..trial.protocol import STEP_LIMIT
+
+NAME = re.compile(r"outcome-(\d{1,9})\.json")
+RESULTS = ("complete", "pruned", "failed")
+"""Kinds of outcomes that end a trial, or an attempt that is tried again; the others are of attempts that go on."""
+
+READERS = 8
+"""Threads: on a parallel file system each file is a wait of milliseconds."""
+
+BATCH = 64
+"""Folders of trials that a thread reads at a time."""
+
+
+class Reports(NamedTuple):
+    """Values by step, compact: a study may hold millions."""
+
+    steps: array[int]
+    values: array[float]
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[int, float]]) -> Reports:
+        """The first value of each step, as a trial keeps it; steps that no database takes are left out."""
+        first: dict[int, float] = {}
+        for step, value in pairs:
+            if 0 <= step < STEP_LIMIT:
+                first.setdefault(step, value)
+        return cls(array("q", first), array("d", first.values()))
+
+    def as_dict(self) -> dict[int, float]:
+        return dict(zip(self.steps, self.values, strict=True))
+
+
+NOTHING = Reports(array("q"), array("d"))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An outcome file.
+
+    Attributes:
+        path: The file.
+        number: The trial's, from the folder's name.
+        attempt: From the file's name.
+        token: Of the attempt, as the file tells it.
+        kind: Of the outcome; empty for a file that cannot be read.
+        failure: Why it failed.
+        values: Returned by the objective; None without any.
+        reports: Of this attempt.
+        problem: Why the file cannot be read, or is not what its place says.
+    """
+
+    path: Path
+    number: int
+    attempt: int
+    token: str = ""
+    kind: str = ""
+    failure: str = ""
+    values: tuple[float, ...] | None = None
+    reports: Reports = NOTHING
+    problem: str = ""
+
+    @property
+    def tells(self) -> bool:
+        """Whether it holds the end of a trial."""
+        return self.kind in RESULTS
+
+
+def read_trials(folder: Path) -> list[Written]:
+    """All outcome files under ``folder``, the ``trials`` of one run directory; OSError where it cannot be read."""
+    with os.scandir(folder) as entries:
+        places = [Path(entry.path) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
+    batches = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
+    with ThreadPoolExecutor(READERS) as readers:
+        return [written for found in readers.map(_read_batch, batches) for written in found]
+
+
+def _read_batch(places: list[Path]) -> list[Written]:
+    return [written for place in places for written in read_trial(place, int(place.name))]
+
+
+def read_trial(folder: Path, number: int) -> Iterator[Written]:
+    """The outcome files of one trial; none where the folder is gone."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Written(folder, number, 0, problem=error.strerror or str(error))
+        return
+    for name in names:
+        match = NAME.fullmatch(name)
+        if match:
+            yield read_outcome(folder / name, number, int(match[1]))
+
+
+def read_outcome(path: Path, number: int, attempt: int) -> Written:
+    """One outcome file; what is wrong with it is told, not raised."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return _parsed(path, number, attempt, data)
+    except OSError as error:
+        return Written(path, number, attempt, problem=error.strerror or str(error))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return Written(path, number, attempt, problem="it is not the JSON of an outcome")
+
+
+def _parsed(path: Path, number: int, attempt: int, data: dict[str, Any]) -> Written:
+    values = data.get("values")
+    written = Written(
+        path,
+        number,
+        attempt,
+        token=str(data["token"]),
+        kind=str(data["kind"]),
+        failure=str(data.get("failure", "")),
+        values=None if values is None else tuple(_number(value) for value in values),
+        reports=Reports.of((int(step), float(value)) for step, value in data.get("reports", ())),
+    )
+    if (data["number"], data["attempt"]) == (number, attempt) and written.token.startswith(f"{number}.{attempt}."):
+        return written
+    return Written(path, number, attempt, problem=f"it tells of attempt {written.token[:80]!r}")
+
+
+def _number(value: Any) -> float:
+    """A value as a float; NaN for what is none, which no database has."""
+    return float(value) if type(value) in (int, float) else math.nan
