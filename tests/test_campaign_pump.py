@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.campaign.events import Capacity
+from pilotune.pipeline.campaign.events import Capacity, Lost, Submit
 from pilotune.pipeline.campaign.pump import Pump
 from pilotune.pipeline.trial.protocol import Report
-from tests.bench import Bench, benches, started
+from tests.bench import Bench, benches, over, started
 
 
 class Counted:
@@ -84,3 +84,17 @@ def test_a_tick_in_which_nothing_happens_writes_nothing_and_says_nothing(bench) 
 def version(connection: sqlite3.Connection) -> int:
     """Changes with each commit of another connection."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def test_a_worker_that_is_lost_after_it_wrote_its_outcome_costs_no_result(bench) -> None:
+    campaign, pool = bench(trials=2), StillPool()
+    outcomes: dict = {}
+    pump = Pump(campaign.campaign, pool, campaign.storage, limit=2, written=outcomes.get)
+    pump.tick([Capacity(2)])
+    first, second = [action.spec for action in pool.performed if isinstance(action, Submit)]
+    outcomes[first.token] = over(first, value=0.25).outcome
+    pool.performed.clear()
+    pump.tick([Lost(first.token, "its worker was lost"), Lost(second.token, "its worker was lost")])
+    assert [trial.values for trial in campaign.trials()] == [[0.25], None]
+    (again,) = [action.spec for action in pool.performed if isinstance(action, Submit)]
+    assert (again.number, again.attempt) == (1, 2)

@@ -146,6 +146,7 @@ class Driver:
             user=control.asked,
             renew=lambda: renew(self.storage, self.study, self.lease),
             orphans=self.orphans,
+            written=self.written,
             tell=self.note,
             limit=self.study_file.budget.trials,
         )
@@ -162,10 +163,15 @@ class Driver:
     def orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Trials of dead drivers, taken over, and the outcomes that their workers wrote."""
         taken = orphans(self.storage, self.study)
-        outcomes = [outcome for orphan in taken if (outcome := _outcome_on_disk(orphan))]
+        outcomes = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         if taken:
             log.info("taking up %d trials of dead drivers again; %d of them had ended", len(taken), len(outcomes))
         return taken, outcomes
+
+    def written(self, token: str) -> Outcome | None:
+        """What the worker of an attempt wrote at its end; None where it did not come so far."""
+        flight = self.campaign.flights.get(token)
+        return _outcome_on_disk(flight.directory, flight.attempt, token) if flight is not None else None
 
     def note(self, message: str) -> None:
         """Called after every tick: shows where the campaign is, not too often."""
@@ -260,12 +266,15 @@ def _rules(file: StudyFile) -> Rules:
     )
 
 
-def _outcome_on_disk(orphan: Orphan) -> Outcome | None:
+def _outcome_of(orphan: Orphan) -> Outcome | None:
+    token = token_of(orphan.number, orphan.attempt, orphan.campaign)
+    return _outcome_on_disk(orphan.directory, orphan.attempt, token)
+
+
+def _outcome_on_disk(directory: str, attempt: int, token: str) -> Outcome | None:
     """What the worker wrote before its driver could be told; None where there is nothing to trust."""
     try:
-        path = TrialFiles(Path(orphan.directory)).outcome(orphan.attempt)
-        outcome = Outcome.from_dict(json.loads(path.read_text()))
+        outcome = Outcome.from_dict(json.loads(TrialFiles(Path(directory)).outcome(attempt).read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    fits = outcome.token == token_of(orphan.number, orphan.attempt, orphan.campaign)
-    return outcome if fits else None
+    return outcome if outcome.token == token else None

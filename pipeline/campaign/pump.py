@@ -26,6 +26,8 @@ class Pump:
         renew: Stages this campaign's lease; called once in ``lease_period`` seconds.
         orphans: Takes over what dead drivers left since the last call: trials, and the outcomes found on disk; called
             once in ``orphan_period`` seconds.
+        written: What the worker of an attempt wrote at its end, by token. A worker may be lost after that, before its
+            outcome has travelled.
         tell: Called after every tick, with a message when something is wrong.
         limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
         sync_period: Seconds between looks at what others did to the study, while anything happens here.
@@ -39,6 +41,7 @@ class Pump:
     user: Callable[[], Sequence[Asked]] = tuple
     renew: Callable[[], None] = lambda: None
     orphans: Callable[[], tuple[Sequence[Orphan], Sequence[Outcome]]] = lambda: ((), ())
+    written: Callable[[str], Outcome | None] = lambda token: None
     tell: Callable[[str], None] = lambda message: None
     limit: int | None = None
     lease_period: float = 15.0
@@ -76,13 +79,18 @@ class Pump:
     def tick(self, events: Sequence[Event]) -> None:
         now = self.pool.now()
         self._sync(now, self.sync_period if events or self.campaign.hungry else self.still_period)
-        self.campaign.step(now, events)
+        self.campaign.step(now, [self._as_written(event) for event in events])
         self._renew(now)
         result = self._commit()
         if result is None:
             return
         self.pool.perform(self.campaign.release(result.refused, result.overtaken))
         self.tell("")
+
+    def _as_written(self, event: Event) -> Event:
+        """The end of an attempt instead of its loss, where its worker was lost after it."""
+        outcome = self.written(event.token) if isinstance(event, Lost) else None
+        return event if outcome is None else Ended(outcome)
 
     def _renew(self, now: float) -> None:
         """A database that is away is asked again at the next tick; the lease outlasts many of them."""
