@@ -45,6 +45,22 @@ def values_fit(outcome: Outcome, directions: int) -> bool:
     return len(values) == directions and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """A trial failed, and another host is asked whether that was the trial's fault.
+
+    Attributes:
+        host, pool: Where it failed.
+        good: Trials that had succeeded there by then.
+        reason: Why it failed.
+    """
+
+    host: str
+    pool: str
+    good: int
+    reason: str
+
+
 @dataclass
 class Flight:
     """One trial that this campaign is responsible for, from ask to tell."""
@@ -76,6 +92,9 @@ class Flight:
     last_step: int | None = None
     rung: int | None = None  # the step whose report was answered with prune
     notes: dict[str, Any] = field(default_factory=dict)
+    opinion: Opinion | None = None  # of the host that runs it next
+    avoid: frozenset[str] = frozenset()  # hosts that are not to run this attempt
+    killed: dict[str, str] = field(default_factory=dict)  # host -> how it killed its process or worker there
 
     @property
     def trial_id(self) -> int:

@@ -135,7 +135,7 @@ class Campaign:
             flight.token = token_of(flight.number, flight.attempt, self.campaign)
             self.flights[flight.token] = flight
             actions.append(Submit(self.make_spec(flight)))
-        return actions + self._demanded()
+        return [*self.ends.hosts.orders(), *actions, *self._demanded()]
 
     def _demanded(self) -> list[Action]:
         """How many workers could be kept busy, and for how long each, where that has changed."""
@@ -172,7 +172,7 @@ class Campaign:
     def _capacity(self, event: Capacity) -> None:
         if event.workers and not self.workers:
             self.moved = self.now
-        self.workers, self.latency = event.workers, event.latency
+        self.workers, self.latency, self.ends.hosts.here = event.workers, event.latency, event.hosts
 
     def _blocks_seen(self, event: BlocksSeen) -> None:
         self.blocks = event.blocks
@@ -250,7 +250,7 @@ class Campaign:
         if flight is not None:
             # What was cut off may go on, and must not write into the checkpoint beside the next attempt.
             self._outbox.append(StopAttempt(event.token, "kill"))
-            self._follow(flight, self.ends.lost(flight, event.reason, self.now))
+            self._follow(flight, self.ends.lost(flight, event, self.now))
 
     def _follow(self, flight: Flight, sequel: Sequel) -> None:
         if sequel.again:
@@ -299,6 +299,7 @@ class Campaign:
     def _launch(self, flight: Flight) -> None:
         """The next attempt of this trial, submitted at the next release."""
         flight.attempt += 1
+        flight.avoid = self.ends.hosts.avoided(flight)
         flight.started, flight.last_reply, flight.stopping, flight.rung, flight.new_steps = None, None, "", None, 0
         self.study.fence(flight.trial, flight.attempt)
         self._fresh.append(flight)
@@ -334,6 +335,7 @@ class Campaign:
             asked=self.now,
             whole=False,
         )
+        flight.killed = self.ends.killed(flight.trial)
         self.flights[flight.token] = flight
         return flight.token
 
@@ -354,6 +356,7 @@ class Campaign:
     def _end(self, code: int, reason: str) -> None:
         if self.ending is None or code in (STOPPED, SITE):
             self.ending = Finish(code, reason)
+        self.ends.hosts.closing = True
         for flight in self._fresh:  # tried again in this very step: left for a later campaign, as if that came now
             flight.attempt -= 1
             self.study.fence(flight.trial, flight.attempt)

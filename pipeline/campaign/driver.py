@@ -229,6 +229,7 @@ class Driver:
             ranks_per_node=options.ranks_per_node,
             expected=self._expected(flight),
             yield_before=options.yield_before,
+            avoid=sorted(flight.avoid),
             objective=file.objective,
             limits=Limits(
                 timeout=options.timeout,
@@ -263,6 +264,7 @@ def _rules(file: StudyFile) -> Rules:
         retries=file.trial.retries,
         retry_errors=file.trial.retry_errors,
         expected=file.trial.expected,
+        second_opinions=file.trial.nodes == 1,
     )
 
 

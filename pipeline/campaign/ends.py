@@ -6,17 +6,22 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
 from optuna.trial import TrialState
 
 from ..trial.protocol import STEP_LIMIT, Outcome
 from .attempts import Flight, values_fit
 from .durations import Durations
-from .events import Finish
-from .rules import IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules
+from .events import Finish, Lost
+from .quarantine import Hosts
+from .rules import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules
 from .study import CampaignStudy
 
 FINISHED, FAILED, SITE, STOPPED = 0, 1, 3, 130
 """Exit codes."""
+
+KILLED = "pilotune:killed"
+"""Trial attribute: host -> how the trial killed its process or its worker there."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Ends:
         finish_times: When trials were told, Unix seconds; the last thousand.
         rungs: Trials pruned at each step.
         durations: How long trials ran.
+        hosts: Whose fault failures are.
     """
 
     def __init__(self, study: CampaignStudy, rules: Rules):
@@ -44,6 +50,7 @@ class Ends:
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.rungs: dict[int, int] = {}
         self.durations = Durations(rules.expected)
+        self.hosts = Hosts(rules.second_opinions)
         self._failures_in_row = 0
 
     def ended(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
@@ -65,15 +72,21 @@ class Ends:
             return self._yielded(flight, now)
         flight.idle_yields = 0
         if outcome.failure == "lost":
+            self.hosts.failed(flight, "lost", outcome.reason)
             return self._lose(flight, outcome.reason, now)
         return self._failed(flight, outcome, now)
 
-    def lost(self, flight: Flight, reason: str, now: float) -> Sequel:
+    def lost(self, flight: Flight, loss: Lost, now: float) -> Sequel:
         """An attempt's worker died under it."""
         if flight.started is not None:
             flight.ran += now - flight.started
         flight.asked, flight.declines = now, 0
-        return self._lose(flight, reason, now)
+        if not loss.killed:
+            return self._lose(flight, loss.reason, now)
+        flight.host = loss.host or flight.host
+        self.hosts.failed(flight, "lost", loss.reason)
+        sentence = self._deadly(flight, "worker", loss.reason)
+        return self._tell_failed(flight, "lost", sentence, now) if sentence else self._lose(flight, loss.reason, now)
 
     # -- what an outcome brings ---------------------------------------------------------------------------------------
 
@@ -126,11 +139,25 @@ class Ends:
         flight.notes["pilotune:last_loss"] = reason
         return AGAIN
 
+    def killed(self, trial: optuna.Trial) -> dict[str, str]:
+        """Where a trial of an earlier campaign killed its process or worker, and how."""
+        found = trial.user_attrs.get(KILLED)
+        return dict(found) if isinstance(found, dict) else {}
+
+    def _deadly(self, flight: Flight, what: str, reason: str) -> str:
+        """The trial killed its process, or its worker; why it is not tried again when that is the second host."""
+        if flight.host and flight.host not in self.hosts.quarantined:
+            flight.killed[flight.host] = f"{what} on {flight.host} ({reason})"
+            self.study.annotate(flight.trial, {KILLED: flight.killed})
+        killed = [how for host, how in flight.killed.items() if host not in self.hosts.quarantined]
+        return f"it killed its {killed[0]} and its {killed[1]}, so it is not tried again" if len(killed) > 1 else ""
+
     # -- the trial has ended ------------------------------------------------------------------------------------------
 
     def _complete(self, flight: Flight, values: list[float], now: float) -> Sequel:
         self._describe(flight, "complete")
         self.study.tell(flight.trial, TrialState.COMPLETE, values)
+        self.hosts.succeeded(flight, now)
         self._told(flight, now, whole=True)
         if len(values) == 1 and self.rules.reached(values[0]):
             return Sequel(finish=Finish(FINISHED, f"trial {flight.number} reached the target: {values[0]:.6g}"))
@@ -143,20 +170,24 @@ class Ends:
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
         self._describe(flight, "pruned")
         self.study.tell(flight.trial, TrialState.PRUNED)
+        self.hosts.succeeded(flight, now)
         self._told(flight, now, whole=True)
         return Sequel()
 
     def _failed(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
         failure = outcome.failure or "value"
-        if self.rules.retried(failure) and flight.crashes < self.rules.retries:
+        reason = outcome.reason or "it ended without a value and without a reason"
+        elsewhere = self.hosts.failed(flight, failure, reason)
+        sentence = self._deadly(flight, "process", reason) if failure in CRASHES else ""
+        if not sentence and self.rules.retried(failure) and flight.crashes < self.rules.retries:
             flight.crashes += 1
-            flight.notes["pilotune:last_crash"] = outcome.reason
+            elsewhere = True
+        if elsewhere and not sentence:
+            flight.notes["pilotune:last_crash"] = reason
             return AGAIN
         if outcome.traceback:
             flight.notes["pilotune:traceback"] = outcome.traceback
-        return self._tell_failed(
-            flight, failure, outcome.reason or "it ended without a value and without a reason", now
-        )
+        return self._tell_failed(flight, failure, sentence or reason, now)
 
     def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> Sequel:
         flight.notes["pilotune:reason"] = reason

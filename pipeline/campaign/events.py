@@ -19,18 +19,27 @@ class Capacity:
         workers: Attempts that can run at once: all workers, but of blocks that take no further trials (held, draining)
             only those that are busy.
         latency: Seconds that a submitted attempt takes to reach a free worker.
+        hosts: Names of the hosts whose workers take trials; empty where the pool does not tell.
     """
 
     workers: int
     latency: float = 0.1
+    hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Lost:
-    """An attempt whose worker, node or block died; nothing of it will come any more (and if it does, it is fenced)."""
+    """An attempt whose worker, node or block died; nothing of it will come any more (and if it does, it is fenced).
+
+    Attributes:
+        killed: Its worker alone died, and nobody ended it: the trial may have killed it.
+        host: Where, as far as that is known.
+    """
 
     token: str
     reason: str
+    killed: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,4 +153,12 @@ class Scale:
     expected: float | None = None
 
 
-Action = Submit | Reply | StopAttempt | Finish | Scale
+@dataclass(frozen=True)
+class Quarantine:
+    """No more trials on this host until the campaign ends; what runs there may go on."""
+
+    host: str
+    reason: str
+
+
+Action = Submit | Reply | StopAttempt | Finish | Scale | Quarantine

@@ -16,6 +16,9 @@ STALLS = 3
 """Blocks in a row that may end under a trial which neither saves a checkpoint nor reports a new step: it would begin
 anew for ever, and use up the allocation."""
 
+CRASHES = ("signal", "exit", "memory")
+"""Failures in which the trial's process died."""
+
 UNLIMITED = 1_000_000
 """How many workers a campaign without a budget of trials could keep busy."""
 
@@ -37,6 +40,7 @@ class Rules:
         retry_errors: Count exceptions and timeouts as crashes too.
         max_losses: New attempts of a trial whose worker, node or block was lost.
         expected: Seconds that a whole trial runs, as the user says; None: to be learned.
+        second_opinions: Trials that may have failed by their node's fault are tried once more on another.
     """
 
     trials: int | None = None
@@ -48,6 +52,7 @@ class Rules:
     retry_errors: bool = False
     max_losses: int = MAX_LOSSES
     expected: float | None = None
+    second_opinions: bool = True
 
     def reached(self, value: float) -> bool:
         """Whether ``value`` is as good as the target."""
@@ -57,7 +62,7 @@ class Rules:
 
     def retried(self, failure: str) -> bool:
         """Whether a failure of this kind may be tried again at all."""
-        return failure in ("signal", "exit", "memory") or (self.retry_errors and failure in ("exception", "timeout"))
+        return failure in CRASHES or (self.retry_errors and failure in ("exception", "timeout"))
 
 
 def ahead(workers: int, latency: float, duration: float | None) -> int:

@@ -95,6 +95,7 @@ class AttemptSpec(Message):
     ranks_per_node: int = 1  # processes that a multi-node trial's launcher starts on each node
     expected: float | None = None  # seconds this attempt is expected to run; None where nobody knows
     yield_before: float | None = None  # seconds before its block's end at which it is to yield; None for the default
+    avoid: list[str] = field(default_factory=list)  # hosts whose workers are to decline it
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)
     channel: ChannelAddress = field(default_factory=ChannelAddress)

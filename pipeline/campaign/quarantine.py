@@ -1,0 +1,198 @@
+"""Whose fault a failure is, the trial's or the node's: second opinions, and nodes that get no more trials.
+
+Where there is more than one host, a trial whose failure may be its node's fault gets one more attempt elsewhere before
+it is told. It fails there too: the node is cleared. It succeeds there: three such in a row quarantine the node.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .attempts import Flight, Opinion
+from .events import Quarantine
+
+log = logging.getLogger(__name__)
+
+IN_A_ROW = 3
+"""Trials that a host may fail one after the other, none succeeding there between them, which then succeed elsewhere."""
+
+CHANCE = 1e-4
+"""Where failures come and go by chance on the other hosts too, a row is so long that chance makes it this seldom."""
+
+ENOUGH_CONFIRMED = 3
+"""Second opinions in a row that confirmed the failure; from then on only hosts whose last two trials failed get one, so
+that a study with many bad configurations does not pay for each of them twice."""
+
+SUSPICIOUS = frozenset({"exception", "signal", "exit", "setup", "memory", "lost"})
+"""Failures that may be the node's fault; a timeout only where the host has failed the trial before it too."""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A host that gets no more trials, since ``since`` (Unix seconds), and why."""
+
+    host: str
+    pool: str
+    reason: str
+    since: float
+
+
+@dataclass
+class Record:
+    """What is known of a host.
+
+    Attributes:
+        good: Trials that succeeded there.
+        flaky: Trials that failed there and then succeeded elsewhere.
+        row: Failures there since a trial last succeeded there, or another host confirmed one of them.
+        refuted: The trials that failed there since one last succeeded there, and then succeeded elsewhere.
+    """
+
+    good: int = 0
+    flaky: int = 0
+    row: int = 0
+    refuted: list[int] = field(default_factory=list)
+
+
+class Hosts:
+    """Keeps the records of all hosts that ran trials, and judges.
+
+    Args:
+        judging: Whether second opinions are asked for at all. A trial on several nodes does not say which one failed.
+
+    Attributes:
+        here: Hosts with workers that take trials, as the pool sees them.
+        quarantined: By host.
+        spared: Why a host that deserves it is not quarantined: no other would be left; else empty.
+        closing: The campaign is ending: what fails now is told as it is.
+    """
+
+    def __init__(self, judging: bool = True):
+        self.judging = judging
+        self.here: frozenset[str] = frozenset()
+        self.quarantined: dict[str, Quarantined] = {}
+        self.spared = ""
+        self.closing = False
+        self._records: dict[str, Record] = {}
+        self._confirmed = 0  # in a row
+        self._orders: list[Quarantine] = []
+
+    def orders(self) -> list[Quarantine]:
+        """What the pool is to be told since the last call."""
+        orders, self._orders = self._orders, []
+        return orders
+
+    # -- where a trial goes -------------------------------------------------------------------------------------------
+
+    def avoided(self, flight: Flight) -> frozenset[str]:
+        """Hosts that are not to run the trial's next attempt; where nothing else is left, only those in quarantine."""
+        gone = frozenset(self.quarantined)
+        tried = frozenset(flight.killed) | ({flight.opinion.host} if flight.opinion else frozenset())
+        if not tried:
+            return gone
+        doubtful = frozenset(host for host, record in self._records.items() if record.row)
+        for avoided in (tried | doubtful, tried):
+            if self.here - gone - avoided:
+                return gone | avoided
+        return gone
+
+    def _elsewhere(self, host: str) -> bool:
+        return bool(self.here - self.quarantined.keys() - {host})
+
+    # -- how an attempt ended -----------------------------------------------------------------------------------------
+
+    def succeeded(self, flight: Flight, now: float) -> None:
+        """The trial completed, or was pruned."""
+        opinion, flight.opinion = flight.opinion, None
+        if not flight.host:
+            return
+        record = self._record(flight.host)
+        record.good += 1
+        record.row = 0
+        record.refuted.clear()
+        if opinion is not None and opinion.host != flight.host:
+            self._refute(opinion, flight, now)
+
+    def failed(self, flight: Flight, failure: str, reason: str) -> bool:
+        """The attempt failed; whether the trial is to have another one elsewhere before it is told."""
+        host = flight.host
+        if not self.judging or not host:
+            return False
+        if host in self.quarantined:  # begun before; it says nothing about the trial
+            return self._elsewhere(host) and not self.closing
+        opinion, flight.opinion = flight.opinion, None
+        if opinion is not None and opinion.host in self.quarantined:
+            opinion = None  # what happened there says nothing any more
+        if opinion is not None and opinion.host != host:
+            self._confirm(opinion)
+            return False
+        record = self._record(host)
+        record.row += 1
+        if opinion is not None or not self._asks(record, failure) or not self._elsewhere(host):
+            return False
+        flight.opinion = Opinion(host, flight.pool, record.good, reason)
+        return True
+
+    def _asks(self, record: Record, failure: str) -> bool:
+        """Whether the failure is worth a second opinion."""
+        if self.closing:
+            return False
+        if failure == "timeout":
+            return record.row > 1
+        return failure in SUSPICIOUS and (self._confirmed < ENOUGH_CONFIRMED or record.row > 1)
+
+    def _record(self, host: str) -> Record:
+        return self._records.setdefault(host, Record())
+
+    def _confirm(self, opinion: Opinion) -> None:
+        self._confirmed += 1
+        self._record(opinion.host).row = 0
+
+    def _refute(self, opinion: Opinion, flight: Flight, now: float) -> None:
+        self._confirmed = 0
+        record = self._record(opinion.host)
+        record.flaky += 1
+        log.info(
+            "trial %d failed on %s (%s) and succeeded on %s", flight.number, opinion.host, opinion.reason, flight.host
+        )
+        if opinion.good != record.good:  # a trial has succeeded there since
+            return
+        record.refuted.append(flight.number)
+        if opinion.host not in self.quarantined and len(record.refuted) >= self._row(opinion.host):
+            self._quarantine(opinion, record, now)
+
+    # -- quarantine ---------------------------------------------------------------------------------------------------
+
+    def _row(self, host: str) -> float:
+        """How many in a row it takes for ``host``. Half of the other hosts may be bad: their lower median counts."""
+        others = [record for name, record in self._records.items() if name != host and name not in self.quarantined]
+        rates = sorted(record.flaky / (record.flaky + record.good) for record in others if record.flaky + record.good)
+        return row_by_chance(rates[(len(rates) - 1) // 2] if rates else 0.0)
+
+    def _quarantine(self, opinion: Opinion, record: Record, now: float) -> None:
+        host, trials = opinion.host, _listed(record.refuted)
+        why = f"trials {trials} failed there in a row and succeeded elsewhere; the last: {opinion.reason}"
+        if not (self.here | self._records.keys()) - self.quarantined.keys() - {host}:
+            if not self.spared:
+                self.spared = f"{host} would be quarantined ({why}), and no other host is left: is it the study?"
+                log.warning("%s", self.spared)
+            return
+        log.warning("host %s is quarantined: %s", host, why)
+        self.quarantined[host] = Quarantined(host, opinion.pool, why, now)
+        self._orders.append(Quarantine(host, why))
+
+
+def row_by_chance(rate: float) -> float:
+    """Failures in a row that make a host suspect, where ``rate`` is the share of trials that fail by chance: at least
+    IN_A_ROW, and so many that ``rate`` to that power is at most CHANCE."""
+    if rate <= 0.0:
+        return IN_A_ROW
+    return max(IN_A_ROW, math.ceil(math.log(CHANCE) / math.log(rate))) if rate < 1.0 else math.inf
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
