@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ..pipeline.campaign.events import BlockState, BlockView
@@ -89,6 +89,16 @@ class SimulatedBlocks:
     def free(self) -> Block | None:
         """A block with a worker that takes the next attempt."""
         return next((block for block in self._running() if takes(block) and block.tasks < block.workers), None)
+
+    def taking(self) -> list[Block]:
+        """The blocks whose workers take attempts."""
+        return [block for block in self._running() if takes(block)]
+
+    def hold(self, numbers: Collection[str]) -> None:
+        """These blocks take no more attempts."""
+        for block in self._running():
+            if block.number in numbers:
+                block.managers = {"0": False}
 
     def declines(self, spec: AttemptSpec, block: Block) -> bool:
         """Whether a worker of the block would rather not begin the attempt: the rule of ``trial/block.py``."""
