@@ -7,7 +7,7 @@ import math
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 from ..trial.protocol import STEP_LIMIT
 
-NAME = re.compile(r"outcome-(\d{1,9})\.json")
+NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
+"""Of an outcome, and of what is there from an attempt's beginning on."""
+
 RESULTS = ("complete", "pruned", "failed")
 """Kinds of outcomes that end a trial, or an attempt that is tried again; the others are of attempts that go on."""
 
@@ -80,32 +82,47 @@ class Written:
         return self.kind in RESULTS
 
 
-def read_trials(folder: Path) -> list[Written]:
-    """All outcome files under ``folder``, the ``trials`` of one run directory; OSError where it cannot be read."""
+class Folder(NamedTuple):
+    """What is in a trial's folder.
+
+    Attributes:
+        attempt: The latest of which there is anything.
+        written: The outcomes.
+        problem: Why the folder cannot be read.
+    """
+
+    path: Path
+    number: int
+    attempt: int = 0
+    written: tuple[Written, ...] = ()
+    problem: str = ""
+
+
+def read_trials(folder: Path) -> list[Folder]:
+    """All trials under ``folder``, the ``trials`` of one run directory. Raises OSError where it cannot be read."""
     with os.scandir(folder) as entries:
         places = [Path(entry.path) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
     batches = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
     with ThreadPoolExecutor(READERS) as readers:
-        return [written for found in readers.map(_read_batch, batches) for written in found]
+        return [each for found in readers.map(_read_batch, batches) for each in found]
 
 
-def _read_batch(places: list[Path]) -> list[Written]:
-    return [written for place in places for written in read_trial(place, int(place.name))]
+def _read_batch(places: list[Path]) -> list[Folder]:
+    return [read_trial(place, int(place.name)) for place in places]
 
 
-def read_trial(folder: Path, number: int) -> Iterator[Written]:
-    """The outcome files of one trial; none where the folder is gone."""
+def read_trial(folder: Path, number: int) -> Folder:
+    """One trial's folder; empty where it is gone."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
-        return
+        return Folder(folder, number)
     except OSError as error:
-        yield Written(folder, number, 0, problem=error.strerror or str(error))
-        return
-    for name in names:
-        match = NAME.fullmatch(name)
-        if match:
-            yield read_outcome(folder / name, number, int(match[1]))
+        return Folder(folder, number, problem=error.strerror or str(error))
+    known = [match for name in names if (match := NAME.fullmatch(name))]
+    attempts = [int(match[1] or match[2]) for match in known]
+    written = tuple(read_outcome(folder / match[0], number, int(match[1])) for match in known if match[1])
+    return Folder(folder, number, max(attempts, default=0), written)
 
 
 def read_outcome(path: Path, number: int, attempt: int) -> Written:

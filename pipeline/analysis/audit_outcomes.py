@@ -1,19 +1,24 @@
-"""Judges each outcome that a worker wrote by what the database says of its trial."""
+"""Judges each outcome that a worker wrote by what the database says of its trial: accounts for every one of them."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from .audit_files import Written
-from .audit_rows import Kept
+from ..record import RunDirectory
+from .audit_database import Claims, Kept
+from .audit_files import Folder, Written
+from .audit_findings import Audit, named
 
 FATES = ("kept", "retried", "fenced", "waiting", "lost", "doubled", "altered", "unreadable")
 """What became of an outcome: told to the study; failed and tried again; of an attempt that another had superseded or
 that was given up; to be collected by the next driver; and what must not be."""
+
+VIOLATIONS = ("lost", "doubled", "altered")
 
 GIVEN_UP = ("lost", "yielded")
 """Ends of a trial that its driver declares by itself: what its last attempt wrote afterwards came too late."""
@@ -26,15 +31,74 @@ class Verdict(NamedTuple):
     words: str = ""
 
 
-def judge(written: Written, claimed: Sequence[Kept], directions: int, earlier: bool, found_at: str) -> Verdict:
-    """The fate of one outcome that can be read.
+def check_outcomes(found: Audit, known: Claims, trials: Iterable[Kept], folders: Iterable[Folder]) -> None:
+    """Account for every outcome, and for the reports in the database."""
+    claimed: dict[int, list[Kept]] = defaultdict(list)
+    for trial in trials:
+        claimed[trial.number].append(trial)
+    places: dict[int, list[Folder]] = defaultdict(list)
+    for folder in folders:
+        places[folder.number].append(folder)
+    fates: Counter[str] = Counter()
+    missing = []
+    for number in sorted(claimed.keys() | places.keys()):
+        several, homes = claimed.get(number, []), places.get(number, [])
+        for folder in homes:
+            _check_folder(found, several, folder)
+        files = [written for folder in homes for written in folder.written]
+        fates.update(_account(found, known, several, files))
+        if len(several) == 1:
+            _check_reports(found, several[0], files)
+            missing += [number] if _wants_file(several[0], files) else []
+    if missing:
+        found.note(f"of {named(missing)} the database has a result and there is no outcome file: it could not be "
+                   "written, or was deleted")  # fmt: skip
+    found.outcomes = {"written": fates.total(), **{fate: fates[fate] for fate in FATES}}
 
-    Args:
-        claimed: The trials of its number in the database.
-        directions: How many values a complete trial has.
-        earlier: Whether attempts before this one may have reported too.
-        found_at: The folder in which the next driver will look for it; empty where that is not known.
-    """
+
+def _check_folder(found: Audit, claimed: Sequence[Kept], folder: Folder) -> None:
+    """Nothing begins that the database does not know of."""
+    if folder.problem:
+        found.note(f"the folder of trial {folder.number} cannot be read: {folder.problem}", folder.number, folder.path)
+    told = max((written.attempt for written in folder.written if written.tells), default=0)
+    known = max((trial.attempt for trial in claimed), default=0)
+    if folder.attempt > max(known, told):  # of an outcome more is said below
+        what = f"the database knows of {known} attempts" if claimed else "the database has no such trial"
+        found.violation(f"attempt {folder.attempt} of trial {folder.number} has begun, and {what}",
+                        folder.number, folder.path)  # fmt: skip
+
+
+def _account(found: Audit, known: Claims, claimed: Sequence[Kept], files: Sequence[Written]) -> list[str]:
+    """The fates of all outcomes of one number."""
+    tokens = Counter(each.token for each in files if each.tells)
+    fates = []
+    for each in files:
+        if each.problem:
+            fates.append("unreadable")
+            found.note(f"an outcome of trial {each.number} cannot be read: {each.problem}", each.number, each.path)
+        if not each.tells:
+            continue
+        verdict = judge(each, claimed, known)
+        if tokens[each.token] > 1:
+            verdict = Verdict("doubled", f"{tokens[each.token]} files tell of this attempt")
+        fates.append(verdict.fate)
+        what = f"the outcome of attempt {each.attempt} of trial {each.number} is {verdict.fate}: {verdict.words}"
+        if verdict.fate in VIOLATIONS:
+            found.violation(what, each.number, each.path)
+        elif verdict.words:
+            found.note(what, each.number, each.path)
+    return fates
+
+
+def _wants_file(trial: Kept, files: Sequence[Written]) -> bool:
+    """Whether a worker ended the trial, and left no file of it where there are files of other trials."""
+    if trial.exit in (None, *GIVEN_UP) or not trial.directory or any(each.attempt == trial.attempt for each in files):
+        return False
+    return os.path.isdir(os.path.dirname(trial.directory))
+
+
+def judge(written: Written, claimed: Sequence[Kept], known: Claims) -> Verdict:
+    """The fate of one outcome that can be read; ``claimed``: the trials of its number in the database."""
     if not claimed:
         return Verdict("lost", "the database has no trial of this number")
     if len(claimed) > 1:
@@ -47,26 +111,38 @@ def judge(written: Written, claimed: Sequence[Kept], directions: int, earlier: b
     if written.token != trial.token:
         return Verdict("altered", f"it is of attempt {written.token}, and the database waited for {trial.token}")
     if not trial.final:
-        return _awaited(written, trial, found_at)
-    if trial.exit in GIVEN_UP:
+        return _awaited(written, trial, known)
+    difference = _differs(written, trial, known.directions)
+    if difference and trial.exit in GIVEN_UP:
         return Verdict("fenced")
-    difference = _differs(written, trial, directions, earlier)
     if difference and trial.exit is None:
         return Verdict("fenced", "another program than Pilotune had ended the trial")
     return Verdict("altered", difference) if difference else Verdict("kept")
 
 
-def _awaited(written: Written, trial: Kept, found_at: str) -> Verdict:
+def _awaited(written: Written, trial: Kept, known: Claims) -> Verdict:
     if trial.state != "running":
-        return Verdict("lost", f"the trial is {trial.state} in the database, as if it had never begun")
-    if found_at and os.path.realpath(found_at) != os.path.realpath(written.path.parent):
-        return Verdict("lost", f"the next driver will look for it in {found_at}")
+        return Verdict("lost", f"the database says that the trial is {trial.state}, as if it had never begun")
+    place = _next_place(trial, known)
+    if place and os.path.realpath(place) != os.path.realpath(written.path.parent):
+        return Verdict("lost", f"the next driver will look for it in {place}")
     return Verdict("waiting")
 
 
-def _differs(written: Written, trial: Kept, directions: int, earlier: bool) -> str:
+def _next_place(trial: Kept, known: Claims) -> str:
+    """The folder in which the driver that takes a trial over will look for its outcome; empty while it has a driver."""
+    owner = str(trial.owner)
+    if owner in known.alive:
+        return ""
+    left = trial.left if isinstance(trial.left, dict) else {}
+    lease = known.leases.get(owner)
+    home = str(RunDirectory(Path(lease.run)).trial(trial.number).directory) if lease and lease.run else ""
+    return str(trial.directory or left.get("directory") or home)
+
+
+def _differs(written: Written, trial: Kept, directions: int) -> str:
     """In which respect the database says something else; empty where it says the same."""
-    state = {"complete": "complete", "pruned": "pruned", "failed": "failed"}[written.kind]
+    state = written.kind
     if state == "complete" and not _fit(written.values, directions):
         state = "failed"
     if trial.state != state:
@@ -77,7 +153,7 @@ def _differs(written: Written, trial: Kept, directions: int, earlier: bool) -> s
     for step, value in written.reports.as_dict().items():
         if step not in kept:
             return f"its report at step {step} is not in the database"
-        if not earlier and not same(kept[step], value):
+        if written.attempt == 1 and not same(kept[step], value):
             return f"it reported {value} at step {step}, the database says {kept[step]}"
     return ""
 
@@ -98,25 +174,21 @@ def same(one: float, other: float) -> bool:
 # -- reports ----------------------------------------------------------------------------------------------------------
 
 
-def invented(trial: Kept, files: Mapping[int, Written]) -> str:
-    """A report in the database that no attempt made; empty where there is none, or where nobody can tell.
+def _check_reports(found: Audit, trial: Kept, files: Iterable[Written]) -> None:
+    """Every report in the database was made by an attempt.
 
-    Args:
-        files: The outcome files of all kinds of this trial, by attempt. Where one is missing (its worker was killed) or
-            tells nothing of reports (the attempt was cut off by an error of the worker's), nobody can tell.
+    Where the file of one is missing (its worker was killed), or tells nothing of reports (an error of the worker's cut
+    it off), nobody can tell.
     """
-    attempts = range(1, trial.attempt + 1)
-    if not trial.reports.steps or any(each not in files or _silent(files[each]) for each in attempts):
-        return ""
+    by_attempt = {each.attempt: each for each in files if each.kind and each.failure != "setup"}
+    if not trial.reports.steps or any(attempt not in by_attempt for attempt in range(1, trial.attempt + 1)):
+        return
     made: dict[int, list[float]] = defaultdict(list)
-    for each in attempts:
-        for step, value in files[each].reports.as_dict().items():
+    for each in by_attempt.values():
+        for step, value in each.reports.as_dict().items():
             made[step].append(value)
     for step, value in trial.reports.as_dict().items():
-        if not any(same(value, each) for each in made.get(step, ())):
-            return f"it has {value} reported at step {step}, which none of its {trial.attempt} attempts did"
-    return ""
-
-
-def _silent(written: Written) -> bool:
-    return not written.kind or written.failure == "setup"
+        if trial.attempt and not any(same(value, each) for each in made.get(step, ())):
+            found.violation(f"trial {trial.number} has {value} reported at step {step}, which none of its "
+                            f"{trial.attempt} attempts did", trial.number)  # fmt: skip
+            return

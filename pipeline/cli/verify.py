@@ -11,7 +11,7 @@ from .options import json_option, name_argument, storage_option
 from .output import count, cut, echo_json, pairs, terminal_width
 
 if TYPE_CHECKING:
-    from ..analysis.audit import Audit, Finding
+    from ..analysis.audit_findings import Audit, Finding
 
 SHOWN = 20
 """Findings of a kind that a person is shown; JSON has all of them."""
@@ -64,7 +64,7 @@ def show(result: Audit) -> None:
         ("outcomes", f"{written} written: {fates}" if written else "none written"),
     ]
     click.echo(pairs(lines))
-    show_findings("note", [each for each in result.findings if each.severity == "note"])
+    show_findings("note", result.notes)
     show_findings("violation", result.violations)
     click.echo("all holds" if result.ok else count(len(result.violations), "violation"))
 

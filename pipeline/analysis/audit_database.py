@@ -76,7 +76,7 @@ class Kept:
 
     number: int
     state: str
-    exit: Any = None
+    exit: str | None = None
     attempts: Any = None
     attempt: Any = 0
     owner: Any = None
@@ -108,12 +108,19 @@ class Claims:
         directions: How many.
         leases: Of all campaigns, by id.
         alive: Ids of those whose drivers live.
+        single_driver: Whether the database takes one driver at a time.
     """
 
     study_id: int
     directions: int
     leases: dict[str, Lease]
     alive: frozenset[str]
+    single_driver: bool
+
+    @property
+    def dead(self) -> list[Lease]:
+        """Of campaigns that are over, as told or not."""
+        return [lease for lease in self.leases.values() if lease.campaign not in self.alive]
 
 
 def steady(link: Link) -> None:
@@ -132,7 +139,7 @@ def claims(link: Link, study_id: int) -> Claims:
     found = {key.removeprefix(LEASE): Lease.parse(key.removeprefix(LEASE), _json(text)) for key, text in rows}
     directions = sa.select(sa.func.count()).where(study_directions.c.study_id == study_id)
     alive = frozenset(campaign for campaign, lease in found.items() if lease.alive(now))
-    return Claims(study_id, int(link.run(directions).scalar_one()), found, alive)
+    return Claims(study_id, int(link.run(directions).scalar_one()), found, alive, link.dialect == "sqlite")
 
 
 def read_kept(link: Link, study_id: int) -> dict[int, Kept]:
@@ -153,6 +160,7 @@ def read_kept(link: Link, study_id: int) -> dict[int, Kept]:
     for trial in found.values():
         trial.attempt = trial.attempt if type(trial.attempt) is int else 0
         trial.directory = trial.directory if isinstance(trial.directory, str) else None
+        trial.exit = None if trial.exit is None else str(trial.exit)
     r = trial_intermediate_values.c
     reports = sa.select(r.trial_id, r.step, r.intermediate_value, r.intermediate_value_type).where(r.trial_id.in_(of))
     for i, pairs in _by_trial(link.run(reports)):

@@ -1,0 +1,109 @@
+"""What must hold of a study in its database, whatever its workers wrote."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+from ..record import RunDirectory
+from .audit_database import Claims, Kept
+from .audit_findings import Audit, named
+from .tables import STATES
+
+
+def check_database(found: Audit, known: Claims, trials: Sequence[Kept]) -> None:
+    """All of it. ``trials`` by ascending number."""
+    found.trials = len(trials)
+    counts = Counter(trial.state for trial in trials)
+    found.states = {state: counts[state] for state in STATES}
+    _numbered(found, trials)
+    for trial in trials:
+        what = _wrong(trial, known.directions)
+        if what:
+            found.violation(f"trial {trial.number} {what}", trial.number)
+    _unfinished(found, known, trials)
+    _within_budget(found, known, trials)
+    _drivers(found, known)
+
+
+def _numbered(found: Audit, trials: Sequence[Kept]) -> None:
+    """From 0 on, without holes or doubles."""
+    counts = Counter(trial.number for trial in trials)
+    for number, count in counts.items():
+        if count > 1:
+            found.violation(f"{count} trials have the number {number}", number)
+    missing = sorted(set(range(max(counts, default=-1) + 1)) - counts.keys())
+    if missing:
+        found.violation(f"the database has no {named(missing)}")
+
+
+def _wrong(trial: Kept, directions: int) -> str:
+    """What contradicts itself in a trial; empty where nothing does."""
+    if trial.state == "complete" and trial.objectives != list(range(directions)):
+        return f"is complete with {len(trial.values)} values where the study has {directions}"
+    if trial.values and trial.state not in ("complete", "pruned"):
+        return f"is {trial.state} and has a value"
+    if trial.exit is None or trial.learned is not None:
+        return ""
+    if trial.exit != trial.state and (not trial.final or {trial.exit, trial.state} & {"complete", "pruned"}):
+        return f"is {trial.state}, and it is noted that it ended so: {trial.exit}"
+    if trial.owner is not None and trial.attempts != trial.attempt:
+        return f"was ended after {trial.attempts} attempts, and {trial.attempt} had begun"
+    return ""
+
+
+def _unfinished(found: Audit, known: Claims, trials: Iterable[Kept]) -> None:
+    """Who goes on with trials that have not ended."""
+    running: dict[str | None, list[int]] = defaultdict(list)
+    waiting = []
+    for trial in trials:
+        if trial.state == "running":
+            running[None if trial.owner is None else str(trial.owner)].append(trial.number)
+        elif trial.state == "waiting":
+            waiting.append(trial.number)
+    on = f"pilotune resume {found.study} goes on with"
+    for owner, numbers in running.items():
+        if owner is None:
+            found.note(f"{named(numbers)} began in another program than Pilotune, which alone can end them")
+        elif owner not in known.alive:
+            found.note(f"{on} {named(numbers)}, which the campaign {owner} left")
+    if waiting and not known.alive:
+        found.note(f"{on} {named(waiting)}, not begun yet")
+
+
+def _within_budget(found: Audit, known: Claims, trials: Iterable[Kept]) -> None:
+    """No campaign asks beyond the largest budget that any of them had."""
+    budgets = [_budget(Path(lease.run)) for lease in known.leases.values()]
+    if not budgets or None in budgets:
+        return
+    most = max(budget for budget in budgets if budget is not None)
+    begun = [trial for trial in trials if trial.state != "waiting" and trial.learned is None]
+    ours = sum(1 for trial in begun if trial.owner is not None)
+    if ours > most:
+        found.violation(f"{ours} trials have begun, and the largest budget was {most:g}")
+    elif len(begun) > most:
+        others = len(begun) - ours
+        found.note(f"{len(begun)} trials have begun, {others} of them in another program; the budget was {most:g}")
+
+
+def _budget(run: Path) -> float | None:
+    """The trials that a campaign's study file allows; infinite without a limit, None where it cannot be read."""
+    try:
+        data = yaml.safe_load(RunDirectory(run).study_file.read_text(encoding="utf-8"))
+        trials = data["budget"]["trials"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return math.inf if trials is None else float(trials) if type(trials) is int else None
+
+
+def _drivers(found: Audit, known: Claims) -> None:
+    if known.single_driver and len(known.alive) > 1:
+        found.violation(f"{len(known.alive)} drivers work on the study, and SQLite takes one: {', '.join(known.alive)}")
+    for lease in known.dead:
+        if lease.state == "running":
+            found.note(f"the driver of campaign {lease.campaign} (process {lease.pid} on {lease.host}) died; "
+                       f"pilotune resume {found.study} takes its place")  # fmt: skip
