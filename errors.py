@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+LONGEST = 1000
+"""Characters of a sentence that are shown; what a user gave may be of any length."""
+
+
+def printable(text: str) -> str:
+    """``text`` as one line for a terminal: control characters and halves of characters escaped, cut where endless."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class PilotuneError(Exception):
     """Base of all errors that Pilotune raises on purpose. ``exit_code`` is what the command line ends with."""
@@ -31,8 +43,8 @@ class UserError(PilotuneError):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file and self.line else str(self.file or "")
-        parts = [part for part in (place, self.key) if part]
-        return ": ".join([*parts, self.message])
+        parts = [printable(part) for part in (place, self.key) if part]
+        return ": ".join([*parts, "\n".join(printable(sentence) for sentence in self.message.split("\n"))])
 
 
 class StudyMismatch(UserError):

@@ -36,7 +36,10 @@ def shown(value: Any) -> str:
         return "empty"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of millions of digits, or nested too deeply
+        text = f"a {type(value).__name__} that is too large"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

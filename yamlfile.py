@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from .errors import UserError
+from .errors import UserError, printable
 
 MAX_NODES = 200_000  # aliases of aliases grow without bound; no sane file comes near
 
@@ -66,6 +66,7 @@ class YamlFile:
 
     def error(self, message: str, key: str = "") -> UserError:
         """The error ``message`` at the place of ``key``, or of the nearest key above it that is there."""
+        message = printable(message)
         for ancestor in _upwards(key):
             if ancestor in self.overrides:
                 own = self.overrides[ancestor]
@@ -216,6 +217,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def _compose(text: str, path: Path | None) -> yaml.Node | None:
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -231,8 +233,19 @@ def _compose(text: str, path: Path | None) -> yaml.Node | None:
         line = text.count("\n", 0, error.position) + 1 if path else None
         raise UserError("not valid YAML: a control character stands here", file=path, line=line) from None
     except RecursionError:
-        raise UserError("nested too deeply", file=path) from None
+        line = loader.line + 1 if loader is not None and path else None
+        raise UserError("nested too deeply", file=path, line=line) from None
     return node
+
+
+def _fits_float(number: int) -> int:
+    """The number itself. Raises OverflowError where it is beyond what any computation here could take."""
+    float(number)
+    return number
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 class _Reader:
@@ -245,7 +258,7 @@ class _Reader:
         self.above: set[int] = set()  # nodes we are inside of: an alias to one of them never ends
 
     def fail(self, message: str, node: yaml.Node, key: str) -> UserError:
-        return UserError(message, file=self.path, line=_line(node) if self.path else None, key=key or None)
+        return UserError(printable(message), file=self.path, line=_line(node) if self.path else None, key=key or None)
 
     def value(self, node: yaml.Node, key: str) -> Any:
         self.count += 1
@@ -299,11 +312,13 @@ class _Reader:
             if kind == "bool":
                 return {"true": True, "false": False}[text.lower()]
             if kind == "int":
-                return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+                return _fits_float(int(text, 0) if text[:2] in ("0x", "0o") else int(text))
             if kind == "float":
                 return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except (ValueError, KeyError):
-            raise self.fail(f"{text!r} is not of the type {kind} that it is tagged as", node, key) from None
+            raise self.fail(f"{_short(text)} is not of the type {kind} that it is tagged as", node, key) from None
+        except OverflowError:
+            raise self.fail(f"{_short(text)} is too large a number", node, key) from None
         if kind == "merge":
             return text
         raise self.tagged(node, key)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 __all__ = ["Constraint", "Parameter", "Space", "cardinality", "contains", "describe", "differences", "word"]
+
+
+MOST_CASES = 20_000
+"""Combinations of parents' values that are told apart in counting a space."""
+
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,10 @@ class Space:
         return all(constraint.holds(values) for constraint in self.constraints)
 
     def size(self) -> float:
-        """The number of configurations: conditions counted, constraints not; ``math.inf`` with a continuous one."""
+        """The number of configurations: conditions counted, constraints not; ``math.inf`` with a continuous one.
+
+        Where conditions are entangled beyond MOST_CASES cases it is that of the space without them.
+        """
         return _size(self)
 
     def to_json(self) -> dict[str, Any]:
@@ -219,38 +228,55 @@ def word(value: Any) -> str:
 
 
 def _size(space: Space) -> float:
-    """Walk the parameters in order, telling apart only the values that a condition names."""
-    parameters = space.parameters
+    """The product over groups of parameters that no condition connects."""
+    groups: dict[str, list[Parameter]] = {}
+    for p in space.parameters:  # parents before children
+        own = [p]
+        connected = {id(group): group for parent in p.when if (group := groups.get(parent)) is not None}
+        for group in connected.values():
+            own = [*group, *own] if len(group) < len(own) else group + own
+        groups |= {each.name: own for each in own}
+    total = 1.0
+    place = {p.name: i for i, p in enumerate(space.parameters)}
+    for group in {id(group): group for group in groups.values()}.values():
+        total *= _group_size(sorted(group, key=lambda p: place[p.name]), space.constants)
+    continuous = any(cardinality(p.distribution) == math.inf for p in space.parameters)
+    return total if continuous else min(total, LARGEST)
+
+
+def _group_size(parameters: list[Parameter], constants: Mapping[str, Any]) -> float:
+    """Walk the parameters in order, telling apart only the values that a later condition names."""
     last_use = {parent: i for i, p in enumerate(parameters) for parent in p.when}
     named: dict[str, list[Any]] = {}
     for p in parameters:
         for parent, wanted in p.when.items():
             named.setdefault(parent, []).extend(v for v in wanted if v not in named.get(parent, []))
-
-    @functools.cache
-    def count(index: int, known: tuple[tuple[str, Any], ...]) -> float:
-        if index == len(parameters):
-            return 1
-        p = parameters[index]
-        values = {**space.constants, **dict(known)}
-        active = p.active(values)
-        kept = tuple((name, value) for name, value in known if last_use[name] > index)
-        if not active:
-            return count(index + 1, kept)
-        total = cardinality(p.distribution)
-        if p.name not in named:
-            return total * count(index + 1, kept)
-        told = [v for v in named[p.name] if contains(p.distribution, v)]
-        result = sum(count(index + 1, (*kept, (p.name, v))) for v in told)
-        if total > len(told):
-            result += (total - len(told)) * count(index + 1, (*kept, (p.name, _OTHER)))
-        return result
-
-    return count(0, ())
+    counts: dict[tuple[tuple[str, Any], ...], float] = {(): 1}  # configurations so far by the values that still matter
+    for index, p in enumerate(parameters):
+        told = [v for v in named.get(p.name, ()) if contains(p.distribution, v)]
+        rest = _count(p) - len(told)
+        ways = [*((v, 1.0) for v in told), *([(_OTHER, rest)] if rest > 0 else [])]
+        after: dict[tuple[tuple[str, Any], ...], float] = {}
+        for known, count in counts.items():
+            active = p.active({**constants, **dict(known)})
+            for value, times in ways if active else [(_INACTIVE, 1.0)]:
+                told_now = (*known, (p.name, value)) if value is not _INACTIVE else known
+                kept = tuple((name, v) for name, v in told_now if last_use.get(name, -1) > index)
+                after[kept] = after.get(kept, 0) + count * times
+        counts = after
+        if len(counts) > MOST_CASES:
+            return math.prod(map(_count, parameters))
+    return sum(counts.values())
 
 
-class _Other:
-    """Stands for any value of a parent that no condition names."""
+def _count(parameter: Parameter) -> float:
+    count = cardinality(parameter.distribution)
+    return count if count == math.inf else float(min(count, int(LARGEST)))
 
 
-_OTHER = _Other()
+class _Mark:
+    """No value of a parameter's."""
+
+
+_OTHER, _INACTIVE = _Mark(), _Mark()
+"""Any value that no condition names; and none at all."""

@@ -338,7 +338,12 @@ class ParslPool:
         error = future.exception()
         if error is None:
             self._workers_of.pop(token, None)
-            outcome = Outcome.from_dict(future.result())
+            try:
+                outcome = Outcome.from_dict(future.result())
+            except ValueError as problem:
+                return Lost(token, f"what its worker returned is no outcome ({problem})")
+            if outcome.token != token:
+                return Lost(token, f"its worker returned the outcome of another attempt, {outcome.token!r}")
             if home is not None and outcome.kind != "declined":
                 self.keeper.pools[home].blocks.progress()
             if home is not None and outcome.leaving:

@@ -17,6 +17,8 @@ from ..space import Constraint, Parameter, Space, contains, describe
 KINDS = ("float", "int", "choice")
 OPTIONS = {"float": ("log", "step", "when"), "int": ("log", "step", "when"), "choice": ("when",)}
 TRIES = 5000  # random configurations, to find one that the constraints allow
+EXACT = 2**53  # Optuna keeps every number as a float of 64 bits
+DRAWS = 1_000_000  # values drawn for them at most, for spaces of thousands of parameters
 
 
 def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: YamlFile) -> Space:
@@ -137,8 +139,13 @@ def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> 
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise source.error(f"must be [low, high], but is {shown(bounds)}", join(key, kind))
     low, high = (_number(value, whole, join(join(key, kind), i), source) for i, value in enumerate(bounds))
+    if whole and max(abs(low), abs(high)) > EXACT:
+        message = f"whole numbers are exact up to {EXACT}; use a float, or an exponent of its own"
+        raise source.error(message, join(key, kind))
     if low > high:
         raise source.error(f"low {low} is above high {high}; write [{high}, {low}]", join(key, kind))
+    if not math.isfinite(high - low):
+        raise source.error(f"from {low} to {high} is too far for numbers of 64 bits", join(key, kind))
     try:
         log = boolean(data.get("log", False))
     except ValueError as error:
@@ -152,6 +159,9 @@ def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> 
             raise source.error(f"must be above 0, but is {step}", join(key, "step"))
         if log and not (whole and step == 1):
             raise source.error("a log scale has no step; leave out one of the two", join(key, "step"))
+        if (high - low) / step > EXACT:
+            message = f"steps of {step} are too small to count from {low} to {high}; leave the step out"
+            raise source.error(message, join(key, "step"))
         rest = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
         if rest:
             top = type(low)(Decimal(str(high)) - rest)
@@ -215,21 +225,21 @@ def _when(
 
 def _ordered(whens: Mapping[str, Mapping[str, Any]], source: YamlFile) -> list[str]:
     """The names in the file's order, but each after those that its condition names."""
-    order: list[str] = []
-
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            cycle = " -> ".join([*path[path.index(name) :], name])
-            raise source.error(f"the conditions go in a circle: {cycle}", f"space.{name}.when")
-        if name in order or name not in whens:
-            return
-        for parent in whens[name]:
-            visit(parent, (*path, name))
-        order.append(name)
-
-    for name in whens:
-        visit(name, ())
-    return order
+    order: dict[str, None] = {}
+    for first in whens:
+        path, open_ends = ([first], [iter(whens[first])]) if first not in order else ([], [])
+        while path:
+            parent = next(open_ends[-1], None)
+            if parent is None:
+                order[path.pop()] = None
+                open_ends.pop()
+            elif parent in path:
+                cycle = " -> ".join([*path[path.index(parent) :], parent])
+                raise source.error(f"the conditions go in a circle: {cycle}", f"space.{parent}.when")
+            elif parent in whens and parent not in order:
+                path.append(parent)
+                open_ends.append(iter(whens[parent]))
+    return list(order)
 
 
 def _constraint(text: str, index: int, names: list[str], source: YamlFile) -> Constraint:
@@ -247,7 +257,8 @@ def _constraint(text: str, index: int, names: list[str], source: YamlFile) -> Co
 def _check_feasible(space: Space, source: YamlFile) -> None:
     """Some random configuration must pass: a space without any would never give a trial."""
     rng = random.Random(0)
-    for _ in range(TRIES):
+    tries = max(100, min(TRIES, DRAWS // (len(space.parameters) + len(space.constraints))))
+    for _ in range(tries):
         values = space.sample(rng)
         for index, constraint in enumerate(space.constraints):
             try:
@@ -260,7 +271,7 @@ def _check_feasible(space: Space, source: YamlFile) -> None:
             return
     what = "'" + "' and '".join(c.text for c in space.constraints) + "'"
     raise source.error(
-        f"none of {TRIES:,} random configurations satisfies {what}; widen them or the space", "constraints"
+        f"none of {tries:,} random configurations satisfies {what}; widen them or the space", "constraints"
     )
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
+
+from .typed import build, read_json
 
 OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "declined"]
 """complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill.
@@ -34,9 +37,11 @@ class Message:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Build from ``data``, ignoring keys of other versions. Raises TypeError where a key is missing."""
-        names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return cls(**{key: value for key, value in data.items() if key in names})
+        """Build from ``data``, ignoring keys of other versions.
+
+        Raises ValueError where a key is missing, or holds what its field does not.
+        """
+        return build(cls, data)
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,6 @@ class AttemptSpec(Message):
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)
     channel: ChannelAddress = field(default_factory=ChannelAddress)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        nested: dict[str, type[Message]] = {"objective": ObjectiveSpec, "limits": Limits, "channel": ChannelAddress}
-        return super().from_dict({k: nested[k].from_dict(v) if k in nested else v for k, v in data.items()})
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,19 @@ class Outcome(Message):
     started: float = 0.0  # Unix seconds on the worker's clock
     finished: float = 0.0
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        outcome = super().from_dict(data)
+        if not (math.isfinite(outcome.started) and math.isfinite(outcome.finished)):
+            raise ValueError("it began or ended at no time")
+        if not all(len(report) == 2 and _is_step(report[0]) for report in outcome.reports):
+            raise ValueError("a report has a step and a value")
+        return outcome
+
+
+def _is_step(step: float) -> bool:
+    return 0 <= step < STEP_LIMIT and step == int(step)
+
 
 WIRE: dict[str, type[Message]] = {
     cls.__name__.lower(): cls for cls in (Started, Report, Suggest, Verdict, Suggested, Stop)
@@ -192,25 +205,7 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes) -> Message:
     """The message in ``data``. Raises ValueError for anything that is not one: rubbish from a stranger included."""
     try:
-        fields = json.loads(data)
-        message = WIRE[fields.pop("type")].from_dict(fields)
-        _check_types(message)
-        return message
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        fields = read_json(data)
+        return WIRE[fields["type"]].from_dict(fields)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"not a message of the report channel: {data[:80]!r}") from error
-
-
-def _check_types(message: Message) -> None:
-    """Raises TypeError for a field of another type, OverflowError for a number that no float holds."""
-    for each in dataclasses.fields(message):  # type: ignore[arg-type]
-        value = getattr(message, each.name)
-        if each.type == "str":
-            fits = type(value) is str
-        elif each.type == "int":
-            fits = type(value) is int
-        elif each.type == "float":
-            fits = type(value) in (int, float) and float(value) is not None
-        else:
-            continue
-        if not fits:
-            raise TypeError(each.name)

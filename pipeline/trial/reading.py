@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from .protocol import STEP_LIMIT
+from .typed import read_json
 
 PIECE = 2**20
 
@@ -73,8 +73,8 @@ class ReportFile:
             if not text.strip() or self.problem:
                 continue
             try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
+                line = read_json(text)
+            except ValueError:
                 line = None
             if not isinstance(line, dict):
                 self._refuse(text, "it is not a JSON object")
@@ -115,7 +115,7 @@ class StdoutPattern:
                 try:
                     value = float(groups["value"] or "")
                     step = int(float(groups["step"] or "")) if groups.get("step") is not None else self._matches
-                    if step < 0:
+                    if not 0 <= step < STEP_LIMIT:
                         raise ValueError
                 except (ValueError, OverflowError):
                     self.problem = self.problem or f"{match.group()[:120]!r} on stdout matches, but is not a number"
@@ -131,4 +131,9 @@ def _is_step(step: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return float(value) is not None
+    except OverflowError:
+        return False

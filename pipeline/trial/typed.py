@@ -1,0 +1,103 @@
+"""Data from outside as dataclasses: JSON that is none, or a field of another type than it says, is a ValueError.
+
+What comes here was written by another process, which may have been another version, cut off in the middle, or a
+stranger; nobody further in has to doubt a field's type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+def read_json(text: str | bytes) -> Any:
+    """What ``text`` says. Raises ValueError for anything that is not JSON, nested too deeply or not UTF-8."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def build(cls: type[T], data: Any) -> T:
+    """A dataclass from what JSON says; keys that it does not have are those of other versions, and left out.
+
+    Raises ValueError for a missing key, or a value that is not of its field's type.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a {type(data).__name__}, where {cls.__name__} has keys and values")
+    values = {}
+    for name, (hint, required) in _fields(cls).items():  # type: ignore[arg-type]
+        if name in data:
+            values[name] = _fitted(data[name], hint, name)
+        elif required:
+            raise ValueError(f"{name!r} is missing")
+    return cls(**values)
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> dict[str, tuple[Any, bool]]:
+    """Each field's type, and whether it must be given."""
+    hints = typing.get_type_hints(cls)
+    missing = dataclasses.MISSING
+    return {
+        field.name: (hints[field.name], field.default is missing and field.default_factory is missing)
+        for field in dataclasses.fields(cls)
+        if field.init
+    }
+
+
+def _fitted(value: Any, hint: Any, name: str) -> Any:
+    """``value`` in the type ``hint``, which JSON may write in another one. Raises ValueError."""
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if kind in (typing.Union, types.UnionType):
+        return _first_fit(value, parts, name)
+    if kind is Literal:
+        if type(value) is str and value in parts:
+            return value
+    elif kind in (list, tuple):
+        if isinstance(value, list | tuple):
+            return kind(_fitted(item, parts[0], name) for item in value)
+    elif kind is dict or (isinstance(kind, type) and issubclass(kind, Mapping)):
+        if isinstance(value, Mapping) and all(type(key) is str for key in value):
+            return {key: _fitted(item, parts[1], name) for key, item in value.items()}
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else build(hint, value)
+    elif hint is float:
+        if type(value) in (int, float) and _is_float(value):
+            return value
+    elif hint is Path:
+        if type(value) is str and "\0" not in value:
+            return Path(value)
+    elif hint in (str, int, bool, type(None)):
+        if type(value) is hint:
+            return value
+    else:
+        raise TypeError(f"{name}: no JSON is a {hint}")
+    raise ValueError(f"{name!r} is not what it is to be, but a {type(value).__name__}")
+
+
+def _first_fit(value: Any, hints: tuple[Any, ...], name: str) -> Any:
+    for hint in hints:
+        try:
+            return _fitted(value, hint, name)
+        except ValueError:
+            continue
+    raise ValueError(f"{name!r} is not what it is to be, but a {type(value).__name__}")
+
+
+def _is_float(value: float) -> bool:
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
