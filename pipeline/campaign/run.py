@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..record import RunDirectory, new_campaign_id
+from ..record.password import hidden_password
 from ..studyfile import StudyFile
 from .control import Control
 from .relay import Shift
@@ -59,12 +60,19 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         UserError: What the user gave cannot be run (other study under this name, a live driver, no database).
         SiteError: The site would not start workers.
     """
+    from ...providers.descriptors import many_descriptors
     from ...providers.parsl_pool import ParslPool, PoolFiles
 
     began, campaign_id = time.time(), new_campaign_id()
     run = RunDirectory(settings.runs / settings.study_file.name / campaign_id)
     run.create()
-    with private_files(), logging_to(run.log), Control(run.stop, settings.shift) as control:
+    with (
+        private_files(),
+        hidden_password(),
+        many_descriptors(),
+        logging_to(run.log),
+        Control(run.stop, settings.shift) as control,
+    ):
         # Boots while the study is opened; no block is asked for before the study is ours.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         pool = ParslPool(

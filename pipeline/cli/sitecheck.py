@@ -114,11 +114,12 @@ def look(site: Site, pools: Sequence[Any], run: Any, storage: str | None, order:
 
     from ..campaign.run import logging_to, private_files
     from ..record import normalize_url
+    from ..record.password import hidden_password
 
     default = URL.create("sqlite", database=str(run.path / "study.db")).render_as_string()
     url = normalize_url(storage or default)
     run.create()
-    with private_files(), logging_to(run.log), interruptible():
+    with hidden_password(), private_files(), logging_to(run.log), interruptible():
         from ...providers.check.run import check_site
         from ...providers.parsl_pool import PoolFiles
 

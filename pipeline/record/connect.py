@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
 
 from ...errors import RecordAway, UserError
 from ...filesystems import filesystem_of
-from . import tables
+from . import password, tables
 from .rundir import make_private
 
 BUSY_SECONDS = 15
@@ -116,6 +116,7 @@ class Link:
                 "keepalives_count": 3,
                 "tcp_user_timeout": 30_000,
                 "application_name": "pilotune",
+                **password.arguments(),
             }
         self.engine = sa.create_engine(
             parsed, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
@@ -239,9 +240,8 @@ def _create_tables(link: Link) -> None:
     for attempt in (1, 2):
         # Two processes may create the same tables at once; the second finds them there at its second try.
         try:
-            storage = RDBStorage(
-                escaped, engine_kwargs={"connect_args": {"application_name": "pilotune"}} if not link.path else {}
-            )
+            given = {"application_name": "pilotune", **password.arguments()}
+            storage = RDBStorage(escaped, engine_kwargs={} if link.path else {"connect_args": given})
         except (OperationalError, IntegrityError, sa.exc.ProgrammingError):
             if attempt == 2:
                 raise

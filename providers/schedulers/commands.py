@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import SiteError
+from ..descriptors import usual_limit
 
 TIMEOUT = 60.0
 """Seconds a command may take: a scheduler whose controller is away lets its commands hang for some time."""
@@ -54,6 +55,7 @@ def run(argv: Sequence[str], timeout: float = TIMEOUT, folder: Path | None = Non
             timeout=timeout,
             env={**environment, "LC_ALL": "C"},
             cwd=folder,
+            preexec_fn=usual_limit(),
             start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
         )
     except FileNotFoundError:

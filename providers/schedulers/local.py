@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
 
+from ..descriptors import usual_limit
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles, write_script
 from .commands import TIMED_OUT, Answer
@@ -64,6 +65,7 @@ class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                preexec_fn=usual_limit(),
                 start_new_session=True,
             )
         job = str(process.pid)
