@@ -64,4 +64,12 @@ class SiteError(PilotuneError):
 class RecordAway(PilotuneError):
     """The database cannot be reached or did not answer; what was to be written is kept and can be committed again."""
 
-    transient = True
+    exit_code = 3
+
+
+class RecordStuck(RecordAway):
+    """It will not be otherwise by itself: no room, no right to write, nobody who is let in. Somebody has to mend it."""
+
+
+class RecordLost(RecordStuck):
+    """The database is broken or not where it was; trying again is in vain."""

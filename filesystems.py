@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 from collections.abc import Mapping
@@ -32,6 +34,12 @@ NETWORK: Mapping[str, str] = {
     "9p": "9P",
 }
 """How the types of file systems that several hosts share begin -> their names."""
+
+PROBE = 64 * 1024
+"""Bytes that are written to see whether a file system takes any."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a write fails with where there is no room for it."""
 
 
 @dataclass(frozen=True)
@@ -91,3 +99,67 @@ def filesystem_of(path: str | os.PathLike[str]) -> Mount:
 
 def _plain(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+
+
+# -- room -------------------------------------------------------------------------------------------------------------
+
+
+def unwritable(folder: str | os.PathLike[str], size: int = PROBE) -> str:
+    """Why a file of ``size`` bytes cannot be written in ``folder``, as the end of a sentence; empty where it can.
+
+    It is tried: quotas are seen by no question, and a network file system finds out when the file is closed.
+    """
+    path = os.path.join(folder, f".room-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            left = memoryview(os.urandom(size))
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        return why_not(error, folder)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+    return ""
+
+
+def why_not(error: OSError, folder: str | os.PathLike[str]) -> str:
+    """What a failed write in ``folder`` says of its file system, as the end of a sentence."""
+    mount = filesystem_of(folder)
+    place = f"the file system {mount.point or folder} ({mount.name})"
+    if error.errno == errno.ENOSPC:
+        left = free(folder)
+        return f"{place} is full ({left} left)" if left else f"{place} is full"
+    if error.errno == errno.EDQUOT:
+        return f"your disk quota on {place.removeprefix('the file system ')} is used up"
+    if error.errno == errno.EROFS:
+        return f"{place} is read-only"
+    if error.errno == errno.ENOENT:
+        return f"the folder {folder} does not exist any more"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"the folder {folder} may not be written to ({error.strerror})"
+    return f"{place} does not take it ({error.strerror or error})"
+
+
+def free(folder: str | os.PathLike[str]) -> str:
+    """What is left for its user on a folder's file system, in words: bytes, or that no further file can be made."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return ""
+    if found.f_files and not found.f_favail:
+        return "no room for a further file"
+    return size_in_words(found.f_bavail * found.f_frsize)
+
+
+def size_in_words(size: float) -> str:
+    """``512 B``, ``3.2 GB``: powers of ten, as in study and site files."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..errors import SiteError
 from ..pipeline.campaign.events import BlockState, BlockView
 from .jobbook import JobBook
 from .judging import NOT_ITS_FAULT, judge, sentence
@@ -31,6 +32,9 @@ is understood to say, no more are submitted than that."""
 
 DESERTED = 180.0
 """Seconds that a block may be without the workers it had: PBS takes minutes to notice that a node is lost."""
+
+NO_ROOM, NO_ROOM_PAUSE = 120.0, 20.0
+"""Seconds that a run directory which takes no files is given while there is no block, and between two tries."""
 
 REMEMBERED = 600.0
 """Seconds that a block which ended is still shown."""
@@ -69,6 +73,7 @@ class Blocks:
         self._bad = 0
         self._last_end = ""
         self._not_before = -1e18
+        self._unwritten: float | None = None  # since when no block's files can be written
         self._bad_stop = 1 if provider.site.scheduler == "local" else BAD_IN_A_ROW
 
     def start(self, now: float) -> None:
@@ -231,14 +236,18 @@ class Blocks:
     def _submit(self, now: float) -> bool:
         number = str(len(self.blocks))
         name = self.provider.files(number).job_name
-        self.book.submitting(name, self.pool.name, number)
         block = Block(number, "", now)
         try:
+            self.book.submitting(name, self.pool.name, number)
             block.job = self.provider.submit(self.command(number), 1, number)
         except SubmitRefused as error:
             self.blocks.append(block)
             self._refused(block, error, now)
             return False
+        except (SiteError, OSError) as error:
+            self._not_written(error, now)
+            return False
+        self._unwritten = None
         self.blocks.append(block)
         log.info("block %s of pool %s is job %s", number, self.pool.name, block.job)
         self.book.submitted(name, self.pool.name, number, block.job, now)
@@ -255,6 +264,15 @@ class Blocks:
         self._not_before = now + PAUSES[min(self._bad, len(PAUSES)) - 1]
         log.warning("%s", self._last_end)
         if not error.transient and not any(each.living for each in self.blocks):
+            self.failure = str(error)
+
+    def _not_written(self, error: Exception, now: float) -> None:
+        """The record of jobs, or the block's script, could not be written: what runs goes on, no other block begins."""
+        self._unwritten = now if self._unwritten is None else self._unwritten
+        self._not_before = now + NO_ROOM_PAUSE
+        self._last_end = f"Pool {self.pool.name}: {error}"
+        log.warning("%s", self._last_end)
+        if now - self._unwritten >= NO_ROOM and not any(each.living for each in self.blocks):
             self.failure = str(error)
 
     # -- the end ------------------------------------------------------------------------------------------------------

@@ -261,7 +261,8 @@ class Campaign:
             self._end(sequel.finish.code, sequel.finish.reason)
 
     def _asked_to_end(self, event: Asked) -> None:
-        self._end(STOPPED, event.reason or "stopped as asked; it can be resumed")
+        code = STOPPED if event.code is None else event.code
+        self._end(code, event.reason or "stopped as asked; it can be resumed")
         if event.how == "yield":
             self._yield_all()
         elif event.how == "now":

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
+from ...errors import SiteError
+from ...filesystems import why_not
 from ..fidelity import hyperband_brackets, make_pruner
 from ..record import (
     Lease,
@@ -37,6 +39,9 @@ from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
 from .attempts import Flight, seed_of, token_of
 from .campaign import Campaign
 from .control import Control
+from .disks import Ground, Reserve
+from .ends import SITE
+from .events import Finish
 from .pump import Pump
 from .rules import Rules
 from .status import Status, snapshot
@@ -93,8 +98,12 @@ def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> in
 
 
 def remember(settings: RunSettings, run: RunDirectory) -> None:
-    write_atomically(run.study_file, settings.study_file.resolved())
-    write_atomically(run.site_file, settings.site.resolved())
+    """Keep the study and site files in the run directory. Raises SiteError where it takes no files."""
+    try:
+        write_atomically(run.study_file, settings.study_file.resolved())
+        write_atomically(run.site_file, settings.site.resolved())
+    except OSError as error:
+        raise SiteError(f"the run directory cannot be written: {why_not(error, run.path)}") from None
     registry.remember(
         name=settings.study_file.name,
         study_file=settings.study_file.path,
@@ -123,6 +132,7 @@ class Driver:
         self.study_file = settings.study_file
         self.channel = ChannelAddress()
         self.message = ""
+        self.ground = Ground(run, storage)
         self._written = self._shown = 0.0
         self._last: Status | None = None  # as it was last written
         pruner = self.study_file.pruner
@@ -139,18 +149,23 @@ class Driver:
         self.note("")
         self.channel, control.wake = pool.channel.address, pool.wake
         pool.start(self.dead_records())
+        reserve = Reserve(self.storage.link.path, self.study_file.name)
         pump = Pump(
             self.campaign,
             pool,
             self.storage,
-            user=control.asked,
+            make_room=reserve.give,
+            user=lambda: [*control.asked(), *self.ground.asked()],
             renew=lambda: renew(self.storage, self.study, self.lease),
             orphans=self.orphans,
             written=self.written,
             tell=self.note,
             limit=self.study_file.budget.trials,
         )
-        finish = pump.run()
+        with reserve:
+            finish = pump.run()
+        if finish.code == SITE and self.ground.trouble:  # which may be why
+            finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.ground.trouble}")
         log.info("ended: %s", finish.reason)
 
     def dead_records(self) -> list[Path]:
@@ -184,7 +199,8 @@ class Driver:
     def show(self, now: float, urgent: bool = True) -> Status:
         """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
         storage, folder = self.settings.storage_url, str(self.run.path)
-        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=self.message, now=now)
+        message = "; ".join(each for each in (self.message, self.ground.trouble) if each)
+        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
         self._shown = now
         self.listener(status)
         if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):
@@ -202,7 +218,9 @@ class Driver:
         try:
             write_atomically(self.run.status, status.to_json())
         except OSError as error:
-            log.warning("status.json could not be written: %s", error)
+            self.ground.wrote(error)
+        else:
+            self.ground.wrote(None)
 
     def make_spec(self, flight: Flight) -> AttemptSpec:
         file = self.study_file

@@ -49,10 +49,15 @@ class Ended:
 
 @dataclass(frozen=True)
 class Asked:
-    """The campaign is to end, since the user wants it, or for ``reason``."""
+    """The campaign is to end, since the user wants it, or for ``reason``.
+
+    Attributes:
+        code: Exit code, where it is not the user's wish.
+    """
 
     how: Signal
     reason: str = ""
+    code: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import RecordAway
+from ...errors import RecordAway, RecordLost, RecordStuck
 from ..record import CommitResult, Orphan, RecordStorage
 from ..trial.protocol import Outcome
 from .campaign import Campaign
-from .ends import STOPPED
+from .ends import SITE, STOPPED
 from .events import Asked, Ended, Event, Finish, Lost
 from .pool import Pool
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Seconds between tries to reach a database that is away: doubled from the first to the longest."""
+
+STUCK, STUCK_PAUSE = 120.0, 5.0
+"""Seconds that a database which takes no writes (no room, no right to) is given to be mended, and the longest pause
+between two tries: then the campaign ends, so that its blocks do not burn for nothing."""
+
+COLLECTED = "what workers wrote to the run directory is collected on resume"
 
 
 @dataclass
@@ -29,6 +35,7 @@ class Pump:
         written: What the worker of an attempt wrote at its end, by token. A worker may be lost after that, before its
             outcome has travelled.
         tell: Called after every tick, with a message when something is wrong.
+        make_room: Gives the database the room that was kept for its last commits; whether there was any.
         limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
         sync_period: Seconds between looks at what others did to the study, while anything happens here.
         still_period: The same while nothing does: on a database server each look costs several queries.
@@ -43,6 +50,7 @@ class Pump:
     orphans: Callable[[], tuple[Sequence[Orphan], Sequence[Outcome]]] = lambda: ((), ())
     written: Callable[[str], Outcome | None] = lambda token: None
     tell: Callable[[str], None] = lambda message: None
+    make_room: Callable[[], bool] = lambda: False
     limit: int | None = None
     lease_period: float = 15.0
     orphan_period: float = 60.0
@@ -110,21 +118,49 @@ class Pump:
         try:
             if self.storage.sync():
                 self.campaign.study.recount()
+        except RecordLost as error:
+            self.campaign.finished = Finish(SITE, f"{error}; mend it, then pilotune resume goes on: {COLLECTED}")
         except RecordAway:
             pass
 
     def _commit(self) -> CommitResult | None:
-        """Commit what the step staged, waiting for the database as long as it takes. None: the user would not wait."""
-        pause, since = FIRST_PAUSE, None
+        """Commit what the step staged, waiting for a database that is away as long as it takes.
+
+        None: the campaign has finished without it, since the user would not wait, or it is to be mended first.
+        """
+        pause, began = FIRST_PAUSE, self.pool.now()
+        stuck: float | None = None  # since when somebody has to mend it
         while True:
             try:
                 return self.storage.commit(self.limit)
             except RecordAway as error:
-                since = since if since is not None else self.pool.now()
-                self.tell(f"the database is away since {self.pool.now() - since:.0f} s, waiting ({error})")
-            if self._given_up(pause):
+                trouble, now = error, self.pool.now()
+            stuck = (stuck if stuck is not None else now) if isinstance(trouble, RecordStuck) else None
+            if isinstance(trouble, RecordLost) or (stuck is not None and now - stuck >= STUCK):
+                return self._end_without(trouble)
+            if stuck is None:
+                self.tell(f"the database is away since {now - began:.0f} s, waiting ({trouble})")
+                longest = LONGEST_PAUSE
+            else:
+                self.tell(f"{trouble}; tried again for {STUCK - (now - stuck):.0f} s, results are kept meanwhile")
+                longest = STUCK_PAUSE
+            if self._given_up(min(pause, longest)):
                 return None
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _end_without(self, trouble: RecordAway) -> CommitResult | None:
+        """Nobody has mended the database: running trials yield while the room that was kept for it lasts."""
+        reason = f"{trouble}; mend it, then pilotune resume goes on"
+        if self.make_room():
+            try:
+                result = self.storage.commit(self.limit)
+            except RecordAway:
+                pass
+            else:
+                self._heard.append(Asked("yield", reason, SITE))
+                return result
+        self.campaign.finished = Finish(SITE, f"{reason}: {COLLECTED}")
+        return None
 
     def _given_up(self, pause: float) -> bool:
         """Wait for ``pause`` seconds; whether the user said `now` meanwhile."""
@@ -133,7 +169,6 @@ class Pump:
             self.pool.pause(min(0.2, max(0.0, end - self.pool.now())))
             self._heard += self.user()
             if any(asked.how == "now" for asked in self._heard):
-                kept = "what workers wrote to the run directory is collected on resume"
-                self.campaign.finished = Finish(STOPPED, f"stopped while the database was away; {kept}")
+                self.campaign.finished = Finish(STOPPED, f"stopped while the database was away; {COLLECTED}")
                 return True
         return False

@@ -6,12 +6,15 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...errors import SiteError
+from ...filesystems import NO_ROOM, why_not
 from ..record import RunDirectory, new_campaign_id
 from ..record.password import hidden_password
 from ..studyfile import StudyFile
@@ -58,7 +61,8 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
 
     Raises:
         UserError: What the user gave cannot be run (other study under this name, a live driver, no database).
-        SiteError: The site would not start workers.
+        SiteError: The site would not start workers, or there is no room for the campaign's files.
+        RecordAway: The database does not answer, or takes no writes.
     """
     from ...providers.descriptors import many_descriptors
     from ...providers.parsl_pool import ParslPool, PoolFiles
@@ -70,6 +74,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         private_files(),
         hidden_password(),
         many_descriptors(),
+        with_room(run.path),
         logging_to(run.log),
         Control(run.stop, settings.shift) as control,
     ):
@@ -119,9 +124,36 @@ def private_files() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def with_room(folder: Path) -> Iterator[None]:
+    """A file that finds no room while the campaign starts is the site's refusal, not a failure of Pilotune's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise SiteError(f"the run directory cannot be written: {why_not(error, folder)}") from error
+
+
+class LogFile(logging.FileHandler):
+    """A log that goes without the lines it cannot write: no full disk, no deleted folder stops who has them to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+@contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """The driver's log, while the campaign runs. Parsl's words go beside it: it has a traceback for every lost task."""
-    ours, parsls = logging.FileHandler(path), logging.FileHandler(path.with_name("parsl.log"), delay=True)
+    ours, parsls = LogFile(path, delay=True), LogFile(path.with_name("parsl.log"), delay=True)
     for handler in (ours, parsls):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     parsl = logging.getLogger("parsl")

@@ -10,6 +10,7 @@ import click
 
 from ... import __version__
 from ...errors import PilotuneError
+from ...filesystems import NO_ROOM
 from .group import Commands
 
 COMMANDS = {
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None or error.strerror is None:
             return crashed(error)
-        return fail(error, 1, f"{error.filename}: {error.strerror}")
+        return fail(error, 3 if error.errno in NO_ROOM else 1, f"{error.filename}: {error.strerror}")
     except Exception as error:
         return crashed(error)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import CampaignRunning, UserError
+from ...errors import CampaignRunning, PilotuneError, UserError
 from .options import (
     json_option,
     name_argument,
@@ -206,15 +206,21 @@ def execute(request: Request, prepared: Prepared) -> Status:
 
 
 def report(status: Status, as_json: bool) -> None:
-    """The summary of the study after a campaign."""
+    """The summary of the study after a campaign; of the campaign alone where its database was what ended it."""
     from ..analysis import read_study, summarize
-    from .summary import render
+    from .summary import render, render_without
 
-    summary = summarize(read_study(status.storage, status.study))
+    try:
+        summary = summarize(read_study(status.storage, status.study))
+    except PilotuneError:
+        if status.code != 3:
+            raise
+        summary = None
     if as_json:
-        echo_json({"campaign": dataclasses.asdict(status), "summary": summary.as_dict()})
+        found = summary.as_dict() if summary else None
+        echo_json({"campaign": dataclasses.asdict(status), "summary": found})
     else:
-        click.echo(render(summary, status))
+        click.echo(render(summary, status) if summary else render_without(status))
 
 
 def show_plan(request: Request, in_job: bool) -> int:

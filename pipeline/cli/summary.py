@@ -31,6 +31,13 @@ def render(summary: Summary, status: Status) -> str:
     return pairs(lines)
 
 
+def render_without(status: Status) -> str:
+    """The same of a study whose database cannot be read now."""
+    lines = [("study", status.study), ("ended", status.reason)]
+    lines += [("storage", status.storage), ("files", status.run_dir), ("more", f"pilotune resume {status.study}")]
+    return pairs(lines)
+
+
 def counts(summary: Summary) -> str:
     parts = [f"{summary.complete:,} complete", f"{summary.pruned:,} pruned", f"{summary.failed:,} failed"]
     parts += [f"{amount:,} {word}" for word, amount in left_over(summary) if amount]

@@ -16,8 +16,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...errors import PilotuneError
-from .connect import AWAY, Link, away, open_link
+from ...errors import PilotuneError, RecordAway
+from .connect import Link, open_link
+from .faults import words
 from .guard import CommitResult, keep_budget, let_others, settle_numbers
 from .mirror import StudyMirror, replica
 from .staged import Before, Pending, Staged, write_study
@@ -192,20 +193,22 @@ class Ledger:
                     pending.written[mirror.study_id] = staged, write_study(self.link, mirror, staged)
             if pending.written:
                 self._count(pending)
-        except AWAY as error:
-            self.link.drop()
+        except BaseException as error:
+            fault = self.link.fault(error)
+            if fault is None:
+                self.link.rollback()
+            else:
+                self.link.drop()
             self._put_back(taken, before)
-            raise away(error) from error
-        except BaseException:
-            self.link.rollback()
-            self._put_back(taken, before)
-            raise
+            if fault is None:
+                raise
+            raise fault from error
         try:
             self.link.commit()
         except SQLAlchemyError as error:
             self.link.drop()
             self._pending = pending if pending.written else None
-            raise away(error) from error
+            raise self.link.fault(error) or RecordAway(f"the database did not take it: {words(error)}") from error
         self._landed(pending)
 
     def _enter(self, mirrors: list[StudyMirror], whole: bool) -> bool:
@@ -315,10 +318,13 @@ class Ledger:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except AWAY as error:
+        except SQLAlchemyError as error:
+            fault = self.link.fault(error)
+            if fault is None:
+                raise
             if not self._inside:
                 self.link.drop()
-            raise away(error) from error
+            raise fault from error
 
     def counted(self, study_id: int) -> int:
         """How many trials count for the study's budget: not those that wait, nor those learned from other studies."""

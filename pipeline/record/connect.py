@@ -11,25 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import (
-    ArgumentError,
-    IntegrityError,
-    InterfaceError,
-    InternalError,
-    OperationalError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
-from ...errors import RecordAway, UserError
-from ...filesystems import filesystem_of
+from ...errors import RecordAway, RecordLost, RecordStuck, UserError
+from ...filesystems import NO_ROOM, filesystem_of, why_not
 from . import password, tables
+from .faults import fault_of, inode_of, save_open_database, words
 from .rundir import make_private
 
 BUSY_SECONDS = 15
 """How long a statement waits for another process's lock before the commit is given up for now."""
 CONNECT_SECONDS = 10
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
-AWAY = (OperationalError, InterfaceError, InternalError, sa.exc.TimeoutError)
 
 
 def normalize_url(url: str, folder: Path | None = None) -> str:
@@ -73,26 +66,15 @@ def on_network(path: Path) -> bool:
 def prepare_file(path: Path) -> None:
     """Make the folder (0700) and an empty database file (0600) where they are missing.
 
-    Raises UserError when it cannot.
+    Raises UserError when it cannot, RecordStuck where there is no room.
     """
     try:
         make_private(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise RecordStuck(f"the database {path} cannot be written: {why_not(error, path.parent)}") from None
         raise UserError(f"the database cannot be written there: {error.strerror}", file=path) from None
-
-
-def away(error: BaseException) -> RecordAway:
-    """The sentence for a database that did not answer."""
-    return RecordAway(f"the database did not take it: {words(error)}")
-
-
-def words(error: BaseException) -> str:
-    """The first line of what the database said, without SQL, parameters and passwords."""
-    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-    text = text.splitlines()[0]
-    secret = os.environ.get("PGPASSWORD")
-    return text.replace(secret, "…") if secret else text
 
 
 class Link:
@@ -100,6 +82,10 @@ class Link:
 
     Transactions are begun and ended by statements of our own (the driver is in autocommit), since SQLite's writer must
     begin with ``BEGIN IMMEDIATE``: one that reads first and writes later can be refused half-way.
+
+    Attributes:
+        saved: What happened to an SQLite file that was deleted while it was open, and where what it held is now; empty
+            where nothing did.
     """
 
     def __init__(self, url: str):
@@ -124,10 +110,15 @@ class Link:
         self._connection: sa.Connection | None = None
         self._opened = 0
         self._clock_offset = 0.0
+        self._inode: int | None = None  # of SQLite's file, once it was opened
+        self._held = False  # the open connection has what no file has
+        self.saved = ""
 
     @property
     def connection(self) -> sa.Connection:
         if self._connection is None:
+            if self._moved():
+                raise RecordLost(f"the database file {self.path} was deleted or replaced while the campaign ran")
             connection = self.engine.connect()
             try:
                 self._greet(connection)
@@ -136,6 +127,9 @@ class Link:
                 raise
             self._connection = connection
             self._opened += 1
+            if self.path is not None:
+                with contextlib.suppress(OSError):
+                    self._inode = inode_of(self.path)
         return self._connection
 
     def _greet(self, connection: sa.Connection) -> None:
@@ -149,7 +143,7 @@ class Link:
         connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_SECONDS}s'")
         connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '120s'")
         now = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
-        self._clock_offset = float(now) - time.time()
+        self._clock_offset = float(now) - time.monotonic()
 
     def run(self, statement: Any, rows: Any = None) -> Any:
         """Execute a statement, SQL text or an SQLAlchemy one, with one row of arguments or a list; its CursorResult."""
@@ -158,6 +152,8 @@ class Link:
         return self.connection.execute(statement, rows)
 
     def begin(self, *, write: bool) -> None:
+        if self._connection is not None and self._moved():
+            self._save()
         self.run("BEGIN IMMEDIATE" if write and self.dialect == "sqlite" else "BEGIN")
 
     def commit(self) -> None:
@@ -165,13 +161,50 @@ class Link:
 
     def rollback(self) -> None:
         """Take the transaction back; a connection that cannot is dropped, which takes it back too."""
+        if self._connection is None:
+            return
         try:
             self.run("ROLLBACK")
         except SQLAlchemyError:
             self.drop()
 
+    def _moved(self) -> bool:
+        """Whether SQLite's file is not the one that was opened; what was written to that one would be nowhere."""
+        if self.path is None or self._inode is None:
+            return False
+        try:
+            return inode_of(self.path) != self._inode
+        except OSError:
+            return False
+
+    def _save(self) -> None:
+        """Write an open database, whose file is gone, into a file again. Raises RecordStuck where that fails, and
+        RecordLost where another file is in its place."""
+        assert self.path is not None
+        assert self._connection is not None
+        gone = f"the database file {self.path} was deleted or replaced while the campaign ran"
+        self._held = True
+        try:
+            target = save_open_database(self._connection.connection.dbapi_connection, self.path)
+        except (OSError, sqlite3.Error) as error:
+            why = why_not(error, self.path.parent) if isinstance(error, OSError) else words(error)
+            raise RecordStuck(f"{gone}, and what it held cannot be written again: {why}") from error
+        self._held = False
+        self.drop()
+        if target != self.path:
+            self._inode = -1
+            raise RecordLost(f"{gone}; what it held is in {target}")
+        self._inode = None
+        self.saved = f"{gone}; what it held is written there again"
+
+    def fault(self, error: BaseException) -> RecordAway | None:
+        """The database's fault that an error tells of, as :func:`fault_of` has it."""
+        return fault_of(error, self.path)
+
     def drop(self) -> None:
         """Close the connection; the next statement opens another."""
+        if self._held:
+            return
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(Exception):
@@ -193,12 +226,13 @@ class Link:
             self.begin(write=write)
             yield
             self.commit()
-        except AWAY as error:
+        except BaseException as error:
+            fault = self.fault(error)
+            if fault is None:
+                self.rollback()
+                raise
             self.drop()
-            raise away(error) from error
-        except BaseException:
-            self.rollback()
-            raise
+            raise fault from error
 
     def data_version(self) -> tuple[int, int] | None:
         """Changes when another connection changed the database, or this one was opened again; None on PostgreSQL."""
@@ -208,12 +242,18 @@ class Link:
         return self._opened, version
 
     def clock(self) -> float:
-        """Unix seconds by the database server's clock (this host's for SQLite), good to the network's delay."""
-        return time.time() + self._clock_offset
+        """Unix seconds by the database server's clock (this host's for SQLite), good to the network's delay.
+
+        This host's clock may be set meanwhile: that does not move the server's.
+        """
+        return time.time() if self.path is not None else time.monotonic() + self._clock_offset
 
 
 def open_link(url: str) -> Link:
-    """Connect, make Optuna's tables where there are none, and check their version; UserError when any of it fails."""
+    """Connect, make Optuna's tables where there are none, and check their version.
+
+    Raises UserError when any of it fails, RecordStuck where SQLite's file system takes no writes.
+    """
     link = Link(url)
     if link.path is not None:
         prepare_file(link.path)
@@ -223,6 +263,9 @@ def open_link(url: str) -> Link:
         _check_version(link)
     except (SQLAlchemyError, sqlite3.Error) as error:
         link.drop()
+        fault = link.fault(error)
+        if link.path is not None and isinstance(fault, RecordStuck) and not isinstance(fault, RecordLost):
+            raise fault from None
         where = link.path or sa.make_url(url).render_as_string(hide_password=True)
         raise UserError(f"the database cannot be opened: {words(error)}", file=where) from None
     return link

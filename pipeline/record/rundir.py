@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import UserError
+from ...errors import SiteError, UserError
+from ...filesystems import NO_ROOM, why_not
 from ..trial.files import TrialFiles
 
 
@@ -75,13 +76,23 @@ class RunDirectory:
         return TrialFiles(self.trials / str(number))
 
     def create(self) -> None:
-        """Make it, with the folders above it that are missing, all 0700. Raises UserError when it cannot."""
+        """Make it, with the folders above it that are missing, all 0700.
+
+        Raises UserError when it cannot, SiteError where there is no room for it.
+        """
         try:
             make_private(self.trials)
             make_private(self.blocks)
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise SiteError(f"the run directory cannot be made: {why_not(error, existing(self.path))}") from None
             message = f"the run directory cannot be made there: {error.strerror}"
             raise UserError(message, file=self.path) from None
+
+
+def existing(path: Path) -> Path:
+    """The nearest folder that there is, of ``path`` and those above it."""
+    return next(each for each in (path, *path.parents) if each.is_dir())
 
 
 def make_private(folder: Path) -> None:

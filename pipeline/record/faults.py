@@ -1,0 +1,135 @@
+"""What a failing database says: whether waiting helps or somebody has to mend it; how a deleted file comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
+
+from ...errors import RecordAway, RecordLost, RecordStuck
+from ...filesystems import unwritable
+from .password import secret
+from .rundir import make_private
+
+AWAY = (OperationalError, InterfaceError, InternalError, sa.exc.TimeoutError)
+"""Errors of a database, not of what it was asked."""
+
+_NO_WRITING = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM,
+    }
+)
+_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_DISK_FULL, _READ_ONLY = "53100", "25006"
+_REFUSED = ("28", "42501", "3D000", "3F000", "42P01")
+"""Who asks is not let in, or what is asked for is not there."""
+
+# An error of connecting has no code: https://www.psycopg.org/psycopg3/docs/api/errors.html
+_REFUSED_WORDS = re.compile(
+    r"authentication failed|no password supplied|not permitted to log in|no pg_hba\.conf entry|"
+    r"(database|role) \".*\" does not exist|permission denied for database"
+)
+
+
+def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
+    """The database's fault that an error tells of; None for an error of what it was asked.
+
+    Args:
+        error: What SQLAlchemy raised.
+        path: The database's file, of SQLite.
+
+    Returns:
+        RecordAway where waiting helps, RecordStuck where somebody has to mend it, RecordLost where nothing does.
+    """
+    if not isinstance(error, SQLAlchemyError):
+        return None
+    cause = getattr(error, "orig", None)
+    if path is not None and isinstance(cause, sqlite3.Error):
+        found = _of_sqlite(cause, path)
+    else:
+        found = _of_server(str(getattr(cause, "sqlstate", None) or ""), error)
+    if found is None and isinstance(error, AWAY):
+        return RecordAway(f"the database did not take it: {words(error)}")
+    return found
+
+
+def _of_sqlite(error: sqlite3.Error, path: Path) -> RecordAway | None:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _BROKEN:
+        return RecordLost(
+            f"the database {path} is broken ({words(error)}): put a copy of it in its place, or save what can be read "
+            "with the `.recover` command of sqlite3; trials/ of the run directory has every outcome as JSON"
+        )
+    if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
+        return RecordLost(f"the database {path} has lost its tables ({words(error)})")
+    if code in _NO_WRITING:
+        why = unwritable(path.parent)
+        return RecordStuck(f"the database {path} cannot be written: {why or words(error)}")
+    return None
+
+
+def _of_server(state: str, error: SQLAlchemyError) -> RecordAway | None:
+    text = words(error)
+    if state == _DISK_FULL:
+        return RecordStuck(f"the database server's disk is full ({text})")
+    if state == _READ_ONLY:
+        return RecordStuck(f"the database takes no writes, as a standby or as one made read-only ({text})")
+    if state.startswith(_REFUSED) or (not state and isinstance(error, AWAY) and _REFUSED_WORDS.search(text)):
+        return RecordStuck(f"the database server refuses ({text})")
+    return None
+
+
+def words(error: BaseException) -> str:
+    """The first line of what the database said, without SQL, parameters and passwords."""
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    text = text.splitlines()[0]
+    return text.replace(secret(), "…") if secret() else text
+
+
+# -- an SQLite file that is deleted, or replaced, while it is open ---------------------------------------------------
+
+
+def inode_of(path: Path) -> int | None:
+    """What tells a file from another of its name; None where there is none. Raises OSError where nobody knows."""
+    try:
+        return path.stat().st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def save_open_database(connection: Any, path: Path) -> Path:
+    """Write what an open connection's deleted database holds into a new file: ``path``, or beside what is there now.
+
+    The connection is closed when the copy is whole, and stays open where it cannot be written. Raises OSError and
+    sqlite3.Error.
+    """
+    make_private(path.parent)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600))
+    try:
+        with contextlib.closing(sqlite3.connect(part)) as copy:
+            connection.backup(copy)
+        target = path
+        if path.exists():
+            target = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        connection.close()
+        if target == path:  # a log that was left would be taken for the new file's
+            for log in ("-wal", "-shm", "-journal"):
+                path.with_name(path.name + log).unlink(missing_ok=True)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
