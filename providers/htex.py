@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -25,7 +26,12 @@ ANSWER_TIMEOUT = 10.0
 
 HEARTBEATS = {"local": (5, 20)}
 OTHER_HEARTBEATS = (10, 30)
-"""Seconds by scheduler. A worker pool whose driver died leaves after the second; a lost one is noticed after it."""
+"""Seconds by scheduler: between two heartbeats, and without one after which a worker pool is taken for lost."""
+
+SILENCES = {"local": 60}
+OTHER_SILENCE = 90
+"""Seconds by scheduler without a word from the driver after which a worker pool leaves. Its workers give up sooner, so
+that there is time for their trials to yield: Parsl's pool kills them when it leaves."""
 
 POLLS = {"local": 100}
 OTHER_POLL = 250
@@ -46,10 +52,12 @@ class Mended:
         return self.interchange_proc is not None and self.interchange_proc.poll() is None
 
     def connected_managers(self) -> list[dict[str, Any]]:
-        """The worker pools that are connected. Raises CommandClientTimeoutError when the interchange is mute."""
+        """The worker pools that are connected, with their hosts. Raises CommandClientTimeoutError when the interchange
+        is mute."""
         if not self.interchange_alive:
             return []
-        return list(self.command_client.run("MANAGERS", timeout_s=ANSWER_TIMEOUT))
+        managers = self.command_client.run("MANAGERS", timeout_s=ANSWER_TIMEOUT)
+        return [{**each, "host": host_of(each["manager"])} for each in managers]
 
     def hold(self, manager: str) -> None:
         """Give no more tasks to a worker pool. Raises CommandClientTimeoutError likewise."""
@@ -103,7 +111,7 @@ def executor(
         "heartbeat_threshold": threshold,
         "poll_period": POLLS.get(site.scheduler, OTHER_POLL),
         "prefetch_capacity": 0,
-        "launch_cmd": worker_pool_command(),
+        "launch_cmd": worker_pool_command(SILENCES.get(site.scheduler, OTHER_SILENCE)),
         "block_error_handler": False,  # judged by Pilotune, which keeps the scheduler's words for the user
         "worker_logdir_root": str(run_dir / "workers"),
     }
@@ -186,23 +194,26 @@ def node_command(launch_file: Path, block: str) -> str:
 WORKER_POOL = "process_worker_pool.py"
 
 
-def worker_pool_command() -> str:
-    """Parsl's worker pool, by absolute path, with the options that Parsl fills in."""
-    options = str(DEFAULT_LAUNCH_CMD).removeprefix(WORKER_POOL)
-    assert options != DEFAULT_LAUNCH_CMD
-    return f"{shlex.quote(sys.executable)} {shlex.quote(_script(WORKER_POOL))}{options}"
+def worker_pool_command(silence: int) -> str:
+    """Parsl's worker pool, by absolute path, with the options that Parsl fills in.
+
+    ``silence``: seconds without a word from the driver after which it leaves.
+    """
+    options = str(DEFAULT_LAUNCH_CMD).removeprefix(WORKER_POOL).replace("{heartbeat_threshold}", str(silence))
+    assert not options.startswith(WORKER_POOL)
+    assert f"--hb_threshold={silence} " in options
+    return f"{shlex.quote(sys.executable)} {shlex.quote(_script(WORKER_POOL))}{options} --uid={{{{uid}}}}"
+
+
+def host_of(manager: str) -> str:
+    """The host of a worker pool, from the name that ``providers/node.py`` gave it."""
+    return manager.rpartition("-")[0]
 
 
 def interchange_command() -> list[str]:
-    """Parsl's interchange, tied to the driver's life: when the driver is killed, it ends at once.
-
-    In a session of its own: Ctrl-C at the terminal is the driver's to handle.
-    """
-    command = [sys.executable, _script("interchange.py")]
-    setpriv, setsid = shutil.which("setpriv"), shutil.which("setsid")
-    if setsid:
-        command = [setsid, *command]
-    return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else command
+    """Parsl's interchange, tied to the life of this process."""
+    program = [sys.executable, "-P", "-m", "pilotune.providers.interchange"]
+    return [*program, str(os.getpid()), _script("interchange.py")]
 
 
 def _script(name: str) -> str:

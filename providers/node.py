@@ -27,14 +27,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..pipeline.trial.block import NODE_DIR, busy_workers, mark_ending
 from ..pipeline.trial.gpus import NODE_GPUS, VISIBLE, describe
-from ..pipeline.trial.posix import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, children, kill_group, process_control
+from ..pipeline.trial.posix import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    children,
+    end_children,
+    kill_group,
+    process_control,
+    take_status,
+)
+from .company import LOOK, Company
 
 NOT_STARTED = 70
 
@@ -47,14 +56,11 @@ TRAVEL = 2.0
 CLEANING = 5.0
 """Seconds after SIGKILL; a process that is still there hangs in the kernel."""
 
-LOOK, ALONE = 15.0, 120.0
-"""Seconds between looks whether the driver is there, and without it after which the block ends."""
+STRAYING = 9.0
+"""Seconds that a dead worker's trial has to end: a launcher ends its processes on other nodes first."""
 
 ABANDONED = 75
 """Exit status of a block whose driver is gone."""
-
-ESTABLISHED = "01"
-"""A connection's state in the kernel's table."""
 
 LONGEST_TMPDIR, SHORT_TMPDIR = 75, "/tmp"
 """Python's multiprocessing makes sockets 32 characters below TMPDIR, and Linux allows 107 for all of it."""
@@ -85,6 +91,13 @@ class Launch:
         """The driver's, as the pool is told it."""
         found = [word.partition("=")[2] for word in self.command if word.startswith("--port=")]
         return int(found[0]) if found and found[0].isdigit() else None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The driver's, as the pool is told them."""
+        words = self.command
+        at = words.index("-a") + 1 if "-a" in words else len(words)
+        return tuple(filter(None, words[at].split(","))) if at < len(words) else ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -152,7 +165,8 @@ def worker_gpus(launch: Launch, environment: Mapping[str, str]) -> list[str]:
 
 def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
     """The worker pool's arguments. ``gpus`` takes the place of what ``--available-accelerators`` has."""
-    words = [word.replace("{block_id}", block) for word in launch.command]
+    name = f"{socket.gethostname()}-{os.urandom(6).hex()}"  # by which the driver knows where the pool is
+    words = [word.replace("{block_id}", block).replace("{uid}", name) for word in launch.command]
     option = "--available-accelerators"
     if not gpus:
         return words
@@ -222,37 +236,6 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
         raise LaunchError(f"the worker pool {arguments[0]} cannot be started: {reason}") from None
 
 
-# -- the driver -------------------------------------------------------------------------------------------------------
-
-
-class Company:
-    """Notices that nobody is there any more: a pool whose driver dies while it connects would wait for ever.
-
-    Args:
-        port: The driver's, which the pool connects to; None where it is not known.
-        folder: With the files of busy workers, which notice for themselves.
-    """
-
-    def __init__(self, port: int | None, folder: Path):
-        self.port, self.folder = port, folder
-        self._seen = time.monotonic()
-
-    def lost(self, now: float) -> bool:
-        """Whether there has been no connection for too long. To be asked again and again."""
-        if self.port is None or busy_workers(self.folder) or connected(self.port):
-            self._seen = now
-        return now - self._seen >= ALONE
-
-
-def connected(port: int, table: Path = Path("/proc/net/tcp")) -> bool:
-    """Whether anything on this node has a connection to ``port`` of any host; True where the kernel does not tell."""
-    try:
-        rows = [line.split() for line in table.read_text().splitlines()[1:]]
-    except OSError:
-        return True
-    return any(row[2].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows if len(row) > 3)
-
-
 # -- from its start to its end ----------------------------------------------------------------------------------------
 
 
@@ -266,13 +249,17 @@ def run(launch: Launch, block: str) -> int:
     except OSError as error:
         raise LaunchError(f"no temporary folder can be made here: {error.strerror}") from None
     try:
+        company, strays = Company(launch.port, launch.addresses, Path(folder)), Strays(children())
+        if company.never_was():
+            tell(f"block {block} {company.reason}, so it ends")
+            return ABANDONED
         pool = start(launch, block, folder)
-        number, status = wait(pool, Company(launch.port, Path(folder)))
+        number, status = wait(pool, company, strays)
         end(pool, Path(folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if number == signal.SIGALRM:
-        tell(f"block {block} has had no connection to its driver for {ALONE:.0f} s, so it ends")
+        tell(f"block {block} {company.reason}, so it ends")
         return ABANDONED
     if number:
         tell(f"block {block} was ended by {signal.Signals(number).name}; its workers have yielded what they could")
@@ -283,24 +270,43 @@ def run(launch: Launch, block: str) -> int:
     return 128 - status if status < 0 else status
 
 
-def wait(pool: subprocess.Popen[bytes], company: Company) -> tuple[int, int]:
-    """The signal that is to end the block, SIGALRM where it is alone, or 0 and the pool's exit status.
+class Strays:
+    """What workers that were killed leave: children by now, sessions of their own notwithstanding.
+
+    Args:
+        others: Children from before there was a pool, such as daemons of the block's set-up; left alone.
+    """
+
+    def __init__(self, others: Collection[int]):
+        self.others = set(others)
+        self._met: dict[int, float] = {}
+
+    def end(self, present: Collection[int], now: float) -> None:
+        """SIGKILL to those that have not ended by themselves for a while. To be called every LOOK seconds."""
+        self._met = {pid: self._met.get(pid, now) for pid in set(present) - self.others}
+        for pid, met in self._met.items():
+            if now - met >= STRAYING:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def wait(pool: subprocess.Popen[bytes], company: Company, strays: Strays) -> tuple[int, int]:
+    """The signal that is to end the block, SIGALRM where its driver is gone, or 0 and the pool's exit status.
 
     The pool is left as a zombie: while it is one, its group's number is nobody else's.
     """
     while True:
         signalled = signal.sigtimedwait(ENDINGS | {signal.SIGCHLD}, LOOK)
-        if signalled is None:
-            if company.lost(time.monotonic()):
-                return int(signal.SIGALRM), 0
-            continue
-        number = signalled.si_signo
-        if number != signal.SIGCHLD:
-            return number, 0
+        if signalled is not None and signalled.si_signo != signal.SIGCHLD:
+            return signalled.si_signo, 0
+        lost = company.lost(time.monotonic()) if signalled is None else False
         reap(pool.pid)
         ended = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None:
             return 0, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        if lost:
+            return int(signal.SIGALRM), 0
+        strays.end(children() - {pool.pid}, time.monotonic())
 
 
 def end(pool: subprocess.Popen[bytes], folder: Path) -> None:
@@ -312,13 +318,7 @@ def end(pool: subprocess.Popen[bytes], folder: Path) -> None:
     kill_group(pool.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         pool.wait(CLEANING)
-    deadline = time.monotonic() + CLEANING
-    while (left := children()) and time.monotonic() < deadline:  # whoever has lost its parent has become one
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        reap(pool.pid)
-        time.sleep(0.02)
+    end_children(())  # whoever has lost its parent has become one
 
 
 def ask_to_yield(group: int, folder: Path) -> bool:
@@ -348,8 +348,7 @@ def belongs(pid: int, group: int) -> bool:
 def reap(pool: int) -> None:
     """Take the status of all children that have ended but the pool's."""
     for pid in children() - {pool}:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+        take_status(pid)
 
 
 if __name__ == "__main__":

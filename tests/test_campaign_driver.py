@@ -85,7 +85,7 @@ def test_an_attempt_is_expected_to_run_what_is_left_of_its_trial_where_a_checkpo
     assert spec.expected == 100.0
     (again,) = desk.tick(started(spec), over(spec, "yielded", started=0.0, finished=30.0))
     assert again.expected == 100.0, "nothing was kept: it begins anew"
-    folder = Path(again.directory) / "checkpoint"
+    folder = Path(again.directory) / "checkpoint-1"
     folder.mkdir(parents=True)
     (folder / "state").touch()
     (again,) = desk.tick(started(again), over(again, "yielded", started=0.0, finished=30.0))

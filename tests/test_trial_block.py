@@ -15,6 +15,7 @@ import pytest
 
 from pilotune.pipeline.trial import runner
 from pilotune.pipeline.trial.block import Timetable, busy_workers, decline, lead, mark_ending
+from pilotune.pipeline.trial.fence import enter
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec, Started
 from pilotune.pipeline.trial.runner import run_attempt
@@ -270,9 +271,10 @@ def test_a_folder_that_is_gone_does_not_matter(tmp_path, objective, node_dir):
 def test_an_outcome_tells_whether_a_yielding_attempt_has_saved_anything(tmp_path: Path) -> None:
     files = TrialFiles(tmp_path / "1")
     files.create(1)
+    enter(files, 1)
     now = time.time()
-    assert not files.saved_since(now)
+    assert not files.saved_since(1, now)
     (files.checkpoint / "epochs").mkdir()
     (files.checkpoint / "epochs" / "9.pt").write_text("weights")
-    assert files.saved_since(now)
-    assert not files.saved_since(now + 60.0)
+    assert files.saved_since(1, now)
+    assert not files.saved_since(1, now + 60.0)

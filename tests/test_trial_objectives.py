@@ -143,7 +143,7 @@ def test_an_attempt_finds_its_folder_and_environment(tmp_path, objective, monkey
         "cwd": str(folder / "work-1"),
         "PILOTUNE_TRIAL": "7",
         "PILOTUNE_SEED": "11",
-        "PILOTUNE_CHECKPOINT_DIR": str(folder / "checkpoint"),
+        "PILOTUNE_CHECKPOINT_DIR": str(folder / "checkpoint-1"),
         "OMP_NUM_THREADS": "3",
     }
 

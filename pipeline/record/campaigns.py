@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ...errors import CampaignRunning, RecordAway
 from ..trial.files import TrialFiles
 from .commit import LeaseLost
+from ..trial.posix import place, process_start
 from .mirror import OWNER
 from .rundir import RunDirectory
 from .storage import RecordStorage
@@ -62,7 +63,7 @@ class Lease:
     @classmethod
     def here(cls, campaign: str, run: str) -> Lease:
         """A lease of the calling process, not claimed yet."""
-        return cls(campaign, socket.gethostname(), _place(), os.getpid(), _process_start(os.getpid()) or 0, run)
+        return cls(campaign, socket.gethostname(), place(), os.getpid(), process_start(os.getpid()) or 0, run)
 
     @classmethod
     def parse(cls, campaign: str, value: Any) -> Lease:
@@ -81,8 +82,8 @@ class Lease:
         """Whether its driver works on; ``now``: unix seconds by the database's clock."""
         if self.state != "running":
             return False
-        if self.place == _place():
-            return _process_start(self.pid) == self.pid_start
+        if self.place == place():
+            return process_start(self.pid) == self.pid_start
         return now - self.heartbeat <= SILENCE
 
     def to_json(self) -> dict[str, Any]:
@@ -107,23 +108,6 @@ class Orphan:
     campaign: str
     directory: str
     params: dict[str, Any]
-
-
-def _place() -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _process_start(pid: int) -> int | None:
-    """When a process of this host began, in clock ticks since boot; None when there is none, or only its corpse."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def leases(storage: RecordStorage, study: optuna.Study) -> list[Lease]:
@@ -151,7 +135,7 @@ def claim(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
 
 def _running(study: str, other: Lease) -> str:
     where = f"process {other.pid} on {other.host}"
-    after = "" if other.place == _place() else f" (if that host is down: {SILENCE:.0f} s after its last sign of life)"
+    after = "" if other.place == place() else f" (if that host is down: {SILENCE:.0f} s after its last sign of life)"
     return (
         f"the study {study!r} is being worked on by {where}, and an SQLite database takes one driver at a time: "
         f"wait for it, stop it with `pilotune stop {study}`{after}, or keep the study in PostgreSQL"

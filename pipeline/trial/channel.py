@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .files import write_atomically
+from .presence import Refusals, address_of
 from .protocol import ChannelAddress, Message, Report, Started, Stop, Suggest, Suggested, Verdict, decode, encode
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 RESEND = 5.0
 """Seconds after which an unanswered request is sent again."""
 
-HEARTBEAT_MS = 10_000
-"""ZeroMQ's ping interval; a peer that does not answer three of them is taken as disconnected."""
+HEARTBEAT_MS, SILENCE_MS = 10_000, 20_000
+"""ZeroMQ's ping interval; a peer that has said nothing for so long after one is taken as disconnected."""
 
 ANSWER_LIMIT, BETTER_LIMIT = 5.0, 0.3
 """Seconds that a new channel waits for the driver at any of several addresses; and, when it has answered at one, for a
@@ -70,6 +71,9 @@ class Channel(Protocol):
     def receive(self) -> list[Message]:
         """Messages for this attempt that are here: verdicts and suggested values for the open request, and stops."""
 
+    def down(self) -> bool:
+        """Whether there is no connection to the driver now."""
+
     def gone(self) -> bool:
         """Whether there was no connection to the driver for :func:`driver_timeout` seconds."""
 
@@ -100,6 +104,9 @@ class NoChannel:
         replies, self._replies = self._replies, []
         return replies
 
+    def down(self) -> bool:
+        return False
+
     def gone(self) -> bool:
         return False
 
@@ -129,12 +136,13 @@ class CurveChannel:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.linger = 1000
         socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = server, public, secret
-        socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, 3 * HEARTBEAT_MS
+        socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENCE_MS
         socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 5000
         self._socket = socket
         events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         self._monitor: zmq.Socket[bytes] = socket.get_monitor_socket(events)
         self._down_since: float | None = time.monotonic()
+        self._refusals = Refusals()
         self._connections = 0
         self._started: Started | None = None
         self._open: Report | Suggest | None = None
@@ -178,8 +186,16 @@ class CurveChannel:
             self.ask(self._open)
         return found
 
+    def down(self) -> bool:
+        return self._down_since is not None
+
     def gone(self) -> bool:
-        return self._down_since is not None and time.monotonic() - self._down_since >= driver_timeout()
+        now = time.monotonic()
+        if self._down_since is None:
+            self._refusals.reset()
+            return False
+        urls = [self.url] if self.url else self._candidates
+        return now - self._down_since >= driver_timeout() or self._refusals.certain(map(address_of, urls), now)
 
     def close(self) -> None:
         self._socket.disable_monitor()

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from .ending import Ending, first_line
 from .exceptions import TrialYield
 from .execute import change, execute
+from .fence import note_process
 from .files import TrialFiles
 from .lines import Lines
 from .link import Stopping
@@ -132,6 +133,10 @@ def _own_process(parent: int) -> None:
 def _run(spec: AttemptSpec, link: ChildLink) -> None:
     lines = link.lines
     try:
+    taken = note_process(TrialFiles(Path(spec.directory)), spec.attempt)
+    if taken:
+        lines.send({"type": "end", **Ending("stopped", reason=taken).to_dict()})
+        return
         _surroundings(spec)
         signal.signal(signal.SIGTERM, link.on_sigterm)
         _limit_memory(spec.limits.memory)

@@ -20,6 +20,7 @@ from typing import Any
 from .block import launcher
 from .ending import Ending, tail
 from .execute import change, environment
+from .fence import note_process, taken_over
 from .files import TrialFiles, write_atomically
 from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
@@ -56,6 +57,11 @@ class CommandProcess:
             self._process = start(spec, files)
         except ValueError as error:
             self._fail(str(error))
+        except subprocess.SubprocessError:
+            taken = taken_over(files, spec.attempt)
+            if not taken:
+                raise
+            self._fail(taken)
         except OSError as error:
             program = "/bin/sh" if spec.objective.shell else error.filename
             self._fail(f"the command cannot be started: {program}: {error.strerror}")
@@ -112,6 +118,9 @@ class CommandProcess:
             reason = f"the command exited with {self.status}" + (f": {last.splitlines()[-1][:300]}" if last else "")
             return Ending("failed", failure="exit", reason=reason, traceback=last)
         return None
+
+    def kept(self) -> set[int]:
+        return set()
 
     def close(self) -> None:
         if self._process is not None and self.status is None:
@@ -176,6 +185,8 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     def prepare() -> None:
         process_control(PR_SET_PDEATHSIG, at_worker_s_death)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if note_process(files, spec.attempt):
+            raise RuntimeError  # who starts this gets a SubprocessError
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
@@ -204,7 +215,7 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
         "study": spec.study,
         "study_dir": spec.objective.folder,
         "work_dir": str(files.work(spec.attempt)),
-        "checkpoint_dir": str(files.checkpoint),
+        "checkpoint_dir": str(files.checkpoint_of(spec.attempt)),
         "params_file": str(files.params(spec.attempt)),
         "reports_file": str(files.reports(spec.attempt)),
         "cores": spec.cores,

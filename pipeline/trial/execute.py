@@ -26,7 +26,7 @@ def execute(spec: AttemptSpec, link: Link) -> Ending:
     try:
         function = load_objective(spec.objective)
         seed_generators(spec.seed)
-        trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint, link)
+        trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), link)
         result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)
     except BaseException as error:
@@ -60,7 +60,7 @@ def environment(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> di
         "PILOTUNE_TRIAL": str(spec.number),
         "PILOTUNE_ATTEMPT": str(spec.attempt),
         "PILOTUNE_SEED": str(spec.seed),
-        "PILOTUNE_CHECKPOINT_DIR": str(files.checkpoint),
+        "PILOTUNE_CHECKPOINT_DIR": str(files.checkpoint_of(spec.attempt)),
         "PILOTUNE_CORES": str(spec.cores),
         "PILOTUNE_GPUS": str(spec.gpus),
         "PILOTUNE_NODES": str(spec.nodes),

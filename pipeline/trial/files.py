@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 CLOCKS = 2.0
 """Seconds by which a file server's clock may be behind the node's."""
 
+CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})$")
+OUTCOME = re.compile(r"outcome-(\d{1,9})\.json$")
+PROCESS = re.compile(r"process-(\d{1,9})$")
+
 
 @dataclass(frozen=True)
 class TrialFiles:
     """The files of one trial, under ``<run directory>/trials/<number>/``, mode 0700.
 
-    Files of an attempt carry its number; the checkpoint folder is shared by all attempts.
+    Files of an attempt carry its number. The checkpoint folder goes from attempt to attempt, by being renamed: whatever
+    an attempt that was given up still writes into the folder it knew reaches none that counts (see :mod:`.fence`).
     """
 
     directory: Path
 
     @property
     def checkpoint(self) -> Path:
-        """Kept across attempts; the objective writes what it needs to go on from here."""
+        """A link to the newest attempt's checkpoint folder, for people; its name is the same for ever."""
         return self.directory / "checkpoint"
+
+    def checkpoint_of(self, attempt: int) -> Path:
+        """Where an attempt finds what those before it saved, and saves what it needs to go on from."""
+        return self.directory / f"checkpoint-{attempt}"
+
+    def newest_checkpoint(self) -> tuple[int, Path | None]:
+        """The newest checkpoint folder and its attempt; (-1, None) where there is none. Raises OSError.
+
+        0 is the attempt of a folder without a number, which old run directories have.
+        """
+        found: tuple[int, Path | None] = (-1, None)
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                named = CHECKPOINT.match(entry.name)
+                plain = entry.name == self.checkpoint.name and entry.is_dir(follow_symlinks=False)
+                number = int(named[1]) if named else 0 if plain else -1
+                if number > found[0] and entry.is_dir():
+                    found = number, Path(entry.path)
+        return found
+
+    def process(self, attempt: int) -> Path:
+        """Which process runs the attempt, while it does (see :mod:`.fence`)."""
+        return self.directory / f"process-{attempt}"
+
+    def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
+        """The attempts that have a file of such a name (OUTCOME, PROCESS), in their order. Raises OSError."""
+        return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:
         """The working directory of an attempt."""
@@ -46,17 +79,26 @@ class TrialFiles:
         """Where a command writes its JSON-line reports."""
         return self.directory / f"reports-{attempt}.jsonl"
 
-    def saved_since(self, moment: float) -> bool:
-        """Whether anything in the checkpoint folder was written since ``moment``, Unix seconds."""
-        saved = (Path(folder, name) for folder, _, names in os.walk(self.checkpoint) for name in names)
+    def holds_checkpoint(self) -> bool:
+        """Whether there is anything in the newest checkpoint folder; False where that cannot be told."""
+        try:
+            _, folder = self.newest_checkpoint()
+            return folder is not None and bool(os.listdir(folder))
+        except OSError:
+            return False
+
+    def saved_since(self, attempt: int, moment: float) -> bool:
+        """Whether anything in an attempt's checkpoint folder was written since ``moment``, Unix seconds."""
+        folders = os.walk(self.checkpoint_of(attempt))
+        saved = (Path(folder, name) for folder, _, names in folders for name in names)
         try:
             return any(path.stat().st_mtime >= moment - CLOCKS for path in saved)
         except OSError:  # it is being written right now, or the file system is away
             return True
 
     def create(self, attempt: int) -> None:
-        """Make the folders an attempt needs."""
-        for folder in (self.directory, self.checkpoint, self.work(attempt)):
+        """Make the folders an attempt needs, but for its checkpoint's."""
+        for folder in (self.directory, self.work(attempt)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -176,6 +176,9 @@ class ForkedProcess:
     def ending(self, *, yielding: bool) -> Ending | None:
         return self._died
 
+    def kept(self) -> set[int]:
+        return {self._server.process.pid}
+
     def close(self) -> None:
         self._lines.close()
         if self.status is None or self._died is not None:

@@ -12,6 +12,7 @@ from .channel import Channel
 from .ending import Ending
 from .exceptions import TrialYield
 from .execute import change, environment, execute
+from .fence import FenceWatch, note_process
 from .files import TrialFiles
 from .link import Stopping
 from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
@@ -21,10 +22,16 @@ class InlineLink:
     """The trial's way to the driver, straight over the worker's channel."""
 
     def __init__(
-        self, spec: AttemptSpec, channel: Channel, timetable: Timetable, terminated: Callable[[], bool]
+        self,
+        spec: AttemptSpec,
+        files: TrialFiles,
+        channel: Channel,
+        timetable: Timetable,
+        terminated: Callable[[], bool],
     ) -> None:
         self.token, self.channel, self.terminated = spec.token, channel, terminated
         self.reports: list[list[float]] = []
+        self.fence = FenceWatch(files, spec.attempt, channel)
         self.params: dict[str, Any] = {}
         self.user_attrs: dict[str, Any] = {}
         self.killed = False
@@ -58,6 +65,7 @@ class InlineLink:
     def yield_asked(self) -> bool:
         self._take()
         return self._yield or self.terminated() or self.channel.gone() or self._timetable.over()
+        self._look_at_fence()
 
     def _ask(self, request: Report | Suggest) -> Message | None:
         """The answer; None when there is nobody to give one, or the attempt was stopped meanwhile."""
@@ -68,6 +76,11 @@ class InlineLink:
                 return answer
             self.channel.wait([], 0.5)
 
+            self._look_at_fence()
+
+    def _look_at_fence(self) -> None:
+        if self.fence.closed():
+            self._yield = self.killed = True
     def _take(self) -> Message | None:
         answer = None
         for message in self.channel.receive():
@@ -82,8 +95,11 @@ class InlineLink:
 def run_inline(spec: AttemptSpec, files: TrialFiles, link: InlineLink) -> Ending:
     """Run the objective here; printed output goes to the attempt's files, the working directory is the attempt's."""
     with _surroundings(spec, files):
+    taken = note_process(files, spec.attempt)
+    if taken:
+        return Ending("stopped", reason=taken)
         ending = execute(spec, link)
-    return Ending("stopped", reason="stopped by the driver") if link.killed else ending
+    return Ending("stopped", reason=link.fence.reason or "stopped by the driver") if link.killed else ending
 
 
 @contextlib.contextmanager

@@ -43,5 +43,8 @@ class Process(Protocol):
     def ending(self, *, yielding: bool) -> Ending | None:
         """After the end: what is known that no ``end`` message and no exit status says."""
 
+    def kept(self) -> set[int]:
+        """Child processes of the worker that are to outlive the attempt."""
+
     def close(self) -> None:
         """Leave nothing behind."""

@@ -14,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .block import Timetable, busy, decline, follow_pool
+from .block import Timetable, avoided, busy, decline, follow_pool
 from .channel import open_channel
 from .ending import Ending, first_line
+from .fence import TakenOver, end_earlier, ended_meanwhile, enter, forget_process
 from .files import TrialFiles, write_atomically
 from .inline import InlineLink, run_inline
+from .posix import descendants
 from .process import Process
 from .protocol import AttemptSpec, Outcome, Started
 from .supervise import Supervisor
@@ -54,13 +56,22 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
     started, leaving = time.time(), False
     try:
         attempt = AttemptSpec.from_dict(spec)
-        reason = decline(attempt)
+        away = avoided(attempt)
+        reason = away or decline(attempt)
         if reason:
-            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started, True).to_dict()
-        timetable = Timetable(attempt)
-        ending, collected = _run(attempt, TrialFiles(Path(attempt.directory)), timetable, terminated)
+            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started, not away).to_dict()
+        timetable, files = Timetable(attempt), TrialFiles(Path(attempt.directory))
+        found = _enter(attempt, files)
+        if found is not None:
+            return _tell(spec, found)
+        try:
+            ending, collected = _run(attempt, files, timetable, terminated)
+        finally:
+            forget_process(files, attempt.attempt)
         leaving = timetable.over() or terminated.is_set()
     except Exception as error:
+    except TakenOver as taken:
+        ending, collected = Ending("stopped", reason=str(taken)), ([], {}, {})
         place = f" in {spec['directory']}" if spec.get("directory") else ""
         reason = f"the worker could not run the attempt{place}: {first_line(error)}"
         ending, collected = (
@@ -72,17 +83,30 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
 
 def _run(
     spec: AttemptSpec, files: TrialFiles, timetable: Timetable, terminated: threading.Event
-) -> tuple[Ending, Collected]:
+def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
+    """Take the trial over from its earlier attempts; the result of one that has come to its end after all.
+
+    Raises TakenOver where a later attempt was before this one, OSError.
+    """
     files.create(spec.attempt)
+    enter(files, spec.attempt)
+    end_earlier(files, spec.attempt, ranks=spec.nodes > 1)
+    return ended_meanwhile(files, spec)
+
+
+) -> tuple[Ending, Collected]:
     channel = open_channel(spec.channel)
     block, worker = _place()
     channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
     if not spec.isolate and not spec.objective.command:
-        link = InlineLink(spec, channel, timetable, terminated.is_set)
+        link = InlineLink(spec, files, channel, timetable, terminated.is_set)
         ending = run_inline(spec, files, link)
         return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
-    supervisor = Supervisor(spec, files, channel, _process(spec, files), timetable, terminated.is_set)
-    ending = supervisor.run()
+    with descendants() as kept:
+        process = _process(spec, files)
+        kept |= process.kept()
+        supervisor = Supervisor(spec, files, channel, process, timetable, terminated.is_set)
+        ending = supervisor.run()
     return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
 
 
@@ -116,7 +140,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         pool=os.environ.get("PILOTUNE_POOL", ""),
         block=block,
         worker=worker,
-        saved=ending.kind != "yielded" or TrialFiles(Path(spec["directory"])).saved_since(started),
+        saved=ending.kind != "yielded" or TrialFiles(Path(spec["directory"])).saved_since(spec["attempt"], started),
         leaving=leaving,
         started=started,
         finished=time.time(),

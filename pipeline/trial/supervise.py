@@ -11,6 +11,7 @@ from typing import Any, Literal
 from .block import Timetable
 from .channel import Channel
 from .ending import Ending, crash, tail
+from .fence import FenceWatch, taken_over
 from .files import TrialFiles
 from .output import cut, over
 from .process import Process
@@ -25,7 +26,7 @@ IMPORT_LIMIT = 900.0
 GIVE_UP = 30.0
 """Seconds after SIGKILL; a process that is still there hangs in the kernel (a dead file system) and is left alone."""
 
-Cause = Literal["", "timeout", "import", "output", "kill", "prune", "terminated"]
+Cause = Literal["", "timeout", "import", "output", "kill", "prune", "terminated", "fence"]
 
 
 class Supervisor:
@@ -41,6 +42,7 @@ class Supervisor:
         terminated: Callable[[], bool],
     ) -> None:
         self.spec, self.channel, self.process, self.terminated = spec, channel, process, terminated
+        self.files, self.fence = files, FenceWatch(files, spec.attempt, channel)
         self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt))
         self.reports: list[list[float]] = []
         self.params: dict[str, Any] = {}
@@ -153,6 +155,8 @@ class Supervisor:
         if self.channel.gone():
             self._yield("the worker, since the driver is gone")
             self._answer({"stop": "yield"})
+        if self.fence.closed() and self.cause != "fence" and self.process.status is None:
+            self.cause, self._kill_at = "fence", now
         timeout = self.spec.limits.timeout
         if self._running_since is None:
             if now >= self._begun + IMPORT_LIMIT:
@@ -197,13 +201,18 @@ class Supervisor:
                 f"it wrote more than {self.spec.limits.max_output} bytes to {too_long.name}; its middle was cut out"
             )
             return Ending("failed", failure="output", reason=reason)
-        return self.end or self._stopped() or self.process.ending(yielding=bool(self.yielding)) or self._crashed()
+        ending = self.end or self._stopped() or self.process.ending(yielding=bool(self.yielding)) or self._crashed()
+        # One that another attempt has ended, or taken the checkpoint from, has not failed by itself.
+        taken = taken_over(self.files, self.spec.attempt) if ending.kind == "failed" else ""
+        return Ending("stopped", reason=taken) if taken else ending
 
     def _stopped(self) -> Ending | None:
         """For a process that the worker ended."""
         limits, last = self.spec.limits, tail(self.outputs[1])
         if self.cause == "kill":
             return Ending("stopped", reason="stopped by the driver")
+        if self.cause == "fence":
+            return Ending("stopped", reason=self.fence.reason)
         if self.cause == "prune":
             return Ending("pruned", reason=f"pruned at step {self.reports[-1][0]}" if self.reports else "pruned")
         if self.cause == "terminated":

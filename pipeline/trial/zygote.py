@@ -23,7 +23,7 @@ import warnings
 
 from .child import run_child
 from .load import load_objective
-from .posix import PR_SET_CHILD_SUBREAPER, children, kill_group, process_control
+from .posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
 from .protocol import ObjectiveSpec
 
 
@@ -124,11 +124,7 @@ class Server:
 
     def kill_orphans(self) -> None:
         """Descendants that left their group for a session of their own have become this process's children."""
-        while orphans := children() - self.helpers - self.children:  # the dead leave children of their own
-            for pid in orphans:
-                with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+        end_children(self.helpers | self.children)
 
     def kill_all(self) -> None:
         for pid in self.children:
