@@ -17,7 +17,8 @@ from ..named import Named
 from ..space import Space
 from ..suggest import check_sampler, grid_values, sampler_name
 from ..trial.protocol import ObjectiveSpec
-from ..trial.template import check_command
+from ..trial.quoting import harmless
+from ..trial.template import as_text, check_command, exposed_fields, exposed_problem
 from .objective import find_objective
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point
@@ -83,7 +84,8 @@ class StudyFile:
         for key, section in (("budget", self.budget), ("trial", self.trial), ("start_from", self.start_from)):
             data[key] = section.model_dump(mode="json")
         if self.storage:
-            data["storage"] = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", self.storage)
+            hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.storage)
+            data["storage"] = re.sub(r"(pass\w*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)
         order = [name for name in StudySchema.model_fields if name in data]
         return dump_yaml({name: data[name] for name in order})
 
@@ -105,6 +107,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     objective = _objective(schema, absolute.parent, source)
     directions = _directions(schema, source)
     space = _space(schema, source)
+    _check_shell(objective, space, source)
     sampler = _sampler(schema, space, directions, source)
     return StudyFile(
         path=absolute,
@@ -144,6 +147,19 @@ def _check_command(command: Command, names: list[str], source: YamlFile) -> None
     problem = check_command(command.run, names, shell=command.shell, reports=command.reports)
     if problem:
         raise source.error(problem, key)
+
+
+def _check_shell(objective: ObjectiveSpec, space: Space | None, source: YamlFile) -> None:
+    """No value that the space has is evaluated by a shell."""
+    if not objective.shell or space is None:
+        return
+    exposed = exposed_fields(str(objective.command))
+    values = {each.name: getattr(each.distribution, "choices", ()) for each in space.parameters}
+    values |= {name: (value,) for name, value in space.constants.items()}
+    for name in exposed & values.keys():
+        unsafe = [text for value in values[name] if not harmless(text := as_text(value))]
+        if unsafe:
+            raise source.error(exposed_problem(name, unsafe[0]), "command.run")
 
 
 def _directions(schema: StudySchema, source: YamlFile) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .quoting import Shell, harmless
+
 FIELDS = {
     "number": "the trial's number",
     "attempt": "which execution of the trial this is, from 1",
@@ -92,8 +94,11 @@ def fill(template: str, values: Mapping[str, Any], *, quote: bool = False) -> st
     """``template`` with its fields replaced; ``quote`` makes each value one word of a shell.
 
     Raises:
-        ValueError: A field that ``values`` does not have; the sentence names those it has.
+        ValueError: A field that ``values`` does not have (the sentence names those it has), or one with a value that a
+            shell would look into where it stands.
     """
+
+    exposed = exposed_fields(template) if quote else set()
 
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -102,10 +107,40 @@ def fill(template: str, values: Mapping[str, Any], *, quote: bool = False) -> st
         if name not in values:
             raise ValueError(f"the command has no value for {{{name}}}; known are {', '.join(values)}")
         text = as_text(values[name])
-        # The launcher is words of its own, written by the site.
-        return shlex.quote(text) if quote and name != "launcher" else text
+        if not quote or name == "launcher":  # words of its own, written by the site
+            return text
+        if name in exposed:
+            if not harmless(text):
+                raise ValueError(exposed_problem(name, text))
+            return text
+        return shlex.quote(text)
 
     return _TOKEN.sub(replace, template)
+
+
+def exposed_fields(template: str) -> set[str]:
+    """The fields of a template for a shell that stand where it would look into their values, quoted or not."""
+    shell, position, found = Shell(), 0, set()
+    for match in _TOKEN.finditer(template):
+        shell.read(template[position : match.start()])
+        position = match.end()
+        name = match.group(1)
+        if name is None:
+            shell.read(match.group()[0])
+            continue
+        if shell.exposed:
+            found.add(name)
+        shell.word()
+    return found
+
+
+def exposed_problem(name: str, text: str) -> str:
+    """One sentence why such a value cannot stand in such a place."""
+    shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return (
+        f"the shell would read {shown} as more than text where {{{name}}} stands in the command; write {{{name}}} "
+        "without quotes around it, since each value is quoted as one word, and not in a comment, `...` or $((...))"
+    )
 
 
 def fill_arguments(command: str | Sequence[str], values: Mapping[str, Any]) -> list[str]:
