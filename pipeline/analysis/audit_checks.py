@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -22,8 +22,7 @@ def check_database(found: Audit, known: Claims, trials: Sequence[Kept]) -> None:
     found.states = {state: counts[state] for state in STATES}
     _numbered(found, trials)
     for trial in trials:
-        what = _wrong(trial, known.directions)
-        if what:
+        for what in _wrong(trial, known.directions):
             found.violation(f"trial {trial.number} {what}", trial.number)
     _unfinished(found, known, trials)
     _within_budget(found, known, trials)
@@ -41,19 +40,18 @@ def _numbered(found: Audit, trials: Sequence[Kept]) -> None:
         found.violation(f"the database has no {named(missing)}")
 
 
-def _wrong(trial: Kept, directions: int) -> str:
-    """What contradicts itself in a trial; empty where nothing does."""
+def _wrong(trial: Kept, directions: int) -> Iterator[str]:
+    """What contradicts itself in a trial."""
     if trial.state == "complete" and trial.objectives != list(range(directions)):
-        return f"is complete with {len(trial.values)} values where the study has {directions}"
+        yield f"is complete with {len(trial.values)} values where the study has {directions}"
     if trial.values and trial.state not in ("complete", "pruned"):
-        return f"is {trial.state} and has a value"
+        yield f"is {trial.state} and has a value"
     if trial.exit is None or trial.learned is not None:
-        return ""
+        return
     if trial.exit != trial.state and (not trial.final or {trial.exit, trial.state} & {"complete", "pruned"}):
-        return f"is {trial.state}, and it is noted that it ended so: {trial.exit}"
+        yield f"is {trial.state}, and it is noted that it ended so: {trial.exit}"
     if trial.owner is not None and trial.attempts != trial.attempt:
-        return f"was ended after {trial.attempts} attempts, and {trial.attempt} had begun"
-    return ""
+        yield f"was ended after {trial.attempts} attempts, and {trial.attempt} had begun"
 
 
 def _unfinished(found: Audit, known: Claims, trials: Iterable[Kept]) -> None:
@@ -102,7 +100,8 @@ def _budget(run: Path) -> float | None:
 
 def _drivers(found: Audit, known: Claims) -> None:
     if known.single_driver and len(known.alive) > 1:
-        found.violation(f"{len(known.alive)} drivers work on the study, and SQLite takes one: {', '.join(known.alive)}")
+        several = ", ".join(sorted(known.alive))
+        found.violation(f"{len(known.alive)} drivers work on the study, and SQLite takes one: {several}")
     for lease in known.dead:
         if lease.state == "running":
             found.note(f"the driver of campaign {lease.campaign} (process {lease.pid} on {lease.host}) died; "

@@ -63,7 +63,7 @@ def _check_folder(found: Audit, claimed: Sequence[Kept], folder: Folder) -> None
     told = max((written.attempt for written in folder.written if written.tells), default=0)
     known = max((trial.attempt for trial in claimed), default=0)
     if folder.attempt > max(known, told):  # of an outcome more is said below
-        what = f"the database knows of {known} attempts" if claimed else "the database has no such trial"
+        what = knows(known) if claimed else "the database has no such trial"
         found.violation(f"attempt {folder.attempt} of trial {folder.number} has begun, and {what}",
                         folder.number, folder.path)  # fmt: skip
 
@@ -105,11 +105,11 @@ def judge(written: Written, claimed: Sequence[Kept], known: Claims) -> Verdict:
         return Verdict("doubled", f"the database has {len(claimed)} trials of this number")
     trial = claimed[0]
     if written.attempt > trial.attempt:
-        return Verdict("lost", f"the database knows of {trial.attempt} attempts only, and this is one more")
+        return Verdict("lost", knows(trial.attempt))
     if written.attempt < trial.attempt:
         return Verdict("retried" if written.kind == "failed" else "fenced")
     if written.token != trial.token:
-        return Verdict("altered", f"it is of attempt {written.token}, and the database waited for {trial.token}")
+        return Verdict("altered", f"it is of the attempt {written.token}, and the database waited for {trial.token}")
     if not trial.final:
         return _awaited(written, trial, known)
     difference = _differs(written, trial, known.directions)
@@ -156,6 +156,10 @@ def _differs(written: Written, trial: Kept, directions: int) -> str:
         if written.attempt == 1 and not same(kept[step], value):
             return f"it reported {value} at step {step}, the database says {kept[step]}"
     return ""
+
+
+def knows(attempt: int) -> str:
+    return f"the database knows of attempt {attempt} only" if attempt else "the database knows of no attempt"
 
 
 def _fit(values: tuple[float, ...] | None, directions: int) -> bool:

@@ -8,7 +8,7 @@ import click
 
 from .finding import find
 from .options import json_option, name_argument, storage_option
-from .output import count, cut, echo_json, pairs, terminal_width
+from .output import count, echo_json, pairs
 
 if TYPE_CHECKING:
     from ..analysis.audit_findings import Audit, Finding
@@ -40,16 +40,16 @@ def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
 
 
 def add_jobs(result: Audit) -> None:
-    """Notes of jobs that dead drivers have not seen end."""
+    """Notes of jobs that dead drivers have not seen end; blocks on this machine end by themselves."""
     from ...providers.jobbook import read_jobs
     from ..record import RunDirectory
 
     for run in result.dead:
         record = RunDirectory(run).jobs
-        left = [job.job or job.name for job in read_jobs(record) if not job.ended]
+        left = [job.job or job.name for job in read_jobs(record) if not job.ended and job.scheduler != "local"]
         if left:
             words = ", ".join(left[:SHOWN])
-            result.note(f"no end is known of {count(len(left), 'job')} of a dead driver ({words}); "
+            result.note(f"no end is known of {count(len(left), 'job')} of a driver that is gone ({words}); "
                         f"pilotune clean {result.study} ends what is left of them", file=record)  # fmt: skip
 
 
@@ -72,6 +72,6 @@ def show(result: Audit) -> None:
 def show_findings(head: str, findings: list[Finding]) -> None:
     for each in findings[:SHOWN]:
         place = f" ({each.file})" if each.file else ""
-        click.echo(cut(f"{head}: {each.what}{place}", terminal_width()))
+        click.echo(f"{head}: {each.what}{place}")
     if len(findings) > SHOWN:
         click.echo(f"{head}: and {len(findings) - SHOWN} more; --json has all of them")
