@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import CampaignRunning, RecordAway
 from ..trial.files import TrialFiles
-from .commit import LeaseLost
 from ..trial.posix import place, process_start
+from .commit import LeaseLost
 from .mirror import OWNER
 from .rundir import RunDirectory
 from .storage import RecordStorage

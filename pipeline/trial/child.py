@@ -132,11 +132,11 @@ def _own_process(parent: int) -> None:
 
 def _run(spec: AttemptSpec, link: ChildLink) -> None:
     lines = link.lines
-    try:
     taken = note_process(TrialFiles(Path(spec.directory)), spec.attempt)
     if taken:
         lines.send({"type": "end", **Ending("stopped", reason=taken).to_dict()})
         return
+    try:
         _surroundings(spec)
         signal.signal(signal.SIGTERM, link.on_sigterm)
         _limit_memory(spec.limits.memory)

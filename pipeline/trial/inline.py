@@ -30,8 +30,8 @@ class InlineLink:
         terminated: Callable[[], bool],
     ) -> None:
         self.token, self.channel, self.terminated = spec.token, channel, terminated
-        self.reports: list[list[float]] = []
         self.fence = FenceWatch(files, spec.attempt, channel)
+        self.reports: list[list[float]] = []
         self.params: dict[str, Any] = {}
         self.user_attrs: dict[str, Any] = {}
         self.killed = False
@@ -64,8 +64,8 @@ class InlineLink:
 
     def yield_asked(self) -> bool:
         self._take()
-        return self._yield or self.terminated() or self.channel.gone() or self._timetable.over()
         self._look_at_fence()
+        return self._yield or self.terminated() or self.channel.gone() or self._timetable.over()
 
     def _ask(self, request: Report | Suggest) -> Message | None:
         """The answer; None when there is nobody to give one, or the attempt was stopped meanwhile."""
@@ -75,12 +75,12 @@ class InlineLink:
             if answer is not None or self.killed or self.terminated() or self.channel.gone():
                 return answer
             self.channel.wait([], 0.5)
-
             self._look_at_fence()
 
     def _look_at_fence(self) -> None:
         if self.fence.closed():
             self._yield = self.killed = True
+
     def _take(self) -> Message | None:
         answer = None
         for message in self.channel.receive():
@@ -94,10 +94,10 @@ class InlineLink:
 
 def run_inline(spec: AttemptSpec, files: TrialFiles, link: InlineLink) -> Ending:
     """Run the objective here; printed output goes to the attempt's files, the working directory is the attempt's."""
-    with _surroundings(spec, files):
     taken = note_process(files, spec.attempt)
     if taken:
         return Ending("stopped", reason=taken)
+    with _surroundings(spec, files):
         ending = execute(spec, link)
     return Ending("stopped", reason=link.fence.reason or "stopped by the driver") if link.killed else ending
 

@@ -69,9 +69,9 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         finally:
             forget_process(files, attempt.attempt)
         leaving = timetable.over() or terminated.is_set()
-    except Exception as error:
     except TakenOver as taken:
         ending, collected = Ending("stopped", reason=str(taken)), ([], {}, {})
+    except Exception as error:
         place = f" in {spec['directory']}" if spec.get("directory") else ""
         reason = f"the worker could not run the attempt{place}: {first_line(error)}"
         ending, collected = (
@@ -81,8 +81,6 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
     return _tell(spec, _outcome(spec, ending, collected, started, leaving))
 
 
-def _run(
-    spec: AttemptSpec, files: TrialFiles, timetable: Timetable, terminated: threading.Event
 def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
     """Take the trial over from its earlier attempts; the result of one that has come to its end after all.
 
@@ -94,6 +92,8 @@ def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
     return ended_meanwhile(files, spec)
 
 
+def _run(
+    spec: AttemptSpec, files: TrialFiles, timetable: Timetable, terminated: threading.Event
 ) -> tuple[Ending, Collected]:
     channel = open_channel(spec.channel)
     block, worker = _place()
