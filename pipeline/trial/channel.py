@@ -75,7 +75,7 @@ class Channel(Protocol):
         """Whether there is no connection to the driver now."""
 
     def gone(self) -> bool:
-        """Whether there was no connection to the driver for :func:`driver_timeout` seconds."""
+        """Whether the driver is dead: its host refuses connections, or for :func:`driver_timeout` seconds none held."""
 
 
 class NoChannel:
