@@ -30,6 +30,9 @@ DOUBTS = 4
 """Beyond twice the pool's blocks, so many may have been submitted whose end nobody saw but the scheduler. Whatever it
 is understood to say, no more are submitted than that."""
 
+ASSEMBLY = 60.0
+"""Seconds that the nodes of a block are given to connect before it is judged by those that have."""
+
 DESERTED = 180.0
 """Seconds that a block may be without the workers it had: PBS takes minutes to notice that a node is lost."""
 
@@ -54,6 +57,7 @@ class Blocks:
     Attributes:
         failure: Why the pool cannot go on; empty while it can.
         note: What the user should know now; mostly empty.
+        quarantined: Hosts that get no more trials.
     """
 
     def __init__(
@@ -69,6 +73,9 @@ class Blocks:
         self.lead = lead(pool.walltime, yield_before)
         self.blocks: list[Block] = []
         self.failure = self.note = ""
+        self.quarantined: frozenset[str] = frozenset()
+        self._excluding = provider.excludes
+        self._misplaced = 0  # blocks in a row that came to lie on quarantined hosts
         self._proven = False
         self._bad = 0
         self._last_end = ""
@@ -103,17 +110,28 @@ class Blocks:
         """Trials that can run at once. In a block that takes no more, those that run there: they are in flight as well,
         and must not keep the campaign from filling the block after it."""
         blocks = [block for block in self.blocks if block.end is None]
-        return sum(block.workers if block.living and block.workers else block.tasks for block in blocks)
+        return sum(b.workers + b.lingering if b.living and b.workers else b.tasks for b in blocks)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Those whose workers take trials."""
+        return frozenset().union(*(block.taking for block in self.blocks if block.living))
 
     def _meet(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
         before = len(block.managers or {})
-        block.managers = {each["manager"]: bool(each["active"]) and not each["draining"] for each in managers}
-        block.workers = sum(each["worker_count"] for each in managers if block.managers[each["manager"]])
+        active = [each for each in managers if each["active"] and not each["draining"]]
+        taking = [each for each in active if each["host"] not in self.quarantined]
+        block.managers = {each["manager"]: each in taking for each in managers}
+        block.hosts = {each["manager"]: each["host"] for each in managers}
+        block.bad = tuple(each["manager"] for each in active if each not in taking)
+        block.workers = sum(each["worker_count"] for each in taking)
         block.tasks = sum(each["tasks"] for each in managers)
+        block.lingering = block.tasks - sum(each["tasks"] for each in taking)
         block.idle = min((each["idle_duration"] for each in managers), default=0.0)
         if len(managers) < before:
             self.book.hurry()
         if managers:
+            self._misplaced = 0 if taking and not block.met else self._misplaced
             block.met = self._proven = True
             block.seen = now
             self._enter(block, Phase.RUNNING, "", now)
@@ -180,8 +198,10 @@ class Blocks:
         self.note = ""
         for block in self.blocks:
             self._hold_late(block, expected, hold, now)
+            for manager in block.bad:
+                hold(manager)
             if block.living and block.spent:
-                self._release(block, "it takes no more trials, and none is left in it")
+                self._release_spent(block, now)
             elif block.living and block.met and block.phase == Phase.RUNNING and now - block.seen > DESERTED:
                 self._release(block, "its workers have gone, and the scheduler has not noticed")
         want = wanted(self.pool.blocks, self.slots, demand, self._proven)
@@ -203,6 +223,20 @@ class Blocks:
                 block.managers[manager] = False
         block.workers = 0
 
+    def _release_spent(self, block: Block, now: float) -> None:
+        """No worker of it takes trials any more, and it has none left."""
+        bad = sorted(self.quarantined.intersection(block.hosts.values()))
+        if not bad:
+            self._release(block, "it takes no more trials, and none is left in it")
+            return
+        if len(block.hosts) < self.pool.nodes_per_block and now - block.since < ASSEMBLY:
+            return
+        self._release(block, f"quarantined: {', '.join(bad)}")
+        if block.released and not self._excluding:  # the next one may lie there as well
+            self._misplaced += 1
+            self._not_before = now + PAUSES[min(self._misplaced, len(PAUSES)) - 1]
+            self._last_end = f"block {block.number} of pool {self.pool.name} was on {', '.join(bad)}, quarantined."
+
     def _release(self, block: Block, why: str) -> None:
         log.info("ending block %s of pool %s (job %s): %s", block.number, self.pool.name, block.job, why)
         if self.provider.cancel([block.job]) == [True]:
@@ -217,8 +251,12 @@ class Blocks:
                 at = time.strftime("%H:%M:%S", time.localtime(self._not_before))
                 self.note = f"the next block is tried at {at}. {self._last_end}"
                 return
-            if self._doubtful() >= 2 * self.pool.blocks.max + DOUBTS:
-                self._stop_submitting()
+            if self._misplaced >= UNLUCKY_IN_A_ROW:
+                self._stop_submitting(f"{self._misplaced} blocks in a row were on quarantined hosts")
+                return
+            unseen = self._doubtful()
+            if unseen >= 2 * self.pool.blocks.max + DOUBTS:
+                self._stop_submitting(f"{unseen} blocks were submitted whose end nobody saw but the scheduler")
                 return
             if not self._submit(now):
                 return
@@ -227,11 +265,10 @@ class Blocks:
         """Blocks that were submitted and whose end is not seen by ourselves."""
         return sum(not (block.end and (block.met or block.released)) for block in self.blocks)
 
-    def _stop_submitting(self) -> None:
-        why = f"{self._doubtful()} blocks were submitted whose end nobody saw but the scheduler; no more are."
-        self.note = f"pool {self.pool.name}: {why} {self._last_end}"
+    def _stop_submitting(self, why: str) -> None:
+        self.note = f"pool {self.pool.name}: {why}; no more are submitted. {self._last_end}"
         if not any(block.living for block in self.blocks):
-            self.failure = f"{why} {self._last_end}"
+            self.failure = f"{why}; no more are submitted. {self._last_end}"
 
     def _submit(self, now: float) -> bool:
         number = str(len(self.blocks))
@@ -239,7 +276,7 @@ class Blocks:
         block = Block(number, "", now)
         try:
             self.book.submitting(name, self.pool.name, number)
-            block.job = self.provider.submit(self.command(number), 1, number)
+            block.job = self._ask_for(number)
         except SubmitRefused as error:
             self.blocks.append(block)
             self._refused(block, error, now)
@@ -252,6 +289,20 @@ class Blocks:
         log.info("block %s of pool %s is job %s", number, self.pool.name, block.job)
         self.book.submitted(name, self.pool.name, number, block.job, now)
         return True
+
+    def _ask_for(self, number: str) -> str:
+        """The job of a block without quarantined hosts; of any, where the scheduler does not know their names."""
+        self.provider.excluded = tuple(sorted(self.quarantined)) if self._excluding else ()
+        try:
+            return self.provider.submit(self.command(number), 1, number)
+        except SubmitRefused as error:
+            if error.transient or not self.provider.excluded:
+                raise
+            log.warning("no block without %s is to be had: %s", ", ".join(self.provider.excluded), error.words)
+            self.provider.excluded = ()
+            job = self.provider.submit(self.command(number), 1, number)
+            self._excluding = False
+            return job
 
     def _refused(self, block: Block, error: SubmitRefused, now: float) -> None:
         block.end, block.released = End.REFUSED, "refused"

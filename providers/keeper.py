@@ -32,6 +32,7 @@ class Seen:
     Attributes:
         workers: Pool -> workers that may take a trial.
         capacity: Trials that can run at once, in all pools.
+        hosts: Those whose workers take trials.
         views: All blocks.
         note: What the user should know.
         failure: Why no pool can go on any more.
@@ -39,6 +40,7 @@ class Seen:
 
     workers: dict[str, int] = field(default_factory=dict)
     capacity: int = 0
+    hosts: frozenset[str] = frozenset()
     views: tuple[BlockView, ...] = ()
     note: str = ""
     failure: str = ""
@@ -175,6 +177,12 @@ class Keeper:
         if manager and not kept.dropped:
             self._hold(kept)(manager)
 
+    def quarantine(self, host: str) -> None:
+        """No more trials on this host. Called in the driver's thread."""
+        for kept in self.pools.values():
+            kept.blocks.quarantined |= {host}
+        self.nudge.set()
+
     def _sum_up(self, now: float) -> Seen:
         kept = list(self.pools.items())
         failures = {name: each.blocks.failure for name, each in kept if each.dropped}
@@ -185,6 +193,7 @@ class Keeper:
         return Seen(
             workers={name: each.blocks.workers for name, each in kept if not each.dropped},
             capacity=sum(each.blocks.capacity for _, each in kept if not each.dropped),
+            hosts=frozenset().union(*(each.blocks.hosts for _, each in kept if not each.dropped)),
             views=tuple(view for _, each in kept for view in each.blocks.views(now)),
             note="; ".join(notes),
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())

@@ -27,6 +27,7 @@ from ..pipeline.campaign.events import (
     Lost,
     PoolFailed,
     PoolNote,
+    Quarantine,
     Reply,
     Scale,
     StopAttempt,
@@ -114,7 +115,7 @@ class ParslPool:
         self._apps: dict[tuple[str, Callable[..., Any]], Callable[..., Future[Any]]] = {}
         self._told = Seen()
         self._records: tuple[Path, ...] = ()
-        self._capacity = 0
+        self._capacity = Capacity(0, LATENCY)
         self._kernel: Kernel | None = None
         self._closed = False
         self.left: list[str] = []
@@ -236,6 +237,8 @@ class ParslPool:
             elif isinstance(action, Scale):
                 self.keeper.demand, self.keeper.expected = action.workers, action.expected
                 self.keeper.nudge.set()
+            elif isinstance(action, Quarantine):
+                self.keeper.quarantine(action.host)
         self._submit_waiting()
 
     def close(self) -> None:
@@ -349,7 +352,9 @@ class ParslPool:
             if home is not None and outcome.leaving:
                 self.keeper.leave(home, outcome.worker.partition("/")[0])
             return Ended(outcome)
-        if isinstance(error, (ManagerLost, WorkerLost)):
+        if isinstance(error, WorkerLost):
+            return Lost(token, f"its worker was lost ({error})", killed=True, host=error.hostname)
+        if isinstance(error, ManagerLost):
             return Lost(token, f"its worker was lost ({error})")
         if isinstance(error, BadStateException):
             return Lost(token, f"pool {home} was given up or got another executor")
@@ -376,7 +381,8 @@ class ParslPool:
             events.append(BlocksSeen(seen.views))
         if seen.note != told.note:
             events.append(PoolNote(seen.note))
-        if seen.capacity != self._capacity:
-            self._capacity = seen.capacity
-            events.append(Capacity(seen.capacity, LATENCY))
+        capacity = Capacity(seen.capacity, LATENCY, seen.hosts)
+        if capacity != self._capacity:
+            self._capacity = capacity
+            events.append(capacity)
         self._submit_waiting()

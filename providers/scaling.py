@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .schedulers.jobs import End, Phase
 from .site import BlockCounts
@@ -30,6 +30,9 @@ class Block:
         tasks: Trials there.
         idle: Seconds that it has been without a trial.
         managers: Its connected worker pools: id -> whether it takes trials.
+        hosts: The same: id -> host.
+        bad: Those on quarantined hosts that have not been told yet to take no more.
+        lingering: Trials in those that take no more.
         seen: When any of them was last connected.
         released: Why Pilotune ended it; empty while it did not.
         end: How it ended.
@@ -46,6 +49,9 @@ class Block:
     tasks: int = 0
     idle: float = 0.0
     managers: dict[str, bool] | None = None
+    hosts: dict[str, str] = field(default_factory=dict)
+    bad: tuple[str, ...] = ()
+    lingering: int = 0
     seen: float = 0.0
     released: str = ""
     end: End | None = None
@@ -58,6 +64,11 @@ class Block:
     @property
     def holds_nodes(self) -> bool:
         return self.end is None
+
+    @property
+    def taking(self) -> frozenset[str]:
+        """Hosts of its worker pools that take trials."""
+        return frozenset(self.hosts[name] for name, takes in (self.managers or {}).items() if takes)
 
     @property
     def spent(self) -> bool:

@@ -28,6 +28,7 @@ class Scheduler:
         self.submitted: list[str] = []
         self.cancelled: list[str] = []
         self.refuses: SubmitRefused | None = None
+        self.excludes, self.excluded, self.kept_away = False, (), []
         self.away = False
 
     def files(self, block: str) -> BlockFiles:
@@ -36,6 +37,7 @@ class Scheduler:
     def submit(self, command: str, tasks_per_node: int, job_name: str) -> str:
         if self.refuses:
             raise self.refuses
+        self.kept_away.append(self.excluded)
         job = f"j{len(self.submitted)}"
         self.submitted.append(job)
         self.said[job] = Job(job, Phase.QUEUED, reason="Priority")
@@ -74,6 +76,7 @@ class Lab:
         self.connected[number] = {
             "manager": f"m{number}",
             "block_id": number,
+            "host": f"h{number}",
             "worker_count": 2,
             "tasks": tasks,
             "idle_duration": idle,

@@ -46,8 +46,8 @@ def values_fit(outcome: Outcome, directions: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """A trial failed, and another host is asked whether that was the trial's fault.
+class Doubt:
+    """A trial failed, perhaps by its host's fault: another host is to show whose it was.
 
     Attributes:
         host, pool: Where it failed.
@@ -92,7 +92,7 @@ class Flight:
     last_step: int | None = None
     rung: int | None = None  # the step whose report was answered with prune
     notes: dict[str, Any] = field(default_factory=dict)
-    opinion: Opinion | None = None  # of the host that runs it next
+    doubts: tuple[Doubt, ...] = ()  # its failures that the host which runs it next is to judge
     avoid: frozenset[str] = frozenset()  # hosts that are not to run this attempt
     killed: dict[str, str] = field(default_factory=dict)  # host -> how it killed its process or worker there
 

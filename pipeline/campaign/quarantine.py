@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .attempts import Flight, Opinion
+from .attempts import Doubt, Flight
 from .events import Quarantine
 
 log = logging.getLogger(__name__)
@@ -90,31 +90,33 @@ class Hosts:
     def avoided(self, flight: Flight) -> frozenset[str]:
         """Hosts that are not to run the trial's next attempt; where nothing else is left, only those in quarantine."""
         gone = frozenset(self.quarantined)
-        tried = frozenset(flight.killed) | ({flight.opinion.host} if flight.opinion else frozenset())
+        tried = {*flight.killed, *(doubt.host for doubt in flight.doubts)}
         if not tried:
             return gone
-        doubtful = frozenset(host for host, record in self._records.items() if record.row)
+        doubtful = {host for host, record in self._records.items() if record.row}
         for avoided in (tried | doubtful, tried):
-            if self.here - gone - avoided:
+            if self._others(avoided):
                 return gone | avoided
         return gone
 
-    def _elsewhere(self, host: str) -> bool:
-        return bool(self.here - self.quarantined.keys() - {host})
+    def _others(self, hosts: Iterable[str]) -> frozenset[str]:
+        """Where trials may go beside these."""
+        return self.here - self.quarantined.keys() - set(hosts)
 
     # -- how an attempt ended -----------------------------------------------------------------------------------------
 
     def succeeded(self, flight: Flight, now: float) -> None:
         """The trial completed, or was pruned."""
-        opinion, flight.opinion = flight.opinion, None
+        doubts, flight.doubts = flight.doubts, ()
         if not flight.host:
             return
         record = self._record(flight.host)
         record.good += 1
         record.row = 0
         record.refuted.clear()
-        if opinion is not None and opinion.host != flight.host:
-            self._refute(opinion, flight, now)
+        for doubt in doubts:
+            if doubt.host != flight.host:
+                self._refute(doubt, flight, now)
 
     def failed(self, flight: Flight, failure: str, reason: str) -> bool:
         """The attempt failed; whether the trial is to have another one elsewhere before it is told."""
@@ -122,47 +124,54 @@ class Hosts:
         if not self.judging or not host:
             return False
         if host in self.quarantined:  # begun before; it says nothing about the trial
-            return self._elsewhere(host) and not self.closing
-        opinion, flight.opinion = flight.opinion, None
-        if opinion is not None and opinion.host in self.quarantined:
-            opinion = None  # what happened there says nothing any more
-        if opinion is not None and opinion.host != host:
-            self._confirm(opinion)
-            return False
-        record = self._record(host)
+            return bool(self._others(())) and not self.closing
+        record, proven = self._record(host), self._proven(host)
         record.row += 1
-        if opinion is not None or not self._asks(record, failure) or not self._elsewhere(host):
-            return False
-        flight.opinion = Opinion(host, flight.pool, record.good, reason)
-        return True
+        doubts = [doubt for doubt in flight.doubts if doubt.host not in self.quarantined]
+        flight.doubts = (*doubts, Doubt(host, flight.pool, record.good, reason))
+        if self._asks(doubts, host, failure, proven) and self._others(doubt.host for doubt in flight.doubts):
+            return True
+        flight.doubts = ()
+        if any(doubt.host != host for doubt in doubts):
+            self._confirm(doubts, record)
+        return False
 
-    def _asks(self, record: Record, failure: str) -> bool:
-        """Whether the failure is worth a second opinion."""
-        if self.closing:
+    def _asks(self, doubts: Sequence[Doubt], host: str, failure: str, proven: bool) -> bool:
+        """Whether the failure is worth another opinion. That of a host which is in doubt itself is worth one more."""
+        record = self._record(host)
+        if self.closing or any(doubt.host == host for doubt in doubts):
             return False
+        if doubts:
+            return len(doubts) == 1 and not proven
         if failure == "timeout":
             return record.row > 1
         return failure in SUSPICIOUS and (self._confirmed < ENOUGH_CONFIRMED or record.row > 1)
 
+    def _proven(self, host: str) -> bool:
+        """The last trial there succeeded."""
+        record = self._record(host)
+        return record.good > 0 and not record.row
+
     def _record(self, host: str) -> Record:
         return self._records.setdefault(host, Record())
 
-    def _confirm(self, opinion: Opinion) -> None:
+    def _confirm(self, doubts: Sequence[Doubt], last: Record) -> None:
+        """Nothing speaks against the hosts any more; nor this failure against the ``last`` one, where it failed now."""
         self._confirmed += 1
-        self._record(opinion.host).row = 0
+        last.row = max(0, last.row - 1)
+        for doubt in doubts:
+            self._record(doubt.host).row = 0
 
-    def _refute(self, opinion: Opinion, flight: Flight, now: float) -> None:
+    def _refute(self, doubt: Doubt, flight: Flight, now: float) -> None:
         self._confirmed = 0
-        record = self._record(opinion.host)
+        record = self._record(doubt.host)
         record.flaky += 1
-        log.info(
-            "trial %d failed on %s (%s) and succeeded on %s", flight.number, opinion.host, opinion.reason, flight.host
-        )
-        if opinion.good != record.good:  # a trial has succeeded there since
+        log.info("trial %d failed on %s (%s) and succeeded on %s", flight.number, doubt.host, doubt.reason, flight.host)
+        if doubt.good != record.good:  # a trial has succeeded there since
             return
         record.refuted.append(flight.number)
-        if opinion.host not in self.quarantined and len(record.refuted) >= self._row(opinion.host):
-            self._quarantine(opinion, record, now)
+        if doubt.host not in self.quarantined and len(record.refuted) >= self._row(doubt.host):
+            self._quarantine(doubt, record, now)
 
     # -- quarantine ---------------------------------------------------------------------------------------------------
 
@@ -172,16 +181,16 @@ class Hosts:
         rates = sorted(record.flaky / (record.flaky + record.good) for record in others if record.flaky + record.good)
         return row_by_chance(rates[(len(rates) - 1) // 2] if rates else 0.0)
 
-    def _quarantine(self, opinion: Opinion, record: Record, now: float) -> None:
-        host, trials = opinion.host, _listed(record.refuted)
-        why = f"trials {trials} failed there in a row and succeeded elsewhere; the last: {opinion.reason}"
+    def _quarantine(self, doubt: Doubt, record: Record, now: float) -> None:
+        host, trials = doubt.host, _listed(record.refuted)
+        why = f"trials {trials} failed there in a row and succeeded elsewhere; the last: {doubt.reason}"
         if not (self.here | self._records.keys()) - self.quarantined.keys() - {host}:
             if not self.spared:
                 self.spared = f"{host} would be quarantined ({why}), and no other host is left: is it the study?"
                 log.warning("%s", self.spared)
             return
         log.warning("host %s is quarantined: %s", host, why)
-        self.quarantined[host] = Quarantined(host, opinion.pool, why, now)
+        self.quarantined[host] = Quarantined(host, doubt.pool, why, now)
         self._orders.append(Quarantine(host, why))
 
 

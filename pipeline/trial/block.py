@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,6 +72,11 @@ class Timetable:
     def over(self) -> bool:
         """Whether it is to yield now."""
         return self.last is not None and time.time() >= self.last - self._gap
+
+
+def avoided(spec: AttemptSpec) -> str:
+    """Why this host is not to run the attempt, whatever its block; empty where it may."""
+    return f"{socket.gethostname()} is to leave it to another host" if socket.gethostname() in spec.avoid else ""
 
 
 def decline(spec: AttemptSpec) -> str:

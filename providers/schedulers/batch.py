@@ -80,12 +80,18 @@ class BatchBlocks(ABC):
         grain: Seconds; the scheduler keeps walltimes in multiples of it.
         end_time: Shell word for the job's end in Unix seconds, where the scheduler tells; else it is reckoned.
         not_inherited: Regular expression; environment variables of such names do not reach the scheduler's commands.
+        excludes: Whether jobs can be kept away from hosts.
+
+    Attributes:
+        excluded: Hosts that the next job is kept away from.
     """
 
     transient: ClassVar[tuple[str, ...]] = ()
     grain: ClassVar[int] = 60
     end_time: ClassVar[str] = ""
     not_inherited: str = ""
+    excludes: ClassVar[bool] = False
+    excluded: tuple[str, ...] = ()
 
     site: Site
     pool: PoolSpec

@@ -119,6 +119,9 @@ NO_ACCOUNTS = "accounting storage is disabled"
 
 FIELDS = ("JobID", "State", "exit_code", "Reason")
 
+EXCLUDE = r"(?<!\S)(?:--exclude[= ]|-x ?)(\S+)"
+"""In a line of the site file's options."""
+
 OWN_OPTIONS: Mapping[str, str] = {
     "--no-requeue": r"--requeue",
     "--partition": r"--partition|-p",
@@ -149,6 +152,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         r"Required (node|partition) not available",
     )
 
+    excludes = True
     accounts: bool
 
     @classmethod
@@ -188,7 +192,14 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         )
 
     def submit_command(self, script: Path) -> list[str]:
-        return ["sbatch", "--parsable", str(script)]
+        return ["sbatch", "--parsable", *self._exclude(), str(script)]
+
+    def _exclude(self) -> list[str]:
+        """Nodes that the job is kept away from. On the command line they take the place of those in the script."""
+        if not self.excluded:
+            return []
+        own = [found for line in self.pool.options for found in re.findall(EXCLUDE, line)]
+        return [f"--exclude={','.join([*own, *(host.partition('.')[0] for host in self.excluded)])}"]
 
     def read_job_id(self, answer: Answer) -> str | None:
         """The last line that is one (``7``, ``7;cluster``): a site's filters may have said something before."""
