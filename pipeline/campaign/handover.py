@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import SiteError
 from ..record import RunDirectory, new_campaign_id
-from ..record.rundir import make_private
+from ..record.rundir import make_own, make_private
 from ..trial.files import write_atomically
 from .relay import MOST, PREFIX, Relay, Shift, margin, read_relay
 
@@ -68,6 +68,7 @@ def start_relay(relay: Relay, site: Site) -> Relay:
     from ...providers.driverjob import submit_driver
     from ...providers.schedulers.jobs import SubmitRefused
 
+    make_own(relay.folder.parent)
     make_private(relay.folder)
     try:
         write_atomically(relay.site_file, site.resolved())

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from ..record.rundir import strangers_in
 from ..trial.files import write_atomically
 from .events import Asked, Signal
 
@@ -108,8 +109,8 @@ def read_relay(folder: Path) -> Relay | None:
 
 
 def relays(study_folder: Path | None) -> list[Relay]:
-    """All relays of the study whose run directories are in this folder, the newest first."""
-    if study_folder is None:
+    """All relays of the study whose run directories are in this folder, the newest first; none in somebody else's."""
+    if study_folder is None or strangers_in(study_folder):
         return []
     found = [read_relay(folder) for folder in sorted(study_folder.glob(f"{PREFIX}*"), reverse=True)]
     return [relay for relay in found if relay is not None]

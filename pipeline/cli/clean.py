@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import SiteError
+from ...errors import SiteError, UserError
 from .options import json_option, name_argument
 from .output import count, duration, echo_json, table, terminal_width
 
@@ -50,10 +50,14 @@ def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
 def campaigns_of(found: Found) -> tuple[list[Path], list[Live]]:
     """The job records of campaigns whose drivers are dead, oldest first; and the campaigns that live."""
     from ..record import RunDirectory
+    from ..record.rundir import strangers_in
     from .live import SILENCE, look
 
     dead, living = [], []
     folder = found.runs / found.name if found.runs else None
+    problem = strangers_in(folder) if folder is not None else ""
+    if problem:
+        raise UserError(f"{problem}; it is theirs to clean", file=folder)
     for each in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
         run = RunDirectory(each)
         live = look(each)

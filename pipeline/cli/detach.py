@@ -32,8 +32,10 @@ def detach(request: Request, prepared: Prepared) -> int:
 
     Returns the exit code: the campaign's own where it ended at once.
     """
+    from ..record.rundir import make_own
+
     folder = prepared.runs / prepared.study_file.name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_own(folder)
     log = folder / f"detached-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     with hangups_ignored():
         process = leave(log, arguments(request, prepared))

@@ -34,8 +34,9 @@ def remember(folder: Path, request: Request) -> None:
 
 
 def recall(folder: Path | None) -> Remembered:
-    """What was kept; nothing where the file is missing or broken."""
-    if folder is None:
+    """What was kept; nothing where the file is missing or broken, or may be somebody else's."""
+    from ..record.rundir import strangers_in
+    if folder is None or strangers_in(folder):
         return Remembered()
     try:
         data = json.loads((folder / FILE).read_text())

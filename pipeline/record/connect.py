@@ -17,7 +17,7 @@ from ...errors import RecordAway, RecordLost, RecordStuck, UserError
 from ...filesystems import NO_ROOM, filesystem_of, why_not
 from . import password, tables
 from .faults import fault_of, inode_of, save_open_database, words
-from .rundir import make_private
+from .rundir import make_private, strangers_file
 
 BUSY_SECONDS = 15
 """How long a statement waits for another process's lock before the commit is given up for now."""
@@ -71,6 +71,9 @@ def prepare_file(path: Path) -> None:
     try:
         make_private(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        problem = strangers_file(path)
+        if problem:
+            raise UserError(problem, file=path)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise RecordStuck(f"the database {path} cannot be written: {why_not(error, path.parent)}") from None

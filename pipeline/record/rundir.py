@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import re
 import secrets
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +14,9 @@ from pathlib import Path
 from ...errors import SiteError, UserError
 from ...filesystems import NO_ROOM, why_not
 from ..trial.files import TrialFiles
+
+NAMEABLE = re.compile(r"[^\x00-\x1f\x7f\\\u0085\u2028\u2029\ud800-\udfff]*")
+"""Paths that the directives of all schedulers can name, each in its own way."""
 
 
 def new_campaign_id() -> str:
@@ -78,9 +85,15 @@ class RunDirectory:
     def create(self) -> None:
         """Make it, with the folders above it that are missing, all 0700.
 
-        Raises UserError when it cannot, SiteError where there is no room for it.
+        Raises UserError when it cannot, where somebody else could change what is in it, and for a path that batch
+        scripts cannot name; SiteError where there is no room for it.
         """
+        if not NAMEABLE.fullmatch(str(self.path)):
+            shown = ascii(str(self.path))
+            raise UserError(f"no run directory at {shown}: a backslash or a control character cannot be in its path")
         try:
+            make_own(self.path.parent)
+            make_own(self.path)
             make_private(self.trials)
             make_private(self.blocks)
         except OSError as error:
@@ -100,3 +113,48 @@ def make_private(folder: Path) -> None:
     for each in reversed([folder, *folder.parents]):
         if not each.is_dir():
             each.mkdir(mode=0o700, exist_ok=True)
+
+
+def make_own(folder: Path) -> None:
+    """The same, for the folder of a study. Raises UserError where somebody else could change what is in it, OSError."""
+    make_private(folder)
+    problem = strangers_in(folder) or replaceable(folder)
+    if problem:
+        raise UserError(f"{problem}; name another folder with --runs", file=folder)
+
+
+def strangers_in(folder: Path) -> str:
+    """Why what lies in a folder may be somebody else's; empty where it is not, or where there is no such folder."""
+    try:
+        seen = [folder.lstat(), folder.stat()]  # of a link, both itself and where it leads
+    except OSError:
+        return ""
+    others = [each.st_uid for each in seen if each.st_uid not in (0, os.geteuid())]
+    if others:
+        return f"this folder belongs to {user_name(others[0])}, who could change what a campaign keeps in it"
+    return "everybody may write into this folder (chmod o-w ends that)" if seen[1].st_mode & stat.S_IWOTH else ""
+
+
+def replaceable(folder: Path) -> str:
+    """Why somebody else could put another folder in the place of this one; empty where nobody can."""
+    mode = folder.parent.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        return f"everybody may write into {folder.parent} and replace what is in it (chmod o-w ends that)"
+    return ""
+
+
+def strangers_file(path: Path) -> str:
+    """Why what is in a database's file may be a stranger's; empty where it is not. Raises OSError."""
+    found, around = path.stat(), path.parent.stat().st_mode
+    if found.st_mode & stat.S_IWOTH:
+        return "everybody may write to this database; chmod o-w ends that"
+    if found.st_uid not in (0, os.geteuid()) and around & stat.S_IWOTH:
+        return f"this database belongs to {user_name(found.st_uid)}, in a folder where everybody may make files"
+    return ""
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
