@@ -26,6 +26,9 @@ ENOUGH_CONFIRMED = 3
 """Second opinions in a row that confirmed the failure; from then on only hosts whose last two trials failed get one, so
 that a study with many bad configurations does not pay for each of them twice."""
 
+LONGEST_REASON = 300
+"""Characters of a failure's reason that are told of a host."""
+
 SUSPICIOUS = frozenset({"exception", "signal", "exit", "setup", "memory", "lost"})
 """Failures that may be the node's fault; a timeout only where the host has failed the trial before it too."""
 
@@ -128,10 +131,12 @@ class Hosts:
         record, proven = self._record(host), self._proven(host)
         record.row += 1
         doubts = [doubt for doubt in flight.doubts if doubt.host not in self.quarantined]
-        flight.doubts = (*doubts, Doubt(host, flight.pool, record.good, reason))
+        flight.doubts = (*doubts, Doubt(host, flight.pool, record.good, reason[:LONGEST_REASON]))
         if self._asks(doubts, host, failure, proven) and self._others(doubt.host for doubt in flight.doubts):
             return True
         flight.doubts = ()
+        if record.row >= IN_A_ROW and self.here <= {host, *self.quarantined}:
+            self._spare(f"{record.row} trials in a row failed on {host} as well; the last: {reason[:LONGEST_REASON]}")
         if any(doubt.host != host for doubt in doubts):
             self._confirm(doubts, record)
         return False
@@ -185,13 +190,17 @@ class Hosts:
         host, trials = doubt.host, _listed(record.refuted)
         why = f"trials {trials} failed there in a row and succeeded elsewhere; the last: {doubt.reason}"
         if not (self.here | self._records.keys()) - self.quarantined.keys() - {host}:
-            if not self.spared:
-                self.spared = f"{host} would be quarantined ({why}), and no other host is left: is it the study?"
-                log.warning("%s", self.spared)
+            self._spare(f"{host}: {why}")
             return
         log.warning("host %s is quarantined: %s", host, why)
         self.quarantined[host] = Quarantined(host, doubt.pool, why, now)
         self._orders.append(Quarantine(host, why))
+
+    def _spare(self, why: str) -> None:
+        """The last host that is left is not quarantined: if trials fail everywhere, it is not the hosts."""
+        if self.quarantined and not self.spared:
+            self.spared = f"no other host is left, so the last one is not quarantined: is it the study? {why}"
+            log.warning("%s", self.spared)
 
 
 def row_by_chance(rate: float) -> float:

@@ -54,6 +54,8 @@ class Status:
     waiting: str = ""  # what a campaign that does not move waits for
     running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
+    quarantined: list[dict[str, Any]] = field(default_factory=list)  # host, pool, reason, since
+    spared: str = ""  # why no further host is quarantined although it fails trials
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -115,6 +117,8 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         waiting=waiting(campaign),
         blocks=[dataclasses.asdict(block) for block in campaign.blocks],
         running_trials=_running(campaign),
+        quarantined=[dataclasses.asdict(each) for each in campaign.ends.hosts.quarantined.values()],
+        spared=campaign.ends.hosts.spared,
     )
 
 

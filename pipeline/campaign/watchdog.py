@@ -134,7 +134,11 @@ def _on_trials(campaign: Campaign) -> str:
 
 
 def _none_begun(campaign: Campaign) -> str:
-    if any(flight.declines for flight in (*campaign.flights.values(), *campaign.aside)):
+    declined = [flight for flight in (*campaign.flights.values(), *campaign.aside) if flight.declines]
+    if declined and all(flight.doubts for flight in declined):
+        hosts = ", ".join(sorted({doubt.host for flight in declined for doubt in flight.doubts}))
+        return f"the trials that wait failed on {hosts}, and are to be tried on another host"
+    if declined:
         return f"workers decline the trials that wait: {_too_short(campaign)}"
     workers = "1 worker is" if campaign.workers == 1 else f"{campaign.workers} workers are"
     since = _clock(campaign.moved, campaign.now)

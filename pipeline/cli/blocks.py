@@ -40,6 +40,12 @@ def reason(block: dict[str, Any]) -> str:
     return words[1:-1] if words[:1] + words[-1:] == "()" else words
 
 
+def quarantines(status: Status) -> list[str]:
+    """The hosts that get no more trials, a sentence each."""
+    told = [f"host {each.get('host')} gets no more trials: {each.get('reason')}" for each in status.quarantined]
+    return [*told, status.spared] if status.spared else told
+
+
 def blocks_table(status: Status, width: int | None = None) -> str:
     """All blocks that live, and those that ended lately."""
     rows = [

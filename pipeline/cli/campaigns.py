@@ -129,7 +129,7 @@ def counts_only(found: Found) -> None:
 
 def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
     """A campaign in detail. ``jobs``: where the jobs of its study's driver are, in words."""
-    from .blocks import blocks_line, blocks_table
+    from .blocks import blocks_line, blocks_table, quarantines
     from .progress import speeds, values
 
     status = live.status
@@ -149,6 +149,7 @@ def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
         lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
         lines += [("waiting", status.waiting)] if status.waiting else []
         lines += [("message", status.message)] if status.message else []
+    lines += [("quarantine", sentence) for sentence in quarantines(status)]
     lines += [
         ("driver", f"process {status.pid} on {status.host}"),
         *(("", job) for job in jobs),

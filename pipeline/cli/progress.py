@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .blocks import blocks_line
+from .blocks import blocks_line, quarantines
 from .output import count, duration, number
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Progress:
         self._seen: tuple[Any, ...] = ()
         self._counts: tuple[Any, ...] = ()
         self._waiting = ""
+        self._quarantines: list[str] = []
 
     def _start(self, console: Console | None) -> Live:
         from rich.console import Console
@@ -77,6 +78,10 @@ class Progress:
         if news != self._seen or now - self._last >= period:
             self._last, self._seen, self._counts = now, news, counts
             self._write(line(status))
+        news_of_hosts = [each for each in quarantines(status) if each not in self._quarantines]
+        self._quarantines += news_of_hosts
+        for sentence in news_of_hosts:
+            self._write(f"{duration(elapsed(status))} {sentence}")
         if status.waiting != self._waiting:
             self._waiting = status.waiting
             if status.waiting:
@@ -182,6 +187,7 @@ def draw(status: Status) -> RenderableType:
         lines.append(text((speeds(status), "")))
     if blocks_line(status):
         lines.append(text((f"blocks {blocks_line(status)}", "")))
+    lines += [Text(sentence, "yellow") for sentence in quarantines(status)]
     if status.waiting:
         lines.append(Text(status.waiting, "yellow"))
     if status.message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .blocks import quarantines
 from .output import count, duration, exact, number, pairs
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def render(summary: Summary, status: Status) -> str:
         lines.append(("failed", f"{kinds}; reasons: pilotune trials {summary.study} --state failed"))
     if status.workers or status.utilization:
         lines.append(("workers", f"{status.workers}, busy {100 * status.utilization:.0f}% of the time"))
+    lines += [("quarantine", sentence) for sentence in quarantines(status)]
     lines += best(summary)
     lines += [("storage", status.storage), ("files", status.run_dir), ("more", more(summary, status))]
     return pairs(lines)
