@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from .local import Here
 
 
 @contextmanager
@@ -49,3 +52,29 @@ def fill(folder: Path, leave: int = 0) -> Path:
         if leave:
             file.truncate(max(0, path.stat().st_size - leave))
     return path
+
+
+HURRIED = """
+import sys
+from pilotune.pipeline.campaign import pump, room
+from pilotune.pipeline.cli.main import main
+
+pump.STUCK = room.PATIENCE = {seconds}
+sys.exit(main())
+"""
+"""``pilotune`` that gives a full disk not two minutes but so many seconds."""
+
+
+def start_hurried(here: Here, *words: object, seconds: float = 4.0) -> subprocess.Popen[str]:
+    """A command, left running, as :meth:`Here.start` does."""
+    program = here.write("hurried.py", HURRIED.format(seconds=seconds))
+    return subprocess.Popen(
+        [sys.executable, str(program), *map(str, words)],
+        cwd=here.folder,
+        env=here.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

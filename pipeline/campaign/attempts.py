@@ -36,6 +36,7 @@ def pause_before(flight: Flight) -> float:
     Whatever sends it back may go on doing so, and each round costs a submission and a commit.
     """
     vain = flight.idle_yields + flight.declines - PROMPT_ROUNDS
+    vain = max(vain, flight.roomless)
     return min(LONGEST_PAUSE, 2.0 ** (vain - 1)) if vain > 0 else 0.0
 
 
@@ -84,6 +85,7 @@ class Flight:
     idle_yields: int = 0  # in a row
     stalls: int = 0  # in a row
     declines: int = 0  # in a row
+    roomless: int = 0  # how often it came back since the disk was full
     not_before: float = 0.0  # when it is submitted again, while it is put aside
     whole: bool = True  # all its attempts were this campaign's: ``ran`` is all of it
     new_steps: int = 0  # reported by this attempt and by none before

@@ -253,12 +253,12 @@ class Campaign:
             self._follow(flight, self.ends.lost(flight, event, self.now))
 
     def _follow(self, flight: Flight, sequel: Sequel) -> None:
-        if sequel.again:
-            self._try_again(flight)
-            return
-        self.moved = self.now
         if sequel.finish:
             self._end(sequel.finish.code, sequel.finish.reason)
+        if sequel.again:
+            self._try_again(flight)
+        else:
+            self.moved = self.now
 
     def _asked_to_end(self, event: Asked) -> None:
         code = STOPPED if event.code is None else event.code

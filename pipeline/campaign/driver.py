@@ -192,6 +192,8 @@ class Driver:
         """Called after every tick: shows where the campaign is, not too often."""
         now = time.time()
         urgent = message != self.message
+        if bool(message) != bool(self.message):
+            log.log(logging.WARNING if message else logging.INFO, "%s", message or "the database takes it again")
         self.message = message
         if urgent or now - self._shown >= SHOW_PERIOD:
             self.show(now, urgent)
@@ -199,7 +201,8 @@ class Driver:
     def show(self, now: float, urgent: bool = True) -> Status:
         """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
         storage, folder = self.settings.storage_url, str(self.run.path)
-        message = "; ".join(each for each in (self.message, self.ground.trouble) if each)
+        room = self.ground.trouble or self.campaign.ends.room.trouble
+        message = "; ".join(each for each in (self.message, room) if each)
         status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
         self._shown = now
         self.listener(status)

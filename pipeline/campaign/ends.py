@@ -14,6 +14,7 @@ from .attempts import Flight, values_fit
 from .durations import Durations
 from .events import Finish, Lost
 from .quarantine import Hosts
+from .room import Room
 from .rules import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules
 from .study import CampaignStudy
 
@@ -43,6 +44,7 @@ class Ends:
         rungs: Trials pruned at each step.
         durations: How long trials ran.
         hosts: Whose fault failures are.
+        room: Whether trials find room for what they write.
     """
 
     def __init__(self, study: CampaignStudy, rules: Rules):
@@ -51,6 +53,7 @@ class Ends:
         self.rungs: dict[int, int] = {}
         self.durations = Durations(rules.expected)
         self.hosts = Hosts(rules.second_opinions)
+        self.room = Room()
         self._failures_in_row = 0
 
     def ended(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
@@ -71,6 +74,8 @@ class Ends:
             flight.stalls = flight.stalls + 1 if stalled else 0
             return self._yielded(flight, now)
         flight.idle_yields = 0
+        if outcome.failure == "disk":
+            return self._roomless(flight, outcome.reason, now)
         if outcome.failure == "lost":
             self.hosts.failed(flight, "lost", outcome.reason)
             return self._lose(flight, outcome.reason, now)
@@ -131,6 +136,12 @@ class Ends:
         times = f"{IDLE_YIELDS} times in a row, each time within {IDLE_SECONDS:.0f} s and with nothing new reported"
         hint = "an objective yields only when trial.should_yield() or trial.report() tells it to"
         return self._tell_failed(flight, "yielded", f"it yielded {times}; {hint}", now)
+
+    def _roomless(self, flight: Flight, reason: str, now: float) -> Sequel:
+        """There is no room for what it writes, which is not its fault."""
+        if self.room.missing(flight, reason, now):
+            return Sequel(again=True, finish=Finish(SITE, f"{reason}; make room, then pilotune resume goes on"))
+        return AGAIN
 
     def _lose(self, flight: Flight, reason: str, now: float) -> Sequel:
         flight.losses += 1
@@ -217,5 +228,7 @@ class Ends:
     def _told(self, flight: Flight, now: float, *, whole: bool) -> None:
         """``whole``: it ran as long as a trial does; one that failed says nothing of that."""
         self._failures_in_row = 0 if whole else self._failures_in_row + 1
+        if whole:
+            self.room.found()
         self.finish_times.append(now)
         self.durations.add(flight.ran, whole=whole and flight.whole)

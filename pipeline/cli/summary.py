@@ -68,7 +68,7 @@ def more(summary: Summary, status: Status) -> str:
     """What a person may do next."""
     name = summary.study
     todo = [f"pilotune trials {name}", f"pilotune export {name} --best"]
-    if status.code == 130 or summary.running or summary.waiting:
+    if status.code in (3, 130) or summary.running or summary.waiting:
         todo.insert(0, f"pilotune resume {name}")
     elif status.code == 0:
         todo.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")

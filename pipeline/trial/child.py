@@ -21,6 +21,7 @@ from .fence import note_process
 from .files import TrialFiles
 from .lines import Lines
 from .link import Stopping
+from .output import open_output
 from .posix import PR_SET_PDEATHSIG, process_control
 from .protocol import AttemptSpec
 
@@ -159,9 +160,10 @@ def _surroundings(spec: AttemptSpec) -> None:
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, target)
         os.close(opened)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):  # whoever holds them already goes on with them
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # what was printed survives a crash
+    sys.stdout, sys.stderr = open_output(1, keep=True), open_output(2, keep=True)
     faulthandler.enable(file=2)
     os.chdir(files.work(spec.attempt))
 

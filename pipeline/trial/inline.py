@@ -15,6 +15,7 @@ from .execute import change, environment, execute
 from .fence import FenceWatch, note_process
 from .files import TrialFiles
 from .link import Stopping
+from .output import open_output
 from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
 
 
@@ -112,9 +113,7 @@ def _surroundings(spec: AttemptSpec, files: TrialFiles) -> Iterator[None]:
             (files.stderr(spec.attempt), contextlib.redirect_stderr),
         ):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            stack.enter_context(
-                redirect(stack.enter_context(open(descriptor, "w", encoding="utf-8", errors="replace")))
-            )
+            stack.enter_context(redirect(stack.enter_context(open_output(descriptor))))
         os.chdir(files.work(spec.attempt))
         change(os.environ, values)
         try:

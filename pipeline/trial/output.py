@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import Any
+
+from ...filesystems import NO_ROOM
 
 LONGEST_COPY = 2**20
+
+
+class _Roomless(io.FileIO):
+    """What finds no room is dropped: a trial does not fail for what it prints."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return memoryview(data).nbytes
+
+
+def open_output(descriptor: int, *, keep: bool = False) -> io.TextIOWrapper:
+    """A text stream onto an output file, written line by line so that what was printed survives a crash.
+
+    Args:
+        descriptor: Of the file.
+        keep: Leave it open when the stream is closed.
+    """
+    raw = io.BufferedWriter(_Roomless(descriptor, "wb", closefd=not keep))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def over(paths: tuple[Path, ...], limit: int) -> Path | None:

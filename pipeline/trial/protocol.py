@@ -19,8 +19,11 @@ OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "dec
 """complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill.
 declined: not begun, since it would not fit into what is left of its block; the same attempt may be submitted again."""
 
-FailureKind = Literal["", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost"]
-"""Why an attempt failed. exit, signal, memory: its process crashed; lost: the infrastructure's fault."""
+FailureKind = Literal[
+    "", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost", "disk"
+]
+"""Why an attempt failed. exit, signal, memory: its process crashed; lost: the infrastructure's fault; disk: there was
+no room for what it writes, which is not its fault either."""
 
 StopHow = Literal["yield", "kill"]
 

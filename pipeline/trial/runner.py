@@ -23,6 +23,7 @@ from .inline import InlineLink, run_inline
 from .posix import descendants
 from .process import Process
 from .protocol import AttemptSpec, Outcome, Started
+from .room import blame_disk
 from .supervise import Supervisor
 
 LAST_MOMENT = 2.0
@@ -78,6 +79,7 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
             Ending("failed", failure="setup", reason=reason, traceback=traceback.format_exc()),
             ([], {}, {}),
         )
+    ending = blame_disk(ending, str(spec.get("directory") or ""))
     return _tell(spec, _outcome(spec, ending, collected, started, leaving))
 
 

@@ -1,0 +1,180 @@
+"""Real campaigns whose disk is full, or whose files are deleted under them: nothing is lost, and resume goes on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from .disks import fill, small_disk, start_hurried
+from .local import Here, end_of, ended, processes
+
+OBJECTIVE = """
+import os, time
+from pathlib import Path
+
+STUDY = Path(__file__).parent
+
+def note(name, number):
+    descriptor = os.open(STUDY / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{number}\\n".encode())
+    os.close(descriptor)
+
+def objective(trial):
+    note("begun", trial.number)
+    for step in range(3):
+        time.sleep(0.1)
+        trial.report(trial.params["x"] + step, step=step)
+    if (STUDY / "save").exists():
+        (trial.checkpoint_dir / "model").write_bytes(b"x" * 2_000_000)
+    note("done", trial.number)
+    return trial.params["x"]
+"""
+
+STUDY = """
+direction: minimize
+space: {x: {float: [0.0, 1.0]}}
+sampler: random
+budget: {trials: 16}
+"""
+
+TWO = ("--set", "pools.local.workers_per_node=2")
+
+
+class Story(NamedTuple):
+    """What became of a campaign that something happened to, and of the one after it."""
+
+    here: Here
+    ended: subprocess.CompletedProcess[str]
+    status: dict[str, Any]  # the first one's last
+    then: list[optuna.trial.FrozenTrial]
+    resumed: subprocess.CompletedProcess[str]
+    trials: list[optuna.trial.FrozenTrial]
+    left: dict[int, str]
+
+
+@contextmanager
+def running(here: Here, *words: object) -> Iterator[subprocess.Popen[str]]:
+    """A campaign of which three trials are complete."""
+    here.study("s", OBJECTIVE, STUDY)
+    with ended(start_hurried(here, "run", "s.yaml", *TWO, *words)) as process:
+        here.await_status("s", lambda status: status["complete"] >= 3, "some trials are done")
+        yield process
+
+
+def story(here: Here, process: subprocess.Popen[str], mend: Any, storage: str) -> Story:
+    """Wait for the campaign's end, mend what is wrong, and go on."""
+
+    def trials() -> list[optuna.trial.FrozenTrial]:
+        return optuna.load_study(study_name="s", storage=storage).trials
+
+    first = end_of(process, 3)
+    status, left, then = here.status("s"), processes(here), trials()
+    mend()
+    resumed = here.run("resume", "s", *TWO)
+    return Story(here, first, status, then, resumed, trials(), left)
+
+
+def full_disk(folder: Path) -> Story:
+    """Run directory and database on one file system."""
+    with small_disk(folder / "disk", "32m") as disk:
+        here = Here(folder, PILOTUNE_RUNS=str(disk / "runs"))
+        here.runs = disk / "runs"
+        with running(here) as process:
+            filler = fill(disk)
+            return story(here, process, filler.unlink, f"sqlite:///{disk}/runs/s/study.db")
+
+
+def full_run_directory(folder: Path) -> Story:
+    """The run directory alone; trials begin to need room in it."""
+    storage = f"sqlite:///{folder}/study.db"
+    with small_disk(folder / "disk", "64m") as disk:
+        here = Here(folder, PILOTUNE_RUNS=str(disk / "runs"))
+        here.runs = disk / "runs"
+        with running(here, "--storage", storage) as process:
+            filler = fill(disk, leave=500_000)
+            here.write("save", "")
+            return story(here, process, filler.unlink, storage)
+
+
+def deleted(folder: Path) -> Story:
+    """The run directory and the database in it."""
+    here = Here(folder)
+    with running(here) as process:
+        shutil.rmtree(here.runs)
+        return story(here, process, lambda: None, f"sqlite:///{here.runs}/s/study.db")
+
+
+CASES = (full_disk, full_run_directory, deleted)
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
+    folder = tmp_path_factory.mktemp("disks")
+    with ThreadPoolExecutor(len(CASES)) as threads:
+        futures = {case.__name__: threads.submit(case, folder / case.__name__) for case in CASES}
+        return {name: future.result() for name, future in futures.items()}
+
+
+@pytest.mark.parametrize("name", [case.__name__ for case in CASES])
+def test_whatever_happened_every_trial_is_told_once_and_nothing_is_left_behind(
+    stories: dict[str, Story], name: str
+) -> None:
+    found = stories[name]
+    assert found.left == {}
+    assert found.ended.stderr.count("Traceback") == 0, found.ended.stderr
+    assert "pilotune resume s" in found.ended.stdout
+    assert {trial.state for trial in found.then} <= {TrialState.COMPLETE, TrialState.RUNNING}
+    before = {trial.number: trial.value for trial in found.then if trial.state == TrialState.COMPLETE}
+    assert len(before) >= 3
+    assert "16: 16 complete" in found.resumed.stdout
+    assert [trial.number for trial in found.trials] == list(range(16))
+    assert {trial.state for trial in found.trials} == {TrialState.COMPLETE}
+    assert before.items() <= {trial.number: trial.value for trial in found.trials}.items()
+    assert all(trial.value == trial.params["x"] for trial in found.trials)
+    finished = [int(number) for number in found.here.lines("done")]
+    assert [number for number in before if finished.count(number) != 1] == [], "what was told is not run again"
+
+
+def test_a_full_disk_under_the_database_is_named_at_once_and_ends_the_campaign_with_what_to_do(
+    stories: dict[str, Story],
+) -> None:
+    found = stories["full_disk"]
+    disk = found.here.folder / "disk"
+    sentence = (
+        f"the database {disk}/runs/s/study.db cannot be written: the file system {disk} (tmpfs) is full (0 B left)"
+    )
+    assert f"{sentence}; tried again for" in found.ended.stderr
+    assert f"{sentence}; mend it, then pilotune resume goes on" in " ".join(found.ended.stdout.split())
+    assert not list(disk.glob("runs/s/*reserve*"))
+
+
+def test_what_had_ended_by_then_is_in_the_database_thanks_to_the_room_that_was_kept(stories: dict[str, Story]) -> None:
+    found = stories["full_disk"]
+    told = {trial.number for trial in found.then if trial.state == TrialState.COMPLETE}
+    open_ones = {trial.number for trial in found.then if trial.state == TrialState.RUNNING}
+    ran_twice = {number for number in found.here.lines("begun") if found.here.lines("done").count(number) > 1}
+    assert not ran_twice, "a result that was there was computed again"
+    assert told | open_ones == set(range(len(found.then)))
+
+
+def test_trials_that_find_no_room_are_put_aside_and_not_failed(stories: dict[str, Story]) -> None:
+    found = stories["full_run_directory"]
+    assert found.status == {} or found.status["failed"] == 0
+    assert [trial.state for trial in found.then].count(TrialState.FAIL) == 0
+    assert "No space left on device; " in found.ended.stdout
+    assert "make room, then pilotune resume goes on" in found.ended.stdout
+    assert "(tmpfs) is full" in found.ended.stdout or "(tmpfs) has no room for what it writes" in found.ended.stdout
+
+
+def test_a_database_deleted_with_its_run_directory_is_written_again(stories: dict[str, Story]) -> None:
+    out = stories["deleted"].ended.stdout
+    assert "what it held is written there again" in out or "was deleted" in out
