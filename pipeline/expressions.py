@@ -9,8 +9,21 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
+LONGEST, LARGEST, DEEPEST = 20_000, 2_000, 100
+"""Characters, parts, and parts inside parts of an expression."""
+
+DIGITS = 400
+"""No number has more before or behind the point, and rounding to more would take all memory."""
+
+
+def _rounded(number: float, digits: int = 0) -> float:
+    if abs(digits) > DIGITS:
+        raise ValueError("too many digits")
+    return round(number, digits) if digits else round(number)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "min": min, "max": max, "abs": abs, "round": round, "len": len, "log": math.log, "log2": math.log2,
+    "min": min, "max": max, "abs": abs, "round": _rounded, "len": len, "log": math.log, "log2": math.log2,
     "log10": math.log10, "exp": math.exp, "sqrt": math.sqrt,
 }  # fmt: skip
 
@@ -115,12 +128,15 @@ class _Guard(ast.NodeTransformer):
 
 @functools.lru_cache(maxsize=256)
 def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
+    if len(text) > LONGEST:
+        raise ValueError("is too long for a condition")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         hint = "; equality is written ==" if _assigns(text) else ""
         said = error.msg.split(".")[0] if isinstance(error, SyntaxError) else str(error)
         raise ValueError(f"is not an expression: {said}{hint}") from None
+    _refuse_endless(tree)
     _refuse_others(tree)
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
@@ -131,6 +147,16 @@ def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
         raise ValueError("is not a comparison; write one, as in layers * units <= 512")
     guarded = ast.fix_missing_locations(_Guard().visit(tree))
     return tuple(names), compile(guarded, "<constraint>", "eval")
+
+
+def _refuse_endless(tree: ast.Expression) -> None:
+    """What walks over an expression, Python's compiler too, calls itself for each part inside another."""
+    count, level, depth = 0, [tree.body], 0
+    while level and depth <= DEEPEST and count <= LARGEST:
+        count, depth = count + len(level), depth + 1
+        level = [part for node in level for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+    if level:
+        raise ValueError("has too many parts, or parts inside parts, for a condition")
 
 
 def _refuse_others(tree: ast.Expression) -> None:

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import SiteError
+from ..pipeline.trial.typed import build, read_json
 from .schedulers.jobs import Job, Phase, SchedulerAway
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,6 @@ def read_jobs(path: Path) -> list[Recorded]:
 
 def _read(line: str) -> Recorded | None:
     try:
-        data: dict[str, Any] = json.loads(line)
-        return Recorded(**{key: data[key] for key in ("name", "scheduler", "pool", "block", "job", "ended", "time")})
-    except (ValueError, KeyError, TypeError):
+        return build(Recorded, read_json(line))
+    except ValueError:
         return None

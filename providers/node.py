@@ -124,12 +124,12 @@ def read_launch(path: Path) -> Launch:
         launch = Launch(
             command=tuple(words[1:] if words[:1] == ["exec"] else words),
             accelerators=tuple(str(each) for each in data.get("accelerators", ())),
-            gpu_type=data.get("gpu_type", "nvidia"),
+            gpu_type=str(data.get("gpu_type", "nvidia")),
             environment={str(name): str(value) for name, value in data.get("environment", {}).items()},
         )
     except OSError as error:
         raise LaunchError(f"the launch file {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise LaunchError(f"the launch file {path} is not one of Pilotune's ({problem})") from None
     if not launch.command:

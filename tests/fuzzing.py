@@ -198,6 +198,13 @@ def scribbled(draw: st.DrawFn, text: str) -> str:
 # -- what is right ----------------------------------------------------------------------------------------------------
 
 
+def clear(error: BaseException, begins: str = "") -> None:
+    """Assert that an error says something that can be read."""
+    said = str(error)
+    assert readable(said), said
+    assert said.startswith(begins)
+
+
 def readable(sentence: str) -> bool:
     """Whether a terminal shows it as it is: no control characters, no halves of characters, not endless."""
     return all(line.isprintable() for line in sentence.splitlines()) and 0 < len(sentence) < 3000

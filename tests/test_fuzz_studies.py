@@ -69,17 +69,60 @@ STUDIES: dict[str, dict[str, Any]] = {
         "sampler": {"name": "grid", "search_space": {"a": [1, 2]}},
         "pruner": {"name": "patient", "patience": 2, "wrapped_pruner": {"name": "median"}},
     },
-    "short": {"name": "s", "objective": "train.py:train", "direction": "min", "sampler": "random", "pruner": "asha",
-              "budget": {"trials": 5}},
-}  # fmt: skip
+    "short": {
+        "name": "s",
+        "objective": "train.py:train",
+        "direction": "min",
+        "sampler": "random",
+        "pruner": "asha",
+        "budget": {"trials": 5},
+    },
+}
 LIKELY = st.one_of(
-    st.sampled_from(("cmaes", "gp", "qmc", "nsgaiii", "bruteforce", "partial_fixed", "threshold", "wilcoxon", "median",
-                     "percentile", "sgd", "lr", "1h", "2GB", "auto", "file", "a" * 200, "0 <= lr", "lr", "x +",
-                     "train.py:", "nothing.py:f", "a..b:f", "postgresql://u:secret@h/d", "sqlite://", "mysql://h/d")),
+    st.sampled_from(
+        (
+            "cmaes",
+            "gp",
+            "qmc",
+            "nsgaiii",
+            "bruteforce",
+            "partial_fixed",
+            "threshold",
+            "wilcoxon",
+            "median",
+            "percentile",
+            "sgd",
+            "lr",
+            "1h",
+            "2GB",
+            "auto",
+            "file",
+            "a" * 200,
+            "0 <= lr",
+            "lr",
+            "x +",
+            "train.py:",
+            "nothing.py:f",
+            "a..b:f",
+            "postgresql://u:secret@h/d",
+            "sqlite://",
+            "mysql://h/d",
+        )
+    ),
     st.lists(st.one_of(st.integers(-3, 3), st.floats(-2, 2), st.sampled_from((1e308, -1e308, 5e-324))), max_size=3),
-    st.sampled_from(({"float": [0, 1]}, {"int": [0, 10**9]}, {"choice": []}, {"float": [5e-324, 1e308], "log": True},
-                     {"float": [-1.7e308, 1.7e308]}, {"float": [0, 1], "step": 1e-300}, {"int": [0, 2**70]}, {})),
-)  # fmt: skip
+    st.sampled_from(
+        (
+            {"float": [0, 1]},
+            {"int": [0, 10**9]},
+            {"choice": []},
+            {"float": [5e-324, 1e308], "log": True},
+            {"float": [-1.7e308, 1.7e308]},
+            {"float": [0, 1], "step": 1e-300},
+            {"int": [0, 2**70]},
+            {},
+        )
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +217,31 @@ def test_bytes_as_a_study_file(folder, data) -> None:
     assert loaded(path) is None or b"objective" in data
 
 
-KEYS = st.sampled_from(("budget.trials", "space.lr.float", "space.lr", "sampler", "sampler.seed", "sampler.name",
-                        "name", "trial.timeout", "start_from.enqueue.0.lr", "start_from.enqueue.9", "constraints.0",
-                        "a.b.c", "space.optimizer.choice.1", "pruner.max_resource", "metrics.0", ""))  # fmt: skip
-VALUES = st.one_of(st.sampled_from(("1", "[1, 2]", "{a: 1}", "1h", "tpe", "!!python/name:os.system", "*a", "'", "[",
-                                    "")), texts(), rubbish().map(repr))  # fmt: skip
+KEYS = st.sampled_from(
+    (
+        "budget.trials",
+        "space.lr.float",
+        "space.lr",
+        "sampler",
+        "sampler.seed",
+        "sampler.name",
+        "name",
+        "trial.timeout",
+        "start_from.enqueue.0.lr",
+        "start_from.enqueue.9",
+        "constraints.0",
+        "a.b.c",
+        "space.optimizer.choice.1",
+        "pruner.max_resource",
+        "metrics.0",
+        "",
+    )
+)
+VALUES = st.one_of(
+    st.sampled_from(("1", "[1, 2]", "{a: 1}", "1h", "tpe", "!!python/name:os.system", "*a", "'", "[", "")),
+    texts(),
+    rubbish().map(repr),
+)
 
 
 @given(st.lists(st.one_of(st.builds("{}={}".format, KEYS, VALUES), texts()), min_size=1, max_size=3))
@@ -192,8 +255,10 @@ def test_any_setting(folder, settings) -> None:
 SENTENCE = re.compile(r"error: (\S+study\.yaml:\d+: .+|--set.*: .+|.*is empty.*)")
 
 
-@given(st.sampled_from(list(STUDIES.values())).flatmap(lambda data: mutated(data, LIKELY, most=1)),
-       st.lists(st.builds("{}={}".format, KEYS, VALUES), max_size=1))  # fmt: skip
+@given(
+    st.sampled_from(list(STUDIES.values())).flatmap(lambda data: mutated(data, LIKELY, most=1)),
+    st.lists(st.builds("{}={}".format, KEYS, VALUES), max_size=1),
+)
 @fuzzed(120)
 def test_the_command_line_ends_with_2_and_a_sentence(folder, data, settings) -> None:
     path = written(folder, data)
@@ -211,8 +276,9 @@ def test_the_command_line_ends_with_2_and_a_sentence(folder, data, settings) -> 
 
 
 def test_a_tower_of_conditions_and_a_thousand_parameters_are_no_trouble(folder) -> None:
-    tower: dict[str, Any] = {f"p{n}": {"int": [0, 3], **({"when": {f"p{n + 1}": 1}} if n < 3000 else {})}
-                             for n in range(3001)}  # fmt: skip
+    tower: dict[str, Any] = {
+        f"p{n}": {"int": [0, 3], **({"when": {f"p{n + 1}": 1}} if n < 3000 else {})} for n in range(3001)
+    }
     study_file = loaded(written(folder, {**STUDIES["short"], "space": tower}))
     assert study_file is not None
     assert study_file.space.size() < math.inf
@@ -235,8 +301,11 @@ def test_conditions_that_are_all_entangled_are_counted_in_time(folder) -> None:
 
 
 def test_groups_of_conditions_are_counted_apart(folder) -> None:
-    pairs = {f"{kind}{n}": {"int": [0, 2], **({"when": {f"p{n}": [1, 2]}} if kind == "c" else {})}
-             for kind in "pc" for n in range(30)}  # fmt: skip
+    pairs = {
+        f"{kind}{n}": {"int": [0, 2], **({"when": {f"p{n}": [1, 2]}} if kind == "c" else {})}
+        for kind in "pc"
+        for n in range(30)
+    }
     study_file = loaded(written(folder, {**STUDIES["short"], "space": pairs}))
     assert study_file is not None
     assert study_file.space.size() == pytest.approx(7.0**30)

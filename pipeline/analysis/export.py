@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +16,7 @@ FORMATS = ("csv", "json", "parquet")
 
 
 def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
-    return str(dataframe(data, items).to_csv(index=False)).encode()
+    return str(dataframe(data, items).to_csv(index=False)).encode(errors="backslashreplace")
 
 
 def to_json(data: StudyData, items: Sequence[Row]) -> bytes:
@@ -44,10 +44,22 @@ def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
         ) from None
     frame = dataframe(data, items)
     for name in frame.columns:
-        kinds = {type(value) for value in frame[name].dropna()}
-        if (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple}:
+        values = frame[name].dropna()
+        kinds = {type(value) for value in values}
+        if kinds == {str}:
+            frame[name] = frame[name].map(lambda value: encodable(value) if isinstance(value, str) else None)
+        elif (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple} or too_large(values):
             frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
     return bytes(frame.to_parquet(index=False, engine="pyarrow"))
+
+
+def encodable(text: str) -> str:
+    """``text`` with halves of characters, as names of files may have, escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def too_large(values: Iterable[Any]) -> bool:
+    return any(type(value) is int and not -(2**63) <= value < 2**63 for value in values)
 
 
 WRITERS: dict[str, Callable[[StudyData, Sequence[Row]], bytes]] = {

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING", "waiting": "WAITING"}
 """Pilotune's words for Optuna's trial states."""
 
+MOST = 2**63
+"""What a count or a time in a trial's attributes is below; tables keep whole numbers in 64 bits."""
+
 WORDS = {optuna: word for word, optuna in STATES.items()}
 
 
@@ -77,16 +80,22 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
         number=trial.number,
         state=state,
         values=dict(zip(metrics, values, strict=False)),
-        params={**trial.params, **(constants or {}), **ours.get("constants", {})},
-        seconds=ours.get("seconds_running", elapsed(trial) if finished else None),
+        params={**trial.params, **(constants or {}), **(own if isinstance(own := ours.get("constants"), dict) else {})},
+        seconds=known(ours, "seconds_running", (int, float), elapsed(trial) if finished else None),
         host=str(ours.get("host", "")),
-        attempts=int(ours.get("attempts", 1 if state != "waiting" else 0)),
+        attempts=known(ours, "attempts", (int,), 1 if state != "waiting" else 0),
         exit=str(ours.get("exit", state if finished else "")),
         reason=str(reason),
-        rung=ours.get("rung", last if state == "pruned" else None),
+        rung=known(ours, "rung", (int,), last if state == "pruned" else None),
         directory=str(ours.get("directory", "")),
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
     )
+
+
+def known(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:
+    """A number among the attributes; anybody with the database may have set it to something else."""
+    value = attrs.get(name)
+    return value if type(value) in kinds and -MOST < value < MOST else otherwise
 
 
 def elapsed(trial: FrozenTrial) -> float | None:
@@ -112,8 +121,8 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
     params = {name for trial in data.trials for name in trial.params}
     plain = ("number", "seconds", "state", "attempts", "host")
     if key not in (*plain, *data.metrics, *params):
-        known = ["value", *plain, *data.metrics, *params]
-        raise UserError(f"nothing called {key!r} to sort the trials of {data.name!r} by{nearest(key, known)}")
+        names = ["value", *plain, *data.metrics, *params]
+        raise UserError(f"nothing called {key!r} to sort the trials of {data.name!r} by{nearest(key, names)}")
     if key in data.metrics and data.directions[data.metrics.index(key)] == "maximize":
         backwards = not backwards
 
@@ -122,10 +131,10 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
             return getattr(row, key)
         return row.values.get(key) if key in data.metrics else row.params.get(key)
 
-    known_rows = [row for row in kept if cell(row) is not None]
-    numeric = all(isinstance(cell(row), int | float) for row in known_rows)
-    known_rows.sort(key=cell if numeric else lambda row: str(cell(row)), reverse=backwards)
-    result = known_rows + [row for row in kept if cell(row) is None]
+    sortable = [row for row in kept if cell(row) is not None]
+    numeric = all(isinstance(cell(row), int | float) for row in sortable)
+    sortable.sort(key=cell if numeric else lambda row: str(cell(row)), reverse=backwards)
+    result = sortable + [row for row in kept if cell(row) is None]
     return result if limit is None else result[:limit]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
@@ -297,7 +296,7 @@ def _outcome_of(orphan: Orphan) -> Outcome | None:
 def _outcome_on_disk(directory: str, attempt: int, token: str) -> Outcome | None:
     """What the worker wrote before its driver could be told; None where there is nothing to trust."""
     try:
-        outcome = Outcome.from_dict(json.loads(TrialFiles(Path(directory)).outcome(attempt).read_text()))
+        outcome = Outcome.from_json(TrialFiles(Path(directory)).outcome(attempt).read_bytes())
     except (OSError, ValueError, TypeError):
         return None
     return outcome if outcome.token == token else None

@@ -11,12 +11,13 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from ..record.rundir import strangers_in
 from ..trial.files import write_atomically
+from ..trial.typed import build, read_json
 from .events import Asked, Signal
 
 log = logging.getLogger(__name__)
@@ -101,11 +102,10 @@ class Relay:
 def read_relay(folder: Path) -> Relay | None:
     """The relay of a folder; None where its note is missing or broken."""
     try:
-        data = json.loads((folder / "relay.json").read_text(encoding="utf-8"))
-        known = {each.name: data[each.name] for each in fields(Relay)}
-        return Relay(**{**known, "folder": folder, "words": tuple(map(str, known["words"]))})
-    except (OSError, ValueError, KeyError, TypeError):
+        relay = build(Relay, read_json((folder / "relay.json").read_bytes()))
+    except (OSError, ValueError):
         return None
+    return replace(relay, folder=folder)
 
 
 def relays(study_folder: Path | None) -> list[Relay]:

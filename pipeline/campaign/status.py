@@ -11,7 +11,9 @@ from typing import Any, Self
 
 from optuna.trial import TrialState
 
+from ..trial.typed import build, read_json
 from .campaign import Campaign
+from .events import BlockView
 from .watchdog import waiting
 
 RATE_WINDOW = 300.0
@@ -19,6 +21,20 @@ RATE_WINDOW = 300.0
 
 SHOWN_RUNNING = 50
 """Running trials listed in a status; a progress display has no room for more."""
+
+
+LAST_MOMENT = 1e11
+"""Unix seconds of no campaign; calendars end somewhere behind."""
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """What a status tells of a trial that runs; ``seconds`` since this attempt began."""
+
+    number: int
+    attempt: int
+    host: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -73,12 +89,19 @@ class Status:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Raises ValueError for what is not a status."""
-        try:
-            data = json.loads(text)
-            names = {f.name for f in dataclasses.fields(cls)}
-            return cls(**{key: value for key, value in data.items() if key in names})
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError("not a campaign's status") from error
+        status = build(cls, read_json(text))
+        trials = [build(RunningTrial, trial) for trial in status.running_trials]
+        blocks = [build(BlockView, block) for block in status.blocks]
+        times = [
+            status.started,
+            status.updated,
+            *(block.since for block in blocks),
+            *(block.ends or 0.0 for block in blocks),
+        ]
+        amounts = [status.rate, status.utilization, status.time_left or 0.0, *(trial.seconds for trial in trials)]
+        if not all(abs(number) < LAST_MOMENT for number in (*times, *amounts)):
+            raise ValueError("a time that never was")
+        return status
 
 
 def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "", now: float = 0.0) -> Status:

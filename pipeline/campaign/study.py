@@ -149,7 +149,7 @@ class CampaignStudy:
         for key, value in attrs.items():
             try:
                 self.storage.set_trial_user_attr(trial._trial_id, key, value)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 log.warning("trial %d: an attribute is left out: %s", trial.number, error)
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,9 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default); returns the exit code, and never raises for a mistake."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal has no letters for is escaped: names of files, say
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="pilotune", standalone_mode=False)
         sys.stdout.flush()

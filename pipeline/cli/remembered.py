@@ -36,12 +36,13 @@ def remember(folder: Path, request: Request) -> None:
 def recall(folder: Path | None) -> Remembered:
     """What was kept; nothing where the file is missing or broken, or may be somebody else's."""
     from ..record.rundir import strangers_in
+    from ..trial.typed import build, read_json
+
     if folder is None or strangers_in(folder):
         return Remembered()
     try:
-        data = json.loads((folder / FILE).read_text())
-        return Remembered(data["site"], data["trials"], tuple(map(str, data["overrides"])))
-    except (OSError, ValueError, KeyError, TypeError):
+        return build(Remembered, read_json((folder / FILE).read_bytes()))
+    except (OSError, ValueError):
         return Remembered()
 
 

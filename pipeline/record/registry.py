@@ -10,17 +10,20 @@ import logging
 import os
 import re
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import UserError
 from ..trial.files import write_atomically
+from ..trial.typed import build, read_json
 from .rundir import make_private
 
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """What a study may be called; it is a file's name here."""
+
+STORAGE = re.compile(r"(sqlite:///|postgresql(\+psycopg)?://)[^\0]+")
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,11 @@ def _file(name: str) -> Path:
 
 def _read(file: Path) -> Entry:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        texts = {field.name: str(found[field.name]) for field in fields(Entry)}
-        return Entry(
-            name=texts["name"],
-            study_file=Path(texts["study_file"]),
-            storage=texts["storage"],
-            runs=Path(texts["runs"]),
-            site=texts["site"],
-            run_dir=Path(texts["run_dir"]),
-            updated=float(texts["updated"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        entry = build(Entry, read_json(file.read_bytes()))
+        if entry.name == file.stem and STORAGE.fullmatch(entry.storage):
+            return entry
+        raise ValueError("a note of another study")
+    except (OSError, ValueError):
         raise UserError(
             "this note of where a study runs cannot be read; delete it and run the study again", file=file
         ) from None

@@ -20,6 +20,12 @@ from .gpus import gpu_ids
 from .link import Link, Stopping
 from .protocol import STEP_LIMIT, AttemptSpec
 
+DEEPEST = 100
+"""Lists inside lists of an attribute; the limit of pickle and JSON is not far."""
+
+LONGEST_REPR = 10_000
+"""Characters kept of what JSON has no form for."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -209,14 +215,36 @@ class Trial:
 def jsonable(value: Any) -> Any:
     """``value`` where JSON has a form for it, a number for a NumPy or PyTorch scalar, else its ``repr``."""
     try:
-        return json.loads(json.dumps(value))
+        return _through_json(value)
     except (TypeError, ValueError, RecursionError):
         pass
-    item = getattr(value, "item", None)  # of NumPy and PyTorch scalars
     try:
-        return json.loads(json.dumps(item())) if callable(item) else repr(value)
+        item = getattr(value, "item", None)  # of NumPy and PyTorch scalars
+        return _through_json(item()) if callable(item) else shown(value)
     except Exception:  # whatever somebody's item() raises
-        return repr(value)
+        return shown(value)
+
+
+def _through_json(value: Any) -> Any:
+    """Raises ValueError for what is nested so deeply that nothing could hold it."""
+    kept = json.loads(json.dumps(value))
+    level, depth = [kept], 0
+    while level:
+        depth += 1
+        inside = [each for each in level if isinstance(each, dict | list)]
+        level = [item for each in inside for item in (each.values() if isinstance(each, dict) else each)]
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
+    return kept
+
+
+def shown(value: Any) -> str:
+    """``repr(value)``, cut where it is endless, whatever somebody's own raises."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 3]}..."
 
 
 def _compatible(one: str, other: str) -> bool:
@@ -229,19 +257,19 @@ def _as_float(value: Any) -> float:
     if not isinstance(value, str | bytes | bool):
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except Exception:  # whatever somebody's __float__ raises
             pass
-    raise TypeError(f"report() needs a number as value, got {value!r} ({type(value).__name__})")
+    raise TypeError(f"report() needs a number as value, got {shown(value)} ({type(value).__name__})")
 
 
 def _as_step(step: Any) -> int:
     if isinstance(step, str | bytes | bool) or not (isinstance(step, numbers.Real) or hasattr(step, "__int__")):
-        raise TypeError(f"report() needs a whole number as step, got {step!r} ({type(step).__name__})")
+        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})")
     try:
         number = float(step)
         whole = int(number)
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"report() needs a whole number as step, got {step!r} ({type(step).__name__})") from None
+        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})") from None
     if whole != number or not 0 <= whole < STEP_LIMIT:
-        raise ValueError(f"report() needs a whole number from 0 to {STEP_LIMIT - 1} as step, got {step!r}")
+        raise ValueError(f"report() needs a whole number from 0 to {STEP_LIMIT - 1} as step, got {shown(step)}")
     return whole

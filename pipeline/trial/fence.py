@@ -9,7 +9,6 @@ one also ends the old one's process before it begins, since an open file is not 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import signal
@@ -195,7 +194,7 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
 
 def _result(path: Path, spec: AttemptSpec, attempt: int) -> Outcome | None:
     try:
-        outcome = Outcome.from_dict(json.loads(path.read_text()))
+        outcome = Outcome.from_json(path.read_bytes())
         ours = (outcome.number, outcome.attempt) == (spec.number, attempt)
         values = [float(value) for value in outcome.values or ()]
     except (OSError, ValueError, TypeError, AttributeError):

@@ -46,6 +46,11 @@ class Message:
         """
         return build(cls, data)
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """As :meth:`from_dict`; raises ValueError for what is no JSON, too."""
+        return cls.from_dict(read_json(text))
+
 
 @dataclass(frozen=True)
 class ObjectiveSpec(Message):

@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .api import jsonable
+from ...errors import printable
+from .api import jsonable, shown
 
 
 class ValueProblem(Exception):
     """The returned value cannot be a trial's. The message is one sentence."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def read_result(returned: Any, n_values: int, metrics: Sequence[str] = ()) -> Re
         numbers = [returned]
         if n_values != 1 and _is_number(returned):
             raise ValueProblem(
-                f"the objective returned one value, {returned!r}, where the study has {n_values} directions"
+                f"the objective returned one value, {_short(returned)}, where the study has {n_values} directions"
             )
     if len(numbers) != n_values:
         directions = "one direction" if n_values == 1 else f"{n_values} directions"
@@ -56,18 +60,26 @@ def _from_mapping(returned: dict[Any, Any], metrics: Sequence[str]) -> tuple[Any
     else:
         if not metrics or any(name not in returned for name in metrics):
             wanted = "'value', 'values'" + (f" or the metrics {', '.join(map(repr, metrics))}" if metrics else "")
-            raise ValueProblem(f"the objective returned a dict with {sorted(map(str, returned))}, but without {wanted}")
+            keys = sorted(map(shown, returned))
+            raise ValueProblem(f"the objective returned a dict with {', '.join(keys)}, but without {wanted}")
         value = [returned.pop(name) for name in metrics]
-    return value, {str(key): jsonable(item) for key, item in returned.items()}
+    return value, {_name(key): jsonable(item) for key, item in returned.items()}
+
+
+def _name(key: Any) -> str:
+    try:
+        return str(key)
+    except Exception:  # whatever somebody's __str__ raises
+        return shown(key)
 
 
 def _sequence(returned: Any) -> list[Any] | None:
     """The items of a sequence or a one-dimensional array; None for what is one value."""
-    if isinstance(returned, str | bytes) or not hasattr(returned, "__len__"):
-        return None
     try:
+        if isinstance(returned, str | bytes) or not hasattr(returned, "__len__"):
+            return None
         return list(returned)
-    except TypeError:  # an array without dimensions
+    except Exception:  # an array without dimensions, or whatever somebody's own sequence raises
         return None
 
 
@@ -97,8 +109,5 @@ def _number(value: Any, name: str) -> float:
 
 
 def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:
-        return "something that cannot be shown"
+    text = shown(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
