@@ -15,6 +15,7 @@ from parsl.executors import HighThroughputExecutor, MPIExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from ..errors import SiteError
+from .curve import limit_messages
 from .needs import TrialNeeds, accelerators, per_node, slots
 from .network import Addresses
 from .schedulers.batch import BatchBlocks
@@ -101,6 +102,7 @@ def executor(
         run_dir: For the workers' logs.
         label: The executor's name, new for each.
     """
+    limit_messages()
     period, threshold = HEARTBEATS.get(site.scheduler, OTHER_HEARTBEATS)
     common: dict[str, Any] = {
         "label": label,

@@ -13,6 +13,7 @@ import signal
 import sys
 
 from ..pipeline.trial.posix import PR_SET_PDEATHSIG, process_control
+from .curve import limit_messages
 
 
 def main(driver: int, script: str) -> None:
@@ -22,6 +23,7 @@ def main(driver: int, script: str) -> None:
     process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != driver:  # it died before the line above
         sys.exit(f"pilotune: the driver, process {driver}, is gone")
+    limit_messages()
     sys.argv = [script]
     runpy.run_path(script, run_name="__main__")
 

@@ -44,6 +44,7 @@ from ..pipeline.trial.posix import (
     take_status,
 )
 from .company import LOOK, Company
+from .litter import litter, remove
 
 NOT_STARTED = 70
 
@@ -315,10 +316,12 @@ def end(pool: subprocess.Popen[bytes], folder: Path) -> None:
     alive = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     if yielding and alive:
         time.sleep(TRAVEL)
+    left = litter(pool.pid)
     kill_group(pool.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         pool.wait(CLEANING)
     end_children(())  # whoever has lost its parent has become one
+    remove(left)
 
 
 def ask_to_yield(group: int, folder: Path) -> bool:

@@ -29,6 +29,9 @@ from .supervise import Supervisor
 LAST_MOMENT = 2.0
 """Seconds that an outcome has to travel before a SIGTERM that the worker was sent takes its usual effect."""
 
+LARGEST_OUTCOME = 32 * 2**20
+"""Bytes of an outcome as JSON; the driver's sockets take no message of many times that."""
+
 DECLINED_PAUSE = 1.0
 """Seconds until a worker that declined an attempt takes another: what it declines may come straight back."""
 
@@ -155,11 +158,23 @@ def _tell(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     if not spec.get("directory"):
         return told
     try:
+        told = cut_outcome(told)
         path = TrialFiles(Path(spec["directory"])).outcome(outcome.attempt)
         write_atomically(path, json.dumps(told))
     except (OSError, ValueError, TypeError) as error:
         note = f"the outcome could not be written to {spec['directory']}: {first_line(error)}"
         told["reason"] = f"{told['reason']}; {note}" if told["reason"] else note
+    return told
+
+
+def cut_outcome(told: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, Any]:
+    """An outcome that can travel. The driver has its reports already; attributes that are too much are left out."""
+    for field, empty in (("user_attrs", {}), ("reports", [])):
+        length = len(json.dumps(told))
+        if length <= most:
+            break
+        note = f"its {field.replace('_', ' ')} were left out, since the outcome takes {length} bytes of at most {most}"
+        told = {**told, field: empty, "reason": f"{told['reason']}; {note}" if told["reason"] else note}
     return told
 
 
