@@ -45,6 +45,8 @@ class Audited:
         self.run.create()
         self.run.study_file.write_text(f"name: {NAME}\nbudget: {{trials: {trials}}}\n")
         self.storage = RecordStorage(url, autocommit=False)
+        if url.startswith("sqlite"):
+            self.storage.link.run("PRAGMA synchronous=OFF")  # the disk is most of the time that this takes
         study = optuna.create_study(
             storage=self.storage, study_name=NAME, load_if_exists=True, directions=["minimize"] * directions,
             sampler=optuna.samplers.RandomSampler(0), pruner=optuna.pruners.NopPruner(),

@@ -189,6 +189,14 @@ def test_rubbish_in_the_place_of_an_outcome_is_told_and_stops_nothing(tmp_path: 
     assert found.ok
 
 
+def test_an_end_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    study = three(tmp_path, url)
+    study.rewrite(0, kind="perhaps")
+    found = study.audit()
+    assert found.outcomes["unreadable"] == 1
+    assert "'perhaps' is no end of an attempt" in found.notes[0].what
+
+
 def test_an_outcome_that_is_another_trials_is_told(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     shutil.copy(study.outcome(0), study.outcome(1))

@@ -19,7 +19,10 @@ NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
 """Of an outcome, and of what is there from an attempt's beginning on."""
 
 RESULTS = ("complete", "pruned", "failed")
-"""Kinds of outcomes that end a trial, or an attempt that is tried again; the others are of attempts that go on."""
+"""Kinds of outcomes that end a trial, or an attempt that is tried again."""
+
+GO_ON = ("yielded", "stopped")
+"""Kinds after which the trial goes on; one that was declined is not written."""
 
 READERS = 8
 """Threads: on a parallel file system each file is a wait of milliseconds."""
@@ -148,6 +151,8 @@ def _parsed(path: Path, number: int, attempt: int, data: dict[str, Any]) -> Writ
         values=None if values is None else tuple(_number(value) for value in values),
         reports=Reports.of((int(step), float(value)) for step, value in data.get("reports", ())),
     )
+    if written.kind not in (*RESULTS, *GO_ON):
+        return Written(path, number, attempt, problem=f"{written.kind[:80]!r} is no end of an attempt")
     if (data["number"], data["attempt"]) == (number, attempt) and written.token.startswith(f"{number}.{attempt}."):
         return written
     return Written(path, number, attempt, problem=f"it tells of attempt {written.token[:80]!r}")
