@@ -38,7 +38,7 @@ class Bench:
     def spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(
             token=flight.token, study="s", number=flight.number, attempt=flight.attempt, params=flight.params,
-            defines_space=False, directory="/tmp", seed=0, n_values=1,
+            defines_space=False, directory="/tmp", seed=0, n_values=1, avoid=sorted(flight.avoid),
         )  # fmt: skip
 
     def turn(self, *events: Any, after: float = 1.0) -> list[Any]:
@@ -66,8 +66,8 @@ def benches(folder: Path) -> Callable[..., Bench]:
     return make
 
 
-def started(spec: AttemptSpec) -> Started:
-    return Started(spec.token, "host", 1, "0", "0")
+def started(spec: AttemptSpec, host: str = "host") -> Started:
+    return Started(spec.token, host, 1, "0", "0")
 
 
 def over(spec: AttemptSpec, kind: str = "complete", value: float = 1.0, **fields: Any) -> Ended:
