@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -149,11 +150,10 @@ def test_a_full_disk_under_the_database_is_named_at_once_and_ends_the_campaign_w
 ) -> None:
     found = stories["full_disk"]
     disk = found.here.folder / "disk"
-    sentence = (
-        f"the database {disk}/runs/s/study.db cannot be written: the file system {disk} (tmpfs) is full (0 B left)"
-    )
-    assert f"{sentence}; tried again for" in found.ended.stderr
-    assert f"{sentence}; mend it, then pilotune resume goes on" in " ".join(found.ended.stdout.split())
+    full = rf"the file system {disk} \(tmpfs\) is full \(.* left\)"
+    sentence = rf"the database {disk}/runs/s/study\.db cannot be written: {full}"
+    assert re.search(rf"{sentence}; tried again for", found.ended.stderr)
+    assert re.search(rf"{sentence}; mend it, then pilotune resume goes on", found.ended.stdout)
     assert not list(disk.glob("runs/s/*reserve*"))
 
 
@@ -175,6 +175,6 @@ def test_trials_that_find_no_room_are_put_aside_and_not_failed(stories: dict[str
     assert "(tmpfs) is full" in found.ended.stdout or "(tmpfs) has no room for what it writes" in found.ended.stdout
 
 
-def test_a_database_deleted_with_its_run_directory_is_written_again(stories: dict[str, Story]) -> None:
-    out = stories["deleted"].ended.stdout
-    assert "what it held is written there again" in out or "was deleted" in out
+def test_a_campaign_whose_files_are_deleted_says_so_and_ends_by_itself(stories: dict[str, Story]) -> None:
+    how = r"was deleted; |was deleted or replaced while the campaign ran; what it held is written there again; "
+    assert re.search(how, stories["deleted"].ended.stdout)

@@ -66,7 +66,7 @@ class Ground:
             return []
         what = f"the run directory {self.run.path} was deleted"
         log.error("%s", what)
-        return [Asked("finish", f"{what}; what runs finishes, then pilotune resume goes on in another", SITE)]
+        return [Asked("finish", f"{what}; pilotune resume goes on in another", SITE)]
 
     def wrote(self, error: OSError | None) -> None:
         """A file of the run directory was written, or ``error`` came of it. Said once, not each time."""
