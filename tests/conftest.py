@@ -16,6 +16,7 @@ from .slurm import Unavailable as NoSlurm
 
 CROWDED = (
     "test_slurm_campaigns",
+    "test_faults_slurm",
     "test_pbs_campaigns",
     "test_cobalt_campaigns",
     "test_in_job",

@@ -1,11 +1,8 @@
-"""Campaigns on real workers and a shared PostgreSQL; databases that go away and come back."""
+"""Campaigns of several drivers on real workers, which share a study in PostgreSQL."""
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -13,7 +10,6 @@ import pytest
 from optuna.trial import TrialState
 
 from .local import Here, end_of, ended, until
-from .postgres import Server
 
 OBJECTIVE = """
 import os, time
@@ -67,48 +63,3 @@ def test_two_drivers_share_one_study_and_its_budget(tmp_path: Path, postgres_url
         folder = Path(trial.user_attrs["pilotune:directory"])
         assert trial.system_attrs["pilotune:campaign"] == folder.parent.parent.name
         assert len(trial.intermediate_values) == 3
-
-
-@pytest.fixture
-def own_server(postgres_server: Server) -> Iterator[Server]:
-    """A server to be stopped: it has started again for the tests that come after."""
-    yield postgres_server
-    if postgres_server.process.poll() is not None:
-        postgres_server.start()
-
-
-@pytest.mark.postgres
-def test_a_campaign_waits_for_its_postgresql_and_goes_on(tmp_path: Path, own_server: Server, postgres_url: str) -> None:
-    here = Here(tmp_path)
-    here.study("away", OBJECTIVE, f"{STUDY}budget: {{trials: 30}}\nstorage: {postgres_url}\n")
-    with ended(here.start("run", "away.yaml", *TWO)) as process:
-        here.await_status("away", lambda status: status["complete"] >= 3, "some trials are done")
-        own_server.shut_down()
-        waiting = here.await_status("away", lambda status: "is away" in status["message"], "it says that it waits")
-        assert waiting["state"] == "running"
-        assert "waiting" in here.run("status", "away").stdout
-        time.sleep(3)
-        assert process.poll() is None
-        own_server.start()
-        here.await_status("away", lambda status: not status["message"], "it has found its database again")
-        summary = end_of(process).stdout
-    assert "30: 30 complete" in summary
-    assert numbers(here) == list(range(30))
-    trials = optuna.load_study(study_name="away", storage=postgres_url.replace("://", "+psycopg://")).trials
-    assert [len(trial.intermediate_values) for trial in trials] == [3] * 30
-
-
-def test_a_campaign_waits_while_another_process_locks_its_sqlite_database(tmp_path: Path) -> None:
-    here = Here(tmp_path)
-    here.study("locked", OBJECTIVE, f"{STUDY}budget: {{trials: 30}}\n")
-    with ended(here.start("run", "locked.yaml", *TWO)) as process:
-        here.await_status("locked", lambda status: status["complete"] >= 3, "some trials are done")
-        other = sqlite3.connect(here.runs / "locked" / "study.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        ran = len(here.lines("ran"))
-        time.sleep(5)
-        assert len(here.lines("ran")) <= ran + 4, "what is not kept must not be acted upon"
-        other.execute("COMMIT")
-        other.close()
-        assert "30: 30 complete" in end_of(process).stdout
-    assert numbers(here) == list(range(30))

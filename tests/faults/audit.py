@@ -1,0 +1,109 @@
+"""The study as it was kept, against the ledger of what its trials really did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from .ledger import Ledger, attempt_of, score
+
+KINDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+
+
+@dataclass
+class Findings:
+    """Sentences about what must not be.
+
+    Attributes:
+        lost: Results that a worker wrote and the study does not hold.
+        doubled: Results that count twice, and trials that ran on after theirs was kept.
+        wrong: Anything else.
+    """
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(self.lost + other.lost, self.doubled + other.doubled, self.wrong + other.wrong)
+
+    @property
+    def all(self) -> list[str]:
+        return [*self.lost, *self.doubled, *self.wrong]
+
+
+def audit(trials: Sequence[FrozenTrial], ledger: Ledger, budget: int) -> Findings:
+    """``trials``: all of the study, as plain Optuna reads them. ``budget``: how many there may be at most."""
+    found = Findings()
+    if [trial.number for trial in trials] != list(range(len(trials))):
+        found.doubled.append(f"the trials' numbers are {[trial.number for trial in trials]}")
+    if len(trials) > budget:
+        found.doubled.append(f"{len(trials)} trials where the budget is {budget}")
+    for number in {start.number for start in ledger.starts} - {trial.number for trial in trials}:
+        found.lost.append(f"trial {number} ran and is not in the study")
+    for trial in trials:
+        _result(trial, ledger, found)
+        _reports(trial, ledger, found)
+    _checkpoints(ledger, found)
+    return found
+
+
+def _result(trial: FrozenTrial, ledger: Ledger, found: Findings) -> None:
+    """The result of the newest attempt, and of no other, is the trial's."""
+    number, newest = trial.number, ledger.newest(trial.number)
+    kept = 0
+    if trial.state in KINDS:
+        kept = attempt_of(trial.values[0]) if trial.values else newest
+        value = trial.value if trial.state == TrialState.COMPLETE else None
+        if (number, kept) not in ledger.ends or ledger.ends[number, kept] != value:
+            found.wrong.append(f"trial {number} is {trial.state.name} with {trial.values}, which no attempt came to")
+        if kept < newest:
+            found.doubled.append(f"trial {number} has the result of attempt {kept}, and attempt {newest} was begun")
+    for other, attempt in ledger.ends:
+        if other == number and attempt > kept and _written(trial, attempt):
+            found.lost.append(f"trial {number} is {trial.state.name}, and attempt {attempt} wrote its result")
+
+
+def _written(trial: FrozenTrial, attempt: int) -> bool:
+    """Whether the worker wrote that attempt's result where a driver finds it."""
+    path = Path(trial.user_attrs.get("pilotune:directory", ""), f"outcome-{attempt}.json")
+    return path.exists() and json.loads(path.read_text())["kind"] in KINDS.values()
+
+
+def _reports(trial: FrozenTrial, ledger: Ledger, found: Findings) -> None:
+    """Those in the study were made, and of each attempt they are the first ones without a gap."""
+    made = [(attempt, step) for number, attempt, step, _, _ in ledger.steps if number == trial.number]
+    held = {step: attempt_of(value) for step, value in trial.intermediate_values.items()}
+    for step, value in trial.intermediate_values.items():
+        if (held[step], step) not in made or value != score(trial.number, step, held[step]):
+            found.wrong.append(f"trial {trial.number} holds {value} at step {step}, which nobody reported")
+    for attempt in {attempt for attempt, _ in made}:
+        kept = [held.get(step, 0) >= attempt for own, step in made if own == attempt]
+        if True in kept[kept.index(False) :] if False in kept else False:
+            found.wrong.append(f"trial {trial.number} holds a later report of attempt {attempt} and not an earlier one")
+    if trial.state in KINDS:
+        last = ledger.newest(trial.number)
+        missing = [step for attempt, step in made if attempt == last and held.get(step) != last]
+        if missing:
+            found.lost.append(f"trial {trial.number} ended, and lacks its last attempt's reports at {missing}")
+
+
+def _checkpoints(ledger: Ledger, found: Findings) -> None:
+    """No attempt saves once its successor has begun, and none computes what an earlier one has saved."""
+    saved: dict[int, int] = {}  # trial -> the last step that was saved
+    begun: dict[int, tuple[int, float]] = {}  # trial -> its newest attempt, and since when
+    moments = [(start.at, start.number, start.attempt, 0, False) for start in ledger.starts]
+    moments += [(at, number, attempt, step, kept) for number, attempt, step, kept, at in ledger.steps]
+    for at, number, attempt, step, kept in sorted(moments):
+        if step == 0:
+            begun[number] = max(begun.get(number, (0, 0.0)), (attempt, at))
+        elif kept and attempt < begun[number][0]:
+            found.wrong.append(f"attempt {attempt} of trial {number} saved step {step} beside {begun[number][0]}")
+        elif kept and step <= saved.get(number, 0):
+            found.wrong.append(f"attempt {attempt} of trial {number} computed step {step} again")
+        elif kept:
+            saved[number] = step

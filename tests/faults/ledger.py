@@ -1,0 +1,111 @@
+"""What trials really did, by their own word: a file that they append to and that no campaign ever reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+OBJECTIVE = """
+import os, socket, time
+from pathlib import Path
+
+import pilotune
+
+STUDY = Path(__file__).parent
+
+def note(event, trial, *words, at=None):
+    line = ":".join(map(str, (event, trial.number, trial.attempt, at or time.time(), *words)))
+    descriptor = os.open(STUDY / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, (line + "\\n").encode())
+    os.close(descriptor)
+
+def score(trial, step):
+    return (37 * trial.number) % 101 + step + trial.attempt / 1024
+
+def objective(trial):
+    saved = trial.checkpoint_dir / "step"
+    first = int(saved.read_text()) + 1 if saved.exists() else 1
+    note("start", trial, first, os.getpid(), socket.gethostname())
+    try:
+        for step in range(first, trial.params["steps"] + 1):
+            time.sleep(trial.params["seconds"])
+            before = time.time()
+            note(save(saved, step), trial, step, at=before)
+            trial.report(score(trial, step), step=step)
+    except pilotune.TrialPruned:
+        note("end", trial, "pruned")
+        raise
+    note("end", trial, score(trial, 0))
+    return score(trial, 0)
+
+def save(path, step):
+    draft = path.with_name(f"{os.getpid()}.draft")
+    try:
+        draft.write_text(str(step))
+        draft.replace(path)
+    except OSError:
+        return "unsaved"
+    return "saved"
+"""
+"""An objective that saves and reports each of its steps; which attempt a value comes from is told by its fraction."""
+
+
+def score(number: int, step: int, attempt: int) -> float:
+    """What that attempt of that trial reports at ``step``; what it returns, at step 0."""
+    return (37 * number) % 101 + step + attempt / 1024
+
+
+def attempt_of(value: float) -> int:
+    """The attempt that reported or returned ``value``."""
+    return round(value % 1 * 1024)
+
+
+@dataclass(frozen=True)
+class Start:
+    number: int
+    attempt: int
+    at: float  # Unix seconds, as all moments here
+    first: int  # step
+    pid: int
+    host: str
+
+
+@dataclass
+class Ledger:
+    """What was noted, in its order.
+
+    Attributes:
+        starts: The attempts that began.
+        steps: Trial, attempt, step, whether it was saved, and when.
+        ends: (trial, attempt) -> its value, or None where it was pruned.
+        ended: (trial, attempt) -> when.
+    """
+
+    starts: list[Start] = field(default_factory=list)
+    steps: list[tuple[int, int, int, bool, float]] = field(default_factory=list)
+    ends: dict[tuple[int, int], float | None] = field(default_factory=dict)
+    ended: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Ledger:
+        """Empty where nothing has begun."""
+        ledger = cls()
+        for line in path.read_text().splitlines() if path.exists() else ():
+            event, number, attempt, at, *words = line.split(":")
+            trial = int(number), int(attempt)
+            if event == "start":
+                ledger.starts.append(Start(*trial, float(at), int(words[0]), int(words[1]), words[2]))
+            elif event == "end":
+                ledger.ended[trial] = float(at)
+                ledger.ends[trial] = None if words[0] == "pruned" else float(words[0])
+            else:
+                ledger.steps.append((*trial, int(words[0]), event == "saved", float(at)))
+        return ledger
+
+    def running(self) -> list[Start]:
+        """Attempts that began and have not ended, the newest first; their processes may be gone."""
+        return [start for start in reversed(self.starts) if (start.number, start.attempt) not in self.ends]
+
+    def newest(self, number: int) -> int:
+        """The highest attempt of a trial that began; 0 where none did."""
+        return max((start.attempt for start in self.starts if start.number == number), default=0)
