@@ -113,11 +113,26 @@ def test_the_reports_of_several_attempts_are_one_trials(tmp_path: Path, url: str
     study.report(spec, 0.5, math.nan)
     (again,) = study.end(spec, "yielded", reports=[[1, 0.5], [2, math.nan]])
     study.report(again, 0.75, 0.25, math.inf)
-    study.end(again, "complete", 1.0, reports=[[1, 0.75], [2, 0.25], [3, math.inf], [-1, 5.0], [2**40, 5.0]])
+    study.end(again, "complete", 1.0, reports=[[1, 0.75], [2, 0.25], [3, math.inf]])
     assert study.storage.get_all_trials(study.study._study_id)[0].intermediate_values[1] == 0.5
     found = study.audit()
     assert sentences(found) == []
     assert found.outcomes == {**NONE, "written": 1, "kept": 1}
+
+
+def test_reports_of_an_attempt_that_its_worker_could_not_end_count_without_being_told_again(
+    tmp_path: Path, url: str
+) -> None:
+    study = Audited(tmp_path, url, trials=2)
+    for spec, failure in zip(study.begin(2), ("setup", "disk"), strict=True):
+        study.report(spec, 0.5)
+        study.end(spec, "failed", failure=failure)
+    study.now += 60.0  # until then the second trial is put aside
+    (again,) = study.turn()
+    study.end(again, "complete", 1.0)
+    found = study.audit()
+    assert sentences(found) == []
+    assert found.outcomes == {**NONE, "written": 3, "kept": 2, "retried": 1}
 
 
 def test_a_value_that_no_study_takes_is_kept_as_a_failure(tmp_path: Path, url: str) -> None:
@@ -185,7 +200,7 @@ def test_rubbish_in_the_place_of_an_outcome_is_told_and_stops_nothing(tmp_path: 
     study.outcome(0).write_bytes(text.encode(errors="surrogateescape"))
     found = study.audit()
     assert found.outcomes == {**NONE, "written": 4, "kept": 2, "retried": 1, "unreadable": 1}
-    assert "cannot be read: it is not the JSON of an outcome" in found.notes[0].what
+    assert "cannot be read: it is no outcome (" in found.notes[0].what
     assert found.ok
 
 
@@ -194,7 +209,7 @@ def test_an_end_that_is_none_is_told(tmp_path: Path, url: str) -> None:
     study.rewrite(0, kind="perhaps")
     found = study.audit()
     assert found.outcomes["unreadable"] == 1
-    assert "'perhaps' is no end of an attempt" in found.notes[0].what
+    assert "'kind' is not what it is to be" in found.notes[0].what
 
 
 def test_an_outcome_that_is_another_trials_is_told(tmp_path: Path, url: str) -> None:

@@ -102,7 +102,8 @@ def _completed(trials: Iterable[Kept], folders: Mapping[str, Folder]) -> list[Fo
     complete = dict(folders)
     for trial in trials:
         if trial.final and trial.directory:
-            place = os.path.realpath(trial.directory)
+            # As it is written down, or where that leads to over symbolic links.
+            place = trial.directory if trial.directory in complete else os.path.realpath(trial.directory)
             known = complete.get(place)
             if known is None or all(each.attempt != trial.attempt for each in known.written):
                 complete[place] = read_trial(Path(place), trial.number)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 from array import array
@@ -11,18 +9,15 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..trial.protocol import STEP_LIMIT
+from ..trial.protocol import Outcome
 
 NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
 """Of an outcome, and of what is there from an attempt's beginning on."""
 
 RESULTS = ("complete", "pruned", "failed")
 """Kinds of outcomes that end a trial, or an attempt that is tried again."""
-
-GO_ON = ("yielded", "stopped")
-"""Kinds after which the trial goes on; one that was declined is not written."""
 
 READERS = 8
 """Threads: on a parallel file system each file is a wait of milliseconds."""
@@ -39,11 +34,10 @@ class Reports(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, float]]) -> Reports:
-        """The first value of each step, as a trial keeps it; steps that no database takes are left out."""
+        """The first value of each step, as a trial keeps it."""
         first: dict[int, float] = {}
         for step, value in pairs:
-            if 0 <= step < STEP_LIMIT:
-                first.setdefault(step, value)
+            first.setdefault(step, value)
         return cls(array("q", first), array("d", first.values()))
 
     def as_dict(self) -> dict[int, float]:
@@ -129,35 +123,22 @@ def read_trial(folder: Path, number: int) -> Folder:
 
 
 def read_outcome(path: Path, number: int, attempt: int) -> Written:
-    """One outcome file; what is wrong with it is told, not raised."""
+    """One outcome file, read as a driver reads it; what is wrong with it is told, not raised."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return _parsed(path, number, attempt, data)
+        outcome = Outcome.from_json(path.read_bytes())
     except OSError as error:
         return Written(path, number, attempt, problem=error.strerror or str(error))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        return Written(path, number, attempt, problem="it is not the JSON of an outcome")
-
-
-def _parsed(path: Path, number: int, attempt: int, data: dict[str, Any]) -> Written:
-    values = data.get("values")
-    written = Written(
+    except (ValueError, TypeError) as error:
+        return Written(path, number, attempt, problem=f"it is no outcome ({str(error)[:200]})")
+    if (outcome.number, outcome.attempt) != (number, attempt) or not outcome.token.startswith(f"{number}.{attempt}."):
+        return Written(path, number, attempt, problem=f"it tells of attempt {outcome.token[:80]!r}")
+    return Written(
         path,
         number,
         attempt,
-        token=str(data["token"]),
-        kind=str(data["kind"]),
-        failure=str(data.get("failure", "")),
-        values=None if values is None else tuple(_number(value) for value in values),
-        reports=Reports.of((int(step), float(value)) for step, value in data.get("reports", ())),
+        token=outcome.token,
+        kind=outcome.kind,
+        failure=outcome.failure,
+        values=None if outcome.values is None else tuple(map(float, outcome.values)),
+        reports=Reports.of((int(step), float(value)) for step, value in outcome.reports),
     )
-    if written.kind not in (*RESULTS, *GO_ON):
-        return Written(path, number, attempt, problem=f"{written.kind[:80]!r} is no end of an attempt")
-    if (data["number"], data["attempt"]) == (number, attempt) and written.token.startswith(f"{number}.{attempt}."):
-        return written
-    return Written(path, number, attempt, problem=f"it tells of attempt {written.token[:80]!r}")
-
-
-def _number(value: Any) -> float:
-    """A value as a float; NaN for what is none, which no database has."""
-    return float(value) if type(value) in (int, float) else math.nan
