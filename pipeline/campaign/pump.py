@@ -13,7 +13,7 @@ from .ends import SITE, STOPPED
 from .events import Asked, Ended, Event, Finish, Lost
 from .pool import Pool
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between tries to reach a database that is away: doubled from the first to the longest."""
 
 STUCK, STUCK_PAUSE = 120.0, 5.0
