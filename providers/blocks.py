@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SiteError
+from ..filesystems import why_not
 from ..pipeline.campaign.events import BlockState, BlockView
 from .jobbook import JobBook
 from .judging import NOT_ITS_FAULT, judge, sentence
@@ -248,8 +249,7 @@ class Blocks:
             if self.failure:
                 return
             if now < self._not_before:
-                at = time.strftime("%H:%M:%S", time.localtime(self._not_before))
-                self.note = f"the next block is tried at {at}. {self._last_end}"
+                self._tell_pause()
                 return
             if self._misplaced >= UNLUCKY_IN_A_ROW:
                 self._stop_submitting(f"{self._misplaced} blocks in a row were on quarantined hosts")
@@ -260,6 +260,10 @@ class Blocks:
                 return
             if not self._submit(now):
                 return
+
+    def _tell_pause(self) -> None:
+        at = time.strftime("%H:%M:%S", time.localtime(self._not_before))
+        self.note = f"the next block is tried at {at}. {self._last_end}"
 
     def _doubtful(self) -> int:
         """Blocks that were submitted and whose end is not seen by ourselves."""
@@ -276,13 +280,18 @@ class Blocks:
         block = Block(number, "", now)
         try:
             self.book.submitting(name, self.pool.name, number)
+        except SiteError as error:
+            self._not_written(str(error), now)
+            return False
+        try:
             block.job = self._ask_for(number)
         except SubmitRefused as error:
             self.blocks.append(block)
             self._refused(block, error, now)
             return False
-        except (SiteError, OSError) as error:
-            self._not_written(error, now)
+        except OSError as error:
+            why = why_not(error, self.provider.files(number).folder)
+            self._not_written(f"the block's script cannot be written: {why}", now)
             return False
         self._unwritten = None
         self.blocks.append(block)
@@ -317,14 +326,16 @@ class Blocks:
         if not error.transient and not any(each.living for each in self.blocks):
             self.failure = str(error)
 
-    def _not_written(self, error: Exception, now: float) -> None:
+    def _not_written(self, why: str, now: float) -> None:
         """The record of jobs, or the block's script, could not be written: what runs goes on, no other block begins."""
-        self._unwritten = now if self._unwritten is None else self._unwritten
         self._not_before = now + NO_ROOM_PAUSE
-        self._last_end = f"Pool {self.pool.name}: {error}"
-        log.warning("%s", self._last_end)
+        self._last_end = f"pool {self.pool.name}: {why}"
+        if self._unwritten is None:
+            self._unwritten = now
+            log.warning("%s", self._last_end)
+        self._tell_pause()
         if now - self._unwritten >= NO_ROOM and not any(each.living for each in self.blocks):
-            self.failure = str(error)
+            self.failure = why
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
