@@ -35,7 +35,7 @@ COMMANDS = {
 
 EPILOG = """\b
 Exit codes: 0 done; 1 ended without what was asked; 2 a mistake in what was given;
-3 the site refused; 130 stopped by a signal (pilotune resume NAME goes on).
+3 the site refused (or a disk, or the database); 130 stopped by a signal (pilotune resume NAME goes on).
 
 \b
 Completion:  eval "$(pilotune completion bash)"   in ~/.bashrc
