@@ -103,7 +103,8 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         (SiteError("qsub said no"), 3, "error: qsub said no"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (OSError(28, "No space left on device", "/scratch/x"), 1, "error: /scratch/x: No space left on device"),
+        (OSError(28, "No space left on device", "/scratch/x"), 3, "error: /scratch/x: No space left on device"),
+        (OSError(13, "Permission denied", "/scratch/x"), 1, "error: /scratch/x: Permission denied"),
     ],
 )
 def test_expected_errors_have_their_exit_code(
