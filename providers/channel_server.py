@@ -10,7 +10,7 @@ from pathlib import Path
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from ..pipeline.trial.protocol import ChannelAddress, Message, decode, encode
+from ..pipeline.trial.protocol import MESSAGE_LIMIT, ChannelAddress, Message, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class ChannelServer:
         self.socket.curve_secretkey = server_secret
         self.socket.curve_publickey = keys["server_public"].encode()
         self.socket.linger = 200
-        self.socket.maxmsgsize = 1_000_000
+        self.socket.maxmsgsize = MESSAGE_LIMIT
         port = self.socket.bind_to_random_port(f"tcp://{interface}")
         urls = " ".join(f"tcp://{address}:{port}" for address in addresses or [interface])
         self.address = ChannelAddress(url=urls, key_file=str(key_file))

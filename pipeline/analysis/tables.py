@@ -94,7 +94,7 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
 
 def known(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:
     """A number among the attributes; anybody with the database may have set it to something else."""
-    value = attrs.get(name)
+    value: Any = attrs.get(name)
     return value if type(value) in kinds and -MOST < value < MOST else otherwise
 
 

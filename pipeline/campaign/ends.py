@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from ..trial.protocol import STEP_LIMIT, Outcome
+from ..trial.protocol import Outcome
 from .attempts import Flight, values_fit
 from .durations import Durations
 from .events import Finish, Lost
@@ -101,17 +101,12 @@ class Ends:
         flight.ran += ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
-        for step, value in outcome.reports:  # those whose messages a dead driver never kept
-            self._keep_missing(flight, int(step), float(value))
+        if outcome.reports:  # of some a dead driver never kept the messages
+            flight.new_steps += self.study.keep(flight.trial, outcome.reports)
+            flight.last_step = int(outcome.reports[-1][0])
         attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
         self.study.annotate(flight.trial, attrs)
         return ran
-
-    def _keep_missing(self, flight: Flight, step: int, value: float) -> None:
-        if 0 <= step < STEP_LIMIT and not self.study.has(flight.trial, step):
-            self.study.storage.set_trial_intermediate_value(flight.trial_id, step, value)
-            flight.new_steps += 1
-        flight.last_step = step
 
     # -- the trial goes on --------------------------------------------------------------------------------------------
 

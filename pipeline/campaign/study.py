@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,14 +16,25 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from ...errors import PilotuneError
 from ..fidelity import Bracket, bracket_of
 from ..record import LEARNED, OWNER, RecordStorage
 from ..space import Space
+from ..trial.protocol import STEP_LIMIT
 
 log = logging.getLogger(__name__)
 
 SAMPLER_TRIES = 100
 RANDOM_TRIES = 5_000
+
+
+ATTRIBUTE_LIMIT = 2**26
+"""Characters of an attribute; databases have limits, and what no commit can bring in would keep out all the rest."""
+
+
+def _check_size(value: Any) -> None:
+    if isinstance(value, str | list | dict) and len(json.dumps(value)) > ATTRIBUTE_LIMIT:
+        raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and keep the file's name")
 
 
 class CampaignStudy:
@@ -75,8 +87,17 @@ class CampaignStudy:
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         """A new trial of this campaign and its parameters, constants included.
 
-        Raises ValueError when no configuration can be found that keeps the constraints.
+        Raises ValueError when no configuration can be found that keeps the constraints, or the sampler fails.
         """
+        try:
+            return self._ask()
+        except (PilotuneError, ValueError):
+            raise
+        except Exception as error:  # of somebody else's sampler, or a constraint that adds numbers to words
+            log.exception("asking for a trial failed")
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+    def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()
         self.counts[TrialState.RUNNING] += 1
         self.asked += 1
@@ -135,10 +156,27 @@ class CampaignStudy:
     def report(self, trial: optuna.Trial, step: int, value: float) -> bool:
         """Keep a report; True when the pruner says that the trial is to stop."""
         self.storage.set_trial_intermediate_value(trial._trial_id, step, value)
-        # Not trial.should_prune(): it looks at reports that came through that object's own report() only.
-        return len(self.study.directions) == 1 and self.study.pruner.prune(
-            self.study, self.storage.get_trial(trial._trial_id)
-        )
+        if len(self.study.directions) > 1:
+            return False
+        try:
+            # Not trial.should_prune(): it looks at reports that came through that object's own report() only.
+            return self.study.pruner.prune(self.study, self.storage.get_trial(trial._trial_id))
+        except PilotuneError:
+            raise
+        except Exception as error:  # of somebody else's pruner: this report is kept, and the trial goes on
+            log.warning("trial %d: the pruner failed at step %d: %r", trial.number, step, error)
+            return False
+
+    def keep(self, trial: optuna.Trial, reports: Sequence[Sequence[float]]) -> int:
+        """Keep those ``[step, value]`` whose steps are new, of one step the first; returns how many they were."""
+        known = self.storage.get_trial(trial._trial_id).intermediate_values
+        missing: dict[int, float] = {}
+        for step, value in reports:
+            if 0 <= step < STEP_LIMIT and int(step) not in known:
+                missing.setdefault(int(step), float(value))
+        if missing:
+            self.storage.set_trial_intermediate_values(trial._trial_id, missing)
+        return len(missing)
 
     def bracket(self, number: int) -> dict[str, int]:
         """Hyperband's bracket of a trial, as an attribute; nothing with other pruners."""
@@ -148,9 +186,10 @@ class CampaignStudy:
         """Keep user attributes. One that no database can hold (a name of a thousand letters) is left out."""
         for key, value in attrs.items():
             try:
+                _check_size(value)
                 self.storage.set_trial_user_attr(trial._trial_id, key, value)
             except (ValueError, TypeError, RecursionError) as error:
-                log.warning("trial %d: an attribute is left out: %s", trial.number, error)
+                log.warning("trial %d: the attribute %r is left out: %s", trial.number, key[:80], error)
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:
         """From here on only this attempt of the trial counts."""
@@ -163,5 +202,9 @@ class CampaignStudy:
             # Samplers that walk a finite space end the study by Study.stop, which outside Study.optimize raises
             # this after the trial has been told.
             self.exhausted = True
+        except Exception as error:  # of somebody else's sampler, which is told first; the trial has its state by now
+            if not self.storage.get_trial(trial._trial_id).state.is_finished():
+                raise
+            log.warning("trial %d: the sampler failed at its end: %r", trial.number, error)
         self.counts[TrialState.RUNNING] -= 1
         self.counts[state] += 1

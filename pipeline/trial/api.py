@@ -18,7 +18,7 @@ from .block import block_end
 from .exceptions import TrialPruned, TrialYield
 from .gpus import gpu_ids
 from .link import Link, Stopping
-from .protocol import STEP_LIMIT, AttemptSpec
+from .protocol import MESSAGE_LIMIT, STEP_LIMIT, AttemptSpec
 
 DEEPEST = 100
 """Lists inside lists of an attribute; the limit of pickle and JSON is not far."""
@@ -201,6 +201,9 @@ class Trial:
         if name not in self.params:
             if not self._defines_space:
                 raise ValueError(self._unknown(name))
+            if len(json.dumps([name, form])) > MESSAGE_LIMIT // 2:
+                hint = "give its choices short names, and look them up"
+                raise ValueError(f"parameter {name[:80]!r} is too long to be suggested; {hint}")
             self.params[name] = self._link.suggest(name, form)
         self._forms.setdefault(name, form)
         return self.params[name]

@@ -28,6 +28,9 @@ no room for what it writes, which is not its fault either."""
 StopHow = Literal["yield", "kill"]
 
 
+MESSAGE_LIMIT = 1_000_000
+"""Bytes of a message of the report channel; who sends more is cut off."""
+
 STEP_LIMIT = 2**31
 """Steps are whole numbers below this; Optuna's schema keeps them in 32 bits."""
 
