@@ -237,16 +237,16 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         raise UpdateFinishedTrialError(f"trial {trial.number} was finished by another process")
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        self.set_trial_intermediate_values(trial_id, {int(step): intermediate_value})
+
+    def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
+        """Several at once."""
         with self._changing(trial_id) as (mirror, trial):
             for step in values:
                 if not -STEP_LIMIT <= step < STEP_LIMIT:
                     raise ValueError(f"a step is a whole number of 32 bits in the database, got {step}")
             steps = {**trial.intermediate_values, **{step: float(value) for step, value in values.items()}}
             self._replace(mirror, trial, intermediate_values=steps)
-        self.set_trial_intermediate_values(trial_id, {int(step): intermediate_value})
-
-    def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
-        """Several at once."""
             self._stage(mirror.study_id).of(trial_id).steps.update(values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
