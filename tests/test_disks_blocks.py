@@ -123,5 +123,6 @@ def test_the_log_goes_without_the_lines_that_find_no_room(disk: Path, capsys: py
 def test_a_log_that_is_closed_without_room_is_closed(disk: Path) -> None:
     handler = LogFile(disk / "driver.log")
     fill(disk)
-    handler.handle(logging.makeLogRecord({"msg": "x" * 100_000}))
+    for _ in range(100):
+        handler.handle(logging.makeLogRecord({"msg": "x" * 1000}))
     handler.close()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pilotune.errors import RecordAway, RecordLost, RecordStuck
+from pilotune.pipeline.campaign.attempts import Flight, pause_before
 from pilotune.pipeline.campaign.disks import RESERVE, Ground, Reserve
 from pilotune.pipeline.campaign.events import Asked, Capacity, StopAttempt, Submit
 from pilotune.pipeline.campaign.pump import COLLECTED, STUCK, STUCK_PAUSE, Pump
+from pilotune.pipeline.campaign.room import PATIENCE, TRIES, Room
 from pilotune.pipeline.record import RunDirectory
 from tests.bench import Bench, benches, over, started
 from tests.disks import fill, small_disk
@@ -179,6 +182,59 @@ def test_with_the_room_that_was_kept_the_running_trials_yield_and_everything_is_
         ("RUNNING", None),
         ("RUNNING", None),
     ]
+
+
+# -- trials that find no room ------------------------------------------------------------------------------------------
+
+
+def roomless(spec: Any) -> Any:
+    return over(spec, "failed", failure="disk", reason="the file system /d is full")
+
+
+def rounds(campaign: Bench, spec: Any, seconds: float = 12.0) -> Iterator[Any]:
+    """A trial comes back for want of room again and again; its next attempts."""
+    while not campaign.campaign.finished:
+        actions = campaign.turn(started(spec), roomless(spec), after=seconds)
+        while not (again := [each.spec for each in actions if isinstance(each, Submit)]):
+            if campaign.campaign.finished:
+                return
+            actions = campaign.turn()
+        (spec,) = again
+        yield spec
+
+
+def test_trials_that_find_no_room_are_tried_again_for_two_minutes_and_left_to_be_resumed(bench) -> None:
+    campaign = bench(trials=1)
+    (spec,) = campaign.specs(Capacity(1))
+    began, attempts = campaign.now, list(rounds(campaign, spec))
+    assert [each.attempt for each in attempts] == list(range(2, len(attempts) + 2))
+    assert 4 <= len(attempts) < TRIES
+    assert PATIENCE <= campaign.now - began < PATIENCE + 40
+    assert campaign.campaign.finished.code == 3
+    assert campaign.campaign.finished.reason == "the file system /d is full; make room, then pilotune resume goes on"
+    (trial,) = campaign.trials()
+    assert trial.state.name == "RUNNING"
+
+
+def test_while_others_end_well_a_trial_comes_back_ten_times_each_time_after_a_longer_pause() -> None:
+    room, flight = Room(), Flight(trial=None, params={})  # type: ignore[arg-type]
+    pauses = []
+    for number in range(TRIES - 1):
+        assert not room.missing(flight, "full", now=100.0 * number)
+        pauses.append(pause_before(flight))
+        room.found()
+    assert room.missing(flight, "full", now=100.0 * TRIES)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, *[10.0] * (TRIES - 5)]
+
+
+def test_failures_of_the_disk_do_not_count_as_failures_of_trials(bench) -> None:
+    campaign = bench(trials=9, failures=2)
+    (spec,) = campaign.specs(Capacity(1))
+    *_, spec = islice(rounds(campaign, spec, 1.0), 4)
+    campaign.turn(started(spec), over(spec, value=2.0))
+    assert campaign.campaign.ending is None
+    assert campaign.campaign.ends.room.trouble == ""
+    assert campaign.trials()[0].value == 2.0
 
 
 # -- the ground -------------------------------------------------------------------------------------------------------
