@@ -27,6 +27,17 @@ def _interfaces(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"must be text, but is {shown(value)}")
+    if not value.isprintable() or " " in value.strip():  # it would end its line of the batch script
+        raise ValueError(f"must be one word, but is {shown(value)}")
+    return value.strip()
+
+
+Word = Annotated[str, BeforeValidator(_word)]
+
+
 class NetworkSchema(Section):
     interface: Annotated[tuple[str, ...], BeforeValidator(_interfaces)] | None = None
     address: Text | None = None
@@ -91,7 +102,7 @@ def _pools(value: Any) -> Any:
 
 
 class DriverSchema(Section):
-    queue: Text | None = None
+    queue: Word | None = None
     walltime: Duration = 86_400.0
     cores: Positive = 1
     memory: Size | None = None
@@ -99,7 +110,7 @@ class DriverSchema(Section):
 
 
 class PoolSchema(Section):
-    queue: Text | None = None
+    queue: Word | None = None
     walltime: Duration | None = None
     blocks: Annotated[BlocksSchema, BeforeValidator(_or_empty)] = BlocksSchema()
     nodes_per_block: Positive = 1
@@ -117,7 +128,7 @@ class PoolSchema(Section):
 class SiteSchema(Section):
     name: Annotated[str, BeforeValidator(_site_name)] | None = None
     scheduler: Annotated[str, BeforeValidator(_scheduler)]
-    account: Text | None = None
+    account: Word | None = None
     modules: Texts = ()
     setup: Text | None = None
     network: NetworkSchema | None = None
