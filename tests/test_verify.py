@@ -265,3 +265,37 @@ def test_the_attributes_that_are_read_are_those_that_a_campaign_writes(tmp_path:
     (trial, *_) = open_storage(url).get_all_trials(study.study._study_id)
     assert {*audit_database.USER} - {*trial.user_attrs} == {"pilotune:from"}
     assert {*audit_database.SYSTEM} - {*trial.system_attrs} == {"pilotune:left"}
+
+
+def test_trials_learned_from_another_study_are_outside_the_budget(tmp_path: Path, url: str) -> None:
+    study = three(tmp_path, url)
+    plain = optuna.load_study(study_name=NAME, storage=url)
+    copy = optuna.create_trial(value=1.0, user_attrs={"pilotune:from": "older#0", "pilotune:exit": "signal"})
+    plain.add_trial(copy)
+    found = study.audit()
+    assert sentences(found) == []
+    assert found.trials == 4
+
+
+def test_trials_that_wait_have_a_campaign_while_one_works(tmp_path: Path, url: str) -> None:
+    study = Audited(tmp_path, url)
+    optuna.load_study(study_name=NAME, storage=url).enqueue_trial({"x": 0.5})
+    assert sentences(study.audit()) == []
+    assert study.audit().states["waiting"] == 1
+
+
+def test_outcomes_are_found_where_the_trials_say_even_if_nobody_knows_the_campaign(tmp_path: Path, url: str) -> None:
+    study = three(tmp_path, url)
+    study.spoil("DELETE FROM study_system_attributes WHERE key LIKE 'pilotune:campaign:%'")
+    found = study.audit()
+    assert sentences(found) == []
+    assert found.outcomes == {**NONE, "written": 4, "kept": 3, "retried": 1}
+
+
+def test_run_directories_reached_over_symbolic_links_are_read_once(tmp_path: Path, url: str) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    study = three(tmp_path / "link", url)
+    found = study.audit()
+    assert sentences(found) == []
+    assert found.outcomes == {**NONE, "written": 4, "kept": 3, "retried": 1}

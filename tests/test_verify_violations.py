@@ -136,6 +136,10 @@ DATABASE: dict[str, tuple[str, list[str]]] = {
             "the outcome of attempt 2 of trial 2 is lost: the database has no trial of this number",
         ],
     ),
+    "an index is gone and its pages are not": (
+        "PRAGMA writable_schema = ON; DELETE FROM sqlite_master WHERE name = 'ix_trials_study_id'",
+        ["never used"],
+    ),
     "a table holds a step twice": (
         "CREATE TABLE other AS SELECT * FROM trial_intermediate_values; DROP TABLE trial_intermediate_values;"
         "ALTER TABLE other RENAME TO trial_intermediate_values;"
