@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -70,6 +71,11 @@ def plain_optuna(url: str) -> optuna.storages.RDBStorage:
 def record(url: str, what_for: str) -> RecordStorage:
     """Kept from example to example, since each new one has all its statements to compile."""
     return RecordStorage(url, autocommit=False)
+
+
+def close_all() -> None:
+    plain_optuna.cache_clear()
+    record.cache_clear()
 
 
 class Desk:
@@ -150,16 +156,17 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path_factory.mktemp("database")
-    path = folder / f"pilotune-fuzz-{tmp_path_factory.getbasetemp().name}-{id(tmp_path_factory)}.db"
-    yield f"sqlite:///{path}"
-    for each in path.parent.glob(f"{path.name}*"):
-        each.unlink()
+def sqlite_url() -> Iterator[str]:
+    """In memory, where there is such a file system: thousands of commits wait for nothing there."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="pilotune-fuzz-", dir=memory) as folder:
+        yield f"sqlite:///{folder}/study.db"
+        close_all()
 
 
 @pytest.fixture(scope="module")
 def server_url(postgres_server) -> Iterator[str]:
     url = postgres_server.new_database(tables=True)
     yield url
+    close_all()
     postgres_server.drop_database(url)

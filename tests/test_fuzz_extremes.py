@@ -59,7 +59,7 @@ def test_every_attribute_is_kept_as_it_is_or_left_out(url) -> None:
     kept = desk.finish()[0]
     assert kept.state == TrialState.COMPLETE
     known = {key: value for key, value in kept.user_attrs.items() if not key.startswith("pilotune:")}
-    assert json.dumps(known) == json.dumps(STRANGE)
+    assert json.dumps(known, sort_keys=True) == json.dumps(STRANGE, sort_keys=True)
 
 
 def test_a_hundred_thousand_reports_at_once_are_kept_in_time(url) -> None:
@@ -107,7 +107,7 @@ def test_a_sampler_that_fails_ends_the_campaign_in_words(sqlite_url, error) -> N
     trials = desk.finish()
     assert desk.campaign.finished.code == 1
     assert type(error).__name__ in desk.campaign.finished.reason
-    assert [trial.value for trial in trials[:2]] == [0.0, 1.0]
+    assert (trials[0].state, trials[0].value) == (TrialState.COMPLETE, 0.0), "what had ended is kept"
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)

@@ -16,7 +16,7 @@ from pilotune.pipeline.campaign.events import Capacity
 from pilotune.pipeline.trial.protocol import Report, Started, Stop, Suggest, Suggested, Verdict, encode
 
 from .bench import SPACE
-from .fuzzed_campaign import PRUNERS, SAMPLERS, Desk, heard, record, server_url, sqlite_url  # noqa: F401
+from .fuzzed_campaign import PRUNERS, SAMPLERS, Desk, close_all, heard, server_url, sqlite_url  # noqa: F401
 from .fuzzing import deep, fuzzed, mutated, rubbish, texts
 
 MESSAGES = [
@@ -135,7 +135,7 @@ def play(url: str, free: bool, pruner: str, sampler: str, acts: list[tuple[int, 
     try:
         played(Desk(url, None if free else SPACE, PRUNERS[pruner](), SAMPLERS[sampler]()), acts)
     except BaseException:
-        record.cache_clear()
+        close_all()
         raise
 
 

@@ -198,13 +198,14 @@ class CampaignStudy:
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         try:
             self.study.tell(trial, list(values) if values is not None else None, state=state)
-        except RuntimeError:
-            # Samplers that walk a finite space end the study by Study.stop, which outside Study.optimize raises
-            # this after the trial has been told.
-            self.exhausted = True
-        except Exception as error:  # of somebody else's sampler, which is told first; the trial has its state by now
+        except Exception as error:
             if not self.storage.get_trial(trial._trial_id).state.is_finished():
                 raise
-            log.warning("trial %d: the sampler failed at its end: %r", trial.number, error)
+            # Samplers that walk a finite space end the study by Study.stop, which outside Study.optimize raises
+            # this; what else fails is somebody's sampler. The trial has its state in any case.
+            if isinstance(error, RuntimeError) and "Study.stop" in str(error):
+                self.exhausted = True
+            else:
+                log.warning("trial %d: the sampler failed at its end: %r", trial.number, error)
         self.counts[TrialState.RUNNING] -= 1
         self.counts[state] += 1
