@@ -61,6 +61,7 @@ class Pump:
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
     _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
+    _emptied: bool = field(default=False, init=False)  # the room that was kept is in use, and the campaign ends
 
     def run(self) -> Finish:
         """Tick until the end. Raises what the pool or the record raise beyond repair."""
@@ -136,13 +137,14 @@ class Pump:
             except RecordAway as error:
                 trouble, now = error, self.pool.now()
             stuck = (stuck if stuck is not None else now) if isinstance(trouble, RecordStuck) else None
-            if isinstance(trouble, RecordLost) or (stuck is not None and now - stuck >= STUCK):
+            patience = STUCK_PAUSE if self._emptied else STUCK
+            if isinstance(trouble, RecordLost) or (stuck is not None and now - stuck >= patience):
                 return self._end_without(trouble)
             if stuck is None:
                 self.tell(f"the database is away since {now - began:.0f} s, waiting ({trouble})")
                 longest = LONGEST_PAUSE
             else:
-                self.tell(f"{trouble}; tried again for {STUCK - (now - stuck):.0f} s, results are kept meanwhile")
+                self.tell(f"{trouble}; tried again for {patience - (now - stuck):.0f} s, results are kept meanwhile")
                 longest = STUCK_PAUSE
             if self._given_up(min(pause, longest)):
                 return None
@@ -152,6 +154,7 @@ class Pump:
         """Nobody has mended the database: running trials yield while the room that was kept for it lasts."""
         reason = f"{trouble}; mend it, then pilotune resume goes on"
         if self.make_room():
+            self._emptied = True
             try:
                 result = self.storage.commit(self.limit)
             except RecordAway:
