@@ -184,6 +184,28 @@ def test_with_the_room_that_was_kept_the_running_trials_yield_and_everything_is_
     ]
 
 
+def test_a_disk_that_fills_up_again_after_that_is_not_waited_for_a_second_time(bench) -> None:
+    room = [4_000_000]
+
+    def make_room() -> bool:
+        if room:
+            commit.error = None
+        return bool(room and room.pop())
+
+    pump, pool, commit, _ = begun(bench(trials=9), make_room=make_room)
+    commit.error = FULL
+    pool.ready = [Asked("finish")]
+
+    def perform(actions: list[Any]) -> None:
+        pool.performed += actions
+        commit.error = FULL
+
+    pool.perform = perform
+    finish = pump.run()
+    assert (finish.code, finish.reason) == (3, f"{FULL}; mend it, then pilotune resume goes on: {COLLECTED}")
+    assert pool.clock - 1000.0 < STUCK + 4 * STUCK_PAUSE
+
+
 # -- trials that find no room ------------------------------------------------------------------------------------------
 
 
