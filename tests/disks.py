@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +55,34 @@ def fill(folder: Path, leave: int = 0) -> Path:
     return path
 
 
+@contextmanager
+def kept_full(folder: Path, while_there: Path) -> Iterator[Path]:
+    """Take all room on a file system, also what is given back, until ``while_there`` is gone; the file that takes it.
+
+    SQLite frees its log when it begins anew, which would be room enough for a short study.
+    """
+    over, path = threading.Event(), fill(folder)
+
+    def take() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not over.is_set() and while_there.exists():
+                try:
+                    file.write(b"x" * 4096)
+                except OSError:
+                    over.wait(0.002)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        yield path
+    finally:
+        over.set()
+        thread.join()
+
+
 HURRIED = """
 import sys
+import threading
 from pilotune.pipeline.campaign import pump, room
 from pilotune.pipeline.cli.main import main
 

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from .disks import fill, small_disk, start_hurried
+from .disks import fill, kept_full, small_disk, start_hurried
 from .local import Here, end_of, ended, processes
 
 OBJECTIVE = """
@@ -60,6 +60,7 @@ class Story(NamedTuple):
     resumed: subprocess.CompletedProcess[str]
     trials: list[optuna.trial.FrozenTrial]
     left: dict[int, str]
+    verified: list[dict[str, Any]]  # what the auditor says before and after
 
 
 @contextmanager
@@ -80,8 +81,9 @@ def story(here: Here, process: subprocess.Popen[str], mend: Any, storage: str) -
     first = end_of(process, 3)
     status, left, then = here.status("s"), processes(here), trials()
     mend()
+    before = here.json("verify", "s")
     resumed = here.run("resume", "s", *TWO)
-    return Story(here, first, status, then, resumed, trials(), left)
+    return Story(here, first, status, then, resumed, trials(), left, [before, here.json("verify", "s")])
 
 
 def full_disk(folder: Path) -> Story:
@@ -90,8 +92,9 @@ def full_disk(folder: Path) -> Story:
         here = Here(folder, PILOTUNE_RUNS=str(disk / "runs"))
         here.runs = disk / "runs"
         with running(here) as process:
-            filler = fill(disk)
-            return story(here, process, filler.unlink, f"sqlite:///{disk}/runs/s/study.db")
+            study = disk / "runs" / "s" / "study.db"
+            with kept_full(disk, study.with_name("study.db-reserve-s")) as filler:
+                return story(here, process, filler.unlink, f"sqlite:///{study}")
 
 
 def full_run_directory(folder: Path) -> Story:
@@ -110,7 +113,7 @@ def deleted(folder: Path) -> Story:
     """The run directory and the database in it."""
     here = Here(folder)
     with running(here) as process:
-        shutil.rmtree(here.runs)
+        shutil.rmtree(here.runs, ignore_errors=True)  # workers make new folders in it meanwhile
         return story(here, process, lambda: None, f"sqlite:///{here.runs}/s/study.db")
 
 
@@ -141,6 +144,7 @@ def test_whatever_happened_every_trial_is_told_once_and_nothing_is_left_behind(
     assert {trial.state for trial in found.trials} == {TrialState.COMPLETE}
     assert before.items() <= {trial.number: trial.value for trial in found.trials}.items()
     assert all(trial.value == trial.params["x"] for trial in found.trials)
+    assert [each["ok"] for each in found.verified] == [True, True], found.verified
     finished = [int(number) for number in found.here.lines("done")]
     assert [number for number in before if finished.count(number) != 1] == [], "what was told is not run again"
 
@@ -178,3 +182,18 @@ def test_trials_that_find_no_room_are_put_aside_and_not_failed(stories: dict[str
 def test_a_campaign_whose_files_are_deleted_says_so_and_ends_by_itself(stories: dict[str, Story]) -> None:
     how = r"was deleted; |was deleted or replaced while the campaign ran; what it held is written there again; "
     assert re.search(how, stories["deleted"].ended.stdout)
+
+
+def test_a_campaign_that_finds_a_full_disk_at_its_start_leaves_nothing_and_says_what_is_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        here = Here(tmp_path)
+        here.study("s", OBJECTIVE, STUDY)
+        fill(disk)
+        refused = here.run("run", "s.yaml", "--storage", f"sqlite:///{disk}/study.db", code=3)
+        assert (
+            f"error: the database {disk}/study.db cannot be written: the file system {disk} (tmpfs)" in refused.stderr
+        )
+        assert not list(here.runs.glob("s/2*"))
+        refused = here.run("run", "s.yaml", "--runs", disk / "runs", "--storage", f"sqlite:///{tmp_path}/s.db", code=3)
+        assert refused.stderr == f"error: {disk}/runs/s/command.json: No space left on device\n"
+        assert [path.name for path in (disk / "runs" / "s").iterdir()] == []

@@ -275,6 +275,16 @@ def test_a_reserve_takes_its_room_and_gives_it_back(tmp_path: Path) -> None:
         assert not held.exists()
 
 
+def test_a_reserve_that_a_dead_driver_left_is_taken_over(tmp_path: Path) -> None:
+    database = tmp_path / "study.db"
+    Reserve(database, "s").__enter__()
+    (held,) = tmp_path.iterdir()
+    before = held.stat().st_mtime_ns
+    with Reserve(database, "s"):
+        assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == [before]
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_campaign_does_not_begin_where_there_is_no_room_for_its_reserve(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "8m") as disk:
         fill(disk, leave=RESERVE // 2)

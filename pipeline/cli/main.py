@@ -117,9 +117,12 @@ def crashed(error: Exception) -> int:
         where = "its traceback is above"
         click.echo(text, err=True)
     else:
-        with tempfile.NamedTemporaryFile("w", prefix="pilotune-", suffix=".txt", delete=False) as file:
-            file.write(text)
-        where = f"its traceback is in {file.name} (PILOTUNE_DEBUG=1 prints it)"
+        try:
+            with tempfile.NamedTemporaryFile("w", prefix="pilotune-", suffix=".txt", delete=False) as file:
+                file.write(text)
+            where = f"its traceback is in {file.name} (PILOTUNE_DEBUG=1 prints it)"
+        except OSError:  # the temporary folder may be full as well
+            where = "PILOTUNE_DEBUG=1 prints its traceback"
     line = (str(error).splitlines() or [""])[0]
     click.echo(f"error: Pilotune failed unexpectedly with {type(error).__name__}: {line}; {where}", err=True)
     return 70

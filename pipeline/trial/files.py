@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -103,11 +104,19 @@ class TrialFiles:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader sees all of it or nothing, also after a crash; mode 0600."""
+    """Write ``text`` so that a reader sees all of it or nothing, also after a crash; mode 0600.
+
+    Raises OSError that names ``path``; nothing is left of what found no room.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise OSError(error.errno, error.strerror, str(path)) from error
