@@ -64,6 +64,14 @@ def daemon(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process of the user's."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
 def alive(pid: int) -> bool:
     return process_start(pid) is not None
 
@@ -73,34 +81,30 @@ def noted(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(("function", "kind"), [("ends", "complete"), ("loses_its_fork_server", "failed")])
-def test_a_daemon_of_an_objective_ends_with_its_attempt(tmp_path: Path, function: str, kind: str) -> None:
+def test_a_daemon_of_an_objective_ends_with_its_attempt(tmp_path: Path, other: Any, function: str, kind: str) -> None:
     path = tmp_path / "starts.py"
     path.write_text(f"DAEMON = {DAEMON!r}\n" + textwrap.dedent(OBJECTIVE))
-    with subprocess.Popen(["sleep", "600"]) as other:
-        outcome = run_attempt(make_spec(tmp_path, ObjectiveSpec(file=str(path), function=function)))
-        assert outcome["kind"] == kind
-        (pid,) = noted(tmp_path / "trials" / "7" / "checkpoint" / "pid")
-        assert not alive(pid)
-        assert other.poll() is None, "a child of the worker that is none of the attempt's was ended"
-        other.kill()
+    outcome = run_attempt(make_spec(tmp_path, ObjectiveSpec(file=str(path), function=function)))
+    assert outcome["kind"] == kind
+    (pid,) = noted(tmp_path / "trials" / "7" / "checkpoint" / "pid")
+    assert not alive(pid)
+    assert other.poll() is None, "a child of the worker that is none of the attempt's was ended"
 
 
 @pytest.mark.parametrize("end", ["exit 0", "exit 3", "sleep 600"])
-def test_a_daemon_of_a_command_ends_with_its_attempt(tmp_path: Path, daemon: Path, end: str) -> None:
+def test_a_daemon_of_a_command_ends_with_its_attempt(tmp_path: Path, daemon: Path, other: Any, end: str) -> None:
     saved = tmp_path / "pid"
     wait = f"while [ $(wc -w < {saved}) -lt 2 ]; do sleep 0.01; done"
     start = f"{sys.executable} {daemon} {saved}"
     run = f"{start}; {start}; {wait}; echo '{{{{\"value\": 1}}}}' >> {{reports_file}}; {end}"
     spec = make_spec(tmp_path, ObjectiveSpec(command=run, shell=True), timeout=3.0)
     saved.touch()
-    with subprocess.Popen(["sleep", "600"], start_new_session=True) as other:
-        outcome = run_attempt(spec)
-        assert outcome["failure"] == {"exit 0": "", "exit 3": "exit", "sleep 600": "timeout"}[end]
-        first, second = noted(saved)
-        assert not alive(first)
-        assert not alive(second)
-        assert other.poll() is None
-        other.kill()
+    outcome = run_attempt(spec)
+    assert outcome["failure"] == {"exit 0": "", "exit 3": "exit", "sleep 600": "timeout"}[end]
+    first, second = noted(saved)
+    assert not alive(first)
+    assert not alive(second)
+    assert other.poll() is None
 
 
 def test_a_worker_adopts_orphans_only_while_an_attempt_runs(tmp_path: Path, daemon: Path) -> None:
@@ -114,56 +118,50 @@ def test_a_worker_adopts_orphans_only_while_an_attempt_runs(tmp_path: Path, daem
     os.kill(pid, signal.SIGKILL)
 
 
-def test_what_may_not_be_ended_is_left_and_nobody_hangs_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_ended_is_left_and_nobody_hangs_in_it(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
     def refuse(pid: int, number: int) -> None:
+        asked.append(pid)
         raise PermissionError
 
-    with subprocess.Popen(["sleep", "600"]) as other:
-        kept = children() - {other.pid}
-        monkeypatch.setattr(posix.os, "kill", refuse)
+    kept = children() - {other.pid}
+    with monkeypatch.context() as patch:
+        patch.setattr(posix.os, "kill", refuse)
         end_children(kept)
-        monkeypatch.undo()
-        assert other.poll() is None
-        end_children(kept)
-        assert not alive(other.pid)
+    assert other.poll() is None
+    assert asked == [other.pid]
+    end_children(kept)
+    assert not alive(other.pid)
 
 
-def test_children_are_found_where_the_kernel_does_not_list_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_are_found_where_the_kernel_does_not_list_them(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = children()
-    with subprocess.Popen(["sleep", "600"]) as other:
-        monkeypatch.setattr(posix, "Path", lambda path: Path("/nowhere" if "task" in path else path))
-        assert children() >= {other.pid}
-        assert children() <= {*listed, other.pid}
-        other.kill()
+    monkeypatch.setattr(posix, "Path", lambda path: Path("/nowhere" if "task" in path else path))
+    assert other.pid in listed
+    assert children() == listed
 
 
 # -- what a killed worker leaves --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def sleeping() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process
-        process.kill()
-
-
-def test_strays_have_a_while_to_end_by_themselves(sleeping: subprocess.Popen[bytes]) -> None:
+def test_strays_have_a_while_to_end_by_themselves(other: Any) -> None:
     strays = Strays(())
-    strays.end({sleeping.pid}, 100.0)
-    strays.end({sleeping.pid}, 100.0 + STRAYING - 1)
-    assert sleeping.poll() is None
+    strays.end({other.pid}, 100.0)
+    strays.end({other.pid}, 100.0 + STRAYING - 1)
+    assert other.poll() is None
     strays.end((), 100.0 + STRAYING)  # another had its number meanwhile
-    strays.end({sleeping.pid}, 101.0 + STRAYING)
-    assert sleeping.poll() is None
-    strays.end({sleeping.pid}, 101.0 + 2 * STRAYING)
-    assert sleeping.wait(10) == -signal.SIGKILL
+    strays.end({other.pid}, 101.0 + STRAYING)
+    assert other.poll() is None
+    strays.end({other.pid}, 101.0 + 2 * STRAYING)
+    assert other.wait(10) == -signal.SIGKILL
 
 
-def test_daemons_of_a_blocks_setup_are_no_strays(sleeping: subprocess.Popen[bytes]) -> None:
-    strays = Strays({sleeping.pid})
+def test_daemons_of_a_blocks_setup_are_no_strays(other: Any) -> None:
+    strays = Strays({other.pid})
     for now in (0.0, STRAYING, 2 * STRAYING):
-        strays.end({sleeping.pid}, now)
-    assert sleeping.poll() is None
+        strays.end({other.pid}, now)
+    assert other.poll() is None
 
 
 HASTY = """

@@ -236,23 +236,29 @@ def test_on_the_same_host_the_old_attempts_process_is_gone_before_the_new_one_be
         assert "attempt 2 of the trial has begun" in outcome["reason"]
 
 
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
 def test_a_process_of_somebody_else_that_has_the_number_now_is_left_alone(
-    tmp_path: Path, files: TrialFiles, objective: Any
+    tmp_path: Path, files: TrialFiles, objective: Any, stranger: Any
 ) -> None:
-    with subprocess.Popen(["sleep", "60"]) as stranger:
-        own = process_start(stranger.pid)
-        enter(files, 1)
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        place = f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-        files.process(1).write_text(f"{place}\n{stranger.pid} {own - 1}\n")
-        files.process(2).write_text(f"elsewhere\n{stranger.pid} {own}\n")
-        files.process(3).write_text("rubbish")
-        files.process(4).write_text(f"{place}\n{os.getpid()} {process_start(os.getpid())}\n")
-        assert run_attempt(attempt(tmp_path, 5, objective("counts")))["kind"] == "complete"
-        assert stranger.poll() is None
-        files.process(5).write_text(f"{place}\n{stranger.pid} {own}\n")
-        assert run_attempt(attempt(tmp_path, 6, objective("counts")))["kind"] == "complete"
-        assert stranger.wait(10) == -9
+    own = process_start(stranger.pid)
+    enter(files, 1)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    place = f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    files.process(1).write_text(f"{place}\n{stranger.pid} {own - 1}\n")
+    files.process(2).write_text(f"elsewhere\n{stranger.pid} {own}\n")
+    files.process(3).write_text("rubbish")
+    files.process(4).write_text(f"{place}\n{os.getpid()} {process_start(os.getpid())}\n")
+    assert run_attempt(attempt(tmp_path, 5, objective("counts")))["kind"] == "complete"
+    assert stranger.poll() is None
+    files.process(5).write_text(f"{place}\n{stranger.pid} {own}\n")
+    assert run_attempt(attempt(tmp_path, 6, objective("counts")))["kind"] == "complete"
+    assert stranger.wait(10) == -9
 
 
 def test_what_an_old_attempt_writes_by_path_reaches_no_checkpoint(

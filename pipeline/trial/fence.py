@@ -57,23 +57,25 @@ def enter(files: TrialFiles, attempt: int) -> None:
         except (FileNotFoundError, FileExistsError):
             continue  # another attempt was faster: look again
         break
-    newest, _ = files.newest_checkpoint()
-    _point(files, newest)
+    newest = _point(files, attempt)
     if newest > attempt:
         raise TakenOver(said(attempt, newest))
     if newest < attempt:
         raise OSError(f"no checkpoint folder can be made in {files.directory}")
 
 
-def _point(files: TrialFiles, newest: int) -> None:
-    """The link that people follow."""
-    part = files.directory / f".checkpoint.{os.getpid()}.part"
-    with contextlib.suppress(OSError):  # a file system without links
-        os.symlink(files.checkpoint_of(newest).name, part)
+def _point(files: TrialFiles, attempt: int) -> int:
+    """Let the link that people follow show the newest folder, whose attempt is returned. Raises OSError."""
+    part, shown = files.directory / f".checkpoint.{attempt}.part", -1
+    while (newest := files.newest_checkpoint()[0]) != shown:  # a later attempt may come between
+        shown = newest
         try:
+            os.symlink(files.checkpoint_of(newest).name, part)
             os.replace(part, files.checkpoint)
-        except OSError:
-            part.unlink()
+        except OSError:  # a file system without links
+            with contextlib.suppress(OSError):
+                part.unlink()
+    return newest
 
 
 def said(attempt: int, newest: int) -> str:

@@ -93,6 +93,8 @@ def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
     """
     files.create(spec.attempt)
     enter(files, spec.attempt)
+    if spec.attempt == 1:
+        return None
     end_earlier(files, spec.attempt, ranks=spec.nodes > 1)
     return ended_meanwhile(files, spec)
 
