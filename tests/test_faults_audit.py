@@ -85,6 +85,9 @@ def test_reports_are_a_prefix_of_those_that_were_made(tmp_path: Path) -> None:
     assert found([trial(0, 2, {1: 1, 3: 1, 4: 2}, tmp_path)], noted) == (0, 0, 1), "a gap"
     assert found([trial(0, 2, {1: 1, 2: 1, 3: 1}, tmp_path)], noted) == (1, 0, 0), "the last attempt's are all there"
     assert found([trial(0, 2, {1: 1, 2: 1, 4: 2, 9: 1}, tmp_path)], noted) == (0, 0, 1), "nobody made this one"
+    again = cut(ledger((0, 1, 1, 2), (0, 2, 2, 3)), 0, 1)
+    again.steps[1] = (0, 1, 2, False, 0.02)
+    assert found([trial(0, 2, {1: 1, 2: 1, 3: 2}, tmp_path)], again) == (0, 0, 0), "the first report of step 2 counts"
 
 
 def test_attempts_neither_save_beside_their_successors_nor_compute_again_what_was_saved(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def stopped(folder: Path, server: Server) -> Result:
     return run("driver stopped", folder, lasts=36.0, environment={"PILOTUNE_DRIVER_TIMEOUT": "3"})
 
 
+def taken_for_dead(folder: Path, server: Server) -> Result:
+    return run("driver stopped, and taken for dead", folder, server=server)
+
+
 def check(seen: Result, injected: int) -> None:
     assert seen.findings.all == []
     assert len(seen.injected) == injected
@@ -73,4 +77,10 @@ def test_a_study_goes_on_after_all_its_processes_died_at_once(seen: Result) -> N
 
 @campaign(stopped)
 def test_a_driver_that_was_stopped_goes_on_with_what_its_workers_did_meanwhile(seen: Result) -> None:
+    check(seen, 1)
+
+
+@pytest.mark.postgres
+@campaign(taken_for_dead)
+def test_a_driver_that_was_taken_for_dead_ends_and_changes_nothing_more(seen: Result) -> None:
     check(seen, 1)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..postgres import Server
 from ..slurm import Lab
-from . import cases_slurm  # noqa: F401 - registers its cases
+from . import cases_disks, cases_slurm  # noqa: F401 - they register their cases
 from .cases import CASES, POSTGRES, SLURM, SQLITE, Case, run
 from .experiment import Result
 

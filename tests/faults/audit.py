@@ -36,8 +36,15 @@ class Findings:
         return [*self.lost, *self.doubled, *self.wrong]
 
 
-def audit(trials: Sequence[FrozenTrial], ledger: Ledger, budget: int) -> Findings:
-    """``trials``: all of the study, as plain Optuna reads them. ``budget``: how many there may be at most."""
+def audit(trials: Sequence[FrozenTrial], ledger: Ledger, budget: int, *, checkpoints: bool = True) -> Findings:
+    """What is wrong with a study.
+
+    Args:
+        trials: All of it, as plain Optuna reads them.
+        ledger: What they did.
+        budget: How many there may be at most.
+        checkpoints: Whether what was saved was to be found again.
+    """
     found = Findings()
     if [trial.number for trial in trials] != list(range(len(trials))):
         found.doubled.append(f"the trials' numbers are {[trial.number for trial in trials]}")
@@ -48,7 +55,8 @@ def audit(trials: Sequence[FrozenTrial], ledger: Ledger, budget: int) -> Finding
     for trial in trials:
         _result(trial, ledger, found)
         _reports(trial, ledger, found)
-    _checkpoints(ledger, found)
+    if checkpoints:
+        _checkpoints(ledger, found)
     return found
 
 
@@ -75,19 +83,19 @@ def _written(trial: FrozenTrial, attempt: int) -> bool:
 
 
 def _reports(trial: FrozenTrial, ledger: Ledger, found: Findings) -> None:
-    """Those in the study were made, and of each attempt they are the first ones without a gap."""
+    """Those in the study were made, and each attempt's are there up to a step; the first report of a step counts."""
     made = [(attempt, step) for number, attempt, step, _, _ in ledger.steps if number == trial.number]
     held = {step: attempt_of(value) for step, value in trial.intermediate_values.items()}
     for step, value in trial.intermediate_values.items():
         if (held[step], step) not in made or value != score(trial.number, step, held[step]):
             found.wrong.append(f"trial {trial.number} holds {value} at step {step}, which nobody reported")
     for attempt in {attempt for attempt, _ in made}:
-        kept = [held.get(step, 0) >= attempt for own, step in made if own == attempt]
+        kept = [step in held for own, step in made if own == attempt]
         if True in kept[kept.index(False) :] if False in kept else False:
             found.wrong.append(f"trial {trial.number} holds a later report of attempt {attempt} and not an earlier one")
     if trial.state in KINDS:
         last = ledger.newest(trial.number)
-        missing = [step for attempt, step in made if attempt == last and held.get(step) != last]
+        missing = [step for attempt, step in made if attempt == last and step not in held]
         if missing:
             found.lost.append(f"trial {trial.number} ended, and lacks its last attempt's reports at {missing}")
 

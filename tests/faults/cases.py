@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import sqlite3
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from ..campaigns import write_site
 from ..local import processes
 from ..postgres import Server
 from ..slurm import ACCOUNTS, Lab
-from .experiment import Experiment, Result
+from .experiment import NAME, PATIENCE, Experiment, Result
 from .victims import below, interchange, manager, running, send, worker
 
 SQLITE, POSTGRES, SLURM = "sqlite", "postgres", "slurm"
@@ -75,7 +78,6 @@ def run(
                 exclude = f"#SBATCH --exclude={'n1,n2' if 'node' in fault else 'n3,n4'}"
                 write_site(experiment.here, "slurm", {**blocks, "options": [exclude]}, account=ACCOUNTS[0])
             chosen.act(experiment, times)
-            experiment.nothing_is_left()
             return experiment.result()
     finally:
         if server and url:
@@ -125,6 +127,34 @@ def driver_stopped(experiment: Experiment, times: int) -> None:
         experiment.inject("driver stopped", lambda: driver.send_signal(signal.SIGCONT))
         experiment.progress()
     experiment.end()
+
+
+@case("driver stopped, and taken for dead", 1, POSTGRES, needed=30)
+def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
+    """By a driver on another host, since its lease is old: here it is made to look so, and the other host is another
+    namespace of processes. Then the first one goes on, and finds that its trials are no longer its own."""
+    first = experiment.start()
+    experiment.progress(2)
+    running(experiment)
+    first.send_signal(signal.SIGSTOP)
+    make_leases_old(experiment.url)
+    experiment.start(before=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
+    experiment.progress()
+    experiment.inject("driver stopped, and taken for dead", lambda: first.send_signal(signal.SIGCONT))
+    experiment.end()
+    assert first.wait(PATIENCE) != 0
+    assert "another driver took this campaign for dead" in experiment.said(first), experiment.said(first)
+
+
+def make_leases_old(url: str, seconds: float = 600.0) -> None:
+    """As if no driver had given a sign of life for so long."""
+    leases = "FROM study_system_attributes WHERE key LIKE 'pilotune:campaign:%'"
+    with psycopg.connect(url) as connection:
+        for number, text in connection.execute(f"SELECT study_system_attribute_id, value_json {leases}").fetchall():
+            lease = json.loads(text)
+            lease["heartbeat"] -= seconds
+            change = "UPDATE study_system_attributes SET value_json = %s WHERE study_system_attribute_id = %s"
+            connection.execute(change, (json.dumps(lease), number))
 
 
 # -- processes below it -----------------------------------------------------------------------------------------------
@@ -201,8 +231,9 @@ def postgresql_stopped(experiment: Experiment, times: int) -> None:
         experiment.progress(2)
         server.shut_down()
         try:
-            experiment.here.await_status("faults", lambda status: "is away" in status["message"], "it says so")
+            experiment.here.await_status(NAME, lambda status: "is away" in status["message"], "it says so")
             time.sleep(experiment.lasts)
+            assert "waiting" in experiment.here.run("status", NAME).stdout
         finally:
             server.start()
         experiment.inject("PostgreSQL stopped")
@@ -232,7 +263,10 @@ def sqlite_locked(experiment: Experiment, times: int) -> None:
         experiment.progress(2)
         with closing(sqlite3.connect(experiment.database, isolation_level=None, timeout=30.0)) as other:
             other.execute("BEGIN IMMEDIATE")
+            before = len(experiment.ledger().starts)
             time.sleep(experiment.lasts)
+            more = len(experiment.ledger().starts) - before
+            assert more <= 4, f"{more} trials were begun that the database does not know"
             other.execute("COMMIT")
         experiment.inject("SQLite locked")
         experiment.progress()

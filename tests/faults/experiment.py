@@ -81,6 +81,7 @@ class Experiment:
         trials, steps, seconds: The budget, a trial's steps, and how long each takes.
         lasts: Seconds of a fault that is over some time.
         url: Of its database; empty: the default, SQLite in its runs.
+        program: What ``pilotune`` is.
         server: The PostgreSQL server of that database.
         lab: The Slurm whose login node this is.
         words: For each ``pilotune run``.
@@ -95,17 +96,19 @@ class Experiment:
     url: str = ""
     server: Server | None = None
     lab: Lab | None = None
+    program: Sequence[str] = (str(PILOTUNE),)
     words: Sequence[object] = ("--set", "pools.local.workers_per_node=2")
     environment: Mapping[str, str] = field(default_factory=dict)
     more: str = ""
     injected: list[tuple[str, float]] = field(default_factory=list)
+    checkpoints_lost: bool = False  # by the fault itself
 
     def __enter__(self) -> Self:
         self.here = Here(self.folder, **self.environment)
         text = STUDY.format(steps=self.steps, seconds=self.seconds, trials=self.trials, more=self.more)
         self.here.study(NAME, OBJECTIVE, text)
         self.driver: subprocess.Popen[bytes] | None = None
-        self.out = ""
+        self._result: Result | None = None
         self._drivers: list[subprocess.Popen[bytes]] = []
         self._progress: list[tuple[float, int]] = []
         self._over = threading.Event()
@@ -132,7 +135,7 @@ class Experiment:
         output = self.folder / f"driver-{len(self._drivers)}"
         with open(output.with_suffix(".out"), "wb") as out, open(output.with_suffix(".err"), "wb") as err:
             self.driver = subprocess.Popen(
-                [*before, str(PILOTUNE), "run", f"{NAME}.yaml", *storage, *map(str, self.words)],
+                [*before, *self.program, "run", f"{NAME}.yaml", *storage, *map(str, self.words)],
                 cwd=self.folder, env=self.here.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 start_new_session=True,
             )  # fmt: skip
@@ -145,15 +148,18 @@ class Experiment:
         files = [self.folder / f"driver-{number}.{kind}" for kind in ("out", "err")]
         return "\n".join(path.read_text() for path in files)
 
-    def end(self, code: int = 0) -> str:
-        """Wait for the driver's end, and that all its processes follow; what it printed."""
+    def wait(self) -> int:
+        """Wait for the driver's end; its exit code."""
         assert self.driver is not None
         try:
-            ended = self.driver.wait(PATIENCE)
+            return self.driver.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the campaign hangs:\n{self.said()}\n{self.log()[-3000:]}") from None
-        assert ended == code, f"{ended}:\n{self.said()}\n{self.log()[-3000:]}"
-        return self.said()
+
+    def end(self) -> None:
+        """Wait for the driver's end, which is to be the study's."""
+        code = self.wait()
+        assert code == 0, f"{code}:\n{self.said()}\n{self.log()[-3000:]}"
 
     def run_folder(self) -> str:
         """Of the newest driver; empty before it has begun."""
@@ -198,7 +204,7 @@ class Experiment:
 
     def _count(self) -> int:
         """Read so that nothing of it stays: SQLite's recovery after a crash is the campaign's own to do."""
-        if self.url:
+        if self.url.startswith("postgresql"):
             with psycopg.connect(self.url, connect_timeout=2) as connection:
                 row = connection.execute(FINISHED).fetchone()
                 return int(row[0]) if row else 0
@@ -208,20 +214,31 @@ class Experiment:
     @property
     def database(self) -> Path:
         """The SQLite file."""
-        return self.here.runs / NAME / "study.db"
+        return Path(self.url.removeprefix("sqlite:///")) if self.url else self.here.runs / NAME / "study.db"
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def nothing_is_left(self) -> None:
         until(lambda: not processes(self.here), "all processes have ended", PATIENCE)
 
+    def settle(self) -> None:
+        """Audit the study, whose budget is used up, while everything of it is there."""
+        self.nothing_is_left()
+        self._result = self._audit()
+
     def result(self) -> Result:
-        """Audit the study, whose budget is used up."""
+        """What was found."""
+        if self._result is None:
+            self.settle()
+        assert self._result is not None
+        return self._result
+
+    def _audit(self) -> Result:
         time.sleep(0.3)  # for the last look
-        url = self.url.replace("://", "+psycopg://") if self.url else f"sqlite:///{self.database}"
+        url = self.url.replace("postgresql://", "postgresql+psycopg://") or f"sqlite:///{self.database}"
         trials = optuna.load_study(study_name=NAME, storage=url).trials
         ledger = self.ledger()
-        findings = audit(trials, ledger, self.trials)
+        findings = audit(trials, ledger, self.trials, checkpoints=not self.checkpoints_lost)
         if len(trials) < self.trials or not all(trial.state.is_finished() for trial in trials):
             findings.wrong.append(f"{self.trials} trials were to end, and {self.finished()} did")
         verified = self.verify()
