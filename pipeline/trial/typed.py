@@ -56,9 +56,9 @@ def _fields(cls: type[Any]) -> dict[str, tuple[Any, bool]]:
 
 def _fitted(value: Any, hint: Any, name: str) -> Any:
     """``value`` in the type ``hint``, which JSON may write in another one. Raises ValueError."""
-    kind, parts = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
+    if type(value) is hint or hint is Any:
         return value
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
     if kind in (typing.Union, types.UnionType):
         return _first_fit(value, parts, name)
     if kind is Literal:
