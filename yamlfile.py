@@ -154,7 +154,7 @@ def with_overrides(source: YamlFile, settings: Sequence[str], shorthands: Mappin
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
-        if not equals or not key or "" in key.split("."):
+        if not equals or not key or "" in key.split(".") or not is_text(key):
             raise UserError(f"'{setting}' is not of the form key=value, as in budget.trials=10", file="--set")
         place = f"--set {key}"
         try:
@@ -238,6 +238,11 @@ def _compose(text: str, path: Path | None) -> yaml.Node | None:
     return node
 
 
+def is_text(text: str) -> bool:
+    """Whether it holds neither NUL nor halves of characters, which file names, databases and JSON's readers refuse."""
+    return text.isprintable() or not re.search("[\0\ud800-\udfff]", text)
+
+
 def _fits_float(number: int) -> int:
     """The number itself. Raises OverflowError where it is beyond what any computation here could take."""
     float(number)
@@ -294,6 +299,8 @@ class _Reader:
                     merged = {**self.value(source, key), **merged}
                 continue
             name = str(name_node.value)
+            if not is_text(name):
+                raise self.fail("a key holds no NUL, and no half of a character", name_node, join(key, name))
             if name in own:
                 first = self.lines[join(key, name)]
                 raise self.fail(f"the key stands twice; the first is on line {first}", name_node, join(key, name))
@@ -303,6 +310,8 @@ class _Reader:
 
     def scalar(self, node: yaml.ScalarNode, key: str) -> Any:
         text = str(node.value)
+        if not is_text(text):
+            raise self.fail("holds a NUL, or half of a character, which no name or command can", node, key)
         kind = node.tag.removeprefix(_TAG)
         try:
             if kind == "str":

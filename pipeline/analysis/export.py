@@ -16,7 +16,7 @@ FORMATS = ("csv", "json", "parquet")
 
 
 def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
-    return str(dataframe(data, items).to_csv(index=False)).encode(errors="backslashreplace")
+    return str(dataframe(data, items).to_csv(index=False)).encode()
 
 
 def to_json(data: StudyData, items: Sequence[Row]) -> bytes:
@@ -46,16 +46,9 @@ def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
     for name in frame.columns:
         values = frame[name].dropna()
         kinds = {type(value) for value in values}
-        if kinds == {str}:
-            frame[name] = frame[name].map(lambda value: encodable(value) if isinstance(value, str) else None)
-        elif (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple} or too_large(values):
+        if (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple} or too_large(values):
             frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
     return bytes(frame.to_parquet(index=False, engine="pyarrow"))
-
-
-def encodable(text: str) -> str:
-    """``text`` with halves of characters, as names of files may have, escaped."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def too_large(values: Iterable[Any]) -> bool:

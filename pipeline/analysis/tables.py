@@ -143,6 +143,11 @@ def columns(items: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in items for name in row.params))
 
 
+def encodable(value: Any) -> Any:
+    """Text with halves of characters, as names of files may have, escaped: no table and no file could hold it."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
 def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFrame:
     """One line a trial: number, state, one column a metric, ``params_<name>``, seconds, host, attempts, exit, reason,
     rung, directory, ``user_attrs_<name>``."""
@@ -159,6 +164,6 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         table[name] = [getattr(row, name) for row in items]
     for name in attrs:
         table[f"user_attrs_{name}"] = [row.attrs.get(name) for row in items]
-    frame = pd.DataFrame(table)
+    frame = pd.DataFrame({name: [encodable(value) for value in column] for name, column in table.items()})
     frame["rung"] = frame["rung"].astype("Int64")
     return frame

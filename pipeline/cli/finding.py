@@ -82,6 +82,7 @@ def prepare(
     study_file = load_study_file(study_path(study), for_study)
     the_site = load_site(site or "local", for_site)
     folder = runs.absolute() if runs else runs_folder(study_file, the_site)
+    check_name(folder)
     the_site = dataclasses.replace(the_site, runs=folder)
     return Prepared(study_file, the_site, storage_url(study_file, folder, storage), folder)
 
@@ -92,6 +93,7 @@ def study_path(study: str | Path) -> Path:
     if path.is_dir():
         path = path / "study.yaml"
     if path.is_file():
+        check_name(path.absolute())
         return path
     hint = "`pilotune init` writes one"
     if path.parent.is_dir():
@@ -100,6 +102,14 @@ def study_path(study: str | Path) -> Path:
 
         hint = nearest(str(path), files).lstrip("; ") if files else hint
     raise UserError(f"there is no study file {path}; {hint}")
+
+
+def check_name(path: Path) -> None:
+    """Raise UserError for a path that no URL, YAML file or database can hold."""
+    from ...yamlfile import is_text
+
+    if not is_text(str(path)):
+        raise UserError("the name of this file or folder is not UTF-8 text; rename it", file=path)
 
 
 def names_study(path: Path) -> bool:

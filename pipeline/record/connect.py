@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLA
 
 from ...errors import RecordAway, RecordLost, RecordStuck, UserError
 from ...filesystems import NO_ROOM, filesystem_of, why_not
+from ...yamlfile import is_text
 from . import password, tables
 from .faults import fault_of, inode_of, save_open_database, words
 from .rundir import make_private, strangers_file
@@ -33,7 +34,7 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
     other database; no message repeats the password.
     """
     try:
-        parsed = sa.make_url(url)
+        parsed = sa.make_url(url if is_text(url) else "")
     except (ArgumentError, ValueError):
         raise UserError("the storage is to be a URL: sqlite:///study.db or postgresql://host/database") from None
     if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):

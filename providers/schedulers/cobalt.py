@@ -47,7 +47,7 @@ ENDS: Mapping[str, End] = {
 }
 """Lines of a job's log -> how it ended. The log of a job that was ended by force has no exit code."""
 
-EXIT = re.compile(r"task completed normally with an exit code of (-?\d+|None)")
+EXIT = re.compile(r"task completed normally with an exit code of (-?[0-9]{1,9}|None)\b")
 
 
 DIRECTIVE = "#COBALT "

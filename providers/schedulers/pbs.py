@@ -263,7 +263,7 @@ def read_job(job: str, record: Mapping[str, str]) -> Job:
 
 def _ended(job: str, record: Mapping[str, str], comment: str) -> Job:
     status = record.get("Exit_status", "")
-    code = int(status) if re.fullmatch(r"-?\d+", status) else None
+    code = int(status) if re.fullmatch(r"-?[0-9]{1,9}", status) else None
     by_comment = next((end for pattern, end in COMMENTS.items() if re.search(pattern, comment)), None)
     if code is not None and code < 0:
         end = EXITS.get(code, by_comment or End.FAILED)

@@ -325,9 +325,9 @@ def meaning_of(reason: str) -> str:
 
 def read_exit(text: str) -> int | None:
     """An exit code as a shell gives it (128 + n after signal n), from ``3:0`` or from a status as wait(2) has it."""
-    if match := re.fullmatch(r"(\d+):(\d+)(?::\d+)?", text):
+    if match := re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})(?::[0-9]+)?", text):
         code, number = int(match[1]), int(match[2])
-    elif text.isdigit():
+    elif re.fullmatch(r"[0-9]{1,9}", text):
         code, number = int(text) >> 8, int(text) & 0x7F
     else:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...fields import validate
-from ...yamlfile import YamlFile, join, parse_value, read_yaml, with_overrides
+from ...yamlfile import YamlFile, is_text, join, parse_value, read_yaml, with_overrides
 from .finding import site_path
 from .schema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
 from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site
@@ -84,6 +84,8 @@ def _with_environment(source: YamlFile) -> YamlFile:
         if value is None:
             message = f"the environment variable {match[1]} is not set; set it, or write its value here"
             raise source.error(message, key)
+        if not is_text(value):
+            raise source.error(f"the environment variable {match[1]} holds what is not UTF-8 text", key)
         return value
 
     return YamlFile(source.path, fill(source.data, ""), source.lines, source.overrides)
