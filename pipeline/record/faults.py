@@ -33,7 +33,7 @@ _NO_WRITING = frozenset(
 _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_DISK_FULL, _READ_ONLY = "53100", "25006"
+_DISK_FULL, _READ_ONLY, _LOCKED = "53100", "25006", "55P03"
 _REFUSED = ("28", "42501", "3D000", "3F000", "42P01")
 """Who asks is not let in, or what is asked for is not there."""
 
@@ -87,6 +87,9 @@ def _of_server(state: str, error: SQLAlchemyError) -> RecordAway | None:
         return RecordStuck(f"the database server's disk is full ({text})")
     if state == _READ_ONLY:
         return RecordStuck(f"the database takes no writes, as a standby or as one made read-only ({text})")
+    if state == _LOCKED:
+        held = "another program holds the lock on the study; the server ends one that has stopped in the midst of writing"
+        return RecordAway(f"{held} after two minutes ({text})")
     if state.startswith(_REFUSED) or (not state and isinstance(error, AWAY) and _REFUSED_WORDS.search(text)):
         return RecordStuck(f"the database server refuses ({text})")
     return None
