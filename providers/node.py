@@ -256,7 +256,7 @@ def run(launch: Launch, block: str) -> int:
             return ABANDONED
         pool = start(launch, block, folder)
         number, status = wait(pool, company, strays)
-        end(pool, Path(folder))
+        end(pool, Path(folder), TRAVEL if number != signal.SIGALRM else 0.0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if number == signal.SIGALRM:
@@ -296,26 +296,29 @@ def wait(pool: subprocess.Popen[bytes], company: Company, strays: Strays) -> tup
 
     The pool is left as a zombie: while it is one, its group's number is nobody else's.
     """
+    look = time.monotonic() + LOOK
     while True:
-        signalled = signal.sigtimedwait(ENDINGS | {signal.SIGCHLD}, LOOK)
+        signalled = signal.sigtimedwait(ENDINGS | {signal.SIGCHLD}, max(0.0, look - time.monotonic()))
         if signalled is not None and signalled.si_signo != signal.SIGCHLD:
             return signalled.si_signo, 0
-        lost = company.lost(time.monotonic()) if signalled is None else False
         reap(pool.pid)
         ended = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is not None:
             return 0, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-        if lost:
-            return int(signal.SIGALRM), 0
-        strays.end(children() - {pool.pid}, time.monotonic())
+        now = time.monotonic()
+        if now >= look:
+            look = now + LOOK
+            if company.lost(now):
+                return int(signal.SIGALRM), 0
+            strays.end(children() - {pool.pid}, now)
 
 
-def end(pool: subprocess.Popen[bytes], folder: Path) -> None:
-    """Let busy workers yield, then end the pool and all that descends from it."""
+def end(pool: subprocess.Popen[bytes], folder: Path, travel: float) -> None:
+    """Let busy workers yield and their outcomes travel, seconds; then end the pool and all that descends from it."""
     yielding = ask_to_yield(pool.pid, folder)
     alive = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     if yielding and alive:
-        time.sleep(TRAVEL)
+        time.sleep(travel)
     left = litter(pool.pid)
     kill_group(pool.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):

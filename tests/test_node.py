@@ -214,9 +214,8 @@ def test_a_worker_that_does_not_yield_is_ended_when_the_time_is_over(tmp_path, m
         assert node_module.ask_to_yield(deaf.pid, folder)
         assert deaf.poll() is None
         assert (folder / "ending").exists()
-        monkeypatch.setattr(node_module, "TRAVEL", 0.0)
         monkeypatch.setattr(node_module, "end_children", lambda spared: None)
-        node_module.end(deaf, folder)
+        node_module.end(deaf, folder, 0.0)
         assert deaf.returncode == -signal.SIGKILL
     finally:
         deaf.kill()
