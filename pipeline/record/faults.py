@@ -88,7 +88,7 @@ def _of_server(state: str, error: SQLAlchemyError) -> RecordAway | None:
     if state == _READ_ONLY:
         return RecordStuck(f"the database takes no writes, as a standby or as one made read-only ({text})")
     if state == _LOCKED:
-        held = "another program holds the lock on the study; the server ends one that has stopped in the midst of writing"
+        held = "another program holds the lock on the study; the server ends one that stopped in the midst of writing"
         return RecordAway(f"{held} after two minutes ({text})")
     if state.startswith(_REFUSED) or (not state and isinstance(error, AWAY) and _REFUSED_WORDS.search(text)):
         return RecordStuck(f"the database server refuses ({text})")
