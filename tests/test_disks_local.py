@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -182,6 +183,25 @@ def test_trials_that_find_no_room_are_put_aside_and_not_failed(stories: dict[str
 def test_a_campaign_whose_files_are_deleted_says_so_and_ends_by_itself(stories: dict[str, Story]) -> None:
     how = r"was deleted; |was deleted or replaced while the campaign ran; what it held is written there again; "
     assert re.search(how, stories["deleted"].ended.stdout)
+
+
+def test_a_study_whose_database_was_broken_under_the_campaign_goes_on_from_what_was_saved(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    study = here.runs / "s" / "study.db"
+    with running(here) as process:
+        os.truncate(study, 100)
+        first = end_of(process, 3)
+    assert f"the database file {study} was cut off while the campaign ran" in first.stdout
+    (saved,) = study.parent.glob("study.db.*-saved")
+    for log in ("-wal", "-shm"):
+        study.with_name(study.name + log).unlink(missing_ok=True)
+    saved.replace(study)
+    assert "16: 16 complete" in here.run("resume", "s", *TWO).stdout
+    assert here.json("verify", "s")["ok"]
+    done = [int(number) for number in here.lines("done")]
+    assert sorted(set(done)) == list(range(16))
+    trials = here.optuna("s").trials
+    assert [trial.value for trial in trials] == [trial.params["x"] for trial in trials]
 
 
 def test_a_campaign_that_finds_a_full_disk_at_its_start_leaves_nothing_and_says_what_is_full(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from pilotune.errors import RecordAway, RecordLost, RecordStuck, SiteError, UserError
 from pilotune.filesystems import unwritable
-from pilotune.pipeline.record import RecordStorage, RunDirectory, open_storage
+from pilotune.pipeline.record import RecordStorage, RunDirectory, open_storage, save_study
 from tests.disks import fill, remount, small_disk
 
 
@@ -163,8 +163,58 @@ def test_a_broken_database_is_a_sentence_that_says_what_to_do(tmp_path: Path) ->
         file.seek(4096)
         file.write(os.urandom(kept.path.stat().st_size - 4096))
     kept.stage(2.0)
-    with pytest.raises(RecordLost, match=r"study\.db is broken \(.*\): put a copy of it in its place"):
+    with pytest.raises(RecordLost, match=rf"the database {kept.path} is broken \(.*\)$"):
         kept.storage.commit()
+
+
+def test_a_database_that_is_cut_off_while_it_is_open_is_noticed_at_once(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "study.db")
+    for value in range(3):
+        kept.stage(float(value))
+        kept.storage.commit()
+    os.truncate(kept.path, kept.path.stat().st_size // 2)
+    kept.stage(3.0)
+    with pytest.raises(RecordLost, match="was cut off while the campaign ran"):
+        kept.storage.commit()
+
+
+def test_what_is_broken_behind_the_back_of_an_open_connection_is_found_by_a_look_at_all_of_it(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "study.db")
+    for value in range(30):
+        kept.stage(float(value))
+    kept.storage.commit()
+    kept.storage.link.check()
+    kept.storage.close()
+    with kept.path.open("r+b") as file:
+        file.seek(20 * 4096)
+        file.write(os.urandom(10 * 4096))
+    with pytest.raises(RecordLost, match=r"study\.db is broken \("):
+        kept.storage.link.check()
+
+
+def test_a_study_whose_database_is_broken_is_saved_from_memory_with_what_was_not_committed(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "study.db")
+    kept.study.set_user_attr("about", {"why": "test"})
+    trial = kept.study.ask()
+    x = trial.suggest_float("x", 0.0, 1.0)
+    trial.report(0.5, step=3)
+    kept.study.tell(trial, 7.0)
+    kept.storage.commit()
+    kept.stage(8.0)
+    kept.study.ask()
+    kept.path.write_bytes(b"")
+    path = save_study(kept.storage, kept.study._study_id)
+    assert path.parent == tmp_path
+    assert path.stat().st_mode & 0o777 == 0o600
+    copy = optuna.load_study(study_name="s", storage=f"sqlite:///{path}")
+    assert [(each.state.name, each.value) for each in copy.trials] == [
+        ("COMPLETE", 7.0),
+        ("COMPLETE", 8.0),
+        ("RUNNING", None),
+    ]
+    assert (copy.trials[0].params, copy.trials[0].intermediate_values) == ({"x": x}, {3: 0.5})
+    assert copy.user_attrs == {"about": {"why": "test"}}
+    assert copy.directions == kept.study.directions
 
 
 @pytest.mark.parametrize("content", [b"this is no database, but a text" * 100, b"\0" * 10_000])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
-from ...errors import SiteError
+from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
 from ...filesystems import why_not
 from ..fidelity import hyperband_brackets, make_pruner
 from ..record import (
@@ -30,6 +30,7 @@ from ..record import (
     registry,
     release,
     renew,
+    save_study,
 )
 from ..studyfile import StudyFile
 from ..suggest import make_sampler
@@ -154,6 +155,7 @@ class Driver:
             pool,
             self.storage,
             make_room=reserve.give,
+            save=self.save,
             user=lambda: [*control.asked(), *self.ground.asked()],
             renew=lambda: renew(self.storage, self.study, self.lease),
             orphans=self.orphans,
@@ -162,7 +164,8 @@ class Driver:
             limit=self.study_file.budget.trials,
         )
         with reserve:
-            finish = pump.run()
+            finish = self.checked(pump.run())
+        self.message = ""
         if finish.code == SITE and self.ground.trouble:  # which may be why
             finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.ground.trouble}")
         log.info("ended: %s", finish.reason)
@@ -186,6 +189,29 @@ class Driver:
         """What the worker of an attempt wrote at its end; None where it did not come so far."""
         flight = self.campaign.flights.get(token)
         return _outcome_on_disk(flight.directory, flight.attempt, token) if flight is not None else None
+
+    def checked(self, finish: Finish) -> Finish:
+        """The campaign's end, with a look at the database: what was written into a broken one is saved from memory."""
+        try:
+            if finish.code != SITE:
+                self.storage.link.check()
+        except RecordLost as error:
+            finish = self.campaign.finished = Finish(SITE, f"{error}{self.save()}")
+        except RecordAway as error:
+            log.info("the database was not checked: %s", error)
+        return finish
+
+    def save(self) -> str:
+        """Write the study into another file, since its own is beyond repair; the end of a sentence that says where."""
+        try:
+            path = save_study(self.storage, self.study._study_id)
+        except (PilotuneError, OSError) as error:
+            log.error("the study could not be saved: %s", error)
+            return "; put a copy of it in its place. Every outcome is in the run directories too, as JSON"
+        if path is None:
+            return ""
+        how = "put that in its place, without the -wal and -shm of the old one, and pilotune resume goes on"
+        return f"; all that this campaign knew of the study is in {path}: {how}"
 
     def note(self, message: str) -> None:
         """Called after every tick: shows where the campaign is, not too often."""

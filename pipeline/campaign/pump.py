@@ -35,6 +35,7 @@ class Pump:
         written: What the worker of an attempt wrote at its end, by token. A worker may be lost after that, before its
             outcome has travelled.
         tell: Called after every tick, with a message when something is wrong.
+        save: Writes the study elsewhere from memory, where its database is beyond repair; the end of a sentence on it.
         make_room: Gives the database the room that was kept for its last commits; whether there was any.
         limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
         sync_period: Seconds between looks at what others did to the study, while anything happens here.
@@ -51,6 +52,7 @@ class Pump:
     written: Callable[[str], Outcome | None] = lambda token: None
     tell: Callable[[str], None] = lambda message: None
     make_room: Callable[[], bool] = lambda: False
+    save: Callable[[], str] = lambda: ""
     limit: int | None = None
     lease_period: float = 15.0
     orphan_period: float = 60.0
@@ -120,7 +122,7 @@ class Pump:
             if self.storage.sync():
                 self.campaign.study.recount()
         except RecordLost as error:
-            self.campaign.finished = Finish(SITE, f"{error}; mend it, then pilotune resume goes on: {COLLECTED}")
+            self._end_without(error)
         except RecordAway:
             pass
 
@@ -153,6 +155,9 @@ class Pump:
     def _end_without(self, trouble: RecordAway) -> CommitResult | None:
         """Nobody has mended the database: running trials yield while the room that was kept for it lasts."""
         reason = f"{trouble}; mend it, then pilotune resume goes on"
+        if isinstance(trouble, RecordLost):
+            self.campaign.finished = Finish(SITE, f"{trouble}{self.save()}")
+            return None
         if self.make_room():
             self._emptied = True
             try:

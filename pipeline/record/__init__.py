@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .guard import CommitResult
     from .mirror import LEARNED, OWNER
     from .rundir import RunDirectory, new_campaign_id
+    from .saving import save_study
     from .storage import RecordStorage
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "registry",
     "release",
     "renew",
+    "save_study",
 ]
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "guard": ("CommitResult",),
     "mirror": ("LEARNED", "OWNER"),
     "rundir": ("RunDirectory", "new_campaign_id"),
+    "saving": ("save_study",),
     "storage": ("RecordStorage",),
 }
 

@@ -115,6 +115,7 @@ class Link:
         self._opened = 0
         self._clock_offset = 0.0
         self._inode: int | None = None  # of SQLite's file, once it was opened
+        self._size = 0  # of that file, when it was last looked at
         self._held = False  # the open connection has what no file has
         self.saved = ""
 
@@ -158,6 +159,7 @@ class Link:
     def begin(self, *, write: bool) -> None:
         if self._connection is not None and self._moved():
             self._save()
+        self._look_at_size()
         self.run("BEGIN IMMEDIATE" if write and self.dialect == "sqlite" else "BEGIN")
 
     def commit(self) -> None:
@@ -181,6 +183,29 @@ class Link:
         except OSError:
             return False
 
+    def _look_at_size(self) -> None:
+        """An SQLite file never shrinks by itself, and who has it open notices late. Raises RecordLost.
+
+        It is not opened to look into it: to close it again would take SQLite's locks away.
+        """
+        if self.path is None or self._connection is None:
+            return
+        with contextlib.suppress(OSError):
+            size, before = self.path.stat().st_size, self._size
+            self._size = size
+            if size < before:
+                raise RecordLost(f"the database file {self.path} was cut off while the campaign ran")
+
+    def check(self) -> None:
+        """Read all of an SQLite file afresh. Raises RecordLost where it is broken, RecordAway."""
+        if self.path is None or self._held:
+            return
+        self.drop()
+        with self.reading():
+            found = self.run("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise RecordLost(f"the database {self.path} is broken ({found})")
+
     def _save(self) -> None:
         """Write an open database, whose file is gone, into a file again. Raises RecordStuck where that fails, and
         RecordLost where another file is in its place."""
@@ -193,7 +218,7 @@ class Link:
         except (OSError, sqlite3.Error) as error:
             why = why_not(error, self.path.parent) if isinstance(error, OSError) else words(error)
             raise RecordStuck(f"{gone}, and what it held cannot be written again: {why}") from error
-        self._held = False
+        self._held, self._size = False, 0
         self.drop()
         if target != self.path:
             self._inode = -1

@@ -69,10 +69,7 @@ def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
 def _of_sqlite(error: sqlite3.Error, path: Path) -> RecordAway | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _BROKEN:
-        return RecordLost(
-            f"the database {path} is broken ({words(error)}): put a copy of it in its place, or save what can be read "
-            "with the `.recover` command of sqlite3; trials/ of the run directory has every outcome as JSON"
-        )
+        return RecordLost(f"the database {path} is broken ({words(error)})")
     if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
         return RecordLost(f"the database {path} has lost its tables ({words(error)})")
     if code in _NO_WRITING:

@@ -1,0 +1,30 @@
+"""A study written into another database file from what a campaign has of it in memory, where its own file is broken."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from .storage import RecordStorage
+
+
+def save_study(storage: RecordStorage, study_id: int) -> Path | None:
+    """Write the study beside its SQLite file, what was not committed yet included; the new file.
+
+    None where the database is no file. Raises OSError, UserError and RecordAway where it cannot be written.
+    """
+    database = storage.link.path
+    if database is None:
+        return None
+    path = database.with_name(f"{database.name}.{time.strftime('%Y%m%d-%H%M%S')}-saved")
+    with contextlib.closing(RecordStorage(f"sqlite:///{path}", autocommit=False)) as copy:
+        copied = copy.create_new_study(storage.get_study_directions(study_id), storage.get_study_name_from_id(study_id))
+        for key, value in storage.get_study_user_attrs(study_id).items():
+            copy.set_study_user_attr(copied, key, value)
+        for key, value in storage.get_study_system_attrs(study_id).items():
+            copy.set_study_system_attr(copied, key, value)
+        for trial in storage.get_all_trials(study_id, deepcopy=False):
+            copy.create_new_trial(copied, trial)
+        copy.commit()
+    return path
