@@ -288,16 +288,8 @@ class Driver:
 
     def _expected(self, flight: Flight) -> float | None:
         """Seconds that the next attempt of a trial may take: what is left of it, where earlier ones kept anything."""
-        kept = flight.ran > 0.0 and _holds_anything(TrialFiles(Path(flight.directory)).checkpoint)
+        kept = flight.ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
         return self.campaign.ends.durations.left(flight.ran if kept else 0.0)
-
-
-def _holds_anything(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
-    except OSError:
-        return False
 
 
 def _rules(file: StudyFile) -> Rules:
