@@ -136,7 +136,7 @@ class Audited:
     def outcome(self, number: int, attempt: int = 1) -> Path:
         return self.run.trial(number).outcome(attempt)
 
-    def rewrite(self, number: int, attempt: int = 1, **fields: Any) -> None:
+    def rewrite(self, number: int, attempt: int = 1, /, **fields: Any) -> None:
         """Change an outcome file."""
         path = self.outcome(number, attempt)
         path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))

@@ -15,6 +15,8 @@ from pilotune.pipeline.analysis.audit import audit
 from pilotune.pipeline.campaign.events import Ended, Lost
 from pilotune.pipeline.record import open_storage, orphans
 from pilotune.pipeline.record.connect import Link
+from pilotune.pipeline.trial.protocol import Outcome
+from pilotune.pipeline.trial.runner import cut_outcome
 
 from .audited import NAME, Audited, contents, three
 
@@ -120,19 +122,35 @@ def test_the_reports_of_several_attempts_are_one_trials(tmp_path: Path, url: str
     assert found.outcomes == {**NONE, "written": 1, "kept": 1}
 
 
+@pytest.mark.parametrize(
+    ("kind", "failure"), [("failed", "setup"), ("failed", "disk"), ("stopped", ""), ("failed", "signal")]
+)
 def test_reports_of_an_attempt_that_its_worker_could_not_end_count_without_being_told_again(
-    tmp_path: Path, url: str
+    tmp_path: Path, url: str, kind: str, failure: str
 ) -> None:
-    study = Audited(tmp_path, url, trials=2)
-    for spec, failure in zip(study.begin(2), ("setup", "disk"), strict=True):
-        study.report(spec, 0.5)
-        study.end(spec, "failed", failure=failure)
-    study.now += 60.0  # until then the second trial is put aside
-    (again,) = study.turn()
-    study.end(again, "complete", 1.0)
+    study = Audited(tmp_path, url, trials=1)
+    (spec,) = study.begin(1)
+    study.report(spec, 0.5)
+    again = study.end(spec, kind, failure=failure)
+    study.now += 60.0  # until then it may be put aside
+    for each in again or study.turn():
+        study.end(each, "complete", 1.0)
     found = study.audit()
     assert sentences(found) == []
-    assert found.outcomes == {**NONE, "written": 3, "kept": 2, "retried": 1}
+    assert found.trials == sum(found.states[state] for state in ("complete", "failed")) == 1
+
+
+def test_reports_that_were_too_many_to_be_written_again_are_the_databases(tmp_path: Path, url: str) -> None:
+    study = Audited(tmp_path, url, trials=1)
+    (spec,) = study.begin(1)
+    study.report(spec, 0.5)
+    outcome = study.write(spec, "complete", 1.0, reports=[[1, 0.5]])
+    cut = cut_outcome(outcome.to_dict(), most=10)
+    study.rewrite(0, **cut)
+    study.turn(Ended(Outcome.from_dict(cut)))
+    found = study.audit()
+    assert sentences(found) == []
+    assert found.outcomes == {**NONE, "written": 1, "kept": 1}
 
 
 def test_a_value_that_no_study_takes_is_kept_as_a_failure(tmp_path: Path, url: str) -> None:

@@ -19,6 +19,10 @@ NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
 RESULTS = ("complete", "pruned", "failed")
 """Kinds of outcomes that end a trial, or an attempt that is tried again."""
 
+CUT_OFF, LEFT_OUT = ("failed", "stopped"), "reports were left out"
+"""Kinds of outcomes that an error of the worker's may have cut off, and its words where they were too large: such an
+outcome without any reports does not say that there were none."""
+
 READERS = 8
 """Threads: on a parallel file system each file is a wait of milliseconds."""
 
@@ -60,6 +64,7 @@ class Written:
         failure: Why it failed.
         values: Returned by the objective; None without any.
         reports: Of this attempt.
+        silent: It may have reported more than the file says.
         problem: Why the file cannot be read, or is not what its place says.
     """
 
@@ -71,6 +76,7 @@ class Written:
     failure: str = ""
     values: tuple[float, ...] | None = None
     reports: Reports = NOTHING
+    silent: bool = False
     problem: str = ""
 
     @property
@@ -141,4 +147,5 @@ def read_outcome(path: Path, number: int, attempt: int) -> Written:
         failure=outcome.failure,
         values=None if outcome.values is None else tuple(map(float, outcome.values)),
         reports=Reports.of((int(step), float(value)) for step, value in outcome.reports),
+        silent=not outcome.reports and (outcome.kind in CUT_OFF or LEFT_OUT in outcome.reason),
     )

@@ -18,9 +18,6 @@ FATES = ("kept", "retried", "fenced", "waiting", "lost", "doubled", "altered", "
 """What became of an outcome: told to the study; failed and tried again; of an attempt that another had superseded or
 that was given up; to be collected by the next driver; and what must not be."""
 
-SILENT = ("setup", "disk")
-"""Failures of the worker's own: what the trial had reported until then is not in the outcome."""
-
 VIOLATIONS = ("lost", "doubled", "altered")
 
 GIVEN_UP = ("lost", "yielded")
@@ -187,7 +184,7 @@ def _check_reports(found: Audit, trial: Kept, files: Iterable[Written]) -> None:
     Where the file of one is missing (its worker was killed), or tells nothing of reports (an error of the worker's cut
     it off), nobody can tell.
     """
-    by_attempt = {each.attempt: each for each in files if each.kind and each.failure not in SILENT}
+    by_attempt = {each.attempt: each for each in files if each.kind and not each.silent}
     if not trial.reports.steps or any(attempt not in by_attempt for attempt in range(1, trial.attempt + 1)):
         return
     made: dict[int, list[float]] = defaultdict(list)
