@@ -47,6 +47,8 @@ class Mended:
     interchange_proc: Any
     command_client: Any
     launch_cmd: str
+    cert_dir: str
+    worker_logdir: str
 
     @property
     def interchange_alive(self) -> bool:
@@ -67,6 +69,9 @@ class Mended:
 
     def initialize_scaling(self) -> None:
         """Write down what the blocks start, now that the interchange's ports are known; no block is started here."""
+        for field, path in (("{cert_dir}", self.cert_dir), ("{logdir}", self.worker_logdir)):
+            quoted = shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")  # Parsl fills in the others
+            self.launch_cmd = self.launch_cmd.replace(field, quoted)
         super().initialize_scaling()  # type: ignore[misc]
         self.launch_file.write_text(json.dumps({**self.launch, "command": self.launch_cmd}, indent=1))
         self.launch_file.chmod(0o600)

@@ -23,6 +23,7 @@ CROWDED = (
     "test_site_check_real",
     "test_local_pools",
     "test_slurm_jobs",
+    "test_security_jobs",
     "test_slurm_quarantine",
     "test_clean",
 )

@@ -116,7 +116,8 @@ def test_a_command_gets_such_values_as_arguments_and_in_its_environment(by_shell
 def test_a_value_that_a_shell_would_look_into_is_refused_before_anything_runs(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     text = (
-        'name: s\ndirection: minimize\nbudget: {trials: 1}\ncommand:\n  shell: true\n  run: \'train --name "{x}" --lr "{lr}"\'\n'
+        "name: s\ndirection: minimize\nbudget: {trials: 1}\n"
+        'command:\n  shell: true\n  run: \'train --name "{x}" --lr "{lr}"\'\n'
         "space:\n  lr: {float: [0.1, 1.0]}\n  x: {choice: [a, '$(touch MARK)']}\n"
     )
     path.write_text(text)

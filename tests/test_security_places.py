@@ -92,7 +92,7 @@ def test_folders_that_everybody_may_write_to_are_refused(tmp_path: Path) -> None
     run.create()
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "back\\slash", "a\x7f", "a\u2028b", "\udcff"])
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2Jb", "back\\slash", "a*", "a?", "[a]", "a\x7f", "a\u2028b", "\udcff"])
 def test_a_path_that_no_batch_script_can_name_is_refused(name: str, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / name / "s" / "c")
     with pytest.raises(UserError, match="cannot be in its path") as refused:

@@ -15,8 +15,8 @@ from ...errors import SiteError, UserError
 from ...filesystems import NO_ROOM, why_not
 from ..trial.files import TrialFiles
 
-NAMEABLE = re.compile(r"[^\x00-\x1f\x7f\\\u0085\u2028\u2029\ud800-\udfff]*")
-"""Paths that the directives of all schedulers can name, each in its own way."""
+NAMEABLE = re.compile(r"[^\x00-\x1f\x7f\\*?\[\u0085\u2028\u2029\ud800-\udfff]*")
+"""Paths that the directives of all schedulers can name, each in its own way, and no pattern of file names."""
 
 
 def new_campaign_id() -> str:
@@ -90,7 +90,7 @@ class RunDirectory:
         """
         if not NAMEABLE.fullmatch(str(self.path)):
             shown = ascii(str(self.path))
-            raise UserError(f"no run directory at {shown}: a backslash or a control character cannot be in its path")
+            raise UserError(f"no run directory at {shown}: \\, *, ? and [ and control characters cannot be in its path")
         try:
             make_own(self.path.parent)
             make_own(self.path)

@@ -255,9 +255,9 @@ def ask(argv: Sequence[str]) -> Answer:
 
 
 def _literal(path: Path) -> str:
-    """A path as a directive that Slurm takes as it is: ``%`` begins a pattern there, a blank ends it."""
-    text = str(path).replace("%", "%%")
-    return f'"{text}"' if re.search(r"\s", text) else text
+    """A path as a directive that Slurm takes as it is: ``%`` begins a pattern there, a blank ends it, quotes count."""
+    text = str(path).replace("%", "%%").replace('"', '\\"')
+    return f'"{text}"' if re.search(r"[^\w@%+=:,./-]", text) else text
 
 
 def _directives(site: Site, pool: PoolSpec) -> list[str]:
