@@ -203,11 +203,11 @@ def test_a_trial_that_succeeds_there_breaks_the_row(hall) -> None:
 
 def test_a_refutation_that_comes_after_a_success_does_not_count(hall) -> None:
     two = hall("a", "b")
-    two.refute("a", "b"), two.refute("a", "b")
-    second = two.again(two.run("a", "failed"))
-    two.room(2)
+    two.room(4)
+    failed = [two.again(two.run("a", "failed")) for _ in range(IN_A_ROW)]
     two.run("a")
-    two.run("b", spec=second)
+    for spec in failed:
+        two.run("b", spec=spec)
     assert two.orders == []
 
 
@@ -227,8 +227,8 @@ def test_what_still_runs_on_a_quarantined_host_is_tried_elsewhere_when_it_fails(
     for _ in range(IN_A_ROW):
         two.refute("a", "b")
     assert len(two.orders) == 1
-    for host in ("a", "b"):
-        two.turn(over(late, "failed", host=host, failure="exception", reason="no"))
+    for host, failure in (("a", "value"), ("b", "exception")):
+        two.turn(over(late, "failed", host=host, failure=failure, reason="no"))
         late = two.again(late)
         two.turn(started(late, "b"))
     assert (late.attempt, late.avoid) == (3, ["a", "b"]), "the one on a was none: b's is the first that counts"

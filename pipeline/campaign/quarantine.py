@@ -146,11 +146,12 @@ class Hosts:
         record = self._record(host)
         if self.closing or any(doubt.host == host for doubt in doubts):
             return False
+        open_minded = self._confirmed < ENOUGH_CONFIRMED
         if doubts:
-            return len(doubts) == 1 and not proven
+            return len(doubts) == 1 and open_minded and not proven
         if failure == "timeout":
             return record.row > 1
-        return failure in SUSPICIOUS and (self._confirmed < ENOUGH_CONFIRMED or record.row > 1)
+        return failure in SUSPICIOUS and (open_minded or record.row > 1)
 
     def _proven(self, host: str) -> bool:
         """The last trial there succeeded."""

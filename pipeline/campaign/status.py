@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from ..trial.typed import build, read_json
 from .campaign import Campaign
 from .events import BlockView
+from .quarantine import Quarantined
 from .watchdog import waiting
 
 RATE_WINDOW = 300.0
@@ -92,9 +93,11 @@ class Status:
         status = build(cls, read_json(text))
         trials = [build(RunningTrial, trial) for trial in status.running_trials]
         blocks = [build(BlockView, block) for block in status.blocks]
+        quarantined = [build(Quarantined, host) for host in status.quarantined]
         times = [
             status.started,
             status.updated,
+            *(host.since for host in quarantined),
             *(block.since for block in blocks),
             *(block.ends or 0.0 for block in blocks),
         ]

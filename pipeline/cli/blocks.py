@@ -42,7 +42,7 @@ def reason(block: dict[str, Any]) -> str:
 
 def quarantines(status: Status) -> list[str]:
     """The hosts that get no more trials, a sentence each."""
-    told = [f"host {each.get('host')} gets no more trials: {each.get('reason')}" for each in status.quarantined]
+    told = [f"host {each['host']} gets no more trials: {each['reason']}" for each in status.quarantined]
     return [*told, status.spared] if status.spared else told
 
 
