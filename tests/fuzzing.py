@@ -11,16 +11,19 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from pilotune.errors import UserError
+
 LONGER = int(os.environ.get("PILOTUNE_FUZZ", "0"))
 
 WATCHDOG = 10.0
-"""Seconds of computing after which an example counts as hung; six times as many by the clock, on a busy machine."""
+"""Seconds of computing after which an example counts as hung. By the clock it may take longer: others compute too."""
 
 
 class Hung(BaseException):
@@ -34,7 +37,7 @@ def watchdog() -> Iterator[None]:
 
     before = [signal.signal(number, bark) for number in (signal.SIGPROF, signal.SIGALRM)]
     signal.setitimer(signal.ITIMER_PROF, WATCHDOG)
-    signal.setitimer(signal.ITIMER_REAL, 6 * WATCHDOG)
+    signal.setitimer(signal.ITIMER_REAL, 30 * WATCHDOG)
     try:
         yield
     finally:
@@ -203,6 +206,16 @@ def clear(error: BaseException, begins: str = "") -> None:
     said = str(error)
     assert readable(said), said
     assert said.startswith(begins)
+
+
+def placed(error: UserError, path: Path) -> None:
+    """Assert that an error says what is wrong, and in which line of the file or which setting."""
+    clear(error)
+    if str(error.file or "").startswith("--set"):
+        return
+    assert error.file == path, str(error)
+    assert error.line or "empty" in str(error), str(error)
+    assert (error.line or 1) <= path.read_bytes().count(b"\n") + 2, str(error)
 
 
 def readable(sentence: str) -> bool:

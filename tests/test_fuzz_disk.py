@@ -115,7 +115,7 @@ def at(base: Path, name: str, data: bytes) -> Path:
 
 
 @given(spoilt(OUTCOME))
-@fuzzed(300)
+@fuzzed(80)
 def test_any_outcome_file(data) -> None:
     try:
         outcome = Outcome.from_json(data)
@@ -127,7 +127,7 @@ def test_any_outcome_file(data) -> None:
 
 
 @given(spoilt(RELAY))
-@fuzzed(150)
+@fuzzed(50)
 def test_any_note_of_a_relay(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.getbasetemp() / "in-job-1"
     folder.mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ def test_any_note_of_a_relay(tmp_path_factory, data) -> None:
 
 
 @given(spoilt(COMMAND))
-@fuzzed(100)
+@fuzzed(40)
 def test_any_remembered_command(tmp_path_factory, data) -> None:
     known = recall(at(tmp_path_factory.getbasetemp(), FILE, data).parent)
     assert known.site is None or type(known.site) is str
@@ -147,7 +147,7 @@ def test_any_remembered_command(tmp_path_factory, data) -> None:
 
 
 @given(spoilt(LAUNCH))
-@fuzzed(150)
+@fuzzed(50)
 def test_any_launch_file(tmp_path_factory, data) -> None:
     path = at(tmp_path_factory.getbasetemp(), "cpu.json", data)
     try:
@@ -159,7 +159,7 @@ def test_any_launch_file(tmp_path_factory, data) -> None:
 
 
 @given(st.lists(spoilt(RECORDED), max_size=4), st.booleans())
-@fuzzed(150)
+@fuzzed(50)
 def test_any_record_of_jobs_keeps_what_is_whole(tmp_path_factory, lines, cut) -> None:
     path = tmp_path_factory.getbasetemp() / "jobs.jsonl"
     path.unlink(missing_ok=True)
@@ -239,7 +239,7 @@ def test_the_account_that_the_others_spoil_is_sound(account) -> None:
 
 
 @given(spoilt(STATUS), st.sampled_from((("status", "digits"), ("status",), ("status", "--json"))), st.booleans())
-@fuzzed(150)
+@fuzzed(50)
 def test_any_status_file(account, data, words, lives) -> None:
     path = account.run / "status.json"
     path.write_bytes(data.replace(b'"elsewhere"', json.dumps(os.uname().nodename).encode()) if lives else data)
@@ -282,7 +282,7 @@ def test_any_status_file(account, data, words, lives) -> None:
         )
     ),
 )
-@fuzzed(100)
+@fuzzed(40)
 def test_any_note_of_where_a_study_runs(account, data, words) -> None:
     kept = account.note.read_bytes()
     account.note.write_bytes(data)
@@ -348,7 +348,7 @@ SHOWN = tuple(
         max_size=3,
     )
 )
-@fuzzed(20)
+@fuzzed(8)
 def test_any_attribute_can_be_shown_and_exported(account, rows) -> None:
     trials = [
         create_trial(

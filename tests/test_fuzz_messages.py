@@ -32,13 +32,13 @@ MESSAGES = [
 
 
 @given(st.one_of(st.binary(max_size=200), rubbish().map(lambda data: json.dumps(data).encode())))
-@fuzzed(200)
+@fuzzed(80)
 def test_rubbish_is_no_message(data) -> None:
     assert heard(data) is None
 
 
 @given(st.sampled_from(MESSAGES).flatmap(lambda message: mutated(json.loads(encode(message)))))
-@fuzzed(300)
+@fuzzed(80)
 def test_a_changed_message_is_one_or_none(data) -> None:
     message = heard(json.dumps(data).encode())
     if isinstance(message, Report):
@@ -169,13 +169,13 @@ GAMES = (
 
 
 @given(*GAMES)
-@fuzzed(150)
+@fuzzed(60)
 def test_no_worker_spoils_a_study_on_sqlite(sqlite_url, free, pruner, sampler, acts) -> None:  # noqa: F811
     play(sqlite_url, free, pruner, sampler, acts)
 
 
 @pytest.mark.postgres
 @given(*GAMES)
-@fuzzed(60)
+@fuzzed(30)
 def test_no_worker_spoils_a_study_on_postgresql(server_url, free, pruner, sampler, acts) -> None:  # noqa: F811
     play(server_url, free, pruner, sampler, acts)

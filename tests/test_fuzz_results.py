@@ -106,7 +106,7 @@ RETURNED = st.one_of(
 
 
 @given(RETURNED, st.integers(1, 2))
-@fuzzed(400)
+@fuzzed(150)
 def test_whatever_an_objective_returns(returned, n_values) -> None:
     metrics = ["accuracy", "seconds"][:n_values]
     try:
@@ -121,7 +121,7 @@ def test_whatever_an_objective_returns(returned, n_values) -> None:
 
 
 @given(st.one_of(RETURNED, rubbish()))
-@fuzzed(200)
+@fuzzed(80)
 def test_any_attribute_has_a_json_that_fits_into_others(value) -> None:
     kept = jsonable(value)
     wrapped = json.dumps({"outcome": {"user_attrs": {"key": kept}}})
@@ -171,7 +171,7 @@ LINES = st.one_of(
 
 
 @given(st.lists(LINES, max_size=4), st.lists(st.integers(0, 10**6), max_size=3), st.booleans())
-@fuzzed(200)
+@fuzzed(80)
 def test_any_report_file(tmp_path_factory, lines, cuts, ends) -> None:
     path = tmp_path_factory.getbasetemp() / "reports.jsonl"
     data = "\n".join(lines).encode("utf-8", "surrogatepass") + b"\n" * ends
@@ -196,7 +196,7 @@ SHOWN = st.one_of(
 
 
 @given(PATTERNS, st.lists(SHOWN, max_size=5), st.lists(st.integers(0, 10**6), max_size=3))
-@fuzzed(200)
+@fuzzed(80)
 def test_any_standard_output(tmp_path_factory, pattern, lines, cuts) -> None:
     path = tmp_path_factory.getbasetemp() / "stdout.txt"
     told(StdoutPattern(path, pattern), path, in_pieces("\n".join(lines).encode("utf-8", "surrogatepass"), cuts))
@@ -267,7 +267,7 @@ def held(text: str) -> bool | None:
 
 
 @given(EXPRESSIONS)
-@fuzzed(400)
+@fuzzed(150)
 def test_any_constraint_is_true_or_false_or_refused(text) -> None:
     assert held(text) in (True, False, None)
 
