@@ -3,8 +3,6 @@ replays everything, faults included."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,86 +15,53 @@ from ..pipeline.campaign.events import (
     Ended,
     Event,
     Lost,
+    Quarantine,
     Reply,
     Scale,
     StopAttempt,
     Submit,
 )
-from ..pipeline.trial.protocol import AttemptSpec, Outcome, OutcomeKind, Report, Started
+from ..pipeline.trial.protocol import AttemptSpec, Outcome, OutcomeKind, Report, Started, Suggest
 from .scaling import Block
 from .simulated_blocks import BlockPlan, SimulatedBlocks
+from .simulated_faults import Disk, Faults, Witness
+from .simulated_hosts import Nodes, SimulatedHosts
+from .simulated_time import VirtualTime
 
-Step = tuple[float, float | None]
+
+@dataclass(frozen=True)
+class Wish:
+    """An objective that suggests as it runs asks for a parameter."""
+
+    name: str
+    distribution: str  # Optuna's JSON
+
+
+Step = tuple[float, float | Wish | None]
 """Seconds until it happens, and the reported value; None is the end, and the trial's value the last one reported."""
 
 Objective = Callable[[AttemptSpec], Iterator[Step]]
 
-
-@dataclass(frozen=True)
-class Faults:
-    """How often things go wrong, as probabilities; all zero is a perfect machine.
-
-    Attributes:
-        lose: An attempt's worker dies at a step; the pool says so ``notice`` seconds later.
-        late: A lost attempt's outcome arrives all the same, after it was declared lost.
-        twice: A message or an outcome is delivered twice.
-        fail: An attempt ends with an exception.
-        shuffle: Events that are ready together are handed over in random order.
-    """
-
-    lose: float = 0.0
-    late: float = 0.0
-    twice: float = 0.0
-    fail: float = 0.0
-    shuffle: bool = False
-    notice: float = 5.0
-
-
-class Disk:
-    """What trials keep in their folders, from attempt to attempt and from driver to driver.
-
-    Args:
-        every: A checkpoint is saved after so many steps; 0: only when an attempt yields.
-
-    Raises:
-        ValueError: A step is computed that nobody has lost since it was computed before.
-    """
-
-    def __init__(self, every: int = 0):
-        self.every = every
-        self.saved: dict[int, int] = {}  # steps in a trial's checkpoint
-        self._computed: dict[int, int] = {}
-
-    def compute(self, number: int, step: int) -> None:
-        if step != self._computed.get(number, 0) + 1:
-            raise ValueError(f"step {step} of trial {number} is computed after {self._computed.get(number, 0)}")
-        self._computed[number] = step
-        if self.every and step % self.every == 0:
-            self.save(number)
-
-    def save(self, number: int) -> None:
-        self.saved[number] = self._computed.get(number, 0)
-
-    def lose(self, number: int) -> None:
-        """What came after the checkpoint is gone."""
-        self._computed[number] = self.saved.get(number, 0)
-
-
 DECLINED_PAUSE = 1.0
 """Seconds until a worker that declined an attempt takes another."""
+
+RESEND = 2.0
+"""Seconds until a worker sends a message again that is not answered."""
 
 
 @dataclass
 class _Running:
     spec: AttemptSpec
     steps: Iterator[Step]
-    started: float
+    started: float  # on the worker's clock
     block: Block | None
+    host: str
     step: int = 0  # the last one, that of earlier attempts included
     value: float = 0.0  # its value
     yielding: bool = False
     reports: list[list[float]] = field(default_factory=list)
-    waiting_for: int = 0  # request whose answer it waits for
+    asked: Report | Suggest | None = None  # the message whose answer it waits for
+    requests: int = 0
     over: bool = False
 
 
@@ -111,7 +76,14 @@ class SimulatedPool:
         faults: What goes wrong.
         plan: Blocks that come and go, instead of ``workers``.
         disk: Where trials keep checkpoints; None: each attempt begins at the first step.
-        clock: Unix seconds at the start.
+        nodes: The hosts that workers are on; None: the driver is told of none.
+        time: The time that this pool shares with others.
+        witness: Sees what the workers really do.
+
+    Attributes:
+        skew: Seconds by which the workers' clocks are ahead.
+        most_running: The most attempts that ever ran at once.
+        over: No worker is left.
     """
 
     def __init__(
@@ -124,52 +96,42 @@ class SimulatedPool:
         faults: Faults | None = None,
         plan: BlockPlan | None = None,
         disk: Disk | None = None,
-        clock: float = 0.0,
+        nodes: Nodes | None = None,
+        time: VirtualTime | None = None,
+        witness: Witness | None = None,
     ):
         self.objective, self.latency, self.disk = objective, latency, disk
-        self.faults = faults or Faults()
+        self.faults, self.time, self.witness = faults or Faults(), time or VirtualTime(), witness or Witness()
         self.random = random.Random(seed)
-        self.clock = clock
-        self.most_running = 0
-        self.outcomes: list[Outcome] = []  # everything a worker ever wrote
-        self.reports: list[tuple[int, int, float]] = []  # everything a trial ever said: number, step, value
-        self.begun: set[tuple[int, int]] = set()  # attempts that a worker began: number, attempt
-        self.declined = 0
-        self._order = itertools.count()
-        self._agenda: list[tuple[float, int, Callable[[], Event | None]]] = []
+        self.skew, self.most_running, self.over = 0.0, 0, False
+        self._inbox: list[Event] = []
+        self._heard = True  # whether a driver is there to hear of anything
         self._queue: list[AttemptSpec] = []
         self._running: dict[str, _Running] = {}
-        self._capacity = 0
+        self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
         self._workers = workers
         self.blocks: SimulatedBlocks | None = None
         if plan:
             calls = (self._block_begins, self._block_closes, self._block_gone)
-            self.blocks = SimulatedBlocks(plan, self._do, self.now, *calls, self.random)
+            self.blocks = SimulatedBlocks(plan, self._at, self.now, *calls, self.random)
+        self.hosts = SimulatedHosts(nodes, workers, self.blocks, self.random) if nodes else None
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        return self.clock
+        return self.time.now
 
     def pause(self, seconds: float) -> None:
-        self.clock += seconds
+        self.time.advance(seconds)
 
     def wait(self, timeout: float) -> list[Event]:
-        """Move the clock to the next thing that happens and hand over what is ready there."""
-        end = self.clock + timeout
-        events = self._machine()
-        while self._agenda and not events and self._agenda[0][0] <= max(end, self.clock):
-            self.clock = max(self.clock, self._agenda[0][0])
-            while self._agenda and self._agenda[0][0] <= self.clock:
-                event = heapq.heappop(self._agenda)[2]()
-                if event is not None:
-                    events.append(event)
-                    if self.random.random() < self.faults.twice:
-                        events.append(event)
-            events += self._machine()
-        if not events:
-            self.clock = max(self.clock, end)
+        """Let time pass until there is anything to tell, and hand over what is ready."""
+        end = self.time.now + timeout
+        self._look()
+        while not self._inbox and self.time.step(end):
+            self._look()
+        events, self._inbox = self._inbox, []
         if self.faults.shuffle:
             self.random.shuffle(events)
         return events
@@ -185,30 +147,75 @@ class SimulatedPool:
                 self._stop(action)
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected
+            elif isinstance(action, Quarantine) and self.hosts:
+                self.hosts.quarantine(action.host)
 
     def close(self) -> None:
-        """End everything; what ran loses what its checkpoint does not hold."""
-        self._agenda.clear()
+        """The driver ends everything; some of what runs still writes down how far it came."""
+        self._heard = False
+        for running in list(self._running.values()):
+            if self.faults.linger and self.random.random() < 0.5:
+                self._end(running, "yielded")
+        self._vanish()
+
+    def abandon(self) -> None:
+        """The driver is dead. Workers go on with what they have for a while, and write outcomes that nobody hears."""
+        self._heard = False
+        self._inbox.clear()
+        if not self.faults.begin:
+            self._queue.clear()
+        if self.faults.linger:
+            self._at(self.faults.linger, self._give_up)
+        else:
+            self._vanish()
+
+    def _give_up(self) -> None:
+        """The workers of a dead driver save what they have, and end."""
+        for running in list(self._running.values()):
+            self._end(running, "yielded")
+        self._vanish()
+
+    def _vanish(self) -> None:
+        self.over = True
+        self._queue.clear()
         for running in list(self._running.values()):
             self._leave(running, lost=True)
-        self._running.clear()
 
-    # -- blocks -------------------------------------------------------------------------------------------------------
+    # -- what a driver hears ------------------------------------------------------------------------------------------
 
-    def _machine(self) -> list[Event]:
-        """What has changed of the workers and their blocks."""
-        events: list[Event] = []
-        capacity = self.blocks.capacity() if self.blocks else self._workers
+    def _tell(self, event: Event, *, twice: bool = True) -> None:
+        """Hand the driver an event, sometimes twice, the second time later."""
+        if not self._heard:
+            return
+        self._inbox.append(event)
+        if twice and self.random.random() < self.faults.twice:
+            self._at(self.random.uniform(0.0, self.faults.delay), lambda: self._tell(event, twice=False))
+
+    def _look(self) -> None:
+        """Tell what has changed of the workers and their blocks."""
+        capacity = Capacity(self._room(), self.latency, self.hosts.here() if self.hosts else frozenset())
         views = self.blocks.views() if self.blocks else ()
         if capacity != self._capacity:
             self._capacity = capacity
-            events.append(Capacity(capacity, self.latency))
+            self._inbox.append(capacity)
         if views != self._views:
             self._views = views
-            events.append(BlocksSeen(views))
-        return events
+            self._inbox.append(BlocksSeen(views))
+
+    def _room(self) -> int:
+        """Attempts that can run at once."""
+        if self.blocks:
+            return self.blocks.capacity()
+        return self.hosts.capacity() if self.hosts else self._workers
+
+    def _at(self, delay: float, what: Callable[[], None]) -> None:
+        self.time.at(delay, lambda: None if self.over else what())
+
+    # -- blocks -------------------------------------------------------------------------------------------------------
 
     def _block_begins(self, block: Block) -> None:
+        if self.hosts:
+            self.hosts.home(block.number)
         for _ in range(block.workers):
             self._at(0.0, self._start_waiting)
 
@@ -225,37 +232,49 @@ class SimulatedPool:
 
     # -- workers ------------------------------------------------------------------------------------------------------
 
-    def _at(self, delay: float, what: Callable[[], Event | None]) -> None:
-        heapq.heappush(self._agenda, (self.clock + delay, next(self._order), what))
-
-    def _do(self, delay: float, what: Callable[[], None]) -> None:
-        self._at(delay, lambda: what())
-
-    def _start_waiting(self) -> Event | None:
+    def _start_waiting(self) -> None:
         block = self.blocks.free() if self.blocks else None
-        if not self._queue or (len(self._running) >= self._workers if self.blocks is None else block is None):
-            return None
+        host = self._free_host(block)
+        if not self._queue or not host:
+            return
         spec = self._queue.pop(0)
-        if self.blocks and block:
-            self.blocks.take(block, 1)
-            if self.blocks.declines(spec, block):
-                self._at(DECLINED_PAUSE, lambda: self._decline(spec, block))
-                return None
-        running = _Running(spec, self.objective(spec), self.clock, block)
+        self._take(block, host, 1)
+        if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
+            self._at(DECLINED_PAUSE, lambda: self._decline(spec, block, host))
+            return
+        running = _Running(spec, self.objective(spec), self.time.now + self.skew, block, host)
         self._running[spec.token] = running
         self.most_running = max(self.most_running, len(self._running))
-        self.begun.add((spec.number, spec.attempt))
-        for _ in range(self.disk.saved.get(spec.number, 0) if self.disk else 0):
-            running.step, running.value = running.step + 1, next(running.steps)[1] or 0.0
-        self._next_step(running)
-        return Started(spec.token, host=f"node{len(self._running) % 4}", pid=1, block="0", worker="0")
+        self.witness.began(spec)
+        for _ in range(self.disk.begin(spec.number, spec.attempt) if self.disk else 0):
+            running.step, running.value = running.step + 1, _number(next(running.steps)[1])
+        if self.hosts and self.hosts.fails(host):
+            self._end_soon(running, "failed")
+        else:
+            self._next_step(running)
+        self._tell(Started(spec.token, host=host, pid=1, block="0", worker="0"))
 
-    def _decline(self, spec: AttemptSpec, block: Block) -> Event | None:
-        assert self.blocks is not None
-        self.declined += 1
-        self.blocks.take(block, -1)
+    def _free_host(self, block: Block | None) -> str:
+        """Where the next attempt begins; empty while there is no room."""
+        if self.blocks:
+            return "" if block is None else self.hosts.home(block.number) if self.hosts else "node0"
+        if self.hosts:
+            return self.hosts.free()
+        return f"node{(len(self._running) + 1) % 4}" if len(self._running) < self._workers else ""
+
+    def _take(self, block: Block | None, host: str, attempts: int) -> None:
+        """So many attempts more, or fewer, are there."""
+        if self.hosts:
+            self.hosts.take(host, attempts)
+        if self.blocks and block:
+            self.blocks.take(block, attempts)
+
+    def _decline(self, spec: AttemptSpec, block: Block | None, host: str) -> None:
+        self.witness.declined += 1
+        self._take(block, host, -1)
         self._at(0.0, self._start_waiting)
-        return Ended(Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind="declined"))
+        outcome = Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind="declined", host=host)
+        self._tell(Ended(outcome), twice=False)
 
     def _next_step(self, running: _Running) -> None:
         delay, value = next(running.steps)
@@ -265,29 +284,49 @@ class SimulatedPool:
             self._end_soon(running, "failed", delay)
         elif value is None:
             self._end_soon(running, "complete", delay)
+        elif isinstance(value, Wish):
+            self._at(delay, lambda: self._wish(running, value))
         else:
             self._at(delay, lambda: self._say(running, value))
 
-    def _say(self, running: _Running, value: float) -> Event | None:
+    def _wish(self, running: _Running, wish: Wish) -> None:
+        if not running.over:
+            running.requests += 1
+            self._ask(running, Suggest(running.spec.token, running.requests, wish.name, wish.distribution))
+
+    def _say(self, running: _Running, value: float) -> None:
         if running.over:
-            return None
+            return
+        spec = running.spec
         running.step, running.value = running.step + 1, value
-        step, number = running.step, running.spec.number
         if self.disk:
-            self.disk.compute(number, step)
-        running.reports.append([step, value])
-        self.reports.append((number, step, value))
-        running.waiting_for = len(running.reports)
-        return Report(running.spec.token, request=running.waiting_for, step=step, value=value)
+            self.disk.compute(spec.number, spec.attempt, running.step)
+        running.reports.append([running.step, value])
+        self.witness.said(spec, running.step, value)
+        running.requests += 1
+        self._ask(running, Report(spec.token, running.requests, running.step, value))
+
+    def _ask(self, running: _Running, message: Report | Suggest) -> None:
+        """Send a message, and again when its answer does not come."""
+        running.asked = message
+        self._tell(message)
+        if self.faults.drop and self.random.random() < self.faults.drop:
+            self._at(RESEND, lambda: self._tell(message) if running.asked is message else None)
 
     def _answer(self, reply: Reply) -> None:
         running = self._running.get(reply.token)
-        if running is None or running.over or reply.request != running.waiting_for:
+        if running is None or running.over or running.asked is None or reply.request != running.asked.request:
             return
-        running.waiting_for = 0
+        if self.random.random() < self.faults.drop:
+            message = running.asked
+            self._at(RESEND, lambda: self._tell(message) if running.asked is message else None)
+            return
+        running.asked = None
         if reply.stop or running.yielding:
             kinds: dict[str, OutcomeKind] = {"prune": "pruned", "yield": "yielded", "kill": "stopped"}
             self._end_soon(running, kinds[reply.stop or "yield"])
+        elif reply.error:
+            self._end_soon(running, "failed")
         else:
             self._next_step(running)
 
@@ -299,13 +338,16 @@ class SimulatedPool:
     def _end_soon(self, running: _Running, kind: OutcomeKind, delay: float | None = None) -> None:
         self._at(self.latency if delay is None else delay, lambda: self._end(running, kind))
 
-    def _end(self, running: _Running, kind: OutcomeKind) -> Event | None:
-        if running.over:
-            return None
-        if self.disk and kind == "yielded":
-            self.disk.save(running.spec.number)
-        self._leave(running, lost=kind in ("stopped", "failed"))
+    def _end(self, running: _Running, kind: OutcomeKind) -> None:
+        if not running.over:
+            self._tell(Ended(self._write(running, kind)))
+
+    def _write(self, running: _Running, kind: OutcomeKind) -> Outcome:
+        """The attempt ends, and its worker writes its outcome."""
         spec = running.spec
+        if self.disk and kind == "yielded":
+            self.disk.save(spec.number, spec.attempt)
+        self._leave(running, lost=kind in ("stopped", "failed"))
         outcome = Outcome(
             token=spec.token,
             number=spec.number,
@@ -315,30 +357,34 @@ class SimulatedPool:
             failure="exception" if kind == "failed" else "",
             reason="the objective raised" if kind == "failed" else "",
             reports=running.reports,
+            host=running.host,
             started=running.started,
-            finished=self.clock,
+            finished=self.time.now + self.skew,
         )
-        self.outcomes.append(outcome)
-        return Ended(outcome)
+        self.witness.wrote(spec, outcome)
+        return outcome
 
-    def _die(self, running: _Running) -> Event | None:
+    def _die(self, running: _Running) -> None:
+        """The worker is gone; sometimes it has just ended the attempt, and its word of that is late."""
         if running.over:
-            return None
+            return
         if self.random.random() < self.faults.late:
-            late = self._end(running, "complete" if running.reports else "failed")
-            self._at(2 * self.faults.notice, lambda: late)
+            late = self._write(running, "complete" if running.reports else "failed")
+            self._at(2 * self.faults.notice, lambda: self._tell(Ended(late)))
             if self.disk:
-                self.disk.lose(running.spec.number)
+                self.disk.lose(running.spec.number, running.spec.attempt)
         else:
             self._leave(running, lost=True)
-        self._at(self.faults.notice, lambda: Lost(running.spec.token, "its worker died"))
-        return None
+        self._at(self.faults.notice, lambda: self._tell(Lost(running.spec.token, "its worker died")))
 
     def _leave(self, running: _Running, *, lost: bool) -> None:
         running.over = True
         self._running.pop(running.spec.token, None)
-        if self.disk and lost:
-            self.disk.lose(running.spec.number)
-        if self.blocks and running.block:
-            self.blocks.take(running.block, -1)
+        if self.disk:
+            self.disk.leave(running.spec.number, running.spec.attempt, lost=lost)
+        self._take(running.block, running.host, -1)
         self._at(0.0, self._start_waiting)
+
+
+def _number(value: float | Wish | None) -> float:
+    return value if isinstance(value, float) else 0.0

@@ -59,6 +59,7 @@ class Campaign:
         demand: What the pool was last told of the work there is.
         blocks: The pool's blocks as last seen.
         note: What the pool wants the user to know now.
+        in_doubt: It may have taken over trials of dead drivers without knowing, since the database did not answer.
         moved: When anything last moved: a trial ended or reported something new, the first workers came, or the first
             of them began.
     """
@@ -81,7 +82,7 @@ class Campaign:
         self.note = ""
         self.ending: Finish | None = None
         self.finished: Finish | None = None
-        self.hungry = False
+        self.hungry = self.in_doubt = False
         self.busy_seconds = self.worker_seconds = 0.0
         self.demand: Scale | None = None
         self._next_demand = now
@@ -152,6 +153,11 @@ class Campaign:
     @property
     def in_flight(self) -> int:
         return len(self.flights) + len(self._fresh) + len(self.aside)
+
+    @property
+    def held(self) -> set[int]:
+        """Ids of the trials that this campaign has in hand."""
+        return {flight.trial_id for flights in (self.flights.values(), self._fresh, self.aside) for flight in flights}
 
     def _land(self, token: str) -> Flight | None:
         """The attempt is over: no longer in flight."""
@@ -348,7 +354,7 @@ class Campaign:
         if self.rules.time is not None and self.now - self.began >= self.rules.time and not self.ending:
             self._end(FINISHED, f"the time budget of {self.rules.time:.0f} s is used up")
             self._yield_all()
-        if not self.ending and not self.in_flight:
+        if not self.ending and not self.in_flight and not self.in_doubt:
             if self.study.exhausted:
                 self._end(FINISHED, "every configuration of the space has been tried")
             elif self._budget_used():

@@ -179,7 +179,7 @@ class Driver:
 
     def orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Trials of dead drivers, taken over, and the outcomes that their workers wrote."""
-        taken = orphans(self.storage, self.study)
+        taken = orphans(self.storage, self.study, self.campaign.held)
         outcomes = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         if taken:
             log.info("taking up %d trials of dead drivers again; %d of them had ended", len(taken), len(outcomes))

@@ -22,7 +22,10 @@ class Pool(Protocol):
         """Submit attempts, send replies, stop attempts. Called only when what led to them is durable."""
 
     def now(self) -> float:
-        """Unix seconds; virtual in a simulation."""
+        """Unix seconds, as they were at the start and steady since: no clock that is set makes it jump.
+
+        Virtual in a simulation.
+        """
 
     def pause(self, seconds: float) -> None:
         """Let time pass without taking events: they stay until the next wait."""

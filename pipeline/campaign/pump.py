@@ -68,21 +68,28 @@ class Pump:
     def run(self) -> Finish:
         """Tick until the end. Raises what the pool or the record raise beyond repair."""
         while self.campaign.finished is None:
-            timeout = 0.0 if self.campaign.hungry else self.quiet
-            heard, self._heard = self._heard, []
-            self.tick([*self._inherit(), *self.pool.wait(timeout), *heard, *self.user()])
+            self.turn()
         return self.campaign.finished
+
+    def turn(self) -> None:
+        """Wait for something to happen, and handle what is ready."""
+        timeout = 0.0 if self.campaign.hungry else self.quiet
+        heard, self._heard = self._heard, []
+        self.tick([*self._inherit(), *self.pool.wait(timeout), *heard, *self.user()])
 
     def _inherit(self) -> list[Event]:
         """What became of the trials of dead drivers: an outcome on disk, or nothing."""
         now = self.pool.now()
-        if now - self._looked < self.orphan_period or self.campaign.ending:
+        period = self.lease_period if self.campaign.in_doubt else self.orphan_period
+        if now - self._looked < period or self.campaign.ending:
             return []
         self._looked = now
         try:
             orphans, found = self.orphans()
         except RecordAway:
+            self.campaign.in_doubt = True
             return []
+        self.campaign.in_doubt = False
         outcomes = {outcome.token: outcome for outcome in found}
         tokens = [self.campaign.adopt(orphan) for orphan in orphans]
         return [Ended(outcomes[token]) if token in outcomes else Lost(token, "its driver died") for token in tokens]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Lease:
             return False
         if self.place == place():
             return process_start(self.pid) == self.pid_start
-        return now - self.heartbeat <= SILENCE
+        return abs(now - self.heartbeat) <= SILENCE  # one that lives and sees its clock set back renews it soon
 
     def to_json(self) -> dict[str, Any]:
         fields = dataclasses.asdict(self)
@@ -166,11 +167,20 @@ def _stage(storage: RecordStorage, study: optuna.Study, lease: Lease, state: str
     storage.set_study_system_attr(study._study_id, lease.key, {**known, "heartbeat": storage.clock(), "state": state})
 
 
-def orphans(storage: RecordStorage, study: optuna.Study) -> list[Orphan]:
+def orphans(storage: RecordStorage, study: optuna.Study, held: Container[int] | None = None) -> list[Orphan]:
     """Take over, for the campaign that ``storage`` claimed, every trial whose campaign has ended or died.
 
     One transaction: of several drivers one gets each trial. Trials of plain Optuna processes are nobody's orphans.
-    Raises LeaseLost, and RecordAway: then end the campaign, whose successor finds whatever was taken.
+
+    Args:
+        storage: Of the campaign.
+        study: On it.
+        held: Ids of the trials that the campaign has in hand. Those of its own that are not among them are taken too:
+            they were taken before by a call whose answer was lost. None: it has all its trials in hand.
+
+    Raises:
+        RecordAway: Nothing was taken, or nobody can tell; to be called again with ``held``.
+        LeaseLost: Another driver took this campaign for dead.
     """
     if storage.campaign is None:
         raise ValueError("claim the study before taking trials over")
@@ -181,9 +191,12 @@ def orphans(storage: RecordStorage, study: optuna.Study) -> list[Orphan]:
         for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.system_attrs.get(OWNER)
             lease = known.get(str(owner))
-            if owner is None or owner == storage.campaign or (lease is not None and lease.alive(now)):
-                continue
-            found.append(_take(storage, trial, lease))
+            if owner == storage.campaign:
+                forgotten = held is not None and trial._trial_id not in held
+            else:
+                forgotten = owner is not None and (lease is None or not lease.alive(now))
+            if forgotten:
+                found.append(_take(storage, trial, lease))
         for lease in known.values():
             if lease.state == "running" and not lease.alive(now):
                 storage.set_study_system_attr(study_id, lease.key, {**lease.to_json(), "state": "dead"})

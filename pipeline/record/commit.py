@@ -41,9 +41,9 @@ _ATTRIBUTE = sa.select(study_system_attributes.c.value_json).where(
 class Ledger:
     """Mirrors, staged changes and transactions; what Optuna calls is in ``RecordStorage``."""
 
-    def __init__(self, url: str, *, autocommit: bool):
+    def __init__(self, url: str, *, autocommit: bool, link: Link | None = None):
         self.url, self.autocommit = url, autocommit
-        self.link: Link = open_link(url)
+        self.link: Link = link or open_link(url)
         self.campaign: str | None = None
         self.fence: tuple[int, str] | None = None
         self._lock = threading.RLock()

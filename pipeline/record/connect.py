@@ -108,9 +108,7 @@ class Link:
                 "application_name": "pilotune",
                 **password.arguments(),
             }
-        self.engine = sa.create_engine(
-            parsed, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
-        )
+        self.engine = self._engine(parsed, arguments)
         self._connection: sa.Connection | None = None
         self._opened = 0
         self._clock_offset = 0.0
@@ -118,6 +116,11 @@ class Link:
         self._size = 0  # of that file, when it was last looked at
         self._held = False  # the open connection has what no file has
         self.saved = ""
+
+    def _engine(self, url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
+        return sa.create_engine(
+            url, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
+        )
 
     @property
     def connection(self) -> sa.Connection:

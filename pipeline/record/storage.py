@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from . import tables
 from .commit import Ledger
+from .connect import Link
 from .mirror import OWNER, StudyMirror, detached, replica
 from .sync import read_attributes
 from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, trials
@@ -37,14 +38,15 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         url: As ``normalize_url`` gives it.
         autocommit: True: each write is a commit and each read looks for changes of other processes first, as Optuna's
             own storages do. False: the owner calls ``commit``, ``sync`` and ``locked``.
+        link: To a database that has Optuna's tables; None: one to ``url`` is opened.
 
     Trial ids are local to this object. Creating and deleting a study are committed at once. Beyond Optuna's methods
     there are ``commit``, ``sync``, ``locked``, ``counted``, ``adopt``, ``forget_params``, ``clock`` and ``close``; all
     may raise RecordAway. Raises UserError when the database cannot be opened.
     """
 
-    def __init__(self, url: str, *, autocommit: bool = True):
-        super().__init__(url, autocommit=autocommit)
+    def __init__(self, url: str, *, autocommit: bool = True, link: Link | None = None):
+        super().__init__(url, autocommit=autocommit, link=link)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url, "autocommit": self.autocommit}
@@ -137,6 +139,10 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def get_study_id_from_name(self, study_name: str) -> int:
         with self._lock, self._translated():
+            if not self.autocommit:  # Optuna's Hyperband asks at every verdict, and the database may be away
+                for mirror in self._mirrors.values():
+                    if mirror.name == study_name:
+                        return mirror.study_id
             query = sa.select(studies.c.study_id).where(studies.c.study_name == study_name)
             study_id = self.link.run(query).scalar()
         if study_id is None:

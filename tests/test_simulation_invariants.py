@@ -1,0 +1,106 @@
+"""Each invariant of the simulation can fail: with a part of the real code broken, some seed shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+import pytest
+
+from pilotune.pipeline.campaign.campaign import Campaign
+from pilotune.pipeline.campaign.ends import Ends
+from pilotune.pipeline.campaign.events import Scale
+from pilotune.pipeline.record import campaigns, commit
+from pilotune.pipeline.record.commit import Ledger
+from pilotune.pipeline.record.storage import RecordStorage
+from pilotune.providers.simulated_faults import Disk
+from tests.simulation import Case, check, driver, template
+from tests.simulation.__main__ import memory
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:
+        template(Path(name))
+        yield Path(name)
+
+
+def first_complaint(cases: Iterator[Case], folder: Path) -> str:
+    """What the first seed says that something is wrong in."""
+    for case in cases:
+        try:
+            check(case, folder / "template.db", folder)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return "nothing is wrong"
+
+
+def too_much(campaign: Campaign) -> list[Scale]:
+    campaign.demand = Scale(campaign.in_flight + (campaign.rules.trials or 0))
+    return [campaign.demand]
+
+
+def never_landed(ledger: Ledger) -> None:
+    """A commit in doubt is taken for one that failed."""
+    pending, ledger._pending = ledger._pending, None
+    if pending is not None:
+        ledger._put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
+
+
+def always_landed(ledger: Ledger) -> None:
+    """A commit in doubt is taken for one that succeeded."""
+    pending, ledger._pending = ledger._pending, None
+    if pending is not None:
+        ledger._landed(pending)
+
+
+BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
+    "two drivers start more than the budget allows":
+        (commit, "keep_budget", lambda *_: [], Case.of, "over budget"),
+    "what others told is told again":
+        (commit, "let_others", lambda *_: [], Case.of, "was told 2 times"),
+    "a driver that was taken for dead writes on":
+        (Ledger, "_check_fence", lambda ledger: None, Case.of, "changed trial"),
+    "a commit in doubt is made twice":
+        (Ledger, "_settle", never_landed, Case.of, "left its trials|recorded twice"),
+    "a commit in doubt is forgotten":
+        (Ledger, "_settle", always_landed, Case.of, "were kept|KeyError|lost"),
+    "every driver is taken for dead":
+        (campaigns.Lease, "alive", lambda lease, now: False, Case.of, "changed trial|left its trials|LeaseLost"),
+    "the database is asked in the middle of a step":
+        (RecordStorage, "get_trial_number_from_id", lambda storage, trial: storage.link.run("SELECT 1") and
+         storage._fresh_of(trial)[1].number, Case.of, "OperationalError|InterfaceError"),
+    "nobody looks for outcomes on disk":
+        (driver, "_outcome_on_disk", lambda *_: None, Case.of, "ended complete|passed over|is lost"),
+    "the number of an attempt is not kept":
+        (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
+    "reports that came only with the outcome are dropped":
+        (Ends, "_keep_missing", lambda *_: None, Case.of, "which are lost"),
+    "an attempt's end does not end it":
+        (Campaign, "_land", lambda campaign, token: campaign.flights.get(token), Case.of, "."),
+    "a lost trial is forgotten":
+        (Campaign, "_try_again", lambda *_: None, Case.of, "left its trials|was lost"),
+    "a trial that was put aside is forgotten":
+        (Campaign, "_take_up", lambda *_: None, Case.with_blocks, "."),
+    "a declined attempt is taken for a lost one":
+        (Ends, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
+         "have holes|begun twice|given up"),
+    "more workers are wanted than there are trials":
+        (Campaign, "_demanded", too_much, Case.with_blocks, "more workers wanted"),
+    "the steps after a checkpoint are computed twice":
+        (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_is_broken_is_found(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import re
+
+    owner, name, replacement, of, words = BROKEN[what]
+    monkeypatch.setattr(owner, name, replacement)
+    complaint = first_complaint(map(of, range(1_000)), folder)
+    assert re.search(words, complaint), complaint
