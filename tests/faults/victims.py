@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,23 +48,49 @@ def running(experiment: Experiment) -> Start:
     return start
 
 
+def victim(experiment: Experiment, part: Callable[[int], int]) -> int:
+    """The process that plays ``part`` for a trial that runs."""
+
+    def look() -> int:
+        try:
+            return part(running(experiment).pid)
+        except LookupError:
+            return 0
+
+    pid: int = until(look, "there is a process to choose")
+    return pid
+
+
+# -- parts, each found from the process of a trial; LookupError where that has ended meanwhile -------------------------
+
+
+def trial(pid: int) -> int:
+    return pid
+
+
 def worker(trial: int) -> int:
-    """The worker whose trial has this process: its fork server lies between."""
-    return parent(parent(trial))
+    """Its fork server lies between."""
+    found = parent(parent(trial))
+    if found <= 1:
+        raise LookupError
+    return found
 
 
 def manager(trial: int) -> int:
-    """Parsl's worker pool above a trial's process."""
+    """Parsl's worker pool."""
     return _above(trial, "process_worker_pool.py")
 
 
 def step_daemon(trial: int) -> int:
-    """Slurm's, of the job that a trial runs in."""
+    """Slurm's, of the job that the trial runs in."""
     return _above(trial, "slurmstepd")
 
 
 def _above(pid: int, program: str) -> int:
-    return next(each for each in ancestors(pid) if program in words(each))
+    for each in ancestors(pid):
+        if program in words(each):
+            return each
+    raise LookupError
 
 
 def words(pid: int) -> str:
@@ -92,5 +118,6 @@ def below(pid: int) -> list[int]:
 def send(number: signal.Signals, pids: Iterable[int]) -> None:
     """To each that is still there."""
     for pid in pids:
+        assert pid > 1, pid  # 0 is this process's own group
         with suppress(ProcessLookupError):
             os.kill(pid, number)
