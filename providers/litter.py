@@ -13,17 +13,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-SEMAPHORE = re.compile(r"/dev/shm/sem\.mp-\S+")
+SHARED = "/dev/shm"
+SEMAPHORE = re.compile(r"^\S+ \S+ \S+ \S+ (\d+) +/dev/shm/sem\.", re.MULTILINE)
+"""A semaphore in a process's map: its inode. The name there may be another than it has now."""
+
 LISTENER = re.compile(r"/.*/pymp-[^/]+/listener-[^/]+")
 
 
 def litter(group: int) -> set[Path]:
     """Semaphores' files and sockets' folders of the processes in a process group."""
-    sockets = dict(_unix_sockets())
+    sockets, semaphores = dict(_unix_sockets()), _semaphores()
     found = set()
     for pid in _members(group):
         with contextlib.suppress(OSError):
-            found |= {Path(name) for name in SEMAPHORE.findall(Path(f"/proc/{pid}/maps").read_text())}
+            inodes = SEMAPHORE.findall(Path(f"/proc/{pid}/maps").read_text())
+            found |= {semaphores[inode] for inode in map(int, inodes) if inode in semaphores}
             for name in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
                     path = sockets.get(os.readlink(f"/proc/{pid}/fd/{name}"), "")
@@ -40,6 +44,15 @@ def remove(left: set[Path]) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
+
+
+def _semaphores() -> dict[int, Path]:
+    """Those of multiprocessing's by inode."""
+    try:
+        with os.scandir(SHARED) as entries:
+            return {each.inode(): Path(each.path) for each in entries if each.name.startswith("sem.mp-")}
+    except OSError:
+        return {}
 
 
 def _members(group: int) -> Iterator[int]:

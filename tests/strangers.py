@@ -101,6 +101,23 @@ def _exchange(host: str, port: int, data: bytes, patience: float = 0.3) -> bytes
     return heard
 
 
+def pour(ports: list[list[Any]], most: int) -> dict[str, int]:
+    """Announce a message of 1 GB to each port and send it; how many bytes were taken until the connection was closed,
+    at most ``most``."""
+    piece = bytes(2**20)
+    taken = {}
+    for host, port in ports:
+        sent = 0
+        with socket.socket() as connection, contextlib.suppress(OSError):
+            connection.settimeout(5)
+            connection.connect((host, port))
+            connection.sendall(greeting(b"CURVE") + b"\6" + struct.pack(">Q", 2**30))
+            while sent < most:
+                sent += connection.send(piece)
+        taken[str(port)] = sent
+    return taken
+
+
 def impersonate(ports: list[list[Any]], path: str, server_keys: list[str], seconds: float) -> dict[str, list[str]]:
     """Speak ZeroMQ properly: every kind of socket, without and with keys of one's own, as client and as server.
 
@@ -270,7 +287,7 @@ def meddle(processes: list[int]) -> list[str]:
     return done
 
 
-ACTIONS = {each.__name__: each for each in (talk, impersonate, flood, knock, look, meddle)}
+ACTIONS = {each.__name__: each for each in (talk, pour, impersonate, flood, knock, look, meddle)}
 
 
 # -- from the tests' side ---------------------------------------------------------------------------------------------
