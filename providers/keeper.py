@@ -32,7 +32,7 @@ class Seen:
     Attributes:
         workers: Pool -> workers that may take a trial.
         capacity: Trials that can run at once, in all pools.
-        hosts: Those whose workers take trials.
+        hosts: Pool -> hosts whose workers take trials.
         views: All blocks.
         note: What the user should know.
         failure: Why no pool can go on any more.
@@ -40,7 +40,7 @@ class Seen:
 
     workers: dict[str, int] = field(default_factory=dict)
     capacity: int = 0
-    hosts: frozenset[str] = frozenset()
+    hosts: dict[str, frozenset[str]] = field(default_factory=dict)
     views: tuple[BlockView, ...] = ()
     note: str = ""
     failure: str = ""
@@ -193,7 +193,7 @@ class Keeper:
         return Seen(
             workers={name: each.blocks.workers for name, each in kept if not each.dropped},
             capacity=sum(each.blocks.capacity for _, each in kept if not each.dropped),
-            hosts=frozenset().union(*(each.blocks.hosts for _, each in kept if not each.dropped)),
+            hosts={name: each.blocks.hosts for name, each in kept if not each.dropped},
             views=tuple(view for _, each in kept for view in each.blocks.views(now)),
             note="; ".join(notes),
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())

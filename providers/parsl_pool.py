@@ -265,19 +265,22 @@ class ParslPool:
 
     def _submit_waiting(self) -> None:
         while self._waiting:
-            home = self._choose()
+            home = self._choose(self._waiting[0])
             if home is None:
                 return
             self._submit(self._waiting.popleft(), home)
 
-    def _choose(self) -> str | None:
-        """The pool with most free workers. While none has any, attempts wait here, not in the queue of one pool."""
+    def _choose(self, spec: AttemptSpec) -> str | None:
+        """The pool with most free workers, of those with hosts that are to run the attempt. While none has any worker,
+        attempts wait here, not in the queue of one pool."""
         names = [name for name, kept in self.keeper.pools.items() if not kept.dropped]
         names = [name for name in names if not self.keeper.pools[name].executor.bad_state_is_set]
         if len(self.keeper.pools) == 1:
             return names[0] if names else None
-        workers = self.keeper.seen.workers
+        seen = self.keeper.seen
+        workers = seen.workers
         names = [name for name in names if workers.get(name)]
+        names = [name for name in names if seen.hosts[name] - set(spec.avoid)] or names
         return max(names, key=lambda name: 1 - self._load[name] / workers[name], default=None)
 
     def _submit(self, spec: AttemptSpec, home: str) -> None:
@@ -381,7 +384,7 @@ class ParslPool:
             events.append(BlocksSeen(seen.views))
         if seen.note != told.note:
             events.append(PoolNote(seen.note))
-        capacity = Capacity(seen.capacity, LATENCY, seen.hosts)
+        capacity = Capacity(seen.capacity, LATENCY, frozenset().union(*seen.hosts.values()))
         if capacity != self._capacity:
             self._capacity = capacity
             events.append(capacity)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pilotune.pipeline.trial.protocol import ObjectiveSpec
+from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec
 from pilotune.pipeline.trial.runner import run_attempt
 from pilotune.providers.blocks import ASSEMBLY, PAUSES, UNLUCKY_IN_A_ROW
 from pilotune.providers.htex import host_of
+from pilotune.providers.keeper import Seen
 from pilotune.providers.node import Launch, command_line
+from pilotune.providers.parsl_pool import ParslPool
 from pilotune.providers.schedulers.jobs import SubmitRefused
 from pilotune.providers.schedulers.slurm import SlurmBlocks
 from pilotune.providers.site import PoolSpec, Site
@@ -168,6 +171,21 @@ def test_a_refusal_for_another_reason_is_told_in_the_schedulers_words(tmp_path: 
     ward.scheduler.refuses = SubmitRefused("invalid partition", transient=False)
     ward.turn(demand=2)
     assert ward.blocks.failure == "the scheduler refused the block: invalid partition"
+
+
+# Several pools
+
+
+@pytest.mark.parametrize(
+    ("avoid", "home"),
+    [([], "large"), (["a"], "large"), (["a", "b"], "small"), (["c"], "large"), (["a", "b", "c"], "large")],
+)
+def test_an_attempt_goes_to_a_pool_with_hosts_that_are_to_run_it(avoid: list[str], home: str) -> None:
+    kept = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
+    seen = Seen(workers={"large": 8, "small": 1}, hosts={"large": frozenset({"a", "b"}), "small": frozenset({"c"})})
+    keeper = SimpleNamespace(pools={"large": kept, "small": kept}, seen=seen)
+    pool = SimpleNamespace(keeper=keeper, _load={"large": 1, "small": 1})
+    assert ParslPool._choose(pool, AttemptSpec.from_dict(make_spec(Path("/tmp"), ObjectiveSpec(), avoid=avoid))) == home
 
 
 # Slurm
