@@ -353,3 +353,20 @@ def test_the_result_of_an_attempt_that_nobody_collected_is_not_computed_again(
         ]
         assert second["reason"] == "attempt 1 had come to its end when attempt 2 began; this is its result"
         assert json.loads(files.outcome(2).read_text()) == second
+
+
+def test_a_result_of_an_attempt_that_another_had_superseded_counts_no_more(
+    tmp_path: Path, files: TrialFiles, objective: Any
+) -> None:
+    first = run_attempt(attempt(tmp_path, 1, objective("counts")))
+    files.outcome(1).unlink()
+    files.create(2)  # it is lost later on
+    files.outcome(1).write_text(json.dumps({**first, "values": [7.5]}))
+    assert run_attempt(attempt(tmp_path, 3, objective("counts")))["values"] == [5.0]
+
+
+def test_attempts_that_were_never_begun_lie_between(tmp_path: Path, files: TrialFiles, objective: Any) -> None:
+    run_attempt(attempt(tmp_path, 1, objective("counts")))
+    (files.checkpoint / "ran").unlink()
+    assert run_attempt(attempt(tmp_path, 4, objective("counts")))["reason"].startswith("attempt 1 had come to its end")
+    assert not (files.checkpoint / "ran").exists()

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .channel import Channel
-from .files import OUTCOME, PROCESS, TrialFiles
+from .files import PROCESS, WORK, TrialFiles
 from .posix import kill_group, place, process_start
 from .protocol import AttemptSpec, Outcome
 from .ranks import end_ranks
@@ -30,9 +30,6 @@ LOOK = 2.0
 
 LEAVING = 10.0
 """Seconds that an old attempt's process may take to end by SIGKILL; one that takes longer hangs in the kernel."""
-
-LOOKED_AT = 3
-"""Outcomes of earlier attempts that a new one reads, the newest first."""
 
 
 class TakenOver(Exception):
@@ -177,21 +174,20 @@ def _end(pid: int, start: int) -> None:
 
 
 def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
-    """The result of an earlier attempt, as this one's; None where there is none.
+    """The result of the attempt before this one, as this one's; None where there is none.
 
     It came to its end after its driver had died and before this attempt began, when nobody collected it any more: what
     it found would be computed a second time. Only results count: what went wrong may have gone wrong by the fence.
     """
     try:
-        earlier = [number for number in files.attempts_with(OUTCOME) if number < spec.attempt]
+        begun = [number for number in files.attempts_with(WORK) if number < spec.attempt]
     except OSError:
         return None
-    for number in reversed(earlier[-LOOKED_AT:]):
-        found = _result(files.outcome(number), spec, number)
-        if found is not None:
-            reason = f"attempt {number} had come to its end when attempt {spec.attempt} began; this is its result"
-            return replace(found, token=spec.token, attempt=spec.attempt, reason=reason, leaving=False)
-    return None
+    found = _result(files.outcome(begun[-1]), spec, begun[-1]) if begun else None
+    if found is None:
+        return None
+    reason = f"attempt {found.attempt} had come to its end when attempt {spec.attempt} began; this is its result"
+    return replace(found, token=spec.token, attempt=spec.attempt, reason=reason, leaving=False)
 
 
 def _result(path: Path, spec: AttemptSpec, attempt: int) -> Outcome | None:

@@ -12,7 +12,7 @@ CLOCKS = 2.0
 """Seconds by which a file server's clock may be behind the node's."""
 
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})$")
-OUTCOME = re.compile(r"outcome-(\d{1,9})\.json$")
+WORK = re.compile(r"work-(\d{1,9})$")
 PROCESS = re.compile(r"process-(\d{1,9})$")
 
 
@@ -55,7 +55,7 @@ class TrialFiles:
         return self.directory / f"process-{attempt}"
 
     def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
-        """The attempts that have a file of such a name (OUTCOME, PROCESS), in their order. Raises OSError."""
+        """The attempts that have a file of such a name (WORK, PROCESS), in their order. Raises OSError."""
         return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:
