@@ -18,6 +18,7 @@ import pytest
 import zmq
 from optuna.trial import TrialState
 
+from . import local
 from .local import Here, end_of, ended, until
 from .strangers import Stranger, greeting
 
@@ -237,6 +238,26 @@ def test_nothing_that_a_stranger_did_changed_anything(siege: Siege) -> None:
     log = Path(siege.here.status("siege")["run_dir"], "driver.log").read_text()
     assert "Traceback" not in log
     assert "ERROR" not in log
+
+
+def test_strangers_who_take_all_descriptors_cost_no_trial(
+    stranger: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system allows 200 only."""
+    program = tmp_path / "pilotune"
+    program.write_text(f'#!/bin/sh\nulimit -n 200\nexec {local.PILOTUNE} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(local, "PILOTUNE", program)
+    found = Siege(Here(tmp_path))
+    found.here.study("siege", OBJECTIVE, STUDY.replace(f"trials: {TRIALS}", "trials: 12"))
+    with ended(found.here.start("run", "siege.yaml")) as process:
+        found.driver = process.pid
+        until(lambda: found.complete() >= 1, "a trial is done")
+        found.look()
+        flood = stranger.do("flood", ports=found.ports, number=400, seconds=3)
+        found.here.write("go", "")
+        assert "12: 12 complete, 0 pruned, 0 failed" in end_of(process).stdout
+    assert flood["held"] > 400, "more than there are descriptors"
 
 
 # -- files, sockets and processes -------------------------------------------------------------------------------------
