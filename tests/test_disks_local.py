@@ -191,7 +191,7 @@ def test_a_study_whose_database_was_broken_under_the_campaign_goes_on_from_what_
     with running(here) as process:
         os.truncate(study, 100)
         first = end_of(process, 3)
-    assert f"the database file {study} was cut off while the campaign ran" in first.stdout
+    assert f"the database {study} is broken (" in first.stdout
     (saved,) = study.parent.glob("study.db.*-saved")
     for log in ("-wal", "-shm"):
         study.with_name(study.name + log).unlink(missing_ok=True)

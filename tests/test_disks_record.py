@@ -174,8 +174,23 @@ def test_a_database_that_is_cut_off_while_it_is_open_is_noticed_at_once(tmp_path
         kept.storage.commit()
     os.truncate(kept.path, kept.path.stat().st_size // 2)
     kept.stage(3.0)
-    with pytest.raises(RecordLost, match="was cut off while the campaign ran"):
+    with pytest.raises(RecordLost, match=r"study\.db is broken \(database disk image is malformed\)"):
         kept.storage.commit()
+
+
+def test_a_database_that_somebody_tidies_up_shrinks_and_is_as_good_as_before(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "study.db")
+    for value in range(5):
+        kept.stage(float(value))
+    kept.storage.commit()
+    with contextlib.closing(sqlite3.connect(kept.path)) as other:
+        other.execute("DELETE FROM trial_user_attributes")
+        other.commit()
+        other.execute("VACUUM")
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    kept.stage(5.0)
+    kept.storage.commit()
+    assert kept.values() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_what_is_broken_behind_the_back_of_an_open_connection_is_found_by_a_look_at_all_of_it(tmp_path: Path) -> None:

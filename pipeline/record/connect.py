@@ -187,17 +187,17 @@ class Link:
             return False
 
     def _look_at_size(self) -> None:
-        """An SQLite file never shrinks by itself, and who has it open notices late. Raises RecordLost.
+        """An SQLite file that shrinks was cut off, which who has it open notices late, or tidied up by VACUUM.
 
-        It is not opened to look into it: to close it again would take SQLite's locks away.
+        It is not read beside SQLite: to close it again would take SQLite's locks away. Raises RecordLost.
         """
         if self.path is None or self._connection is None:
             return
+        before = self._size
         with contextlib.suppress(OSError):
-            size, before = self.path.stat().st_size, self._size
-            self._size = size
-            if size < before:
-                raise RecordLost(f"the database file {self.path} was cut off while the campaign ran")
+            self._size = self.path.stat().st_size
+        if self._size < before:
+            self.check()
 
     def check(self) -> None:
         """Read all of an SQLite file afresh. Raises RecordLost where it is broken, RecordAway."""
