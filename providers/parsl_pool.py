@@ -349,7 +349,7 @@ class ParslPool:
             except ValueError as problem:
                 return Lost(token, f"what its worker returned is no outcome ({problem})")
             if outcome.token != token:
-                return Lost(token, f"its worker returned the outcome of another attempt, {outcome.token!r}")
+                return Lost(token, f"its worker returned the outcome of another attempt, {outcome.token[:80]!r}")
             if home is not None and outcome.kind != "declined":
                 self.keeper.pools[home].blocks.progress()
             if home is not None and outcome.leaving:

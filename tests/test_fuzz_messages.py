@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from pilotune.pipeline.campaign.events import Capacity
+from pilotune.pipeline.campaign.events import Capacity, Ended, Lost
 from pilotune.pipeline.trial.protocol import Report, Started, Stop, Suggest, Suggested, Verdict, encode
+from pilotune.providers.parsl_pool import ParslPool
 
 from .bench import SPACE
 from .fuzzed_campaign import PRUNERS, SAMPLERS, Desk, close_all, heard, server_url, sqlite_url  # noqa: F401
@@ -129,6 +131,21 @@ ACTS = st.one_of(
     st.tuples(st.just("lost"), texts()),
 )
 """What comes of an attempt; to whom of those in flight, or that were, is drawn beside it."""
+
+
+@given(st.one_of(rubbish(), mutated({**GOOD, "token": "0.1.c", "number": 0, "attempt": 1}, KINDS)))
+@fuzzed(100)
+def test_what_comes_back_of_a_task_is_its_outcome_or_a_lost_attempt(returned) -> None:
+    pool = ParslPool.__new__(ParslPool)
+    pool._homes, pool._workers_of = {}, {}
+    done: Future[Any] = Future()
+    done.set_result(returned)
+    event = pool._result("0.1.c", done)
+    if isinstance(event, Ended):
+        assert (event.outcome.token, type(event.outcome.reason)) == ("0.1.c", str)
+    else:
+        assert isinstance(event, Lost)
+        assert event.token == "0.1.c"
 
 
 def play(url: str, free: bool, pruner: str, sampler: str, acts: list[tuple[int, tuple[Any, ...]]]) -> None:
