@@ -43,6 +43,15 @@ def test_the_driver_may_have_as_many_connections_as_the_system_allows(low_limit:
     assert usual_limit() is None
 
 
+def test_no_scheduler_s_command_is_told_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schedulers hand the environment of what submits on to jobs, or keep it."""
+    monkeypatch.setenv("PGPASSWORD", "Tr0ub4dor")
+    monkeypatch.setenv("PGUSER", "me")
+    said = run(["env"]).out
+    assert "PGUSER=me" in said
+    assert "Tr0ub4dor" not in said
+
+
 def test_parsl_s_sockets_take_no_message_without_end(tmp_path: Path) -> None:
     from parsl import curvezmq
 
