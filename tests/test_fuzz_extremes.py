@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import socket
 from typing import Any
 
 import optuna
@@ -13,9 +15,11 @@ from optuna.trial import TrialState
 
 from pilotune.errors import RecordAway
 from pilotune.pipeline.campaign.events import Capacity, Ended
+from pilotune.pipeline.campaign.run import logging_to
 from pilotune.pipeline.campaign.study import ATTRIBUTE_LIMIT
 from pilotune.pipeline.space import Constraint, Parameter, Space
 from pilotune.pipeline.trial.api import Trial
+from pilotune.pipeline.trial.lines import Lines
 from pilotune.pipeline.trial.protocol import MESSAGE_LIMIT, AttemptSpec, Outcome, Report, Started, Suggest, encode
 
 from .bench import SPACE
@@ -169,3 +173,19 @@ def test_a_suggestion_that_no_message_holds_is_refused_before_it_is_sent(tmp_pat
         with pytest.raises(ValueError, match="too long to be suggested"):
             trial.suggest_categorical(name, list(choices))
     assert [len(encode(message)) < MESSAGE_LIMIT for message in link.asked] == [True]
+
+
+def test_whatever_a_trial_says_has_a_place_in_the_log(tmp_path, capsys) -> None:
+    with logging_to(tmp_path / "driver.log"):
+        logging.getLogger("pilotune.x").warning("trial 1: OSError: caf\udce9 \0 日本")
+    assert "OSError: caf\\udce9 \0 日本" in (tmp_path / "driver.log").read_text(encoding="utf-8")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_that_is_no_message_is_dropped_wherever_it_stands() -> None:
+    ours, theirs = socket.socketpair()
+    lines = Lines(ours)
+    theirs.sendall(b"[" * 60_000 + b'\n\xff\n{"type": "report"}\n5\n' + b'{"a":' * 10_000 + b'\n{"type": "end"}\n')
+    assert lines.wait() + lines.here() == [{"type": "report"}, {"type": "end"}]
+    lines.close()
+    theirs.close()

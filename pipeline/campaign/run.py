@@ -137,6 +137,11 @@ def with_room(folder: Path) -> Iterator[None]:
 class LogFile(logging.FileHandler):
     """A log that goes without the lines it cannot write: no full disk, no deleted folder stops who has them to say."""
 
+    def __init__(self, path: Path):
+        super().__init__(
+            path, delay=True, encoding="utf-8", errors="backslashreplace"
+        )  # names of files in what trials say
+
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
             super().emit(record)
@@ -153,7 +158,7 @@ class LogFile(logging.FileHandler):
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """The driver's log, while the campaign runs. Parsl's words go beside it: it has a traceback for every lost task."""
-    ours, parsls = LogFile(path, delay=True), LogFile(path.with_name("parsl.log"), delay=True)
+    ours, parsls = LogFile(path), LogFile(path.with_name("parsl.log"))
     for handler in (ours, parsls):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     parsl = logging.getLogger("parsl")

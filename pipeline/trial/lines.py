@@ -7,6 +7,8 @@ import json
 import socket
 from typing import Any
 
+from .typed import read_json
+
 CHUNK = 65536
 
 
@@ -69,7 +71,7 @@ class Lines:
         found = []
         for line in whole:
             try:
-                message = json.loads(line)
+                message = read_json(line)
             except ValueError:
                 continue
             if isinstance(message, dict):
