@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import subprocess
 import sys
@@ -24,8 +23,6 @@ CHUNK = 100
 def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
     """What went wrong in a chunk of seeds, and what came about in it."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
     wrong, saw = [], Counter[str]()
     for seed in range(first, first + CHUNK):
         try:

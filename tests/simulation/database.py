@@ -130,6 +130,7 @@ class FaultyLink(Link):
         self.inside = False
         self._bare = False  # in a reading transaction of a server, which need not see the same all the time
         self._severed = False
+        self._result: Any = None
 
     def _engine(self, url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
         return _engine(str(url))
@@ -176,19 +177,39 @@ class FaultyLink(Link):
     def _cut(self) -> None:
         """SQLite takes an open transaction back, as a server does."""
         self.inside = False
+        self._close_result()
         super().drop()
 
     def run(self, statement: Any, rows: Any = None) -> Any:
         what = str(statement).split(" ", 1)[0].lower() if isinstance(statement, str) else "a statement"
         self.world.point(f"before {what}")
         self._fail_perhaps(statement, "before")
-        result = super().run(statement, rows)
+        result = self._result = self._run(statement, rows)
+        try:
+            self._fail_perhaps(statement, "after")
+            self.world.point(f"after {what}")
+            if self._severed:
+                raise _error("the connection is closed")
+        except BaseException:
+            self._close_result()
+            raise
+        return result
+
+    def _close_result(self) -> None:
+        """An open cursor would keep others from writing until it is garbage."""
+        result, self._result = self._result, None
+        if result is not None:
+            result.close()
+
+    def _run(self, statement: Any, rows: Any) -> Any:
+        try:
+            result = super().run(statement, rows)
+        except OperationalError as error:
+            if "locked" in str(error):
+                raise AssertionError(f"the simulation has locked itself out: {error}") from None
+            raise
         if result.returns_rows and self.driver.points + 1 in self.driver.naps:
-            result = result.freeze()()  # an open cursor would keep others from writing, which no server's does
-        self._fail_perhaps(statement, "after")
-        self.world.point(f"after {what}")
-        if self._severed:
-            raise _error("the connection is closed")
+            return result.freeze()()  # the same, where the driver is stopped before it reads the rows
         return result
 
     def _fail_perhaps(self, statement: Any, when: str) -> None:
