@@ -116,6 +116,7 @@ class ParslPool:
         self._told = Seen()
         self._records: tuple[Path, ...] = ()
         self._capacity = Capacity(0, LATENCY)
+        self._epoch = time.time() - time.monotonic()
         self._kernel: Kernel | None = None
         self._closed = False
         self.left: list[str] = []
@@ -200,7 +201,7 @@ class ParslPool:
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        return time.time()
+        return self._epoch + time.monotonic()
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
