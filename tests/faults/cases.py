@@ -143,7 +143,7 @@ def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
     experiment.progress()
     experiment.inject("driver stopped, and taken for dead", lambda: first.send_signal(signal.SIGCONT))
     experiment.end()
-    assert first.wait(PATIENCE) != 0
+    assert first.wait(PATIENCE) != 0, "it went on with trials that were no longer its own"
     assert "another driver took this campaign for dead" in experiment.said(first), experiment.said(first)
 
 
