@@ -218,7 +218,7 @@ def killing(part: Callable[[int], int]) -> Callable[[Experiment], None]:
     return lambda experiment: send(signal.SIGKILL, [victim(experiment, part)])
 
 
-@case("worker stopped", 2, SQLITE, needed=20, lasts=30.0)
+@case("worker stopped", 2, SQLITE, needed=150, lasts=30.0)
 def worker_stopped(experiment: Experiment, times: int) -> None:
     """Its trial's process goes on, and waits for the answer to its next report."""
     stopped(experiment, times, "worker stopped", lambda: [victim(experiment, worker)])
