@@ -26,6 +26,8 @@ FILE_PERIOD = 1.0
 class Control:
     """Collects what the user asks for; a context manager that handles SIGINT, SIGTERM and SIGHUP meanwhile.
 
+    Where one of them came, they are ignored afterwards: the process is ending.
+
     Args:
         file: Holds one of finish, yield, now when somebody ran ``pilotune stop``.
         shift: Of a driver that runs in a job; it may say the same.
@@ -52,8 +54,9 @@ class Control:
         return self
 
     def __exit__(self, *error: object) -> None:
+        # Who presses Ctrl-C on and on must not cut off the summary, nor the exit code.
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._signals else handler)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._said.append(self._order[min(self._signals, len(self._order) - 1)])
