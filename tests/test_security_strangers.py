@@ -152,7 +152,7 @@ def _attack(siege: Siege, stranger: Stranger) -> None:
     )
     siege.meddled = stranger.do("meddle", processes=list(siege.shown))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    number = 1500 if most == resource.RLIM_INFINITY else min(1500, most // 8)
+    number = 1000 if most == resource.RLIM_INFINITY else min(1000, most // 8)
     stranger.begin("flood", ports=siege.ports, number=number, seconds=4)
     before = siege.complete()
     until(lambda: siege.complete() >= before + 5, "trials are done while connections flood in")
