@@ -32,7 +32,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@sh tests/setup.sh
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=40 $(ARGS)
 
 # mypy knows the package by its folder's name, which need not be that of this checkout: hence the link.
 lint: $(VENV)/.test
