@@ -167,6 +167,13 @@ def test_a_campaign_that_ends_tells_failures_as_they_are(hall) -> None:
     assert two.trial(0).state == TrialState.FAIL
 
 
+def test_the_record_of_attempts_never_goes_back(hall) -> None:
+    two = hall("a", "b")
+    spec = two.again(two.run("a", "failed"))
+    two.turn(over(spec, "declined", host="a"), Asked("finish"))
+    assert two.trial(0).system_attrs["pilotune:attempt"] == 2
+
+
 def test_trials_on_several_nodes_say_nothing_of_one_of_them(hall) -> None:
     two = hall("a", "b", second_opinions=False)
     two.run("a", "failed")

@@ -365,8 +365,9 @@ class Campaign:
             self.ending = Finish(code, reason)
         self.ends.hosts.closing = True
         for flight in self._fresh:  # tried again in this very step: left for a later campaign, as if that came now
-            flight.attempt -= 1
-            self.study.fence(flight.trial, flight.attempt)
+            if not flight.declines:  # else this attempt is on record already, and a record never goes back
+                flight.attempt -= 1
+                self.study.fence(flight.trial, flight.attempt)
         self._fresh.clear()
         self.aside.clear()
 
