@@ -94,8 +94,6 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (driver, "_outcome_on_disk", lambda *_: None, Case.of, "ended complete|passed over|is lost"),
     "the number of an attempt is not kept":
         (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
-    "an attempt's end does not end it":
-        (Campaign, "_land", lambda campaign, token: campaign.flights.get(token), Case.of, "."),
     "a lost trial is forgotten":
         (Campaign, "_try_again", lambda *_: None, Case.of, "left its trials|was lost"),
     "a trial that was put aside is forgotten":
