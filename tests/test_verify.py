@@ -10,8 +10,8 @@ import optuna
 import pytest
 
 from pilotune.errors import UserError
-from pilotune.pipeline.analysis import audit_database
 from pilotune.pipeline.analysis.audit import audit
+from pilotune.pipeline.analysis.audit import database as audit_database
 from pilotune.pipeline.campaign.events import Ended, Lost
 from pilotune.pipeline.record import open_storage, orphans
 from pilotune.pipeline.record.connect import Link

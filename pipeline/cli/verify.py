@@ -11,7 +11,7 @@ from .options import json_option, name_argument, storage_option
 from .output import count, echo_json, pairs
 
 if TYPE_CHECKING:
-    from ..analysis.audit_findings import Audit, Finding
+    from ..analysis.audit import Audit, Finding
 
 SHOWN = 20
 """Findings of a kind that a person is shown; JSON has all of them."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..trial.protocol import Outcome
+from ...trial.protocol import Outcome
 
 NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
 """Of an outcome, and of what is there from an attempt's beginning on."""

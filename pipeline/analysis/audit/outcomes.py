@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..record import RunDirectory
-from .audit_database import Claims, Kept
-from .audit_files import Folder, Written
-from .audit_findings import Audit, named
+from ...record import RunDirectory
+from .database import Claims, Kept
+from .files import Folder, Written
+from .findings import Audit, named
 
 FATES = ("kept", "retried", "fenced", "waiting", "lost", "doubled", "altered", "unreadable")
 """What became of an outcome: told to the study; failed and tried again; of an attempt that another had superseded or

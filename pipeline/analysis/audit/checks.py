@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from ..record import RunDirectory
-from .audit_database import Claims, Kept
-from .audit_findings import Audit, named
-from .tables import STATES
+from ...record import RunDirectory
+from ..tables import STATES
+from .database import Claims, Kept
+from .findings import Audit, named
 
 
 def check_database(found: Audit, known: Claims, trials: Sequence[Kept]) -> None:

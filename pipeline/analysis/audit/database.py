@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..record import LEARNED, OWNER, Lease
-from ..record.campaigns import ATTEMPT, LEFT
-from ..record.campaigns import PREFIX as LEASE
-from ..record.tables import (
+from ...record import LEARNED, OWNER, Lease
+from ...record.campaigns import ATTEMPT, LEFT
+from ...record.campaigns import PREFIX as LEASE
+from ...record.tables import (
     OF_STUDY,
     OF_TRIAL,
     load_float,
@@ -28,11 +28,11 @@ from ..record.tables import (
     trial_values,
     trials,
 )
-from .audit_files import NOTHING, Reports
-from .tables import WORDS
+from ..tables import WORDS
+from .files import NOTHING, Reports
 
 if TYPE_CHECKING:
-    from ..record.connect import Link
+    from ...record.connect import Link
 
 UNIQUE = (
     (trial_values, "objective", "value of one objective"),

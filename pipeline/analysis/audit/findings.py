@@ -39,7 +39,7 @@ class Audit:
         trials: How many the database has.
         states: How many of each state.
         outcomes: ``written``, how many outcome files there are that end an attempt or that nobody can read; and how
-            many of them had which fate (``audit_outcomes.FATES``).
+            many of them had which fate (``outcomes.FATES``).
         dead: Run directories of campaigns whose drivers have ended or died.
     """
 

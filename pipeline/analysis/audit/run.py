@@ -1,7 +1,4 @@
-"""The auditor: whether a study's database and what its workers wrote agree. It reads both, and writes nothing.
-
-Imported only where it is used: it needs SQLAlchemy and Optuna.
-"""
+"""The auditor: whether a study's database and what its workers wrote agree. It reads both, and writes nothing."""
 
 from __future__ import annotations
 
@@ -13,19 +10,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from ...errors import UserError
-from ..record import RunDirectory
-from .audit_checks import check_database
-from .audit_database import Claims, Kept, claims, own_check, read_kept, steady, strays
-from .audit_files import Folder, read_trial, read_trials
-from .audit_findings import Audit, Finding
-from .audit_outcomes import check_outcomes
-from .reading import nearest, reading, safe_url, studies_of
+from ....errors import UserError
+from ...record import RunDirectory
+from ..reading import nearest, reading, safe_url, studies_of
+from .checks import check_database
+from .database import Claims, Kept, claims, own_check, read_kept, steady, strays
+from .files import Folder, read_trial, read_trials
+from .findings import Audit
+from .outcomes import check_outcomes
 
 if TYPE_CHECKING:
-    from ..record.connect import Link
-
-__all__ = ["Audit", "Finding", "audit"]
+    from ...record.connect import Link
 
 
 class Damaged(Exception):
