@@ -148,8 +148,8 @@ class FaultyLink(Link):
         if not write and self.world.case.server:
             self._bare = True
             return
+        self.inside = True  # also where it is stopped before it goes on from here
         super().begin(write=write)
-        self.inside = True
         if write:
             self.world.transact(self.driver)
 
