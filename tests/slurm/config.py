@@ -29,7 +29,7 @@ def slurm_conf(
         gpus: How many a node has.
         port: The first of three.
         first_job: The first job's number.
-        cgroups: Whether jobs are held in cgroups (version 1): their cores, memory and devices are then enforced.
+        cgroups: Whether jobs are held in cgroups (version 1): their memory and devices are then enforced.
         accounting: Whether slurmdbd keeps accounts.
     """
     settings: dict[str, object] = {
@@ -105,7 +105,8 @@ def cgroup_conf(cgroups: bool) -> str:
     """cgroup.conf. Version 1 is named outright: a mounted version 2 may be without controllers."""
     lines = ["CgroupPlugin=cgroup/v1", "CgroupMountpoint=/sys/fs/cgroup"]
     if cgroups:
-        lines += ["ConstrainCores=yes", "ConstrainDevices=yes", "ConstrainRAMSpace=yes"]
+        # Cores are left to task/affinity: a job on some that do not exist would now and then fail, and drain its node.
+        lines += ["ConstrainCores=no", "ConstrainDevices=yes", "ConstrainRAMSpace=yes"]
     return "\n".join(lines) + "\n"
 
 
