@@ -151,6 +151,47 @@ def test_a_driver_that_was_declared_dead_commits_nothing_more(postgres_url):
     assert {lease.state for lease in leases(fresh.storage, fresh.study)} == {"dead", "running"}
 
 
+def test_a_look_at_what_others_did_does_not_hide_from_a_driver_that_it_was_declared_dead(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    first = Driver(url, "a", place="other-boot/pid:[1]").claim()
+    trial = first.start()
+    first.silent(SILENCE + 1)
+    assert len(Driver(url, "b").claim().orphans()) == 1
+    first.storage.sync()
+    first.study.tell(trial, 0.5)
+    with pytest.raises(LeaseLost):
+        first.storage.commit()
+    assert Driver(url, "c").study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_trial_that_somebody_else_has_finished_is_not_told_again_after_a_look(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    first = Driver(url, "a").claim()
+    trial = first.start()
+    optuna.load_study(study_name="s", storage=url).tell(trial.number, 0.25)
+    first.storage.sync()
+    first.study.tell(trial, 0.5)
+    assert first.storage.commit().overtaken == (trial._trial_id,)
+    assert first.study.trials[0].value == 0.25
+
+
+def test_trials_that_were_taken_over_unnoticed_are_taken_again(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    Driver(url, "a", pid=dead_pid()).claim().start(attempt=2)
+    second = Driver(url, "b").claim()
+    (orphan,) = second.orphans()
+    assert second.orphans() == []
+    assert orphans(second.storage, second.study, held=set()) == [orphan]
+    held = {second.study.trials[0]._trial_id}
+    assert orphans(second.storage, second.study, held) == []
+
+
+def test_a_sign_of_life_from_the_future_is_none():
+    lease = dataclasses.replace(Lease.here("a", ""), place="other-boot/pid:[1]", heartbeat=1e6)
+    assert lease.alive(1e6 - SILENCE)
+    assert not lease.alive(1e6 - SILENCE - 1)
+
+
 def test_what_the_first_driver_started_is_known_after_two_deaths(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     gone = dead_pid()

@@ -53,6 +53,7 @@ class Ledger:
         self._last_id = -1
         self._tick, self._ticker = 0, f"{TICK}{uuid.uuid4().hex}"
         self._pending: Pending | None = None
+        self._others = False  # whether others have written since a commit last looked for that
         self._inside: set[int] = set()
         self._refused: list[int] = []
         self._overtaken: list[int] = []
@@ -103,6 +104,7 @@ class Ledger:
             version = self.link.data_version()
         if version is not None and version == mirror.seen:
             return False
+        self._others = True
         with self.link.reading():
             self._refresh(mirror)
         return True
@@ -218,14 +220,15 @@ class Ledger:
         for mirror in stale:
             if self.link.run(_LOCK, {"of": mirror.study_id}).first() is None:
                 raise PilotuneError(f"the study {mirror.name!r} is no longer in the database")
-        if stale:
+        changed = bool(stale) or self._others
+        if changed:
             self._check_fence()
         for mirror in stale:
             if whole:
                 self._refresh(mirror)
             else:
                 read_new(self.link, mirror, partial(self._new_id, mirror))
-        return bool(stale)
+        return changed
 
     def _check_fence(self) -> None:
         if self.fence is None:
@@ -260,6 +263,7 @@ class Ledger:
         )
 
     def _landed(self, pending: Pending) -> None:
+        self._others = False
         if pending.written:
             self._tick = pending.tick
         for study_id, (_, new_ids) in pending.written.items():
