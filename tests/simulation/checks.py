@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
@@ -16,6 +16,7 @@ from pilotune.pipeline.record import OWNER
 from pilotune.pipeline.record.campaigns import ATTEMPT
 from pilotune.pipeline.trial.protocol import Outcome
 
+from .cases import Trouble
 from .database import STUDY
 from .world import World
 
@@ -75,7 +76,7 @@ def check_end(world: World, finish: Finish) -> str:
         _real(world, trial, by_number[trial.number])
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
-    if not world.case.trouble.kills and not world.case.trouble.naps:
+    if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:
         _attempts_are_counted(world, trials)
     return hashlib.sha256(repr((rows, [(t.number, t.state, t.values) for t in trials])).encode()).hexdigest()
 
@@ -199,7 +200,7 @@ def _overtaken(world: World, history: History, outcome: Outcome, at: float) -> N
 
 
 def _attempts_are_counted(world: World, trials: list[FrozenTrial]) -> None:
-    """Each attempt of a trial was begun; one that was declined is not counted."""
+    """Where no campaign ended early, each attempt of a trial was begun; one that was declined is not counted."""
     for trial in trials:
         if trial.state.is_finished():
             numbers = sorted(spec.attempt for spec in world.truth.begun if spec.number == trial.number)
