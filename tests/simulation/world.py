@@ -55,27 +55,32 @@ class Seat:
 
     def turn(self) -> None:
         """The driver's next turn, or the start of another driver."""
-        world, before = self.world, self.world.current
+        before = self.world.current
+        try:
+            self._go_on()
+        except DriverKilled:
+            assert self.driver is not None
+            self.driver.die()
+            self.kills -= 1
+            self._again()
+        finally:
+            self.world.current = before
+
+    def _go_on(self) -> None:
+        world = self.world
         try:
             if self.driver is None:
                 self._sit_down()
             else:
                 world.current, self.driver.turn_began = self.driver, world.time.now
                 self.driver.turn()
-            if self.driver and self.driver.pump and self.driver.pump.campaign.finished:
-                self.finish = self.driver.pump.campaign.finished
-                self._nothing_left_behind(self.finish)
-                self.driver.end()
-        except DriverKilled:
-            assert self.driver is not None
-            self.driver.die()
-            self.kills -= 1
-            self._again()
         except LeaseLost:
             world.saw["lease lost"] += 1
             self._end_early()
-        finally:
-            world.current = before
+        if self.driver and self.driver.pump and self.driver.pump.campaign.finished:
+            self.finish = self.driver.pump.campaign.finished
+            self._nothing_left_behind(self.finish)
+            self.driver.end()
 
     def _sit_down(self) -> None:
         world = self.world
