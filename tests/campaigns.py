@@ -308,7 +308,7 @@ class Desk:
 
     def kill_and_clean(self) -> str:
         """Of three blocks two run and one waits when the driver is killed; what ``pilotune clean`` says then."""
-        with self.start(ENDLESS, ENDLESS, ENDLESS) as process:
+        with self.start(DEAF, DEAF, DEAF) as process:  # else they yield before the command has started
             self.await_epochs(2)
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
