@@ -27,7 +27,7 @@ def running(
 @pytest.fixture
 def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
     """What the test's study came to."""
-    return running[request.function.case].result(2 * LONG)
+    return running[request.function.case].result(4 * LONG)
 
 
 def killed_on_sqlite(folder: Path, server: Server) -> Result:
