@@ -23,6 +23,10 @@ FILE_PERIOD = 1.0
 """Seconds between looks at the control file."""
 
 
+def _deaf(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, this is not handed on to other programs."""
+
+
 class Control:
     """Collects what the user asks for; a context manager that handles SIGINT, SIGTERM and SIGHUP meanwhile.
 
@@ -56,7 +60,7 @@ class Control:
     def __exit__(self, *error: object) -> None:
         # Who presses Ctrl-C on and on must not cut off the summary, nor the exit code.
         for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_IGN if self._signals else handler)
+            signal.signal(number, _deaf if self._signals else handler)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._said.append(self._order[min(self._signals, len(self._order) - 1)])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -128,5 +130,13 @@ def crashed(error: Exception) -> int:
     return 70
 
 
+def program() -> NoReturn:
+    """The process ``pilotune``. A Ctrl-C while the interpreter ends does not take the place of the exit code."""
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()
