@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import optuna
 import pytest
 
-from tests.simulation import Case, check, replay_command, template
+from tests.simulation import Case, check, prepare, replay_command, template
 from tests.simulation.__main__ import memory
 
 SEEDS, BLOCK_SEEDS = 10_000, 400
@@ -22,7 +21,7 @@ CHUNK = 100
 
 def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
     """What went wrong in a chunk of seeds, and what came about in it."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    prepare()
     wrong, saw = [], Counter[str]()
     for seed in range(first, first + CHUNK):
         try:

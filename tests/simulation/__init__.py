@@ -11,7 +11,7 @@ seed to the last bit.
 from .cases import Case
 from .checks import check_end
 from .database import copy, template
-from .run import Found, check, replay_command
+from .run import Found, check, prepare, replay_command
 from .world import World
 
-__all__ = ["Case", "Found", "World", "check", "check_end", "copy", "replay_command", "template"]
+__all__ = ["Case", "Found", "World", "check", "check_end", "copy", "prepare", "replay_command", "template"]

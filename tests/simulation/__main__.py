@@ -13,9 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import optuna
-
-from . import Case, check, replay_command, template
+from . import Case, check, prepare, replay_command, template
 
 
 def seeds_of(text: str) -> Iterable[int]:
@@ -36,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0:1000", help="FIRST:LAST, FIRST: without an end, or one seed to replay")
     parser.add_argument("--blocks", action="store_true", help="on blocks with walltimes")
     arguments = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    prepare()
     of = Case.with_blocks if arguments.blocks else Case.of
     seeds, saw, failures, began = seeds_of(arguments.seeds), Counter[str](), 0, time.monotonic()
     with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:

@@ -30,7 +30,7 @@ WISHES = {"x": FloatDistribution(-1.0, 1.0), "n": IntDistribution(1, 8)}
 POINTS = ({"x": 0.5, "n": 2}, {"x": -0.25, "n": 7, "kind": "a"})
 """Configurations that the user wants tried first."""
 
-HYPERBAND = Named("hyperband", {"min_resource": 1, "max_resource": 9, "reduction_factor": 3})
+HYPERBAND = Named("hyperband", {"min_resource": 1, "max_resource": 5, "reduction_factor": 2})
 SAMPLERS = (Named("random"), Named("random"), Named("random"), Named("tpe", {"n_startup_trials": 3}))
 PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None)
 
@@ -134,7 +134,7 @@ class Case:
         return cls(
             seed=seed,
             workers=draw.choice([1, 2, 4, 7]),
-            trials=draw.choice([1, 2, 3, 6]),
+            trials=draw.choice([1, 2, 2, 5]),
             faults=faults,
             trouble=_trouble(draw),
             seats=2 if draw.random() < (0.6 if server else 0.1) else 1,

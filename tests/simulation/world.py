@@ -105,7 +105,7 @@ class Seat:
         with contextlib.suppress(LeaseLost):
             self.driver.end()
         self._again()
-        self.not_before += 30.0
+        self.not_before += 60.0
 
     def _again(self) -> None:
         self.driver, trouble = None, self.world.case.trouble
@@ -302,6 +302,6 @@ class World:
         if case.wishes:
             for name, distribution in WISHES.items():
                 yield seconds(), Wish(name, distribution_to_json(distribution))
-        for step in range(draw.randint(0, 9)):
+        for step in range(draw.randint(0, 9 if case.plan else 5)):
             yield seconds(), value(step + 1.0)
         yield seconds(), None
