@@ -122,9 +122,10 @@ class Blocks:
         before = len(block.managers or {})
         active = [each for each in managers if each["active"] and not each["draining"]]
         taking = [each for each in active if each["host"] not in self.quarantined]
-        block.managers = {each["manager"]: each in taking for each in managers}
+        names = {each["manager"] for each in taking}
+        block.managers = {each["manager"]: each["manager"] in names for each in managers}
         block.hosts = {each["manager"]: each["host"] for each in managers}
-        block.bad = tuple(each["manager"] for each in active if each not in taking)
+        block.bad = tuple(each["manager"] for each in active if each["manager"] not in names)
         block.workers = sum(each["worker_count"] for each in taking)
         block.tasks = sum(each["tasks"] for each in managers)
         block.lingering = block.tasks - sum(each["tasks"] for each in taking)
