@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 
-from ..trial.protocol import Outcome
 from .events import Reply
 
 PROMPT_ROUNDS = 2
@@ -38,12 +36,6 @@ def pause_before(flight: Flight) -> float:
     vain = flight.idle_yields + flight.declines - PROMPT_ROUNDS
     vain = max(vain, flight.roomless)
     return min(LONGEST_PAUSE, 2.0 ** (vain - 1)) if vain > 0 else 0.0
-
-
-def values_fit(outcome: Outcome, directions: int) -> bool:
-    """The worker has checked its values already; rubbish must not stop the campaign either."""
-    values = outcome.values or []
-    return len(values) == directions and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
 
 
 @dataclass(frozen=True)

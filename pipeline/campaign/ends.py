@@ -9,8 +9,8 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from ..trial.protocol import Outcome
-from .attempts import Flight, values_fit
+from ..trial.protocol import Outcome, values_fit
+from .attempts import Flight
 from .durations import Durations
 from .events import Finish, Lost
 from .quarantine import Hosts
@@ -65,7 +65,7 @@ class Ends:
         flight.idle_yields += 1
         if ran >= IDLE_SECONDS or flight.new_steps:
             flight.idle_yields = 0
-        if outcome.kind == "complete" and values_fit(outcome, len(self.study.study.directions)):
+        if outcome.kind == "complete" and values_fit(outcome.values, len(self.study.study.directions)):
             return self._complete(flight, [float(value) for value in outcome.values or ()], now)
         if outcome.kind == "pruned":
             return self._pruned(flight, now)

@@ -9,7 +9,6 @@ one also ends the old one's process before it begins, since an open file is not 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from .channel import Channel
 from .files import PROCESS, WORK, TrialFiles
 from .posix import kill_group, place, process_start
-from .protocol import AttemptSpec, Outcome
+from .protocol import AttemptSpec, Outcome, values_fit
 from .ranks import end_ranks
 
 TRIES = 100
@@ -194,8 +193,7 @@ def _result(path: Path, spec: AttemptSpec, attempt: int) -> Outcome | None:
     try:
         outcome = Outcome.from_json(path.read_bytes())
         ours = (outcome.number, outcome.attempt) == (spec.number, attempt)
-        values = [float(value) for value in outcome.values or ()]
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    whole = len(values) == spec.n_values and all(map(math.isfinite, values))
-    return outcome if ours and (outcome.kind == "pruned" or (outcome.kind == "complete" and whole)) else None
+    whole = outcome.kind == "complete" and values_fit(outcome.values, spec.n_values)
+    return outcome if ours and (outcome.kind == "pruned" or whole) else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -197,6 +198,12 @@ class Outcome(Message):
         if not all(len(report) == 2 and _is_step(report[0]) for report in outcome.reports):
             raise ValueError("a report has a step and a value")
         return outcome
+
+
+def values_fit(values: Sequence[Any] | None, directions: int) -> bool:
+    """Whether these are the values of a complete trial: a finite number for each direction."""
+    numbers = values or ()
+    return len(numbers) == directions and all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
 
 
 def _is_step(step: float) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...record import RunDirectory
+from ...trial.protocol import values_fit
 from .database import Claims, Kept
 from .files import Folder, Written
 from .findings import Audit, named
@@ -143,7 +144,7 @@ def _next_place(trial: Kept, known: Claims) -> str:
 def _differs(written: Written, trial: Kept, directions: int) -> str:
     """In which respect the database says something else; empty where it says the same."""
     state = written.kind
-    if state == "complete" and not _fit(written.values, directions):
+    if state == "complete" and not values_fit(written.values, directions):
         state = "failed"
     if trial.state != state:
         return f"it says {written.kind}, the database says {trial.state}"
@@ -160,10 +161,6 @@ def _differs(written: Written, trial: Kept, directions: int) -> str:
 
 def knows(attempt: int) -> str:
     return f"the database knows of attempt {attempt} only" if attempt else "the database knows of no attempt"
-
-
-def _fit(values: tuple[float, ...] | None, directions: int) -> bool:
-    return values is not None and len(values) == directions and all(map(math.isfinite, values))
 
 
 def _numbers(values: Iterable[float]) -> str:
