@@ -91,7 +91,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "trials that were taken over unnoticed are forgotten":
         (driver, "orphans", lambda storage, study, held: campaigns.orphans(storage, study), heirs, "left its trials"),
     "nobody looks for outcomes on disk":
-        (driver, "_outcome_on_disk", lambda *_: None, Case.of, "ended complete|passed over|is lost"),
+        (driver, "_outcome_on_disk", lambda *_: None, heirs, "ended complete|passed over|is lost"),
     "the number of an attempt is not kept":
         (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
     "a lost trial is forgotten":
