@@ -12,6 +12,8 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ..changes import Changes
+
 OWNER = "pilotune:campaign"
 """Trial system attribute: the campaign that runs the trial."""
 LEARNED = "pilotune:from"
@@ -96,6 +98,8 @@ class StudyMirror:
     _views: dict[frozenset[TrialState], View] = field(default_factory=dict)
     _best: FrozenTrial | None = None
     _best_known: bool = True
+    _changed: dict[int, int] = field(default_factory=dict)  # local ids in the order of their last change
+    _changes: int = 0
 
     def __post_init__(self) -> None:
         for states in (frozenset(TrialState), frozenset({TrialState.WAITING})):
@@ -116,6 +120,7 @@ class StudyMirror:
             self.distributions[name] = trial.distributions[name]
         self.learned += (LEARNED in trial.user_attrs) - (old is not None and LEARNED in old.user_attrs)
         self._rank(old, trial)
+        self._note(local)
 
     def know(self, local: int, db_id: int) -> None:
         """The trial is in the database under ``db_id``."""
@@ -132,6 +137,25 @@ class StudyMirror:
         self.learned -= LEARNED in old.user_attrs
         self.uncommitted.pop(local, None)
         self.ours.discard(local)
+        self._note(local)
+
+    def _note(self, local: int) -> None:
+        self._changes += 1
+        self._changed.pop(local, None)
+        self._changed[local] = self._changes
+
+    def changes(self, since: tuple[StudyMirror, int] | None) -> tuple[tuple[StudyMirror, int], Changes]:
+        """What changed since an earlier answer's first part, and this answer's own; see ``pipeline.changes``."""
+        now = (self, self._changes)
+        if since is None or since[0] is not self:
+            return now, Changes(list(self.trials.values()), whole=True)
+        ids = []
+        for local in reversed(self._changed):
+            if self._changed[local] <= since[1]:
+                break
+            ids.append(local)
+        ids.reverse()
+        return now, Changes([self.trials[i] for i in ids if i in self.trials], [i for i in ids if i not in self.trials])
 
     def renumber(self, local: int, number: int) -> None:
         old = self.trials[local]

@@ -20,6 +20,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError
 
+from ..changes import Changes
 from . import tables
 from .commit import Ledger
 from .connect import Link
@@ -300,6 +301,11 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         with self._lock:
             found = self._fresh(study_id).in_states(states)
             return [detached(trial) for trial in found] if deepcopy else found.copy()
+
+    def changes(self, study_id: int, since: Any) -> tuple[Any, Changes]:
+        """What changed in the study since an earlier answer (its first part; None: the whole), for ``Watch``."""
+        with self._lock:
+            return self._fresh(study_id).changes(since)
 
     def get_n_trials(self, study_id: int, state: tuple[TrialState, ...] | TrialState | None = None) -> int:
         with self._lock:

@@ -1,0 +1,57 @@
+"""What of a study is new since somebody last looked: for samplers and pruners that keep tables of its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed since the last look.
+
+    Attributes:
+        trials: New and changed trials as they are now, each once, in the order of their last change.
+        gone: Ids (``trial._trial_id``) of trials that are no more: they never reached the database.
+        whole: ``trials`` is the whole study, and what was known before is void.
+    """
+
+    trials: Sequence[FrozenTrial]
+    gone: Sequence[int] = ()
+    whole: bool = False
+
+
+class Watch:
+    """One reader's place in one study.
+
+    With a storage that keeps account of changes (``changes(study_id, since)``, as ``RecordStorage``) a look costs what
+    changed. With any other storage of Optuna all trials are listed, and those known to be finished passed over.
+    """
+
+    def __init__(self) -> None:
+        self._study: tuple[Any, int] | None = None
+        self._since: Any = None
+        self._finished: dict[int, FrozenTrial] = {}
+
+    def look(self, study: Study) -> Changes:
+        """What is new. The first look, and one at another study, gives the whole study."""
+        # Optuna's own samplers and pruners take the storage from here too; it has no public name.
+        storage, study_id = study._storage, study._study_id
+        if self._study is None or self._study[0] is not storage or self._study[1] != study_id:
+            self._study, self._since, self._finished = (storage, study_id), None, {}
+        account = getattr(storage, "changes", None)
+        if account is None:
+            return self._compare(storage.get_all_trials(study_id, deepcopy=False))
+        self._since, changes = account(study_id, self._since)
+        found: Changes = changes
+        return found
+
+    def _compare(self, trials: Sequence[FrozenTrial]) -> Changes:
+        whole = not self._finished
+        new = [trial for trial in trials if trial._trial_id not in self._finished]
+        self._finished |= {trial._trial_id: trial for trial in new if trial.state.is_finished()}
+        return Changes(new, whole=whole)
