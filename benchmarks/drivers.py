@@ -1,0 +1,141 @@
+"""A real driver (campaign, record, pump, sampler, pruner) on a study that has trials already, without real workers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import studies
+from optuna.trial import TrialState
+
+from pilotune.pipeline.campaign.driver import Driver, claimed
+from pilotune.pipeline.campaign.events import Action, Capacity, Ended, Event, Submit
+from pilotune.pipeline.campaign.pump import Pump
+from pilotune.pipeline.campaign.rules import ASKS_PER_STEP
+from pilotune.pipeline.campaign.run import RunSettings
+from pilotune.pipeline.record import Orphan, RunDirectory, renew
+from pilotune.pipeline.studyfile import load_study_file
+from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
+from pilotune.providers.site import load_site
+
+BEGAN = 1_000_000.0
+"""When these campaigns begin, seconds."""
+
+SECONDS = 120.0
+"""How long the pretended trials ran."""
+
+
+@contextlib.contextmanager
+def driver_on(folder: Path, url: str, *, sampler: str = "tpe", pruner: str = "") -> Iterator[Driver]:
+    """A driver that has claimed the study at ``url``, as ``pilotune run`` makes it; its files are under ``folder``."""
+    (folder / "objective.py").write_text("def run(trial): ...\n")
+    study = folder / "study.yaml"
+    study.write_text(studies.study_text("objective.py:run", sampler=sampler, pruner=pruner))
+    settings = RunSettings(load_study_file(study), load_site("local"), url, folder / "runs")
+    run = RunDirectory(folder / "runs" / studies.NAME / "c1")
+    run.create()
+    with claimed(settings, run, "c1") as (storage, study, lease):
+        yield Driver(settings, storage, study, run, lease, BEGAN, lambda status: None)
+
+
+def adopt_running(driver: Driver) -> list[str]:
+    """Take up every running trial of the study as this campaign's own; the tokens of their attempts."""
+    running = driver.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    folder = str(driver.run.path)
+    orphans = [Orphan(trial.number, 1, "c0", folder, dict(trial.params)) for trial in running]
+    return [driver.campaign.adopt(orphan) for orphan in orphans]
+
+
+def pump_of(driver: Driver, pool: object) -> Pump:
+    """The driver's pump as ``Driver.drive`` makes it, without signals and control files."""
+    lease = driver.lease
+    return Pump(
+        driver.campaign,
+        pool,  # type: ignore[arg-type]
+        driver.storage,
+        renew=lambda: renew(driver.storage, driver.study, lease),
+        tell=driver.note,
+        limit=driver.study_file.budget.trials,
+    )
+
+
+class Desk:
+    """Workers that do what they are told to, one tick of the driver after another.
+
+    Args:
+        driver: On its study; its running trials become this desk's.
+        workers: Attempts that run at once; at least as many as trials run already.
+
+    Attributes:
+        running: Tokens of the attempts that run, the oldest first.
+    """
+
+    latency = 0.01
+
+    def __init__(self, driver: Driver, workers: int = 0):
+        self.driver, self.time = driver, BEGAN
+        self.running = deque(adopt_running(driver))
+        self.pump = pump_of(driver, self)
+        self._submitted: list[AttemptSpec] = []
+        self._steps: dict[str, int] = {}
+        capacity = Capacity(max(workers, len(self.running)), self.latency)
+        self.tick([capacity, *(Started(token, "host", 1, "0", "0") for token in self.running)])
+        while self._submitted or driver.campaign.hungry:
+            self.tick(self.started())
+
+    def tick(self, events: Sequence[Event]) -> None:
+        """Exactly what a driver does at a tick: what comes in, the campaign's step, the commit, what goes out."""
+        self.time += 1.0
+        self.pump.tick(events)
+
+    def turn_over(self, trials: int = ASKS_PER_STEP) -> list[Event]:
+        """The oldest trials end, and those that were submitted last have begun."""
+        begun = self.started()
+        return [*begun, *(self._ended(self.running.popleft()) for _ in range(min(trials, len(self.running))))]
+
+    def started(self) -> list[Event]:
+        specs, self._submitted = self._submitted, []
+        self.running.extend(spec.token for spec in specs)
+        return [Started(spec.token, "host", 1, "0", "0") for spec in specs]
+
+    def report(self, step: int, value: float) -> Report:
+        """The oldest attempt reports, and goes to the end of the row."""
+        token = self.running.popleft()
+        self.running.append(token)
+        self._steps[token] = self._steps.get(token, 0) + 1
+        return Report(token, self._steps[token], step, value)
+
+    def _ended(self, token: str) -> Ended:
+        params = self.driver.campaign.flights[token].params
+        number, attempt = (int(part) for part in token.split(".")[:2])
+        return Ended(
+            Outcome(
+                token=token,
+                number=number,
+                attempt=attempt,
+                kind="complete",
+                values=[studies.value_of(params)],
+                host="host",
+                started=self.time - SECONDS,
+                finished=self.time,
+            )
+        )
+
+    # What a pump wants of a pool.
+
+    def now(self) -> float:
+        return self.time
+
+    def pause(self, seconds: float) -> None:
+        self.time += seconds
+
+    def wait(self, timeout: float) -> list[Event]:
+        return []
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        self._submitted += [action.spec for action in actions if isinstance(action, Submit)]
+
+    def close(self) -> None:
+        pass
