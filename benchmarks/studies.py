@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.fidelity import bracket_of, hyperband_brackets
-from pilotune.pipeline.record import RecordStorage
+from pilotune.pipeline.record import RecordStorage, normalize_url
 
 NAME = "bench"
 SPACE = """
@@ -175,3 +176,20 @@ def forget(url: str) -> None:
     """Delete the study of an earlier measurement."""
     with contextlib.closing(RecordStorage(url, autocommit=False)) as storage, contextlib.suppress(KeyError):
         storage.delete_study(storage.get_study_id_from_name(NAME))
+
+
+@contextlib.contextmanager
+def postgres_at(given: str) -> Iterator[str]:
+    """The URL to use for PostgreSQL: `given`; for "start" that of a server as the tests start it, but with fsync."""
+    if given != "start":
+        yield normalize_url(given) if given else ""
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests import postgres
+
+    postgres.SETTINGS.update(fsync="on", full_page_writes="on")
+    server = postgres.Server()
+    try:
+        yield normalize_url(server.new_database())
+    finally:
+        server.stop()

@@ -1,0 +1,152 @@
+"""What a trial costs the driver (ask, record, tell; TPE; ten mixed parameters) with n finished and r running trials.
+
+``python benchmarks/driver_cost.py [--small] [--keep] [--n 1000 10000] [--r 0 512] [--postgres URL]``
+
+Pilotune's rows are whole ticks of a real driver in which 16 trials end and 16 are asked for, divided by 16. Optuna's
+are ``study.ask``, the ten suggestions and ``study.tell``. Both are medians; CPU is that of the driver's process (a
+database server has its own), and ratios are of CPU but for PostgreSQL, where they are of wall time. The first
+measurements on each study, which read it, do not count.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import common
+import optuna
+import studies
+from drivers import Desk, driver_on
+from optuna.trial import FrozenTrial, TrialState
+
+from pilotune.pipeline.campaign.rules import ASKS_PER_STEP
+
+CELLS = [
+    (100, 0),
+    (1_000, 0),
+    (1_000, 512),
+    (10_000, 0),
+    (10_000, 512),
+    (10_000, 2_048),
+    (100_000, 0),
+    (100_000, 2_048),
+]
+SMALL = [(100, 0), (1_000, 0), (1_000, 512)]
+BUDGETS = {(10_000, 2_048): 5.0, (100_000, 2_048): 15.0}
+"""Milliseconds of the driver's time a trial may take."""
+
+MOST = {"memory": 100_000, "journal": 10_000, "SQLite": 10_000, "PostgreSQL": 10_000}
+"""Finished trials up to which each of Optuna's storages is measured: beyond, loading alone takes a minute."""
+
+
+@dataclass
+class Clock:
+    """Takes times, by CPU and by wall, and says when it has enough of them."""
+
+    cap: float
+    least: int
+    most: int
+    cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+
+    def repeat(self, prepare: Callable[[], Any], what: Callable[[Any], object], warm_up: int = 1) -> None:
+        """`what` of what `prepare` gives: `warm_up` times without the clock, then until `cap` seconds are over."""
+        for _ in range(warm_up):
+            what(prepare())
+        while len(self.cpu) < self.least or (sum(self.wall) < self.cap and len(self.cpu) < self.most):
+            given = prepare()
+            cpu, wall = time.process_time(), time.perf_counter()
+            what(given)
+            self.cpu.append(time.process_time() - cpu)
+            self.wall.append(time.perf_counter() - wall)
+
+    def medians(self, by: int = 1) -> tuple[float, float]:
+        """Milliseconds of CPU and of wall time, of one of `by`."""
+        return tuple(1e3 * statistics.median(times) / by for times in (self.cpu, self.wall))  # type: ignore[return-value]
+
+
+def pilotune(n: int, r: int, cap: float, url: str = "", profile: bool = False) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        where = url or f"sqlite:///{folder}/study.db"
+        studies.forget(where)
+        studies.fill_database(where, studies.templates(n, r))
+        with driver_on(Path(folder), where) as driver:
+            desk, clock, profiler = Desk(driver, workers=ASKS_PER_STEP), Clock(cap, 3, 20), cProfile.Profile()
+            tick = partial(profiler.runcall, desk.tick) if profile else desk.tick
+            clock.repeat(desk.turn_over, tick, warm_up=2)  # the second ends trials that it has asked for itself
+            if profile:
+                pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+            return clock.medians(ASKS_PER_STEP)
+
+
+def peer(kind: str, n: int, r: int, cap: float, url: str = "") -> tuple[float, float]:
+    def fill() -> Iterator[FrozenTrial]:
+        return studies.templates(n, r)
+
+    with studies.peer_storage(kind, fill, url) as storage:
+        sampler = optuna.samplers.TPESampler(seed=0)
+        study = optuna.load_study(study_name=studies.NAME, storage=storage, sampler=sampler)
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        waiting = deque(trial.number for trial in running)
+
+        def ask_and_tell(_: None) -> None:
+            trial = study.ask()
+            value = studies.value_of(studies.suggest(trial))
+            waiting.append(trial.number)
+            study.tell(waiting.popleft(), value)
+
+        clock = Clock(cap, 2, 50)
+        clock.repeat(lambda: None, ask_and_tell)
+        return clock.medians()
+
+
+def measure(cells: list[tuple[int, int]], cap: float, postgres: str) -> str:
+    rows: list[list] = []
+    for n, r in cells:
+        homes = {"SQLite": "", **({"PostgreSQL": postgres} if postgres else {})}
+        ours = {home: pilotune(n, r, cap, url) for home, url in homes.items()}
+        for home, (cpu, wall) in ours.items():
+            budget = BUDGETS.get((n, r))
+            verdict = None if budget is None else f"{budget:g} ms: {'kept' if cpu <= budget else 'missed'}"
+            rows.append([n, r, f"Pilotune, {home}", cpu, wall, "1x", verdict])
+        for kind in ("memory", "journal", "SQLite", *(["PostgreSQL"] if postgres else [])):
+            if n <= MOST[kind]:
+                cpu, wall = peer(kind, n, r, cap, homes.get(kind, ""))
+                times = wall / ours[kind][1] if kind == "PostgreSQL" else cpu / ours["SQLite"][0]
+                rows.append([n, r, f"Optuna, {kind}", cpu, wall, f"{times:,.1f}x", None])
+    head = ["n", "r", "who", "CPU ms", "wall ms", "times Pilotune", "budget"]
+    return common.table("The driver's cost of a trial: ask, record, tell, with TPE", head, rows)
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--n", type=int, nargs="+", help="finished trials")
+    parser.add_argument("--r", type=int, nargs="+", help="running trials")
+    parser.add_argument("--cap", type=float, default=4.0, help="seconds for each row, once its study is there [4]")
+    parser.add_argument("--postgres", default="", help="a database's URL, or `start`: a server from the tests")
+    parser.add_argument("--profile", action="store_true", help="of Pilotune's ticks only, one profile for each n and r")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    cells = SMALL if options.small else CELLS
+    if options.n or options.r:
+        cells = [(n, r) for n in options.n or [10_000] for r in options.r or [0]]
+    if options.profile:
+        for n, r in cells:
+            print(f"n={n}, r={r}: {pilotune(n, r, options.cap, profile=True)[0]:.2f} ms of CPU under the profiler")
+        return
+    with studies.postgres_at(options.postgres) as url:
+        text = measure(cells, min(options.cap, 1.0) if options.small else options.cap, url)
+    common.finish("Driver cost", text, options.keep)
+
+
+if __name__ == "__main__":
+    main()
