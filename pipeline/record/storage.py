@@ -206,16 +206,21 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
+        self.set_trial_params(trial_id, {param_name: (param_value_internal, distribution)})
+
+    def set_trial_params(self, trial_id: int, values: Mapping[str, tuple[float, BaseDistribution]]) -> None:
+        """Several at once: by name the value as Optuna keeps it (``to_internal_repr``), and its distribution."""
         with self._changing(trial_id) as (mirror, trial):
-            known = mirror.distributions.get(check_key(param_name))
-            if known is not None and _same(known, distribution):
-                distribution = known  # one object for all trials: there may be a million of them
-            elif known is not None:
-                check_distribution_compatibility(known, distribution)
-            params = {**trial.params, param_name: distribution.to_external_repr(param_value_internal)}
-            distributions = {**trial.distributions, param_name: distribution}
+            params, distributions = dict(trial.params), dict(trial.distributions)
+            for name, (value, distribution) in values.items():
+                known = mirror.distributions.get(check_key(name))
+                if known is not None and _same(known, distribution):
+                    distribution = known  # one object for all trials: there may be a million of them
+                elif known is not None:
+                    check_distribution_compatibility(known, distribution)
+                params[name], distributions[name] = distribution.to_external_repr(value), distribution
             self._replace(mirror, trial, params=params, distributions=distributions)
-            self._stage(mirror.study_id).of(trial_id).params.add(param_name)
+            self._stage(mirror.study_id).of(trial_id).params.update(values)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         with self._lock:
@@ -257,9 +262,14 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
             self._stage(mirror.study_id).of(trial_id).steps.update(values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.set_trial_user_attrs(trial_id, {key: value})
+
+    def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
+        """Several at once; none where one of them cannot be kept."""
         with self._changing(trial_id) as (mirror, trial):
-            self._replace(mirror, trial, user_attrs={**trial.user_attrs, check_key(key): plain(value)})
-            self._stage(mirror.study_id).of(trial_id).user.add(key)
+            attrs = trial.user_attrs | {check_key(key): plain(value) for key, value in values.items()}
+            self._replace(mirror, trial, user_attrs=attrs)
+            self._stage(mirror.study_id).of(trial_id).user.update(values)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self._changing(trial_id) as (mirror, trial):
