@@ -105,7 +105,7 @@ def test_the_table_shows_shares_and_rungs():
 def test_every_pruner_can_be_named_without_a_warning(name, args, cls):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert type(make_pruner(study_file(name, **args))) is cls
+        assert isinstance(make_pruner(study_file(name, **args)), cls)
 
 
 def test_every_pruner_of_optuna_has_a_name():
