@@ -58,16 +58,25 @@ class Clock:
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
 
-    def repeat(self, prepare: Callable[[], Any], what: Callable[[Any], object], warm_up: int = 1) -> None:
-        """`what` of what `prepare` gives: `warm_up` times without the clock, then until `cap` seconds are over."""
-        for _ in range(warm_up):
-            what(prepare())
-        while len(self.cpu) < self.least or (sum(self.wall) < self.cap and len(self.cpu) < self.most):
-            given = prepare()
-            cpu, wall = time.process_time(), time.perf_counter()
-            what(given)
+    @property
+    def enough(self) -> bool:
+        return len(self.cpu) >= self.least and (sum(self.wall) >= self.cap or len(self.cpu) >= self.most)
+
+    def once(self, prepare: Callable[[], Any], what: Callable[[Any], object], *, counts: bool = True) -> None:
+        """`what` of what `prepare` gives, which is not timed."""
+        given = prepare()
+        cpu, wall = time.process_time(), time.perf_counter()
+        what(given)
+        if counts:
             self.cpu.append(time.process_time() - cpu)
             self.wall.append(time.perf_counter() - wall)
+
+    def repeat(self, prepare: Callable[[], Any], what: Callable[[Any], object], warm_up: int = 1) -> None:
+        """So many times without the clock, then until it has enough."""
+        for _ in range(warm_up):
+            self.once(prepare, what, counts=False)
+        while not self.enough:
+            self.once(prepare, what)
 
     def medians(self, by: int = 1) -> tuple[float, float]:
         """Milliseconds of CPU and of wall time, of one of `by`."""

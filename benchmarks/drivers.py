@@ -79,7 +79,7 @@ class Desk:
         self.running = deque(adopt_running(driver))
         self.pump = pump_of(driver, self)
         self._submitted: list[AttemptSpec] = []
-        self._steps: dict[str, int] = {}
+        self._said: dict[str, int] = {}
         capacity = Capacity(max(workers, len(self.running)), self.latency)
         self.tick([capacity, *(Started(token, "host", 1, "0", "0") for token in self.running)])
         while self._submitted or driver.campaign.hungry:
@@ -100,12 +100,10 @@ class Desk:
         self.running.extend(spec.token for spec in specs)
         return [Started(spec.token, "host", 1, "0", "0") for spec in specs]
 
-    def report(self, step: int, value: float) -> Report:
-        """The oldest attempt reports, and goes to the end of the row."""
-        token = self.running.popleft()
-        self.running.append(token)
-        self._steps[token] = self._steps.get(token, 0) + 1
-        return Report(token, self._steps[token], step, value)
+    def report(self, token: str, step: int, value: float) -> Report:
+        """What an attempt's worker sends."""
+        self._said[token] = self._said.get(token, 0) + 1
+        return Report(token, self._said[token], step, value)
 
     def _ended(self, token: str) -> Ended:
         params = self.driver.campaign.flights[token].params

@@ -61,11 +61,16 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     return {name: trial._suggest(name, distribution) for name, distribution in DISTRIBUTIONS.items()}
 
 
-def templates(n: int, r: int, *, rungs: bool = False, seed: int = 0) -> Iterator[FrozenTrial]:
+def templates(n: int, r: int, *, reports: str = "", seed: int = 0) -> Iterator[FrozenTrial]:
     """`n` finished trials, then `r` running ones with parameters.
 
-    With `rungs` they have reports and Optuna's rung attributes as Hyperband with `HYPERBAND` leaves them: a third of
-    those that reach a rung goes on, the others are pruned there.
+    Args:
+        n: Finished trials.
+        r: Running trials.
+        reports: "pruned": all have reports, and Optuna's rung attributes, as Hyperband with `HYPERBAND` leaves them: a
+            third of those that reach a rung goes on, the others are pruned there. "whole": finished ones have reports
+            at all of Hyperband's rungs and are complete.
+        seed: Of their parameters.
     """
     random = np.random.default_rng(seed)
     floats = random.uniform(-1.0, 1.0, (n + r, 6))
@@ -84,11 +89,14 @@ def templates(n: int, r: int, *, rungs: bool = False, seed: int = 0) -> Iterator
             "c0": "abc"[choices[i]],
         }
         value, finished = value_of(params), i < n
-        reports, marks, state = {}, {}, TrialState.COMPLETE
-        if rungs:
+        said, marks, state = {}, {}, TrialState.COMPLETE
+        if reports:
             steps = brackets[bracket_of(NAME, i, brackets)].rungs[: int(depths[i]) + finished]
-            reports = {step: value + 1.0 / step for step in steps}
-            marks = {f"completed_rung_{k}": reports[step] for k, step in enumerate(steps)}
+            if reports == "whole" and finished:
+                steps = brackets[0].rungs
+            said = {step: value + 1.0 / step for step in steps}
+        if reports == "pruned":
+            marks = {f"completed_rung_{k}": said[step] for k, step in enumerate(steps)}
             state = TrialState.COMPLETE if steps and steps[-1] == HYPERBAND["max_resource"] else TrialState.PRUNED
         yield FrozenTrial(
             number=i,
@@ -100,7 +108,7 @@ def templates(n: int, r: int, *, rungs: bool = False, seed: int = 0) -> Iterator
             distributions=DISTRIBUTIONS,
             user_attrs={},
             system_attrs=marks,
-            intermediate_values=reports,
+            intermediate_values=said,
             trial_id=-1,
         )
 
