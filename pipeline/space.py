@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,15 @@ class Space:
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Ask ``trial`` for every active parameter; those and the constants, by name."""
+        return self.walk(lambda name, distribution: _suggest(trial, name, distribution))
+
+    def walk(self, value: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
+        """Ask for the ``value`` of every active parameter, parents first; those and the constants, by name."""
         values = dict(self.constants)
         params = {}
         for p in self.parameters:
-            if p.active(values):
-                params[p.name] = values[p.name] = _suggest(trial, p.name, p.distribution)
+            if not p.when or p.active(values):
+                params[p.name] = values[p.name] = value(p.name, p.distribution)
         return {**params, **self.constants}
 
     def sample(self, rng: random.Random) -> dict[str, Any]:

@@ -14,13 +14,18 @@ from optuna.distributions import (
     IntDistribution,
     json_to_distribution,
 )
+
+# What Study.tell does, but for the deep copy of the trial that it returns.
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
 from ..fidelity import Bracket, bracket_of
-from ..record import LEARNED, OWNER, RecordStorage
+from ..record import OWNER, RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
+from .best import Best
+from .drawing import Drawing
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,8 @@ ATTRIBUTE_LIMIT = 2**26
 
 
 def _check_size(value: Any) -> None:
+    if isinstance(value, str) and len(value) < ATTRIBUTE_LIMIT // 12:  # what JSON makes of one character, at most
+        return
     if isinstance(value, str | list | dict) and len(json.dumps(value)) > ATTRIBUTE_LIMIT:
         raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and keep the file's name")
 
@@ -60,24 +67,20 @@ class CampaignStudy:
         self._brackets = brackets
         self.exhausted = False
         self._random: optuna.Study | None = None
+        self._best = Best()
         self.recount()
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
     def recount(self) -> None:
-        """Count what the study holds; after others may have changed it."""
-        counts = dict.fromkeys(TrialState, 0)
-        asked = 0
-        for trial in self.study.get_trials(deepcopy=False):
-            counts[trial.state] += 1
-            asked += trial.state != TrialState.WAITING and LEARNED not in trial.user_attrs
-        self.counts, self.asked = counts, asked
+        """Count what the study holds; after others may have changed it. The record has the numbers."""
+        study_id = self.study._study_id
+        self.counts = {state: self.storage.get_n_trials(study_id, (state,)) for state in TrialState}
+        self.asked = self.storage.counted(study_id)
 
     def best(self) -> optuna.trial.FrozenTrial | None:
         """The best finished trial; of several objectives the first of the Pareto front."""
-        if not self.counts[TrialState.COMPLETE]:
-            return None
-        return self.study.best_trials[0] if len(self.study.directions) > 1 else self.study.best_trial
+        return self._best.look(self.study) if self.counts[TrialState.COMPLETE] else None
 
     def has(self, trial: optuna.Trial, step: int) -> bool:
         return step in self.storage.get_trial(trial._trial_id).intermediate_values
@@ -97,15 +100,23 @@ class CampaignStudy:
             log.exception("asking for a trial failed")
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
+    def prepare(self, count: int) -> None:
+        """So many trials are asked for next: a sampler that can makes ready for them together."""
+        prepare = getattr(self.study.sampler, "prepare", None)
+        if prepare is not None and count > 1:
+            prepare(self.study, count)
+
     def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()
         self.counts[TrialState.RUNNING] += 1
         self.asked += 1
-        self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
+        if self.storage.campaign != self.campaign:  # else the storage has done it
+            self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
         if self.space is None:
             return trial, {}
-        params = self.space.suggest(trial)
-        if "fixed_params" in self.storage.get_trial(trial._trial_id).system_attrs:  # enqueued by the user
+        drawing = Drawing(self.study, self.storage, trial._trial_id)
+        params = drawing.draw(self.space)
+        if drawing.enqueued:
             return trial, params
         for _ in range(SAMPLER_TRIES):
             if self.space.feasible(params):
@@ -117,7 +128,7 @@ class CampaignStudy:
         assert self.space is not None
         self.storage.forget_params(trial._trial_id)
         trial = optuna.Trial(study, trial._trial_id)
-        return trial, self.space.suggest(trial)
+        return trial, Drawing(study, self.storage, trial._trial_id).draw(self.space)
 
     def _ask_random(self, trial: optuna.Trial) -> tuple[optuna.Trial, dict[str, Any]]:
         """The sampler keeps breaking the constraints: take any configuration that does not."""
@@ -184,12 +195,21 @@ class CampaignStudy:
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
         """Keep user attributes. One that no database can hold (a name of a thousand letters) is left out."""
-        for key, value in attrs.items():
-            try:
-                _check_size(value)
-                self.storage.set_trial_user_attr(trial._trial_id, key, value)
-            except (ValueError, TypeError, RecursionError) as error:
+        try:
+            self._annotate(trial, attrs)
+        except (ValueError, TypeError, RecursionError) as error:
+            if len(attrs) > 1:
+                for key, value in attrs.items():
+                    self.annotate(trial, {key: value})
+                return
+            for key in attrs:
                 log.warning("trial %d: the attribute %r is left out: %s", trial.number, key[:80], error)
+
+    def _annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
+        for value in attrs.values():
+            _check_size(value)
+        if attrs:
+            self.storage.set_trial_user_attrs(trial._trial_id, attrs)
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:
         """From here on only this attempt of the trial counts."""
@@ -197,7 +217,7 @@ class CampaignStudy:
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         try:
-            self.study.tell(trial, list(values) if values is not None else None, state=state)
+            _tell_with_warning(self.study, trial, list(values) if values is not None else None, state)
         except Exception as error:
             if not self.storage.get_trial(trial._trial_id).state.is_finished():
                 raise
