@@ -30,10 +30,11 @@ class Bench:
         sampler = options.pop("sampler", optuna.samplers.RandomSampler(seed=0))
         pruner = options.pop("pruner", optuna.pruners.NopPruner())
         study = optuna.load_study(study_name="s", storage=self.storage, sampler=sampler, pruner=pruner)
+        ladder = options.pop("ladder", None)
         desk = CampaignStudy(study, self.storage, options.pop("space", SPACE), campaign)
         self.now, self.limit = 1000.0, rules.trials
         self.scales: list[Scale] = []
-        self.campaign = Campaign(desk, rules, self.spec, campaign, self.now)
+        self.campaign = Campaign(desk, rules, self.spec, campaign, self.now, ladder)
 
     def spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(

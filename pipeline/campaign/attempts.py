@@ -85,6 +85,8 @@ class Flight:
     stopping: str = ""  # the verdict that was sent: prune, yield or kill
     last_step: int | None = None
     rung: int | None = None  # the step whose report was answered with prune
+    pause: int | None = None  # the step of the rung at which it is to pause, or is paused
+    stage: float = 0.0  # seconds of finished attempts when it last went on from a rung
     notes: dict[str, Any] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()  # its failures that the host which runs it next is to judge
     avoid: frozenset[str] = frozenset()  # hosts that are not to run this attempt

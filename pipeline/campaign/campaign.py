@@ -11,10 +11,11 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from ..fidelity import Ladder
 from ..record import Orphan
 from ..trial.protocol import STEP_LIMIT, AttemptSpec, Report, Started, Suggest
 from .attempts import Flight, pause_before, token_of
-from .ends import FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
+from .ends import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
 from .events import (
     Action,
     Asked,
@@ -32,6 +33,7 @@ from .events import (
     StopAttempt,
     Submit,
 )
+from .promoting import Promoting, goes_on, paused_at
 from .rules import ASKS_PER_STEP, UNLIMITED, Rules, ahead
 from .study import CampaignStudy
 
@@ -48,10 +50,12 @@ class Campaign:
         make_spec: Builds what a worker needs from a flight whose number, attempt and token are settled.
         campaign: This campaign's id.
         now: Unix seconds at the start.
+        ladder: The rungs at which trials pause, where they do.
 
     Attributes:
         flights: Attempts by token: submitted, or to be submitted at the next release.
         aside: Trials that came back with nothing done too often to be submitted again at once.
+        promoting: Trials that are paused at rungs, and which of them go on; None where none pauses.
         workers: Attempts that the pool can run at once.
         running: Attempts that a worker has begun.
         ending: Why no more is asked; the campaign finishes when nothing is in flight.
@@ -71,12 +75,14 @@ class Campaign:
         make_spec: Callable[[Flight], AttemptSpec],
         campaign: str,
         now: float,
+        ladder: Ladder | None = None,
     ):
         self.study, self.rules, self.make_spec, self.campaign = study, rules, make_spec, campaign
         self.began = self.now = self.moved = now
         self.ends = Ends(study, rules)
         self.flights: dict[str, Flight] = {}
         self.aside: list[Flight] = []
+        self.promoting = Promoting(study, ladder) if ladder else None
         self.workers, self.latency, self.running = 0, 0.1, 0
         self.blocks: tuple[BlockView, ...] = ()
         self.note = ""
@@ -106,6 +112,9 @@ class Campaign:
     def step(self, now: float, events: Sequence[Event]) -> None:
         """Handle ``events`` in their order, then ask for what can be taken. Everything is staged."""
         self._account(now)
+        self.hungry = False
+        if self.promoting:
+            self.promoting.look()
         for event in events:
             self._handlers[type(event)](event)
         self._check_limits()
@@ -124,6 +133,8 @@ class Campaign:
         gone = {*refused, *overtaken}
         if gone:
             self.study.recount()
+            if self.promoting:
+                self.promoting.drop(gone)
             for flight in [flight for flight in self.flights.values() if flight.trial_id in gone]:
                 self._land(flight.token)
                 self._outbox.append(StopAttempt(flight.token, "kill"))
@@ -141,6 +152,8 @@ class Campaign:
     def _demanded(self) -> list[Action]:
         """How many workers could be kept busy, and for how long each, where that has changed."""
         workers = self.in_flight
+        if self.promoting and not self.ending:
+            workers += self.promoting.promotable
         if not self.ending and not self.study.exhausted:
             trials = self.rules.trials
             workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
@@ -157,7 +170,9 @@ class Campaign:
     @property
     def held(self) -> set[int]:
         """Ids of the trials that this campaign has in hand."""
-        return {flight.trial_id for flights in (self.flights.values(), self._fresh, self.aside) for flight in flights}
+        paused = self.promoting.paused.values() if self.promoting else ()
+        everywhere = (self.flights.values(), self._fresh, self.aside, paused)
+        return {flight.trial_id for flights in everywhere for flight in flights}
 
     def _land(self, token: str) -> Flight | None:
         """The attempt is over: no longer in flight."""
@@ -208,7 +223,8 @@ class Campaign:
         elif not self._answered(flight, event.request):
             if 0 <= event.step < STEP_LIMIT:
                 self._keep_report(flight, event.step, float(event.value))
-            stop = "prune" if flight.rung is not None else "yield" if flight.stopping else ""
+            yields = flight.stopping or flight.pause is not None
+            stop = "prune" if flight.rung is not None else "yield" if yields else ""
             self._reply(flight, Reply(event.token, event.request, stop=stop))  # type: ignore[arg-type]
 
     def _keep_report(self, flight: Flight, step: int, value: float) -> None:
@@ -220,6 +236,8 @@ class Campaign:
         flight.new_steps += 1
         if self.study.report(flight.trial, step, value):
             flight.rung = step
+        if self.promoting:
+            self.promoting.reported(flight, step, value)
 
     def _suggest(self, event: Suggest) -> None:
         flight = self.flights.get(event.token)
@@ -249,6 +267,8 @@ class Campaign:
     def _ended(self, event: Ended) -> None:
         flight = self._land(event.outcome.token)
         if flight is not None:  # else fenced: of an attempt that was declared lost, or told before
+            if self.promoting:
+                self.promoting.ended(flight, event.outcome)
             self._follow(flight, self.ends.ended(flight, event.outcome, self.now))
 
     def _lost(self, event: Lost) -> None:
@@ -256,7 +276,8 @@ class Campaign:
         if flight is not None:
             # What was cut off may go on, and must not write into the checkpoint beside the next attempt.
             self._outbox.append(StopAttempt(event.token, "kill"))
-            self._follow(flight, self.ends.lost(flight, event, self.now))
+            paused = flight.pause is not None and flight.started is None  # as an earlier driver left it
+            self._follow(flight, AGAIN if paused else self.ends.lost(flight, event, self.now))
 
     def _follow(self, flight: Flight, sequel: Sequel) -> None:
         if sequel.finish:
@@ -281,12 +302,16 @@ class Campaign:
     # -- more attempts ------------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        self.hungry = False
         asked = 0
         while self._room() > 0 and not self.ending:
             if asked == ASKS_PER_STEP:
                 self.hungry = True
                 return
+            promoted = self.promoting.next(self.now) if self.promoting else None
+            if promoted is not None:
+                asked += 1
+                self._launch(promoted)
+                continue
             if self.study.exhausted or self._budget_used():
                 return
             try:
@@ -305,6 +330,8 @@ class Campaign:
 
     def _launch(self, flight: Flight) -> None:
         """The next attempt of this trial, submitted at the next release."""
+        if flight.pause is not None:
+            goes_on(self.study, flight)
         flight.attempt += 1
         flight.avoid = self.ends.hosts.avoided(flight)
         flight.started, flight.last_reply, flight.stopping, flight.rung, flight.new_steps = None, None, "", None, 0
@@ -313,6 +340,11 @@ class Campaign:
 
     def _try_again(self, flight: Flight) -> None:
         """A new attempt; a campaign that is ending leaves the trial as it is, for a later one."""
+        if self.promoting and self.promoting.park(flight):
+            if flight.started is not None:
+                self.ends.paused(flight, self.now)
+            self.moved = self.now
+            return
         if self.ending:
             return
         pause = pause_before(flight)
@@ -343,6 +375,9 @@ class Campaign:
             whole=False,
         )
         flight.killed = self.ends.killed(flight.trial)
+        flight.pause = paused_at(flight.trial)
+        if self.promoting:
+            self.promoting.adopt(flight)
         self.flights[flight.token] = flight
         return flight.token
 
@@ -356,9 +391,16 @@ class Campaign:
             self._yield_all()
         if not self.ending and not self.in_flight and not self.in_doubt:
             if self.study.exhausted:
-                self._end(FINISHED, "every configuration of the space has been tried")
+                self._end_once_settled("every configuration of the space has been tried")
             elif self._budget_used():
-                self._end(FINISHED, f"the budget of {self.rules.trials} trials is used up")
+                self._end_once_settled(f"the budget of {self.rules.trials} trials is used up")
+
+    def _end_once_settled(self, reason: str) -> None:
+        """No trial will begin any more. Of those that are paused the best go on, and the others are told so first."""
+        if self.promoting is None or self.promoting.settle(self.ends):
+            self._end(FINISHED, reason)
+        else:
+            self.hungry = not self.promoting.promotable
 
     def _end(self, code: int, reason: str) -> None:
         if self.ending is None or code in (STOPPED, SITE):

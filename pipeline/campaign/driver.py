@@ -15,7 +15,7 @@ import optuna
 
 from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
 from ...filesystems import why_not
-from ..fidelity import hyperband_brackets, make_pruner
+from ..fidelity import hyperband_brackets, ladder, make_pruner
 from ..record import (
     Lease,
     Orphan,
@@ -143,6 +143,7 @@ class Driver:
             self.make_spec,
             lease.campaign,
             began,
+            ladder(pruner),
         )
 
     def drive(self, pool: ParslPool, control: Control) -> None:
@@ -227,7 +228,8 @@ class Driver:
         """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
         storage, folder = self.settings.storage_url, str(self.run.path)
         room = self.ground.trouble or self.campaign.ends.room.trouble
-        message = "; ".join(each for each in (self.message, room) if each)
+        pauses = self.campaign.promoting.trouble if self.campaign.promoting else ""
+        message = "; ".join(each for each in (self.message, room, pauses) if each)
         status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
         self._shown = now
         self.listener(status)
@@ -287,9 +289,11 @@ class Driver:
         )
 
     def _expected(self, flight: Flight) -> float | None:
-        """Seconds that the next attempt of a trial may take: what is left of it, where earlier ones kept anything."""
-        kept = flight.ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
-        return self.campaign.ends.durations.left(flight.ran if kept else 0.0)
+        """Seconds that the next attempt of a trial may take, to its end or the rung where it pauses: what is left of
+        them, where earlier ones kept anything."""
+        ran = flight.ran - flight.stage
+        kept = ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
+        return self.campaign.ends.durations.left(ran if kept else 0.0)
 
 
 def _rules(file: StudyFile) -> Rules:

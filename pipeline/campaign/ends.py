@@ -13,6 +13,7 @@ from ..trial.protocol import Outcome, values_fit
 from .attempts import Flight
 from .durations import Durations
 from .events import Finish, Lost
+from .promoting import PAUSED
 from .quarantine import Hosts
 from .room import Room
 from .rules import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules
@@ -180,6 +181,19 @@ class Ends:
         self._told(flight, now, whole=True)
         return Sequel()
 
+    def paused(self, flight: Flight, now: float) -> None:
+        """The trial has come to a rung and pauses there: as far as anybody can tell it is well."""
+        self.hosts.succeeded(flight, now)
+        self._well(flight, now)
+
+    def retired(self, flight: Flight) -> None:
+        """A paused trial that will not go on."""
+        flight.notes["pilotune:rung"] = rung = flight.pause
+        if rung is not None:
+            self.rungs[rung] = self.rungs.get(rung, 0) + 1
+        self._describe(flight, "paused")
+        self.study.tell(flight.trial, TrialState.PRUNED)
+
     def _failed(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
         failure = outcome.failure or "value"
         reason = outcome.reason or "it ended without a value and without a reason"
@@ -217,13 +231,22 @@ class Ends:
             "pilotune:seconds_running": round(flight.ran, 3),
             "pilotune:directory": flight.directory,
         }
+        if flight.pause is not None:
+            attrs[PAUSED] = None
         attrs |= self.study.bracket(flight.number)
         self.study.annotate(flight.trial, {**attrs, **flight.notes})
 
     def _told(self, flight: Flight, now: float, *, whole: bool) -> None:
         """``whole``: it ran as long as a trial does; one that failed says nothing of that."""
-        self._failures_in_row = 0 if whole else self._failures_in_row + 1
         if whole:
-            self.room.found()
+            self._well(flight, now)
+            return
+        self._failures_in_row += 1
         self.finish_times.append(now)
-        self.durations.add(flight.ran, whole=whole and flight.whole)
+        self.durations.add(flight.ran - flight.stage, whole=False)
+
+    def _well(self, flight: Flight, now: float) -> None:
+        self._failures_in_row = 0
+        self.room.found()
+        self.finish_times.append(now)
+        self.durations.add(flight.ran - flight.stage, whole=flight.whole)

@@ -56,6 +56,7 @@ class Status:
     complete: int = 0
     pruned: int = 0
     failed: int = 0
+    paused: int = 0  # trials that wait at a rung for their promotion, in this campaign's hands
     total: int = 0  # trials that count for the budget
     budget: int | None = None
     best_number: int | None = None
@@ -128,6 +129,7 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         complete=study.counts[TrialState.COMPLETE],
         pruned=study.counts[TrialState.PRUNED],
         failed=study.counts[TrialState.FAIL],
+        paused=len(campaign.promoting.paused) if campaign.promoting else 0,
         total=study.asked,
         budget=campaign.rules.trials,
         best_number=best.number if best else None,

@@ -12,12 +12,15 @@ from optuna.pruners import BasePruner
 from ...errors import UserError
 from ...fields import shown
 from ..named import Named, arguments, check_arguments, quietly, short_name
+from .halving import HyperbandPruner, SuccessiveHalvingPruner
+from .percentile import MedianPruner, PercentilePruner
+from .promotion import MODES, PROMOTE
 
 PRUNERS: dict[str, type[BasePruner]] = {
-    "hyperband": optuna_pruners.HyperbandPruner,
-    "median": optuna_pruners.MedianPruner,
-    "percentile": optuna_pruners.PercentilePruner,
-    "successive_halving": optuna_pruners.SuccessiveHalvingPruner,
+    "hyperband": HyperbandPruner,
+    "median": MedianPruner,
+    "percentile": PercentilePruner,
+    "successive_halving": SuccessiveHalvingPruner,
     "threshold": optuna_pruners.ThresholdPruner,
     "patient": optuna_pruners.PatientPruner,
     "wilcoxon": optuna_pruners.WilcoxonPruner,
@@ -26,8 +29,8 @@ PRUNERS: dict[str, type[BasePruner]] = {
 ALIASES = {"asha": "successive_halving", "sha": "successive_halving", "nop": "none", "off": "none"}
 
 OFFERED: dict[str, dict[str, Any]] = {
-    "hyperband": {"max_resource": (int, str)},
-    "successive_halving": {"min_resource": (int, str)},
+    "hyperband": {"max_resource": (int, str), "mode": (str,)},
+    "successive_halving": {"min_resource": (int, str), "max_resource": (int,), "mode": (str,)},
     "patient": {"wrapped_pruner": (str, dict)},
 }
 PACKAGES = {"wilcoxon": ("scipy",)}
@@ -93,6 +96,8 @@ def _build(named: Named, key: str) -> BasePruner:
         raise UserError(f"the pruner {name} needs this argument", key=f"{key}.{REQUIRED[name]}")
     if name == "hyperband":
         _check_hyperband(args, key)
+    if "mode" in OFFERED.get(name, {}) and _promotes(name, args, key):
+        return optuna_pruners.NopPruner()  # the campaign itself lets trials pause and go on
     if name == "threshold" and "lower" not in args and "upper" not in args:
         raise UserError("the pruner threshold needs lower, upper or both", key=key)
     if name == "patient":
@@ -113,6 +118,29 @@ def _check_hyperband(args: Mapping[str, Any], key: str) -> None:
         raise UserError("cannot be given with max_resource: auto", key=f"{key}.bootstrap_count")
 
 
+def _promotes(name: str, args: dict[str, Any], key: str) -> bool:
+    """Whether the mode is ``promote``; what only that takes is checked, and taken out of ``args``."""
+    mode, high = args.pop("mode", MODES[0]), args.get("max_resource")
+    if mode not in MODES:
+        raise UserError(f"must be stop or promote, but is {shown(mode)}", key=f"{key}.mode")
+    if mode != PROMOTE:
+        if name == "successive_halving" and high is not None:
+            message = "is for mode: promote; where trials are stopped, each ends by itself at the step it likes"
+            raise UserError(message, key=f"{key}.max_resource")
+        return False
+    low = args.get("min_resource", 1)
+    if isinstance(low, str):
+        raise UserError(f"must be a whole number with mode: promote, but is {shown(low)}", key=f"{key}.min_resource")
+    if not isinstance(high, int):
+        message = "mode: promote needs a whole number, the steps of a full trial, as in max_resource: 27"
+        raise UserError(message, key=f"{key}.max_resource")
+    if high < low:
+        raise UserError(f"must be at least min_resource ({low}), but is {high}", key=f"{key}.max_resource")
+    if args.get("bootstrap_count", 0):
+        raise UserError("cannot be given with mode: promote", key=f"{key}.bootstrap_count")
+    return True
+
+
 def _wrapped(value: str | dict[str, Any] | None, key: str) -> BasePruner | None:
     if value is None:
         return None
@@ -120,4 +148,6 @@ def _wrapped(value: str | dict[str, Any] | None, key: str) -> BasePruner | None:
     name = data.pop("name", None)
     if not isinstance(name, str):
         raise UserError("must name a pruner, as in {name: median, n_startup_trials: 5}", key=key)
+    if data.get("mode") == PROMOTE:
+        raise UserError("a pruner inside another cannot promote", key=f"{key}.mode")
     return _build(Named(pruner_name(name, key=f"{key}.name"), data), key)

@@ -192,6 +192,11 @@ class Promotions:
         for step in sorted(reports):
             self.report(number, step, reports[step])
 
+    def reached(self, number: int) -> int | None:
+        """The step of the last rung that the trial came to; None: it came to none."""
+        bracket, reached = self._at.get(number, (0, 0))
+        return self.ladder.brackets[bracket].rungs[reached - 1] if reached else None
+
     def pause(self, number: int) -> None:
         """The trial waits at the last rung that it came to."""
         bracket, reached = self._at.get(number, (0, 0))

@@ -17,7 +17,7 @@ from pilotune.pipeline.campaign.pump import Pump
 from pilotune.pipeline.campaign.rules import Rules, ahead
 from pilotune.pipeline.campaign.study import CampaignStudy
 from pilotune.pipeline.campaign.watchdog import waiting
-from pilotune.pipeline.fidelity import make_pruner
+from pilotune.pipeline.fidelity import ladder, make_pruner
 from pilotune.pipeline.record import Lease, Orphan, RunDirectory, claim, orphans, release, renew
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
@@ -97,6 +97,7 @@ class Driver:
             self._spec,
             self.name,
             world.time.now,
+            ladder(case.pruner),
         )
         self.campaign.world = world
         self.pump = SteppedPump(
@@ -159,7 +160,7 @@ class Driver:
             directory=flight.directory,
             seed=seed_of(world.case.seed, STUDY, flight.number),
             n_values=1,
-            expected=self.campaign.ends.durations.left(flight.ran if kept else 0.0),
+            expected=self.campaign.ends.durations.left(flight.ran - flight.stage if kept else 0.0),
         )
 
     def _orphans(self) -> tuple[list[Orphan], list[Outcome]]:
