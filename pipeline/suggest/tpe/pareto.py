@@ -1,0 +1,120 @@
+"""The best of trials with several directions: whole non-dominated fronts, and of the last one those that cover most.
+
+Ozaki et al., Multiobjective Tree-Structured Parzen Estimator, JAIR 2022; the subset by the greedy algorithm of Guerreiro et
+al., Greedy Hypervolume Subset Selection in Low Dimensions, Evolutionary Computation 2016. Losses are minimized.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+TINY = 1e-12
+
+
+def best_of_several(losses: np.ndarray, count: int) -> np.ndarray:
+    """The places, in order, of ``count`` of the rows of ``losses`` (trials x directions)."""
+    total = len(losses)
+    if count <= 0 or total == 0:
+        return np.arange(0)
+    if count >= total:
+        return np.arange(total)
+    different, first, place = np.unique(losses, axis=0, return_index=True, return_inverse=True)
+    place = place.reshape(-1)
+    chosen = np.zeros(total, dtype=bool)
+    left = np.arange(len(different))
+    while True:
+        front = np.zeros(len(different), dtype=bool)
+        front[left[non_dominated(different[left])]] = True
+        members = front[place]
+        if chosen.sum() + members.sum() > count:
+            break
+        chosen |= members
+        if chosen.sum() == count:
+            return np.flatnonzero(chosen)
+        left = left[~front[left]]
+    last = np.flatnonzero(members)
+    chosen[last[_subset(losses[last], count - int(chosen.sum()))]] = True
+    return np.flatnonzero(chosen)
+
+
+def non_dominated(losses: np.ndarray) -> np.ndarray:
+    """Which rows no other row dominates; rows are different and in lexicographic order."""
+    if losses.shape[1] == 2:
+        least = np.minimum.accumulate(losses[:, 1])
+        return np.concatenate([[True], least[1:] < least[:-1]])
+    found = np.zeros(len(losses), dtype=bool)
+    left = np.arange(len(losses))
+    while len(left):  # only a row before can dominate: the first that is left is not dominated
+        found[left[0]] = True
+        left = left[(losses[left, 1:] < losses[left[0], 1:]).any(axis=1)]
+    return found
+
+
+def _subset(losses: np.ndarray, size: int) -> np.ndarray:
+    """The places of ``size`` rows that cover much of what lies below a point beyond the worst."""
+    worst = losses.max(axis=0)
+    corner = np.maximum(1.1 * worst, 0.9 * worst)
+    corner[corner == 0] = TINY
+    different, first = np.unique(losses, axis=0, return_index=True)
+    if len(different) < size:
+        again = np.setdiff1d(np.arange(len(losses)), first)
+        return np.concatenate([first, again[: size - len(first)]])
+    if not np.isfinite(corner).all():
+        return first[:size]
+    if len(different) == size:
+        return first
+    greedy = _greedy_flat if losses.shape[1] == 2 else _greedy
+    return first[greedy(different, corner, size)]
+
+
+def _greedy_flat(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
+    """For two directions, rows in order of the first: what a row adds is a rectangle up to its chosen neighbours."""
+    ends = np.repeat(corner[None, :], len(losses), axis=0)
+    left = np.ones(len(losses), dtype=bool)
+    chosen = np.zeros(size, dtype=int)
+    for i in range(size):
+        added = np.where(left, np.prod(ends - losses, axis=1), -np.inf)
+        best = int(np.argmax(added))
+        chosen[i] = best
+        left[best] = False
+        ends[:best, 0] = np.minimum(ends[:best, 0], losses[best, 0])
+        ends[best + 1 :, 1] = np.minimum(ends[best + 1 :, 1], losses[best, 1])
+    return chosen
+
+
+def _greedy(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
+    """What a row adds never grows as others are chosen, so only those that might be best are worked out anew."""
+    bound = np.prod(corner - losses, axis=1)
+    chosen: list[int] = []
+    for _ in range(size):
+        if chosen:
+            exact = np.zeros(len(losses), dtype=bool)
+            while not exact[best := int(np.argmax(bound))]:
+                own = float(np.prod(corner - losses[best]))
+                if np.isfinite(own):
+                    covered = np.maximum(losses[chosen], losses[best])
+                    bound[best] = min(bound[best], own - hypervolume(covered, corner))
+                exact[best] = True
+        else:
+            best = int(np.argmax(bound))
+        chosen.append(best)
+        bound[best] = -np.inf
+    return np.array(chosen)
+
+
+def hypervolume(losses: np.ndarray, corner: np.ndarray) -> float:
+    """The volume of what is between the rows of ``losses`` and ``corner``: slices along the last direction."""
+    losses = np.unique(losses, axis=0)
+    losses = losses[non_dominated(losses)] if losses.shape[1] > 1 else losses[:1]
+    if losses.shape[1] == 1:
+        return float(corner[0] - losses[0, 0])
+    if losses.shape[1] == 2:
+        above = np.concatenate([corner[1:], losses[:-1, 1]])
+        return float((corner[0] - losses[:, 0]) @ (above - losses[:, 1]))
+    order = np.argsort(losses[:, -1], kind="stable")
+    heights = np.append(losses[order, -1], corner[-1])
+    volume = 0.0
+    for i in range(len(order)):
+        if heights[i + 1] > heights[i]:
+            volume += (heights[i + 1] - heights[i]) * hypervolume(losses[order[: i + 1], :-1], corner[:-1])
+    return volume

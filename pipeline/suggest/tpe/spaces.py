@@ -1,0 +1,57 @@
+"""Which parameters are suggested together: those of all finished trials, or groups of those that occur together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optuna.distributions import BaseDistribution
+
+Distributions = Mapping[str, BaseDistribution]
+
+
+class Common:
+    """The parameters that all trials have, with equal distributions."""
+
+    def __init__(self) -> None:
+        self._common: dict[str, BaseDistribution] | None = None
+
+    def learn(self, distributions: Distributions) -> None:
+        if self._common is None:
+            self._common = dict(sorted(distributions.items()))
+            return
+        lost = [name for name, mine in self._common.items() if not _same(mine, distributions.get(name))]
+        for name in lost:
+            del self._common[name]
+
+    def space(self) -> dict[str, BaseDistribution]:
+        return {name: found for name, found in (self._common or {}).items() if not found.single()}
+
+
+class Groups:
+    """The coarsest partition of the parameters such that each trial has all of a group or nothing of it."""
+
+    def __init__(self) -> None:
+        self._groups: list[dict[str, BaseDistribution]] = []
+        self._seen: set[frozenset[str]] = set()
+
+    def learn(self, distributions: Distributions) -> None:
+        names = frozenset(distributions)
+        if names in self._seen:
+            return
+        self._seen.add(names)
+        parts: list[dict[str, BaseDistribution]] = []
+        new = dict(distributions)
+        for group in self._groups:
+            parts.append({name: found for name, found in group.items() if name in names})
+            parts.append({name: found for name, found in group.items() if name not in names})
+            for name in group:
+                new.pop(name, None)
+        self._groups = [part for part in (*parts, new) if part]
+
+    def spaces(self) -> list[dict[str, BaseDistribution]]:
+        """Each group, its names in order, without parameters of a single value; some may be empty."""
+        return [{name: group[name] for name in sorted(group) if not group[name].single()} for group in self._groups]
+
+
+def _same(one: BaseDistribution, other: BaseDistribution | None) -> bool:
+    return one is other or one == other
