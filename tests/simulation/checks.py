@@ -18,6 +18,7 @@ from pilotune.pipeline.trial.protocol import Outcome
 
 from .cases import Trouble
 from .database import STUDY
+from .promotions import check_promotions
 from .world import World
 
 LOOK_AHEAD = 15.0
@@ -74,6 +75,7 @@ def check_end(world: World, finish: Finish) -> str:
     assert len(by_number) == len(histories), "two trials have one number"
     for trial in trials:
         _real(world, trial, by_number[trial.number])
+    check_promotions(world, trials)
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
     if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:

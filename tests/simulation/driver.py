@@ -189,6 +189,11 @@ class CheckedCampaign(Campaign):
 
     world: World
 
+    def _launch(self, flight: Flight) -> None:
+        if flight.pause is not None:
+            self.world.saw["trials promoted"] += 1
+        super()._launch(flight)
+
     def step(self, now: float, events: Sequence[Event]) -> None:
         self.world.point("before the step")
         super().step(now, events)
