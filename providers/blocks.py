@@ -96,9 +96,12 @@ class Blocks:
 
     def look(self, managers: list[dict[str, Any]], now: float) -> None:
         """Take in who is connected, and what the scheduler says of each block."""
+        of: dict[str, list[dict[str, Any]]] = {}
+        for manager in managers:
+            of.setdefault(str(manager["block_id"]), []).append(manager)
         for block in self.blocks:
             if block.end is None:
-                self._meet(block, [each for each in managers if str(each["block_id"]) == block.number], now)
+                self._meet(block, of.get(block.number, []), now)
                 self._hear(block, now)
 
     @property

@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 LOOK_WHILE_STARTING, LOOK_WHILE_RUNNING = 0.05, 2.0
 """Seconds between looks at a pool on this machine; elsewhere nothing is worth the first."""
 
+LOOKED_AT = 512
+"""Worker pools that are looked at in a second, about: each look asks Parsl for all of them."""
+
+LONGEST_PAUSE = 5.0
+"""Seconds that what asks for a look has to wait for it, at most, where there are thousands of worker pools."""
+
 REPLACEMENTS = 3
 """Executors that Parsl may give up on before it is not chance any more."""
 
@@ -84,6 +90,7 @@ class Keeper:
         self.expected: float | None = None
         self.seen = Seen()
         self.nudge = threading.Event()
+        self._managers = 0  # connected at the last look
         self._slow = any(kept.blocks.pool.walltime for kept in pools.values())
 
     def run(self, closing: threading.Event) -> None:
@@ -100,7 +107,10 @@ class Keeper:
         while not closing.is_set():
             self.turn(time.time())
             starting = not self._slow and not any(self.seen.workers.values())
-            self.nudge.wait(LOOK_WHILE_STARTING if starting else LOOK_WHILE_RUNNING)
+            pause = self._managers / LOOKED_AT
+            if not self.nudge.wait(LOOK_WHILE_STARTING if starting else max(LOOK_WHILE_RUNNING, pause)):
+                continue
+            closing.wait(min(pause, LONGEST_PAUSE))
             self.nudge.clear()
 
     def _start(self, now: float) -> None:
@@ -111,6 +121,7 @@ class Keeper:
         """One look at everything, and what follows from it."""
         some = next(iter(self.pools.values())).blocks.provider
         self.book.ask(some.query, now)
+        self._managers = 0
         for name, kept in self.pools.items():
             if not kept.dropped:
                 self._look(name, kept, now)
@@ -132,6 +143,7 @@ class Keeper:
         if broken:
             self._mend(name, kept, broken)
             return
+        self._managers += len(managers)
         kept.blocks.look(managers, now)
         if kept.blocks.failure:
             because = f" Parsl gave up its executor before: {kept.broken}" if kept.broken else ""

@@ -281,7 +281,9 @@ class ParslPool:
         seen = self.keeper.seen
         workers = seen.workers
         names = [name for name in names if workers.get(name)]
-        names = [name for name in names if seen.hosts[name] - set(spec.avoid)] or names
+        if spec.avoid:
+            avoid = set(spec.avoid)
+            names = [name for name in names if any(host not in avoid for host in seen.hosts[name])] or names
         return max(names, key=lambda name: 1 - self._load[name] / workers[name], default=None)
 
     def _submit(self, spec: AttemptSpec, home: str) -> None:

@@ -4,6 +4,7 @@ replays everything, faults included."""
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -106,7 +107,7 @@ class SimulatedPool:
         self.skew, self.most_running, self.over = 0.0, 0, False
         self._inbox: list[Event] = []
         self._heard = True  # whether a driver is there to hear of anything
-        self._queue: list[AttemptSpec] = []
+        self._queue: deque[AttemptSpec] = deque()
         self._running: dict[str, _Running] = {}
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
@@ -237,7 +238,7 @@ class SimulatedPool:
         host = self._free_host(block)
         if not self._queue or not host:
             return
-        spec = self._queue.pop(0)
+        spec = self._queue.popleft()
         self._take(block, host, 1)
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
             self._at(DECLINED_PAUSE, lambda: self._decline(spec, block, host))

@@ -21,7 +21,7 @@ from pilotune.pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from pilotune.pipeline.campaign.rules import ASKS_PER_STEP, ahead
+from pilotune.pipeline.campaign.rules import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, ahead
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.trial.protocol import Report, Suggest
 from tests.bench import Bench, benches, finish_of, over, started
@@ -68,13 +68,24 @@ def test_what_is_asked_ahead_hides_the_latency_and_is_never_more_than_the_worker
     assert ahead(8, 0.1, 1e-9) == 8
 
 
-def test_many_asks_are_spread_over_steps(bench) -> None:
-    campaign = bench(trials=100)
-    assert len(campaign.specs(Capacity(40))) == ASKS_PER_STEP
-    assert campaign.campaign.hungry
-    campaign.specs()
-    assert len(campaign.specs()) == 40 - 2 * ASKS_PER_STEP
-    assert not campaign.campaign.hungry
+def test_many_asks_are_spread_over_steps_which_grow_while_workers_wait(bench) -> None:
+    campaign = bench(trials=1000)
+    sizes = [len(campaign.specs(Capacity(700)))]
+    while campaign.campaign.hungry:
+        sizes.append(len(campaign.specs()))
+    assert sizes == [16, 32, 64, 128, 256, 204]
+    assert sizes[0] == ASKS_PER_STEP
+    assert max(sizes) == MOST_ASKS
+    assert len(campaign.specs(Capacity(720))) == 16, "it was enough, so the next step begins anew"
+
+
+def test_while_attempts_wait_for_verdicts_steps_ask_for_fewer_trials(bench) -> None:
+    campaign = bench(trials=1000)
+    (first, *_) = campaign.specs(Capacity(700))
+    sizes = []
+    while campaign.campaign.hungry:
+        sizes.append(len(campaign.specs(Report(first.token, len(sizes) + 1, len(sizes), 0.0))))
+    assert max(sizes) == ASKS_AMONG_REPORTS
 
 
 def test_a_finite_space_ends_the_campaign_when_all_of_it_was_tried(bench) -> None:

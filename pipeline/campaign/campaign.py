@@ -33,8 +33,9 @@ from .events import (
     StopAttempt,
     Submit,
 )
+from .flights import Aside, Flights
 from .promoting import Promoting, goes_on, paused_at
-from .rules import ASKS_PER_STEP, UNLIMITED, Rules, ahead
+from .rules import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, Rules, ahead
 from .study import CampaignStudy
 
 DEMAND_PERIOD = 1.0
@@ -80,16 +81,16 @@ class Campaign:
         self.study, self.rules, self.make_spec, self.campaign = study, rules, make_spec, campaign
         self.began = self.now = self.moved = now
         self.ends = Ends(study, rules)
-        self.flights: dict[str, Flight] = {}
-        self.aside: list[Flight] = []
+        self.flights, self.aside = Flights(), Aside()
         self.promoting = Promoting(study, ladder) if ladder else None
-        self.workers, self.latency, self.running = 0, 0.1, 0
+        self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
         self.note = ""
         self.ending: Finish | None = None
         self.finished: Finish | None = None
         self.hungry = self.in_doubt = False
         self.busy_seconds = self.worker_seconds = 0.0
+        self._asks = ASKS_PER_STEP  # the most of the next step
         self.demand: Scale | None = None
         self._next_demand = now
         self._fresh: list[Flight] = []  # asked or tried again in this step, not yet submitted
@@ -119,7 +120,7 @@ class Campaign:
             self._handlers[type(event)](event)
         self._check_limits()
         self._take_up()
-        self._ask()
+        self._ask(any(isinstance(event, Report | Suggest) for event in events))
         if self.ending and not self.flights and not self._fresh:
             self._finish()
 
@@ -135,7 +136,7 @@ class Campaign:
             self.study.recount()
             if self.promoting:
                 self.promoting.drop(gone)
-            for flight in [flight for flight in self.flights.values() if flight.trial_id in gone]:
+            for flight in filter(None, map(self.flights.of_trial, sorted(gone))):
                 self._land(flight.token)
                 self._outbox.append(StopAttempt(flight.token, "kill"))
         actions, self._outbox = self._outbox, []
@@ -145,7 +146,7 @@ class Campaign:
                 continue
             flight.number = self.study.storage.get_trial_number_from_id(flight.trial_id)
             flight.token = token_of(flight.number, flight.attempt, self.campaign)
-            self.flights[flight.token] = flight
+            self.flights.add(flight)
             actions.append(Submit(self.make_spec(flight)))
         return [*self.ends.hosts.orders(), *actions, *self._demanded()]
 
@@ -164,6 +165,10 @@ class Campaign:
         return [demand]
 
     @property
+    def running(self) -> int:
+        return len(self.flights.running)
+
+    @property
     def in_flight(self) -> int:
         return len(self.flights) + len(self._fresh) + len(self.aside)
 
@@ -176,10 +181,7 @@ class Campaign:
 
     def _land(self, token: str) -> Flight | None:
         """The attempt is over: no longer in flight."""
-        flight = self.flights.pop(token, None)
-        if flight is not None and flight.running:
-            self.running -= 1
-        return flight
+        return self.flights.take(token)
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
@@ -209,8 +211,7 @@ class Campaign:
         if flight.started is None:
             if not self.running:
                 self.moved = self.now
-            self.running += 1
-            flight.started = self.now
+            self.flights.begin(flight, self.now)
             flight.waited += self.now - flight.asked
         flight.host, flight.block, flight.worker = event.host, event.block, event.worker
         if flight.stopping:
@@ -301,11 +302,14 @@ class Campaign:
 
     # -- more attempts ------------------------------------------------------------------------------------------------
 
-    def _ask(self) -> None:
+    def _ask(self, others_wait: bool) -> None:
+        most = min(self._asks, ASKS_AMONG_REPORTS) if others_wait else self._asks
+        self._asks = ASKS_PER_STEP
+        self._prepare(most)
         asked = 0
         while self._room() > 0 and not self.ending:
-            if asked == ASKS_PER_STEP:
-                self.hungry = True
+            if asked == most:
+                self.hungry, self._asks = True, min(2 * most, MOST_ASKS)
                 return
             promoted = self.promoting.next(self.now) if self.promoting else None
             if promoted is not None:
@@ -321,6 +325,12 @@ class Campaign:
                 return
             asked += 1
             self._launch(Flight(trial=trial, params=params, asked=self.now))
+
+    def _prepare(self, most: int) -> None:
+        """Say how many trials will be asked for."""
+        if not self.ending:
+            left = most if self.rules.trials is None else self.rules.trials - self.study.asked
+            self.study.prepare(min(most, left, self._room()))
 
     def _room(self) -> int:
         return self.workers + ahead(self.workers, self.latency, self.ends.durations.median) - self.in_flight
@@ -350,17 +360,14 @@ class Campaign:
         pause = pause_before(flight)
         if pause > 0.0:
             flight.not_before = self.now + pause
-            self.aside.append(flight)
+            self.aside.put(flight)
         else:
             self._launch(flight)
 
     def _take_up(self) -> None:
         """Launch what was put aside long enough."""
-        ready = [flight for flight in self.aside if flight.not_before <= self.now]
-        if ready:
-            self.aside = [flight for flight in self.aside if flight.not_before > self.now]
-            for flight in ready:
-                self._launch(flight)
+        for flight in self.aside.ready(self.now):
+            self._launch(flight)
 
     def adopt(self, orphan: Orphan) -> str:
         """Take up a trial that a dead driver left; what became of it is to come as an event with the token returned."""
@@ -378,14 +385,14 @@ class Campaign:
         flight.pause = paused_at(flight.trial)
         if self.promoting:
             self.promoting.adopt(flight)
-        self.flights[flight.token] = flight
+        self.flights.add(flight)
         return flight.token
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _check_limits(self) -> None:
         if self.ending and not self.workers:  # blocks may be queued for hours
-            self._leave([flight for flight in self.flights.values() if not flight.running])
+            self._leave_waiting()
         if self.rules.time is not None and self.now - self.began >= self.rules.time and not self.ending:
             self._end(FINISHED, f"the time budget of {self.rules.time:.0f} s is used up")
             self._yield_all()
@@ -418,17 +425,20 @@ class Campaign:
             if not flight.stopping:
                 flight.stopping = "yield"
                 self._outbox.append(StopAttempt(flight.token, "yield"))
-        self._leave([flight for flight in self.flights.values() if not flight.running])
+        self._leave_waiting()
 
     def _drop_all(self) -> None:
         for flight in self.flights.values():
             self._outbox.append(StopAttempt(flight.token, "kill"))
-        self._leave(list(self.flights.values()))
+        self._leave(list(self.flights))
 
-    def _leave(self, flights: list[Flight]) -> None:
+    def _leave_waiting(self) -> None:
+        self._leave(list(self.flights.waiting))
+
+    def _leave(self, tokens: Sequence[str]) -> None:
         """Leave these to a later campaign; what still comes of them is fenced."""
-        for flight in flights:
-            self._land(flight.token)
+        for token in tokens:
+            self._land(token)
 
     def _finish(self) -> None:
         assert self.ending is not None

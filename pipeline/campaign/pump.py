@@ -11,6 +11,7 @@ from ..trial.protocol import Outcome
 from .campaign import Campaign
 from .ends import SITE, STOPPED
 from .events import Asked, Ended, Event, Finish, Lost
+from .inbox import Inbox
 from .pool import Pool
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -62,6 +63,7 @@ class Pump:
     _looked: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
+    _inbox: Inbox = field(default_factory=Inbox, init=False)
     _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
     _emptied: bool = field(default=False, init=False)  # the room that was kept is in use, and the campaign ends
 
@@ -73,9 +75,10 @@ class Pump:
 
     def turn(self) -> None:
         """Wait for something to happen, and handle what is ready."""
-        timeout = 0.0 if self.campaign.hungry else self.quiet
+        timeout = 0.0 if self.campaign.hungry or self._inbox else self.quiet
         heard, self._heard = self._heard, []
-        self.tick([*self._inherit(), *self.pool.wait(timeout), *heard, *self.user()])
+        self._inbox.put([*self._inherit(), *self.pool.wait(timeout), *heard, *self.user()])
+        self.tick(self._inbox.take())
 
     def _inherit(self) -> list[Event]:
         """What became of the trials of dead drivers: an outcome on disk, or nothing."""

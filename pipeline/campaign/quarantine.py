@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .attempts import Doubt, Flight
@@ -98,13 +98,13 @@ class Hosts:
             return gone
         doubtful = {host for host, record in self._records.items() if record.row}
         for avoided in (tried | doubtful, tried):
-            if self._others(avoided):
+            if self._another(avoided):
                 return gone | avoided
         return gone
 
-    def _others(self, hosts: Iterable[str]) -> frozenset[str]:
-        """Where trials may go beside these."""
-        return self.here - self.quarantined.keys() - set(hosts)
+    def _another(self, hosts: Collection[str]) -> bool:
+        """Whether trials may go anywhere beside these. Stops at the first: there may be thousands."""
+        return any(host not in self.quarantined and host not in hosts for host in self.here)
 
     # -- how an attempt ended -----------------------------------------------------------------------------------------
 
@@ -127,15 +127,15 @@ class Hosts:
         if not self.judging or not host:
             return False
         if host in self.quarantined:  # begun before; it says nothing about the trial
-            return bool(self._others(())) and not self.closing
+            return self._another(()) and not self.closing
         record, proven = self._record(host), self._proven(host)
         record.row += 1
         doubts = [doubt for doubt in flight.doubts if doubt.host not in self.quarantined]
         flight.doubts = (*doubts, Doubt(host, flight.pool, record.good, reason[:LONGEST_REASON]))
-        if self._asks(doubts, host, failure, proven) and self._others(doubt.host for doubt in flight.doubts):
+        if self._asks(doubts, host, failure, proven) and self._another({doubt.host for doubt in flight.doubts}):
             return True
         flight.doubts = ()
-        if record.row >= IN_A_ROW and self.here <= {host, *self.quarantined}:
+        if record.row >= IN_A_ROW and not self._another({host}):
             self._spare(f"{record.row} trials in a row failed on {host} as well; the last: {reason[:LONGEST_REASON]}")
         if any(doubt.host != host for doubt in doubts):
             self._confirm(doubts, record)

@@ -22,8 +22,10 @@ CRASHES = ("signal", "exit", "memory")
 UNLIMITED = 1_000_000
 """How many workers a campaign without a budget of trials could keep busy."""
 
-ASKS_PER_STEP = 16
-"""Suggestions made in one step, so that reports never wait behind a long row of asks."""
+ASKS_PER_STEP, ASKS_AMONG_REPORTS, MOST_ASKS = 16, 64, 256
+"""Suggestions made in one step: a few, so that reports never wait behind a long row of asks. While still more workers
+wait for a trial each step makes twice as many as the last: where somebody waits for the answer to a report up to the
+second number, else up to the third."""
 
 
 @dataclass(frozen=True)

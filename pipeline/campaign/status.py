@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Self
 
 from optuna.trial import TrialState
@@ -171,11 +172,13 @@ def _time_left(campaign: Campaign, rate: float) -> float | None:
 
 
 def _running(campaign: Campaign) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = []
-    for flight in campaign.flights.values():
-        if flight.started is not None:
-            seconds = round(campaign.now - flight.started, 1)
-            listed.append({"number": flight.number, "attempt": flight.attempt, "host": flight.host, "seconds": seconds})
-            if len(listed) == SHOWN_RUNNING:
-                break
-    return listed
+    shown = islice(campaign.flights.running.values(), SHOWN_RUNNING)
+    return [
+        {
+            "number": flight.number,
+            "attempt": flight.attempt,
+            "host": flight.host,
+            "seconds": round(campaign.now - (flight.started or 0.0), 1),
+        }
+        for flight in shown
+    ]

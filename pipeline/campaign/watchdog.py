@@ -113,11 +113,7 @@ def _words(block: BlockView) -> str:
 def _on_trials(campaign: Campaign) -> str:
     """There are workers; a trial that ends or reports anything is movement enough."""
     now, silence = campaign.now, campaign.now - campaign.moved
-    oldest = min(
-        (flight for flight in campaign.flights.values() if flight.started is not None),
-        key=lambda flight: flight.started or 0.0,
-        default=None,
-    )
+    oldest = campaign.flights.oldest
     if oldest is None:
         return _none_begun(campaign) if campaign.in_flight and silence >= SET_UP else ""
     usual = campaign.ends.durations.usual
