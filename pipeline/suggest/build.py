@@ -16,11 +16,13 @@ from ...yamlfile import nearest
 from ..named import Named, arguments, check_arguments, quietly, short_name
 from ..space import Space, cardinality, contains
 from .exhaustive import BruteForce, Grid
+from .tpe import TPESampler
 
 MAX_GRID = 1_000_000  # Optuna keeps every point of a grid in memory
 
 SAMPLERS: dict[str, type[BaseSampler]] = {
-    "tpe": optuna_samplers.TPESampler,
+    "tpe": TPESampler,
+    "optuna_tpe": optuna_samplers.TPESampler,
     "random": optuna_samplers.RandomSampler,
     "grid": optuna_samplers.GridSampler,
     "qmc": optuna_samplers.QMCSampler,
@@ -37,6 +39,7 @@ _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name a
 _DEPRECATED = dict.fromkeys(("consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints"))
 OFFERED: dict[str, dict[str, Any]] = {
     "tpe": {**_DEPRECATED, "warn_independent_sampling": None},
+    "optuna_tpe": {**_DEPRECATED, "warn_independent_sampling": None},
     "grid": {"search_space": (dict,)},
     "qmc": {"independent_sampler": _NESTED},
     "cmaes": {
@@ -125,7 +128,7 @@ def _build(named: Named, space: Space | None, directions: tuple[str, ...], key: 
     args = {**QUIET.get(name, {}), **named.args}
     if name in EXHAUSTIVE:
         return _exhaustive(name, args, space, key)
-    if name == "tpe":
+    if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
     for argument in ("independent_sampler", "base_sampler"):
         if argument in args:

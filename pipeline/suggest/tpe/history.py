@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,14 +23,24 @@ RELATIVE = "tpe:relative_params"
 NONE, RUNNING, COMPLETE, PRUNED, INFEASIBLE = range(5)
 
 
-@dataclass
 class Known:
-    """What was read of a trial that runs."""
+    """What was read of a trial that runs; ``names`` of the parameters that it counts with."""
 
-    number: int
-    params: dict[str, Any]
-    attrs: dict[str, Any]
-    names: frozenset[str]
+    __slots__ = ("attrs", "names", "number", "params", "sizes")
+
+    def __init__(self, trial: FrozenTrial, names: frozenset[str]):
+        self.number, self.params, self.attrs, self.names = trial.number, trial.params, trial.system_attrs, names
+        # Optuna's trial adds to the dictionaries of the in-memory storage where they lie.
+        self.sizes = len(trial.params), len(trial.system_attrs)
+
+    def same(self, trial: FrozenTrial) -> bool:
+        params, attrs = trial.params, trial.system_attrs
+        return (
+            self.number == trial.number
+            and self.sizes == (len(params), len(attrs))
+            and (self.params is params or self.params == params)
+            and (self.attrs is attrs or self.attrs == attrs)
+        )
 
 
 class History:
@@ -70,6 +79,7 @@ class History:
         self.log_start = 0
         self._places: dict[int, int] = {}
         self._known: dict[int, Known] = {}
+        self._early: dict[int, FrozenTrial] = {}  # run with parameters whose distributions nobody told yet
         self._best = {
             kind: Best(lambda count, k=kind: self._first(k, count)) for kind in (COMPLETE, PRUNED, INFEASIBLE)
         }
@@ -111,16 +121,21 @@ class History:
             place = self._places.get(trial._trial_id)
             if place is not None and place != trial.number:
                 self._forget(trial._trial_id)
+        names = len(self.distributions)
         for trial in trials:
-            self._learn(trial)
+            if trial.state != TrialState.RUNNING:
+                self._learn(trial)
+        for trial in trials:
+            if trial.state == TrialState.RUNNING and self._running:
+                self._learn_running(trial)
+        if len(self.distributions) > names:
+            for trial in list(self._early.values()):
+                self._known[trial._trial_id].number = -1
+                self._learn_running(trial)
 
     def _learn(self, trial: FrozenTrial) -> None:
-        state = trial.state
-        if state == TrialState.RUNNING:
-            if self._running:
-                self._learn_running(trial)
-            return
-        if state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        self._early.pop(trial._trial_id, None)
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             self._forget(trial._trial_id)
             return
         self.common.learn(trial.distributions)
@@ -139,17 +154,14 @@ class History:
 
     def _learn_running(self, trial: FrozenTrial) -> None:
         known = self._known.get(trial._trial_id)
-        if known is not None and trial.number == known.number and trial.params == known.params:
-            if trial.system_attrs is known.attrs:
-                return
-            if trial.system_attrs == known.attrs:
-                known.attrs = trial.system_attrs
-                return
+        if known is not None and known.same(trial):
+            known.params, known.attrs = trial.params, trial.system_attrs
+            return
         number = self._take(trial)
         self.state[number] = RUNNING
         suggested = self._suggested(trial) if self._relative else {}
         names = self._write(number, trial, suggested)
-        self._known[trial._trial_id] = Known(number, trial.params, trial.system_attrs, names)
+        self._known[trial._trial_id] = Known(trial, names)
 
     def _suggested(self, trial: FrozenTrial) -> dict[str, Any]:
         texts = []
@@ -161,6 +173,9 @@ class History:
             found = json.loads("".join(texts))
         except json.JSONDecodeError:  # another process is just writing the parts
             return {}
+        self._early.pop(trial._trial_id, None)
+        if any(name not in self.distributions for name in found):
+            self._early[trial._trial_id] = trial
         return {name: value for name, value in found.items() if name in self.distributions}
 
     def _ranked(self, trial: FrozenTrial) -> tuple[int, tuple[float, float]]:
@@ -204,6 +219,7 @@ class History:
 
     def _forget(self, trial_id: int) -> None:
         self._known.pop(trial_id, None)
+        self._early.pop(trial_id, None)
         number = self._places.pop(trial_id, None)
         if number is not None and self._owner[number] == trial_id:
             self._retract(number)

@@ -97,6 +97,9 @@ def _greedy(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
                 exact[best] = True
         else:
             best = int(np.argmax(bound))
+        if np.isposinf(bound[best]):  # nothing can be told any more: the rest in order
+            rest = np.setdiff1d(np.arange(len(losses)), [*chosen, best])
+            return np.array([*chosen, best, *rest[: size - len(chosen) - 1]])
         chosen.append(best)
         bound[best] = -np.inf
     return np.array(chosen)
