@@ -1,8 +1,10 @@
-"""Trials a second and worker utilization with 8 workers on this machine: Pilotune beside Optuna, in one run.
+"""Trials a second, worker utilization and speed-up on this machine: Pilotune beside Optuna, DeepHyper and Ray Tune.
 
-``python benchmarks/throughput.py [--trials 300] [--sampler tpe]`` prints a table. A row counts from
-the end of the first tenth of its trials to the end of the last, as its own database says, so that nobody's start-up
-counts; the time from command to prompt is printed apart.
+``python benchmarks/throughput.py [--small] [--keep] [--trials 304] [--sampler tpe] [--only utilization]``
+
+With 8 workers, an objective that does nothing and one that sleeps 50 ms; and with 1 and 4 workers one of half a second.
+A row counts from the end of the first tenth of its trials to the end of the last, so that nobody's start-up counts;
+the time from command to prompt is printed to stderr. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -10,37 +12,45 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+import common
+import studies
+from throughput_peers import PEERS, run_peer
+
 PILOTUNE = Path(sys.executable).with_name("pilotune")
 WORKERS = 8
-SPACE = """
-  x0: {float: [-1.0, 1.0]}
-  x1: {float: [-1.0, 1.0]}
-  x2: {float: [-1.0, 1.0]}
-  x3: {float: [-1.0, 1.0]}
-  x4: {float: [-1.0, 1.0]}
-  x5: {float: [-1.0, 1.0]}
-  n0: {int: [1, 16]}
-  n1: {int: [1, 16]}
-  l0: {float: [1.0e-4, 1.0], log: true}
-  c0: {choice: [a, b, c]}
-"""
+PARTS = ("no-op", "utilization", "speed-up")
+BUDGETS = {("no-op", "Pilotune"): 60.0, ("no-op", "Pilotune, isolate: false"): 300.0}
+UTILIZATION, SPEED_UP = 0.90, 3.95
+"""Budgets of Pilotune's."""
 
 
 @dataclass(frozen=True)
 class Row:
     who: str
-    trials: int
-    seconds: float
+    workers: int
     pause: float
+    ends: tuple[float, ...]
+
+    @property
+    def trials(self) -> int:
+        """Those that count: of whole waves, since workers may all end at once."""
+        return len(self.ends) // self.workers * self.workers - self._skipped
+
+    @property
+    def _skipped(self) -> int:
+        return max(1, len(self.ends) // (10 * self.workers)) * self.workers
+
+    @property
+    def seconds(self) -> float:
+        return self.ends[self._skipped + self.trials - 1] - self.ends[self._skipped - 1]
 
     @property
     def rate(self) -> float:
@@ -48,41 +58,43 @@ class Row:
 
     @property
     def utilization(self) -> float:
-        return self.trials * self.pause / (WORKERS * self.seconds)
+        return self.rate * self.pause / self.workers
 
 
-def measured(who: str, storage: object, name: str, pause: float) -> Row:
-    """What the study's own times say."""
+@dataclass(frozen=True)
+class Task:
+    """What each row runs."""
+
+    trials: int
+    workers: int
+    pause: float
+    sampler: str
+
+
+def ends_in(storage: object) -> tuple[float, ...]:
+    """When trials ended, as the study says."""
     import optuna
 
-    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
-    ends = sorted(trial.datetime_complete for trial in trials if trial.datetime_complete)
-    first = len(ends) // 10
-    return Row(who, len(ends) - 1 - first, (ends[-1] - ends[first]).total_seconds(), pause)
+    trials = optuna.load_study(study_name=studies.NAME, storage=storage).get_trials(deepcopy=False)
+    return tuple(sorted(trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete))
 
 
-def pilotune(trials: int, pause: float, sampler: str, isolate: bool) -> Row:
+def pilotune(task: Task, isolate: bool = True) -> tuple[float, ...]:
     folder = Path(tempfile.mkdtemp(prefix="bench"))
-    study = folder / "study.yaml"
-    study.write_text(
-        f"name: bench\nobjective: {HERE / 'objective.py'}:run\ndirection: minimize\nspace:{SPACE}"
-        f"sampler: {{name: {sampler}, seed: 0}}\nbudget: {{trials: {trials}}}\n"
-        f"trial: {{isolate: {str(isolate).lower()}}}\n"
-    )
-    (folder / "eight.yaml").write_text(
-        f"name: eight\nscheduler: local\npools: {{local: {{workers_per_node: {WORKERS}}}}}\n"
+    study, trial = folder / "study.yaml", f"{{isolate: {str(isolate).lower()}}}"
+    function = f"{common.HERE / 'objective.py'}:run"
+    study.write_text(studies.study_text(function, sampler=task.sampler, trial=trial, trials=task.trials))
+    (folder / "site.yaml").write_text(
+        f"name: here\nscheduler: local\npools: {{local: {{workers_per_node: {task.workers}}}}}\n"
     )
     url = f"sqlite:///{folder}/study.db"
-    began = time.time()
     subprocess.run(
-        [PILOTUNE, "run", study, "--storage", url, "--site", folder / "eight.yaml", "--quiet"],
-        env={**os.environ, "BENCH_PAUSE": str(pause), "PILOTUNE_RUNS": str(folder / "runs")},
+        [PILOTUNE, "run", study, "--storage", url, "--site", folder / "site.yaml", "--quiet"],
+        env={**os.environ, "BENCH_PAUSE": str(task.pause), "PILOTUNE_RUNS": str(folder / "runs")},
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    row = measured("pilotune" if isolate else "pilotune, isolate: false", url, "bench", pause)
-    print(f"  {row.who}: {time.time() - began:.1f} s from command to prompt", file=sys.stderr)
-    return row
+    return ends_in(url)
 
 
 def make_sampler(name: str) -> object:
@@ -91,71 +103,126 @@ def make_sampler(name: str) -> object:
     return {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[name](seed=0)
 
 
-def optuna_threads(trials: int, pause: float, sampler: str) -> Row:
+def optuna_threads(task: Task) -> tuple[float, ...]:
+    import objective
     import optuna
 
-    os.environ["BENCH_PAUSE"] = str(pause)
-    import objective
-
-    objective.PAUSE = pause
+    objective.PAUSE = task.pause
     storage = optuna.storages.InMemoryStorage()
-    study = optuna.create_study(study_name="bench", storage=storage, sampler=make_sampler(sampler))
-    study.optimize(objective.objective, n_trials=trials, n_jobs=WORKERS)
-    return measured("optuna n_jobs=8, in memory", storage, "bench", pause)
+    study = optuna.create_study(study_name=studies.NAME, storage=storage, sampler=make_sampler(task.sampler))
+    study.optimize(objective.objective, n_trials=task.trials, n_jobs=task.workers)
+    return ends_in(storage)
 
 
-def _optuna_process(url: str, trials: int, pause: float, sampler: str) -> None:
+def _optuna_process(url: str, task: Task) -> None:
     import objective
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    objective.PAUSE = pause
-    study = optuna.load_study(study_name="bench", storage=url, sampler=make_sampler(sampler))
-    callback = optuna.study.MaxTrialsCallback(trials)
-    study.optimize(objective.objective, callbacks=[callback])
+    objective.PAUSE = task.pause
+    study = optuna.load_study(study_name=studies.NAME, storage=url, sampler=make_sampler(task.sampler))
+    study.optimize(objective.objective, callbacks=[optuna.study.MaxTrialsCallback(task.trials)])
 
 
-def optuna_processes(trials: int, pause: float, sampler: str) -> Row:
+def optuna_processes(task: Task) -> tuple[float, ...]:
     import optuna
 
     url = f"sqlite:///{tempfile.mkdtemp(prefix='bench')}/study.db"
-    optuna.create_study(study_name="bench", storage=url)
+    optuna.create_study(study_name=studies.NAME, storage=url)
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_optuna_process, args=(url, trials, pause, sampler)) for _ in range(WORKERS)]
+    processes = [context.Process(target=_optuna_process, args=(url, task)) for _ in range(task.workers)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    return measured("optuna, 8 processes, SQLite", url, "bench", pause)
+    return ends_in(url)
+
+
+def row_of(who: str, task: Task, run: Callable[[Task], tuple[float, ...]]) -> Row:
+    began = time.time()
+    row = Row(who, task.workers, task.pause, run(task))
+    print(f"  {who}: {time.time() - began:.1f} s from command to prompt", file=sys.stderr)
+    return row
+
+
+def rows_of(task: Task, few: int, peers: list[str]) -> list[Row]:
+    """All of them; the slow peers run ``few`` trials."""
+    fewer = Task(few, task.workers, task.pause, task.sampler)
+    rows = [
+        row_of("Pilotune", task, pilotune),
+        row_of("Pilotune, isolate: false", task, lambda given: pilotune(given, False)),
+        row_of(f"Optuna, {task.workers} threads, in memory", task, optuna_threads),
+        row_of(f"Optuna, {task.workers} processes, SQLite", fewer, optuna_processes),
+    ]
+    for name in peers:
+        rows.append(
+            row_of(
+                name, fewer, lambda given, name=name: tuple(run_peer(name, given.workers, given.trials, given.pause))
+            )
+        )
+    return rows
+
+
+def measured(part: str, task: Task, few: int, peers: list[str]) -> str:
+    rows = []
+    found = rows_of(task, few, peers)
+    for row in found:
+        budget, kept = BUDGETS.get((part, row.who)), False
+        if part == "utilization" and row.who.startswith("Pilotune"):
+            budget, kept = UTILIZATION, row.utilization >= UTILIZATION
+        elif budget is not None:
+            kept = row.rate >= budget
+        verdict = None if budget is None else f"{budget:g}: {'kept' if kept else 'missed'}"
+        times = f"{found[0].rate / row.rate:,.2f}x"
+        shown = row.utilization if part == "utilization" else None
+        rows.append([row.who, row.trials, row.rate, shown, times, verdict])
+    what = f"{task.pause * 1e3:.0f} ms objective" if task.pause else "no-op objective"
+    head = ["who", "trials", "trials/s", "utilization", "Pilotune is", "budget"]
+    return common.table(f"{what}, {task.workers} workers, {task.sampler}", head, rows)
+
+
+def speed_up(pause: float, trials: int, sampler: str, peers: list[str]) -> str:
+    """Trials a second with 4 workers over those with 1."""
+    runs: dict[str, Callable[[Task], tuple[float, ...]]] = {"Pilotune": pilotune, "Optuna, threads": optuna_threads}
+    for name in peers:
+        runs[name] = lambda task, name=name: tuple(run_peer(name, task.workers, task.trials, task.pause))
+    rows = []
+    for who, run in runs.items():
+        one, four = (row_of(who, Task(trials * count, count, pause, sampler), run) for count in (1, 4))
+        gain = four.rate / one.rate
+        verdict = f"{SPEED_UP}: {'kept' if gain >= SPEED_UP else 'missed'}" if who == "Pilotune" else None
+        rows.append([who, one.rate, four.rate, gain, verdict])
+    head = ["who", "trials/s with 1", "with 4", "speed-up", "budget"]
+    return common.table(f"Speed-up at 4 workers, {pause:g} s objective", head, rows)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = common.parser(__doc__)
+    made.add_argument("--trials", type=int, default=304, help="per row; a third for slow peers [304]")
+    made.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
+    made.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    made.add_argument("--no-peers", action="store_true", help="without DeepHyper and Ray Tune")
+    return made
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300, help="per row [300]")
-    parser.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
-    options = parser.parse_args()
+    options = parser().parse_args()
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sys.path.insert(0, str(HERE))
-    versions = f"Python {platform.python_version()}, Optuna {optuna.__version__}"
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
-    print(f"{WORKERS} workers, {options.trials} trials a row, {options.sampler}, 10 mixed parameters")
-    for pause in (0.0, 0.05):
-        few = max(100, options.trials // 2)  # the slow peer
-        rows = [
-            pilotune(options.trials, pause, options.sampler, True),
-            pilotune(options.trials, pause, options.sampler, False),
-            optuna_threads(options.trials, pause, options.sampler),
-            optuna_processes(few, pause, options.sampler),
-        ]
-        slowest = min(row.rate for row in rows)
-        print(f"\n{'50 ms' if pause else 'no-op'} objective{'':<18}{'trials':>8}{'seconds':>9}{'trials/s':>10}", end="")
-        print(f"{'utilization':>13}{'ratio':>8}" if pause else f"{'ratio':>8}")
-        for row in rows:
-            print(f"{row.who:<33}{row.trials:>8}{row.seconds:>9.1f}{row.rate:>10.1f}", end="")
-            print(f"{row.utilization:>13.2f}" if pause else "", end="")
-            print(f"{row.rate / slowest:>8.1f}")
+    peers = [] if options.no_peers else [name for name, package in PEERS.items() if not common.missing(package)]
+    texts = []
+    if not options.no_peers:
+        texts += [f"{sentence}\n" for package in sorted({*PEERS.values()}) if (sentence := common.missing(package))]
+    trials, few = (64, 32) if options.small else (options.trials, options.trials // 3)
+    for part, pause in (("no-op", 0.0), ("utilization", 0.05)):
+        if part in options.only:
+            texts.append(measured(part, Task(trials, WORKERS, pause, options.sampler), few, peers))
+    if "speed-up" in options.only:
+        pause, waves = (0.2, 6) if options.small else (0.5, 20)
+        some = [name for name in peers if "threads" in name]
+        texts.append(speed_up(pause, waves, options.sampler, some))
+    common.finish("Throughput", "\n".join(texts), options.keep)
 
 
 if __name__ == "__main__":

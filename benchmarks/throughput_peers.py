@@ -1,0 +1,106 @@
+"""DeepHyper and Ray Tune on the throughput benchmark's objective, each run in a process of its own.
+
+``python benchmarks/throughput_peers.py NAME WORKERS TRIALS PAUSE`` prints, as JSON, when trials ended (Unix seconds).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import objective
+
+FLOATS = {f"x{i}": (-1.0, 1.0) for i in range(6)}
+INTS = {"n0": (1, 16), "n1": (1, 16)}
+PEERS = {
+    "DeepHyper CBO, threads": "deephyper",
+    "DeepHyper CBO, processes": "deephyper",
+    "DeepHyper random, processes": "deephyper",
+    "Ray Tune, TPE of Optuna": "ray",
+}
+"""Names, and the package that each needs."""
+
+
+def deephyper_job(job) -> dict:
+    """A trial of DeepHyper's, which maximizes."""
+    return {"objective": -objective.evaluate(dict(job.parameters)), "metadata": {"ended": time.time()}}
+
+
+def deephyper(name: str, workers: int, trials: int) -> list[float]:
+    from deephyper.evaluator import Evaluator
+    from deephyper.hpo import CBO, HpProblem, RandomSearch
+
+    problem = HpProblem()
+    for key, bounds in {**FLOATS, **INTS}.items():
+        problem.add(bounds, key)
+    problem.add((1e-4, 1.0, "log-uniform"), "l0")
+    problem.add(["a", "b", "c"], "c0")
+    method = "thread" if "threads" in name else "process"
+    evaluator = Evaluator.create(deephyper_job, method=method, method_kwargs={"num_workers": workers})
+    kind = CBO if "CBO" in name else RandomSearch
+    search = kind(problem, random_state=0, log_dir=tempfile.mkdtemp(prefix="bench"))
+    return list(search.search(evaluator, max_evals=trials)["m:ended"])
+
+
+def ray_trial(config: dict) -> dict:
+    return {"value": objective.evaluate(config), "ended": time.time()}
+
+
+def ray_tune(_: str, workers: int, trials: int) -> list[float]:
+    import ray
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    here = str(Path(__file__).resolve().parent)
+    environment = {"env_vars": {"PYTHONPATH": here, "BENCH_PAUSE": str(objective.PAUSE)}}
+    ray.init(
+        num_cpus=workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env=environment,
+    )
+    space = {
+        **{key: tune.uniform(*bounds) for key, bounds in FLOATS.items()},
+        **{key: tune.randint(low, high + 1) for key, (low, high) in INTS.items()},
+        "l0": tune.loguniform(1e-4, 1.0),
+        "c0": tune.choice(["a", "b", "c"]),
+    }
+    tuner = tune.Tuner(
+        ray_trial,
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric="value",
+            mode="min",
+            num_samples=trials,
+            max_concurrent_trials=workers,
+            reuse_actors=True,
+            search_alg=OptunaSearch(seed=0),
+        ),
+        run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(prefix="bench"), verbose=0),
+    )
+    return [result.metrics["ended"] for result in tuner.fit()]
+
+
+def run_peer(name: str, workers: int, trials: int, pause: float) -> list[float]:
+    """When the peer's trials ended, in order. Raises RuntimeError with its last words."""
+    command = [sys.executable, __file__, name, str(workers), str(trials), str(pause)]
+    environment = {**os.environ, "BENCH_PAUSE": str(pause), "RAY_AIR_NEW_OUTPUT": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr.strip()[-400:]}")
+    return sorted(json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    run = deephyper if PEERS[sys.argv[1]] == "deephyper" else ray_tune
+    ends = run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    print("\n" + json.dumps([float(end) for end in ends]))
