@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,20 +21,16 @@ from .faults import words
 from .guard import CommitResult, keep_budget, let_others, settle_numbers
 from .mirror import StudyMirror, replica
 from .staged import Before, Pending, Staged, write_study
-from .sync import TICK, read_again, read_attributes, read_new, read_study
-from .tables import statements, studies, study_system_attributes
+from .statements import statements
+from .sync import TICK, look, read_attributes, read_new, read_study
 
 
 class LeaseLost(PilotuneError):
     """Another driver declared this campaign dead and took its trials over; nothing more of it is written."""
 
 
-_of: Any = sa.bindparam("of")
-_key: Any = sa.bindparam("name")
-_LOCK = sa.select(studies.c.study_id).where(studies.c.study_id == _of).with_for_update()
-_ATTRIBUTE = sa.select(study_system_attributes.c.value_json).where(
-    study_system_attributes.c.study_id == _of, study_system_attributes.c.key == _key
-)
+WHOLE_LOOK = 60
+"""Of so many looks at what others did, one reads their unfinished trials whole."""
 
 
 class Ledger:
@@ -50,6 +45,7 @@ class Ledger:
         self._mirrors: dict[int, StudyMirror] = {}
         self._home: dict[int, StudyMirror] = {}
         self._staged: dict[int, Staged] = {}
+        self._sql = statements(self.link.dialect)
         self._last_id = -1
         self._tick, self._ticker = 0, f"{TICK}{uuid.uuid4().hex}"
         self._pending: Pending | None = None
@@ -106,16 +102,16 @@ class Ledger:
             return False
         self._others = True
         with self.link.reading():
-            self._refresh(mirror)
+            # Where each write is a commit, others may build on what they write over.
+            self._refresh(mirror, whole=self.autocommit or mirror.looks % WHOLE_LOOK == WHOLE_LOOK - 1)
         return True
 
-    def _refresh(self, mirror: StudyMirror) -> None:
-        """Read changes, inside a transaction.
+    def _refresh(self, mirror: StudyMirror, *, whole: bool = True) -> None:
+        """Read changes, inside a transaction; ``whole``: all that others may have changed.
 
         The version is taken first: what changes after it is read the next time.
         """
         version = self.link.data_version()
-        read_new(self.link, mirror, partial(self._new_id, mirror))
         staged = self._staged.get(mirror.study_id, Staged())
         unfinished = mirror.in_states((TrialState.RUNNING, TrialState.WAITING))
         theirs = [
@@ -123,8 +119,9 @@ class Ledger:
             for i in (t._trial_id for t in unfinished)
             if i not in mirror.ours and i in mirror.db_ids and i not in staged.trials
         ]
-        read_again(self.link, mirror, theirs)
-        user, system = read_attributes(self.link, mirror.study_id)
+        look(self.link, mirror, theirs, partial(self._new_id, mirror), whole=whole)
+        mirror.looks = 0 if whole else mirror.looks + 1
+        user, system = read_attributes(self.link, mirror.study_id, mirror.texts)
         mirror.user_attrs = user | {k: mirror.user_attrs[k] for k in staged.user}
         mirror.system_attrs = system | {k: mirror.system_attrs[k] for k in staged.system}
         mirror.seen = version
@@ -218,7 +215,7 @@ class Ledger:
         version = self.link.data_version()
         stale = [mirror for mirror in mirrors if version is None or mirror.seen != version]
         for mirror in stale:
-            if self.link.run(_LOCK, {"of": mirror.study_id}).first() is None:
+            if self.link.run(self._sql.lock, (mirror.study_id,)).first() is None:
                 raise PilotuneError(f"the study {mirror.name!r} is no longer in the database")
         changed = bool(stale) or self._others
         if changed:
@@ -233,8 +230,7 @@ class Ledger:
     def _check_fence(self) -> None:
         if self.fence is None:
             return
-        study_id, key = self.fence
-        text = self.link.run(_ATTRIBUTE, {"of": study_id, "name": key}).scalar()
+        text = self.link.run(self._sql.attribute, self.fence).scalar()
         if text is not None and json.loads(text).get("state") == "dead":
             raise LeaseLost(
                 "another driver took this campaign for dead and goes on with its trials; "
@@ -257,10 +253,7 @@ class Ledger:
     # Exactly once
 
     def _count(self, pending: Pending) -> None:
-        self.link.run(
-            statements(self.link.dialect).study_system,
-            {"study_id": pending.study_id, "key": self._ticker, "value_json": json.dumps(pending.tick)},
-        )
+        self._sql.write(self.link, "study_system", [(pending.study_id, self._ticker, str(pending.tick))])
 
     def _landed(self, pending: Pending) -> None:
         self._others = False
@@ -310,8 +303,8 @@ class Ledger:
             return
         # With the study locked, the lost transaction is over: it held the same lock until its end.
         with self.link.writing():
-            self.link.run(_LOCK, {"of": pending.study_id})
-            text = self.link.run(_ATTRIBUTE, {"of": pending.study_id, "name": self._ticker}).scalar()
+            self.link.run(self._sql.lock, (pending.study_id,))
+            text = self.link.run(self._sql.attribute, (pending.study_id, self._ticker)).scalar()
         self._pending = None
         if text is not None and json.loads(text) >= pending.tick:
             self._landed(pending)
@@ -383,10 +376,7 @@ class Ledger:
             staged.of(trial_id).params -= gone
 
     def _replace(self, mirror: StudyMirror, trial: FrozenTrial, **fields: Any) -> None:
-        new = replica(trial)
-        for name, value in fields.items():
-            setattr(new, name, value)
-        mirror.put(new)
+        mirror.put(replica(trial, **fields))
 
     def close(self) -> None:
         """Close the connection; the next use opens it again. Staged changes are not written."""

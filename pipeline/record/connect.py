@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +154,13 @@ class Link:
         self._clock_offset = float(now) - time.monotonic()
 
     def run(self, statement: Any, rows: Any = None) -> Any:
-        """Execute a statement, SQL text or an SQLAlchemy one, with one row of arguments or a list; its CursorResult."""
+        """Execute a statement, one row of arguments or a list of them with it; its CursorResult.
+
+        SQL text goes to the driver as it is, with its kind of placeholders, and rows are tuples; an SQLAlchemy
+        statement takes them by name.
+        """
         if isinstance(statement, str):
-            return self.connection.exec_driver_sql(statement)
+            return self.connection.exec_driver_sql(statement, rows)
         return self.connection.execute(statement, rows)
 
     def begin(self, *, write: bool) -> None:
@@ -337,9 +341,3 @@ def _check_version(link: Link) -> None:
             f"({tables.REVISION}): run `optuna storage upgrade --storage URL`, or name another database",
             file=link.path,
         )
-
-
-def in_chunks(items: Sequence[int], run: Callable[[list[int]], None], size: int = 500) -> None:
-    """Call ``run`` with ``items`` in pieces that fit a statement's number of arguments."""
-    for start in range(0, len(items), size):
-        run(list(items[start : start + size]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..changes import Changes
+from .horizon import Horizon
 
 OWNER = "pilotune:campaign"
 """Trial system attribute: the campaign that runs the trial."""
@@ -20,33 +22,61 @@ LEARNED = "pilotune:from"
 """Trial user attribute: the trial was copied from this one of another study, and does not count for the budget."""
 
 
-def replica(trial: FrozenTrial) -> FrozenTrial:
-    """A shallow copy, cheaper than ``copy.copy``.
+_EVERY = frozenset(TrialState)
+_WAITING = frozenset({TrialState.WAITING})
+_LOG = 65_536
+"""Changes that are remembered for those who ask for what is new, beside four a trial."""
 
-    Trials that were given out are never changed, only replaced by such copies.
+
+def replica(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
+    """A shallow copy in which some of the constructor's arguments are others.
+
+    Trials that were given out are never changed, only replaced by such copies. Python keeps an object in a third of the
+    room when all its attributes come from its constructor.
     """
-    new = FrozenTrial.__new__(FrozenTrial)
-    new.__dict__.update(trial.__dict__)
-    return new
+    arguments: dict[str, Any] = {
+        "number": trial.number,
+        "state": trial.state,
+        "values": trial.values,
+        "datetime_start": trial.datetime_start,
+        "datetime_complete": trial.datetime_complete,
+        "params": trial.params,
+        "distributions": trial.distributions,
+        "user_attrs": trial.user_attrs,
+        "system_attrs": trial.system_attrs,
+        "intermediate_values": trial.intermediate_values,
+        "trial_id": trial._trial_id,
+    }
+    if changes:
+        arguments |= changes
+    return FrozenTrial(value=None, **arguments)
 
 
 def detached(trial: FrozenTrial) -> FrozenTrial:
     """A copy whose dictionaries the caller may change; distributions are shared, since nobody changes those."""
-    new = replica(trial)
-    new.params, new.distributions = dict(trial.params), dict(trial.distributions)
-    new.intermediate_values = dict(trial.intermediate_values)
-    new.user_attrs = copy.deepcopy(trial.user_attrs) if trial.user_attrs else {}
-    new.system_attrs = copy.deepcopy(trial.system_attrs) if trial.system_attrs else {}
-    new.values = trial.values
-    return new
+    return replica(
+        trial,
+        params=dict(trial.params),
+        distributions=dict(trial.distributions),
+        intermediate_values=dict(trial.intermediate_values),
+        user_attrs=_copied(trial.user_attrs),
+        system_attrs=_copied(trial.system_attrs),
+    )
+
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _copied(attrs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value if type(value) in _PLAIN else copy.deepcopy(value) for key, value in attrs.items()}
 
 
 class View:
     """The trials in some states, in order of their numbers, kept up to date by the mirror."""
 
     def __init__(self, states: Container[TrialState], trials: Iterable[FrozenTrial]):
-        self.states = states
-        self.trials = sorted((t for t in trials if t.state in states), key=lambda t: t.number)
+        self.states = tuple(state for state in TrialState if state in states)
+        self.trials = sorted((t for t in trials if t.state in self.states), key=lambda t: t.number)
         self.numbers = [t.number for t in self.trials]
 
     def change(self, old: FrozenTrial | None, new: FrozenTrial | None) -> None:
@@ -65,7 +95,15 @@ class View:
             self.trials.insert(place, new)
             self.numbers.insert(place, new.number)
 
+    def at(self, number: int) -> FrozenTrial | None:
+        """The trial of this number, the first of several."""
+        place = bisect_left(self.numbers, number)
+        return self.trials[place] if place < len(self.numbers) and self.numbers[place] == number else None
+
     def _place(self, trial: FrozenTrial) -> int:
+        place = trial.number  # where all are in the view, and no number is missing
+        if place < len(self.trials) and self.trials[place]._trial_id == trial._trial_id:
+            return place
         place = bisect_left(self.numbers, trial.number)
         # Optuna's schema does not forbid two trials of one number.
         while self.trials[place]._trial_id != trial._trial_id:
@@ -88,21 +126,23 @@ class StudyMirror:
     trials: dict[int, FrozenTrial] = field(default_factory=dict)
     db_ids: dict[int, int] = field(default_factory=dict)
     local_ids: dict[int, int] = field(default_factory=dict)
-    numbers: dict[int, int] = field(default_factory=dict)
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     uncommitted: dict[int, None] = field(default_factory=dict)
     ours: set[int] = field(default_factory=set)
     learned: int = 0
     last_db_id: int = 0
     seen: tuple[int, int] | None = None
+    horizon: Horizon = field(default_factory=Horizon)
+    looks: int = 0
+    texts: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     _views: dict[frozenset[TrialState], View] = field(default_factory=dict)
     _best: FrozenTrial | None = None
     _best_known: bool = True
-    _changed: dict[int, int] = field(default_factory=dict)  # local ids in the order of their last change
-    _changes: int = 0
+    _log: array[int] = field(default_factory=lambda: array("q"))  # local ids in the order of their changes
+    _forgotten: int = 0  # changes that are no longer in the log
 
     def __post_init__(self) -> None:
-        for states in (frozenset(TrialState), frozenset({TrialState.WAITING})):
+        for states in (_EVERY, _WAITING):
             self._views[states] = View(states, ())
 
     def put(self, trial: FrozenTrial) -> None:
@@ -110,15 +150,13 @@ class StudyMirror:
         local = trial._trial_id
         old = self.trials.get(local)
         self.trials[local] = trial
-        if old is None or old.number != trial.number:
-            if old is not None and self.numbers.get(old.number) == local:
-                del self.numbers[old.number]
-            self.numbers[trial.number] = local
         for view in self._views.values():
             view.change(old, trial)
-        for name in trial.distributions.keys() - self.distributions.keys():
-            self.distributions[name] = trial.distributions[name]
-        self.learned += (LEARNED in trial.user_attrs) - (old is not None and LEARNED in old.user_attrs)
+        if old is None or old.distributions is not trial.distributions:
+            for name in trial.distributions.keys() - self.distributions.keys():
+                self.distributions[name] = trial.distributions[name]
+        if old is None or old.user_attrs is not trial.user_attrs:
+            self.learned += (LEARNED in trial.user_attrs) - (old is not None and LEARNED in old.user_attrs)
         self._rank(old, trial)
         self._note(local)
 
@@ -130,8 +168,6 @@ class StudyMirror:
     def drop(self, local: int) -> None:
         """Forget a trial that never reached the database."""
         old = self.trials.pop(local)
-        if self.numbers.get(old.number) == local:
-            del self.numbers[old.number]
         for view in self._views.values():
             view.change(old, None)
         self.learned -= LEARNED in old.user_attrs
@@ -140,45 +176,47 @@ class StudyMirror:
         self._note(local)
 
     def _note(self, local: int) -> None:
-        self._changes += 1
-        self._changed.pop(local, None)
-        self._changed[local] = self._changes
+        self._log.append(local)
+        if len(self._log) > _LOG + 4 * len(self.trials):
+            half = len(self._log) // 2
+            del self._log[:half]
+            self._forgotten += half
 
     def changes(self, since: tuple[StudyMirror, int] | None) -> tuple[tuple[StudyMirror, int], Changes]:
         """What changed since an earlier answer's first part, and this answer's own; see ``pipeline.changes``."""
-        now = (self, self._changes)
-        if since is None or since[0] is not self:
+        now = (self, self._forgotten + len(self._log))
+        if since is None or since[0] is not self or since[1] < self._forgotten:
             return now, Changes(list(self.trials.values()), whole=True)
-        ids = []
-        for local in reversed(self._changed):
-            if self._changed[local] <= since[1]:
-                break
-            ids.append(local)
+        # The last change of each counts; from behind, it is the first that is met.
+        ids = list(dict.fromkeys(reversed(self._log[since[1] - self._forgotten :])))
         ids.reverse()
         return now, Changes([self.trials[i] for i in ids if i in self.trials], [i for i in ids if i not in self.trials])
 
     def renumber(self, local: int, number: int) -> None:
         old = self.trials[local]
         if old.number != number:
-            new = replica(old)
-            new.number = number
-            self.put(new)
+            self.put(replica(old, number=number))
+
+    def of_number(self, number: int) -> int | None:
+        """The local id of the trial of this number."""
+        trial = self._views[_EVERY].at(number)
+        return None if trial is None else trial._trial_id
 
     def in_states(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
         """The trials in ``states`` (None: all), in order of their numbers; the mirror's own list, not to be changed."""
-        chosen = frozenset(TrialState) if states is None else frozenset(s for s in TrialState if s in states)
+        chosen = _EVERY if states is None else frozenset(s for s in TrialState if s in states)
         view = self._views.get(chosen)
         if view is None:
             view = self._views[chosen] = View(chosen, self.trials.values())
         return view.trials
 
     def next_number(self) -> int:
-        everything = self._views[frozenset(TrialState)].numbers
+        everything = self._views[_EVERY].numbers
         return everything[-1] + 1 if everything else 0
 
     def counted(self) -> int:
         """Trials that count for the budget: all but those that wait and those copied from other studies."""
-        return len(self.trials) - len(self._views[frozenset({TrialState.WAITING})].trials) - self.learned
+        return len(self.trials) - len(self._views[_WAITING].trials) - self.learned
 
     def best(self) -> FrozenTrial | None:
         """The complete trial with the best value, the first of equals; of one direction only."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna.distributions import distribution_to_json
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial
 
 from .connect import Link
 from .mirror import StudyMirror
-from .tables import Statements, statements, store_float, store_time
+from .statements import Row, statements
+from .tables import store_float, store_time
 
 
 @dataclass
@@ -92,91 +93,88 @@ class Pending:
     before: Before | None = None
 
 
-Rows = dict[str, list[dict[str, Any]]]
+Rows = dict[str, list[Row]]
+_encode = json.JSONEncoder().encode  # json.dumps finds out each time that it may use such a one
+_texts: dict[int, tuple[BaseDistribution, str]] = {}
+_TEXTS = 4096
 
 
-def _trial_rows(rows: Rows, trial: FrozenTrial, db_id: int, changes: TrialChanges) -> None:
-    for name in trial.params if changes is _WHOLE or changes.params else ():
-        if changes is not _WHOLE and name not in changes.params:
-            continue
-        distribution = trial.distributions[name]
-        rows["params"].append(
-            {
-                "trial_id": db_id,
-                "param_name": name,
-                "param_value": float(distribution.to_internal_repr(trial.params[name])),
-                "distribution_json": distribution_to_json(distribution),
-            }
-        )
-    if changes.values and trial.values is not None:
-        for objective, number in enumerate(trial.values):
-            value, kind = store_float(number)
-            rows["values"].append({"trial_id": db_id, "objective": objective, "value": value, "value_type": kind})
-    for step in trial.intermediate_values.keys() if changes is _WHOLE else changes.steps:
-        value, kind = store_float(trial.intermediate_values[step])
-        rows["steps"].append(
-            {"trial_id": db_id, "step": step, "intermediate_value": value, "intermediate_value_type": kind}
-        )
-    rows["trial_user"] += _attributes(trial.user_attrs, None if changes is _WHOLE else changes.user, trial_id=db_id)
-    rows["trial_system"] += _attributes(
-        trial.system_attrs, None if changes is _WHOLE else changes.system, trial_id=db_id
-    )
-    if changes.state and changes is not _WHOLE:
-        rows["trial_state"].append({"of": db_id, **_state(trial)})
+def _text_of(distribution: BaseDistribution) -> str:
+    """Optuna's JSON of a distribution, made once an object: its trials share it."""
+    known = _texts.get(id(distribution))
+    if known is not None and known[0] is distribution:
+        return known[1]
+    if len(_texts) >= _TEXTS:
+        _texts.clear()
+    text = distribution_to_json(distribution)
+    _texts[id(distribution)] = distribution, text
+    return text
 
 
-_WHOLE = TrialChanges(state=True, values=True)
+class _Everything:
+    """All that a trial has."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
 
 
-def _state(trial: FrozenTrial) -> dict[str, Any]:
-    start, complete = store_time(trial.datetime_start), store_time(trial.datetime_complete)
-    return {"to": trial.state, "start": start, "complete": complete}
+_ALL = _Everything()
 
 
-def _attributes(attrs: dict[str, Any], keys: set[str] | None, **owner: int) -> list[dict[str, Any]]:
+def _add_rows(rows: Rows, trial: FrozenTrial, db_id: int, changes: TrialChanges | None) -> None:
+    """The rows of a trial's parts that changed; None: of all its parts. Its own row is another's matter."""
+    whole = changes is None
+    if whole or changes.params:
+        chosen: Container[str] = _ALL if whole else changes.params
+        distributions = trial.distributions
+        for name, value in trial.params.items():
+            if name in chosen:
+                distribution = distributions[name]
+                number = float(distribution.to_internal_repr(value))
+                rows["params"].append((db_id, name, number, _text_of(distribution)))
+    if (whole or changes.values) and trial.values is not None:
+        rows["values"] += [(db_id, place, *store_float(value)) for place, value in enumerate(trial.values)]
+    reports = trial.intermediate_values
+    if reports:
+        rows["steps"] += [(db_id, step, *store_float(reports[step])) for step in (reports if whole else changes.steps)]
+    rows["trial_user"] += _attributes(db_id, trial.user_attrs, _ALL if whole else changes.user)
+    rows["trial_system"] += _attributes(db_id, trial.system_attrs, _ALL if whole else changes.system)
+
+
+def _state(trial: FrozenTrial) -> Row:
+    return trial.state.name, store_time(trial.datetime_start), store_time(trial.datetime_complete)
+
+
+def _attributes(owner: int, attrs: dict[str, Any], chosen: Container[str]) -> list[Row]:
     # In the order in which they were set, which is the order that readers see.
-    chosen = attrs if keys is None else [key for key in attrs if key in keys] if keys else ()
-    return [{**owner, "key": key, "value_json": json.dumps(attrs[key])} for key in chosen]
+    return [(owner, key, _encode(value)) for key, value in attrs.items() if key in chosen] if chosen else []
 
 
 def write_study(link: Link, mirror: StudyMirror, staged: Staged) -> dict[int, int]:
-    """Write all of ``staged``; returns the database ids of the new trials by their local ones."""
-    made = statements(link.dialect)
-    new_ids = insert_new(link, made, mirror, staged.new)
-    write(link, made, mirror, staged, new_ids)
+    """Write all of ``staged``, one statement a table; returns the database ids of new trials by their local ones."""
+    made, new_ids = statements(link.dialect), {}
+    if staged.new:
+        new = {mirror.trials[local].number: local for local in staged.new}
+        rows = [(mirror.study_id, number, *_state(mirror.trials[local])) for number, local in new.items()]
+        new_ids = {new[number]: db_id for number, db_id in made.insert_trials(link, rows).items()}
+    parts, states = _rows(mirror, staged, new_ids)
+    for name, items in parts.items():
+        made.write(link, name, items)
+    made.write_states(link, states)
     return new_ids
 
 
-def insert_new(link: Link, made: Statements, mirror: StudyMirror, new: Iterable[int]) -> dict[int, int]:
-    """Insert the trials' own rows; returns their database ids by local ids."""
-    rows = []
-    for local in new:
-        trial = mirror.trials[local]
-        times = _state(trial)
-        rows.append(
-            {
-                "study_id": mirror.study_id,
-                "number": trial.number,
-                "state": trial.state,
-                "datetime_start": times["start"],
-                "datetime_complete": times["complete"],
-            }
-        )
-    if not rows:
-        return {}
-    return {mirror.numbers[number]: db_id for db_id, number in link.run(made.new_trials, rows)}
-
-
-def write(link: Link, made: Statements, mirror: StudyMirror, staged: Staged, new_ids: dict[int, int]) -> None:
-    """Write everything of ``staged`` but the trials' own rows, which ``insert_new`` wrote: one statement a table."""
+def _rows(mirror: StudyMirror, staged: Staged, new_ids: dict[int, int]) -> tuple[Rows, list[Row]]:
     rows: Rows = defaultdict(list)
+    states = []
     for local, db_id in new_ids.items():
-        _trial_rows(rows, mirror.trials[local], db_id, _WHOLE)
+        _add_rows(rows, mirror.trials[local], db_id, None)
     for local, changes in staged.trials.items():
         if local not in new_ids:
-            _trial_rows(rows, mirror.trials[local], mirror.db_ids[local], changes)
-    rows["study_user"] += _attributes(mirror.user_attrs, staged.user, study_id=mirror.study_id)
-    rows["study_system"] += _attributes(mirror.system_attrs, staged.system, study_id=mirror.study_id)
-    for name, items in rows.items():
-        if items:
-            link.run(getattr(made, name), items)
+            trial, db_id = mirror.trials[local], mirror.db_ids[local]
+            _add_rows(rows, trial, db_id, changes)
+            if changes.state:
+                states.append((db_id, *_state(trial)))
+    rows["study_user"] += _attributes(mirror.study_id, mirror.user_attrs, staged.user)
+    rows["study_system"] += _attributes(mirror.study_id, mirror.system_attrs, staged.system)
+    return rows, states

@@ -278,7 +278,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         with self._lock:
-            local = self._fresh(study_id).numbers.get(trial_number)
+            local = self._fresh(study_id).of_number(trial_number)
         if local is None:
             raise KeyError(f"no trial {trial_number} in the study with id {study_id}")
         return local
@@ -363,11 +363,14 @@ def _same(one: BaseDistribution, other: BaseDistribution) -> bool:
 
 
 def _opened(trial: FrozenTrial) -> FrozenTrial:
-    new = replica(trial)
-    new.params, new.distributions = dict(trial.params), dict(trial.distributions)
-    new.user_attrs, new.system_attrs = dict(trial.user_attrs), dict(trial.system_attrs)
-    new.intermediate_values = dict(trial.intermediate_values)
-    return new
+    return replica(
+        trial,
+        params=dict(trial.params),
+        distributions=dict(trial.distributions),
+        user_attrs=dict(trial.user_attrs),
+        system_attrs=dict(trial.system_attrs),
+        intermediate_values=dict(trial.intermediate_values),
+    )
 
 
 def _from_template(template: FrozenTrial) -> FrozenTrial:

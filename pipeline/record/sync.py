@@ -1,10 +1,18 @@
-"""Reading the database into mirrors: whole studies, and later only what other processes added or may have changed."""
+"""Reading the database into mirrors: whole studies, and later only what is new in it.
+
+What others do to a study is found in three ways. Trials are created with the study locked, by Optuna and by us, so new
+ones have higher ids than all that are known. What an unfinished trial gathers (parameters, reports, attributes) are new
+rows, found by their primary keys, which the databases count up. The end of a trial is seen by its state; it is then
+read whole. Two things escape until the trial ends or the next look at all of it: an attribute that plain Optuna writes
+over, and, on PostgreSQL, a row of a transaction that took longer than the ``Horizon`` is wide.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,63 +21,20 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from .connect import Link, in_chunks
-from .mirror import StudyMirror
-from .tables import (
-    load_float,
-    load_time,
-    studies,
-    study_directions,
-    study_system_attributes,
-    study_user_attributes,
-    trial_intermediate_values,
-    trial_params,
-    trial_system_attributes,
-    trial_user_attributes,
-    trial_values,
-    trials,
-)
+from .connect import Link
+from .mirror import StudyMirror, replica
+from .shared import shared_attributes, shared_distributions
+from .statements import PARTS, statements
+from .tables import load_float, load_time, studies, study_directions
 
 TICK = "pilotune:tick:"
 """Prefix of the study system attributes that count a storage object's commits; no mirror shows them."""
 
+SLICE = 4096
+"""Trials whose rows are in memory at once while a study is loaded."""
+
 _of: Any = sa.bindparam("of")
-_after: Any = sa.bindparam("after")
-_ids: Any = sa.bindparam("ids", expanding=True)
-_later = sa.select(trials.c.trial_id).where(trials.c.study_id == _of, trials.c.trial_id > _after)
-
-
-def _selections(chosen: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """The queries that read trials whole.
-
-    The trials' rows come first, so that a finished one is never read without its end.
-    """
-    p, v, i = trial_params.c, trial_values.c, trial_intermediate_values.c
-    u, s = trial_user_attributes.c, trial_system_attributes.c
-    t = trials.c
-    return (
-        sa.select(t.trial_id, t.number, t.state, t.datetime_start, t.datetime_complete)
-        .where(t.study_id == _of, chosen(t.trial_id))
-        .order_by(t.trial_id),
-        sa.select(p.trial_id, p.param_name, p.param_value, p.distribution_json)
-        .where(chosen(p.trial_id))
-        .order_by(p.param_id),
-        sa.select(v.trial_id, v.value, v.value_type).where(chosen(v.trial_id)).order_by(v.trial_id, v.objective),
-        sa.select(u.trial_id, u.key, u.value_json).where(chosen(u.trial_id)),
-        sa.select(s.trial_id, s.key, s.value_json).where(chosen(s.trial_id)),
-        sa.select(i.trial_id, i.step, i.intermediate_value, i.intermediate_value_type).where(chosen(i.trial_id)),
-    )
-
-
-_READ_LATER = _selections(lambda column: column.in_(_later))
-_READ_THESE = _selections(lambda column: column.in_(_ids))
-_STATES = sa.select(trials.c.trial_id, trials.c.state).where(trials.c.trial_id.in_(_ids))
-_USER = sa.select(study_user_attributes.c.key, study_user_attributes.c.value_json).where(
-    study_user_attributes.c.study_id == _of
-)
-_SYSTEM = sa.select(study_system_attributes.c.key, study_system_attributes.c.value_json).where(
-    study_system_attributes.c.study_id == _of
-)
+_Parts = dict[int, dict[Any, Any]]
 
 
 @lru_cache(maxsize=4096)
@@ -78,46 +43,191 @@ def distribution_of(text: str) -> BaseDistribution:
     return json_to_distribution(text)
 
 
-def _read_trials(link: Link, queries: tuple[Any, ...], arguments: dict[str, Any]) -> list[FrozenTrial]:
-    """Trials from the database, their database ids in the place of local ones."""
-    rows = link.run(queries[0], arguments).all()
-    if not rows:
-        return []
-    rest = {name: value for name, value in arguments.items() if name != "of" or "ids" not in arguments}
-    params: dict[int, dict[str, Any]] = defaultdict(dict)
-    dists: dict[int, dict[str, BaseDistribution]] = defaultdict(dict)
-    for trial_id, name, value, text in link.run(queries[1], rest):
-        dists[trial_id][name] = distribution = distribution_of(text)
-        params[trial_id][name] = distribution.to_external_repr(value)
-    values: dict[int, list[float]] = defaultdict(list)
-    for trial_id, value, kind in link.run(queries[2], rest):
-        values[trial_id].append(load_float(value, kind))
-    user: dict[int, dict[str, Any]] = defaultdict(dict)
-    for trial_id, key, text in link.run(queries[3], rest):
-        user[trial_id][key] = json.loads(text)
-    system: dict[int, dict[str, Any]] = defaultdict(dict)
-    for trial_id, key, text in link.run(queries[4], rest):
-        system[trial_id][key] = json.loads(text)
-    steps: dict[int, dict[int, float]] = defaultdict(dict)
-    for trial_id, step, value, kind in link.run(queries[5], rest):
-        steps[trial_id][step] = load_float(value, kind)
-    return [
-        FrozenTrial(
+_decode = json.JSONDecoder().decode
+
+
+@lru_cache(maxsize=4096)
+def _constant(text: str) -> Any:
+    return _decode(text)
+
+
+def _value_of(text: str) -> Any:
+    """A value from JSON; equal short ones that cannot be changed share one object."""
+    return _constant(text) if len(text) < 40 and text[0] not in "[{" else _decode(text)
+
+
+# -- trials -----------------------------------------------------------------------------------------------------------
+
+
+def _read_trials(link: Link, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
+    """Trials by their own rows, their database ids in the place of local ones."""
+    for start in range(0, len(rows), SLICE):
+        yield from _read_slice(link, rows[start : start + SLICE])
+
+
+def _read_slice(link: Link, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
+    made = statements(link.dialect)
+    ids = (made.ids(row[0] for row in rows),)
+    params, distributions = _params(link.run(made.whole["params"], ids))
+    user, system = (_attributes(link.run(made.whole[kind], ids)) for kind in ("user", "system"))
+    steps = _steps(link.run(made.whole["steps"], ids))
+    values: dict[int, list[float]] = {}
+    for i, value, kind in link.run(made.whole["values"], ids):
+        values.setdefault(i, []).append(load_float(value, kind))
+    for i, number, state, start, complete in rows:
+        yield FrozenTrial(
             number=number,
-            state=state,
+            state=TrialState[state],
             value=None,
             values=values.get(i),
             datetime_start=load_time(start),
             datetime_complete=load_time(complete),
             params=params.get(i, {}),
-            distributions=dists.get(i, {}),
+            distributions=shared_distributions(distributions.get(i, {})),
             user_attrs=user.get(i, {}),
-            system_attrs=system.get(i, {}),
+            system_attrs=shared_attributes(system.get(i, {})),
             intermediate_values=steps.get(i, {}),
             trial_id=i,
         )
-        for i, number, state, start, complete in rows
-    ]
+
+
+def _params(rows: Iterable[Any]) -> tuple[_Parts, _Parts]:
+    params: _Parts = {}
+    distributions: _Parts = {}
+    last, chosen, kinds = None, {}, {}
+    for i, name, value, text in rows:
+        if i != last:
+            last, chosen, kinds = i, params.setdefault(i, {}), distributions.setdefault(i, {})
+        name = sys.intern(name)
+        kinds[name] = distribution = distribution_of(text)
+        chosen[name] = distribution.to_external_repr(value)
+    return params, distributions
+
+
+def _attributes(rows: Iterable[Any]) -> _Parts:
+    found: _Parts = {}
+    last, attrs = None, {}
+    for i, key, text in rows:
+        if i != last:
+            last, attrs = i, found.setdefault(i, {})
+        attrs[sys.intern(key)] = _value_of(text)
+    return found
+
+
+def _steps(rows: Iterable[Any]) -> _Parts:
+    found: _Parts = defaultdict(dict)
+    for i, step, value, kind in rows:
+        found[i][step] = load_float(value, kind)
+    return found
+
+
+# -- what others did --------------------------------------------------------------------------------------------------
+
+
+def look(link: Link, mirror: StudyMirror, theirs: Sequence[int], next_id: Callable[[], int], *, whole: bool) -> None:
+    """Bring in what others did to the study's trials.
+
+    Args:
+        link: In a transaction.
+        mirror: Of the study.
+        theirs: Local ids of the unfinished trials that others may change.
+        next_id: Gives local ids.
+        whole: Read them anew instead of what is new of them.
+    """
+    made = statements(link.dialect)
+    oldest, following, *highest = link.run(made.marks).one()
+    marks, floor = tuple(key or 0 for key in highest), mirror.horizon.floor
+    if whole or floor is None or any(mark < key for mark, key in zip(marks, floor, strict=True)):
+        # SQLite gives the keys of a deleted study's rows away again.
+        mirror.horizon.void()
+        read_again(link, mirror, theirs)
+    elif theirs:
+        left = _read_left(link, mirror, theirs)
+        read_again(link, mirror, left)
+        _read_later(link, mirror, [local for local in theirs if local not in left], floor)
+    read_new(link, mirror, next_id)
+    mirror.horizon.note(oldest, following, marks)
+
+
+def _read_left(link: Link, mirror: StudyMirror, theirs: Sequence[int]) -> set[int]:
+    """Those of ``theirs`` whose state has changed."""
+    made = statements(link.dialect)
+    kinds: dict[TrialState, list[int]] = {TrialState.RUNNING: [], TrialState.WAITING: []}
+    for local in theirs:
+        kinds[mirror.trials[local].state].append(mirror.db_ids[local])
+    arguments = tuple(made.ids(ids) for ids in kinds.values())
+    return {mirror.local_ids[db_id] for (db_id,) in link.run(made.left, arguments)}
+
+
+def _read_later(link: Link, mirror: StudyMirror, theirs: Sequence[int], floor: tuple[int, ...]) -> None:
+    """Add what these trials have gathered since the look that ``floor`` is of."""
+    made = statements(link.dialect)
+    ids = made.ids(mirror.db_ids[local] for local in theirs)
+    rows = {
+        part: link.run(made.later[part], (key, ids)).all() for part, key in zip(PARTS, floor, strict=True) if theirs
+    }
+    if not any(rows.values()):
+        return
+    params, distributions = _params(rows["params"])
+    gathered = {
+        "params": params,
+        "distributions": distributions,
+        "intermediate_values": _steps(rows["steps"]),
+        "user_attrs": _attributes(rows["user"]),
+        "system_attrs": _attributes(rows["system"]),
+    }
+    for db_id in dict.fromkeys(i for parts in gathered.values() for i in parts):
+        trial = mirror.trials[mirror.local_ids[db_id]]
+        fields = {}
+        for name, parts in gathered.items():
+            known = getattr(trial, name)
+            new = {**known, **parts.get(db_id, {})}
+            if new != known:
+                fields[name] = new
+        if fields:
+            mirror.put(replica(trial, **fields))
+
+
+def read_new(link: Link, mirror: StudyMirror, next_id: Callable[[], int]) -> None:
+    """Bring in trials that other processes created; those of ours that are not committed move behind them."""
+    made = statements(link.dialect)
+    rows = link.run(made.new_trials, (mirror.study_id, mirror.last_db_id)).all()
+    if not rows:
+        return
+    fresh = [row for row in rows if row[0] not in mirror.local_ids]
+    ours = list(mirror.uncommitted)
+    if fresh and ours:
+        first = max(mirror.trials[ours[0]].number, fresh[-1][1] + 1)
+        # From the last one down, so that no two have one number on the way.
+        for place in range(len(ours) - 1, -1, -1):
+            mirror.renumber(ours[place], first + place)
+    for trial in _read_trials(link, fresh):
+        db_id, trial._trial_id = trial._trial_id, next_id()
+        mirror.know(trial._trial_id, db_id)
+        mirror.put(trial)
+    mirror.last_db_id = max(mirror.last_db_id, rows[-1][0])
+
+
+def read_again(link: Link, mirror: StudyMirror, local_ids: Iterable[int]) -> None:
+    """Replace trials by what the database has of them."""
+    db_ids = sorted(mirror.db_ids[local] for local in local_ids)
+    if not db_ids:
+        return
+    made = statements(link.dialect)
+    rows = link.run(made.trials, (made.ids(db_ids),)).all()
+    for trial in _read_trials(link, rows):
+        trial._trial_id = mirror.local_ids[trial._trial_id]
+        mirror.put(trial)
+
+
+def read_states(link: Link, db_ids: Iterable[int]) -> dict[int, TrialState]:
+    """The states of trials by database id; deleted ones are missing."""
+    made = statements(link.dialect)
+    found = link.run(made.states, (made.ids(db_ids),))
+    return {db_id: TrialState[state] for db_id, state in found}
+
+
+# -- studies ----------------------------------------------------------------------------------------------------------
 
 
 def read_study(link: Link, study_id: int) -> StudyMirror:
@@ -134,47 +244,27 @@ def read_study(link: Link, study_id: int) -> StudyMirror:
     return StudyMirror(study_id, name, directions)
 
 
-def read_attributes(link: Link, study_id: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """User and system attributes of a study, the counters of commits left out."""
-    of = {"of": study_id}
-    user = {key: json.loads(text) for key, text in link.run(_USER, of)}
-    system = {key: json.loads(text) for key, text in link.run(_SYSTEM, of) if not key.startswith(TICK)}
-    return user, system
+_Texts = dict[tuple[str, str], tuple[str, Any]]
 
 
-def read_states(link: Link, db_ids: Iterable[int]) -> dict[int, TrialState]:
-    """The states of trials by database id; deleted ones are missing."""
-    found: dict[int, TrialState] = {}
-    in_chunks(sorted(db_ids), lambda ids: found.update((i, s) for i, s in link.run(_STATES, {"ids": ids})))
-    return found
+def read_attributes(link: Link, study_id: int, known: _Texts | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """User and system attributes of a study, the counters of commits left out.
 
-
-def read_new(link: Link, mirror: StudyMirror, next_id: Callable[[], int]) -> None:
-    """Bring in trials that other processes created; those of ours that are not committed move behind them."""
-    found = _read_trials(link, _READ_LATER, {"of": mirror.study_id, "after": mirror.last_db_id})
-    if not found:
-        return
-    last = found[-1]._trial_id
-    fresh = [trial for trial in found if trial._trial_id not in mirror.local_ids]
-    ours = list(mirror.uncommitted)
-    if fresh and ours:
-        first = max(mirror.trials[ours[0]].number, fresh[-1].number + 1)
-        # From the last one down, so that no two have one number on the way.
-        for place in range(len(ours) - 1, -1, -1):
-            mirror.renumber(ours[place], first + place)
-    for trial in fresh:
-        db_id, trial._trial_id = trial._trial_id, next_id()
-        mirror.know(trial._trial_id, db_id)
-        mirror.put(trial)
-    mirror.last_db_id = max(mirror.last_db_id, last)
-
-
-def read_again(link: Link, mirror: StudyMirror, local_ids: Iterable[int]) -> None:
-    """Replace trials by what the database has of them."""
-
-    def some(ids: list[int]) -> None:
-        for trial in _read_trials(link, _READ_THESE, {"of": mirror.study_id, "ids": ids}):
-            trial._trial_id = mirror.local_ids[trial._trial_id]
-            mirror.put(trial)
-
-    in_chunks(sorted(mirror.db_ids[local] for local in local_ids), some)
+    Args:
+        link: In a transaction.
+        study_id: In the database.
+        known: What was read before, kept here, so that only texts that changed are decoded.
+    """
+    made = statements(link.dialect)
+    known = {} if known is None else known
+    found: list[dict[str, Any]] = []
+    for kind, query in (("user", made.user), ("system", made.system)):
+        attrs: dict[str, Any] = {}
+        for key, text in link.run(query, (study_id,)):
+            if not key.startswith(TICK):
+                before = known.get((kind, key))
+                if before is None or before[0] != text:
+                    before = known[kind, key] = text, json.loads(text)
+                attrs[key] = before[1]
+        found.append(attrs)
+    return found[0], found[1]

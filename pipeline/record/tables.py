@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy.dialects import postgresql, sqlite
 
 SCHEMA_VERSION = 12
 REVISION = "v3.2.0.a"
@@ -140,14 +137,17 @@ def load_float(value: float | None, kind: str) -> float:
     return float(value) if value is not None else _SPECIAL.get(kind, math.nan)
 
 
-def store_time(value: datetime | None) -> datetime | None:
-    """Naive local time (or aware time) to naive UTC."""
-    return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+def store_time(value: datetime | None) -> str | None:
+    """Naive local time (or aware time) as text in naive UTC, which SQLite keeps as it is."""
+    return None if value is None else value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def load_time(value: datetime | None) -> datetime | None:
-    """Naive UTC to naive local time."""
-    return None if value is None else value.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+def load_time(value: datetime | str | None) -> datetime | None:
+    """Naive UTC, as text on SQLite, to naive local time."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 def plain(value: Any) -> Any:
@@ -175,53 +175,3 @@ def _is_text(key: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate, as in file names of another encoding
         return False
     return True
-
-
-@dataclass(frozen=True)
-class Statements:
-    """The writes of a commit, built once a dialect so that SQLAlchemy compiles each of them once."""
-
-    new_trials: Any
-    params: Any
-    values: Any
-    steps: Any
-    trial_user: Any
-    trial_system: Any
-    study_user: Any
-    study_system: Any
-    trial_state: Any
-
-
-@cache
-def statements(dialect: str) -> Statements:
-    """The writes for ``"sqlite"`` or ``"postgresql"``.
-
-    Rows are inserted, or overwritten where their unique key exists.
-    """
-    insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
-
-    def upsert(table: sa.Table, keys: list[str], columns: list[str]) -> Any:
-        statement = insert(table)
-        return statement.on_conflict_do_update(
-            index_elements=keys, set_={name: statement.excluded[name] for name in columns}
-        )
-
-    return Statements(
-        new_trials=insert(trials).returning(trials.c.trial_id, trials.c.number),
-        params=upsert(trial_params, ["trial_id", "param_name"], ["param_value", "distribution_json"]),
-        values=upsert(trial_values, ["trial_id", "objective"], ["value", "value_type"]),
-        steps=upsert(
-            trial_intermediate_values, ["trial_id", "step"], ["intermediate_value", "intermediate_value_type"]
-        ),
-        trial_user=upsert(trial_user_attributes, ["trial_id", "key"], ["value_json"]),
-        trial_system=upsert(trial_system_attributes, ["trial_id", "key"], ["value_json"]),
-        study_user=upsert(study_user_attributes, ["study_id", "key"], ["value_json"]),
-        study_system=upsert(study_system_attributes, ["study_id", "key"], ["value_json"]),
-        trial_state=sa.update(trials)
-        .where(trials.c.trial_id == sa.bindparam("of"))
-        .values(
-            state=sa.bindparam("to"),
-            datetime_start=sa.bindparam("start"),
-            datetime_complete=sa.bindparam("complete"),
-        ),
-    )
