@@ -1,0 +1,69 @@
+"""Search quality with 1, 16 and 128 asynchronous workers: median regret beside Optuna's TPE, random and DeepHyper.
+
+``python benchmarks/quality [--seeds 20] [--workers 1,16,128] [--problems a,b] [--samplers a,b] [--keep]`` prints a
+table for each number of workers. Regret 0 is the best there is, 1 what 100 random configurations find in median.
+Workers run on a virtual clock: one that is free asks, and tells when its trial's time is over. A sampler's rank is its
+place among all on the same problem and seed, 1 the best, equal ones sharing places.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks import common
+from benchmarks.quality import problems, results
+from benchmarks.quality.samplers import SAMPLERS, absent
+
+TRIALS = {1: 150, 16: 400, 128: 1024}
+SMALL = {1: 20, 16: 40}
+
+
+def listed(text: str, known: list[str]) -> list[str]:
+    """The names in `text`, each one of `known`."""
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"{name} is none of {', '.join(known)}.")
+    return names
+
+
+def arguments() -> argparse.Namespace:
+    parser = common.parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", default="1,16,128")
+    parser.add_argument("--problems", default=",".join(problems.MAKERS), help="default: %(default)s")
+    parser.add_argument("--samplers", default=",".join(SAMPLERS), help="default: %(default)s")
+    parser.add_argument("--cache", type=Path, help="a folder in which results are kept, so that runs add up")
+    return parser.parse_args()
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    wanted = arguments()
+    names = listed(wanted.problems, list(problems.MAKERS))
+    samplers = listed(wanted.samplers, list(SAMPLERS))
+    counts = [int(count) for count in wanted.workers.split(",")]
+    seeds = wanted.seeds
+    if wanted.small:
+        counts, seeds, names, samplers = list(SMALL), 2, names[:2], samplers[:2]
+    notes = [note for note in (*map(problems.missing, names), *map(absent, samplers)) if note]
+    names = [name for name in names if not problems.missing(name)]
+    samplers = [name for name in samplers if not absent(name)]
+    if not names or not samplers:
+        raise SystemExit("\n".join(notes))
+    cache = results.Results(wanted.cache)
+    texts = []
+    for count in counts:
+        trials = SMALL[count] if wanted.small else TRIALS.get(count, 8 * count)
+        found = cache.collect(names, samplers, count, trials, range(seeds))
+        texts.append(results.text(found, names, samplers, count, trials, seeds))
+    common.finish("Search quality", "\n".join([*texts, *notes]), wanted.keep)
+
+
+if __name__ == "__main__":
+    main()
