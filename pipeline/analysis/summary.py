@@ -29,6 +29,7 @@ class Summary:
     pruned: int
     failed: int
     running: int
+    paused: int
     waiting: int
     rungs: Mapping[int, int]
     failures: Mapping[str, int]
@@ -39,7 +40,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Stable keys, for JSON."""
-        plain = ("study", "total", "complete", "pruned", "failed", "running", "waiting", "seconds")
+        plain = ("study", "total", "complete", "pruned", "failed", "running", "paused", "waiting", "seconds")
         return {
             **{name: getattr(self, name) for name in plain},
             "metrics": list(self.metrics),
@@ -63,6 +64,7 @@ def summarize(data: StudyData) -> Summary:
         pruned=states["pruned"],
         failed=states["failed"],
         running=states["running"],
+        paused=states["paused"],
         waiting=states["waiting"],
         rungs=dict(sorted(rungs.items())),
         failures=dict(failures.most_common()),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING", "waiting": "WAITING"}
 """Pilotune's words for Optuna's trial states."""
 
+PAUSED = "paused"
+"""The word for a trial that waits at a rung for its promotion; for Optuna it is running."""
+
 MOST = 2**63
 """What a count or a time in a trial's attributes is below; tables keep whole numbers in 64 bits."""
 
@@ -27,11 +30,12 @@ class Row:
     """One trial.
 
     Attributes:
-        values: By metric name; None for what is not (yet) known. A pruned trial has its last report instead.
+        state: A word of :data:`STATES`, or :data:`PAUSED`.
+        values: By metric name; None for what is not (yet) known. A pruned or paused trial has its last report instead.
         seconds: That its attempts ran, or from start to end where only Optuna's times are known; None before the end.
         exit: How it ended in one word (complete, pruned, exception, signal, timeout, ...).
         reason: Why it ended so, one sentence; empty for complete trials.
-        rung: The step at which it was pruned.
+        rung: The step at which it was pruned, or is paused.
         attrs: The user attributes that the objective set.
     """
 
@@ -72,7 +76,10 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
     state = WORDS[trial.state.name]
     finished = state in ("complete", "pruned", "failed")
     values: Sequence[float | None] = trial.values or [None] * len(metrics)
-    if state == "pruned" and trial.values is None and trial.intermediate_values and len(metrics) == 1:
+    at = known(ours, "paused", (int,), None)
+    if state == "running" and at is not None:
+        state = PAUSED
+    if state in ("pruned", PAUSED) and trial.values is None and trial.intermediate_values and len(metrics) == 1:
         values = [trial.intermediate_values[max(trial.intermediate_values)]]
     reason = ours.get("reason") or trial.system_attrs.get("fail_reason") or ""
     last = max(trial.intermediate_values, default=None)
@@ -86,7 +93,7 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
         attempts=known(ours, "attempts", (int,), 1 if state != "waiting" else 0),
         exit=str(ours.get("exit", state if finished else "")),
         reason=str(reason),
-        rung=known(ours, "rung", (int,), last if state == "pruned" else None),
+        rung=at if state == PAUSED else known(ours, "rung", (int,), last if state == "pruned" else None),
         directory=str(ours.get("directory", "")),
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
     )
@@ -106,7 +113,7 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
     """The study's trials.
 
     Args:
-        states: Keep only these (:data:`STATES`' words); all when empty.
+        states: Keep only these (words of :data:`STATES`, or :data:`PAUSED`); all when empty.
         sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``state``, ``attempts``, ``host`` or a
             parameter's name (ascending); a minus before it turns the order round. Trials without it come last.
         limit: Keep only the first so many after sorting.

@@ -130,7 +130,7 @@ def counts_only(found: Found) -> None:
 def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
     """A campaign in detail. ``jobs``: where the jobs of its study's driver are, in words."""
     from .blocks import blocks_line, blocks_table, quarantines
-    from .progress import speeds, values
+    from .progress import paused, speeds, values
 
     status = live.status
     lines = [("study", status.study), ("campaign", f"{status.campaign}, {state(live)}")]
@@ -139,7 +139,8 @@ def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
     of = f" of {status.budget}" if status.budget else ""
     done = status.complete + status.pruned + status.failed
     counts = f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed"
-    lines.append(("trials", f"{done}{of}: {counts}" + (f", {status.running} running" if live.alive else "")))
+    running = f", {status.running} running" if live.alive else ""
+    lines.append(("trials", f"{done}{of}: {counts}{running}{paused(status)}"))
     if status.rungs:
         lines.append(("pruned", ", ".join(f"{amount} at step {step}" for step, amount in status.rungs.items())))
     if status.best_number is not None:

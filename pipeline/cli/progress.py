@@ -73,7 +73,7 @@ class Progress:
 
     def _lines(self, status: Status, now: float, news: tuple[Any, ...]) -> None:
         """What a log should hold: blocks may queue for days, and that is worth a line, not one every ten seconds."""
-        counts = (finished(status), status.running, status.workers)
+        counts = (finished(status), status.running, status.paused, status.workers)
         period = LINE if counts != self._counts else STILL_LINE
         if news != self._seen or now - self._last >= period:
             self._last, self._seen, self._counts = now, news, counts
@@ -102,13 +102,18 @@ def finished(status: Status) -> int:
     return status.complete + status.pruned + status.failed
 
 
+def paused(status: Status) -> str:
+    """How many trials wait at a rung, behind those that run; empty where none does."""
+    return f", {status.paused:,} paused" if status.paused else ""
+
+
 def line(status: Status) -> str:
     """The status as one line of plain text."""
     done = f"{finished(status)}/{status.budget}" if status.budget else str(finished(status))
     parts = [
         f"{duration(elapsed(status))} {state_of(status)}",
         f"{done} trials: {status.complete} complete, {status.pruned} pruned, {status.failed} failed, "
-        f"{status.running} running",
+        f"{status.running} running{paused(status)}",
     ]
     if status.best_number is not None:
         parts.append(f"best {values(status)} (trial {status.best_number})")
@@ -177,7 +182,7 @@ def draw(status: Status) -> RenderableType:
             (f"{status.complete:,} complete", "green"),
             (f"  {status.pruned:,} pruned", "cyan"),
             (f"  {status.failed:,} failed", "red" if status.failed else ""),
-            (f"  {status.running:,} running", ""),
+            (f"  {status.running:,} running{paused(status)}", ""),
         )
     )
     if status.best_number is not None:

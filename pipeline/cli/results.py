@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...errors import PilotuneError, UserError
-from ..analysis import EVALUATORS, FORMATS, STATES, strict
+from ..analysis import EVALUATORS, FORMATS, PAUSED, STATES, strict
 from .finding import find
 from .options import json_option, name_argument, storage_option
 from .output import count, cut, duration, echo_json, exact, number, pairs, table, terminal_width
@@ -69,7 +69,9 @@ def describe(data: StudyData, front: Sequence[Row]) -> str:
 @click.command("trials")
 @name_argument(required=False)
 @storage_option
-@click.option("--state", "states", type=click.Choice(list(STATES)), multiple=True, help="Only these; may be repeated.")
+@click.option(
+    "--state", "states", type=click.Choice([*STATES, PAUSED]), multiple=True, help="Only these; may be repeated."
+)
 @click.option(
     "--sort",
     default="number",
@@ -84,7 +86,7 @@ def trials_command(
 ) -> None:
     """List the trials of a study, with the reason of those that failed.
 
-    A pruned trial is shown with the last value that it reported.
+    A pruned or paused trial is shown with the last value that it reported.
     """
     from ..analysis import rows
 

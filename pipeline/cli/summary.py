@@ -47,7 +47,7 @@ def counts(summary: Summary) -> str:
 
 
 def left_over(summary: Summary) -> list[tuple[str, int]]:
-    return [("interrupted", summary.running), ("waiting", summary.waiting)]
+    return [("interrupted", summary.running), ("paused", summary.paused), ("waiting", summary.waiting)]
 
 
 def best(summary: Summary) -> list[tuple[str, str]]:
@@ -68,7 +68,7 @@ def more(summary: Summary, status: Status) -> str:
     """What a person may do next."""
     name = summary.study
     todo = [f"pilotune trials {name}", f"pilotune export {name} --best"]
-    if status.code in (3, 130) or summary.running or summary.waiting:
+    if status.code in (3, 130) or summary.running or summary.paused or summary.waiting:
         todo.insert(0, f"pilotune resume {name}")
     elif status.code == 0:
         todo.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")

@@ -48,7 +48,13 @@ def _wrong(trial: Kept, directions: int) -> Iterator[str]:
         yield f"is {trial.state} and has a value"
     if trial.exit is None or trial.learned is not None:
         return
-    if trial.exit != trial.state and (not trial.final or {trial.exit, trial.state} & {"complete", "pruned"}):
+    if trial.final and trial.paused is not None:
+        yield f"is {trial.state}, and it is noted that it is paused at step {trial.paused}"
+    if (
+        (trial.exit, trial.state) != ("paused", "pruned")
+        and trial.exit != trial.state
+        and (not trial.final or {trial.exit, trial.state} & {"complete", "pruned"})
+    ):
         yield f"is {trial.state}, and it is noted that it ended so: {trial.exit}"
     if trial.owner is not None and trial.attempts != trial.attempt:
         yield f"was ended after {trial.attempts} attempts, and {trial.attempt} had begun"

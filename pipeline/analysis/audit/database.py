@@ -47,6 +47,7 @@ USER = {
     "pilotune:exit": "exit",
     "pilotune:attempts": "attempts",
     "pilotune:directory": "directory",
+    "pilotune:paused": "paused",
     LEARNED: "learned",
 }
 SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left"}
@@ -68,6 +69,7 @@ class Kept:
         owner: The campaign that is responsible for it; None of trials that others than Pilotune run.
         left: Of one that was taken over: who started its latest attempt then, and where.
         directory: Its folder, told at the end.
+        paused: The step of the rung at which it waits.
         learned: The trial of another study that it was copied from.
         values: Its values; empty without any.
         objectives: To which objectives they belong.
@@ -83,6 +85,7 @@ class Kept:
     left: Any = None
     directory: str | None = None
     learned: Any = None
+    paused: Any = None
     values: list[float] = field(default_factory=list)
     objectives: list[int] = field(default_factory=list)
     reports: Reports = NOTHING
