@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
+
+PAUSED = "pilotune:paused"
+"""User attribute of a trial that runs, or is about to end: the step of the rung at which it is paused or about to be
+(the pruner's ``mode: promote``); null once it goes on."""
+
+
+def observed(trial: FrozenTrial) -> bool:
+    """Whether a sampler may learn from the trial: it is complete or pruned, or it has come to a rung and paused there.
+
+    Most of the trials that pause are told as pruned at the study's very end only.
+    """
+    if trial.state == TrialState.RUNNING:
+        return PAUSED in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.campaign.events import Asked, Capacity, Lost, Reply, StopAttempt, Submit
-from pilotune.pipeline.campaign.promoting import PAUSED, RETIRED_PER_STEP
+from pilotune.pipeline.campaign.promoting import RETIRED_PER_STEP
+from pilotune.pipeline.changes import PAUSED
 from pilotune.pipeline.fidelity import ladder
 from pilotune.pipeline.named import Named
 from pilotune.pipeline.record import Orphan

@@ -281,7 +281,7 @@ def test_a_study_that_is_not_there_is_a_mistake(tmp_path: Path, url: str) -> Non
 def test_the_attributes_that_are_read_are_those_that_a_campaign_writes(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     (trial, *_) = open_storage(url).get_all_trials(study.study._study_id)
-    assert {*audit_database.USER} - {*trial.user_attrs} == {"pilotune:from"}
+    assert {*audit_database.USER} - {*trial.user_attrs} == {"pilotune:from", "pilotune:paused"}
     assert {*audit_database.SYSTEM} - {*trial.system_attrs} == {"pilotune:left"}
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from ..changes import PAUSED
 from ..trial.protocol import Outcome, values_fit
 from .attempts import Flight
 from .durations import Durations
 from .events import Finish, Lost
-from .promoting import PAUSED
 from .quarantine import Hosts
 from .room import Room
 from .rules import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules

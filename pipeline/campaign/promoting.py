@@ -14,7 +14,7 @@ from typing import Protocol
 import optuna
 from optuna.study import StudyDirection
 
-from ..changes import Watch
+from ..changes import PAUSED, Watch
 from ..fidelity import Ladder, Promotions
 from ..record import OWNER
 from ..trial.protocol import Outcome
@@ -22,9 +22,6 @@ from .attempts import Flight
 from .study import CampaignStudy
 
 log = logging.getLogger(__name__)
-
-PAUSED = "pilotune:paused"
-"""Trial attribute: the step of the rung at which the trial is paused, or is about to be; null once it goes on."""
 
 RETIRED_PER_STEP = 500
 """Paused trials that are told in one step that they will not go on: each costs about as much as a trial's end."""

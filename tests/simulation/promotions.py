@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.campaign.promoting import PAUSED
+from pilotune.pipeline.changes import PAUSED
 from pilotune.pipeline.fidelity import Ladder, bracket_of, ladder
 
 from .database import STUDY

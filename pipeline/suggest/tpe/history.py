@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...changes import Changes
+from ...changes import Changes, observed
 from .pareto import best_of_several
 from .ranking import Best, Key
 from .spaces import Common, Groups
@@ -123,10 +123,10 @@ class History:
                 self._forget(trial._trial_id)
         names = len(self.distributions)
         for trial in trials:
-            if trial.state != TrialState.RUNNING:
+            if trial.state != TrialState.RUNNING or observed(trial):
                 self._learn(trial)
         for trial in trials:
-            if trial.state == TrialState.RUNNING and self._running:
+            if self._running and trial.state == TrialState.RUNNING and not observed(trial):
                 self._learn_running(trial)
         if len(self.distributions) > names:
             for trial in list(self._early.values()):
@@ -135,7 +135,7 @@ class History:
 
     def _learn(self, trial: FrozenTrial) -> None:
         self._early.pop(trial._trial_id, None)
-        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        if not observed(trial):
             self._forget(trial._trial_id)
             return
         self.common.learn(trial.distributions)
