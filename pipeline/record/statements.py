@@ -97,6 +97,7 @@ class Statements:
         self._writes = {name: self._upsert(target) for name, target in _TARGETS.items()}
         self._new, self._state = self._insert_new(), self._update_state()
         among = self._among("trial_id")
+        # A sign before a column keeps both databases from its index, where the primary key's is the way to what is new.
         self.lock = self._text("SELECT study_id FROM studies WHERE study_id = ?" + " FOR UPDATE" * self._server)
         self.attribute = self._text("SELECT value_json FROM study_system_attributes WHERE study_id = ? AND key = ?")
         self.user, self.system = (
@@ -104,7 +105,7 @@ class Statements:
             for kind in ("user", "system")
         )
         trials = "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials"
-        self.new_trials = self._text(f"{trials} WHERE study_id = ? AND trial_id > ? ORDER BY trial_id")
+        self.new_trials = self._text(f"{trials} WHERE +study_id = ? AND trial_id > ? ORDER BY trial_id")
         self.trials = self._text(f"{trials} WHERE {among} ORDER BY trial_id")
         self.states = self._text(f"SELECT trial_id, state FROM trials WHERE {among}")
         self.left = self._text(
@@ -119,7 +120,7 @@ class Statements:
             f"SELECT trial_id, value, value_type FROM trial_values WHERE {among} ORDER BY trial_id, objective"
         )
         self.later = {
-            name: self._text(  # the sign keeps both databases from looking each trial up
+            name: self._text(
                 f"SELECT trial_id, {columns} FROM {table} WHERE {key} > ? AND {self._among('+trial_id')} ORDER BY {key}"
             )
             for name, (table, key, columns) in PARTS.items()

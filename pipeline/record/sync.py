@@ -30,7 +30,7 @@ from .tables import load_float, load_time, studies, study_directions
 TICK = "pilotune:tick:"
 """Prefix of the study system attributes that count a storage object's commits; no mirror shows them."""
 
-SLICE = 4096
+SLICE = 1024
 """Trials whose rows are in memory at once while a study is loaded."""
 
 _of: Any = sa.bindparam("of")
@@ -44,6 +44,7 @@ def distribution_of(text: str) -> BaseDistribution:
 
 
 _decode = json.JSONDecoder().decode
+_SHORT = 40
 
 
 @lru_cache(maxsize=4096)
@@ -53,7 +54,11 @@ def _constant(text: str) -> Any:
 
 def _value_of(text: str) -> Any:
     """A value from JSON; equal short ones that cannot be changed share one object."""
-    return _constant(text) if len(text) < 40 and text[0] not in "[{" else _decode(text)
+    if len(text) >= _SHORT or text[0] in "[{":
+        return _decode(text)
+    if text[0] == '"' and "\\" not in text:
+        return sys.intern(text[1:-1])
+    return _constant(text)
 
 
 # -- trials -----------------------------------------------------------------------------------------------------------
@@ -68,11 +73,11 @@ def _read_trials(link: Link, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
 def _read_slice(link: Link, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
     made = statements(link.dialect)
     ids = (made.ids(row[0] for row in rows),)
-    params, distributions = _params(link.run(made.whole["params"], ids))
-    user, system = (_attributes(link.run(made.whole[kind], ids)) for kind in ("user", "system"))
-    steps = _steps(link.run(made.whole["steps"], ids))
+    params, distributions = _params(link.run(made.whole["params"], ids).all())
+    user, system = (_attributes(link.run(made.whole[kind], ids).all()) for kind in ("user", "system"))
+    steps = _steps(link.run(made.whole["steps"], ids).all())
     values: dict[int, list[float]] = {}
-    for i, value, kind in link.run(made.whole["values"], ids):
+    for i, value, kind in link.run(made.whole["values"], ids).all():
         values.setdefault(i, []).append(load_float(value, kind))
     for i, number, state, start, complete in rows:
         yield FrozenTrial(
