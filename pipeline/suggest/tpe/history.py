@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ class History:
             kind: Best(lambda count, k=kind: self._first(k, count)) for kind in (COMPLETE, PRUNED, INFEASIBLE)
         }
         self._divided: list[int] = []
+        self.good_version = 0
         self._ranks: tuple[int, int, list[int]] | None = None
         self._losses_version = 0
         self.generation = getattr(self, "generation", 0) + 1
@@ -105,6 +107,8 @@ class History:
             del self.log[:cut]
             self.log_start += cut
         self.log.append(number)
+        if self.good[number]:
+            self.good_version += 1
 
     # -- what happened ------------------------------------------------------------------------------------------------
 
@@ -288,6 +292,7 @@ class History:
             self.good[self._divided] = False
             self.good[best] = True
             self._divided = best
+            self.good_version += 1
         return best
 
     def _best_complete(self, count: int) -> list[int]:
@@ -304,6 +309,20 @@ class History:
         keys = self._keys[numbers]
         order = np.lexsort((numbers, keys[:, 1], keys[:, 0]))[:count]
         return [(*keys[i].tolist(), int(numbers[i])) for i in order]
+
+    @contextlib.contextmanager
+    def without(self, number: int) -> Iterator[None]:
+        """As if the trial did not run: it is the one that is asked for."""
+        if number >= self.size or self.state[number] != RUNNING:
+            yield
+            return
+        self.state[number] = NONE
+        self._note(number)
+        try:
+            yield
+        finally:
+            self.state[number] = RUNNING
+            self._note(number)
 
     # -- the values ---------------------------------------------------------------------------------------------------
 

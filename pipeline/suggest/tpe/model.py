@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,23 @@ from optuna.trial import FrozenTrial
 from ...changes import Watch
 from .axes import Axis, axes_of
 from .choosing import Choose
-from .history import NONE, History
+from .history import History
+from .kernels import Kernels
 from .mixture import Mixture, Settings, build
+
+
+PARTS = 64
+"""Sets of parameters that are modelled together, and kept for the next time, beside two for each parameter."""
+
+
+@dataclass
+class Part:
+    """Parameters that are modelled together: the good trials, as of some version of the history, and the others."""
+
+    axes: tuple[Axis, ...]
+    other: Kernels
+    good: Mixture | None = None
+    version: tuple[int, int] = (-1, -1)
 
 
 class Model:
@@ -33,6 +50,7 @@ class Model:
         self._settings, self._gamma, self._several = settings, gamma, len(directions) > 1
         self._watch = Watch()
         self._looked: int | None = None
+        self._parts: OrderedDict[Any, Part] = OrderedDict()
 
     def look(self, study: Study, trial: FrozenTrial | None = None) -> None:
         self.history.learn(self._watch.look(study))
@@ -53,23 +71,36 @@ class Model:
         choose: Choose,
     ) -> dict[str, Any]:
         """Values for the parameters of ``space``, for the trial ``number``."""
-        axes = axes_of(space)
-        good, other = self._densities(axes, number)
+        part = self._part(space)
+        good, other = self._densities(part, number)
         points = good.sample(random, candidates)
-        best = points[choose(good.log_density(points), other.log_density(points))]
-        return {axis.name: axis.external(value) for axis, value in zip(axes, best.tolist(), strict=True)}
+        likely = good.log_density(points)
+        best = points[choose(likely, other.compare(likely, points))]
+        return {axis.name: axis.external(value) for axis, value in zip(part.axes, best.tolist(), strict=True)}
 
-    def _densities(self, axes: Sequence[Axis], number: int) -> tuple[Mixture, Mixture]:
+    def _part(self, space: Mapping[str, BaseDistribution]) -> Part:
+        key = tuple(space.items())
+        part = self._parts.get(key)
+        if part is None:
+            axes = axes_of(space)
+            part = self._parts[key] = Part(axes, Kernels(self.history, axes, self._settings))
+            if len(self._parts) > PARTS + 2 * len(self.history.columns):
+                self._parts.popitem(last=False)
+        self._parts.move_to_end(key)
+        return part
+
+    def _densities(self, part: Part, number: int) -> tuple[Mixture, Kernels]:
         history = self.history
         good = history.divide(self._gamma(history.finished))
-        counts = history.state[: history.size] != NONE
-        counts[good] = False
-        if number < len(counts):
-            counts[number] = False
-        return self._mixture(axes, good, equal=self._several), self._mixture(axes, np.flatnonzero(counts))
+        version = (history.generation, history.good_version)
+        if part.version != version or part.good is None:
+            part.good, part.version = self._mixture(part.axes, good), version
+        with history.without(number):
+            part.other.look()
+        return part.good, part.other
 
-    def _mixture(self, axes: Sequence[Axis], numbers: Any, *, equal: bool = False) -> Mixture:
+    def _mixture(self, axes: Sequence[Axis], numbers: Sequence[int]) -> Mixture:
         values, _ = self.history.rows([axis.name for axis in axes], numbers)
         for i, axis in enumerate(axes):
             values[:, i] = axis.kernel(values[:, i])
-        return build(axes, values, self._settings, equal=equal)
+        return build(axes, values, self._settings, equal=self._several)
