@@ -22,7 +22,7 @@ from ..pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from ..pipeline.trial.protocol import AttemptSpec, Outcome, OutcomeKind, Report, Started, Suggest
+from ..pipeline.trial.protocol import PATIENCE, AttemptSpec, Outcome, OutcomeKind, Report, Started, Suggest
 from .scaling import Block
 from .simulated_blocks import BlockPlan, SimulatedBlocks
 from .simulated_faults import Disk, Faults, Witness
@@ -61,7 +61,9 @@ class _Running:
     value: float = 0.0  # its value
     yielding: bool = False
     reports: list[list[float]] = field(default_factory=list)
-    asked: Report | Suggest | None = None  # the message whose answer it waits for
+    asked: Report | Suggest | None = None  # the message that is not answered yet
+    waiting: bool = False  # it does not go on before the answer
+    unsent: list[list[float]] = field(default_factory=list)  # reports that it made since
     requests: int = 0
     over: bool = False
 
@@ -291,9 +293,14 @@ class SimulatedPool:
             self._at(delay, lambda: self._say(running, value))
 
     def _wish(self, running: _Running, wish: Wish) -> None:
-        if not running.over:
-            running.requests += 1
-            self._ask(running, Suggest(running.spec.token, running.requests, wish.name, wish.distribution))
+        if running.over:
+            return
+        if running.asked is not None:
+            self._at(RESEND, lambda: self._wish(running, wish))
+            return
+        running.requests += 1
+        running.waiting = True
+        self._ask(running, Suggest(running.spec.token, running.requests, wish.name, wish.distribution))
 
     def _say(self, running: _Running, value: float) -> None:
         if running.over:
@@ -304,8 +311,25 @@ class SimulatedPool:
             self.disk.compute(spec.number, spec.attempt, running.step)
         running.reports.append([running.step, value])
         self.witness.said(spec, running.step, value)
+        running.unsent.append([running.step, value])
+        if running.asked is not None:  # the driver is behind
+            self._next_step(running)
+            return
+        running.waiting = True
+        self._report(running)
+        message = running.asked
+        self._at(PATIENCE, lambda: self._go_on(running) if running.asked is message and running.waiting else None)
+
+    def _report(self, running: _Running) -> None:
+        """Say all that is not said yet."""
         running.requests += 1
-        self._ask(running, Report(spec.token, running.requests, running.step, value))
+        reports, running.unsent = running.unsent, []
+        self._ask(running, Report.of(running.spec.token, running.requests, reports))
+
+    def _go_on(self, running: _Running) -> None:
+        if not running.over:
+            running.waiting = False
+            self._next_step(running)
 
     def _ask(self, running: _Running, message: Report | Suggest) -> None:
         """Send a message, and again when its answer does not come."""
@@ -329,7 +353,10 @@ class SimulatedPool:
         elif reply.error:
             self._end_soon(running, "failed")
         else:
-            self._next_step(running)
+            if running.unsent:
+                self._report(running)
+            if running.waiting:
+                self._go_on(running)
 
     def _stop(self, action: StopAttempt) -> None:
         running = self._running.get(action.token)

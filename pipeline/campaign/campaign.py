@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from ..fidelity import Ladder
 from ..record import Orphan
-from ..trial.protocol import STEP_LIMIT, AttemptSpec, Report, Started, Suggest
+from ..trial.protocol import AttemptSpec, Report, Started, Suggest
 from .attempts import Flight, pause_before, token_of
 from .ends import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
 from .events import (
@@ -222,23 +222,24 @@ class Campaign:
         if flight is None:
             self._outbox.append(Reply(event.token, event.request, stop="kill"))
         elif not self._answered(flight, event.request):
-            if 0 <= event.step < STEP_LIMIT:
-                self._keep_report(flight, event.step, float(event.value))
+            self._keep_reports(flight, event.reports)
             yields = flight.stopping or flight.pause is not None
             stop = "prune" if flight.rung is not None else "yield" if yields else ""
             self._reply(flight, Reply(event.token, event.request, stop=stop))  # type: ignore[arg-type]
 
-    def _keep_report(self, flight: Flight, step: int, value: float) -> None:
-        """A step that an earlier attempt reported keeps its value: a trial's history never changes."""
-        if self.study.has(flight.trial, step):
+    def _keep_reports(self, flight: Flight, reports: Sequence[Sequence[float]]) -> None:
+        """Of several that came together the pruner judges the last one."""
+        new = self.study.keep(flight.trial, reports)
+        if not new:
             return
         self.moved = self.now
-        flight.last_step = step
-        flight.new_steps += 1
-        if self.study.report(flight.trial, step, value):
-            flight.rung = step
+        flight.last_step = list(new)[-1]
+        flight.new_steps += len(new)
+        if self.study.prunes(flight.trial):
+            flight.rung = flight.last_step
         if self.promoting:
-            self.promoting.reported(flight, step, value)
+            for step, value in new.items():
+                self.promoting.reported(flight, step, value)
 
     def _suggest(self, event: Suggest) -> None:
         flight = self.flights.get(event.token)

@@ -103,7 +103,7 @@ class Ends:
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
         if outcome.reports:  # of some a dead driver never kept the messages
-            flight.new_steps += self.study.keep(flight.trial, outcome.reports)
+            flight.new_steps += len(self.study.keep(flight.trial, outcome.reports))
             flight.last_step = int(outcome.reports[-1][0])
         attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
         self.study.annotate(flight.trial, attrs)

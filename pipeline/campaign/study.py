@@ -82,9 +82,6 @@ class CampaignStudy:
         """The best finished trial; of several objectives the first of the Pareto front."""
         return self._best.look(self.study) if self.counts[TrialState.COMPLETE] else None
 
-    def has(self, trial: optuna.Trial, step: int) -> bool:
-        return step in self.storage.get_trial(trial._trial_id).intermediate_values
-
     # -- what is tried ------------------------------------------------------------------------------------------------
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
@@ -164,9 +161,8 @@ class CampaignStudy:
 
     # -- what came of it ----------------------------------------------------------------------------------------------
 
-    def report(self, trial: optuna.Trial, step: int, value: float) -> bool:
-        """Keep a report; True when the pruner says that the trial is to stop."""
-        self.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+    def prunes(self, trial: optuna.Trial) -> bool:
+        """Whether the pruner says, by the reports so far, that the trial is to stop."""
         if len(self.study.directions) > 1:
             return False
         try:
@@ -174,12 +170,15 @@ class CampaignStudy:
             return self.study.pruner.prune(self.study, self.storage.get_trial(trial._trial_id))
         except PilotuneError:
             raise
-        except Exception as error:  # of somebody else's pruner: this report is kept, and the trial goes on
-            log.warning("trial %d: the pruner failed at step %d: %r", trial.number, step, error)
+        except Exception as error:  # of somebody else's pruner: the reports are kept, and the trial goes on
+            log.warning("trial %d: the pruner failed: %r", trial.number, error)
             return False
 
-    def keep(self, trial: optuna.Trial, reports: Sequence[Sequence[float]]) -> int:
-        """Keep those ``[step, value]`` whose steps are new, of one step the first; returns how many they were."""
+    def keep(self, trial: optuna.Trial, reports: Sequence[Sequence[float]]) -> dict[int, float]:
+        """Keep those ``[step, value]`` whose steps are new, of one step the first; returns them.
+
+        A step that an earlier attempt reported keeps its value: a trial's history never changes.
+        """
         known = self.storage.get_trial(trial._trial_id).intermediate_values
         missing: dict[int, float] = {}
         for step, value in reports:
@@ -187,7 +186,7 @@ class CampaignStudy:
                 missing.setdefault(int(step), float(value))
         if missing:
             self.storage.set_trial_intermediate_values(trial._trial_id, missing)
-        return len(missing)
+        return missing
 
     def bracket(self, number: int) -> dict[str, int]:
         """Hyperband's bracket of a trial, as an attribute; nothing with other pruners."""

@@ -88,6 +88,8 @@ class Trial:
     def report(self, value: float, step: int) -> None:
         """Tell the ``value`` at ``step`` (epochs, rounds, ...: a whole number from 0) and wait for the verdict.
 
+        Where the driver has not answered within a second, the trial goes on: the next call brings the verdict.
+
         Raises:
             TrialPruned: The trial is to end (never in Optuna's style).
             TrialYield: The attempt is to end and goes on elsewhere from its checkpoint (never in Optuna's style).

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +18,17 @@ from .fence import FenceWatch, note_process
 from .files import TrialFiles
 from .link import Stopping
 from .output import open_output
-from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
+from .protocol import (
+    PATIENCE,
+    REPORTS_AT_ONCE,
+    AttemptSpec,
+    Message,
+    Report,
+    Stop,
+    Suggest,
+    Suggested,
+    Verdict,
+)
 
 
 class InlineLink:
@@ -38,22 +50,24 @@ class InlineLink:
         self.killed = False
         self._yield = False
         self._request = 0
+        self._unsent: list[tuple[int, float]] = []  # reports
+        self._open = False  # reports were sent, and not answered yet
+        self._verdict: Stopping = ""  # what an answer said that told it to end
         self._timetable = timetable
 
     def report(self, step: int, value: float) -> Stopping:
         self.reports.append([step, value])
         self._timetable.reported()
-        self._request += 1
-        reply = self._ask(Report(self.token, self._request, step, value))
-        stop: Stopping = reply.stop if isinstance(reply, Verdict) else "yield"
-        self.killed = self.killed or stop == "kill"
-        return stop
+        self._unsent.append((step, value))
+        self._take()
+        patience = 0.0 if self._open else PATIENCE  # the driver has not even answered the last one
+        answered = self._wait_for_verdicts(patience)
+        return self._verdict if answered else "yield"
 
     def suggest(self, name: str, distribution: str) -> Any:
-        self._request += 1
-        reply = self._ask(Suggest(self.token, self._request, name, distribution))
+        self._wait_for_verdicts(math.inf)
+        reply = self._ask(Suggest(self.token, self._next_request(), name, distribution))
         if not isinstance(reply, Suggested):
-            self.killed = self.killed or (isinstance(reply, Verdict) and reply.stop == "kill")
             raise TrialYield("asked to yield")
         if reply.error:
             raise ValueError(reply.error)
@@ -65,29 +79,69 @@ class InlineLink:
 
     def yield_asked(self) -> bool:
         self._take()
+        self._send()
         self._look_at_fence()
         return self._yield or self.terminated() or self.channel.gone() or self._timetable.over()
 
-    def _ask(self, request: Report | Suggest) -> Message | None:
+    def _next_request(self) -> int:
+        self._request += 1
+        return self._request
+
+    def _wait_for_verdicts(self, patience: float) -> bool:
+        """Send what was reported, and wait so many seconds for the driver's verdict on all of it.
+
+        False where there is nobody to give one, or the attempt was stopped meanwhile.
+        """
+        until = time.monotonic() + patience
+        while (self._open or self._unsent) and not self._verdict:
+            self._send()
+            self._take()
+            if self._over():
+                return self._verdict != ""
+            left = until - time.monotonic()
+            if self._open and left <= 0.0:
+                return True
+            if self._open:
+                self.channel.wait([], min(0.5, left))
+                self._look_at_fence()
+        return True
+
+    def _send(self) -> None:
+        """Send what was reported meanwhile, unless the driver still owes an answer."""
+        if self._unsent and not self._open and not self._verdict:
+            row, self._unsent = self._unsent[:REPORTS_AT_ONCE], self._unsent[REPORTS_AT_ONCE:]
+            self.channel.ask(Report.of(self.token, self._next_request(), row))
+            self._open = True
+
+    def _ask(self, request: Suggest) -> Message | None:
         """The answer; None when there is nobody to give one, or the attempt was stopped meanwhile."""
         self.channel.ask(request)
         while True:
             answer = self._take()
-            if answer is not None or self.killed or self.terminated() or self.channel.gone():
+            if answer is not None or self._over():
                 return answer
             self.channel.wait([], 0.5)
             self._look_at_fence()
+
+    def _over(self) -> bool:
+        return self.killed or self.terminated() or self.channel.gone()
 
     def _look_at_fence(self) -> None:
         if self.fence.closed():
             self._yield = self.killed = True
 
     def _take(self) -> Message | None:
+        """Act on what the driver said; an answer to a suggestion is returned."""
         answer = None
         for message in self.channel.receive():
             if isinstance(message, Stop):
                 self._yield = True
                 self.killed = self.killed or message.how == "kill"
+            elif isinstance(message, Verdict):
+                self._open = False
+                self._verdict = message.stop or self._verdict
+                self._yield = self._yield or message.stop in ("yield", "kill")
+                self.killed = self.killed or message.stop == "kill"
             else:
                 answer = message
         return answer

@@ -11,7 +11,7 @@ class Link(Protocol):
     """The trial's way to the driver."""
 
     def report(self, step: int, value: float) -> Stopping:
-        """Send a report and wait for the verdict."""
+        """Send a report, and wait for the verdict, but no longer than PATIENCE: then it is that on an earlier one."""
 
     def suggest(self, name: str, distribution: str) -> Any:
         """A value for a new parameter; one round trip. Raises ValueError with the driver's sentence."""

@@ -32,6 +32,13 @@ StopHow = Literal["yield", "kill"]
 MESSAGE_LIMIT = 1_000_000
 """Bytes of a message of the report channel; who sends more is cut off."""
 
+PATIENCE = 1.0
+"""Seconds that a trial waits for the verdict on a report. A driver that is slower, or waits for its database, holds up
+no trial: it goes on, hears the verdict at its next report, and what it reports meanwhile is sent in one message."""
+
+REPORTS_AT_ONCE = 1_000
+"""Reports of one message, at most."""
+
 STEP_LIMIT = 2**31
 """Steps are whole numbers below this; Optuna's schema keeps them in 32 bits."""
 
@@ -40,7 +47,8 @@ class Message:
     """Data that travels: ``to_dict``/``from_dict`` round-trip through JSON."""
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+        """The fields by name, messages inside it likewise; lists and dictionaries are the receiver's own."""
+        return {field.name: _own(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -54,6 +62,12 @@ class Message:
     def from_json(cls, text: str | bytes) -> Self:
         """As :meth:`from_dict`; raises ValueError for what is no JSON, too."""
         return cls.from_dict(read_json(text))
+
+
+def _own(value: Any) -> Any:
+    if isinstance(value, Message):
+        return value.to_dict()
+    return value.copy() if isinstance(value, dict | list) else value
 
 
 @dataclass(frozen=True)
@@ -130,9 +144,28 @@ class Started(Message):
 @dataclass(frozen=True)
 class Report(Message):
     token: str
-    request: int  # echoed in the verdict
+    request: int  # echoed in the verdict, which is that on the last report
     step: int  # 0 <= step < STEP_LIMIT
     value: float
+    more: list[list[float]] = field(default_factory=list)  # [[step, value], ...] that came after it meanwhile
+
+    @classmethod
+    def of(cls, token: str, request: int, reports: Sequence[Sequence[float]]) -> Self:
+        """One message of several reports, in their order."""
+        (step, value), *more = reports
+        return cls(token, request, int(step), value, [list(report) for report in more])
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        report = super().from_dict(data)
+        if not all(len(each) == 2 and _is_step(each[0]) for each in report.more):
+            raise ValueError("a report has a step and a value")
+        return report
+
+    @property
+    def reports(self) -> list[Sequence[float]]:
+        """Step and value of each, in their order."""
+        return [(self.step, self.value), *self.more]
 
 
 @dataclass(frozen=True)

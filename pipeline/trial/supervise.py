@@ -13,9 +13,21 @@ from .channel import Channel
 from .ending import Ending, crash, tail
 from .fence import FenceWatch, taken_over
 from .files import TrialFiles
+from .link import Stopping
 from .output import cut, over
 from .process import Process
-from .protocol import AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
+from .protocol import (
+    PATIENCE,
+    REPORTS_AT_ONCE,
+    AttemptSpec,
+    Message,
+    Report,
+    Stop,
+    StopHow,
+    Suggest,
+    Suggested,
+    Verdict,
+)
 
 LOOK = 0.5
 """Seconds between two looks at the clock and the output files."""
@@ -50,8 +62,10 @@ class Supervisor:
         self.end: Ending | None = None
         self.cause: Cause = ""
         self.yielding = ""  # who asked for it
-        self._queue: deque[dict[str, Any]] = deque()
-        self._asked: dict[str, Any] | None = None
+        self._queue: deque[dict[str, Any]] = deque()  # requests that the driver was not asked yet
+        self._asked: dict[str, Any] | None = None  # the last one of those that it was asked
+        self._waiting_since: float | None = None  # the trial waits for the answer to its last request
+        self._verdict: Stopping = ""  # the last one
         self._request = 0
         self._begun = time.monotonic()
         self._timetable = timetable
@@ -87,9 +101,12 @@ class Supervisor:
         if kind == "report":
             self.reports.append([message["step"], message["value"]])
             self._timetable.reported()
+            behind = self._asked is not None
             self._queue.append(message)
+            self._waiting_since = time.monotonic() - PATIENCE if behind else time.monotonic()
         elif kind == "suggest":
             self._queue.append(message)
+            self._waiting_since = time.monotonic()
         elif kind == "attr":
             self.user_attrs[message["key"]] = message["value"]
         elif kind == "end":
@@ -97,45 +114,69 @@ class Supervisor:
             self._kill_at = time.monotonic() + self.spec.limits.grace  # it has no more to do than to leave
 
     def _ask_next(self) -> None:
-        """Pass on the next request; one at a time, since the driver answers them in order."""
-        if self._asked is not None or not self._queue or self.process.status is not None:
+        """Pass on what the trial asked meanwhile: one request at a time, and all reports in a row as one."""
+        if self._asked is None and self._queue and self.process.status is None:
+            self._asked = self._queue.popleft()
+            self._request += 1
+            if self.channel.gone():
+                self._answered("yield")
+            elif self._asked["type"] == "report":
+                self.channel.ask(Report.of(self.spec.token, self._request, self._row_of_reports(self._asked)))
+            else:
+                name, distribution = self._asked["name"], self._asked["distribution"]
+                self.channel.ask(Suggest(self.spec.token, self._request, name, distribution))
+        self._let_go_on()
+
+    def _row_of_reports(self, first: dict[str, Any]) -> list[tuple[int, float]]:
+        row = [first]
+        while self._queue and self._queue[0]["type"] == "report" and len(row) < REPORTS_AT_ONCE:
+            row.append(self._queue.popleft())
+        self._asked = row[-1]
+        return [(report["step"], report["value"]) for report in row]
+
+    def _let_go_on(self) -> None:
+        """A trial that has reported does not wait for a slow driver, nor for one that has told it to end."""
+        last = self._queue[-1] if self._queue else self._asked
+        if self._waiting_since is None or last is None or last["type"] != "report":
             return
-        self._asked = self._queue.popleft()
-        self._request += 1
-        if self.channel.gone():
-            self._answer({"stop": "yield"})
-        elif self._asked["type"] == "report":
-            report = Report(self.spec.token, self._request, self._asked["step"], self._asked["value"])
-            self.channel.ask(report)
-        else:
-            name, distribution = self._asked["name"], self._asked["distribution"]
-            self.channel.ask(Suggest(self.spec.token, self._request, name, distribution))
+        if self._verdict or self._past(self._waiting_since + PATIENCE):
+            self._answer({"stop": self._verdict})
 
     def _from_driver(self, reply: Message) -> None:
         if isinstance(reply, Stop):
-            if reply.how == "kill":
-                self._stop("kill")
-            else:
-                self._yield("the driver")
+            self._told(reply.how)
         elif isinstance(reply, Suggested):
             if self._asked is not None and not reply.error:
                 self.params[self._asked["name"]] = reply.value
+            self._asked = None
             self._answer({"value": reply.value, "error": reply.error})
         elif isinstance(reply, Verdict):
-            if reply.stop == "kill":
-                self._stop("kill")
-            elif reply.stop == "prune" and not self.process.patient:
+            if reply.stop == "prune" and not self.process.patient:
                 self._stop("prune")
-            elif reply.stop == "yield" and not self.process.patient:
-                self._yield("the driver")
-            elif reply.stop == "yield":
-                self.yielding = self.yielding or "the driver"
-            self._answer({"stop": reply.stop})
+            elif reply.stop == "yield" and self.process.patient and self._waiting_since is not None:
+                self.yielding = self.yielding or "the driver"  # the answer tells it
+            elif reply.stop in ("yield", "kill"):
+                self._told(reply.stop)
+            self._answered(reply.stop)
             self._ask_next()
 
+    def _told(self, how: StopHow) -> None:
+        if how == "kill":
+            self._stop("kill")
+        else:
+            self._yield("the driver")
+
+    def _answered(self, stop: Stopping) -> None:
+        """There is a verdict on what the driver was asked last. One to prune is for a report that the trial makes."""
+        self._asked = None
+        self._verdict = stop or self._verdict
+        if not self._queue or (stop and (stop != "prune" or self._queue[-1]["type"] == "report")):
+            self._answer({"stop": stop})
+
     def _answer(self, reply: dict[str, Any]) -> None:
-        if self._asked is not None:
-            self._asked = None
+        """Answer the trial's last request, if it still waits."""
+        if self._waiting_since is not None:
+            self._waiting_since = None
             self.process.answer(reply)
 
     # -- limits -----------------------------------------------------------------------------------------------------
@@ -154,6 +195,7 @@ class Supervisor:
             self._stop("terminated")
         if self.channel.gone():
             self._yield("the worker, since the driver is gone")
+            self._asked = None
             self._answer({"stop": "yield"})
         if self.fence.closed() and self.cause != "fence" and self.process.status is None:
             self.cause, self._kill_at = "fence", now
