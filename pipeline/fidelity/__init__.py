@@ -8,7 +8,7 @@ from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, 
 from .build import check_pruner, make_pruner, pruner_arguments, pruner_name, pruner_names
 from .halving import HyperbandPruner, SuccessiveHalvingPruner
 from .percentile import MedianPruner, PercentilePruner
-from .promotion import MODES, PROMOTE, Ladder, Promotions, ladder
+from .promotion import MODES, PROMOTE, Ladder, Promotions, ladder, render_ladder
 
 __all__ = [
     "MODES",
@@ -29,5 +29,6 @@ __all__ = [
     "pruner_name",
     "pruner_names",
     "render_brackets",
+    "render_ladder",
     "rung_of",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush, heappushpop
 from typing import Any
@@ -59,6 +59,19 @@ def ladder(pruner: Named | None) -> Ladder | None:
         brackets = [Bracket(0, 1, 1.0, tuple(rungs))]
     below = (Bracket(b.id, b.allocation, b.share, tuple(r for r in b.rungs if r < high)) for b in brackets)
     return Ladder(tuple(below), factor, high)
+
+
+def render_ladder(brackets: Sequence[Bracket], trials: int | None = None) -> str:
+    """A table in plain text; with the number of ``trials`` each bracket gets on average when the budget is known."""
+    head = ("bracket", "share of trials", "they pause at steps")
+    rows = []
+    for b in brackets:
+        share = f"{100 * b.share:.1f} %" + (f" (about {b.share * trials:.0f})" if trials else "")
+        rows.append((str(b.id), share, ", ".join(map(str, b.rungs)) or "none"))
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...fields import format_duration
-from ..fidelity import Bracket, hyperband_brackets, make_pruner, render_brackets
+from ..fidelity import Bracket, Ladder, hyperband_brackets, ladder, make_pruner, render_brackets, render_ladder
 from ..space import Parameter, cardinality, describe, word
 from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
@@ -28,7 +28,10 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study, laid out. ``size`` is the number of configurations, None where the objective defines the space."""
+    """A study, laid out. ``size`` is the number of configurations, None where the objective defines the space.
+
+    ``promotes``: at the brackets' rungs trials pause, and are not pruned.
+    """
 
     name: str
     runs: str
@@ -45,6 +48,7 @@ class Plan:
     trial: tuple[str, ...]
     enqueued: int
     notes: tuple[str, ...] = field(default=())
+    promotes: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; infinite counts are null."""
@@ -59,6 +63,9 @@ def plan(study_file: StudyFile) -> Plan:
     make_pruner(study_file)
     space, pruner = study_file.space, study_file.pruner
     brackets = tuple(hyperband_brackets(pruner.args)) if pruner and pruner.name == "hyperband" else ()
+    promoting = ladder(pruner)
+    if promoting:
+        brackets = promoting.brackets
     rows: tuple[PlanRow, ...] = ()
     if space:
         rows = tuple(_row(p) for p in space.parameters)
@@ -74,11 +81,12 @@ def plan(study_file: StudyFile) -> Plan:
         sampler=_named(study_file.sampler.name, study_file.sampler.args),
         pruner=_named(pruner.name, pruner.args) if pruner else "none",
         brackets=brackets,
+        promotes=promoting is not None,
         budget=_budget(study_file),
         trials=study_file.budget.trials,
         trial=_trial(study_file),
         enqueued=len(study_file.start_from.enqueue),
-        notes=_notes(study_file, brackets),
+        notes=_notes(study_file, brackets, promoting),
     )
 
 
@@ -104,7 +112,8 @@ def render_plan(plan: Plan) -> str:
         lines += [f"  {row.name.ljust(width)}  {row.what}{row.when}" for row in plan.rows]
         lines += [f"  where {text}" for text in plan.constraints]
     if plan.brackets:
-        lines += ["", *render_brackets(plan.brackets, plan.trials).splitlines()]
+        render = render_ladder if plan.promotes else render_brackets
+        lines += ["", *render(plan.brackets, plan.trials).splitlines()]
     lines += [f"note: {note}" for note in plan.notes]
     return "\n".join(lines)
 
@@ -168,8 +177,10 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...]) -> tuple[str, ...]:
+def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: Ladder | None) -> tuple[str, ...]:
     notes = _notes_on_nodes(study_file)
+    if promoting:
+        return (*notes, _on_pauses(study_file.objective, promoting))
     pruner, trials = study_file.pruner, study_file.budget.trials
     if pruner and pruner.name == "hyperband" and not brackets:
         notes.append("with max_resource: auto nothing is pruned until a first trial completes")
@@ -181,6 +192,18 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...]) -> tuple[str, .
                 f"trials, and the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
             )
     return tuple(notes)
+
+
+def _on_pauses(objective: ObjectiveSpec, promoting: Ladder) -> str:
+    """How a trial that pauses goes on, which is up to its objective."""
+    if objective.command:
+        how = "a command gets SIGTERM there, and is to save into {checkpoint_dir} and end; one that does not save"
+    else:
+        how = "report() ends the attempt there; an objective that does not save into trial.checkpoint_dir before it"
+    return (
+        f"trials pause at these steps, and the best 1 in {promoting.factor} of each go on, on any worker and in any "
+        f"later block: {how} begins anew each time that it goes on"
+    )
 
 
 def _notes_on_nodes(study_file: StudyFile) -> list[str]:

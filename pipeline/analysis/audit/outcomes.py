@@ -21,10 +21,7 @@ that was given up; to be collected by the next driver; and what must not be."""
 
 VIOLATIONS = ("lost", "doubled", "altered")
 
-PAUSED = "paused"
-"""How a trial ended that was paused when its campaign was over: what its last attempt wrote says that it yielded."""
-
-GIVEN_UP = ("lost", "yielded", PAUSED)
+GIVEN_UP = ("lost", "yielded", "paused")
 """Ends of a trial that its driver declares by itself: what its last attempt wrote afterwards came too late."""
 
 
@@ -116,8 +113,6 @@ def judge(written: Written, claimed: Sequence[Kept], known: Claims) -> Verdict:
         return Verdict("altered", f"it is of the attempt {written.token}, and the database waited for {trial.token}")
     if not trial.final:
         return _awaited(written, trial, known)
-    if trial.exit == PAUSED and written.kind == "yielded":
-        return Verdict("kept")
     difference = _differs(written, trial, known.directions)
     if difference and trial.exit in GIVEN_UP:
         return Verdict("fenced")
