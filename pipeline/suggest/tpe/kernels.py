@@ -7,6 +7,7 @@ that may be the best, and only those are worked out in double.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,8 +24,15 @@ SMALL = 128
 SINGLE = 1024
 """Kernels from which on the first pass is in single precision."""
 CHUNK = 4096
+BLOCK = 256
+"""Rows that there is room for are a multiple of this."""
+LEVEL = 32
+"""Rows that are taken as one where the same is done to each column, since short rows are slow."""
+PRODUCT, SUM = 2**17, 2**13
+"""Most multiplications of one product of matrices, and of one weighted sum: with more, BLAS starts threads, which on a busy
+node wait for each other longer than they work."""
 FINE = 0.005
-"""A step narrower than this, in widths of the narrowest kernel and halved, is nearly continuous: see ``_quadratics``."""
+"""A step narrower than this, in widths of the narrowest kernel and halved, is nearly continuous: see ``_feature``."""
 LOST = -1e30
 
 
@@ -38,9 +46,13 @@ class Kernels:
     def __init__(self, history: History, axes: Sequence[Axis], settings: Settings):
         self._history, self.axes, self._settings = history, tuple(axes), settings
         self._names = [axis.name for axis in axes]
-        self._prior = build(self.axes, np.empty((0, len(self.axes))), settings)
         self._lines = {i: Line(axis, settings) for i, axis in enumerate(axes) if not axis.choices}
         self._smooth = [i for i, line in self._lines.items() if _is_smooth(self.axes[i], line)]
+        smooth = [self.axes[i] for i in self._smooth]
+        self._middles = np.array([0.5 * (axis.low + axis.high) for axis in smooth])
+        self._spans = np.array([axis.width for axis in smooth])
+        self._steps_wide = np.array([axis.step for axis in smooth])
+        self._log_steps = np.array([math.log(axis.step) if axis.step else 0.0 for axis in smooth])
         self._choices = {i: ChoiceTable(axis, settings) for i, axis in enumerate(axes) if axis.choices}
         self._steps = {i: StepTable(self.axes[i]) for i in self._lines if i not in self._smooth}
         self._seen, self._generation = -1, -1
@@ -79,13 +91,14 @@ class Kernels:
 
     def _build(self) -> None:
         values, numbers = self._values_of(np.arange(self._history.size))
-        self.count = self._end = len(numbers)
-        capacity = max(64, self.count + self.count // 2)
+        self.count, self._end = len(numbers), len(numbers) + 1  # row 0 is the prior
+        capacity = -(-(self._end + self._end // 2) // BLOCK) * BLOCK
         self._values = np.zeros((capacity, len(self.axes)))
+        self._values[0] = [0.5 * (axis.low + axis.high) for axis in self.axes]
         self._numbers = np.full(capacity, -1, dtype=np.int64)
-        self._values[: self.count], self._numbers[: self.count] = values, numbers
+        self._values[1 : self._end], self._numbers[1 : self._end] = values, numbers
         self._row_of = np.full(len(self._history.state), -1, dtype=np.int64)
-        self._row_of[numbers] = np.arange(self.count)
+        self._row_of[numbers] = np.arange(1, self._end)
         self._free: list[int] = []
         self._large = False
         self._settle()
@@ -105,14 +118,15 @@ class Kernels:
 
     def _append(self) -> int:
         if self._end == len(self._values):
-            capacity = 2 * self._end
-            self._values = np.concatenate([self._values, np.zeros_like(self._values)])
-            self._numbers = np.concatenate([self._numbers, np.full(self._end, -1, dtype=np.int64)])
+            more = -(-self._end // (2 * BLOCK)) * BLOCK
+            capacity = self._end + more
+            self._values = np.concatenate([self._values, np.zeros((more, len(self.axes)))])
+            self._numbers = np.concatenate([self._numbers, np.full(more, -1, dtype=np.int64)])
             if self._large:
                 for part in (*self._lines.values(), *self._choices.values(), *self._steps.values()):
                     part.grow(capacity)
-                self._features = np.concatenate([self._features, self._no_features(self._end)])
-                self._single = np.concatenate([self._single, self._no_features(self._end).astype(np.float32)])
+                self._features = np.concatenate([self._features, self._no_features(more)])
+                self._single = np.concatenate([self._single, self._no_features(more).astype(np.float32)])
         self._end += 1
         return self._end - 1
 
@@ -148,18 +162,20 @@ class Kernels:
     def _enlarge(self) -> None:
         self._large = True
         capacity, order = len(self._values), self._order
+        first = np.append(order, 0)
         for i, line in self._lines.items():
             line.build(self._values[:, i], order, capacity)
+            line.widths[0] = self.axes[i].width
         for i, steps in self._steps.items():
             steps.build(capacity)
-            steps.put(order, self._values[order, i], self._lines[i].widths[order])
+            steps.put(first, self._values[first, i], self._lines[i].widths[first])
         for i, choices in self._choices.items():
             choices.build(capacity)
             choices.put(order, self._values[order, i])
         self._farthest = 0.5
         self._features = self._no_features(capacity)
         self._single = self._features.astype(np.float32)
-        self._feature(order)
+        self._feature(first)
 
     def _no_features(self, count: int) -> np.ndarray:
         nothing = np.zeros((count, 2 * len(self._smooth) + 1))
@@ -167,24 +183,32 @@ class Kernels:
         return nothing
 
     def _feature(self, rows: np.ndarray) -> None:
-        """For each row the factors of the candidate's squares, of itself, and of 1, in units of the range."""
-        self._features[rows, -1] = 0.0
-        for place, i in enumerate(self._smooth):
-            axis, widths = self.axes[i], self._lines[i].widths[rows]
-            centres = (self._values[rows, i] - 0.5 * (axis.low + axis.high)) / axis.width
-            square, constant = _quadratics(axis, widths)
-            self._features[rows, 2 * place] = square
-            self._features[rows, 2 * place + 1] = -2.0 * square * centres
-            whole = log_mass((axis.low - self._values[rows, i]) / widths, (axis.high - self._values[rows, i]) / widths)
-            self._features[rows, -1] += square * centres**2 + constant - whole
-            self._farthest = max(self._farthest, float(np.abs(centres).max(initial=0.0)))
+        """For each row the factors of the candidate's squares, of itself, and of 1, in units of the range.
+
+        The mass on a narrow step of half width h (in widths) at distance z is the density times 2 h (1 + (z^2 - 1) h^2 / 6),
+        to the next order, of h^4, which is nothing for steps as narrow as FINE.
+        """
+        values = self._values[np.ix_(rows, self._smooth)]
+        widths = np.stack([self._lines[i].widths[rows] for i in self._smooth], axis=1) if self._smooth else values
+        middles, spans = self._middles, self._spans
+        low, high = middles - 0.5 * spans, middles + 0.5 * spans
+        centres = (values - middles) / spans
+        narrow = 0.5 * self._steps_wide / widths  # half a step, in widths
+        square = -0.5 * (spans / widths) ** 2 * (1.0 - narrow**2 / 3.0)
+        constant = -LOG_SQRT_2PI - np.log(widths) + self._log_steps - narrow**2 / 6.0
+        constant -= log_mass((low - values) / widths, (high - values) / widths)
+        self._features[rows, 0:-1:2] = square
+        self._features[rows, 1:-1:2] = -2.0 * square * centres
+        self._features[rows, -1] = (square * centres**2 + constant).sum(axis=1)
+        self._farthest = max(self._farthest, float(np.abs(centres).max(initial=0.0)))
         self._single[rows] = self._features[rows]
 
     def _weigh(self) -> np.ndarray:
         if self._weights is None:
             self._weights = np.zeros(len(self._values))
             self._weights[self._order] = self._settings.weigh(self.count)
-            self._total = float(self._weights.sum()) + self._settings.prior_weight
+            self._weights[0] = self._settings.prior_weight
+            self._weights /= self._weights.sum()
             self._single_weights = self._weights.astype(np.float32)
         return self._weights
 
@@ -230,45 +254,38 @@ class Kernels:
         factors = factors.astype(precision)
         tables = [(t.logs(points[:, i]).astype(precision), t.codes) for i, t in self._steps.items()]
         tables += [(c.logs(points[:, i], self.count).astype(precision), c.codes) for i, c in self._choices.items()]
-        most = np.full(len(points), -np.inf)
-        total = np.zeros(len(points))
-        buffer, looked_up = np.empty((2, min(CHUNK, self._end), len(points)), dtype=precision)
-        least = -80.0 if precision is np.float32 else -700.0
-        for start in range(0, self._end, CHUNK):
-            stop = min(start + CHUNK, self._end)
+        least = precision(-80.0 if precision is np.float32 else -700.0)  # what is smaller would be slow, and is nothing
+        buffer, looked_up = np.empty((2, min(CHUNK, len(weights)), len(points)), dtype=precision)
+        most, total, width = np.full(len(points), -np.inf), np.zeros(len(points)), len(points)
+        end = -(-self._end // BLOCK) * BLOCK
+        for start in range(0, end, CHUNK):
+            stop = min(start + CHUNK, end)
             logs, found = buffer[: stop - start], looked_up[: stop - start]
-            np.matmul(features[start:stop], factors, out=logs)
+            part = _rows(PRODUCT, factors.size)
+            np.matmul(features[start:stop].reshape(-1, part, len(factors)), factors, out=logs.reshape(-1, part, width))
             for table, codes in tables:
                 np.take(table, codes[start:stop], axis=0, out=found, mode="clip")
                 logs += found
-            here = logs.max(axis=0)
-            logs -= here
-            np.maximum(logs, least, out=logs)  # what is smaller would be slow, and is nothing
+            level = logs.reshape(-1, LEVEL * width)
+            here = level.max(axis=0).reshape(LEVEL, width).max(axis=0)
+            level -= np.tile(here, LEVEL)
+            np.clip(logs, least, precision(0.0), out=logs)
             np.exp(logs, out=logs)
             peak = np.maximum(most, here)
-            total = total * np.exp(most - peak) + (weights[start:stop] @ logs) * np.exp(here - peak)
+            part = _rows(SUM, width)
+            sums = (weights[start:stop].reshape(-1, 1, part) @ logs.reshape(-1, part, width)).sum(axis=(0, 1))
+            total = total * np.exp(most - peak) + sums * np.exp(here - peak)
             most = peak
-        with np.errstate(divide="ignore"):
-            own = np.log(total / self._total) + most
-            prior = np.log(self._settings.prior_weight / self._total) + self._prior.log_density(points)
-        return np.asarray(np.logaddexp(own, prior))
+        return np.asarray(np.log(total) + most)
+
+
+def _rows(limit: int, each: int) -> int:
+    """How many rows of so many multiplications stay below the limit: a power of two that divides BLOCK."""
+    return int(min(BLOCK, 2 ** max(0, (limit // each).bit_length() - 1)))
 
 
 def _is_smooth(axis: Axis, line: Line) -> bool:
     return not axis.step or (not axis.log and 0.5 * axis.step / line.narrowest <= FINE)
-
-
-def _quadratics(axis: Axis, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The factor of the squared distance (in units of the range) and the constant of a kernel's logarithm.
-
-    The mass on a narrow step of half width h (in widths) at distance z is the density times 2 h (1 + (z^2 - 1) h^2 / 6),
-    to the next order, of h^4, which is below rounding error for steps as narrow as FINE.
-    """
-    square, constant = -0.5 * (axis.width / widths) ** 2, -LOG_SQRT_2PI - np.log(widths)
-    if not axis.step:
-        return square, constant
-    half = 0.5 * axis.step / widths
-    return square * (1.0 - half**2 / 3.0), constant + np.log(axis.step) - half**2 / 6.0
 
 
 assert SMALL <= EXACT

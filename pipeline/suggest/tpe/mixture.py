@@ -6,9 +6,11 @@ Falkner et al., BOHB, ICML 2018; details as in Watanabe, Tree-Structured Parzen 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -120,24 +122,36 @@ class Mixture:
             points[:, i] = values
         return points
 
+    @functools.cached_property
+    def _whole(self) -> list[Any]:
+        """By axis the logarithms of the kernels' masses in the range; for densities with their widths."""
+        found: list[Any] = []
+        for axis, part in zip(self.axes, self.parts, strict=True):
+            if axis.choices:
+                found.append(None)
+                continue
+            centres, widths = part
+            whole = log_mass((axis.low - centres) / widths, (axis.high - centres) / widths)
+            found.append(whole if axis.step else whole + np.log(widths))
+        return found
+
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """The logarithm of the density (probability, on discrete axes) at each row of ``points``."""
         logs = np.zeros((len(points), len(self.weights)))
         smooth = np.zeros(logs.shape)
         with np.errstate(divide="ignore"):
-            for i, (axis, part) in enumerate(zip(self.axes, self.parts, strict=True)):
+            for i, (axis, part, whole) in enumerate(zip(self.axes, self.parts, self._whole, strict=True)):
                 if axis.choices:
                     assert isinstance(part, np.ndarray)
                     logs += np.log(part[:, points[:, i].astype(int)]).T
                     continue
                 centres, widths = part
-                whole = log_mass((axis.low - centres) / widths, (axis.high - centres) / widths)
                 if axis.step:
                     logs += log_steps(axis, points[:, i], centres, widths)
                     logs -= whole
                 else:
                     away = (axis.kernel(points[:, i])[:, None] - centres) / widths
-                    smooth += -(away**2) / 2.0 - LOG_SQRT_2PI - whole - np.log(widths)
+                    smooth += -(away**2) / 2.0 - LOG_SQRT_2PI - whole
             logs += smooth
             logs += np.log(self.weights)
             most = logs.max(axis=1)

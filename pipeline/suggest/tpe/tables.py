@@ -15,7 +15,7 @@ MOST = 2**22
 
 
 class ChoiceTable:
-    """The kernels' choices along one axis."""
+    """The kernels' choices along one axis; the prior's, of row 0, is one more than the last."""
 
     def __init__(self, axis: Axis, settings: Settings):
         self._axis, self._settings = axis, settings
@@ -23,6 +23,7 @@ class ChoiceTable:
 
     def build(self, capacity: int) -> None:
         self.codes = np.zeros(capacity, dtype=np.int64)
+        self.codes[0] = self._axis.choices
 
     def grow(self, capacity: int) -> None:
         self.codes = np.concatenate([self.codes, np.zeros(capacity - len(self.codes), dtype=np.int64)])
@@ -32,11 +33,12 @@ class ChoiceTable:
 
     def logs(self, values: np.ndarray, count: int) -> np.ndarray:
         """By code (rows) and candidate (columns) the logarithm of the probability; ``count`` trials are kernels."""
-        base = self._settings.prior_weight / (count + 1)
-        hit = np.arange(self._axis.choices)[:, None] == values.astype(np.int64)
+        choices, base = self._axis.choices, self._settings.prior_weight / (count + 1)
+        shares = (base + (np.arange(choices + 1)[:, None] == values.astype(np.int64))) / (1.0 + choices * base)
+        shares[-1] = 1.0 / choices
         with np.errstate(divide="ignore"):
-            logs: np.ndarray = np.log((base + hit) / (1.0 + self._axis.choices * base))
-        return logs
+            logs: np.ndarray = np.log(shares)
+        return np.maximum(logs, -1e6)  # the prior may weigh nothing
 
 
 class StepTable:
