@@ -138,7 +138,7 @@ def test_one_command_prints_the_tables_and_runs_add_up(tmp_path: Path):
     command += [str(tmp_path), "--problems", "nas201,taskset-gru", "--samplers", "random,optuna"]
     first = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert first.returncode == 0, first.stderr
-    assert "4 workers, 32 trials: median regret over 2 seeds" in first.stdout
+    assert "4 workers, 20 trials: median regret over 2 seeds" in first.stdout
     assert "mean rank" in first.stdout
     kept = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert len(kept) == 4

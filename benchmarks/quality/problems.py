@@ -196,6 +196,7 @@ MAKERS: dict[str, Callable[[Path], Problem]] = {
     "taskset-irnn": lambda folder: taskset(folder, "patch32_IRNN64_relu_last_bs128"),
     "lcbench-167168": lambda folder: lcbench(folder, "167168"),
     "lcbench-189906": lambda folder: lcbench(folder, "189906"),
+    "lcbench-168329": lambda folder: lcbench(folder, "168329"),
     "kernel-a100": lambda folder: kernel(folder, "A100"),
     "kernel-w7800": lambda folder: kernel(folder, "W7800"),
 }

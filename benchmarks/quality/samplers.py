@@ -19,9 +19,10 @@ from .problems import Problem, Space
 
 
 class DeepHyper(BaseSampler):
-    """DeepHyper's centralized Bayesian optimization (CBO) with its defaults, asked for one configuration at a time.
+    """DeepHyper's centralized Bayesian optimization (CBO), asked for one configuration at a time.
 
-    It is told a pruned trial's last report, and of failures that they are some.
+    Its defaults but for the maximum of the acquisition, which is the best of 1,000 random configurations: its genetic
+    algorithm takes 0.7 s a trial, hours for a table. It is told a pruned trial's last report, and which trials failed.
     """
 
     def __init__(self, space: Space, seed: int):
@@ -36,7 +37,14 @@ class DeepHyper(BaseSampler):
                 problem.add_hyperparameter((kind.low, kind.high, prior), name)
         self.space = space
         self.folder = tempfile.TemporaryDirectory()
-        self.search = CBO(problem, random_state=seed, log_dir=self.folder.name, checkpoint_history_to_csv=False)
+        self.search = CBO(
+            problem,
+            random_state=seed,
+            log_dir=self.folder.name,
+            checkpoint_history_to_csv=False,
+            acq_optimizer="sampling",
+            acq_optimizer_kwargs={"n_points": 1000, "max_total_failures": 1_000_000},
+        )
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.space
