@@ -1,4 +1,5 @@
-# make demo, make test, make lint, make bench, make clean. Each makes the environment it needs in .venv, once.
+# make demo, make test, make lint, make bench, make bench-all, make clean.
+# Each makes the environment it needs in .venv, once.
 # make install-module installs Pilotune for a group.
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,15 +9,21 @@ TESTS_AT_ONCE ?= 3
 BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo
+BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput startup_memory
+# A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
+POSTGRES ?=
 
-.PHONY: help demo test lint bench clean install-module
+.PHONY: help demo test lint bench bench-all clean install-module
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    tune a network on handwritten digits with local workers, and test the best one (about a minute)"
 	@echo "make test    run all tests; ARGS='-k resume' chooses some"
 	@echo "make lint    ruff, and mypy --strict on the package"
-	@echo "make bench   measure Pilotune beside its peers"
+	@echo "make bench   measure Pilotune beside its peers, a few minutes"
+	@echo "make bench-all"
+	@echo "             the same at full size, some 25 minutes on a machine with nothing else to do;"
+	@echo "             benchmarks/RESULTS.md keeps it. POSTGRES=start measures a PostgreSQL server too"
 	@echo "make clean   remove all that make made, the environment in $(VENV) too"
 	@echo "make install-module PREFIX=/soft/apps"
 	@echo "             install Pilotune for a group: an environment of its own and a module file for Lmod"
@@ -42,8 +49,12 @@ lint: $(VENV)/.test
 	cd $(VENV)/lint && $(BIN)/mypy --strict --config-file pilotune/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 		-m pilotune -m pilotune.errors -p pilotune.pipeline -p pilotune.providers -p pilotune.objectives
 
-bench: $(VENV)/.test
-	$(BIN)/python benchmarks/throughput.py $(ARGS)
+bench: $(VENV)/.bench
+	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --small $(ARGS) || exit 1; done
+
+bench-all: $(VENV)/.bench
+	$(BIN)/python benchmarks/driver_cost.py --keep $(addprefix --postgres=,$(POSTGRES))
+	@for each in $(filter-out driver_cost,$(BENCHMARKS)); do $(BIN)/python benchmarks/$$each.py --keep || exit 1; done
 
 # ARGS='--extras torch' or ARGS=--system-site-packages: more packages in that environment.
 install-module:
@@ -55,11 +66,16 @@ clean:
 
 # A changed pyproject.toml installs again into the same environment.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[torch,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[torch,examples]"
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[torch,dashboard,test,bench]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[torch,dashboard,test]"
+	@touch $@
+
+# The peers: what tests and the demo need not wait for.
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
 	@touch $@
 
 $(BIN)/python:

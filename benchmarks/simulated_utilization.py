@@ -3,11 +3,11 @@
 ``python benchmarks/simulated_utilization.py [--small] [--keep] [--workers 8192] [--seconds 120]``
 
 The driver is real (campaign, record on SQLite, pump, TPE), its workers are pretended ones on a virtual clock, and
-trials are of lognormal length. Whatever
-CPU time the driver uses between two looks at its workers passes on that clock too, and so does a millisecond for each
-submission, which is what Parsl takes for a task. Beside it the same loop with Optuna's own sampler and storage. All
-workers run trials when it begins, with what is left of them drawn as it is in the long run, and 10,000 trials have
-finished; the first tenth of the time does not count. A worker that waits for an answer counts as idle.
+trials are of lognormal length. Whatever CPU time the driver uses between two looks at its workers passes on that clock
+too, and so does a millisecond for each submission, which is what Parsl takes for a task. Beside it the same loop with
+Optuna's own sampler and storage. All workers run trials when it begins, with what is left of them drawn as it is in the
+long run, and 10,000 trials have finished; the first tenth of the time does not count. A worker that waits for an answer
+counts as idle.
 
 Where the driver is busy all the time, workers go idle one after another until as many run as it can feed: such a row
 gives the utilization at which that ends (marked ->), from the rate at which it starts trials.

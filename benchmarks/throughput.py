@@ -10,6 +10,7 @@ the time from command to prompt is printed to stderr. Peers that are not install
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import os
 import subprocess
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import common
@@ -26,7 +28,10 @@ from throughput_peers import PEERS, run_peer
 
 PILOTUNE = Path(sys.executable).with_name("pilotune")
 WORKERS = 8
+"""For which the budgets hold."""
+
 PARTS = ("no-op", "utilization", "speed-up")
+
 BUDGETS = {("no-op", "Pilotune"): 60.0, ("no-op", "Pilotune, isolate: false"): 300.0}
 UTILIZATION, SPEED_UP = 0.90, 3.95
 """Budgets of Pilotune's."""
@@ -138,6 +143,10 @@ def optuna_processes(task: Task) -> tuple[float, ...]:
     return ends_in(url)
 
 
+def peer(name: str, task: Task) -> tuple[float, ...]:
+    return tuple(run_peer(name, task.workers, task.trials, task.pause))
+
+
 def row_of(who: str, task: Task, run: Callable[[Task], tuple[float, ...]]) -> Row:
     began = time.time()
     row = Row(who, task.workers, task.pause, run(task))
@@ -147,35 +156,35 @@ def row_of(who: str, task: Task, run: Callable[[Task], tuple[float, ...]]) -> Ro
 
 def rows_of(task: Task, few: int, peers: list[str]) -> list[Row]:
     """All of them; the slow peers run ``few`` trials."""
-    fewer = Task(few, task.workers, task.pause, task.sampler)
+    fewer = dataclasses.replace(task, trials=few)
     rows = [
         row_of("Pilotune", task, pilotune),
-        row_of("Pilotune, isolate: false", task, lambda given: pilotune(given, False)),
+        row_of("Pilotune, isolate: false", task, partial(pilotune, isolate=False)),
         row_of(f"Optuna, {task.workers} threads, in memory", task, optuna_threads),
         row_of(f"Optuna, {task.workers} processes, SQLite", fewer, optuna_processes),
     ]
-    for name in peers:
-        rows.append(
-            row_of(
-                name, fewer, lambda given, name=name: tuple(run_peer(name, given.workers, given.trials, given.pause))
-            )
-        )
+    for name in peers:  # Ray Tune starts a trial or two a second
+        fits = dataclasses.replace(fewer, trials=min(few, 48)) if PEERS[name] == "ray" else fewer
+        rows.append(row_of(name, fits, partial(peer, name)))
     return rows
 
 
+def verdict(part: str, row: Row) -> str | None:
+    """Whether Pilotune keeps its budget; None where there is none."""
+    budget = UTILIZATION if part == "utilization" and row.who.startswith("Pilotune") else BUDGETS.get((part, row.who))
+    if budget is None or row.workers != WORKERS:
+        return None
+    reached = row.utilization if part == "utilization" else row.rate
+    return f"{budget:g}: {'kept' if reached >= budget else 'missed'}"
+
+
 def measured(part: str, task: Task, few: int, peers: list[str]) -> str:
-    rows = []
     found = rows_of(task, few, peers)
+    rows: list[list] = []
     for row in found:
-        budget, kept = BUDGETS.get((part, row.who)), False
-        if part == "utilization" and row.who.startswith("Pilotune"):
-            budget, kept = UTILIZATION, row.utilization >= UTILIZATION
-        elif budget is not None:
-            kept = row.rate >= budget
-        verdict = None if budget is None else f"{budget:g}: {'kept' if kept else 'missed'}"
-        times = f"{found[0].rate / row.rate:,.2f}x"
         shown = row.utilization if part == "utilization" else None
-        rows.append([row.who, row.trials, row.rate, shown, times, verdict])
+        times = f"{found[0].rate / row.rate:,.2f}x"
+        rows.append([row.who, row.trials, row.rate, shown, times, verdict(part, row)])
     what = f"{task.pause * 1e3:.0f} ms objective" if task.pause else "no-op objective"
     head = ["who", "trials", "trials/s", "utilization", "Pilotune is", "budget"]
     return common.table(f"{what}, {task.workers} workers, {task.sampler}", head, rows)
@@ -184,14 +193,13 @@ def measured(part: str, task: Task, few: int, peers: list[str]) -> str:
 def speed_up(pause: float, trials: int, sampler: str, peers: list[str]) -> str:
     """Trials a second with 4 workers over those with 1."""
     runs: dict[str, Callable[[Task], tuple[float, ...]]] = {"Pilotune": pilotune, "Optuna, threads": optuna_threads}
-    for name in peers:
-        runs[name] = lambda task, name=name: tuple(run_peer(name, task.workers, task.trials, task.pause))
+    runs |= {name: partial(peer, name) for name in peers}
     rows = []
     for who, run in runs.items():
         one, four = (row_of(who, Task(trials * count, count, pause, sampler), run) for count in (1, 4))
         gain = four.rate / one.rate
-        verdict = f"{SPEED_UP}: {'kept' if gain >= SPEED_UP else 'missed'}" if who == "Pilotune" else None
-        rows.append([who, one.rate, four.rate, gain, verdict])
+        budget = f"{SPEED_UP}: {'kept' if gain >= SPEED_UP else 'missed'}" if who == "Pilotune" else None
+        rows.append([who, one.rate, four.rate, gain, budget])
     head = ["who", "trials/s with 1", "with 4", "speed-up", "budget"]
     return common.table(f"Speed-up at 4 workers, {pause:g} s objective", head, rows)
 
@@ -199,6 +207,7 @@ def speed_up(pause: float, trials: int, sampler: str, peers: list[str]) -> str:
 def parser() -> argparse.ArgumentParser:
     made = common.parser(__doc__)
     made.add_argument("--trials", type=int, default=304, help="per row; a third for slow peers [304]")
+    made.add_argument("--workers", type=int, default=WORKERS, help="but for the speed-up [8]")
     made.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
     made.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     made.add_argument("--no-peers", action="store_true", help="without DeepHyper and Ray Tune")
@@ -214,10 +223,12 @@ def main() -> None:
     texts = []
     if not options.no_peers:
         texts += [f"{sentence}\n" for package in sorted({*PEERS.values()}) if (sentence := common.missing(package))]
-    trials, few = (64, 32) if options.small else (options.trials, options.trials // 3)
+    trials, few = (64, 32) if options.small else (options.trials, max(4 * options.workers, options.trials // 3))
+    if options.small:
+        peers = [name for name in peers if "CBO" not in name]
     for part, pause in (("no-op", 0.0), ("utilization", 0.05)):
         if part in options.only:
-            texts.append(measured(part, Task(trials, WORKERS, pause, options.sampler), few, peers))
+            texts.append(measured(part, Task(trials, options.workers, pause, options.sampler), few, peers))
     if "speed-up" in options.only:
         pause, waves = (0.2, 6) if options.small else (0.5, 20)
         some = [name for name in peers if "threads" in name]
