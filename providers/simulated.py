@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from ..pipeline.campaign.events import (
     Action,
@@ -24,48 +23,20 @@ from ..pipeline.campaign.events import (
 )
 from ..pipeline.trial.protocol import PATIENCE, AttemptSpec, Outcome, OutcomeKind, Report, Started, Suggest
 from .scaling import Block
+from .simulated_attempt import Objective, Running, Step, Wish
 from .simulated_blocks import BlockPlan, SimulatedBlocks
 from .simulated_faults import Disk, Faults, Witness
 from .simulated_hosts import Nodes, SimulatedHosts
 from .simulated_time import VirtualTime
 
+__all__ = ["Objective", "SimulatedPool", "Step", "Wish"]
 
-@dataclass(frozen=True)
-class Wish:
-    """An objective that suggests as it runs asks for a parameter."""
-
-    name: str
-    distribution: str  # Optuna's JSON
-
-
-Step = tuple[float, float | Wish | None]
-"""Seconds until it happens, and the reported value; None is the end, and the trial's value the last one reported."""
-
-Objective = Callable[[AttemptSpec], Iterator[Step]]
 
 DECLINED_PAUSE = 1.0
 """Seconds until a worker that declined an attempt takes another."""
 
 RESEND = 2.0
 """Seconds until a worker sends a message again that is not answered."""
-
-
-@dataclass
-class _Running:
-    spec: AttemptSpec
-    steps: Iterator[Step]
-    started: float  # on the worker's clock
-    block: Block | None
-    host: str
-    step: int = 0  # the last one, that of earlier attempts included
-    value: float = 0.0  # its value
-    yielding: bool = False
-    reports: list[list[float]] = field(default_factory=list)
-    asked: Report | Suggest | None = None  # the message that is not answered yet
-    waiting: bool = False  # it does not go on before the answer
-    unsent: list[list[float]] = field(default_factory=list)  # reports that it made since
-    requests: int = 0
-    over: bool = False
 
 
 class SimulatedPool:
@@ -110,7 +81,7 @@ class SimulatedPool:
         self._inbox: list[Event] = []
         self._heard = True  # whether a driver is there to hear of anything
         self._queue: deque[AttemptSpec] = deque()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
         self._workers = workers
@@ -245,7 +216,7 @@ class SimulatedPool:
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
             self._at(DECLINED_PAUSE, lambda: self._decline(spec, block, host))
             return
-        running = _Running(spec, self.objective(spec), self.time.now + self.skew, block, host)
+        running = Running(spec, self.objective(spec), self.time.now + self.skew, block, host)
         self._running[spec.token] = running
         self.most_running = max(self.most_running, len(self._running))
         self.witness.began(spec)
@@ -279,7 +250,7 @@ class SimulatedPool:
         outcome = Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind="declined", host=host)
         self._tell(Ended(outcome), twice=False)
 
-    def _next_step(self, running: _Running) -> None:
+    def _next_step(self, running: Running) -> None:
         delay, value = next(running.steps)
         if self.random.random() < self.faults.lose:
             self._at(delay, lambda: self._die(running))
@@ -292,7 +263,7 @@ class SimulatedPool:
         else:
             self._at(delay, lambda: self._say(running, value))
 
-    def _wish(self, running: _Running, wish: Wish) -> None:
+    def _wish(self, running: Running, wish: Wish) -> None:
         if running.over:
             return
         if running.asked is not None:
@@ -302,7 +273,7 @@ class SimulatedPool:
         running.waiting = True
         self._ask(running, Suggest(running.spec.token, running.requests, wish.name, wish.distribution))
 
-    def _say(self, running: _Running, value: float) -> None:
+    def _say(self, running: Running, value: float) -> None:
         if running.over:
             return
         spec = running.spec
@@ -320,18 +291,18 @@ class SimulatedPool:
         message = running.asked
         self._at(PATIENCE, lambda: self._go_on(running) if running.asked is message and running.waiting else None)
 
-    def _report(self, running: _Running) -> None:
+    def _report(self, running: Running) -> None:
         """Say all that is not said yet."""
         running.requests += 1
         reports, running.unsent = running.unsent, []
         self._ask(running, Report.of(running.spec.token, running.requests, reports))
 
-    def _go_on(self, running: _Running) -> None:
+    def _go_on(self, running: Running) -> None:
         if not running.over:
             running.waiting = False
             self._next_step(running)
 
-    def _ask(self, running: _Running, message: Report | Suggest) -> None:
+    def _ask(self, running: Running, message: Report | Suggest) -> None:
         """Send a message, and again when its answer does not come."""
         running.asked = message
         self._tell(message)
@@ -363,14 +334,14 @@ class SimulatedPool:
         if running is not None and not running.over:
             self._end_soon(running, "stopped" if action.how == "kill" else "yielded")
 
-    def _end_soon(self, running: _Running, kind: OutcomeKind, delay: float | None = None) -> None:
+    def _end_soon(self, running: Running, kind: OutcomeKind, delay: float | None = None) -> None:
         self._at(self.latency if delay is None else delay, lambda: self._end(running, kind))
 
-    def _end(self, running: _Running, kind: OutcomeKind) -> None:
+    def _end(self, running: Running, kind: OutcomeKind) -> None:
         if not running.over:
             self._tell(Ended(self._write(running, kind)))
 
-    def _write(self, running: _Running, kind: OutcomeKind) -> Outcome:
+    def _write(self, running: Running, kind: OutcomeKind) -> Outcome:
         """The attempt ends, and its worker writes its outcome."""
         spec = running.spec
         if self.disk and kind == "yielded":
@@ -392,7 +363,7 @@ class SimulatedPool:
         self.witness.wrote(spec, outcome)
         return outcome
 
-    def _die(self, running: _Running) -> None:
+    def _die(self, running: Running) -> None:
         """The worker is gone; sometimes it has just ended the attempt, and its word of that is late."""
         if running.over:
             return
@@ -405,7 +376,7 @@ class SimulatedPool:
             self._leave(running, lost=True)
         self._at(self.faults.notice, lambda: self._tell(Lost(running.spec.token, "its worker died")))
 
-    def _leave(self, running: _Running, *, lost: bool) -> None:
+    def _leave(self, running: Running, *, lost: bool) -> None:
         running.over = True
         self._running.pop(running.spec.token, None)
         if self.disk:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
 from .events import Reply
+
+if TYPE_CHECKING:
+    from ..record import Orphan
+    from .study import CampaignStudy
 
 PROMPT_ROUNDS = 2
 """How often a trial that came back with nothing done is submitted again at once."""
@@ -99,3 +103,17 @@ class Flight:
     @property
     def running(self) -> bool:
         return self.started is not None
+
+
+def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
+    """A trial that a dead driver left, as this campaign goes on with it."""
+    return Flight(
+        trial=study.resumed(orphan.number),
+        params={**orphan.params, **(study.space.constants if study.space else {})},
+        number=orphan.number,
+        directory=orphan.directory,
+        attempt=orphan.attempt,
+        token=token_of(orphan.number, orphan.attempt, orphan.campaign),
+        asked=now,
+        whole=False,
+    )

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from ..fidelity import Ladder
 from ..record import Orphan
 from ..trial.protocol import AttemptSpec, Report, Started, Suggest
-from .attempts import Flight, pause_before, token_of
+from .attempts import Flight, adopted, pause_before, token_of
 from .ends import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
 from .events import (
     Action,
@@ -28,13 +28,13 @@ from .events import (
     Lost,
     PoolFailed,
     PoolNote,
-    Reply,
     Scale,
     StopAttempt,
     Submit,
 )
 from .flights import Aside, Flights
 from .promoting import Promoting, goes_on, paused_at
+from .requests import answer
 from .rules import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, Rules, ahead
 from .study import CampaignStudy
 
@@ -98,8 +98,8 @@ class Campaign:
         self._handlers: dict[type, Callable[[Any], None]] = {
             Capacity: self._capacity,
             Started: self._started,
-            Report: self._report,
-            Suggest: self._suggest,
+            Report: self._requested,
+            Suggest: self._requested,
             Ended: self._ended,
             Lost: self._lost,
             Asked: self._asked_to_end,
@@ -217,54 +217,14 @@ class Campaign:
         if flight.stopping:
             self._outbox.append(StopAttempt(event.token, "yield"))
 
-    def _report(self, event: Report) -> None:
+    def _requested(self, event: Report | Suggest) -> None:
         flight = self.flights.get(event.token)
-        if flight is None:
-            self._outbox.append(Reply(event.token, event.request, stop="kill"))
-        elif not self._answered(flight, event.request):
-            self._keep_reports(flight, event.reports)
-            yields = flight.stopping or flight.pause is not None
-            stop = "prune" if flight.rung is not None else "yield" if yields else ""
-            self._reply(flight, Reply(event.token, event.request, stop=stop))  # type: ignore[arg-type]
-
-    def _keep_reports(self, flight: Flight, reports: Sequence[Sequence[float]]) -> None:
-        """Of several that came together the pruner judges the last one."""
-        new = self.study.keep(flight.trial, reports)
-        if not new:
-            return
-        self.moved = self.now
-        flight.last_step = list(new)[-1]
-        flight.new_steps += len(new)
-        if self.study.prunes(flight.trial):
-            flight.rung = flight.last_step
-        if self.promoting:
-            for step, value in new.items():
-                self.promoting.reported(flight, step, value)
-
-    def _suggest(self, event: Suggest) -> None:
-        flight = self.flights.get(event.token)
-        if flight is None:
-            self._outbox.append(Reply(event.token, event.request, stop="kill"))
-        elif not self._answered(flight, event.request):
-            try:
-                value = flight.params[event.name] = self.study.suggest(flight.trial, event.name, event.distribution)
-                reply = Reply(event.token, event.request, suggested=True, value=value)
-            except Exception as error:  # whatever Optuna or a sampler raises at it is this trial's failure alone
-                reply = Reply(event.token, event.request, suggested=True, error=str(error) or repr(error))
-            self._reply(flight, reply)
-
-    def _answered(self, flight: Flight, request: int) -> bool:
-        """Whether this request came before; its answer was lost, so it is sent again."""
-        last = flight.last_reply
-        if last is None or request > last.request:
-            return False
-        if request == last.request:
-            self._outbox.append(last)
-        return True
-
-    def _reply(self, flight: Flight, reply: Reply) -> None:
-        flight.last_reply = reply
-        self._outbox.append(reply)
+        steps = flight.new_steps if flight else 0
+        reply = answer(self.study, self.promoting, flight, event)
+        if reply:
+            self._outbox.append(reply)
+        if flight and flight.new_steps > steps:
+            self.moved = self.now
 
     def _ended(self, event: Ended) -> None:
         flight = self._land(event.outcome.token)
@@ -372,16 +332,7 @@ class Campaign:
 
     def adopt(self, orphan: Orphan) -> str:
         """Take up a trial that a dead driver left; what became of it is to come as an event with the token returned."""
-        flight = Flight(
-            trial=self.study.resumed(orphan.number),
-            params={**orphan.params, **(self.study.space.constants if self.study.space else {})},
-            number=orphan.number,
-            directory=orphan.directory,
-            attempt=orphan.attempt,
-            token=token_of(orphan.number, orphan.attempt, orphan.campaign),
-            asked=self.now,
-            whole=False,
-        )
+        flight = adopted(self.study, orphan, self.now)
         flight.killed = self.ends.killed(flight.trial)
         flight.pause = paused_at(flight.trial)
         if self.promoting:
@@ -393,7 +344,7 @@ class Campaign:
 
     def _check_limits(self) -> None:
         if self.ending and not self.workers:  # blocks may be queued for hours
-            self._leave_waiting()
+            self._leave(list(self.flights.waiting))
         if self.rules.time is not None and self.now - self.began >= self.rules.time and not self.ending:
             self._end(FINISHED, f"the time budget of {self.rules.time:.0f} s is used up")
             self._yield_all()
@@ -426,15 +377,12 @@ class Campaign:
             if not flight.stopping:
                 flight.stopping = "yield"
                 self._outbox.append(StopAttempt(flight.token, "yield"))
-        self._leave_waiting()
+        self._leave(list(self.flights.waiting))
 
     def _drop_all(self) -> None:
         for flight in self.flights.values():
             self._outbox.append(StopAttempt(flight.token, "kill"))
         self._leave(list(self.flights))
-
-    def _leave_waiting(self) -> None:
-        self._leave(list(self.flights.waiting))
 
     def _leave(self, tokens: Sequence[str]) -> None:
         """Leave these to a later campaign; what still comes of them is fenced."""
