@@ -23,11 +23,9 @@ SMALL = 128
 """Up to so many kernels the mixture is built anew each time, which then is cheaper; from 98 on widths have a fixed least."""
 SINGLE = 1024
 """Kernels from which on the first pass is in single precision."""
-CHUNK = 4096
+CHUNK = 8192
 BLOCK = 256
 """Rows that there is room for are a multiple of this."""
-LEVEL = 32
-"""Rows that are taken as one where the same is done to each column, since short rows are slow."""
 PRODUCT, SUM = 2**17, 2**13
 """Most multiplications of one product of matrices, and of one weighted sum: with more, BLAS starts threads, which on a busy
 node wait for each other longer than they work."""
@@ -178,12 +176,12 @@ class Kernels:
         self._feature(first)
 
     def _no_features(self, count: int) -> np.ndarray:
-        nothing = np.zeros((count, 2 * len(self._smooth) + 1))
-        nothing[:, -1] = LOST
+        nothing = np.ones((count, 2 * len(self._smooth) + 2))
+        nothing[:, -2] = LOST
         return nothing
 
     def _feature(self, rows: np.ndarray) -> None:
-        """For each row the factors of the candidate's squares, of itself, and of 1, in units of the range.
+        """For each row the factors of the candidate's squares, of itself, of 1 and of a shift, in units of the range.
 
         The mass on a narrow step of half width h (in widths) at distance z is the density times 2 h (1 + (z^2 - 1) h^2 / 6),
         to the next order, of h^4, which is nothing for steps as narrow as FINE.
@@ -197,9 +195,9 @@ class Kernels:
         square = -0.5 * (spans / widths) ** 2 * (1.0 - narrow**2 / 3.0)
         constant = -LOG_SQRT_2PI - np.log(widths) + self._log_steps - narrow**2 / 6.0
         constant -= log_mass((low - values) / widths, (high - values) / widths)
-        self._features[rows, 0:-1:2] = square
-        self._features[rows, 1:-1:2] = -2.0 * square * centres
-        self._features[rows, -1] = (square * centres**2 + constant).sum(axis=1)
+        self._features[rows, 0:-2:2] = square
+        self._features[rows, 1:-2:2] = -2.0 * square * centres
+        self._features[rows, -2] = (square * centres**2 + constant).sum(axis=1)
         self._farthest = max(self._farthest, float(np.abs(centres).max(initial=0.0)))
         self._single[rows] = self._features[rows]
 
@@ -246,37 +244,45 @@ class Kernels:
         features = self._features
         if precision is np.float32:
             weights, features = self._single_weights, self._single
-        factors = np.ones((2 * len(self._smooth) + 1, len(points)))
+        factors = np.ones((2 * len(self._smooth) + 2, len(points)))
         for place, i in enumerate(self._smooth):
             axis = self.axes[i]
             factors[2 * place + 1] = (axis.kernel(points[:, i]) - 0.5 * (axis.low + axis.high)) / axis.width
             factors[2 * place] = factors[2 * place + 1] ** 2
+        factors[-1] = 0.0
         factors = factors.astype(precision)
         tables = [(t.logs(points[:, i]).astype(precision), t.codes) for i, t in self._steps.items()]
         tables += [(c.logs(points[:, i], self.count).astype(precision), c.codes) for i, c in self._choices.items()]
-        least = precision(-80.0 if precision is np.float32 else -700.0)  # what is smaller would be slow, and is nothing
-        buffer, looked_up = np.empty((2, min(CHUNK, len(weights)), len(points)), dtype=precision)
-        most, total, width = np.full(len(points), -np.inf), np.zeros(len(points)), len(points)
-        end = -(-self._end // BLOCK) * BLOCK
-        for start in range(0, end, CHUNK):
+        buffers = np.empty((2, min(CHUNK, len(weights)), len(points)), dtype=precision)
+        shift, total = np.zeros(len(points)), np.zeros(len(points))
+        start, end, width = 0, -(-self._end // BLOCK) * BLOCK, len(points)
+        most = 40.0 if precision is np.float32 else 600.0
+        while start < end:
             stop = min(start + CHUNK, end)
-            logs, found = buffer[: stop - start], looked_up[: stop - start]
+            logs, found = buffers[:, : stop - start]
             part = _rows(PRODUCT, factors.size)
             np.matmul(features[start:stop].reshape(-1, part, len(factors)), factors, out=logs.reshape(-1, part, width))
             for table, codes in tables:
                 np.take(table, codes[start:stop], axis=0, out=found, mode="clip")
                 logs += found
-            level = logs.reshape(-1, LEVEL * width)
-            here = level.max(axis=0).reshape(LEVEL, width).max(axis=0)
-            level -= np.tile(here, LEVEL)
-            np.clip(logs, least, precision(0.0), out=logs)
+            # The logarithms are shifted by the largest of the first chunk, so that later ones rarely need a look for it.
+            if start == 0 and not factors[-1].any():
+                factors[-1] = -logs.max(axis=0)
+                logs += factors[-1]
+                shift = -factors[-1].astype(np.float64)
+            np.clip(logs, precision(-2 * most), precision(2 * most), out=logs)  # smaller ones are nothing, but slow
             np.exp(logs, out=logs)
-            peak = np.maximum(most, here)
             part = _rows(SUM, width)
             sums = (weights[start:stop].reshape(-1, 1, part) @ logs.reshape(-1, part, width)).sum(axis=(0, 1))
-            total = total * np.exp(most - peak) + sums * np.exp(here - peak)
-            most = peak
-        return np.asarray(np.log(total) + most)
+            if sums.max() < math.exp(most):
+                total += sums
+                start = stop
+                continue
+            higher = np.where(sums < math.exp(most), 0.0, np.log(sums))
+            factors[-1] -= higher.astype(precision)
+            total *= np.exp(shift + factors[-1])
+            shift = -factors[-1].astype(np.float64)
+        return np.asarray(np.log(total) + shift)
 
 
 def _rows(limit: int, each: int) -> int:

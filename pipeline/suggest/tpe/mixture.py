@@ -49,6 +49,8 @@ class Settings:
 
     def weigh(self, count: int) -> np.ndarray:
         """The weights of ``count`` trials, oldest first. Raises ValueError for what are no weights."""
+        if self.weights is default_weights:
+            return default_weights(count)
         weights = np.array(self.weights(count), dtype=float)[:count]
         if (weights < 0).any() or not np.isfinite(weights).all():
             raise ValueError(f"weights must be finite and not negative, but weights({count}) gives {weights}")
