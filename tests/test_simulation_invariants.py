@@ -12,16 +12,19 @@ from typing import Any
 import optuna
 import pytest
 
+from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.ends import Ends
 from pilotune.pipeline.campaign.events import Scale
+from pilotune.pipeline.campaign.promoting import Promoting
+from pilotune.pipeline.fidelity import Promotions
 from pilotune.pipeline.record import campaigns, commit
 from pilotune.pipeline.record.commit import Ledger
 from pilotune.pipeline.record.storage import RecordStorage
 from pilotune.providers.simulated_faults import Disk
 from tests.simulation import Case, check, driver, template
 from tests.simulation.__main__ import memory
-from tests.simulation.cases import Trouble
+from tests.simulation.cases import PROMOTE, Trouble
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,13 @@ def heirs(seed: int) -> Case:
     return replace(Case.of(seed), seats=1, workers=4, trials=6, stretch=5.0, stop_at=None, trouble=trouble)
 
 
+def pausing(seed: int) -> Case:
+    """One driver after the other, whose trials pause at rungs."""
+    trouble = Trouble(kills=2, points=1000)
+    case = replace(Case.with_blocks(seed), workers=2, plan=None, every=1, stretch=1.0, stop_at=None, trouble=trouble)
+    return replace(case, trials=9, pruner=PROMOTE, server=False)
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "keep_budget", lambda *_: [], Case.of, "over budget"),
@@ -96,6 +106,12 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
     "a lost trial is forgotten":
         (Campaign, "_try_again", lambda *_: None, Case.of, "left its trials|was lost"),
+    "a trial that is paused is forgotten":
+        (Promoting, "park", lambda promoting, flight: flight.pause is not None, pausing, "left its trials|was lost"),
+    "a trial that a dead driver left paused is run at once":
+        (campaign, "paused_at", lambda trial: None, pausing, "never was among the best|is still paused"),
+    "the best of a rung do not go on":
+        (Promotions, "promotable", property(lambda promotions: 0), pausing, "among the best"),
     "a trial that was put aside is forgotten":
         (Campaign, "_take_up", lambda *_: None, Case.with_blocks, "."),
     "a declined attempt is taken for a lost one":

@@ -75,7 +75,7 @@ def check_end(world: World, finish: Finish) -> str:
     assert len(by_number) == len(histories), "two trials have one number"
     for trial in trials:
         _real(world, trial, by_number[trial.number])
-    check_promotions(world, trials)
+    check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
     if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:
