@@ -241,7 +241,7 @@ class Ledger:
         """Drop what must not be written, remember it for the result, and number the new trials for good."""
         staged = self._stage(mirror.study_id)
         if changed:
-            self._overtaken += let_others(self.link, mirror, staged)
+            self._overtaken += let_others(self.link, mirror, staged, limit)
         if limit is not None:
             refused = keep_budget(self.link, mirror, staged, limit)
             for local in refused:

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from .connect import Link
 from .mirror import StudyMirror
 from .staged import Staged
-from .sync import read_again, read_states
+from .sync import read_again, read_left, read_states
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,15 @@ class CommitResult:
     overtaken: tuple[int, ...] = ()
 
 
-def let_others(link: Link, mirror: StudyMirror, staged: Staged) -> list[int]:
+def let_others(link: Link, mirror: StudyMirror, staged: Staged, limit: int | None) -> list[int]:
     """Drop what is staged for trials that others started or finished first; their local ids."""
     touched = {local: changes for local, changes in staged.trials.items() if local in mirror.db_ids}
-    # Those that wait are looked at too, since the budget counts the ones that others started.
-    waiting = [t._trial_id for t in mirror.in_states((TrialState.WAITING,)) if t._trial_id in mirror.db_ids]
-    states = read_states(link, [mirror.db_ids[local] for local in {*touched, *waiting}])
-    again = [i for i in waiting if i not in touched and states.get(mirror.db_ids[i]) != TrialState.WAITING]
+    states = read_states(link, [mirror.db_ids[local] for local in touched]) if touched else {}
+    again: set[int] = set()
+    if limit is not None and len(mirror.trials) - mirror.learned > limit:
+        # The budget counts those that wait as soon as others start them.
+        waiting = [t._trial_id for t in mirror.in_states((TrialState.WAITING,)) if t._trial_id in mirror.db_ids]
+        again = read_left(link, mirror, [local for local in waiting if local not in touched])
     overtaken = []
     for local, changes in touched.items():
         state = states.get(mirror.db_ids[local])

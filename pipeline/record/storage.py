@@ -25,6 +25,7 @@ from . import tables
 from .commit import Ledger
 from .connect import Link
 from .mirror import OWNER, StudyMirror, detached, replica
+from .shared import shared_attributes, shared_distributions
 from .sync import read_attributes
 from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, trials
 
@@ -219,7 +220,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
                 elif known is not None:
                     check_distribution_compatibility(known, distribution)
                 params[name], distributions[name] = distribution.to_external_repr(value), distribution
-            self._replace(mirror, trial, params=params, distributions=distributions)
+            self._replace(mirror, trial, params=params, distributions=shared_distributions(distributions))
             self._stage(mirror.study_id).of(trial_id).params.update(values)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -240,6 +241,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
                     changes.system.add(OWNER)
             if state.is_finished():
                 fields["datetime_complete"] = datetime.now()
+                fields["system_attrs"] = shared_attributes(trial.system_attrs)
             self._replace(mirror, trial, **fields)
             self._own(mirror, trial_id, state)
             if self._flush(trial_id):

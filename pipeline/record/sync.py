@@ -147,15 +147,17 @@ def look(link: Link, mirror: StudyMirror, theirs: Sequence[int], next_id: Callab
         mirror.horizon.void()
         read_again(link, mirror, theirs)
     elif theirs:
-        left = _read_left(link, mirror, theirs)
+        left = read_left(link, mirror, theirs)
         read_again(link, mirror, left)
         _read_later(link, mirror, [local for local in theirs if local not in left], floor)
     read_new(link, mirror, next_id)
     mirror.horizon.note(oldest, following, marks)
 
 
-def _read_left(link: Link, mirror: StudyMirror, theirs: Sequence[int]) -> set[int]:
-    """Those of ``theirs`` whose state has changed."""
+def read_left(link: Link, mirror: StudyMirror, theirs: Sequence[int]) -> set[int]:
+    """Those of these unfinished trials whose state has changed; local ids."""
+    if not theirs:
+        return set()
     made = statements(link.dialect)
     kinds: dict[TrialState, list[int]] = {TrialState.RUNNING: [], TrialState.WAITING: []}
     for local in theirs:

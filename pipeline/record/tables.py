@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,7 +156,10 @@ def plain(value: Any) -> Any:
 
     Raises TypeError if it has no JSON.
     """
-    if value is None or type(value) in (str, int, float, bool):
+    kind = type(value)
+    if kind is str and len(value) < 40:  # most trials have the same hosts and reasons: one object for all
+        return sys.intern(value)
+    if value is None or kind in (str, int, float, bool):
         return value
     return json.loads(json.dumps(value))
 
@@ -166,7 +170,7 @@ def check_key(key: str) -> str:
         raise ValueError(
             f"a name in the database has at most {KEY_LENGTH} characters, no NUL and no half of one, got {key[:40]!r}…"
         )
-    return key
+    return sys.intern(key) if type(key) is str else key
 
 
 def _is_text(key: str) -> bool:
