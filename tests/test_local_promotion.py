@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -108,3 +109,48 @@ def test_promoted_trials_go_on_from_their_checkpoints_after_the_campaign(how: st
     after = computed(here)[len(before) :]
     assert {each.number for each in after} == {0}, "what was paused was not run again"
     assert not {each.worker for each in after} & {each.worker for each in before}, "in another block"
+
+
+COMMAND = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+study, n = Path(__file__).parent, int(sys.argv[1])
+saved = Path(os.environ["PILOTUNE_CHECKPOINT_DIR"]) / "epoch"
+first = int(saved.read_text()) + 1 if saved.exists() else 1
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+for epoch in range(first, 10):
+    for _ in range(6):
+        time.sleep(0.1)
+    with open(study / "notes", "a") as notes:
+        notes.write(f"{n}:{os.environ['PILOTUNE_ATTEMPT']}:{epoch}:0\\n")
+    with open(os.environ["PILOTUNE_REPORTS"], "a") as reports:
+        reports.write(json.dumps({"step": epoch, "value": n + 1 / epoch}) + "\\n")
+    if told:
+        saved.write_text(str(epoch))
+        sys.exit(0)
+with open(os.environ["PILOTUNE_REPORTS"], "a") as reports:
+    reports.write(json.dumps({"value": n}) + "\\n")
+"""
+
+
+def test_a_command_that_saves_at_sigterm_goes_on_where_it_was(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    here.write("train.py", COMMAND)
+    runs = f"command: {{run: '{sys.executable} {{study_dir}}/train.py {{n}}', reports: file}}"
+    pruner = "pruner: {name: asha, mode: promote, min_resource: 2, max_resource: 9, reduction_factor: 3}"
+    points = "start_from: {enqueue: [{n: 0}, {n: 1}, {n: 2}]}"
+    here.write(
+        "rungs.yaml",
+        f"name: rungs\n{runs}\ndirection: minimize\nspace: {{n: {{int: [0, 99]}}}}\nsampler: random\n"
+        f"{pruner}\n{points}\nbudget: {{trials: 3}}\n",
+    )
+    assert "3: 1 complete, 2 pruned" in here.run("run", "rungs.yaml", *TWO).stdout
+    epochs, trials = computed(here), here.optuna("rungs").trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
+    assert sorted(each.epoch for each in epochs if each.number == 0) == list(range(1, 10)), "none is computed twice"
+    assert max(each.attempt for each in epochs if each.number == 0) >= 2
+    assert max(each.epoch for each in epochs if each.number > 0) < 9
+    assert sorted(trials[0].intermediate_values) == list(range(1, 10))
+    assert "all holds" in here.run("verify", "rungs").stdout
