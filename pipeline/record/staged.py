@@ -123,22 +123,25 @@ _ALL = _Everything()
 
 def _add_rows(rows: Rows, trial: FrozenTrial, db_id: int, changes: TrialChanges | None) -> None:
     """The rows of a trial's parts that changed; None: of all its parts. Its own row is another's matter."""
-    whole = changes is None
-    if whole or changes.params:
-        chosen: Container[str] = _ALL if whole else changes.params
+    params: Container[str] = _ALL
+    user, system = params, params
+    if changes is not None:
+        params, user, system = changes.params, changes.user, changes.system
+    if params:
         distributions = trial.distributions
         for name, value in trial.params.items():
-            if name in chosen:
+            if name in params:
                 distribution = distributions[name]
                 number = float(distribution.to_internal_repr(value))
                 rows["params"].append((db_id, name, number, _text_of(distribution)))
-    if (whole or changes.values) and trial.values is not None:
+    if trial.values is not None and (changes is None or changes.values):
         rows["values"] += [(db_id, place, *store_float(value)) for place, value in enumerate(trial.values)]
     reports = trial.intermediate_values
     if reports:
-        rows["steps"] += [(db_id, step, *store_float(reports[step])) for step in (reports if whole else changes.steps)]
-    rows["trial_user"] += _attributes(db_id, trial.user_attrs, _ALL if whole else changes.user)
-    rows["trial_system"] += _attributes(db_id, trial.system_attrs, _ALL if whole else changes.system)
+        steps = reports if changes is None else changes.steps
+        rows["steps"] += [(db_id, step, *store_float(reports[step])) for step in steps]
+    rows["trial_user"] += _attributes(db_id, trial.user_attrs, user)
+    rows["trial_system"] += _attributes(db_id, trial.system_attrs, system)
 
 
 def _state(trial: FrozenTrial) -> Row:
