@@ -291,7 +291,8 @@ class Campaign:
         """Say how many trials will be asked for."""
         if not self.ending:
             left = most if self.rules.trials is None else self.rules.trials - self.study.asked
-            self.study.prepare(min(most, left, self._room()))
+            promoted = self.promoting.promotable if self.promoting else 0
+            self.study.prepare(min(most, left, self._room() - promoted))
 
     def _room(self) -> int:
         return self.workers + ahead(self.workers, self.latency, self.ends.durations.median) - self.in_flight

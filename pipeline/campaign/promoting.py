@@ -7,7 +7,7 @@ So whenever a driver dies, the next one finds each trial either paused (or about
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+from collections.abc import Iterable
 from itertools import islice
 from typing import Protocol
 
@@ -64,6 +64,7 @@ class Promoting:
         self._rungs = Promotions(ladder, study.study.study_name, maximize=maximize)
         self._watch = Watch()
         self.paused: dict[int, Flight] = {}
+        self._numbers: dict[int, int] = {}  # of the paused trials, by id
         self.trouble = ""
         self.look()
 
@@ -119,6 +120,7 @@ class Promoting:
             return False
         flight.last_reply = None
         self.paused[flight.number] = flight
+        self._numbers[flight.trial_id] = flight.number
         self._rungs.pause(flight.number)
         return True
 
@@ -147,14 +149,16 @@ class Promoting:
                 ends.retired(flight)
         return not self.paused
 
-    def drop(self, gone: Container[int]) -> None:
+    def drop(self, gone: Iterable[int]) -> None:
         """Forget those whose ids these are: they were ended by others."""
-        for number in [number for number, flight in self.paused.items() if flight.trial_id in gone]:
+        for number in [self._numbers[trial_id] for trial_id in gone if trial_id in self._numbers]:
             self._take(number)
 
     def _take(self, number: int) -> Flight:
         self._rungs.leave(number)
-        return self.paused.pop(number)
+        flight = self.paused.pop(number)
+        del self._numbers[flight.trial_id]
+        return flight
 
     def _ended_elsewhere(self, flight: Flight) -> bool:
         return self._study.storage.get_trial(flight.trial_id).state.is_finished()
