@@ -69,6 +69,8 @@ def test_ten_thousand_seeds_lose_nothing_and_double_nothing(folder: Path) -> Non
         "refused trials beyond the budget": "trials refused beyond the budget",
         "overtaken by others": "trials overtaken",
         "told to end": "told to end: ",
+        "promoted trials": "trials promoted",
+        "told paused trials that they would not go on": "trials paused for ever",
     }
     for what, prefix in expected.items():
         came = sum(count for name, count in saw.items() if name.startswith(prefix))
@@ -78,7 +80,8 @@ def test_ten_thousand_seeds_lose_nothing_and_double_nothing(folder: Path) -> Non
 def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path) -> None:
     saw = check_all(BLOCK_SEEDS, True, folder)
     assert saw["code 0"] > BLOCK_SEEDS / 2
-    for what in ("attempts yielded", "attempts declined", "walltime", "preempted", "cancelled"):
+    kinds = ("attempts yielded", "attempts declined", "walltime", "preempted", "cancelled", "trials promoted")
+    for what in (*kinds, "trials paused for ever"):
         assert saw[what] > 10, f"{what} hardly came about: the draw has changed"
 
 
