@@ -89,7 +89,7 @@ def pilotune(n: int, r: int, cap: float, url: str = "", profile: bool = False) -
         studies.forget(where)
         studies.fill_database(where, studies.templates(n, r))
         with driver_on(Path(folder), where) as driver:
-            desk, clock, profiler = Desk(driver, workers=ASKS_PER_STEP), Clock(cap, 3, 20), cProfile.Profile()
+            desk, clock, profiler = Desk(driver, workers=ASKS_PER_STEP), Clock(cap, 3, 20), cProfile.Profile(time.process_time)
             tick = partial(profiler.runcall, desk.tick) if profile else desk.tick
             for _ in range(2):  # the second ends trials that it has asked for itself
                 desk.tick(desk.turn_over())
