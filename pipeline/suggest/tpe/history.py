@@ -238,8 +238,9 @@ class History:
 
     def _write(self, number: int, trial: FrozenTrial, suggested: Mapping[str, Any]) -> frozenset[str]:
         names = set()
+        distributions = trial.distributions
         for name, value in trial.params.items():
-            self._put(number, name, value, trial.distributions[name])
+            self._put(number, name, value, distributions[name])
             names.add(name)
         for name, value in suggested.items():
             if name not in names:

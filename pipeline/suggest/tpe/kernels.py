@@ -23,6 +23,7 @@ SMALL = 128
 """Up to so many kernels the mixture is built anew each time, which then is cheaper; from 98 on widths have a fixed least."""
 SINGLE = 1024
 """Kernels from which on the first pass is in single precision."""
+SINGLE_EPSILON = 2.0**-23
 CHUNK = 8192
 BLOCK = 256
 """Rows that there is room for are a multiple of this."""
@@ -66,17 +67,19 @@ class Kernels:
         self._seen, self._generation = history.changes, history.generation
         if changed is not None and not changed:
             return
-        if changed is None or len(numbers := np.unique(changed)) > 64 + self.count // 16:
+        if changed is None or len(different := set(changed)) > 64 + self.count // 16:
             self._build()
             return
+        numbers = np.array(sorted(different), dtype=np.int64)
         while len(self._row_of) < history.size:
             self._row_of = np.concatenate([self._row_of, np.full(len(self._row_of), -1, dtype=np.int64)])
         values, present = self._values_of(numbers)
         rows = self._row_of[present]
         other = (rows < 0) | (self._values[rows] != values).any(axis=1)
-        gone = numbers[(self._row_of[numbers] >= 0) & ~np.isin(numbers, present[~other])]
-        if len(gone) or other.any():
-            self._change(gone.tolist(), present[other].tolist(), values[other])
+        gone = different.intersection(numbers[self._row_of[numbers] >= 0].tolist())
+        gone.difference_update(present[~other].tolist())
+        if gone or other.any():
+            self._change(sorted(gone), present[other].tolist(), values[other])
 
     def _values_of(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         history = self._history
@@ -237,7 +240,7 @@ class Kernels:
         if not self._large:
             return 0.0
         terms = sum((2 * self._farthest * self.axes[i].width / self._lines[i].narrowest) ** 2 for i in self._smooth)
-        return 1e-4 + 8 * float(np.finfo(np.float32).eps) * terms
+        return 1e-4 + 8 * SINGLE_EPSILON * terms
 
     def _log_density(self, points: np.ndarray, precision: type[np.floating]) -> np.ndarray:
         weights = self._weigh()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .axes import Axis
@@ -145,6 +147,7 @@ class Line:
             found = self._clipped(gaps(self._values[: self._count], self._axis, self._settings.endpoints))
         else:
             found = deviations(centres[order], self._axis, self._settings)
-        changed = order[found != self.widths[order]]
+        self.widths[added] = math.nan  # differs from whatever comes
+        changed: np.ndarray = order[found != self.widths[order]]
         self.widths[order] = found
-        return np.union1d(changed, np.array(added, dtype=np.int64))
+        return changed

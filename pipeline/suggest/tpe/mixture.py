@@ -10,7 +10,6 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,8 @@ from .truncated import LOG_SQRT_2PI, log_mass, quantile
 
 TINY = 1e-12
 RECENT = 25
+STEPS = 1024
+"""Values on an axis of steps that a mixture remembers."""
 
 
 def default_gamma(count: int) -> int:
@@ -101,71 +102,115 @@ class Mixture:
         """``size`` points (rows) drawn from the mixture, as numbers of the trials; choices as indices."""
         kernels = random.choice(len(self.weights), p=self.weights, size=size)
         points = np.empty((size, len(self.axes)))
-        numbers = [i for i, axis in enumerate(self.axes) if not axis.choices]
-        for i, (axis, part) in enumerate(zip(self.axes, self.parts, strict=True)):
+        for i, axis in enumerate(self.axes):
             if axis.choices:
+                part = self.parts[i]
                 assert isinstance(part, np.ndarray)
                 reached = np.cumsum(part[kernels], axis=1)
                 reached[:, -1] = 1.0
                 points[:, i] = (reached < random.rand(size)[:, None]).sum(axis=1)
-        if not numbers:
+        numbers = self._numbers
+        if not numbers.places:
             return points
-        centres = np.array([self.parts[i][0][kernels] for i in numbers])
-        widths = np.array([self.parts[i][1][kernels] for i in numbers])
-        lows = (np.array([[self.axes[i].low] for i in numbers]) - centres) / widths
-        highs = (np.array([[self.axes[i].high] for i in numbers]) - centres) / widths
-        drawn = quantile(random.uniform(size=centres.shape), lows, highs) * widths + centres
-        for i, row in zip(numbers, drawn, strict=True):
+        centres, widths = numbers.centres[:, kernels], numbers.widths[:, kernels]
+        drawn = quantile(random.uniform(size=centres.shape), numbers.lows[:, kernels], numbers.highs[:, kernels])
+        for i, row in zip(numbers.places, drawn * widths + centres, strict=True):
             axis = self.axes[i]
             values = np.exp(row) if axis.log else row
             if axis.step:
                 values = axis.bottom + np.round((values - axis.bottom) / axis.step) * axis.step
-                values = np.clip(values, axis.bottom, axis.top)
+                values = np.minimum(np.maximum(values, axis.bottom), axis.top)
             points[:, i] = values
         return points
 
     @functools.cached_property
-    def _whole(self) -> list[Any]:
-        """By axis the logarithms of the kernels' masses in the range; for densities with their widths."""
-        found: list[Any] = []
-        for axis, part in zip(self.axes, self.parts, strict=True):
-            if axis.choices:
-                found.append(None)
-                continue
-            centres, widths = part
-            whole = log_mass((axis.low - centres) / widths, (axis.high - centres) / widths)
-            found.append(whole if axis.step else whole + np.log(widths))
-        return found
+    def _numbers(self) -> Numbers:
+        return Numbers.of(self)
+
+    @functools.cached_property
+    def _smooth(self) -> list[int]:
+        """Continuous axes, by their place among the numbers."""
+        return [n for n, i in enumerate(self._numbers.places) if not self.axes[i].step]
+
+    @functools.cached_property
+    def _tables(self) -> dict[int, np.ndarray]:
+        with np.errstate(divide="ignore"):
+            return {i: np.log(part).T for i, part in enumerate(self.parts) if isinstance(part, np.ndarray)}
+
+    @functools.cached_property
+    def _steps(self) -> dict[int, dict[float, np.ndarray]]:
+        """For each axis of steps what was worked out: for a value the logarithm of each kernel's mass on its step."""
+        return {i: {} for i, axis in enumerate(self.axes) if axis.step}
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         """The logarithm of the density (probability, on discrete axes) at each row of ``points``."""
         logs = np.zeros((len(points), len(self.weights)))
-        smooth = np.zeros(logs.shape)
+        numbers = self._numbers
+        for i, axis in enumerate(self.axes):
+            if axis.choices:
+                logs += self._tables[i][points[:, i].astype(int)]
+            elif axis.step:
+                logs += self._log_steps(i, points[:, i])
+                logs -= numbers.whole[numbers.places.index(i)]
+        if self._smooth:
+            mine = self._smooth
+            at = np.stack([self.axes[numbers.places[n]].kernel(points[:, numbers.places[n]]) for n in mine])
+            away = (at[:, :, None] - numbers.centres[mine][:, None]) / numbers.widths[mine][:, None]
+            logs += (-(away**2) / 2.0 - LOG_SQRT_2PI - numbers.whole[mine][:, None]).sum(axis=0)
         with np.errstate(divide="ignore"):
-            for i, (axis, part, whole) in enumerate(zip(self.axes, self.parts, self._whole, strict=True)):
-                if axis.choices:
-                    assert isinstance(part, np.ndarray)
-                    logs += np.log(part[:, points[:, i].astype(int)]).T
-                    continue
-                centres, widths = part
-                if axis.step:
-                    logs += log_steps(axis, points[:, i], centres, widths)
-                    logs -= whole
-                else:
-                    away = (axis.kernel(points[:, i])[:, None] - centres) / widths
-                    smooth += -(away**2) / 2.0 - LOG_SQRT_2PI - whole
-            logs += smooth
             logs += np.log(self.weights)
             most = logs.max(axis=1)
             most[np.isneginf(most)] = 0.0
             return np.asarray(np.log(np.exp(logs - most[:, None]).sum(axis=1)) + most)
 
+    def _log_steps(self, i: int, values: np.ndarray) -> np.ndarray:
+        axis, known = self.axes[i], self._steps[i]
+        keys = values.tolist()
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        if new:
+            if len(known) > STEPS:
+                known.clear()
+                new = list(dict.fromkeys(keys))
+            found = log_steps(axis, np.array(new), *self.parts[i])
+            known.update(zip(new, found, strict=True))
+        return np.array([known[key] for key in keys])
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """All axes of a mixture that are not choices: arrays (axes x kernels).
+
+    Attributes:
+        places: Which axes of the mixture they are.
+        lows, highs: The ends of the range, in widths from the centres.
+        whole: The logarithms of the masses in the range; on continuous axes and of the widths, for densities.
+    """
+
+    places: list[int]
+    centres: np.ndarray
+    widths: np.ndarray
+    lows: np.ndarray
+    highs: np.ndarray
+    whole: np.ndarray
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> Numbers:
+        places = [i for i, axis in enumerate(mixture.axes) if not axis.choices]
+        axes = [mixture.axes[i] for i in places]
+        shape = (len(places), len(mixture.weights))
+        centres = np.array([mixture.parts[i][0] for i in places]).reshape(shape)
+        widths = np.array([mixture.parts[i][1] for i in places]).reshape(shape)
+        lows = (np.array([[axis.low] for axis in axes]).reshape(-1, 1) - centres) / widths
+        highs = (np.array([[axis.high] for axis in axes]).reshape(-1, 1) - centres) / widths
+        continuous = np.array([not axis.step for axis in axes], dtype=bool).reshape(-1, 1)
+        whole = log_mass(lows, highs) + np.where(continuous, np.log(widths), 0.0)
+        return cls(places, centres, widths, lows, highs, whole)
+
 
 def log_steps(axis: Axis, values: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """The logarithm of each kernel's mass (columns) on the step around each of ``values`` (rows)."""
-    different, place = np.unique(values, return_inverse=True)
-    left, right = axis.kernel(different - axis.step / 2), axis.kernel(different + axis.step / 2)
-    return log_mass((left[:, None] - centres) / widths, (right[:, None] - centres) / widths)[place.reshape(-1)]
+    left, right = axis.kernel(values - axis.step / 2), axis.kernel(values + axis.step / 2)
+    return log_mass((left[:, None] - centres) / widths, (right[:, None] - centres) / widths)
 
 
 def build(axes: Sequence[Axis], trials: np.ndarray, settings: Settings, *, equal: bool = False) -> Mixture:

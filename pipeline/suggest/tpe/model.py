@@ -51,6 +51,7 @@ class Model:
         self._watch = Watch()
         self._looked: int | None = None
         self._parts: OrderedDict[Any, Part] = OrderedDict()
+        self._quick: dict[tuple[int, ...], tuple[dict[str, BaseDistribution], Part]] = {}
 
     def look(self, study: Study, trial: FrozenTrial | None = None) -> None:
         self.history.learn(self._watch.look(study))
@@ -79,6 +80,16 @@ class Model:
         return {axis.name: axis.external(value) for axis, value in zip(part.axes, best.tolist(), strict=True)}
 
     def _part(self, space: Mapping[str, BaseDistribution]) -> Part:
+        same = tuple(map(id, space.values()))
+        if (known := self._quick.get(same)) is not None and list(known[0]) == list(space):
+            return known[1]
+        part = self._slow_part(space)
+        if len(self._quick) >= PARTS:
+            self._quick.clear()
+        self._quick[same] = (dict(space), part)  # holds the distributions, so that their ids stay theirs
+        return part
+
+    def _slow_part(self, space: Mapping[str, BaseDistribution]) -> Part:
         key = tuple(space.items())
         part = self._parts.get(key)
         if part is None:

@@ -90,8 +90,8 @@ class StepTable:
 
     def logs(self, values: np.ndarray) -> np.ndarray:
         """By code (rows) and candidate (columns) the logarithm of the probability."""
-        different, place = np.unique(values, return_inverse=True)
-        keys = different.tolist()
+        every = values.tolist()
+        keys = list(dict.fromkeys(every))
         if len(self._logs) + len(keys) > max(64, MOST // self._known.shape[1]):
             self._logs, self._places = np.empty((0, self._known.shape[1])), {}
         new = [key for key in keys if key not in self._places]
@@ -105,9 +105,10 @@ class StepTable:
         missing = np.isnan(found)
         if missing.any():
             value, code = np.nonzero(missing)
-            found[value, code] = self._mass(different[value], code)
+            found[value, code] = self._mass(np.array(keys)[value], code)
             self._logs[rows, : self.kinds] = found
-        return found.T[:, place.reshape(-1)]
+        place = {key: i for i, key in enumerate(keys)}
+        return found.T[:, [place[key] for key in every]]
 
     def _mass(self, values: np.ndarray, codes: np.ndarray) -> np.ndarray:
         axis = self._axis
