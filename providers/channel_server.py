@@ -14,6 +14,10 @@ from ..pipeline.trial.protocol import MESSAGE_LIMIT, ChannelAddress, Message, de
 
 log = logging.getLogger(__name__)
 
+QUEUED, BACKLOG = 64, 4_096
+"""Messages of one worker, in either direction, that are kept before it is made to wait: it sends one request at a time.
+And workers that may knock at once, as when a block of thousands begins."""
+
 MESSAGES_AT_ONCE = 2_000
 """Messages taken in one drain, so that a flood cannot keep the campaign from its other events."""
 
@@ -54,6 +58,8 @@ class ChannelServer:
         self.socket.curve_publickey = keys["server_public"].encode()
         self.socket.linger = 200
         self.socket.maxmsgsize = MESSAGE_LIMIT
+        self.socket.rcvhwm = self.socket.sndhwm = QUEUED
+        self.socket.backlog = BACKLOG
         port = self.socket.bind_to_random_port(f"tcp://{interface}")
         urls = " ".join(f"tcp://{address}:{port}" for address in addresses or [interface])
         self.address = ChannelAddress(url=urls, key_file=str(key_file))

@@ -233,8 +233,7 @@ class ParslPool:
                 self._reply(action)
             elif isinstance(action, StopAttempt):
                 self._send(action.token, Stop(action.token, action.how))
-                if action.token not in self._homes:
-                    self._workers_of.pop(action.token, None)
+                self._forget(action.token)
             elif isinstance(action, Scale):
                 self.keeper.demand, self.keeper.expected = action.workers, action.expected
                 self.keeper.nudge.set()
@@ -327,6 +326,12 @@ class ParslPool:
         else:
             message = Verdict(action.token, action.request, action.stop)
         self._send(action.token, message)
+        self._forget(action.token)
+
+    def _forget(self, token: str) -> None:
+        """Where an attempt's worker is need not be known once it is over; who speaks for it again says so anew."""
+        if token not in self._homes:
+            self._workers_of.pop(token, None)
 
     def _send(self, token: str, message: Message) -> None:
         identity = self._workers_of.get(token)

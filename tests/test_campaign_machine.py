@@ -117,6 +117,19 @@ def test_a_request_that_comes_again_gets_the_same_answer_and_counts_once(bench) 
     assert trial.user_attrs["pilotune:rung"] == 1
 
 
+def test_reports_that_come_together_are_all_kept_and_the_last_one_is_judged(bench) -> None:
+    campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
+    (spec,) = campaign.specs(Capacity(1))
+    together = Report.of(spec.token, 1, [(0, 9.0), (1, 1.0), (-1, 7.0), (1, 8.0), (2, 2.0)])
+    assert campaign.turn(started(spec), together) == [Reply(spec.token, 1)]
+    assert campaign.turn(together) == [Reply(spec.token, 1)], "the same answer, and nothing is kept again"
+    assert campaign.turn(Report.of(spec.token, 2, [(2, 0.0), (3, 6.0)])) == [Reply(spec.token, 2, stop="prune")]
+    campaign.turn(over(spec, "pruned"))
+    (trial,) = campaign.trials()
+    assert trial.intermediate_values == {0: 9.0, 1: 1.0, 2: 2.0, 3: 6.0}
+    assert trial.user_attrs["pilotune:rung"] == 3
+
+
 def test_a_suggestion_that_is_asked_for_again_is_the_same(bench) -> None:
     campaign = bench(trials=1, options={"space": None})
     (spec,) = campaign.specs(Capacity(1))
