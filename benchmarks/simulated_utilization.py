@@ -231,12 +231,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=LENGTHS, help="median length of a trial")
     parser.add_argument("--n", type=int, default=10_000, help="finished trials at the start [10000]")
     parser.add_argument("--per-worker", type=float, default=1.0, help="trials for each worker [1]")
-    parser.add_argument("--cap", type=float, default=40.0, help="seconds for a row; a quarter for Optuna's [40]")
+    parser.add_argument("--cap", type=float, default=16.0, help="seconds of CPU for a row; a quarter for Optuna's [16]")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     workers, lengths, n, cap = options.workers, options.seconds, options.n, options.cap
     if options.small:
-        workers, lengths, n, cap = (128, 512), (60.0,), min(n, 1_000), min(cap, 8.0)
+        workers, lengths, n, cap = (128, 512), (60.0,), min(n, 1_000), min(cap, 4.0)
     cases = [Case(count, length, n, options.per_worker, cap) for count in workers for length in lengths]
     common.finish("Simulated utilization", measure(cases), options.keep)
 

@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--n", type=int, default=100_000, help="finished trials, for memory [100000]")
     parser.add_argument("--r", type=int, default=2_048, help="running trials, for memory [2048]")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--child", help="for the benchmark itself")
     parser.add_argument("--url", help="for the benchmark itself")
     options = parser.parse_args()
