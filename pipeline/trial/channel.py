@@ -23,8 +23,9 @@ from .protocol import ChannelAddress, Message, Report, Started, Stop, Suggest, S
 if TYPE_CHECKING:
     import zmq
 
-RESEND = 5.0
-"""Seconds after which an unanswered request is sent again."""
+RESEND, LONGEST_RESEND = 5.0, 60.0
+"""Seconds after which an unanswered request is sent again: doubled each time, from the first to the longest. A driver
+that is behind, or waits for its database, is not buried under what it knows already."""
 
 HEARTBEAT_MS, SILENCE_MS = 10_000, 20_000
 """ZeroMQ's ping interval; a peer that has said nothing for so long after one is taken as disconnected."""
@@ -146,7 +147,7 @@ class CurveChannel:
         self._connections = 0
         self._started: Started | None = None
         self._open: Report | Suggest | None = None
-        self._sent = 0.0
+        self._sent, self._pause = 0.0, RESEND
         self._candidates = address.url.split()
         self.url = self._candidates[0] if len(self._candidates) == 1 else ""
         socket.immediate = not self.url  # nothing is sent to those who have not proved to be the driver
@@ -160,12 +161,12 @@ class CurveChannel:
 
     def ask(self, request: Report | Suggest) -> None:
         self._open = request
-        self._sent = time.monotonic()
+        self._sent, self._pause = time.monotonic(), RESEND
         self._send(request)
 
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
         if self._open is not None:
-            timeout = min(timeout, max(0.0, self._sent + RESEND - time.monotonic()))
+            timeout = min(timeout, max(0.0, self._sent + self._pause - time.monotonic()))
         sockets = [(self._socket, self._zmq.POLLIN), (self._monitor, self._zmq.POLLIN)]
         ready = self._zmq.zmq_poll([*sockets, *((d, self._zmq.POLLIN) for d in descriptors)], int(timeout * 1000) + 1)
         return {source for source, _ in ready if isinstance(source, int)}
@@ -182,8 +183,9 @@ class CurveChannel:
                 continue  # of a driver of another version; the request is sent again
             if self._expected(message):
                 found.append(message)
-        if self._open is not None and self._down_since is None and time.monotonic() >= self._sent + RESEND:
-            self.ask(self._open)
+        if self._open is not None and self._down_since is None and time.monotonic() >= self._sent + self._pause:
+            self._sent, self._pause = time.monotonic(), min(2 * self._pause, LONGEST_RESEND)
+            self._send(self._open)
         return found
 
     def down(self) -> bool:
