@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,9 +82,7 @@ class History:
         self._places: dict[int, int] = {}
         self._known: dict[int, Known] = {}
         self._early: dict[int, FrozenTrial] = {}  # run with parameters whose distributions nobody told yet
-        self._best = {
-            kind: Best(lambda count, k=kind: self._first(k, count)) for kind in (COMPLETE, PRUNED, INFEASIBLE)
-        }
+        self._best = {kind: Best(functools.partial(self._first, kind)) for kind in (COMPLETE, PRUNED, INFEASIBLE)}
         self._divided: list[int] = []
         self.good_version = 0
         self._ranks: tuple[int, int, list[int]] | None = None
@@ -168,7 +167,7 @@ class History:
         self._known[trial._trial_id] = Known(trial, names)
 
     def _suggested(self, trial: FrozenTrial) -> dict[str, Any]:
-        texts = []
+        texts: list[str] = []
         while text := trial.system_attrs.get(f"{RELATIVE}:{len(texts)}"):
             texts.append(text)
         if not texts:

@@ -1,8 +1,8 @@
 """The other trials' mixture, of which there may be a hundred thousand: kept from question to question.
 
 Along continuous axes the logarithm of a kernel at a candidate is quadratic in the candidate, so that all of them at all
-candidates are one matrix product; along discrete axes it is looked up. A first pass in single precision finds the candidates
-that may be the best, and only those are worked out in double.
+candidates are one matrix product; along discrete axes it is looked up. A first pass in single precision finds the
+candidates that may be the best, and only those are worked out in double.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from .tables import ChoiceTable, StepTable
 from .truncated import LOG_SQRT_2PI, log_mass
 
 SMALL = 128
-"""Up to so many kernels the mixture is built anew each time, which then is cheaper; from 98 on widths have a fixed least."""
+"""Up to so many kernels the mixture is built anew, which then is cheaper; from 98 on the least width is a fixed one."""
 SINGLE = 1024
 """Kernels from which on the first pass is in single precision."""
 SINGLE_EPSILON = 2.0**-23
 CHUNK = 8192
 BLOCK = 256
 """Rows that there is room for are a multiple of this."""
+LEVEL = 32
 PRODUCT, SUM = 2**17, 2**13
-"""Most multiplications of one product of matrices, and of one weighted sum: with more, BLAS starts threads, which on a busy
-node wait for each other longer than they work."""
+"""Most multiplications of one product of matrices, and of one weighted sum: with more, BLAS starts threads, which on a
+busy node wait for each other longer than they work."""
 FINE = 0.005
 """A step narrower than this, in widths of the narrowest kernel and halved, is nearly continuous: see ``_feature``."""
 LOST = -1e30
@@ -56,7 +57,16 @@ class Kernels:
         self._steps = {i: StepTable(self.axes[i]) for i in self._lines if i not in self._smooth}
         self._seen, self._generation = -1, -1
         self._large = False
-        self.count = 0
+        self.count = self._end = 0
+        # By row, which is a kernel's place; row 0 is the prior's.
+        self._values, self._numbers = np.empty((0, len(self.axes))), np.empty(0, dtype=np.int64)
+        self._features = self._no_features(0)
+        self._single = self._features.astype(np.float32)
+        self._row_of = np.empty(0, dtype=np.int64)  # by trial number; -1: it has none
+        self._order = np.empty(0, dtype=np.int64)  # rows, oldest trial first
+        self._free: list[int] = []
+        self._mixture: Mixture | None = None
+        self._weights: np.ndarray | None = None
 
     # -- which trials they are ----------------------------------------------------------------------------------------
 
@@ -100,8 +110,7 @@ class Kernels:
         self._values[1 : self._end], self._numbers[1 : self._end] = values, numbers
         self._row_of = np.full(len(self._history.state), -1, dtype=np.int64)
         self._row_of[numbers] = np.arange(1, self._end)
-        self._free: list[int] = []
-        self._large = False
+        self._free, self._large = [], False
         self._settle()
 
     def _change(self, gone: list[int], new: list[int], values: np.ndarray) -> None:
@@ -124,8 +133,12 @@ class Kernels:
             self._values = np.concatenate([self._values, np.zeros((more, len(self.axes)))])
             self._numbers = np.concatenate([self._numbers, np.full(more, -1, dtype=np.int64)])
             if self._large:
-                for part in (*self._lines.values(), *self._choices.values(), *self._steps.values()):
-                    part.grow(capacity)
+                for line in self._lines.values():
+                    line.grow(capacity)
+                for choices in self._choices.values():
+                    choices.grow(capacity)
+                for steps in self._steps.values():
+                    steps.grow(capacity)
                 self._features = np.concatenate([self._features, self._no_features(more)])
                 self._single = np.concatenate([self._single, self._no_features(more).astype(np.float32)])
         self._end += 1
@@ -133,8 +146,7 @@ class Kernels:
 
     def _settle(self, change: tuple[list[int], list[list[float]], list[int]] | None = None) -> None:
         """Bring all that is derived up to date."""
-        self._mixture: Mixture | None = None
-        self._weights: np.ndarray | None = None
+        self._mixture = self._weights = None
         self._order = self._row_of[np.flatnonzero(self._row_of >= 0)]
         if self.count < SMALL:
             self._large = False
@@ -186,10 +198,10 @@ class Kernels:
     def _feature(self, rows: np.ndarray) -> None:
         """For each row the factors of the candidate's squares, of itself, of 1 and of a shift, in units of the range.
 
-        The mass on a narrow step of half width h (in widths) at distance z is the density times 2 h (1 + (z^2 - 1) h^2 / 6),
-        to the next order, of h^4, which is nothing for steps as narrow as FINE.
+        The mass on a narrow step of half width h (in widths) at distance z is the density times
+        2 h (1 + (z^2 - 1) h^2 / 6), to the next order, of h^4, which is nothing for steps as narrow as FINE.
         """
-        values = self._values[np.ix_(rows, self._smooth)]
+        values = self._values[rows][:, self._smooth]
         widths = np.stack([self._lines[i].widths[rows] for i in self._smooth], axis=1) if self._smooth else values
         middles, spans = self._middles, self._spans
         low, high = middles - 0.5 * spans, middles + 0.5 * spans
@@ -268,9 +280,10 @@ class Kernels:
             for table, codes in tables:
                 np.take(table, codes[start:stop], axis=0, out=found, mode="clip")
                 logs += found
-            # The logarithms are shifted by the largest of the first chunk, so that later ones rarely need a look for it.
+            # Logarithms are shifted by the largest of the first chunk, so that later ones rarely need a look for it.
             if start == 0 and not factors[-1].any():
-                factors[-1] = -logs.max(axis=0)
+                level = logs.reshape(-1, LEVEL * width)  # short rows are slow
+                factors[-1] = -level.max(axis=0).reshape(LEVEL, width).max(axis=0)
                 logs += factors[-1]
                 shift = -factors[-1].astype(np.float64)
             np.clip(logs, precision(-2 * most), precision(2 * most), out=logs)  # smaller ones are nothing, but slow

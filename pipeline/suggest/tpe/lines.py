@@ -10,7 +10,7 @@ from .axes import Axis
 from .mixture import Settings, deviations, gaps
 
 EXACT = 4096
-"""Kernels up to which equal centres are ordered as in Optuna: by an unstable sort of all of them, which is not always the
+"""Kernels up to which equal centres are ordered as in Optuna: by an unstable sort of all of them, which need not be the
 same on all processors. With more, the older of two equal centres comes first."""
 
 
@@ -78,15 +78,15 @@ class Line:
             return self._anew(centres, order, added)
         touched: set[int] = set(added)
         for row, centre in dropped:
-            place = self._place(centre, int(numbers[row]), numbers)
-            touched.update(self._around(place))
-            self._shift(place, -1)
+            at = self._place(centre, int(numbers[row]), numbers)
+            touched.update(self._around(at))
+            self._shift(at, -1)
         for row in added:
-            place = self._place(float(centres[row]), int(numbers[row]), numbers)
-            self._shift(place, 1)
-            self._values[place], self._rows[place] = centres[row], row
-            self._ties = self._ties or self._equal(place)
-            touched.update(self._around(place))
+            at = self._place(float(centres[row]), int(numbers[row]), numbers)
+            self._shift(at, 1)
+            self._values[at], self._rows[at] = centres[row], row
+            self._ties = self._ties or self._equal(at)
+            touched.update(self._around(at))
         if self._ties and len(order) <= EXACT:
             self._sorted = False
             return self._anew(centres, order, added)
@@ -139,7 +139,7 @@ class Line:
         return min(max(found, self.narrowest), self._axis.width)
 
     def _clipped(self, found: np.ndarray) -> np.ndarray:
-        return np.clip(found, self.narrowest, self._axis.width)
+        return np.asarray(np.clip(found, self.narrowest, self._axis.width))
 
     def _anew(self, centres: np.ndarray, order: np.ndarray, added: list[int]) -> np.ndarray:
         if self._sorted:

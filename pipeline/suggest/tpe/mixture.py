@@ -1,7 +1,7 @@
 """Mixtures of product kernels over trials, the prior one of them: the model of TPE, straight from its definition.
 
-Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011; kernels over several parameters at once as in
-Falkner et al., BOHB, ICML 2018; details as in Watanabe, Tree-Structured Parzen Estimator, 2023 (arXiv:2304.11127).
+Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011; kernels over several parameters at once
+as in Falkner et al., BOHB, ICML 2018; details as in Watanabe, Tree-Structured Parzen Estimator, 2023 (arXiv:2304.11127).
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def log_steps(axis: Axis, values: np.ndarray, centres: np.ndarray, widths: np.nd
 
 
 def build(axes: Sequence[Axis], trials: np.ndarray, settings: Settings, *, equal: bool = False) -> Mixture:
-    """The mixture of ``trials`` (a row each, oldest first; in the model's coordinates, choices as indices) and the prior.
+    """The mixture of ``trials`` (a row each, oldest first, in the model's coordinates; choices as indices) and a prior.
 
     Args:
         equal: All trials weigh 1, whatever the settings say: the good ones of several directions.

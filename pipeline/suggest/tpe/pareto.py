@@ -1,7 +1,8 @@
 """The best of trials with several directions: whole non-dominated fronts, and of the last one those that cover most.
 
-Ozaki et al., Multiobjective Tree-Structured Parzen Estimator, JAIR 2022; the subset by the greedy algorithm of Guerreiro et
-al., Greedy Hypervolume Subset Selection in Low Dimensions, Evolutionary Computation 2016. Losses are minimized.
+Ozaki et al., Multiobjective Tree-Structured Parzen Estimator, JAIR 2022; the subset by the greedy algorithm of
+Guerreiro et al., Greedy Hypervolume Subset Selection in Low Dimensions, Evolutionary Computation 2016. Losses are
+minimized.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def best_of_several(losses: np.ndarray, count: int) -> np.ndarray:
         return np.arange(0)
     if count >= total:
         return np.arange(total)
-    different, first, place = np.unique(losses, axis=0, return_index=True, return_inverse=True)
+    different, place = np.unique(losses, axis=0, return_inverse=True)
     place = place.reshape(-1)
     chosen = np.zeros(total, dtype=bool)
     left = np.arange(len(different))
@@ -64,7 +65,7 @@ def _subset(losses: np.ndarray, size: int) -> np.ndarray:
     if len(different) == size:
         return first
     greedy = _greedy_flat if losses.shape[1] == 2 else _greedy
-    return first[greedy(different, corner, size)]
+    return np.asarray(first[greedy(different, corner, size)])
 
 
 def _greedy_flat(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:

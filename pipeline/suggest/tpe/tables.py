@@ -38,7 +38,7 @@ class ChoiceTable:
         shares[-1] = 1.0 / choices
         with np.errstate(divide="ignore"):
             logs: np.ndarray = np.log(shares)
-        return np.maximum(logs, -1e6)  # the prior may weigh nothing
+        return np.asarray(np.maximum(logs, -1e6))  # the prior may weigh nothing
 
 
 class StepTable:
@@ -66,13 +66,9 @@ class StepTable:
 
     def put(self, rows: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> None:
         first = len(self._codes)
-        if len(rows) > 64:
-            pairs, place = np.unique(np.stack([centres, widths], axis=1), axis=0, return_inverse=True)
-            codes = [self._codes.setdefault(pair, len(self._codes)) for pair in map(tuple, pairs.tolist())]
-            self.codes[rows] = np.array(codes)[place.reshape(-1)]
-        else:
-            pairs = zip(centres.tolist(), widths.tolist(), strict=True)
-            self.codes[rows] = [self._codes.setdefault(pair, len(self._codes)) for pair in pairs]
+        known = self._codes
+        pairs = zip(centres.tolist(), widths.tolist(), strict=True)
+        self.codes[rows] = [known.setdefault(pair, len(known)) for pair in pairs]
         if len(self._codes) > first:
             self._extend(first)
 
@@ -108,11 +104,11 @@ class StepTable:
             found[value, code] = self._mass(np.array(keys)[value], code)
             self._logs[rows, : self.kinds] = found
         place = {key: i for i, key in enumerate(keys)}
-        return found.T[:, [place[key] for key in every]]
+        return np.asarray(found.T[:, [place[key] for key in every]])
 
     def _mass(self, values: np.ndarray, codes: np.ndarray) -> np.ndarray:
         axis = self._axis
         centres, widths, whole = self._known[:, codes]
         left, right = axis.kernel(values - axis.step / 2), axis.kernel(values + axis.step / 2)
         mass = log_mass((left - centres) / widths, (right - centres) / widths)
-        return np.where(np.isnan(mass), -np.inf, mass) - whole
+        return np.asarray(np.where(np.isnan(mass), -np.inf, mass) - whole)

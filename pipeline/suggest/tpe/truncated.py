@@ -5,6 +5,8 @@ All arrays broadcast; ends are in units of the standard deviation, from the mean
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,9 @@ import numpy as np
 LOG_SQRT_2PI = 0.5 * float(np.log(2 * np.pi))
 
 
+@functools.cache
 def _special() -> Any:
-    from scipy import special  # only a campaign that models needs it
-
-    return special
+    return importlib.import_module("scipy.special")  # only a campaign that models needs it
 
 
 def log_mass(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -44,4 +45,4 @@ def quantile(share: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
         portion = np.where(right, np.log1p(-share), np.log(share)) + mass
         level = np.logaddexp(special.log_ndtr(np.where(right, -high, low)), portion)
         found = special.ndtri_exp(np.minimum(level, 0.0))
-    return np.clip(np.where(right, -found, found), low, high)
+    return np.asarray(np.minimum(np.maximum(np.where(right, -found, found), low), high))
