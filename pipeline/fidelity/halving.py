@@ -7,6 +7,8 @@ verdicts, and what is written to the study, are the same, so that either can go 
 
 from __future__ import annotations
 
+from functools import partial
+
 import optuna.pruners
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -29,7 +31,7 @@ class SuccessiveHalvingPruner(Tabled, optuna.pruners.SuccessiveHalvingPruner):
         with self._lock:
             if trial.last_step is None or (self._min_resource is None and not self._estimate(study)):
                 return False
-            return halve(self, self._table, lambda _: 0, study, trial)
+            return halve(self, self._table, 0, lambda _: 0, study, trial)
 
     def _estimate(self, study: Study) -> bool:
         # Whatever was seen earlier had no such trial in it, or the estimate would stand: what is new is enough.
@@ -57,8 +59,9 @@ class HyperbandPruner(Tabled, optuna.pruners.HyperbandPruner):
                 self._begin(study)
             if not self._pruners or trial.last_step is None:
                 return False
-            rule = self._pruners[self._get_bracket_id(study, trial)]
-            return halve(rule, self._table, lambda one: self._get_bracket_id(study, one), study, trial)
+            bracket = self._get_bracket_id(study, trial)
+            bracket_of = partial(self._get_bracket_id, study)
+            return halve(self._pruners[bracket], self._table, bracket, bracket_of, study, trial)
 
     def _begin(self, study: Study) -> None:
         """Make the brackets, if the steps of a full trial are known by now."""

@@ -85,6 +85,7 @@ class RungTable(Table):
 def halve(
     rule: SuccessiveHalvingPruner,
     table: RungTable,
+    bracket: int,
     bracket_of: Callable[[FrozenTrial], int],
     study: Study,
     trial: FrozenTrial,
@@ -94,7 +95,8 @@ def halve(
     Args:
         rule: Its ``min_resource`` is known by now.
         table: Looks at the study when the trial reached a rung, and not otherwise.
-        bracket_of: The bracket of a trial, within which it competes.
+        bracket: The trial's, within which it competes.
+        bracket_of: The bracket of any trial.
     """
     step = trial.last_step
     assert step is not None
@@ -108,7 +110,7 @@ def halve(
             table.look(study, bracket_of)
         key = f"{PREFIX}{rung}"
         study._storage.set_trial_system_attr(trial._trial_id, key, value)
-        better, others = table.place(bracket_of(trial), key, value, study.direction)
+        better, others = table.place(bracket, key, value, study.direction)
         count = others + 1
         # 1 in reduction_factor goes on; of the first few, where that would be none, the best.
         if count <= rule._bootstrap_count or better >= max(count // rule._reduction_factor, 1):
