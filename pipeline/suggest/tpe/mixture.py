@@ -1,7 +1,7 @@
 """Mixtures of product kernels over trials, the prior one of them: the model of TPE, straight from its definition.
 
 Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011; kernels over several parameters at once
-as in Falkner et al., BOHB, ICML 2018; details as in Watanabe, Tree-Structured Parzen Estimator, 2023 (arXiv:2304.11127).
+as in Falkner et al., BOHB, ICML 2018; details as in Watanabe, Tree-Structured Parzen Estimator (arXiv:2304.11127).
 """
 
 from __future__ import annotations
