@@ -120,6 +120,36 @@ def test_a_look_sends_as_many_statements_for_many_trials_as_for_few(database_url
     assert sent(2) == sent(20)
 
 
+def test_a_commit_costs_the_same_beside_many_trials_that_run_or_wait_as_beside_few(database_url, monkeypatch):
+    two = Two(database_url)
+
+    def cost():
+        trials = [two.ours.ask(SPACE) for _ in range(3)]
+        two.storage.commit(limit=10_000)
+        for trial in trials:
+            trial.report(0.5, 1)
+            two.ours.tell(trial, 0.5)
+        two.ours.ask(SPACE)
+        with counting(two.storage, monkeypatch) as (statements, rows):
+            two.storage.commit(limit=10_000)
+        return len(statements), len(rows)
+
+    few = cost()
+    for _ in range(100):
+        two.theirs.ask(SPACE)
+        two.theirs.tell(two.theirs.ask(SPACE), 0.5)
+    two.theirs._storage.commit()
+    two.look()
+    two.ours.enqueue_trial({"x0": 0.5})
+    assert two.ours.ask(SPACE).params["x0"] == 0.5
+    for _ in range(100):
+        two.theirs.enqueue_trial({"x0": 0.5})
+    two.theirs._storage.commit()
+    two.look()
+    monkeypatch.setattr(two.ours, "_pop_waiting_trial_id", lambda: None)
+    assert cost() == few
+
+
 def test_what_plain_optuna_does_is_seen_at_the_next_look(database_url):
     two = Two(database_url)
     plain = optuna.storages.RDBStorage(normalize_url(database_url))
