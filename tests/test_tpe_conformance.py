@@ -1,5 +1,8 @@
 """Optuna's own conformance suite for samplers, and the parts of Optuna without a public name that the sampler uses."""
 
+import subprocess
+import sys
+
 import optuna
 import pytest
 from optuna.storages import BaseStorage
@@ -58,3 +61,14 @@ def test_what_optuna_calls_the_study_of_a_bracket_has_what_the_sampler_needs():
     assert part.directions == study.directions
     # Optuna's own sampler takes all trials here, not those of the bracket: so does ours.
     assert len(part._get_trials(deepcopy=False)) == 8 > len(part.get_trials())
+
+
+def test_scipy_is_read_when_the_first_suggestion_needs_it_and_not_before():
+    program = (
+        "import sys, optuna; from pilotune.pipeline.suggest.tpe import TPESampler\n"
+        "study = optuna.create_study(sampler=TPESampler(n_startup_trials=1)); before = 'scipy' in sys.modules\n"
+        "study.optimize(lambda trial: trial.suggest_float('x', 0, 1), n_trials=3)\n"
+        "print(before, 'scipy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
