@@ -346,7 +346,8 @@ class SimulatedPool:
         spec = running.spec
         if self.disk and kind == "yielded":
             self.disk.save(spec.number, spec.attempt)
-        self._leave(running, lost=kind in ("stopped", "failed"))
+        # An end that nobody can read, since its file is rubbish and its driver dead, leaves the last checkpoint.
+        self._leave(running, lost=kind != "yielded")
         outcome = Outcome(
             token=spec.token,
             number=spec.number,
