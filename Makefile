@@ -13,7 +13,7 @@ BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput startup_
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 
-.PHONY: help demo test lint bench bench-all clean install-module
+.PHONY: help demo test lint bench bench-all bench-quality clean install-module
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo "make bench-all"
 	@echo "             the same at full size, some 25 minutes on a machine with nothing else to do;"
 	@echo "             benchmarks/RESULTS.md keeps it. POSTGRES=start measures a PostgreSQL server too"
+	@echo "make bench-quality"
+	@echo "             how good what the samplers find is, hours at full size: ARGS='--small' or others narrow it down"
 	@echo "make clean   remove all that make made, the environment in $(VENV) too"
 	@echo "make install-module PREFIX=/soft/apps"
 	@echo "             install Pilotune for a group: an environment of its own and a module file for Lmod"
@@ -55,6 +57,9 @@ bench: $(VENV)/.bench
 bench-all: $(VENV)/.bench
 	$(BIN)/python benchmarks/driver_cost.py --keep $(addprefix --postgres=,$(POSTGRES))
 	@for each in $(filter-out driver_cost,$(BENCHMARKS)); do $(BIN)/python benchmarks/$$each.py --keep || exit 1; done
+
+bench-quality: $(VENV)/.bench
+	$(BIN)/python benchmarks/quality --keep $(ARGS)
 
 # ARGS='--extras torch' or ARGS=--system-site-packages: more packages in that environment.
 install-module:

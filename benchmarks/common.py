@@ -117,7 +117,9 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 def command() -> str:
     """The command as it was typed, with a path that works from the repository's root."""
-    return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join(["python", f"benchmarks/{name}", *sys.argv[1:]])
 
 
 def finish(section: str, text: str, kept: bool) -> None:
