@@ -82,6 +82,7 @@ SAMPLERS: dict[str, Callable[[Problem, int], BaseSampler]] = {
     "optuna": lambda problem, seed: optuna.samplers.TPESampler(seed=seed),
     "deephyper": lambda problem, seed: DeepHyper(problem.space, seed),
     "pilotune": pilotune(),
+    "pilotune-crowd": pilotune(parallel="crowd"),
 }
 
 

@@ -16,13 +16,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from .choosing import Choose, largest_ratio
+from .crowd import CROWD, CrowdModel
 from .history import RELATIVE
 from .mixture import Settings, default_gamma, default_gamma_of_several, default_weights
-from .model import Model
 
 ATTRIBUTE = 2045
 """Characters of a system attribute that Optuna's relational storage holds."""
 STUDIES = 8
+PARALLEL = ("auto", "crowd", "none")
 
 
 class TPESampler(BaseSampler):
@@ -44,11 +45,14 @@ class TPESampler(BaseSampler):
         constraints_func, gamma, weights, prior_weight, consider_magic_clip, consider_endpoints: As Optuna's, which are
             deprecated there. ``consider_prior`` and ``warn_independent_sampling`` change nothing.
         choose: How one of the candidates is chosen; see ``choosing``.
+        parallel: ``"auto"``: with 64 or more other trials running, suggestions differ from Optuna's, as ``crowd`` says,
+            since that finds better values there; ``"crowd"``: whatever runs; ``"none"``: never. For one direction, and
+            parameters that are modelled together.
 
     Safe to use from several threads. A pickled copy has the random state, and reads the study anew.
 
     Raises:
-        ValueError: ``group`` without ``multivariate``, or a negative ``prior_weight``.
+        ValueError: ``group`` without ``multivariate``, a negative ``prior_weight``, or another ``parallel``.
     """
 
     def __init__(
@@ -69,11 +73,14 @@ class TPESampler(BaseSampler):
         constant_liar: bool = True,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
         choose: Choose = largest_ratio,
+        parallel: str = "auto",
     ) -> None:
         if group and multivariate is False:
             raise ValueError("group needs multivariate: it models parameters together")
         if prior_weight is not None and prior_weight < 0:
             raise ValueError(f"prior_weight must not be negative, but is {prior_weight}")
+        if parallel not in PARALLEL:
+            raise ValueError(f"parallel must be one of {', '.join(PARALLEL)}, but is {parallel!r}")
         self._settings = Settings(
             1.0 if prior_weight is None else prior_weight,
             consider_magic_clip is not False,
@@ -82,10 +89,10 @@ class TPESampler(BaseSampler):
         )
         self._n_startup_trials, self._n_ei_candidates, self._gamma = n_startup_trials, n_ei_candidates, gamma
         self._multivariate, self._group, self._constant_liar = multivariate, group, constant_liar
-        self._constraints_func, self._choose = constraints_func, choose
+        self._constraints_func, self._choose, self._parallel = constraints_func, choose, parallel
         self._random = None if seed is None else np.random.RandomState(seed)
         self._random_sampler = RandomSampler(seed=seed)
-        self._models: OrderedDict[tuple[int, int], Model] = OrderedDict()
+        self._models: OrderedDict[tuple[int, int], CrowdModel] = OrderedDict()
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,13 +118,13 @@ class TPESampler(BaseSampler):
             return self._multivariate
         return self._group or len(study.directions) == 1
 
-    def _model(self, study: Study) -> Model:
+    def _model(self, study: Study) -> CrowdModel:
         key = (id(study._storage), study._study_id)
         model = self._models.get(key)
         if model is None:
             several = len(study.directions) > 1
             gamma = self._gamma or (default_gamma_of_several if several else default_gamma)
-            model = Model(
+            model = CrowdModel(
                 study.directions,
                 self._settings,
                 gamma,
@@ -155,13 +162,14 @@ class TPESampler(BaseSampler):
             model.look_again(study, trial)
             params: dict[str, Any] = {}
             if model.history.finished >= self._n_startup_trials:
+                crowd = self._crowd(model, study, trial)
                 for space in self._parts(model, search_space):
-                    params.update(self._suggest(model, trial, space))
+                    params.update(self._suggest(model, trial, space, crowd))
         if params and self._constant_liar:
             self._publish(study, trial, params)
         return params
 
-    def _parts(self, model: Model, space: dict[str, BaseDistribution]) -> list[dict[str, BaseDistribution]]:
+    def _parts(self, model: CrowdModel, space: dict[str, BaseDistribution]) -> list[dict[str, BaseDistribution]]:
         if not self._group:
             return [space] if space else []
         parts = [
@@ -179,8 +187,17 @@ class TPESampler(BaseSampler):
                 return self._suggest(model, trial, {param_name: param_distribution})[param_name]
             return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
 
-    def _suggest(self, model: Model, trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-        return model.suggest(space, trial.number, self._rng(), self._n_ei_candidates, self._choose)
+    def _crowd(self, model: CrowdModel, study: Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is to be one of a crowd."""
+        if self._parallel == "none" or len(study.directions) > 1:
+            return False
+        return self._parallel == "crowd" or model.history.running(but=trial.number) >= CROWD
+
+    def _suggest(
+        self, model: CrowdModel, trial: FrozenTrial, space: Mapping[str, BaseDistribution], crowd: bool = False
+    ) -> dict[str, Any]:
+        suggest = model.suggest_in_crowd if crowd else model.suggest
+        return suggest(space, trial.number, self._rng(), self._n_ei_candidates, self._choose)
 
     def _publish(self, study: Study, trial: FrozenTrial, params: dict[str, Any]) -> None:
         """Let other processes, and Optuna's own sampler, know what this trial will be, before it asked for all of it."""
