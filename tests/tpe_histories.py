@@ -40,7 +40,7 @@ def both(seed, **options):
         warnings.simplefilter("ignore")
         theirs = Reference(seed=seed, **options)
     theirs.seen = []
-    return theirs, TPESampler(seed=seed, **options)
+    return theirs, TPESampler(seed=seed, parallel="none", **options)
 
 
 def close(one, other, distribution):
