@@ -116,9 +116,8 @@ class History:
             self._clear()
         for gone in changes.gone:
             self._forget(gone)
-        trials = changes.trials
-        if len(trials) > 1:
-            trials = sorted(trials, key=lambda trial: trial.number)
+        trials = [trial for trial in changes.trials if not self._is_known(trial)]
+        trials.sort(key=lambda trial: trial.number)
         # Two trials that change numbers with each other must not overwrite one another.
         for trial in trials:
             place = self._places.get(trial._trial_id)
@@ -135,6 +134,11 @@ class History:
             for trial in list(self._early.values()):
                 self._known[trial._trial_id].number = -1
                 self._learn_running(trial)
+
+    def _is_known(self, trial: FrozenTrial) -> bool:
+        """Whether it runs as it did: storages that keep no account of changes give all trials that run at each look."""
+        known = self._known.get(trial._trial_id)
+        return known is not None and known.same(trial) and trial.state == TrialState.RUNNING and not observed(trial)
 
     def _learn(self, trial: FrozenTrial) -> None:
         self._early.pop(trial._trial_id, None)
@@ -156,10 +160,6 @@ class History:
         self._best[kind].add((*key, number))
 
     def _learn_running(self, trial: FrozenTrial) -> None:
-        known = self._known.get(trial._trial_id)
-        if known is not None and known.same(trial):
-            known.params, known.attrs = trial.params, trial.system_attrs
-            return
         number = self._take(trial)
         self.state[number] = RUNNING
         suggested = self._suggested(trial) if self._relative else {}
