@@ -230,7 +230,7 @@ def test_an_objective_without_a_checkpoint_is_told_of_once(bench, caplog: pytest
     for spec in (first, second):
         campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0))
         campaign.turn(over(spec, "yielded", saved=False))
-    assert "trial 1 paused at step 1 and had saved nothing" in campaign.campaign.promoting.trouble
+    assert "trial 0 paused at step 1 and had saved nothing" in campaign.campaign.promoting.trouble
     assert caplog.text.count("saved nothing") == 1
 
 

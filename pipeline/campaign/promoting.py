@@ -65,7 +65,7 @@ class Promoting:
         self._watch = Watch()
         self.paused: dict[int, Flight] = {}
         self._numbers: dict[int, int] = {}  # of the paused trials, by id
-        self.trouble = ""
+        self.trouble, self._noted = "", False
         self.look()
 
     @property
@@ -102,14 +102,15 @@ class Promoting:
             self._note(flight, outcome)
 
     def _note(self, flight: Flight, outcome: Outcome) -> None:
-        said, self.trouble = self.trouble, ""
-        if not outcome.saved:
+        if outcome.saved:
+            self.trouble = ""
+        elif not self._noted:
+            self._noted = True
             self.trouble = (
                 f"trial {flight.number} paused at step {flight.pause} and had saved nothing into its checkpoint "
                 "folder: trials that go on begin anew"
             )
-            if not said:
-                log.warning("%s", self.trouble)
+            log.warning("%s", self.trouble)
 
     def _reports(self, flight: Flight) -> dict[int, float]:
         return self._study.storage.get_trial(flight.trial_id).intermediate_values
