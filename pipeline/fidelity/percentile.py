@@ -7,6 +7,7 @@ verdict costs what changed in the study since the last one, and O(log n).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +27,10 @@ class _Step:
     values: Any = field(default_factory=SortedList)
     nans: int = 0
 
-    def add(self, value: float) -> None:
-        if math.isnan(value):
-            self.nans += 1
-        else:
-            self.values.add(value)
+    def add(self, values: list[float]) -> None:
+        numbers = [value for value in values if not math.isnan(value)]
+        self.nans += len(values) - len(numbers)
+        self.values.update(numbers)
 
     def take(self, value: float) -> None:
         if math.isnan(value):
@@ -57,20 +57,24 @@ class StepTable(Table):
             self.complete, self._steps = {}, {}
         for trial_id in changes.gone:
             self._take(trial_id)
+        added: defaultdict[int, list[float]] = defaultdict(list)
         for trial in changes.trials:
             if trial.state == TrialState.COMPLETE:
-                self._put(trial._trial_id, trial.intermediate_values)
+                self._put(trial._trial_id, trial.intermediate_values, added)
             else:  # another driver may have finished it first, in another way
                 self._take(trial._trial_id)
+        for step, values in added.items():
+            self._steps.setdefault(step, _Step()).add(values)
 
-    def _put(self, trial_id: int, reports: Mapping[int, float]) -> None:
+    def _put(self, trial_id: int, reports: Mapping[int, float], added: defaultdict[int, list[float]]) -> None:
+        """Note what the table is to hold of the trial; its reports are ``added`` together with others', sorted once."""
         if trial_id in self.complete:
             if self.complete[trial_id] == reports:
                 return
             self._take(trial_id)
         self.complete[trial_id] = reports
         for step, value in reports.items():
-            self._steps.setdefault(step, _Step()).add(value)
+            added[step].append(value)
 
     def _take(self, trial_id: int) -> None:
         for step, value in self.complete.pop(trial_id, {}).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -45,10 +46,19 @@ class RungTable(Table):
             self._held, self._sorted = {}, {}
         for trial_id in changes.gone:
             self._take(trial_id)
+        added: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
         for trial in changes.trials:
-            self._put(trial, bracket_of)
+            self._put(trial, bracket_of, added)
+        for place, values in added.items():
+            self._sorted.setdefault(place, SortedList()).update(values)
 
-    def _put(self, trial: FrozenTrial, bracket_of: Callable[[FrozenTrial], int]) -> None:
+    def _put(
+        self,
+        trial: FrozenTrial,
+        bracket_of: Callable[[FrozenTrial], int],
+        added: defaultdict[tuple[int, str], list[float]],
+    ) -> None:
+        """Note what the table is to hold of the trial; its values are ``added`` together with others', sorted once."""
         values = {key: value for key, value in trial.system_attrs.items() if key.startswith(PREFIX)}
         held = self._held.get(trial._trial_id)
         if held is None and not values:
@@ -60,10 +70,7 @@ class RungTable(Table):
         self._take(trial._trial_id)
         self._held[trial._trial_id] = _Held(trial.number, bracket, values)
         for key, value in values.items():
-            rung = self._sorted.get((bracket, key))
-            if rung is None:
-                rung = self._sorted[bracket, key] = SortedList()
-            rung.add(value)
+            added[bracket, key].append(value)
 
     def _take(self, trial_id: int) -> None:
         held = self._held.pop(trial_id, None)
