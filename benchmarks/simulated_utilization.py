@@ -6,8 +6,8 @@ The driver is real (campaign, record on SQLite, pump, TPE), its workers are pret
 trials are of lognormal length. Whatever CPU time the driver uses between two looks at its workers passes on that clock
 too, and so does a millisecond for each submission, which is what Parsl takes for a task. Beside it the same loop with
 Optuna's own sampler and storage. All workers run trials when it begins, with what is left of them drawn as it is in the
-long run, and 10,000 trials have finished; the first tenth of the time does not count. A worker that waits for an answer
-counts as idle.
+long run, and 10,000 trials have finished. The first ask, which reads the study, is free, and the first tenth of the
+time after it does not count. A worker that waits for an answer counts as idle.
 
 Where the driver is busy all the time, workers go idle one after another until as many run as it can feed: such a row
 gives the utilization at which that ends (marked ->), from the rate at which it starts trials.
@@ -107,12 +107,12 @@ class ChargedPool(SimulatedPool):
         self.trials = Trials(case, lambda: clock.now, begun)
         super().__init__(case.workers, self.trials, time=clock)
         self.charged, self.submitted = 0.0, list[float]()
-        self._since: float | None = None
+        self._charging, self._since = False, None
 
     def wait(self, timeout: float) -> list[Event]:
         self._charge()
         events = super().wait(timeout)
-        self._since = time.process_time()
+        self._since = time.process_time() if self._charging else None
         return events
 
     def perform(self, actions: Sequence[Action]) -> None:
@@ -120,11 +120,11 @@ class ChargedPool(SimulatedPool):
         self._charge(fresh * SUBMISSION)
         super().perform(actions)
         self.submitted += [self.now()] * fresh
-        self._since = time.process_time()
+        self._since = time.process_time() if self._charging else None
 
     def begin(self) -> None:
         """From now on the driver is charged."""
-        self.charged, self.submitted, self._since = 0.0, [], time.process_time()
+        self.charged, self.submitted, self._charging = 0.0, [], True
 
     def _charge(self, more: float = 0.0) -> None:
         if self._since is not None:
@@ -136,8 +136,11 @@ class ChargedPool(SimulatedPool):
 
 def simulate(case: Case, pool: ChargedPool, turn: Callable[[], None]) -> list:
     """Turns until enough trials were started or the time is over; what a row says of it."""
-    began, at = time.process_time(), pool.now()
+    pool.submitted.clear()
+    while not pool.submitted:  # the first ask reads the study
+        turn()
     pool.begin()
+    began, at = time.process_time(), pool.now()
     while len(pool.submitted) < case.per_worker * case.workers and time.process_time() - began < case.cap:
         turn()
     first, last = at + 0.1 * (pool.now() - at), pool.now()

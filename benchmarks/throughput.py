@@ -85,21 +85,24 @@ def ends_in(storage: object) -> tuple[float, ...]:
 
 
 def pilotune(task: Task, isolate: bool = True) -> tuple[float, ...]:
-    folder = Path(tempfile.mkdtemp(prefix="bench"))
-    study, trial = folder / "study.yaml", f"{{isolate: {str(isolate).lower()}}}"
-    function = f"{common.HERE / 'objective.py'}:run"
-    study.write_text(studies.study_text(function, sampler=task.sampler, trial=trial, trials=task.trials))
-    (folder / "site.yaml").write_text(
-        f"name: here\nscheduler: local\npools: {{local: {{workers_per_node: {task.workers}}}}}\n"
-    )
-    url = f"sqlite:///{folder}/study.db"
-    subprocess.run(
-        [PILOTUNE, "run", study, "--storage", url, "--site", folder / "site.yaml", "--quiet"],
-        env={**os.environ, "BENCH_PAUSE": str(task.pause), "PILOTUNE_RUNS": str(folder / "runs")},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return ends_in(url)
+    with tempfile.TemporaryDirectory(prefix="bench") as name:
+        folder = Path(name)
+        study, trial = folder / "study.yaml", f"{{isolate: {str(isolate).lower()}}}"
+        function = f"{common.HERE / 'objective.py'}:run"
+        study.write_text(studies.study_text(function, sampler=task.sampler, trial=trial, trials=task.trials))
+        (folder / "site.yaml").write_text(
+            f"name: here\nscheduler: local\npools: {{local: {{workers_per_node: {task.workers}}}}}\n"
+        )
+        url = f"sqlite:///{folder}/study.db"
+        environment = {"BENCH_PAUSE": str(task.pause), "PILOTUNE_RUNS": str(folder / "runs"),
+                       "XDG_STATE_HOME": str(folder / "state")}  # fmt: skip
+        subprocess.run(
+            [PILOTUNE, "run", study, "--storage", url, "--site", folder / "site.yaml", "--quiet"],
+            env={**os.environ, **environment},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return ends_in(url)
 
 
 def make_sampler(name: str) -> object:
@@ -132,15 +135,16 @@ def _optuna_process(url: str, task: Task) -> None:
 def optuna_processes(task: Task) -> tuple[float, ...]:
     import optuna
 
-    url = f"sqlite:///{tempfile.mkdtemp(prefix='bench')}/study.db"
-    optuna.create_study(study_name=studies.NAME, storage=url)
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_optuna_process, args=(url, task)) for _ in range(task.workers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return ends_in(url)
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        url = f"sqlite:///{folder}/study.db"
+        optuna.create_study(study_name=studies.NAME, storage=url)
+        context = multiprocessing.get_context("spawn")
+        processes = [context.Process(target=_optuna_process, args=(url, task)) for _ in range(task.workers)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        return ends_in(url)
 
 
 def peer(name: str, task: Task) -> tuple[float, ...]:

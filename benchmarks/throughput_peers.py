@@ -45,8 +45,9 @@ def deephyper(name: str, workers: int, trials: int) -> list[float]:
     method = "thread" if "threads" in name else "process"
     evaluator = Evaluator.create(deephyper_job, method=method, method_kwargs={"num_workers": workers})
     kind = CBO if "CBO" in name else RandomSearch
-    search = kind(problem, random_state=0, log_dir=tempfile.mkdtemp(prefix="bench"))
-    return list(search.search(evaluator, max_evals=trials)["m:ended"])
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        search = kind(problem, random_state=0, log_dir=folder)
+        return list(search.search(evaluator, max_evals=trials)["m:ended"])
 
 
 def ray_trial(config: dict) -> dict:
@@ -73,20 +74,18 @@ def ray_tune(_: str, workers: int, trials: int) -> list[float]:
         "l0": tune.loguniform(1e-4, 1.0),
         "c0": tune.choice(["a", "b", "c"]),
     }
-    tuner = tune.Tuner(
-        ray_trial,
-        param_space=space,
-        tune_config=tune.TuneConfig(
-            metric="value",
-            mode="min",
-            num_samples=trials,
-            max_concurrent_trials=workers,
-            reuse_actors=True,
-            search_alg=OptunaSearch(seed=0),
-        ),
-        run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(prefix="bench"), verbose=0),
+    config = tune.TuneConfig(
+        metric="value",
+        mode="min",
+        num_samples=trials,
+        max_concurrent_trials=workers,
+        reuse_actors=True,
+        search_alg=OptunaSearch(seed=0),
     )
-    return [result.metrics["ended"] for result in tuner.fit()]
+    with tempfile.TemporaryDirectory(prefix="bench") as folder:
+        kept = tune.RunConfig(storage_path=folder, verbose=0)
+        results = tune.Tuner(ray_trial, param_space=space, tune_config=config, run_config=kept).fit()
+        return [result.metrics["ended"] for result in results]
 
 
 def run_peer(name: str, workers: int, trials: int, pause: float) -> list[float]:
