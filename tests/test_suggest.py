@@ -91,8 +91,9 @@ def test_every_sampler_of_optuna_has_a_name():
 
 
 def test_deprecated_arguments_are_not_offered():
-    taken = sampler_arguments("tpe")
-    assert set(taken) == {"n_startup_trials", "n_ei_candidates", "seed", "multivariate", "group", "constant_liar"}
+    taken = {"n_startup_trials", "n_ei_candidates", "seed", "multivariate", "group", "constant_liar"}
+    assert set(sampler_arguments("optuna_tpe")) == taken
+    assert set(sampler_arguments("tpe")) == taken | {"parallel"}
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsgaii"])

@@ -129,6 +129,27 @@ def test_the_first_pass_in_single_precision_finds_the_best_candidate(monkeypatch
         assert np.argmax(likely - rough) == np.argmax(likely - exact)
 
 
+def test_kernels_of_later_chunks_may_be_larger_by_any_factor(monkeypatch):
+    monkeypatch.setattr(kernels, "CHUNK", 256)
+    space = Space(seeded(0), ["float"], most=1)
+    space.parameters = {f"x{i}": FloatDistribution(0, 1) for i in range(20)}
+    study = optuna.create_study()
+    r = seeded(1)
+    for number in range(1200):  # the first chunks far from where the candidates will be
+        low, high = ((0.0, 0.2), (0.5, 0.6), (0.9, 0.91))[number // 400]
+        params = {name: r.uniform(low, high) for name in space.parameters}
+        value = 0.0 if number >= 1180 else 1.0
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space.parameters, value=value))
+    model = Model(MINIMIZE, Settings(), default_gamma, running=True, relative=True)
+    model.look(study)
+    _, other = model._densities(model._part(space.parameters), 10**6)
+    points = np.array([list(trial.params.values()) for trial in study.trials[1150:1174]])
+    plain = build(other.axes, other._values[other._order], Settings()).log_density(points)
+    assert plain.min() > 50  # and of the first chunks' kernels alone it is below 0
+    assert np.allclose(other.log_density(points), plain, rtol=0, atol=1e-7)
+    assert np.abs(other._log_density(points, np.float32) - plain).max() < other._error()
+
+
 def count_evaluations(monkeypatch):
     evaluated = []
     ours = kernels.log_mass

@@ -271,7 +271,7 @@ class Kernels:
         buffers = np.empty((2, min(CHUNK, len(weights)), len(points)), dtype=precision)
         shift, total = np.zeros(len(points)), np.zeros(len(points))
         start, end, width = 0, -(-self._end // BLOCK) * BLOCK, len(points)
-        most = 40.0 if precision is np.float32 else 600.0
+        most = 40.0 if precision is np.float32 else 300.0
         while start < end:
             stop = min(start + CHUNK, end)
             logs, found = buffers[:, : stop - start]
