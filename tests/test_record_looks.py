@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from pilotune.pipeline.changes import Watch
 from pilotune.pipeline.record import RecordStorage, normalize_url, open_storage
 from pilotune.pipeline.record.commit import WHOLE_LOOK
 from pilotune.pipeline.record.connect import Link
@@ -256,3 +257,17 @@ def test_the_horizon_waits_for_the_oldest_transaction_but_not_for_ever():
     for mark in range(6, 100):
         horizon.note(16, 17 + mark, (mark,))
     assert horizon.floor[0] > 60
+
+
+def test_a_look_at_all_of_trials_that_have_not_changed_tells_nobody(tmp_path):
+    two = Two(f"sqlite:///{tmp_path}/s.db")
+    watch = Watch()
+    assert watch.look(two.ours).whole
+    with two.storage.locked(two.ours._study_id):
+        pass
+    assert not watch.look(two.ours).trials
+    two.running[2].report(0.5, 1)
+    two.theirs._storage.commit()
+    with two.storage.locked(two.ours._study_id):
+        pass
+    assert [trial.number for trial in watch.look(two.ours).trials] == [2]

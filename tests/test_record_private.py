@@ -17,7 +17,7 @@ from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.record import RecordStorage, open_storage
-from pilotune.pipeline.record.mirror import detached, replica
+from pilotune.pipeline.record.mirror import alike, detached, replica
 from pilotune.pipeline.record.shared import shared_attributes, shared_distributions
 
 from . import test_record_conformance
@@ -46,6 +46,7 @@ def a_trial() -> FrozenTrial:
 def test_a_copy_of_a_trial_has_all_that_makes_a_trial() -> None:
     trial = a_trial()
     assert replica(trial) == detached(trial) == trial
+    assert alike(replica(trial), trial)
     assert vars(replica(trial)) == vars(trial)
     empty = FrozenTrial(0, TrialState.RUNNING, None, None, None, {}, {}, {}, {}, {}, 0)
     assert vars(trial).keys() == vars(empty).keys()
@@ -62,6 +63,7 @@ def test_a_copy_can_differ_in_each_part_that_the_constructor_takes() -> None:
         assert getattr(changed, public) == other
         differing = {name for name in vars(trial) if vars(trial)[name] != vars(changed)[name]}
         assert len(differing) == 1
+        assert alike(trial, changed) == (part == "trial_id")
 
 
 def test_a_detached_trial_can_be_changed_at_will() -> None:

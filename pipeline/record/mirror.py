@@ -52,6 +52,22 @@ def replica(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
     return FrozenTrial(value=None, **arguments)
 
 
+def alike(one: FrozenTrial, other: FrozenTrial) -> bool:
+    """Whether two are the same in everything; asking ``one == other`` would cost them the small room that they take."""
+    return (
+        one.state == other.state
+        and one.number == other.number
+        and one.values == other.values
+        and one.params == other.params
+        and one.intermediate_values == other.intermediate_values
+        and one.user_attrs == other.user_attrs
+        and one.system_attrs == other.system_attrs
+        and one.datetime_start == other.datetime_start
+        and one.datetime_complete == other.datetime_complete
+        and one.distributions == other.distributions
+    )
+
+
 def detached(trial: FrozenTrial) -> FrozenTrial:
     """A copy whose dictionaries the caller may change; distributions are shared, since nobody changes those."""
     return replica(

@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from .connect import Link
-from .mirror import StudyMirror, replica
+from .mirror import StudyMirror, alike, replica
 from .shared import shared_attributes, shared_distributions
 from .statements import PARTS, statements
 from .tables import load_float, load_time, studies, study_directions
@@ -224,7 +224,9 @@ def read_again(link: Link, mirror: StudyMirror, local_ids: Iterable[int]) -> Non
     rows = link.run(made.trials, (made.ids(db_ids),)).all()
     for trial in _read_trials(link, rows):
         trial._trial_id = mirror.local_ids[trial._trial_id]
-        mirror.put(trial)
+        # Who keeps tables of trials is not to be told of them for nothing.
+        if not alike(trial, mirror.trials[trial._trial_id]):
+            mirror.put(trial)
 
 
 def read_states(link: Link, db_ids: Iterable[int]) -> dict[int, TrialState]:
