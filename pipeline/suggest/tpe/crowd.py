@@ -107,11 +107,11 @@ class CrowdModel(Model):
         self.history.by_rungs = True
         try:
             part = self._part(space)
-            good, other = self._densities(part, number)
             if random.random_sample() < ALONE:
-                params = self._external(part, self._alone(part, good, number, random, candidates, choose))
+                params = self._external(part, self._alone(part, number, random, candidates, choose))
                 if params not in self.history.tried:
                     return params
+            good, other = self._densities(part, number)
             points = good.sample(random, candidates)
             likely = good.log_density(points)
             return self._untried(part, points, likely, other.compare(likely, points), choose)
@@ -140,7 +140,6 @@ class CrowdModel(Model):
     def _alone(
         self,
         part: Part,
-        good: Mixture,
         number: int,
         random: np.random.RandomState,
         candidates: int,
@@ -152,13 +151,14 @@ class CrowdModel(Model):
             if len(self._lone) >= SPACES:
                 self._lone.clear()
             lone = self._lone[part.axes] = Lone(Counts(self.history, part.axes))
+        good = self._good(part)
         with self.history.without(number):
             lone.counts.look()
         tables = lone.counts.tables(self.history.divided)
-        points = good.sample(random, candidates * len(part.axes))
+        points = good.sample_apart(random, candidates)
         best = np.empty(len(part.axes))
         for i, one in enumerate(lone.mixtures(good)):
-            mine = points[i * candidates : (i + 1) * candidates, i]
+            mine = points[:, i]
             other = tables[i][lone.counts.place(i, mine)]
             best[i] = mine[choose(one.log_density(mine[:, None]), other)]
         return best

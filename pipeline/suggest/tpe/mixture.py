@@ -101,20 +101,30 @@ class Mixture:
     def sample(self, random: np.random.RandomState, size: int) -> np.ndarray:
         """``size`` points (rows) drawn from the mixture, as numbers of the trials; choices as indices."""
         kernels = random.choice(len(self.weights), p=self.weights, size=size)
+        return self._sample(random, np.broadcast_to(kernels, (len(self.axes), size)))
+
+    def sample_apart(self, random: np.random.RandomState, size: int) -> np.ndarray:
+        """The same, each axis (column) from kernels of its own: as drawn from the mixtures on single axes."""
+        shape = (len(self.axes), size)
+        return self._sample(random, random.choice(len(self.weights), p=self.weights, size=shape))
+
+    def _sample(self, random: np.random.RandomState, kernels: np.ndarray) -> np.ndarray:
+        """Points from ``kernels`` (axes x points)."""
+        size = kernels.shape[1]
         points = np.empty((size, len(self.axes)))
         for i, axis in enumerate(self.axes):
             if axis.choices:
                 part = self.parts[i]
                 assert isinstance(part, np.ndarray)
-                reached = np.cumsum(part[kernels], axis=1)
+                reached = np.cumsum(part[kernels[i]], axis=1)
                 reached[:, -1] = 1.0
                 points[:, i] = (reached < random.rand(size)[:, None]).sum(axis=1)
         numbers = self._numbers
         if not numbers.places:
             return points
-        centres, widths = numbers.centres[:, kernels], numbers.widths[:, kernels]
-        drawn = quantile(random.uniform(size=centres.shape), numbers.lows[:, kernels], numbers.highs[:, kernels])
-        for i, row in zip(numbers.places, drawn * widths + centres, strict=True):
+        at = np.arange(len(numbers.places))[:, None], kernels[numbers.places]
+        drawn = quantile(random.uniform(size=at[1].shape), numbers.lows[at], numbers.highs[at])
+        for i, row in zip(numbers.places, drawn * numbers.widths[at] + numbers.centres[at], strict=True):
             axis = self.axes[i]
             values = np.exp(row) if axis.log else row
             if axis.step:

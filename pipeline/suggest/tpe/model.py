@@ -101,14 +101,18 @@ class Model:
         return part
 
     def _densities(self, part: Part, number: int) -> tuple[Mixture, Kernels]:
+        good = self._good(part)
+        with self.history.without(number):
+            part.other.look()
+        return good, part.other
+
+    def _good(self, part: Part) -> Mixture:
         history = self.history
         good = history.divide(self._gamma(history.finished))
         version = (history.generation, history.good_version)
         if part.version != version or part.good is None:
             part.good, part.version = self._mixture(part.axes, good), version
-        with history.without(number):
-            part.other.look()
-        return part.good, part.other
+        return part.good
 
     def _mixture(self, axes: Sequence[Axis], numbers: Sequence[int]) -> Mixture:
         values, _ = self.history.rows([axis.name for axis in axes], numbers)
