@@ -60,6 +60,8 @@ class Truth(Witness):
         if not self.world.calm and self.random.random() < self.world.case.trouble.rubbish:
             text, readable = self._rubbish(text, outcome), False
             self.world.saw["rubbish on disk"] += 1
+            if self.world.disk:  # where no driver hears of it, the trial goes on from its checkpoint
+                self.world.disk.lose(outcome.number, outcome.attempt)
         self.written.append(Written(outcome, readable, self.world.time.now))
         path = TrialFiles(Path(spec.directory)).outcome(spec.attempt)
         path.parent.mkdir(parents=True, exist_ok=True)
