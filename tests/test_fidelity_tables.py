@@ -90,7 +90,7 @@ def test_what_a_report_looks_at_does_not_grow_with_the_study(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_copy_has_a_table_of_its_own_and_judges_alike(kind: str) -> None:
     study = history(InMemoryStorage(), ours(kind), 60)
-    assert not {"_table", "_lock"} & study.pruner.__getstate__().keys()
+    assert not set(ours(kind).UNSAVED) & study.pruner.__getstate__().keys()
     twin = copy.deepcopy(study)
     assert twin.pruner._table is not study.pruner._table
     outcomes = [go_on([one], 30) for one in (study, twin)]
@@ -191,10 +191,33 @@ def test_samplers_see_each_bracket_apart_as_with_optunas_pruner() -> None:
         assert 0 < len(seen[0]) < 50
 
 
+def test_a_brackets_study_is_made_once_and_shows_what_is_new() -> None:
+    study = history(InMemoryStorage(), ours("HyperbandPruner"), 50)
+    brackets = {}
+    for _ in range(20):
+        trial = study.ask()
+        frozen = study._storage.get_trial(trial._trial_id)
+        bracket = optuna.pruners._filter_study(study, frozen)
+        assert frozen in bracket._get_trials(deepcopy=False, use_cache=True)
+        assert frozen in bracket.get_trials(deepcopy=False)
+        assert brackets.setdefault(study.pruner._get_bracket_id(study, frozen), bracket) is bracket
+    study.sampler = optuna.samplers.RandomSampler()
+    again = optuna.pruners._filter_study(study, frozen)
+    assert again.sampler is study.sampler
+    other = history(InMemoryStorage(), study.pruner, 10, "other")
+    assert len(optuna.pruners._filter_study(other, frozen)._get_trials(deepcopy=False)) == 10
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_private_parts_of_optuna_that_are_used_are_there(kind: str) -> None:
     used = {
-        "HyperbandPruner": ["_pruners", "_max_resource", "_try_initialization", "_get_bracket_id"],
+        "HyperbandPruner": [
+            "_pruners",
+            "_max_resource",
+            "_try_initialization",
+            "_get_bracket_id",
+            "_create_bracket_study",
+        ],
         "SuccessiveHalvingPruner": [
             "_min_resource",
             "_reduction_factor",
@@ -206,7 +229,9 @@ def test_the_private_parts_of_optuna_that_are_used_are_there(kind: str) -> None:
     pruner = optunas(kind)
     assert all(hasattr(pruner, name) for name in used.get(kind, percentile))
     assert isinstance(ours(kind), getattr(optuna.pruners, kind))
-    assert vars(ours(kind)).keys() - vars(pruner).keys() == {"_table", "_lock"}, "no name of ours is one of Optuna's"
+    assert vars(ours(kind)).keys() - vars(pruner).keys() == set(ours(kind).UNSAVED), (
+        "no name of ours is one of Optuna's"
+    )
     for seed in range(20):
         args = arguments(kind, random.Random(seed))
         named = vars(getattr(optuna.pruners, kind)(**args))

@@ -8,6 +8,7 @@ verdicts, and what is written to the study, are the same, so that either can go 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, Self, cast
 
 import optuna.pruners
 from optuna.study import Study
@@ -45,12 +46,19 @@ class SuccessiveHalvingPruner(Tabled, optuna.pruners.SuccessiveHalvingPruner):
 class HyperbandPruner(Tabled, optuna.pruners.HyperbandPruner):
     """Hyperband (Li et al., JMLR 18, 2018) over asynchronous successive halving; arguments as in Optuna's class.
 
-    The bracket of a trial is a hash of the study's name and the trial's number, as in Optuna, whose samplers model each
-    bracket apart where the study's pruner is a Hyperband.
+    The bracket of a trial is a hash of the study's name and the trial's number. As with Optuna's, samplers are handed
+    the trial's bracket in the place of the study.
     """
 
     TABLE = RungTable
+    UNSAVED = (*Tabled.UNSAVED, "_bracket_studies")
     _table: RungTable
+    _bracket_studies: dict[int, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls, *args, **kwargs)
+        made._bracket_studies = {}
+        return made
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial is to stop after its last report. A trial that reaches a rung is marked in the study."""
@@ -72,3 +80,11 @@ class HyperbandPruner(Tabled, optuna.pruners.HyperbandPruner):
                 return
             self._max_resource, self._table = steps + 1, RungTable()
         self._try_initialization(study)
+
+    def _create_bracket_study(self, study: Study, bracket_id: int) -> Study:
+        """The bracket as a study. Optuna makes a class and a study for each call, three in the life of a trial."""
+        made: Any = self._bracket_studies.get(bracket_id)
+        if made is None or made._study is not study or made.sampler is not study.sampler:
+            made = self._bracket_studies[bracket_id] = super()._create_bracket_study(study, bracket_id)
+        made._thread_local.cached_all_trials = None  # a new one has none either
+        return cast(Study, made)

@@ -22,6 +22,7 @@ class Tabled:
     """
 
     TABLE: ClassVar[type[Table]]
+    UNSAVED: ClassVar[tuple[str, ...]] = ("_table", "_lock")
     _table: Any
     _lock: Lock
 
@@ -32,4 +33,4 @@ class Tabled:
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_table", "_lock")}
+        return {name: value for name, value in self.__dict__.items() if name not in self.UNSAVED}
