@@ -302,8 +302,7 @@ class Campaign:
 
     def _launch(self, flight: Flight) -> None:
         """The next attempt of this trial, submitted at the next release."""
-        if flight.pause is not None:
-            goes_on(self.study, flight)
+        goes_on(self.study, flight)
         flight.attempt += 1
         flight.avoid = self.ends.hosts.avoided(flight)
         flight.started, flight.last_reply, flight.stopping, flight.rung, flight.new_steps = None, None, "", None, 0

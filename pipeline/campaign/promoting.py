@@ -34,7 +34,9 @@ def paused_at(trial: optuna.Trial) -> int | None:
 
 
 def goes_on(study: CampaignStudy, flight: Flight) -> None:
-    """The trial is paused no more, and the time that it runs from here on is counted by itself."""
+    """A trial that was paused is so no more, and the time that it runs from here on is counted by itself."""
+    if flight.pause is None:
+        return
     flight.pause, flight.stage = None, flight.ran
     flight.whole = True
     study.annotate(flight.trial, {PAUSED: None})
