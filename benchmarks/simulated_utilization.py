@@ -223,7 +223,9 @@ def measure(cases: list[Case]) -> str:
         if case.length == length:
             kinds = ["memory", *(["SQLite"] if case.workers in SQLITE_WORKERS else [])]
             few = Case(case.workers, case.length, case.n, case.per_worker, case.cap / 4)
-            rows += [[case.workers, case.length, f"Optuna, {kind}", *optuna_loop(few, kind)] for kind in kinds]
+            rows += [
+                [case.workers, case.length, f"Optuna, {kind}", *optuna_loop(few, kind)[:-1], None] for kind in kinds
+            ]
     head = ["workers", "median s", "who", "trials", "ms a trial", "driver busy", "utilization", "budget"]
     return common.table("Simulated utilization, the driver's cost charged", head, rows)
 
