@@ -228,6 +228,14 @@ def test_counts_kept_up_to_date_are_those_made_anew():
             assert len(mine) == {"layers": 6, "kind": 3}.get(axis.name, BINS)
 
 
+def test_trials_beyond_a_range_that_became_smaller_count_at_its_end():
+    study = optuna.create_study(sampler=TPESampler(seed=9, parallel="crowd", n_startup_trials=3))
+    for number in range(30):
+        trial = study.ask({"i": IntDistribution(0, 9 if number < 10 else 4), "x": FloatDistribution(0, 1)})
+        assert trial.params["i"] <= 4 or number < 10
+        study.tell(trial, float(trial.params["i"]))
+
+
 def test_the_good_ones_are_not_among_the_counts():
     history = CrowdHistory([optuna.study.StudyDirection.MINIMIZE], running=True, relative=True)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

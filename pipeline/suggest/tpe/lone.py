@@ -65,11 +65,13 @@ class Counts:
         """The bins of ``values`` on axis ``i``."""
         axis = self.axes[i]
         if axis.choices:
-            return values.astype(np.int64)
-        if counted_apart(axis):
-            return np.rint((values - axis.bottom) / axis.step).astype(np.int64)
-        parts = (axis.kernel(values) - axis.low) / axis.width * self._bins[i]
-        return np.clip(parts.astype(np.int64), 0, self._bins[i] - 1)
+            found = values
+        elif counted_apart(axis):
+            found = np.rint((values - axis.bottom) / axis.step)
+        else:
+            found = (axis.kernel(values) - axis.low) / axis.width * self._bins[i]
+        # Older trials may lie beyond a range that has become smaller.
+        return np.asarray(np.clip(found, 0, self._bins[i] - 1), dtype=np.int64)
 
     def _count(self, places: np.ndarray, by: float) -> None:
         whole = places[:, 0] >= 0

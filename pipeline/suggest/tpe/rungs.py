@@ -22,6 +22,9 @@ class Rung:
     count: int = 0
     best: list[tuple[float, int]] = field(default_factory=list)
 
+    def has(self, trial_id: int) -> bool:
+        return any(found[1] == trial_id for found in self.best)
+
 
 class Rungs:
     """Reports of all trials, running ones too, by step.
@@ -45,10 +48,11 @@ class Rungs:
         if changes.whole:
             self.clear()
         for gone in changes.gone:
-            self._forget(gone)
+            self._forget(gone, [step for step, rung in self._steps.items() if rung.has(gone)])
         for trial in changes.trials:
             if trial.state == TrialState.FAIL:
-                self._forget(trial._trial_id)
+                values = trial.intermediate_values
+                self._forget(trial._trial_id, [step for step in values if not math.isnan(values[step])])
                 continue
             if trial.state == TrialState.COMPLETE:
                 self._complete.add(trial._trial_id)
@@ -70,12 +74,12 @@ class Rungs:
                 del rung.best[KEPT:]
         self._last[trial._trial_id] = max(trial.intermediate_values)
 
-    def _forget(self, trial_id: int) -> None:
+    def _forget(self, trial_id: int, steps: list[int]) -> None:
         self._complete.discard(trial_id)
         last = self._last.pop(trial_id, None)
-        for step, rung in self._steps.items():
-            if last is not None and step <= last and any(found[1] == trial_id for found in rung.best):
-                rung.count -= 1
+        for rung in (self._steps[step] for step in steps if last is not None and step <= last):
+            rung.count -= 1
+            if rung.has(trial_id):
                 rung.best = [found for found in rung.best if found[1] != trial_id]
 
     def best(self, count: int) -> list[int] | None:
