@@ -275,5 +275,5 @@ def test_the_plan_of_a_small_space_counts_it(load):
 def test_the_plan_warns_of_brackets_that_stay_too_small(load):
     notes = plan(load(WHOLE, "budget.trials=60")).notes
     assert len(notes) == 1
-    assert notes[0].startswith("TPE learns in each bracket apart")
+    assert notes[0].startswith("trials are compared with those of their own bracket")
     assert plan(load(WHOLE)).notes == ()

@@ -32,7 +32,7 @@ class Bracket:
     def trials_until(self, count: int = 10) -> int:
         """How many trials the study needs, on average, until this bracket has ``count``.
 
-        TPE learns in each bracket apart and begins at 10.
+        A trial is compared with those of its own bracket only.
         """
         return math.ceil(count / self.share)
 

@@ -184,11 +184,11 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: Ladd
     pruner, trials = study_file.pruner, study_file.budget.trials
     if pruner and pruner.name == "hyperband" and not brackets:
         notes.append("with max_resource: auto nothing is pruned until a first trial completes")
-    if brackets and trials and study_file.sampler.name == "tpe":
+    if brackets and trials:
         needed = brackets[-1].trials_until(10)
         if trials < needed:
             notes.append(
-                f"TPE learns in each bracket apart, from 10 trials on; the last bracket has 10 after about {needed} "
+                f"trials are compared with those of their own bracket; the last bracket has 10 after about {needed} "
                 f"trials, and the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
             )
     return tuple(notes)
