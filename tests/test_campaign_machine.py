@@ -22,6 +22,7 @@ from pilotune.pipeline.campaign.events import (
     Submit,
 )
 from pilotune.pipeline.campaign.rules import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, ahead
+from pilotune.pipeline.fidelity import SuccessiveHalvingPruner
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.trial.protocol import Report, Suggest
 from tests.bench import Bench, benches, finish_of, over, started
@@ -102,6 +103,21 @@ def test_a_finite_space_ends_the_campaign_when_all_of_it_was_tried(bench) -> Non
 # Requests
 
 
+def test_reports_that_come_together_are_judged_one_by_one(bench) -> None:
+    """A rung has the value of the first report there, not that of the last one in the message."""
+    pruner = SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
+    campaign = bench(trials=2, options={"pruner": pruner})
+    one, two = campaign.specs(Capacity(2))[:2]
+    together = Report.of(one.token, 1, [(1, 9.0), (2, 8.0), (3, 0.0)])
+    assert campaign.turn(started(one), started(two), together) == [Reply(one.token, 1)]
+    assert campaign.turn(Report(two.token, 1, 1, 5.0)) == [Reply(two.token, 1)]
+    assert campaign.turn(Report.of(two.token, 2, [(2, 8.5), (3, 8.5)])) == [Reply(two.token, 2, stop="prune")]
+    campaign.turn(over(two, "pruned", started=0.0, finished=1.0))
+    trial = campaign.trials()[1]
+    assert trial.intermediate_values == {1: 5.0, 2: 8.5, 3: 8.5}
+    assert trial.user_attrs["pilotune:rung"] == 2
+
+
 def test_a_request_that_comes_again_gets_the_same_answer_and_counts_once(bench) -> None:
     campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
     (spec,) = campaign.specs(Capacity(1))
@@ -117,16 +133,17 @@ def test_a_request_that_comes_again_gets_the_same_answer_and_counts_once(bench) 
     assert trial.user_attrs["pilotune:rung"] == 1
 
 
-def test_reports_that_come_together_are_all_kept_and_the_last_one_is_judged(bench) -> None:
+def test_reports_that_come_together_are_all_kept_and_the_first_verdict_stands(bench) -> None:
     campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
     (spec,) = campaign.specs(Capacity(1))
-    together = Report.of(spec.token, 1, [(0, 9.0), (1, 1.0), (-1, 7.0), (1, 8.0), (2, 2.0)])
+    together = Report.of(spec.token, 1, [(0, 4.0), (1, 1.0), (-1, 7.0), (1, 8.0), (2, 2.0)])
     assert campaign.turn(started(spec), together) == [Reply(spec.token, 1)]
     assert campaign.turn(together) == [Reply(spec.token, 1)], "the same answer, and nothing is kept again"
-    assert campaign.turn(Report.of(spec.token, 2, [(2, 0.0), (3, 6.0)])) == [Reply(spec.token, 2, stop="prune")]
+    late = Report.of(spec.token, 2, [(2, 0.0), (3, 6.0), (4, 1.0)])
+    assert campaign.turn(late) == [Reply(spec.token, 2, stop="prune")]
     campaign.turn(over(spec, "pruned"))
     (trial,) = campaign.trials()
-    assert trial.intermediate_values == {0: 9.0, 1: 1.0, 2: 2.0, 3: 6.0}
+    assert trial.intermediate_values == {0: 4.0, 1: 1.0, 2: 2.0, 3: 6.0, 4: 1.0}
     assert trial.user_attrs["pilotune:rung"] == 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import time
@@ -147,6 +148,10 @@ class Driver:
         )
 
     def drive(self, pool: ParslPool, control: Control) -> None:
+        with long_lived():
+            self._drive(pool, control)
+
+    def _drive(self, pool: ParslPool, control: Control) -> None:
         self.note("")
         self.channel, control.wake = pool.channel.address, pool.wake
         pool.start(self.dead_records())
@@ -294,6 +299,17 @@ class Driver:
         ran = flight.ran - flight.stage
         kept = ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
         return self.campaign.ends.durations.left(ran if kept else 0.0)
+
+
+@contextlib.contextmanager
+def long_lived() -> Iterator[None]:
+    """What is there at the start lasts to the end: passes of the garbage collector over a large study would each stop
+    the driver for a tenth of a second and more."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _rules(file: StudyFile) -> Rules:

@@ -41,17 +41,16 @@ def _verdict(study: CampaignStudy, promoting: Promoting | None, flight: Flight, 
 def _keep(
     study: CampaignStudy, promoting: Promoting | None, flight: Flight, reports: Sequence[Sequence[float]]
 ) -> None:
-    """Of several that came together the pruner judges the last one."""
-    new = study.keep(flight.trial, reports)
-    if not new:
-        return
-    flight.last_step = list(new)[-1]
-    flight.new_steps += len(new)
-    if study.prunes(flight.trial):
-        flight.rung = flight.last_step
-    if promoting:
-        for step, value in new.items():
-            promoting.reported(flight, step, value)
+    """Each is judged by itself, as if it had come alone: a pruner takes the value of the first at a rung for the
+    rung's. The first verdict stands; what was reported behind it is kept."""
+    for report in reports:
+        for step, value in study.keep(flight.trial, [report]).items():
+            flight.last_step = step
+            flight.new_steps += 1
+            if flight.rung is None and study.prunes(flight.trial):
+                flight.rung = step
+            if promoting:
+                promoting.reported(flight, step, value)
 
 
 def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Reply:

@@ -144,7 +144,7 @@ class Started(Message):
 @dataclass(frozen=True)
 class Report(Message):
     token: str
-    request: int  # echoed in the verdict, which is that on the last report
+    request: int  # echoed in the verdict, which is the first on any of its reports
     step: int  # 0 <= step < STEP_LIMIT
     value: float
     more: list[list[float]] = field(default_factory=list)  # [[step, value], ...] that came after it meanwhile
