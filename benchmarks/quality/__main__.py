@@ -41,7 +41,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", default="1,16,128")
     parser.add_argument("--problems", default=",".join(problems.MAKERS), help="default: %(default)s")
-    parser.add_argument("--samplers", default=",".join(SAMPLERS), help="default: %(default)s")
+    others = ",".join(name for name in SAMPLERS if name != "pilotune-crowd")
+    parser.add_argument("--samplers", default=others, help="default: %(default)s; pilotune-crowd by name")
     parser.add_argument("--cache", type=Path, help="a folder in which results are kept, so that runs add up")
     return parser.parse_args()
 

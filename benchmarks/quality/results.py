@@ -69,10 +69,12 @@ def ranks(found: Found, names: list[str], samplers: list[str]) -> np.ndarray:
 
 
 def text(found: Found, names: list[str], samplers: list[str], workers: int, trials: int, seeds: int) -> str:
-    """The table of one number of workers: median regret at the end by problem, and mean ranks."""
+    """The table of one number of workers: median regret by problem, and mean ranks."""
     rows: list[list] = []
     for name in names:
-        rows.append([name, *(float(np.median([row[-1] for row in found[name, sampler]])) for sampler in samplers)])
+        for when, quarter in (("half-way", 1), ("at the end", 3)):
+            regrets = (float(np.median([row[quarter] for row in found[name, sampler]])) for sampler in samplers)
+            rows.append([f"{name}, {when}", *regrets])
     means = ranks(found, names, samplers)
     rows.append(["mean rank at the end", *map(float, means[:, -1])])
     rows.append(["mean rank over four quarters", *map(float, means.mean(axis=1))])
