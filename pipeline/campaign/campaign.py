@@ -266,7 +266,6 @@ class Campaign:
     def _ask(self, others_wait: bool) -> None:
         most = min(self._asks, ASKS_AMONG_REPORTS) if others_wait else self._asks
         self._asks = ASKS_PER_STEP
-        self._prepare(most)
         asked = 0
         while self._room() > 0 and not self.ending:
             if asked == most:
@@ -286,13 +285,6 @@ class Campaign:
                 return
             asked += 1
             self._launch(Flight(trial=trial, params=params, asked=self.now))
-
-    def _prepare(self, most: int) -> None:
-        """Say how many trials will be asked for."""
-        if not self.ending:
-            left = most if self.rules.trials is None else self.rules.trials - self.study.asked
-            promoted = self.promoting.promotable if self.promoting else 0
-            self.study.prepare(min(most, left, self._room() - promoted))
 
     def _room(self) -> int:
         return self.workers + ahead(self.workers, self.latency, self.ends.durations.median) - self.in_flight

@@ -97,12 +97,6 @@ class CampaignStudy:
             log.exception("asking for a trial failed")
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
-    def prepare(self, count: int) -> None:
-        """So many trials are asked for next: a sampler that can makes ready for them together."""
-        prepare = getattr(self.study.sampler, "prepare", None)
-        if prepare is not None and count > 1:
-            prepare(self.study, count)
-
     def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()
         self.counts[TrialState.RUNNING] += 1
