@@ -89,7 +89,7 @@ def version(connection: sqlite3.Connection) -> int:
 def test_a_worker_that_is_lost_after_it_wrote_its_outcome_costs_no_result(bench) -> None:
     campaign, pool = bench(trials=2), StillPool()
     outcomes: dict = {}
-    pump = Pump(campaign.campaign, pool, campaign.storage, limit=2, written=outcomes.get)
+    pump = Pump(campaign.campaign, pool, campaign.storage, limit=2, written=lambda flight: outcomes.get(flight.token))
     pump.tick([Capacity(2)])
     first, second = [action.spec for action in pool.performed if isinstance(action, Submit)]
     outcomes[first.token] = over(first, value=0.25).outcome

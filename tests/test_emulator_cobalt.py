@@ -247,7 +247,7 @@ def test_the_cobaltlog_alone_knows_the_exit_code(desk):
 def test_output_is_there_while_the_job_runs(desk):
     submit(desk, "echo live; sleep 1000")
     until(lambda: (desk.folder / "1.output").exists() and desk.text("1.output") == "live\n", "the output is there")
-    assert desk.emulated.job(1).phase == "running"
+    until(lambda: desk.emulated.job(1).phase == "running", "the job is said to run")
 
 
 def test_a_deleted_job_is_killing_for_long(desk):

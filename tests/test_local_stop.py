@@ -91,7 +91,7 @@ def test_a_campaign_in_the_background_is_seen_stopped_and_resumed_from_anywhere(
     elsewhere.mkdir()
     started = here.json("run", "far.yaml", "--detach", *TWO)
     try:
-        seen = here.await_status("far", lambda status: status["running"] == 2, "two trials run")
+        seen = here.await_status("far", lambda s: s["running"] == 2 and s["complete"] == 1, "one is done, two run")
         assert (seen["pid"], seen["workers"]) == (started["pid"], 2)
         text = here.run("status", "far", folder=elsewhere).stdout
         assert "running since" in text

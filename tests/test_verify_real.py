@@ -23,7 +23,8 @@ def test_a_study_whose_driver_is_killed_is_accounted_for_at_each_moment(tmp_path
         working = here.json("verify", "audited")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    assert (working["findings"], working["states"]["running"], fates(working)) == ([], 2, {"written": 1, "kept": 1})
+    assert (working["findings"], fates(working)) == ([], {"written": 1, "kept": 1})
+    assert working["states"]["running"] in (2, 3), "the last one may be asked for ahead of a free worker"
 
     here.write("go", "")
     trials = Path(status["run_dir"]) / "trials"
@@ -31,11 +32,17 @@ def test_a_study_whose_driver_is_killed_is_accounted_for_at_each_moment(tmp_path
     dead = here.json("verify", "audited")
     campaign = Path(status["run_dir"]).name
     assert dead["ok"]
-    assert [each["what"].partition(" (process")[0] for each in dead["findings"]] == [
-        f"pilotune resume audited goes on with trials 1 and 2, which the campaign {campaign} left",
-        "pilotune resume audited goes on with trial 3, not begun yet",
-        f"the driver of campaign {campaign}",
+    left = f"which the campaign {campaign} left"
+    first = [
+        [f"pilotune resume audited goes on with trials 1, 2 and 3, {left}"],
+        [
+            f"pilotune resume audited goes on with trials 1 and 2, {left}",
+            "pilotune resume audited goes on with trial 3, not begun yet",
+        ],
     ]
+    *what, driver = [each["what"].partition(" (process")[0] for each in dead["findings"]]
+    assert what in first
+    assert driver == f"the driver of campaign {campaign}"
     assert fates(dead) == {"written": 3, "kept": 1, "waiting": 2}
 
     here.run("resume", "audited")

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from ..fidelity import Ladder
 from ..record import Orphan
-from ..trial.protocol import AttemptSpec, Report, Started, Suggest
+from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
 from .attempts import Flight, adopted, pause_before, token_of
 from .ends import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
 from .events import (
@@ -65,6 +65,7 @@ class Campaign:
         blocks: The pool's blocks as last seen.
         note: What the pool wants the user to know now.
         in_doubt: It may have taken over trials of dead drivers without knowing, since the database did not answer.
+        written: What the worker of an attempt wrote at its end, if it did.
         moved: When anything last moved: a trial ended or reported something new, the first workers came, or the first
             of them began.
     """
@@ -88,6 +89,7 @@ class Campaign:
         self.note = ""
         self.ending: Finish | None = None
         self.finished: Finish | None = None
+        self.written: Callable[[Flight], Outcome | None] = lambda flight: None
         self.hungry = self.in_doubt = False
         self.busy_seconds = self.worker_seconds = 0.0
         self._asks = ASKS_PER_STEP  # the most of the next step
@@ -348,10 +350,18 @@ class Campaign:
 
     def _end_once_settled(self, reason: str) -> None:
         """No trial will begin any more. Of those that are paused the best go on, and the others are told so first."""
-        if self.promoting is None or self.promoting.settle(self.ends):
+        if self.promoting is None or (self.promoting.settle(self._retire) and not self._fresh):
             self._end(FINISHED, reason)
         else:
             self.hungry = not self.promoting.promotable
+
+    def _retire(self, flight: Flight) -> None:
+        """A paused trial goes on no more. One whose driver died before it heard that it pauses may have ended since."""
+        outcome = self.written(flight)
+        if outcome is None or outcome.kind not in ("complete", "pruned"):
+            self.ends.retired(flight)
+        else:
+            self._follow(flight, self.ends.ended(flight, outcome, self.now))
 
     def _end(self, code: int, reason: str) -> None:
         if self.ending is None or code in (STOPPED, SITE):

@@ -191,10 +191,9 @@ class Driver:
             log.info("taking up %d trials of dead drivers again; %d of them had ended", len(taken), len(outcomes))
         return taken, outcomes
 
-    def written(self, token: str) -> Outcome | None:
+    def written(self, flight: Flight) -> Outcome | None:
         """What the worker of an attempt wrote at its end; None where it did not come so far."""
-        flight = self.campaign.flights.get(token)
-        return _outcome_on_disk(flight.directory, flight.attempt, token) if flight is not None else None
+        return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
 
     def checked(self, finish: Finish) -> Finish:
         """The campaign's end, with a look at the database: what was written into a broken one is saved from memory."""

@@ -7,9 +7,8 @@ So whenever a driver dies, the next one finds each trial either paused (or about
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Protocol
 
 import optuna
 from optuna.study import StudyDirection
@@ -40,12 +39,6 @@ def goes_on(study: CampaignStudy, flight: Flight) -> None:
     flight.pause, flight.stage = None, flight.ran
     flight.whole = True
     study.annotate(flight.trial, {PAUSED: None})
-
-
-class Retiring(Protocol):
-    """What :meth:`Promoting.settle` needs of ``Ends``."""
-
-    def retired(self, flight: Flight) -> None: ...
 
 
 class Promoting:
@@ -136,7 +129,7 @@ class Promoting:
                 return flight
         return None
 
-    def settle(self, ends: Retiring) -> bool:
+    def settle(self, retire: Callable[[Flight], None]) -> bool:
         """Nothing is in flight, and nothing new will be. Returns whether nothing is paused any more either.
 
         First the best of each bracket goes on, where it has too few trials for the usual share; when nothing can go on
@@ -149,7 +142,7 @@ class Promoting:
         for number in list(islice(self.paused, RETIRED_PER_STEP)):
             flight = self._take(number)
             if not self._ended_elsewhere(flight):
-                ends.retired(flight)
+                retire(flight)
         return not self.paused
 
     def drop(self, gone: Iterable[int]) -> None:

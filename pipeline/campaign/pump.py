@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ...errors import RecordAway, RecordLost, RecordStuck
 from ..record import CommitResult, Orphan, RecordStorage
 from ..trial.protocol import Outcome
+from .attempts import Flight
 from .campaign import Campaign
 from .ends import SITE, STOPPED
 from .events import Asked, Ended, Event, Finish, Lost
@@ -33,7 +34,7 @@ class Pump:
         renew: Stages this campaign's lease; called once in ``lease_period`` seconds.
         orphans: Takes over what dead drivers left since the last call: trials, and the outcomes found on disk; called
             once in ``orphan_period`` seconds.
-        written: What the worker of an attempt wrote at its end, by token. A worker may be lost after that, before its
+        written: What the worker of an attempt wrote at its end, if it did. A worker may be lost after that, before its
             outcome has travelled.
         tell: Called after every tick, with a message when something is wrong.
         save: Writes the study elsewhere from memory, where its database is beyond repair; the end of a sentence on it.
@@ -50,7 +51,7 @@ class Pump:
     user: Callable[[], Sequence[Asked]] = tuple
     renew: Callable[[], None] = lambda: None
     orphans: Callable[[], tuple[Sequence[Orphan], Sequence[Outcome]]] = lambda: ((), ())
-    written: Callable[[str], Outcome | None] = lambda token: None
+    written: Callable[[Flight], Outcome | None] = lambda flight: None
     tell: Callable[[str], None] = lambda message: None
     make_room: Callable[[], bool] = lambda: False
     save: Callable[[], str] = lambda: ""
@@ -66,6 +67,9 @@ class Pump:
     _inbox: Inbox = field(default_factory=Inbox, init=False)
     _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
     _emptied: bool = field(default=False, init=False)  # the room that was kept is in use, and the campaign ends
+
+    def __post_init__(self) -> None:
+        self.campaign.written = self.written
 
     def run(self) -> Finish:
         """Tick until the end. Raises what the pool or the record raise beyond repair."""
@@ -110,7 +114,8 @@ class Pump:
 
     def _as_written(self, event: Event) -> Event:
         """The end of an attempt instead of its loss, where its worker was lost after it."""
-        outcome = self.written(event.token) if isinstance(event, Lost) else None
+        flight = self.campaign.flights.get(event.token) if isinstance(event, Lost) else None
+        outcome = None if flight is None else self.written(flight)
         return event if outcome is None else Ended(outcome)
 
     def _renew(self, now: float) -> None:

@@ -178,7 +178,9 @@ def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict
         if outcome.kind not in STATES:
             continue
         trial, history = trials[outcome.number], histories[outcome.number]
-        if trial.user_attrs["pilotune:attempts"] == outcome.attempt:
+        if trial.user_attrs["pilotune:exit"] == "paused" and outcome.kind != "failed" and written.readable:
+            _retired(world, history, outcome, written.at)
+        elif trial.user_attrs["pilotune:attempts"] == outcome.attempt and trial.user_attrs["pilotune:exit"] != "paused":
             _same_end(trial, outcome, written.readable)
         elif outcome.kind != "failed" and written.readable:
             _overtaken(world, history, outcome, written.at)
@@ -191,6 +193,12 @@ def _same_end(trial: FrozenTrial, outcome: Outcome, readable: bool) -> None:
     assert outcome.values is None or trial.values == outcome.values, f"{outcome.token} returned {outcome.values}"
     missing = [step for step, _ in outcome.reports if int(step) not in trial.intermediate_values]
     assert not missing, f"{outcome.token} reported {missing}, which are lost"
+
+
+def _retired(world: World, history: History, outcome: Outcome, at: float) -> None:
+    """The outcome was written only when a driver had already looked for it, and said that the trial goes on no more."""
+    ended = next(when for when, _, _, new in history.states if new == "PRUNED")
+    assert at >= world.begun_at(ended) - LOOK_AHEAD, f"the outcome of {outcome.token} lay on disk at the trial's end"
 
 
 def _overtaken(world: World, history: History, outcome: Outcome, at: float) -> None:

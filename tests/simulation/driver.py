@@ -171,9 +171,8 @@ class Driver:
         self.world.saw["outcomes found on disk"] += len(found)
         return taken, found
 
-    def _written(self, token: str) -> Outcome | None:
-        flight = self.campaign.flights.get(token)
-        return _outcome_on_disk(flight.directory, flight.attempt, token) if flight else None
+    def _written(self, flight: Flight) -> Outcome | None:
+        return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
 
 
 class CheckedStudy(CampaignStudy):

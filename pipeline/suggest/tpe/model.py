@@ -19,7 +19,6 @@ from .history import History
 from .kernels import Kernels
 from .mixture import Mixture, Settings, build
 
-
 PARTS = 64
 """Sets of parameters that are modelled together, and kept for the next time, beside two for each parameter."""
 

@@ -200,7 +200,7 @@ class TPESampler(BaseSampler):
         return suggest(space, trial.number, self._rng(), self._n_ei_candidates, self._choose)
 
     def _publish(self, study: Study, trial: FrozenTrial, params: dict[str, Any]) -> None:
-        """Let other processes, and Optuna's own sampler, know what this trial will be, before it asked for all of it."""
+        """Let other processes, and Optuna's own sampler, know what this trial will be before it has asked for all."""
         text = json.dumps(params)
         for start in range(0, len(text), ATTRIBUTE):
             key = f"{RELATIVE}:{start // ATTRIBUTE}"
