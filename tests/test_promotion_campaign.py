@@ -142,6 +142,17 @@ def test_a_worker_that_dies_while_its_trial_is_to_pause_leaves_it_paused(bench) 
     assert submitted(campaign.turn(Capacity(1))) == [(0, 2)], "it is all there is"
 
 
+def test_what_a_paused_trial_ended_with_unheard_counts_when_it_would_not_go_on(bench) -> None:
+    campaign = bench(trials=1)
+    (spec,) = campaign.specs(Capacity(1))
+    outcome = over(spec, value=2.0).outcome
+    campaign.campaign.written = lambda flight: outcome if flight.token == spec.token else None
+    campaign.turn(started(spec), Report(spec.token, 1, 1, math.nan))
+    finish_of(campaign.turn(Lost(spec.token, "its driver died")))
+    (trial,) = campaign.trials()
+    assert (trial.state, trial.value, paused(trial)) == (TrialState.COMPLETE, 2.0, None)
+
+
 def test_values_that_are_no_numbers_are_never_promoted(bench) -> None:
     campaign = bench(trials=3)
     specs = campaign.specs(Capacity(3))
