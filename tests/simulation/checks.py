@@ -178,11 +178,12 @@ def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict
         if outcome.kind not in STATES:
             continue
         trial, history = trials[outcome.number], histories[outcome.number]
-        if trial.user_attrs["pilotune:exit"] == "paused" and outcome.kind != "failed" and written.readable:
-            _retired(world, history, outcome, written.at)
-        elif trial.user_attrs["pilotune:attempts"] == outcome.attempt and trial.user_attrs["pilotune:exit"] != "paused":
+        last = trial.user_attrs["pilotune:attempts"] == outcome.attempt
+        if last and trial.user_attrs["pilotune:exit"] != "paused":
             _same_end(trial, outcome, written.readable)
-        elif outcome.kind != "failed" and written.readable:
+        elif last and outcome.kind != "failed" and written.readable:
+            _retired(world, history, outcome, written.at)
+        elif not last and outcome.kind != "failed" and written.readable:
             _overtaken(world, history, outcome, written.at)
 
 
