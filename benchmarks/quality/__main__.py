@@ -63,12 +63,12 @@ def main() -> None:
     if not names or not samplers:
         raise SystemExit("\n".join(notes))
     cache = results.Results(wanted.cache)
-    texts = []
     for count in counts:
         trials = SMALL[count] if wanted.small else TRIALS.get(count, 5 * count)
         found = cache.collect(names, samplers, count, trials, range(seeds))
-        texts.append(results.text(found, names, samplers, count, trials, seeds))
-    common.finish("Search quality", "\n".join([*texts, *notes]), wanted.keep)
+        text = results.text(found, names, samplers, count, trials, seeds)
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        common.finish(f"Search quality with {workers}", "\n".join([text, *notes]), wanted.keep)
 
 
 if __name__ == "__main__":
