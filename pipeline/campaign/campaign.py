@@ -139,7 +139,7 @@ class Campaign:
             if self.promoting:
                 self.promoting.drop(gone)
             for flight in filter(None, map(self.flights.of_trial, sorted(gone))):
-                self._land(flight.token)
+                self.flights.take(flight.token)
                 self._outbox.append(StopAttempt(flight.token, "kill"))
         actions, self._outbox = self._outbox, []
         fresh, self._fresh = self._fresh, []
@@ -180,10 +180,6 @@ class Campaign:
         paused = self.promoting.paused.values() if self.promoting else ()
         everywhere = (self.flights.values(), self._fresh, self.aside, paused)
         return {flight.trial_id for flights in everywhere for flight in flights}
-
-    def _land(self, token: str) -> Flight | None:
-        """The attempt is over: no longer in flight."""
-        return self.flights.take(token)
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
@@ -229,14 +225,14 @@ class Campaign:
             self.moved = self.now
 
     def _ended(self, event: Ended) -> None:
-        flight = self._land(event.outcome.token)
+        flight = self.flights.take(event.outcome.token)
         if flight is not None:  # else fenced: of an attempt that was declared lost, or told before
             if self.promoting:
                 self.promoting.ended(flight, event.outcome)
             self._follow(flight, self.ends.ended(flight, event.outcome, self.now))
 
     def _lost(self, event: Lost) -> None:
-        flight = self._land(event.token)
+        flight = self.flights.take(event.token)
         if flight is not None:
             # What was cut off may go on, and must not write into the checkpoint beside the next attempt.
             self._outbox.append(StopAttempt(event.token, "kill"))
@@ -389,7 +385,7 @@ class Campaign:
     def _leave(self, tokens: Sequence[str]) -> None:
         """Leave these to a later campaign; what still comes of them is fenced."""
         for token in tokens:
-            self._land(token)
+            self.flights.take(token)
 
     def _finish(self) -> None:
         assert self.ending is not None

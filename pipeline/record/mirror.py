@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from array import array
 from bisect import bisect_left
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,23 +68,31 @@ def alike(one: FrozenTrial, other: FrozenTrial) -> bool:
     )
 
 
-def detached(trial: FrozenTrial) -> FrozenTrial:
-    """A copy whose dictionaries the caller may change; distributions are shared, since nobody changes those."""
-    return replica(
-        trial,
-        params=dict(trial.params),
-        distributions=dict(trial.distributions),
-        intermediate_values=dict(trial.intermediate_values),
-        user_attrs=_copied(trial.user_attrs),
-        system_attrs=_copied(trial.system_attrs),
-    )
-
-
 _PLAIN = (str, int, float, bool, type(None))
 
 
 def _copied(attrs: dict[str, Any]) -> dict[str, Any]:
     return {key: value if type(value) in _PLAIN else copy.deepcopy(value) for key, value in attrs.items()}
+
+
+def opened(trial: FrozenTrial, copied: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> FrozenTrial:
+    """A copy to whose dictionaries the caller may add; distributions are shared, since nobody changes those.
+
+    ``copied`` makes the copies of the attributes.
+    """
+    return replica(
+        trial,
+        params=dict(trial.params),
+        distributions=dict(trial.distributions),
+        intermediate_values=dict(trial.intermediate_values),
+        user_attrs=copied(trial.user_attrs),
+        system_attrs=copied(trial.system_attrs),
+    )
+
+
+def detached(trial: FrozenTrial) -> FrozenTrial:
+    """The same, and what lies inside the attributes may be changed too."""
+    return opened(trial, _copied)
 
 
 class View:

@@ -24,7 +24,7 @@ from ..changes import Changes
 from . import tables
 from .commit import Ledger
 from .connect import Link
-from .mirror import OWNER, StudyMirror, detached, replica
+from .mirror import OWNER, StudyMirror, detached, opened
 from .shared import shared_attributes, shared_distributions
 from .sync import read_attributes
 from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, trials
@@ -289,7 +289,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         with self._lock:
             trial = self._fresh_of(trial_id)[1]
         # Optuna's Trial keeps what it gets here and writes into its dictionaries.
-        return trial if trial.state.is_finished() else _opened(trial)
+        return trial if trial.state.is_finished() else opened(trial)
 
     def get_trial_number_from_id(self, trial_id: int) -> int:
         with self._lock:
@@ -362,17 +362,6 @@ def _same(one: BaseDistribution, other: BaseDistribution) -> bool:
         kinds = [[type(choice) for choice in each.choices] for each in (one, other)]
         return kinds[0] == kinds[1] and one == other
     return type(one) is type(other) and one == other
-
-
-def _opened(trial: FrozenTrial) -> FrozenTrial:
-    return replica(
-        trial,
-        params=dict(trial.params),
-        distributions=dict(trial.distributions),
-        user_attrs=dict(trial.user_attrs),
-        system_attrs=dict(trial.system_attrs),
-        intermediate_values=dict(trial.intermediate_values),
-    )
 
 
 def _from_template(template: FrozenTrial) -> FrozenTrial:

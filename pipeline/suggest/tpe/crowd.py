@@ -15,7 +15,7 @@ Three changes, each of them found by ``benchmarks/quality`` with 128 asynchronou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from .axes import Axis
 from .choosing import Choose
 from .history import INFEASIBLE, RUNNING, History
 from .lone import Counts, counted_apart
-from .mixture import Mixture, Settings
+from .mixture import Mixture
 from .model import Model, Part
 from .rungs import Rungs
 from .tried import Tried
@@ -82,17 +82,10 @@ class CrowdModel(Model):
 
     history: CrowdHistory
 
-    def __init__(
-        self,
-        directions: Sequence[StudyDirection],
-        settings: Settings,
-        gamma: Callable[[int], int],
-        *,
-        running: bool,
-        relative: bool,
-    ):
-        super().__init__(directions, settings, gamma, running=running, relative=relative)
-        self.history = CrowdHistory(directions, running=running, relative=relative)
+    HISTORY = CrowdHistory
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         self._lone: dict[tuple[Axis, ...], Lone] = {}
 
     def suggest_in_crowd(
@@ -111,15 +104,9 @@ class CrowdModel(Model):
                 params = self._external(part, self._alone(part, number, random, candidates, choose))
                 if params not in self.history.tried:
                     return params
-            good, other = self._densities(part, number)
-            points = good.sample(random, candidates)
-            likely = good.log_density(points)
-            return self._untried(part, points, likely, other.compare(likely, points), choose)
+            return self._untried(part, *self._candidates(part, number, random, candidates), choose)
         finally:
             self.history.by_rungs = False
-
-    def _external(self, part: Part, point: np.ndarray) -> dict[str, Any]:
-        return {axis.name: axis.external(value) for axis, value in zip(part.axes, point.tolist(), strict=True)}
 
     def _untried(
         self, part: Part, points: np.ndarray, good: np.ndarray, other: np.ndarray, choose: Choose

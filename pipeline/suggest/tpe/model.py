@@ -36,6 +36,8 @@ class Part:
 class Model:
     """What the sampler knows of one study."""
 
+    HISTORY = History
+
     def __init__(
         self,
         directions: Sequence[StudyDirection],
@@ -45,7 +47,7 @@ class Model:
         running: bool,
         relative: bool,
     ):
-        self.history = History(directions, running=running, relative=relative)
+        self.history = self.HISTORY(directions, running=running, relative=relative)
         self._settings, self._gamma, self._several = settings, gamma, len(directions) > 1
         self._watch = Watch()
         self._looked: int | None = None
@@ -72,11 +74,20 @@ class Model:
     ) -> dict[str, Any]:
         """Values for the parameters of ``space``, for the trial ``number``."""
         part = self._part(space)
+        points, good, other = self._candidates(part, number, random, candidates)
+        return self._external(part, points[choose(good, other)])
+
+    def _candidates(
+        self, part: Part, number: int, random: np.random.RandomState, count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points drawn where the good trials are, and the logarithms of both densities there."""
         good, other = self._densities(part, number)
-        points = good.sample(random, candidates)
+        points = good.sample(random, count)
         likely = good.log_density(points)
-        best = points[choose(likely, other.compare(likely, points))]
-        return {axis.name: axis.external(value) for axis, value in zip(part.axes, best.tolist(), strict=True)}
+        return points, likely, other.compare(likely, points)
+
+    def _external(self, part: Part, point: np.ndarray) -> dict[str, Any]:
+        return {axis.name: axis.external(value) for axis, value in zip(part.axes, point.tolist(), strict=True)}
 
     def _part(self, space: Mapping[str, BaseDistribution]) -> Part:
         same = tuple(map(id, space.values()))
