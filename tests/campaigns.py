@@ -18,7 +18,7 @@ import yaml
 from optuna.trial import FrozenTrial
 
 from .emulators.install import Emulated, install
-from .local import Here, ended, processes, until
+from .local import NOTE, Here, ended, processes, until
 
 LONG = 240.0
 """Seconds within which each campaign here comes to its end, also on a slow machine with others beside it."""
@@ -64,16 +64,10 @@ def write_site(here: Here, scheduler: str, pool: Mapping[str, Any], **more: Any)
     return here.write("lab.yaml", yaml.safe_dump(site, sort_keys=False))
 
 
-EPOCHS = """
-import os, socket, time
-from pathlib import Path
-
-STUDY = Path(__file__).parent
-
-def note(*words):
-    descriptor = os.open(STUDY / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, (":".join(map(str, words)) + "\\n").encode())
-    os.close(descriptor)
+EPOCHS = (
+    NOTE
+    + """
+import socket, time
 
 def hosts():
     lines = (STUDY / "notes").read_text().split()
@@ -99,6 +93,7 @@ def objective(trial):
             break
     return float(trial.number)
 """
+)
 """An objective that computes epochs, notes each, and saves every so manieth.
 
 ``how``: ``reports``; ``deaf`` never does, so it cannot yield; ``until told`` ends when the file ``go`` is there,

@@ -143,8 +143,8 @@ def processes(here: Here) -> dict[int, str]:
     return found
 
 
-PATIENT = """
-import os, signal, time
+NOTE = """
+import os
 from pathlib import Path
 
 STUDY = Path(__file__).parent
@@ -153,6 +153,13 @@ def note(*words):
     descriptor = os.open(STUDY / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(descriptor, (":".join(map(str, words)) + "\\n").encode())
     os.close(descriptor)
+"""
+"""The beginning of an objective that notes what it does, a line at a time, in the file ``notes`` beside it."""
+
+PATIENT = (
+    NOTE
+    + """
+import signal, time
 
 def objective(trial):
     mode, saved = trial.params["mode"], trial.checkpoint_dir / "step"
@@ -172,6 +179,7 @@ def objective(trial):
     note(trial.number, trial.attempt, "done")
     return float(trial.number)
 """
+)
 """An objective that waits for the file ``go`` beside it, except where ``mode`` is quick.
 
 It notes ``number:attempt:first step:process:parent`` when an attempt begins, and ``number:attempt:done`` at its end.

@@ -12,19 +12,13 @@ from typing import NamedTuple
 import pytest
 from optuna.trial import TrialState
 
-from .local import Here, ended, processes, until
+from .local import NOTE, Here, ended, processes, until
 
 TRIALS = 9
-EPOCHS = """
-import os, time
-from pathlib import Path
-
-STUDY = Path(__file__).parent
-
-def note(*words):
-    descriptor = os.open(STUDY / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, (":".join(map(str, words)) + "\\n").encode())
-    os.close(descriptor)
+EPOCHS = (
+    NOTE
+    + """
+import time
 
 def objective(trial):
     saved = trial.checkpoint_dir / "epoch"
@@ -42,6 +36,7 @@ def objective(trial):
         trial.report(trial.params["n"] + 1.0 / epoch, step=epoch)
     return float(trial.params["n"])
 """
+)
 """Epochs that are noted and saved, one after the other; those behind the last rung wait for the file ``go``."""
 
 STUDY = f"""
