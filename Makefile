@@ -40,7 +40,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/digits-torch/evaluate.py $(DEMO)/best.json
 
 test: $(VENV)/.test
-	@sh tests/setup.sh
+	@sh tests/support/setup.sh
 	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=40 $(ARGS)
 
 # mypy knows the package by its folder's name, which need not be that of this checkout: hence the link.

@@ -28,7 +28,7 @@ import studies
 from drivers import Desk, driver_on
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.campaign.rules import ASKS_PER_STEP
+from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
 
 CELLS = [
     (100, 0),

@@ -10,11 +10,11 @@ from pathlib import Path
 import studies
 from optuna.trial import TrialState
 
-from pilotune.pipeline.campaign.driver import Driver, claimed
 from pilotune.pipeline.campaign.events import Action, Capacity, Ended, Event, Submit
-from pilotune.pipeline.campaign.pump import Pump
-from pilotune.pipeline.campaign.rules import ASKS_PER_STEP
-from pilotune.pipeline.campaign.run import RunSettings
+from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
+from pilotune.pipeline.driver.driver import Driver, claimed
+from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.run import RunSettings
 from pilotune.pipeline.record import Orphan, RunDirectory, renew
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started

@@ -32,10 +32,10 @@ from drivers import BEGAN, adopt_running, driver_on, pump_of
 from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.events import Action, Ended, Event, Reply, Submit
-from pilotune.pipeline.campaign.rules import ASKS_PER_STEP
+from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
 from pilotune.pipeline.trial.protocol import AttemptSpec, Report
-from pilotune.providers.simulated import SimulatedPool, Step
-from pilotune.providers.simulated_time import VirtualTime
+from pilotune.providers.simulated.clock import VirtualTime
+from pilotune.providers.simulated.pool import SimulatedPool, Step
 
 SIGMA = 0.6
 """Of the logarithm of a trial's length."""
@@ -169,7 +169,7 @@ def pilotune(case: Case) -> list:
             pool.perform([Submit(driver.make_spec(flight)) for flight in flights])
             pump = pump_of(driver, pool)
             clock = SimpleNamespace(time=pool.now)
-            with mock.patch("pilotune.pipeline.campaign.driver.time", clock):
+            with mock.patch("pilotune.pipeline.driver.driver.time", clock):
                 pool.pause(pool.latency)  # all of them have begun
                 pump.turn()
                 return simulate(case, pool, pump.turn)

@@ -193,7 +193,7 @@ def postgres_at(given: str) -> Iterator[str]:
         yield normalize_url(given) if given else ""
         return
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests import postgres
+    from tests.support import postgres
 
     postgres.SETTINGS.update(fsync="on", full_page_writes="on")
     server = postgres.Server()

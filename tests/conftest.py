@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from .postgres import Server, Unavailable
-from .slurm import Lab
-from .slurm import Unavailable as NoSlurm
+from .support.postgres import Server, Unavailable
+from .support.slurm import Lab
+from .support.slurm import Unavailable as NoSlurm
 
 CROWDED = (
     "test_slurm_campaigns",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from ..record.connect import Link
+    from ..record.database import Link
 
 PREFIX = "pilotune:"
 """What Pilotune adds to a trial stands under this prefix in its user attributes."""
@@ -110,7 +110,7 @@ def reading(url: str) -> Iterator[Link]:
     import sqlalchemy as sa
 
     from ..record import normalize_url
-    from ..record.connect import Link
+    from ..record.database import Link
 
     class ReadOnly(Link):
         def _greet(self, connection: sa.Connection) -> None:

@@ -14,8 +14,7 @@ from optuna.trial import TrialState
 from ..fidelity import Ladder
 from ..record import Orphan
 from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
-from .attempts import Flight, adopted, pause_before, token_of
-from .ends import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
+from .campaign_study import CampaignStudy
 from .events import (
     Action,
     Asked,
@@ -32,11 +31,12 @@ from .events import (
     StopAttempt,
     Submit,
 )
-from .flights import Aside, Flights
-from .promoting import Promoting, goes_on, paused_at
-from .requests import answer
-from .rules import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, Rules, ahead
-from .study import CampaignStudy
+from .flight import Flight, adopted, pause_before, token_of
+from .flight_table import Aside, Flights
+from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, Rules, ahead
+from .outcomes import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
+from .promotion import Promoting, goes_on, paused_at
+from .replies import answer
 
 DEMAND_PERIOD = 1.0
 """Seconds between two words on how much work there is: with each of them the pool looks at all its blocks."""

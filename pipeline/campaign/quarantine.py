@@ -11,8 +11,8 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .attempts import Doubt, Flight
 from .events import Quarantine
+from .flight import Doubt, Flight
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ import click
 from ... import __version__
 from ...errors import PilotuneError
 from ...filesystems import NO_ROOM
-from .group import Commands
+from .lazy_group import Commands
 
 COMMANDS = {
     "init": ("studies", "Write a study file and an objective that run at once."),
     "check": ("studies", "Validate a study without running it, and print the plan."),
     "run": ("run", "Run a study, or go on with it."),
-    "status": ("campaigns", "Show this user's studies and campaigns, or one in detail."),
+    "status": ("status", "Show this user's studies and campaigns, or one in detail."),
     "watch": ("watch", "Follow a campaign's progress, from any login node."),
     "stop": ("stop", "End a campaign: after its running trials, or now."),
     "clean": ("clean", "End the blocks that a dead driver left at a scheduler."),
@@ -33,7 +33,7 @@ COMMANDS = {
     "site": ("site", "Show the machines that studies can run on."),
     "completion": ("completion", "Print the completion script for bash or zsh."),
 }
-"""Command -> (module here, one line of help). Only the module of the command that is called is imported."""
+"""Command -> (module in commands/, one line of help). Only the module of the command that is called is imported."""
 
 EPILOG = """\b
 Exit codes: 0 done; 1 ended without what was asked; 2 a mistake in what was given;

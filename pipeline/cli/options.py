@@ -16,9 +16,9 @@ class StudyName(click.ParamType[str]):
     name = "name"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from ..record import registry
+        from ..record import known_studies
 
-        names = [entry.name for entry in registry.all() if entry.name.startswith(incomplete)]
+        names = [entry.name for entry in known_studies.all() if entry.name.startswith(incomplete)]
         files = [CompletionItem(incomplete, type="file")] if not names or "/" in incomplete else []
         return [CompletionItem(name) for name in names] + files
 
@@ -29,7 +29,7 @@ class SiteName(click.ParamType[str]):
     name = "site"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from ...providers.site.finding import find_sites
+        from ...providers.site.locate import find_sites
 
         names = [name for name in find_sites() if name.startswith(incomplete)]
         files = [CompletionItem(incomplete, type="file")] if not names or "/" in incomplete else []

@@ -6,14 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .blocks import blocks_line, quarantines
-from .output import count, duration, number
+from .block_table import blocks_line, quarantines
+from .formatting import count, duration, number
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from ..campaign.status import Status
+    from ..driver.status import Status
 
 REDRAW, LINE, STILL_LINE = 0.25, 10.0, 600.0
 """Seconds between redraws on a terminal; between plain lines; and between those that say nothing new but the time."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import quarantines
-from .output import count, duration, exact, number, pairs
+from .block_table import quarantines
+from .formatting import count, duration, exact, number, pairs
 
 if TYPE_CHECKING:
     from ..analysis import Summary
-    from ..campaign.status import Status
+    from ..driver.status import Status
 
 
 def render(summary: Summary, status: Status) -> str:

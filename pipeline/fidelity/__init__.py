@@ -5,10 +5,10 @@ date), the rest Optuna's.
 """
 
 from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, rung_of
-from .build import check_pruner, make_pruner, pruner_arguments, pruner_name, pruner_names
 from .halving import HyperbandPruner, SuccessiveHalvingPruner
 from .percentile import MedianPruner, PercentilePruner
 from .promotion import MODES, PROMOTE, Ladder, Promotions, ladder, render_ladder
+from .registry import check_pruner, make_pruner, pruner_arguments, pruner_name, pruner_names
 
 __all__ = [
     "MODES",

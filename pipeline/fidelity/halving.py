@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from .rungs import RungTable, halve, longest
-from .tabled import Tabled
+from .table_pruner import Tabled
 
 
 class SuccessiveHalvingPruner(Tabled, optuna.pruners.SuccessiveHalvingPruner):

@@ -17,7 +17,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sortedcontainers import SortedList
 
-from .tabled import Table, Tabled
+from .table_pruner import Table, Tabled
 
 
 @dataclass

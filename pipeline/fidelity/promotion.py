@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, heappushpop
 from typing import Any
 
-from ..named import Named
+from ..registry_args import Named
 from .brackets import Bracket, bracket_of, hyperband_brackets
 
 PROMOTE = "promote"

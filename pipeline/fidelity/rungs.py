@@ -13,7 +13,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sortedcontainers import SortedList
 
-from .tabled import Table
+from .table_pruner import Table
 
 PREFIX = "completed_rung_"
 """Of the system attributes in which Optuna's pruner keeps a trial's value at each rung, 0, 1, ..."""

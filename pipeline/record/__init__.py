@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import registry
-    from .campaigns import Lease, Orphan, claim, leases, orphans, release, renew
-    from .commit import LeaseLost
-    from .connect import normalize_url
-    from .definition import learn_from, open_storage, open_study
-    from .guard import CommitResult
-    from .mirror import LEARNED, OWNER
+    from . import known_studies
+    from .conflicts import CommitResult
+    from .database import normalize_url
+    from .leases import Lease, Orphan, claim, leases, orphans, release, renew
+    from .open_study import learn_from, open_storage, open_study
     from .rundir import RunDirectory, new_campaign_id
-    from .saving import save_study
+    from .salvage import save_study
     from .storage import RecordStorage
+    from .study_cache import LEARNED, OWNER
+    from .unit_of_work import LeaseLost
 
 __all__ = [
     "LEARNED",
@@ -30,6 +30,7 @@ __all__ = [
     "RecordStorage",
     "RunDirectory",
     "claim",
+    "known_studies",
     "learn_from",
     "leases",
     "new_campaign_id",
@@ -37,28 +38,27 @@ __all__ = [
     "open_storage",
     "open_study",
     "orphans",
-    "registry",
     "release",
     "renew",
     "save_study",
 ]
 
 _HOMES = {
-    "campaigns": ("Lease", "Orphan", "claim", "leases", "orphans", "release", "renew"),
-    "commit": ("LeaseLost",),
-    "connect": ("normalize_url",),
-    "definition": ("learn_from", "open_storage", "open_study"),
-    "guard": ("CommitResult",),
-    "mirror": ("LEARNED", "OWNER"),
+    "leases": ("Lease", "Orphan", "claim", "leases", "orphans", "release", "renew"),
+    "unit_of_work": ("LeaseLost",),
+    "database": ("normalize_url",),
+    "open_study": ("learn_from", "open_storage", "open_study"),
+    "conflicts": ("CommitResult",),
+    "study_cache": ("LEARNED", "OWNER"),
     "rundir": ("RunDirectory", "new_campaign_id"),
-    "saving": ("save_study",),
+    "salvage": ("save_study",),
     "storage": ("RecordStorage",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "registry":
-        return importlib.import_module(".registry", __name__)
+    if name == "known_studies":
+        return importlib.import_module(".known_studies", __name__)
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{home}", __name__), name)

@@ -16,9 +16,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial
 
-from .connect import Link
-from .mirror import StudyMirror
+from .database import Link
 from .statements import Row, statements
+from .study_cache import StudyMirror
 from .tables import store_float, store_time
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .connect import Link
+from .database import Link
 
 Row = tuple[Any, ...]
 

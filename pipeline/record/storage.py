@@ -20,14 +20,14 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError
 
-from ..changes import Changes
+from ..study_changes import Changes
 from . import tables
-from .commit import Ledger
-from .connect import Link
-from .mirror import OWNER, StudyMirror, detached, opened
-from .shared import shared_attributes, shared_distributions
+from .database import Link
+from .interning import shared_attributes, shared_distributions
+from .study_cache import OWNER, StudyMirror, detached, opened
 from .sync import read_attributes
 from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, trials
+from .unit_of_work import Ledger
 
 
 class RecordStorage(Ledger, optuna.storages.BaseStorage):

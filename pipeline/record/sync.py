@@ -21,10 +21,10 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from .connect import Link
-from .mirror import StudyMirror, alike, replica
-from .shared import shared_attributes, shared_distributions
+from .database import Link
+from .interning import shared_attributes, shared_distributions
 from .statements import PARTS, statements
+from .study_cache import StudyMirror, alike, replica
 from .tables import load_float, load_time, studies, study_directions
 
 TICK = "pilotune:tick:"

@@ -1,6 +1,6 @@
 """What the user asked for: the study file, read, checked, and planned."""
 
-from ..named import Named
+from ..registry_args import Named
 from .load import StudyFile, load_study_file
 from .plan import Plan, format_size, plan, render_plan
 from .schema import NAME, Budget, StartFrom, TrialOptions

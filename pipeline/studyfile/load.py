@@ -13,12 +13,12 @@ from ...errors import UserError
 from ...fields import validate
 from ...yamlfile import YamlFile, dump_yaml, read_yaml, with_overrides
 from ..fidelity import check_pruner, pruner_name
-from ..named import Named
+from ..registry_args import Named
 from ..space import Space
 from ..suggest import check_sampler, grid_values, sampler_name
 from ..trial.protocol import ObjectiveSpec
-from ..trial.quoting import harmless
-from ..trial.template import as_text, check_command, exposed_fields, exposed_problem
+from ..worker.command.shell_quoting import harmless
+from ..worker.command.template import as_text, check_command, exposed_fields, exposed_problem
 from .objective import find_objective
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point

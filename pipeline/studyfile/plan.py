@@ -12,7 +12,7 @@ from ..fidelity import Bracket, Ladder, hyperband_brackets, ladder, make_pruner,
 from ..space import Parameter, cardinality, describe, word
 from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
-from ..trial.template import command_fields
+from ..worker.command.template import command_fields
 from .load import StudyFile
 
 

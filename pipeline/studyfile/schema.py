@@ -7,19 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from ...fields import (
-    Bool,
-    Duration,
-    Mapping_,
-    NotNegative,
-    Number,
-    Positive,
-    Section,
-    Size,
-    Text,
-    Texts,
-    shown,
-)
+from ...fields import Bool, Duration, Mapping_, NotNegative, Number, Positive, Section, Size, Text, Texts, shown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 DIRECTIONS = ("minimize", "maximize")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..worker.node.block import block_end
 from . import distributions as forms
-from .block import block_end
 from .exceptions import TrialPruned, TrialYield
 from .gpus import gpu_ids
 from .link import Link, Stopping

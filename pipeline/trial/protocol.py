@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from .typed import build, read_json
+from .from_json import build, read_json
 
 OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "declined"]
 """complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...fields import format_duration
 from ...filesystems import Mount
-from ..node import NO_GPU
+from ..node.agent import NO_GPU
 from .facts import Facts, Finding, State
 
 SKEW, SLOW = 2.0, 1.0

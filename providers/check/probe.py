@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ...filesystems import filesystem_of
-from ...pipeline.trial.channel import Channel, CurveChannel, open_channel
 from ...pipeline.trial.gpus import VISIBLE
 from ...pipeline.trial.protocol import ChannelAddress, Started, Suggest, Suggested
+from ...pipeline.worker.node.channel import Channel, CurveChannel, open_channel
 
 PACKAGES = ("pilotune", "parsl", "optuna", "pyzmq", "numpy")
 """Whose versions matter on both sides."""

@@ -15,11 +15,11 @@ from ...errors import SiteError
 from ...filesystems import filesystem_of
 from ...pipeline.campaign.events import PoolFailed, Reply
 from ...pipeline.trial.protocol import Suggest
-from ..needs import TrialNeeds
-from ..network import own_addresses
-from ..parsl_pool import ParslPool, PoolFiles
+from ..blocks.resources import TrialNeeds
+from ..htex.pool import ParslPool, PoolFiles
 from ..schedulers.commands import run
 from ..schedulers.jobs import Job, Phase, SchedulerAway
+from ..schedulers.network import own_addresses
 from ..site import BlockCounts, PoolSpec, Site
 from .diskspace import space
 from .facts import Facts, Finding, State

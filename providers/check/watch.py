@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..judging import last_lines
-from ..parsl_pool import ParslPool
-from ..scaling import Block
+from ..blocks.end_cause import last_lines
+from ..blocks.scaling import Block
+from ..htex.pool import ParslPool
 from ..schedulers.batch import BlockFiles
 from ..schedulers.jobs import End, Phase
 from .facts import Facts

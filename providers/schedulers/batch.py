@@ -68,7 +68,7 @@ class BlockFiles:
 
     @property
     def launch(self) -> Path:
-        """What the pool's blocks start on their nodes, as JSON (see :mod:`pilotune.providers.node`)."""
+        """What the pool's blocks start on their nodes, as JSON (see :mod:`pilotune.providers.node.agent`)."""
         return self.folder / f"{self.pool}.json"
 
 

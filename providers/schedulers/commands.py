@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import SiteError
-from ..descriptors import usual_limit
+from .file_limits import usual_limit
 
 TIMEOUT = 60.0
 """Seconds a command may take: a scheduler whose controller is away lets its commands hang for some time."""

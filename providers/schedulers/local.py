@@ -13,10 +13,10 @@ from typing import ClassVar, Self
 from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import LocalProvider
 
-from ..descriptors import usual_limit
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles, write_script
 from .commands import TIMED_OUT, Answer
+from .file_limits import usual_limit
 from .jobs import End, Job, Phase
 from .launchers import BlockLauncher
 

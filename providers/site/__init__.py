@@ -1,7 +1,7 @@
 """Site files: a computer as Pilotune sees it. Scheduler, pools of workers, modules, network."""
 
-from .finding import SHIPPED, find_sites, site_folders, site_path
 from .load import SITE_KEYS, load_site
+from .locate import SHIPPED, find_sites, site_folders, site_path
 from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site, node_hours, render_site, site_json
 
 __all__ = [

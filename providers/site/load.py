@@ -11,7 +11,7 @@ from typing import Any
 
 from ...fields import validate
 from ...yamlfile import YamlFile, is_text, join, parse_value, read_yaml, with_overrides
-from .finding import site_path
+from .locate import site_path
 from .schema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
 from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site
 

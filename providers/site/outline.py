@@ -11,8 +11,8 @@ from typing import Any
 
 from ...errors import UserError
 from ...yamlfile import YamlFile, read_yaml
-from .finding import find_sites
 from .load import load_site
+from .locate import find_sites
 
 _REQUIRED = re.compile(r"\$\{(\w+)\}")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ...record import LEARNED, OWNER, Lease
-from ...record.campaigns import ATTEMPT, LEFT
-from ...record.campaigns import PREFIX as LEASE
+from ...record.leases import ATTEMPT, LEFT
+from ...record.leases import PREFIX as LEASE
 from ...record.tables import (
     OF_STUDY,
     OF_TRIAL,
@@ -32,7 +32,7 @@ from ..tables import WORDS
 from .files import NOTHING, Reports
 
 if TYPE_CHECKING:
-    from ...record.connect import Link
+    from ...record.database import Link
 
 UNIQUE = (
     (trial_values, "objective", "value of one objective"),

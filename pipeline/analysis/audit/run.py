@@ -20,7 +20,7 @@ from .findings import Audit
 from .outcomes import check_outcomes
 
 if TYPE_CHECKING:
-    from ...record.connect import Link
+    from ...record.database import Link
 
 
 class Damaged(Exception):

@@ -14,10 +14,10 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ...changes import Changes, observed
+from ...study_changes import Changes, observed
 from .pareto import best_of_several
-from .ranking import Best, Key
-from .spaces import Common, Groups
+from .search_space import Common, Groups
+from .top_k import Best, Key
 
 RELATIVE = "tpe:relative_params"
 """Trial system attribute (with ``:0``, ``:1`` ...), as Optuna writes it: what was suggested to a trial that runs."""

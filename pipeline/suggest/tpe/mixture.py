@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .axes import Axis
-from .truncated import LOG_SQRT_2PI, log_mass, quantile
+from .truncnorm import LOG_SQRT_2PI, log_mass, quantile
 
 TINY = 1e-12
 RECENT = 25

@@ -12,11 +12,11 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from ...changes import Watch
+from ...study_changes import Watch
 from .axes import Axis, axes_of
 from .choosing import Choose
 from .history import History
-from .kernels import Kernels
+from .incremental_mixture import Kernels
 from .mixture import Mixture, Settings, build
 
 PARTS = 64

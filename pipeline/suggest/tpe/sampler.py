@@ -16,9 +16,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from .choosing import Choose, largest_ratio
-from .crowd import CROWD, CrowdModel
 from .history import RELATIVE
 from .mixture import Settings, default_gamma, default_gamma_of_several, default_weights
+from .parallel import CROWD, CrowdModel
 
 ATTRIBUTE = 2045
 """Characters of a system attribute that Optuna's relational storage holds."""

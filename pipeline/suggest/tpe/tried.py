@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
-from ...changes import Changes
+from ...study_changes import Changes
 
 
 class Tried:

@@ -1,0 +1,47 @@
+"""The best trial of a study, kept as trials end: a look costs what has changed, not the whole study."""
+
+from __future__ import annotations
+
+from optuna import Study
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from ..study_changes import Watch
+
+
+class Best:
+    """Follows one study, as Optuna's ``best_trial`` and the first of its ``best_trials`` do: trials that break a
+    constraint do not count, and of equals the first is the best."""
+
+    def __init__(self) -> None:
+        self._watch = Watch()
+        # By id: no trial is better than these in one objective and as good in all, and of equals the first.
+        self._front: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
+
+    def look(self, study: Study) -> FrozenTrial | None:
+        """The best complete trial now; of several objectives, of the Pareto front the trial with the lowest number."""
+        changes = self._watch.look(study)
+        complete = [trial for trial in changes.trials if trial.state == TrialState.COMPLETE]
+        if changes.whole or any(key in self._front for key in (*changes.gone, *(each._trial_id for each in complete))):
+            # A trial of the front has changed, and what it was better than may be better than it is now.
+            self._front.clear()
+            complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        for trial in complete:
+            self._take(trial, study.directions)
+        return min((trial for _, trial in self._front.values()), key=lambda trial: trial.number, default=None)
+
+    def _take(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
+        if any(amount > 0.0 for amount in trial.constraints.values()):
+            return
+        signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
+        losses = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
+        for ours, other in self._front.values():
+            if _as_good(ours, losses) and (ours != losses or other.number < trial.number):
+                return
+        self._front = {key: each for key, each in self._front.items() if not _as_good(losses, each[0])}
+        self._front[trial._trial_id] = losses, trial
+
+
+def _as_good(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """In every objective."""
+    return all(first <= second for first, second in zip(one, other, strict=True))

@@ -1,0 +1,77 @@
+"""``verify``: whether nothing was lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..formatting import count, echo_json, pairs
+from ..options import json_option, name_argument, storage_option
+from ..resolve import find
+
+if TYPE_CHECKING:
+    from ...analysis.audit import Audit, Finding
+
+SHOWN = 20
+"""Findings of a kind that a person is shown; JSON has all of them."""
+
+
+@click.command("verify")
+@name_argument(required=False)
+@storage_option
+@json_option
+def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
+    """Check that a study's database and what its workers wrote agree. Nothing is written.
+
+    Every outcome file in the run directories is accounted for: kept in the database, retried, fenced, or waiting for
+    the next driver. Exit code 1 means that something is lost, doubled or altered. May be used while a campaign runs.
+    """
+    from ...analysis.audit import audit
+
+    found = find(name, storage)
+    result = audit(found.storage, found.name)
+    add_jobs(result)
+    if as_json:
+        echo_json(result.to_json())
+    else:
+        show(result)
+    return 0 if result.ok else 1
+
+
+def add_jobs(result: Audit) -> None:
+    """Notes of jobs that dead drivers have not seen end; blocks on this machine end by themselves."""
+    from ....providers.blocks.job_log import read_jobs
+    from ...record import RunDirectory
+
+    for run in result.dead:
+        record = RunDirectory(run).jobs
+        left = [job.job or job.name for job in read_jobs(record) if not job.ended and job.scheduler != "local"]
+        if left:
+            words = ", ".join(left[:SHOWN])
+            result.note(f"no end is known of {count(len(left), 'job')} of a driver that is gone ({words}); "
+                        f"pilotune clean {result.study} ends what is left of them", file=record)  # fmt: skip
+
+
+def show(result: Audit) -> None:
+    """The counts, then what was found, the violations last."""
+    states = ", ".join(f"{number} {state}" for state, number in result.states.items() if number)
+    fates = ", ".join(f"{n} {fate}" for fate, n in result.outcomes.items() if n and fate != "written")
+    written = result.outcomes.get("written", 0)
+    lines = [
+        ("study", result.study),
+        ("trials", f"{result.trials}: {states}" if states else "0"),
+        ("outcomes", f"{written} written: {fates}" if written else "none written"),
+    ]
+    click.echo(pairs(lines))
+    show_findings("note", result.notes)
+    show_findings("violation", result.violations)
+    click.echo("all holds" if result.ok else count(len(result.violations), "violation"))
+
+
+def show_findings(head: str, findings: list[Finding]) -> None:
+    for each in findings[:SHOWN]:
+        place = f" ({each.file})" if each.file else ""
+        click.echo(f"{head}: {each.what}{place}")
+    if len(findings) > SHOWN:
+        click.echo(f"{head}: and {len(findings) - SHOWN} more; --json has all of them")

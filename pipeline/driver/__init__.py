@@ -1,0 +1,1 @@
+"""The driver: the process that runs a campaign on a site."""

@@ -1,0 +1,184 @@
+"""What a campaign tells of itself while it runs: shown as progress, written as ``status.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Self
+
+from optuna.trial import TrialState
+
+from ..campaign.campaign import Campaign
+from ..campaign.events import BlockView
+from ..campaign.quarantine import Quarantined
+from ..trial.from_json import build, read_json
+from .stall_report import waiting
+
+RATE_WINDOW = 300.0
+"""Seconds over which the rate of finished trials is taken."""
+
+SHOWN_RUNNING = 50
+"""Running trials listed in a status; a progress display has no room for more."""
+
+
+LAST_MOMENT = 1e11
+"""Unix seconds of no campaign; calendars end somewhere behind."""
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """What a status tells of a trial that runs; ``seconds`` since this attempt began."""
+
+    number: int
+    attempt: int
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Status:
+    """A snapshot of one campaign. Counts are of the whole study; times are Unix seconds."""
+
+    study: str
+    campaign: str
+    state: str  # starting, running, stopping, ended
+    reason: str = ""
+    code: int | None = None  # exit code, once ended
+    host: str = ""
+    pid: int = 0
+    started: float = 0.0
+    updated: float = 0.0
+    workers: int = 0
+    running: int = 0
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    paused: int = 0  # trials that wait at a rung for their promotion, in this campaign's hands
+    total: int = 0  # trials that count for the budget
+    budget: int | None = None
+    best_number: int | None = None
+    best_values: list[float] | None = None
+    best_params: dict[str, Any] | None = None
+    rate: float = 0.0  # trials a minute, finished by this campaign
+    utilization: float = 0.0  # busy worker seconds by worker seconds, 0..1
+    time_left: float | None = None  # seconds
+    storage: str = ""
+    run_dir: str = ""
+    rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
+    message: str = ""
+    waiting: str = ""  # what a campaign that does not move waits for
+    running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
+    blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
+    quarantined: list[dict[str, Any]] = field(default_factory=list)  # host, pool, reason, since
+    spared: str = ""  # why no further host is quarantined although it fails trials
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    def same_but_time(self, other: Status) -> bool:
+        """Whether nothing but the clock has moved from ``other`` to this."""
+        return self._still() == other._still()
+
+    def _still(self) -> Status:
+        """Without what changes from second to second by itself."""
+        trials = [{**trial, "seconds": 0.0} for trial in self.running_trials]
+        changes: dict[str, Any] = {"updated": 0.0, "rate": 0.0, "utilization": 0.0, "time_left": None}
+        return dataclasses.replace(self, **changes, running_trials=trials)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError for what is not a status."""
+        status = build(cls, read_json(text))
+        trials = [build(RunningTrial, trial) for trial in status.running_trials]
+        blocks = [build(BlockView, block) for block in status.blocks]
+        quarantined = [build(Quarantined, host) for host in status.quarantined]
+        times = [
+            status.started,
+            status.updated,
+            *(host.since for host in quarantined),
+            *(block.since for block in blocks),
+            *(block.ends or 0.0 for block in blocks),
+        ]
+        amounts = [status.rate, status.utilization, status.time_left or 0.0, *(trial.seconds for trial in trials)]
+        if not all(abs(number) < LAST_MOMENT for number in (*times, *amounts)):
+            raise ValueError("a time that never was")
+        return status
+
+
+def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "", now: float = 0.0) -> Status:
+    """The campaign as it is after its last step; ``now``: where that is a while ago, since the database is away."""
+    study, finished = campaign.study, campaign.finished
+    best = study.best()
+    rate = _rate(campaign)
+    state = "ended" if finished else "stopping" if campaign.ending else "running" if campaign.workers else "starting"
+    return Status(
+        study=study.study.study_name,
+        campaign=campaign.campaign,
+        state=state,
+        reason=finished.reason if finished else campaign.ending.reason if campaign.ending else "",
+        code=finished.code if finished else None,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=campaign.began,
+        updated=max(now, campaign.now),
+        workers=campaign.workers,
+        running=campaign.running,
+        complete=study.counts[TrialState.COMPLETE],
+        pruned=study.counts[TrialState.PRUNED],
+        failed=study.counts[TrialState.FAIL],
+        paused=len(campaign.promoting.paused) if campaign.promoting else 0,
+        total=study.asked,
+        budget=campaign.rules.trials,
+        best_number=best.number if best else None,
+        best_values=list(best.values) if best else None,
+        best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
+        rate=rate,
+        utilization=campaign.busy_seconds / campaign.worker_seconds if campaign.worker_seconds else 0.0,
+        time_left=_time_left(campaign, rate),
+        storage=storage,
+        run_dir=run_dir,
+        rungs={str(step): count for step, count in sorted(campaign.ends.rungs.items())},
+        message=message,
+        waiting=waiting(campaign),
+        blocks=[dataclasses.asdict(block) for block in campaign.blocks],
+        running_trials=_running(campaign),
+        quarantined=[dataclasses.asdict(each) for each in campaign.ends.hosts.quarantined.values()],
+        spared=campaign.ends.hosts.spared,
+    )
+
+
+def _rate(campaign: Campaign) -> float:
+    """Trials a minute over the last five minutes, or since the start."""
+    recent = [time for time in campaign.ends.finish_times if time >= campaign.now - RATE_WINDOW]
+    if not recent:
+        return 0.0
+    full = len(recent) == campaign.ends.finish_times.maxlen
+    since = recent[0] if full else max(campaign.began, campaign.now - RATE_WINDOW)
+    return 60.0 * len(recent) / max(campaign.now - since, 1e-3)
+
+
+def _time_left(campaign: Campaign, rate: float) -> float | None:
+    """Seconds until the budget is used up at this rate, or until the time limit, whichever is sooner."""
+    guesses = []
+    if campaign.rules.trials is not None and rate > 0:
+        guesses.append(60.0 * max(0, campaign.rules.trials - campaign.study.asked + campaign.in_flight) / rate)
+    if campaign.rules.time is not None:
+        guesses.append(max(0.0, campaign.began + campaign.rules.time - campaign.now))
+    return min(guesses, default=None)
+
+
+def _running(campaign: Campaign) -> list[dict[str, Any]]:
+    shown = islice(campaign.flights.running.values(), SHOWN_RUNNING)
+    return [
+        {
+            "number": flight.number,
+            "attempt": flight.attempt,
+            "host": flight.host,
+            "seconds": round(campaign.now - (flight.started or 0.0), 1),
+        }
+        for flight in shown
+    ]

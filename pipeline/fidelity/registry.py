@@ -1,0 +1,153 @@
+"""From a pruner's name and arguments to the pruner."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import optuna.pruners as optuna_pruners
+from optuna.pruners import BasePruner
+
+from ...errors import UserError
+from ...fields import shown
+from ..registry_args import Named, arguments, check_arguments, quietly, short_name
+from .halving import HyperbandPruner, SuccessiveHalvingPruner
+from .percentile import MedianPruner, PercentilePruner
+from .promotion import MODES, PROMOTE
+
+PRUNERS: dict[str, type[BasePruner]] = {
+    "hyperband": HyperbandPruner,
+    "median": MedianPruner,
+    "percentile": PercentilePruner,
+    "successive_halving": SuccessiveHalvingPruner,
+    "threshold": optuna_pruners.ThresholdPruner,
+    "patient": optuna_pruners.PatientPruner,
+    "wilcoxon": optuna_pruners.WilcoxonPruner,
+    "none": optuna_pruners.NopPruner,
+}
+ALIASES = {"asha": "successive_halving", "sha": "successive_halving", "nop": "none", "off": "none"}
+
+OFFERED: dict[str, dict[str, Any]] = {
+    "hyperband": {"max_resource": (int, str), "mode": (str,)},
+    "successive_halving": {"min_resource": (int, str), "max_resource": (int,), "mode": (str,)},
+    "patient": {"wrapped_pruner": (str, dict)},
+}
+PACKAGES = {"wilcoxon": ("scipy",)}
+REQUIRED = {"percentile": "percentile", "patient": "patience"}
+LEAST = {
+    "min_resource": 1, "max_resource": 1, "reduction_factor": 2, "bootstrap_count": 0, "min_early_stopping_rate": 0,
+    "n_startup_trials": 0, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1, "patience": 0,
+    "n_startup_steps": 0,
+}  # fmt: skip
+
+
+class _StudyFile(Protocol):
+    @property
+    def pruner(self) -> Named | None: ...
+    def error(self, message: str, key: str = "") -> UserError: ...
+
+
+def pruner_names() -> list[str]:
+    """The short names of all pruners."""
+    return list(PRUNERS)
+
+
+def pruner_name(name: str, *, key: str = "pruner.name") -> str:
+    """The short name for ``name``: short, in any case, an alias, or Optuna's class. Raises UserError."""
+    return short_name(name, PRUNERS, ALIASES, key=key)
+
+
+def pruner_arguments(name: str) -> list[str]:
+    """The arguments that the pruner ``name`` takes in a study file."""
+    return list(arguments(PRUNERS[name], OFFERED.get(name)))
+
+
+def make_pruner(study_file: _StudyFile) -> BasePruner:
+    """The pruner that a study file names; one that never prunes when it names none.
+
+    Raises:
+        UserError: With file, line and key, for arguments that the pruner refuses.
+    """
+    if study_file.pruner is None:
+        return optuna_pruners.NopPruner()
+    try:
+        return _build(study_file.pruner, "pruner")
+    except UserError as error:
+        raise study_file.error(error.message, error.key or "pruner") from None
+
+
+def check_pruner(named: Named) -> None:
+    """Raise UserError (its key relative to the study file) when ``named`` cannot be made."""
+    _build(named, "pruner")
+
+
+def _build(named: Named, key: str) -> BasePruner:
+    name, args = named.name, dict(named.args)
+    for package in PACKAGES.get(name, ()):
+        if importlib.util.find_spec(package) is None:
+            message = f"the pruner {name} needs the package {package}; install it: pip install {package}"
+            raise UserError(message, key=f"{key}.name")
+    check_arguments(PRUNERS[name], args, name=name, key=key, offered=OFFERED.get(name))
+    for argument, least in LEAST.items():
+        if isinstance(args.get(argument), int | float) and args[argument] < least:
+            raise UserError(f"must be at least {least}, but is {args[argument]}", key=f"{key}.{argument}")
+    if name in REQUIRED and REQUIRED[name] not in args:
+        raise UserError(f"the pruner {name} needs this argument", key=f"{key}.{REQUIRED[name]}")
+    if name == "hyperband":
+        _check_hyperband(args, key)
+    if "mode" in OFFERED.get(name, {}) and _promotes(name, args, key):
+        return optuna_pruners.NopPruner()  # the campaign itself lets trials pause and go on
+    if name == "threshold" and "lower" not in args and "upper" not in args:
+        raise UserError("the pruner threshold needs lower, upper or both", key=key)
+    if name == "patient":
+        args["wrapped_pruner"] = _wrapped(args.get("wrapped_pruner"), f"{key}.wrapped_pruner")
+    return quietly(PRUNERS[name], key, **args)
+
+
+def _check_hyperband(args: Mapping[str, Any], key: str) -> None:
+    low, high = args.get("min_resource", 1), args.get("max_resource")
+    if high is None:
+        message = "hyperband needs max_resource, the steps of a full trial (its epochs, say), as in max_resource: 27"
+        raise UserError(message, key=f"{key}.max_resource")
+    if isinstance(high, str) and high != "auto":
+        raise UserError(f"must be a whole number or auto, but is {shown(high)}", key=f"{key}.max_resource")
+    if high != "auto" and high < low:
+        raise UserError(f"must be at least min_resource ({low}), but is {high}", key=f"{key}.max_resource")
+    if high == "auto" and args.get("bootstrap_count", 0):
+        raise UserError("cannot be given with max_resource: auto", key=f"{key}.bootstrap_count")
+
+
+def _promotes(name: str, args: dict[str, Any], key: str) -> bool:
+    """Whether the mode is ``promote``; what only that takes is checked, and taken out of ``args``."""
+    mode, high = args.pop("mode", MODES[0]), args.get("max_resource")
+    if mode not in MODES:
+        raise UserError(f"must be stop or promote, but is {shown(mode)}", key=f"{key}.mode")
+    if mode != PROMOTE:
+        if name == "successive_halving" and high is not None:
+            message = "is for mode: promote; where trials are stopped, each ends by itself at the step it likes"
+            raise UserError(message, key=f"{key}.max_resource")
+        return False
+    low = args.get("min_resource", 1)
+    if isinstance(low, str):
+        raise UserError(f"must be a whole number with mode: promote, but is {shown(low)}", key=f"{key}.min_resource")
+    if not isinstance(high, int):
+        message = "mode: promote needs a whole number, the steps of a full trial, as in max_resource: 27"
+        raise UserError(message, key=f"{key}.max_resource")
+    if high < low:
+        raise UserError(f"must be at least min_resource ({low}), but is {high}", key=f"{key}.max_resource")
+    if args.get("bootstrap_count", 0):
+        raise UserError("cannot be given with mode: promote", key=f"{key}.bootstrap_count")
+    return True
+
+
+def _wrapped(value: str | dict[str, Any] | None, key: str) -> BasePruner | None:
+    if value is None:
+        return None
+    data = {"name": value} if isinstance(value, str) else dict(value)
+    name = data.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError("must name a pruner, as in {name: median, n_startup_trials: 5}", key=key)
+    if data.get("mode") == PROMOTE:
+        raise UserError("a pruner inside another cannot promote", key=f"{key}.mode")
+    return _build(Named(pruner_name(name, key=f"{key}.name"), data), key)

@@ -1,0 +1,69 @@
+"""What a commit must not write: trials that others had first, and starts beyond the budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optuna.trial import TrialState
+
+from .database import Link
+from .staged import Staged
+from .study_cache import StudyMirror
+from .sync import read_again, read_left, read_states
+
+
+@dataclass(frozen=True)
+class CommitResult:
+    """What a commit did not do.
+
+    Attributes:
+        refused: Local ids of trials that were to start here and did not, since the study has as many as its budget
+            allows. New ones are gone from the mirror; ones that waited in the database wait again.
+        overtaken: Local ids of trials that another process started or finished first. What was staged for them is
+            dropped, the mirror shows what the database holds.
+    """
+
+    refused: tuple[int, ...] = ()
+    overtaken: tuple[int, ...] = ()
+
+
+def let_others(link: Link, mirror: StudyMirror, staged: Staged, limit: int | None) -> list[int]:
+    """Drop what is staged for trials that others started or finished first; their local ids."""
+    touched = {local: changes for local, changes in staged.trials.items() if local in mirror.db_ids}
+    states = read_states(link, [mirror.db_ids[local] for local in touched]) if touched else {}
+    again: set[int] = set()
+    if limit is not None and len(mirror.trials) - mirror.learned > limit:
+        # The budget counts those that wait as soon as others start them.
+        waiting = [t._trial_id for t in mirror.in_states((TrialState.WAITING,)) if t._trial_id in mirror.db_ids]
+        again = read_left(link, mirror, [local for local in waiting if local not in touched])
+    overtaken = []
+    for local, changes in touched.items():
+        state = states.get(mirror.db_ids[local])
+        if state is None or state.is_finished() or (changes.claim and state != TrialState.WAITING):
+            staged.forget(local)
+            mirror.ours.discard(local)
+            overtaken.append(local)
+    read_again(link, mirror, [*again, *overtaken])
+    return overtaken
+
+
+def keep_budget(link: Link, mirror: StudyMirror, staged: Staged, limit: int) -> list[int]:
+    """Drop starts beyond ``limit`` counted trials, the latest first; their local ids."""
+    claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
+    starts = [*claims, *(local for local in staged.new if mirror.trials[local].state == TrialState.RUNNING)]
+    refused = starts[max(0, limit - (mirror.counted() - len(starts))) :]
+    for local in refused:
+        if local in staged.new:
+            mirror.drop(local)
+        mirror.ours.discard(local)
+        staged.forget(local)
+    read_again(link, mirror, [local for local in refused if local in mirror.db_ids])
+    return refused
+
+
+def settle_numbers(mirror: StudyMirror, staged: Staged) -> None:
+    """Number the new trials without gaps, as they will be in the database."""
+    if staged.new:
+        first = min(mirror.trials[local].number for local in staged.new)
+        for place, local in enumerate(staged.new):
+            mirror.renumber(local, first + place)

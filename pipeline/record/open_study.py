@@ -1,0 +1,212 @@
+"""Opening a study under its name: made when it is new, else compared with its study file; and taught by others."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from ...errors import StudyMismatch, UserError
+from .database import normalize_url
+from .storage import RecordStorage
+from .study_cache import LEARNED
+from .tables import plain
+
+if TYPE_CHECKING:
+    from ..space import Space
+    from ..studyfile import StudyFile
+
+DEFINITION = "pilotune:study"
+"""Study user attribute: the space, directions and metrics that the study was made with."""
+
+
+def open_storage(url: str) -> RecordStorage:
+    """The database at ``url`` for a campaign: writes are staged until ``commit``. Raises UserError."""
+    return RecordStorage(normalize_url(url), autocommit=False)
+
+
+def open_study(
+    storage: RecordStorage, study_file: StudyFile, *, sampler: BaseSampler | None, pruner: BasePruner | None
+) -> optuna.Study:
+    """The study that a study file describes, made if there is none of its name.
+
+    Raises:
+        StudyMismatch: The database has a study of this name with other directions or another space.
+        RecordAway: The database did not answer.
+    """
+    name, directions = study_file.name, list(study_file.directions)
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        try:
+            study_id = storage.create_new_study([_direction(text) for text in directions], name)
+        except DuplicatedStudyError:  # another driver was first
+            study_id = storage.get_study_id_from_name(name)
+    study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+    wanted = _definition(study_file)
+    known = storage.get_study_user_attrs(study_id).get(DEFINITION)
+    found = _differences(storage, study, known, wanted, study_file.space)
+    if found:
+        raise StudyMismatch(
+            f"the database has another study named {name!r}: {'; '.join(found)}. Give this one a name of its own "
+            "(--new-name), or take the study file back to what it was",
+            file=study_file.path,
+        )
+    if known is None:
+        storage.set_study_user_attr(study_id, DEFINITION, wanted)
+        if study_file.metrics:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                study.set_metric_names(list(study_file.metrics))
+        storage.commit()
+    return study
+
+
+def _direction(text: str) -> optuna.study.StudyDirection:
+    return optuna.study.StudyDirection[text.upper()]
+
+
+def _definition(study_file: StudyFile) -> dict[str, Any]:
+    space = study_file.space
+    definition = {
+        "space": None if space is None else space.to_json(),
+        "directions": list(study_file.directions),
+        "metrics": list(study_file.metrics),
+    }
+    return dict(plain(definition))
+
+
+def _differences(
+    storage: RecordStorage,
+    study: optuna.Study,
+    known: Mapping[str, Any] | None,
+    wanted: Mapping[str, Any],
+    space: Space | None,
+) -> list[str]:
+    was, found = [direction.name.lower() for direction in study.directions], []
+    if was != wanted["directions"]:
+        found.append(f"{_directions(was)} in the database, {_directions(wanted['directions'])} in the study file")
+    if known is None:
+        # Made by plain Optuna: what its trials have sampled is all that it says about its space.
+        seen = storage.distributions(study._study_id)
+        return found if space is None else found + _clashes(seen, space.distributions)
+    old, new = known.get("space"), wanted["space"]
+    if (old is None) != (new is None):
+        ways = "defined by the objective as it runs", "given by `space`"
+        return [
+            *found,
+            f"the space is {ways[old is not None]} in the database, {ways[new is not None]} in the study file",
+        ]
+    if old is None:
+        return found
+    from ..space import differences
+
+    return found + differences(old, new)
+
+
+def _directions(names: Sequence[str]) -> str:
+    return f"direction {names[0]}" if len(names) == 1 else f"directions [{', '.join(names)}]"
+
+
+def _clashes(seen: Mapping[str, BaseDistribution], wanted: Mapping[str, BaseDistribution]) -> list[str]:
+    from ..space import describe
+
+    found = []
+    for name in seen.keys() & wanted.keys():
+        try:
+            check_distribution_compatibility(seen[name], wanted[name])
+        except ValueError:
+            found.append(f"{name}: {describe(seen[name])} in the database, {describe(wanted[name])} in the study file")
+    return sorted(found)
+
+
+def learn_from(storage: RecordStorage, study: optuna.Study, names: Sequence[str], space: Space | None = None) -> int:
+    """Copy the complete trials of other studies in the same database into ``study``, for its sampler to learn from.
+
+    They do not count for the budget. Copied are those whose parameters are a configuration of ``space`` (None: whose
+    distributions go with those that the study has); each once, however often this is called.
+
+    Returns:
+        How many were copied now.
+
+    Raises:
+        UserError: No such study, or it has other directions.
+        RecordAway: The database did not answer.
+    """
+    copied = 0
+    here = storage.get_all_trials(study._study_id, deepcopy=False)
+    before = {trial.user_attrs[LEARNED] for trial in here if LEARNED in trial.user_attrs}
+    for name in names:
+        other = _other(storage, study, name)
+        for trial in storage.get_all_trials(other, deepcopy=False, states=(TrialState.COMPLETE,)):
+            origin = f"{name}#{trial.number}"
+            # What was itself copied would be learned twice where both studies are named.
+            if origin in before or LEARNED in trial.user_attrs:
+                continue
+            fitting = _fit(trial, space) if space is not None else _compatible(storage, study, trial)
+            if fitting is not None:
+                study.add_trial(_copy(trial, *fitting, origin))
+                copied += 1
+        storage.unload(other)
+    storage.commit()
+    return copied
+
+
+def _other(storage: RecordStorage, study: optuna.Study, name: str) -> int:
+    if name == study.study_name:
+        raise UserError(f"the study {name!r} cannot learn from itself", key="start_from.studies")
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        known = ", ".join(sorted(each.study_name for each in storage.get_all_studies())) or "none"
+        raise UserError(f"no study {name!r} in the database; it has: {known}", key="start_from.studies") from None
+    if storage.get_study_directions(study_id) != study.directions:
+        raise UserError(f"{name!r} has other directions, nothing can be learned from it", key="start_from.studies")
+    return study_id
+
+
+_Fitting = tuple[dict[str, Any], dict[str, BaseDistribution]]
+
+
+def _fit(trial: FrozenTrial, space: Space) -> _Fitting | None:
+    """The trial's parameters as a configuration of ``space``, or None."""
+    from ..space import contains
+
+    values, params = dict(space.constants), {}
+    for parameter in space.parameters:
+        name = parameter.name
+        if not parameter.active(values):
+            continue
+        if name not in trial.params or not contains(parameter.distribution, trial.params[name]):
+            return None
+        values[name] = params[name] = trial.params[name]
+    known = {**space.constants, **params}
+    if any(name not in known or known[name] != value for name, value in trial.params.items()):
+        return None
+    return (params, {name: space.distributions[name] for name in params}) if space.feasible(params) else None
+
+
+def _compatible(storage: RecordStorage, study: optuna.Study, trial: FrozenTrial) -> _Fitting | None:
+    seen = storage.distributions(study._study_id)
+    return None if _clashes(seen, trial.distributions) else (dict(trial.params), dict(trial.distributions))
+
+
+def _copy(
+    trial: FrozenTrial, params: dict[str, Any], distributions: dict[str, BaseDistribution], origin: str
+) -> FrozenTrial:
+    copy = optuna.create_trial(
+        state=TrialState.COMPLETE,
+        values=trial.values,
+        params=params,
+        distributions=distributions,
+        user_attrs={LEARNED: origin},
+    )
+    copy.datetime_start, copy.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return copy

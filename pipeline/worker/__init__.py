@@ -1,0 +1,1 @@
+"""The worker's side of a trial: runs one attempt on a node. Standard library only."""

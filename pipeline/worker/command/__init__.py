@@ -1,0 +1,1 @@
+"""Trials whose objective is a command: templates, quoting, reports, and the process."""

@@ -1,0 +1,241 @@
+"""The command form: any program as an objective, in a session of its own under the worker.
+
+It finds its parameters in its arguments (template fields), in ``PILOTUNE_PARAM_<NAME>`` and in the JSON file
+``PILOTUNE_PARAMS``, and writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reading.ReportFile`) or prints
+what the study file's regular expression matches. Exit status 0 is success; without a final value the last report is it.
+It is ended with SIGTERM, and with SIGKILL after the grace; a command that is asked to yield gets SIGTERM and all the
+time it needs, and has yielded when it then exits with 0 or by that signal without a final line in its report file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+from typing import Any
+
+from ...trial.files import TrialFiles, write_atomically
+from ...trial.protocol import AttemptSpec
+from ..node.block import launcher
+from ..node.fencing import note_process, taken_over
+from ..node.posix import PR_SET_PDEATHSIG, process_control
+from ..node.ranks import ask_ranks_to_yield, end_ranks
+from ..objective.ending import Ending, tail
+from ..objective.execute import change, environment
+from ..objective.result import ValueProblem, read_result
+from .reports import Reader, ReportFile, StdoutPattern
+from .template import as_text, check_command, command_fields, fill, fill_arguments, variable
+
+__all__ = ["CommandProcess", "check_command", "command_fields"]
+
+INTERVAL = 0.1
+"""Seconds between two looks at what a command has said."""
+
+
+class CommandProcess:
+    """A running command (see :class:`.process.Process`)."""
+
+    patient = False
+    interval = INTERVAL
+
+    def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
+        self.spec = spec
+        self.running = True
+        self.status: int | None = None
+        self._failed: Ending | None = None
+        self._reports = 0
+        self._last: float | None = None
+        self._several = spec.nodes > 1
+        self._stderr = files.stderr(spec.attempt)
+        self._reader = reader(spec, files)
+        self._pidfd: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = start(spec, files)
+        except ValueError as error:
+            self._fail(str(error))
+        except subprocess.SubprocessError:
+            taken = taken_over(files, spec.attempt)
+            if not taken:
+                raise
+            self._fail(taken)
+        except OSError as error:
+            program = "/bin/sh" if spec.objective.shell else error.filename
+            self._fail(f"the command cannot be started: {program}: {error.strerror}")
+        else:
+            with contextlib.suppress(OSError, AttributeError):  # Linux before 5.3: the interval has to do
+                self._pidfd = os.pidfd_open(self._process.pid)
+
+    def descriptors(self) -> list[int]:
+        return [] if self._pidfd is None else [self._pidfd]
+
+    def pump(self) -> list[dict[str, Any]]:
+        if self._process is not None and self.status is None and self._has_ended():
+            self.kill()  # what it left behind, while its zombie still holds the group's number
+            self.status = self._process.wait()
+        reports = self._reader.read(last=self.status is not None)
+        if reports:
+            self._last = reports[-1]["value"]
+        if self._reader.problem and self.status is None:
+            self.kill()
+        return reports
+
+    def answer(self, reply: dict[str, Any]) -> None:
+        """A command hears verdicts by signals only; the supervisor sends those."""
+
+    def ask_to_yield(self) -> None:
+        group = self._process.pid if self._process is not None and self.status is None and self._several else None
+        if group is None or not ask_ranks_to_yield(group, launcher(self.spec)):
+            self._signal(signal.SIGTERM)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self._several and self._process is not None and self.status is None:
+            end_ranks(self._process.pid)
+        self._signal(signal.SIGKILL)
+
+    def ending(self, *, yielding: bool) -> Ending | None:
+        if self._failed is not None:
+            return self._failed
+        if self._reader.problem:
+            return Ending("failed", failure="value", reason=self._reader.problem)
+        explicit = self.spec.objective.reports == "file" and self._reader.final is not None
+        if (
+            yielding
+            and self.status in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+            and not (explicit and self.status == 0)
+        ):
+            return Ending("yielded", reason="the command was asked to yield")
+        if self.status == 0:
+            return self._value()
+        if self.status is not None and self.status > 0:
+            last = tail(self._stderr)
+            reason = f"the command exited with {self.status}" + (f": {last.splitlines()[-1][:300]}" if last else "")
+            return Ending("failed", failure="exit", reason=reason, traceback=last)
+        return None
+
+    def kept(self) -> set[int]:
+        return set()
+
+    def close(self) -> None:
+        if self._process is not None and self.status is None:
+            self.kill()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _value(self) -> Ending:
+        final = self._reader.final
+        if final is None and self._last is None:
+            where = "its report file" if self.spec.objective.reports == "file" else "its stdout"
+            return Ending("failed", failure="value", reason=f"the command ended without a value in {where}")
+        try:
+            result = read_result(self._last if final is None else final, self.spec.n_values, self.spec.metrics)
+        except ValueProblem as problem:
+            reason = str(problem).replace("the objective returned", "the command reported")
+            return Ending("failed", failure="value", reason=reason.replace("the objective's", "the command's"))
+        return Ending("complete", values=result.values, user_attrs=result.user_attrs)
+
+    def _fail(self, reason: str) -> None:
+        self.status = 127
+        self._failed = Ending("failed", failure="setup", reason=reason)
+
+    def _has_ended(self) -> bool:
+        assert self._process is not None
+        try:
+            ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return ended is not None
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self.status is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+
+def reader(spec: AttemptSpec, files: TrialFiles) -> Reader:
+    if spec.objective.reports == "file":
+        return ReportFile(files.reports(spec.attempt))
+    return StdoutPattern(files.stdout(spec.attempt), spec.objective.reports)
+
+
+def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
+    """Start it. Raises ValueError for a template that cannot be filled, OSError where it cannot be executed."""
+    write_atomically(files.params(spec.attempt), json.dumps(spec.params))
+    files.reports(spec.attempt).unlink(missing_ok=True)
+    values = fields(spec, files)
+    objective = spec.objective
+    if objective.shell:
+        arguments = ["/bin/sh", "-c", fill(str(objective.command), values, quote=True)]
+    else:
+        arguments = fill_arguments(objective.command, values)
+        if not arguments:
+            raise ValueError("the command is empty")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
+    memory = spec.limits.memory
+    at_worker_s_death = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
+
+    def prepare() -> None:
+        process_control(PR_SET_PDEATHSIG, at_worker_s_death)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if note_process(files, spec.attempt):
+            raise RuntimeError  # who starts this gets a SubprocessError
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+    try:
+        return subprocess.Popen(
+            arguments,
+            cwd=files.work(spec.attempt),
+            env=surroundings(spec, files),
+            stdin=subprocess.DEVNULL,
+            stdout=outputs[0],
+            stderr=outputs[1],
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+    finally:
+        for descriptor in outputs:
+            os.close(descriptor)
+
+
+def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
+    """Every field's value. An inactive conditional parameter is empty."""
+    return {
+        "number": spec.number,
+        "attempt": spec.attempt,
+        "seed": spec.seed,
+        "study": spec.study,
+        "study_dir": spec.objective.folder,
+        "work_dir": str(files.work(spec.attempt)),
+        "checkpoint_dir": str(files.checkpoint_of(spec.attempt)),
+        "params_file": str(files.params(spec.attempt)),
+        "reports_file": str(files.reports(spec.attempt)),
+        "cores": spec.cores,
+        "gpus": spec.gpus,
+        "nodes": spec.nodes,
+        "ranks_per_node": spec.ranks_per_node,
+        "launcher": launcher(spec),
+        **dict.fromkeys(spec.space_names),
+        **spec.params,
+    }
+
+
+def surroundings(spec: AttemptSpec, files: TrialFiles) -> dict[str, str]:
+    """The command's environment: the worker's, the trial's, and a variable for each parameter (inactive ones unset)."""
+    values = dict(os.environ)
+    change(values, environment(spec))
+    return {
+        **values,
+        **{variable(name): as_text(value) for name, value in spec.params.items()},
+        "PILOTUNE_PARAMS": str(files.params(spec.attempt)),
+        "PILOTUNE_REPORTS": str(files.reports(spec.attempt)),
+        "PILOTUNE_WORK_DIR": str(files.work(spec.attempt)),
+    }

@@ -1,0 +1,168 @@
+"""The command form's template: fields in braces, filled argument by argument."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .shell_quoting import Shell, harmless
+
+FIELDS = {
+    "number": "the trial's number",
+    "attempt": "which execution of the trial this is, from 1",
+    "seed": "a seed, the same for all attempts",
+    "study": "the study's name",
+    "study_dir": "the study file's folder",
+    "work_dir": "the attempt's working directory",
+    "checkpoint_dir": "a folder kept across attempts",
+    "params_file": "the parameters as a JSON file",
+    "reports_file": "where reports are read from",
+    "cores": "cores of the trial, on each node",
+    "gpus": "GPUs of the trial, on each node",
+    "nodes": "nodes of the trial",
+    "ranks_per_node": "processes of a multi-node trial on each node",
+    "launcher": "what starts a command on all nodes of the trial, such as `srun --nodes 2 --ntasks 8`; on one node "
+    "the site's PILOTUNE_LAUNCHER, mostly nothing",
+}
+"""Fields besides the parameters' names, and what they are. A parameter of the same name wins."""
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+def split_command(command: str | Sequence[str]) -> list[str]:
+    """The arguments of a template that is not for a shell. Raises ValueError for quotes that do not close."""
+    return shlex.split(command) if isinstance(command, str) else [str(part) for part in command]
+
+
+def command_fields(template: str | Sequence[str]) -> set[str]:
+    """The names in braces. ``{{`` and ``}}`` are literal braces. Raises ValueError for a brace without its partner."""
+    text = template if isinstance(template, str) else "\n".join(map(str, template))
+    fields = set()
+    for match in _TOKEN.finditer(text):
+        if match.group() in ("{", "}"):
+            raise ValueError(
+                f"a single {match.group()!r} in the command; write {match.group() * 2!r} for the character"
+            )
+        if match.group(1) is not None:
+            fields.add(match.group(1))
+    return fields
+
+
+def check_command(
+    command: str | Sequence[str], names: Sequence[str] | None, *, shell: bool = False, reports: str = "file"
+) -> str:
+    """One sentence what is wrong with a command and its ``reports``; empty where nothing is.
+
+    Args:
+        command: A template, or a list of templates, one an argument.
+        names: The space's parameters and constants; None where they are not known yet.
+        shell: Whether ``command`` goes to ``/bin/sh``; then it must be a string.
+        reports: ``file``, or a regular expression over stdout with a group ``value`` and perhaps ``step``.
+    """
+    try:
+        fields = command_fields(command)
+        if not shell and not split_command(command):
+            return "the command is empty"
+    except ValueError as error:
+        return f"the command {command!r} cannot be read: {error}"
+    if shell and not isinstance(command, str):
+        return "a command for a shell is one string, not a list"
+    unknown = sorted(fields - set(FIELDS) - set(names or ())) if names is not None else []
+    if unknown:
+        known = ", ".join([*(names or ()), *FIELDS])
+        return f"the command has no value for {{{unknown[0]}}}; known are {known} (and {{{{ for a brace)"
+    return _check_reports(reports)
+
+
+def _check_reports(reports: str) -> str:
+    if reports == "file":
+        return ""
+    try:
+        groups = re.compile(reports).groupindex
+    except re.error as error:
+        return f"the reports' regular expression {reports!r} is not one: {error}"
+    if "value" not in groups:
+        return f"the reports' regular expression {reports!r} needs a group named value, such as acc=(?P<value>\\S+)"
+    more = sorted(set(groups) - {"value", "step"})
+    return f"the reports' regular expression has a group {more[0]!r}; only value and step mean anything" if more else ""
+
+
+def fill(template: str, values: Mapping[str, Any], *, quote: bool = False) -> str:
+    """``template`` with its fields replaced; ``quote`` makes each value one word of a shell.
+
+    Raises:
+        ValueError: A field that ``values`` does not have (the sentence names those it has), or one with a value that a
+            shell would look into where it stands.
+    """
+
+    exposed = exposed_fields(template) if quote else set()
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name is None:
+            return match.group()[0]
+        if name not in values:
+            raise ValueError(f"the command has no value for {{{name}}}; known are {', '.join(values)}")
+        text = as_text(values[name])
+        if not quote or name == "launcher":  # words of its own, written by the site
+            return text
+        if name in exposed:
+            if not harmless(text):
+                raise ValueError(exposed_problem(name, text))
+            return text
+        return shlex.quote(text)
+
+    return _TOKEN.sub(replace, template)
+
+
+def exposed_fields(template: str) -> set[str]:
+    """The fields of a template for a shell that stand where it would look into their values, quoted or not."""
+    shell, position, found = Shell(), 0, set()
+    for match in _TOKEN.finditer(template):
+        shell.read(template[position : match.start()])
+        position = match.end()
+        name = match.group(1)
+        if name is None:
+            shell.read(match.group()[0])
+            continue
+        if shell.exposed:
+            found.add(name)
+        shell.word()
+    return found
+
+
+def exposed_problem(name: str, text: str) -> str:
+    """One sentence why such a value cannot stand in such a place."""
+    shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return (
+        f"the shell would read {shown} as more than text where {{{name}}} stands in the command; write {{{name}}} "
+        "without quotes around it, since each value is quoted as one word, and not in a comment, `...` or $((...))"
+    )
+
+
+def fill_arguments(command: str | Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """The arguments to execute. An argument that is ``{launcher}`` alone becomes as many words as the launcher has."""
+    arguments: list[str] = []
+    for part in split_command(command):
+        if part == "{launcher}" and "launcher" in values:
+            arguments += shlex.split(str(values["launcher"]))
+        else:
+            arguments.append(fill(part, values))
+    return arguments
+
+
+def as_text(value: Any) -> str:
+    """A value in a command line or the environment: text as it is, true/false, an empty text for None, else JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value)
+
+
+def variable(name: str) -> str:
+    """``PILOTUNE_PARAM_LR`` for ``lr``; what an environment cannot have in a name becomes ``_``."""
+    return "PILOTUNE_PARAM_" + re.sub(r"[^A-Z0-9_]", "_", name.upper())

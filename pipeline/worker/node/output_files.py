@@ -1,0 +1,72 @@
+"""Keeps an attempt's output files within their limit."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from ....filesystems import NO_ROOM
+
+LONGEST_COPY = 2**20
+
+
+class _Roomless(io.FileIO):
+    """What finds no room is dropped: a trial does not fail for what it prints."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return memoryview(data).nbytes
+
+
+def open_output(descriptor: int, *, keep: bool = False) -> io.TextIOWrapper:
+    """A text stream onto an output file, written line by line so that what was printed survives a crash.
+
+    Args:
+        descriptor: Of the file.
+        keep: Leave it open when the stream is closed.
+    """
+    raw = io.BufferedWriter(_Roomless(descriptor, "wb", closefd=not keep))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def over(paths: tuple[Path, ...], limit: int) -> Path | None:
+    """The first file that is larger than ``limit`` bytes."""
+    for path in paths:
+        try:
+            if path.stat().st_size > limit:
+                return path
+        except OSError:
+            continue
+    return None
+
+
+def cut(path: Path, limit: int) -> None:
+    """Shorten a file to about ``limit`` bytes: its head and its tail, with a line between them that says so."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        keep = limit // 2
+        if size <= limit:
+            return
+        note = f"\n... {size - 2 * keep} bytes of output were cut out here ...\n".encode()
+        # Moved piece by piece within the file: on a full disk there is no room for a copy.
+        read, write = size - keep, keep + len(note)
+        if write > read:  # a limit of a few bytes: the note alone would overlap
+            file.truncate(keep)
+            return
+        file.seek(keep)
+        file.write(note)
+        while read < size:
+            file.seek(read)
+            piece = file.read(LONGEST_COPY)
+            if not piece:
+                break
+            file.seek(write)
+            file.write(piece)
+            read, write = read + len(piece), write + len(piece)
+        file.truncate(write)

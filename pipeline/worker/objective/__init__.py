@@ -1,0 +1,1 @@
+"""Finds, calls and reads the result of an objective."""

@@ -1,0 +1,109 @@
+"""How an objective wants to be called: with a trial, or with the space's parameters as keywords."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...trial.api import Trial
+from ...trial.exceptions import ObjectiveError
+
+
+def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequence[str]) -> Any:
+    """Call ``function`` in the style its signature asks for and return what it returns.
+
+    Raises:
+        ObjectiveError: The signature fits neither style.
+    """
+    parameters = _parameters(function)
+    problem = signature_problem(function, space_names)
+    if problem:
+        raise ObjectiveError(problem)
+    if parameters is None or not is_keyword_style(parameters, space_names):
+        return function(trial)
+    return function(**_arguments(parameters, trial, space_names))
+
+
+def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) -> str:
+    """One sentence why ``function`` cannot be called for a space with these names; empty where it can."""
+    parameters = _parameters(function)
+    if parameters is None:
+        return ""
+    name = getattr(function, "__name__", type(function).__name__)
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not is_keyword_style(parameters, space_names):
+        return _trial_style_problem(name, parameters, required)
+    unknown = [p.name for p in required if p.name not in space_names and p.name != "trial"]
+    if unknown:
+        return (
+            f"{name}() needs {_listed(unknown)}, which the space does not have (it has {_listed(space_names)}); "
+            "add it to the space, give it a default, or take one argument, the trial"
+        )
+    only_positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    if only_positional:
+        return f"{name}() takes {_listed(only_positional)} by position only; parameters are given by keyword"
+    taken = {p.name for p in parameters}
+    left_over = [n for n in space_names if n not in taken]
+    if left_over and "trial" not in taken and not _takes_any_keyword(parameters):
+        return (
+            f"{name}() does not take {_listed(left_over)}, which the space has; add it as an argument, "
+            "or **params, or an argument named trial"
+        )
+    return ""
+
+
+def is_keyword_style(parameters: Sequence[inspect.Parameter], space_names: Sequence[str]) -> bool:
+    """Whether any parameter is named like one of the space's, or any keyword is taken and none could be the trial."""
+    if any(p.name in space_names for p in parameters):
+        return True
+    return bool(space_names) and _takes_any_keyword(parameters) and not _trial_slots(parameters)
+
+
+def _trial_style_problem(
+    name: str, parameters: Sequence[inspect.Parameter], required: Sequence[inspect.Parameter]
+) -> str:
+    if not _trial_slots(parameters):
+        return f"{name}() takes no argument for the trial; write `def {name}(trial)` or name the space's parameters"
+    more = [p.name for p in required if p is not _trial_slots(parameters)[0]]
+    if more:
+        return (
+            f"{name}() needs {_listed([p.name for p in required])}; an objective takes one argument, the trial, "
+            "or arguments named like the space's parameters"
+        )
+    return ""
+
+
+def _arguments(parameters: Sequence[inspect.Parameter], trial: Trial, space_names: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments: active parameters by value, inactive ones by their default, or None where there is none."""
+    arguments: dict[str, Any] = {}
+    for parameter in parameters:
+        name = parameter.name
+        if name in trial.params:
+            arguments[name] = trial.params[name]
+        elif name == "trial" and name not in space_names:
+            arguments[name] = trial
+        elif name in space_names and parameter.default is parameter.empty:
+            arguments[name] = None
+    if _takes_any_keyword(parameters):
+        arguments = {**trial.params, **arguments}
+    return arguments
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some built-in callables tell nothing
+        return None
+
+
+def _trial_slots(parameters: Sequence[inspect.Parameter]) -> list[inspect.Parameter]:
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+
+
+def _takes_any_keyword(parameters: Sequence[inspect.Parameter]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "nothing"

@@ -1,0 +1,95 @@
+"""Runs an objective in this process and says how it ended; used in a trial's own process and in the worker alike."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+from ...trial.api import Trial
+from ...trial.files import TrialFiles
+from ...trial.gpus import gpu_environment
+from ...trial.link import Link
+from ...trial.protocol import AttemptSpec
+from ..node.block import launcher, nodelist
+from .call import call_objective
+from .ending import Ending, ending_of
+from .load import load_objective
+from .result import read_result
+
+
+def execute(spec: AttemptSpec, link: Link) -> Ending:
+    """Import, seed, call, read the value. Never raises: whatever comes out of the objective becomes an Ending."""
+    trial: Trial | None = None
+    try:
+        function = load_objective(spec.objective)
+        seed_generators(spec.seed)
+        trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), link)
+        result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
+        return Ending("complete", values=result.values, user_attrs=result.user_attrs)
+    except BaseException as error:
+        return ending_of(error, yielding=trial is not None and not trial.pruned and trial.should_yield())
+
+
+def seed_generators(seed: int) -> None:
+    """Seed ``random``, and NumPy and PyTorch where the objective has imported them."""
+    random.seed(seed)
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and hasattr(numpy, "random"):
+        numpy.random.seed(seed % 2**32)
+    if torch is not None and hasattr(torch, "manual_seed"):
+        torch.manual_seed(seed)
+
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+"""Set to the trial's cores where nobody set them: libraries would take all cores of the node for each trial."""
+
+
+def environment(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """What every attempt finds in its environment beside, or instead of, its worker's; None: what is taken away."""
+    files = TrialFiles(Path(spec.directory))
+    # Parsl's are of this attempt only; a process that was forked for it would have those of the first.
+    parsl = {name: value for name, value in worker.items() if name.startswith("PARSL_")}
+    return {
+        **parsl,
+        **hardware(spec, worker),
+        "PILOTUNE_STUDY": spec.study,
+        "PILOTUNE_STUDY_DIR": spec.objective.folder,
+        "PILOTUNE_TRIAL": str(spec.number),
+        "PILOTUNE_ATTEMPT": str(spec.attempt),
+        "PILOTUNE_SEED": str(spec.seed),
+        "PILOTUNE_CHECKPOINT_DIR": str(files.checkpoint_of(spec.attempt)),
+        "PILOTUNE_CORES": str(spec.cores),
+        "PILOTUNE_GPUS": str(spec.gpus),
+        "PILOTUNE_NODES": str(spec.nodes),
+        "PILOTUNE_RANKS_PER_NODE": str(spec.ranks_per_node),
+        "PILOTUNE_LAUNCHER": launcher(spec, worker) or None,
+        "PILOTUNE_NODELIST": nodelist(spec, worker) or None,
+    }
+
+
+def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
+    """The part of :func:`environment` that is the same for all attempts of a worker: threads and GPUs."""
+    several = spec.nodes > 1
+    threads = max(1, spec.cores // spec.ranks_per_node) if several else spec.cores
+    unset = [name for name in THREADS if name not in worker]
+    # Parsl, where it pins, sets the first of them to the number of cores that it has pinned the worker to.
+    if worker.get("KMP_AFFINITY", "").startswith("explicit,proclist=") and "GOMP_CPU_AFFINITY" in worker:
+        unset = list(dict.fromkeys(["OMP_NUM_THREADS", *unset]))
+        if spec.cores == 1:  # as good as not said
+            threads = len(worker["GOMP_CPU_AFFINITY"].split(","))
+    changes: dict[str, str | None] = dict.fromkeys(unset, str(threads))
+    if several and "SRUN_CPUS_PER_TASK" not in worker:
+        changes["SRUN_CPUS_PER_TASK"] = str(threads)  # srun gives each rank one core unless told otherwise
+    return {**changes, **gpu_environment(spec.gpus, worker)}
+
+
+def change(environment: MutableMapping[str, str], changes: Mapping[str, str | None]) -> None:
+    """Set and take away variables."""
+    for name, value in changes.items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value

@@ -1,0 +1,1 @@
+"""The processes that a trial's objective runs in."""

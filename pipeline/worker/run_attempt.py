@@ -1,0 +1,205 @@
+"""What a worker does with one attempt, from its description to its outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..trial.files import TrialFiles, write_atomically
+from ..trial.protocol import AttemptSpec, Outcome, Started
+from .disk_failures import blame_disk
+from .node.block import Timetable, avoided, busy, decline, follow_pool
+from .node.channel import open_channel
+from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter, forget_process
+from .node.posix import descendants
+from .objective.ending import Ending, first_line
+from .process.base import Process
+from .process.inline import InlineLink, run_inline
+from .supervisor import Supervisor
+
+LAST_MOMENT = 2.0
+"""Seconds that an outcome has to travel before a SIGTERM that the worker was sent takes its usual effect."""
+
+LARGEST_OUTCOME = 32 * 2**20
+"""Bytes of an outcome as JSON; the driver's sockets take no message of many times that."""
+
+DECLINED_PAUSE = 1.0
+"""Seconds until a worker that declined an attempt takes another: what it declines may come straight back."""
+
+Collected = tuple[list[list[float]], dict[str, Any], dict[str, Any]]
+"""Reports, suggested parameters and user attributes of an attempt."""
+
+
+def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
+    """Run one attempt and return its :class:`Outcome` as a dict; called in a worker process, one at a time.
+
+    Args:
+        spec: An :class:`AttemptSpec` as a dict.
+
+    The outcome is written to the trial's folder before it is returned; one that was declined is returned only. Never
+    raises: what goes wrong before or around the objective is an outcome with failure ``setup``.
+    """
+    follow_pool()
+    with _sigterm_noted() as terminated, busy():  # in this order: who finds the worker busy sends it SIGTERM
+        outcome = _attempt(spec, terminated)
+    if outcome["kind"] == "declined":
+        time.sleep(DECLINED_PAUSE)
+    return outcome
+
+
+def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any]:
+    started, leaving = time.time(), False
+    try:
+        attempt = AttemptSpec.from_dict(spec)
+        away = avoided(attempt)
+        reason = away or decline(attempt)
+        if reason:
+            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started, not away).to_dict()
+        timetable, files = Timetable(attempt), TrialFiles(Path(attempt.directory))
+        found = _enter(attempt, files)
+        if found is not None:
+            return _tell(spec, found)
+        try:
+            ending, collected = _run(attempt, files, timetable, terminated)
+        finally:
+            forget_process(files, attempt.attempt)
+        leaving = timetable.over() or terminated.is_set()
+    except TakenOver as taken:
+        ending, collected = Ending("stopped", reason=str(taken)), ([], {}, {})
+    except Exception as error:
+        place = f" in {spec['directory']}" if spec.get("directory") else ""
+        reason = f"the worker could not run the attempt{place}: {first_line(error)}"
+        ending, collected = (
+            Ending("failed", failure="setup", reason=reason, traceback=traceback.format_exc()),
+            ([], {}, {}),
+        )
+    ending = blame_disk(ending, str(spec.get("directory") or ""))
+    return _tell(spec, _outcome(spec, ending, collected, started, leaving))
+
+
+def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
+    """Take the trial over from its earlier attempts; the result of one that has come to its end after all.
+
+    Raises TakenOver where a later attempt was before this one, OSError.
+    """
+    files.create(spec.attempt)
+    enter(files, spec.attempt)
+    if spec.attempt == 1:
+        return None
+    end_earlier(files, spec.attempt, ranks=spec.nodes > 1)
+    return ended_meanwhile(files, spec)
+
+
+def _run(
+    spec: AttemptSpec, files: TrialFiles, timetable: Timetable, terminated: threading.Event
+) -> tuple[Ending, Collected]:
+    channel = open_channel(spec.channel)
+    block, worker = _place()
+    channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
+    if not spec.isolate and not spec.objective.command:
+        link = InlineLink(spec, files, channel, timetable, terminated.is_set)
+        ending = run_inline(spec, files, link)
+        return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
+    with descendants() as kept:
+        process = _process(spec, files)
+        kept |= process.kept()
+        supervisor = Supervisor(spec, files, channel, process, timetable, terminated.is_set)
+        ending = supervisor.run()
+    return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
+
+
+def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
+    # Imported when one is needed: an attempt without isolation needs neither.
+    if spec.objective.command:
+        from .command.process import CommandProcess
+
+        return CommandProcess(spec, files)
+    from .process.forked import ForkedProcess
+
+    return ForkedProcess(spec)
+
+
+def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started: float, leaving: bool) -> Outcome:
+    reports, params, user_attrs = collected
+    block, worker = _place()
+    return Outcome(
+        token=str(spec.get("token", "")),
+        number=spec.get("number", -1),
+        attempt=spec.get("attempt", 0),
+        kind=ending.kind,
+        values=ending.values,
+        failure=ending.failure,
+        reason=ending.reason,
+        traceback=ending.traceback,
+        user_attrs=user_attrs,
+        reports=reports,
+        params=params,
+        host=socket.gethostname(),
+        pool=os.environ.get("PILOTUNE_POOL", ""),
+        block=block,
+        worker=worker,
+        saved=ending.kind != "yielded" or TrialFiles(Path(spec["directory"])).saved_since(spec["attempt"], started),
+        leaving=leaving,
+        started=started,
+        finished=time.time(),
+    )
+
+
+def _tell(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Write the outcome, and return it in any case; a disk that is full or away must not cost a result."""
+    told = outcome.to_dict()
+    if not spec.get("directory"):
+        return told
+    try:
+        told = cut_outcome(told)
+        path = TrialFiles(Path(spec["directory"])).outcome(outcome.attempt)
+        write_atomically(path, json.dumps(told))
+    except (OSError, ValueError, TypeError) as error:
+        note = f"the outcome could not be written to {spec['directory']}: {first_line(error)}"
+        told["reason"] = f"{told['reason']}; {note}" if told["reason"] else note
+    return told
+
+
+def cut_outcome(told: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, Any]:
+    """An outcome that can travel. The driver has its reports already; attributes that are too much are left out."""
+    for field, empty in (("user_attrs", {}), ("reports", [])):
+        length = len(json.dumps(told))
+        if length <= most:
+            break
+        note = f"its {field.replace('_', ' ')} were left out, since the outcome takes {length} bytes of at most {most}"
+        told = {**told, field: empty, "reason": f"{told['reason']}; {note}" if told["reason"] else note}
+    return told
+
+
+def _place() -> tuple[str, str]:
+    """The block's and the worker's names, as Parsl gives them to its workers."""
+    block = os.environ.get("PARSL_WORKER_BLOCK_ID", "")
+    pool, rank = os.environ.get("PARSL_WORKER_POOL_ID", ""), os.environ.get("PARSL_WORKER_RANK", "")
+    return block, f"{pool}/{rank}" if pool else rank
+
+
+@contextlib.contextmanager
+def _sigterm_noted() -> Iterator[threading.Event]:
+    """While an attempt runs, SIGTERM to the worker (its block ends) is noted; afterwards it takes its usual effect."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        if noted.is_set() and before != signal.SIG_IGN:
+            again = threading.Timer(LAST_MOMENT, os.kill, (os.getpid(), signal.SIGTERM))
+            again.daemon = True
+            again.start()

@@ -1,0 +1,1 @@
+"""Parsl's HighThroughputExecutor as a pool of workers."""

@@ -1,0 +1,1 @@
+"""The program on each node of a block."""

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import optuna
+import pytest
+from sqlalchemy.engine import URL
+
+from pilotune.errors import PilotuneError, UserError
+from pilotune.pipeline.analysis import (
+    best_params,
+    best_trials,
+    dataframe,
+    importances,
+    read_study,
+    rows,
+    study_names,
+    summarize,
+)
+from pilotune.pipeline.analysis.reading import reading
+
+from ..support.cli import new_study, of_pilotune, random_study, trial
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+def test_rows_tell_how_each_trial_ended(url: str) -> None:
+    of_pilotune(url)
+    found = rows(read_study(url, "digits"))
+    assert [row.state for row in found] == ["complete", "complete", "pruned", "failed", "running", "waiting"]
+    assert found[1].values == {"value": 0.9}
+    assert found[1].params == {"epochs": 27, "lr": 0.01, "units": 32, "optimizer": "sgd"}
+    assert (found[1].seconds, found[1].attempts, found[1].host) == (1.5, 2, "n2")
+    assert (found[2].rung, found[2].values) == (3, {"value": pytest.approx(0.3)})
+    assert (found[3].exit, found[3].reason, found[3].values) == ("signal", "killed by SIGSEGV", {"value": None})
+    assert (found[4].seconds, found[5].attempts) == (None, 0)
+
+
+def test_a_study_of_plain_optuna_has_rows_too(url: str) -> None:
+    study = new_study(url)
+    study.add_trial(trial(optuna.trial.TrialState.COMPLETE, 0.5, seconds=3.0))
+    (row,) = rows(read_study(url, "digits"))
+    assert (row.seconds, row.attempts, row.exit, row.reason, row.host) == (3.0, 1, "complete", "", "")
+
+
+@pytest.mark.parametrize(
+    ("sort", "numbers"),
+    [
+        ("number", [0, 1, 2, 3, 4, 5]),
+        ("-number", [5, 4, 3, 2, 1, 0]),
+        ("value", [1, 0, 2, 3, 4, 5]),
+        ("-value", [2, 0, 1, 3, 4, 5]),
+        ("seconds", [1, 2, 3, 0, 4, 5]),
+        ("units", [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_rows_sort_best_first_with_the_unknown_last(url: str, sort: str, numbers: list[int]) -> None:
+    of_pilotune(url)
+    assert [row.number for row in rows(read_study(url, "digits"), sort=sort)] == numbers
+
+
+def test_rows_filter_by_state_and_stop_at_the_limit(url: str) -> None:
+    of_pilotune(url)
+    data = read_study(url, "digits")
+    assert [row.number for row in rows(data, ["failed", "complete"])] == [0, 1, 3]
+    assert [row.number for row in rows(data, ["complete"], sort="value", limit=1)] == [1]
+
+
+def test_sorting_by_an_unknown_key_names_the_nearest(url: str) -> None:
+    of_pilotune(url)
+    with pytest.raises(UserError, match="did you mean 'units'"):
+        rows(read_study(url, "digits"), sort="unit")
+
+
+def test_a_dataframe_has_a_column_for_each_metric_and_parameter(url: str) -> None:
+    of_pilotune(url)
+    frame = dataframe(read_study(url, "digits"))
+    assert list(frame.columns) == [
+        "number", "state", "value", "params_lr", "params_units", "params_optimizer", "params_epochs", "seconds", "host",
+        "attempts", "exit", "reason", "rung", "directory",
+    ]  # fmt: skip
+    assert frame["value"].max() == 0.9
+    assert list(frame["rung"].dropna()) == [3]
+
+
+def test_what_is_read_is_what_optuna_reads(url: str) -> None:
+    study = of_pilotune(url)
+    study.add_trial(trial(optuna.trial.TrialState.COMPLETE, float("inf"), steps=2))
+    data = read_study(url, "digits")
+    again = optuna.load_study(study_name="digits", storage=url)
+    for ours, theirs in zip(data.trials, again.trials, strict=True):
+        ours._trial_id = theirs._trial_id  # local to who reads
+        assert ours == theirs
+    assert data.directions == ("maximize",)
+
+
+def test_the_best_is_optunas(url: str) -> None:
+    study = random_study(url, 12, direction="minimize")
+    assert [row.number for row in best_trials(read_study(url, "digits"))] == [study.best_trial.number]
+
+
+def test_the_pareto_front_is_optunas(url: str) -> None:
+    study = random_study(url, 20, direction=None, directions=["minimize", "maximize"])
+    found = [row.number for row in best_trials(read_study(url, "digits"))]
+    assert found == sorted(trial.number for trial in study.best_trials)
+    assert len(found) > 1
+    with pytest.raises(UserError, match="choose with --trial N"):
+        best_params(read_study(url, "digits"))
+
+
+def test_best_parameters_hold_the_constants(url: str) -> None:
+    of_pilotune(url)
+    data = read_study(url, "digits")
+    assert best_params(data) == {"epochs": 27, "lr": 0.01, "units": 32, "optimizer": "sgd"}
+    assert best_params(data, 0) == {"lr": 0.01, "units": 32, "optimizer": "sgd"}
+    with pytest.raises(UserError, match="has no trial 99"):
+        best_params(data, 99)
+
+
+def test_best_parameters_hold_the_constants_of_the_study_file(url: str) -> None:
+    study = of_pilotune(url)
+    study.set_user_attr("pilotune:study", {"space": {"parameters": {}, "constants": {"epochs": 9, "depth": 2}}})
+    data = read_study(url, "digits")
+    assert best_params(data, 0) == {"lr": 0.01, "units": 32, "optimizer": "sgd", "epochs": 9, "depth": 2}
+    assert best_params(data)["epochs"] == 27
+    assert "depth" not in rows(data)[0].params
+
+
+def test_metrics_have_the_names_of_the_study(url: str) -> None:
+    study = random_study(url, 3, direction=None, directions=["minimize", "maximize"])
+    assert read_study(url, "digits").metrics == ("value_0", "value_1")
+    study.set_metric_names(["loss", "speed"])
+    data = read_study(url, "digits")
+    assert data.metrics == ("loss", "speed")
+    assert set(rows(data)[0].values) == {"loss", "speed"}
+
+
+def test_a_summary_counts_states_rungs_and_failures(url: str) -> None:
+    of_pilotune(url)
+    summary = summarize(read_study(url, "digits"))
+    assert (summary.total, summary.complete, summary.pruned, summary.failed) == (6, 2, 1, 1)
+    assert (summary.running, summary.waiting) == (1, 1)
+    assert (summary.rungs, summary.failures) == ({3: 1}, {"signal": 1})
+    assert [row.number for row in summary.best] == [1]
+
+
+def test_importance_ranks_what_decides_first(url: str) -> None:
+    random_study(url, 40)
+    shares = importances(read_study(url, "digits"))
+    assert next(iter(shares)) == "x"
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", ["value_0", "value_1"])
+def test_importance_of_one_objective_of_several_has_its_own_direction(url: str, metric: str) -> None:
+    random_study(url, 60, direction=None, directions=["minimize", "maximize"])
+    shares = importances(read_study(url, "digits"), metric=metric)
+    assert next(iter(shares)) == {"value_0": "x", "value_1": "noise"}[metric]
+
+
+@pytest.mark.parametrize("evaluator", ["fanova", "mean-decrease-impurity"])
+def test_forest_evaluators_agree_and_want_a_metric_of_several(url: str, evaluator: str) -> None:
+    random_study(url, 40)
+    assert next(iter(importances(read_study(url, "digits"), evaluator))) == "x"
+    random_study(url, 5, "two", direction=None, directions=["minimize", "maximize"])
+    with pytest.raises(UserError, match=r"--metric value_0\|value_1"):
+        importances(read_study(url, "two"), evaluator)
+
+
+def test_importance_of_one_trial_is_refused(url: str) -> None:
+    random_study(url, 1)
+    with pytest.raises(PilotuneError, match="has 1 complete trials; importance needs at least two"):
+        importances(read_study(url, "digits"))
+
+
+def test_importance_without_scikit_learn_says_what_to_do(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    random_study(url, 5)
+
+    def missing(*args: object, **options: object) -> None:
+        raise ImportError("No module named 'sklearn'")
+
+    monkeypatch.setattr(optuna.importance, "FanovaImportanceEvaluator", missing)
+    with pytest.raises(UserError, match="--evaluator ped-anova"):
+        importances(read_study(url, "digits"), "fanova")
+
+
+def test_reading_changes_nothing_in_the_database(url: str, tmp_path: Path) -> None:
+    of_pilotune(url)
+    before = hashlib.sha256((tmp_path / "study.db").read_bytes()).hexdigest()
+    read_study(url, "digits")
+    assert study_names(url) == ["digits"]
+    assert hashlib.sha256((tmp_path / "study.db").read_bytes()).hexdigest() == before
+
+
+def test_reading_works_while_another_process_writes(url: str, tmp_path: Path) -> None:
+    of_pilotune(url)
+    writer = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE trials SET state = 'FAIL'")
+    try:
+        assert summarize(read_study(url, "digits")).complete == 2
+    finally:
+        writer.execute("ROLLBACK")
+        writer.close()
+
+
+@pytest.mark.postgres
+def test_a_study_on_postgresql_is_read_and_cannot_be_written(postgres_url: str) -> None:
+    of_pilotune(postgres_url.replace("://", "+psycopg://"))
+    assert summarize(read_study(postgres_url, "digits")).rungs == {3: 1}
+    with pytest.raises(UserError, match="read-only"), reading(postgres_url) as link:
+        link.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
+
+
+def test_a_study_on_sqlite_cannot_be_written_by_reading_it(url: str) -> None:
+    of_pilotune(url)
+    with pytest.raises(PilotuneError, match="readonly database"), reading(url) as link:
+        link.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
+
+
+def test_a_server_that_is_away_is_a_sentence() -> None:
+    with pytest.raises(PilotuneError, match="cannot be read") as caught:
+        read_study("postgresql://somebody@127.0.0.1:9/none", "digits")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_database_in_a_folder_with_odd_characters_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "a {b} c%20?#é"
+    folder.mkdir()
+    of_pilotune(f"sqlite:///{tmp_path}/plain.db")
+    (tmp_path / "plain.db").rename(folder / "study.db")
+    url = URL.create("sqlite", database=str(folder / "study.db")).render_as_string()
+    assert len(read_study(url, "digits").trials) == 6
+
+
+def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no database file"):
+        read_study(f"sqlite:///{tmp_path}/none.db", "digits")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_an_unknown_study_names_the_nearest(url: str) -> None:
+    of_pilotune(url)
+    with pytest.raises(UserError, match=r"no study 'digit' in .*did you mean 'digits'"):
+        read_study(url, "digit")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"not a database at all" * 100, "not an SQLite database"), (b"", "no Optuna study")]
+)
+def test_a_file_that_is_no_study_database_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "other.db").write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        read_study(f"sqlite:///{tmp_path}/other.db", "digits")

@@ -1,0 +1,104 @@
+"""Every benchmark runs at a tiny size and prints its table; nothing is said here about times."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def lines_of(name: str, *arguments: str) -> list[str]:
+    """The lines of a benchmark's tables, without titles and rules."""
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("| ")]
+
+
+def test_the_drivers_cost_is_printed_beside_optunas_storages() -> None:
+    head, *rows = lines_of("driver_cost", "--n", "20", "--r", "3", "--cap", "0.05")
+    assert "CPU ms" in head
+    assert [row.split("|")[3].strip() for row in rows] == [
+        "Pilotune, SQLite", "Optuna, memory", "Optuna, journal", "Optuna, SQLite"
+    ]  # fmt: skip
+
+
+def test_a_profile_of_the_driver_names_functions() -> None:
+    command = [sys.executable, str(BENCHMARKS / "driver_cost.py"), "--n", "20", "--cap", "0.05", "--profile"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    assert "/pipeline/" in done.stdout
+    assert "ms of CPU under the profiler" in done.stdout
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "median", "percentile"])
+def test_verdicts_take_one_commit_a_tick(pruner: str) -> None:
+    head, ours, memory, sqlite = lines_of("verdict_cost", "--n", "30", "--r", "96", "--pruner", pruner, "--cap", "0.05")
+    assert "at a rung" in head
+    assert "1.0 a tick" in ours
+    assert "0.0 a report" in memory
+    assert "Optuna, SQLite" in sqlite
+
+
+def test_simulated_workers_are_used() -> None:
+    head, ours, *peers = lines_of(
+        "simulated_utilization", "--workers", "16", "--seconds", "60", "--n", "30", "--cap", "2", "--per-worker", "3"
+    )
+    place = head.split("|").index(next(cell for cell in head.split("|") if "utilization" in cell))
+    assert 0.5 < float(ours.split("|")[place]) <= 1.0
+    assert len(peers) == 1
+
+
+def test_real_workers_are_timed() -> None:
+    head, *rows = lines_of("throughput", "--workers", "2", "--trials", "12", "--only", "no-op", "--no-peers")
+    assert "trials/s" in head
+    assert [row.split("|")[1].strip()[:6] for row in rows] == ["Pilotu", "Pilotu", "Optuna", "Optuna"]
+
+
+def test_resume_and_memory_are_measured() -> None:
+    lines = lines_of("startup_memory", "--small", "--only", "resume", "memory", "--n", "40")
+    assert sum("Pilotune" in line for line in lines) >= 3
+
+
+def test_a_peer_that_is_not_installed_is_named(module: object) -> None:
+    common = module("common")  # type: ignore[operator]
+    assert "no-such-peer is not installed" in common.missing("no-such-peer")
+    assert common.missing("pilotune") is None
+
+
+def test_a_table_is_aligned_and_rounds_to_three_digits(module: object) -> None:
+    text = module("common").table("t", ["who", "ms"], [["a", 1.2345], ["bcd", 12345.6], ["e", None]])  # type: ignore[operator]
+    assert text.splitlines()[2:] == [
+        "| who |     ms |", "|-----|-------:|", "| a   |   1.23 |", "| bcd | 12,346 |", "| e   |      - |"
+    ]  # fmt: skip
+
+
+def test_a_kept_section_replaces_itself_and_no_other(
+    module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common: ModuleType = module("common")  # type: ignore[operator]
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "RESULTS.md")
+    for section, text in (("B", "first"), ("A", "other"), ("B", "second")):
+        common.keep(section, text, "make it")
+    kept = common.RESULTS.read_text()
+    assert [line for line in kept.splitlines() if line.startswith("## ")] == ["## A", "## B"]
+    assert "first" not in kept
+    assert all(word in kept for word in ("other", "second", "`make it`", common.processor()))
+
+
+def test_rates_count_whole_waves_of_workers_that_all_end_at_once(module: object) -> None:
+    throughput = module("throughput")  # type: ignore[operator]
+    ends = tuple(float(wave) for wave in range(1, 11) for _ in range(4))
+    row = throughput.Row("who", 4, 1.0, ends)
+    assert (row.trials, row.rate, row.utilization) == (36, 4.0, 1.0)

@@ -1,0 +1,72 @@
+"""What a large machine costs its driver: a look goes through blocks and nodes once, a failure through few hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+
+from pilotune.pipeline.campaign.flight import Flight
+from pilotune.pipeline.campaign.quarantine import Hosts
+from pilotune.providers.blocks.pool_blocks import Blocks
+from pilotune.providers.htex.pool import ParslPool
+
+from ..providers.blocks.test_monitor import Lab
+from ..support.operations import operations
+
+
+def look_at(folder: Path, count: int) -> int:
+    """What a look at so many blocks costs, each with a node."""
+    folder.mkdir()
+    lab = Lab(folder, init=count, max=count)
+    for number in range(count):
+        lab.connect(str(number))
+    lab.turn()
+    while len(lab.living) < count:
+        lab.turn()
+    for number in range(count):
+        lab.connect(str(number), tasks=2)
+    lab.turn()
+    blocks: Blocks = lab.blocks
+    return operations(lambda: blocks.look(list(lab.connected.values()), lab.now))
+
+
+def test_a_look_at_a_machine_costs_as_much_for_each_block_as_at_a_small_one(tmp_path: Path) -> None:
+    small, large = look_at(tmp_path / "8", 8), look_at(tmp_path / "128", 128)
+    assert large <= 1.1 * 16 * small
+
+
+def failures(hosts: int) -> int:
+    judge = Hosts()
+    judge.here = frozenset(f"node{number}" for number in range(hosts))
+    flights = [Flight(trial=None, params={}, number=n, host=f"node{n}") for n in range(4)]  # type: ignore[arg-type]
+
+    def fail() -> None:
+        for flight in flights:
+            if judge.failed(flight, "exception", "it raised"):
+                judge.avoided(flight)
+
+    return operations(fail)
+
+
+def test_a_failure_costs_the_same_among_thousands_of_hosts() -> None:
+    assert failures(5_000) < 2 * failures(50)
+
+
+def test_the_pool_of_an_attempt_is_chosen_without_a_look_at_its_hosts() -> None:
+    def choose(hosts: int) -> int:
+        names = frozenset(f"node{number}" for number in range(hosts))
+        kept = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
+        seen = SimpleNamespace(workers={"a": 4, "b": 2}, hosts={"a": names, "b": names})
+        keeper = SimpleNamespace(pools={"a": kept, "b": kept}, seen=seen)
+        pool = SimpleNamespace(keeper=keeper, _load={"a": 1, "b": 0})
+        specs = [SimpleNamespace(avoid=[]), SimpleNamespace(avoid=["node1", "elsewhere"])]
+        return operations(lambda: [ParslPool._choose(pool, spec) for spec in specs])  # type: ignore[arg-type]
+
+    assert choose(5_000) < choose(50) + 100
+
+
+def test_optuna_s_private_names_that_the_campaign_uses_are_there() -> None:
+    assert callable(optuna.pruners._filter_study)
+    assert callable(optuna.study._tell._tell_with_warning)

@@ -1,0 +1,80 @@
+"""What a tick costs does not depend on how many trials are paused."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from pilotune.pipeline.campaign.events import Capacity, Lost
+from pilotune.pipeline.fidelity import ladder
+from pilotune.pipeline.record import Orphan
+from pilotune.pipeline.registry_args import Named
+from pilotune.pipeline.study_changes import PAUSED
+from pilotune.pipeline.trial.protocol import Report
+
+from ..support.campaign_bench import SPACE, Bench, benches, over, started
+from ..support.operations import operations
+
+RUNGS = ladder(Named("successive_halving", {"mode": "promote", "max_resource": 27}))
+WORKERS = 8
+
+
+def with_paused(folder: Path, count: int) -> Bench:
+    """A campaign that has taken over so many paused trials, with all its workers busy."""
+    folder.mkdir()
+    bench = benches(folder)(options={"ladder": RUNGS}, trials=100_000)
+    draw, storage, study_id = random.Random(0), bench.storage, bench.campaign.study.study._study_id
+    (distribution,) = SPACE.distributions.values()
+    for _ in range(count):
+        x = draw.random()
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params={"x": x},
+            distributions={"x": distribution},
+            user_attrs={PAUSED: 1},
+            intermediate_values={1: x},
+        )
+        storage.create_new_trial(study_id, trial)
+    storage.commit()
+    bench.campaign.study.recount()
+    tokens = [bench.campaign.adopt(Orphan(number, 1, "c0", "/tmp", {})) for number in range(count)]
+    bench.turn(*(Lost(token, "its driver died") for token in tokens))
+    assert len(bench.campaign.promoting.paused) == count
+    return bench
+
+
+def tick(bench: Bench, value: float) -> int:
+    """The work of a tick in which some attempts report at a rung, others pause, and paused trials are promoted."""
+    running = [bench.spec(flight) for flight in list(bench.campaign.flights.values())]
+    bench.turn(*map(started, running))
+    reports = [Report(spec.token, 1, 4, value + spec.number) for spec in running[:4]]
+    bench.turn(*reports)
+    ends = [over(spec, "yielded", started=0.0, finished=60.0) for spec in running[:4]]
+    again = [Report(spec.token, 1, 5, value) for spec in running[4:]]
+    before = len(bench.campaign.promoting.paused)
+    cost = operations(lambda: bench.turn(*ends, *again))
+    assert len(bench.campaign.promoting.paused) == before, "four pause, and four of the others go on"
+    return cost
+
+
+def test_a_tick_costs_the_same_with_many_paused_trials(tmp_path: Path) -> None:
+    costs = []
+    for count in (150, 3_000):
+        bench = with_paused(tmp_path / str(count), count)
+        bench.turn(Capacity(WORKERS))
+        for value in (1.0, 2.0):  # what is made once is made
+            tick(bench, value)
+        costs.append(tick(bench, 3.0))
+    few, many = costs
+    assert many < 1.3 * few, costs
+
+
+@pytest.mark.parametrize("count", [2_000])
+def test_promotions_keep_to_the_asks_of_a_step(tmp_path: Path, count: int) -> None:
+    bench = with_paused(tmp_path / "many", count)
+    bench.turn(Capacity(count))
+    assert 0 < bench.campaign.in_flight < count / 4
+    assert bench.campaign.hungry

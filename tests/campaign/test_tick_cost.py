@@ -1,0 +1,158 @@
+"""What a tick costs depends on what happens in it, neither on the study's trials nor on the attempts that run."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from pilotune.pipeline.campaign.events import Asked, Capacity, Submit
+from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.status import snapshot
+from pilotune.pipeline.record.database import Link
+from pilotune.pipeline.trial.protocol import Report
+from pilotune.providers.simulated.pool import SimulatedPool
+
+from ..support.campaign_bench import SPACE, Bench, benches, over, started
+from ..support.operations import operations
+
+SMALL, LARGE = (100, 32), (2_000, 512)
+"""Finished trials and running attempts."""
+
+MARGIN = 1.1
+"""Logarithms, and a list here and there that is a little longer."""
+
+
+class Busy:
+    """A campaign on a study of so many finished trials, with so many attempts running."""
+
+    def __init__(self, bench: Callable[..., Bench], finished: int, running: int, **options: Any):
+        self.bench = bench(options=options)
+        self.campaign = self.bench.campaign
+        self._fill(finished)
+        self.bench.turn(Capacity(running))
+        while self.campaign.hungry:
+            self.bench.turn()
+        self.specs = deque(flight for flight in map(self.bench.spec, self.campaign.flights.values()))
+        self.bench.turn(*map(started, self.specs))
+        self.random = random.Random(0)
+        for step in range(3):  # what is made once is made
+            self.bench.turn(*self.some(2, 2, step))
+
+    def _fill(self, count: int) -> None:
+        rng, storage = random.Random(0), self.bench.storage
+        (distribution,) = SPACE.distributions.values()
+        for _ in range(count):
+            trial = create_trial(params={"x": rng.random()}, distributions={"x": distribution}, value=rng.random())
+            storage.create_new_trial(self.campaign.study.study._study_id, trial)
+        storage.commit()
+        self.campaign.study.recount()
+
+    def some(self, ends: int, reports: int, step: int) -> list[Any]:
+        """So many attempts end, and so many report."""
+        ended = [over(self.specs.popleft(), value=self.random.random(), finished=60.0) for _ in range(ends)]
+        said = [self.specs[index] for index in range(reports)]
+        return [*ended, *(Report(spec.token, step + 1, step, self.random.random()) for spec in said)]
+
+    def tick(self, ends: int, reports: int) -> Callable[[], Any]:
+        events = self.some(ends, reports, 7)
+        return lambda: self.bench.turn(*events)
+
+
+@pytest.fixture
+def busy(tmp_path: Path):
+    def make(size: tuple[int, int], **options: Any) -> Busy:
+        folder = tmp_path / f"{size[0]}"
+        folder.mkdir()
+        return Busy(benches(folder), *size, **options)
+
+    return make
+
+
+def test_a_tick_with_ends_asks_and_reports_costs_the_same_in_a_large_study(busy) -> None:
+    small, large = (operations(busy(size).tick(8, 8)) for size in (SMALL, LARGE))
+    assert small / MARGIN < large < MARGIN * small
+
+
+def test_a_tick_in_which_little_happens_costs_the_same_in_a_large_study(busy) -> None:
+    small, large = (operations(busy(size).tick(0, 1)) for size in (SMALL, LARGE))
+    assert small / MARGIN < large < MARGIN * small
+
+
+def test_what_others_did_is_counted_without_a_look_at_all_trials(busy) -> None:
+    small, large = (operations(busy(size).campaign.study.recount) for size in (SMALL, LARGE))
+    assert large < MARGIN * small
+
+
+def test_a_snapshot_costs_the_same_in_a_large_study(busy) -> None:
+    counts = []
+    for size in (SMALL, LARGE):
+        campaign = busy(size).campaign
+        snapshot(campaign, storage="", run_dir="")
+        counts.append(operations(lambda campaign=campaign: snapshot(campaign, storage="", run_dir="")))
+    shown = 50 - 32  # running trials that the larger one lists more
+    assert counts[1] < MARGIN * counts[0] + 100 * shown
+
+
+def test_an_end_that_was_asked_for_lets_go_of_what_waits_once(busy) -> None:
+    counts = []
+    for size in (SMALL, LARGE):
+        one = busy(size)
+        one.bench.turn(Asked("finish"), Capacity(0))
+        counts.append(operations(one.tick(0, 1)))
+    assert counts[1] < MARGIN * counts[0]
+
+
+def test_a_tick_makes_as_many_queries_as_with_one_event(busy, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    run = Link.run
+    monkeypatch.setattr(Link, "run", lambda self, *rest: (made.append(1), run(self, *rest))[1])
+    counts = []
+    for size, ends in ((SMALL, 1), (LARGE, 16)):
+        tick = busy(size).tick(ends, ends)
+        made.clear()
+        tick()
+        counts.append(len(made))
+    assert counts[0] == counts[1]
+
+
+def test_thousands_of_workers_are_filled_in_few_ticks(tmp_path: Path) -> None:
+    bench = benches(tmp_path)(options={"sampler": optuna.samplers.RandomSampler(seed=0)})
+
+    def objective(spec):
+        while True:
+            yield 1000.0, None
+
+    pump = Pump(bench.campaign, SimulatedPool(2_048, objective), bench.storage)
+    ticks = 0
+    while bench.campaign.in_flight < 2_048:
+        pump.turn()
+        ticks += 1
+    assert ticks <= 12  # of sixteen trials each they would be 128
+    assert bench.campaign.study.counts[TrialState.RUNNING] == 2_048
+
+
+def test_the_driver_s_way_of_asking_does_not_grow_with_the_trials_that_wait(bench_with_points) -> None:
+    few, many = (operations(lambda bench=bench: bench.turn(Capacity(1))) for bench in bench_with_points(10, 500))
+    assert many < MARGIN * few
+
+
+@pytest.fixture
+def bench_with_points(tmp_path: Path):
+    def make(*counts: int):
+        for count in counts:
+            (tmp_path / f"{count}").mkdir()
+            bench = benches(tmp_path / f"{count}")()
+            for place in range(count):
+                bench.campaign.study.study.enqueue_trial({"x": place / count})
+            bench.storage.commit()
+            assert not any(isinstance(action, Submit) for action in bench.turn())
+            yield bench
+
+    return make

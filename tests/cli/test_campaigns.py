@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pilotune.pipeline.cli.campaign_status import campaigns, process_start
+from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.record import RunDirectory, known_studies
+
+from ..support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
+
+NOBODY = 2**22 + 1  # above the kernel's largest process id
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+def status_of(run: Path, **changes: object) -> Status:
+    now = time.time()
+    status = Status(
+        study="digits",
+        campaign=run.name,
+        state="running",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=now - 60,
+        updated=now,
+        workers=2,
+        running=2,
+        complete=20,
+        pruned=12,
+        failed=2,
+        total=36,
+        budget=60,
+        best_number=14,
+        best_values=[0.9731],
+        best_params={"lr": 0.01},
+        rate=23.0,
+        utilization=0.97,
+        time_left=62.0,
+        storage="sqlite:////x/study.db",
+        run_dir=str(run),
+        rungs={"3": 8, "9": 4},
+        running_trials=[{"number": 34, "attempt": 1, "host": "n1", "seconds": 2.0}],
+    )
+    return replace(status, **changes)  # type: ignore[arg-type]
+
+
+Campaign = Callable[..., Path]
+
+
+@pytest.fixture
+def campaign(runs: Path) -> Campaign:
+    """Writes a campaign of the study ``digits`` as its driver would, and remembers it."""
+
+    def make(name: str = "20260101-120000-aaaaaa", **changes: object) -> Path:
+        run = RunDirectory(runs / "digits" / name)
+        run.create()
+        status = status_of(run.path, **changes)
+        run.status.write_text(status.to_json())
+        known_studies.remember(
+            name="digits", study_file=runs / "s.yaml", storage=status.storage, runs=runs, site="local", run_dir=run.path
+        )
+        return run.path
+
+    return make
+
+
+@pytest.fixture
+def driver() -> Iterator[int]:
+    """The number of a process that lives as long as the test."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_status_lists_every_study_and_its_campaign(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+    campaign(pid=driver)
+    head, line = pilotune("status").out.splitlines()
+    assert head.split()[:4] == ["study", "state", "trials", "complete"]
+    assert line.split()[:8] == ["digits", "running", "34/60", "20", "12", "2", "2", "0.9731"]
+
+
+def test_status_of_nothing_says_how_to_begin(pilotune: Pilotune) -> None:
+    result = pilotune("status")
+    assert (result.code, result.out) == (0, "")
+    assert "pilotune run STUDY" in result.err
+    assert json.loads(pilotune("status", "--json").out) == []
+
+
+def test_status_in_detail(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+    run = campaign(pid=driver, message="the database is away")
+    out = pilotune("status", "digits").out
+    expected = ["34 of 60: 20 complete", "8 at step 3, 4 at step 9", "0.9731 (trial 14)", "utilization 97%"]
+    for words in [*expected, "1m 02s left", "the database is away", f"process {driver}", str(run)]:
+        assert words in out
+    assert out.splitlines()[-1].split() == ["34", "1", "n1", "2.0s"]
+
+
+def test_a_driver_that_died_is_told_apart_from_one_that_ended(pilotune: Pilotune, campaign: Campaign) -> None:
+    campaign(pid=NOBODY)
+    out = pilotune("status", "digits").out
+    assert "died at " in out
+    assert "pilotune resume digits" in out
+    campaign(pid=NOBODY, state="ended", reason="all 60 trials are done", code=0)
+    out = pilotune("status", "digits").out
+    assert "died at" not in out
+    assert "all 60 trials are done" in out
+
+
+def test_a_process_that_took_over_the_number_of_a_dead_driver_is_not_the_driver(
+    campaign: Campaign, driver: int, runs: Path
+) -> None:
+    before = process_start(driver)
+    assert before is not None
+    campaign(pid=driver, updated=before - 3600)
+    assert [live.state for live in campaigns(runs, "digits")] == ["died"]
+
+
+@pytest.mark.parametrize(("silence", "alive"), [(5, True), (600, False)])
+def test_a_driver_on_another_host_is_alive_while_it_writes(
+    campaign: Campaign, runs: Path, silence: float, alive: bool
+) -> None:
+    campaign(host="login7", updated=time.time() - silence)
+    assert [live.alive for live in campaigns(runs, "digits")] == [alive]
+
+
+def test_status_as_json_has_the_campaigns(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+    campaign(pid=NOBODY)
+    campaign("20260101-130000-bbbbbb", pid=driver, started=time.time() - 5)
+    data = json.loads(pilotune("status", "digits", "--json").out)
+    assert [(each["state"], each["alive"]) for each in data["campaigns"]] == [("running", True), ("died", False)]
+    assert data["campaigns"][0]["best_values"] == [0.9731]
+
+
+def test_a_broken_status_file_is_passed_over(pilotune: Pilotune, campaign: Campaign, tmp_path: Path) -> None:
+    run = campaign()
+    of_pilotune(f"sqlite:///{tmp_path}/study.db")
+    (run / "status.json").write_text('{"study": ')
+    assert pilotune("status").out.splitlines()[1].split()[:2] == ["digits", "gone"]
+
+
+def test_status_of_a_database_counts_its_trials(pilotune: Pilotune, tmp_path: Path) -> None:
+    of_pilotune(f"sqlite:///{tmp_path}/study.db")
+    out = pilotune("status", "digits", "--storage", f"sqlite:///{tmp_path}/study.db").out
+    assert "6: 2 complete, 1 pruned, 1 failed, 1 interrupted, 1 waiting" in out
+
+
+def ends_when_asked(run: Path) -> threading.Thread:
+    """A driver's answer to the control file."""
+
+    def work() -> None:
+        file = RunDirectory(run)
+        while not file.stop.exists():
+            time.sleep(0.02)
+        status = replace(Status.from_json(file.status.read_text()), state="ended", reason="stopped", code=130)
+        part = run / "part"
+        part.write_text(status.to_json())
+        part.rename(file.status)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("option", "word"), [(None, "finish"), ("--yield", "yield"), ("--now", "now")])
+def test_stop_writes_the_control_file_and_waits(
+    pilotune: Pilotune, campaign: Campaign, driver: int, option: str | None, word: str
+) -> None:
+    run = campaign(pid=driver)
+    thread = ends_when_asked(run)
+    result = pilotune("stop", "digits", *([option] if option else []))
+    thread.join()
+    assert result.code == 0
+    assert (run / "stop").read_text() == word
+    assert "ended at" in result.out
+
+
+def test_stop_without_waiting(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+    run = campaign(pid=driver)
+    result = pilotune("stop", "digits", "--no-wait", "--now")
+    assert (result.code, "asked to stop" in result.out) == (0, True)
+    assert (run / "stop").read_text() == "now"
+
+
+def test_stop_of_what_does_not_run_is_said(pilotune: Pilotune, campaign: Campaign) -> None:
+    run = campaign(pid=NOBODY)
+    result = pilotune("stop", "digits")
+    assert result.code == 1
+    assert result.err == "error: no campaign of 'digits' is running; see pilotune status digits\n"
+    assert not (run / "stop").exists()
+
+
+def test_watch_follows_to_the_end_and_ends_with_the_campaigns_code(
+    pilotune: Pilotune, campaign: Campaign, driver: int
+) -> None:
+    run = campaign(pid=driver)
+    thread = ends_when_asked(run)
+    (run / "stop").write_text("finish")
+    result = pilotune("watch", "digits")
+    thread.join()
+    assert result.code == 130
+    assert "34/60 trials" in result.out
+    assert "stopped" in result.out
+
+
+def test_watch_as_json_prints_a_line_a_status(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+    run = campaign(pid=driver)
+    thread = ends_when_asked(run)
+    timer = threading.Timer(0.3, (run / "stop").write_text, ["finish"])
+    timer.start()
+    result = pilotune("watch", "--json")
+    thread.join()
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    assert result.err == ""
+    assert lines[0]["study"] == "digits"
+
+
+def test_watch_of_a_dead_driver_says_how_to_go_on(pilotune: Pilotune, campaign: Campaign) -> None:
+    campaign(pid=NOBODY)
+    result = pilotune("watch", "digits")
+    assert result.code == 1
+    assert "pilotune resume digits" in result.err

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pilotune.errors import SiteError
+from pilotune.pipeline.cli import main as cli
+
+from ..support.cli import Pilotune, alone, pilotune_  # noqa: F401
+
+HEAVY = ("optuna", "parsl", "sqlalchemy", "pandas", "numpy", "rich", "pydantic", "yaml", "zmq", "torch")
+
+GUARD = """
+import sys
+from pilotune.pipeline.cli.main import main
+code = main(sys.argv[1:])
+heavy = {name.partition(".")[0] for name in sys.modules}
+print(code, sorted(heavy & set(%r)))
+"""
+
+
+def imported_after(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", GUARD % (HEAVY,), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["completion", "bash"], ["rnu"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    assert imported_after(*arguments).endswith(" []")
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(command: str) -> None:
+    assert imported_after(command, "--help") == "0 []"
+
+
+def test_help_tells_all_commands_exit_codes_and_completion(pilotune: Pilotune) -> None:
+    result = pilotune("--help")
+    assert result.code == 0
+    assert all(f"\n  {name} " in result.out for name in cli.COMMANDS)
+    assert "3 the site refused" in result.out
+    assert "pilotune completion bash" in result.out
+
+
+def test_the_line_in_the_list_of_commands_is_true_of_each(pilotune: Pilotune) -> None:
+    for name in cli.COMMANDS:
+        command = cli.cli.get_command(click.Context(cli.cli), name)
+        assert command is not None
+        assert command.name == name
+
+
+def test_version(pilotune: Pilotune) -> None:
+    from pilotune import __version__
+
+    assert pilotune("--version").out == f"pilotune {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rnu"], "no command 'rnu'; did you mean 'run'?"),
+        (["run"], "missing argument 'STUDY'"),
+        (["run", "s.yaml", "--trails", "3"], "--trails"),
+        (["run", "s.yaml", "--trials", "0"], "0 is not in the range x>=1"),
+        (["trials", "x", "--state", "done"], "'done' is not one of"),
+        (["run", "none.yaml"], "there is no study file none.yaml; `pilotune init` writes one"),
+        (["check", "none.yaml"], "there is no study file none.yaml"),
+        (["resume", "digits"], "no study 'digits' has been run by you here; there are none yet"),
+        (["best"], "no study has been run yet"),
+        (["watch"], "nothing is running"),
+        (["stop", "digits"], "no study 'digits'"),
+        (["best", "x", "--storage", "sqlite:///none.db"], "there is no database file"),
+        (["best", "x", "--storage", "postgresql://me:secret@host/db"], "holds a password"),
+        (["best", "x", "--storage", "rubbish"], "the storage is to be a URL"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_with_exit_code_2(pilotune: Pilotune, arguments: list[str], words: str) -> None:
+    result = pilotune(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("error: ")
+    assert words in result.err
+    assert "secret" not in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.Commands, "resolve_command", fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (SiteError("qsub said no"), 3, "error: qsub said no"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(28, "No space left on device", "/scratch/x"), 3, "error: /scratch/x: No space left on device"),
+        (OSError(13, "Permission denied", "/scratch/x"), 1, "error: /scratch/x: Permission denied"),
+    ],
+)
+def test_expected_errors_have_their_exit_code(
+    pilotune: Pilotune, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
+) -> None:
+    raising(monkeypatch, error)
+    result = pilotune("status")
+    assert (result.code, result.err.strip()) == (code, words)
+
+
+def test_an_unexpected_error_keeps_its_traceback_in_a_file(
+    pilotune: Pilotune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    raising(monkeypatch, KeyError("lr"))
+    result = pilotune("status")
+    assert result.code == 70
+    assert len(result.err.splitlines()) == 1
+    (file,) = tmp_path.glob("pilotune-*.txt")
+    assert str(file) in result.err
+    assert "Traceback" in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_debugging_prints_the_traceback(pilotune: Pilotune, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, KeyError("lr"))
+    monkeypatch.setenv("PILOTUNE_DEBUG", "1")
+    assert "Traceback" in pilotune("status").err
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m pilotune.pipeline.cli.main --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_scripts_parse(pilotune: Pilotune, shell: str, tmp_path: Path) -> None:
+    result = pilotune("completion", shell)
+    assert "_PILOTUNE_COMPLETE" in result.out
+    if shutil.which(shell) is None and "CI" not in os.environ and os.geteuid() != 0:
+        pytest.skip(f"{shell} is not installed, and only root could install it")
+    subprocess.run([shell, "-n"], input=result.out, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("pilotune re", "resume"), ("pilotune run --det", "--detach"), ("pilotune best dig", "digits")],
+)
+def test_completion_completes_commands_options_and_studies(words: str, expected: str) -> None:
+    from pilotune.pipeline.record import known_studies
+
+    here = Path.cwd()
+    known_studies.remember(
+        name="digits", study_file=here / "s.yaml", storage="sqlite:///x.db", runs=here, site="local", run_dir=here
+    )
+    environment = {
+        **os.environ,
+        "_PILOTUNE_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    command = [sys.executable, "-m", "pilotune.pipeline.cli.main"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"plain,{expected}" in done.stdout.splitlines()

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from pilotune.errors import PilotuneError, SiteError, StudyMismatch
+from pilotune.pipeline.cli.commands import run as cli_run
+from pilotune.pipeline.driver import run as campaign_run
+from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.record import RunDirectory, known_studies
+
+from ..support.cli import Pilotune, Result, alone, of_pilotune, pilotune_  # noqa: F401
+
+
+@pytest.fixture
+def study(pilotune: Pilotune) -> Path:
+    """The study that ``pilotune init`` writes."""
+    assert pilotune("init", "rings").code == 0
+    return Path.cwd() / "rings" / "study.yaml"
+
+
+class Campaigns:
+    """Stands in for campaigns: keeps what they were asked to do, and leaves a study of six trials behind."""
+
+    def __init__(self) -> None:
+        self.asked: list[campaign_run.RunSettings] = []
+        self.code = 0
+        self.error: Exception | None = None
+
+    def __call__(self, settings: campaign_run.RunSettings, listener: Callable[[Status], None]) -> Status:
+        self.asked.append(settings)
+        if self.error is not None:
+            raise self.error
+        path = Path(settings.storage_url.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        name = settings.study_file.name
+        if name not in (optuna.get_all_study_names(settings.storage_url) if path.exists() else []):
+            of_pilotune(settings.storage_url, name)
+        run = settings.runs / name / "20260101-120000-aaaaaa"
+        known_studies.remember(
+            name=name,
+            study_file=settings.study_file.path,
+            storage=settings.storage_url,
+            runs=settings.runs,
+            site=settings.site.name,
+            run_dir=run,
+        )
+        now = time.time()
+        status = Status(name, run.name, "ended", "the budget is used up", self.code, started=now - 5, updated=now)
+        status = Status(**{**vars(status), "storage": settings.storage_url, "run_dir": str(run), "best_number": 1})
+        listener(status)
+        return status
+
+
+@pytest.fixture
+def campaigns(monkeypatch: pytest.MonkeyPatch) -> Campaigns:
+    stand_in = Campaigns()
+    monkeypatch.setattr(campaign_run, "run_campaign", stand_in)
+    return stand_in
+
+
+def test_init_writes_a_study_of_the_folders_name_and_overwrites_nothing(pilotune: Pilotune, study: Path) -> None:
+    assert yaml.safe_load(study.read_text())["name"] == "rings"
+    study.write_text("mine")
+    result = pilotune("init", "rings")
+    assert (result.code, "is not overwritten" in result.err) == (2, True)
+    assert study.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["2nd.try", "on", "1e3", "true"])
+def test_init_takes_names_that_yaml_would_take_for_something_else(pilotune: Pilotune, name: str) -> None:
+    pilotune("init", name)
+    result = pilotune("check", name)
+    assert (result.code, result.out.split()[:2]) == (0, ["study", name])
+
+
+def test_check_prints_the_plan_with_brackets_blocks_and_storage(pilotune: Pilotune, study: Path) -> None:
+    result = pilotune("check", study, "--set", "budget.trials=7", "--set", "pools.local.workers_per_node=3")
+    assert (result.code, result.err) == (0, "")
+    for words in ("bracket", "7 trials", "x 3 workers", "storage    sqlite:///"):
+        assert words in result.out
+    assert not (study.parent / "pilotune-runs").exists()
+
+
+def test_check_as_json(pilotune: Pilotune, study: Path) -> None:
+    data = json.loads(pilotune("check", study.parent, "--json").out)
+    assert set(data) == {"study", "site", "storage", "runs"}
+    plan = pilotune("check", study).out
+    rungs = ", ".join(map(str, data["study"]["brackets"][0]["rungs"]))
+    assert rungs
+    assert rungs in plan
+
+
+def test_a_wrong_study_file_is_a_sentence_with_file_line_and_key(pilotune: Pilotune, study: Path) -> None:
+    study.write_text(study.read_text().replace("direction:", "directoin:"))
+    for command in ("check", "run"):
+        result = pilotune(command, study)
+        assert result.code == 2
+        assert "study.yaml:" in result.err
+        assert "directoin" in result.err
+        assert all(line.startswith("error: ") for line in result.err.splitlines())
+
+
+def test_run_prints_the_summary_and_how_to_go_on(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
+    result = pilotune("run", study)
+    assert result.code == 0
+    for words in (
+        "2 complete, 1 pruned, 1 failed",
+        "1 at step 3",
+        "1 signal",
+        "value 0.9 (trial 1)",
+        "pilotune resume rings",
+    ):
+        assert words in result.out
+    assert "0/0" not in result.err
+    assert result.err != ""
+
+
+def test_run_keeps_quiet_when_asked_to(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
+    assert pilotune("run", study, "--quiet").err == ""
+
+
+def test_run_as_json(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
+    data = json.loads(pilotune("run", study, "--json").out)
+    assert data["summary"]["rungs"] == {"3": 1}
+    assert data["campaign"]["state"] == "ended"
+
+
+def test_run_hands_on_what_was_asked(pilotune: Pilotune, study: Path, campaigns: Campaigns, tmp_path: Path) -> None:
+    pilotune(
+        "run", study, "--trials", "9", "--set", "budget.failures=3", "--set", "pools.local.workers_per_node=5",
+        "--new-name", "other", "--storage", "sqlite:///o.db", "--runs", tmp_path / "elsewhere",
+    )  # fmt: skip
+    (asked,) = campaigns.asked
+    assert (asked.study_file.name, asked.study_file.budget.trials, asked.study_file.budget.failures) == ("other", 9, 3)
+    assert asked.site.pools[0].workers_per_node == 5
+    assert asked.storage_url == f"sqlite:///{Path.cwd()}/o.db"
+    assert asked.runs == asked.site.runs == tmp_path / "elsewhere"
+
+
+def test_runs_lie_beside_the_study_or_where_the_environment_says(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pilotune("run", study)
+    monkeypatch.setenv("PILOTUNE_RUNS", str(tmp_path / "runs"))
+    pilotune("run", study)
+    folders = [study.parent / "pilotune-runs", tmp_path / "runs"]
+    assert [asked.runs for asked in campaigns.asked] == folders
+    assert [asked.storage_url for asked in campaigns.asked] == [f"sqlite:///{f}/rings/study.db" for f in folders]
+
+
+def test_a_storage_in_the_study_file_is_relative_to_it(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
+    study.write_text(study.read_text() + "\nstorage: sqlite:///mine.db\n")
+    pilotune("run", study)
+    assert campaigns.asked[0].storage_url == f"sqlite:///{study.parent}/mine.db"
+
+
+@pytest.mark.parametrize("code", [0, 1, 130])
+def test_the_exit_code_is_the_campaigns(pilotune: Pilotune, study: Path, campaigns: Campaigns, code: int) -> None:
+    campaigns.code = code
+    assert pilotune("run", study).code == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(SiteError("no workers"), 3), (StudyMismatch("other space; --new-name"), 2), (PilotuneError("x"), 1)],
+)
+def test_what_ends_a_campaign_early_is_a_sentence(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns, error: Exception, code: int
+) -> None:
+    campaigns.error = error
+    result = pilotune("run", study)
+    assert (result.code, result.out, result.err) == (code, "", f"error: {error}\n")
+
+
+def test_resume_goes_on_from_any_folder(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pilotune("run", study, "--new-name", "other", "--storage", "sqlite:///o.db")
+    monkeypatch.chdir(tmp_path)
+    assert pilotune("resume", "other", "--trials", "77").code == 0
+    first, second = campaigns.asked
+    assert (second.storage_url, second.runs, second.study_file.name) == (first.storage_url, first.runs, "other")
+    assert second.study_file.budget.trials == 77
+
+
+def test_resume_keeps_the_options_of_the_last_run_and_changes_those_given(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (Path.cwd() / "box.yaml").write_text("scheduler: local\npools: {cpu: {workers_per_node: 3}}\n")
+    options = ["--set", "budget.failures=3", "--set", "budget.time=1h", "--trials", "9", "--site", "box.yaml"]
+    pilotune("run", study, *options)
+    monkeypatch.chdir(tmp_path)
+    assert pilotune("resume", "rings", "--set", "budget.time=2h").code == 0
+    asked = campaigns.asked[1]
+    assert (asked.study_file.budget.failures, asked.study_file.budget.time, asked.study_file.budget.trials) == (
+        3,
+        7200,
+        9,
+    )
+    assert asked.site.pools[0].workers_per_node == 3
+    pilotune("run", study)
+    pilotune("resume", "rings")
+    assert campaigns.asked[3].study_file.budget.failures != 3
+
+
+def test_resume_without_the_study_file_says_so(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
+    pilotune("run", study)
+    study.unlink()
+    result = pilotune("resume", "rings")
+    assert (result.code, "the study file of 'rings' is gone" in result.err) == (2, True)
+
+
+def test_a_second_driver_on_a_file_is_refused_before_it_starts(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns
+) -> None:
+    runs = study.parent / "pilotune-runs"
+    run = RunDirectory(runs / "rings" / "20260101-120000-aaaaaa")
+    run.create()
+    storage = f"sqlite:///{runs}/rings/study.db"
+    now = time.time()
+    status = Status("rings", run.path.name, "running", host=os.uname().nodename, pid=os.getpid(), storage=storage)
+    run.status.write_text(Status(**{**vars(status), "started": now, "updated": now}).to_json())
+    result = pilotune("run", study)
+    assert result.code == 2
+    assert "pilotune watch rings" in result.err
+    assert campaigns.asked == []
+
+
+def test_a_dry_run_starts_nothing(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_run, "batch_scripts", lambda prepared: [("pool local", "process_worker_pool.py --debug\n")])
+    result = pilotune("run", study, "--dry-run")
+    assert result.code == 0
+    assert "--- pool local ---\nprocess_worker_pool.py" in result.out
+    assert json.loads(pilotune("run", study, "--dry-run", "--json").out)["scripts"][0]["name"] == "pool local"
+    assert campaigns.asked == []
+    assert not (study.parent / "pilotune-runs").exists()
+
+
+def test_set_without_a_value_is_refused(pilotune: Pilotune, study: Path) -> None:
+    result: Result = pilotune("run", study, "--set", "budget.trials")
+    assert (result.code, result.err) == (
+        2,
+        "error: --set budget.trials: give KEY=VALUE, as in --set budget.trials=10\n",
+    )

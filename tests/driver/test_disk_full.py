@@ -1,0 +1,340 @@
+"""What a campaign does while its database has no room, and when nobody mends it: on a clock turned by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotune.errors import RecordAway, RecordLost, RecordStuck
+from pilotune.pipeline.campaign.disk_backoff import PATIENCE, TRIES, Room
+from pilotune.pipeline.campaign.events import Asked, Capacity, StopAttempt, Submit
+from pilotune.pipeline.campaign.flight import Flight, pause_before
+from pilotune.pipeline.driver.loop import COLLECTED, STUCK, STUCK_PAUSE, Pump
+from pilotune.pipeline.driver.run_storage_watch import RESERVE, Ground, Reserve
+from pilotune.pipeline.record import RunDirectory
+from tests.support.campaign_bench import Bench, benches, over, started
+from tests.support.small_disks import fill, small_disk
+
+
+class HandPool:
+    """Hands out prepared events; time passes while the pump pauses."""
+
+    def __init__(self) -> None:
+        self.clock, self.ready, self.performed = 1000.0, [], []
+
+    def now(self) -> float:
+        return self.clock
+
+    def wait(self, timeout: float) -> list[Any]:
+        self.clock += max(timeout, 0.01)
+        ready, self.ready = self.ready, []
+        return ready
+
+    def pause(self, seconds: float) -> None:
+        self.clock += seconds
+
+    def perform(self, actions: list[Any]) -> None:
+        self.performed += actions
+
+    def of(self, kind: type) -> list[Any]:
+        return [action for action in self.performed if isinstance(action, kind)]
+
+
+class Refusing:
+    """The record's commit, which raises ``error`` while there is one."""
+
+    def __init__(self, bench: Bench):
+        self.error: Exception | None = None
+        self.calls, self._commit = 0, bench.storage.commit
+        bench.storage.commit = self
+
+    def __call__(self, limit: int | None = None) -> Any:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return self._commit(limit)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., Bench]:
+    return benches(tmp_path)
+
+
+def begun(bench: Bench, **options: Any) -> tuple[Pump, HandPool, Refusing, list[str]]:
+    """A campaign of two workers, each with a trial; what it says is listed."""
+    pool, said = HandPool(), []
+    pump = Pump(bench.campaign, pool, bench.storage, tell=said.append, limit=9, **options)
+    commit = Refusing(bench)
+    pump.tick([Capacity(2)])
+    pump.tick([started(submit.spec) for submit in pool.of(Submit)])
+    said.clear()
+    return pump, pool, commit, said
+
+
+FULL = RecordStuck("the database /d/study.db cannot be written: the file system /d is full (0 B left)")
+
+
+def test_a_database_without_room_is_said_at_once_and_given_two_minutes(bench) -> None:
+    campaign = bench(trials=9)
+    pump, pool, commit, said = begun(campaign)
+    first, _ = pool.of(Submit)
+    commit.error, began = FULL, pool.clock
+    pump.tick([over(first.spec)])
+    assert said[0] == f"{FULL}; tried again for 120 s, results are kept meanwhile"
+    assert STUCK <= pool.clock - began < STUCK + STUCK_PAUSE + 1
+    assert commit.calls > STUCK / STUCK_PAUSE
+    finish = campaign.campaign.finished
+    assert finish.code == 3
+    assert finish.reason == f"{FULL}; mend it, then pilotune resume goes on: {COLLECTED}"
+    assert len(pool.of(Submit)) == 2, "nothing was begun that is not on record"
+
+
+def test_room_that_is_made_in_time_lets_the_campaign_go_on_as_if_nothing_had_been(bench) -> None:
+    campaign = bench(trials=9)
+    pump, pool, commit, said = begun(campaign)
+    first, _ = pool.of(Submit)
+    commit.error = FULL
+
+    def mend(seconds: float) -> None:
+        pool.clock += seconds
+        if pool.clock > 1100.0:
+            commit.error = None
+
+    pool.pause = mend
+    pump.tick([over(first.spec, value=0.5, started=0.0, finished=100.0)])
+    assert said[-1] == ""
+    assert campaign.campaign.finished is None
+    assert [trial.value for trial in campaign.trials()] == [0.5, None, None]
+    assert len(pool.of(Submit)) == 3
+
+
+def test_a_database_that_is_merely_away_is_waited_for_as_long_as_it_takes(bench) -> None:
+    campaign = bench(trials=9)
+    pump, pool, commit, said = begun(campaign)
+    commit.error = RecordAway("connection refused")
+
+    def mend(seconds: float) -> None:
+        pool.clock += seconds
+        if pool.clock > 1000.0 + 10 * STUCK:
+            commit.error = None
+
+    pool.pause = mend
+    pump.tick([over(pool.of(Submit)[0].spec)])
+    assert campaign.campaign.finished is None
+    assert "the database is away since" in said[-2]
+
+
+def test_a_server_that_comes_and_goes_on_the_way_has_its_two_minutes_anew(bench) -> None:
+    campaign = bench(trials=9)
+    pump, pool, commit, _ = begun(campaign)
+    errors = [*[FULL] * 20, RecordAway("starting up"), *[FULL] * 20, None]
+
+    def commit_next(limit: int | None = None) -> Any:
+        commit.error = errors.pop(0)
+        return Refusing.__call__(commit, limit)
+
+    campaign.storage.commit = commit_next
+    began = pool.clock
+    pump.tick([over(pool.of(Submit)[0].spec)])
+    assert campaign.campaign.finished is None
+    assert pool.clock - began > STUCK
+
+
+def test_a_broken_database_ends_the_campaign_at_once(bench) -> None:
+    campaign = bench(trials=9)
+    pump, pool, commit, _ = begun(campaign, save=lambda: "; it is saved elsewhere")
+    commit.error, began = RecordLost("the database is broken"), pool.clock
+    pump.tick([over(pool.of(Submit)[0].spec)])
+    assert pool.clock == began
+    finish = campaign.campaign.finished
+    assert (finish.code, finish.reason) == (3, "the database is broken; it is saved elsewhere")
+
+
+def test_with_the_room_that_was_kept_the_running_trials_yield_and_everything_is_written(bench) -> None:
+    campaign = bench(trials=9)
+
+    def make_room() -> bool:
+        commit.error = None
+        return True
+
+    pump, pool, commit, _ = begun(campaign, make_room=make_room)
+    first, second = pool.of(Submit)
+    commit.error = FULL
+    pool.ready = [over(first.spec, value=0.5, started=0.0, finished=100.0)]
+    asked = []
+
+    def perform(actions: list[Any]) -> None:
+        pool.performed += actions
+        if pool.of(StopAttempt) and not asked:
+            asked.extend(pool.of(StopAttempt))
+            pool.ready = [over(second.spec, "yielded", started=0.0, finished=100.0)]
+
+    pool.perform = perform
+    finish = pump.run()
+    assert (finish.code, finish.reason) == (3, f"{FULL}; mend it, then pilotune resume goes on")
+    assert StopAttempt(second.spec.token, "yield") in asked
+    assert [(trial.state.name, trial.value) for trial in campaign.trials()] == [
+        ("COMPLETE", 0.5),
+        ("RUNNING", None),
+        ("RUNNING", None),
+    ]
+
+
+def test_a_disk_that_fills_up_again_after_that_is_not_waited_for_a_second_time(bench) -> None:
+    room = [4_000_000]
+
+    def make_room() -> bool:
+        if room:
+            commit.error = None
+        return bool(room and room.pop())
+
+    pump, pool, commit, _ = begun(bench(trials=9), make_room=make_room)
+    commit.error = FULL
+    pool.ready = [Asked("finish")]
+
+    def perform(actions: list[Any]) -> None:
+        pool.performed += actions
+        commit.error = FULL
+
+    pool.perform = perform
+    finish = pump.run()
+    assert (finish.code, finish.reason) == (3, f"{FULL}; mend it, then pilotune resume goes on: {COLLECTED}")
+    assert pool.clock - 1000.0 < STUCK + 4 * STUCK_PAUSE
+
+
+# -- trials that find no room ------------------------------------------------------------------------------------------
+
+
+def roomless(spec: Any) -> Any:
+    return over(spec, "failed", failure="disk", reason="the file system /d is full")
+
+
+def rounds(campaign: Bench, spec: Any, seconds: float = 12.0) -> Iterator[Any]:
+    """A trial comes back for want of room again and again; its next attempts."""
+    while not campaign.campaign.finished:
+        actions = campaign.turn(started(spec), roomless(spec), after=seconds)
+        while not (again := [each.spec for each in actions if isinstance(each, Submit)]):
+            if campaign.campaign.finished:
+                return
+            actions = campaign.turn()
+        (spec,) = again
+        yield spec
+
+
+def test_trials_that_find_no_room_are_tried_again_for_two_minutes_and_left_to_be_resumed(bench) -> None:
+    campaign = bench(trials=1)
+    (spec,) = campaign.specs(Capacity(1))
+    began, attempts = campaign.now, list(rounds(campaign, spec))
+    assert [each.attempt for each in attempts] == list(range(2, len(attempts) + 2))
+    assert 4 <= len(attempts) < TRIES
+    assert PATIENCE <= campaign.now - began < PATIENCE + 40
+    assert campaign.campaign.finished.code == 3
+    assert campaign.campaign.finished.reason == "the file system /d is full; make room, then pilotune resume goes on"
+    (trial,) = campaign.trials()
+    assert trial.state.name == "RUNNING"
+
+
+def test_while_others_end_well_a_trial_comes_back_ten_times_each_time_after_a_longer_pause() -> None:
+    room, flight = Room(), Flight(trial=None, params={})  # type: ignore[arg-type]
+    pauses = []
+    for number in range(TRIES - 1):
+        assert not room.missing(flight, "full", now=100.0 * number)
+        pauses.append(pause_before(flight))
+        room.found()
+    assert room.missing(flight, "full", now=100.0 * TRIES)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, *[10.0] * (TRIES - 5)]
+
+
+def test_failures_of_the_disk_do_not_count_as_failures_of_trials(bench) -> None:
+    campaign = bench(trials=9, failures=2)
+    (spec,) = campaign.specs(Capacity(1))
+    *_, spec = islice(rounds(campaign, spec, 1.0), 4)
+    campaign.turn(started(spec), over(spec, value=2.0))
+    assert campaign.campaign.ending is None
+    assert campaign.campaign.ends.room.trouble == ""
+    assert campaign.trials()[0].value == 2.0
+
+
+# -- the ground -------------------------------------------------------------------------------------------------------
+
+
+def test_a_reserve_takes_its_room_and_gives_it_back(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        database = disk / "study.db"
+        with Reserve(database, "s") as reserve:
+            held = database.with_name("study.db-reserve-s")
+            assert (held.stat().st_size, held.stat().st_mode & 0o777) == (RESERVE, 0o600)
+            fill(disk)
+            assert reserve.give()
+            (disk / "last words").write_bytes(b"x" * (RESERVE - 8192))
+            assert not reserve.give()
+        assert not held.exists()
+
+
+def test_a_reserve_that_a_dead_driver_left_is_taken_over(tmp_path: Path) -> None:
+    database = tmp_path / "study.db"
+    Reserve(database, "s").__enter__()
+    (held,) = tmp_path.iterdir()
+    before = held.stat().st_mtime_ns
+    with Reserve(database, "s"):
+        assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == [before]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_campaign_does_not_begin_where_there_is_no_room_for_its_reserve(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        fill(disk, leave=RESERVE // 2)
+        with (
+            pytest.raises(RecordStuck, match=r"study\.db has no room to grow: .* at least 4 MB"),
+            Reserve(disk / "study.db", "s"),
+        ):
+            pass
+        assert [path.name for path in disk.iterdir()] == ["filler"], "what it could have is free again"
+
+
+def test_a_database_on_a_server_needs_no_reserve() -> None:
+    with Reserve(None, "s") as reserve:
+        assert not reserve.give()
+
+
+def test_a_run_directory_that_is_deleted_ends_the_campaign_after_what_runs(bench, tmp_path: Path) -> None:
+    campaign, run, now = bench(trials=9), RunDirectory(tmp_path / "runs" / "s" / "c"), [0.0]
+    run.create()
+    run.channel_key.touch()
+    ground = Ground(run, campaign.storage, clock=lambda: now[0])
+
+    def look() -> list[Asked]:
+        now[0] += 1.0
+        return ground.asked()
+
+    assert look() == look() == []
+    run.channel_key.unlink()
+    assert look() == [], "one look may be a lapse"
+    run.channel_key.touch()
+    assert look() == look() == []
+    run.channel_key.unlink()
+    assert look() == []
+    (asked,) = look()
+    assert (asked.how, asked.code) == ("finish", 3)
+    assert asked.reason.startswith(f"the run directory {run.path} was deleted;")
+    assert look() == look() == []
+
+
+def test_a_database_that_was_written_again_ends_the_campaign_once(bench, tmp_path: Path) -> None:
+    campaign, run = bench(trials=9), RunDirectory(tmp_path / "runs" / "s" / "c")
+    run.create()
+    run.channel_key.touch()
+    ground = Ground(run, campaign.storage)
+    assert ground.asked() == []
+    (tmp_path / "study.db").unlink()
+    campaign.turn(Capacity(1))
+    (asked,) = ground.asked()
+    assert (asked.how, asked.code) == ("finish", 3)
+    assert "what it held is written there again; pilotune resume goes on" in asked.reason
+    assert ground.asked() == []
+    campaign.turn(asked)
+    assert campaign.campaign.ending.code == 3

@@ -1,0 +1,307 @@
+"""A driver's job: when it hands over, to whom, and what its script holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pilotune.errors import SiteError
+from pilotune.pipeline.campaign.events import Asked
+from pilotune.pipeline.driver import job_chain_start as handover
+from pilotune.pipeline.driver.control import Control
+from pilotune.pipeline.driver.job_chain import MOST, Relay, Shift, margin, read_relay, relays
+from pilotune.pipeline.driver.run import RunSettings
+from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.record import RunDirectory
+from pilotune.pipeline.studyfile import load_study_file
+from pilotune.providers.blocks import driver_job as driverjob
+from pilotune.providers.blocks.driver_job import where_it_runs
+from pilotune.providers.schedulers.jobs import SubmitRefused
+from pilotune.providers.schedulers.network import own_addresses
+from pilotune.providers.site import DriverJob, Network, PoolSpec, Site
+
+from ..support.cli import Pilotune, alone, pilotune_  # noqa: F401
+
+REASON = "the job of its driver comes to its end"
+WORDS = ("/opt/pilotune/bin/python", "-m", "pilotune.pipeline.cli.main", "run", "/home/me/study.yaml")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    pool = PoolSpec("cpu", walltime=3600.0)
+    return Site("lab", "pbs", (pool,), tmp_path / "runs", driver=DriverJob(walltime=600.0), account="proj")
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Relay:
+    folder = tmp_path / "runs" / "digits" / "in-job-20260101-120000-abc123"
+    folder.mkdir(parents=True)
+    return Relay(folder, "digits", "sqlite:////x.db", "pbs", "lab", "digits-abc123", WORDS, job="7.server").now()
+
+
+class Scheduler:
+    """Takes driver jobs, or refuses them with these words."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.refusals: list[SubmitRefused] = []
+        self.taken: list[int] = []
+        self.after = lambda: None
+        monkeypatch.setattr(driverjob, "submit_driver", self.submit)
+        monkeypatch.setattr(handover, "TRIES", 0.0)
+
+    def submit(self, provider: object, generation: int, words: object) -> str:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.taken.append(generation)
+        self.after()
+        return f"{generation}0.server"
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> Scheduler:
+    return Scheduler(monkeypatch)
+
+
+def over(relay: Relay) -> Shift:
+    """A shift whose time is up."""
+    shift = Shift(relay, time.time() + 30.0, 600.0)
+    shift.asked(time.time())
+    assert shift.over
+    return shift
+
+
+def status_of(relay: Relay, code: int = 130) -> Status:
+    run = RunDirectory(relay.folder.parent / "20260101-120005-bbbbbb")
+    run.create()
+    return Status("digits", run.path.name, "ended", REASON, code, run_dir=str(run.path))
+
+
+# -- when -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("walltime", "seconds"), [(60.0, 20.0), (600.0, 120.0), (3600.0, 180.0), (14_400.0, 720.0), (86_400.0, 900.0)]
+)
+def test_a_driver_hands_over_minutes_before_its_jobs_end(walltime: float, seconds: float) -> None:
+    assert margin(walltime) == seconds
+
+
+def test_trials_yield_first_and_are_dropped_shortly_before_the_end(relay: Relay) -> None:
+    shift = Shift(relay, end=1000.0, walltime=600.0)
+    assert shift.asked(879.0) == []
+    assert shift.asked(881.0) == [Asked("yield", REASON)]
+    assert shift.asked(882.0) == []
+    assert shift.asked(961.0) == [Asked("now", REASON)]
+    assert shift.asked(999.0) == []
+
+
+def test_what_the_user_says_reaches_the_campaign_and_is_its_reason(relay: Relay) -> None:
+    shift = Shift(relay, end=1000.0, walltime=600.0)
+    relay.stop.write_text("finish")
+    assert shift.asked(0.0) == [Asked("finish")]
+    assert shift.asked(1.0) == []
+    relay.stop.write_text("now")
+    assert shift.asked(2.0) == [Asked("now")]
+    assert shift.asked(900.0) == [Asked("yield")]
+    assert shift.told == "now"
+
+
+def test_a_signal_to_a_driver_in_a_job_leaves_no_time_to_finish(relay: Relay, tmp_path: Path) -> None:
+    with Control(tmp_path / "stop", Shift(relay, time.time() + 600.0, 600.0)) as control:
+        control.asked()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert control.asked() == [Asked("yield"), Asked("now")]
+
+
+# -- to whom ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_successor_is_written_down_and_told_in_the_status(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+    status = handover.end_shift(over(relay), status_of(relay), site)
+    assert scheduler.taken == [2]
+    note = read_relay(relay.folder)
+    assert (note.generation, note.job, note.state) == (2, "20.server", "waiting")
+    assert status.reason == "its driver's job came to its end; job 20.server goes on"
+    written = Status.from_json(RunDirectory(Path(status.run_dir)).status.read_text())
+    assert (written.reason, written.code) == (status.reason, 130)
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_a_study_that_ended_has_no_successor(relay: Relay, site: Site, scheduler: Scheduler, code: int) -> None:
+    handover.end_shift(over(relay), status_of(relay, code), site)
+    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+
+
+def test_a_signal_alone_brings_no_successor(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+    handover.end_shift(Shift(relay, time.time() + 600.0, 600.0), status_of(relay), site)
+    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+
+
+def test_a_stop_at_the_last_moment_brings_none_either(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+    shift = over(relay)
+    relay.stop.write_text("finish")
+    handover.end_shift(shift, status_of(relay), site)
+    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+
+
+def test_a_stop_while_the_successor_is_submitted_cancels_it(
+    relay: Relay, site: Site, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[str] = []
+    monkeypatch.setattr(
+        "pilotune.providers.schedulers.pbs.PBSBlocks.cancel_one", lambda self, job: cancelled.append(job) or True
+    )
+    scheduler.after = lambda: relay.stop.write_text("now")
+    handover.end_shift(over(relay), status_of(relay), site)
+    assert cancelled == ["20.server"]
+    assert (read_relay(relay.folder).state, read_relay(relay.folder).reason) == ("ended", "stopped as asked")
+
+
+def test_a_refusal_that_may_pass_is_tried_again(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+    scheduler.refusals = [SubmitRefused("too many jobs", transient=True)] * 2
+    handover.end_shift(over(relay), status_of(relay), site)
+    assert scheduler.taken == [2]
+
+
+def test_a_refusal_for_good_is_told_in_its_words(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+    scheduler.refusals = [SubmitRefused("qsub: not from here", transient=False)]
+    status = handover.end_shift(over(relay), status_of(relay), site)
+    reason = "the scheduler refused the next job of the driver (qsub: not from here)"
+    assert (read_relay(relay.folder).state, read_relay(relay.folder).reason) == ("ended", reason)
+    assert (status.reason, status.code) == (f"{reason}; pilotune resume digits --in-job goes on", 130)
+
+
+def test_a_relay_does_not_go_on_for_ever(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+    handover.end_shift(over(replace(relay, generation=MOST)), status_of(relay), site)
+    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+
+
+# -- in the job -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch, relay: Relay) -> Path:
+    """The environment of a job of ten minutes; its script's path."""
+    monkeypatch.setenv("PILOTUNE_WALLTIME", "600")
+    monkeypatch.setenv("PILOTUNE_BLOCK_END", str(int(time.time() + 590)))
+    monkeypatch.setattr(handover, "NEWS", 0.0)
+    return relay.folder / "driver-1.sh"
+
+
+def test_a_job_takes_over_and_says_so(relay: Relay, job: Path) -> None:
+    shift = handover.begin_shift(job)
+    assert (shift.relay.state, read_relay(relay.folder).state) == ("running", "running")
+
+
+def test_a_job_whose_number_nobody_wrote_down_goes_on(relay: Relay, job: Path) -> None:
+    """Its predecessor died between the submission and the note."""
+    assert handover.begin_shift(job.with_name("driver-2.sh")).relay.generation == 2
+
+
+def test_a_job_that_was_stopped_while_it_waited_does_nothing(relay: Relay, job: Path) -> None:
+    relay.stop.write_text("finish")
+    assert handover.begin_shift(job) is None
+    assert read_relay(relay.folder).state == "ended"
+
+
+@pytest.mark.parametrize("changes", [{"generation": 2}, {"state": "ended"}])
+def test_a_job_that_another_has_followed_does_nothing(relay: Relay, job: Path, changes: dict[str, object]) -> None:
+    """The scheduler ran it again."""
+    relay.now(**changes)
+    with pytest.raises(SiteError, match="not of this relay any more"):
+        handover.begin_shift(job)
+
+
+def test_a_job_without_time_submits_no_successor(relay: Relay, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one would follow the other without end."""
+    monkeypatch.setenv("PILOTUNE_BLOCK_END", str(int(time.time() + 60)))
+    with pytest.raises(SiteError, match="too little to do anything"):
+        handover.begin_shift(job)
+    assert read_relay(relay.folder).state == "ended"
+
+
+def test_the_time_budget_counts_over_all_jobs(relay: Relay, site: Site, tmp_path: Path, scheduler: Scheduler) -> None:
+    (tmp_path / "train.py").write_text("def train(trial): ...\n")
+    text = "name: digits\nobjective: train.py:train\ndirection: minimize\nspace: {x: {float: [0, 1]}}\n"
+    (tmp_path / "study.yaml").write_text(f"{text}budget: {{time: 1h}}\n")
+    settings = RunSettings(load_study_file(tmp_path / "study.yaml"), site, relay.storage, tmp_path)
+    shift = over(replace(relay, used=1000.0))
+    assert handover.settings_in_job(settings, shift).study_file.budget.time == 2600.0
+    shift.began -= 500.0
+    handover.end_shift(shift, status_of(relay), site)
+    assert 1500.0 <= read_relay(relay.folder).used < 1600.0
+
+
+def test_addresses_of_the_login_node_are_none_of_the_drivers_node(site: Site) -> None:
+    """Those that it has are kept."""
+    own = own_addresses()
+    name, address = next(iter(own.items()))
+    for network in (Network(address=address), Network(interface=f"ib7 {name}"), Network()):
+        assert where_it_runs(replace(site, network=network)).network == network
+    for network in (Network(address="203.0.113.9"), Network(interface="ib7")):
+        assert where_it_runs(replace(site, network=network)).network == Network()
+
+
+# -- the script and the note ------------------------------------------------------------------------------------------
+
+
+def test_the_script_holds_what_the_driver_needs_and_no_password(
+    relay: Relay, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    monkeypatch.setenv("PGSERVICE", "tuning")
+    relay = replace(relay, environment=driverjob.passed_on())
+    text = driverjob.driver_script(handover.blocks_of(relay, site), 3, relay.words)
+    lines = text.splitlines()
+    assert "#PBS -N digits-abc123-driver-3" in lines
+    assert "#PBS -A proj" in lines
+    assert "export PGSERVICE=tuning" in lines
+    assert f"exec env PILOTUNE_DRIVER_SCRIPT={relay.folder}/driver-3.sh {' '.join(WORDS)}" in lines
+    assert "secret" not in text + json.dumps(dict(relay.environment))
+    first = driverjob.driver_script(handover.blocks_of(relay, site), 1, relay.words)
+    assert first.replace("driver-1", "driver-3") == text, "only the number changes from one job to the next"
+
+
+def test_a_broken_note_is_passed_over(relay: Relay) -> None:
+    study = relay.folder.parent
+    assert [each.folder for each in relays(study)] == [relay.folder]
+    relay.note.write_text('{"study": ')
+    assert (relays(study), relays(None)) == ([], [])
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--in-job"], "site local has no scheduler that a driver's job could be submitted to"),
+        (["--in-job", "--dry-run"], "site local has no scheduler that a driver's job could be submitted to"),
+        (["--in-job", "--detach"], "--detach leaves the driver on this host, --in-job submits it to a scheduler"),
+    ],
+)
+def test_what_cannot_be_is_refused(pilotune: Pilotune, words: list[str], message: str) -> None:
+    pilotune("init", "rings")
+    result = pilotune("run", "rings", *words)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_a_refused_driver_leaves_nothing_behind(pilotune: Pilotune, scheduler: Scheduler) -> None:
+    pilotune("init", "rings")
+    Path("lab.yaml").write_text("scheduler: pbs\nruns: runs\npools: {cpu: {walltime: 1h}}\n")
+    scheduler.refusals = [SubmitRefused("qsub: Unknown queue", transient=False)]
+    result = pilotune("run", "rings", "--site", "lab", "--in-job")
+    assert result.code == 3
+    assert "the scheduler refused the driver's job (qsub: Unknown queue); see driver in the site file" in result.err
+    assert list(Path("runs").glob("rings/in-job-*")) == []
+    dry = pilotune("run", "rings", "--site", "lab", "--in-job", "--dry-run", "--json")
+    assert json.loads(dry.out)["scripts"][0]["name"] == "driver"
+    assert list(Path("runs").glob("rings/in-job-*")) == []

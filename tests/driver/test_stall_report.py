@@ -1,0 +1,203 @@
+"""A campaign that does not move says why: its blocks, their workers, or its trials."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pilotune.pipeline.campaign.events import Asked, BlocksSeen, BlockView, Capacity, Lost, PoolNote
+from pilotune.pipeline.driver.stall_report import BRIEF, NO_BLOCK, SET_UP, SLOW, SLOW_AT_FIRST, SLOW_AT_LEAST, waiting
+from pilotune.pipeline.driver.status import snapshot
+from pilotune.pipeline.trial.protocol import Report
+from tests.support.campaign_bench import Bench, benches, over, started
+
+QUEUED = BlockView("knl", "0", "4711", "queued", "Priority", since=1000.0)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., Bench]:
+    return benches(tmp_path)
+
+
+def clock(moment: float) -> str:
+    return time.strftime("%H:%M", time.localtime(moment))
+
+
+def block(state: str, reason: str = "", *, number: str = "0", since: float = 1000.0, pool: str = "knl") -> BlockView:
+    return replace(QUEUED, state=state, reason=reason, block=number, since=since, pool=pool)
+
+
+def after(campaign: Bench, seconds: float, *events) -> str:
+    campaign.turn(*events, after=seconds)
+    return waiting(campaign.campaign)
+
+
+# Blocks
+
+
+def test_blocks_in_the_queue_are_named_with_the_schedulers_reason_and_since_when(bench) -> None:
+    campaign = bench(trials=9)
+    assert after(campaign, BRIEF / 2, BlocksSeen((QUEUED,))) == "", "most blocks begin soon"
+    since = clock(1000.0)
+    assert after(campaign, BRIEF) == f"1 block of pool knl is queued since {since} (Priority)"
+    blocks = (QUEUED, block("queued", "Priority", number="1"), block("queued", "(Resources)", number="2", pool="gpu"))
+    assert after(campaign, 1.0, BlocksSeen(blocks)) == (
+        f"2 blocks of pool knl are queued since {since} (Priority), "
+        f"and 1 block of pool gpu is queued since {since} (Resources)"
+    )
+
+
+def test_the_sentence_rests_while_nothing_changes_and_tells_the_day_after_midnight(bench) -> None:
+    campaign = bench(trials=9)
+    sentences = {after(campaign, BRIEF, BlocksSeen((QUEUED,)))} | {after(campaign, 60.0) for _ in range(30)}
+    assert len(sentences) == 1
+    assert time.strftime("%Y-%m-%d %H:%M", time.localtime(1000.0)) in after(campaign, 2 * 86_400.0)
+
+
+def test_running_blocks_whose_workers_do_not_come_are_told(bench) -> None:
+    campaign = bench(trials=9)
+    seen = BlocksSeen((block("starting", "stderr: blocks/knl-0.err"), block("queued", "Priority", number="1")))
+    assert "starting" not in (text := after(campaign, SET_UP / 2, seen))
+    assert "queued" in text
+    text = after(campaign, SET_UP)
+    assert f"1 block of pool knl is running since {clock(1000.0)} and no worker has reached the driver" in text
+    assert "what it printed is in blocks/ of the run directory (stderr: blocks/knl-0.err)" in text
+    assert "1 block of pool knl is queued" in text
+
+
+def test_blocks_without_workers_that_take_a_trial_are_told(bench) -> None:
+    campaign = bench(trials=9, expected=1500.0)
+    assert after(campaign, SET_UP / 2, BlocksSeen((block("running"),))) == ""
+    text = after(campaign, SET_UP)
+    assert text == (
+        "1 block of pool knl is running and what is left of their time is too short for a trial, "
+        "which is expected to run 25m"
+    )
+
+
+def test_without_any_block_the_pools_own_reason_is_told(bench) -> None:
+    campaign = bench(trials=9)
+    assert after(campaign, 1.0) == ""
+    assert after(campaign, NO_BLOCK) == "no block is queued or running"
+    ended = BlocksSeen((block("ended", "walltime", since=1031.0),))
+    assert after(campaign, 1.0, ended) == "", "another will follow"
+    text = after(campaign, NO_BLOCK)
+    assert text == f"no block is queued or running; the last one ended at {clock(1031.0)} (walltime)"
+    note = "the next block is tried at 14:10"
+    assert after(campaign, 1.0, PoolNote(note)) == note
+    assert after(campaign, 1.0, PoolNote("")) == text
+
+
+def test_the_pools_note_stands_before_what_the_blocks_say(bench) -> None:
+    campaign = bench(trials=9)
+    text = after(campaign, BRIEF, PoolNote("the scheduler does not answer"), BlocksSeen((QUEUED,)))
+    assert text.startswith("the scheduler does not answer; 1 block of pool knl is queued since")
+
+
+# Trials
+
+
+def test_a_first_trial_may_take_its_time(bench) -> None:
+    campaign = bench(trials=9)
+    (spec,) = campaign.specs(Capacity(1), BlocksSeen((block("running"),)))
+    begun = campaign.now + 1.0
+    assert after(campaign, 1.0, started(spec)) == ""
+    assert after(campaign, SLOW_AT_FIRST - 1.0) == ""
+    assert after(campaign, 1.0) == (
+        f"no trial has ended or reported anything yet: trial 0 has been running since {clock(begun)} on host"
+    )
+
+
+def test_silence_of_five_times_the_usual_duration_is_told_with_the_oldest_trial(bench) -> None:
+    campaign = bench(trials=9)
+    one, two = campaign.specs(Capacity(2))
+    campaign.turn(started(one), started(two))
+    (third,) = campaign.specs(over(one, started=0.0, finished=60.0), after=60.0)
+    ended, begun = campaign.now, 1002.0
+    campaign.turn(started(third))
+    assert after(campaign, SLOW * 60.0 - 2.0) == ""
+    assert after(campaign, 1.0) == (
+        f"no trial has ended or reported anything since {clock(ended)}, more than 5 times as long as a trial usually "
+        f"runs (1m): trial 1 has been running since {clock(begun)} on host"
+    )
+    campaign.turn(over(third, started=0.0, finished=60.0))
+    assert waiting(campaign.campaign) == ""
+
+
+def test_a_report_is_movement_and_the_same_one_again_is_not(bench) -> None:
+    campaign = bench(trials=9, expected=60.0)
+    (spec,) = campaign.specs(Capacity(1))
+    campaign.turn(started(spec))
+    assert after(campaign, 290.0, Report(spec.token, 1, 0, 1.0)) == ""
+    assert after(campaign, 290.0, Report(spec.token, 2, 0, 1.0)) == ""
+    assert after(campaign, 20.0, Report(spec.token, 3, 0, 1.0)) != ""
+
+
+def test_trials_of_milliseconds_do_not_make_a_second_suspicious(bench) -> None:
+    campaign = bench(trials=9)
+    (spec,) = campaign.specs(Capacity(1))
+    specs = campaign.specs(started(spec), over(spec, started=0.0, finished=0.001))
+    campaign.turn(started(specs[0]))
+    assert after(campaign, SLOW_AT_LEAST - 2.0) == ""
+    assert after(campaign, 2.0) != ""
+
+
+def test_the_hours_in_which_blocks_were_queued_are_not_the_trials_fault(bench) -> None:
+    campaign = bench(trials=9, expected=60.0)
+    (spec,) = campaign.specs(Capacity(1))
+    campaign.turn(started(spec))
+    campaign.turn(Lost(spec.token, "its block ended"), Capacity(0))
+    assert "queued" in after(campaign, 9000.0, BlocksSeen((QUEUED,)))
+    assert after(campaign, 1.0, Capacity(1), BlocksSeen((block("running"),))) == ""
+
+
+def test_workers_that_begin_nothing_are_told(bench) -> None:
+    campaign = bench(trials=9)
+    (spec,) = campaign.specs(Capacity(1))
+    assert after(campaign, SET_UP / 2) == ""
+    assert "1 worker is connected, and none has begun a trial since" in after(campaign, SET_UP)
+    assert "workers decline the trials that wait" in after(campaign, 1.0, over(spec, "declined"))
+
+
+def test_a_campaign_that_has_ended_waits_for_nothing(bench) -> None:
+    campaign = bench(trials=9)
+    assert after(campaign, 100.0, BlocksSeen((QUEUED,)), Asked("finish")) == ""
+
+
+def test_a_campaign_that_is_to_end_does_not_wait_for_a_block_to_finish_what_no_worker_has_begun(bench) -> None:
+    campaign = bench(trials=9)
+    one, _ = campaign.specs(Capacity(2))
+    campaign.turn(started(one))
+    campaign.turn(Lost(one.token, "its block ended"), Capacity(0))
+    assert campaign.campaign.in_flight == 2
+    campaign.turn(Asked("finish"))
+    assert campaign.campaign.finished.code == 130
+
+
+def test_the_status_has_the_blocks_and_the_sentence(bench) -> None:
+    campaign = bench(trials=9)
+    campaign.turn(BlocksSeen((QUEUED,)), after=10.0)
+    status = snapshot(campaign.campaign, storage="", run_dir="")
+    assert status.waiting == waiting(campaign.campaign) != ""
+    assert status.blocks == [
+        {"pool": "knl", "block": "0", "job": "4711", "state": "queued", "reason": "Priority", "workers": 0,
+         "ends": None, "since": 1000.0}
+    ]  # fmt: skip
+    assert type(status).from_json(status.to_json()) == status
+
+
+def test_a_status_in_which_only_the_clock_moved_is_known(bench) -> None:
+    campaign = bench(trials=9)
+    specs = campaign.specs(Capacity(2))
+    campaign.turn(started(specs[0]), started(specs[1]))
+    before = snapshot(campaign.campaign, storage="", run_dir="")
+    campaign.turn(after=100.0)
+    later = snapshot(campaign.campaign, storage="", run_dir="")
+    assert later.updated > before.updated
+    assert later.same_but_time(before)
+    campaign.turn(Report(specs[0].token, 1, 0, 1.0), over(specs[1]))
+    assert not snapshot(campaign.campaign, storage="", run_dir="").same_but_time(later)

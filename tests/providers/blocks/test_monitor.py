@@ -1,0 +1,304 @@
+"""The blocks of a pool over time, against a scheduler that is told what to say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pilotune.errors import SiteError
+from pilotune.providers.blocks.job_log import JobBook, read_jobs
+from pilotune.providers.blocks.pool_blocks import BAD_IN_A_ROW, DOUBTS, Blocks
+from pilotune.providers.schedulers.batch import BlockFiles
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.site import BlockCounts, PoolSpec, Site
+
+MINUTE = 60.0
+
+
+class Scheduler:
+    """Says what it is told; remembers what it was asked."""
+
+    def __init__(self, folder: Path, pool: PoolSpec):
+        self.site = Site("here", "slurm", (pool,), folder)
+        self.folder, self.pool = folder, pool
+        self.said: dict[str, Job] = {}
+        self.submitted: list[str] = []
+        self.cancelled: list[str] = []
+        self.refuses: SubmitRefused | None = None
+        self.excludes, self.excluded, self.kept_away = False, (), []
+        self.away = False
+
+    def files(self, block: str) -> BlockFiles:
+        return BlockFiles(self.folder, "lab", self.pool.name, block)
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str) -> str:
+        if self.refuses:
+            raise self.refuses
+        self.kept_away.append(self.excluded)
+        job = f"j{len(self.submitted)}"
+        self.submitted.append(job)
+        self.said[job] = Job(job, Phase.QUEUED, reason="Priority")
+        return job
+
+    def query(self, ids: Sequence[str]) -> dict[str, Job]:
+        if self.away:
+            raise SchedulerAway("no answer")
+        return {job: self.said[job] for job in ids if job in self.said}
+
+    def cancel(self, ids: Sequence[str]) -> list[bool]:
+        self.cancelled += ids
+        for job in ids:
+            self.said[job] = Job(job, Phase.ENDED, End.CANCELLED)
+        return [True] * len(ids)
+
+
+class Lab:
+    """A pool of two-worker blocks on virtual time."""
+
+    def __init__(self, folder: Path, **counts: int):
+        self.pool = PoolSpec(
+            "cpu", walltime=3600.0, nodes_per_block=2, blocks=BlockCounts(**{"init": 1, "max": 3, **counts})
+        )
+        self.scheduler = Scheduler(folder, self.pool)
+        self.book = JobBook(folder / "jobs.jsonl", "slurm", MINUTE)
+        self.blocks = Blocks(self.pool, 2, self.scheduler, self.book, lambda block: f"run {block}")  # type: ignore[arg-type]
+        self.now = 1_000_000.0
+        self.connected: dict[str, dict] = {}
+        self.held: list[str] = []
+        self.blocks.start(self.now)
+
+    def connect(self, number: str, tasks: int = 0, idle: float = 0.0) -> None:
+        job = self.blocks.blocks[int(number)].job
+        self.scheduler.said[job] = Job(job, Phase.RUNNING)
+        self.connected[number] = {
+            "manager": f"m{number}",
+            "block_id": number,
+            "host": f"h{number}",
+            "worker_count": 2,
+            "tasks": tasks,
+            "idle_duration": idle,
+            "active": True,
+            "draining": False,
+        }
+
+    def end(self, number: str, end: End | None = None, words: str = "") -> None:
+        self.connected.pop(number, None)
+        job = self.blocks.blocks[int(number)].job
+        self.scheduler.said[job] = Job(job, Phase.ENDED, end, words)
+
+    def turn(self, demand: int = 100, expected: float | None = None, seconds: float = MINUTE) -> None:
+        self.now += seconds
+        self.book.ask(self.scheduler.query, self.now)
+        self.blocks.look(list(self.connected.values()), self.now)
+        self.blocks.scale(demand, expected, self.hold, self.now)
+
+    def hold(self, manager: str) -> None:
+        self.held.append(manager)
+        for each in self.connected.values():
+            if each["manager"] == manager:
+                each["active"] = False
+
+    @property
+    def living(self) -> list[str]:
+        return [block.number for block in self.blocks.blocks if block.living]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def test_one_block_is_tried_first_and_the_others_follow_when_its_workers_are_there(lab):
+    lab.turn()
+    assert len(lab.scheduler.submitted) == 1
+    assert [(view.state, view.reason) for view in lab.blocks.views(lab.now)] == [("queued", "Priority")]
+    lab.connect("0")
+    lab.turn()
+    assert len(lab.scheduler.submitted) == 3
+    assert lab.blocks.workers == 2
+
+
+def test_idle_blocks_go_when_there_is_less_work(lab):
+    lab.connect("0", tasks=2)
+    lab.turn()
+    lab.connect("1", idle=100.0)
+    lab.turn(demand=2)
+    assert lab.scheduler.cancelled == ["j2", "j1"]
+    assert lab.living == ["0"]
+
+
+def test_a_block_that_ended_by_its_walltime_is_replaced_at_once(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    lab.blocks.progress()
+    lab.end("0", End.WALLTIME, "TIMEOUT")
+    lab.turn(demand=2, seconds=2 * MINUTE)
+    assert lab.living == ["1"]
+    assert lab.blocks.views(lab.now)[0].reason == "walltime: TIMEOUT"
+
+
+def test_bad_blocks_are_paused_after_and_then_given_up_with_the_reason(lab):
+    lab.scheduler.files("0").stderr.write_text("module: no such module\n")
+    turns = 0
+    while not lab.blocks.failure and turns < 60:
+        for number in lab.living:
+            lab.end(number, End.FAILED, "NonZeroExitCode")
+        lab.turn(seconds=20.0)
+        turns += 1
+    assert len(lab.scheduler.submitted) == BAD_IN_A_ROW
+    assert "3 blocks ended one after the other before any trial did" in lab.blocks.failure
+    assert lab.blocks.note == "" or "is tried at" in lab.blocks.note
+
+
+def test_a_refusal_that_cannot_pass_ends_the_pool_with_the_schedulers_words(tmp_path):
+    lab = Lab(tmp_path, init=0)
+    lab.scheduler.refuses = SubmitRefused("invalid partition specified: nope", transient=False)
+    lab.turn()
+    assert lab.blocks.failure == "the scheduler refused the block: invalid partition specified: nope"
+    assert lab.blocks.views(lab.now)[0].state == "ended"
+
+
+def test_a_refusal_that_may_pass_is_waited_for(tmp_path):
+    lab = Lab(tmp_path, init=0)
+    lab.scheduler.refuses = SubmitRefused("Socket timed out", transient=True)
+    lab.turn()
+    lab.turn(seconds=1.0)
+    assert not lab.blocks.failure
+    assert "is tried at" in lab.blocks.note
+    lab.scheduler.refuses = None
+    lab.turn(seconds=700.0)
+    assert len(lab.scheduler.submitted) == 1
+
+
+def test_whatever_the_scheduler_is_understood_to_say_submissions_have_a_limit(tmp_path):
+    """Blocks that it calls preempted as soon as they are queued: nobody else sees them end."""
+    lab = Lab(tmp_path)
+    for _ in range(200):
+        lab.blocks.progress()
+        for number in lab.living:
+            lab.end(number, End.PREEMPTED)
+        lab.turn(seconds=1000.0)
+    assert len(lab.scheduler.submitted) == 2 * 3 + DOUBTS
+    assert "whose end nobody saw but the scheduler" in lab.blocks.failure
+
+
+def test_a_block_whose_workers_are_connected_lives_whatever_the_scheduler_is_understood_to_say(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    lab.scheduler.said["j0"] = Job("j0", Phase.ENDED, End.FINISHED)
+    for _ in range(5):
+        lab.turn(demand=2)
+    assert lab.living == ["0"]
+    assert len(lab.scheduler.submitted) == 1
+
+
+def test_a_block_that_was_let_go_makes_room_when_the_scheduler_says_so(tmp_path):
+    lab = Lab(tmp_path, max=1)
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    assert lab.scheduler.cancelled == ["j0"]
+    lab.turn()
+    assert lab.connected  # Parsl does not know yet
+    assert lab.living == ["1"]
+
+
+def test_what_was_let_go_at_last_is_on_record_too(lab, tmp_path):
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    assert lab.blocks.cancel() == []
+    assert [job.ended for job in read_jobs(tmp_path / "jobs.jsonl")] == ["cancelled"]
+
+
+def test_a_block_near_its_end_takes_no_more_and_goes_when_it_is_empty(lab):
+    lab.connect("0", tasks=1)
+    lab.scheduler.files("0").end.write_text(str(lab.now + 500.0))
+    lab.turn(demand=2, expected=600.0)
+    assert lab.held == ["m0"]
+    assert lab.blocks.workers == 0
+    assert lab.blocks.capacity == 1, "the trial that runs is in flight"
+    assert lab.living == ["0"], "its trial runs on"
+    lab.connect("0", tasks=0)
+    lab.connected["0"]["active"] = False
+    lab.turn(demand=2, expected=600.0, seconds=2.0)
+    assert lab.scheduler.cancelled == ["j0"]
+    assert lab.living == ["1"]
+
+
+def test_a_block_that_lost_its_workers_is_replaced_though_the_scheduler_says_that_it_runs(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    lab.connected.clear()
+    lab.turn(demand=2)
+    assert lab.scheduler.cancelled == [], "the scheduler may have put it back into the queue"
+    for _ in range(3):
+        lab.turn(demand=2)
+    assert lab.scheduler.cancelled == ["j0"]
+    assert lab.living == ["1"]
+
+
+def test_a_requeued_block_waits_again(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    lab.connected.clear()
+    lab.scheduler.said["j0"] = Job("j0", Phase.QUEUED, reason="BeginTime")
+    lab.turn(demand=2, seconds=5 * MINUTE)
+    assert [(view.state, view.reason) for view in lab.blocks.views(lab.now)] == [("queued", "BeginTime")]
+    assert len(lab.scheduler.submitted) == 1
+
+
+def test_all_jobs_are_on_record_before_and_after(lab, tmp_path):
+    lab.connect("0")
+    lab.turn()
+    assert lab.blocks.cancel() == []
+    assert [(each.job, each.ended) for each in read_jobs(tmp_path / "jobs.jsonl")] == [
+        ("j0", "cancelled"),
+        ("j1", "cancelled"),
+        ("j2", "cancelled"),
+    ]
+    with open(tmp_path / "jobs.jsonl", "a") as file:
+        file.write('{"event": "submitt')
+    assert len(read_jobs(tmp_path / "jobs.jsonl")) == 3
+
+
+def test_nothing_is_submitted_that_cannot_be_written_down(tmp_path):
+    with pytest.raises(SiteError, match="no block is submitted that is not on record"):
+        JobBook(tmp_path / "none" / "jobs.jsonl", "slurm", MINUTE).submitting("lab-cpu-0", "cpu", "0")
+
+
+def test_the_scheduler_is_asked_once_a_minute_at_most_and_less_without_news(lab):
+    start, questions = lab.now, []
+    while lab.now < start + 3600.0:
+        before = lab.book.questions
+        lab.turn(demand=2, seconds=1.0)
+        if lab.book.questions > before:
+            questions.append(lab.now - start)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(questions)]
+    assert min(gaps) >= MINUTE
+    assert questions[0] <= 6.0, "soon after the first submission"
+    assert max(gaps) == pytest.approx(5 * MINUTE, abs=2.0)
+
+
+def test_a_scheduler_that_does_not_answer_is_asked_less_and_less_and_nothing_is_concluded(lab):
+    lab.scheduler.away = True
+    for _ in range(600):
+        lab.turn(demand=2, seconds=10.0)
+    assert lab.book.away == "no answer"
+    assert lab.book.questions < 25
+    assert lab.living == ["0"]
+    assert len(lab.scheduler.submitted) == 1
+
+
+def test_a_job_that_is_not_listed_once_is_not_gone(lab):
+    lab.turn(demand=2)
+    kept = lab.scheduler.said.pop("j0")
+    lab.turn(demand=2, seconds=2 * MINUTE)
+    assert lab.living == ["0"]
+    lab.scheduler.said["j0"] = kept
+    lab.turn(demand=2, seconds=2 * MINUTE)
+    del lab.scheduler.said["j0"]
+    for _ in range(3):
+        lab.turn(demand=2, seconds=10 * MINUTE)
+    assert "0" not in lab.living

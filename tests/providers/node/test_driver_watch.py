@@ -1,0 +1,156 @@
+"""What a node's program mends around the worker pool: a driver that is gone, a TMPDIR that is too long."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pilotune.pipeline.worker.node.driver_liveness import refused
+from pilotune.providers.node import driver_watch as company_module
+from pilotune.providers.node.agent import ABANDONED
+from pilotune.providers.node.driver_watch import ALONE, PATIENCE, Company, connected
+
+ROWS = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:D2F0 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1
+   1: 0100007F:A8F0 0100007F:D543 01 00000000:00000000 00:00000000 00000000     0        0 2 1
+   2: 0100007F:A8F2 0100007F:D544 02 00000000:00000000 00:00000000 00000000     0        0 3 1
+"""
+
+IMPATIENT = """
+import sys
+import pilotune.providers.node.driver_watch as company
+company.LOOK = company.ALONE = 0.5
+import pilotune.providers.node.agent as node
+sys.exit(node.main(sys.argv[1:]))
+"""
+
+
+def refusing() -> int:
+    """A port of this host where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def silent() -> Iterator[tuple[str, int]]:
+    """An address that does not answer: its queue is full. At the same port of 127.0.0.1 nobody listens."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.2", 0))
+        server.listen(0)
+        knocking = []
+        while not knocking or select.select([], [knocking[-1]], [], 0.2)[1]:
+            knocking.append(stack.enter_context(socket.socket()))
+            knocking[-1].setblocking(False)
+            knocking[-1].connect_ex(server.getsockname())
+        yield server.getsockname()
+
+
+def test_a_connection_is_one_that_is_established_to_the_drivers_port(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
+    table.write_text(ROWS)
+    assert connected(0xD543, table) == {"127.0.0.1"}
+    assert connected(0xD544, table) == set(), "it is only being tried"
+    assert connected(0xD2F0, table) == set(), "it is listened to here"
+    assert connected(1, tmp_path / "none") is None, "the kernel does not tell"
+
+
+def test_a_node_is_alone_after_some_time_without_connection_and_without_busy_workers(tmp_path: Path) -> None:
+    company = Company(1, (), tmp_path)  # nobody knows where the driver may be
+    start = company._seen
+    assert not company.lost(start + ALONE - 1)
+    (tmp_path / str(os.getpid())).touch()
+    assert not company.lost(start + ALONE), "its workers look for themselves"
+    (tmp_path / str(os.getpid())).unlink()
+    assert not company.lost(start + 2 * ALONE - 1)
+    assert company.lost(start + 2 * ALONE)
+    assert not Company(None, (), tmp_path).lost(start + 9 * ALONE)
+
+
+def test_a_connection_is_company_and_its_end_is_seen_at_the_address_it_had(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as connection:
+            company = Company(server.getsockname()[1], ("127.0.0.3", "127.0.0.1"), tmp_path)
+            assert not company.lost(company._seen + 2 * ALONE)
+            server.accept()[0].close()
+            connection.recv(1)
+        start = company._seen
+        assert not company.lost(start + 1), "somebody listens there"
+    assert not company.lost(start + 2), "refused once"
+    assert company.lost(start + 3)
+    assert company.reason == "has lost its driver, whose host refuses connections"
+
+
+def test_busy_workers_have_some_time_when_their_driver_is_dead(tmp_path: Path) -> None:
+    company = Company(refusing(), ("127.0.0.1",), tmp_path)
+    (tmp_path / str(os.getpid())).touch()
+    start = company._seen
+    assert not any(company.lost(start + moment) for moment in (0, 1, PATIENCE - 1))
+    assert company.lost(start + PATIENCE)
+    company = Company(refusing(), ("127.0.0.1",), tmp_path)
+    (tmp_path / str(os.getpid())).unlink()
+    assert [company.lost(start), company.lost(start + 1)] == [False, True]
+
+
+def test_an_address_that_keeps_silent_may_be_the_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(company_module, "connected", lambda port: set())  # but for those that fill the queue
+    with silent() as (address, port):
+        company = Company(port, ("127.0.0.1", address), tmp_path)
+        start = company._seen
+        assert not any(company.lost(start + moment) for moment in range(4))
+        assert company.lost(start + ALONE)
+    assert refused([("127.0.0.1", port), (address, port)])
+
+
+def test_a_block_that_starts_after_its_driver_died_starts_nothing(tmp_path: Path) -> None:
+    launch = tmp_path / "cpu.json"
+    program = f'{sys.executable} -c \'open("{tmp_path}/begun", "w")\''
+    launch.write_text(json.dumps({"command": f"{program} -a 127.0.0.1 --port={refusing()}"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "pilotune.providers.node.agent", str(launch), "3"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == ABANDONED
+    assert "block 3 has lost its driver, whose host refuses connections, so it ends" in done.stderr
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_block_without_its_driver_ends_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    launch = tmp_path / "cpu.json"
+    launch.write_text(json.dumps({"command": f"{sys.executable} -c 'import time; time.sleep(600)' --port=1"}))
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT, str(launch), "3"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == ABANDONED
+    assert "block 3 has had no connection to its driver" in done.stderr
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets_is_not_given_to_the_workers(tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    launch = tmp_path / "cpu.json"
+    program = "import os; print(os.environ['TMPDIR'])"
+    launch.write_text(json.dumps({"command": f'{sys.executable} -c "{program}"'}))
+    done = subprocess.run(
+        [sys.executable, "-m", "pilotune.providers.node.agent", str(launch), "0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    assert (done.returncode, done.stdout) == (0, "/tmp\n")
+    assert "TMPDIR is too long" in done.stderr

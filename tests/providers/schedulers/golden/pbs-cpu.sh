@@ -1,0 +1,26 @@
+#!/bin/bash
+
+#PBS -S /bin/bash
+#PBS -N digits-abcdef-cpu-0
+#PBS -m n
+#PBS -l walltime=00:30:00
+#PBS -l select=1:ncpus=4
+#PBS -o /shared/runs/digits/20260102-030405-abcdef/blocks/cpu-0.out
+#PBS -e /shared/runs/digits/20260102-030405-abcdef/blocks/cpu-0.err
+#PBS -r n
+
+cd "$PBS_O_WORKDIR"
+
+export JOBNAME="digits-abcdef-cpu-0"
+
+export PATH=/shared/pilotune/bin:$PATH
+export PILOTUNE_DRIVER_TIMEOUT=${PILOTUNE_DRIVER_TIMEOUT:-30}
+export PILOTUNE_POOL=cpu
+export PILOTUNE_GPU_TYPE=nvidia
+umask 077
+export PILOTUNE_WALLTIME=1800
+export PILOTUNE_BLOCK_END=$(( $(date +%s) + 1800 ))
+echo "$PILOTUNE_BLOCK_END" > /shared/runs/digits/20260102-030405-abcdef/blocks/cpu-0.end
+
+exec /shared/pilotune/bin/python -m pilotune.providers.node.agent /shared/runs/digits/20260102-030405-abcdef/blocks/cpu.json 0
+

@@ -1,0 +1,234 @@
+"""Leases, and the trials of dead drivers: each is taken over once, by one driver, and the dead write nothing more."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
+
+from pilotune.errors import CampaignRunning, RecordAway
+from pilotune.pipeline.record import OWNER, Lease, LeaseLost, claim, leases, open_storage, orphans, release, renew
+from pilotune.pipeline.record.leases import SILENCE
+
+SPACE = {"x": FloatDistribution(0, 1)}
+
+
+class Driver:
+    """What a driver has: a storage, the study, a lease."""
+
+    def __init__(self, url, campaign, **changes):
+        self.storage = open_storage(url)
+        sampler = optuna.samplers.RandomSampler(0)
+        self.study = optuna.create_study(storage=self.storage, study_name="s", sampler=sampler, load_if_exists=True)
+        self.lease = dataclasses.replace(Lease.here(campaign, f"/runs/s/{campaign}"), **changes)
+
+    def claim(self):
+        claim(self.storage, self.study, self.lease)
+        return self
+
+    def start(self, attempt=1):
+        trial = self.study.ask(SPACE)
+        self.storage.set_trial_system_attr(trial._trial_id, "pilotune:attempt", attempt)
+        self.storage.commit()
+        return trial
+
+    def orphans(self):
+        return orphans(self.storage, self.study)
+
+    def silent(self, seconds):
+        """Make the lease's last sign of life that old."""
+        known = self.storage.get_study_system_attrs(self.study._study_id)[self.lease.key]
+        aged = {**known, "heartbeat": self.storage.clock() - seconds}
+        self.storage.set_study_system_attr(self.study._study_id, self.lease.key, aged)
+        self.storage.commit()
+
+
+def dead_pid():
+    """A process id of which nobody is left."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_sqlite_takes_one_driver_and_names_the_other(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    Driver(url, "a").claim()
+    with pytest.raises(CampaignRunning) as error:
+        Driver(url, "b").claim()
+    assert f"process {os.getpid()} on {Lease.here('a', '').host}" in str(error.value)
+    assert "pilotune stop s" in str(error.value)
+
+
+def test_postgres_takes_several_drivers(postgres_url):
+    first, second = Driver(postgres_url, "a").claim(), Driver(postgres_url, "b").claim()
+    trial = first.start()
+    assert second.orphans() == []
+    assert second.study.trials[trial.number].system_attrs[OWNER] == "a"
+
+
+def test_a_released_campaign_makes_room(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    first = Driver(url, "a").claim()
+    release(first.storage, first.study, first.lease)
+    second = Driver(url, "b").claim()
+    assert {lease.campaign: lease.state for lease in leases(second.storage, second.study)} == {
+        "a": "ended",
+        "b": "running",
+    }
+
+
+@pytest.mark.parametrize("changes", [{"pid": None}, {"pid_start": 1}], ids=["process-gone", "process-id-reused"])
+def test_a_killed_driver_is_dead_at_once_on_its_own_host(tmp_path, changes):
+    if "pid" in changes:
+        changes = {"pid": dead_pid()}
+    url = f"sqlite:///{tmp_path}/s.db"
+    Driver(url, "a", **changes).claim()
+    assert Driver(url, "b").claim().orphans() == []
+
+
+def test_a_driver_elsewhere_is_dead_after_its_silence_only(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    elsewhere = Driver(url, "a", host="login2", place="other-boot/pid:[1]").claim()
+    elsewhere.silent(SILENCE - 30)
+    with pytest.raises(CampaignRunning, match="on login2"):
+        Driver(url, "b").claim()
+    elsewhere.silent(SILENCE + 1)
+    Driver(url, "c").claim()
+
+
+def test_a_renewed_lease_lives_on(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    elsewhere = Driver(url, "a", place="other-boot/pid:[1]").claim()
+    elsewhere.silent(SILENCE + 1)
+    renew(elsewhere.storage, elsewhere.study, elsewhere.lease)
+    elsewhere.storage.commit()
+    with pytest.raises(CampaignRunning):
+        Driver(url, "b").claim()
+
+
+def test_trials_of_a_dead_driver_are_taken_over_once(postgres_url):
+    first = Driver(postgres_url, "a", pid=dead_pid()).claim()
+    number = first.start(attempt=3).number
+    second, third = Driver(postgres_url, "b").claim(), Driver(postgres_url, "c").claim()
+    (orphan,) = second.orphans()
+    assert (orphan.number, orphan.attempt, orphan.campaign) == (number, 3, "a")
+    assert orphan.directory == f"/runs/s/a/trials/{number}"
+    assert orphan.params.keys() == {"x"}
+    assert second.orphans() == third.orphans() == []
+    second.study.tell(number, 0.5)
+    second.storage.commit()
+    third.storage.sync()
+    assert third.study.trials[number].state == TrialState.COMPLETE
+
+
+def test_a_driver_that_was_declared_dead_commits_nothing_more(postgres_url):
+    first = Driver(postgres_url, "a", place="other-boot/pid:[1]").claim()
+    trial = first.start()
+    first.silent(SILENCE + 1)
+    assert len(Driver(postgres_url, "b").claim().orphans()) == 1
+    first.study.tell(trial, 0.5)
+    renew(first.storage, first.study, first.lease)
+    with pytest.raises(LeaseLost):
+        first.storage.commit()
+    release(first.storage, first.study, first.lease)
+    fresh = Driver(postgres_url, "c")
+    assert fresh.study.trials[0].state == TrialState.RUNNING
+    assert {lease.state for lease in leases(fresh.storage, fresh.study)} == {"dead", "running"}
+
+
+def test_a_look_at_what_others_did_does_not_hide_from_a_driver_that_it_was_declared_dead(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    first = Driver(url, "a", place="other-boot/pid:[1]").claim()
+    trial = first.start()
+    first.silent(SILENCE + 1)
+    assert len(Driver(url, "b").claim().orphans()) == 1
+    first.storage.sync()
+    first.study.tell(trial, 0.5)
+    with pytest.raises(LeaseLost):
+        first.storage.commit()
+    assert Driver(url, "c").study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_trial_that_somebody_else_has_finished_is_not_told_again_after_a_look(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    first = Driver(url, "a").claim()
+    trial = first.start()
+    optuna.load_study(study_name="s", storage=url).tell(trial.number, 0.25)
+    first.storage.sync()
+    first.study.tell(trial, 0.5)
+    assert first.storage.commit().overtaken == (trial._trial_id,)
+    assert first.study.trials[0].value == 0.25
+
+
+def test_trials_that_were_taken_over_unnoticed_are_taken_again(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    Driver(url, "a", pid=dead_pid()).claim().start(attempt=2)
+    second = Driver(url, "b").claim()
+    (orphan,) = second.orphans()
+    assert second.orphans() == []
+    assert orphans(second.storage, second.study, held=set()) == [orphan]
+    held = {second.study.trials[0]._trial_id}
+    assert orphans(second.storage, second.study, held) == []
+
+
+def test_a_sign_of_life_from_the_future_is_none():
+    lease = dataclasses.replace(Lease.here("a", ""), place="other-boot/pid:[1]", heartbeat=1e6)
+    assert lease.alive(1e6 - SILENCE)
+    assert not lease.alive(1e6 - SILENCE - 1)
+
+
+def test_what_the_first_driver_started_is_known_after_two_deaths(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    gone = dead_pid()
+    Driver(url, "a", pid=gone).claim().start(attempt=2)
+    assert len(Driver(url, "b", pid=gone).claim().orphans()) == 1
+    third = Driver(url, "c", pid=gone).claim()
+    (orphan,) = third.orphans()
+    assert (orphan.campaign, orphan.directory) == ("a", "/runs/s/a/trials/0")
+    trial = third.study.trials[0]._trial_id
+    third.storage.set_trial_system_attr(trial, "pilotune:attempt", 3)
+    third.storage.commit()
+    (orphan,) = Driver(url, "d").claim().orphans()
+    assert (orphan.campaign, orphan.attempt, orphan.directory) == ("c", 3, "/runs/s/a/trials/0")
+
+
+def test_trials_of_plain_optuna_processes_are_left_alone(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    driver = Driver(url, "a").claim()
+    optuna.load_study(study_name="s", storage=url).ask()
+    assert driver.orphans() == []
+    assert driver.study.trials[0].state == TrialState.RUNNING
+
+
+def test_release_starts_no_trial_that_was_only_staged(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    driver = Driver(url, "a").claim()
+    told = driver.start()
+    driver.study.tell(told, 0.5)
+    driver.study.ask(SPACE)
+    release(driver.storage, driver.study, driver.lease)
+    assert [trial.state for trial in Driver(url, "b").study.trials] == [TrialState.COMPLETE]
+
+
+def test_release_does_not_hide_how_the_campaign_ended_when_the_database_is_away(tmp_path, monkeypatch):
+    driver = Driver(f"sqlite:///{tmp_path}/s.db", "a").claim()
+
+    def away(limit=None):
+        raise RecordAway("gone")
+
+    monkeypatch.setattr(driver.storage, "commit", away)
+    release(driver.storage, driver.study, driver.lease)
+    assert driver.storage.campaign is None
+
+
+def test_a_broken_lease_counts_as_ended():
+    assert not Lease.parse("x", {"pid": 1}).alive(0.0)
+    assert not Lease.parse("x", "nonsense").alive(0.0)
+    whole = Lease.here("x", "/run")
+    assert Lease.parse("x", json.loads(json.dumps(whole.to_json()))) == whole
+    assert whole.alive(0.0)

@@ -1,0 +1,170 @@
+import logging
+import warnings
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from pilotune.errors import UserError
+from pilotune.pipeline.registry_args import Named
+from pilotune.pipeline.space import Parameter, Space
+from pilotune.pipeline.suggest import grid_values, make_sampler, sampler_arguments, sampler_name, sampler_names
+
+FLAT = Space((Parameter("x", FloatDistribution(0, 1)), Parameter("n", IntDistribution(1, 4))))
+FINITE = Space((Parameter("a", IntDistribution(0, 4, step=2)), Parameter("b", CategoricalDistribution(["p", "q"]))))
+CONDITIONAL = Space(
+    (Parameter("b", CategoricalDistribution(["p", "q"])), Parameter("x", FloatDistribution(0, 1), {"b": ("p",)}))
+)
+
+
+def study_file(name, space=FLAT, directions=("minimize",), **args):
+    def error(message, key=""):
+        return UserError(message, key=key)
+
+    return SimpleNamespace(sampler=Named(name, args), space=space, directions=directions, error=error)
+
+
+def first_values(sampler, count=12, space=FLAT):
+    study = optuna.create_study(sampler=sampler)
+    values = []
+    for _ in range(count):
+        trial = study.ask()
+        params = space.suggest(trial)
+        values.append(tuple(params.items()))
+        study.tell(trial, float(len(values)))
+    return values
+
+
+CASES = [
+    ("tpe", FLAT, {}),
+    ("tpe", CONDITIONAL, {}),
+    ("optuna_tpe", CONDITIONAL, {}),
+    ("random", FLAT, {}),
+    ("grid", FINITE, {}),
+    ("qmc", FLAT, {"scramble": True}),
+    ("gp", FLAT, {"n_startup_trials": 50}),
+    ("nsgaii", FLAT, {"crossover": "blxalpha", "population_size": 4}),
+    ("nsgaiii", FLAT, {"population_size": 4, "reference_points": [[1.0]]}),
+    ("bruteforce", FINITE, {}),
+    ("partial_fixed", FLAT, {"fixed_params": {"n": 2}, "base_sampler": "random"}),
+    ("partial_fixed", FLAT, {"fixed_params": {"n": 2}}),
+]
+
+
+@pytest.mark.parametrize(("name", "space", "args"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+def test_samplers_work_by_name_without_a_warning(name, space, args, caplog):
+    optuna.logging.enable_propagation()
+    try:
+        with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
+            warnings.simplefilter("error")
+            sampler = make_sampler(study_file(name, space, **args))
+            study = optuna.create_study(sampler=sampler)
+            for _ in range(6):
+                trial = study.ask()
+                params = space.suggest(trial)
+                assert "n" not in args.get("fixed_params", {}) or params["n"] == 2
+                study.tell(trial, trial.number)
+    finally:
+        optuna.logging.disable_propagation()
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_cmaes_is_made_where_its_package_is(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    sampler = make_sampler(study_file("cmaes", popsize=8, with_margin=True, independent_sampler="random", seed=1))
+    assert isinstance(sampler, optuna.samplers.CmaEsSampler)
+    assert not sampler._warn_independent_sampling
+
+
+def test_every_sampler_of_optuna_has_a_name():
+    classes = {n for n in optuna.samplers.__all__ if n.endswith("Sampler") and not n.startswith("Base")}
+    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {"optuna_tpe"}
+    assert sampler_name("TPE") == "tpe"
+    assert sampler_name("cma-es") == "cmaes"
+
+
+def test_deprecated_arguments_are_not_offered():
+    taken = {"n_startup_trials", "n_ei_candidates", "seed", "multivariate", "group", "constant_liar"}
+    assert set(sampler_arguments("optuna_tpe")) == taken
+    assert set(sampler_arguments("tpe")) == taken | {"parallel"}
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsgaii"])
+def test_a_seed_makes_a_sampler_repeatable(name):
+    again = [first_values(make_sampler(study_file(name, seed=7)), 8) for _ in range(2)]
+    other = first_values(make_sampler(study_file(name, seed=8)), 8)
+    assert again[0] == again[1] != other
+
+
+def test_a_seed_given_by_the_caller_is_used_instead():
+    given = first_values(make_sampler(study_file("random", seed=7), seed=3))
+    assert given == first_values(make_sampler(study_file("random", seed=3)))
+    make_sampler(study_file("partial_fixed", fixed_params={"n": 1}), seed=3)  # takes no seed: not an error
+
+
+def groups(sampler):
+    return sampler._group, sampler._multivariate
+
+
+def test_tpe_groups_the_parameters_of_a_conditional_space():
+    assert groups(make_sampler(study_file("tpe"))) == (False, None)
+    assert groups(make_sampler(study_file("tpe", CONDITIONAL))) == (True, True)
+    assert groups(make_sampler(study_file("tpe", None))) == (True, True)
+    assert groups(make_sampler(study_file("tpe", CONDITIONAL, group=False))) == (False, None)
+    assert groups(make_sampler(study_file("tpe", CONDITIONAL, multivariate=False))) == (False, False)
+    assert groups(make_sampler(study_file("tpe", CONDITIONAL, ("minimize", "minimize")))) == (False, None)
+
+
+def test_grouped_tpe_models_conditional_parameters_together():
+    space = Space((*CONDITIONAL.parameters, Parameter("y", FloatDistribution(0, 1), {"b": ("p",)})))
+    sampler = make_sampler(study_file("tpe", space, seed=0))
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(15):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, 0.0)
+    assert sorted(sampler.groups(study)) == [["b"], ["x", "y"]]
+
+
+@pytest.mark.parametrize("name", ["grid", "bruteforce"])
+def test_exhaustive_samplers_try_each_configuration_once_when_asked_and_told(name):
+    values = first_values(make_sampler(study_file(name, FINITE, seed=0)), 6, FINITE)
+    assert len(set(values)) == 6 == FINITE.size()
+
+
+def test_a_grid_takes_its_values_from_the_space():
+    space = Space((*FINITE.parameters, Parameter("c", FloatDistribution(0, 0.3, step=0.1)), FLAT.parameters[0]))
+    assert grid_values(space, {"x": [0.5, 1.0]}) == {
+        "a": [0, 2, 4],
+        "b": ["p", "q"],
+        "c": [0.0, 0.1, 0.2, 0.3],
+        "x": [0.5, 1.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "args", "message"),
+    [
+        ("tpe", FLAT, {"n_startup_trial": 5}, "sampler.n_startup_trial: tpe has no argument 'n_startup_trial'; "
+         "did you mean 'n_startup_trials'?"),
+        ("tpe", FLAT, {"group": "yes"}, "sampler.group: must be true or false, but is 'yes'"),
+        ("tpe", FLAT, {"gamma": 1}, "sampler.gamma: tpe has no argument 'gamma'"),
+        ("tpe", FLAT, {"group": True, "multivariate": False}, "sampler: these arguments cannot be: "),
+        ("nsgaii", FLAT, {"crossover": "blx"}, "sampler.crossover: there is no crossover 'blx'"),
+        ("grid", None, {}, "sampler.name: the sampler grid needs a `space:` in the study file"),
+        ("grid", FINITE, {"search_space": {"z": [1]}}, "sampler.search_space.z: there is no parameter 'z'"),
+        ("grid", Space((Parameter("i", IntDistribution(1, 10**7)),)), {}, "the grid has 10,000,000 points"),
+        ("partial_fixed", FLAT, {}, "sampler.fixed_params: partial_fixed needs fixed_params"),
+        ("partial_fixed", FLAT, {"fixed_params": {"n": 9}},
+     "sampler.fixed_params.n: 9 is out of the parameter's range"),
+        ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": {"seed": 1}},
+         "sampler.base_sampler: must name a sampler"),
+        ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": "tep"},
+         "sampler.base_sampler.name: there is no sampler 'tep'; did you mean 'tpe'?"),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_is_a_sentence(name, space, args, message):
+    with pytest.raises(UserError) as caught:
+        make_sampler(study_file(name, space, **args))
+    assert message in str(caught.value)

@@ -1,0 +1,166 @@
+"""A study as a real campaign leaves it, with outcome files as workers write them; and ways to spoil it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+
+from pilotune.pipeline.analysis.audit import Audit, audit
+from pilotune.pipeline.campaign.campaign import Campaign
+from pilotune.pipeline.campaign.campaign_study import CampaignStudy
+from pilotune.pipeline.campaign.events import Capacity, Ended, Lost, Submit
+from pilotune.pipeline.campaign.limits import Rules
+from pilotune.pipeline.record import Lease, RecordStorage, RunDirectory, claim, release
+from pilotune.pipeline.trial.files import TrialFiles, write_atomically
+from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
+
+from .campaign_bench import SPACE
+
+NAME = "digits"
+
+
+class Audited:
+    """One campaign on a study; its workers are the test's own hands.
+
+    Args:
+        folder: For the run directories.
+        url: Of the database.
+        campaign: The campaign's id.
+        trials: Of its budget.
+        directions: Of the study.
+    """
+
+    def __init__(
+        self, folder: Path, url: str, campaign: str = "c1", trials: int = 9, directions: int = 1, retries: int = 1
+    ):
+        self.folder, self.url = folder, url
+        self.run = RunDirectory(folder / "runs" / NAME / campaign)
+        self.run.create()
+        self.run.study_file.write_text(f"name: {NAME}\nbudget: {{trials: {trials}}}\n")
+        self.storage = RecordStorage(url, autocommit=False)
+        if url.startswith("sqlite"):
+            self.storage.link.run("PRAGMA synchronous=OFF")  # the disk is most of the time that this takes
+        study = optuna.create_study(
+            storage=self.storage, study_name=NAME, load_if_exists=True, directions=["minimize"] * directions,
+            sampler=optuna.samplers.RandomSampler(0), pruner=optuna.pruners.NopPruner(),
+        )  # fmt: skip
+        self.storage.commit()
+        self.lease = Lease.here(campaign, str(self.run.path))
+        claim(self.storage, study, self.lease)
+        self.study, self.limit, self.now = study, trials, 1000.0
+        desk = CampaignStudy(study, self.storage, SPACE, campaign)
+        self.campaign = Campaign(desk, Rules(trials=trials, retries=retries), self.make_spec, campaign, self.now)
+
+    def make_spec(self, flight: Any) -> AttemptSpec:
+        flight.directory = flight.directory or str(self.run.trial(flight.number).directory)
+        return AttemptSpec(
+            token=flight.token, study=NAME, number=flight.number, attempt=flight.attempt, params=flight.params,
+            defines_space=False, directory=flight.directory, seed=0, n_values=len(self.study.directions),
+        )  # fmt: skip
+
+    def turn(self, *events: Any) -> list[AttemptSpec]:
+        """One tick; the attempts that it submits, each of them begun by a worker."""
+        self.now += 1.0
+        self.campaign.step(self.now, events)
+        result = self.storage.commit(self.limit)
+        actions = self.campaign.release(result.refused, result.overtaken)
+        specs = [action.spec for action in actions if isinstance(action, Submit)]
+        for spec in specs:
+            TrialFiles(Path(spec.directory)).create(spec.attempt)
+        if specs:
+            self.turn(*(Started(spec.token, "n1", 1, "0", "0") for spec in specs))
+        return specs
+
+    def begin(self, trials: int) -> list[AttemptSpec]:
+        return self.turn(Capacity(trials))
+
+    def report(self, spec: AttemptSpec, *values: float) -> None:
+        """Reports at steps 1, 2, ..., as they come over the channel."""
+        self.turn(*(Report(spec.token, step, step, value) for step, value in enumerate(values, 1)))
+
+    def write(self, spec: AttemptSpec, kind: str = "complete", *values: float, **fields: Any) -> Outcome:
+        """What the worker of an attempt writes at its end."""
+        outcome = Outcome(
+            token=spec.token, number=spec.number, attempt=spec.attempt, kind=kind, values=list(values) or None,
+            host="n1", finished=60.0, **fields,
+        )  # fmt: skip
+        path = TrialFiles(Path(spec.directory)).outcome(spec.attempt)
+        write_atomically(path, json.dumps(outcome.to_dict()))
+        return outcome
+
+    def end(self, spec: AttemptSpec, kind: str = "complete", *values: float, **fields: Any) -> list[AttemptSpec]:
+        """The same, and the driver is told; returns the attempts that follow."""
+        return self.turn(Ended(self.write(spec, kind, *values, **fields)))
+
+    def lose(self, spec: AttemptSpec) -> AttemptSpec:
+        """The worker is taken for dead; returns the next attempt."""
+        (again,) = self.turn(Lost(spec.token, "its worker was lost"))
+        return again
+
+    def stop(self) -> Audited:
+        """The campaign ends as it should."""
+        release(self.storage, self.study, self.lease)
+        self.storage.close()
+        return self
+
+    def die(self) -> Audited:
+        """The driver's process is gone, and has told nobody: its number is another process's now."""
+        self.set_lease(pid_start=self.lease.pid_start + 1)
+        self.storage.close()
+        return self
+
+    def set_lease(self, **changes: Any) -> None:
+        lease = dataclasses.replace(self.lease, **changes)
+        self.storage.set_study_system_attr(self.study._study_id, lease.key, lease.to_json())
+        self.storage.commit()
+
+    # -- afterwards ---------------------------------------------------------------------------------------------------
+
+    def audit(self) -> Audit:
+        return audit(self.url, NAME)
+
+    def spoil(self, *statements: str) -> None:
+        """Change the database behind everybody's back; on SQLite without regard to what belongs together."""
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def outcome(self, number: int, attempt: int = 1) -> Path:
+        return self.run.trial(number).outcome(attempt)
+
+    def rewrite(self, number: int, attempt: int = 1, /, **fields: Any) -> None:
+        """Change an outcome file."""
+        path = self.outcome(number, attempt)
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def three(folder: Path, url: str, **options: Any) -> Audited:
+    """A campaign that has ended: trial 0 complete, 1 pruned, 2 failed at its second attempt; each with reports."""
+    study = Audited(folder, url, trials=3, **options)
+    first, second, third = study.begin(3)
+    study.report(first, 0.5, 0.25)
+    study.end(first, "complete", 0.125, reports=[[1, 0.5], [2, 0.25]])
+    study.end(second, "pruned", reports=[[1, 0.75]])
+    (again,) = study.end(third, "failed", failure="signal", reports=[[1, 0.875]])
+    study.end(again, "failed", failure="exception", reports=[[1, 0.0], [2, 0.0]])
+    return study.stop()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Any:
+    """An SQLite database, as plain SQL sees it."""
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        yield connection

@@ -1,0 +1,1 @@
+"""The commands of OpenPBS 23.06."""

@@ -1,0 +1,96 @@
+"""Injects faults into studies on this machine and prints how often, what was lost or doubled, and how long it took."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ...support.postgres import Server
+from ...support.slurm import Lab
+from . import cases_disks, cases_slurm  # noqa: F401 - they register their cases
+from .cases import CASES, POSTGRES, SLURM, SQLITE, Case, run
+from .experiment import Result
+
+HEADER = ("fault", "where", "injected", "trials", "attempts", "lost", "doubled", "wrong", "slowest recovery")
+
+
+def main(words: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.system.faults", description=__doc__)
+    parser.add_argument("name", nargs="*", help="those whose names hold one of these words; default: all")
+    parser.add_argument("--times", type=int, help="how often each fault is injected; default: as --list says")
+    parser.add_argument("--where", choices=(SQLITE, POSTGRES, SLURM), help="only there")
+    parser.add_argument("--keep", action="store_true", help="the folders of all stay, not only of those with findings")
+    parser.add_argument("--list", action="store_true", help="name the faults and inject none")
+    chosen = parser.parse_args(words)
+    cases = [each for name, each in CASES.items() if not chosen.name or any(word in name for word in chosen.name)]
+    if chosen.list:
+        for each in cases:
+            print(f"{each.fault}: {each.times} times; {', '.join(each.where)}")
+        return 0
+    todo = [(each, where) for each in cases for where in each.where if chosen.where in (None, where)]
+    with ExitStack() as machines:
+        rows = [
+            _row(each, where, chosen.times or each.times, machines, chosen.keep)
+            for each, where in sorted(todo, key=_place)
+        ]
+    print("\n".join(f"| {' | '.join(line)} |" for line in (HEADER, ("---",) * len(HEADER), *rows)))
+    return any(row[5:8] != ("0", "0", "0") for row in rows)
+
+
+def _place(todo: tuple[Case, str]) -> int:
+    """One machine after the other."""
+    return (SQLITE, POSTGRES, SLURM).index(todo[1])
+
+
+@functools.cache
+def _machine(where: str, machines: ExitStack) -> dict[str, Any]:
+    """What ``run`` needs to know of it; it is started once."""
+    if where == POSTGRES:
+        server = Server()
+        machines.callback(server.stop)
+        return {"server": server}
+    if where == SLURM:
+        lab = Lab()
+        machines.callback(lab.stop)
+        return {"lab": lab}
+    return {}
+
+
+def _row(case: Case, where: str, times: int, machines: ExitStack, keep: bool) -> tuple[str, ...]:
+    """Runs a case; its folder stays where anything is wrong."""
+    began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="pilotune-faults-"))
+    try:
+        result = run(case.fault, folder / "home", times, **_machine(where, machines))
+    except AssertionError as error:
+        print(f"{case.fault}, {where}, in {folder}: {error}", file=sys.stderr, flush=True)
+        return (case.fault, where, "?", "?", "?", "?", "?", "did not end", "?")
+    lasting = f" for {case.lasts:.0f} s" if case.lasts else ""
+    row = row_of(case.fault + lasting, where, result)
+    print(f"{time.monotonic() - began:.0f} s: {' | '.join(row)}", file=sys.stderr, flush=True)
+    for sentence in result.findings.all:
+        print(f"    {sentence}", file=sys.stderr, flush=True)
+    if result.findings.all or keep:
+        recoveries = ", ".join(f"{seconds:.1f}" for seconds in result.recoveries)
+        print(f"    see {folder}; seconds to the next trial: {recoveries}", file=sys.stderr, flush=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return row
+
+
+def row_of(fault: str, where: str, result: Result) -> tuple[str, ...]:
+    """A line of the table."""
+    found = result.findings
+    counts = (len(result.injected), len(result.trials), len(result.ledger.starts), len(found.lost), len(found.doubled))
+    return (fault, where, *map(str, counts), str(len(found.wrong)), f"{result.recovery:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

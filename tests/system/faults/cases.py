@@ -1,0 +1,296 @@
+"""Faults on this machine: functions that run a study, inject a fault so many times, and see the study end."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from ...support.campaigns import write_site
+from ...support.local import processes, until
+from ...support.postgres import Server
+from ...support.slurm import ACCOUNTS, Lab
+from .experiment import NAME, PATIENCE, Experiment, Result
+from .fault_targets import below, interchange, manager, running, send, trial, victim, worker
+
+SQLITE, POSTGRES, SLURM = "sqlite", "postgres", "slurm"
+"""Where a study runs: on local workers, with its database in one or the other; or in the jobs of a Slurm, on SQLite."""
+
+Act = Callable[[Experiment, int], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and how to run a study under it.
+
+    Attributes:
+        act: Starts the driver, injects the fault so many times, and waits for the study's end.
+        times: How often, where nobody says.
+        where: Where it is of interest.
+        needed: Trials for each time, so that the study does not end too early.
+        lasts: Seconds of a fault that is over some time.
+    """
+
+    fault: str
+    act: Act
+    times: int
+    where: tuple[str, ...]
+    needed: int
+    lasts: float
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(fault: str, times: int, *where: str, needed: int = 6, lasts: float = 0.0) -> Callable[[Act], Act]:
+    """Registers a case; its ``act`` is what is decorated."""
+
+    def register(act: Act) -> Act:
+        CASES[fault] = Case(fault, act, times, where, needed, lasts)
+        return act
+
+    return register
+
+
+def run(
+    fault: str, folder: Path, times: int = 1, *, server: Server | None = None, lab: Lab | None = None, **study: Any
+) -> Result:
+    """Inject ``fault`` so many times. ``server``: of the database, instead of SQLite; ``lab``: whose jobs to use.
+    ``study``: more for Experiment."""
+    chosen = CASES[fault]
+    url = server.new_database(tables=True) if server else ""
+    options = {"trials": 6 + chosen.needed * times, "lasts": chosen.lasts, **study}
+    if lab:
+        options |= {"words": ("--site", "lab"), "environment": lab.environment, "seconds": 0.2}
+    try:
+        with Experiment(folder, url=url, server=server, lab=lab, **options) as experiment:
+            if lab:
+                blocks = {"blocks": {"init": 2, "max": 2}, "exclusive": False, "cores_per_node": 1}
+                exclude = f"#SBATCH --exclude={'n1,n2' if 'node' in fault else 'n3,n4'}"
+                write_site(experiment.here, "slurm", {**blocks, "options": [exclude]}, account=ACCOUNTS[0])
+            chosen.act(experiment, times)
+            return experiment.result()
+    finally:
+        if server and url:
+            server.drop_database(url)
+
+
+# -- the driver -------------------------------------------------------------------------------------------------------
+
+
+@case("driver killed", 20, SQLITE, POSTGRES, SLURM)
+def driver_killed(experiment: Experiment, times: int) -> None:
+    """At random moments, of its start too; the next one is started at once."""
+    chance = random.Random(times)
+    for turn in range(times):
+        driver = experiment.start()
+        if turn % 2:
+            experiment.progress()
+        time.sleep(chance.uniform(0.0, 2.0 if turn % 2 else 6.0))
+        if driver.poll() is not None:
+            break
+        experiment.inject("driver killed", driver.kill)
+        driver.wait()
+    experiment.start()
+    experiment.end()
+
+
+@case("everything killed", 3, SQLITE, POSTGRES)
+def everything_killed(experiment: Experiment, times: int) -> None:
+    """As when the machine loses its power."""
+    for _ in range(times):
+        experiment.start()
+        running(experiment)
+        experiment.inject("everything killed", lambda: send(signal.SIGKILL, processes(experiment.here)))
+        experiment.nothing_is_left()
+    experiment.start()
+    experiment.end()
+
+
+@case("driver stopped", 1, SQLITE, POSTGRES, lasts=60.0)
+def driver_stopped(experiment: Experiment, times: int) -> None:
+    """Longer than its workers wait for it; then it goes on as if nothing had been."""
+    driver = experiment.start()
+    for _ in range(times):
+        running(experiment)
+        driver.send_signal(signal.SIGSTOP)
+        time.sleep(experiment.lasts)
+        experiment.inject("driver stopped", lambda: driver.send_signal(signal.SIGCONT))
+        experiment.progress()
+    experiment.end()
+
+
+@case("driver stopped, and taken for dead", 1, POSTGRES, needed=30)
+def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
+    """By a driver on another host, since its lease is old: here it is made to look so, and the other host is another
+    namespace of processes. Then the first one goes on, and finds that its trials are no longer its own."""
+    first = experiment.start()
+    experiment.progress(2)
+    running(experiment)
+    stop_between_commits(experiment, first)
+    make_leases_old(experiment.url)
+    experiment.start(before=("unshare", "--pid", "--fork", "--kill-child", "--mount-proc"))
+    experiment.progress()
+    experiment.inject("driver stopped, and taken for dead", lambda: first.send_signal(signal.SIGCONT))
+    experiment.end()
+    assert first.wait(PATIENCE) != 0, "it went on with trials that were no longer its own"
+    assert "another driver took this campaign for dead" in experiment.said(first), experiment.said(first)
+
+
+def stop_between_commits(experiment: Experiment, driver: subprocess.Popen[bytes]) -> None:
+    """In the midst of one it would hold the study's lock, until the server ends its connection two minutes later."""
+    assert experiment.server is not None
+    name = experiment.url.rpartition("/")[2]
+    writing = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND state LIKE 'idle in transaction%'"
+
+    def stopped() -> bool:
+        driver.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        if not experiment.server.execute(writing):
+            return True
+        driver.send_signal(signal.SIGCONT)
+        return False
+
+    until(stopped, "the driver is stopped between two commits")
+
+
+def make_leases_old(url: str, seconds: float = 600.0) -> None:
+    """As if no driver had given a sign of life for so long."""
+    leases = "FROM study_system_attributes WHERE key LIKE 'pilotune:campaign:%'"
+    with psycopg.connect(url) as connection:
+        for number, text in connection.execute(f"SELECT study_system_attribute_id, value_json {leases}").fetchall():
+            lease = json.loads(text)
+            lease["heartbeat"] -= seconds
+            change = "UPDATE study_system_attributes SET value_json = %s WHERE study_system_attribute_id = %s"
+            connection.execute(change, (json.dumps(lease), number))
+
+
+# -- processes below it -----------------------------------------------------------------------------------------------
+
+
+def again_and_again(experiment: Experiment, times: int, fault: str, act: Callable[[Experiment], None]) -> None:
+    """``act`` in one campaign, each time in the midst of trials that run."""
+    experiment.start()
+    for _ in range(times):
+        experiment.progress()
+        running(experiment)
+        experiment.inject(fault, lambda: act(experiment))
+        experiment.progress()
+    experiment.end()
+
+
+@case("interchange killed", 3, SQLITE)
+def interchange_killed(experiment: Experiment, times: int) -> None:
+    def kill(experiment: Experiment) -> None:
+        assert experiment.driver is not None
+        send(signal.SIGKILL, [interchange(experiment.here, experiment.driver)])
+
+    again_and_again(experiment, times, "interchange killed", kill)
+
+
+@case("manager killed", 5, SQLITE, SLURM)
+def manager_killed(experiment: Experiment, times: int) -> None:
+    again_and_again(experiment, times, "manager killed", killing(manager))
+
+
+@case("worker killed", 10, SQLITE, SLURM)
+def worker_killed(experiment: Experiment, times: int) -> None:
+    again_and_again(experiment, times, "worker killed", killing(worker))
+
+
+@case("trial killed", 10, SQLITE, POSTGRES)
+def trial_killed(experiment: Experiment, times: int) -> None:
+    again_and_again(experiment, times, "trial killed", killing(trial))
+
+
+def killing(part: Callable[[int], int]) -> Callable[[Experiment], None]:
+    """kill -9 of the process that plays this part for one of the running trials."""
+    return lambda experiment: send(signal.SIGKILL, [victim(experiment, part)])
+
+
+@case("worker stopped", 2, SQLITE, needed=150, lasts=30.0)
+def worker_stopped(experiment: Experiment, times: int) -> None:
+    """Its trial's process goes on, and waits for the answer to its next report."""
+    stopped(experiment, times, "worker stopped", lambda: [victim(experiment, worker)])
+
+
+@case("manager stopped", 2, SQLITE, needed=20, lasts=30.0)
+def manager_stopped(experiment: Experiment, times: int) -> None:
+    """With all its workers and trials, as a node that froze; it is taken for lost, and comes back."""
+    stopped(experiment, times, "manager stopped", lambda: below(victim(experiment, manager)))
+
+
+def stopped(experiment: Experiment, times: int, fault: str, choose: Callable[[], list[int]]) -> None:
+    experiment.start()
+    for _ in range(times):
+        experiment.progress()
+        victims = choose()
+        experiment.inject(fault, lambda victims=victims: send(signal.SIGSTOP, victims))  # type: ignore[misc]
+        time.sleep(experiment.lasts)
+        send(signal.SIGCONT, victims)
+        experiment.progress()
+    experiment.end()
+
+
+# -- its database -----------------------------------------------------------------------------------------------------
+
+
+@case("PostgreSQL stopped", 2, POSTGRES, needed=10, lasts=30.0)
+def postgresql_stopped(experiment: Experiment, times: int) -> None:
+    server = experiment.server
+    assert server is not None
+    experiment.start()
+    for _ in range(times):
+        experiment.progress(2)
+        server.shut_down()
+        try:
+            experiment.here.await_status(NAME, lambda status: "is away" in status["message"], "it says so")
+            time.sleep(experiment.lasts)
+            assert "waiting" in experiment.here.run("status", NAME).stdout
+        finally:
+            server.start()
+        experiment.inject("PostgreSQL stopped")
+        experiment.progress()
+    experiment.end()
+
+
+@case("connections terminated", 20, POSTGRES, needed=3)
+def connections_terminated(experiment: Experiment, times: int) -> None:
+    """All that the driver has, at random moments."""
+    server, chance = experiment.server, random.Random(times)
+    assert server is not None
+    name = experiment.url.rpartition("/")[2]
+    terminate = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    experiment.start()
+    for _ in range(times):
+        experiment.progress()
+        time.sleep(chance.uniform(0.0, 0.5))
+        experiment.inject("connections terminated", lambda: server.execute(terminate))
+    experiment.end()
+
+
+@case("SQLite locked", 2, SQLITE, needed=10, lasts=20.0)
+def sqlite_locked(experiment: Experiment, times: int) -> None:
+    experiment.start()
+    for _ in range(times):
+        experiment.progress(2)
+        with closing(sqlite3.connect(experiment.database, isolation_level=None, timeout=30.0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            before = len(experiment.ledger().starts)
+            time.sleep(experiment.lasts)
+            more = len(experiment.ledger().starts) - before
+            assert more <= 4, f"{more} trials were begun that the database does not know"
+            other.execute("COMMIT")
+        experiment.inject("SQLite locked")
+        experiment.progress()
+    experiment.end()

@@ -1,0 +1,110 @@
+"""kill -9 and SIGSTOP of each kind of process below the driver, on real workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from ...support.campaigns import LONG, Case, campaign, side_by_side
+from .cases import run
+from .experiment import Result
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Case, Future[Any]]]:
+    with side_by_side(request, tmp_path_factory.mktemp("processes"), 3) as cases:
+        yield cases
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
+    """What the test's study came to."""
+    return running[request.function.case].result(2 * LONG)
+
+
+def manager_stopped(folder: Path) -> Result:
+    return run("manager stopped", folder, lasts=25.0, trials=12)
+
+
+def worker_stopped(folder: Path) -> Result:
+    return run("worker stopped", folder, lasts=25.0, trials=12)
+
+
+def manager_killed(folder: Path) -> Result:
+    return run("manager killed", folder)
+
+
+def interchange_killed(folder: Path) -> Result:
+    return run("interchange killed", folder)
+
+
+def worker_killed(folder: Path) -> Result:
+    return run("worker killed", folder, times=2)
+
+
+def trial_killed(folder: Path) -> Result:
+    return run("trial killed", folder, times=2)
+
+
+def losses(seen: Result) -> list[str]:
+    """What trials that were tried again say of it."""
+    return [trial.user_attrs["pilotune:last_loss"] for trial in seen.trials if "pilotune:last_loss" in trial.user_attrs]
+
+
+def failed(seen: Result) -> int:
+    return sum(trial.state == TrialState.FAIL for trial in seen.trials)
+
+
+@campaign(manager_stopped)
+def test_what_a_frozen_node_brings_when_it_is_back_counts_once(seen: Result) -> None:
+    """Its trials were given to others; whatever their first attempts still say is fenced."""
+    assert seen.findings.all == []
+    assert len(losses(seen)) <= 2
+    assert failed(seen) == 0
+
+
+@campaign(worker_stopped)
+def test_a_worker_that_was_stopped_goes_on_with_its_trial(seen: Result) -> None:
+    assert seen.findings.all == []
+    assert failed(seen) == 0
+
+
+@campaign(manager_killed)
+def test_a_worker_pool_that_dies_costs_its_trials_one_attempt(seen: Result) -> None:
+    assert seen.findings.all == []
+    assert len(losses(seen)) <= 2, "a worker that had written its outcome was not lost"
+    assert all("worker was lost" in loss for loss in losses(seen))
+    assert failed(seen) == 0
+
+
+@campaign(interchange_killed)
+def test_an_executor_whose_interchange_died_is_replaced_and_its_trials_go_on(seen: Result) -> None:
+    assert seen.findings.all == []
+    assert "Parsl's interchange died" in seen.log
+    assert len(losses(seen)) <= 2
+    assert failed(seen) == 0
+
+
+@campaign(worker_killed)
+def test_a_worker_that_dies_is_not_its_trials_failure(seen: Result) -> None:
+    assert seen.findings.all == []
+    assert failed(seen) == 0
+    assert len(losses(seen)) <= 2
+
+
+@campaign(trial_killed)
+def test_a_trial_whose_process_is_killed_has_failed_and_says_so(seen: Result) -> None:
+    assert seen.findings.all == []
+    fallen = [trial for trial in seen.trials if trial.state == TrialState.FAIL]
+    assert 1 <= len(fallen) <= 2, "one may have ended in that very moment"
+    for trial in fallen:
+        assert trial.user_attrs["pilotune:exit"] == "signal"
+        assert trial.user_attrs["pilotune:attempts"] == 1
+        assert "SIGKILL" in trial.user_attrs["pilotune:reason"]

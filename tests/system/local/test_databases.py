@@ -1,0 +1,65 @@
+"""Campaigns of several drivers on real workers, which share a study in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from ...support.local import Here, end_of, ended, until
+
+OBJECTIVE = """
+import os, time
+from pathlib import Path
+
+def objective(trial):
+    descriptor = os.open(Path(__file__).parent / "ran", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{trial.number}\\n".encode())
+    os.close(descriptor)
+    for step in range(3):
+        time.sleep(0.05)
+        trial.report(trial.params["x"] + step, step=step)
+    return trial.params["x"]
+"""
+
+STUDY = """
+direction: minimize
+space: {x: {float: [0.0, 1.0]}}
+sampler: tpe
+"""
+
+TWO = ("--set", "pools.local.workers_per_node=2")
+
+
+def numbers(here: Here) -> list[int]:
+    return sorted(map(int, here.lines("ran")))
+
+
+@pytest.mark.postgres
+def test_two_drivers_share_one_study_and_its_budget(tmp_path: Path, postgres_url: str) -> None:
+    here = Here(tmp_path)
+    here.study("shared", OBJECTIVE, f"{STUDY}budget: {{trials: 60}}\n")
+    command = ("run", "shared.yaml", "--storage", postgres_url, *TWO)
+    with (
+        ended(here.start(*command, "--runs", here.folder / "one")) as one,
+        ended(here.start(*command, "--runs", here.folder / "two")) as two,
+    ):
+        url = postgres_url.replace("://", "+psycopg://")
+        until(lambda: len(here.lines("ran")) > 5, "trials run")
+        seen = optuna.load_study(study_name="shared", storage=url).trials  # by plain Optuna, while both work on it
+        assert any(trial.state == TrialState.COMPLETE for trial in seen)
+        summaries = [end_of(process).stdout for process in (one, two)]
+    assert all("the budget of 60 trials is used up" in summary for summary in summaries)
+    trials = optuna.load_study(study_name="shared", storage=url).trials
+    assert [trial.number for trial in trials] == list(range(60))
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert numbers(here) == list(range(60)), "a trial was run twice, or not at all"
+    owners = Counter(trial.system_attrs["pilotune:campaign"] for trial in trials)
+    assert len(owners) == 2, owners
+    for trial in trials:
+        folder = Path(trial.user_attrs["pilotune:directory"])
+        assert trial.system_attrs["pilotune:campaign"] == folder.parent.parent.name
+        assert len(trial.intermediate_values) == 3

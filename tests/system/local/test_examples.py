@@ -1,0 +1,148 @@
+"""The examples: each objective by itself, and each study for a few trials on real workers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pilotune import TrialPruned
+
+from ...support.objective_trial import Script, make_trial
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+GOOD = {
+    "lr": 0.01, "width": 16, "depth": 2, "dropout": 0.2, "batch_size": 64, "optimizer": "adamw", "weight_decay": 1e-3,
+    "epochs": 9,
+}  # fmt: skip
+
+
+def load(example: str, file: str):
+    """A module of an example, under a name of its own."""
+    path = EXAMPLES / example / file
+    spec = importlib.util.spec_from_file_location(f"{example}-{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def evaluate(tmp_path: Path, params: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "best.json").write_text(json.dumps(params), encoding="utf-8")
+    command = [sys.executable, EXAMPLES / "digits-torch" / "evaluate.py", tmp_path / "best.json"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_digits_splits_share_no_image_and_leave_none_out():
+    train = load("digits-torch", "train.py")
+    sizes = [len(train.images(part)[1]) for part in ("train", "validation", "test")]
+    assert sizes == [1077, 360, 360]
+    rows = {image.numpy().tobytes() for part in ("train", "validation", "test") for image in train.images(part)[0]}
+    assert len(rows) == 1797
+
+
+def test_digits_training_that_was_cut_short_goes_on_to_the_same_result(tmp_path):
+    train = load("digits-torch", "train.py").train
+    params = {**GOOD, "optimizer": "sgd", "momentum": 0.9, "epochs": 4}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    expected, first, second = Script(), Script(prune_at=2), Script()
+    train(make_trial(whole, params, expected))
+    with pytest.raises(TrialPruned):
+        train(make_trial(cut, params, first))
+    train(make_trial(cut, params, second))
+    assert [step for step, _ in second.reports] == [3, 4]
+    assert first.reports + second.reports == expected.reports
+
+
+def test_a_good_configuration_reaches_the_test_accuracy_asked_for(tmp_path):
+    done = evaluate(tmp_path, GOOD)
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy 0.9" in done.stdout
+    assert "reached" in done.stdout
+
+
+def test_a_bad_configuration_ends_with_1(tmp_path):
+    done = evaluate(tmp_path, {**GOOD, "epochs": 1, "lr": 1e-5})
+    assert done.returncode == 1, done.stderr
+    assert "missed" in done.stdout
+
+
+def test_svm_scores_a_good_kernel_above_a_bad_one():
+    train = load("svm-keywords", "train.py").train
+    good, bad = train(C=10.0, kernel="rbf", gamma=1e-3), train(C=10.0, kernel="rbf", gamma=1e-1)
+    assert good["value"] > 0.97 > bad["value"]
+    assert 0 < good["spread"] < 0.05
+
+
+def solve(folder: Path, *words: str) -> tuple[list[dict[str, float]], subprocess.CompletedProcess[str]]:
+    reports = folder / "reports.jsonl"
+    reports.unlink(missing_ok=True)
+    command = ["sh", EXAMPLES / "shell-command" / "plate.sh", *words]
+    environment = {**os.environ, "PILOTUNE_REPORTS": str(reports)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    lines = reports.read_text(encoding="utf-8").splitlines() if reports.exists() else []
+    return [json.loads(line) for line in lines], done
+
+
+@pytest.mark.parametrize("order", ["rows", "red-black"])
+def test_the_plate_is_solved_best_at_youngs_relaxation_factor(tmp_path, order):
+    ends = {}
+    for omega in ("1.5", "1.777", "1.95"):
+        lines, done = solve(tmp_path, "--omega", omega, "--order", order)
+        assert done.returncode == 0, done.stderr
+        assert [line.get("step") for line in lines] == [10, 20, 30, 40, 50, 60, 70, 80, None]
+        ends[omega] = lines[-1]["value"]
+    assert min(ends, key=ends.get) == "1.777"
+
+
+def test_the_plate_refuses_an_option_it_does_not_know(tmp_path):
+    lines, done = solve(tmp_path, "--speed", "3")
+    assert (lines, done.returncode) == ([], 64)
+    assert "unknown option --speed" in done.stderr
+
+
+def test_the_optuna_example_runs_with_optuna_alone():
+    import optuna
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(load("optuna-unchanged", "objective.py").objective, n_trials=3)
+    assert study.best_value > 0.8
+    assert study.best_trial.user_attrs == {"training_images": 1347}
+
+
+@pytest.fixture
+def pilotune(tmp_path):
+    """Runs the console command with a state of its own, and returns what it printed on stdout."""
+    command = shutil.which("pilotune", path=Path(sys.executable).parent)
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def run(*words: str, code: int = 0) -> str:
+        done = subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml")))
+def test_each_study_runs_on_local_workers(example, pilotune, tmp_path):
+    pilotune("run", str(EXAMPLES / example), "--trials", "4", "--runs", str(tmp_path / "runs"))
+    trials = json.loads(pilotune("trials", example, "--json"))
+    assert len(trials) == 4
+    assert {trial["state"] for trial in trials} <= {"complete", "pruned"}, trials
+    assert json.loads(pilotune("best", example, "--json"))["best"]
+
+
+def test_a_pruner_ends_trials_of_an_example(pilotune, tmp_path):
+    study = str(EXAMPLES / "optuna-unchanged")
+    never = "pruner={name: threshold, lower: 1.1}"  # no accuracy is that high
+    pilotune("run", study, "--trials", "3", "--runs", str(tmp_path / "runs"), "--set", never, code=1)
+    trials = json.loads(pilotune("trials", "optuna-unchanged", "--json"))
+    assert [(trial["state"], trial["rung"]) for trial in trials] == [("pruned", 0)] * 3

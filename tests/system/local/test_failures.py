@@ -1,0 +1,110 @@
+"""Trials that fail in every way, in one campaign on real workers: each ends alone, and its reason is told."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+
+from ...support.local import Here
+
+OBJECTIVE = """
+import os, signal, sys, time
+
+def objective(how):
+    if how == "raise":
+        raise ValueError("the data is missing")
+    if how == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "exit":
+        os._exit(3)
+    if how == "memory":
+        hoard = []
+        while True:
+            hoard.append(bytearray(16 * 2**20))
+    if how == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
+    if how == "print":
+        while True:
+            print("x" * 10_000)
+    return {"nan": float("nan"), "none": None, "two": [1.0, 2.0], "text": "0.9", "good": 0.5, "better": 0.7}[how]
+"""
+
+WAYS = {
+    "raise": ("exception", "ValueError: the data is missing"),
+    "segfault": ("signal", "killed by SIGSEGV (signal 11)"),
+    "exit": ("exit", "the process exited with 3"),
+    "memory": ("memory", "MemoryError"),
+    "hang": ("timeout", "timeout of 2 s"),
+    "print": ("output", "more than 200000 bytes"),
+    "nan": ("value", "nan, not a finite number"),
+    "none": ("value", "returned None"),
+    "two": ("value", "2 values where the study has one direction"),
+    "text": ("value", "'0.9' (str), not a number"),
+}
+GOOD = {"good": 0.5, "better": 0.7}
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    here = Here(tmp_path_factory.mktemp("failures"))
+    ways = ["good", *WAYS, "better"]
+    points = ", ".join(f"{{how: {way!r}}}" for way in ways)
+    here.study(
+        "ways",
+        OBJECTIVE,
+        f"""
+direction: maximize
+space: {{how: {{choice: {ways}}}}}
+sampler: random
+budget: {{trials: {len(ways)}, failures: 20}}
+trial: {{timeout: 2s, memory: 500MB, max_output: 200kB, grace: 1s}}
+start_from: {{enqueue: [{points}]}}
+""",
+    )
+    here.summary = here.run("run", "ways.yaml", "--set", "pools.local.workers_per_node=2").stdout
+    return here
+
+
+@pytest.fixture(scope="module")
+def by_way(campaign: Here) -> dict[str, optuna.trial.FrozenTrial]:
+    return {trial.params["how"]: trial for trial in campaign.optuna("ways").trials}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_failure_ends_its_trial_alone_with_the_reason_in_its_attributes(way: str, by_way) -> None:
+    kind, reason = WAYS[way]
+    trial = by_way[way]
+    assert trial.state == optuna.trial.TrialState.FAIL
+    assert trial.user_attrs["pilotune:exit"] == kind
+    assert reason in trial.user_attrs["pilotune:reason"]
+    assert trial.user_attrs["pilotune:attempts"] == 1
+
+
+def test_good_trials_among_them_complete(by_way) -> None:
+    assert {way: by_way[way].value for way in GOOD} == GOOD
+
+
+def test_an_exception_keeps_its_traceback(by_way) -> None:
+    assert 'raise ValueError("the data is missing")' in by_way["raise"].user_attrs["pilotune:traceback"]
+
+
+def test_the_list_of_trials_tells_each_reason(campaign: Here) -> None:
+    rows = {row["params"]["how"]: row for row in campaign.trials("ways")}
+    assert {way: rows[way]["exit"] for way in WAYS} == {way: kind for way, (kind, _) in WAYS.items()}
+    table = campaign.run("trials", "ways", "--state", "failed").stdout
+    for _, reason in WAYS.values():
+        assert reason in table
+
+
+def test_the_campaign_ends_with_0_and_counts_them(campaign: Here) -> None:
+    assert f"{len(WAYS) + 2}: 2 complete, 0 pruned, {len(WAYS)} failed" in campaign.summary
+    assert campaign.json("best", "ways")["best"][0]["params"] == {"how": "better"}
+
+
+def test_a_flood_of_output_is_cut_on_disk(campaign: Here, by_way) -> None:
+    from pathlib import Path
+
+    folder = Path(by_way["print"].user_attrs["pilotune:directory"])
+    assert (folder / "stdout-1.txt").stat().st_size < 300_000

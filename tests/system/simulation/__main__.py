@@ -1,0 +1,64 @@
+"""``python -m tests.system.simulation``: runs any number of seeds.
+
+Each failure is one line with the command that replays it.
+."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from . import Case, check, prepare, replay_command, template
+
+
+def seeds_of(text: str) -> Iterable[int]:
+    """``A:B``, ``A:`` (without an end) or ``N``."""
+    first, colon, last = text.partition(":")
+    if not colon:
+        return [int(first)]
+    return range(int(first), int(last)) if last else itertools.count(int(first))
+
+
+def memory() -> str | None:
+    """A folder in memory: the databases of seeds need not survive anything."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.system.simulation", description=__doc__)
+    parser.add_argument("--seeds", default="0:1000", help="FIRST:LAST, FIRST: without an end, or one seed to replay")
+    parser.add_argument("--blocks", action="store_true", help="on blocks with walltimes")
+    arguments = parser.parse_args()
+    prepare()
+    of = Case.with_blocks if arguments.blocks else Case.of
+    seeds, saw, failures, began = seeds_of(arguments.seeds), Counter[str](), 0, time.monotonic()
+    with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:
+        path = template(Path(name))
+        try:
+            for seed in seeds:
+                try:
+                    saw += check(of(seed), path, Path(name)).saw
+                except Exception as error:
+                    failures += 1
+                    print(f"{replay_command(seed, arguments.blocks)}: {type(error).__name__}: {error}", flush=True)
+                    if ":" not in arguments.seeds:
+                        print(of(seed))
+                        traceback.print_exc()
+        except KeyboardInterrupt:
+            pass
+    seconds = time.monotonic() - began
+    print("\n".join(f"{count:10,} {what}" for what, count in sorted(saw.items())))
+    print(f"{failures} failed; {1000 * seconds / max(1, saw['seeds'] + failures):.0f} ms a seed")
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()

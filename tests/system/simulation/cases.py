@@ -1,0 +1,200 @@
+"""What a seed draws: the study, the machines, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from pilotune.pipeline.registry_args import Named
+from pilotune.pipeline.space import Constraint, Parameter, Space
+from pilotune.providers.simulated.blocks import BlockPlan
+from pilotune.providers.simulated.faults import Faults
+from pilotune.providers.site.spec import BlockCounts
+
+SPACE = Space(
+    parameters=(
+        Parameter("x", FloatDistribution(-1.0, 1.0), {}),
+        Parameter("n", IntDistribution(1, 8), {}),
+        Parameter("kind", CategoricalDistribution(("a", "b")), {}),
+        Parameter("only_b", FloatDistribution(1e-3, 1.0, log=True), {"kind": ("b",)}),
+    ),
+    constants={"epochs": 9},
+    constraints=(Constraint("x * n <= 6"),),
+)
+WISHES = {"x": FloatDistribution(-1.0, 1.0), "n": IntDistribution(1, 8)}
+"""What an objective asks for that suggests as it runs."""
+
+POINTS = ({"x": 0.5, "n": 2}, {"x": -0.25, "n": 7, "kind": "a"})
+"""Configurations that the user wants tried first."""
+
+HYPERBAND = Named("hyperband", {"min_resource": 1, "max_resource": 5, "reduction_factor": 2})
+PROMOTE = Named("hyperband", {**HYPERBAND.args, "mode": "promote"})
+HALVING = Named("successive_halving", {"mode": "promote", "max_resource": 8, "reduction_factor": 2})
+SAMPLERS = (Named("random"), Named("random"), Named("random"), Named("tpe", {"n_startup_trials": 3}))
+PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None, PROMOTE, HALVING)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What goes wrong with a driver, its clocks and its database.
+
+    Attributes:
+        kills: How often each seat's driver dies.
+        points: The most steps that a driver takes before it dies; it dies between any two of them.
+        naps: How often each seat's driver is stopped for a while, and goes on.
+        restart: Seconds until a dead driver is started again, at most.
+        moves: It is started again on another host.
+        away: Chance that a statement fails, before it is carried out or after.
+        outages: How often the database is away for a time.
+        jumps: How often some clock is set.
+        rubbish: Chance that an outcome on disk is unreadable or somebody else's.
+    """
+
+    kills: int = 0
+    points: int = 500
+    naps: int = 0
+    restart: float = 0.0
+    moves: bool = False
+    away: float = 0.0
+    outages: int = 0
+    jumps: int = 0
+    rubbish: float = 0.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One seed's draw of everything.
+
+    Attributes:
+        workers: Of each driver's pool.
+        trials: The study's budget.
+        seats: Drivers at a time.
+        server: The database is a server, which several drivers may use; else it is a file.
+        wishes: The objective suggests as it runs.
+        enqueued: Configurations that the user wants tried first.
+        stop_at: The tick at which the user says ``stop_how``.
+        every: Steps between checkpoints, with blocks.
+        stretch: Mean seconds of a step.
+        expected: What the user says that a trial runs.
+        still: Seconds between a driver's looks at what others did.
+        quiet: The longest that a driver waits for something to happen.
+    """
+
+    seed: int
+    workers: int
+    trials: int
+    faults: Faults
+    trouble: Trouble = field(default_factory=Trouble)
+    seats: int = 1
+    server: bool = False
+    wishes: bool = False
+    enqueued: int = 0
+    retries: int = 0
+    sampler: Named = SAMPLERS[0]
+    pruner: Named | None = HYPERBAND
+    stop_at: int | None = None
+    stop_how: str = "finish"
+    plan: BlockPlan | None = None
+    every: int = 0
+    stretch: float = 1.0
+    expected: float | None = None
+    still: float = 10.0
+    quiet: float = 1.0
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """For the makers of samplers."""
+        return ("minimize",)
+
+    @property
+    def space(self) -> Space | None:
+        return None if self.wishes else SPACE
+
+    def error(self, message: str, key: str = "") -> Exception:
+        return ValueError(f"{key}: {message}")
+
+    @classmethod
+    def of(cls, seed: int) -> Case:
+        """Workers that are there from the start, one driver or two, and all kinds of trouble."""
+        draw = random.Random(seed)
+        faults = Faults(
+            lose=draw.choice([0.0, 0.0, 0.02, 0.1]),
+            late=draw.choice([0.0, 0.5]),
+            twice=draw.choice([0.0, 0.1, 0.5]),
+            drop=draw.choice([0.0, 0.0, 0.1]),
+            fail=draw.choice([0.0, 0.05]),
+            shuffle=draw.random() < 0.7,
+            notice=draw.choice([0.05, 1.0, 10.0]),
+            delay=draw.choice([0.0, 1.0, 30.0]),
+            linger=draw.choice([0.0, 5.0, 60.0, 400.0]),
+            begin=draw.random() < 0.5,
+        )
+        server = draw.random() < 0.5
+        return cls(
+            seed=seed,
+            workers=draw.choice([1, 2, 4, 7]),
+            trials=draw.choice([1, 2, 2, 5]),
+            faults=faults,
+            trouble=_trouble(draw),
+            seats=2 if draw.random() < (0.6 if server else 0.1) else 1,
+            server=server,
+            wishes=draw.random() < 0.2,
+            enqueued=draw.choice([0, 0, 0, 1, 2]),
+            retries=draw.choice([0, 0, 1]),
+            sampler=draw.choice(SAMPLERS),
+            pruner=draw.choice(PRUNERS),
+            stop_at=draw.choice([None, None, None, None, 5]),
+            stop_how=draw.choice(["finish", "yield", "now"]),
+            stretch=draw.choice([0.3, 1.0, 1.0, 5.0]),
+            still=draw.choice([1.0, 10.0, 30.0, 1e9]),
+            quiet=draw.choice([1.0, 5.0]),
+        )
+
+    @classmethod
+    def with_blocks(cls, seed: int) -> Case:
+        """One driver at a time, on blocks that come and go and end at their walltime."""
+        draw = random.Random(f"blocks {seed}")
+        most = draw.choice([1, 2, 3])
+        counts = BlockCounts(draw.choice([0, 1, most]), draw.choice([0, 0, 1]), most, draw.choice([5.0, 60.0]))
+        plan = BlockPlan(
+            workers=draw.choice([1, 2, 4]),
+            counts=counts,
+            walltime=draw.choice([60.0, 60.0, 200.0, 1000.0]),
+            queue=draw.choice([1.0, 20.0, 100.0]),
+            preempt=draw.choice([0.0, 0.3]),
+            holds=draw.random() < 0.6,
+        )
+        stretch = draw.choice([0.5, 3.0, 10.0, 10.0])
+        case = cls.of(seed)
+        return replace(
+            case,
+            seats=1,
+            wishes=False,
+            trials=draw.choice([5, 12, 20]),
+            workers=most * plan.workers,
+            plan=plan,
+            every=draw.choice([0, 1, 3]),
+            stretch=stretch,
+            expected=draw.choice([None, None, 8.0 * stretch]),
+            stop_at=draw.choice([None, None, None, None, 40]),
+        )
+
+
+def _trouble(draw: random.Random) -> Trouble:
+    """Half of the seeds have little of it, so that what is found is not always the same wreck."""
+    chosen: dict[str, Any] = {
+        "kills": draw.choice([1, 1, 2]),
+        "points": draw.choice([30, 300, 3000]),
+        "naps": draw.choice([1, 2, 4]),
+        "restart": draw.choice([0.0, 2.0, 60.0, 300.0]),
+        "moves": draw.random() < 0.5,
+        "away": draw.choice([0.001, 0.005, 0.02]),
+        "outages": draw.choice([1, 2]),
+        "jumps": draw.choice([1, 3]),
+        "rubbish": draw.choice([0.1, 0.5]),
+    }
+    chance = draw.choice([0.0, 0.3, 0.6])
+    return Trouble(**{name: value for name, value in chosen.items() if draw.random() < chance})

@@ -1,0 +1,219 @@
+"""What must hold at the end of a seed, whatever went wrong in it: the database against what really happened."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from optuna.trial import FrozenTrial, TrialState
+
+from pilotune.pipeline.campaign.events import Finish
+from pilotune.pipeline.record import OWNER
+from pilotune.pipeline.record.leases import ATTEMPT
+from pilotune.pipeline.trial.protocol import Outcome
+
+from .cases import Trouble
+from .database import STUDY
+from .promotions import check_promotions
+from .world import World
+
+LOOK_AHEAD = 15.0
+"""Seconds from a driver's look at the disk to the fence of a further attempt, where nobody stops it."""
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+@dataclass
+class History:
+    """What the audit has of one trial. Moments are transactions, in the order of their commits.
+
+    Attributes:
+        fences: Moment and attempt.
+        owners: Moment and campaign.
+        states: Moment, campaign, old and new state.
+        reports: Moment, campaign, step and value.
+    """
+
+    number: int
+    fences: list[tuple[int, int]] = field(default_factory=list)
+    owners: list[tuple[int, str]] = field(default_factory=list)
+    states: list[tuple[int, str, str, str]] = field(default_factory=list)
+    reports: list[tuple[int, str, int, float]] = field(default_factory=list)
+    values: list[tuple[int, str]] = field(default_factory=list)
+
+    def fence_before(self, moment: int) -> int:
+        return max((attempt for when, attempt in self.fences if when < moment), default=0)
+
+    def owner_at(self, moment: int) -> str:
+        return next((owner for when, owner in reversed(self.owners) if when <= moment), "")
+
+    @property
+    def last_fence(self) -> int:
+        return self.fences[-1][1] if self.fences else 0
+
+
+def check_end(world: World, finish: Finish) -> str:
+    """Check everything; returns a digest of all that happened. Raises AssertionError with what does not hold."""
+    with closing(sqlite3.connect(world.database)) as connection:
+        rows = connection.execute("SELECT moment, campaign, what, trial, key, value FROM audit ORDER BY seq").fetchall()
+    with closing(world.drivers[-1].storage) as storage:  # opened again, it reads what is in the database
+        storage.unload(1)
+        trials = storage.get_all_trials(storage.get_study_id_from_name(STUDY), deepcopy=False)
+    histories = read_histories(rows)
+    _budget(world, trials, finish)
+    for history in histories.values():
+        _told_once(history)
+        _written_by_owner(history)
+        _fenced(world, history)
+        _prefix(world, history)
+    _recorded_once(trials)
+    by_number = {history.number: history for history in histories.values()}
+    assert len(by_number) == len(histories), "two trials have one number"
+    for trial in trials:
+        _real(world, trial, by_number[trial.number])
+    check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
+    _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
+    assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
+    if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:
+        _attempts_are_counted(world, trials)
+    return hashlib.sha256(repr((rows, [(t.number, t.state, t.values) for t in trials])).encode()).hexdigest()
+
+
+def read_histories(rows: list[tuple]) -> dict[int, History]:
+    """The audit, by the trials' database ids."""
+    found: dict[int, History] = {}
+    for moment, campaign, what, trial, key, value in rows:
+        assert what != "rewritten", f"{key} of a trial was changed after it was written"
+        if what == "new":
+            found[trial] = History(key)
+            found[trial].states.append((moment, campaign, "", value))
+        elif what == "state":
+            found[trial].states.append((moment, campaign, key, value))
+        elif what == "report":
+            found[trial].reports.append((moment, campaign, key, value))
+        elif what == "value":
+            found[trial].values.append((moment, campaign))
+        elif what == ATTEMPT:
+            found[trial].fences.append((moment, int(value)))
+        elif what == OWNER:
+            found[trial].owners.append((moment, value.strip('"')))
+    return found
+
+
+def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
+    """Kept to the trial, over all drivers; and everything is done."""
+    assert [trial.number for trial in trials] == list(range(len(trials))), "numbers have holes"
+    started = [trial for trial in trials if trial.state != TrialState.WAITING]
+    assert len(started) <= world.case.trials, "over budget"
+    assert len(started) == world.case.trials, f"{len(started)} of {world.case.trials} trials, at the end: {finish}"
+    assert all(trial.state.is_finished() for trial in started), "a trial was lost"
+
+
+def _recorded_once(trials: list[FrozenTrial]) -> None:
+    """A configuration that was drawn is one trial's: two trials of one are a commit that was made twice."""
+    drawn = [trial.params["x"] for trial in trials if "x" in trial.params and "fixed_params" not in trial.system_attrs]
+    assert len(set(drawn)) == len(drawn), "a trial was recorded twice"
+
+
+def _told_once(history: History) -> None:
+    ends = [new for _, _, _, new in history.states if new in ("COMPLETE", "PRUNED", "FAIL")]
+    assert len(ends) <= 1, f"trial {history.number} was told {len(ends)} times"
+    assert all(old != "RUNNING" or new != "WAITING" for _, _, old, new in history.states), "a trial waits again"
+
+
+def _written_by_owner(history: History) -> None:
+    """Only the driver that a trial belongs to changes anything of it."""
+    writes = [(moment, campaign) for moment, campaign, *_ in (*history.reports, *history.values)]
+    writes += [(moment, campaign) for moment, campaign, _, new in history.states if new != "WAITING"]
+    for moment, campaign in writes:
+        owner = history.owner_at(moment)
+        assert owner == campaign, f"{campaign} changed trial {history.number}, which was {owner}'s"
+
+
+def _fenced(world: World, history: History) -> None:
+    """No attempt changes anything once a later one has been committed."""
+    assert all(one <= other for (_, one), (_, other) in pairwise(history.fences)), "attempts are counted backwards"
+    for moment, _, step, value in history.reports:
+        spec = world.truth.spoken.get((history.number, step, value))
+        assert spec, f"trial {history.number} has a report that nobody sent: {step}, {value}"
+        fence = history.fence_before(moment)
+        assert spec.attempt >= fence, f"attempt {spec.attempt} of trial {history.number} reported after {fence} began"
+
+
+def _prefix(world: World, history: History) -> None:
+    """Of what each attempt said, what is kept is a beginning; what an earlier attempt had said is not kept again."""
+    kept: dict[str, list[int]] = defaultdict(list)
+    for _, _, step, value in history.reports:
+        kept[world.truth.spoken[history.number, step, value].token].append(step)
+    for token, steps in kept.items():
+        others = {step for other, theirs in kept.items() if other != token for step in theirs}
+        said = [step for step, _ in world.truth.reports[token] if step not in others]
+        assert sorted(said[: len(steps)]) == sorted(steps), f"of {token}'s reports {said} only {steps} were kept"
+
+
+def _real(world: World, trial: FrozenTrial, history: History) -> None:
+    """A trial's end is that of its last attempt."""
+    if trial.state == TrialState.WAITING:
+        return
+    attempts = trial.user_attrs["pilotune:attempts"]
+    begun = {spec.attempt for spec in world.truth.begun if spec.number == trial.number}
+    assert begun <= set(range(1, attempts + 1)), "an attempt that is not counted"
+    assert attempts == history.last_fence, "an attempt was begun after the trial's end"
+    params = world.truth.params.get(trial.number, {})
+    assert all(params.get(name, value) == value for name, value in trial.params.items()), "other parameters ran"
+    if trial.state == TrialState.COMPLETE:
+        returned = [written.outcome for written in world.truth.written if written.outcome.number == trial.number]
+        ends = [(outcome.kind, outcome.attempt, outcome.values) for outcome in returned]
+        assert ("complete", attempts, trial.values) in ends, "a value that nobody returned"
+
+
+def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict[int, History]) -> None:
+    """Every outcome that a worker wrote is in the database, unless a later attempt had begun."""
+    for written in world.truth.written:
+        outcome = written.outcome
+        if outcome.kind not in STATES:
+            continue
+        trial, history = trials[outcome.number], histories[outcome.number]
+        last = trial.user_attrs["pilotune:attempts"] == outcome.attempt
+        if last and trial.user_attrs["pilotune:exit"] != "paused":
+            _same_end(trial, outcome, written.readable)
+        elif last and outcome.kind != "failed" and written.readable:
+            _retired(world, history, outcome, written.at)
+        elif not last and outcome.kind != "failed" and written.readable:
+            _overtaken(world, history, outcome, written.at)
+
+
+def _same_end(trial: FrozenTrial, outcome: Outcome, readable: bool) -> None:
+    if not readable and trial.user_attrs["pilotune:exit"] != outcome.kind:
+        return  # nobody could read it, and it did not travel
+    assert trial.state == STATES[outcome.kind], f"{outcome.token} ended {outcome.kind}, trial is {trial.state.name}"
+    assert outcome.values is None or trial.values == outcome.values, f"{outcome.token} returned {outcome.values}"
+    missing = [step for step, _ in outcome.reports if int(step) not in trial.intermediate_values]
+    assert not missing, f"{outcome.token} reported {missing}, which are lost"
+
+
+def _retired(world: World, history: History, outcome: Outcome, at: float) -> None:
+    """The outcome was written only when a driver had already looked for it, and said that the trial goes on no more."""
+    ended = next(when for when, _, _, new in history.states if new == "PRUNED")
+    assert at >= world.begun_at(ended) - LOOK_AHEAD, f"the outcome of {outcome.token} lay on disk at the trial's end"
+
+
+def _overtaken(world: World, history: History, outcome: Outcome, at: float) -> None:
+    """The outcome was written only when a driver had already looked for it, and was about to begin a later attempt."""
+    moment = next((when for when, attempt in history.fences if attempt > outcome.attempt), None)
+    assert moment is not None, f"the outcome of {outcome.token} is lost"
+    looked = world.begun_at(moment) - LOOK_AHEAD
+    assert at >= looked, f"the outcome of {outcome.token} lay on disk and was passed over"
+
+
+def _attempts_are_counted(world: World, trials: list[FrozenTrial]) -> None:
+    """Where no campaign ended early, each attempt of a trial was begun; one that was declined is not counted."""
+    for trial in trials:
+        if trial.state.is_finished():
+            numbers = sorted(spec.attempt for spec in world.truth.begun if spec.number == trial.number)
+            assert numbers == list(range(1, trial.user_attrs["pilotune:attempts"] + 1)), "attempts have holes"
+            assert trial.user_attrs["pilotune:exit"] != "yielded", "a trial that gets on was given up"

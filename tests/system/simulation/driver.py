@@ -1,0 +1,265 @@
+"""A simulated driver: the real campaign, pump and record; it can be killed and stopped between any two steps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from pilotune.pipeline.campaign.campaign import Campaign
+from pilotune.pipeline.campaign.campaign_study import CampaignStudy
+from pilotune.pipeline.campaign.events import Action, Asked, Event, Scale
+from pilotune.pipeline.campaign.flight import Flight, seed_of
+from pilotune.pipeline.campaign.limits import Rules, ahead
+from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
+from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.stall_report import waiting
+from pilotune.pipeline.fidelity import ladder, make_pruner
+from pilotune.pipeline.record import Lease, Orphan, RunDirectory, claim, orphans, release, renew
+from pilotune.pipeline.suggest import make_sampler
+from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
+from pilotune.providers.simulated.faults import Faults
+from pilotune.providers.simulated.pool import SimulatedPool
+
+from .cases import POINTS
+from .database import STUDY, FaultyLink, Storage
+
+if TYPE_CHECKING:
+    from .world import Seat, World
+
+
+class DriverKilled(BaseException):
+    """The simulated kill -9 of a driver: no code of it catches this."""
+
+
+class Driver:
+    """One driver's process, from its claim on the study to its end, which may come at any moment.
+
+    Attributes:
+        name: Its campaign's.
+        points: Steps taken; between any two of them it may be killed (at ``dies_at``) or stopped (at one of ``naps``,
+            for so many seconds).
+        stopped: It stands still.
+        dead: It was killed; nothing of it may run any more.
+    """
+
+    def __init__(self, world: World, seat: Seat, name: str):
+        self.world, self.name, self.host = world, name, seat.host
+        self.pid = len(world.drivers)
+        self.points, self.dies_at, self.naps = 0, 0, dict[int, float]()
+        self.stopped = self.dead = self.ended = False
+        draw, trouble = random.Random(f"{world.case.seed} {name}"), world.case.trouble
+        if seat.kills > 0:
+            self.dies_at = int(trouble.points ** draw.random())
+        for _ in range(draw.randint(0, seat.naps)):
+            seat.naps -= 1
+            self.naps[int(1000 ** draw.random())] = draw.choice([0.0, 0.0, 1.0, 50.0, 200.0, 400.0])
+        self.link = FaultyLink(f"sqlite:///{world.database}", world, self)
+        self.storage = Storage(self.link.url, autocommit=False, link=self.link)
+        self.run = RunDirectory(world.runs / name)
+        self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
+        self.pool: Machine | None = None
+        self.pump: SteppedPump | None = None
+        self.claimed = False
+        self.turn_began = world.time.now
+
+    @property
+    def lives(self) -> bool:
+        return not (self.dead or self.ended)
+
+    def start(self) -> None:
+        """As ``campaign.driver`` does: the claim comes first. Raises CampaignRunning, RecordAway, LeaseLost."""
+        case, world = self.world.case, self.world
+        self.study = optuna.load_study(study_name=STUDY, storage=self.storage, pruner=make_pruner(case))
+        claim(self.storage, self.study, self.lease)
+        self.claimed = True
+        for point in POINTS[: case.enqueued]:
+            self.study.enqueue_trial(point, skip_if_exists=True)
+        self.storage.commit()
+        self.study.sampler = make_sampler(case, seed=case.seed + self.pid)
+        self.pool = Machine(
+            case.workers,
+            world.objective,
+            seed=case.seed + self.pid,
+            faults=case.faults if not world.calm else Faults(),
+            plan=case.plan,
+            disk=world.disk,
+            time=world.time,
+            witness=world.truth,
+        )
+        self.pool.driver, self.pool.skew = self, world.skews["workers"]
+        self.campaign = CheckedCampaign(
+            CheckedStudy(self.study, self.storage, case.space, self.name),
+            Rules(trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries),
+            self._spec,
+            self.name,
+            world.time.now,
+            ladder(case.pruner),
+        )
+        self.campaign.world = world
+        self.pump = SteppedPump(
+            self.campaign,
+            self.pool,
+            self.storage,
+            renew=lambda: renew(self.storage, self.study, self.lease),
+            orphans=self._orphans,
+            written=self._written,
+            limit=case.trials,
+            sync_period=case.still,
+            still_period=case.still,
+            quiet=case.quiet,
+        )
+        self.pump.driver = self
+
+    def turn(self) -> None:
+        assert self.pump is not None
+        self.pump.turn()
+
+    def die(self) -> None:
+        """Nothing of this process runs any more; its workers do not know yet."""
+        self.dead = True
+        self.link.sever()
+        if self.pool:
+            self.pool.abandon()
+
+    def end(self) -> None:
+        """What the driver does at its end, whatever led to it."""
+        if self.claimed:
+            release(self.storage, self.study, self.lease)
+        if self.pool:
+            self.pool.close()
+        self.ended = True
+        self.storage.close()
+        self._look_back()
+
+    def _look_back(self) -> None:
+        if self.pool and self.pool.blocks:
+            plan, blocks = self.world.case.plan, self.pool.blocks
+            assert plan
+            assert blocks.most <= plan.counts.max, "more blocks than the site allows"
+            self.world.saw["blocks"] += len(blocks.blocks)
+            self.world.saw.update(str(block.end) for block in blocks.blocks)
+
+    # -- what campaign.driver gives the campaign and the pump --------------------------------------------------------
+
+    def _spec(self, flight: Flight) -> AttemptSpec:
+        world = self.world
+        if not flight.directory:
+            flight.directory = str(self.run.trial(flight.number).directory)
+        kept = world.disk is not None and world.disk.saved.get(flight.number, 0)
+        return AttemptSpec(
+            token=flight.token,
+            study=STUDY,
+            number=flight.number,
+            attempt=flight.attempt,
+            params=dict(flight.params),
+            defines_space=world.case.wishes,
+            directory=flight.directory,
+            seed=seed_of(world.case.seed, STUDY, flight.number),
+            n_values=1,
+            expected=self.campaign.ends.durations.left(flight.ran - flight.stage if kept else 0.0),
+        )
+
+    def _orphans(self) -> tuple[list[Orphan], list[Outcome]]:
+        taken = orphans(self.storage, self.study, self.campaign.held)
+        self.world.saw["trials taken over"] += len(taken)
+        self.world.point("before the outcomes are read")
+        found = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
+        self.world.saw["outcomes found on disk"] += len(found)
+        return taken, found
+
+    def _written(self, flight: Flight) -> Outcome | None:
+        return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
+
+
+class CheckedStudy(CampaignStudy):
+    """Sees to it that each trial is told once."""
+
+    def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        assert self.storage.get_trial(trial._trial_id).state == TrialState.RUNNING, "told twice"
+        super().tell(trial, state, values)
+
+
+class CheckedCampaign(Campaign):
+    """Can be killed before and after its step."""
+
+    world: World
+
+    def _launch(self, flight: Flight) -> None:
+        if flight.pause is not None:
+            self.world.saw["trials promoted"] += 1
+        super()._launch(flight)
+
+    def step(self, now: float, events: Sequence[Event]) -> None:
+        self.world.point("before the step")
+        super().step(now, events)
+        self.world.point("after the step")
+
+    def release(self, refused: Sequence[int] = (), overtaken: Sequence[int] = ()) -> list[Action]:
+        self.world.saw["trials refused beyond the budget"] += len(refused)
+        self.world.saw["trials overtaken"] += len(overtaken)
+        actions = super().release(refused, overtaken)
+        self.world.point("after the commit")
+        return actions
+
+
+class Machine(SimulatedPool):
+    """The driver can be killed between any two actions."""
+
+    driver: Driver
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            super().perform([action])
+            self.driver.world.point(f"after {type(action).__name__}")
+
+
+class SteppedPump(Pump):
+    """Can be killed and stopped between its steps; its bounds are checked after each tick."""
+
+    driver: Driver
+    ticks = 0
+    checked: Scale | None = None
+
+    def tick(self, events: Sequence[Event]) -> None:
+        world, self.ticks = self.driver.world, self.ticks + 1
+        if self.ticks == world.case.stop_at and not world.calm:
+            world.saw[f"told to end: {world.case.stop_how}"] += 1
+            asked: Any = world.case.stop_how
+            events = [*events, Asked(asked)]
+        world.point("before the tick")
+        super().tick(events)
+        self._check()
+
+    def _sync(self, now: float, period: float) -> None:
+        super()._sync(now, period)
+        self.driver.world.point("after the sync")
+
+    def _renew(self, now: float) -> None:
+        super()._renew(now)
+        self.driver.world.point("after the lease")
+
+    def _check(self) -> None:
+        case, campaign = self.driver.world.case, self.campaign
+        most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
+        adopted = sum(not flight.whole for flight in (*campaign.flights.values(), *campaign.aside, *campaign._fresh))
+        assert campaign.in_flight <= most + adopted, "too much in flight"
+        assert self.driver.pool
+        assert self.driver.pool.most_running <= case.workers, "more runs than there are workers"
+        assert campaign.busy_seconds <= campaign.worker_seconds + 1e-6, "busier than there are workers"
+        assert self.ticks < 50_000, "it never ends"
+        self._check_demand()
+        waiting(campaign)
+
+    def _check_demand(self) -> None:
+        campaign, demand = self.campaign, self.campaign.demand
+        if demand is None or demand is self.checked or self.driver.world.case.seats > 1:
+            return
+        self.checked = demand
+        ended = sum(count for state, count in campaign.study.counts.items() if state.is_finished())
+        assert demand.workers <= self.driver.world.case.trials - ended, "more workers wanted than trials are left"
+        assert demand.workers >= campaign.in_flight, "what is in flight is in demand"
+        assert not campaign.ending or demand.workers == campaign.in_flight, "an end needs no more workers"

@@ -1,0 +1,89 @@
+"""What must hold at the end of a seed whose trials pause at rungs: who went on, and who was told that it does not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from optuna.trial import FrozenTrial, TrialState
+
+from pilotune.pipeline.fidelity import Ladder, bracket_of, ladder
+from pilotune.pipeline.study_changes import PAUSED
+
+from .database import STUDY
+from .world import World
+
+Reports = list[tuple[int, str, int, float]]
+"""Of one trial in the order of their commits: moment, campaign, step, value."""
+
+
+def check_promotions(world: World, trials: list[FrozenTrial], reports: dict[int, Reports]) -> None:
+    """Nothing is paused any more. Where one driver at a time knew of all, the best of each rung went on, and no others.
+
+    ``reports``: By trial number.
+    """
+    rungs = ladder(world.case.pruner)
+    retired = [trial for trial in trials if trial.user_attrs.get("pilotune:exit") == "paused"]
+    assert not [trial.number for trial in trials if trial.user_attrs.get(PAUSED) is not None], "a trial is still paused"
+    assert all(trial.state == TrialState.PRUNED for trial in retired), "a paused trial ended otherwise"
+    if rungs is None:
+        assert not retired, "a trial was paused where none pauses"
+        return
+    world.saw["trials paused for ever"] += len(retired)
+    for trial in retired:
+        steps = rungs.brackets[bracket_of(STUDY, trial.number, rungs.brackets)].rungs
+        at = trial.user_attrs["pilotune:rung"]
+        assert at in steps, f"trial {trial.number} paused at step {at}, which is no rung of its bracket"
+        assert max(trial.intermediate_values) >= at, f"trial {trial.number} paused before its rung"
+        if world.case.seats == 1:
+            best = best_at(trials, rungs, bracket_of(STUDY, trial.number, rungs.brackets), at)
+            assert trial.number not in best, f"trial {trial.number} is among the best at step {at}, and did not go on"
+
+    if world.case.seats == 1:
+        for bracket in rungs.brackets:
+            theirs = [number for number in reports if bracket_of(STUDY, number, rungs.brackets) == bracket.id]
+            for step, after in pairwise((*bracket.rungs, rungs.high)):
+                rows = {number: reports[number] for number in theirs}
+                went = [number for number in theirs if _promoted(world, number, rows[number], step, after)]
+                _no_others(rungs.factor, step, rows, went)
+
+
+def _promoted(world: World, number: int, reports: Reports, step: int, after: int) -> bool:
+    """Whether another attempt than the one that came to a rung went on from there.
+
+    One that hears late that it is to pause goes on meanwhile, perhaps to the next rung.
+    """
+    attempts = [(world.truth.spoken[number, at, value].attempt, at) for _, _, at, value in reports]
+    first = next((attempt for attempt, at in attempts if at >= step), None)
+    own = [at for attempt, at in attempts if attempt == first]
+    return any(at > max(own) for _, at in attempts) and max(own) < after if own else False
+
+
+def _no_others(factor: int, step: int, reports: dict[int, Reports], went: list[int]) -> None:
+    """Who went on from a rung had been among the best there, at some time since it came."""
+    came: dict[int, tuple[int, tuple[float, int]]] = {}  # moment, and what the rung is ordered by
+    for number, theirs in reports.items():
+        there = next(((moment, value) for moment, _, at, value in theirs if at >= step), None)
+        if there:
+            came[number] = there[0], (there[1], number)
+    for number in went:
+        moment, key = came[number]
+        # Of those that came with it nobody can tell which had come before.
+        rows = [[each for when, each in came.values() if when < moment or (when == moment and each >= key)]]
+        rows += [
+            [each for when, each in came.values() if when <= until] for until in {when for when, _ in came.values()}
+        ]
+        ranks = [(sorted(row).index(key), len(row)) for row in rows if key in row]
+        good = any(rank < max(count // factor, count < factor) for rank, count in ranks)
+        assert good, f"trial {number} went on from step {step}, where it never was among the best"
+
+
+def best_at(trials: list[FrozenTrial], rungs: Ladder, bracket: int, step: int) -> list[int]:
+    """The trials that must have gone on from a rung, once no more come to it."""
+    values = []
+    for trial in trials:
+        if bracket_of(STUDY, trial.number, rungs.brackets) == bracket:
+            there = [each for each in trial.intermediate_values if each >= step]
+            if there:
+                values.append((trial.intermediate_values[min(there)], trial.number))
+    values.sort()
+    return [number for _, number in values[: max(1, len(values) // rungs.factor)]]

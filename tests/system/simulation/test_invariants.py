@@ -1,0 +1,133 @@
+"""Each invariant of the simulation can fail: with a part of the real code broken, some seed shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+import pytest
+
+from pilotune.pipeline.campaign import campaign
+from pilotune.pipeline.campaign.campaign import Campaign
+from pilotune.pipeline.campaign.events import Scale
+from pilotune.pipeline.campaign.outcomes import Ends
+from pilotune.pipeline.campaign.promotion import Promoting
+from pilotune.pipeline.fidelity import Promotions
+from pilotune.pipeline.record import leases as campaigns
+from pilotune.pipeline.record import unit_of_work as commit
+from pilotune.pipeline.record.storage import RecordStorage
+from pilotune.pipeline.record.unit_of_work import Ledger
+from pilotune.providers.simulated.faults import Disk
+from tests.system.simulation import Case, check, driver, template
+from tests.system.simulation.__main__ import memory
+from tests.system.simulation.cases import PROMOTE, Trouble
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:
+        template(Path(name))
+        yield Path(name)
+
+
+def first_complaint(cases: Iterator[Case], folder: Path) -> str:
+    """What the first seed says that something is wrong in."""
+    for case in cases:
+        try:
+            check(case, folder / "template.db", folder)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return "nothing is wrong"
+
+
+def too_much(campaign: Campaign) -> list[Scale]:
+    campaign.demand = Scale(campaign.in_flight + (campaign.rules.trials or 0))
+    return [campaign.demand]
+
+
+def never_landed(ledger: Ledger) -> None:
+    """A commit in doubt is taken for one that failed."""
+    pending, ledger._pending = ledger._pending, None
+    if pending is not None:
+        ledger._put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
+
+
+def always_landed(ledger: Ledger) -> None:
+    """A commit in doubt is taken for one that succeeded."""
+    pending, ledger._pending = ledger._pending, None
+    if pending is not None:
+        ledger._landed(pending)
+
+
+def rivals(seed: int) -> Case:
+    """Two drivers on one study, which stand still now and then for longer than their leases last."""
+    trouble = Trouble(kills=1, points=300, naps=6, away=0.01)
+    return replace(Case.of(seed), seats=2, server=True, workers=2, trials=6, stretch=5.0, stop_at=None, trouble=trouble)
+
+
+def heirs(seed: int) -> Case:
+    """One driver after the other, each of which takes over what the last one left, from a database that fails."""
+    trouble = Trouble(kills=3, points=300, away=0.03)
+    return replace(Case.of(seed), seats=1, workers=4, trials=6, stretch=5.0, stop_at=None, trouble=trouble)
+
+
+def pausing(seed: int) -> Case:
+    """One driver after the other, whose trials pause at rungs."""
+    trouble = Trouble(kills=2, points=1000)
+    case = replace(Case.with_blocks(seed), workers=2, plan=None, every=1, stretch=1.0, stop_at=None, trouble=trouble)
+    return replace(case, trials=9, pruner=PROMOTE, server=False)
+
+
+BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
+    "two drivers start more than the budget allows":
+        (commit, "keep_budget", lambda *_: [], Case.of, "over budget"),
+    "what others told is told again":
+        (commit, "let_others", lambda *_: [], Case.of, "was told 2 times|which was c"),
+    "a driver that was taken for dead writes on":
+        (Ledger, "_check_fence", lambda ledger: None, rivals,
+         "changed trial|was changed after|backwards|after the trial's"),
+    "a commit in doubt is made twice":
+        (Ledger, "_settle", never_landed, rivals, "left its trials|recorded twice"),
+    "a commit in doubt is forgotten":
+        (Ledger, "_settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
+    "the database is asked in the middle of a step":
+        (RecordStorage, "get_trial_number_from_id", lambda storage, trial: storage.link.run("SELECT 1") and
+         storage._fresh_of(trial)[1].number, Case.of, "OperationalError|InterfaceError"),
+    "trials that were taken over unnoticed are forgotten":
+        (driver, "orphans", lambda storage, study, held: campaigns.orphans(storage, study), heirs, "left its trials"),
+    "nobody looks for outcomes on disk":
+        (driver, "_outcome_on_disk", lambda *_: None, heirs, "ended complete|passed over|is lost"),
+    "the number of an attempt is not kept":
+        (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
+    "a lost trial is forgotten":
+        (Campaign, "_try_again", lambda *_: None, Case.of, "left its trials|was lost"),
+    "a trial that is paused is forgotten":
+        (Promoting, "park", lambda promoting, flight: flight.pause is not None, pausing, "left its trials|was lost"),
+    "a trial that a dead driver left paused is run at once":
+        (campaign, "paused_at", lambda trial: None, pausing, "never was among the best|is still paused"),
+    "the best of a rung do not go on":
+        (Promotions, "promotable", property(lambda promotions: 0), pausing, "among the best"),
+    "a trial that was put aside is forgotten":
+        (Campaign, "_take_up", lambda *_: None, Case.with_blocks, "."),
+    "a declined attempt is taken for a lost one":
+        (Ends, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
+         "have holes|begun twice|given up"),
+    "more workers are wanted than there are trials":
+        (Campaign, "_demanded", too_much, Case.with_blocks, "more workers wanted"),
+    "the steps after a checkpoint are computed twice":
+        (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_is_broken_is_found(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, replacement, of, words = BROKEN[what]
+    monkeypatch.setattr(owner, name, replacement)
+    complaint = first_complaint(map(of, range(400)), folder)
+    assert re.search(words, complaint), complaint

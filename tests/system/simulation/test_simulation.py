@@ -1,0 +1,103 @@
+"""The real campaign under simulation: ten thousand seeds, each with its own accidents, and nothing is lost in any."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.system.simulation import Case, check, prepare, replay_command, template
+from tests.system.simulation.__main__ import memory
+
+SEEDS, BLOCK_SEEDS = 10_000, 400
+CHUNK = 100
+
+
+def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
+    """What went wrong in a chunk of seeds, and what came about in it."""
+    prepare()
+    wrong, saw = [], Counter[str]()
+    for seed in range(first, first + CHUNK):
+        try:
+            saw += check(Case.with_blocks(seed) if blocks else Case.of(seed), template_path, folder).saw
+        except Exception as error:
+            wrong.append(f"{replay_command(seed, blocks)}: {type(error).__name__}: {error}")
+    return wrong, saw
+
+
+def check_all(seeds: int, blocks: bool, folder: Path) -> Counter[str]:
+    """What came about in all seeds, none of which went wrong."""
+    path = template(folder)
+    chunks = [(first, blocks, path, folder) for first in range(0, seeds, CHUNK)]
+    with multiprocessing.get_context("spawn").Pool(2) as processes:
+        found = processes.starmap(check_chunk, chunks, chunksize=1)
+    wrong = [sentence for sentences, _ in found for sentence in sentences]
+    assert not wrong, "\n".join(wrong)
+    return sum((saw for _, saw in found), Counter())
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:
+        yield Path(name)
+
+
+def test_ten_thousand_seeds_lose_nothing_and_double_nothing(folder: Path) -> None:
+    saw = check_all(SEEDS, False, folder)
+    assert saw["code 0"] > SEEDS / 2
+    expected = {
+        "killed": "killed ",
+        "killed inside a transaction": "killed after a statement",
+        "killed before its commit": "killed before commit",
+        "killed after its commit": "killed after the commit",
+        "killed between two actions": "killed after Submit",
+        "stopped": "stopped",
+        "lost its lease": "lease lost",
+        "was refused beside a living one": "not started: CampaignRunning",
+        "database failed": "database failed ",
+        "lost the answer to a commit": "database failed after COMMIT",
+        "clock set": "clock set",
+        "rubbish on disk": "rubbish on disk",
+        "took trials over": "trials taken over",
+        "found outcomes": "outcomes found on disk",
+        "refused trials beyond the budget": "trials refused beyond the budget",
+        "overtaken by others": "trials overtaken",
+        "told to end": "told to end: ",
+        "promoted trials": "trials promoted",
+        "told paused trials that they would not go on": "trials paused for ever",
+    }
+    for what, prefix in expected.items():
+        came = sum(count for name, count in saw.items() if name.startswith(prefix))
+        assert came >= 3, f"{what} hardly came about: the draw has changed"
+
+
+def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path) -> None:
+    saw = check_all(BLOCK_SEEDS, True, folder)
+    assert saw["code 0"] > BLOCK_SEEDS / 2
+    kinds = ("attempts yielded", "attempts declined", "walltime", "preempted", "cancelled", "trials promoted")
+    for what in (*kinds, "trials paused for ever"):
+        assert saw[what] > 10, f"{what} hardly came about: the draw has changed"
+
+
+def test_a_seed_replays_to_the_last_bit(folder: Path) -> None:
+    """Also in a process that orders sets of names otherwise."""
+    path = template(folder)
+    for seed in (17, 42):
+        digest = check(Case.of(seed), path, folder).digest
+        assert digest == check(Case.of(seed), path, folder).digest
+        command = (
+            "import sys, pathlib; from tests.system.simulation import Case, check, template; "
+            "path = pathlib.Path(sys.argv[1]); path.mkdir(); "
+            f"print(check(Case.of({seed}), template(path), path).digest)"
+        )
+        answer = subprocess.run(
+            [sys.executable, "-c", command, str(folder / str(seed))], capture_output=True, text=True, check=True
+        )
+        assert answer.stdout.split()[-1] == digest
+    assert check(Case.of(18), path, folder).digest != digest

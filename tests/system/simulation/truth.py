@@ -1,0 +1,83 @@
+"""What really happened in a seed's world, whatever the database says of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from pilotune.pipeline.trial.files import TrialFiles
+from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
+from pilotune.providers.simulated.faults import Witness
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+@dataclass(frozen=True)
+class Written:
+    """An outcome that a worker wrote.
+
+    Attributes:
+        readable: What is on the disk is the outcome.
+        at: When, in physical seconds.
+    """
+
+    outcome: Outcome
+    readable: bool
+    at: float
+
+
+class Truth(Witness):
+    """Sees all workers of all drivers; writes their outcomes to disk, where it spoils some."""
+
+    def __init__(self, world: World):
+        super().__init__()
+        self.world = world
+        self.random = Random(f"disk {world.case.seed}")
+        self.written: list[Written] = []
+        self.starts: Counter[str] = Counter()  # how often each attempt was begun, by its token
+        self.params: dict[int, dict[str, Any]] = {}
+        self.spoken: dict[tuple[int, int, float], AttemptSpec] = {}  # number, step, value
+
+    def began(self, spec: AttemptSpec) -> None:
+        super().began(spec)
+        self.starts[spec.token] += 1
+        known = self.params.setdefault(spec.number, dict(spec.params))
+        assert known.items() <= spec.params.items(), f"trial {spec.number} has other parameters in its next attempt"
+        self.params[spec.number] = dict(spec.params)
+
+    def said(self, spec: AttemptSpec, step: int, value: float) -> None:
+        super().said(spec, step, value)
+        self.spoken[spec.number, step, value] = spec
+
+    def wrote(self, spec: AttemptSpec, outcome: Outcome) -> None:
+        super().wrote(spec, outcome)
+        text, readable = json.dumps(outcome.to_dict()), True
+        if not self.world.calm and self.random.random() < self.world.case.trouble.rubbish:
+            text, readable = self._rubbish(text, outcome), False
+            self.world.saw["rubbish on disk"] += 1
+            if self.world.disk:  # where no driver hears of it, the trial goes on from its checkpoint
+                self.world.disk.lose(outcome.number, outcome.attempt)
+        self.written.append(Written(outcome, readable, self.world.time.now))
+        path = TrialFiles(Path(spec.directory)).outcome(spec.attempt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def _rubbish(self, text: str, outcome: Outcome) -> str:
+        fields = outcome.to_dict()
+        spoiled: list[dict[str, Any]] = [
+            {"token": f"{outcome.number}.{outcome.attempt}.somebody"},
+            {"values": ["nan"], "kind": "complete"},
+            {"reports": [["one", None]]},
+            {"reports": 7},
+            {"kind": "perhaps", "user_attrs": []},
+            {"started": None},
+        ]
+        kind = self.random.randrange(len(spoiled) + 4)
+        if kind < len(spoiled):
+            return json.dumps(fields | spoiled[kind])
+        return ["", text[: len(text) // 2], "[" * 5000, "\0" * 40][kind - len(spoiled)]

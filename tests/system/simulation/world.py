@@ -1,0 +1,308 @@
+"""One seed's world: its time, its clocks, its drivers and their machines; and who of them goes on when."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+from optuna.distributions import distribution_to_json
+from optuna.trial import TrialState
+
+from pilotune.errors import CampaignRunning, RecordAway
+from pilotune.pipeline.campaign.events import Finish
+from pilotune.pipeline.record import OWNER, LeaseLost
+from pilotune.pipeline.record import leases as campaigns
+from pilotune.pipeline.trial.protocol import AttemptSpec
+from pilotune.providers.simulated.clock import VirtualTime
+from pilotune.providers.simulated.faults import Disk
+from pilotune.providers.simulated.pool import Step, Wish
+
+from .cases import WISHES, Case
+from .database import audience
+from .driver import Driver, DriverKilled
+from .truth import Truth
+
+LIMIT = 1.3e6
+"""Seconds after which a study that is not done is taken for one that never will be."""
+
+LOCKED_AWAY = 120.0
+"""Seconds after which a server ends a transaction in which nothing happens."""
+
+
+class Seat:
+    """A place from which the study is worked on, by one driver after another."""
+
+    def __init__(self, world: World, index: int, host: str):
+        self.world, self.index, self.host = world, index, host
+        self.random = random.Random(f"seat {index} {world.case.seed}")
+        self.kills, self.naps = world.case.trouble.kills, world.case.trouble.naps
+        self.driver: Driver | None = None
+        self.not_before = world.time.now
+        if index:
+            self.not_before += self.random.choice([1.0, 30.0, 300.0]) * self.random.random()
+        self.finish: Finish | None = None
+
+    @property
+    def ready(self) -> bool:
+        if self.finish is not None:
+            return False
+        if self.driver is None:
+            return self.world.time.now >= self.not_before
+        return not self.driver.stopped
+
+    def turn(self) -> None:
+        """The driver's next turn, or the start of another driver."""
+        before = self.world.current
+        try:
+            self._go_on()
+        except DriverKilled:
+            assert self.driver is not None
+            self.driver.die()
+            self.kills -= 1
+            self._again()
+        finally:
+            self.world.current = before
+
+    def _go_on(self) -> None:
+        world = self.world
+        try:
+            if self.driver is None:
+                self._sit_down()
+            else:
+                world.current, self.driver.turn_began = self.driver, world.time.now
+                self.driver.turn()
+        except LeaseLost:
+            world.saw["lease lost"] += 1
+            self._end_early()
+        if self.driver and self.driver.pump and self.driver.pump.campaign.finished:
+            self.finish = self.driver.pump.campaign.finished
+            self._nothing_left_behind(self.finish)
+            self.driver.end()
+
+    def _sit_down(self) -> None:
+        world = self.world
+        self.driver = world.current = Driver(world, self, f"c{len(world.drivers)}")
+        world.drivers.append(self.driver)
+        try:
+            self.driver.start()
+        except (CampaignRunning, RecordAway) as error:
+            world.saw[f"not started: {type(error).__name__}"] += 1
+            self._end_early()
+
+    def _nothing_left_behind(self, finish: Finish) -> None:
+        """A campaign that says that all is done has no trial in its hand."""
+        assert self.driver is not None
+        if finish.code in (0, 1):
+            running = self.driver.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            left = [trial.number for trial in running if trial.system_attrs[OWNER] == self.driver.name]
+            assert not left, f"{self.driver.name} ended ({finish.reason}) and left its trials {left} behind"
+
+    def _end_early(self) -> None:
+        assert self.driver is not None
+        with contextlib.suppress(LeaseLost):
+            self.driver.end()
+        self._again()
+        self.not_before += 60.0
+
+    def _again(self) -> None:
+        self.driver, trouble = None, self.world.case.trouble
+        self.not_before = self.world.time.now + self.random.uniform(0.0, trouble.restart)
+        if trouble.moves:
+            self.host = self.random.choice(["login1", "login2", "login3"])
+
+
+class World:
+    """Runs a case to its end.
+
+    Attributes:
+        time: Physical seconds, nobody's clock.
+        current: The driver whose code runs.
+        moment: Counts transactions.
+        calm: Nothing goes wrong any more.
+        saw: How often what is looked for came about.
+    """
+
+    def __init__(self, case: Case, database: Path, runs: Path):
+        self.case, self.database, self.runs = case, database, runs
+        self.random = random.Random(f"world {case.seed}")
+        self.time = VirtualTime(1e6)
+        self.moment = 0
+        self._began: dict[int, float] = {}  # when the turn began that made a transaction
+        self.saw: Counter[str] = Counter()
+        self.calm = False
+        self.current: Driver | None = None
+        self.drivers: list[Driver] = []
+        self.truth = Truth(self)
+        self.disk = Disk(case.every) if case.plan else None
+        self.skews: Counter[str] = Counter()  # seconds by which clocks are ahead: of hosts, of the server, of workers
+        self.seats = [Seat(self, index, f"login{index + 1}") for index in range(case.seats)]
+        self._outages = self._draw_outages()
+        self._holder: Driver | None = None  # of the lock on the database, while it is stopped
+        self._locked_until = 0.0
+        for _ in range(case.trouble.jumps):
+            self.time.at(self.random.expovariate(1.0 / 60.0), self._jump)
+
+    def go(self) -> Finish:
+        """Run everything until it is over, and then one driver more, with which nothing goes wrong."""
+        audience(self)
+        with self._identities():
+            while any(seat.finish is None for seat in self.seats):
+                self._go_on()
+            self._calm_down()
+            last = Seat(self, len(self.seats), "login9")
+            self.seats, last.not_before = [last], 0.0
+            while last.finish is None:
+                self._go_on()
+        self.saw[f"code {last.finish.code}"] += 1
+        return last.finish
+
+    def _go_on(self) -> None:
+        ready = [seat for seat in self.seats if seat.ready]
+        assert self.time.now < LIMIT, "it never ends"
+        if ready:
+            self.random.choice(ready).turn()
+        else:
+            self.time.step(self.time.now + 1.0)
+
+    def _calm_down(self) -> None:
+        self.calm = True
+        self.skews.clear()
+        self.time.advance(2000.0)
+
+    def begun_at(self, moment: int) -> float:
+        """When the turn began that made the transaction ``moment``."""
+        return self._began.get(moment, self.time.now)
+
+    # -- drivers that are killed and stopped --------------------------------------------------------------------------
+
+    def point(self, where: str) -> None:
+        """The current driver is between two steps: it may be killed here, or stopped for a while."""
+        driver = self.current
+        if driver is None or self.calm:
+            return
+        driver.points += 1
+        if driver.points == driver.dies_at:
+            self.saw[f"killed {where}"] += 1
+            raise DriverKilled(where)
+        if driver.points in driver.naps:
+            self._stop(driver, driver.naps.pop(driver.points))
+
+    def _stop(self, driver: Driver, seconds: float) -> None:
+        """The driver stands still here while everybody else goes on."""
+        self.saw["stopped"] += 1
+        if driver.link.inside:
+            self._stop_locking(driver, seconds)
+            return
+        until, driver.stopped = self.time.now + seconds, True
+        turns = 3  # at least, where the others wait for nothing
+        while turns > 0 or self.time.now < until:
+            turns -= 1
+            others = [seat for seat in self.seats if seat.ready]
+            if others:
+                self.random.choice(others).turn()
+            elif turns <= 0:
+                self.time.step(until)
+        driver.stopped, self.current = False, driver
+
+    def _stop_locking(self, driver: Driver, seconds: float) -> None:
+        """The same inside a transaction: nobody else can write until it ends, which a server sees to."""
+        if seconds < LOCKED_AWAY or not self.case.server:
+            self.time.advance(seconds)
+        elif self._holder is None:
+            self._holder, self._locked_until = driver, self.time.now + LOCKED_AWAY
+            driver.link.inside = False
+            self._stop(driver, seconds)
+            driver.link.sever()
+            self._holder = None
+
+    @contextlib.contextmanager
+    def _identities(self) -> Iterator[None]:
+        """Processes and hosts are those of this world."""
+        with (
+            mock.patch.object(campaigns, "place", self._place),
+            mock.patch.object(campaigns, "process_start", self._process_start),
+        ):
+            yield
+
+    def _place(self) -> str:
+        assert self.current is not None
+        return self.current.host
+
+    def _process_start(self, pid: int) -> int | None:
+        driver = self.drivers[pid]
+        return pid if driver.lives and driver.host == self._place() else None
+
+    # -- clocks -------------------------------------------------------------------------------------------------------
+
+    def clock_of(self, driver: Driver) -> float:
+        """The clock that leases are kept by: the server's, or that of the driver's own host."""
+        return self.time.now + self.skews["server" if self.case.server else driver.host]
+
+    def _jump(self) -> None:
+        if self.calm:
+            return
+        self.saw["clock set"] += 1
+        by = self.random.choice([-86_400.0, -3600.0, -90.0, -1.0, 1.0, 90.0, 150.0, 3600.0, 86_400.0])
+        self.skews[self.random.choice(["server", "login1", "login1", "login2", "workers"])] += by
+        for driver in self.drivers:
+            if driver.pool:
+                driver.pool.skew = self.skews["workers"]
+
+    # -- the database -------------------------------------------------------------------------------------------------
+
+    def transact(self, driver: Driver) -> None:
+        """A transaction that writes begins."""
+        self.moment += 1
+        self._began[self.moment] = driver.turn_began
+
+    @property
+    def writer(self) -> str:
+        return self.current.name if self.current else ""
+
+    def locked_against(self, driver: Driver) -> bool:
+        if self._holder is None or self._holder is driver:
+            return False
+        if self.time.now >= self._locked_until:
+            self._holder.link.sever()
+        return self.time.now < self._locked_until
+
+    def database_fails(self, statement: object) -> str:
+        """How a statement fails now: ``severed``, ``failed``; empty where it does not. Commits fail more often."""
+        if self.calm:
+            return ""
+        if any(begin <= self.time.now < end for begin, end in self._outages):
+            return "severed"
+        if self.random.random() < self.case.trouble.away * (10 if statement == "COMMIT" else 1):
+            return self.random.choice(["severed", "failed"])
+        return ""
+
+    def _draw_outages(self) -> list[tuple[float, float]]:
+        drawn = []
+        for _ in range(self.case.trouble.outages):
+            begin = self.time.now + self.random.expovariate(1.0 / 30.0)
+            drawn.append((begin, begin + self.random.choice([0.1, 1.0, 30.0, 120.0])))
+        return drawn
+
+    # -- trials -------------------------------------------------------------------------------------------------------
+
+    def objective(self, spec: AttemptSpec) -> Iterator[Step]:
+        """The same steps in all attempts of a trial; the values tell the attempt."""
+        draw, case = random.Random(spec.seed), self.case
+        longest = case.plan.walltime / 4 if case.plan else 1e9  # a step that fits into no block is never done
+
+        def seconds() -> float:
+            return min(case.stretch * draw.expovariate(1.0), longest)
+
+        def value(scale: float) -> float:
+            return draw.random() / scale + 1e-6 * spec.attempt
+
+        if case.wishes:
+            for name, distribution in WISHES.items():
+                yield seconds(), Wish(name, distribution_to_json(distribution))
+        for step in range(draw.randint(0, 9 if case.plan else 5)):
+            yield seconds(), value(step + 1.0)
+        yield seconds(), None

@@ -1,0 +1,223 @@
+"""What a trial starts ends with its attempt, daemons with sessions of their own too; and nothing else of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotune.pipeline.trial.protocol import ObjectiveSpec
+from pilotune.pipeline.worker.node import posix
+from pilotune.pipeline.worker.node.posix import children, descendants, end_children, process_start
+from pilotune.pipeline.worker.run_attempt import run_attempt
+from pilotune.providers.node.agent import STRAYING, Strays
+
+from ...support.local import until
+from ...support.trial_driver import make_spec
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        with open(sys.argv[1], "a") as file:
+            file.write(f"{os.getpid()} ")
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+"""
+"""Puts a daemon into the background, with a session of its own and no parent; appends its number to a file."""
+
+OBJECTIVE = """
+    import os, signal, subprocess, sys, time
+
+    def ends(trial):
+        start(trial)
+        return 1.0
+
+    def loses_its_fork_server(trial):
+        start(trial)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+
+    def start(trial):
+        noted = trial.checkpoint_dir / "pid"
+        subprocess.run([sys.executable, "-c", DAEMON, str(noted)], check=True)
+        while not noted.exists() or not noted.read_text().endswith(" "):
+            time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Path:
+    path = tmp_path / "daemon.py"
+    path.write_text(DAEMON)
+    return path
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process of the user's."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def alive(pid: int) -> bool:
+    return process_start(pid) is not None
+
+
+def noted(path: Path) -> list[int]:
+    return [int(pid) for pid in path.read_text().split()]
+
+
+@pytest.mark.parametrize(("function", "kind"), [("ends", "complete"), ("loses_its_fork_server", "failed")])
+def test_a_daemon_of_an_objective_ends_with_its_attempt(tmp_path: Path, other: Any, function: str, kind: str) -> None:
+    path = tmp_path / "starts.py"
+    path.write_text(f"DAEMON = {DAEMON!r}\n" + textwrap.dedent(OBJECTIVE))
+    outcome = run_attempt(make_spec(tmp_path, ObjectiveSpec(file=str(path), function=function)))
+    assert outcome["kind"] == kind
+    (pid,) = noted(tmp_path / "trials" / "7" / "checkpoint" / "pid")
+    assert not alive(pid)
+    assert other.poll() is None, "a child of the worker that is none of the attempt's was ended"
+
+
+@pytest.mark.parametrize("end", ["exit 0", "exit 3", "sleep 600"])
+def test_a_daemon_of_a_command_ends_with_its_attempt(tmp_path: Path, daemon: Path, other: Any, end: str) -> None:
+    saved = tmp_path / "pid"
+    wait = f"while [ $(wc -w < {saved}) -lt 2 ]; do sleep 0.01; done"
+    start = f"{sys.executable} {daemon} {saved}"
+    run = f"{start}; {start}; {wait}; echo '{{{{\"value\": 1}}}}' >> {{reports_file}}; {end}"
+    spec = make_spec(tmp_path, ObjectiveSpec(command=run, shell=True), timeout=3.0)
+    saved.touch()
+    outcome = run_attempt(spec)
+    assert outcome["failure"] == {"exit 0": "", "exit 3": "exit", "sleep 600": "timeout"}[end]
+    first, second = noted(saved)
+    assert not alive(first)
+    assert not alive(second)
+    assert other.poll() is None
+
+
+def test_a_worker_adopts_orphans_only_while_an_attempt_runs(tmp_path: Path, daemon: Path) -> None:
+    saved = tmp_path / "pid"
+    subprocess.run([sys.executable, str(daemon), str(saved)], check=True)
+    (pid,) = until(lambda: saved.exists() and noted(saved), "the daemon runs")
+    assert pid not in children()
+    with descendants():
+        assert pid not in children()
+    assert alive(pid)
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_what_may_not_be_ended_is_left_and_nobody_hangs_in_it(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(pid: int, number: int) -> None:
+        asked.append(pid)
+        raise PermissionError
+
+    kept = children() - {other.pid}
+    with monkeypatch.context() as patch:
+        patch.setattr(posix.os, "kill", refuse)
+        end_children(kept)
+    assert other.poll() is None
+    assert asked == [other.pid]
+    end_children(kept)
+    assert not alive(other.pid)
+
+
+def test_children_are_found_where_the_kernel_does_not_list_them(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = children()
+    monkeypatch.setattr(posix, "Path", lambda path: Path("/nowhere" if "task" in path else path))
+    assert other.pid in listed
+    assert children() == listed
+
+
+# -- what a killed worker leaves --------------------------------------------------------------------------------------
+
+
+def test_strays_have_a_while_to_end_by_themselves(other: Any) -> None:
+    strays = Strays(())
+    strays.end({other.pid}, 100.0)
+    strays.end({other.pid}, 100.0 + STRAYING - 1)
+    assert other.poll() is None
+    strays.end((), 100.0 + STRAYING)  # another had its number meanwhile
+    strays.end({other.pid}, 101.0 + STRAYING)
+    assert other.poll() is None
+    strays.end({other.pid}, 101.0 + 2 * STRAYING)
+    assert other.wait(10) == -signal.SIGKILL
+
+
+def test_daemons_of_a_blocks_setup_are_no_strays(other: Any) -> None:
+    strays = Strays({other.pid})
+    for now in (0.0, STRAYING, 2 * STRAYING):
+        strays.end({other.pid}, now)
+    assert other.poll() is None
+
+
+HASTY = """
+import sys
+import pilotune.providers.node.agent as node
+node.LOOK, node.STRAYING = 0.1, 0.3
+sys.exit(node.main(sys.argv[1:]))
+"""
+
+POOL = """
+import os, subprocess, sys, time
+worker = subprocess.Popen([sys.executable, sys.argv[1], sys.argv[2]])
+worker.wait()
+time.sleep(600)
+"""
+
+
+def test_a_block_ends_what_a_dead_worker_left_and_goes_on(tmp_path: Path, daemon: Path) -> None:
+    (tmp_path / "pool.py").write_text(POOL)
+    saved, launch = tmp_path / "pid", tmp_path / "launch.json"
+    command = [sys.executable, str(tmp_path / "pool.py"), str(daemon), str(saved)]
+    launch.write_text(json.dumps({"command": command}))
+    with subprocess.Popen([sys.executable, "-c", HASTY, str(launch), "0"], stderr=subprocess.DEVNULL) as block:
+        try:
+            (pid,) = until(lambda: saved.exists() and noted(saved), "the worker has died and left a daemon")
+            until(lambda: not alive(pid), "the daemon has ended")
+            assert block.poll() is None
+        finally:
+            block.terminate()
+    assert block.returncode == 128 + signal.SIGTERM
+
+
+def test_the_interchange_dies_with_its_driver(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import os, time\nprint(os.getpid(), os.getsid(0), flush=True)\ntime.sleep(600)\n")
+    driver: dict[str, Any] = {"args": [sys.executable, "-c", DRIVER, str(program)], "stdout": subprocess.PIPE}
+    with subprocess.Popen(**driver, text=True) as process:
+        assert process.stdout
+        pid, session = map(int, process.stdout.readline().split())
+        assert session == pid
+        process.kill()
+    until(lambda: not alive(pid), "the interchange has ended")
+
+
+DRIVER = """
+import subprocess, sys
+from pilotune.providers import htex
+htex._script = lambda name: sys.argv[1]
+subprocess.Popen(htex.interchange_command()).wait()
+"""
+
+
+def test_an_interchange_whose_driver_is_gone_does_not_begin(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("print('begun')\n")
+    command = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getppid()), str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the driver, process {os.getppid()}, is gone" in done.stderr
