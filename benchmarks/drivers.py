@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from pilotune.pipeline.campaign.events import Action, Capacity, Ended, Event, Submit
 from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
 from pilotune.pipeline.driver.driver import Driver, claimed
-from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.run import RunSettings
 from pilotune.pipeline.record import Orphan, RunDirectory, renew
 from pilotune.pipeline.studyfile import load_study_file
@@ -48,10 +48,10 @@ def adopt_running(driver: Driver) -> list[str]:
     return [driver.campaign.adopt(orphan) for orphan in orphans]
 
 
-def pump_of(driver: Driver, pool: object) -> Pump:
+def pump_of(driver: Driver, pool: object) -> CampaignLoop:
     """The driver's pump as ``Driver.drive`` makes it, without signals and control files."""
     lease = driver.lease
-    return Pump(
+    return CampaignLoop(
         driver.campaign,
         pool,  # type: ignore[arg-type]
         driver.storage,

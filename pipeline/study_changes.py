@@ -39,7 +39,7 @@ class Changes:
     whole: bool = False
 
 
-class Watch:
+class StudyWatch:
     """One reader's place in one study.
 
     With a storage that keeps account of changes (``changes(study_id, since)``, as ``RecordStorage``) a look costs what

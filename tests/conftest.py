@@ -30,7 +30,7 @@ CROWDED = (
 """Files that run many campaigns or jobs side by side by themselves, the longest first."""
 
 
-class Crowds(LoadFileScheduling):
+class HeavyFileScheduling(LoadFileScheduling):
     """Where several processes share the tests, a file is one process's, and so are all that are crowded."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -38,8 +38,8 @@ class Crowds(LoadFileScheduling):
         return "crowded" if Path(file).stem in CROWDED else file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Crowds:
-    return Crowds(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> HeavyFileScheduling:
+    return HeavyFileScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

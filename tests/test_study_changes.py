@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
 
 from pilotune.pipeline.record import RecordStorage
-from pilotune.pipeline.study_changes import Watch
+from pilotune.pipeline.study_changes import StudyWatch
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -22,7 +22,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
 
 def test_each_change_is_seen_once(storage: BaseStorage) -> None:
     study = optuna.create_study(storage=storage)
-    watch = Watch()
+    watch = StudyWatch()
     for value in range(3):
         study.tell(study.ask(), value)
     first = watch.look(study)
@@ -39,7 +39,7 @@ def test_each_change_is_seen_once(storage: BaseStorage) -> None:
 
 
 def test_another_study_is_seen_whole(storage: BaseStorage) -> None:
-    watch = Watch()
+    watch = StudyWatch()
     for name in ("a", "b"):
         study = optuna.create_study(storage=storage, study_name=name)
         study.tell(study.ask(), 0.0)
@@ -51,7 +51,7 @@ def test_another_study_is_seen_whole(storage: BaseStorage) -> None:
 def test_trials_that_were_refused_are_told_to_be_gone(tmp_path: Path) -> None:
     record = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     study = optuna.create_study(storage=record)
-    watch = Watch()
+    watch = StudyWatch()
     first, second = study.ask(), study.ask()
     assert len(watch.look(study).trials) == 2
     assert record.commit(1).refused == (second._trial_id,)

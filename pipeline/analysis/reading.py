@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from ..record.database import Link
+    from ..record.database import Database
 
 PREFIX = "pilotune:"
 """What Pilotune adds to a trial stands under this prefix in its user attributes."""
@@ -58,32 +58,32 @@ def read_study(url: str, name: str) -> StudyData:
 
     from ..record import sync
 
-    with reading(url) as link:
-        known = studies_of(link)
+    with reading(url) as database:
+        known = studies_of(database)
         if name not in known:
             raise UserError(f"no study {name!r} in {safe_url(url)}{nearest(name, list(known))}")
-        mirror = sync.read_study(link, known[name])
-        user, system = sync.read_attributes(link, known[name])
-        sync.read_new(link, mirror, count().__next__)
-    directions = tuple(direction.name.lower() for direction in mirror.directions)
-    trials = sorted(mirror.trials.values(), key=lambda trial: trial.number)
+        cache = sync.read_study(database, known[name])
+        user, system = sync.read_attributes(database, known[name])
+        sync.read_new(database, cache, count().__next__)
+    directions = tuple(direction.name.lower() for direction in cache.directions)
+    trials = sorted(cache.trials.values(), key=lambda trial: trial.number)
     metrics = metric_names(system.get("study:metric_names"), len(directions))
     return StudyData(url, name, directions, metrics, tuple(trials), user)
 
 
 def study_names(url: str) -> list[str]:
     """Names of all studies in a database. Raises as :func:`read_study`."""
-    with reading(url) as link:
-        return sorted(studies_of(link))
+    with reading(url) as database:
+        return sorted(studies_of(database))
 
 
-def studies_of(link: Link) -> dict[str, int]:
+def studies_of(database: Database) -> dict[str, int]:
     """Name -> id of each study."""
     import sqlalchemy as sa
 
     from ..record.tables import studies
 
-    rows = link.run(sa.select(studies.c.study_name, studies.c.study_id))
+    rows = database.run(sa.select(studies.c.study_name, studies.c.study_id))
     return {row.study_name: row.study_id for row in rows}
 
 
@@ -105,30 +105,30 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 @contextmanager
-def reading(url: str) -> Iterator[Link]:
+def reading(url: str) -> Iterator[Database]:
     """One transaction on a connection that cannot write, with the database's errors as sentences."""
     import sqlalchemy as sa
 
     from ..record import normalize_url
-    from ..record.database import Link
+    from ..record.database import Database
 
-    class ReadOnly(Link):
+    class ReadOnly(Database):
         def _greet(self, connection: sa.Connection) -> None:
             """Leave the database's mode as it is."""
 
     url = normalize_url(url)
     target, arguments = read_only(url)
-    link = ReadOnly(url)
-    link.engine = sa.create_engine(
+    database = ReadOnly(url)
+    database.engine = sa.create_engine(
         target, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
     )
     try:
-        link.begin(write=False)
-        yield link
+        database.begin(write=False)
+        yield database
     except (sa.exc.SQLAlchemyError, ImportError) as error:
         raise sentence(url, error) from error
     finally:
-        link.drop()
+        database.drop()
 
 
 def read_only(url: str) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from ..fidelity import Ladder
+from ..fidelity import RungSchedule
 from ..record import Orphan
 from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
 from .campaign_study import CampaignStudy
@@ -32,10 +32,10 @@ from .events import (
     Submit,
 )
 from .flight import Flight, adopted, pause_before, token_of
-from .flight_table import Aside, Flights
-from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, Rules, ahead
-from .outcomes import AGAIN, FAILED, FINISHED, SITE, STOPPED, Ends, Sequel
-from .promotion import Promoting, goes_on, paused_at
+from .flight_table import BackoffQueue, FlightTable
+from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
+from .outcomes import AGAIN, FAILED, FINISHED, SITE, STOPPED, NextStep, OutcomeHandler
+from .promotion import PromotionController, goes_on, paused_at
 from .replies import answer
 
 DEMAND_PERIOD = 1.0
@@ -73,17 +73,17 @@ class Campaign:
     def __init__(
         self,
         study: CampaignStudy,
-        rules: Rules,
+        rules: CampaignLimits,
         make_spec: Callable[[Flight], AttemptSpec],
         campaign: str,
         now: float,
-        ladder: Ladder | None = None,
+        rung_schedule: RungSchedule | None = None,
     ):
         self.study, self.rules, self.make_spec, self.campaign = study, rules, make_spec, campaign
         self.began = self.now = self.moved = now
-        self.ends = Ends(study, rules)
-        self.flights, self.aside = Flights(), Aside()
-        self.promoting = Promoting(study, ladder) if ladder else None
+        self.ends = OutcomeHandler(study, rules)
+        self.flights, self.backoff = FlightTable(), BackoffQueue()
+        self.promotion = PromotionController(study, rung_schedule) if rung_schedule else None
         self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
         self.note = ""
@@ -116,8 +116,8 @@ class Campaign:
         """Handle ``events`` in their order, then ask for what can be taken. Everything is staged."""
         self._account(now)
         self.hungry = False
-        if self.promoting:
-            self.promoting.look()
+        if self.promotion:
+            self.promotion.look()
         for event in events:
             self._handlers[type(event)](event)
         self._check_limits()
@@ -136,8 +136,8 @@ class Campaign:
         gone = {*refused, *overtaken}
         if gone:
             self.study.recount()
-            if self.promoting:
-                self.promoting.drop(gone)
+            if self.promotion:
+                self.promotion.drop(gone)
             for flight in filter(None, map(self.flights.of_trial, sorted(gone))):
                 self.flights.take(flight.token)
                 self._outbox.append(StopAttempt(flight.token, "kill"))
@@ -155,8 +155,8 @@ class Campaign:
     def _demanded(self) -> list[Action]:
         """How many workers could be kept busy, and for how long each, where that has changed."""
         workers = self.in_flight
-        if self.promoting and not self.ending:
-            workers += self.promoting.promotable
+        if self.promotion and not self.ending:
+            workers += self.promotion.promotable
         if not self.ending and not self.study.exhausted:
             trials = self.rules.trials
             workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
@@ -172,13 +172,13 @@ class Campaign:
 
     @property
     def in_flight(self) -> int:
-        return len(self.flights) + len(self._fresh) + len(self.aside)
+        return len(self.flights) + len(self._fresh) + len(self.backoff)
 
     @property
     def held(self) -> set[int]:
         """Ids of the trials that this campaign has in hand."""
-        paused = self.promoting.paused.values() if self.promoting else ()
-        everywhere = (self.flights.values(), self._fresh, self.aside, paused)
+        paused = self.promotion.paused.values() if self.promotion else ()
+        everywhere = (self.flights.values(), self._fresh, self.backoff, paused)
         return {flight.trial_id for flights in everywhere for flight in flights}
 
     def _account(self, now: float) -> None:
@@ -218,7 +218,7 @@ class Campaign:
     def _requested(self, event: Report | Suggest) -> None:
         flight = self.flights.get(event.token)
         steps = flight.new_steps if flight else 0
-        reply = answer(self.study, self.promoting, flight, event)
+        reply = answer(self.study, self.promotion, flight, event)
         if reply:
             self._outbox.append(reply)
         if flight and flight.new_steps > steps:
@@ -227,8 +227,8 @@ class Campaign:
     def _ended(self, event: Ended) -> None:
         flight = self.flights.take(event.outcome.token)
         if flight is not None:  # else fenced: of an attempt that was declared lost, or told before
-            if self.promoting:
-                self.promoting.ended(flight, event.outcome)
+            if self.promotion:
+                self.promotion.ended(flight, event.outcome)
             self._follow(flight, self.ends.ended(flight, event.outcome, self.now))
 
     def _lost(self, event: Lost) -> None:
@@ -239,7 +239,7 @@ class Campaign:
             paused = flight.pause is not None and flight.started is None  # as an earlier driver left it
             self._follow(flight, AGAIN if paused else self.ends.lost(flight, event, self.now))
 
-    def _follow(self, flight: Flight, sequel: Sequel) -> None:
+    def _follow(self, flight: Flight, sequel: NextStep) -> None:
         if sequel.finish:
             self._end(sequel.finish.code, sequel.finish.reason)
         if sequel.again:
@@ -269,7 +269,7 @@ class Campaign:
             if asked == most:
                 self.hungry, self._asks = True, min(2 * most, MOST_ASKS)
                 return
-            promoted = self.promoting.next(self.now) if self.promoting else None
+            promoted = self.promotion.next(self.now) if self.promotion else None
             if promoted is not None:
                 asked += 1
                 self._launch(promoted)
@@ -301,7 +301,7 @@ class Campaign:
 
     def _try_again(self, flight: Flight) -> None:
         """A new attempt; a campaign that is ending leaves the trial as it is, for a later one."""
-        if self.promoting and self.promoting.park(flight):
+        if self.promotion and self.promotion.park(flight):
             if flight.started is not None:
                 self.ends.paused(flight, self.now)
             self.moved = self.now
@@ -311,13 +311,13 @@ class Campaign:
         pause = pause_before(flight)
         if pause > 0.0:
             flight.not_before = self.now + pause
-            self.aside.put(flight)
+            self.backoff.put(flight)
         else:
             self._launch(flight)
 
     def _take_up(self) -> None:
         """Launch what was put aside long enough."""
-        for flight in self.aside.ready(self.now):
+        for flight in self.backoff.ready(self.now):
             self._launch(flight)
 
     def adopt(self, orphan: Orphan) -> str:
@@ -325,8 +325,8 @@ class Campaign:
         flight = adopted(self.study, orphan, self.now)
         flight.killed = self.ends.killed(flight.trial)
         flight.pause = paused_at(flight.trial)
-        if self.promoting:
-            self.promoting.adopt(flight)
+        if self.promotion:
+            self.promotion.adopt(flight)
         self.flights.add(flight)
         return flight.token
 
@@ -346,10 +346,10 @@ class Campaign:
 
     def _end_once_settled(self, reason: str) -> None:
         """No trial will begin any more. Of those that are paused the best go on, and the others are told so first."""
-        if self.promoting is None or (self.promoting.settle(self._retire) and not self._fresh):
+        if self.promotion is None or (self.promotion.settle(self._retire) and not self._fresh):
             self._end(FINISHED, reason)
         else:
-            self.hungry = not self.promoting.promotable
+            self.hungry = not self.promotion.promotable
 
     def _retire(self, flight: Flight) -> None:
         """A paused trial goes on no more. One whose driver died before it heard that it pauses may have ended since."""
@@ -368,7 +368,7 @@ class Campaign:
                 flight.attempt -= 1
                 self.study.fence(flight.trial, flight.attempt)
         self._fresh.clear()
-        self.aside.clear()
+        self.backoff.clear()
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():

@@ -24,8 +24,8 @@ from ..fidelity import Bracket, bracket_of
 from ..record import OWNER, RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
-from .incumbent import Best
-from .sampling import Drawing
+from .incumbent import Incumbent
+from .sampling import ParamSampler
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class CampaignStudy:
         self._brackets = brackets
         self.exhausted = False
         self._random: optuna.Study | None = None
-        self._best = Best()
+        self._best = Incumbent()
         self.recount()
 
     # -- what there is ------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class CampaignStudy:
             self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
         if self.space is None:
             return trial, {}
-        drawing = Drawing(self.study, self.storage, trial._trial_id)
+        drawing = ParamSampler(self.study, self.storage, trial._trial_id)
         params = drawing.draw(self.space)
         if drawing.enqueued:
             return trial, params
@@ -119,7 +119,7 @@ class CampaignStudy:
         assert self.space is not None
         self.storage.forget_params(trial._trial_id)
         trial = optuna.Trial(study, trial._trial_id)
-        return trial, Drawing(study, self.storage, trial._trial_id).draw(self.space)
+        return trial, ParamSampler(study, self.storage, trial._trial_id).draw(self.space)
 
     def _ask_random(self, trial: optuna.Trial) -> tuple[optuna.Trial, dict[str, Any]]:
         """The sampler keeps breaking the constraints: take any configuration that does not."""

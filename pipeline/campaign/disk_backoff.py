@@ -11,7 +11,7 @@ TRIES = 10
 """So often may one trial come back like that, each time after a longer pause, while others end well."""
 
 
-class Room:
+class DiskBackoff:
     """Trials that found no room are not failed: they wait, and go on when there is room, or in a later campaign.
 
     Attributes:

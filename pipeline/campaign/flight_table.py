@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from .flight import Flight
 
 
-class Flights(Mapping[str, Flight]):
+class FlightTable(Mapping[str, Flight]):
     """The attempts in flight, by token.
 
     Attributes:
@@ -63,7 +63,7 @@ class Flights(Mapping[str, Flight]):
         return next(iter(self.running.values()), None)
 
 
-class Aside:
+class BackoffQueue:
     """Trials that are not to be submitted again before a time of their own, ``flight.not_before``."""
 
     def __init__(self) -> None:

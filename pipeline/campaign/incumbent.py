@@ -6,15 +6,15 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..study_changes import Watch
+from ..study_changes import StudyWatch
 
 
-class Best:
+class Incumbent:
     """Follows one study, as Optuna's ``best_trial`` and the first of its ``best_trials`` do: trials that break a
     constraint do not count, and of equals the first is the best."""
 
     def __init__(self) -> None:
-        self._watch = Watch()
+        self._watch = StudyWatch()
         # By id: no trial is better than these in one objective and as good in all, and of equals the first.
         self._front: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
 

@@ -29,7 +29,7 @@ second number, else up to the third."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class CampaignLimits:
     """Limits of one campaign.
 
     Attributes:

@@ -12,11 +12,11 @@ from optuna.trial import TrialState
 from ..study_changes import PAUSED
 from ..trial.protocol import Outcome, values_fit
 from .campaign_study import CampaignStudy
-from .disk_backoff import Room
+from .disk_backoff import DiskBackoff
 from .durations import Durations
 from .events import Finish, Lost
 from .flight import Flight
-from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, Rules
+from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
 from .quarantine import Hosts
 
 FINISHED, FAILED, SITE, STOPPED = 0, 1, 3, 130
@@ -27,17 +27,17 @@ KILLED = "pilotune:killed"
 
 
 @dataclass(frozen=True)
-class Sequel:
+class NextStep:
     """What follows from an attempt's end: the trial is tried again, or the campaign ends; or neither."""
 
     again: bool = False
     finish: Finish | None = None
 
 
-AGAIN = Sequel(again=True)
+AGAIN = NextStep(again=True)
 
 
-class Ends:
+class OutcomeHandler:
     """Judges attempts that have ended, and tells the study of trials that have.
 
     Attributes:
@@ -48,16 +48,16 @@ class Ends:
         room: Whether trials find room for what they write.
     """
 
-    def __init__(self, study: CampaignStudy, rules: Rules):
+    def __init__(self, study: CampaignStudy, rules: CampaignLimits):
         self.study, self.rules = study, rules
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.rungs: dict[int, int] = {}
         self.durations = Durations(rules.expected)
         self.hosts = Hosts(rules.second_opinions)
-        self.room = Room()
+        self.room = DiskBackoff()
         self._failures_in_row = 0
 
-    def ended(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
+    def ended(self, flight: Flight, outcome: Outcome, now: float) -> NextStep:
         """An attempt came back with ``outcome``."""
         if outcome.kind == "declined":
             return self._declined(flight, now)
@@ -82,7 +82,7 @@ class Ends:
             return self._lose(flight, outcome.reason, now)
         return self._failed(flight, outcome, now)
 
-    def lost(self, flight: Flight, loss: Lost, now: float) -> Sequel:
+    def lost(self, flight: Flight, loss: Lost, now: float) -> NextStep:
         """An attempt's worker died under it."""
         if flight.started is not None:
             flight.ran += now - flight.started
@@ -111,7 +111,7 @@ class Ends:
 
     # -- the trial goes on --------------------------------------------------------------------------------------------
 
-    def _declined(self, flight: Flight, now: float) -> Sequel:
+    def _declined(self, flight: Flight, now: float) -> NextStep:
         """It is as if this attempt had not been submitted yet: nothing of it ran."""
         flight.attempt -= 1
         flight.declines += 1
@@ -119,7 +119,7 @@ class Ends:
             flight.asked = now
         return AGAIN
 
-    def _yielded(self, flight: Flight, now: float) -> Sequel:
+    def _yielded(self, flight: Flight, now: float) -> NextStep:
         if flight.stalls >= STALLS:
             reason = (
                 f"its block ended under it {STALLS} times in a row, and it neither wrote a checkpoint nor reported a "
@@ -133,13 +133,13 @@ class Ends:
         hint = "an objective yields only when trial.should_yield() or trial.report() tells it to"
         return self._tell_failed(flight, "yielded", f"it yielded {times}; {hint}", now)
 
-    def _roomless(self, flight: Flight, reason: str, now: float) -> Sequel:
+    def _roomless(self, flight: Flight, reason: str, now: float) -> NextStep:
         """There is no room for what it writes, which is not its fault."""
         if self.room.missing(flight, reason, now):
-            return Sequel(again=True, finish=Finish(SITE, f"{reason}; make room, then pilotune resume goes on"))
+            return NextStep(again=True, finish=Finish(SITE, f"{reason}; make room, then pilotune resume goes on"))
         return AGAIN
 
-    def _lose(self, flight: Flight, reason: str, now: float) -> Sequel:
+    def _lose(self, flight: Flight, reason: str, now: float) -> NextStep:
         flight.losses += 1
         if flight.losses > self.rules.max_losses:
             return self._tell_failed(flight, "lost", f"lost {flight.losses} times, the last time: {reason}", now)
@@ -161,16 +161,16 @@ class Ends:
 
     # -- the trial has ended ------------------------------------------------------------------------------------------
 
-    def _complete(self, flight: Flight, values: list[float], now: float) -> Sequel:
+    def _complete(self, flight: Flight, values: list[float], now: float) -> NextStep:
         self._describe(flight, "complete")
         self.study.tell(flight.trial, TrialState.COMPLETE, values)
         self.hosts.succeeded(flight, now)
         self._told(flight, now, whole=True)
         if len(values) == 1 and self.rules.reached(values[0]):
-            return Sequel(finish=Finish(FINISHED, f"trial {flight.number} reached the target: {values[0]:.6g}"))
-        return Sequel()
+            return NextStep(finish=Finish(FINISHED, f"trial {flight.number} reached the target: {values[0]:.6g}"))
+        return NextStep()
 
-    def _pruned(self, flight: Flight, now: float) -> Sequel:
+    def _pruned(self, flight: Flight, now: float) -> NextStep:
         rung = flight.rung if flight.rung is not None else flight.last_step
         if rung is not None:
             flight.notes["pilotune:rung"] = rung
@@ -179,7 +179,7 @@ class Ends:
         self.study.tell(flight.trial, TrialState.PRUNED)
         self.hosts.succeeded(flight, now)
         self._told(flight, now, whole=True)
-        return Sequel()
+        return NextStep()
 
     def paused(self, flight: Flight, now: float) -> None:
         """The trial has come to a rung and pauses there: as far as anybody can tell it is well."""
@@ -194,7 +194,7 @@ class Ends:
         self._describe(flight, "paused")
         self.study.tell(flight.trial, TrialState.PRUNED)
 
-    def _failed(self, flight: Flight, outcome: Outcome, now: float) -> Sequel:
+    def _failed(self, flight: Flight, outcome: Outcome, now: float) -> NextStep:
         failure = outcome.failure or "value"
         reason = outcome.reason or "it ended without a value and without a reason"
         elsewhere = self.hosts.failed(flight, failure, reason)
@@ -209,15 +209,15 @@ class Ends:
             flight.notes["pilotune:traceback"] = outcome.traceback
         return self._tell_failed(flight, failure, sentence or reason, now)
 
-    def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> Sequel:
+    def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> NextStep:
         flight.notes["pilotune:reason"] = reason
         self._describe(flight, failure)
         self.study.tell(flight.trial, TrialState.FAIL)
         self._told(flight, now, whole=False)
         if self._failures_in_row < self.rules.failures:
-            return Sequel()
+            return NextStep()
         last = f"the last one (trial {flight.number}): {reason}"
-        return Sequel(finish=Finish(FAILED, f"{self._failures_in_row} trials failed in a row, {last}"))
+        return NextStep(finish=Finish(FAILED, f"{self._failures_in_row} trials failed in a row, {last}"))
 
     def _describe(self, flight: Flight, exit_reason: str) -> None:
         attrs: dict[str, Any] = {

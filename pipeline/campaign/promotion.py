@@ -13,9 +13,9 @@ from itertools import islice
 import optuna
 from optuna.study import StudyDirection
 
-from ..fidelity import Ladder, Promotions
+from ..fidelity import Promotions, RungSchedule
 from ..record import OWNER
-from ..study_changes import PAUSED, Watch
+from ..study_changes import PAUSED, StudyWatch
 from ..trial.protocol import Outcome
 from .campaign_study import CampaignStudy
 from .flight import Flight
@@ -41,7 +41,7 @@ def goes_on(study: CampaignStudy, flight: Flight) -> None:
     study.annotate(flight.trial, {PAUSED: None})
 
 
-class Promoting:
+class PromotionController:
     """Knows the rungs by the reports of all trials of the study, whoever runs them; lets this campaign's own pause.
 
     Args:
@@ -53,11 +53,11 @@ class Promoting:
         trouble: What the user should know of how trials pause; empty where all is well.
     """
 
-    def __init__(self, study: CampaignStudy, ladder: Ladder):
+    def __init__(self, study: CampaignStudy, rung_schedule: RungSchedule):
         self._study = study
         maximize = study.study.directions[0] == StudyDirection.MAXIMIZE
-        self._rungs = Promotions(ladder, study.study.study_name, maximize=maximize)
-        self._watch = Watch()
+        self._rungs = Promotions(rung_schedule, study.study.study_name, maximize=maximize)
+        self._watch = StudyWatch()
         self.paused: dict[int, Flight] = {}
         self._numbers: dict[int, int] = {}  # of the paused trials, by id
         self.trouble, self._noted = "", False

@@ -8,11 +8,11 @@ from ..trial.protocol import Report, Suggest
 from .campaign_study import CampaignStudy
 from .events import Reply
 from .flight import Flight
-from .promotion import Promoting
+from .promotion import PromotionController
 
 
 def answer(
-    study: CampaignStudy, promoting: Promoting | None, flight: Flight | None, request: Report | Suggest
+    study: CampaignStudy, promoting: PromotionController | None, flight: Flight | None, request: Report | Suggest
 ) -> Reply | None:
     """The answer to a request of ``flight``, None where its token is nobody's any more: that attempt is to end.
 
@@ -30,7 +30,7 @@ def answer(
     return last if last.request == request.request else None
 
 
-def _verdict(study: CampaignStudy, promoting: Promoting | None, flight: Flight, request: Report) -> Reply:
+def _verdict(study: CampaignStudy, promoting: PromotionController | None, flight: Flight, request: Report) -> Reply:
     _keep(study, promoting, flight, request.reports)
     if flight.rung is not None:
         return Reply(request.token, request.request, stop="prune")
@@ -39,7 +39,7 @@ def _verdict(study: CampaignStudy, promoting: Promoting | None, flight: Flight, 
 
 
 def _keep(
-    study: CampaignStudy, promoting: Promoting | None, flight: Flight, reports: Sequence[Sequence[float]]
+    study: CampaignStudy, promoting: PromotionController | None, flight: Flight, reports: Sequence[Sequence[float]]
 ) -> None:
     """Each is judged by itself, as if it had come alone: a pruner takes the value of the first at a rung for the
     rung's. The first verdict stands; what was reported behind it is kept."""

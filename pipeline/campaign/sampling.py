@@ -24,7 +24,7 @@ FIXED = "fixed_params"
 """Trial system attribute of Optuna's: what the user enqueued."""
 
 
-class Drawing:
+class ParamSampler:
     """The parameters of one trial, one after the other, parents before children.
 
     For each of them, as in ``optuna.Trial``: what was set before; else what the user enqueued; else the only value

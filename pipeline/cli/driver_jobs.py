@@ -9,66 +9,66 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ...providers.schedulers.jobs import Job
-    from ..driver.job_chain import Relay
+    from ..driver.job_chain import JobChain
 
 LAPSE = 1.0
 """Seconds after which a scheduler that does not know a job is asked again, before the job counts as gone."""
 
 
-def unfinished(study_folder: Path | None) -> list[Relay]:
+def unfinished(study_folder: Path | None) -> list[JobChain]:
     """The relays of a study that have not ended as far as their notes tell, the newest first."""
     from ..driver.job_chain import relays
 
-    return [relay for relay in relays(study_folder) if not relay.ended]
+    return [chain for chain in relays(study_folder) if not chain.ended]
 
 
-def going_on(study_folder: Path | None) -> list[Relay]:
+def going_on(study_folder: Path | None) -> list[JobChain]:
     """Those whose jobs the scheduler has not seen end either; one whose job is gone is noted as ended."""
-    return [relay for relay in map(checked, unfinished(study_folder)) if not relay.ended]
+    return [chain for chain in map(checked, unfinished(study_folder)) if not chain.ended]
 
 
-def checked(relay: Relay) -> Relay:
+def checked(chain: JobChain) -> JobChain:
     """The relay, ended where the scheduler says that its job is over."""
     from ..driver.job_chain import read_relay
 
-    job = job_of(relay)
+    job = job_of(chain)
     if job is None or job.phase != "ended":
-        return relay
-    latest = read_relay(relay.folder)  # it may have gone on meanwhile
-    if latest is None or latest.job != relay.job or latest.ended:
-        return latest or relay
+        return chain
+    latest = read_relay(chain.folder)  # it may have gone on meanwhile
+    if latest is None or latest.job != chain.job or latest.ended:
+        return latest or chain
     end = f" ({job.reason})" if job.reason else ""
-    return latest.now(state="ended", reason=f"job {relay.job} is gone, and told nothing{end}")
+    return latest.now(state="ended", reason=f"job {chain.job} is gone, and told nothing{end}")
 
 
-def job_of(relay: Relay) -> Job | None:
+def job_of(chain: JobChain) -> Job | None:
     """What the scheduler says of the relay's job; None where it cannot be asked, or the number is not known yet."""
     from ...errors import SiteError
     from ...providers.blocks.orphaned_jobs import asker
     from ...providers.schedulers.jobs import Job, Phase, SchedulerAway
 
-    if not relay.job:
+    if not chain.job:
         return None
     try:
-        provider = asker(relay.scheduler)
+        provider = asker(chain.scheduler)
         for pause in (0.0, LAPSE):
             time.sleep(pause)
-            found = provider.query([relay.job]).get(relay.job)
+            found = provider.query([chain.job]).get(chain.job)
             if found is not None:
                 return found
     except (SchedulerAway, SiteError):
         return None
-    return Job(relay.job, Phase.ENDED)
+    return Job(chain.job, Phase.ENDED)
 
 
-def describe(relay: Relay) -> str:
+def describe(chain: JobChain) -> str:
     """Where the driver is, in words."""
-    job = job_of(relay)
-    words = {"waiting": "waits in the queue", "running": "runs"}[relay.state]
+    job = job_of(chain)
+    words = {"waiting": "waits in the queue", "running": "runs"}[chain.state]
     if job is not None and job.phase == "queued" and job.reason:
         words += f" ({job.reason})"
-    nth = f", the {ordinal(relay.generation)} of its driver" if relay.generation > 1 else ""
-    return f"job {relay.job} at {relay.site} ({relay.scheduler}){nth} {words}"
+    nth = f", the {ordinal(chain.generation)} of its driver" if chain.generation > 1 else ""
+    return f"job {chain.job} at {chain.site} ({chain.scheduler}){nth} {words}"
 
 
 def ordinal(number: int) -> str:
@@ -76,14 +76,14 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def stop(relay: Relay, how: str) -> Relay:
+def stop(chain: JobChain, how: str) -> JobChain:
     """Tell the relay to end. A job that waits is cancelled; one that runs ends by itself and has no successor."""
     from ...providers.blocks.orphaned_jobs import asker
     from ..driver.job_chain import read_relay
     from ..trial.files import write_atomically
 
-    write_atomically(relay.stop, how)
-    latest = read_relay(relay.folder) or relay
+    write_atomically(chain.stop, how)
+    latest = read_relay(chain.folder) or chain
     if latest.state != "waiting" or not latest.job:
         return latest
     from ...errors import SiteError
@@ -96,22 +96,22 @@ def stop(relay: Relay, how: str) -> Relay:
     return latest
 
 
-def told(relay: Relay) -> str:
+def told(chain: JobChain) -> str:
     """What came of stopping it."""
-    if relay.ended:
-        return f"job {relay.job} of its driver waited and was cancelled" if "waited" in relay.reason else relay.reason
-    if relay.state == "waiting":
-        return f"job {relay.job} of its driver waits, and will end as soon as it begins"
-    return f"job {relay.job} of its driver ends, and has no successor"
+    if chain.ended:
+        return f"job {chain.job} of its driver waited and was cancelled" if "waited" in chain.reason else chain.reason
+    if chain.state == "waiting":
+        return f"job {chain.job} of its driver waits, and will end as soon as it begins"
+    return f"job {chain.job} of its driver ends, and has no successor"
 
 
-def as_data(relay: Relay) -> dict[str, object]:
+def as_data(chain: JobChain) -> dict[str, object]:
     return {
-        "job": relay.job,
-        "scheduler": relay.scheduler,
-        "site": relay.site,
-        "generation": relay.generation,
-        "state": relay.state,
-        "updated": relay.updated,
-        "folder": str(relay.folder),
+        "job": chain.job,
+        "scheduler": chain.scheduler,
+        "site": chain.site,
+        "generation": chain.generation,
+        "state": chain.state,
+        "updated": chain.updated,
+        "folder": str(chain.folder),
     }

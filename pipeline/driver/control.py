@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from ..campaign.events import Asked, Signal
-from .job_chain import Shift
+from .job_chain import JobSlot
 
 ORDER: tuple[Signal, ...] = ("finish", "yield", "now")
 """What the first, second and third signal mean."""
@@ -40,9 +40,9 @@ class Control:
         wake: Called when a signal comes, to end a wait.
     """
 
-    def __init__(self, file: Path, shift: Shift | None = None):
-        self.file, self.shift = file, shift
-        self._order = ORDER_IN_JOB if shift else ORDER
+    def __init__(self, file: Path, slot: JobSlot | None = None):
+        self.file, self.slot = file, slot
+        self._order = ORDER_IN_JOB if slot else ORDER
         self.wake: Callable[[], None] = lambda: None
         self._signals = 0
         self._said: list[Signal] = []
@@ -73,8 +73,8 @@ class Control:
         if now - self._looked >= FILE_PERIOD:
             self._looked = now
             self._read_file()
-            if self.shift:
-                return [*self._heard(), *self.shift.asked(time.time())]
+            if self.slot:
+                return [*self._heard(), *self.slot.asked(time.time())]
         return self._heard()
 
     def _heard(self) -> list[Asked]:

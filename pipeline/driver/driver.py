@@ -20,9 +20,9 @@ from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish
 from ..campaign.flight import Flight, seed_of, token_of
-from ..campaign.limits import Rules
+from ..campaign.limits import CampaignLimits
 from ..campaign.outcomes import SITE
-from ..fidelity import hyperband_brackets, ladder, make_pruner
+from ..fidelity import hyperband_brackets, make_pruner, rung_schedule
 from ..record import (
     Lease,
     Orphan,
@@ -44,8 +44,8 @@ from ..suggest import make_sampler
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
 from .control import Control
-from .loop import Pump
-from .run_storage_watch import Ground, Reserve
+from .loop import CampaignLoop
+from .run_storage_watch import DiskReserve, StorageWatch
 from .status import Status, snapshot
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Driver:
         self.study_file = settings.study_file
         self.channel = ChannelAddress()
         self.message = ""
-        self.ground = Ground(run, storage)
+        self.ground = StorageWatch(run, storage)
         self._written = self._shown = 0.0
         self._last: Status | None = None  # as it was last written
         pruner = self.study_file.pruner
@@ -144,7 +144,7 @@ class Driver:
             self.make_spec,
             lease.campaign,
             began,
-            ladder(pruner),
+            rung_schedule(pruner),
         )
 
     def drive(self, pool: ParslPool, control: Control) -> None:
@@ -155,8 +155,8 @@ class Driver:
         self.note("")
         self.channel, control.wake = pool.channel.address, pool.wake
         pool.start(self.dead_records())
-        reserve = Reserve(self.storage.link.path, self.study_file.name)
-        pump = Pump(
+        reserve = DiskReserve(self.storage.database.path, self.study_file.name)
+        pump = CampaignLoop(
             self.campaign,
             pool,
             self.storage,
@@ -199,7 +199,7 @@ class Driver:
         """The campaign's end, with a look at the database: what was written into a broken one is saved from memory."""
         try:
             if finish.code != SITE:
-                self.storage.link.check()
+                self.storage.database.check()
         except RecordLost as error:
             finish = self.campaign.finished = Finish(SITE, f"{error}{self.save()}")
         except RecordAway as error:
@@ -232,7 +232,7 @@ class Driver:
         """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
         storage, folder = self.settings.storage_url, str(self.run.path)
         room = self.ground.trouble or self.campaign.ends.room.trouble
-        pauses = self.campaign.promoting.trouble if self.campaign.promoting else ""
+        pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
         message = "; ".join(each for each in (self.message, room, pauses) if each)
         status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
         self._shown = now
@@ -311,8 +311,8 @@ def long_lived() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _rules(file: StudyFile) -> Rules:
-    return Rules(
+def _rules(file: StudyFile) -> CampaignLimits:
+    return CampaignLimits(
         trials=file.budget.trials,
         time=file.budget.time,
         failures=file.budget.failures,

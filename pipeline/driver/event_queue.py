@@ -13,7 +13,7 @@ AT_ONCE = 256
 """Words and ends of attempts that one turn handles; of each kind at least half as many, where there are so many."""
 
 
-class Inbox:
+class EventQueue:
     """Two rows, handled side by side: what attempts say while they run, and their ends. All else goes before.
 
     What one attempt says stays in its order, and before its end. A request that is sent again while it still stands in

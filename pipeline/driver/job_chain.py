@@ -31,7 +31,7 @@ State = Literal["waiting", "running", "ended"]
 
 
 @dataclass(frozen=True)
-class Relay:
+class JobChain:
     """How far a relay is.
 
     Attributes:
@@ -99,21 +99,21 @@ class Relay:
         return word if word in get_args(Signal) else "finish"  # type: ignore[return-value]
 
 
-def read_relay(folder: Path) -> Relay | None:
+def read_relay(folder: Path) -> JobChain | None:
     """The relay of a folder; None where its note is missing or broken."""
     try:
-        relay = build(Relay, read_json((folder / "relay.json").read_bytes()))
+        chain = build(JobChain, read_json((folder / "relay.json").read_bytes()))
     except (OSError, ValueError):
         return None
-    return replace(relay, folder=folder)
+    return replace(chain, folder=folder)
 
 
-def relays(study_folder: Path | None) -> list[Relay]:
+def relays(study_folder: Path | None) -> list[JobChain]:
     """All relays of the study whose run directories are in this folder, the newest first; none in somebody else's."""
     if study_folder is None or strangers_in(study_folder):
         return []
     found = [read_relay(folder) for folder in sorted(study_folder.glob(f"{PREFIX}*"), reverse=True)]
-    return [relay for relay in found if relay is not None]
+    return [chain for chain in found if chain is not None]
 
 
 def margin(walltime: float) -> float:
@@ -122,7 +122,7 @@ def margin(walltime: float) -> float:
     return min(max(120.0, walltime / 20), 900.0, walltime / 3)
 
 
-class Shift:
+class JobSlot:
     """The time that a driver has in its job.
 
     Args:
@@ -136,8 +136,8 @@ class Shift:
         told: What the user said meanwhile; then there is no successor.
     """
 
-    def __init__(self, relay: Relay, end: float, walltime: float):
-        self.relay, self.end, self.margin = relay, end, margin(walltime)
+    def __init__(self, chain: JobChain, end: float, walltime: float):
+        self.chain, self.end, self.margin = chain, end, margin(walltime)
         self.began = time.time()
         self.over = False
         self.told: Signal | None = None
@@ -146,7 +146,7 @@ class Shift:
     def asked(self, now: float) -> list[Asked]:
         """What the campaign is to do, said once each: trials yield first, and are dropped shortly before the end."""
         asked = []
-        told = self.relay.told()
+        told = self.chain.told()
         if told != self.told and told is not None:
             self.told = told
             asked.append(Asked(told))

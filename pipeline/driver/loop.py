@@ -13,7 +13,7 @@ from ..campaign.outcomes import SITE, STOPPED
 from ..campaign.pool import Pool
 from ..record import CommitResult, Orphan, RecordStorage
 from ..trial.protocol import Outcome
-from .event_queue import Inbox
+from .event_queue import EventQueue
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between tries to reach a database that is away: doubled from the first to the longest."""
@@ -26,7 +26,7 @@ COLLECTED = "what workers wrote to the run directory is collected on resume"
 
 
 @dataclass
-class Pump:
+class CampaignLoop:
     """Runs ``campaign`` on ``pool`` until it has finished.
 
     Attributes:
@@ -64,7 +64,7 @@ class Pump:
     _looked: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
-    _inbox: Inbox = field(default_factory=Inbox, init=False)
+    _inbox: EventQueue = field(default_factory=EventQueue, init=False)
     _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
     _emptied: bool = field(default=False, init=False)  # the room that was kept is in use, and the campaign ends
 

@@ -19,7 +19,7 @@ from ..record import RunDirectory, new_campaign_id
 from ..record.password import hidden_password
 from ..studyfile import StudyFile
 from .control import Control
-from .job_chain import Shift
+from .job_chain import JobSlot
 
 if TYPE_CHECKING:
     from ...providers.blocks.resources import TrialNeeds
@@ -46,7 +46,7 @@ class RunSettings:
     site: Site
     storage_url: str
     runs: Path
-    shift: Shift | None = None
+    slot: JobSlot | None = None
 
 
 def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lambda status: None) -> Status:
@@ -76,7 +76,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         many_descriptors(),
         with_room(run.path),
         logging_to(run.log),
-        Control(run.stop, settings.shift) as control,
+        Control(run.stop, settings.slot) as control,
     ):
         # Boots while the study is opened; no block is asked for before the study is ours.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)

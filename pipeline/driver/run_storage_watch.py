@@ -27,7 +27,7 @@ RESERVE = 4_000_000
 """Bytes beside an SQLite database that are given to it when its disk is full, for what has ended by then."""
 
 
-class Ground:
+class StorageWatch:
     """Says so when the run directory, or the database's file, is deleted under the campaign.
 
     Trials that run can finish, and count: their workers have what they need, and the database is elsewhere, or has been
@@ -49,7 +49,7 @@ class Ground:
         return [*self._of_database(), *self._of_directory()]
 
     def _of_database(self) -> list[Asked]:
-        saved = self.storage.link.saved
+        saved = self.storage.database.saved
         if saved == self._told:
             return []
         self._told = saved
@@ -86,7 +86,7 @@ def _gone(path: Path) -> bool:
     return False
 
 
-class Reserve:
+class DiskReserve:
     """Room on the file system of an SQLite database, held by a file of random bytes, which no file system shortens.
 
     Args:
@@ -99,7 +99,7 @@ class Reserve:
         self.database, self.size = database, size
         self.path = database.with_name(f"{database.name}-reserve-{study}") if database else None
 
-    def __enter__(self) -> Reserve:
+    def __enter__(self) -> DiskReserve:
         """Raises RecordStuck where there is no room for it: there would be none for the study either."""
         if self.path is None or self.database is None:
             return self

@@ -130,7 +130,7 @@ def _on_trials(campaign: Campaign) -> str:
 
 
 def _none_begun(campaign: Campaign) -> str:
-    declined = [flight for flight in (*campaign.flights.values(), *campaign.aside) if flight.declines]
+    declined = [flight for flight in (*campaign.flights.values(), *campaign.backoff) if flight.declines]
     if declined and all(flight.doubts for flight in declined):
         hosts = ", ".join(sorted({doubt.host for flight in declined for doubt in flight.doubts}))
         return f"the trials that wait failed on {hosts}, and are to be tried on another host"

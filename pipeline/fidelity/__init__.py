@@ -7,7 +7,7 @@ date), the rest Optuna's.
 from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, rung_of
 from .halving import HyperbandPruner, SuccessiveHalvingPruner
 from .percentile import MedianPruner, PercentilePruner
-from .promotion import MODES, PROMOTE, Ladder, Promotions, ladder, render_ladder
+from .promotion import MODES, PROMOTE, Promotions, RungSchedule, render_rung_schedule, rung_schedule
 from .registry import check_pruner, make_pruner, pruner_arguments, pruner_name, pruner_names
 
 __all__ = [
@@ -15,20 +15,20 @@ __all__ = [
     "PROMOTE",
     "Bracket",
     "HyperbandPruner",
-    "Ladder",
     "MedianPruner",
     "PercentilePruner",
     "Promotions",
+    "RungSchedule",
     "SuccessiveHalvingPruner",
     "bracket_of",
     "check_pruner",
     "hyperband_brackets",
-    "ladder",
     "make_pruner",
     "pruner_arguments",
     "pruner_name",
     "pruner_names",
     "render_brackets",
-    "render_ladder",
+    "render_rung_schedule",
     "rung_of",
+    "rung_schedule",
 ]

@@ -26,7 +26,7 @@ Key = tuple[bool, float, int]
 
 
 @dataclass(frozen=True)
-class Ladder:
+class RungSchedule:
     """The rungs of a pruner in the mode ``promote``.
 
     Attributes:
@@ -40,7 +40,7 @@ class Ladder:
     high: int
 
 
-def ladder(pruner: Named | None) -> Ladder | None:
+def rung_schedule(pruner: Named | None) -> RungSchedule | None:
     """The rungs of a study file's pruner; None unless its mode is ``promote``."""
     if pruner is None or pruner.args.get("mode") != PROMOTE:
         return None
@@ -58,10 +58,10 @@ def ladder(pruner: Named | None) -> Ladder | None:
             first *= factor
         brackets = [Bracket(0, 1, 1.0, tuple(rungs))]
     below = (Bracket(b.id, b.allocation, b.share, tuple(r for r in b.rungs if r < high)) for b in brackets)
-    return Ladder(tuple(below), factor, high)
+    return RungSchedule(tuple(below), factor, high)
 
 
-def render_ladder(brackets: Sequence[Bracket], trials: int | None = None) -> str:
+def render_rung_schedule(brackets: Sequence[Bracket], trials: int | None = None) -> str:
     """A table in plain text; with the number of ``trials`` each bracket gets on average when the budget is known."""
     head = ("bracket", "share of trials", "they pause at steps")
     rows = []
@@ -169,9 +169,11 @@ class Promotions:
         maximize: The largest values are the best.
     """
 
-    def __init__(self, ladder: Ladder, study: str, *, maximize: bool = False):
-        self.ladder, self._study, self._sign = ladder, study, -1.0 if maximize else 1.0
-        self._rungs = [[Rung(step, ladder.factor) for step in bracket.rungs] for bracket in ladder.brackets]
+    def __init__(self, rung_schedule: RungSchedule, study: str, *, maximize: bool = False):
+        self.rung_schedule, self._study, self._sign = rung_schedule, study, -1.0 if maximize else 1.0
+        self._rungs = [
+            [Rung(step, rung_schedule.factor) for step in bracket.rungs] for bracket in rung_schedule.brackets
+        ]
         # From the top down; in one step the bracket that began with the least.
         self._order = sorted((rung for rungs in self._rungs for rung in rungs), key=lambda rung: -rung.step)
         self._at: dict[int, tuple[int, int]] = {}  # trial -> its bracket, and how many rungs it has come to there
@@ -187,8 +189,8 @@ class Promotions:
         The first report at a rung's step or behind it counts there. It goes on where it is among the best already, and
         always from the second report at a rung on.
         """
-        bracket, reached = self._at.get(number) or (bracket_of(self._study, number, self.ladder.brackets), 0)
-        above = bisect_right(self.ladder.brackets[bracket].rungs, step)
+        bracket, reached = self._at.get(number) or (bracket_of(self._study, number, self.rung_schedule.brackets), 0)
+        above = bisect_right(self.rung_schedule.brackets[bracket].rungs, step)
         if above <= reached:
             return None
         self._leave(bracket, reached, number)
@@ -208,7 +210,7 @@ class Promotions:
     def reached(self, number: int) -> int | None:
         """The step of the last rung that the trial came to; None: it came to none."""
         bracket, reached = self._at.get(number, (0, 0))
-        return self.ladder.brackets[bracket].rungs[reached - 1] if reached else None
+        return self.rung_schedule.brackets[bracket].rungs[reached - 1] if reached else None
 
     def pause(self, number: int) -> None:
         """The trial waits at the last rung that it came to."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any, ClassVar, Self
 
-from ..study_changes import Watch
+from ..study_changes import StudyWatch
 
 
 class Table:
-    """Something known of a study, brought up to date by what a ``Watch`` says."""
+    """Something known of a study, brought up to date by what a ``StudyWatch`` says."""
 
     def __init__(self) -> None:
-        self.watch = Watch()
+        self.watch = StudyWatch()
 
 
 class Tabled:

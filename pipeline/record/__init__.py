@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from .conflicts import CommitResult
     from .database import normalize_url
     from .leases import Lease, Orphan, claim, leases, orphans, release, renew
-    from .open_study import learn_from, open_storage, open_study
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
     from .study_cache import LEARNED, OWNER
+    from .study_definition import learn_from, open_storage, open_study
     from .unit_of_work import LeaseLost
 
 __all__ = [
@@ -47,7 +47,7 @@ _HOMES = {
     "leases": ("Lease", "Orphan", "claim", "leases", "orphans", "release", "renew"),
     "unit_of_work": ("LeaseLost",),
     "database": ("normalize_url",),
-    "open_study": ("learn_from", "open_storage", "open_study"),
+    "study_definition": ("learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
     "study_cache": ("LEARNED", "OWNER"),
     "rundir": ("RunDirectory", "new_campaign_id"),

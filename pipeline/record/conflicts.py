@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
-from .database import Link
+from .database import Database
 from .staged import Staged
-from .study_cache import StudyMirror
+from .study_cache import StudyCache
 from .sync import read_again, read_left, read_states
 
 
@@ -27,43 +27,43 @@ class CommitResult:
     overtaken: tuple[int, ...] = ()
 
 
-def let_others(link: Link, mirror: StudyMirror, staged: Staged, limit: int | None) -> list[int]:
+def let_others(database: Database, cache: StudyCache, staged: Staged, limit: int | None) -> list[int]:
     """Drop what is staged for trials that others started or finished first; their local ids."""
-    touched = {local: changes for local, changes in staged.trials.items() if local in mirror.db_ids}
-    states = read_states(link, [mirror.db_ids[local] for local in touched]) if touched else {}
+    touched = {local: changes for local, changes in staged.trials.items() if local in cache.db_ids}
+    states = read_states(database, [cache.db_ids[local] for local in touched]) if touched else {}
     again: set[int] = set()
-    if limit is not None and len(mirror.trials) - mirror.learned > limit:
+    if limit is not None and len(cache.trials) - cache.learned > limit:
         # The budget counts those that wait as soon as others start them.
-        waiting = [t._trial_id for t in mirror.in_states((TrialState.WAITING,)) if t._trial_id in mirror.db_ids]
-        again = read_left(link, mirror, [local for local in waiting if local not in touched])
+        waiting = [t._trial_id for t in cache.in_states((TrialState.WAITING,)) if t._trial_id in cache.db_ids]
+        again = read_left(database, cache, [local for local in waiting if local not in touched])
     overtaken = []
     for local, changes in touched.items():
-        state = states.get(mirror.db_ids[local])
+        state = states.get(cache.db_ids[local])
         if state is None or state.is_finished() or (changes.claim and state != TrialState.WAITING):
             staged.forget(local)
-            mirror.ours.discard(local)
+            cache.ours.discard(local)
             overtaken.append(local)
-    read_again(link, mirror, [*again, *overtaken])
+    read_again(database, cache, [*again, *overtaken])
     return overtaken
 
 
-def keep_budget(link: Link, mirror: StudyMirror, staged: Staged, limit: int) -> list[int]:
+def keep_budget(database: Database, cache: StudyCache, staged: Staged, limit: int) -> list[int]:
     """Drop starts beyond ``limit`` counted trials, the latest first; their local ids."""
     claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
-    starts = [*claims, *(local for local in staged.new if mirror.trials[local].state == TrialState.RUNNING)]
-    refused = starts[max(0, limit - (mirror.counted() - len(starts))) :]
+    starts = [*claims, *(local for local in staged.new if cache.trials[local].state == TrialState.RUNNING)]
+    refused = starts[max(0, limit - (cache.counted() - len(starts))) :]
     for local in refused:
         if local in staged.new:
-            mirror.drop(local)
-        mirror.ours.discard(local)
+            cache.drop(local)
+        cache.ours.discard(local)
         staged.forget(local)
-    read_again(link, mirror, [local for local in refused if local in mirror.db_ids])
+    read_again(database, cache, [local for local in refused if local in cache.db_ids])
     return refused
 
 
-def settle_numbers(mirror: StudyMirror, staged: Staged) -> None:
+def settle_numbers(cache: StudyCache, staged: Staged) -> None:
     """Number the new trials without gaps, as they will be in the database."""
     if staged.new:
-        first = min(mirror.trials[local].number for local in staged.new)
+        first = min(cache.trials[local].number for local in staged.new)
         for place, local in enumerate(staged.new):
-            mirror.renumber(local, first + place)
+            cache.renumber(local, first + place)

@@ -81,7 +81,7 @@ def prepare_file(path: Path) -> None:
         raise UserError(f"the database cannot be written there: {error.strerror}", file=path) from None
 
 
-class Link:
+class Database:
     """One connection to the database, opened at the first use and again after it broke; used under a lock of its owner.
 
     Transactions are begun and ended by statements of our own (the driver is in autocommit), since SQLite's writer must
@@ -287,42 +287,42 @@ class Link:
         return time.time() if self.path is not None else time.monotonic() + self._clock_offset
 
 
-def open_link(url: str) -> Link:
+def open_link(url: str) -> Database:
     """Connect, make Optuna's tables where there are none, and check their version.
 
     Raises UserError when any of it fails, RecordStuck where SQLite's file system takes no writes.
     """
-    link = Link(url)
-    if link.path is not None:
-        prepare_file(link.path)
+    database = Database(url)
+    if database.path is not None:
+        prepare_file(database.path)
     try:
-        if not _has_tables(link):
-            _create_tables(link)
-        _check_version(link)
+        if not _has_tables(database):
+            _create_tables(database)
+        _check_version(database)
     except (SQLAlchemyError, sqlite3.Error) as error:
-        link.drop()
-        fault = link.fault(error)
-        if link.path is not None and isinstance(fault, RecordStuck) and not isinstance(fault, RecordLost):
+        database.drop()
+        fault = database.fault(error)
+        if database.path is not None and isinstance(fault, RecordStuck) and not isinstance(fault, RecordLost):
             raise fault from None
-        where = link.path or sa.make_url(url).render_as_string(hide_password=True)
+        where = database.path or sa.make_url(url).render_as_string(hide_password=True)
         raise UserError(f"the database cannot be opened: {words(error)}", file=where) from None
-    return link
+    return database
 
 
-def _has_tables(link: Link) -> bool:
-    return sa.inspect(link.connection).has_table("alembic_version")
+def _has_tables(database: Database) -> bool:
+    return sa.inspect(database.connection).has_table("alembic_version")
 
 
-def _create_tables(link: Link) -> None:
+def _create_tables(database: Database) -> None:
     from optuna.storages import RDBStorage
 
-    link.drop()
-    escaped = link.url.replace("{", "{{").replace("}", "}}")
+    database.drop()
+    escaped = database.url.replace("{", "{{").replace("}", "}}")
     for attempt in (1, 2):
         # Two processes may create the same tables at once; the second finds them there at its second try.
         try:
             given = {"application_name": "pilotune", **password.arguments()}
-            storage = RDBStorage(escaped, engine_kwargs={} if link.path else {"connect_args": given})
+            storage = RDBStorage(escaped, engine_kwargs={} if database.path else {"connect_args": given})
         except (OperationalError, IntegrityError, sa.exc.ProgrammingError):
             if attempt == 2:
                 raise
@@ -333,13 +333,13 @@ def _create_tables(link: Link) -> None:
             return
 
 
-def _check_version(link: Link) -> None:
-    schema = link.run(sa.select(tables.version_info.c.schema_version)).scalar()
-    revision = link.run("SELECT version_num FROM alembic_version").scalar()
+def _check_version(database: Database) -> None:
+    schema = database.run(sa.select(tables.version_info.c.schema_version)).scalar()
+    revision = database.run("SELECT version_num FROM alembic_version").scalar()
     if (schema, revision) != (tables.SCHEMA_VERSION, tables.REVISION):
-        link.drop()
+        database.drop()
         raise UserError(
             f"the database has Optuna's schema {schema} ({revision}), this version works with {tables.SCHEMA_VERSION} "
             f"({tables.REVISION}): run `optuna storage upgrade --storage URL`, or name another database",
-            file=link.path,
+            file=database.path,
         )

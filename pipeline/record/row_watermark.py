@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 
-class Horizon:
+class RowWatermark:
     """Up to which primary keys all rows were seen.
 
     PostgreSQL counts a key up when a row is written, and shows the row when its transaction ends: a look may miss rows

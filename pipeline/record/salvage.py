@@ -14,10 +14,10 @@ def save_study(storage: RecordStorage, study_id: int) -> Path | None:
 
     None where the database is no file. Raises OSError, UserError and RecordAway where it cannot be written.
     """
-    database = storage.link.path
-    if database is None:
+    file = storage.database.path
+    if file is None:
         return None
-    path = database.with_name(f"{database.name}.{time.strftime('%Y%m%d-%H%M%S')}-saved")
+    path = file.with_name(f"{file.name}.{time.strftime('%Y%m%d-%H%M%S')}-saved")
     with contextlib.closing(RecordStorage(f"sqlite:///{path}", autocommit=False)) as copy:
         copied = copy.create_new_study(storage.get_study_directions(study_id), storage.get_study_name_from_id(study_id))
         for key, value in storage.get_study_user_attrs(study_id).items():

@@ -16,9 +16,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial
 
-from .database import Link
+from .database import Database
 from .statements import Row, statements
-from .study_cache import StudyMirror
+from .study_cache import StudyCache
 from .tables import store_float, store_time
 
 
@@ -78,7 +78,7 @@ class Staged:
 class Before:
     """What was staged when a study was locked."""
 
-    mirror: StudyMirror
+    cache: StudyCache
     staged: Staged
     ours: frozenset[int]
 
@@ -153,31 +153,31 @@ def _attributes(owner: int, attrs: dict[str, Any], chosen: Container[str]) -> li
     return [(owner, key, _encode(value)) for key, value in attrs.items() if key in chosen] if chosen else []
 
 
-def write_study(link: Link, mirror: StudyMirror, staged: Staged) -> dict[int, int]:
+def write_study(database: Database, cache: StudyCache, staged: Staged) -> dict[int, int]:
     """Write all of ``staged``, one statement a table; returns the database ids of new trials by their local ones."""
-    made, new_ids = statements(link.dialect), {}
+    made, new_ids = statements(database.dialect), {}
     if staged.new:
-        new = {mirror.trials[local].number: local for local in staged.new}
-        rows = [(mirror.study_id, number, *_state(mirror.trials[local])) for number, local in new.items()]
-        new_ids = {new[number]: db_id for number, db_id in made.insert_trials(link, rows).items()}
-    parts, states = _rows(mirror, staged, new_ids)
+        new = {cache.trials[local].number: local for local in staged.new}
+        rows = [(cache.study_id, number, *_state(cache.trials[local])) for number, local in new.items()]
+        new_ids = {new[number]: db_id for number, db_id in made.insert_trials(database, rows).items()}
+    parts, states = _rows(cache, staged, new_ids)
     for name, items in parts.items():
-        made.write(link, name, items)
-    made.write_states(link, states)
+        made.write(database, name, items)
+    made.write_states(database, states)
     return new_ids
 
 
-def _rows(mirror: StudyMirror, staged: Staged, new_ids: dict[int, int]) -> tuple[Rows, list[Row]]:
+def _rows(cache: StudyCache, staged: Staged, new_ids: dict[int, int]) -> tuple[Rows, list[Row]]:
     rows: Rows = defaultdict(list)
     states = []
     for local, db_id in new_ids.items():
-        _add_rows(rows, mirror.trials[local], db_id, None)
+        _add_rows(rows, cache.trials[local], db_id, None)
     for local, changes in staged.trials.items():
         if local not in new_ids:
-            trial, db_id = mirror.trials[local], mirror.db_ids[local]
+            trial, db_id = cache.trials[local], cache.db_ids[local]
             _add_rows(rows, trial, db_id, changes)
             if changes.state:
                 states.append((db_id, *_state(trial)))
-    rows["study_user"] += _attributes(mirror.study_id, mirror.user_attrs, staged.user)
-    rows["study_system"] += _attributes(mirror.study_id, mirror.system_attrs, staged.system)
+    rows["study_user"] += _attributes(cache.study_id, cache.user_attrs, staged.user)
+    rows["study_system"] += _attributes(cache.study_id, cache.system_attrs, staged.system)
     return rows, states

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .database import Link
+from .database import Database
 
 Row = tuple[Any, ...]
 
@@ -184,24 +184,24 @@ class Statements:
     def _packed(self, rows: list[Row]) -> Any:
         return tuple(json.dumps(column) for column in zip(*rows, strict=True)) if self._server else rows
 
-    def write(self, link: Link, name: str, rows: list[Row]) -> None:
+    def write(self, database: Database, name: str, rows: list[Row]) -> None:
         """Insert rows, or overwrite them where their unique key exists; ``name``: one of ``_TARGETS``."""
         if rows:
-            link.run(self._writes[name], self._packed(rows))
+            database.run(self._writes[name], self._packed(rows))
 
-    def write_states(self, link: Link, rows: list[Row]) -> None:
+    def write_states(self, database: Database, rows: list[Row]) -> None:
         """State, start and end by trial id."""
         if rows:
             rows = rows if self._server else [(*row[1:], row[0]) for row in rows]
-            link.run(self._state, self._packed(rows))
+            database.run(self._state, self._packed(rows))
 
-    def insert_trials(self, link: Link, rows: list[Row]) -> dict[int, int]:
+    def insert_trials(self, database: Database, rows: list[Row]) -> dict[int, int]:
         """Insert new trials of one study, (study id, number, state, start, end); their ids by number."""
         if self._server:
-            return {number: db_id for db_id, number in link.run(self._new, self._packed(rows))}
+            return {number: db_id for db_id, number in database.run(self._new, self._packed(rows))}
         # Nobody else writes meanwhile, and SQLite itself takes the highest id and one more.
-        first = link.run("SELECT coalesce(max(trial_id), 0) + 1 FROM trials").scalar_one()
-        link.run(self._new, [(first + place, *row) for place, row in enumerate(rows)])
+        first = database.run("SELECT coalesce(max(trial_id), 0) + 1 FROM trials").scalar_one()
+        database.run(self._new, [(first + place, *row) for place, row in enumerate(rows)])
         return {row[1]: first + place for place, row in enumerate(rows)}
 
 

@@ -22,15 +22,15 @@ from sqlalchemy.exc import IntegrityError
 
 from ..study_changes import Changes
 from . import tables
-from .database import Link
+from .database import Database
 from .interning import shared_attributes, shared_distributions
-from .study_cache import OWNER, StudyMirror, detached, opened
+from .study_cache import OWNER, StudyCache, detached, opened
 from .sync import read_attributes
 from .tables import STEP_LIMIT, check_key, plain, studies, study_directions, trials
-from .unit_of_work import Ledger
+from .unit_of_work import UnitOfWork
 
 
-class RecordStorage(Ledger, optuna.storages.BaseStorage):
+class RecordStorage(UnitOfWork, optuna.storages.BaseStorage):
     """An Optuna storage in Optuna's own database schema, on SQLite or PostgreSQL, made for one driver with many trials.
 
     Every study it is asked for is kept in memory; what Optuna writes changes the memory at once and is staged for the
@@ -47,8 +47,8 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
     may raise RecordAway. Raises UserError when the database cannot be opened.
     """
 
-    def __init__(self, url: str, *, autocommit: bool = True, link: Link | None = None):
-        super().__init__(url, autocommit=autocommit, link=link)
+    def __init__(self, url: str, *, autocommit: bool = True, database: Database | None = None):
+        super().__init__(url, autocommit=autocommit, database=database)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url, "autocommit": self.autocommit}
@@ -58,20 +58,20 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     # Access to the mirrors
 
-    def _fresh(self, study_id: int) -> StudyMirror:
-        mirror = self._mirror(study_id)
+    def _fresh(self, study_id: int) -> StudyCache:
+        cache = self._mirror(study_id)
         if self.autocommit:
             self._settle()
-            self._sync(mirror)
-        return mirror
+            self._sync(cache)
+        return cache
 
-    def _fresh_of(self, trial_id: int) -> tuple[StudyMirror, FrozenTrial]:
-        mirror = self._home.get(trial_id)
-        if mirror is None:
+    def _fresh_of(self, trial_id: int) -> tuple[StudyCache, FrozenTrial]:
+        cache = self._home.get(trial_id)
+        if cache is None:
             raise KeyError(f"no trial with id {trial_id}")
         if self.autocommit:
-            self._fresh(mirror.study_id)
-        return mirror, mirror.trials[trial_id]
+            self._fresh(cache.study_id)
+        return cache, cache.trials[trial_id]
 
     def _flush(self, trial_id: int | None = None) -> bool:
         """Commit, when each write is to be one; False when another process finished or started the trial first."""
@@ -80,12 +80,12 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         return trial_id not in self.commit().overtaken
 
     @contextlib.contextmanager
-    def _changing(self, trial_id: int) -> Iterator[tuple[StudyMirror, FrozenTrial]]:
+    def _changing(self, trial_id: int) -> Iterator[tuple[StudyCache, FrozenTrial]]:
         """Around a change of an unfinished trial; raises UpdateFinishedTrialError for a finished one."""
         with self._lock:
-            mirror, trial = self._fresh_of(trial_id)
+            cache, trial = self._fresh_of(trial_id)
             self.check_trial_is_updatable(trial_id, trial.state)
-            yield mirror, trial
+            yield cache, trial
             if not self._flush(trial_id):
                 raise UpdateFinishedTrialError(f"trial {trial.number} was finished by another process")
 
@@ -96,10 +96,10 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         rows = [{"direction": direction, "objective": place} for place, direction in enumerate(directions)]
         with self._lock, self._not_inside():
             try:
-                with self.link.writing():
-                    made = self.link.run(sa.insert(studies).returning(studies.c.study_id), {"study_name": name})
+                with self.database.writing():
+                    made = self.database.run(sa.insert(studies).returning(studies.c.study_id), {"study_name": name})
                     study_id = int(made.scalar_one())
-                    self.link.run(sa.insert(study_directions), [{"study_id": study_id, **row} for row in rows])
+                    self.database.run(sa.insert(study_directions), [{"study_id": study_id, **row} for row in rows])
             except IntegrityError:
                 raise DuplicatedStudyError(f"a study named {name!r} exists") from None
             return study_id
@@ -108,14 +108,14 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
         with self._lock, self._not_inside():
             self._settle()
             its_trials = sa.select(trials.c.trial_id).where(trials.c.study_id == study_id)
-            with self.link.writing():
+            with self.database.writing():
                 lock = sa.select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
-                if self.link.run(lock).first() is None:
+                if self.database.run(lock).first() is None:
                     raise KeyError(f"no study with id {study_id}")
                 for table in tables.OF_TRIAL:
-                    self.link.run(sa.delete(table).where(table.c.trial_id.in_(its_trials)))
+                    self.database.run(sa.delete(table).where(table.c.trial_id.in_(its_trials)))
                 for table in (trials, *tables.OF_STUDY, studies):
-                    self.link.run(sa.delete(table).where(table.c.study_id == study_id))
+                    self.database.run(sa.delete(table).where(table.c.study_id == study_id))
             self._staged.pop(study_id, None)
             self._discard(study_id)
 
@@ -127,26 +127,26 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         with self._lock:
-            mirror = self._fresh(study_id)
-            mirror.user_attrs = {**mirror.user_attrs, check_key(key): plain(value)}
+            cache = self._fresh(study_id)
+            cache.user_attrs = {**cache.user_attrs, check_key(key): plain(value)}
             self._stage(study_id).user.add(key)
             self._flush()
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         with self._lock:
-            mirror = self._fresh(study_id)
-            mirror.system_attrs = {**mirror.system_attrs, check_key(key): plain(value)}
+            cache = self._fresh(study_id)
+            cache.system_attrs = {**cache.system_attrs, check_key(key): plain(value)}
             self._stage(study_id).system.add(key)
             self._flush()
 
     def get_study_id_from_name(self, study_name: str) -> int:
         with self._lock, self._translated():
             if not self.autocommit:  # Optuna's Hyperband asks at every verdict, and the database may be away
-                for mirror in self._mirrors.values():
-                    if mirror.name == study_name:
-                        return mirror.study_id
+                for cache in self._mirrors.values():
+                    if cache.name == study_name:
+                        return cache.study_id
             query = sa.select(studies.c.study_id).where(studies.c.study_name == study_name)
-            study_id = self.link.run(query).scalar()
+            study_id = self.database.run(query).scalar()
         if study_id is None:
             raise KeyError(f"no study named {study_name!r}")
         return int(study_id)
@@ -168,16 +168,16 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
             return self._fresh(study_id).system_attrs
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        with self._lock, self.link.reading():
+        with self._lock, self.database.reading():
             found = []
-            for study_id, name in self.link.run(sa.select(studies).order_by(studies.c.study_id)).all():
-                user, system = read_attributes(self.link, study_id)
+            for study_id, name in self.database.run(sa.select(studies).order_by(studies.c.study_id)).all():
+                user, system = read_attributes(self.database, study_id)
                 query = sa.select(study_directions.c.direction).where(study_directions.c.study_id == study_id)
-                directions = list(self.link.run(query.order_by(study_directions.c.objective)).scalars())
-                mirror, staged = self._mirrors.get(study_id), self._staged.get(study_id)
-                if mirror is not None and staged is not None:
-                    user |= {key: mirror.user_attrs[key] for key in staged.user}
-                    system |= {key: mirror.system_attrs[key] for key in staged.system}
+                directions = list(self.database.run(query.order_by(study_directions.c.objective)).scalars())
+                cache, staged = self._mirrors.get(study_id), self._staged.get(study_id)
+                if cache is not None and staged is not None:
+                    user |= {key: cache.user_attrs[key] for key in staged.user}
+                    system |= {key: cache.system_attrs[key] for key in staged.system}
                 found.append(FrozenStudy(name, None, user, system, study_id, directions=directions))
             return found
 
@@ -185,24 +185,24 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         with self._lock:
-            mirror = self._fresh(study_id)
+            cache = self._fresh(study_id)
             trial = _new_trial() if template_trial is None else _from_template(template_trial)
             if self.campaign is not None and trial.state == TrialState.RUNNING:
                 trial.system_attrs[OWNER] = self.campaign
-            local = trial._trial_id = self._new_id(mirror)
-            trial.number = mirror.next_number()
-            mirror.put(trial)
-            mirror.uncommitted[local] = None
-            self._own(mirror, local, trial.state)
+            local = trial._trial_id = self._new_id(cache)
+            trial.number = cache.next_number()
+            cache.put(trial)
+            cache.uncommitted[local] = None
+            self._own(cache, local, trial.state)
             self._stage(study_id).new[local] = None
             self._flush()
             return local
 
-    def _own(self, mirror: StudyMirror, local: int, state: TrialState) -> None:
+    def _own(self, cache: StudyCache, local: int, state: TrialState) -> None:
         if self.autocommit or state != TrialState.RUNNING:
-            mirror.ours.discard(local)
+            cache.ours.discard(local)
         else:
-            mirror.ours.add(local)
+            cache.ours.add(local)
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -211,26 +211,26 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def set_trial_params(self, trial_id: int, values: Mapping[str, tuple[float, BaseDistribution]]) -> None:
         """Several at once: by name the value as Optuna keeps it (``to_internal_repr``), and its distribution."""
-        with self._changing(trial_id) as (mirror, trial):
+        with self._changing(trial_id) as (cache, trial):
             params, distributions = dict(trial.params), dict(trial.distributions)
             for name, (value, distribution) in values.items():
-                known = mirror.distributions.get(check_key(name))
+                known = cache.distributions.get(check_key(name))
                 if known is not None and _same(known, distribution):
                     distribution = known  # one object for all trials: there may be a million of them
                 elif known is not None:
                     check_distribution_compatibility(known, distribution)
                 params[name], distributions[name] = distribution.to_external_repr(value), distribution
-            self._replace(mirror, trial, params=params, distributions=shared_distributions(distributions))
-            self._stage(mirror.study_id).of(trial_id).params.update(values)
+            self._replace(cache, trial, params=params, distributions=shared_distributions(distributions))
+            self._stage(cache.study_id).of(trial_id).params.update(values)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         with self._lock:
-            mirror, trial = self._fresh_of(trial_id)
+            cache, trial = self._fresh_of(trial_id)
             self.check_trial_is_updatable(trial_id, trial.state)
             if state == TrialState.RUNNING and trial.state != TrialState.WAITING:
                 return False
             fields: dict[str, Any] = {"state": state}
-            changes = self._stage(mirror.study_id).of(trial_id)
+            changes = self._stage(cache.study_id).of(trial_id)
             changes.state = True
             if values is not None:
                 fields["values"], changes.values = _checked(values), True
@@ -242,8 +242,8 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
             if state.is_finished():
                 fields["datetime_complete"] = datetime.now()
                 fields["system_attrs"] = shared_attributes(trial.system_attrs)
-            self._replace(mirror, trial, **fields)
-            self._own(mirror, trial_id, state)
+            self._replace(cache, trial, **fields)
+            self._own(cache, trial_id, state)
             if self._flush(trial_id):
                 return True
         if state == TrialState.RUNNING:
@@ -255,28 +255,28 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
         """Several at once."""
-        with self._changing(trial_id) as (mirror, trial):
+        with self._changing(trial_id) as (cache, trial):
             for step in values:
                 if not -STEP_LIMIT <= step < STEP_LIMIT:
                     raise ValueError(f"a step is a whole number of 32 bits in the database, got {step}")
             steps = {**trial.intermediate_values, **{step: float(value) for step, value in values.items()}}
-            self._replace(mirror, trial, intermediate_values=steps)
-            self._stage(mirror.study_id).of(trial_id).steps.update(values)
+            self._replace(cache, trial, intermediate_values=steps)
+            self._stage(cache.study_id).of(trial_id).steps.update(values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self.set_trial_user_attrs(trial_id, {key: value})
 
     def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
         """Several at once; none where one of them cannot be kept."""
-        with self._changing(trial_id) as (mirror, trial):
+        with self._changing(trial_id) as (cache, trial):
             attrs = trial.user_attrs | {check_key(key): plain(value) for key, value in values.items()}
-            self._replace(mirror, trial, user_attrs=attrs)
-            self._stage(mirror.study_id).of(trial_id).user.update(values)
+            self._replace(cache, trial, user_attrs=attrs)
+            self._stage(cache.study_id).of(trial_id).user.update(values)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        with self._changing(trial_id) as (mirror, trial):
-            self._replace(mirror, trial, system_attrs={**trial.system_attrs, check_key(key): plain(value)})
-            self._stage(mirror.study_id).of(trial_id).system.add(key)
+        with self._changing(trial_id) as (cache, trial):
+            self._replace(cache, trial, system_attrs={**trial.system_attrs, check_key(key): plain(value)})
+            self._stage(cache.study_id).of(trial_id).system.add(key)
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         with self._lock:
@@ -315,7 +315,7 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
             return [detached(trial) for trial in found] if deepcopy else found.copy()
 
     def changes(self, study_id: int, since: Any) -> tuple[Any, Changes]:
-        """What changed in the study since an earlier answer (its first part; None: the whole), for ``Watch``."""
+        """What changed in the study since an earlier answer (its first part; None: the whole), for ``StudyWatch``."""
         with self._lock:
             return self._fresh(study_id).changes(since)
 
@@ -326,10 +326,10 @@ class RecordStorage(Ledger, optuna.storages.BaseStorage):
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         with self._lock:
-            mirror = self._fresh(study_id)
-            if len(mirror.directions) > 1:
+            cache = self._fresh(study_id)
+            if len(cache.directions) > 1:
                 raise RuntimeError("a study of several directions has no single best trial; see its best_trials")
-            best = mirror.best()
+            best = cache.best()
         if best is None:
             raise ValueError("no trial is complete yet")
         return best

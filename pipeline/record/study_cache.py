@@ -14,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ..study_changes import Changes
-from .row_watermark import Horizon
+from .row_watermark import RowWatermark
 
 OWNER = "pilotune:campaign"
 """Trial system attribute: the campaign that runs the trial."""
@@ -136,7 +136,7 @@ class View:
 
 
 @dataclass
-class StudyMirror:
+class StudyCache:
     """One study.
 
     Trials are known by local ids, which last as long as the process; ``db_ids`` has those of the committed ones.
@@ -156,7 +156,7 @@ class StudyMirror:
     learned: int = 0
     last_db_id: int = 0
     seen: tuple[int, int] | None = None
-    horizon: Horizon = field(default_factory=Horizon)
+    horizon: RowWatermark = field(default_factory=RowWatermark)
     looks: int = 0
     texts: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     _views: dict[frozenset[TrialState], View] = field(default_factory=dict)
@@ -206,7 +206,7 @@ class StudyMirror:
             del self._log[:half]
             self._forgotten += half
 
-    def changes(self, since: tuple[StudyMirror, int] | None) -> tuple[tuple[StudyMirror, int], Changes]:
+    def changes(self, since: tuple[StudyCache, int] | None) -> tuple[tuple[StudyCache, int], Changes]:
         """What changed since an earlier answer's first part, and this answer's own; see ``pipeline.changes``."""
         now = (self, self._forgotten + len(self._log))
         if since is None or since[0] is not self or since[1] < self._forgotten:

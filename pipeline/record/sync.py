@@ -4,7 +4,7 @@ What others do to a study is found in three ways. Trials are created with the st
 ones have higher ids than all that are known. What an unfinished trial gathers (parameters, reports, attributes) are new
 rows, found by their primary keys, which the databases count up. The end of a trial is seen by its state; it is then
 read whole. Two things escape until the trial ends or the next look at all of it: an attribute that plain Optuna writes
-over, and, on PostgreSQL, a row of a transaction that took longer than the ``Horizon`` is wide.
+over, and, on PostgreSQL, a row of a transaction that took longer than the ``RowWatermark`` is wide.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from .database import Link
+from .database import Database
 from .interning import shared_attributes, shared_distributions
 from .statements import PARTS, statements
-from .study_cache import StudyMirror, alike, replica
+from .study_cache import StudyCache, alike, replica
 from .tables import load_float, load_time, studies, study_directions
 
 TICK = "pilotune:tick:"
@@ -64,20 +64,20 @@ def _value_of(text: str) -> Any:
 # -- trials -----------------------------------------------------------------------------------------------------------
 
 
-def _read_trials(link: Link, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
+def _read_trials(database: Database, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
     """Trials by their own rows, their database ids in the place of local ones."""
     for start in range(0, len(rows), SLICE):
-        yield from _read_slice(link, rows[start : start + SLICE])
+        yield from _read_slice(database, rows[start : start + SLICE])
 
 
-def _read_slice(link: Link, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
-    made = statements(link.dialect)
+def _read_slice(database: Database, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
+    made = statements(database.dialect)
     ids = (made.ids(row[0] for row in rows),)
-    params, distributions = _params(link.run(made.whole["params"], ids).all())
-    user, system = (_attributes(link.run(made.whole[kind], ids).all()) for kind in ("user", "system"))
-    steps = _steps(link.run(made.whole["steps"], ids).all())
+    params, distributions = _params(database.run(made.whole["params"], ids).all())
+    user, system = (_attributes(database.run(made.whole[kind], ids).all()) for kind in ("user", "system"))
+    steps = _steps(database.run(made.whole["steps"], ids).all())
     values: dict[int, list[float]] = {}
-    for i, value, kind in link.run(made.whole["values"], ids).all():
+    for i, value, kind in database.run(made.whole["values"], ids).all():
         values.setdefault(i, []).append(load_float(value, kind))
     for i, number, state, start, complete in rows:
         yield FrozenTrial(
@@ -129,7 +129,9 @@ def _steps(rows: Iterable[Any]) -> _Parts:
 # -- what others did --------------------------------------------------------------------------------------------------
 
 
-def look(link: Link, mirror: StudyMirror, theirs: Sequence[int], next_id: Callable[[], int], *, whole: bool) -> None:
+def look(
+    database: Database, cache: StudyCache, theirs: Sequence[int], next_id: Callable[[], int], *, whole: bool
+) -> None:
     """Bring in what others did to the study's trials.
 
     Args:
@@ -139,39 +141,39 @@ def look(link: Link, mirror: StudyMirror, theirs: Sequence[int], next_id: Callab
         next_id: Gives local ids.
         whole: Read them anew instead of what is new of them.
     """
-    made = statements(link.dialect)
-    oldest, following, *highest = link.run(made.marks).one()
-    marks, floor = tuple(key or 0 for key in highest), mirror.horizon.floor
+    made = statements(database.dialect)
+    oldest, following, *highest = database.run(made.marks).one()
+    marks, floor = tuple(key or 0 for key in highest), cache.horizon.floor
     if whole or floor is None or any(mark < key for mark, key in zip(marks, floor, strict=True)):
         # SQLite gives the keys of a deleted study's rows away again.
-        mirror.horizon.void()
-        read_again(link, mirror, theirs)
+        cache.horizon.void()
+        read_again(database, cache, theirs)
     elif theirs:
-        left = read_left(link, mirror, theirs)
-        read_again(link, mirror, left)
-        _read_later(link, mirror, [local for local in theirs if local not in left], floor)
-    read_new(link, mirror, next_id)
-    mirror.horizon.note(oldest, following, marks)
+        left = read_left(database, cache, theirs)
+        read_again(database, cache, left)
+        _read_later(database, cache, [local for local in theirs if local not in left], floor)
+    read_new(database, cache, next_id)
+    cache.horizon.note(oldest, following, marks)
 
 
-def read_left(link: Link, mirror: StudyMirror, theirs: Sequence[int]) -> set[int]:
+def read_left(database: Database, cache: StudyCache, theirs: Sequence[int]) -> set[int]:
     """Those of these unfinished trials whose state has changed; local ids."""
     if not theirs:
         return set()
-    made = statements(link.dialect)
+    made = statements(database.dialect)
     kinds: dict[TrialState, list[int]] = {TrialState.RUNNING: [], TrialState.WAITING: []}
     for local in theirs:
-        kinds[mirror.trials[local].state].append(mirror.db_ids[local])
+        kinds[cache.trials[local].state].append(cache.db_ids[local])
     arguments = tuple(made.ids(ids) for ids in kinds.values())
-    return {mirror.local_ids[db_id] for (db_id,) in link.run(made.left, arguments)}
+    return {cache.local_ids[db_id] for (db_id,) in database.run(made.left, arguments)}
 
 
-def _read_later(link: Link, mirror: StudyMirror, theirs: Sequence[int], floor: tuple[int, ...]) -> None:
+def _read_later(database: Database, cache: StudyCache, theirs: Sequence[int], floor: tuple[int, ...]) -> None:
     """Add what these trials have gathered since the look that ``floor`` is of."""
-    made = statements(link.dialect)
-    ids = made.ids(mirror.db_ids[local] for local in theirs)
+    made = statements(database.dialect)
+    ids = made.ids(cache.db_ids[local] for local in theirs)
     rows = {
-        part: link.run(made.later[part], (key, ids)).all() for part, key in zip(PARTS, floor, strict=True) if theirs
+        part: database.run(made.later[part], (key, ids)).all() for part, key in zip(PARTS, floor, strict=True) if theirs
     }
     if not any(rows.values()):
         return
@@ -184,7 +186,7 @@ def _read_later(link: Link, mirror: StudyMirror, theirs: Sequence[int], floor: t
         "system_attrs": _attributes(rows["system"]),
     }
     for db_id in dict.fromkeys(i for parts in gathered.values() for i in parts):
-        trial = mirror.trials[mirror.local_ids[db_id]]
+        trial = cache.trials[cache.local_ids[db_id]]
         fields = {}
         for name, parts in gathered.items():
             known = getattr(trial, name)
@@ -192,56 +194,56 @@ def _read_later(link: Link, mirror: StudyMirror, theirs: Sequence[int], floor: t
             if new != known:
                 fields[name] = new
         if fields:
-            mirror.put(replica(trial, **fields))
+            cache.put(replica(trial, **fields))
 
 
-def read_new(link: Link, mirror: StudyMirror, next_id: Callable[[], int]) -> None:
+def read_new(database: Database, cache: StudyCache, next_id: Callable[[], int]) -> None:
     """Bring in trials that other processes created; those of ours that are not committed move behind them."""
-    made = statements(link.dialect)
-    rows = link.run(made.new_trials, (mirror.study_id, mirror.last_db_id)).all()
+    made = statements(database.dialect)
+    rows = database.run(made.new_trials, (cache.study_id, cache.last_db_id)).all()
     if not rows:
         return
-    fresh = [row for row in rows if row[0] not in mirror.local_ids]
-    ours = list(mirror.uncommitted)
+    fresh = [row for row in rows if row[0] not in cache.local_ids]
+    ours = list(cache.uncommitted)
     if fresh and ours:
-        first = max(mirror.trials[ours[0]].number, fresh[-1][1] + 1)
+        first = max(cache.trials[ours[0]].number, fresh[-1][1] + 1)
         # From the last one down, so that no two have one number on the way.
         for place in range(len(ours) - 1, -1, -1):
-            mirror.renumber(ours[place], first + place)
-    for trial in _read_trials(link, fresh):
+            cache.renumber(ours[place], first + place)
+    for trial in _read_trials(database, fresh):
         db_id, trial._trial_id = trial._trial_id, next_id()
-        mirror.know(trial._trial_id, db_id)
-        mirror.put(trial)
-    mirror.last_db_id = max(mirror.last_db_id, rows[-1][0])
+        cache.know(trial._trial_id, db_id)
+        cache.put(trial)
+    cache.last_db_id = max(cache.last_db_id, rows[-1][0])
 
 
-def read_again(link: Link, mirror: StudyMirror, local_ids: Iterable[int]) -> None:
+def read_again(database: Database, cache: StudyCache, local_ids: Iterable[int]) -> None:
     """Replace trials by what the database has of them."""
-    db_ids = sorted(mirror.db_ids[local] for local in local_ids)
+    db_ids = sorted(cache.db_ids[local] for local in local_ids)
     if not db_ids:
         return
-    made = statements(link.dialect)
-    rows = link.run(made.trials, (made.ids(db_ids),)).all()
-    for trial in _read_trials(link, rows):
-        trial._trial_id = mirror.local_ids[trial._trial_id]
+    made = statements(database.dialect)
+    rows = database.run(made.trials, (made.ids(db_ids),)).all()
+    for trial in _read_trials(database, rows):
+        trial._trial_id = cache.local_ids[trial._trial_id]
         # Who keeps tables of trials is not to be told of them for nothing.
-        if not alike(trial, mirror.trials[trial._trial_id]):
-            mirror.put(trial)
+        if not alike(trial, cache.trials[trial._trial_id]):
+            cache.put(trial)
 
 
-def read_states(link: Link, db_ids: Iterable[int]) -> dict[int, TrialState]:
+def read_states(database: Database, db_ids: Iterable[int]) -> dict[int, TrialState]:
     """The states of trials by database id; deleted ones are missing."""
-    made = statements(link.dialect)
-    found = link.run(made.states, (made.ids(db_ids),))
+    made = statements(database.dialect)
+    found = database.run(made.states, (made.ids(db_ids),))
     return {db_id: TrialState[state] for db_id, state in found}
 
 
 # -- studies ----------------------------------------------------------------------------------------------------------
 
 
-def read_study(link: Link, study_id: int) -> StudyMirror:
+def read_study(database: Database, study_id: int) -> StudyCache:
     """A mirror of the study without its trials yet; KeyError when there is no such study."""
-    name = link.run(sa.select(studies.c.study_name).where(studies.c.study_id == _of), {"of": study_id}).scalar()
+    name = database.run(sa.select(studies.c.study_name).where(studies.c.study_id == _of), {"of": study_id}).scalar()
     if name is None:
         raise KeyError(f"no study with id {study_id}")
     query = (
@@ -249,14 +251,16 @@ def read_study(link: Link, study_id: int) -> StudyMirror:
         .where(study_directions.c.study_id == _of)
         .order_by(study_directions.c.objective)
     )
-    directions: list[StudyDirection] = list(link.run(query, {"of": study_id}).scalars())
-    return StudyMirror(study_id, name, directions)
+    directions: list[StudyDirection] = list(database.run(query, {"of": study_id}).scalars())
+    return StudyCache(study_id, name, directions)
 
 
 _Texts = dict[tuple[str, str], tuple[str, Any]]
 
 
-def read_attributes(link: Link, study_id: int, known: _Texts | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_attributes(
+    database: Database, study_id: int, known: _Texts | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """User and system attributes of a study, the counters of commits left out.
 
     Args:
@@ -264,12 +268,12 @@ def read_attributes(link: Link, study_id: int, known: _Texts | None = None) -> t
         study_id: In the database.
         known: What was read before, kept here, so that only texts that changed are decoded.
     """
-    made = statements(link.dialect)
+    made = statements(database.dialect)
     known = {} if known is None else known
     found: list[dict[str, Any]] = []
     for kind, query in (("user", made.user), ("system", made.system)):
         attrs: dict[str, Any] = {}
-        for key, text in link.run(query, (study_id,)):
+        for key, text in database.run(query, (study_id,)):
             if not key.startswith(TICK):
                 before = known.get((kind, key))
                 if before is None or before[0] != text:

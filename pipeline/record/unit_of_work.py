@@ -17,11 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import PilotuneError, RecordAway
 from .conflicts import CommitResult, keep_budget, let_others, settle_numbers
-from .database import Link, open_link
+from .database import Database, open_link
 from .db_errors import words
 from .staged import Before, Pending, Staged, write_study
 from .statements import statements
-from .study_cache import StudyMirror, replica
+from .study_cache import StudyCache, replica
 from .sync import TICK, look, read_attributes, read_new, read_study
 
 
@@ -33,19 +33,19 @@ WHOLE_LOOK = 60
 """Of so many looks at what others did, one reads their unfinished trials whole."""
 
 
-class Ledger:
+class UnitOfWork:
     """Mirrors, staged changes and transactions; what Optuna calls is in ``RecordStorage``."""
 
-    def __init__(self, url: str, *, autocommit: bool, link: Link | None = None):
+    def __init__(self, url: str, *, autocommit: bool, database: Database | None = None):
         self.url, self.autocommit = url, autocommit
-        self.link: Link = link or open_link(url)
+        self.database: Database = database or open_link(url)
         self.campaign: str | None = None
         self.fence: tuple[int, str] | None = None
         self._lock = threading.RLock()
-        self._mirrors: dict[int, StudyMirror] = {}
-        self._home: dict[int, StudyMirror] = {}
+        self._mirrors: dict[int, StudyCache] = {}
+        self._home: dict[int, StudyCache] = {}
         self._staged: dict[int, Staged] = {}
-        self._sql = statements(self.link.dialect)
+        self._sql = statements(self.database.dialect)
         self._last_id = -1
         self._tick, self._ticker = 0, f"{TICK}{uuid.uuid4().hex}"
         self._pending: Pending | None = None
@@ -56,23 +56,23 @@ class Ledger:
 
     # What is in memory
 
-    def _mirror(self, study_id: int) -> StudyMirror:
+    def _mirror(self, study_id: int) -> StudyCache:
         """The study's mirror, read from the database at its first use."""
-        mirror = self._mirrors.get(study_id)
-        if mirror is None:
+        cache = self._mirrors.get(study_id)
+        if cache is None:
             if self._inside:
-                mirror = read_study(self.link, study_id)
-                self._refresh(mirror)
+                cache = read_study(self.database, study_id)
+                self._refresh(cache)
             else:
-                with self.link.reading():
-                    mirror = read_study(self.link, study_id)
-                    self._refresh(mirror)
-            self._mirrors[study_id] = mirror
-        return mirror
+                with self.database.reading():
+                    cache = read_study(self.database, study_id)
+                    self._refresh(cache)
+            self._mirrors[study_id] = cache
+        return cache
 
-    def _new_id(self, mirror: StudyMirror) -> int:
+    def _new_id(self, cache: StudyCache) -> int:
         self._last_id += 1
-        self._home[self._last_id] = mirror
+        self._home[self._last_id] = cache
         return self._last_id
 
     def _stage(self, study_id: int) -> Staged:
@@ -91,40 +91,40 @@ class Ledger:
         with self._lock:
             self._settle()
             mirrors = list(self._mirrors.values()) if study_id is None else [self._mirror(study_id)]
-            return sum(self._sync(mirror) for mirror in mirrors) > 0
+            return sum(self._sync(cache) for cache in mirrors) > 0
 
-    def _sync(self, mirror: StudyMirror) -> bool:
+    def _sync(self, cache: StudyCache) -> bool:
         if self._inside:
             return False
         with self._translated():
-            version = self.link.data_version()
-        if version is not None and version == mirror.seen:
+            version = self.database.data_version()
+        if version is not None and version == cache.seen:
             return False
         self._others = True
-        with self.link.reading():
+        with self.database.reading():
             # Where each write is a commit, others may build on what they write over.
-            self._refresh(mirror, whole=self.autocommit or mirror.looks % WHOLE_LOOK == WHOLE_LOOK - 1)
+            self._refresh(cache, whole=self.autocommit or cache.looks % WHOLE_LOOK == WHOLE_LOOK - 1)
         return True
 
-    def _refresh(self, mirror: StudyMirror, *, whole: bool = True) -> None:
+    def _refresh(self, cache: StudyCache, *, whole: bool = True) -> None:
         """Read changes, inside a transaction; ``whole``: all that others may have changed.
 
         The version is taken first: what changes after it is read the next time.
         """
-        version = self.link.data_version()
-        staged = self._staged.get(mirror.study_id, Staged())
-        unfinished = mirror.in_states((TrialState.RUNNING, TrialState.WAITING))
+        version = self.database.data_version()
+        staged = self._staged.get(cache.study_id, Staged())
+        unfinished = cache.in_states((TrialState.RUNNING, TrialState.WAITING))
         theirs = [
             i
             for i in (t._trial_id for t in unfinished)
-            if i not in mirror.ours and i in mirror.db_ids and i not in staged.trials
+            if i not in cache.ours and i in cache.db_ids and i not in staged.trials
         ]
-        look(self.link, mirror, theirs, partial(self._new_id, mirror), whole=whole)
-        mirror.looks = 0 if whole else mirror.looks + 1
-        user, system = read_attributes(self.link, mirror.study_id, mirror.texts)
-        mirror.user_attrs = user | {k: mirror.user_attrs[k] for k in staged.user}
-        mirror.system_attrs = system | {k: mirror.system_attrs[k] for k in staged.system}
-        mirror.seen = version
+        look(self.database, cache, theirs, partial(self._new_id, cache), whole=whole)
+        cache.looks = 0 if whole else cache.looks + 1
+        user, system = read_attributes(self.database, cache.study_id, cache.texts)
+        cache.user_attrs = user | {k: cache.user_attrs[k] for k in staged.user}
+        cache.system_attrs = system | {k: cache.system_attrs[k] for k in staged.system}
+        cache.seen = version
 
     # Writing
 
@@ -167,9 +167,9 @@ class Ledger:
                 yield
                 return
             self._settle()
-            mirror = self._mirror(study_id)
+            cache = self._mirror(study_id)
             staged = copy.deepcopy(self._staged.get(study_id, Staged()))
-            with self._transaction([study_id], limit, Before(mirror, staged, frozenset(mirror.ours))):
+            with self._transaction([study_id], limit, Before(cache, staged, frozenset(cache.ours))):
                 yield
 
     @contextlib.contextmanager
@@ -178,92 +178,92 @@ class Ledger:
         taken: dict[int, Staged] = {}
         pending = Pending(study_ids[0], self._tick + 1, before=before)
         try:
-            self.link.begin(write=True)
+            self.database.begin(write=True)
             changed = self._enter(mirrors, before is not None)
             self._inside = set(study_ids)
             try:
                 yield
             finally:
                 self._inside = set()
-            for mirror in mirrors:
-                self._guard(mirror, limit, changed)
-                taken[mirror.study_id] = staged = self._staged.pop(mirror.study_id, Staged())
+            for cache in mirrors:
+                self._guard(cache, limit, changed)
+                taken[cache.study_id] = staged = self._staged.pop(cache.study_id, Staged())
                 if staged:
-                    pending.written[mirror.study_id] = staged, write_study(self.link, mirror, staged)
+                    pending.written[cache.study_id] = staged, write_study(self.database, cache, staged)
             if pending.written:
                 self._count(pending)
         except BaseException as error:
-            fault = self.link.fault(error)
+            fault = self.database.fault(error)
             if fault is None:
-                self.link.rollback()
+                self.database.rollback()
             else:
-                self.link.drop()
+                self.database.drop()
             self._put_back(taken, before)
             if fault is None:
                 raise
             raise fault from error
         try:
-            self.link.commit()
+            self.database.commit()
         except SQLAlchemyError as error:
-            self.link.drop()
+            self.database.drop()
             self._pending = pending if pending.written else None
-            raise self.link.fault(error) or RecordAway(f"the database did not take it: {words(error)}") from error
+            raise self.database.fault(error) or RecordAway(f"the database did not take it: {words(error)}") from error
         self._landed(pending)
 
-    def _enter(self, mirrors: list[StudyMirror], whole: bool) -> bool:
+    def _enter(self, mirrors: list[StudyCache], whole: bool) -> bool:
         """Lock the studies, see that the campaign still owns its trials, read what others wrote; whether they did."""
-        version = self.link.data_version()
-        stale = [mirror for mirror in mirrors if version is None or mirror.seen != version]
-        for mirror in stale:
-            if self.link.run(self._sql.lock, (mirror.study_id,)).first() is None:
-                raise PilotuneError(f"the study {mirror.name!r} is no longer in the database")
+        version = self.database.data_version()
+        stale = [cache for cache in mirrors if version is None or cache.seen != version]
+        for cache in stale:
+            if self.database.run(self._sql.lock, (cache.study_id,)).first() is None:
+                raise PilotuneError(f"the study {cache.name!r} is no longer in the database")
         changed = bool(stale) or self._others
         if changed:
             self._check_fence()
-        for mirror in stale:
+        for cache in stale:
             if whole:
-                self._refresh(mirror)
+                self._refresh(cache)
             else:
-                read_new(self.link, mirror, partial(self._new_id, mirror))
+                read_new(self.database, cache, partial(self._new_id, cache))
         return changed
 
     def _check_fence(self) -> None:
         if self.fence is None:
             return
-        text = self.link.run(self._sql.attribute, self.fence).scalar()
+        text = self.database.run(self._sql.attribute, self.fence).scalar()
         if text is not None and json.loads(text).get("state") == "dead":
             raise LeaseLost(
                 "another driver took this campaign for dead and goes on with its trials; "
                 "this one ends without writing more"
             )
 
-    def _guard(self, mirror: StudyMirror, limit: int | None, changed: bool) -> None:
+    def _guard(self, cache: StudyCache, limit: int | None, changed: bool) -> None:
         """Drop what must not be written, remember it for the result, and number the new trials for good."""
-        staged = self._stage(mirror.study_id)
+        staged = self._stage(cache.study_id)
         if changed:
-            self._overtaken += let_others(self.link, mirror, staged, limit)
+            self._overtaken += let_others(self.database, cache, staged, limit)
         if limit is not None:
-            refused = keep_budget(self.link, mirror, staged, limit)
+            refused = keep_budget(self.database, cache, staged, limit)
             for local in refused:
-                if local not in mirror.trials:
+                if local not in cache.trials:
                     del self._home[local]
             self._refused += refused
-        settle_numbers(mirror, staged)
+        settle_numbers(cache, staged)
 
     # Exactly once
 
     def _count(self, pending: Pending) -> None:
-        self._sql.write(self.link, "study_system", [(pending.study_id, self._ticker, str(pending.tick))])
+        self._sql.write(self.database, "study_system", [(pending.study_id, self._ticker, str(pending.tick))])
 
     def _landed(self, pending: Pending) -> None:
         self._others = False
         if pending.written:
             self._tick = pending.tick
         for study_id, (_, new_ids) in pending.written.items():
-            mirror = self._mirrors[study_id]
+            cache = self._mirrors[study_id]
             for local, db_id in new_ids.items():
-                mirror.know(local, db_id)
-                mirror.last_db_id = max(mirror.last_db_id, db_id)
+                cache.know(local, db_id)
+                cache.last_db_id = max(cache.last_db_id, db_id)
 
     def _put_back(self, taken: dict[int, Staged], before: Before | None = None) -> None:
         """Stage again what did not land, with what was staged since on top of it."""
@@ -278,20 +278,20 @@ class Ledger:
 
     def _undo(self, before: Before) -> None:
         """Forget what was staged inside ``locked``; the next ``sync`` reads what the database has instead."""
-        mirror, then = before.mirror, before.staged
-        now = self._staged.pop(mirror.study_id, Staged())
+        cache, then = before.cache, before.staged
+        now = self._staged.pop(cache.study_id, Staged())
         for local in now.new.keys() - then.new.keys():
-            mirror.drop(local)
+            cache.drop(local)
             del self._home[local]
-        kept = then.new.keys() & mirror.trials.keys()
-        self._staged[mirror.study_id] = Staged(
+        kept = then.new.keys() & cache.trials.keys()
+        self._staged[cache.study_id] = Staged(
             {local: None for local in then.new if local in kept},
             {local: changes for local, changes in then.trials.items() if local in now.trials},
             then.user,
             then.system,
         )
-        mirror.ours &= before.ours
-        mirror.seen = None
+        cache.ours &= before.ours
+        cache.seen = None
 
     def _settle(self) -> None:
         """Find out whether the commit whose answer was lost is in the database.
@@ -302,9 +302,9 @@ class Ledger:
         if pending is None or self._inside:
             return
         # With the study locked, the lost transaction is over: it held the same lock until its end.
-        with self.link.writing():
-            self.link.run(self._sql.lock, (pending.study_id,))
-            text = self.link.run(self._sql.attribute, (pending.study_id, self._ticker)).scalar()
+        with self.database.writing():
+            self.database.run(self._sql.lock, (pending.study_id,))
+            text = self.database.run(self._sql.attribute, (pending.study_id, self._ticker)).scalar()
         self._pending = None
         if text is not None and json.loads(text) >= pending.tick:
             self._landed(pending)
@@ -316,11 +316,11 @@ class Ledger:
         try:
             yield
         except SQLAlchemyError as error:
-            fault = self.link.fault(error)
+            fault = self.database.fault(error)
             if fault is None:
                 raise
             if not self._inside:
-                self.link.drop()
+                self.database.drop()
             raise fault from error
 
     def counted(self, study_id: int) -> int:
@@ -336,11 +336,11 @@ class Ledger:
     @property
     def single_driver(self) -> bool:
         """Whether the database takes one driver at a time."""
-        return self.link.dialect == "sqlite"
+        return self.database.dialect == "sqlite"
 
     def clock(self) -> float:
         """Unix seconds by the database server's clock, which all drivers of a study share."""
-        return self.link.clock()
+        return self.database.clock()
 
     def unload(self, study_id: int) -> None:
         """Forget what is in memory of a study without staged changes; its trials' ids are void."""
@@ -350,8 +350,8 @@ class Ledger:
                 self._discard(study_id)
 
     def _discard(self, study_id: int) -> None:
-        mirror = self._mirrors.pop(study_id, None)
-        for local in mirror.trials if mirror is not None else ():
+        cache = self._mirrors.pop(study_id, None)
+        for local in cache.trials if cache is not None else ():
             del self._home[local]
 
     def adopt(self, trial_ids: Iterable[int]) -> None:
@@ -363,22 +363,22 @@ class Ledger:
     def forget_params(self, trial_id: int) -> None:
         """Take the parameters of a trial back that are not in the database yet, so that it can be sampled again."""
         with self._lock:
-            mirror = self._home[trial_id]
-            staged = self._stage(mirror.study_id)
-            trial = mirror.trials[trial_id]
+            cache = self._home[trial_id]
+            staged = self._stage(cache.study_id)
+            trial = cache.trials[trial_id]
             gone = set(trial.params) if trial_id in staged.new else set(staged.of(trial_id).params)
             self._replace(
-                mirror,
+                cache,
                 trial,
                 params={k: v for k, v in trial.params.items() if k not in gone},
                 distributions={k: v for k, v in trial.distributions.items() if k not in gone},
             )
             staged.of(trial_id).params -= gone
 
-    def _replace(self, mirror: StudyMirror, trial: FrozenTrial, **fields: Any) -> None:
-        mirror.put(replica(trial, **fields))
+    def _replace(self, cache: StudyCache, trial: FrozenTrial, **fields: Any) -> None:
+        cache.put(replica(trial, **fields))
 
     def close(self) -> None:
         """Close the connection; the next use opens it again. Staged changes are not written."""
         with self._lock:
-            self.link.drop()
+            self.database.drop()

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...fields import format_duration
-from ..fidelity import Bracket, Ladder, hyperband_brackets, ladder, make_pruner, render_brackets, render_ladder
+from ..fidelity import (
+    Bracket,
+    RungSchedule,
+    hyperband_brackets,
+    make_pruner,
+    render_brackets,
+    render_rung_schedule,
+    rung_schedule,
+)
 from ..space import Parameter, cardinality, describe, word
 from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
@@ -63,7 +71,7 @@ def plan(study_file: StudyFile) -> Plan:
     make_pruner(study_file)
     space, pruner = study_file.space, study_file.pruner
     brackets = tuple(hyperband_brackets(pruner.args)) if pruner and pruner.name == "hyperband" else ()
-    promoting = ladder(pruner)
+    promoting = rung_schedule(pruner)
     if promoting:
         brackets = promoting.brackets
     rows: tuple[PlanRow, ...] = ()
@@ -112,7 +120,7 @@ def render_plan(plan: Plan) -> str:
         lines += [f"  {row.name.ljust(width)}  {row.what}{row.when}" for row in plan.rows]
         lines += [f"  where {text}" for text in plan.constraints]
     if plan.brackets:
-        render = render_ladder if plan.promotes else render_brackets
+        render = render_rung_schedule if plan.promotes else render_brackets
         lines += ["", *render(plan.brackets, plan.trials).splitlines()]
     lines += [f"note: {note}" for note in plan.notes]
     return "\n".join(lines)
@@ -177,7 +185,7 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: Ladder | None) -> tuple[str, ...]:
+def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: RungSchedule | None) -> tuple[str, ...]:
     notes = _notes_on_nodes(study_file)
     if promoting:
         return (*notes, _on_pauses(study_file.objective, promoting))
@@ -194,7 +202,7 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: Ladd
     return tuple(notes)
 
 
-def _on_pauses(objective: ObjectiveSpec, promoting: Ladder) -> str:
+def _on_pauses(objective: ObjectiveSpec, promoting: RungSchedule) -> str:
     """How a trial that pauses goes on, which is up to its objective."""
     if objective.command:
         how = "a command gets SIGTERM there, and is to save into {checkpoint_dir} and end; one that does not save"

@@ -17,7 +17,7 @@ from ..worker.node.block import block_end
 from . import distributions as forms
 from .exceptions import TrialPruned, TrialYield
 from .gpus import gpu_ids
-from .link import Link, Stopping
+from .link import DriverConnection, Stopping
 from .protocol import MESSAGE_LIMIT, STEP_LIMIT, AttemptSpec
 
 DEEPEST = 100
@@ -59,7 +59,7 @@ class Trial:
     gives the verdict. Otherwise :meth:`report` raises :class:`TrialPruned` or :class:`TrialYield` itself.
     """
 
-    def __init__(self, spec: AttemptSpec, checkpoint_dir: Path, link: Link) -> None:
+    def __init__(self, spec: AttemptSpec, checkpoint_dir: Path, link: DriverConnection) -> None:
         self.params: dict[str, Any] = dict(spec.params)
         self.number = spec.number
         self.attempt = spec.attempt

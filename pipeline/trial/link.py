@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 Stopping = Literal["", "prune", "yield", "kill"]
 
 
-class Link(Protocol):
+class DriverConnection(Protocol):
     """The trial's way to the driver."""
 
     def report(self, step: int, value: float) -> Stopping:

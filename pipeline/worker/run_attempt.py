@@ -23,7 +23,7 @@ from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter, forget
 from .node.posix import descendants
 from .objective.ending import Ending, first_line
 from .process.base import Process
-from .process.inline import InlineLink, run_inline
+from .process.inline import InlineConnection, run_inline
 from .supervisor import Supervisor
 
 LAST_MOMENT = 2.0
@@ -106,7 +106,7 @@ def _run(
     block, worker = _place()
     channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
     if not spec.isolate and not spec.objective.command:
-        link = InlineLink(spec, files, channel, timetable, terminated.is_set)
+        link = InlineConnection(spec, files, channel, timetable, terminated.is_set)
         ending = run_inline(spec, files, link)
         return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
     with descendants() as kept:

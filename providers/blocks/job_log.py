@@ -45,7 +45,7 @@ class Recorded:
     time: float = 0.0  # Unix seconds of the last event
 
 
-class JobBook:
+class JobLog:
     """Keeps the jobs of one campaign.
 
     Args:

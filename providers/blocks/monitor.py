@@ -13,7 +13,7 @@ from parsl.executors.high_throughput.errors import CommandClientBadError, Comman
 
 from ...errors import SiteError
 from ...pipeline.campaign.events import BlockView
-from .job_log import JobBook
+from .job_log import JobLog
 from .pool_blocks import Blocks
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ REPLACEMENTS = 3
 
 
 @dataclass(frozen=True)
-class Seen:
+class PoolSnapshot:
     """What the last look showed.
 
     Attributes:
@@ -53,7 +53,7 @@ class Seen:
 
 
 @dataclass
-class Kept:
+class ManagedPool:
     """A pool with the executor that serves it now."""
 
     blocks: Blocks
@@ -63,7 +63,7 @@ class Kept:
     dropped: bool = False  # it failed, and its tasks were handed back
 
 
-class Keeper:
+class PoolMonitor:
     """Looks at the pools in turns, and scales them.
 
     Args:
@@ -80,15 +80,15 @@ class Keeper:
 
     def __init__(
         self,
-        pools: dict[str, Kept],
-        book: JobBook,
+        pools: dict[str, ManagedPool],
+        book: JobLog,
         replace: Callable[[str, int], Any],
         changed: Callable[[], None],
     ):
         self.pools, self.book, self.replace, self.changed = pools, book, replace, changed
         self.demand: int | None = None
         self.expected: float | None = None
-        self.seen = Seen()
+        self.seen = PoolSnapshot()
         self.nudge = threading.Event()
         self._managers = 0  # connected at the last look
         self._slow = any(kept.blocks.pool.walltime for kept in pools.values())
@@ -101,7 +101,7 @@ class Keeper:
         except Exception as error:  # nobody waits for this thread: what goes wrong in it must be told
             if not isinstance(error, SiteError):
                 log.exception("keeping the blocks failed")
-            self._see(Seen(failure=str(error) or repr(error)))
+            self._see(PoolSnapshot(failure=str(error) or repr(error)))
 
     def _take_turns(self, closing: threading.Event) -> None:
         while not closing.is_set():
@@ -132,7 +132,7 @@ class Keeper:
                     left = max(0, left - kept.blocks.scale(left, self.expected, self._hold(kept), now))
         self._see(self._sum_up(now))
 
-    def _look(self, name: str, kept: Kept, now: float) -> None:
+    def _look(self, name: str, kept: ManagedPool, now: float) -> None:
         broken = self._broken(kept)
         managers: list[dict[str, Any]] = []
         if not broken:
@@ -150,12 +150,12 @@ class Keeper:
             kept.blocks.failure += because
             self._drop(kept, kept.blocks.failure)
 
-    def _broken(self, kept: Kept) -> str:
+    def _broken(self, kept: ManagedPool) -> str:
         if kept.executor.bad_state_is_set:
             return str(kept.executor.executor_exception)
         return "" if kept.executor.interchange_alive else "Parsl's interchange died"
 
-    def _mend(self, name: str, kept: Kept, reason: str) -> None:
+    def _mend(self, name: str, kept: ManagedPool, reason: str) -> None:
         """Another executor for a pool whose executor is beyond repair; what ran there is handed back as lost."""
         kept.replacements += 1
         kept.broken = reason
@@ -168,13 +168,13 @@ class Keeper:
         kept.blocks.abandon("its executor was replaced")
         hand_back(old, reason)
 
-    def _drop(self, kept: Kept, reason: str) -> None:
+    def _drop(self, kept: ManagedPool, reason: str) -> None:
         kept.dropped = True
         log.error("pool %s is given up: %s", kept.blocks.pool.name, reason)
         kept.blocks.cancel()
         hand_back(kept.executor, reason)
 
-    def _hold(self, kept: Kept) -> Callable[[str], None]:
+    def _hold(self, kept: ManagedPool) -> Callable[[str], None]:
         def hold(manager: str) -> None:
             try:
                 kept.executor.hold(manager)
@@ -195,14 +195,14 @@ class Keeper:
             kept.blocks.quarantined |= {host}
         self.nudge.set()
 
-    def _sum_up(self, now: float) -> Seen:
+    def _sum_up(self, now: float) -> PoolSnapshot:
         kept = list(self.pools.items())
         failures = {name: each.blocks.failure for name, each in kept if each.dropped}
         notes = [f"pool {name} is given up: {reason}" for name, reason in failures.items()]
         notes += [each.blocks.note for _, each in kept if each.blocks.note and not each.dropped]
         if self.book.away:
             notes.append(f"the scheduler does not answer ({self.book.away}); blocks go on")
-        return Seen(
+        return PoolSnapshot(
             workers={name: each.blocks.workers for name, each in kept if not each.dropped},
             capacity=sum(each.blocks.capacity for _, each in kept if not each.dropped),
             hosts={name: each.blocks.hosts for name, each in kept if not each.dropped},
@@ -213,7 +213,7 @@ class Keeper:
             else "",
         )
 
-    def _see(self, seen: Seen) -> None:
+    def _see(self, seen: PoolSnapshot) -> None:
         before, self.seen = self.seen, seen
         if seen != before:
             self.changed()

@@ -14,7 +14,7 @@ from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import Job, Phase, SchedulerAway
 from ..schedulers.registry import provider_class
 from ..site import PoolSpec, Site
-from .job_log import JobBook, Recorded, read_jobs
+from .job_log import JobLog, Recorded, read_jobs
 
 PATIENCE = 20.0
 """Seconds that are waited for jobs to go: schedulers give them some time to end by themselves."""
@@ -172,4 +172,4 @@ def _note(left: Leftover) -> None:
     how = {Fate.ENDED: "cancelled", Fate.GONE: "gone"}.get(left.fate)
     if how:
         job = left.job
-        JobBook(left.record, job.scheduler, 0.0).ended(job.name, job.pool, job.block, job.job, how)
+        JobLog(left.record, job.scheduler, 0.0).ended(job.name, job.pool, job.block, job.job, how)

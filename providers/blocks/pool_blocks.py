@@ -15,7 +15,7 @@ from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
 from .end_cause import NOT_ITS_FAULT, judge, sentence
-from .job_log import JobBook
+from .job_log import JobLog
 from .scaling import Block, lead, surplus, takes_no_more, wanted
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Blocks:
         pool: PoolSpec,
         slots: int,
         provider: BatchBlocks,
-        book: JobBook,
+        book: JobLog,
         command: Callable[[str], str],
         yield_before: float | None = None,
     ):

@@ -39,7 +39,7 @@ OTHER_POLL = 250
 """Milliseconds between the timeouts of Parsl's loops: results do not wait for them, an idle login node does."""
 
 
-class Mended:
+class GuardedExecutor:
     """Mixed into Parsl's executors: a dead interchange is asked nothing, since Parsl would wait for ever."""
 
     launch_file: Path
@@ -77,11 +77,11 @@ class Mended:
         self.launch_file.chmod(0o600)
 
 
-class Executor(Mended, HighThroughputExecutor):  # type: ignore[misc]
+class Executor(GuardedExecutor, HighThroughputExecutor):  # type: ignore[misc]
     """For trials on one node."""
 
 
-class NodesExecutor(Mended, MPIExecutor):  # type: ignore[misc]
+class NodesExecutor(GuardedExecutor, MPIExecutor):  # type: ignore[misc]
     """For trials on several nodes: its workers are on a block's first node, and know which nodes they have."""
 
 

@@ -35,8 +35,8 @@ from ...pipeline.campaign.events import (
 )
 from ...pipeline.trial.protocol import AttemptSpec, Message, Outcome, Report, Started, Stop, Suggest, Suggested, Verdict
 from ...pipeline.worker.node.channel import make_keys
-from ..blocks.job_log import JobBook
-from ..blocks.monitor import Keeper, Kept, Seen
+from ..blocks.job_log import JobLog
+from ..blocks.monitor import ManagedPool, PoolMonitor, PoolSnapshot
 from ..blocks.orphaned_jobs import clean
 from ..blocks.pool_blocks import Blocks
 from ..blocks.resources import TrialNeeds, slots, usable_pools
@@ -103,7 +103,7 @@ class ParslPool:
         self._load: Counter[str] = Counter()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
         self._apps: dict[tuple[str, Callable[..., Any]], Callable[..., Future[Any]]] = {}
-        self._told = Seen()
+        self._told = PoolSnapshot()
         self._records: tuple[Path, ...] = ()
         self._capacity = Capacity(0, LATENCY)
         self._epoch = time.time() - time.monotonic()
@@ -112,12 +112,12 @@ class ParslPool:
         self.left: list[str] = []
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         pools = usable_pools(site, needs) if pools is None else pools
-        self.book = JobBook(
+        self.book = JobLog(
             None if site.scheduler == "local" else files.jobs,
             site.scheduler,
             0.0 if site.scheduler == "local" else site.poll,
         )
-        self.keeper = Keeper({pool.name: self._keep(pool) for pool in pools}, self.book, self._replace, self.wake)
+        self.keeper = PoolMonitor({pool.name: self._keep(pool) for pool in pools}, self.book, self._replace, self.wake)
         self.channel = ChannelServer(files.keys, make_keys(files.keys), self.addresses.interface, self.addresses.listed)
         self._poller = zmq.Poller()
         self._poller.register(self.channel.socket, zmq.POLLIN)
@@ -125,7 +125,7 @@ class ParslPool:
         self._allowed = site.scheduler == "local"
         self._kernel = Kernel(self._config(), self._work)
 
-    def _keep(self, pool: PoolSpec) -> Kept:
+    def _keep(self, pool: PoolSpec) -> ManagedPool:
         provider = htex.provider(self.site, pool, self.needs)
         provider.place(self.files.blocks, self.label)
         launch = provider.files("").launch
@@ -137,7 +137,7 @@ class ParslPool:
             command=lambda block: htex.node_command(launch, block),
             yield_before=self.needs.yield_before,
         )
-        return Kept(blocks, self._executor(pool, provider, pool.name))
+        return ManagedPool(blocks, self._executor(pool, provider, pool.name))
 
     def _executor(self, pool: PoolSpec, provider: BatchBlocks, label: str) -> Any:
         launch = provider.files("").launch

@@ -43,7 +43,7 @@ from ...pipeline.worker.node.posix import (
     process_control,
     take_status,
 )
-from .driver_watch import LOOK, Company
+from .driver_watch import LOOK, DriverWatch
 from .shm_cleanup import litter, remove
 
 NOT_STARTED = 70
@@ -250,8 +250,8 @@ def run(launch: Launch, block: str) -> int:
     except OSError as error:
         raise LaunchError(f"no temporary folder can be made here: {error.strerror}") from None
     try:
-        company, strays = Company(launch.port, launch.addresses, Path(folder)), Strays(children())
-        if company.never_was():
+        company, strays = DriverWatch(launch.port, launch.addresses, Path(folder)), OrphanProcesses(children())
+        if company.is_dead_already():
             tell(f"block {block} {company.reason}, so it ends")
             return ABANDONED
         pool = start(launch, block, folder)
@@ -271,7 +271,7 @@ def run(launch: Launch, block: str) -> int:
     return 128 - status if status < 0 else status
 
 
-class Strays:
+class OrphanProcesses:
     """What workers that were killed leave: children by now, sessions of their own notwithstanding.
 
     Args:
@@ -291,7 +291,7 @@ class Strays:
                     os.kill(pid, signal.SIGKILL)
 
 
-def wait(pool: subprocess.Popen[bytes], company: Company, strays: Strays) -> tuple[int, int]:
+def wait(pool: subprocess.Popen[bytes], company: DriverWatch, strays: OrphanProcesses) -> tuple[int, int]:
     """The signal that is to end the block, SIGALRM where its driver is gone, or 0 and the pool's exit status.
 
     The pool is left as a zombie: while it is one, its group's number is nobody else's.

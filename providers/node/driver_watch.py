@@ -27,7 +27,7 @@ ESTABLISHED = "01"
 """A connection's state in the kernel's table."""
 
 
-class Company:
+class DriverWatch:
     """Notices that nobody is there any more: a pool whose driver dies while it connects would wait for ever.
 
     Args:
@@ -45,7 +45,7 @@ class Company:
         self._seen = time.monotonic()
         self._refusals = Refusals(REFUSALS, 0.0)
 
-    def never_was(self) -> bool:
+    def is_dead_already(self) -> bool:
         """Whether the driver is dead already, before a pool is started."""
         while self._refused(time.monotonic()):
             if self.reason:

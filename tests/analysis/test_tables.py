@@ -214,14 +214,14 @@ def test_reading_works_while_another_process_writes(url: str, tmp_path: Path) ->
 def test_a_study_on_postgresql_is_read_and_cannot_be_written(postgres_url: str) -> None:
     of_pilotune(postgres_url.replace("://", "+psycopg://"))
     assert summarize(read_study(postgres_url, "digits")).rungs == {3: 1}
-    with pytest.raises(UserError, match="read-only"), reading(postgres_url) as link:
-        link.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
+    with pytest.raises(UserError, match="read-only"), reading(postgres_url) as database:
+        database.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
 
 
 def test_a_study_on_sqlite_cannot_be_written_by_reading_it(url: str) -> None:
     of_pilotune(url)
-    with pytest.raises(PilotuneError, match="readonly database"), reading(url) as link:
-        link.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
+    with pytest.raises(PilotuneError, match="readonly database"), reading(url) as database:
+        database.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
 
 
 def test_a_server_that_is_away_is_a_sentence() -> None:

@@ -16,8 +16,8 @@ from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Quarantine
 from pilotune.pipeline.campaign.flight import Flight
-from pilotune.pipeline.campaign.limits import Rules
-from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.campaign.limits import CampaignLimits
+from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.trial.protocol import AttemptSpec
 from pilotune.providers.simulated.blocks import BlockPlan
@@ -86,8 +86,8 @@ def run(tmp_path: Path) -> Callable[..., Seen]:
         study = optuna.load_study(study_name="s", storage=storage, sampler=sampler, pruner=pruner)
         pool = Watched(WORKERS, objective, seed=seed, nodes=nodes, faults=Faults(fail=flaky), plan=plan)
         desk = CampaignStudy(study, storage, SPACE, "c")
-        campaign = Campaign(desk, Rules(trials=trials), spec_of, "c", pool.now())
-        Pump(campaign, pool, storage, limit=trials).run()
+        campaign = Campaign(desk, CampaignLimits(trials=trials), spec_of, "c", pool.now())
+        CampaignLoop(campaign, pool, storage, limit=trials).run()
         storage.close()
         hosts = campaign.ends.hosts
         trials_ = optuna.load_study(study_name="s", storage=url).trials

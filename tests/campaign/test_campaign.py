@@ -217,7 +217,7 @@ def test_a_trial_that_yields_goes_on_as_often_as_it_likes(bench) -> None:
     assert campaign.trials()[0].user_attrs["pilotune:attempts"] == 11
 
 
-# Ends
+# OutcomeHandler
 
 
 def test_the_target_ends_the_campaign_when_running_trials_have_ended(bench) -> None:

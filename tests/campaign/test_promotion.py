@@ -12,14 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.campaign.events import Asked, Capacity, Lost, Reply, StopAttempt, Submit
 from pilotune.pipeline.campaign.promotion import RETIRED_PER_STEP
-from pilotune.pipeline.fidelity import ladder
+from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.study_changes import PAUSED
 from pilotune.pipeline.trial.protocol import AttemptSpec, Report
 from tests.support.campaign_bench import Bench, benches, finish_of, over, started
 
-RUNGS = ladder(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
+RUNGS = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
 """Trials pause at the steps 1 and 3, and end at 9."""
 
 
@@ -28,7 +28,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     make = benches(tmp_path)
 
     def promoting(campaign: str = "c1", options: Any = None, **rules: Any) -> Bench:
-        return make(campaign, {"ladder": RUNGS, **(options or {})}, **rules)
+        return make(campaign, {"rung_schedule": RUNGS, **(options or {})}, **rules)
 
     return promoting
 
@@ -54,7 +54,7 @@ def test_a_trial_pauses_at_its_rung_and_its_worker_gets_another(bench) -> None:
     campaign = bench(trials=2)
     (first,) = campaign.specs(Capacity(1))
     assert submitted(pause(campaign, first, 5.0)) == [(1, 1)]
-    assert list(campaign.campaign.promoting.paused) == [0]
+    assert list(campaign.campaign.promotion.paused) == [0]
     (trial, _) = campaign.trials()
     assert (trial.state, trial.intermediate_values, paused(trial)) == (TrialState.RUNNING, {1: 5.0}, 1)
 
@@ -103,7 +103,7 @@ def test_promotions_come_before_new_trials(bench) -> None:
     for place, spec in enumerate(specs):
         campaign.turn(started(spec), Report(spec.token, 1, 1, float(place)))
     assert submitted(campaign.turn(Capacity(0), *[over(spec, "yielded", finished=60.0) for spec in specs])) == []
-    assert campaign.campaign.promoting.promotable == 2
+    assert campaign.campaign.promotion.promotable == 2
     assert submitted(campaign.turn(Capacity(1))) == [(0, 2)]
     assert submitted(campaign.turn(Capacity(3))) == [(1, 2), (6, 1)]
 
@@ -116,7 +116,7 @@ def test_an_attempt_that_was_to_pause_and_completes_is_complete(bench) -> None:
     campaign.turn(over(first, value=3.0))
     trial = campaign.trials()[0]
     assert (trial.state, trial.value, paused(trial)) == (TrialState.COMPLETE, 3.0, None)
-    assert not campaign.campaign.promoting.paused
+    assert not campaign.campaign.promotion.paused
     assert second.number == 1
 
 
@@ -138,7 +138,7 @@ def test_a_worker_that_dies_while_its_trial_is_to_pause_leaves_it_paused(bench) 
     campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0))
     actions = campaign.turn(Capacity(0), Lost(spec.token, "its node died"))
     assert (StopAttempt(spec.token, "kill") in actions, submitted(actions)) == (True, [])
-    assert list(campaign.campaign.promoting.paused) == [0]
+    assert list(campaign.campaign.promotion.paused) == [0]
     assert submitted(campaign.turn(Capacity(1))) == [(0, 2)], "it is all there is"
 
 
@@ -180,7 +180,7 @@ def test_a_stop_keeps_paused_trials_paused_and_the_next_campaign_goes_on_with_th
     assert len(heir.campaign.held) == 3
     actions = heir.turn(Capacity(3), *(Lost(token, "its driver died") for token in tokens))
     assert submitted(actions) == [(2, 2)]
-    assert sorted(heir.campaign.promoting.paused) == [0, 1]
+    assert sorted(heir.campaign.promotion.paused) == [0, 1]
     assert len(heir.campaign.held) == 3
     assert "pilotune:last_loss" not in heir.trials()[0].user_attrs
     (again,) = [action.spec for action in actions if isinstance(action, Submit)]
@@ -231,7 +231,7 @@ def test_very_many_paused_trials_are_told_in_several_steps_while_events_are_hear
     campaign.turn(*(event for spec in specs for event in (started(spec), Report(spec.token, 1, 1, math.nan))))
     first = campaign.turn(*[over(spec, "yielded") for spec in specs])
     assert (first, campaign.campaign.hungry) == ([], True)
-    assert len(campaign.campaign.promoting.paused) == 20
+    assert len(campaign.campaign.promotion.paused) == 20
     assert finish_of(campaign.turn()).code == 1
 
 
@@ -241,7 +241,7 @@ def test_an_objective_without_a_checkpoint_is_told_of_once(bench, caplog: pytest
     for spec in (first, second):
         campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0))
         campaign.turn(over(spec, "yielded", saved=False))
-    assert "trial 0 paused at step 1 and had saved nothing" in campaign.campaign.promoting.trouble
+    assert "trial 0 paused at step 1 and had saved nothing" in campaign.campaign.promotion.trouble
     assert caplog.text.count("saved nothing") == 1
 
 
@@ -250,4 +250,4 @@ def test_a_paused_trial_that_another_program_ends_is_forgotten(bench) -> None:
     specs = campaign.specs(Capacity(4))
     pause(campaign, specs[0], 5.0)
     campaign.campaign.release(overtaken=[0])
-    assert not campaign.campaign.promoting.paused
+    assert not campaign.campaign.promotion.paused

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.campaign.events import Capacity, Lost
-from pilotune.pipeline.fidelity import ladder
+from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.study_changes import PAUSED
@@ -18,14 +18,14 @@ from pilotune.pipeline.trial.protocol import Report
 from ..support.campaign_bench import SPACE, Bench, benches, over, started
 from ..support.operations import operations
 
-RUNGS = ladder(Named("successive_halving", {"mode": "promote", "max_resource": 27}))
+RUNGS = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 27}))
 WORKERS = 8
 
 
 def with_paused(folder: Path, count: int) -> Bench:
     """A campaign that has taken over so many paused trials, with all its workers busy."""
     folder.mkdir()
-    bench = benches(folder)(options={"ladder": RUNGS}, trials=100_000)
+    bench = benches(folder)(options={"rung_schedule": RUNGS}, trials=100_000)
     draw, storage, study_id = random.Random(0), bench.storage, bench.campaign.study.study._study_id
     (distribution,) = SPACE.distributions.values()
     for _ in range(count):
@@ -42,7 +42,7 @@ def with_paused(folder: Path, count: int) -> Bench:
     bench.campaign.study.recount()
     tokens = [bench.campaign.adopt(Orphan(number, 1, "c0", "/tmp", {})) for number in range(count)]
     bench.turn(*(Lost(token, "its driver died") for token in tokens))
-    assert len(bench.campaign.promoting.paused) == count
+    assert len(bench.campaign.promotion.paused) == count
     return bench
 
 
@@ -54,9 +54,9 @@ def tick(bench: Bench, value: float) -> int:
     bench.turn(*reports)
     ends = [over(spec, "yielded", started=0.0, finished=60.0) for spec in running[:4]]
     again = [Report(spec.token, 1, 5, value) for spec in running[4:]]
-    before = len(bench.campaign.promoting.paused)
+    before = len(bench.campaign.promotion.paused)
     cost = operations(lambda: bench.turn(*ends, *again))
-    assert len(bench.campaign.promoting.paused) == before, "four pause, and four of the others go on"
+    assert len(bench.campaign.promotion.paused) == before, "four pause, and four of the others go on"
     return cost
 
 

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
-from pilotune.pipeline.campaign.incumbent import Best
+from pilotune.pipeline.campaign.incumbent import Incumbent
 from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.space import Parameter, Space
 
@@ -123,7 +123,7 @@ def best_of(study: optuna.Study) -> FrozenTrial | None:
 def test_the_best_trial_is_optuna_s_after_every_end(tmp_path: Path, directions: list[str], constrained: bool) -> None:
     storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     study = optuna.create_study(storage=storage, study_name="s", directions=directions)
-    best, rng = Best(), random.Random(len(directions))
+    best, rng = Incumbent(), random.Random(len(directions))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(60):

@@ -13,9 +13,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.campaign.events import Asked, Capacity, Submit
-from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.status import snapshot
-from pilotune.pipeline.record.database import Link
+from pilotune.pipeline.record.database import Database
 from pilotune.pipeline.trial.protocol import Report
 from pilotune.providers.simulated.pool import SimulatedPool
 
@@ -111,8 +111,8 @@ def test_an_end_that_was_asked_for_lets_go_of_what_waits_once(busy) -> None:
 
 def test_a_tick_makes_as_many_queries_as_with_one_event(busy, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    run = Link.run
-    monkeypatch.setattr(Link, "run", lambda self, *rest: (made.append(1), run(self, *rest))[1])
+    run = Database.run
+    monkeypatch.setattr(Database, "run", lambda self, *rest: (made.append(1), run(self, *rest))[1])
     counts = []
     for size, ends in ((SMALL, 1), (LARGE, 16)):
         tick = busy(size).tick(ends, ends)
@@ -129,7 +129,7 @@ def test_thousands_of_workers_are_filled_in_few_ticks(tmp_path: Path) -> None:
         while True:
             yield 1000.0, None
 
-    pump = Pump(bench.campaign, SimulatedPool(2_048, objective), bench.storage)
+    pump = CampaignLoop(bench.campaign, SimulatedPool(2_048, objective), bench.storage)
     ticks = 0
     while bench.campaign.in_flight < 2_048:
         pump.turn()

@@ -250,7 +250,7 @@ def test_a_lost_attempt_neither_breaks_nor_lengthens_a_row_of_idle_yields(bench)
         (spec,) = campaign.specs(started(spec), ran(spec, 1.0, "yielded"), after=100.0)
     actions = campaign.turn(started(spec), Lost(spec.token, "its node died"), after=100.0)
     assert StopAttempt(spec.token, "kill") in actions
-    (flight,) = campaign.campaign.aside or campaign.campaign.flights.values()
+    (flight,) = campaign.campaign.backoff or campaign.campaign.flights.values()
     assert flight.idle_yields == 2
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.analysis import PAUSED, read_study, rows, summarize
-from pilotune.pipeline.campaign.promotion import Promoting
+from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.cli.progress import line
 from pilotune.pipeline.cli.summary import counts
 from pilotune.pipeline.driver.status import Status, snapshot
-from pilotune.pipeline.fidelity import ladder
+from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.studyfile import load_study_file, plan, render_plan
 
@@ -88,9 +88,9 @@ def url(tmp_path: Path) -> str:
 def audited(folder: Path, url: str, campaign: str = "c1") -> Audited:
     """A campaign whose trials pause at the steps 1 and 3."""
     study = Audited(folder, url, campaign, trials=4)
-    rungs = ladder(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
+    rungs = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
     assert rungs is not None
-    study.campaign.promoting = Promoting(study.campaign.study, rungs)
+    study.campaign.promotion = PromotionController(study.campaign.study, rungs)
     return study
 
 

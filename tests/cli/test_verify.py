@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.pipeline.record import known_studies
-from pilotune.providers.blocks.job_log import JobBook
+from pilotune.providers.blocks.job_log import JobLog
 
 from ..support.audited_study import NAME, Audited, three
 from ..support.cli import Pilotune, alone, new_study, pilotune_  # noqa: F401
@@ -92,7 +92,7 @@ def test_a_study_without_trials_holds(pilotune: Pilotune, tmp_path: Path) -> Non
 
 
 def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune: Pilotune, study: Audited) -> None:
-    book = JobBook(study.run.jobs, "slurm", 60.0)
+    book = JobLog(study.run.jobs, "slurm", 60.0)
     for name, job in (("a", "4711"), ("b", "4712")):
         book.submitting(name, "knl", "0")
         book.submitted(name, "knl", "0", job, 0.0)
@@ -110,7 +110,7 @@ def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune
 
 def test_jobs_of_a_driver_that_lives_are_its_own(pilotune: Pilotune, tmp_path: Path) -> None:
     study = Audited(tmp_path, f"sqlite:///{tmp_path}/study.db")
-    JobBook(study.run.jobs, "slurm", 60.0).submitted("a", "knl", "0", "4711", 0.0)
+    JobLog(study.run.jobs, "slurm", 60.0).submitted("a", "knl", "0", "4711", 0.0)
     assert "all holds" in pilotune("verify", NAME, "--storage", study.url).out.splitlines()[3]
 
 

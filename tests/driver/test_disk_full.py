@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from pilotune.errors import RecordAway, RecordLost, RecordStuck
-from pilotune.pipeline.campaign.disk_backoff import PATIENCE, TRIES, Room
+from pilotune.pipeline.campaign.disk_backoff import PATIENCE, TRIES, DiskBackoff
 from pilotune.pipeline.campaign.events import Asked, Capacity, StopAttempt, Submit
 from pilotune.pipeline.campaign.flight import Flight, pause_before
-from pilotune.pipeline.driver.loop import COLLECTED, STUCK, STUCK_PAUSE, Pump
-from pilotune.pipeline.driver.run_storage_watch import RESERVE, Ground, Reserve
+from pilotune.pipeline.driver.loop import COLLECTED, STUCK, STUCK_PAUSE, CampaignLoop
+from pilotune.pipeline.driver.run_storage_watch import RESERVE, DiskReserve, StorageWatch
 from pilotune.pipeline.record import RunDirectory
 from tests.support.campaign_bench import Bench, benches, over, started
 from tests.support.small_disks import fill, small_disk
@@ -64,10 +64,10 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     return benches(tmp_path)
 
 
-def begun(bench: Bench, **options: Any) -> tuple[Pump, HandPool, Refusing, list[str]]:
+def begun(bench: Bench, **options: Any) -> tuple[CampaignLoop, HandPool, Refusing, list[str]]:
     """A campaign of two workers, each with a trial; what it says is listed."""
     pool, said = HandPool(), []
-    pump = Pump(bench.campaign, pool, bench.storage, tell=said.append, limit=9, **options)
+    pump = CampaignLoop(bench.campaign, pool, bench.storage, tell=said.append, limit=9, **options)
     commit = Refusing(bench)
     pump.tick([Capacity(2)])
     pump.tick([started(submit.spec) for submit in pool.of(Submit)])
@@ -239,7 +239,7 @@ def test_trials_that_find_no_room_are_tried_again_for_two_minutes_and_left_to_be
 
 
 def test_while_others_end_well_a_trial_comes_back_ten_times_each_time_after_a_longer_pause() -> None:
-    room, flight = Room(), Flight(trial=None, params={})  # type: ignore[arg-type]
+    room, flight = DiskBackoff(), Flight(trial=None, params={})  # type: ignore[arg-type]
     pauses = []
     for number in range(TRIES - 1):
         assert not room.missing(flight, "full", now=100.0 * number)
@@ -265,7 +265,7 @@ def test_failures_of_the_disk_do_not_count_as_failures_of_trials(bench) -> None:
 def test_a_reserve_takes_its_room_and_gives_it_back(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "8m") as disk:
         database = disk / "study.db"
-        with Reserve(database, "s") as reserve:
+        with DiskReserve(database, "s") as reserve:
             held = database.with_name("study.db-reserve-s")
             assert (held.stat().st_size, held.stat().st_mode & 0o777) == (RESERVE, 0o600)
             fill(disk)
@@ -277,10 +277,10 @@ def test_a_reserve_takes_its_room_and_gives_it_back(tmp_path: Path) -> None:
 
 def test_a_reserve_that_a_dead_driver_left_is_taken_over(tmp_path: Path) -> None:
     database = tmp_path / "study.db"
-    Reserve(database, "s").__enter__()
+    DiskReserve(database, "s").__enter__()
     (held,) = tmp_path.iterdir()
     before = held.stat().st_mtime_ns
-    with Reserve(database, "s"):
+    with DiskReserve(database, "s"):
         assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == [before]
     assert not list(tmp_path.iterdir())
 
@@ -290,14 +290,14 @@ def test_a_campaign_does_not_begin_where_there_is_no_room_for_its_reserve(tmp_pa
         fill(disk, leave=RESERVE // 2)
         with (
             pytest.raises(RecordStuck, match=r"study\.db has no room to grow: .* at least 4 MB"),
-            Reserve(disk / "study.db", "s"),
+            DiskReserve(disk / "study.db", "s"),
         ):
             pass
         assert [path.name for path in disk.iterdir()] == ["filler"], "what it could have is free again"
 
 
 def test_a_database_on_a_server_needs_no_reserve() -> None:
-    with Reserve(None, "s") as reserve:
+    with DiskReserve(None, "s") as reserve:
         assert not reserve.give()
 
 
@@ -305,7 +305,7 @@ def test_a_run_directory_that_is_deleted_ends_the_campaign_after_what_runs(bench
     campaign, run, now = bench(trials=9), RunDirectory(tmp_path / "runs" / "s" / "c"), [0.0]
     run.create()
     run.channel_key.touch()
-    ground = Ground(run, campaign.storage, clock=lambda: now[0])
+    ground = StorageWatch(run, campaign.storage, clock=lambda: now[0])
 
     def look() -> list[Asked]:
         now[0] += 1.0
@@ -328,7 +328,7 @@ def test_a_database_that_was_written_again_ends_the_campaign_once(bench, tmp_pat
     campaign, run = bench(trials=9), RunDirectory(tmp_path / "runs" / "s" / "c")
     run.create()
     run.channel_key.touch()
-    ground = Ground(run, campaign.storage)
+    ground = StorageWatch(run, campaign.storage)
     assert ground.asked() == []
     (tmp_path / "study.db").unlink()
     campaign.turn(Capacity(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pilotune.pipeline.campaign.events import Asked, Capacity, Ended, Lost
-from pilotune.pipeline.driver.event_queue import AT_ONCE, Inbox
+from pilotune.pipeline.driver.event_queue import AT_ONCE, EventQueue
 from pilotune.pipeline.trial.protocol import Outcome, Report, Started
 
 
@@ -21,7 +21,7 @@ def begun(attempt: int) -> Started:
     return Started(f"{attempt}.1.c", "host", 1, "0", "0")
 
 
-def turns(inbox: Inbox) -> list[list[Any]]:
+def turns(inbox: EventQueue) -> list[list[Any]]:
     found = []
     while inbox:
         found.append(inbox.take())
@@ -29,14 +29,14 @@ def turns(inbox: Inbox) -> list[list[Any]]:
 
 
 def test_a_turn_in_which_everything_fits_has_the_events_as_they_came() -> None:
-    inbox, events = Inbox(), [begun(1), report(1), Capacity(3), end(2), report(3), Asked("finish"), end(1)]
+    inbox, events = EventQueue(), [begun(1), report(1), Capacity(3), end(2), report(3), Asked("finish"), end(1)]
     inbox.put(events)
     assert turns(inbox) == [events]
 
 
 def test_neither_reports_nor_ends_wait_behind_a_flood_of_the_others() -> None:
     for flood, few in ((report, end), (end, report)):
-        inbox = Inbox()
+        inbox = EventQueue()
         inbox.put(flood(attempt) for attempt in range(10 * AT_ONCE))
         first = inbox.take()
         inbox.put([few(-1), Asked("yield")])
@@ -47,7 +47,7 @@ def test_neither_reports_nor_ends_wait_behind_a_flood_of_the_others() -> None:
 
 
 def test_where_both_come_in_floods_each_gets_half_of_a_turn() -> None:
-    inbox = Inbox()
+    inbox = EventQueue()
     inbox.put(event for attempt in range(1000) for event in (report(attempt), end(2000 + attempt)))
     kinds = [sum(isinstance(event, Report) for event in turn) for turn in turns(inbox)]
     assert kinds[:-1] == [AT_ONCE // 2] * (len(kinds) - 1)
@@ -55,7 +55,7 @@ def test_where_both_come_in_floods_each_gets_half_of_a_turn() -> None:
 
 
 def test_what_an_attempt_said_comes_before_its_end_and_none_of_it_is_lost() -> None:
-    inbox, attempts = Inbox(), range(3 * AT_ONCE)
+    inbox, attempts = EventQueue(), range(3 * AT_ONCE)
     inbox.put(event for attempt in attempts for event in (begun(attempt), report(attempt)))
     lost = Lost(f"{attempts[-1]}.1.c", "its worker died")
     inbox.put([end(attempts[-2]), lost])
@@ -69,7 +69,7 @@ def test_what_an_attempt_said_comes_before_its_end_and_none_of_it_is_lost() -> N
 
 
 def test_a_request_that_is_sent_again_and_again_stands_in_the_row_once() -> None:
-    inbox = Inbox()
+    inbox = EventQueue()
     for _ in range(100):
         inbox.put([report(1), report(2)])
     assert len(inbox) == 2

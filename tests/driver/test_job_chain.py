@@ -15,7 +15,7 @@ from pilotune.errors import SiteError
 from pilotune.pipeline.campaign.events import Asked
 from pilotune.pipeline.driver import job_chain_start as handover
 from pilotune.pipeline.driver.control import Control
-from pilotune.pipeline.driver.job_chain import MOST, Relay, Shift, margin, read_relay, relays
+from pilotune.pipeline.driver.job_chain import MOST, JobChain, JobSlot, margin, read_relay, relays
 from pilotune.pipeline.driver.run import RunSettings
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
@@ -39,10 +39,10 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> Relay:
+def chain(tmp_path: Path) -> JobChain:
     folder = tmp_path / "runs" / "digits" / "in-job-20260101-120000-abc123"
     folder.mkdir(parents=True)
-    return Relay(folder, "digits", "sqlite:////x.db", "pbs", "lab", "digits-abc123", WORDS, job="7.server").now()
+    return JobChain(folder, "digits", "sqlite:////x.db", "pbs", "lab", "digits-abc123", WORDS, job="7.server").now()
 
 
 class Scheduler:
@@ -68,16 +68,16 @@ def scheduler(monkeypatch: pytest.MonkeyPatch) -> Scheduler:
     return Scheduler(monkeypatch)
 
 
-def over(relay: Relay) -> Shift:
+def over(chain: JobChain) -> JobSlot:
     """A shift whose time is up."""
-    shift = Shift(relay, time.time() + 30.0, 600.0)
-    shift.asked(time.time())
-    assert shift.over
-    return shift
+    slot = JobSlot(chain, time.time() + 30.0, 600.0)
+    slot.asked(time.time())
+    assert slot.over
+    return slot
 
 
-def status_of(relay: Relay, code: int = 130) -> Status:
-    run = RunDirectory(relay.folder.parent / "20260101-120005-bbbbbb")
+def status_of(chain: JobChain, code: int = 130) -> Status:
+    run = RunDirectory(chain.folder.parent / "20260101-120005-bbbbbb")
     run.create()
     return Status("digits", run.path.name, "ended", REASON, code, run_dir=str(run.path))
 
@@ -92,28 +92,28 @@ def test_a_driver_hands_over_minutes_before_its_jobs_end(walltime: float, second
     assert margin(walltime) == seconds
 
 
-def test_trials_yield_first_and_are_dropped_shortly_before_the_end(relay: Relay) -> None:
-    shift = Shift(relay, end=1000.0, walltime=600.0)
-    assert shift.asked(879.0) == []
-    assert shift.asked(881.0) == [Asked("yield", REASON)]
-    assert shift.asked(882.0) == []
-    assert shift.asked(961.0) == [Asked("now", REASON)]
-    assert shift.asked(999.0) == []
+def test_trials_yield_first_and_are_dropped_shortly_before_the_end(chain: JobChain) -> None:
+    slot = JobSlot(chain, end=1000.0, walltime=600.0)
+    assert slot.asked(879.0) == []
+    assert slot.asked(881.0) == [Asked("yield", REASON)]
+    assert slot.asked(882.0) == []
+    assert slot.asked(961.0) == [Asked("now", REASON)]
+    assert slot.asked(999.0) == []
 
 
-def test_what_the_user_says_reaches_the_campaign_and_is_its_reason(relay: Relay) -> None:
-    shift = Shift(relay, end=1000.0, walltime=600.0)
-    relay.stop.write_text("finish")
-    assert shift.asked(0.0) == [Asked("finish")]
-    assert shift.asked(1.0) == []
-    relay.stop.write_text("now")
-    assert shift.asked(2.0) == [Asked("now")]
-    assert shift.asked(900.0) == [Asked("yield")]
-    assert shift.told == "now"
+def test_what_the_user_says_reaches_the_campaign_and_is_its_reason(chain: JobChain) -> None:
+    slot = JobSlot(chain, end=1000.0, walltime=600.0)
+    chain.stop.write_text("finish")
+    assert slot.asked(0.0) == [Asked("finish")]
+    assert slot.asked(1.0) == []
+    chain.stop.write_text("now")
+    assert slot.asked(2.0) == [Asked("now")]
+    assert slot.asked(900.0) == [Asked("yield")]
+    assert slot.told == "now"
 
 
-def test_a_signal_to_a_driver_in_a_job_leaves_no_time_to_finish(relay: Relay, tmp_path: Path) -> None:
-    with Control(tmp_path / "stop", Shift(relay, time.time() + 600.0, 600.0)) as control:
+def test_a_signal_to_a_driver_in_a_job_leaves_no_time_to_finish(chain: JobChain, tmp_path: Path) -> None:
+    with Control(tmp_path / "stop", JobSlot(chain, time.time() + 600.0, 600.0)) as control:
         control.asked()
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -123,10 +123,12 @@ def test_a_signal_to_a_driver_in_a_job_leaves_no_time_to_finish(relay: Relay, tm
 # -- to whom ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_successor_is_written_down_and_told_in_the_status(relay: Relay, site: Site, scheduler: Scheduler) -> None:
-    status = handover.end_shift(over(relay), status_of(relay), site)
+def test_the_successor_is_written_down_and_told_in_the_status(
+    chain: JobChain, site: Site, scheduler: Scheduler
+) -> None:
+    status = handover.end_shift(over(chain), status_of(chain), site)
     assert scheduler.taken == [2]
-    note = read_relay(relay.folder)
+    note = read_relay(chain.folder)
     assert (note.generation, note.job, note.state) == (2, "20.server", "waiting")
     assert status.reason == "its driver's job came to its end; job 20.server goes on"
     written = Status.from_json(RunDirectory(Path(status.run_dir)).status.read_text())
@@ -134,109 +136,111 @@ def test_the_successor_is_written_down_and_told_in_the_status(relay: Relay, site
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
-def test_a_study_that_ended_has_no_successor(relay: Relay, site: Site, scheduler: Scheduler, code: int) -> None:
-    handover.end_shift(over(relay), status_of(relay, code), site)
-    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+def test_a_study_that_ended_has_no_successor(chain: JobChain, site: Site, scheduler: Scheduler, code: int) -> None:
+    handover.end_shift(over(chain), status_of(chain, code), site)
+    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
 
 
-def test_a_signal_alone_brings_no_successor(relay: Relay, site: Site, scheduler: Scheduler) -> None:
-    handover.end_shift(Shift(relay, time.time() + 600.0, 600.0), status_of(relay), site)
-    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+def test_a_signal_alone_brings_no_successor(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+    handover.end_shift(JobSlot(chain, time.time() + 600.0, 600.0), status_of(chain), site)
+    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
 
 
-def test_a_stop_at_the_last_moment_brings_none_either(relay: Relay, site: Site, scheduler: Scheduler) -> None:
-    shift = over(relay)
-    relay.stop.write_text("finish")
-    handover.end_shift(shift, status_of(relay), site)
-    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+def test_a_stop_at_the_last_moment_brings_none_either(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+    slot = over(chain)
+    chain.stop.write_text("finish")
+    handover.end_shift(slot, status_of(chain), site)
+    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
 
 
 def test_a_stop_while_the_successor_is_submitted_cancels_it(
-    relay: Relay, site: Site, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+    chain: JobChain, site: Site, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled: list[str] = []
     monkeypatch.setattr(
         "pilotune.providers.schedulers.pbs.PBSBlocks.cancel_one", lambda self, job: cancelled.append(job) or True
     )
-    scheduler.after = lambda: relay.stop.write_text("now")
-    handover.end_shift(over(relay), status_of(relay), site)
+    scheduler.after = lambda: chain.stop.write_text("now")
+    handover.end_shift(over(chain), status_of(chain), site)
     assert cancelled == ["20.server"]
-    assert (read_relay(relay.folder).state, read_relay(relay.folder).reason) == ("ended", "stopped as asked")
+    assert (read_relay(chain.folder).state, read_relay(chain.folder).reason) == ("ended", "stopped as asked")
 
 
-def test_a_refusal_that_may_pass_is_tried_again(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+def test_a_refusal_that_may_pass_is_tried_again(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
     scheduler.refusals = [SubmitRefused("too many jobs", transient=True)] * 2
-    handover.end_shift(over(relay), status_of(relay), site)
+    handover.end_shift(over(chain), status_of(chain), site)
     assert scheduler.taken == [2]
 
 
-def test_a_refusal_for_good_is_told_in_its_words(relay: Relay, site: Site, scheduler: Scheduler) -> None:
+def test_a_refusal_for_good_is_told_in_its_words(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
     scheduler.refusals = [SubmitRefused("qsub: not from here", transient=False)]
-    status = handover.end_shift(over(relay), status_of(relay), site)
+    status = handover.end_shift(over(chain), status_of(chain), site)
     reason = "the scheduler refused the next job of the driver (qsub: not from here)"
-    assert (read_relay(relay.folder).state, read_relay(relay.folder).reason) == ("ended", reason)
+    assert (read_relay(chain.folder).state, read_relay(chain.folder).reason) == ("ended", reason)
     assert (status.reason, status.code) == (f"{reason}; pilotune resume digits --in-job goes on", 130)
 
 
-def test_a_relay_does_not_go_on_for_ever(relay: Relay, site: Site, scheduler: Scheduler) -> None:
-    handover.end_shift(over(replace(relay, generation=MOST)), status_of(relay), site)
-    assert (scheduler.taken, read_relay(relay.folder).state) == ([], "ended")
+def test_a_relay_does_not_go_on_for_ever(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+    handover.end_shift(over(replace(chain, generation=MOST)), status_of(chain), site)
+    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
 
 
 # -- in the job -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch, relay: Relay) -> Path:
+def job(monkeypatch: pytest.MonkeyPatch, chain: JobChain) -> Path:
     """The environment of a job of ten minutes; its script's path."""
     monkeypatch.setenv("PILOTUNE_WALLTIME", "600")
     monkeypatch.setenv("PILOTUNE_BLOCK_END", str(int(time.time() + 590)))
     monkeypatch.setattr(handover, "NEWS", 0.0)
-    return relay.folder / "driver-1.sh"
+    return chain.folder / "driver-1.sh"
 
 
-def test_a_job_takes_over_and_says_so(relay: Relay, job: Path) -> None:
-    shift = handover.begin_shift(job)
-    assert (shift.relay.state, read_relay(relay.folder).state) == ("running", "running")
+def test_a_job_takes_over_and_says_so(chain: JobChain, job: Path) -> None:
+    slot = handover.begin_shift(job)
+    assert (slot.chain.state, read_relay(chain.folder).state) == ("running", "running")
 
 
-def test_a_job_whose_number_nobody_wrote_down_goes_on(relay: Relay, job: Path) -> None:
+def test_a_job_whose_number_nobody_wrote_down_goes_on(chain: JobChain, job: Path) -> None:
     """Its predecessor died between the submission and the note."""
-    assert handover.begin_shift(job.with_name("driver-2.sh")).relay.generation == 2
+    assert handover.begin_shift(job.with_name("driver-2.sh")).chain.generation == 2
 
 
-def test_a_job_that_was_stopped_while_it_waited_does_nothing(relay: Relay, job: Path) -> None:
-    relay.stop.write_text("finish")
+def test_a_job_that_was_stopped_while_it_waited_does_nothing(chain: JobChain, job: Path) -> None:
+    chain.stop.write_text("finish")
     assert handover.begin_shift(job) is None
-    assert read_relay(relay.folder).state == "ended"
+    assert read_relay(chain.folder).state == "ended"
 
 
 @pytest.mark.parametrize("changes", [{"generation": 2}, {"state": "ended"}])
-def test_a_job_that_another_has_followed_does_nothing(relay: Relay, job: Path, changes: dict[str, object]) -> None:
+def test_a_job_that_another_has_followed_does_nothing(chain: JobChain, job: Path, changes: dict[str, object]) -> None:
     """The scheduler ran it again."""
-    relay.now(**changes)
+    chain.now(**changes)
     with pytest.raises(SiteError, match="not of this relay any more"):
         handover.begin_shift(job)
 
 
-def test_a_job_without_time_submits_no_successor(relay: Relay, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_without_time_submits_no_successor(chain: JobChain, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else one would follow the other without end."""
     monkeypatch.setenv("PILOTUNE_BLOCK_END", str(int(time.time() + 60)))
     with pytest.raises(SiteError, match="too little to do anything"):
         handover.begin_shift(job)
-    assert read_relay(relay.folder).state == "ended"
+    assert read_relay(chain.folder).state == "ended"
 
 
-def test_the_time_budget_counts_over_all_jobs(relay: Relay, site: Site, tmp_path: Path, scheduler: Scheduler) -> None:
+def test_the_time_budget_counts_over_all_jobs(
+    chain: JobChain, site: Site, tmp_path: Path, scheduler: Scheduler
+) -> None:
     (tmp_path / "train.py").write_text("def train(trial): ...\n")
     text = "name: digits\nobjective: train.py:train\ndirection: minimize\nspace: {x: {float: [0, 1]}}\n"
     (tmp_path / "study.yaml").write_text(f"{text}budget: {{time: 1h}}\n")
-    settings = RunSettings(load_study_file(tmp_path / "study.yaml"), site, relay.storage, tmp_path)
-    shift = over(replace(relay, used=1000.0))
-    assert handover.settings_in_job(settings, shift).study_file.budget.time == 2600.0
-    shift.began -= 500.0
-    handover.end_shift(shift, status_of(relay), site)
-    assert 1500.0 <= read_relay(relay.folder).used < 1600.0
+    settings = RunSettings(load_study_file(tmp_path / "study.yaml"), site, chain.storage, tmp_path)
+    slot = over(replace(chain, used=1000.0))
+    assert handover.settings_in_job(settings, slot).study_file.budget.time == 2600.0
+    slot.began -= 500.0
+    handover.end_shift(slot, status_of(chain), site)
+    assert 1500.0 <= read_relay(chain.folder).used < 1600.0
 
 
 def test_addresses_of_the_login_node_are_none_of_the_drivers_node(site: Site) -> None:
@@ -253,26 +257,26 @@ def test_addresses_of_the_login_node_are_none_of_the_drivers_node(site: Site) ->
 
 
 def test_the_script_holds_what_the_driver_needs_and_no_password(
-    relay: Relay, site: Site, monkeypatch: pytest.MonkeyPatch
+    chain: JobChain, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", "secret")
     monkeypatch.setenv("PGSERVICE", "tuning")
-    relay = replace(relay, environment=driverjob.passed_on())
-    text = driverjob.driver_script(handover.blocks_of(relay, site), 3, relay.words)
+    chain = replace(chain, environment=driverjob.passed_on())
+    text = driverjob.driver_script(handover.blocks_of(chain, site), 3, chain.words)
     lines = text.splitlines()
     assert "#PBS -N digits-abc123-driver-3" in lines
     assert "#PBS -A proj" in lines
     assert "export PGSERVICE=tuning" in lines
-    assert f"exec env PILOTUNE_DRIVER_SCRIPT={relay.folder}/driver-3.sh {' '.join(WORDS)}" in lines
-    assert "secret" not in text + json.dumps(dict(relay.environment))
-    first = driverjob.driver_script(handover.blocks_of(relay, site), 1, relay.words)
+    assert f"exec env PILOTUNE_DRIVER_SCRIPT={chain.folder}/driver-3.sh {' '.join(WORDS)}" in lines
+    assert "secret" not in text + json.dumps(dict(chain.environment))
+    first = driverjob.driver_script(handover.blocks_of(chain, site), 1, chain.words)
     assert first.replace("driver-1", "driver-3") == text, "only the number changes from one job to the next"
 
 
-def test_a_broken_note_is_passed_over(relay: Relay) -> None:
-    study = relay.folder.parent
-    assert [each.folder for each in relays(study)] == [relay.folder]
-    relay.note.write_text('{"study": ')
+def test_a_broken_note_is_passed_over(chain: JobChain) -> None:
+    study = chain.folder.parent
+    assert [each.folder for each in relays(study)] == [chain.folder]
+    chain.note.write_text('{"study": ')
     assert (relays(study), relays(None)) == ([], [])
 
 

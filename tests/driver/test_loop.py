@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.pipeline.campaign.events import Capacity, Lost, Submit
-from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.trial.protocol import Report
 from tests.support.campaign_bench import Bench, benches, over, started
 
@@ -49,7 +49,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
 
 def test_others_are_looked_at_each_second_while_something_happens_and_seldom_otherwise(bench) -> None:
     campaign, pool = bench(trials=9), StillPool()
-    pump = Pump(campaign.campaign, pool, campaign.storage, limit=9)
+    pump = CampaignLoop(campaign.campaign, pool, campaign.storage, limit=9)
     pump.tick([Capacity(1)])
     (spec,) = [action.spec for action in pool.performed if hasattr(action, "spec")]
     pump.tick([started(spec)])
@@ -66,7 +66,7 @@ def test_others_are_looked_at_each_second_while_something_happens_and_seldom_oth
 
 def test_a_tick_in_which_nothing_happens_writes_nothing_and_says_nothing(bench) -> None:
     campaign, pool = bench(trials=9), StillPool()
-    pump = Pump(campaign.campaign, pool, campaign.storage, limit=9)
+    pump = CampaignLoop(campaign.campaign, pool, campaign.storage, limit=9)
     pump.tick([Capacity(1)])
     pool.performed.clear()
     watcher = sqlite3.connect(campaign.storage.url.removeprefix("sqlite:///"))
@@ -89,7 +89,9 @@ def version(connection: sqlite3.Connection) -> int:
 def test_a_worker_that_is_lost_after_it_wrote_its_outcome_costs_no_result(bench) -> None:
     campaign, pool = bench(trials=2), StillPool()
     outcomes: dict = {}
-    pump = Pump(campaign.campaign, pool, campaign.storage, limit=2, written=lambda flight: outcomes.get(flight.token))
+    pump = CampaignLoop(
+        campaign.campaign, pool, campaign.storage, limit=2, written=lambda flight: outcomes.get(flight.token)
+    )
     pump.tick([Capacity(2)])
     first, second = [action.spec for action in pool.performed if isinstance(action, Submit)]
     outcomes[first.token] = over(first, value=0.25).outcome

@@ -8,22 +8,24 @@ import random
 import pytest
 
 from pilotune.errors import UserError
-from pilotune.pipeline.fidelity import Ladder, Promotions, bracket_of, check_pruner, ladder
+from pilotune.pipeline.fidelity import Promotions, RungSchedule, bracket_of, check_pruner, rung_schedule
 from pilotune.pipeline.fidelity import promotion as module
 from pilotune.pipeline.registry_args import Named
 
 STUDY = "some study"
 
 
-def hyperband(high: int, factor: int = 3, low: int = 1) -> Ladder:
+def hyperband(high: int, factor: int = 3, low: int = 1) -> RungSchedule:
     args = {"mode": "promote", "min_resource": low, "max_resource": high, "reduction_factor": factor}
-    found = ladder(Named("hyperband", args))
+    found = rung_schedule(Named("hyperband", args))
     assert found is not None
     return found
 
 
-def halving(high: int, factor: int = 2) -> Ladder:
-    found = ladder(Named("successive_halving", {"mode": "promote", "max_resource": high, "reduction_factor": factor}))
+def halving(high: int, factor: int = 2) -> RungSchedule:
+    found = rung_schedule(
+        Named("successive_halving", {"mode": "promote", "max_resource": high, "reduction_factor": factor})
+    )
     assert found is not None
     return found
 
@@ -31,7 +33,7 @@ def halving(high: int, factor: int = 2) -> Ladder:
 class Plain:
     """The rules, word for word."""
 
-    def __init__(self, steps: Ladder, *, maximize: bool):
+    def __init__(self, steps: RungSchedule, *, maximize: bool):
         self.steps, self.maximize, self.closed = steps, maximize, False
         self.values: dict[tuple[int, int], dict[int, float]] = {}  # bracket and rung -> trial -> its value there
         self.waiting: dict[int, tuple[int, int]] = {}  # trial -> where
@@ -193,7 +195,7 @@ def test_the_rungs_from_the_top_down_and_no_further_than_one_before_the_last_ste
 def test_few_trials_pause_for_ever_until_no_more_will_come() -> None:
     tables = Promotions(hyperband(27), STUDY)
     for number in range(40):
-        if bracket_of(STUDY, number, tables.ladder.brackets) == 0 and len(tables._at) < 2:
+        if bracket_of(STUDY, number, tables.rung_schedule.brackets) == 0 and len(tables._at) < 2:
             tables.report(number, 1, float(number))
             tables.pause(number)
     first, second = sorted(tables._at)
@@ -272,9 +274,9 @@ def test_the_rungs_are_those_of_the_pruner_below_the_last_step() -> None:
     assert [bracket.rungs for bracket in hyperband(27).brackets] == [(1, 3, 9), (3, 9), (9,), ()]
     assert halving(27, 3).brackets[0].rungs == (1, 3, 9)
     early = {"mode": "promote", "max_resource": 100, "min_early_stopping_rate": 1}
-    found = ladder(Named("successive_halving", early))
+    found = rung_schedule(Named("successive_halving", early))
     assert found is not None
     assert (found.factor, found.brackets[0].rungs) == (4, (4, 16, 64))
-    assert ladder(Named("hyperband", {"max_resource": 27})) is None
-    assert ladder(None) is None
+    assert rung_schedule(Named("hyperband", {"max_resource": 27})) is None
+    assert rung_schedule(None) is None
     assert module.MODES[0] == "stop"

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from pilotune.pipeline import fidelity
 from pilotune.pipeline.fidelity.rungs import PREFIX
 from pilotune.pipeline.record import RecordStorage
-from pilotune.pipeline.study_changes import Changes, Watch
+from pilotune.pipeline.study_changes import Changes, StudyWatch
 
 from ..support.paired_pruners import KINDS, arguments, rungs
 
@@ -64,14 +64,14 @@ def test_what_a_report_looks_at_does_not_grow_with_the_study(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[int] = []
-    look = Watch.look
+    look = StudyWatch.look
 
-    def counting(self: Watch, study: Study) -> Changes:
+    def counting(self: StudyWatch, study: Study) -> Changes:
         changes = look(self, study)
         looked.append(len(changes.trials) + len(changes.gone))
         return changes
 
-    monkeypatch.setattr(Watch, "look", counting)
+    monkeypatch.setattr(StudyWatch, "look", counting)
     most = {}
     for count in (40, 400):
         record = RecordStorage(f"sqlite:///{tmp_path}/{count}.db", autocommit=False)

@@ -97,7 +97,7 @@ def test_a_database_that_is_deleted_under_the_driver_is_written_again_with_all_t
     kept.stage(2.0)
     kept.storage.commit()
     assert kept.values() == [1.0, 2.0]
-    assert kept.storage.link.saved == (
+    assert kept.storage.database.saved == (
         f"the database file {kept.path} was deleted or replaced while the campaign ran; what it held is written there "
         "again"
     )
@@ -198,13 +198,13 @@ def test_what_is_broken_behind_the_back_of_an_open_connection_is_found_by_a_look
     for value in range(30):
         kept.stage(float(value))
     kept.storage.commit()
-    kept.storage.link.check()
+    kept.storage.database.check()
     kept.storage.close()
     with kept.path.open("r+b") as file:
         file.seek(20 * 4096)
         file.write(os.urandom(10 * 4096))
     with pytest.raises(RecordLost, match=r"study\.db is broken \("):
-        kept.storage.link.check()
+        kept.storage.database.check()
 
 
 def test_a_study_whose_database_is_broken_is_saved_from_memory_with_what_was_not_committed(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_file_systems_shared_between_hosts_are_known(monkeypatch, tmp_path, kind
 def test_no_write_ahead_log_on_a_shared_file_system(monkeypatch, tmp_path):
     monkeypatch.setattr(connect, "on_network", lambda path: True)
     storage = open_storage(f"sqlite:///{tmp_path}/s.db")
-    assert storage.link.run("PRAGMA journal_mode").scalar() == "delete"
+    assert storage.database.run("PRAGMA journal_mode").scalar() == "delete"
 
 
 def test_a_run_directory_is_the_users_alone(tmp_path):

@@ -68,14 +68,14 @@ def guest(postgres_server: Server) -> Iterator[Guest]:
 def test_a_connection_that_is_terminated_costs_nothing(guest: Guest, within: bool) -> None:
     guest.stage(1.0)
     if within:
-        work = guest.storage.link.commit
+        work = guest.storage.database.commit
 
         def cut_then_commit() -> None:
-            guest.storage.link.commit = work
+            guest.storage.database.commit = work
             guest.cut_off()
             work()
 
-        guest.storage.link.commit = cut_then_commit
+        guest.storage.database.commit = cut_then_commit
     else:
         guest.cut_off()
     with pytest.raises(RecordAway) as caught:

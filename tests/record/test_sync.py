@@ -12,10 +12,10 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pilotune.pipeline.record import RecordStorage, normalize_url, open_storage
-from pilotune.pipeline.record.database import Link
-from pilotune.pipeline.record.row_watermark import Horizon
+from pilotune.pipeline.record.database import Database
+from pilotune.pipeline.record.row_watermark import RowWatermark
 from pilotune.pipeline.record.unit_of_work import WHOLE_LOOK
-from pilotune.pipeline.study_changes import Watch
+from pilotune.pipeline.study_changes import StudyWatch
 
 SPACE = {f"x{place}": FloatDistribution(0, 1) for place in range(10)}
 
@@ -58,11 +58,11 @@ def _seen(trial):
 def counting(storage, monkeypatch):
     """The statements, and the rows that they returned, of the trials' tables."""
     statements, rows = [], []
-    run = Link.run
+    run = Database.run
 
-    def counted(link, statement, arguments=None):
-        result = run(link, statement, arguments)
-        if link is not storage.link or not isinstance(statement, str):
+    def counted(database, statement, arguments=None):
+        result = run(database, statement, arguments)
+        if database is not storage.database or not isinstance(statement, str):
             return result
         statements.append(statement)
         if not result.returns_rows or "FROM trial" not in statement or "max(" in statement:
@@ -72,7 +72,7 @@ def counting(storage, monkeypatch):
         return frozen()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Link, "run", counted)
+        patch.setattr(Database, "run", counted)
         yield statements, rows
 
 
@@ -243,7 +243,7 @@ def test_keys_that_are_given_away_again_are_no_reason_to_miss_a_row(tmp_path):
 
 
 def test_the_horizon_waits_for_the_oldest_transaction_but_not_for_ever():
-    horizon = Horizon()
+    horizon = RowWatermark()
     assert horizon.floor is None
     horizon.note(10, 10, (1,))
     assert horizon.floor == (1,)
@@ -261,7 +261,7 @@ def test_the_horizon_waits_for_the_oldest_transaction_but_not_for_ever():
 
 def test_a_look_at_all_of_trials_that_have_not_changed_tells_nobody(tmp_path):
     two = Two(f"sqlite:///{tmp_path}/s.db")
-    watch = Watch()
+    watch = StudyWatch()
     assert watch.look(two.ours).whole
     with two.storage.locked(two.ours._study_id):
         pass

@@ -50,11 +50,11 @@ def breaking(storage, which, *, after=False):
             raise sa.exc.OperationalError(statement, None, Exception("the connection broke"))
 
     moment = "after_cursor_execute" if after else "before_cursor_execute"
-    sa.event.listen(storage.link.engine, moment, hook)
+    sa.event.listen(storage.database.engine, moment, hook)
     try:
         yield seen
     finally:
-        sa.event.remove(storage.link.engine, moment, hook)
+        sa.event.remove(storage.database.engine, moment, hook)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-sent", "answer-lost"])
@@ -102,7 +102,7 @@ def test_a_locked_database_is_away_and_then_takes_the_same_changes(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     storage = open_storage(url)
     study = new_study(storage)
-    storage.link.run("PRAGMA busy_timeout=20")
+    storage.database.run("PRAGMA busy_timeout=20")
     study.ask(SPACE)
     other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -117,8 +117,8 @@ def test_a_full_disk_is_away_and_then_takes_the_same_changes(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     storage = open_storage(url)
     study = new_study(storage)
-    pages = storage.link.run("PRAGMA page_count").scalar()
-    storage.link.run(f"PRAGMA max_page_count={pages}")
+    pages = storage.database.run("PRAGMA page_count").scalar()
+    storage.database.run(f"PRAGMA max_page_count={pages}")
     trial = study.ask(SPACE)
     trial.set_user_attr("big", "x" * 100_000)
     with pytest.raises(RecordAway, match="full"):
@@ -312,5 +312,5 @@ def test_nothing_is_read_when_nobody_else_wrote(tmp_path):
 
 def test_commits_survive_a_power_loss(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path}/s.db")
-    assert storage.link.run("PRAGMA synchronous").scalar() == 2
-    assert storage.link.run("PRAGMA journal_mode").scalar() == "wal"
+    assert storage.database.run("PRAGMA synchronous").scalar() == 2
+    assert storage.database.run("PRAGMA journal_mode").scalar() == "wal"

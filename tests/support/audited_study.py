@@ -16,7 +16,7 @@ from pilotune.pipeline.analysis.audit import Audit, audit
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Capacity, Ended, Lost, Submit
-from pilotune.pipeline.campaign.limits import Rules
+from pilotune.pipeline.campaign.limits import CampaignLimits
 from pilotune.pipeline.record import Lease, RecordStorage, RunDirectory, claim, release
 from pilotune.pipeline.trial.files import TrialFiles, write_atomically
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
@@ -46,7 +46,7 @@ class Audited:
         self.run.study_file.write_text(f"name: {NAME}\nbudget: {{trials: {trials}}}\n")
         self.storage = RecordStorage(url, autocommit=False)
         if url.startswith("sqlite"):
-            self.storage.link.run("PRAGMA synchronous=OFF")  # the disk is most of the time that this takes
+            self.storage.database.run("PRAGMA synchronous=OFF")  # the disk is most of the time that this takes
         study = optuna.create_study(
             storage=self.storage, study_name=NAME, load_if_exists=True, directions=["minimize"] * directions,
             sampler=optuna.samplers.RandomSampler(0), pruner=optuna.pruners.NopPruner(),
@@ -56,7 +56,9 @@ class Audited:
         claim(self.storage, study, self.lease)
         self.study, self.limit, self.now = study, trials, 1000.0
         desk = CampaignStudy(study, self.storage, SPACE, campaign)
-        self.campaign = Campaign(desk, Rules(trials=trials, retries=retries), self.make_spec, campaign, self.now)
+        self.campaign = Campaign(
+            desk, CampaignLimits(trials=trials, retries=retries), self.make_spec, campaign, self.now
+        )
 
     def make_spec(self, flight: Any) -> AttemptSpec:
         flight.directory = flight.directory or str(self.run.trial(flight.number).directory)

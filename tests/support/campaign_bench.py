@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Ended, Finish, Scale, Submit
-from pilotune.pipeline.campaign.limits import Rules
+from pilotune.pipeline.campaign.limits import CampaignLimits
 from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Started
@@ -23,18 +23,18 @@ SPACE = Space(parameters=(Parameter("x", FloatDistribution(0.0, 1.0), {}),), con
 class Bench:
     """A campaign, its record and a clock; ``turn`` is one tick of the pump."""
 
-    def __init__(self, url: str, rules: Rules, campaign: str, **options: Any):
+    def __init__(self, url: str, rules: CampaignLimits, campaign: str, **options: Any):
         self.storage = RecordStorage(url, autocommit=False)
         optuna.create_study(storage=self.storage, study_name="s", load_if_exists=True)
         self.storage.commit()
         sampler = options.pop("sampler", optuna.samplers.RandomSampler(seed=0))
         pruner = options.pop("pruner", optuna.pruners.NopPruner())
         study = optuna.load_study(study_name="s", storage=self.storage, sampler=sampler, pruner=pruner)
-        ladder = options.pop("ladder", None)
+        rung_schedule = options.pop("rung_schedule", None)
         desk = CampaignStudy(study, self.storage, options.pop("space", SPACE), campaign)
         self.now, self.limit = 1000.0, rules.trials
         self.scales: list[Scale] = []
-        self.campaign = Campaign(desk, rules, self.spec, campaign, self.now, ladder)
+        self.campaign = Campaign(desk, rules, self.spec, campaign, self.now, rung_schedule)
 
     def spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(
@@ -62,7 +62,7 @@ def benches(folder: Path) -> Callable[..., Bench]:
     """Makes benches on one study in ``folder``."""
 
     def make(campaign: str = "c1", options: Any = None, **rules: Any) -> Bench:
-        return Bench(f"sqlite:///{folder}/study.db", Rules(**rules), campaign, **(options or {}))
+        return Bench(f"sqlite:///{folder}/study.db", CampaignLimits(**rules), campaign, **(options or {}))
 
     return make
 

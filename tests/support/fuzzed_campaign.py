@@ -15,7 +15,7 @@ import pytest
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Ended, Lost, Reply, StopAttempt, Submit
-from pilotune.pipeline.campaign.limits import Rules
+from pilotune.pipeline.campaign.limits import CampaignLimits
 from pilotune.pipeline.driver.status import Status, snapshot
 from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.space import Space
@@ -90,7 +90,7 @@ class Desk:
         optuna.create_study(storage=self.storage, study_name=self.name)
         study = optuna.load_study(study_name=self.name, storage=self.storage, sampler=sampler, pruner=pruner)
         desk = CampaignStudy(study, self.storage, space, "c1")
-        self.campaign = Campaign(desk, Rules(trials=8, retries=1), self.spec, "c1", 1000.0)
+        self.campaign = Campaign(desk, CampaignLimits(trials=8, retries=1), self.spec, "c1", 1000.0)
         self.free, self.now = space is None, 1000.0
         self.specs: list[AttemptSpec] = []
 

@@ -32,7 +32,7 @@ from ..tables import WORDS
 from .files import NOTHING, Reports
 
 if TYPE_CHECKING:
-    from ...record.database import Link
+    from ...record.database import Database
 
 UNIQUE = (
     (trial_values, "objective", "value of one objective"),
@@ -126,39 +126,39 @@ class Claims:
         return [lease for lease in self.leases.values() if lease.campaign not in self.alive]
 
 
-def steady(link: Link) -> None:
+def steady(database: Database) -> None:
     """One moment for all statements of the transaction that has just begun, as SQLite has it by itself."""
-    if link.dialect == "postgresql":
-        link.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    if database.dialect == "postgresql":
+        database.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-def claims(link: Link, study_id: int) -> Claims:
+def claims(database: Database, study_id: int) -> Claims:
     """The campaigns of a study, judged by the database's clock."""
-    now = link.clock()
-    if link.dialect == "postgresql":
-        now = float(link.run("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+    now = database.clock()
+    if database.dialect == "postgresql":
+        now = float(database.run("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
     a = study_system_attributes.c
-    rows = link.run(sa.select(a.key, a.value_json).where(a.study_id == study_id, a.key.startswith(LEASE)))
+    rows = database.run(sa.select(a.key, a.value_json).where(a.study_id == study_id, a.key.startswith(LEASE)))
     found = {key.removeprefix(LEASE): Lease.parse(key.removeprefix(LEASE), _json(text)) for key, text in rows}
     directions = sa.select(sa.func.count()).where(study_directions.c.study_id == study_id)
     alive = frozenset(campaign for campaign, lease in found.items() if lease.alive(now))
-    return Claims(study_id, int(link.run(directions).scalar_one()), found, alive, link.dialect == "sqlite")
+    return Claims(study_id, int(database.run(directions).scalar_one()), found, alive, database.dialect == "sqlite")
 
 
-def read_kept(link: Link, study_id: int) -> dict[int, Kept]:
+def read_kept(database: Database, study_id: int) -> dict[int, Kept]:
     """All trials of a study, by their ids in the database."""
     t, of = trials.c, sa.select(trials.c.trial_id).where(trials.c.study_id == study_id)
-    rows = link.run(sa.select(t.trial_id, t.number, t.state).where(t.study_id == study_id).order_by(t.trial_id))
+    rows = database.run(sa.select(t.trial_id, t.number, t.state).where(t.study_id == study_id).order_by(t.trial_id))
     found = {i: Kept(-1 if number is None else number, WORDS[state.name]) for i, number, state in rows}
     v = trial_values.c
     values = sa.select(v.trial_id, v.objective, v.value, v.value_type).where(v.trial_id.in_(of))
-    for i, objective, value, kind in link.run(values.order_by(v.trial_id, v.objective)):
+    for i, objective, value, kind in database.run(values.order_by(v.trial_id, v.objective)):
         found[i].values.append(load_float(value, kind))
         found[i].objectives.append(objective)
     for table, fields in ((trial_user_attributes, USER), (trial_system_attributes, SYSTEM)):
         a = table.c
         chosen = sa.select(a.trial_id, a.key, a.value_json).where(a.key.in_(list(fields)), a.trial_id.in_(of))
-        for i, key, text in link.run(chosen):
+        for i, key, text in database.run(chosen):
             setattr(found[i], fields[key], _json(text))
     for trial in found.values():
         trial.attempt = trial.attempt if type(trial.attempt) is int else 0
@@ -166,7 +166,7 @@ def read_kept(link: Link, study_id: int) -> dict[int, Kept]:
         trial.exit = None if trial.exit is None else str(trial.exit)
     r = trial_intermediate_values.c
     reports = sa.select(r.trial_id, r.step, r.intermediate_value, r.intermediate_value_type).where(r.trial_id.in_(of))
-    for i, pairs in _by_trial(link.run(reports)):
+    for i, pairs in _by_trial(database.run(reports)):
         found[i].reports = pairs
     return found
 
@@ -192,17 +192,17 @@ def _json(text: str) -> Any:
 # -- what must hold of any database -----------------------------------------------------------------------------------
 
 
-def own_check(link: Link) -> list[str]:
+def own_check(database: Database) -> list[str]:
     """What SQLite's own check of the whole file finds; PostgreSQL looks after itself."""
-    if link.dialect != "sqlite":
+    if database.dialect != "sqlite":
         return []
-    said = [str(line) for line in link.run("PRAGMA integrity_check(100)").scalars()]
+    said = [str(line) for line in database.run("PRAGMA integrity_check(100)").scalars()]
     said = [line for text in said for line in text.splitlines() if line != "ok" and not line.startswith("***")]
     more = [f"and {len(said) - SOME_LINES} more of the kind"] if len(said) > SOME_LINES else []
     return [f"the database file is damaged: {line}" for line in said[:SOME_LINES] + more]
 
 
-def strays(link: Link) -> list[str]:
+def strays(database: Database) -> list[str]:
     """Rows that belong to nothing, and rows that a trial may have only one of."""
     found = []
     for table, owner, key in [
@@ -210,12 +210,12 @@ def strays(link: Link) -> list[str]:
         *((table, studies, "study_id") for table in (*OF_STUDY, trials)),
     ]:
         belongs = sa.exists().where(owner.c[key] == table.c[key])
-        count = link.run(sa.select(sa.func.count()).select_from(table).where(~belongs)).scalar_one()
+        count = database.run(sa.select(sa.func.count()).select_from(table).where(~belongs)).scalar_one()
         if count:
             found.append(f"{count} rows of {table.name} belong to no {key.removesuffix('_id')}")
     for table, key, what in UNIQUE:
         pair = (table.c.trial_id, table.c[key])
         double = sa.select(*pair).group_by(*pair).having(sa.func.count() > 1).limit(1)
-        for row in link.run(double):
+        for row in database.run(double):
             found.append(f"the trial with the id {row.trial_id} has more than one {what} ({row[1]})")
     return found

@@ -20,7 +20,7 @@ from .findings import Audit
 from .outcomes import check_outcomes
 
 if TYPE_CHECKING:
-    from ...record.database import Link
+    from ...record.database import Database
 
 
 class Damaged(Exception):
@@ -38,11 +38,11 @@ def audit(url: str, name: str) -> Audit:
     """
     found = Audit(name)
     try:
-        with _moment(url, found) as link:
-            known = _look(link, found, url)
+        with _moment(url, found) as database:
+            known = _look(database, found, url)
         folders = _folders(found, known)
-        with _moment(url, found) as link:
-            known, kept = claims(link, known.study_id), read_kept(link, known.study_id)
+        with _moment(url, found) as database:
+            known, kept = claims(database, known.study_id), read_kept(database, known.study_id)
     except Damaged:
         return found
     found.dead = [Path(lease.run) for lease in known.dead if lease.run]
@@ -53,12 +53,12 @@ def audit(url: str, name: str) -> Audit:
 
 
 @contextmanager
-def _moment(url: str, found: Audit) -> Iterator[Link]:
+def _moment(url: str, found: Audit) -> Iterator[Database]:
     """The database at one moment. Raises Damaged where its file is broken, which is a finding and no mistake."""
-    with reading(url) as link:
+    with reading(url) as database:
         try:
-            steady(link)
-            yield link
+            steady(database)
+            yield database
         except DatabaseError as error:
             if isinstance(error, OperationalError) or "malformed" not in str(error.orig):
                 raise
@@ -66,16 +66,16 @@ def _moment(url: str, found: Audit) -> Iterator[Link]:
             raise Damaged from error
 
 
-def _look(link: Link, found: Audit, url: str) -> Claims:
+def _look(database: Database, found: Audit, url: str) -> Claims:
     """See that the database is whole, and who works on the study."""
-    for what in own_check(link):
+    for what in own_check(database):
         found.violation(what)
-    ids = studies_of(link)
+    ids = studies_of(database)
     if found.study not in ids:
         raise UserError(f"no study {found.study!r} in {safe_url(url)}{nearest(found.study, list(ids))}")
-    for what in strays(link):
+    for what in strays(database):
         found.violation(what)
-    return claims(link, ids[found.study])
+    return claims(database, ids[found.study])
 
 
 def _folders(found: Audit, known: Claims) -> dict[str, Folder]:

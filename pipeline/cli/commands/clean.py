@@ -39,8 +39,8 @@ def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
                    "jobs": [as_data(each) for each in left]})  # fmt: skip
     else:
         show(found, dead, living, left, dry_run)
-        for relay in going_on(found.runs / found.name if found.runs else None):
-            click.echo(f"{describe(relay)}; pilotune stop {found.name} ends it", err=True)
+        for chain in going_on(found.runs / found.name if found.runs else None):
+            click.echo(f"{describe(chain)}; pilotune stop {found.name} ends it", err=True)
     stuck = [each for each in left if each.open]
     if stuck and not dry_run:
         raise SiteError(f"{count(len(stuck), 'job')} may still be there; run pilotune clean {found.name} again")

@@ -14,7 +14,7 @@ from ..formatting import echo_json
 from .detach import arguments
 
 if TYPE_CHECKING:
-    from ...driver.job_chain import Relay
+    from ...driver.job_chain import JobChain
     from ...driver.run import RunSettings
     from ..resolve import Prepared
     from .run import Request
@@ -49,8 +49,8 @@ def planned_script(request: Request, prepared: Prepared) -> tuple[str, str]:
     from ...driver.job_chain_start import blocks_of, plan_relay
 
     refuse_local(prepared)
-    relay = plan_relay(settings_of(prepared), words_of(request, prepared))
-    return POOL, driver_script(blocks_of(relay, prepared.site), 1, relay.words)
+    chain = plan_relay(settings_of(prepared), words_of(request, prepared))
+    return POOL, driver_script(blocks_of(chain, prepared.site), 1, chain.words)
 
 
 def submit(request: Request, prepared: Prepared) -> int:
@@ -61,26 +61,26 @@ def submit(request: Request, prepared: Prepared) -> int:
     refuse_local(prepared)
     refuse_another(prepared)
     settings = settings_of(prepared)
-    relay = start_relay(plan_relay(settings, words_of(request, prepared)), prepared.site)
-    remember(relay.folder.parent, request)
-    register(prepared, relay)
-    tell(relay, request.as_json)
+    chain = start_relay(plan_relay(settings, words_of(request, prepared)), prepared.site)
+    remember(chain.folder.parent, request)
+    register(prepared, chain)
+    tell(chain, request.as_json)
     if prepared.storage.startswith("postgresql") and os.environ.get("PGPASSWORD"):
         click.echo("PGPASSWORD does not reach the job; a password in ~/.pgpass or a service file does", err=True)
     return 0
 
 
-def register(prepared: Prepared, relay: Relay) -> None:
+def register(prepared: Prepared, chain: JobChain) -> None:
     """So that the study is known by its name before the job begins."""
     from ...record import known_studies
 
     known_studies.remember(
-        name=relay.study,
+        name=chain.study,
         study_file=prepared.study_file.path,
         storage=prepared.storage,
         runs=prepared.runs,
-        site=relay.site,
-        run_dir=relay.folder,
+        site=chain.site,
+        run_dir=chain.folder,
     )
 
 
@@ -96,32 +96,32 @@ def refuse_another(prepared: Prepared) -> None:
     """No study has two driver jobs in the queue."""
     from ..driver_jobs import going_on
 
-    for relay in going_on(prepared.runs / prepared.study_file.name):
-        if relay.storage == prepared.storage:
+    for chain in going_on(prepared.runs / prepared.study_file.name):
+        if chain.storage == prepared.storage:
             raise CampaignRunning(
-                f"job {relay.job} for the driver of {relay.study!r} is {relay.state} already; see it with pilotune "
-                f"status {relay.study}, end it with pilotune stop {relay.study}"
+                f"job {chain.job} for the driver of {chain.study!r} is {chain.state} already; see it with pilotune "
+                f"status {chain.study}, end it with pilotune stop {chain.study}"
             )
 
 
-def tell(relay: Relay, as_json: bool) -> None:
+def tell(chain: JobChain, as_json: bool) -> None:
     if as_json:
         echo_json(
             {
-                "study": relay.study,
-                "job": relay.job,
-                "scheduler": relay.scheduler,
-                "site": relay.site,
-                "state": relay.state,
-                "folder": str(relay.folder),
+                "study": chain.study,
+                "job": chain.job,
+                "scheduler": chain.scheduler,
+                "site": chain.site,
+                "state": chain.state,
+                "folder": str(chain.folder),
             }
         )
         return
-    click.echo(f"job {relay.job} at {relay.site} ({relay.scheduler}) will run the driver of {relay.study}, and submit "
+    click.echo(f"job {chain.job} at {chain.site} ({chain.scheduler}) will run the driver of {chain.study}, and submit "
                "a successor before its walltime ends, until the study is done")  # fmt: skip
-    click.echo(f"watch it:  pilotune watch {relay.study}")
-    click.echo(f"stop it:   pilotune stop {relay.study}")
-    click.echo(f"its files: {relay.folder}")
+    click.echo(f"watch it:  pilotune watch {chain.study}")
+    click.echo(f"stop it:   pilotune stop {chain.study}")
+    click.echo(f"its files: {chain.folder}")
 
 
 def serve(request: Request, prepared: Prepared, script: Path) -> int:
@@ -131,16 +131,16 @@ def serve(request: Request, prepared: Prepared, script: Path) -> int:
     from ..progress import Progress
     from .run import report
 
-    shift = begin_shift(script)
-    if shift is None:
+    slot = begin_shift(script)
+    if slot is None:
         click.echo("the driver was stopped while its job waited", err=True)
         return 130
     try:
         with Progress(quiet=request.quiet) as progress:
-            status = run_campaign(settings_in_job(settings_of(prepared), shift), progress)
-        status = end_shift(shift, status, prepared.site)
+            status = run_campaign(settings_in_job(settings_of(prepared), slot), progress)
+        status = end_shift(slot, status, prepared.site)
     except BaseException as error:
-        shift.relay.now(state="ended", reason=str(error) or type(error).__name__)
+        slot.chain.now(state="ended", reason=str(error) or type(error).__name__)
         raise
     report(status, request.as_json)
     return status.code or 0

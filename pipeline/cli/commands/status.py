@@ -49,7 +49,7 @@ def overview(as_json: bool) -> None:
 def overview_line(found: Found, lives: list[Live]) -> list[str]:
     from ..driver_jobs import unfinished
 
-    queued = any(relay.state == "waiting" for relay in unfinished(folder_of(found)))
+    queued = any(chain.state == "waiting" for chain in unfinished(folder_of(found)))
     if not lives:
         return [found.name, "queued" if queued else "gone", *["-"] * 8]
     live = lives[0]
@@ -86,7 +86,7 @@ def entry(found: Found, lives: list[Live]) -> dict[str, Any]:
         "runs": str(found.runs) if found.runs else None,
         "site": found.site,
         "campaigns": [{**dataclasses.asdict(live.status), "state": live.state, "alive": live.alive} for live in lives],
-        "driver_jobs": [as_data(relay) for relay in unfinished(folder_of(found))],
+        "driver_jobs": [as_data(chain) for chain in unfinished(folder_of(found))],
     }
 
 

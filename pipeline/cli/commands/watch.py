@@ -15,7 +15,7 @@ from ..options import name_argument
 from .status import state
 
 if TYPE_CHECKING:
-    from ...driver.job_chain import Relay
+    from ...driver.job_chain import JobChain
     from ..campaign_status import Live
 
 POLL = 0.5
@@ -78,11 +78,11 @@ def follow_all(folder: Path, live: Live | None, as_json: bool) -> int:
     while True:
         if live is not None:
             code = follow(live, as_json) if live.alive else ended(live)
-        relay = next(iter(going_on(folder)), None)
-        if relay is None:
+        chain = next(iter(going_on(folder)), None)
+        if chain is None:
             return code
-        click.echo(describe(relay), err=True)
-        live = await_driver(relay, live.status.started if live else 0.0)
+        click.echo(describe(chain), err=True)
+        live = await_driver(chain, live.status.started if live else 0.0)
         if live is None:
             return code
 
@@ -94,23 +94,23 @@ def ended(live: Live) -> int:
     return live.status.code or 0
 
 
-def await_driver(relay: Relay, after: float) -> Live | None:
+def await_driver(chain: JobChain, after: float) -> Live | None:
     """The campaign of the relay's job, once there is one that was started ``after``; None when none will come."""
     from ...driver.job_chain import read_relay
     from ..campaign_status import campaigns
     from ..driver_jobs import checked
 
-    asked, latest = time.monotonic(), relay
+    asked, latest = time.monotonic(), chain
     while True:
         over = latest.ended  # looked at before the campaigns are, so that none comes in between
-        newest = next(iter(campaigns(relay.folder.parent.parent, relay.study)), None)
+        newest = next(iter(campaigns(chain.folder.parent.parent, chain.study)), None)
         if newest is not None and newest.status.started > after:
             return newest
         if over:
             click.echo(f"the driver's job has ended: {latest.reason}", err=True)
             return None
         time.sleep(POLL)
-        latest = read_relay(relay.folder) or latest
+        latest = read_relay(chain.folder) or latest
         if time.monotonic() - asked > QUESTION:
             asked, latest = time.monotonic(), checked(latest)
 

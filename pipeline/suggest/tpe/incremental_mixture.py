@@ -269,7 +269,7 @@ class Kernels:
         tables = [(t.logs(points[:, i]).astype(precision), t.codes) for i, t in self._steps.items()]
         tables += [(c.logs(points[:, i], self.count).astype(precision), c.codes) for i, c in self._choices.items()]
         buffers = np.empty((2, min(CHUNK, len(weights)), len(points)), dtype=precision)
-        shift, total = np.zeros(len(points)), np.zeros(len(points))
+        slot, total = np.zeros(len(points)), np.zeros(len(points))
         start, end, width = 0, -(-self._end // BLOCK) * BLOCK, len(points)
         most = 40.0 if precision is np.float32 else 300.0
         while start < end:
@@ -285,7 +285,7 @@ class Kernels:
                 level = logs.reshape(-1, LEVEL * width)  # short rows are slow
                 factors[-1] = -level.max(axis=0).reshape(LEVEL, width).max(axis=0)
                 logs += factors[-1]
-                shift = -factors[-1].astype(np.float64)
+                slot = -factors[-1].astype(np.float64)
             np.clip(logs, precision(-2 * most), precision(2 * most), out=logs)  # smaller ones are nothing, but slow
             np.exp(logs, out=logs)
             part = _rows(SUM, width)
@@ -296,9 +296,9 @@ class Kernels:
                 continue
             higher = np.where(sums < math.exp(most), 0.0, np.log(sums))
             factors[-1] -= higher.astype(precision)
-            total *= np.exp(shift + factors[-1])
-            shift = -factors[-1].astype(np.float64)
-        return np.asarray(np.log(total) + shift)
+            total *= np.exp(slot + factors[-1])
+            slot = -factors[-1].astype(np.float64)
+        return np.asarray(np.log(total) + slot)
 
 
 def _rows(limit: int, each: int) -> int:

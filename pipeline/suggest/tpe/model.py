@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from ...study_changes import Watch
+from ...study_changes import StudyWatch
 from .axes import Axis, axes_of
 from .choosing import Choose
 from .history import History
@@ -49,7 +49,7 @@ class Model:
     ):
         self.history = self.HISTORY(directions, running=running, relative=relative)
         self._settings, self._gamma, self._several = settings, gamma, len(directions) > 1
-        self._watch = Watch()
+        self._watch = StudyWatch()
         self._looked: int | None = None
         self._parts: OrderedDict[Any, Part] = OrderedDict()
         self._quick: dict[tuple[int, ...], tuple[dict[str, BaseDistribution], Part]] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from ...trial.api import Trial
 from ...trial.files import TrialFiles
 from ...trial.gpus import gpu_environment
-from ...trial.link import Link
+from ...trial.link import DriverConnection
 from ...trial.protocol import AttemptSpec
 from ..node.block import launcher, nodelist
 from .call import call_objective
@@ -20,7 +20,7 @@ from .load import load_objective
 from .result import read_result
 
 
-def execute(spec: AttemptSpec, link: Link) -> Ending:
+def execute(spec: AttemptSpec, link: DriverConnection) -> Ending:
     """Import, seed, call, read the value. Never raises: whatever comes out of the objective becomes an Ending."""
     trial: Trial | None = None
     try:

@@ -29,7 +29,7 @@ MEMORY_RESERVE = 64 * 2**20
 """Bytes that are given back above the limit when it was met, so that the end can be told."""
 
 
-class ChildLink:
+class ChildConnection:
     """The trial's way to its worker. Requests from several threads wait for each other."""
 
     def __init__(self, lines: Lines) -> None:
@@ -106,7 +106,7 @@ def run_child(descriptor: int, parent: int) -> NoReturn:
         lines = Lines(socket.socket(fileno=descriptor))
         (first, *rest) = lines.wait() or [{}]
         if "spec" in first:
-            link = ChildLink(lines)
+            link = ChildConnection(lines)
             link.take(rest)
             # An OpenMP library that the fork server has loaded may have bound its only thread to one core.
             with contextlib.suppress(OSError):
@@ -131,7 +131,7 @@ def _own_process(parent: int) -> None:
     atexit._clear()  # what the fork server's imports registered is the fork server's
 
 
-def _run(spec: AttemptSpec, link: ChildLink) -> None:
+def _run(spec: AttemptSpec, link: ChildConnection) -> None:
     lines = link.lines
     taken = note_process(TrialFiles(Path(spec.directory)), spec.attempt)
     if taken:

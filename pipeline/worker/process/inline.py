@@ -21,7 +21,7 @@ from ..objective.ending import Ending
 from ..objective.execute import change, environment, execute
 
 
-class InlineLink:
+class InlineConnection:
     """The trial's way to the driver, straight over the worker's channel."""
 
     def __init__(
@@ -137,7 +137,7 @@ class InlineLink:
         return answer
 
 
-def run_inline(spec: AttemptSpec, files: TrialFiles, link: InlineLink) -> Ending:
+def run_inline(spec: AttemptSpec, files: TrialFiles, link: InlineConnection) -> Ending:
     """Run the objective here; printed output goes to the attempt's files, the working directory is the attempt's."""
     taken = note_process(files, spec.attempt)
     if taken:

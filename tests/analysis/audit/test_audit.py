@@ -14,7 +14,7 @@ from pilotune.pipeline.analysis.audit import audit
 from pilotune.pipeline.analysis.audit import database as audit_database
 from pilotune.pipeline.campaign.events import Ended, Lost
 from pilotune.pipeline.record import open_storage, orphans
-from pilotune.pipeline.record.database import Link
+from pilotune.pipeline.record.database import Database
 from pilotune.pipeline.trial.protocol import Outcome
 from pilotune.pipeline.worker.run_attempt import cut_outcome
 
@@ -249,8 +249,8 @@ def test_an_audit_writes_nothing(tmp_path: Path, url: str) -> None:
 
 
 def test_the_database_is_asked_as_often_for_many_trials_as_for_few(tmp_path: Path, url: str, monkeypatch) -> None:
-    asked, run = [], Link.run
-    monkeypatch.setattr(Link, "run", lambda self, *words: asked.append(1) or run(self, *words))
+    asked, run = [], Database.run
+    monkeypatch.setattr(Database, "run", lambda self, *words: asked.append(1) or run(self, *words))
     study = Audited(tmp_path, url, trials=40)
 
     def statements() -> int:

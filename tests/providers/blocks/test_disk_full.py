@@ -12,7 +12,7 @@ import pytest
 
 from pilotune.errors import SiteError
 from pilotune.pipeline.driver.run import LogFile, logging_to
-from pilotune.providers.blocks.job_log import JobBook, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, read_jobs
 from pilotune.providers.blocks.pool_blocks import NO_ROOM, NO_ROOM_PAUSE
 from tests.providers.blocks.test_monitor import Lab
 from tests.support.small_disks import fill, small_disk
@@ -94,7 +94,7 @@ def test_a_program_that_is_missing_is_no_matter_of_room(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_does_not_take_the_next_with_it(tmp_path: Path) -> None:
-    book = JobBook(tmp_path / "jobs.jsonl", "slurm", 60.0)
+    book = JobLog(tmp_path / "jobs.jsonl", "slurm", 60.0)
     book.submitting("lab-cpu-0", "cpu", "0")
     with (tmp_path / "jobs.jsonl").open("a") as file:
         file.write('{"event": "submitt')

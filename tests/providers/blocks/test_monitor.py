@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.providers.blocks.job_log import JobBook, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, read_jobs
 from pilotune.providers.blocks.pool_blocks import BAD_IN_A_ROW, DOUBTS, Blocks
 from pilotune.providers.schedulers.batch import BlockFiles
 from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
@@ -63,7 +63,7 @@ class Lab:
             "cpu", walltime=3600.0, nodes_per_block=2, blocks=BlockCounts(**{"init": 1, "max": 3, **counts})
         )
         self.scheduler = Scheduler(folder, self.pool)
-        self.book = JobBook(folder / "jobs.jsonl", "slurm", MINUTE)
+        self.book = JobLog(folder / "jobs.jsonl", "slurm", MINUTE)
         self.blocks = Blocks(self.pool, 2, self.scheduler, self.book, lambda block: f"run {block}")  # type: ignore[arg-type]
         self.now = 1_000_000.0
         self.connected: dict[str, dict] = {}
@@ -265,7 +265,7 @@ def test_all_jobs_are_on_record_before_and_after(lab, tmp_path):
 
 def test_nothing_is_submitted_that_cannot_be_written_down(tmp_path):
     with pytest.raises(SiteError, match="no block is submitted that is not on record"):
-        JobBook(tmp_path / "none" / "jobs.jsonl", "slurm", MINUTE).submitting("lab-cpu-0", "cpu", "0")
+        JobLog(tmp_path / "none" / "jobs.jsonl", "slurm", MINUTE).submitting("lab-cpu-0", "cpu", "0")
 
 
 def test_the_scheduler_is_asked_once_a_minute_at_most_and_less_without_news(lab):

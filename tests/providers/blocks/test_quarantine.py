@@ -10,7 +10,7 @@ import pytest
 
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec
 from pilotune.pipeline.worker.run_attempt import run_attempt
-from pilotune.providers.blocks.monitor import Seen
+from pilotune.providers.blocks.monitor import PoolSnapshot
 from pilotune.providers.blocks.pool_blocks import ASSEMBLY, PAUSES, UNLUCKY_IN_A_ROW
 from pilotune.providers.htex.executors import host_of
 from pilotune.providers.htex.pool import ParslPool
@@ -182,7 +182,9 @@ def test_a_refusal_for_another_reason_is_told_in_the_schedulers_words(tmp_path: 
 )
 def test_an_attempt_goes_to_a_pool_with_hosts_that_are_to_run_it(avoid: list[str], home: str) -> None:
     kept = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
-    seen = Seen(workers={"large": 8, "small": 1}, hosts={"large": frozenset({"a", "b"}), "small": frozenset({"c"})})
+    seen = PoolSnapshot(
+        workers={"large": 8, "small": 1}, hosts={"large": frozenset({"a", "b"}), "small": frozenset({"c"})}
+    )
     keeper = SimpleNamespace(pools={"large": kept, "small": kept}, seen=seen)
     pool = SimpleNamespace(keeper=keeper, _load={"large": 1, "small": 1})
     assert ParslPool._choose(pool, AttemptSpec.from_dict(make_spec(Path("/tmp"), ObjectiveSpec(), avoid=avoid))) == home

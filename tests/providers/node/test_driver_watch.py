@@ -17,7 +17,7 @@ import pytest
 from pilotune.pipeline.worker.node.driver_liveness import refused
 from pilotune.providers.node import driver_watch as company_module
 from pilotune.providers.node.agent import ABANDONED
-from pilotune.providers.node.driver_watch import ALONE, PATIENCE, Company, connected
+from pilotune.providers.node.driver_watch import ALONE, PATIENCE, DriverWatch, connected
 
 ROWS = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -66,7 +66,7 @@ def test_a_connection_is_one_that_is_established_to_the_drivers_port(tmp_path: P
 
 
 def test_a_node_is_alone_after_some_time_without_connection_and_without_busy_workers(tmp_path: Path) -> None:
-    company = Company(1, (), tmp_path)  # nobody knows where the driver may be
+    company = DriverWatch(1, (), tmp_path)  # nobody knows where the driver may be
     start = company._seen
     assert not company.lost(start + ALONE - 1)
     (tmp_path / str(os.getpid())).touch()
@@ -74,13 +74,13 @@ def test_a_node_is_alone_after_some_time_without_connection_and_without_busy_wor
     (tmp_path / str(os.getpid())).unlink()
     assert not company.lost(start + 2 * ALONE - 1)
     assert company.lost(start + 2 * ALONE)
-    assert not Company(None, (), tmp_path).lost(start + 9 * ALONE)
+    assert not DriverWatch(None, (), tmp_path).lost(start + 9 * ALONE)
 
 
 def test_a_connection_is_company_and_its_end_is_seen_at_the_address_it_had(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as connection:
-            company = Company(server.getsockname()[1], ("127.0.0.3", "127.0.0.1"), tmp_path)
+            company = DriverWatch(server.getsockname()[1], ("127.0.0.3", "127.0.0.1"), tmp_path)
             assert not company.lost(company._seen + 2 * ALONE)
             server.accept()[0].close()
             connection.recv(1)
@@ -92,12 +92,12 @@ def test_a_connection_is_company_and_its_end_is_seen_at_the_address_it_had(tmp_p
 
 
 def test_busy_workers_have_some_time_when_their_driver_is_dead(tmp_path: Path) -> None:
-    company = Company(refusing(), ("127.0.0.1",), tmp_path)
+    company = DriverWatch(refusing(), ("127.0.0.1",), tmp_path)
     (tmp_path / str(os.getpid())).touch()
     start = company._seen
     assert not any(company.lost(start + moment) for moment in (0, 1, PATIENCE - 1))
     assert company.lost(start + PATIENCE)
-    company = Company(refusing(), ("127.0.0.1",), tmp_path)
+    company = DriverWatch(refusing(), ("127.0.0.1",), tmp_path)
     (tmp_path / str(os.getpid())).unlink()
     assert [company.lost(start), company.lost(start + 1)] == [False, True]
 
@@ -105,7 +105,7 @@ def test_busy_workers_have_some_time_when_their_driver_is_dead(tmp_path: Path) -
 def test_an_address_that_keeps_silent_may_be_the_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(company_module, "connected", lambda port: set())  # but for those that fill the queue
     with silent() as (address, port):
-        company = Company(port, ("127.0.0.1", address), tmp_path)
+        company = DriverWatch(port, ("127.0.0.1", address), tmp_path)
         start = company._seen
         assert not any(company.lost(start + moment) for moment in range(4))
         assert company.lost(start + ALONE)

@@ -20,11 +20,11 @@ from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.cli.main import main
 from pilotune.pipeline.cli.request import FILE, recall
-from pilotune.pipeline.driver.job_chain import Relay, read_relay, relays
+from pilotune.pipeline.driver.job_chain import JobChain, read_relay, relays
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import known_studies
 from pilotune.pipeline.trial.protocol import Outcome
-from pilotune.providers.blocks.job_log import JobBook, Recorded, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, Recorded, read_jobs
 from pilotune.providers.node.agent import LaunchError, read_launch
 
 from ...support.cli import new_study
@@ -93,7 +93,7 @@ STATUS = dataclasses.asdict(
 )
 RELAY = {
     **dataclasses.asdict(
-        Relay(Path("/x"), "digits", "sqlite:////x.db", "nowhere", "lab", "l", ("run", "x"), {"A": "b"})
+        JobChain(Path("/x"), "digits", "sqlite:////x.db", "nowhere", "lab", "l", ("run", "x"), {"A": "b"})
     ),
     "folder": "/x",
     "job": "7",
@@ -132,9 +132,9 @@ def test_any_note_of_a_relay(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.getbasetemp() / "in-job-1"
     folder.mkdir(exist_ok=True)
     at(folder, "relay.json", data)
-    relay = read_relay(folder)
-    assert len(relays(folder.parent)) == (relay is not None)
-    assert relay is None or (relay.folder == folder and all(type(word) is str for word in relay.words))
+    chain = read_relay(folder)
+    assert len(relays(folder.parent)) == (chain is not None)
+    assert chain is None or (chain.folder == folder and all(type(word) is str for word in chain.words))
 
 
 @given(spoilt(COMMAND))
@@ -163,7 +163,7 @@ def test_any_launch_file(tmp_path_factory, data) -> None:
 def test_any_record_of_jobs_keeps_what_is_whole(tmp_path_factory, lines, cut) -> None:
     path = tmp_path_factory.getbasetemp() / "jobs.jsonl"
     path.unlink(missing_ok=True)
-    book = JobBook(path, "slurm", 1.0)
+    book = JobLog(path, "slurm", 1.0)
     book.submitting("mine", "cpu", "0")
     path.write_bytes(path.read_bytes() + b"\n".join(line.replace(b"\n", b" ") for line in lines) + b"\n" * (not cut))
     path.write_bytes(path.read_bytes() + b"\n" * cut)

@@ -15,7 +15,7 @@ import pytest
 
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory, known_studies
-from pilotune.providers.blocks.job_log import JobBook, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, read_jobs
 from pilotune.providers.blocks.orphaned_jobs import clean
 from pilotune.providers.schedulers.batch import BatchBlocks
 from pilotune.providers.schedulers.jobs import Job, Phase
@@ -58,7 +58,7 @@ class Machine:
 
     def block(self, run: RunDirectory, number: str) -> str:
         provider = self.provider(run.blocks, f"digits-{run.path.name[-6:]}")
-        book, job_name = JobBook(run.jobs, self.scheduler, 1.0), provider.files(number).job_name
+        book, job_name = JobLog(run.jobs, self.scheduler, 1.0), provider.files(number).job_name
         book.submitting(job_name, "cpu", number)
         job = provider.submit("sleep 600", 1, number)
         book.submitted(job_name, "cpu", number, job, time.time())
@@ -139,7 +139,7 @@ def test_a_number_that_is_another_jobs_now_is_left_alone(machine: Machine) -> No
     record = machine.record("20260101-130000-bbbbbb")
     record.parent.mkdir()
     job = other if machine.scheduler != "pbs" else other.replace(".", ".other-")
-    JobBook(record, machine.scheduler, 1.0).submitted("digits-bbbbbb-cpu-0", "cpu", "0", job, 0.0)
+    JobLog(record, machine.scheduler, 1.0).submitted("digits-bbbbbb-cpu-0", "cpu", "0", job, 0.0)
     (left,) = clean([record])
     assert left.fate == "gone already"
     assert machine.phases([other]) != ["over"]
@@ -149,7 +149,7 @@ def test_a_number_that_is_another_jobs_now_is_left_alone(machine: Machine) -> No
 def test_a_job_whose_number_its_driver_never_heard_is_named(pilotune: Pilotune, machine: Machine) -> None:
     machine.campaign("20260101-120000-aaaaaa", blocks=0)
     record = machine.record("20260101-120000-aaaaaa")
-    JobBook(record, machine.scheduler, 1.0).submitting("digits-aaaaaa-cpu-7", "cpu", "7")
+    JobLog(record, machine.scheduler, 1.0).submitting("digits-aaaaaa-cpu-7", "cpu", "7")
     result = pilotune("clean", "digits")
     assert result.code == 3
     assert "look for a job named digits-aaaaaa-cpu-7" in result.out
@@ -180,7 +180,7 @@ def test_a_campaign_whose_status_is_lost_is_dead_when_its_record_is_silent(pilot
     machine = Machine("pbs", tmp_path / "runs")
     machine.campaign("20260101-120000-aaaaaa", blocks=0)
     record = machine.record("20260101-120000-aaaaaa")
-    JobBook(record, "pbs", 1.0).submitting("digits-aaaaaa-cpu-7", "cpu", "7")
+    JobLog(record, "pbs", 1.0).submitting("digits-aaaaaa-cpu-7", "cpu", "7")
     (record.parent / "status.json").write_text("{")
     assert json.loads(pilotune("clean", "digits", "--json").out)["jobs"] == []
     os.utime(record, (0, 0))

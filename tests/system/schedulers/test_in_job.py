@@ -64,8 +64,8 @@ def relay_of(here: Here) -> dict[str, Any]:
 
 def await_relay(here: Here, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
-        relay = relay_of(here)
-        return relay if relay and condition(relay) else None
+        chain = relay_of(here)
+        return chain if chain and condition(chain) else None
 
     return until(look, what, LONG)
 
@@ -114,7 +114,7 @@ def relayed(here: Here, job_names: Callable[[], list[str]]) -> Relayed:
         during = here.run("status", "epochs").stdout
         here.write("go", "")
         watched = end_of(watching).stdout
-    note = await_relay(here, lambda relay: relay["state"] == "ended", "the relay has ended")
+    note = await_relay(here, lambda chain: chain["state"] == "ended", "the relay has ended")
     until(lambda: not processes(here), "no process of the user is left", LONG)
     best = here.json("status", "epochs")["campaigns"][0]
     return Relayed(first, note, watched, job_names(), computed(here), during, best)
@@ -195,12 +195,12 @@ def stopped(folder: Path, lab: Lab) -> Any:
         submit(here)
         await_epochs(here, attempt=1)
         said = here.run("stop", "epochs", "--yield").stdout
-        note = await_relay(here, lambda relay: relay["state"] == "ended", "the relay has ended")
+        note = await_relay(here, lambda chain: chain["state"] == "ended", "the relay has ended")
         desk.nothing_is_left()
         again = here.json("resume", "epochs", "--in-job")
         await_epochs(here, attempt=2)
         here.write("go", "")
-        end = await_relay(here, lambda relay: relay["state"] == "ended", "the second relay has ended")
+        end = await_relay(here, lambda chain: chain["state"] == "ended", "the second relay has ended")
         desk.nothing_is_left()
         return said, note, again, end, driver_jobs(desk.machine), computed(here)
 
@@ -256,7 +256,7 @@ def refused(folder: Path, lab: Lab) -> Any:
         submit(here)
         until(lambda: len(desk.machine.jobs()) == 2, "its block is submitted", LONG)
         desk.machine.set(queues={"workq": {"enabled": False}})
-        note = await_relay(here, lambda relay: relay["state"] == "ended", "the relay has ended")
+        note = await_relay(here, lambda chain: chain["state"] == "ended", "the relay has ended")
         desk.nothing_is_left()
         return note, here.json("status", "epochs")["campaigns"][0], here.run("status", "epochs").stdout
 

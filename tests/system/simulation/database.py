@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from pilotune.pipeline.record import RecordStorage
-from pilotune.pipeline.record.database import Link
+from pilotune.pipeline.record.database import Database
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -113,11 +113,11 @@ class Storage(RecordStorage):
 
     @property
     def single_driver(self) -> bool:
-        assert isinstance(self.link, FaultyLink)
-        return not self.link.world.case.server
+        assert isinstance(self.database, FaultyLink)
+        return not self.database.world.case.server
 
 
-class FaultyLink(Link):
+class FaultyLink(Database):
     """A driver's connection.
 
     Each statement may fail, before it is carried out or after, with the connection lost or not; the driver may be

@@ -13,11 +13,11 @@ from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Action, Asked, Event, Scale
 from pilotune.pipeline.campaign.flight import Flight, seed_of
-from pilotune.pipeline.campaign.limits import Rules, ahead
+from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
-from pilotune.pipeline.driver.loop import Pump
+from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
-from pilotune.pipeline.fidelity import ladder, make_pruner
+from pilotune.pipeline.fidelity import make_pruner, rung_schedule
 from pilotune.pipeline.record import Lease, Orphan, RunDirectory, claim, orphans, release, renew
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
@@ -57,8 +57,8 @@ class Driver:
         for _ in range(draw.randint(0, seat.naps)):
             seat.naps -= 1
             self.naps[int(1000 ** draw.random())] = draw.choice([0.0, 0.0, 1.0, 50.0, 200.0, 400.0])
-        self.link = FaultyLink(f"sqlite:///{world.database}", world, self)
-        self.storage = Storage(self.link.url, autocommit=False, link=self.link)
+        self.database = FaultyLink(f"sqlite:///{world.database}", world, self)
+        self.storage = Storage(self.database.url, autocommit=False, link=self.database)
         self.run = RunDirectory(world.runs / name)
         self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
         self.pool: Machine | None = None
@@ -93,11 +93,11 @@ class Driver:
         self.pool.driver, self.pool.skew = self, world.skews["workers"]
         self.campaign = CheckedCampaign(
             CheckedStudy(self.study, self.storage, case.space, self.name),
-            Rules(trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries),
+            CampaignLimits(trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries),
             self._spec,
             self.name,
             world.time.now,
-            ladder(case.pruner),
+            rung_schedule(case.pruner),
         )
         self.campaign.world = world
         self.pump = SteppedPump(
@@ -121,7 +121,7 @@ class Driver:
     def die(self) -> None:
         """Nothing of this process runs any more; its workers do not know yet."""
         self.dead = True
-        self.link.sever()
+        self.database.sever()
         if self.pool:
             self.pool.abandon()
 
@@ -217,7 +217,7 @@ class Machine(SimulatedPool):
             self.driver.world.point(f"after {type(action).__name__}")
 
 
-class SteppedPump(Pump):
+class SteppedPump(CampaignLoop):
     """Can be killed and stopped between its steps; its bounds are checked after each tick."""
 
     driver: Driver
@@ -245,7 +245,7 @@ class SteppedPump(Pump):
     def _check(self) -> None:
         case, campaign = self.driver.world.case, self.campaign
         most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
-        adopted = sum(not flight.whole for flight in (*campaign.flights.values(), *campaign.aside, *campaign._fresh))
+        adopted = sum(not flight.whole for flight in (*campaign.flights.values(), *campaign.backoff, *campaign._fresh))
         assert campaign.in_flight <= most + adopted, "too much in flight"
         assert self.driver.pool
         assert self.driver.pool.most_running <= case.workers, "more runs than there are workers"

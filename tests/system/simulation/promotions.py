@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.fidelity import Ladder, bracket_of, ladder
+from pilotune.pipeline.fidelity import RungSchedule, bracket_of, rung_schedule
 from pilotune.pipeline.study_changes import PAUSED
 
 from .database import STUDY
@@ -21,7 +21,7 @@ def check_promotions(world: World, trials: list[FrozenTrial], reports: dict[int,
 
     ``reports``: By trial number.
     """
-    rungs = ladder(world.case.pruner)
+    rungs = rung_schedule(world.case.pruner)
     retired = [trial for trial in trials if trial.user_attrs.get("pilotune:exit") == "paused"]
     assert not [trial.number for trial in trials if trial.user_attrs.get(PAUSED) is not None], "a trial is still paused"
     assert all(trial.state == TrialState.PRUNED for trial in retired), "a paused trial ended otherwise"
@@ -77,7 +77,7 @@ def _no_others(factor: int, step: int, reports: dict[int, Reports], went: list[i
         assert good, f"trial {number} went on from step {step}, where it never was among the best"
 
 
-def best_at(trials: list[FrozenTrial], rungs: Ladder, bracket: int, step: int) -> list[int]:
+def best_at(trials: list[FrozenTrial], rungs: RungSchedule, bracket: int, step: int) -> list[int]:
     """The trials that must have gone on from a rung, once no more come to it."""
     values = []
     for trial in trials:

@@ -15,13 +15,13 @@ import pytest
 from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.events import Scale
-from pilotune.pipeline.campaign.outcomes import Ends
-from pilotune.pipeline.campaign.promotion import Promoting
+from pilotune.pipeline.campaign.outcomes import OutcomeHandler
+from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.fidelity import Promotions
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.storage import RecordStorage
-from pilotune.pipeline.record.unit_of_work import Ledger
+from pilotune.pipeline.record.unit_of_work import UnitOfWork
 from pilotune.providers.simulated.faults import Disk
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
@@ -51,14 +51,14 @@ def too_much(campaign: Campaign) -> list[Scale]:
     return [campaign.demand]
 
 
-def never_landed(ledger: Ledger) -> None:
+def never_landed(ledger: UnitOfWork) -> None:
     """A commit in doubt is taken for one that failed."""
     pending, ledger._pending = ledger._pending, None
     if pending is not None:
         ledger._put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
 
 
-def always_landed(ledger: Ledger) -> None:
+def always_landed(ledger: UnitOfWork) -> None:
     """A commit in doubt is taken for one that succeeded."""
     pending, ledger._pending = ledger._pending, None
     if pending is not None:
@@ -90,14 +90,14 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "what others told is told again":
         (commit, "let_others", lambda *_: [], Case.of, "was told 2 times|which was c"),
     "a driver that was taken for dead writes on":
-        (Ledger, "_check_fence", lambda ledger: None, rivals,
+        (UnitOfWork, "_check_fence", lambda ledger: None, rivals,
          "changed trial|was changed after|backwards|after the trial's"),
     "a commit in doubt is made twice":
-        (Ledger, "_settle", never_landed, rivals, "left its trials|recorded twice"),
+        (UnitOfWork, "_settle", never_landed, rivals, "left its trials|recorded twice"),
     "a commit in doubt is forgotten":
-        (Ledger, "_settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
+        (UnitOfWork, "_settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
     "the database is asked in the middle of a step":
-        (RecordStorage, "get_trial_number_from_id", lambda storage, trial: storage.link.run("SELECT 1") and
+        (RecordStorage, "get_trial_number_from_id", lambda storage, trial: storage.database.run("SELECT 1") and
          storage._fresh_of(trial)[1].number, Case.of, "OperationalError|InterfaceError"),
     "trials that were taken over unnoticed are forgotten":
         (driver, "orphans", lambda storage, study, held: campaigns.orphans(storage, study), heirs, "left its trials"),
@@ -108,7 +108,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "a lost trial is forgotten":
         (Campaign, "_try_again", lambda *_: None, Case.of, "left its trials|was lost"),
     "a trial that is paused is forgotten":
-        (Promoting, "park", lambda promoting, flight: flight.pause is not None, pausing, "left its trials|was lost"),
+        (PromotionController, "park", lambda _, flight: flight.pause is not None, pausing, "left its trials|was lost"),
     "a trial that a dead driver left paused is run at once":
         (campaign, "paused_at", lambda trial: None, pausing, "never was among the best|is still paused"),
     "the best of a rung do not go on":
@@ -116,7 +116,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "a trial that was put aside is forgotten":
         (Campaign, "_take_up", lambda *_: None, Case.with_blocks, "."),
     "a declined attempt is taken for a lost one":
-        (Ends, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
+        (OutcomeHandler, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
          "have holes|begun twice|given up"),
     "more workers are wanted than there are trials":
         (Campaign, "_demanded", too_much, Case.with_blocks, "more workers wanted"),

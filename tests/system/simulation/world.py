@@ -194,7 +194,7 @@ class World:
     def _stop(self, driver: Driver, seconds: float) -> None:
         """The driver stands still here while everybody else goes on."""
         self.saw["stopped"] += 1
-        if driver.link.inside:
+        if driver.database.inside:
             self._stop_locking(driver, seconds)
             return
         until, driver.stopped = self.time.now + seconds, True
@@ -214,9 +214,9 @@ class World:
             self.time.advance(seconds)
         elif self._holder is None:
             self._holder, self._locked_until = driver, self.time.now + LOCKED_AWAY
-            driver.link.inside = False
+            driver.database.inside = False
             self._stop(driver, seconds)
-            driver.link.sever()
+            driver.database.sever()
             self._holder = None
 
     @contextlib.contextmanager
@@ -267,7 +267,7 @@ class World:
         if self._holder is None or self._holder is driver:
             return False
         if self.time.now >= self._locked_until:
-            self._holder.link.sever()
+            self._holder.database.sever()
         return self.time.now < self._locked_until
 
     def database_fails(self, statement: object) -> str:

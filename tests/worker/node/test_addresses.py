@@ -121,10 +121,10 @@ def test_a_driver_that_comes_later_is_found_while_the_attempt_runs(tmp_path, obj
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         address = dataclasses.replace(driver.address, url=f"{closed} tcp://127.0.0.1:{port}")
-        relay = threading.Timer(0.5, relay_to, (reserved, driver.address.url))
-        relay.start()
+        chain = threading.Timer(0.5, relay_to, (reserved, driver.address.url))
+        chain.start()
         outcome = run_attempt(make_spec(tmp_path, objective, channel=address))
-        relay.join()
+        chain.join()
     assert outcome["kind"] == "complete"
     assert driver.of(Started)
     assert [r.step for r in driver.of(Report)] == [0, 1, 2]

@@ -18,7 +18,7 @@ from pilotune.pipeline.trial.protocol import ObjectiveSpec
 from pilotune.pipeline.worker.node import posix
 from pilotune.pipeline.worker.node.posix import children, descendants, end_children, process_start
 from pilotune.pipeline.worker.run_attempt import run_attempt
-from pilotune.providers.node.agent import STRAYING, Strays
+from pilotune.providers.node.agent import STRAYING, OrphanProcesses
 
 from ...support.local import until
 from ...support.trial_driver import make_spec
@@ -146,7 +146,7 @@ def test_children_are_found_where_the_kernel_does_not_list_them(other: Any, monk
 
 
 def test_strays_have_a_while_to_end_by_themselves(other: Any) -> None:
-    strays = Strays(())
+    strays = OrphanProcesses(())
     strays.end({other.pid}, 100.0)
     strays.end({other.pid}, 100.0 + STRAYING - 1)
     assert other.poll() is None
@@ -158,7 +158,7 @@ def test_strays_have_a_while_to_end_by_themselves(other: Any) -> None:
 
 
 def test_daemons_of_a_blocks_setup_are_no_strays(other: Any) -> None:
-    strays = Strays({other.pid})
+    strays = OrphanProcesses({other.pid})
     for now in (0.0, STRAYING, 2 * STRAYING):
         strays.end({other.pid}, now)
     assert other.poll() is None
