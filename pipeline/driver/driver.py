@@ -31,13 +31,13 @@ from ..record import (
     claim,
     known_studies,
     learn_from,
-    leases,
     open_storage,
     open_study,
     orphans,
     release,
     renew,
     save_study,
+    study_leases,
 )
 from ..studyfile import StudyFile
 from ..suggest import make_sampler
@@ -179,7 +179,7 @@ class Driver:
     def dead_records(self) -> list[Path]:
         """What dead drivers of this study wrote down of the jobs that they submitted."""
         now = self.storage.clock()
-        dead = [lease for lease in leases(self.storage, self.study) if lease.run and not lease.alive(now)]
+        dead = [lease for lease in study_leases(self.storage, self.study) if lease.run and not lease.alive(now)]
         records = [RunDirectory(Path(lease.run)).jobs for lease in dead if lease.campaign != self.lease.campaign]
         return [record for record in records if record.exists()]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from . import known_studies
     from .conflicts import CommitResult
     from .database import normalize_url
-    from .leases import Lease, Orphan, claim, leases, orphans, release, renew
+    from .leases import Lease, Orphan, claim, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
@@ -32,7 +32,6 @@ __all__ = [
     "claim",
     "known_studies",
     "learn_from",
-    "leases",
     "new_campaign_id",
     "normalize_url",
     "open_storage",
@@ -41,10 +40,11 @@ __all__ = [
     "release",
     "renew",
     "save_study",
+    "study_leases",
 ]
 
 _HOMES = {
-    "leases": ("Lease", "Orphan", "claim", "leases", "orphans", "release", "renew"),
+    "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew"),
     "unit_of_work": ("LeaseLost",),
     "database": ("normalize_url",),
     "study_definition": ("learn_from", "open_storage", "open_study"),

@@ -111,7 +111,7 @@ class Orphan:
     params: dict[str, Any]
 
 
-def leases(storage: RecordStorage, study: optuna.Study) -> list[Lease]:
+def study_leases(storage: RecordStorage, study: optuna.Study) -> list[Lease]:
     """All campaigns there ever were on the study, as far as the storage has read."""
     attrs = storage.get_study_system_attrs(study._study_id)
     return [Lease.parse(key.removeprefix(PREFIX), attrs[key]) for key in attrs if key.startswith(PREFIX)]
@@ -126,7 +126,7 @@ def claim(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
     with storage.locked(study_id):
         now = storage.clock()
         if storage.single_driver:
-            for other in leases(storage, study):
+            for other in study_leases(storage, study):
                 if other.campaign != lease.campaign and other.alive(now):
                     raise CampaignRunning(_running(study.study_name, other))
         lease = dataclasses.replace(lease, started=now, heartbeat=now, state="running")
@@ -187,7 +187,7 @@ def orphans(storage: RecordStorage, study: optuna.Study, held: Container[int] | 
     study_id, found = study._study_id, []
     with storage.locked(study_id):
         now = storage.clock()
-        known = {lease.campaign: lease for lease in leases(storage, study)}
+        known = {lease.campaign: lease for lease in study_leases(storage, study)}
         for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.system_attrs.get(OWNER)
             lease = known.get(str(owner))

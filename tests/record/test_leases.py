@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pilotune.errors import CampaignRunning, RecordAway
-from pilotune.pipeline.record import OWNER, Lease, LeaseLost, claim, leases, open_storage, orphans, release, renew
+from pilotune.pipeline.record import OWNER, Lease, LeaseLost, claim, open_storage, orphans, release, renew, study_leases
 from pilotune.pipeline.record.leases import SILENCE
 
 SPACE = {"x": FloatDistribution(0, 1)}
@@ -76,7 +76,7 @@ def test_a_released_campaign_makes_room(tmp_path):
     first = Driver(url, "a").claim()
     release(first.storage, first.study, first.lease)
     second = Driver(url, "b").claim()
-    assert {lease.campaign: lease.state for lease in leases(second.storage, second.study)} == {
+    assert {lease.campaign: lease.state for lease in study_leases(second.storage, second.study)} == {
         "a": "ended",
         "b": "running",
     }
@@ -138,7 +138,7 @@ def test_a_driver_that_was_declared_dead_commits_nothing_more(postgres_url):
     release(first.storage, first.study, first.lease)
     fresh = Driver(postgres_url, "c")
     assert fresh.study.trials[0].state == TrialState.RUNNING
-    assert {lease.state for lease in leases(fresh.storage, fresh.study)} == {"dead", "running"}
+    assert {lease.state for lease in study_leases(fresh.storage, fresh.study)} == {"dead", "running"}
 
 
 def test_a_look_at_what_others_did_does_not_hide_from_a_driver_that_it_was_declared_dead(tmp_path):
