@@ -1,4 +1,4 @@
-# make demo, make test, make lint, make bench, make bench-all, make clean.
+# make demo, make test, make test-fast, make test-all, make lint, make bench, make bench-all, make clean.
 # Each makes the environment it needs in .venv, once.
 # make install-module installs Pilotune for a group.
 PYTHON ?= python3
@@ -13,13 +13,17 @@ BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput startup_
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 
-.PHONY: help demo test lint bench bench-all bench-quality clean install-module
+.PHONY: help demo test test-fast test-all lint bench bench-all bench-quality clean install-module
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    tune a network on handwritten digits with local workers, and test the best one (about a minute)"
-	@echo "make test    run all tests; ARGS='-k resume' chooses some"
-	@echo "make lint    ruff, and mypy --strict on the package"
+	@echo "make test    run the tests, at most 15 minutes on two cores; ARGS='-k resume' chooses some"
+	@echo "make test-fast"
+	@echo "             the tests for daily use, at most 3 minutes: no scheduler, no campaign on real workers"
+	@echo "make test-all"
+	@echo "             all tests, the exhaustive ones too: 10,000 simulated campaigns, every fault many times"
+	@echo "make lint    ruff, mypy --strict on the package, and import-linter on its rooms"
 	@echo "make bench   measure Pilotune beside its peers, a few minutes"
 	@echo "make bench-all"
 	@echo "             the same at full size, some 25 minutes on a machine with nothing else to do;"
@@ -39,9 +43,19 @@ demo: $(VENV)/.demo
 	$(BIN)/pilotune export digits-torch --best --out $(DEMO)/best.json
 	$(BIN)/python examples/digits-torch/evaluate.py $(DEMO)/best.json
 
+PYTEST := $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup --no-loadscope-reorder --durations=30
+
 test: $(VENV)/.test
 	@sh tests/support/setup.sh
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=40 $(ARGS)
+	$(PYTEST) -m "not exhaustive" $(ARGS)
+
+test-fast: $(VENV)/.test
+	$(PYTEST) -m "not real and not slow and not exhaustive" $(ARGS)
+
+test-all: export PILOTUNE_TESTS := all
+test-all: $(VENV)/.test
+	@sh tests/support/setup.sh
+	$(PYTEST) $(ARGS)
 
 # mypy knows the package by its folder's name, which need not be that of this checkout: hence the link.
 lint: $(VENV)/.test
@@ -50,6 +64,7 @@ lint: $(VENV)/.test
 	@mkdir -p $(VENV)/lint && ln -sfn $(CURDIR) $(VENV)/lint/pilotune
 	cd $(VENV)/lint && $(BIN)/mypy --strict --config-file pilotune/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 		-m pilotune -m pilotune.errors -p pilotune.pipeline -p pilotune.providers -p pilotune.objectives
+	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench
 	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --small $(ARGS) || exit 1; done

@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from .support.postgres import Server, Unavailable
 from .support.slurm import Lab
 from .support.slurm import Unavailable as NoSlurm
 
-CROWDED = (
-    "test_slurm_campaigns",
-    "test_faults_slurm",
-    "test_pbs_campaigns",
-    "test_cobalt_campaigns",
-    "test_in_job",
-    "test_site_check_real",
-    "test_local_pools",
-    "test_slurm_jobs",
-    "test_security_jobs",
-    "test_slurm_quarantine",
-    "test_clean",
-)
-"""Files that run many campaigns or jobs side by side by themselves, the longest first."""
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background job ignores it, and so would all it starts
+
+SERVERS = {"postgres_server", "slurm_lab"}
+"""Fixtures that start a real server: tests that use one are ``real``."""
 
 
-class HeavyFileScheduling(LoadFileScheduling):
-    """Where several processes share the tests, a file is one process's, and so are all that are crowded."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = str(super()._split_scope(nodeid))
-        return "crowded" if Path(file).stem in CROWDED else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> HeavyFileScheduling:
-    return HeavyFileScheduling(config, log)
-
-
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest is begun first."""
-    order = {name: place for place, name in enumerate(CROWDED)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    """Mark what uses a server, keep each file in one process, and begin with what takes longest.
+
+    Files marked ``heavy`` run many campaigns side by side by themselves. They share one process, so that two of them
+    never run at once. With ``--dist loadgroup`` a group is one process's.
+    """
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.real)
+        heavy = item.get_closest_marker("heavy")
+        item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("heavy") is None)
 
 
 @pytest.hookimpl(wrapper=True)

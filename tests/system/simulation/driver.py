@@ -58,7 +58,7 @@ class Driver:
             seat.naps -= 1
             self.naps[int(1000 ** draw.random())] = draw.choice([0.0, 0.0, 1.0, 50.0, 200.0, 400.0])
         self.database = FaultyLink(f"sqlite:///{world.database}", world, self)
-        self.storage = Storage(self.database.url, autocommit=False, link=self.database)
+        self.storage = Storage(self.database.url, autocommit=False, database=self.database)
         self.run = RunDirectory(world.runs / name)
         self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
         self.pool: Machine | None = None

@@ -27,6 +27,8 @@ from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
 from tests.system.simulation.cases import PROMOTE, Trouble
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The real campaign under simulation: ten thousand seeds, each with its own accidents, and nothing is lost in any."""
+"""The real campaign under simulation: each seed has its own accidents, and no seed loses a result."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.support.sizes import at_size
 from tests.system.simulation import Case, check, prepare, replay_command, template
 from tests.system.simulation.__main__ import memory
 
-SEEDS, BLOCK_SEEDS = 10_000, 400
+pytestmark = pytest.mark.slow
+
+SEEDS, BLOCK_SEEDS = at_size(2_500, 10_000), at_size(200, 2_000)
 CHUNK = 100
 
 
@@ -48,7 +51,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_ten_thousand_seeds_lose_nothing_and_double_nothing(folder: Path) -> None:
+def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
     saw = check_all(SEEDS, False, folder)
     assert saw["code 0"] > SEEDS / 2
     expected = {
@@ -74,7 +77,7 @@ def test_ten_thousand_seeds_lose_nothing_and_double_nothing(folder: Path) -> Non
     }
     for what, prefix in expected.items():
         came = sum(count for name, count in saw.items() if name.startswith(prefix))
-        assert came >= 3, f"{what} hardly came about: the draw has changed"
+        assert came >= at_size(1, 3), f"{what} hardly came about: the draw has changed"
 
 
 def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path) -> None:

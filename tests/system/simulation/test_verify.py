@@ -11,6 +11,8 @@ from tests.system.simulation import Case, World, copy, template
 from tests.system.simulation.database import STUDY
 from tests.system.simulation.driver import Driver
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(5_000, 5_020)
 
 EVERY = 150
