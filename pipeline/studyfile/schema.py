@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from ...fields import Bool, Duration, Mapping_, NotNegative, Number, Positive, Section, Size, Text, Texts, shown
+from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 DIRECTIONS = ("minimize", "maximize")
@@ -137,8 +138,8 @@ class TrialOptions(Section):
     isolate: Bool = True
     preload: Bool = True
     memory: Size | None = None
-    max_output: Size = 100_000_000
-    grace: Duration = 10.0
+    max_output: Size = DEFAULT_MAX_OUTPUT
+    grace: Duration = DEFAULT_GRACE
 
 
 class StartFrom(Section):

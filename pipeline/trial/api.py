@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..worker.node.block import block_end
 from . import distributions as forms
+from .block_env import LAUNCHER, block_end
 from .exceptions import TrialPruned, TrialYield
 from .gpus import gpu_ids
 from .link import DriverConnection, Stopping
@@ -66,7 +66,7 @@ class Trial:
         self.checkpoint_dir = checkpoint_dir
         self.rng_seed = spec.seed
         self.resources = Resources(
-            spec.cores, spec.gpus, spec.nodes, gpu_ids(spec.gpus, os.environ), os.environ.get("PILOTUNE_LAUNCHER", "")
+            spec.cores, spec.gpus, spec.nodes, gpu_ids(spec.gpus, os.environ), os.environ.get(LAUNCHER, "")
         )
         self.datetime_start = datetime.datetime.now()
         self._study_name = spec.study

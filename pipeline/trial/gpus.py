@@ -10,15 +10,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
+from .block_env import GPU_TYPE, NODE_GPUS
+
 VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES", "intel": "ZE_AFFINITY_MASK"}
 """The variable that says which GPUs a process sees, by make."""
 
 HIDE_TWICE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 """On AMD these choose among those that ``ROCR_VISIBLE_DEVICES`` has left."""
-
-NODE_GPUS = "PILOTUNE_NODE_GPUS"
-"""Set for the workers of a node: JSON, ``workers`` (the GPUs of each, by rank) and ``before`` (the variables of the
-block, which Parsl overwrites)."""
 
 
 def describe(workers: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -32,7 +30,7 @@ def gpu_environment(gpus: int, environment: Mapping[str, str] = os.environ) -> d
 
     A trial without GPUs sees what the block did; so does any where workers have none of their own.
     """
-    make = environment.get("PILOTUNE_GPU_TYPE", "nvidia")
+    make = environment.get(GPU_TYPE, "nvidia")
     visible = VISIBLE.get(make, VISIBLE["nvidia"])
     known = environment.get(NODE_GPUS)
     if known is None:
@@ -56,5 +54,5 @@ def gpu_environment(gpus: int, environment: Mapping[str, str] = os.environ) -> d
 
 def gpu_ids(gpus: int, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The names of a trial's GPUs in its own environment; empty for a trial without, or where none are told."""
-    visible = VISIBLE.get(environment.get("PILOTUNE_GPU_TYPE", "nvidia"), VISIBLE["nvidia"])
+    visible = VISIBLE.get(environment.get(GPU_TYPE, "nvidia"), VISIBLE["nvidia"])
     return tuple(filter(None, environment.get(visible, "").split(","))) if gpus else ()

@@ -39,6 +39,12 @@ no trial: it goes on, hears the verdict at its next report, and what it reports 
 REPORTS_AT_ONCE = 1_000
 """Reports of one message, at most."""
 
+DEFAULT_MAX_OUTPUT = 100_000_000
+"""Bytes that one attempt may write to stdout, and as many to stderr; the study file's ``trial: max_output``."""
+
+DEFAULT_GRACE = 10.0
+"""Seconds from SIGTERM to SIGKILL; the study file's ``trial: grace``."""
+
 STEP_LIMIT = 2**31
 """Steps are whole numbers below this; Optuna's schema keeps them in 32 bits."""
 
@@ -87,8 +93,8 @@ class ObjectiveSpec(Message):
 class Limits(Message):
     timeout: float | None = None  # seconds of wall time for one attempt
     memory: int | None = None  # bytes; RLIMIT_DATA of the trial's process
-    max_output: int = 100_000_000  # bytes of stdout and of stderr
-    grace: float = 10.0  # seconds from SIGTERM to SIGKILL
+    max_output: int = DEFAULT_MAX_OUTPUT  # bytes of stdout and of stderr
+    grace: float = DEFAULT_GRACE  # seconds from SIGTERM to SIGKILL
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..trial.block_env import POOL
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, Outcome, Started
 from .disk_failures import blame_disk
-from .node.block import Timetable, avoided, busy, decline, follow_pool
+from .node.block import YieldTimer, avoided, decline, end_with_pool, marked_busy
 from .node.channel import open_channel
 from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter, forget_process
 from .node.posix import descendants
@@ -48,8 +49,8 @@ def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
     The outcome is written to the trial's folder before it is returned; one that was declined is returned only. Never
     raises: what goes wrong before or around the objective is an outcome with failure ``setup``.
     """
-    follow_pool()
-    with _sigterm_noted() as terminated, busy():  # in this order: who finds the worker busy sends it SIGTERM
+    end_with_pool()
+    with _sigterm_noted() as terminated, marked_busy():  # in this order: who finds the worker busy sends it SIGTERM
         outcome = _attempt(spec, terminated)
     if outcome["kind"] == "declined":
         time.sleep(DECLINED_PAUSE)
@@ -64,15 +65,15 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         reason = away or decline(attempt)
         if reason:
             return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started, not away).to_dict()
-        timetable, files = Timetable(attempt), TrialFiles(Path(attempt.directory))
+        yield_timer, files = YieldTimer(attempt), TrialFiles(Path(attempt.directory))
         found = _enter(attempt, files)
         if found is not None:
             return _tell(spec, found)
         try:
-            ending, collected = _run(attempt, files, timetable, terminated)
+            ending, collected = _run(attempt, files, yield_timer, terminated)
         finally:
             forget_process(files, attempt.attempt)
-        leaving = timetable.over() or terminated.is_set()
+        leaving = yield_timer.due() or terminated.is_set()
     except TakenOver as taken:
         ending, collected = Ending("stopped", reason=str(taken)), ([], {}, {})
     except Exception as error:
@@ -100,19 +101,19 @@ def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
 
 
 def _run(
-    spec: AttemptSpec, files: TrialFiles, timetable: Timetable, terminated: threading.Event
+    spec: AttemptSpec, files: TrialFiles, yield_timer: YieldTimer, terminated: threading.Event
 ) -> tuple[Ending, Collected]:
     channel = open_channel(spec.channel)
     block, worker = _place()
     channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
     if not spec.isolate and not spec.objective.command:
-        link = InlineConnection(spec, files, channel, timetable, terminated.is_set)
+        link = InlineConnection(spec, files, channel, yield_timer, terminated.is_set)
         ending = run_inline(spec, files, link)
         return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
     with descendants() as kept:
         process = _process(spec, files)
         kept |= process.kept()
-        supervisor = Supervisor(spec, files, channel, process, timetable, terminated.is_set)
+        supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set)
         ending = supervisor.run()
     return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
 
@@ -144,7 +145,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         reports=reports,
         params=params,
         host=socket.gethostname(),
-        pool=os.environ.get("PILOTUNE_POOL", ""),
+        pool=os.environ.get(POOL, ""),
         block=block,
         worker=worker,
         saved=ending.kind != "yielded" or TrialFiles(Path(spec["directory"])).saved_since(spec["attempt"], started),

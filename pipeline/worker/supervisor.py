@@ -22,7 +22,7 @@ from ..trial.protocol import (
     Suggested,
     Verdict,
 )
-from .node.block import Timetable
+from .node.block import YieldTimer
 from .node.channel import Channel
 from .node.fencing import FenceWatch, taken_over
 from .node.output_files import cut, over
@@ -50,7 +50,7 @@ class Supervisor:
         files: TrialFiles,
         channel: Channel,
         process: Process,
-        timetable: Timetable,
+        yield_timer: YieldTimer,
         terminated: Callable[[], bool],
     ) -> None:
         self.spec, self.channel, self.process, self.terminated = spec, channel, process, terminated
@@ -68,7 +68,7 @@ class Supervisor:
         self._verdict: Stopping = ""  # the last one
         self._request = 0
         self._begun = time.monotonic()
-        self._timetable = timetable
+        self._yield_timer = yield_timer
         self._running_since: float | None = None
         self._kill_at: float | None = None
         self._give_up_at: float | None = None
@@ -100,7 +100,7 @@ class Supervisor:
         kind = message.get("type")
         if kind == "report":
             self.reports.append([message["step"], message["value"]])
-            self._timetable.reported()
+            self._yield_timer.on_report()
             behind = self._asked is not None
             self._queue.append(message)
             self._waiting_since = time.monotonic() - PATIENCE if behind else time.monotonic()
@@ -185,8 +185,8 @@ class Supervisor:
         now = time.monotonic()
         if self.process.running and self._running_since is None:
             self._running_since = now
-            self._timetable.begun()
-        if self._timetable.over():
+            self._yield_timer.start()
+        if self._yield_timer.due():
             self._yield("the worker, since its block ends soon")
         if self.terminated():
             self._yield("the worker, which is being ended")

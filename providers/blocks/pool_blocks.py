@@ -11,12 +11,13 @@ from typing import Any
 from ...errors import SiteError
 from ...filesystems import why_not
 from ...pipeline.campaign.events import BlockState, BlockView
+from ...pipeline.trial.block_env import yield_margin
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
 from .end_cause import NOT_ITS_FAULT, judge, sentence
 from .job_log import JobLog
-from .scaling import Block, lead, surplus, takes_no_more, wanted
+from .scaling import Block, surplus, takes_no_more, wanted
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Blocks:
         yield_before: float | None = None,
     ):
         self.pool, self.slots, self.provider, self.book, self.command = pool, slots, provider, book, command
-        self.lead = lead(pool.walltime, yield_before)
+        self.lead = yield_margin(pool.walltime, yield_before)
         self.blocks: list[Block] = []
         self.failure = self.note = ""
         self.quarantined: frozenset[str] = frozenset()

@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from ..schedulers.jobs import End, Phase
 from ..site import BlockCounts
 
-DEFAULT_LEAD, LEAD_SHARE = 60.0, 0.1
-"""A trial yields so many seconds before its block ends, or this share of the walltime where that is less."""
-
 START_UP = 30.0
 """Seconds of a block that are gone before its first trial runs."""
 
@@ -101,13 +98,6 @@ def surplus(blocks: Sequence[Block], want: int, idle: float) -> list[Block]:
     queued = [block for block in reversed(living) if block.phase == Phase.QUEUED and not block.met]
     resting = [block for block in living if block.met and block.tasks == 0 and block.idle >= idle]
     return [*queued, *sorted(resting, key=lambda block: -block.idle)][:excess]
-
-
-def lead(walltime: float | None, yield_before: float | None) -> float:
-    """Seconds before a block's end at which a trial yields."""
-    if yield_before is not None:
-        return yield_before
-    return DEFAULT_LEAD if walltime is None else min(DEFAULT_LEAD, LEAD_SHARE * walltime)
 
 
 def takes_no_more(block: Block, now: float, walltime: float, before: float, expected: float | None) -> bool:

@@ -32,8 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.trial.gpus import NODE_GPUS, VISIBLE, describe
-from ...pipeline.worker.node.block import NODE_DIR, busy_workers, mark_ending
+from ...pipeline.trial.block_env import NODE_DIR, NODE_GPUS
+from ...pipeline.trial.gpus import VISIBLE, describe
+from ...pipeline.worker.node.block import busy_workers, mark_ending
 from ...pipeline.worker.node.posix import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ...pipeline.campaign.events import BlockState, BlockView
+from ...pipeline.trial.block_env import yield_margin
 from ...pipeline.trial.protocol import AttemptSpec
-from ..blocks.scaling import Block, lead, surplus, takes_no_more, wanted
+from ..blocks.scaling import Block, surplus, takes_no_more, wanted
 from ..schedulers.jobs import End, Phase
 from ..site.spec import BlockCounts
 
@@ -39,8 +40,9 @@ class BlockPlan:
     yield_before: float | None = None
 
     @property
-    def lead(self) -> float:
-        return lead(self.walltime, self.yield_before)
+    def yield_margin(self) -> float:
+        """Seconds before a block's end at which its trials are asked to yield."""
+        return yield_margin(self.walltime, self.yield_before)
 
 
 class SimulatedBlocks:
@@ -103,7 +105,7 @@ class SimulatedBlocks:
     def declines(self, spec: AttemptSpec, block: Block) -> bool:
         """Whether a worker of the block would rather not begin the attempt: the rule of ``trial/block.py``."""
         assert block.ends is not None
-        left, ahead = block.ends - self._now(), self.plan.lead
+        left, ahead = block.ends - self._now(), self.plan.yield_margin
         if left < ahead or spec.expected is None:
             return left < ahead
         return left < spec.expected and spec.expected + ahead <= self.plan.walltime
@@ -129,7 +131,7 @@ class SimulatedBlocks:
         now, plan = self._now(), self.plan
         for block in self._running():
             block.idle = now - self._rested[block.number] if not block.tasks else 0.0
-            if plan.holds and takes_no_more(block, now, plan.walltime, plan.lead, self.expected):
+            if plan.holds and takes_no_more(block, now, plan.walltime, plan.yield_margin, self.expected):
                 block.managers = {"0": False}
             if block.spent:
                 self._end(block, End.CANCELLED)
@@ -154,7 +156,7 @@ class SimulatedBlocks:
         block.phase, block.reason, block.since, block.ends = Phase.RUNNING, "", now, now + walltime
         block.met, block.managers, block.workers = True, {"0": True}, self.plan.workers
         self._rested[block.number] = now
-        self._at(walltime - self.plan.lead, lambda: self._close(block))
+        self._at(walltime - self.plan.yield_margin, lambda: self._close(block))
         self._at(walltime, lambda: self._end(block, End.WALLTIME))
         if self._random.random() < self.plan.preempt:
             self._at(self._random.uniform(0.0, walltime), lambda: self._end(block, End.PREEMPTED))

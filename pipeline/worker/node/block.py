@@ -1,6 +1,7 @@
-"""The block that a worker is part of: when it ends, what is kept for its node, how its multi-node trials are started.
+"""What a worker knows of its block: whether an attempt still fits, when it must yield, what runs on the node.
 
-All of it comes in environment variables: from the batch script, ``providers/node/agent.py``, or Parsl's MPI executor.
+The facts come in environment variables (:mod:`pilotune.pipeline.trial.block_env`) and in a folder of the node that
+the node's agent and its workers share.
 """
 
 from __future__ import annotations
@@ -13,96 +14,96 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ...trial.block_env import LAUNCHER, NODE_DIR, block_end, walltime, yield_margin
 from ...trial.protocol import AttemptSpec
 from .posix import PR_SET_PDEATHSIG, process_control
 from .ranks import with_ranks
 
-NODE_DIR = "PILOTUNE_NODE_DIR"
-"""A folder of this node and block, in which a worker keeps a file named by its pid while it runs an attempt."""
-
 ENDING = "ending"
-"""In that folder, from when on no attempt may begin."""
-
-LONGEST_LEAD = 60.0
-"""Seconds before its block's end at which an attempt yields, where nobody says otherwise; in short blocks a tenth."""
+"""A file in the node's folder; while it exists, no attempt may begin."""
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-def block_end(environment: Mapping[str, str] = os.environ) -> float | None:
-    """When the block ends, in Unix seconds; None where it does not, or nobody says."""
-    return _number(environment.get("PILOTUNE_BLOCK_END"))
+def margin_of(spec: AttemptSpec) -> float:
+    """Seconds before this block's end at which the attempt is to have yielded."""
+    return yield_margin(walltime(), spec.yield_before)
 
 
-def walltime(environment: Mapping[str, str] = os.environ) -> float | None:
-    """How long the block was given, in seconds."""
-    return _number(environment.get("PILOTUNE_WALLTIME"))
+class YieldTimer:
+    """Decides when an attempt is asked to yield because its block ends.
 
+    An objective can only yield when it reports, so the longest interval between two reports is subtracted from the
+    time of the block's end and the yield margin. The request then arrives before the last report that still fits.
 
-def lead(spec: AttemptSpec) -> float:
-    """Seconds before the block's end at which the attempt is to have yielded."""
-    if spec.yield_before is not None:
-        return spec.yield_before
-    given = walltime()
-    return LONGEST_LEAD if given is None else min(LONGEST_LEAD, given / 10)
+    Args:
+        spec: The attempt; its ``yield_before`` wins over the default margin.
 
-
-class Timetable:
-    """When an attempt is asked to yield, so that it comes by :meth:`report` once more before its time is over."""
+    Attributes:
+        latest: Unix seconds at which the attempt should have yielded; None in a block without an end.
+    """
 
     def __init__(self, spec: AttemptSpec) -> None:
         end = block_end()
-        self.last = None if end is None else end - lead(spec)
-        self._gap = 0.0
+        self.latest = None if end is None else end - margin_of(spec)
+        self._longest_interval = 0.0
         self._reports = 0
-        self._reported = time.monotonic()
+        self._last_report = time.monotonic()
 
-    def begun(self) -> None:
+    def start(self) -> None:
         """The objective's own code runs from now on."""
-        self._reported = time.monotonic()
+        self._last_report = time.monotonic()
 
-    def reported(self) -> None:
-        """A report came. The time to the first is taken for the interval until there is a second one."""
+    def on_report(self) -> None:
+        """The objective has reported.
+
+        The time to the first report includes set-up that is done only once; it counts as an interval until there is a
+        second one.
+        """
         now = time.monotonic()
-        gap, self._reported = now - self._reported, now
+        interval, self._last_report = now - self._last_report, now
         self._reports += 1
-        self._gap = gap if self._reports <= 2 else max(self._gap, gap)
+        self._longest_interval = interval if self._reports <= 2 else max(self._longest_interval, interval)
 
-    def over(self) -> bool:
-        """Whether it is to yield now."""
-        return self.last is not None and time.time() >= self.last - self._gap
+    def due(self) -> bool:
+        """Whether the attempt must be asked to yield now."""
+        return self.latest is not None and time.time() >= self.latest - self._longest_interval
 
 
 def avoided(spec: AttemptSpec) -> str:
-    """Why this host is not to run the attempt, whatever its block; empty where it may."""
-    return f"{socket.gethostname()} is to leave it to another host" if socket.gethostname() in spec.avoid else ""
+    """Why this host must not run the attempt, whatever its block: one sentence; empty where it may."""
+    return f"the campaign avoids host {socket.gethostname()} for it" if socket.gethostname() in spec.avoid else ""
 
 
 def decline(spec: AttemptSpec) -> str:
-    """Why an attempt is better not begun in this block; empty where it may."""
+    """Why the attempt should not begin in this block: one sentence; empty where it may.
+
+    An attempt that is expected to take longer than any block is not declined: it yields, and continues from its
+    checkpoint in the next block.
+    """
     folder = os.environ.get(NODE_DIR)
     if folder and os.path.exists(os.path.join(folder, ENDING)):
         return "its block is being ended"
     end = block_end()
     if end is None:
         return ""
-    left, ahead, given = end - time.time(), lead(spec), walltime()
-    if left < ahead:
+    left, margin, given = end - time.time(), margin_of(spec), walltime()
+    if left < margin:
         return f"its block ends in {max(0.0, left):.0f} s"
     if spec.expected is None or spec.expected <= left:
         return ""
-    if given is not None and spec.expected + ahead <= given:
+    if given is not None and spec.expected + margin <= given:
         return f"its block ends in {left:.0f} s, and it is expected to run {spec.expected:.0f} s"
-    return ""  # it would fit in no block: it goes on from its checkpoint in the next
+    return ""
 
 
 # -- the node's folder ------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def busy() -> Iterator[None]:
-    """Say that this worker runs an attempt, for as long as it does; nothing where nobody looks."""
+def marked_busy() -> Iterator[None]:
+    """Mark this worker as running an attempt while the context is open; does nothing without a node's folder."""
     folder = os.environ.get(NODE_DIR)
     if not folder:
         yield
@@ -117,14 +118,17 @@ def busy() -> Iterator[None]:
             os.unlink(path)
 
 
-def follow_pool() -> None:
-    """On a node that looks after its workers: SIGTERM, and so a trial that yields, when the pool is killed."""
+def end_with_pool() -> None:
+    """Have the kernel send this worker SIGTERM when its parent, Parsl's worker pool, dies, so that its trial yields.
+
+    Only on nodes with an agent: it lets the workers finish after the pool was ended.
+    """
     if os.environ.get(NODE_DIR):
         process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def busy_workers(folder: Path) -> list[int]:
-    """The pids of the workers that run an attempt."""
+    """The pids of the node's workers that run an attempt, from the node's ``folder``."""
     try:
         return [int(name) for name in os.listdir(folder) if name.isdigit()]
     except OSError:
@@ -132,7 +136,7 @@ def busy_workers(folder: Path) -> list[int]:
 
 
 def mark_ending(folder: Path) -> None:
-    """No attempt begins from now on."""
+    """Let no attempt begin on this node from now on; ``folder`` is the node's."""
     with contextlib.suppress(OSError):
         (folder / ENDING).touch(0o600)
 
@@ -141,20 +145,13 @@ def mark_ending(folder: Path) -> None:
 
 
 def launcher(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> str:
-    """What starts a command on the trial's nodes: Parsl's prefix for several, the site's own for one."""
+    """The words that start a command on the trial's nodes: Parsl's MPI prefix for several, the site's own for one."""
     if spec.nodes > 1:
-        # aprun takes Parsl's -node-list for -n.
+        # Parsl writes -node-list, which aprun reads as -n; its option for a node list is -L.
         return with_ranks(environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L "))
-    return environment.get("PILOTUNE_LAUNCHER", "")
+    return environment.get(LAUNCHER, "")
 
 
 def nodelist(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> str:
-    """The names of a multi-node trial's nodes, with commas between them; empty for a trial on one."""
+    """The names of a multi-node trial's nodes, separated by commas; empty for a trial on one node."""
     return environment.get("PARSL_MPI_NODELIST", "") if spec.nodes > 1 else ""
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ...trial.block_env import driver_timeout
 from ...trial.files import write_atomically
 from ...trial.protocol import (
     ChannelAddress,
@@ -44,14 +45,6 @@ HEARTBEAT_MS, SILENCE_MS = 10_000, 20_000
 ANSWER_LIMIT, BETTER_LIMIT = 5.0, 0.3
 """Seconds that a new channel waits for the driver at any of several addresses; and, when it has answered at one, for a
 better one."""
-
-
-def driver_timeout() -> float:
-    """Seconds without a connection after which the driver counts as gone: ``PILOTUNE_DRIVER_TIMEOUT``, default 120."""
-    try:
-        return float(os.environ.get("PILOTUNE_DRIVER_TIMEOUT", "120"))
-    except ValueError:
-        return 120.0
 
 
 def make_keys(path: Path) -> bytes:

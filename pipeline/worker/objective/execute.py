@@ -9,6 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from ...trial.api import Trial
+from ...trial.block_env import LAUNCHER
 from ...trial.files import TrialFiles
 from ...trial.gpus import gpu_environment
 from ...trial.link import DriverConnection
@@ -65,7 +66,7 @@ def environment(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> di
         "PILOTUNE_GPUS": str(spec.gpus),
         "PILOTUNE_NODES": str(spec.nodes),
         "PILOTUNE_RANKS_PER_NODE": str(spec.ranks_per_node),
-        "PILOTUNE_LAUNCHER": launcher(spec, worker) or None,
+        LAUNCHER: launcher(spec, worker) or None,
         "PILOTUNE_NODELIST": nodelist(spec, worker) or None,
     }
 

@@ -13,7 +13,7 @@ from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
 from ...trial.link import Stopping
 from ...trial.protocol import PATIENCE, REPORTS_AT_ONCE, AttemptSpec, Message, Report, Stop, Suggest, Suggested, Verdict
-from ..node.block import Timetable
+from ..node.block import YieldTimer
 from ..node.channel import Channel
 from ..node.fencing import FenceWatch, note_process
 from ..node.output_files import open_output
@@ -29,7 +29,7 @@ class InlineConnection:
         spec: AttemptSpec,
         files: TrialFiles,
         channel: Channel,
-        timetable: Timetable,
+        yield_timer: YieldTimer,
         terminated: Callable[[], bool],
     ) -> None:
         self.token, self.channel, self.terminated = spec.token, channel, terminated
@@ -43,11 +43,11 @@ class InlineConnection:
         self._unsent: list[tuple[int, float]] = []  # reports
         self._open = False  # reports were sent, and not answered yet
         self._verdict: Stopping = ""  # what an answer said that told it to end
-        self._timetable = timetable
+        self._yield_timer = yield_timer
 
     def report(self, step: int, value: float) -> Stopping:
         self.reports.append([step, value])
-        self._timetable.reported()
+        self._yield_timer.on_report()
         self._unsent.append((step, value))
         self._take()
         patience = 0.0 if self._open else PATIENCE  # the driver has not even answered the last one
@@ -71,7 +71,7 @@ class InlineConnection:
         self._take()
         self._send()
         self._look_at_fence()
-        return self._yield or self.terminated() or self.channel.gone() or self._timetable.over()
+        return self._yield or self.terminated() or self.channel.gone() or self._yield_timer.due()
 
     def _next_request(self) -> int:
         self._request += 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pilotune.errors import SiteError
+from pilotune.pipeline.trial.block_env import yield_margin
 from pilotune.providers.blocks.end_cause import judge, last_words, sentence
 from pilotune.providers.blocks.resources import TrialNeeds, accelerators, slots, usable_pools
-from pilotune.providers.blocks.scaling import Block, lead, surplus, takes_no_more, wanted
+from pilotune.providers.blocks.scaling import Block, surplus, takes_no_more, wanted
 from pilotune.providers.schedulers.jobs import End, Job, Phase
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
@@ -49,9 +50,9 @@ def test_what_is_too_much_goes_from_the_queue_first_then_the_longest_idle_and_ne
 
 
 def test_a_trial_yields_a_minute_before_the_end_or_a_tenth_of_a_short_walltime():
-    assert lead(3600.0, None) == 60.0
-    assert lead(100.0, None) == 10.0
-    assert lead(100.0, 33.0) == 33.0
+    assert yield_margin(3600.0, None) == 60.0
+    assert yield_margin(100.0, None) == 10.0
+    assert yield_margin(100.0, 33.0) == 33.0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec, Started
 from pilotune.pipeline.worker import run_attempt as runner
-from pilotune.pipeline.worker.node.block import Timetable, busy_workers, decline, lead, mark_ending
+from pilotune.pipeline.worker.node.block import YieldTimer, busy_workers, decline, margin_of, mark_ending
 from pilotune.pipeline.worker.node.fencing import enter
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
@@ -134,25 +134,25 @@ def test_an_attempt_is_asked_early_enough_for_one_more_report(tmp_path, block, m
 
     def after(seconds):
         clock[0] += seconds
-        return timetable
+        return timer
 
     monkeypatch.setenv("PILOTUNE_BLOCK_END", "2000")
-    timetable = Timetable(attempt(tmp_path, yield_before=100.0))
-    after(50).begun()
-    after(200).reported()  # the first includes what is done once, but is all that is known
-    assert not after(449).over()
-    assert after(1).over()
-    after(-450).reported()
-    timetable.reported()
-    after(30).reported()
-    after(10).reported()
-    assert not after(900 - 30 - 291).over()
-    assert after(1).over()
+    timer = YieldTimer(attempt(tmp_path, yield_before=100.0))
+    after(50).start()
+    after(200).on_report()  # the first includes what is done once, but is all that is known
+    assert not after(449).due()
+    assert after(1).due()
+    after(-450).on_report()
+    timer.on_report()
+    after(30).on_report()
+    after(10).on_report()
+    assert not after(900 - 30 - 291).due()
+    assert after(1).due()
 
 
 def test_without_a_block_end_an_attempt_has_all_the_time(tmp_path, objective, monkeypatch):
     monkeypatch.delenv("PILOTUNE_BLOCK_END", raising=False)
-    assert not Timetable(attempt(tmp_path)).over()
+    assert not YieldTimer(attempt(tmp_path)).due()
     assert run_attempt(make_spec(tmp_path, objective("at_once")))["values"] == [-1.0]
 
 
@@ -167,9 +167,9 @@ def test_a_trial_sees_the_time_left(tmp_path, objective, block, isolate):
     ("walltime", "yield_before", "seconds"),
     [(None, None, 60.0), (86_400, None, 60.0), (60, None, 6.0), (60, 20.0, 20.0), (86_400, 0.0, 0.0)],
 )
-def test_the_lead_is_a_minute_or_a_tenth_of_a_short_block(tmp_path, block, walltime, yield_before, seconds):
+def test_the_yield_margin_is_a_minute_or_a_tenth_of_a_short_block(tmp_path, block, walltime, yield_before, seconds):
     block(1000, walltime)
-    assert lead(attempt(tmp_path, yield_before=yield_before)) == seconds
+    assert margin_of(attempt(tmp_path, yield_before=yield_before)) == seconds
 
 
 # -- declining --------------------------------------------------------------------------------------------------------
