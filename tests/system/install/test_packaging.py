@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
-import venv
 import zipfile
 from pathlib import Path
 
@@ -25,28 +22,6 @@ space:
 pruner: {name: hyperband, min_resource: 1, max_resource: 9, reduction_factor: 3}
 budget: {trials: 6}
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy so that nothing an earlier build left in the repository gets in."""
-    folder = tmp_path_factory.mktemp("wheel")
-    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "pilotune-runs")
-    shutil.copytree(REPOSITORY, folder / "source", ignore=ignored)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, folder / "source"]
-    subprocess.run(command, check=True)
-    (found,) = folder.glob("pilotune-*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def elsewhere(wheel, tmp_path_factory):
-    """The programs' folder of an empty environment with the wheel and what it asks for."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "venv"
-    venv.create(folder, with_pip=False, symlinks=True)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-compile"]
-    subprocess.run([*pip, wheel], check=True)
-    return folder / "bin"
 
 
 @pytest.fixture
