@@ -208,9 +208,9 @@ def test_the_interchange_dies_with_its_driver(tmp_path: Path) -> None:
 
 DRIVER = """
 import subprocess, sys
-from pilotune.providers import htex
-htex._script = lambda name: sys.argv[1]
-subprocess.Popen(htex.interchange_command()).wait()
+from pilotune.providers.htex import executors
+executors._script = lambda name: sys.argv[1]
+subprocess.Popen(executors.interchange_command()).wait()
 """
 
 
