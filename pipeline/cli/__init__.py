@@ -1,1 +1,1 @@
-"""The command line. One light module a group of commands; what is heavy is imported when a command runs."""
+"""The command line. One light module for each command; heavy packages are imported when a command runs."""

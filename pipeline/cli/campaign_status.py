@@ -1,28 +1,37 @@
-"""Campaigns as seen from outside: their ``status.json``, and whether their driver still lives."""
+"""Campaigns as seen from outside: their ``status.json``, and whether their driver is still running."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from .formatting import timestamp
 
 if TYPE_CHECKING:
     from ..driver.status import Status
+    from .resolve import StudyLocation
 
 SILENCE = 120.0
-"""Seconds without a new status after which a driver on another host is taken for dead."""
+"""Seconds without a new status after which a driver on another host counts as dead; as for leases in the database."""
+
+POLL_INTERVAL = 0.5
+"""Seconds between two reads of a campaign's status file."""
 
 
 @dataclass(frozen=True)
-class Live:
-    """A campaign that was started from this account.
+class ObservedCampaign:
+    """A campaign of this account, observed through its run directory.
 
     Attributes:
+        status: What its driver wrote last.
         folder: Its run directory.
-        alive: Its driver runs, as far as can be seen from here.
+        alive: Whether its driver is running, as far as this host can tell.
     """
 
     status: Status
@@ -31,12 +40,22 @@ class Live:
 
     @property
     def state(self) -> str:
-        """The status' state, or ``died``."""
+        """The state in the status, or ``died``."""
         return self.status.state if self.alive or self.status.state == "ended" else "died"
 
+    @property
+    def state_text(self) -> str:
+        """The state with its time, and how to resume a campaign that died."""
+        status = self.status
+        if self.alive:
+            return f"{status.state} since {timestamp(status.started)}"
+        if status.state == "ended":
+            return f"ended at {timestamp(status.updated)}"
+        return f"died at {timestamp(status.updated)} – pilotune resume {status.study}"
 
-def look(folder: Path) -> Live | None:
-    """The campaign in a run directory; None where it wrote no status (yet)."""
+
+def read_campaign(folder: Path) -> ObservedCampaign | None:
+    """The campaign in a run directory; None if it has written no status yet, or a broken one."""
     from ..driver.status import Status
     from ..record import RunDirectory
 
@@ -44,33 +63,56 @@ def look(folder: Path) -> Live | None:
         status = Status.from_json(RunDirectory(folder).status.read_text())
     except (OSError, ValueError):
         return None
-    return Live(status, folder, status.state != "ended" and driver_lives(status))
+    return ObservedCampaign(status, folder, status.state != "ended" and driver_alive(status))
 
 
-def campaigns(runs: Path | None, name: str) -> list[Live]:
-    """All campaigns of a study under ``runs``, the newest first."""
+def list_campaigns(runs: Path | None, name: str) -> list[ObservedCampaign]:
+    """All campaigns of the study ``name`` under the folder ``runs``, newest first."""
     if runs is None or not (runs / name).is_dir():
         return []
-    found = [live for folder in (runs / name).iterdir() if folder.is_dir() and (live := look(folder))]
-    return sorted(found, key=lambda live: live.status.started, reverse=True)
+    found = [campaign for folder in (runs / name).iterdir() if folder.is_dir() and (campaign := read_campaign(folder))]
+    return sorted(found, key=lambda campaign: campaign.status.started, reverse=True)
 
 
-def driver_lives(status: Status) -> bool:
-    """Whether the driver that wrote ``status`` runs: by its process on this host, by its silence on another."""
+def study_json(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -> dict[str, Any]:
+    """A study and its campaigns for ``--json``. ``driver_jobs`` has the jobs of ``--in-job`` that have not ended."""
+    from .driver_jobs import chain_json, unfinished_chains
+
+    return {
+        "study": study.name,
+        "storage": study.storage,
+        "study_file": str(study.study_file) if study.study_file else None,
+        "runs": str(study.runs) if study.runs else None,
+        "site": study.site,
+        "campaigns": [
+            {**dataclasses.asdict(campaign.status), "state": campaign.state, "alive": campaign.alive}
+            for campaign in campaigns
+        ],
+        "driver_jobs": [chain_json(chain) for chain in unfinished_chains(study.folder)],
+    }
+
+
+def driver_alive(status: Status) -> bool:
+    """Whether the driver that wrote ``status`` is running.
+
+    On this host its process is looked up. A driver on another host counts as dead after SILENCE seconds.
+    """
     if status.host != socket.gethostname():
         return time.time() - status.updated < SILENCE
-    began = process_start(status.pid)
-    # A process that began after the last status has taken over the number of one that died.
+    began = process_start_time(status.pid)
+    # A process that began after the last status is another one with the same number.
     return began is not None and began <= status.updated + 1.0
 
 
-def process_start(pid: int) -> float | None:
-    """Unix seconds at which a process of this host began; None where there is none, or it is a zombie."""
+def process_start_time(pid: int) -> float | None:
+    """When a process of this host began, in Unix seconds; None if there is none, or if it is a zombie."""
+    from ..worker.node.posix import process_start
+
+    ticks = process_start(pid)
+    if ticks is None:
+        return None
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        up = float(Path("/proc/uptime").read_text().split()[0])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return None
-    if fields[0] in "ZX":
-        return None
-    return time.time() - up + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")

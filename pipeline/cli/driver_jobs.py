@@ -1,4 +1,4 @@
-"""Driver jobs as seen from outside: their notes, and what the scheduler says of the latest."""
+"""The batch jobs that drivers of ``--in-job`` run in: what their job chains noted, and what the scheduler says."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ if TYPE_CHECKING:
     from ...providers.schedulers.jobs import Job
     from ..driver.job_chain import JobChain
 
-LAPSE = 1.0
-"""Seconds after which a scheduler that does not know a job is asked again, before the job counts as gone."""
+RECHECK_DELAY = 1.0
+"""Seconds until a scheduler that does not know a job is asked again; if it still does not, the job has ended."""
 
 
-def unfinished(study_folder: Path | None) -> list[JobChain]:
-    """The relays of a study that have not ended as far as their notes tell, the newest first."""
+def unfinished_chains(study_folder: Path | None) -> list[JobChain]:
+    """The job chains of a study that have not ended according to their notes, newest first."""
     from ..driver.job_chain import relays
 
     return [chain for chain in relays(study_folder) if not chain.ended]
 
 
-def going_on(study_folder: Path | None) -> list[JobChain]:
-    """Those whose jobs the scheduler has not seen end either; one whose job is gone is noted as ended."""
-    return [chain for chain in map(checked, unfinished(study_folder)) if not chain.ended]
+def active_chains(study_folder: Path | None) -> list[JobChain]:
+    """The job chains of a study that have not ended according to the scheduler either, newest first.
+
+    A chain whose job is gone is noted as ended.
+    """
+    return [chain for chain in map(refresh, unfinished_chains(study_folder)) if not chain.ended]
 
 
-def checked(chain: JobChain) -> JobChain:
-    """The relay, ended where the scheduler says that its job is over."""
+def refresh(chain: JobChain) -> JobChain:
+    """The chain as it is now; noted as ended if the scheduler says that its job is over."""
     from ..driver.job_chain import read_relay
 
-    job = job_of(chain)
+    job = query_job(chain)
     if job is None or job.phase != "ended":
         return chain
-    latest = read_relay(chain.folder)  # it may have gone on meanwhile
+    latest = read_relay(chain.folder)  # meanwhile the job may have submitted its successor
     if latest is None or latest.job != chain.job or latest.ended:
         return latest or chain
     end = f" ({job.reason})" if job.reason else ""
-    return latest.now(state="ended", reason=f"job {chain.job} is gone, and told nothing{end}")
+    return latest.now(state="ended", reason=f"job {chain.job} is gone and left no message{end}")
 
 
-def job_of(chain: JobChain) -> Job | None:
-    """What the scheduler says of the relay's job; None where it cannot be asked, or the number is not known yet."""
+def query_job(chain: JobChain) -> Job | None:
+    """What the scheduler says of the chain's job; None if it cannot be asked, or if the job has no id yet."""
     from ...errors import SiteError
     from ...providers.blocks.orphaned_jobs import asker
     from ...providers.schedulers.jobs import Job, Phase, SchedulerAway
@@ -51,33 +54,43 @@ def job_of(chain: JobChain) -> Job | None:
         return None
     try:
         provider = asker(chain.scheduler)
-        for pause in (0.0, LAPSE):
+        for pause in (0.0, RECHECK_DELAY):
             time.sleep(pause)
-            found = provider.query([chain.job]).get(chain.job)
-            if found is not None:
-                return found
+            job = provider.query([chain.job]).get(chain.job)
+            if job is not None:
+                return job
     except (SchedulerAway, SiteError):
         return None
     return Job(chain.job, Phase.ENDED)
 
 
-def describe(chain: JobChain) -> str:
-    """Where the driver is, in words."""
-    job = job_of(chain)
-    words = {"waiting": "waits in the queue", "running": "runs"}[chain.state]
+def describe_chain(chain: JobChain) -> str:
+    """Where the driver's job is: ``job 71 at theta (cobalt), the 2nd of its driver, is queued (Priority)``."""
+    job = query_job(chain)
+    words = {"waiting": "is queued", "running": "is running"}[chain.state]
     if job is not None and job.phase == "queued" and job.reason:
         words += f" ({job.reason})"
-    nth = f", the {ordinal(chain.generation)} of its driver" if chain.generation > 1 else ""
+    nth = f", the {ordinal(chain.generation)} of its driver," if chain.generation > 1 else ""
     return f"job {chain.job} at {chain.site} ({chain.scheduler}){nth} {words}"
 
 
 def ordinal(number: int) -> str:
+    """A number as an ordinal.
+
+    >>> [ordinal(n) for n in (1, 2, 3, 11, 22, 113)]
+    ['1st', '2nd', '3rd', '11th', '22nd', '113th']
+    """
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
     return f"{number}{ending}"
 
 
-def stop(chain: JobChain, how: str) -> JobChain:
-    """Tell the relay to end. A job that waits is cancelled; one that runs ends by itself and has no successor."""
+def stop_chain(chain: JobChain, how: str) -> JobChain:
+    """Tell a chain to end: cancel its job if it is queued; a running job ends by itself and submits no successor.
+
+    Args:
+        chain: The chain.
+        how: What its driver does with running trials: ``finish``, ``yield`` or ``now``.
+    """
     from ...providers.blocks.orphaned_jobs import asker
     from ..driver.job_chain import read_relay
     from ..trial.files import write_atomically
@@ -90,22 +103,23 @@ def stop(chain: JobChain, how: str) -> JobChain:
     from ...providers.schedulers.jobs import SchedulerAway
 
     with contextlib.suppress(SiteError, SchedulerAway):
-        # Where that cannot be done from here, the job finds the control file when it begins, and ends at once.
+        # If the job cannot be cancelled from here, it finds the control file when it begins, and ends at once.
         if asker(latest.scheduler).cancel_one(latest.job):
             return latest.now(state="ended", reason="stopped while its job waited")
     return latest
 
 
-def told(chain: JobChain) -> str:
-    """What came of stopping it."""
+def describe_stopped(chain: JobChain) -> str:
+    """What :func:`stop_chain` did."""
     if chain.ended:
-        return f"job {chain.job} of its driver waited and was cancelled" if "waited" in chain.reason else chain.reason
+        return f"the driver's job {chain.job} was queued and is cancelled" if "waited" in chain.reason else chain.reason
     if chain.state == "waiting":
-        return f"job {chain.job} of its driver waits, and will end as soon as it begins"
-    return f"job {chain.job} of its driver ends, and has no successor"
+        return f"the driver's job {chain.job} is queued, and will end as soon as it begins"
+    return f"the driver's job {chain.job} is ending, and submits no successor"
 
 
-def as_data(chain: JobChain) -> dict[str, object]:
+def chain_json(chain: JobChain) -> dict[str, object]:
+    """A chain for ``--json``."""
     return {
         "job": chain.job,
         "scheduler": chain.scheduler,

@@ -1,4 +1,4 @@
-"""What goes to stdout: tables of plain text, JSON, and numbers and times as people read them."""
+"""Formats results for stdout: tables of plain text, JSON, numbers, durations and times."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,30 +16,39 @@ from ..analysis import strict
 
 
 def echo_json(data: Any) -> None:
-    """``data`` as JSON that every reader accepts: NaN and infinities as text, what is not JSON as its text."""
+    """Print ``data`` as strict JSON: NaN, infinities and values that JSON does not have become text."""
     click.echo(json.dumps(strict(data), indent=2))
 
 
 def number(value: Any) -> str:
-    """A value for a table: four significant digits for floats, a dash for what is not known."""
+    """A value for a table: four significant digits for floats, a dash for None.
+
+    >>> number(0.123456), number(250000.0), number(None), number("adam")
+    ('0.1235', '250000', '-', 'adam')
+    """
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}" if value != int_or_none(value) else f"{value:g}"
+        return f"{value:g}" if is_whole(value) else f"{value:.4g}"
     return str(value)
 
 
-def int_or_none(value: float) -> int | None:
-    return int(value) if math.isfinite(value) and value == int(value) and abs(value) < 1e6 else None
+def is_whole(value: float) -> bool:
+    """Whether a float is a whole number of at most six digits, which is shown in full."""
+    return math.isfinite(value) and value == int(value) and abs(value) < 1e6
 
 
 def exact(value: Any) -> str:
-    """A value in full, as it can be used again."""
+    """A value with all its digits, so that it can be used again."""
     return "-" if value is None else str(value)
 
 
 def duration(seconds: float | None) -> str:
-    """``12.3s``, ``4m 05s``, ``3h 20m``, ``2d 04h``."""
+    """Seconds in the two largest units; a dash if not known.
+
+    >>> duration(7.25), duration(42.0), duration(245), duration(12_000), duration(187_200)
+    ('7.2s', '42s', '4m 05s', '3h 20m', '2d 04h')
+    """
     if seconds is None or not math.isfinite(seconds):
         return "-"
     if seconds < 59.5:
@@ -53,7 +63,14 @@ def duration(seconds: float | None) -> str:
 def table(
     head: Sequence[str], lines: Sequence[Sequence[str]], right: Sequence[str] = (), width: int | None = None
 ) -> str:
-    """Columns of plain text. ``right``: heads of columns set flush right. ``width``: lines are cut there."""
+    """Aligned columns of plain text.
+
+    Args:
+        head: The columns' names.
+        lines: The rows, one text for each column.
+        right: Names of the columns to align on the right.
+        width: Longest line; longer ones are cut. None: no limit.
+    """
     cells = [[one_line(cell) for cell in line] for line in [head, *lines]]
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     text = []
@@ -67,25 +84,40 @@ def table(
 
 
 def one_line(text: str) -> str:
+    """``text`` with its line breaks replaced by spaces."""
     return " ".join(text.split()) if "\n" in text else text
 
 
 def cut(text: str, width: int | None) -> str:
-    """``text`` in at most ``width`` characters."""
+    """``text`` shortened to at most ``width`` characters, with an ellipsis at the end."""
     return text if width is None or len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that stdout is; None when it is not one, where nothing is cut."""
+    """Columns of the terminal; None if stdout is none, so that nothing is cut in files and pipes."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def pairs(lines: Sequence[tuple[str, str]], indent: str = "") -> str:
-    """Names and values, aligned."""
+    """Names and values, one pair a line, with the values aligned."""
     size = max((len(name) for name, _ in lines), default=0)
     return "\n".join(f"{indent}{name.ljust(size)}  {value}" for name, value in lines)
 
 
 def count(amount: int, word: str) -> str:
-    """``1 trial``, ``2 trials``."""
+    """An amount with its noun.
+
+    >>> count(1, "trial"), count(2000, "trial")
+    ('1 trial', '2,000 trials')
+    """
     return f"{amount:,} {word}{'' if amount == 1 else 's'}"
+
+
+def timestamp(moment: float) -> str:
+    """Unix seconds as local date and time, ``2026-11-21 14:30:05``."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def ago(moment: float) -> str:
+    """How long ago a moment (Unix seconds) was, ``42s ago``."""
+    return f"{duration(max(0.0, time.time() - moment))} ago"

@@ -1,4 +1,4 @@
-"""``pilotune``: the group of commands, and how errors become sentences and exit codes."""
+"""The program ``pilotune``: its table of commands, and how errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -14,30 +14,36 @@ import click
 from ... import __version__
 from ...errors import PilotuneError
 from ...filesystems import NO_ROOM
-from .lazy_group import Commands
+from .lazy_group import LazyGroup
 
 COMMANDS = {
-    "init": ("studies", "Write a study file and an objective that run at once."),
-    "check": ("studies", "Validate a study without running it, and print the plan."),
-    "run": ("run", "Run a study, or go on with it."),
-    "status": ("status", "Show this user's studies and campaigns, or one in detail."),
+    "init": ("init", "Write a study file and an objective to start from."),
+    "check": ("check", "Validate a study without running it, and print the plan."),
+    "run": ("run", "Run a study, or resume it."),
+    "status": ("status", "Show your studies and their campaigns, or one study in detail."),
     "watch": ("watch", "Follow a campaign's progress, from any login node."),
     "stop": ("stop", "End a campaign: after its running trials, or now."),
     "clean": ("clean", "End the blocks that a dead driver left at a scheduler."),
-    "resume": ("run", "Go on with a study where it stopped."),
-    "best": ("results", "Show the best trial, or the Pareto front."),
-    "trials": ("results", "List the trials, with the reason of those that failed."),
-    "export": ("results", "Write trials as CSV, JSON or Parquet, or the best parameters."),
-    "importance": ("results", "Show which parameters mattered."),
-    "verify": ("verify", "Check that nothing of a study is lost, doubled or altered."),
+    "resume": ("resume", "Resume a stopped study."),
+    "best": ("best", "Show the best trial, or the Pareto front."),
+    "trials": ("trials", "List the trials, and why failed ones failed."),
+    "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
+    "importance": ("importance", "Show which parameters mattered."),
+    "verify": ("verify", "Check that no result is lost, doubled or altered."),
     "site": ("site", "Show the machines that studies can run on."),
     "completion": ("completion", "Print the completion script for bash or zsh."),
 }
-"""Command -> (module in commands/, one line of help). Only the module of the command that is called is imported."""
+"""Command -> (module in commands/, one line of help).
+
+A new command is a module with a click command ``<name>_command``, and a line here. Only the module of the command that
+is called is imported."""
+
+PLUGINS = "pilotune.commands"
+"""Entry-point group in which other packages offer commands."""
 
 EPILOG = """\b
-Exit codes: 0 done; 1 ended without what was asked; 2 a mistake in what was given;
-3 the site refused (or a disk, or the database); 130 stopped by a signal (pilotune resume NAME goes on).
+Exit codes: 0 done; 1 no usable result; 2 usage or input error;
+3 site, disk or database failure; 130 stopped by a signal (continue with pilotune resume NAME).
 
 \b
 Completion:  eval "$(pilotune completion bash)"   in ~/.bashrc
@@ -45,23 +51,36 @@ Completion:  eval "$(pilotune completion bash)"   in ~/.bashrc
 """
 
 
-@click.command(cls=Commands, table=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    table=COMMANDS,
+    plugins=PLUGINS,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, "--version", prog_name="pilotune", message="%(prog)s %(version)s")
 def cli() -> None:
     """Hyperparameter optimization on supercomputers.
 
     \b
     pilotune init my-study                 a study file and an objective to start from
-    pilotune check my-study/study.yaml     what would be run
+    pilotune check my-study/study.yaml     show what would be run
     pilotune run my-study/study.yaml       run it here, or elsewhere with --site
-    pilotune best my-study                 what came out
+    pilotune best my-study                 show the best trial
     """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (``sys.argv`` by default); returns the exit code, and never raises for a mistake."""
+    """Run one command line.
+
+    Args:
+        argv: The arguments after the program's name; ``sys.argv`` by default.
+
+    Returns:
+        The exit code. Errors are printed on stderr and do not raise.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal has no letters for is escaped: names of files, say
+        if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=None if argv is None else list(argv), prog_name="pilotune", standalone_mode=False)
@@ -74,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
-    except BrokenPipeError:  # the reader of a pipe went away; nothing is wrong, and nobody is left to tell
+    except BrokenPipeError:  # the reader of the pipe has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except OSError as error:
@@ -86,11 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def debugging() -> bool:
+    """Whether ``PILOTUNE_DEBUG`` asks for tracebacks."""
     return os.environ.get("PILOTUNE_DEBUG", "") not in ("", "0")
 
 
 def fail(error: Exception, code: int, text: str = "") -> int:
-    """Print an expected error as one sentence."""
+    """Print an expected error, one line for each sentence, and return the exit code."""
     if debugging():
         import traceback
 
@@ -101,7 +121,7 @@ def fail(error: Exception, code: int, text: str = "") -> int:
 
 
 def misused(error: click.ClickException) -> int:
-    """Print what is wrong with the command line itself."""
+    """Print what is wrong with the command line, and return the exit code."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     hint = f"; see {context.command_path} --help" if context is not None else ""
     text = error.format_message().rstrip(".")
@@ -110,7 +130,7 @@ def misused(error: click.ClickException) -> int:
 
 
 def crashed(error: Exception) -> int:
-    """Print an unexpected error as one sentence, and keep the traceback in a file for a report."""
+    """Print an unexpected error as one sentence, and keep its traceback in a file for a bug report."""
     import tempfile
     import traceback
 
@@ -131,7 +151,7 @@ def crashed(error: Exception) -> int:
 
 
 def program() -> NoReturn:
-    """The process ``pilotune``. A Ctrl-C while the interpreter ends does not take the place of the exit code."""
+    """Run ``pilotune`` and exit. Signals during the interpreter's shutdown are ignored, to keep the exit code."""
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

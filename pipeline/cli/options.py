@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Command-line options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 
 class StudyName(click.ParamType[str]):
-    """A study by its name, or the path of its study file; completes both."""
+    """A study's name, or the path of its study file; the shell completes both."""
 
     name = "name"
 
@@ -24,7 +24,7 @@ class StudyName(click.ParamType[str]):
 
 
 class SiteName(click.ParamType[str]):
-    """A site by its name, or the path of its file; completes both."""
+    """A site's name, or the path of its file; the shell completes both."""
 
     name = "site"
 
@@ -37,10 +37,12 @@ class SiteName(click.ParamType[str]):
 
 
 def name_argument(required: bool = True) -> Callable[[Any], Any]:
+    """NAME, a study that has run before."""
     return click.argument("name", type=StudyName(), required=required)
 
 
 def study_argument(function: Any) -> Any:
+    """STUDY, a study file or a folder with one."""
     return click.argument("study", type=click.Path(dir_okay=True))(function)
 
 
@@ -52,7 +54,7 @@ def storage_option(function: Any) -> Any:
     return click.option(
         "--storage",
         metavar="URL",
-        help="Database of the study: sqlite:///FILE or postgresql://HOST/DB (no password in it).",
+        help="Database of the study: sqlite:///FILE or postgresql://HOST/DB, without a password.",
     )(function)
 
 
@@ -71,13 +73,13 @@ def site_option(function: Any) -> Any:
         "--site",
         type=SiteName(),
         metavar="NAME|FILE",
-        help="Where to run: a site's name (pilotune site list) or its file; this machine by default.",
+        help="Where to run: a site's name (see pilotune site list) or its file; this machine by default.",
     )(function)
 
 
 def trials_option(function: Any) -> Any:
     return click.option(
-        "--trials", type=click.IntRange(min=1), metavar="N", help="Trials of the study in all (budget.trials)."
+        "--trials", type=click.IntRange(min=1), metavar="N", help="Total number of trials of the study (budget.trials)."
     )(function)
 
 
@@ -86,5 +88,21 @@ def runs_option(function: Any) -> Any:
         "--runs",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Where run directories go, on a file system that all nodes see.",
+        help="Folder of the run directories, on a file system that all nodes see.",
     )(function)
+
+
+def detach_option(function: Any) -> Any:
+    return click.option("--detach", is_flag=True, help="Keep it running in the background, and return.")(function)
+
+
+def in_job_option(function: Any) -> Any:
+    return click.option(
+        "--in-job",
+        is_flag=True,
+        help="Run the driver itself in a batch job, which submits a successor before its walltime ends.",
+    )(function)
+
+
+def quiet_option(function: Any) -> Any:
+    return click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")(function)

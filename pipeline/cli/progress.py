@@ -1,4 +1,4 @@
-"""Progress on stderr: a display that redraws on a terminal, a line now and then elsewhere."""
+"""Shows progress on stderr: a display that is redrawn on a terminal, occasional plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .block_table import blocks_line, quarantines
+from .block_table import blocks_line, quarantine_lines
 from .formatting import count, duration, number
 
 if TYPE_CHECKING:
@@ -15,28 +15,39 @@ if TYPE_CHECKING:
 
     from ..driver.status import Status
 
-REDRAW, LINE, STILL_LINE = 0.25, 10.0, 600.0
-"""Seconds between redraws on a terminal; between plain lines; and between those that say nothing new but the time."""
+REDRAW_INTERVAL = 0.25
+"""Seconds between redraws on a terminal."""
+
+LINE_INTERVAL = 10.0
+"""Seconds between plain lines."""
+
+UNCHANGED_LINE_INTERVAL = 600.0
+"""Seconds between plain lines while nothing but the time changes."""
 
 
 class Progress:
-    """Shows each :class:`Status` that it is called with; a context manager that leaves the terminal clean.
+    """Shows each :class:`Status` that it is called with. A context manager; it leaves the terminal clean.
 
     Args:
-        stream: Where to; stderr by default. Plain lines unless it is a terminal.
-        console: Drawn on instead of ``stream``.
+        stream: Where to write, stderr by default. Gets plain lines unless it is a terminal.
+        console: Draw on this console instead of ``stream``.
         quiet: Show nothing.
+
+    Example::
+
+        with Progress() as progress:
+            run_campaign(settings, listener=progress)
     """
 
     def __init__(self, stream: TextIO | None = None, console: Console | None = None, *, quiet: bool = False):
         self.stream, self.quiet = stream or sys.stderr, quiet
-        self.fancy = not quiet and (console is not None or (self.stream.isatty() and not dumb()))
+        self.fancy = not quiet and (console is not None or (self.stream.isatty() and not is_dumb_terminal()))
         self._live = self._start(console) if self.fancy else None
-        self._last = -1e18
-        self._seen: tuple[Any, ...] = ()
+        self._last_shown = -1e18
+        self._headline: tuple[Any, ...] = ()
         self._counts: tuple[Any, ...] = ()
         self._waiting = ""
-        self._quarantines: list[str] = []
+        self._quarantined: list[str] = []
 
     def _start(self, console: Console | None) -> Live:
         from rich.console import Console
@@ -64,23 +75,23 @@ class Progress:
         if self.quiet or not status.study:
             return
         now = time.monotonic()
-        news = (status.state, status.best_number, status.message)
+        headline = (status.state, status.best_number, status.message)
         if self._live is None:
-            self._lines(status, now, news)
-        elif now - self._last >= REDRAW or (*news, status.waiting) != self._seen:
-            self._last, self._seen = now, (*news, status.waiting)
-            self._live.update(draw(status), refresh=True)
+            self._write_lines(status, now, headline)
+        elif now - self._last_shown >= REDRAW_INTERVAL or (*headline, status.waiting) != self._headline:
+            self._last_shown, self._headline = now, (*headline, status.waiting)
+            self._live.update(render_status(status), refresh=True)
 
-    def _lines(self, status: Status, now: float, news: tuple[Any, ...]) -> None:
-        """What a log should hold: blocks may queue for days, and that is worth a line, not one every ten seconds."""
+    def _write_lines(self, status: Status, now: float, headline: tuple[Any, ...]) -> None:
+        """Write the lines that are due. Blocks may queue for days, which must not fill a log with equal lines."""
         counts = (finished(status), status.running, status.paused, status.workers)
-        period = LINE if counts != self._counts else STILL_LINE
-        if news != self._seen or now - self._last >= period:
-            self._last, self._seen, self._counts = now, news, counts
-            self._write(line(status))
-        news_of_hosts = [each for each in quarantines(status) if each not in self._quarantines]
-        self._quarantines += news_of_hosts
-        for sentence in news_of_hosts:
+        interval = LINE_INTERVAL if counts != self._counts else UNCHANGED_LINE_INTERVAL
+        if headline != self._headline or now - self._last_shown >= interval:
+            self._last_shown, self._headline, self._counts = now, headline, counts
+            self._write(status_line(status))
+        new_hosts = [sentence for sentence in quarantine_lines(status) if sentence not in self._quarantined]
+        self._quarantined += new_hosts
+        for sentence in new_hosts:
             self._write(f"{duration(elapsed(status))} {sentence}")
         if status.waiting != self._waiting:
             self._waiting = status.waiting
@@ -92,32 +103,34 @@ class Progress:
         self.stream.flush()
 
 
-def dumb() -> bool:
+def is_dumb_terminal() -> bool:
+    """Whether ``$TERM`` says that the terminal cannot be redrawn."""
     import os
 
     return os.environ.get("TERM", "") in ("", "dumb")
 
 
 def finished(status: Status) -> int:
+    """Trials that have ended."""
     return status.complete + status.pruned + status.failed
 
 
-def paused(status: Status) -> str:
-    """How many trials wait at a rung, behind those that run; empty where none does."""
+def paused_text(status: Status) -> str:
+    """``, 3 paused``: the trials that wait for promotion; empty if there are none."""
     return f", {status.paused:,} paused" if status.paused else ""
 
 
-def line(status: Status) -> str:
+def status_line(status: Status) -> str:
     """The status as one line of plain text."""
     done = f"{finished(status)}/{status.budget}" if status.budget else str(finished(status))
     parts = [
-        f"{duration(elapsed(status))} {state_of(status)}",
+        f"{duration(elapsed(status))} {state_text(status)}",
         f"{done} trials: {status.complete} complete, {status.pruned} pruned, {status.failed} failed, "
-        f"{status.running} running{paused(status)}",
+        f"{status.running} running{paused_text(status)}",
     ]
     if status.best_number is not None:
-        parts.append(f"best {values(status)} (trial {status.best_number})")
-    parts += [speed for speed in [speeds(status)] if speed]
+        parts.append(f"best {best_values(status)} (trial {status.best_number})")
+    parts += [speed for speed in [speed_text(status)] if speed]
     if blocks_line(status):
         parts.append(f"blocks {blocks_line(status)}")
     if status.message:
@@ -125,21 +138,23 @@ def line(status: Status) -> str:
     return "; ".join(parts)
 
 
-def state_of(status: Status) -> str:
-    """In words; between two blocks a campaign waits as it does before the first."""
+def state_text(status: Status) -> str:
+    """The state in words. A campaign is ``starting`` whenever it has no workers, also between two blocks."""
     return "waiting for workers" if status.state == "starting" else status.state
 
 
 def elapsed(status: Status) -> float:
+    """Seconds since the campaign began."""
     return max(0.0, status.updated - status.started)
 
 
-def values(status: Status) -> str:
+def best_values(status: Status) -> str:
+    """The values of the best trial."""
     return ", ".join(number(value) for value in status.best_values or ())
 
 
-def speeds(status: Status) -> str:
-    """Rate, utilization and time left, as far as they are known."""
+def speed_text(status: Status) -> str:
+    """``23 trials/min, utilization 97%, 1m 02s left``, as far as these are known."""
     parts = []
     if status.rate > 0:
         parts.append(f"{status.rate:.3g} trials/min")
@@ -150,7 +165,7 @@ def speeds(status: Status) -> str:
     return ", ".join(parts)
 
 
-def draw(status: Status) -> RenderableType:
+def render_status(status: Status) -> RenderableType:
     """The status as a few lines for a terminal of any width."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -163,7 +178,7 @@ def draw(status: Status) -> RenderableType:
     lines: list[RenderableType] = [
         text(
             (status.study, "bold"),
-            (f"  {state_of(status)}", "yellow" if status.state != "running" else "green"),
+            (f"  {state_text(status)}", "yellow" if status.state != "running" else "green"),
             (f"  {count(status.workers, 'worker')}  {duration(elapsed(status))}", ""),
         )
     ]
@@ -182,17 +197,17 @@ def draw(status: Status) -> RenderableType:
             (f"{status.complete:,} complete", "green"),
             (f"  {status.pruned:,} pruned", "cyan"),
             (f"  {status.failed:,} failed", "red" if status.failed else ""),
-            (f"  {status.running:,} running{paused(status)}", ""),
+            (f"  {status.running:,} running{paused_text(status)}", ""),
         )
     )
     if status.best_number is not None:
         params = " ".join(f"{name}={number(value)}" for name, value in (status.best_params or {}).items())
-        lines.append(text((f"best {values(status)}", "bold"), (f" (trial {status.best_number})  {params}", "")))
-    if speeds(status):
-        lines.append(text((speeds(status), "")))
+        lines.append(text((f"best {best_values(status)}", "bold"), (f" (trial {status.best_number})  {params}", "")))
+    if speed_text(status):
+        lines.append(text((speed_text(status), "")))
     if blocks_line(status):
         lines.append(text((f"blocks {blocks_line(status)}", "")))
-    lines += [Text(sentence, "yellow") for sentence in quarantines(status)]
+    lines += [Text(sentence, "yellow") for sentence in quarantine_lines(status)]
     if status.waiting:
         lines.append(Text(status.waiting, "yellow"))
     if status.message:

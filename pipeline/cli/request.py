@@ -1,4 +1,4 @@
-"""How a study was last run, kept beside its campaigns, so that ``pilotune resume`` needs only its name."""
+"""What the user asked to run: the options of ``run`` and ``resume``, and those remembered from the last run."""
 
 from __future__ import annotations
 
@@ -8,44 +8,107 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .commands.run import Request
+    from .resolve import PreparedRun
 
 FILE = "command.json"
-"""In ``<runs>/<study>/``."""
+"""File in ``<runs>/<study>/`` that keeps the options of the last run, so that ``pilotune resume`` needs only a name."""
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """Options of the last run; all empty where it is not known."""
+class Request:
+    """The options of one ``run`` or ``resume``, before any file is read.
+
+    Attributes:
+        study: Path of the study file, or of the folder that holds a ``study.yaml``.
+        site: Name of the site or path of its file; None means this machine.
+        storage: Database URL; None means that of the study file, else the default.
+        trials: Overrides ``budget.trials``.
+        overrides: The ``--set`` options, ``KEY=VALUE`` each.
+        new_name: Overrides the study's name.
+        runs: Folder of the run directories; None means the default.
+        as_json: Print the summary as JSON.
+        quiet: Show no progress.
+    """
+
+    study: str
+    site: str | None = None
+    storage: str | None = None
+    trials: int | None = None
+    overrides: tuple[str, ...] = ()
+    new_name: str | None = None
+    runs: Path | None = None
+    as_json: bool = False
+    quiet: bool = False
+
+    def prepare(self) -> PreparedRun:
+        """Read and check the study file and the site file. Raises UserError as :func:`resolve.prepare_run` does."""
+        from .resolve import prepare_run
+
+        return prepare_run(
+            self.study,
+            self.site,
+            self.storage,
+            self.overrides,
+            trials=self.trials,
+            new_name=self.new_name,
+            runs=self.runs,
+        )
+
+
+def command_line(request: Request, prepared: PreparedRun) -> list[str]:
+    """The arguments with which another ``pilotune`` process runs this request, in any working directory."""
+    words = [
+        "run",
+        str(prepared.study_file.path),
+        "--storage",
+        prepared.storage,
+        "--runs",
+        str(prepared.runs),
+        "--quiet",
+    ]
+    if request.site is not None:
+        words += ["--site", absolute_site(request.site) or ""]
+    if request.new_name is not None:
+        words += ["--new-name", request.new_name]
+    if request.trials is not None:
+        words += ["--trials", str(request.trials)]
+    for text in request.overrides:
+        words += ["--set", text]
+    return words
+
+
+@dataclass(frozen=True)
+class RememberedOptions:
+    """The options of a study's last run; all are empty if they are not known."""
 
     site: str | None = None
     trials: int | None = None
     overrides: tuple[str, ...] = ()
 
 
-def remember(folder: Path, request: Request) -> None:
-    """Keep the options of ``request`` for the study whose campaigns lie under ``folder``."""
+def save_options(folder: Path, request: Request) -> None:
+    """Keep the options of ``request`` for ``resume``. ``folder``: the study's, ``<runs>/<study>``."""
     from ..record.rundir import make_private
     from ..trial.files import write_atomically
 
     make_private(folder)
-    data = {"site": absolute(request.site), "trials": request.trials, "overrides": list(request.overrides)}
+    data = {"site": absolute_site(request.site), "trials": request.trials, "overrides": list(request.overrides)}
     write_atomically(folder / FILE, json.dumps(data))
 
 
-def recall(folder: Path | None) -> Remembered:
-    """What was kept; nothing where the file is missing or broken, or may be somebody else's."""
+def load_options(folder: Path | None) -> RememberedOptions:
+    """The options of the last run; empty if the file is missing or broken, or if another user could have changed it."""
     from ..record.rundir import strangers_in
     from ..trial.from_json import build, read_json
 
     if folder is None or strangers_in(folder):
-        return Remembered()
+        return RememberedOptions()
     try:
-        return build(Remembered, read_json((folder / FILE).read_bytes()))
+        return build(RememberedOptions, read_json((folder / FILE).read_bytes()))
     except (OSError, ValueError):
-        return Remembered()
+        return RememberedOptions()
 
 
-def absolute(site: str | None) -> str | None:
-    """A site's name as it is; its file so that it is found from anywhere."""
+def absolute_site(site: str | None) -> str | None:
+    """``site`` with the path of a file made absolute; the name of a site stays as it is."""
     return str(Path(site).absolute()) if site is not None and Path(site).is_file() else site

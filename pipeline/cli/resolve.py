@@ -1,4 +1,4 @@
-"""From what a person types to a study: its database, its files, its run directories."""
+"""Resolves what the user typed: a study's name or file to its database, files and run directories."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from ...errors import UserError
 
 if TYPE_CHECKING:
     from ...providers.site import Site
+    from ..record.known_studies import Entry
     from ..studyfile import StudyFile
 
 
 @dataclass(frozen=True)
-class Found:
-    """A study that was named on the command line.
+class StudyLocation:
+    """Where a study that was named on the command line is kept.
 
     Attributes:
+        name: The study's name.
         storage: URL of its database, as ``normalize_url`` gives it.
-        runs: Where its run directories lie; None when only a URL was given.
-        study_file: Where its study file was when it last ran here; None likewise.
-        run_dir: Of its last campaign here; None before the first.
+        runs: The folder of all run directories; None if only a URL was given.
+        study_file: The study file of its last run here; None if only a URL was given.
+        site: Name of the site of its last run here; None before the first.
+        run_dir: Run directory of its last campaign here; None before the first.
     """
 
     name: str
@@ -33,10 +36,22 @@ class Found:
     site: str | None = None
     run_dir: Path | None = None
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the study's run directories, ``<runs>/<name>``."""
+        return self.runs / self.name if self.runs else None
+
 
 @dataclass(frozen=True)
-class Prepared:
-    """Everything that a run needs, read and validated."""
+class PreparedRun:
+    """What a run needs, read and checked.
+
+    Attributes:
+        study_file: The study, with its overrides applied.
+        site: The site, likewise.
+        storage: URL of the database.
+        runs: The folder of all run directories.
+    """
 
     study_file: StudyFile
     site: Site
@@ -44,7 +59,7 @@ class Prepared:
     runs: Path
 
 
-def prepare(
+def prepare_run(
     study: str | Path,
     site: str | None = None,
     storage: str | None = None,
@@ -53,20 +68,20 @@ def prepare(
     trials: int | None = None,
     new_name: str | None = None,
     runs: Path | None = None,
-) -> Prepared:
-    """Read the study file and the site file, and say where database and run directories are.
+) -> PreparedRun:
+    """Read the study file and the site file, and decide where the database and the run directories are.
 
     Args:
         study: The study file, or the folder that holds a ``study.yaml``.
         site: Name or path; ``local`` by default.
-        storage: URL; default: the study file's, else ``study.db`` beside the run directories.
-        overrides: Of ``--set``, for both files.
+        storage: URL; default: the study file's, else ``study.db`` in the study's folder of the run directories.
+        overrides: The ``--set`` options, for either file.
         trials: Overrides ``budget.trials``.
         new_name: Overrides ``name``.
         runs: Overrides the folder of run directories.
 
     Raises:
-        UserError: Anything wrong in either file or in an option.
+        UserError: Either file or an option is wrong.
     """
     import dataclasses
     import json
@@ -82,42 +97,43 @@ def prepare(
     study_file = load_study_file(study_path(study), for_study)
     the_site = load_site(site or "local", for_site)
     folder = runs.absolute() if runs else runs_folder(study_file, the_site)
-    check_name(folder)
+    check_path(folder)
     the_site = dataclasses.replace(the_site, runs=folder)
-    return Prepared(study_file, the_site, storage_url(study_file, folder, storage), folder)
+    return PreparedRun(study_file, the_site, storage_url(study_file, folder, storage), folder)
 
 
 def study_path(study: str | Path) -> Path:
-    """The study file that is meant. Raises UserError where there is none."""
+    """The study file that ``study`` means: the path itself, or ``study.yaml`` in it. Raises UserError without one."""
     path = Path(study).expanduser()
     if path.is_dir():
         path = path / "study.yaml"
     if path.is_file():
-        check_name(path.absolute())
+        check_path(path.absolute())
         return path
     hint = "`pilotune init` writes one"
     if path.parent.is_dir():
-        files = [str(each) for each in sorted(path.parent.iterdir()) if names_study(each)]
+        files = [str(each) for each in sorted(path.parent.iterdir()) if is_study_path(each)]
         from ..analysis import nearest
 
         hint = nearest(str(path), files).lstrip("; ") if files else hint
     raise UserError(f"there is no study file {path}; {hint}")
 
 
-def check_name(path: Path) -> None:
-    """Raise UserError for a path that no URL, YAML file or database can hold."""
+def check_path(path: Path) -> None:
+    """Raise UserError if a path is not UTF-8 text: no URL, YAML file or database could hold it."""
     from ...yamlfile import is_text
 
     if not is_text(str(path)):
         raise UserError("the name of this file or folder is not UTF-8 text; rename it", file=path)
 
 
-def names_study(path: Path) -> bool:
+def is_study_path(path: Path) -> bool:
+    """Whether a path may be meant as a study: a YAML file, or a folder with a ``study.yaml``."""
     return path.suffix in (".yaml", ".yml") or (path / "study.yaml").is_file()
 
 
 def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """``--set`` values for the site file and for the study file."""
+    """The ``--set`` options for the site file, and those for the study file."""
     for text in overrides:
         if "=" not in text or text.startswith("="):
             raise UserError(f"--set {text}: give KEY=VALUE, as in --set budget.trials=10")
@@ -128,7 +144,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def runs_folder(study_file: StudyFile, site: Site | None) -> Path:
-    """Where run directories go: the site's, else ``$PILOTUNE_RUNS``, else ``pilotune-runs`` beside the study file."""
+    """The folder of all run directories: the site's, else ``$PILOTUNE_RUNS``, else one beside the study file."""
     if site is not None and site.source is not None and site.source.data.get("runs"):
         return site.runs
     if os.environ.get("PILOTUNE_RUNS"):
@@ -137,7 +153,7 @@ def runs_folder(study_file: StudyFile, site: Site | None) -> Path:
 
 
 def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:
-    """URL of the study's database; a relative SQLite path in a study file is relative to that file."""
+    """URL of the study's database. A relative SQLite path in a study file starts at that file's folder."""
     from ..record import normalize_url
 
     if given:
@@ -149,23 +165,27 @@ def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:
     return normalize_url(URL.create("sqlite", database=str(runs / study_file.name / "study.db")).render_as_string())
 
 
-def find(name: str | None, storage: str | None = None) -> Found:
-    """The study that ``name`` (a name, or a study file's path) and ``--storage`` mean.
+def resolve_study(name: str | None, storage: str | None = None) -> StudyLocation:
+    """The study that a NAME and ``--storage`` mean.
+
+    Args:
+        name: A study's name, or the path of its study file; None for the only study.
+        storage: URL of the database to look in instead of the user's list of studies.
 
     Raises:
-        UserError: Unknown or ambiguous; names the nearest known ones.
+        UserError: Unknown or ambiguous; the message names the nearest known studies.
     """
     from ..record import known_studies, normalize_url
 
     if name is not None and looks_like_file(name):
-        return of_file(Path(name), storage)
+        return from_study_file(Path(name), storage)
     if storage is not None:
         url = normalize_url(storage)
-        return Found(name if name is not None else only_study(url), url)
+        return StudyLocation(name if name is not None else only_study(url), url)
     entries = known_studies.all()
     if name is None:
         if len(entries) == 1:
-            return of_entry(entries[0])
+            return from_entry(entries[0])
         known = ", ".join(sorted(entry.name for entry in entries))
         raise UserError(
             f"which study? give its NAME, one of {known}"
@@ -174,44 +194,40 @@ def find(name: str | None, storage: str | None = None) -> Found:
         )
     for entry in entries:
         if entry.name == name:
-            return of_entry(entry)
+            return from_entry(entry)
     from ..analysis import nearest
 
     hint = nearest(name, [entry.name for entry in entries])
-    raise UserError(f"no study {name!r} has been run by you here{hint} (or give --storage URL, or its study file)")
+    raise UserError(f"you have run no study {name!r} here{hint} (or give --storage URL, or its study file)")
 
 
 def looks_like_file(name: str) -> bool:
+    """Whether a NAME is meant as the path of a study file."""
     return name.endswith((".yaml", ".yml")) or "/" in name or Path(name).is_file()
 
 
-def of_entry(entry: object) -> Found:
-    """A registry's entry."""
-
-    def path(key: str) -> Path | None:
-        value = getattr(entry, key, None)
-        return Path(value) if value else None
-
-    name, storage, site = (getattr(entry, key) for key in ("name", "storage", "site"))
-    return Found(name, storage, path("runs"), path("study_file"), site or None, path("run_dir"))
+def from_entry(entry: Entry) -> StudyLocation:
+    """The study of an entry in the user's list of studies."""
+    return StudyLocation(entry.name, entry.storage, entry.runs, entry.study_file, entry.site or None, entry.run_dir)
 
 
-def of_file(path: Path, storage: str | None) -> Found:
-    """The study of a study file, where it last ran or where it would run by default."""
+def from_study_file(path: Path, storage: str | None) -> StudyLocation:
+    """The study of a study file: where it last ran, or where it would run by default."""
     from ..record import known_studies, normalize_url
     from ..studyfile import load_study_file
 
     study_file = load_study_file(study_path(path))
     for entry in known_studies.all():
-        found = of_entry(entry)
-        if found.name == study_file.name and found.study_file == study_file.path and storage is None:
-            return found
+        study = from_entry(entry)
+        if study.name == study_file.name and study.study_file == study_file.path and storage is None:
+            return study
     runs = runs_folder(study_file, None)
     url = normalize_url(storage) if storage else storage_url(study_file, runs, None)
-    return Found(study_file.name, url, runs, study_file.path)
+    return StudyLocation(study_file.name, url, runs, study_file.path)
 
 
 def only_study(url: str) -> str:
+    """Name of the only study in a database. Raises UserError if there are several, or none."""
     from ..analysis import safe_url, study_names
 
     names = study_names(url)

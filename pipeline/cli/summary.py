@@ -1,23 +1,43 @@
-"""The end-of-run summary as text."""
+"""The summary of a study that is printed when a campaign ends."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from .block_table import quarantines
-from .formatting import count, duration, exact, number, pairs
+import click
+
+from ...errors import PilotuneError
+from .block_table import quarantine_lines
+from .formatting import count, duration, echo_json, exact, number, pairs
 
 if TYPE_CHECKING:
     from ..analysis import Summary
     from ..driver.status import Status
 
 
+def print_summary(status: Status, as_json: bool) -> None:
+    """Print the summary of the study after a campaign; that of the campaign alone if the database cannot be read."""
+    from ..analysis import read_study, summarize
+
+    try:
+        summary = summarize(read_study(status.storage, status.study))
+    except PilotuneError:
+        if status.code != 3:
+            raise
+        summary = None
+    if as_json:
+        echo_json({"campaign": dataclasses.asdict(status), "summary": summary.as_dict() if summary else None})
+    else:
+        click.echo(render(summary, status) if summary else render_without_counts(status))
+
+
 def render(summary: Summary, status: Status) -> str:
-    """Counts, where trials were pruned, what failed, the best trial, where files lie and how to go on."""
+    """The summary as text: counts, pruned and failed trials, the best one, where the files are, what to do next."""
     lines = [
         ("study", summary.study),
         ("ended", f"{status.reason or 'done'} (after {duration(status.updated - status.started)})"),
-        ("trials", counts(summary)),
+        ("trials", trial_counts(summary)),
     ]
     if summary.rungs:
         at = ", ".join(f"{amount} at step {step}" for step, amount in summary.rungs.items())
@@ -27,31 +47,29 @@ def render(summary: Summary, status: Status) -> str:
         lines.append(("failed", f"{kinds}; reasons: pilotune trials {summary.study} --state failed"))
     if status.workers or status.utilization:
         lines.append(("workers", f"{status.workers}, busy {100 * status.utilization:.0f}% of the time"))
-    lines += [("quarantine", sentence) for sentence in quarantines(status)]
-    lines += best(summary)
-    lines += [("storage", status.storage), ("files", status.run_dir), ("more", more(summary, status))]
+    lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
+    lines += best_lines(summary)
+    lines += [("storage", status.storage), ("files", status.run_dir), ("more", next_commands(summary, status))]
     return pairs(lines)
 
 
-def render_without(status: Status) -> str:
-    """The same of a study whose database cannot be read now."""
+def render_without_counts(status: Status) -> str:
+    """The summary of a campaign whose database cannot be read now."""
     lines = [("study", status.study), ("ended", status.reason)]
     lines += [("storage", status.storage), ("files", status.run_dir), ("more", f"pilotune resume {status.study}")]
     return pairs(lines)
 
 
-def counts(summary: Summary) -> str:
+def trial_counts(summary: Summary) -> str:
+    """``36: 20 complete, 12 pruned, 2 failed, 2 interrupted``."""
     parts = [f"{summary.complete:,} complete", f"{summary.pruned:,} pruned", f"{summary.failed:,} failed"]
-    parts += [f"{amount:,} {word}" for word, amount in left_over(summary) if amount]
+    unfinished = (("interrupted", summary.running), ("paused", summary.paused), ("waiting", summary.waiting))
+    parts += [f"{amount:,} {word}" for word, amount in unfinished if amount]
     return f"{summary.total:,}: " + ", ".join(parts)
 
 
-def left_over(summary: Summary) -> list[tuple[str, int]]:
-    return [("interrupted", summary.running), ("paused", summary.paused), ("waiting", summary.waiting)]
-
-
-def best(summary: Summary) -> list[tuple[str, str]]:
-    """The winner with its parameters, or how many trials are on the front."""
+def best_lines(summary: Summary) -> list[tuple[str, str]]:
+    """The best trial with its parameters, or the size of the Pareto front, as names and values."""
     if not summary.best:
         return [("best", "no trial completed")]
     if len(summary.best) > 1:
@@ -64,12 +82,12 @@ def best(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def more(summary: Summary, status: Status) -> str:
-    """What a person may do next."""
+def next_commands(summary: Summary, status: Status) -> str:
+    """Commands that the user may want next."""
     name = summary.study
-    todo = [f"pilotune trials {name}", f"pilotune export {name} --best"]
+    commands = [f"pilotune trials {name}", f"pilotune export {name} --best"]
     if status.code in (3, 130) or summary.running or summary.paused or summary.waiting:
-        todo.insert(0, f"pilotune resume {name}")
+        commands.insert(0, f"pilotune resume {name}")
     elif status.code == 0:
-        todo.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")
-    return ", ".join(todo)
+        commands.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")
+    return ", ".join(commands)

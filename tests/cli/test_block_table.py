@@ -10,10 +10,10 @@ from rich.console import Console
 
 from pilotune.pipeline.campaign.events import BlockView
 from pilotune.pipeline.cli.block_table import blocks_line, blocks_table
-from pilotune.pipeline.cli.campaign_status import Live
-from pilotune.pipeline.cli.commands.status import describe
-from pilotune.pipeline.cli.progress import draw, line
-from pilotune.pipeline.cli.resolve import Found
+from pilotune.pipeline.cli.campaign_status import ObservedCampaign
+from pilotune.pipeline.cli.commands.status import campaign_details
+from pilotune.pipeline.cli.progress import render_status, status_line
+from pilotune.pipeline.cli.resolve import StudyLocation
 from pilotune.pipeline.driver.status import Status
 
 NOW = 10_000.0
@@ -54,11 +54,11 @@ def test_the_blocks_of_a_campaign_that_has_ended_are_told_no_more() -> None:
 
 def test_progress_has_the_line_on_a_terminal_and_elsewhere() -> None:
     shown = status(RUNNING, QUEUED)
-    assert "; blocks 1 running (ends in 1h 12m), 1 queued (Priority)" in line(shown)
+    assert "; blocks 1 running (ends in 1h 12m), 1 queued (Priority)" in status_line(shown)
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(draw(shown))
+    console.print(render_status(shown))
     assert "\nblocks 1 running (ends in 1h 12m), 1 queued (Priority)" in console.file.getvalue()
-    assert "blocks" not in line(status(LOCAL))
+    assert "blocks" not in status_line(status(LOCAL))
 
 
 def test_the_table_has_a_row_for_each_block() -> None:
@@ -72,11 +72,11 @@ def test_the_table_has_a_row_for_each_block() -> None:
 
 
 def test_the_status_of_a_study_shows_its_blocks_and_what_it_waits_for(tmp_path) -> None:
-    found = Found(name="digits", storage="sqlite:///x.db", study_file=None, runs=tmp_path, site="theta")
+    found = StudyLocation(name="digits", storage="sqlite:///x.db", study_file=None, runs=tmp_path, site="theta")
     shown = replace(status(RUNNING, QUEUED), waiting="2 blocks are queued")
-    text = describe(found, Live(shown, tmp_path, alive=True))
+    text = campaign_details(found, ObservedCampaign(shown, tmp_path, alive=True))
     for words in ("blocks    1 running (ends in 1h 12m)", "waiting   2 blocks are queued", "knl 2  4713"):
         assert words in text
-    dead = describe(found, Live(shown, tmp_path, alive=False))
+    dead = campaign_details(found, ObservedCampaign(shown, tmp_path, alive=False))
     assert "4713" not in dead, "nobody knows any more"
     assert "queued" not in dead

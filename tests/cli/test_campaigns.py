@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.cli.campaign_status import campaigns, process_start
+from pilotune.pipeline.cli.campaign_status import list_campaigns, process_start_time
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory, known_studies
 
@@ -123,10 +123,10 @@ def test_a_driver_that_died_is_told_apart_from_one_that_ended(pilotune: Pilotune
 def test_a_process_that_took_over_the_number_of_a_dead_driver_is_not_the_driver(
     campaign: Campaign, driver: int, runs: Path
 ) -> None:
-    before = process_start(driver)
+    before = process_start_time(driver)
     assert before is not None
     campaign(pid=driver, updated=before - 3600)
-    assert [live.state for live in campaigns(runs, "digits")] == ["died"]
+    assert [each.state for each in list_campaigns(runs, "digits")] == ["died"]
 
 
 @pytest.mark.parametrize(("silence", "alive"), [(5, True), (600, False)])
@@ -134,7 +134,7 @@ def test_a_driver_on_another_host_is_alive_while_it_writes(
     campaign: Campaign, runs: Path, silence: float, alive: bool
 ) -> None:
     campaign(host="login7", updated=time.time() - silence)
-    assert [live.alive for live in campaigns(runs, "digits")] == [alive]
+    assert [each.alive for each in list_campaigns(runs, "digits")] == [alive]
 
 
 def test_status_as_json_has_the_campaigns(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:

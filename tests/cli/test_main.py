@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -46,7 +47,7 @@ def test_help_tells_all_commands_exit_codes_and_completion(pilotune: Pilotune) -
     result = pilotune("--help")
     assert result.code == 0
     assert all(f"\n  {name} " in result.out for name in cli.COMMANDS)
-    assert "3 the site refused" in result.out
+    assert "3 site, disk or database failure" in result.out
     assert "pilotune completion bash" in result.out
 
 
@@ -73,7 +74,7 @@ def test_version(pilotune: Pilotune) -> None:
         (["trials", "x", "--state", "done"], "'done' is not one of"),
         (["run", "none.yaml"], "there is no study file none.yaml; `pilotune init` writes one"),
         (["check", "none.yaml"], "there is no study file none.yaml"),
-        (["resume", "digits"], "no study 'digits' has been run by you here; there are none yet"),
+        (["resume", "digits"], "you have run no study 'digits' here; there are none yet"),
         (["best"], "no study has been run yet"),
         (["watch"], "nothing is running"),
         (["stop", "digits"], "no study 'digits'"),
@@ -91,11 +92,60 @@ def test_a_users_mistake_is_one_sentence_with_exit_code_2(pilotune: Pilotune, ar
     assert len(result.err.splitlines()) == 1
 
 
+PLUGIN = """
+import click
+
+@click.command()
+@click.argument("name")
+def grade(name):
+    click.echo(f"graded {name}")
+
+broken = 3
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package that offers commands; one of them has the name of Pilotune's own ``best``."""
+    (tmp_path / "grading.py").write_text(PLUGIN)
+    metadata = tmp_path / "grading-1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: grading\nVersion: 1.2\n")
+    points = "grade = grading:grade\nbest = grading:grade\nbroken = grading:broken\nmissing = nowhere:grade\n"
+    (metadata / "entry_points.txt").write_text(f"[{cli.PLUGINS}]\n{points}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(vars(cli.cli), "plugin_commands", raising=False)  # read once in a process
+    yield
+    vars(cli.cli).pop("plugin_commands", None)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_another_package_can_offer_a_command(pilotune: Pilotune) -> None:
+    assert pilotune("grade", "digits").out == "graded digits\n"
+    assert "graded" not in pilotune("best", "digits").out
+    text = pilotune("--help").out
+    assert "\n  grade " in text
+    assert "grading 1.2" in text
+    assert "did you mean 'grade'?" in pilotune("grad").err
+
+
+@pytest.mark.usefixtures("plugin")
+@pytest.mark.parametrize(
+    ("name", "words"), [("broken", "is not a click command"), ("missing", "cannot be loaded: No module named")]
+)
+def test_a_broken_command_of_another_package_is_an_error_that_names_the_package(
+    pilotune: Pilotune, name: str, words: str
+) -> None:
+    result = pilotune(name)
+    assert result.code == 2
+    assert f"error: the command '{name}' of grading 1.2 {words}" in result.err
+
+
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli.Commands, "resolve_command", fail)
+    monkeypatch.setattr(cli.LazyGroup, "resolve_command", fail)
 
 
 @pytest.mark.parametrize(

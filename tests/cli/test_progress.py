@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pilotune.pipeline.cli import progress as module
 from pilotune.pipeline.cli.formatting import duration, number, table
-from pilotune.pipeline.cli.progress import Progress, draw, line
+from pilotune.pipeline.cli.progress import Progress, render_status, status_line
 from pilotune.pipeline.driver.status import Status
 
 STATUS = Status(
@@ -41,7 +41,7 @@ def capable_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(status: Status, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     with console.capture() as capture:
-        console.print(draw(status))
+        console.print(render_status(status))
     return capture.get().rstrip("\n").split("\n")
 
 
@@ -64,7 +64,7 @@ def test_the_display_has_the_same_lines_in_any_width(width: int, budget: int | N
 def test_the_display_of_a_campaign_without_workers_says_what_it_waits_for() -> None:
     empty = Status(study="digits", campaign="c", state="starting", budget=60)
     assert "waiting for workers" in drawn(empty, 80)[0]
-    assert "waiting for workers; 0/60 trials" in line(empty)
+    assert "waiting for workers; 0/60 trials" in status_line(empty)
 
 
 def test_a_terminal_is_left_clean() -> None:
@@ -130,7 +130,7 @@ def test_a_terminal_shows_what_is_waited_for_in_full() -> None:
 
 def test_a_terminal_is_drawn_at_most_four_times_a_second(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     drawings = []
-    monkeypatch.setattr(module, "draw", lambda status: drawings.append(status) or "x")
+    monkeypatch.setattr(module, "render_status", lambda status: drawings.append(status) or "x")
     with Progress(console=Console(file=io.StringIO(), force_terminal=True)) as progress:
         for tick in range(1000):
             clock.now = tick / 1000
@@ -146,7 +146,7 @@ def test_quiet_shows_nothing() -> None:
 
 
 def test_a_plain_line_tells_all() -> None:
-    assert line(STATUS) == (
+    assert status_line(STATUS) == (
         "3m 12s running; 34/60 trials: 20 complete, 12 pruned, 2 failed, 2 running; best 0.9731 (trial 14); "
         "23 trials/min, utilization 97%, 1m 02s left"
     )

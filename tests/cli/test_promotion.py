@@ -10,8 +10,8 @@ import pytest
 from pilotune.errors import UserError
 from pilotune.pipeline.analysis import PAUSED, read_study, rows, summarize
 from pilotune.pipeline.campaign.promotion import PromotionController
-from pilotune.pipeline.cli.progress import line
-from pilotune.pipeline.cli.summary import counts
+from pilotune.pipeline.cli.progress import status_line
+from pilotune.pipeline.cli.summary import trial_counts
 from pilotune.pipeline.driver.status import Status, snapshot
 from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.registry_args import Named
@@ -107,8 +107,8 @@ def test_paused_trials_are_counted_and_listed_as_such(tmp_path: Path, url: str) 
     two_paused(study)
     status = snapshot(study.campaign, storage=url, run_dir=str(tmp_path))
     assert (status.paused, status.running, status.total) == (2, 2, 4)
-    assert "2 running, 2 paused" in line(status)
-    assert "paused" not in line(replace(status, paused=0))
+    assert "2 running, 2 paused" in status_line(status)
+    assert "paused" not in status_line(replace(status, paused=0))
     assert Status.from_json(status.to_json()).paused == 2
     data = read_study(url, NAME)
     assert [(row.state, row.rung, row.values["value"]) for row in rows(data, [PAUSED])] == [
@@ -117,7 +117,7 @@ def test_paused_trials_are_counted_and_listed_as_such(tmp_path: Path, url: str) 
     ]
     found = summarize(data)
     assert (found.paused, found.running, found.as_dict()["paused"]) == (2, 2, 2)
-    assert "2 interrupted, 2 paused" in counts(found)
+    assert "2 interrupted, 2 paused" in trial_counts(found)
 
 
 def test_the_auditor_has_nothing_against_trials_that_are_paused(tmp_path: Path, url: str) -> None:

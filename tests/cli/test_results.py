@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pilotune.pipeline.cli.commands.results import trials_table
+from pilotune.pipeline.cli.results import trials_table
 from pilotune.pipeline.record import known_studies
 
 from ..support.cli import Pilotune, alone, new_study, of_pilotune, pilotune_, random_study  # noqa: F401

@@ -12,7 +12,7 @@ from click import unstyle
 
 from pilotune import filesystems
 from pilotune.pipeline.cli.commands import site_check as command
-from pilotune.pipeline.cli.commands.site_check import database, render
+from pilotune.pipeline.cli.commands.site_check import check_database, render
 from pilotune.providers.check import run as sitecheck
 from pilotune.providers.check.facts import Finding, State
 from pilotune.providers.check.run import scheduler, shrink
@@ -87,7 +87,7 @@ def test_every_pool_that_is_on_is_checked_and_the_table_printed(pilotune: Pilotu
         "pool cpu",
         "workers    ok       2 of them",
         "",
-        "pool cpu: not looked at, since no worker came: submission, queue, set-up, Python, packages, network, "
+        "pool cpu: not checked, since no worker came: submission, queue, set-up, Python, packages, network, "
         "round trip, cores, GPUs, memory, clocks, run directory, in-job",
         "3 ok, 0 warnings, 0 failed",
     ]
@@ -108,7 +108,7 @@ def test_a_failure_is_exit_code_3_and_keeps_what_the_blocks_left(
     assert result.code == 3
     folder = checks.calls[-1][2].blocks.parent
     assert folder.parent.parent == Path.cwd() / "pilotune-runs"
-    assert result.out.endswith(f"3 ok, 0 warnings, 1 failed\nWhat its blocks left is in {folder}\n")
+    assert result.out.endswith(f"3 ok, 0 warnings, 1 failed\nThe files of its blocks are in {folder}\n")
     assert folder.is_dir()
 
 
@@ -179,14 +179,14 @@ def test_a_database_that_is_there_is_left_as_it_was(tmp_path: Path) -> None:
 
     url = f"sqlite:///{tmp_path}/study.db"
     open_storage(url).close()
-    found = database(url)
+    found = check_database(url)
     assert (found.name, found.state) == ("database", State.OK)
     assert found.text.startswith(f"{url} on ")
     assert open_storage(url).get_all_studies() == []
 
 
 def test_a_database_that_was_not_there_is_taken_away_again(tmp_path: Path) -> None:
-    assert database(f"sqlite:///{tmp_path}/new.db").state == State.OK
+    assert check_database(f"sqlite:///{tmp_path}/new.db").state == State.OK
     assert list(tmp_path.glob("new.db*")) == []
 
 
@@ -196,7 +196,7 @@ def test_sqlite_on_a_shared_file_system_is_warned_about(
 ) -> None:
     (tmp_path / "mounts").write_text(f"/dev/a / ext4 rw 0 0\nserver:/x {tmp_path.resolve()} {kind} rw 0 0\n")
     monkeypatch.setattr(filesystems, "MOUNTS", str(tmp_path / "mounts"))
-    found = database(f"sqlite:///{tmp_path}/study.db")
+    found = check_database(f"sqlite:///{tmp_path}/study.db")
     assert found.state == State.WARNING
     assert f"lies on {name} ({tmp_path.resolve()})" in found.text
     assert "postgresql://HOST/DATABASE, or a file on a local disk" in found.text
@@ -204,7 +204,7 @@ def test_sqlite_on_a_shared_file_system_is_warned_about(
 
 def test_a_server_that_is_away_fails_without_telling_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "hunter2")
-    found = database("postgresql+psycopg://me@127.0.0.1:1/studies")
+    found = check_database("postgresql+psycopg://me@127.0.0.1:1/studies")
     assert found.state == State.FAILED
     assert "cannot be opened" in found.text
     assert "hunter2" not in found.text
@@ -212,7 +212,7 @@ def test_a_server_that_is_away_fails_without_telling_the_password(monkeypatch: p
 
 @pytest.mark.postgres
 def test_a_server_is_written_and_read(postgres_url: str) -> None:
-    found = database(command_url := postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    found = check_database(command_url := postgres_url.replace("postgresql://", "postgresql+psycopg://"))
     assert found.state == State.OK
     assert found.text == f"{command_url}: a study was written, read and deleted"
 

@@ -26,7 +26,7 @@ def test_a_study_in_order_is_told_in_four_lines_with_exit_code_0(pilotune: Pilot
         "study     digits",
         "trials    3: 1 complete, 1 pruned, 1 failed",
         "outcomes  4 written: 3 kept, 1 retried",
-        "all holds",
+        "No problems found.",
     ]
 
 
@@ -67,7 +67,7 @@ def test_a_study_is_named_as_everywhere_else(pilotune: Pilotune, study: Audited)
     known_studies.remember(name=NAME, study_file=study.folder / "digits.yaml", storage=study.url,
                       runs=study.folder / "runs", site="local", run_dir=study.run.path)  # fmt: skip
     assert pilotune("verify").code == 0
-    assert "all holds" in pilotune("verify", NAME).out
+    assert "No problems found." in pilotune("verify", NAME).out
     result = pilotune("verify", "digit")
     assert (result.code, result.out) == (2, "")
     assert "did you mean 'digits'" in result.err
@@ -81,14 +81,17 @@ def test_a_study_of_plain_optuna_holds_too(pilotune: Pilotune, tmp_path: Path) -
     result = pilotune("verify", "--storage", f"sqlite:///{tmp_path}/plain.db")
     assert (result.code, result.out.splitlines()[1:]) == (
         0,
-        ["trials    3: 3 complete", "outcomes  none written", "all holds"],
+        ["trials    3: 3 complete", "outcomes  none written", "No problems found."],
     )
 
 
 def test_a_study_without_trials_holds(pilotune: Pilotune, tmp_path: Path) -> None:
     new_study(f"sqlite:///{tmp_path}/empty.db")
     result = pilotune("verify", "--storage", f"sqlite:///{tmp_path}/empty.db")
-    assert (result.code, result.out.splitlines()[1:]) == (0, ["trials    0", "outcomes  none written", "all holds"])
+    assert (result.code, result.out.splitlines()[1:]) == (
+        0,
+        ["trials    0", "outcomes  none written", "No problems found."],
+    )
 
 
 def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune: Pilotune, study: Audited) -> None:
@@ -101,8 +104,7 @@ def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune
     (note,) = json.loads(pilotune("verify", NAME, "--storage", study.url, "--json").out)["findings"]
     assert note == {
         "severity": "note",
-        "what": "no end is known of 2 jobs of a driver that is gone (4712, c); "
-        "pilotune clean digits ends what is left of them",
+        "what": "2 jobs of a dead driver may not have ended (4712, c); pilotune clean digits ends what is left of them",
         "trial": None,
         "file": str(study.run.jobs),
     }
@@ -111,7 +113,7 @@ def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune
 def test_jobs_of_a_driver_that_lives_are_its_own(pilotune: Pilotune, tmp_path: Path) -> None:
     study = Audited(tmp_path, f"sqlite:///{tmp_path}/study.db")
     JobLog(study.run.jobs, "slurm", 60.0).submitted("a", "knl", "0", "4711", 0.0)
-    assert "all holds" in pilotune("verify", NAME, "--storage", study.url).out.splitlines()[3]
+    assert "No problems found." in pilotune("verify", NAME, "--storage", study.url).out.splitlines()[3]
 
 
 def test_of_very_many_findings_a_person_sees_some(pilotune: Pilotune, tmp_path: Path) -> None:

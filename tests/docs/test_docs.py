@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.cli.lazy_group import Commands
+from pilotune.pipeline.cli.lazy_group import LazyGroup
 from pilotune.pipeline.cli.main import COMMANDS, cli
 from pilotune.pipeline.fidelity import pruner_names
 from pilotune.pipeline.fidelity.registry import pruner_arguments
@@ -92,7 +92,7 @@ def test_every_sampler_and_pruner_is_documented_with_its_arguments(title, names,
 def test_every_command_and_option_is_documented():
     text = DOCS["command-line.md"]
     commands = [(name, cli.get_command(None, name)) for name in COMMANDS]
-    inner = [(name, group) for name, group in commands if isinstance(group, Commands)]
+    inner = [(name, group) for name, group in commands if isinstance(group, LazyGroup)]
     commands += [(f"{name} {each}", group.get_command(None, each)) for name, group in inner for each in group.table]
     for name, command in commands:
         assert f"pilotune {name}" in text

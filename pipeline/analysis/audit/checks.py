@@ -11,11 +11,11 @@ import yaml
 
 from ...record import RunDirectory
 from ..tables import STATES
-from .database import Claims, Kept
+from .database import Claims, RecordedTrial
 from .findings import Audit, named
 
 
-def check_database(found: Audit, known: Claims, trials: Sequence[Kept]) -> None:
+def check_database(found: Audit, known: Claims, trials: Sequence[RecordedTrial]) -> None:
     """All of it. ``trials`` by ascending number."""
     found.trials = len(trials)
     counts = Counter(trial.state for trial in trials)
@@ -29,7 +29,7 @@ def check_database(found: Audit, known: Claims, trials: Sequence[Kept]) -> None:
     _drivers(found, known)
 
 
-def _numbered(found: Audit, trials: Sequence[Kept]) -> None:
+def _numbered(found: Audit, trials: Sequence[RecordedTrial]) -> None:
     """From 0 on, without holes or doubles."""
     counts = Counter(trial.number for trial in trials)
     for number, count in counts.items():
@@ -40,7 +40,7 @@ def _numbered(found: Audit, trials: Sequence[Kept]) -> None:
         found.violation(f"the database has no {named(missing)}")
 
 
-def _wrong(trial: Kept, directions: int) -> Iterator[str]:
+def _wrong(trial: RecordedTrial, directions: int) -> Iterator[str]:
     """What contradicts itself in a trial."""
     if trial.state == "complete" and trial.objectives != list(range(directions)):
         yield f"is complete with {len(trial.values)} values where the study has {directions}"
@@ -60,7 +60,7 @@ def _wrong(trial: Kept, directions: int) -> Iterator[str]:
         yield f"was ended after {trial.attempts} attempts, and {trial.attempt} had begun"
 
 
-def _unfinished(found: Audit, known: Claims, trials: Iterable[Kept]) -> None:
+def _unfinished(found: Audit, known: Claims, trials: Iterable[RecordedTrial]) -> None:
     """Who goes on with trials that have not ended."""
     running: dict[str | None, list[int]] = defaultdict(list)
     waiting = []
@@ -79,7 +79,7 @@ def _unfinished(found: Audit, known: Claims, trials: Iterable[Kept]) -> None:
         found.note(f"{on} {named(waiting)}, not begun yet")
 
 
-def _within_budget(found: Audit, known: Claims, trials: Iterable[Kept]) -> None:
+def _within_budget(found: Audit, known: Claims, trials: Iterable[RecordedTrial]) -> None:
     """No campaign asks beyond the largest budget that any of them had."""
     budgets = [_budget(Path(lease.run)) for lease in known.leases.values()]
     if not budgets or None in budgets:

@@ -51,14 +51,14 @@ USER = {
     LEARNED: "learned",
 }
 SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left"}
-"""Attributes that the audit reads -> fields of :class:`Kept`."""
+"""Attributes that the audit reads -> fields of :class:`RecordedTrial`."""
 
 SOME_LINES = 5
 """Lines of a database's own check that are repeated."""
 
 
 @dataclass(slots=True)
-class Kept:
+class RecordedTrial:
     """A trial as the database has it.
 
     Attributes:
@@ -145,11 +145,11 @@ def claims(database: Database, study_id: int) -> Claims:
     return Claims(study_id, int(database.run(directions).scalar_one()), found, alive, database.dialect == "sqlite")
 
 
-def read_kept(database: Database, study_id: int) -> dict[int, Kept]:
+def read_recorded_trials(database: Database, study_id: int) -> dict[int, RecordedTrial]:
     """All trials of a study, by their ids in the database."""
     t, of = trials.c, sa.select(trials.c.trial_id).where(trials.c.study_id == study_id)
     rows = database.run(sa.select(t.trial_id, t.number, t.state).where(t.study_id == study_id).order_by(t.trial_id))
-    found = {i: Kept(-1 if number is None else number, WORDS[state.name]) for i, number, state in rows}
+    found = {i: RecordedTrial(-1 if number is None else number, WORDS[state.name]) for i, number, state in rows}
     v = trial_values.c
     values = sa.select(v.trial_id, v.objective, v.value, v.value_type).where(v.trial_id.in_(of))
     for i, objective, value, kind in database.run(values.order_by(v.trial_id, v.objective)):

@@ -52,7 +52,7 @@ NOTHING = Reports(array("q"), array("d"))
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenOutcome:
     """An outcome file.
 
     Attributes:
@@ -85,7 +85,7 @@ class Written:
         return self.kind in RESULTS
 
 
-class Folder(NamedTuple):
+class TrialFolder(NamedTuple):
     """What is in a trial's folder.
 
     Attributes:
@@ -97,11 +97,11 @@ class Folder(NamedTuple):
     path: Path
     number: int
     attempt: int = 0
-    written: tuple[Written, ...] = ()
+    written: tuple[WrittenOutcome, ...] = ()
     problem: str = ""
 
 
-def read_trials(folder: Path) -> list[Folder]:
+def read_trials(folder: Path) -> list[TrialFolder]:
     """All trials under ``folder``, the ``trials`` of one run directory. Raises OSError where it cannot be read."""
     with os.scandir(folder) as entries:
         places = [Path(entry.path) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
@@ -110,35 +110,35 @@ def read_trials(folder: Path) -> list[Folder]:
         return [each for found in readers.map(_read_batch, batches) for each in found]
 
 
-def _read_batch(places: list[Path]) -> list[Folder]:
+def _read_batch(places: list[Path]) -> list[TrialFolder]:
     return [read_trial(place, int(place.name)) for place in places]
 
 
-def read_trial(folder: Path, number: int) -> Folder:
+def read_trial(folder: Path, number: int) -> TrialFolder:
     """One trial's folder; empty where it is gone."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
-        return Folder(folder, number)
+        return TrialFolder(folder, number)
     except OSError as error:
-        return Folder(folder, number, problem=error.strerror or str(error))
+        return TrialFolder(folder, number, problem=error.strerror or str(error))
     known = [match for name in names if (match := NAME.fullmatch(name))]
     attempts = [int(match[1] or match[2]) for match in known]
     written = tuple(read_outcome(folder / match[0], number, int(match[1])) for match in known if match[1])
-    return Folder(folder, number, max(attempts, default=0), written)
+    return TrialFolder(folder, number, max(attempts, default=0), written)
 
 
-def read_outcome(path: Path, number: int, attempt: int) -> Written:
+def read_outcome(path: Path, number: int, attempt: int) -> WrittenOutcome:
     """One outcome file, read as a driver reads it; what is wrong with it is told, not raised."""
     try:
         outcome = Outcome.from_json(path.read_bytes())
     except OSError as error:
-        return Written(path, number, attempt, problem=error.strerror or str(error))
+        return WrittenOutcome(path, number, attempt, problem=error.strerror or str(error))
     except (ValueError, TypeError) as error:
-        return Written(path, number, attempt, problem=f"it is no outcome ({str(error)[:200]})")
+        return WrittenOutcome(path, number, attempt, problem=f"it is no outcome ({str(error)[:200]})")
     if (outcome.number, outcome.attempt) != (number, attempt) or not outcome.token.startswith(f"{number}.{attempt}."):
-        return Written(path, number, attempt, problem=f"it tells of attempt {outcome.token[:80]!r}")
-    return Written(
+        return WrittenOutcome(path, number, attempt, problem=f"it tells of attempt {outcome.token[:80]!r}")
+    return WrittenOutcome(
         path,
         number,
         attempt,

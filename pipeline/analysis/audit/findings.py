@@ -14,7 +14,7 @@ NAMED = 8
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """Something that the auditor has to say.
 
     Attributes:
@@ -47,7 +47,7 @@ class Audit:
     trials: int = 0
     states: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[AuditFinding] = field(default_factory=list)
     dead: list[Path] = field(default_factory=list)
 
     @property
@@ -55,18 +55,18 @@ class Audit:
         return not self.violations
 
     @property
-    def violations(self) -> list[Finding]:
+    def violations(self) -> list[AuditFinding]:
         return [finding for finding in self.findings if finding.severity == "violation"]
 
     @property
-    def notes(self) -> list[Finding]:
+    def notes(self) -> list[AuditFinding]:
         return [finding for finding in self.findings if finding.severity == "note"]
 
     def violation(self, what: str, trial: int | None = None, file: Path | str | None = None) -> None:
-        self.findings.append(Finding("violation", what, trial, str(file) if file else None))
+        self.findings.append(AuditFinding("violation", what, trial, str(file) if file else None))
 
     def note(self, what: str, trial: int | None = None, file: Path | str | None = None) -> None:
-        self.findings.append(Finding("note", what, trial, str(file) if file else None))
+        self.findings.append(AuditFinding("note", what, trial, str(file) if file else None))
 
     def to_json(self) -> dict[str, Any]:
         """Stable keys."""

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from ...record import RunDirectory
 from ...trial.protocol import values_fit
-from .database import Claims, Kept
-from .files import Folder, Written
+from .database import Claims, RecordedTrial
+from .files import TrialFolder, WrittenOutcome
 from .findings import Audit, named
 
 FATES = ("kept", "retried", "fenced", "waiting", "lost", "doubled", "altered", "unreadable")
@@ -25,19 +25,21 @@ GIVEN_UP = ("lost", "yielded", "paused")
 """Ends of a trial that its driver declares by itself: what its last attempt wrote afterwards came too late."""
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """One outcome's fate, and what is to be said about it; empty where nothing is."""
 
     fate: str
     words: str = ""
 
 
-def check_outcomes(found: Audit, known: Claims, trials: Iterable[Kept], folders: Iterable[Folder]) -> None:
+def check_outcomes(
+    found: Audit, known: Claims, trials: Iterable[RecordedTrial], folders: Iterable[TrialFolder]
+) -> None:
     """Account for every outcome, and for the reports in the database."""
-    claimed: dict[int, list[Kept]] = defaultdict(list)
+    claimed: dict[int, list[RecordedTrial]] = defaultdict(list)
     for trial in trials:
         claimed[trial.number].append(trial)
-    places: dict[int, list[Folder]] = defaultdict(list)
+    places: dict[int, list[TrialFolder]] = defaultdict(list)
     for folder in folders:
         places[folder.number].append(folder)
     fates: Counter[str] = Counter()
@@ -57,7 +59,7 @@ def check_outcomes(found: Audit, known: Claims, trials: Iterable[Kept], folders:
     found.outcomes = {"written": fates.total(), **{fate: fates[fate] for fate in FATES}}
 
 
-def _check_folder(found: Audit, claimed: Sequence[Kept], folder: Folder) -> None:
+def _check_folder(found: Audit, claimed: Sequence[RecordedTrial], folder: TrialFolder) -> None:
     """Nothing begins that the database does not know of."""
     if folder.problem:
         found.note(f"the folder of trial {folder.number} cannot be read: {folder.problem}", folder.number, folder.path)
@@ -69,7 +71,9 @@ def _check_folder(found: Audit, claimed: Sequence[Kept], folder: Folder) -> None
                         folder.number, folder.path)  # fmt: skip
 
 
-def _account(found: Audit, known: Claims, claimed: Sequence[Kept], files: Sequence[Written]) -> list[str]:
+def _account(
+    found: Audit, known: Claims, claimed: Sequence[RecordedTrial], files: Sequence[WrittenOutcome]
+) -> list[str]:
     """The fates of all outcomes of one number."""
     tokens = Counter(each.token for each in files if each.tells)
     fates = []
@@ -81,7 +85,7 @@ def _account(found: Audit, known: Claims, claimed: Sequence[Kept], files: Sequen
             continue
         verdict = judge(each, claimed, known)
         if tokens[each.token] > 1:
-            verdict = Verdict("doubled", f"{tokens[each.token]} files tell of this attempt")
+            verdict = Judgement("doubled", f"{tokens[each.token]} files tell of this attempt")
         fates.append(verdict.fate)
         what = f"the outcome of attempt {each.attempt} of trial {each.number} is {verdict.fate}: {verdict.words}"
         if verdict.fate in VIOLATIONS:
@@ -91,46 +95,46 @@ def _account(found: Audit, known: Claims, claimed: Sequence[Kept], files: Sequen
     return fates
 
 
-def _wants_file(trial: Kept, files: Sequence[Written]) -> bool:
+def _wants_file(trial: RecordedTrial, files: Sequence[WrittenOutcome]) -> bool:
     """Whether a worker ended the trial, and left no file of it where there are files of other trials."""
     if trial.exit in (None, *GIVEN_UP) or not trial.directory or any(each.attempt == trial.attempt for each in files):
         return False
     return os.path.isdir(os.path.dirname(trial.directory))
 
 
-def judge(written: Written, claimed: Sequence[Kept], known: Claims) -> Verdict:
+def judge(written: WrittenOutcome, claimed: Sequence[RecordedTrial], known: Claims) -> Judgement:
     """The fate of one outcome that can be read; ``claimed``: the trials of its number in the database."""
     if not claimed:
-        return Verdict("lost", "the database has no trial of this number")
+        return Judgement("lost", "the database has no trial of this number")
     if len(claimed) > 1:
-        return Verdict("doubled", f"the database has {len(claimed)} trials of this number")
+        return Judgement("doubled", f"the database has {len(claimed)} trials of this number")
     trial = claimed[0]
     if written.attempt > trial.attempt:
-        return Verdict("lost", knows(trial.attempt))
+        return Judgement("lost", knows(trial.attempt))
     if written.attempt < trial.attempt:
-        return Verdict("retried" if written.kind == "failed" else "fenced")
+        return Judgement("retried" if written.kind == "failed" else "fenced")
     if written.token != trial.token:
-        return Verdict("altered", f"it is of the attempt {written.token}, and the database waited for {trial.token}")
+        return Judgement("altered", f"it is of the attempt {written.token}, and the database waited for {trial.token}")
     if not trial.final:
         return _awaited(written, trial, known)
     difference = _differs(written, trial, known.directions)
     if difference and trial.exit in GIVEN_UP:
-        return Verdict("fenced")
+        return Judgement("fenced")
     if difference and trial.exit is None:
-        return Verdict("fenced", "another program than Pilotune had ended the trial")
-    return Verdict("altered", difference) if difference else Verdict("kept")
+        return Judgement("fenced", "another program than Pilotune had ended the trial")
+    return Judgement("altered", difference) if difference else Judgement("kept")
 
 
-def _awaited(written: Written, trial: Kept, known: Claims) -> Verdict:
+def _awaited(written: WrittenOutcome, trial: RecordedTrial, known: Claims) -> Judgement:
     if trial.state != "running":
-        return Verdict("lost", f"the database says that the trial is {trial.state}, as if it had never begun")
+        return Judgement("lost", f"the database says that the trial is {trial.state}, as if it had never begun")
     place = _next_place(trial, known)
     if place and os.path.realpath(place) != os.path.realpath(written.path.parent):
-        return Verdict("lost", f"the next driver will look for it in {place}")
-    return Verdict("waiting")
+        return Judgement("lost", f"the next driver will look for it in {place}")
+    return Judgement("waiting")
 
 
-def _next_place(trial: Kept, known: Claims) -> str:
+def _next_place(trial: RecordedTrial, known: Claims) -> str:
     """The folder in which the driver that takes a trial over will look for its outcome; empty while it has a driver."""
     owner = str(trial.owner)
     if owner in known.alive:
@@ -141,7 +145,7 @@ def _next_place(trial: Kept, known: Claims) -> str:
     return str(trial.directory or left.get("directory") or home)
 
 
-def _differs(written: Written, trial: Kept, directions: int) -> str:
+def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> str:
     """In which respect the database says something else; empty where it says the same."""
     state = written.kind
     if state == "complete" and not values_fit(written.values, directions):
@@ -175,7 +179,7 @@ def same(one: float, other: float) -> bool:
 # -- reports ----------------------------------------------------------------------------------------------------------
 
 
-def _check_reports(found: Audit, trial: Kept, files: Iterable[Written]) -> None:
+def _check_reports(found: Audit, trial: RecordedTrial, files: Iterable[WrittenOutcome]) -> None:
     """Every report in the database was made by an attempt.
 
     Where the file of one is missing (its worker was killed), or tells nothing of reports (an error of the worker's cut

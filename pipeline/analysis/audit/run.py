@@ -14,8 +14,8 @@ from ....errors import UserError
 from ...record import RunDirectory
 from ..reading import nearest, reading, safe_url, studies_of
 from .checks import check_database
-from .database import Claims, Kept, claims, own_check, read_kept, steady, strays
-from .files import Folder, read_trial, read_trials
+from .database import Claims, RecordedTrial, claims, own_check, read_recorded_trials, steady, strays
+from .files import TrialFolder, read_trial, read_trials
 from .findings import Audit
 from .outcomes import check_outcomes
 
@@ -42,7 +42,7 @@ def audit(url: str, name: str) -> Audit:
             known = _look(database, found, url)
         folders = _folders(found, known)
         with _moment(url, found) as database:
-            known, kept = claims(database, known.study_id), read_kept(database, known.study_id)
+            known, kept = claims(database, known.study_id), read_recorded_trials(database, known.study_id)
     except Damaged:
         return found
     found.dead = [Path(lease.run) for lease in known.dead if lease.run]
@@ -78,9 +78,9 @@ def _look(database: Database, found: Audit, url: str) -> Claims:
     return claims(database, ids[found.study])
 
 
-def _folders(found: Audit, known: Claims) -> dict[str, Folder]:
+def _folders(found: Audit, known: Claims) -> dict[str, TrialFolder]:
     """The trials' folders in the run directories of all campaigns, by their paths."""
-    folders: list[Folder] = []
+    folders: list[TrialFolder] = []
     for run in dict.fromkeys(os.path.realpath(lease.run) for lease in known.leases.values() if lease.run):
         trials = RunDirectory(Path(run)).trials
         try:
@@ -92,7 +92,7 @@ def _folders(found: Audit, known: Claims) -> dict[str, Folder]:
     return {str(folder.path): folder for folder in folders}
 
 
-def _completed(trials: Iterable[Kept], folders: Mapping[str, Folder]) -> list[Folder]:
+def _completed(trials: Iterable[RecordedTrial], folders: Mapping[str, TrialFolder]) -> list[TrialFolder]:
     """With those of trials that have ended since the others were read, or that lie in no run directory."""
     complete = dict(folders)
     for trial in trials:

@@ -1,4 +1,4 @@
-"""``pilotune clean``."""
+"""``pilotune clean``: end the blocks that a dead driver left at the scheduler."""
 
 from __future__ import annotations
 
@@ -9,74 +9,75 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import SiteError, UserError
-from ..formatting import count, duration, echo_json, table, terminal_width
+from ..formatting import ago, count, echo_json, table, terminal_width
 from ..options import json_option, name_argument
 
 if TYPE_CHECKING:
     from ....providers.blocks.orphaned_jobs import Leftover
-    from ..campaign_status import Live
-    from ..resolve import Found
+    from ..campaign_status import ObservedCampaign
+    from ..resolve import StudyLocation
 
 
 @click.command("clean")
 @name_argument()
-@click.option("--dry-run", is_flag=True, help="Show what would be ended, and end nothing.")
+@click.option("--dry-run", is_flag=True, help="Show which jobs would be ended, and end none.")
 @json_option
 def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
-    """End the blocks that dead drivers of the study NAME left in the queue or running.
+    """End the blocks that dead drivers of the study NAME left queued or running.
 
-    Only jobs are touched whose numbers those drivers wrote down. Campaigns that run are left alone.
+    Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks.
     """
     from ....providers.blocks.orphaned_jobs import clean
-    from ..driver_jobs import describe, going_on
-    from ..resolve import find
+    from ..driver_jobs import active_chains, describe_chain
+    from ..resolve import resolve_study
 
-    found = find(name)
-    dead, living = campaigns_of(found)
+    study = resolve_study(name)
+    dead, living = campaigns_of(study)
     left = clean([record for record in dead if record.exists()], look_only=dry_run)
     if as_json:
-        echo_json({"study": found.name, "skipped": [live.status.campaign for live in living],
-                   "jobs": [as_data(each) for each in left]})  # fmt: skip
+        echo_json({"study": study.name, "skipped": [campaign.status.campaign for campaign in living],
+                   "jobs": [job_json(each) for each in left]})  # fmt: skip
     else:
-        show(found, dead, living, left, dry_run)
-        for chain in going_on(found.runs / found.name if found.runs else None):
-            click.echo(f"{describe(chain)}; pilotune stop {found.name} ends it", err=True)
-    stuck = [each for each in left if each.open]
-    if stuck and not dry_run:
-        raise SiteError(f"{count(len(stuck), 'job')} may still be there; run pilotune clean {found.name} again")
+        show(study, dead, living, left, dry_run)
+        for chain in active_chains(study.folder):
+            click.echo(f"{describe_chain(chain)}; pilotune stop {study.name} ends it", err=True)
+    unclear = [each for each in left if each.open]
+    if unclear and not dry_run:
+        raise SiteError(f"{count(len(unclear), 'job')} may still exist; run pilotune clean {study.name} again")
     return 0
 
 
-def campaigns_of(found: Found) -> tuple[list[Path], list[Live]]:
-    """The job records of campaigns whose drivers are dead, oldest first; and the campaigns that live."""
+def campaigns_of(study: StudyLocation) -> tuple[list[Path], list[ObservedCampaign]]:
+    """The job records of the campaigns whose drivers are dead, oldest first; and the campaigns that run."""
     from ...record import RunDirectory
     from ...record.rundir import strangers_in
-    from ..campaign_status import SILENCE, look
+    from ..campaign_status import SILENCE, read_campaign
 
     dead, living = [], []
-    folder = found.runs / found.name if found.runs else None
+    folder = study.folder
     problem = strangers_in(folder) if folder is not None else ""
     if problem:
-        raise UserError(f"{problem}; it is theirs to clean", file=folder)
+        raise UserError(f"{problem}; only its owner can clean up here", file=folder)
     for each in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
         run = RunDirectory(each)
-        live = look(each)
-        if live is not None and live.alive:
-            living.append(live)
-        elif live is not None or silence(run.jobs) > SILENCE:
+        campaign = read_campaign(each)
+        if campaign is not None and campaign.alive:
+            living.append(campaign)
+        elif campaign is not None or seconds_since_written(run.jobs) > SILENCE:
             dead.append(run.jobs)
     return dead, living
 
 
-def silence(file: Path) -> float:
-    """Seconds since it was written; 0 where it is not there."""
+def seconds_since_written(file: Path) -> float:
+    """Age of a file's last change in seconds; 0 if there is no such file."""
     try:
         return time.time() - file.stat().st_mtime
     except OSError:
         return 0.0
 
 
-def as_data(left: Leftover) -> dict[str, object]:
+def job_json(left: Leftover) -> dict[str, object]:
+    """A job for ``--json``."""
     job = left.job
     return {
         "campaign": left.record.parent.name,
@@ -91,13 +92,15 @@ def as_data(left: Leftover) -> dict[str, object]:
     }
 
 
-def show(found: Found, dead: list[Path], living: list[Live], left: list[Leftover], dry_run: bool) -> None:
-    for live in living:
-        status = live.status
-        heard = duration(max(0.0, time.time() - status.updated))
+def show(
+    study: StudyLocation, dead: list[Path], living: list[ObservedCampaign], left: list[Leftover], dry_run: bool
+) -> None:
+    """Print which jobs were found and what became of them."""
+    for campaign in living:
+        status = campaign.status
         click.echo(
-            f"campaign {status.campaign} runs (process {status.pid} on {status.host}, last heard of {heard} ago); "
-            f"its blocks are its own: pilotune stop {found.name}",
+            f"campaign {status.campaign} runs (process {status.pid} on {status.host}, last status "
+            f"{ago(status.updated)}) and keeps its blocks; pilotune stop {study.name} ends it",
             err=True,
         )
     if left:
@@ -105,9 +108,9 @@ def show(found: Found, dead: list[Path], living: list[Live], left: list[Leftover
                  each.fate.value + (f": {each.words}" if each.words else "")] for each in left]  # fmt: skip
         click.echo(table(["campaign", "pool", "block", "job", "was", "now"], rows, width=terminal_width()))
     elif dead:
-        click.echo(f"nothing is left of {count(len(dead), 'campaign')} of {found.name} "
+        click.echo(f"nothing is left of {count(len(dead), 'campaign')} of {study.name} "
                    "(blocks on this machine are processes, which end with their driver)")  # fmt: skip
     elif not living:
-        click.echo(f"{found.name} has no campaign here")
+        click.echo(f"{study.name} has no campaign here")
     if dry_run and any(each.was for each in left):
-        click.echo("nothing was ended", err=True)
+        click.echo("no job was ended", err=True)

@@ -1,4 +1,4 @@
-"""``pilotune completion``."""
+"""``pilotune completion``: print a shell completion script."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ def completion_command(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from ..main import cli
-
     kind = get_completion_class(shell)
     assert kind is not None
-    script = kind(cli, {}, "pilotune", "_PILOTUNE_COMPLETE")
+    script = kind(click.get_current_context().find_root().command, {}, "pilotune", "_PILOTUNE_COMPLETE")
     click.echo(script.source_template % script.source_vars())

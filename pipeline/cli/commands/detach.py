@@ -1,4 +1,4 @@
-"""A campaign that outlives the terminal it was started from."""
+"""``--detach`` of ``run`` and ``resume``: a campaign that keeps running when the terminal closes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..formatting import echo_json
-from ..request import absolute
+from ..formatting import count, echo_json
+from ..request import command_line
 
 if TYPE_CHECKING:
-    from ..campaign_status import Live
-    from ..resolve import Prepared
-    from .run import Request
+    from ..campaign_status import ObservedCampaign
+    from ..request import Request
+    from ..resolve import PreparedRun
 
-PATIENCE = 15.0
-"""Seconds that are waited for the first workers; blocks may queue for hours, and the driver waits for them alone."""
+START_TIMEOUT = 15.0
+"""Seconds to wait for the first workers. Blocks may queue for hours, and the driver waits for them without us."""
 
 
-def detach(request: Request, prepared: Prepared) -> int:
-    """Start the campaign in a session of its own and wait until it runs, or until it is known to wait for its workers.
+def start_detached(request: Request, prepared: PreparedRun) -> int:
+    """Start the campaign in a new session, and wait until it runs or is seen to wait for workers.
 
-    Returns the exit code: the campaign's own where it ended at once.
+    Returns the exit code: 0, or the campaign's own if it ended at once.
     """
     from ...record.rundir import make_own
 
@@ -38,21 +38,24 @@ def detach(request: Request, prepared: Prepared) -> int:
     make_own(folder)
     log = folder / f"detached-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     with hangups_ignored():
-        process = leave(log, arguments(request, prepared))
-    live = wait(process, folder)
+        process = spawn_driver(log, command_line(request, prepared))
+    campaign = wait_until_running(process, folder)
     code = process.poll()
-    if code is not None and (code != 0 or live is None):
+    if code is not None and (code != 0 or campaign is None):
         click.echo(log.read_text(errors="replace").rstrip(), err=True)
         return code
-    if live is not None:
-        tell(live, log, request.as_json)
+    if campaign is not None:
+        print_started(campaign, log, request.as_json)
     return 0
 
 
 @contextlib.contextmanager
 def hangups_ignored() -> Iterator[None]:
-    """Here, and for good in what is started meanwhile: in a session of its own the terminal's end is not heard of, but
-    some hosts send the signal to all at a logout."""
+    """Ignore SIGHUP here, and in every process started meanwhile, for its lifetime.
+
+    A process in a session of its own gets no SIGHUP from the terminal, but some hosts send it to all processes of a
+    user at logout.
+    """
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
@@ -60,8 +63,8 @@ def hangups_ignored() -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-def leave(log: Path, words: list[str]) -> subprocess.Popen[bytes]:
-    """Start the driver, in a session of its own."""
+def spawn_driver(log: Path, words: list[str]) -> subprocess.Popen[bytes]:
+    """Start ``pilotune`` with the arguments ``words`` in a new session, its output in ``log`` (mode 0600)."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
@@ -75,45 +78,27 @@ def leave(log: Path, words: list[str]) -> subprocess.Popen[bytes]:
         os.close(descriptor)
 
 
-def arguments(request: Request, prepared: Prepared) -> list[str]:
-    """The command line of the process that stays; every path absolute, so that it does not hang on this folder."""
-    words = [
-        "run",
-        str(prepared.study_file.path),
-        "--storage",
-        prepared.storage,
-        "--runs",
-        str(prepared.runs),
-        "--quiet",
-    ]
-    if request.site is not None:
-        words += ["--site", absolute(request.site) or ""]
-    if request.new_name is not None:
-        words += ["--new-name", request.new_name]
-    if request.trials is not None:
-        words += ["--trials", str(request.trials)]
-    for text in request.overrides:
-        words += ["--set", text]
-    return words
+def wait_until_running(process: subprocess.Popen[bytes], folder: Path) -> ObservedCampaign | None:
+    """Wait until the campaign of ``process`` runs, ends, or has waited START_TIMEOUT for workers.
 
+    Returns None if the process died before it began a campaign.
+    """
+    from ..campaign_status import list_campaigns
 
-def wait(process: subprocess.Popen[bytes], folder: Path) -> Live | None:
-    """The campaign of ``process``, once it runs or ended; None when it died before it was one."""
-    from ..campaign_status import campaigns
-
-    live, give_up = None, time.monotonic() + PATIENCE
+    campaign, deadline = None, time.monotonic() + START_TIMEOUT
     while True:
-        gone = process.poll() is not None
-        mine = [live for live in campaigns(folder.parent, folder.name)
-                if (live.status.pid, live.status.host) == (process.pid, socket.gethostname())]  # fmt: skip
-        live = mine[0] if mine else live
-        if gone or (live is not None and (live.status.state != "starting" or time.monotonic() > give_up)):
-            return live
+        dead = process.poll() is not None
+        mine = [each for each in list_campaigns(folder.parent, folder.name)
+                if (each.status.pid, each.status.host) == (process.pid, socket.gethostname())]  # fmt: skip
+        campaign = mine[0] if mine else campaign
+        if dead or (campaign is not None and (campaign.status.state != "starting" or time.monotonic() > deadline)):
+            return campaign
         time.sleep(0.1)
 
 
-def tell(live: Live, log: Path, as_json: bool) -> None:
-    status = live.status
+def print_started(campaign: ObservedCampaign, log: Path, as_json: bool) -> None:
+    """Print where the detached campaign runs, and how to follow and stop it."""
+    status = campaign.status
     if as_json:
         echo_json(
             {
@@ -122,15 +107,18 @@ def tell(live: Live, log: Path, as_json: bool) -> None:
                 "pid": status.pid,
                 "host": status.host,
                 "state": status.state,
-                "run_dir": str(live.folder),
+                "run_dir": str(campaign.folder),
                 "log": str(log),
             }
         )
         return
-    state = "waits for its workers" if status.state == "starting" else "has " + status.state
-    if status.state == "running":
-        state = f"runs on {status.workers} workers"
+    states = {
+        "starting": "is waiting for workers",
+        "running": f"runs on {count(status.workers, 'worker')}",
+        "stopping": "is stopping",
+    }
+    state = states.get(status.state, "has ended")
     click.echo(f"campaign {status.campaign} of {status.study} {state} (process {status.pid} on {status.host})")
     click.echo(f"watch it:  pilotune watch {status.study}")
     click.echo(f"stop it:   pilotune stop {status.study}")
-    click.echo(f"its files: {live.folder}")
+    click.echo(f"its files: {campaign.folder}")

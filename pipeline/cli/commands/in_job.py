@@ -1,4 +1,4 @@
-"""``pilotune run --in-job``: the driver itself as a batch job that goes on in a successor."""
+"""``--in-job`` of ``run`` and ``resume``: the driver runs in a batch job that submits its successor in time."""
 
 from __future__ import annotations
 
@@ -11,67 +11,70 @@ import click
 
 from ....errors import CampaignRunning, UserError
 from ..formatting import echo_json
-from .detach import arguments
+from ..request import command_line
 
 if TYPE_CHECKING:
     from ...driver.job_chain import JobChain
     from ...driver.run import RunSettings
-    from ..resolve import Prepared
-    from .run import Request
+    from ..request import Request
+    from ..resolve import PreparedRun
 
 SCRIPT = "PILOTUNE_DRIVER_SCRIPT"
-"""Set in a driver's job: its batch script, in the relay's folder."""
+"""Environment variable of a driver's job: path of its batch script, which lies in the job chain's folder."""
 
 
 def script_of_this_job() -> Path | None:
-    """The batch script that this process was started by, where it is a driver's job. Only the driver itself is told."""
+    """The batch script of the driver's job that this process runs in; None elsewhere.
+
+    The variable is removed from the environment, so that only the driver itself sees it, not what it starts.
+    """
     script = os.environ.pop(SCRIPT, "")
     return Path(script) if script else None
 
 
-def settings_of(prepared: Prepared) -> RunSettings:
+def run_settings(prepared: PreparedRun) -> RunSettings:
+    """What the driver is to run, without the job that it runs in."""
     from ...driver.run import RunSettings
 
     return RunSettings(prepared.study_file, prepared.site, prepared.storage, prepared.runs)
 
 
-def words_of(request: Request, prepared: Prepared) -> list[str]:
-    """The driver's command line, but for the site."""
+def driver_command(request: Request, prepared: PreparedRun) -> list[str]:
+    """The driver's command line without ``--site``, which the job chain adds."""
     from dataclasses import replace
 
-    without = replace(request, site=None)
-    return [sys.executable, "-m", "pilotune.pipeline.cli.main", *arguments(without, prepared)]
+    without_site = replace(request, site=None)
+    return [sys.executable, "-m", "pilotune.pipeline.cli.main", *command_line(without_site, prepared)]
 
 
-def planned_script(request: Request, prepared: Prepared) -> tuple[str, str]:
-    """The driver's batch script as it would be submitted, under its name."""
+def planned_script(request: Request, prepared: PreparedRun) -> tuple[str, str]:
+    """Heading and text of the driver's batch script, as it would be submitted."""
     from ....providers.blocks.driver_job import POOL, driver_script
     from ...driver.job_chain_start import blocks_of, plan_relay
 
-    refuse_local(prepared)
-    chain = plan_relay(settings_of(prepared), words_of(request, prepared))
+    refuse_local_site(prepared)
+    chain = plan_relay(run_settings(prepared), driver_command(request, prepared))
     return POOL, driver_script(blocks_of(chain, prepared.site), 1, chain.words)
 
 
-def submit(request: Request, prepared: Prepared) -> int:
-    """Submit the driver's first job and tell how to follow it."""
+def submit(request: Request, prepared: PreparedRun) -> int:
+    """Submit the driver's first job and print how to follow it; returns the exit code."""
     from ...driver.job_chain_start import plan_relay, start_relay
-    from ..request import remember
+    from ..request import save_options
 
-    refuse_local(prepared)
-    refuse_another(prepared)
-    settings = settings_of(prepared)
-    chain = start_relay(plan_relay(settings, words_of(request, prepared)), prepared.site)
-    remember(chain.folder.parent, request)
-    register(prepared, chain)
-    tell(chain, request.as_json)
+    refuse_local_site(prepared)
+    refuse_second_job(prepared)
+    chain = start_relay(plan_relay(run_settings(prepared), driver_command(request, prepared)), prepared.site)
+    save_options(chain.folder.parent, request)
+    register_study(prepared, chain)
+    print_submitted(chain, request.as_json)
     if prepared.storage.startswith("postgresql") and os.environ.get("PGPASSWORD"):
-        click.echo("PGPASSWORD does not reach the job; a password in ~/.pgpass or a service file does", err=True)
+        click.echo("PGPASSWORD does not reach the job: put the password into ~/.pgpass or a service file", err=True)
     return 0
 
 
-def register(prepared: Prepared, chain: JobChain) -> None:
-    """So that the study is known by its name before the job begins."""
+def register_study(prepared: PreparedRun, chain: JobChain) -> None:
+    """Add the study to the user's list, so that its name works before the job begins."""
     from ...record import known_studies
 
     known_studies.remember(
@@ -84,27 +87,29 @@ def register(prepared: Prepared, chain: JobChain) -> None:
     )
 
 
-def refuse_local(prepared: Prepared) -> None:
+def refuse_local_site(prepared: PreparedRun) -> None:
+    """Raise UserError if the site has no scheduler."""
     if prepared.site.scheduler == "local":
         raise UserError(
-            f"site {prepared.site.name} has no scheduler that a driver's job could be submitted to; "
+            f"site {prepared.site.name} has no scheduler to submit the driver's job to; "
             "give another --site, or --detach instead of --in-job"
         )
 
 
-def refuse_another(prepared: Prepared) -> None:
-    """No study has two driver jobs in the queue."""
-    from ..driver_jobs import going_on
+def refuse_second_job(prepared: PreparedRun) -> None:
+    """Raise CampaignRunning if a driver's job of the study is queued or running already."""
+    from ..driver_jobs import active_chains
 
-    for chain in going_on(prepared.runs / prepared.study_file.name):
+    for chain in active_chains(prepared.runs / prepared.study_file.name):
         if chain.storage == prepared.storage:
             raise CampaignRunning(
-                f"job {chain.job} for the driver of {chain.study!r} is {chain.state} already; see it with pilotune "
+                f"job {chain.job} for the driver of {chain.study!r} is already {chain.state}; see it with pilotune "
                 f"status {chain.study}, end it with pilotune stop {chain.study}"
             )
 
 
-def tell(chain: JobChain, as_json: bool) -> None:
+def print_submitted(chain: JobChain, as_json: bool) -> None:
+    """Print the job's id, and how to follow and stop the study."""
     if as_json:
         echo_json(
             {
@@ -124,23 +129,23 @@ def tell(chain: JobChain, as_json: bool) -> None:
     click.echo(f"its files: {chain.folder}")
 
 
-def serve(request: Request, prepared: Prepared, script: Path) -> int:
-    """Run the campaign in this job, and submit a successor where its time was not enough."""
+def serve(request: Request, prepared: PreparedRun, script: Path) -> int:
+    """Run the campaign in this job, and submit a successor if the job's time was too short; returns the exit code."""
     from ...driver.job_chain_start import begin_shift, end_shift, settings_in_job
     from ...driver.run import run_campaign
     from ..progress import Progress
-    from .run import report
+    from ..summary import print_summary
 
     slot = begin_shift(script)
     if slot is None:
-        click.echo("the driver was stopped while its job waited", err=True)
+        click.echo("the driver was stopped while its job was queued", err=True)
         return 130
     try:
         with Progress(quiet=request.quiet) as progress:
-            status = run_campaign(settings_in_job(settings_of(prepared), slot), progress)
+            status = run_campaign(settings_in_job(run_settings(prepared), slot), progress)
         status = end_shift(slot, status, prepared.site)
     except BaseException as error:
         slot.chain.now(state="ended", reason=str(error) or type(error).__name__)
         raise
-    report(status, request.as_json)
+    print_summary(status, request.as_json)
     return status.code or 0

@@ -1,4 +1,4 @@
-"""``pilotune site``: the machines."""
+"""``pilotune site``: list and show the machines that studies can run on."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..formatting import echo_json, table, terminal_width
-from ..lazy_group import Commands
+from ..lazy_group import LazyGroup
 from ..options import SiteName, json_option, set_option
 
 if TYPE_CHECKING:
     from ....providers.site.outline import SiteOutline
 
 SITE_COMMANDS = {
-    "list": ("site", "List the sites that can be named, and where their files are."),
-    "show": ("site", "Print a site as it would be used, every default written out."),
-    "check": ("site_check", "Send a small block to a site, and tell what a campaign needs there."),
+    "list": ("site", "List the known sites, and where their files are."),
+    "show": ("site", "Print a site with every default written out."),
+    "check": ("site_check", "Send a small block to a site, and check what a campaign needs."),
 }
-"""Command -> (module here, one line of help)."""
+"""Command -> (module in commands/, one line of help)."""
 
 
-@click.command("site", cls=Commands, table=SITE_COMMANDS, prefix="site_")
+@click.command("site", cls=LazyGroup, table=SITE_COMMANDS, prefix="site_")
 def site_command() -> None:
     """Show the machines that studies can run on.
 
-    A site is a computer, described by a YAML file. Files are looked for in the working directory, in the folders of
-    PILOTUNE_SITES, in ~/.config/pilotune/sites, and among the shipped ones; the first of a name counts.
+    A site is a computer, described by a YAML file. Site files are searched in the working directory, in the folders of
+    PILOTUNE_SITES, in ~/.config/pilotune/sites, and among the shipped ones; the first with the name is used.
     """
 
 
@@ -35,7 +35,7 @@ def site_command() -> None:
 def site_list_command(as_json: bool) -> None:
     """List the sites that can be named with --site, and where their files are.
 
-    NEEDS are environment variables that a site's file fills in and that are not set here.
+    NEEDS are the environment variables that the site's file uses and that are not set here.
     """
     from ....providers.site.outline import outlines
 
@@ -54,6 +54,7 @@ def site_list_command(as_json: bool) -> None:
 
 
 def _as_json(site: SiteOutline) -> dict[str, Any]:
+    """A site for ``--json``."""
     return {
         "name": site.name,
         "scheduler": site.scheduler or None,
@@ -69,16 +70,16 @@ def _as_json(site: SiteOutline) -> dict[str, Any]:
 @set_option
 @json_option
 def site_show_command(site: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print the site SITE (a name, or a file) as it would be used: every default written out, variables filled in.
+    """Print SITE (a name, or a file) as it would be used: every default written out, variables filled in.
 
-    What is printed is a site file too.
+    The output is a valid site file.
     """
     from ....providers.site import load_site, site_json
     from ....yamlfile import dump_yaml
 
     loaded = load_site(site, overrides)
     given = loaded.source is not None and loaded.source.data.get("runs")
-    runs = str(loaded.runs) if given else None  # without it they lie beside the study file
+    runs = str(loaded.runs) if given else None  # by default they are beside the study file
     if as_json:
         echo_json({**site_json(loaded), "runs": runs})
         return

@@ -1,4 +1,4 @@
-"""``pilotune site check``: sends a small block through the real queue, and says what a campaign would meet there."""
+"""``pilotune site check``: send a small block through the real queue, and check what a campaign needs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from ....providers.site import Site
 
 FOLDER = "site-check"
-"""Beside the studies' folders."""
+"""Folder of the checks' run directories, beside those of the studies."""
 
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, as in study files: ``90s``, ``30m``, ``1h30m``."""
+    """A duration in seconds, written as in study files: ``90s``, ``30m``, ``1h30m``."""
 
     name = "duration"
 
@@ -43,12 +43,22 @@ class Duration(click.ParamType[float]):
 
 @click.command("check")
 @click.argument("site", type=SiteName())
-@click.option("--pool", "names", metavar="NAME", multiple=True, help="Only this pool, also where it is switched off.")
 @click.option(
-    "--walltime", type=Duration(), default="10m", show_default=True, help="Of the block, at most; a pool's own if less."
+    "--pool",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Only this pool, even if it is switched off; may be repeated.",
+)
+@click.option(
+    "--walltime",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    help="Walltime of the block; the pool's own if that is shorter.",
 )
 @click.option("--wait", type=Duration(), default="10m", show_default=True, help="How long the block may be queued.")
-@click.option("--storage", metavar="URL", help="The database that studies are to use; default: SQLite in the runs.")
+@click.option("--storage", metavar="URL", help="The database to check; default: SQLite in the run directory.")
 @runs_option
 @set_option
 @json_option
@@ -62,11 +72,11 @@ def site_check_command(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> int:
-    """Send a small block to each pool of SITE (a name, or a file) through the real queue, and tell what a campaign
-    needs there: submission, set-up, versions, network, hardware, clocks, file systems, database.
+    """Send a small block to each pool of SITE (a name, or a file) through the real queue, and check what a campaign
+    needs: submission, set-up, versions, network, hardware, clocks, file systems, database.
 
-    The block has one node, or two where the pool's blocks have several, and is ended when it was looked at. The exit
-    code is 3 when something failed, and 0 when there are only warnings.
+    The block has one node, or two if the pool's blocks have several, and ends after the check. The exit code is 3 if a
+    check failed, and 0 if there are only warnings.
     """
     from ....providers.site import load_site
 
@@ -79,7 +89,7 @@ def site_check_command(
 
     name = new_campaign_id()
     run = RunDirectory(folder / FOLDER / name)
-    found = look(loaded, pools, run, storage, Order(walltime, wait))
+    found = run_checks(loaded, pools, run, storage, Order(walltime, wait))
     failed = any(each.state == State.FAILED for each in found)
     if not failed:
         remove(run.path)
@@ -94,13 +104,13 @@ def site_check_command(
             }
         )
     else:
-        where = f"What its blocks left is in {run.path}" if failed else ""
+        where = f"The files of its blocks are in {run.path}" if failed else ""
         click.echo(render(f"site {loaded.name} ({loaded.scheduler}), {loaded.path}", found, where, terminal_width()))
     return 3 if failed else 0
 
 
 def runs_folder(site: Site, given: Path | None) -> Path:
-    """Where a study's run directories would go."""
+    """The folder in which a study's run directories would be."""
     if given is not None:
         return given.absolute()
     own = site.source is not None and site.source.data.get("runs")
@@ -108,8 +118,8 @@ def runs_folder(site: Site, given: Path | None) -> Path:
     return Path(fallback).expanduser().absolute() if fallback and not own else site.runs
 
 
-def look(site: Site, pools: Sequence[Any], run: Any, storage: str | None, order: Any) -> list[Finding]:
-    """All findings: of the site first, then of each pool."""
+def run_checks(site: Site, pools: Sequence[Any], run: Any, storage: str | None, order: Any) -> list[Finding]:
+    """Check the site, then each pool; returns all findings in that order."""
     from sqlalchemy.engine import URL
 
     from ...driver.run import logging_to, private_files
@@ -125,13 +135,18 @@ def look(site: Site, pools: Sequence[Any], run: Any, storage: str | None, order:
 
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         label = f"{FOLDER}-{run.path.name[-6:]}"
-        kept = database(url, "" if storage else f"SQLite in {run.path.parent.parent}")
+        kept = check_database(url, "" if storage else f"SQLite in {run.path.parent.parent}")
         found = [kept, *check_site(site, pools, files, label, order, lambda text: click.echo(text, err=True))]
     return sorted(found, key=lambda each: (each.pool != "", each.name == "database"))
 
 
-def database(url: str, name: str = "") -> Finding:
-    """Whether studies can be kept at ``url``: one is made, read, and deleted. ``name``: for the user, instead of it."""
+def check_database(url: str, name: str = "") -> Finding:
+    """Check that studies can be kept in a database: create one, read it, and delete it.
+
+    Args:
+        url: The database.
+        name: What to call it in the finding, instead of ``url``.
+    """
     import secrets
 
     from optuna.study import StudyDirection
@@ -161,12 +176,12 @@ def database(url: str, name: str = "") -> Finding:
     shown = name or safe_url(url)
     mount = filesystem_of(path) if path is not None else None
     if not same:
-        return Finding("database", State.FAILED, f"{shown}: what was written is not what is read")
+        return Finding("database", State.FAILED, f"{shown}: what was read is not what was written")
     if mount is not None and mount.network:
         return Finding(
             "database",
             State.WARNING,
-            f"{shown} works, but lies on {mount.name} ({mount.point}), whose locks SQLite cannot rely on: use "
+            f"{shown} works, but lies on {mount.name} ({mount.point}), where SQLite cannot rely on locks: use "
             "postgresql://HOST/DATABASE, or a file on a local disk of this host, as in "
             "--storage sqlite:////var/tmp/study.db",
         )
@@ -175,7 +190,7 @@ def database(url: str, name: str = "") -> Finding:
 
 
 def render(title: str, found: Sequence[Finding], where: str, width: int | None) -> str:
-    """The table: a line a finding, longer ones wrapped where there is a terminal."""
+    """The findings as a table, with long lines wrapped if ``width`` (the terminal's) is given."""
     from ....providers.check.findings import CHECKS
 
     size, pool, lines = max(len(each.name) for each in found), "", [title]
@@ -193,14 +208,14 @@ def render(title: str, found: Sequence[Finding], where: str, width: int | None) 
         seen = {each.name for each in found if each.pool == name}
         if "Python" not in seen:
             unseen = ", ".join(each for each in CHECKS if each not in seen)
-            lines.append(f"pool {name}: not looked at, since no worker came: {unseen}")
+            lines.append(f"pool {name}: not checked, since no worker came: {unseen}")
     counts = {state: sum(each.state == state for each in found) for state in COLOURS}
     lines.append(f"{counts['ok']} ok, {count(counts['warning'], 'warning')}, {counts['failed']} failed")
     return "\n".join([*lines, where] if where else lines)
 
 
 def remove(folder: Path) -> None:
-    """Take the check's folder away, and those above it that it was the first in."""
+    """Remove the check's folder, and the folders above it if they are empty then."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
@@ -209,13 +224,13 @@ def remove(folder: Path) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP ends the check; those that follow wait until its blocks are cancelled."""
+    """End the check at the first Ctrl-C, SIGTERM or SIGHUP; ignore further ones until its blocks are cancelled."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    heard: list[int] = []
+    received: list[int] = []
 
     def end(number: int, frame: Any) -> None:
-        heard.append(number)
-        if len(heard) > 1:
+        received.append(number)
+        if len(received) > 1:
             click.echo("the blocks are being cancelled", err=True)
             return
         raise KeyboardInterrupt

@@ -1,21 +1,18 @@
-"""``status``: campaigns on this or another login node."""
+"""``pilotune status``: campaigns on this or another login node."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ..formatting import count, duration, echo_json, number, pairs, table, terminal_width
+from ..formatting import ago, count, duration, echo_json, number, pairs, table, terminal_width
 from ..options import json_option, name_argument, storage_option
 
 if TYPE_CHECKING:
-    from ..campaign_status import Live
-    from ..resolve import Found
+    from ..campaign_status import ObservedCampaign
+    from ..resolve import StudyLocation
 
 
 @click.command("status")
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 @storage_option
 @json_option
 def status_command(name: str | None, storage: str | None, as_json: bool) -> None:
-    """Show all studies that you have run from here with their latest campaign, or one study NAME in detail."""
+    """Show all studies that you have run here with their latest campaign, or the study NAME in detail."""
     if name is None and storage is None:
         overview(as_json)
     else:
@@ -31,136 +28,95 @@ def status_command(name: str | None, storage: str | None, as_json: bool) -> None
 
 
 def overview(as_json: bool) -> None:
+    """Print one line for each study."""
     from ...record import known_studies
-    from ..campaign_status import campaigns
-    from ..resolve import of_entry
+    from ..campaign_status import list_campaigns, study_json
+    from ..resolve import from_entry
 
-    studies = [(found, campaigns(found.runs, found.name)) for found in map(of_entry, known_studies.all())]
+    studies = [(study, list_campaigns(study.runs, study.name)) for study in map(from_entry, known_studies.all())]
     if as_json:
-        echo_json([entry(found, lives[:1]) for found, lives in studies])
+        echo_json([study_json(study, campaigns[:1]) for study, campaigns in studies])
     elif not studies:
         click.echo("no study has been run yet: pilotune init, then pilotune run STUDY", err=True)
     else:
         head = ["study", "state", "trials", "complete", "pruned", "failed", "running", "best", "rate/min", "updated"]
-        lines = [overview_line(found, lives) for found, lives in studies]
+        lines = [overview_line(study, campaigns) for study, campaigns in studies]
         click.echo(table(head, lines, right=[*head[2:9]], width=terminal_width()))
 
 
-def overview_line(found: Found, lives: list[Live]) -> list[str]:
-    from ..driver_jobs import unfinished
+def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -> list[str]:
+    """The study's line: its latest campaign, or the job that its driver waits for."""
+    from ..driver_jobs import unfinished_chains
 
-    queued = any(chain.state == "waiting" for chain in unfinished(folder_of(found)))
-    if not lives:
-        return [found.name, "queued" if queued else "gone", *["-"] * 8]
-    live = lives[0]
-    status = live.status
+    queued = any(chain.state == "waiting" for chain in unfinished_chains(study.folder))
+    if not campaigns:
+        return [study.name, "queued" if queued else "gone", *["-"] * 8]
+    campaign = campaigns[0]
+    status = campaign.status
     of = f"/{status.budget}" if status.budget else ""
     done = status.complete + status.pruned + status.failed
     best = ", ".join(number(value) for value in status.best_values or []) or "-"
-    rate = f"{status.rate:.1f}" if live.alive else "-"
+    rate = f"{status.rate:.1f}" if campaign.alive else "-"
     counts = [str(each) for each in (status.complete, status.pruned, status.failed)]
-    running = str(status.running if live.alive else 0)
-    the_state = "queued" if queued and not live.alive else live.state
-    if live.alive and status.waiting and not status.workers:
-        the_state = "waiting"  # pilotune status NAME says for what
-    return [found.name, the_state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
-
-
-def folder_of(found: Found) -> Path | None:
-    """Where the run directories of a study are."""
-    return found.runs / found.name if found.runs else None
-
-
-def ago(moment: float) -> str:
-    return f"{duration(max(0.0, time.time() - moment))} ago"
-
-
-def entry(found: Found, lives: list[Live]) -> dict[str, Any]:
-    """A study and its campaigns, with stable keys. ``driver_jobs``: of ``--in-job``, those that have not ended."""
-    from ..driver_jobs import as_data, unfinished
-
-    return {
-        "study": found.name,
-        "storage": found.storage,
-        "study_file": str(found.study_file) if found.study_file else None,
-        "runs": str(found.runs) if found.runs else None,
-        "site": found.site,
-        "campaigns": [{**dataclasses.asdict(live.status), "state": live.state, "alive": live.alive} for live in lives],
-        "driver_jobs": [as_data(chain) for chain in unfinished(folder_of(found))],
-    }
+    running = str(status.running if campaign.alive else 0)
+    state = "queued" if queued and not campaign.alive else campaign.state
+    if campaign.alive and status.waiting and not status.workers:
+        state = "waiting"  # `pilotune status NAME` says what for
+    return [study.name, state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
 
 
 def detail(name: str | None, storage: str | None, as_json: bool) -> None:
-    from ..campaign_status import campaigns
-    from ..driver_jobs import describe as describe_job
-    from ..driver_jobs import going_on
-    from ..resolve import find
+    """Print one study: its latest campaign, others that run, and the jobs of its driver."""
+    from ..campaign_status import list_campaigns, study_json
+    from ..driver_jobs import active_chains, describe_chain
+    from ..resolve import resolve_study
 
-    found = find(name, storage)
-    lives = campaigns(found.runs, found.name)
+    study = resolve_study(name, storage)
+    campaigns = list_campaigns(study.runs, study.name)
     if as_json:
-        echo_json(entry(found, lives))
+        echo_json(study_json(study, campaigns))
         return
-    jobs = [describe_job(job) for job in going_on(folder_of(found))]
-    if not lives and jobs:
-        lines = [("study", found.name), *(("driver", job) for job in jobs), ("storage", found.storage)]
+    jobs = [describe_chain(chain) for chain in active_chains(study.folder)]
+    if not campaigns and jobs:
+        lines = [("study", study.name), *(("driver", job) for job in jobs), ("storage", study.storage)]
         click.echo(pairs(lines))
         return
-    if not lives:
-        counts_only(found)
+    if not campaigns:
+        print_counts(study)
         return
-    click.echo(describe(found, lives[0], jobs))
-    others = [live for live in lives[1:] if live.alive]
-    for live in others:
-        click.echo(f"\n{describe(found, live)}")
-    if len(lives) - 1 - len(others):
-        click.echo(f"\n{count(len(lives) - 1 - len(others), 'earlier campaign')} under {lives[0].folder.parent}")
+    click.echo(campaign_details(study, campaigns[0], jobs))
+    others = [campaign for campaign in campaigns[1:] if campaign.alive]
+    for campaign in others:
+        click.echo(f"\n{campaign_details(study, campaign)}")
+    if earlier := len(campaigns) - 1 - len(others):
+        click.echo(f"\n{count(earlier, 'earlier campaign')} under {campaigns[0].folder.parent}")
 
 
-def counts_only(found: Found) -> None:
-    """A study that was not run from here: what its database says."""
+def print_counts(study: StudyLocation) -> None:
+    """Print the counts in the database of a study that has no campaign here."""
     from ...analysis import read_study, summarize
-    from ..summary import best, counts
+    from ..summary import best_lines, trial_counts
 
-    summary = summarize(read_study(found.storage, found.name))
-    lines = [("study", summary.study), ("trials", counts(summary)), *best(summary), ("storage", found.storage)]
-    click.echo(pairs(lines))
+    summary = summarize(read_study(study.storage, study.name))
+    lines = [("study", summary.study), ("trials", trial_counts(summary)), *best_lines(summary)]
+    click.echo(pairs([*lines, ("storage", study.storage)]))
 
 
-def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
-    """A campaign in detail. ``jobs``: where the jobs of its study's driver are, in words."""
-    from ..block_table import blocks_line, blocks_table, quarantines
-    from ..progress import paused, speeds, values
+def campaign_details(study: StudyLocation, campaign: ObservedCampaign, jobs: Sequence[str] = ()) -> str:
+    """A campaign as text: names and values, then tables of its blocks and running trials.
 
-    status = live.status
-    lines = [("study", status.study), ("campaign", f"{status.campaign}, {state(live)}")]
-    if status.reason:
-        lines.append(("reason", status.reason))
-    of = f" of {status.budget}" if status.budget else ""
-    done = status.complete + status.pruned + status.failed
-    counts = f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed"
-    running = f", {status.running} running" if live.alive else ""
-    lines.append(("trials", f"{done}{of}: {counts}{running}{paused(status)}"))
-    if status.rungs:
-        lines.append(("pruned", ", ".join(f"{amount} at step {step}" for step, amount in status.rungs.items())))
-    if status.best_number is not None:
-        lines.append(("best", f"{values(status)} (trial {status.best_number})"))
-    if live.alive:
-        lines.append(("workers", ", ".join(part for part in (str(status.workers), speeds(status)) if part)))
-        lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
-        lines += [("waiting", status.waiting)] if status.waiting else []
-        lines += [("message", status.message)] if status.message else []
-    lines += [("quarantine", sentence) for sentence in quarantines(status)]
-    lines += [
-        ("driver", f"process {status.pid} on {status.host}"),
-        *(("", job) for job in jobs),
-        ("storage", found.storage),
-        ("files", status.run_dir),
-    ]
-    text = pairs(lines)
-    if live.alive and blocks_line(status):
+    Args:
+        study: Its study.
+        campaign: The campaign.
+        jobs: The jobs of the study's driver, a sentence each.
+    """
+    from ..block_table import blocks_line, blocks_table
+
+    status = campaign.status
+    text = pairs(detail_lines(study, campaign, jobs))
+    if campaign.alive and blocks_line(status):
         text += "\n\n" + blocks_table(status, terminal_width())
-    if live.alive and status.running_trials:
+    if campaign.alive and status.running_trials:
         rows = [
             [str(t["number"]), str(t["attempt"]), str(t["host"]), duration(t["seconds"])] for t in status.running_trials
         ]
@@ -168,15 +124,34 @@ def describe(found: Found, live: Live, jobs: Sequence[str] = ()) -> str:
     return text
 
 
-def state(live: Live) -> str:
-    """The campaign's state in words, with what to do about one that died."""
-    status = live.status
-    if live.alive:
-        return f"{status.state} since {clock(status.started)}"
-    if status.state == "ended":
-        return f"ended at {clock(status.updated)}"
-    return f"died at {clock(status.updated)} – pilotune resume {status.study}"
+def detail_lines(study: StudyLocation, campaign: ObservedCampaign, jobs: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values of a campaign, as far as there is something to say."""
+    from ..block_table import blocks_line, quarantine_lines
+    from ..progress import best_values, paused_text, speed_text
 
-
-def clock(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    status, alive = campaign.status, campaign.alive
+    lines = [("study", status.study), ("campaign", f"{status.campaign}, {campaign.state_text}")]
+    if status.reason:
+        lines.append(("reason", status.reason))
+    of = f" of {status.budget}" if status.budget else ""
+    done = status.complete + status.pruned + status.failed
+    counts = f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed"
+    running = f", {status.running} running" if alive else ""
+    lines.append(("trials", f"{done}{of}: {counts}{running}{paused_text(status)}"))
+    if status.rungs:
+        lines.append(("pruned", ", ".join(f"{amount} at step {step}" for step, amount in status.rungs.items())))
+    if status.best_number is not None:
+        lines.append(("best", f"{best_values(status)} (trial {status.best_number})"))
+    if alive:
+        lines.append(("workers", ", ".join(part for part in (str(status.workers), speed_text(status)) if part)))
+        lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
+        lines += [("waiting", status.waiting)] if status.waiting else []
+        lines += [("message", status.message)] if status.message else []
+    lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
+    return [
+        *lines,
+        ("driver", f"process {status.pid} on {status.host}"),
+        *(("", job) for job in jobs),
+        ("storage", study.storage),
+        ("files", status.run_dir),
+    ]

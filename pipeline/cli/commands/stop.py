@@ -1,4 +1,4 @@
-"""``pilotune stop``."""
+"""``pilotune stop``: end a campaign on whichever login node it runs."""
 
 from __future__ import annotations
 
@@ -8,71 +8,72 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError
+from ..campaign_status import POLL_INTERVAL
 from ..formatting import count, echo_json
 from ..options import json_option, name_argument
-from .status import entry, state
-from .watch import POLL
 
 if TYPE_CHECKING:
-    from ..campaign_status import Live
+    from ..campaign_status import ObservedCampaign
 
 
 @click.command("stop")
 @name_argument()
-@click.option("--yield", "how", flag_value="yield", help="Running trials save what they have and go on at `resume`.")
-@click.option("--now", "how", flag_value="now", help="Running trials are ended at once; they start again at `resume`.")
+@click.option(
+    "--yield", "how", flag_value="yield", help="Running trials save a checkpoint; `resume` continues from it."
+)
+@click.option("--now", "how", flag_value="now", help="End running trials at once; `resume` starts them again.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the campaign has ended (default).")
 @json_option
 def stop_command(name: str, how: str | None, wait: bool, as_json: bool) -> int:
-    """End the campaign of the study NAME, on whichever login node it runs: no new trials, and running ones finish.
+    """End the campaign of the study NAME, on any login node: no new trials start, and running ones finish.
 
-    A job of its driver that waits is cancelled; one that runs has no successor.
+    A job of its driver that is queued is cancelled; one that runs submits no successor.
     """
     from ...record import RunDirectory
     from ...trial.files import write_atomically
-    from .. import driver_jobs as relays
-    from ..campaign_status import campaigns
-    from ..resolve import find
+    from ..campaign_status import list_campaigns, study_json
+    from ..driver_jobs import active_chains, describe_stopped, stop_chain, unfinished_chains
+    from ..resolve import resolve_study
 
-    found = find(name)
-    folder = found.runs / found.name if found.runs else None
-    lives = [live for live in campaigns(found.runs, found.name) if live.alive]
-    jobs = relays.unfinished(folder) if lives else relays.going_on(folder)
-    if not lives and not jobs:
-        raise PilotuneError(f"no campaign of {found.name!r} is running; see pilotune status {found.name}")
-    jobs = [relays.stop(job, how or "finish") for job in jobs]  # first, so that no successor begins meanwhile
-    for live in lives:
-        write_atomically(RunDirectory(live.folder).stop, how or "finish")
+    study = resolve_study(name)
+    campaigns = [campaign for campaign in list_campaigns(study.runs, study.name) if campaign.alive]
+    chains = unfinished_chains(study.folder) if campaigns else active_chains(study.folder)
+    if not campaigns and not chains:
+        raise PilotuneError(f"no campaign of {study.name!r} is running; see pilotune status {study.name}")
+    chains = [stop_chain(chain, how or "finish") for chain in chains]  # first, so that no successor begins meanwhile
+    for campaign in campaigns:
+        write_atomically(RunDirectory(campaign.folder).stop, how or "finish")
     if wait:
-        lives = [wait_for_end(live, how or "finish") for live in lives]
+        campaigns = [wait_for_end(campaign, how or "finish") for campaign in campaigns]
     if as_json:
-        echo_json(entry(found, lives))
+        echo_json(study_json(study, campaigns))
         return 0
-    for live in lives:
-        click.echo(f"campaign {live.status.campaign} of {found.name}: {told(live, wait)}")
-    for job in jobs:
-        if job.state != "running" or not lives:
-            click.echo(relays.told(job))
+    for campaign in campaigns:
+        click.echo(f"campaign {campaign.status.campaign} of {study.name}: {stop_result(campaign, wait)}")
+    for chain in chains:
+        if chain.state != "running" or not campaigns:
+            click.echo(describe_stopped(chain))
     return 0
 
 
-def told(live: Live, waited: bool) -> str:
-    if live.alive:
+def stop_result(campaign: ObservedCampaign, waited: bool) -> str:
+    """What came of stopping a campaign."""
+    if campaign.alive:
         return "still stopping" if waited else "asked to stop"
-    return state(live) + (f", {live.status.reason}" if live.status.reason else "")
+    return campaign.state_text + (f", {campaign.status.reason}" if campaign.status.reason else "")
 
 
-def wait_for_end(live: Live, how: str) -> Live:
-    """Wait until the campaign ended; Ctrl-C stops only the waiting."""
-    from ..campaign_status import look
+def wait_for_end(campaign: ObservedCampaign, how: str) -> ObservedCampaign:
+    """Wait until a campaign has ended. Ctrl-C ends only the waiting."""
+    from ..campaign_status import read_campaign
 
-    if how == "finish" and live.status.running:
-        harder = f"pilotune stop {live.status.study} --yield or --now ends them earlier"
-        click.echo(f"waiting for {count(live.status.running, 'running trial')}; {harder}", err=True)
+    if how == "finish" and campaign.status.running:
+        harder = f"pilotune stop {campaign.status.study} --yield or --now ends them earlier"
+        click.echo(f"waiting for {count(campaign.status.running, 'running trial')}; {harder}", err=True)
     try:
-        while live.alive:
-            time.sleep(POLL)
-            live = look(live.folder) or live
+        while campaign.alive:
+            time.sleep(POLL_INTERVAL)
+            campaign = read_campaign(campaign.folder) or campaign
     except KeyboardInterrupt:
-        click.echo("the campaign goes on stopping without this command", err=True)
-    return live
+        click.echo("the campaign keeps stopping without this command", err=True)
+    return campaign

@@ -1,4 +1,4 @@
-"""``verify``: whether nothing was lost."""
+"""``pilotune verify``: check that no result of a study was lost."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import click
 
 from ..formatting import count, echo_json, pairs
 from ..options import json_option, name_argument, storage_option
-from ..resolve import find
+from ..resolve import resolve_study
 
 if TYPE_CHECKING:
-    from ...analysis.audit import Audit, Finding
+    from ...analysis.audit import Audit, AuditFinding
 
 SHOWN = 20
-"""Findings of a kind that a person is shown; JSON has all of them."""
+"""Findings of a kind that are printed; JSON has all of them."""
 
 
 @click.command("verify")
@@ -22,16 +22,16 @@ SHOWN = 20
 @storage_option
 @json_option
 def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
-    """Check that a study's database and what its workers wrote agree. Nothing is written.
+    """Check that a study's database agrees with the files that its workers wrote. Nothing is changed.
 
     Every outcome file in the run directories is accounted for: kept in the database, retried, fenced, or waiting for
-    the next driver. Exit code 1 means that something is lost, doubled or altered. May be used while a campaign runs.
+    the next driver. Exit code 1 means that a result is lost, doubled or altered. May be used while a campaign runs.
     """
     from ...analysis.audit import audit
 
-    found = find(name, storage)
-    result = audit(found.storage, found.name)
-    add_jobs(result)
+    study = resolve_study(name, storage)
+    result = audit(study.storage, study.name)
+    add_unfinished_jobs(result)
     if as_json:
         echo_json(result.to_json())
     else:
@@ -39,8 +39,8 @@ def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
     return 0 if result.ok else 1
 
 
-def add_jobs(result: Audit) -> None:
-    """Notes of jobs that dead drivers have not seen end; blocks on this machine end by themselves."""
+def add_unfinished_jobs(result: Audit) -> None:
+    """Add a note for jobs of dead drivers that may still be at the scheduler; local blocks end by themselves."""
     from ....providers.blocks.job_log import read_jobs
     from ...record import RunDirectory
 
@@ -49,12 +49,13 @@ def add_jobs(result: Audit) -> None:
         left = [job.job or job.name for job in read_jobs(record) if not job.ended and job.scheduler != "local"]
         if left:
             words = ", ".join(left[:SHOWN])
-            result.note(f"no end is known of {count(len(left), 'job')} of a driver that is gone ({words}); "
-                        f"pilotune clean {result.study} ends what is left of them", file=record)  # fmt: skip
+            jobs = count(len(left), "job")
+            result.note(f"{jobs} of a dead driver may not have ended ({words}); pilotune clean {result.study} ends "
+                        "what is left of them", file=record)  # fmt: skip
 
 
 def show(result: Audit) -> None:
-    """The counts, then what was found, the violations last."""
+    """Print the counts, then the notes, then the violations."""
     states = ", ".join(f"{number} {state}" for state, number in result.states.items() if number)
     fates = ", ".join(f"{n} {fate}" for fate, n in result.outcomes.items() if n and fate != "written")
     written = result.outcomes.get("written", 0)
@@ -66,10 +67,11 @@ def show(result: Audit) -> None:
     click.echo(pairs(lines))
     show_findings("note", result.notes)
     show_findings("violation", result.violations)
-    click.echo("all holds" if result.ok else count(len(result.violations), "violation"))
+    click.echo("No problems found." if result.ok else count(len(result.violations), "violation"))
 
 
-def show_findings(head: str, findings: list[Finding]) -> None:
+def show_findings(head: str, findings: list[AuditFinding]) -> None:
+    """Print one line for each finding, SHOWN of them at most."""
     for each in findings[:SHOWN]:
         place = f" ({each.file})" if each.file else ""
         click.echo(f"{head}: {each.what}{place}")

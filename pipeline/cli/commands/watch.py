@@ -1,4 +1,4 @@
-"""``pilotune watch``."""
+"""``pilotune watch``: follow a campaign until it ends."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError, UserError
+from ..campaign_status import POLL_INTERVAL
 from ..options import name_argument
-from .status import state
 
 if TYPE_CHECKING:
     from ...driver.job_chain import JobChain
-    from ..campaign_status import Live
+    from ..campaign_status import ObservedCampaign
 
-POLL = 0.5
-"""Seconds between looks at a campaign's status file."""
-
-QUESTION = 60.0
-"""Seconds between questions to the scheduler about a driver's job that waits."""
+JOB_QUERY_INTERVAL = 60.0
+"""Seconds between two queries to the scheduler about a driver's job that is queued."""
 
 
 @click.command("watch")
@@ -31,116 +28,127 @@ QUESTION = 60.0
 def watch_command(name: str | None, as_json: bool) -> int:
     """Follow the campaign of the study NAME until it ends. Ctrl-C leaves it running.
 
-    A driver in a job is followed into the successors of its job. The exit code is the campaign's.
+    If the driver runs in a batch job, its successors are followed as well. The exit code is the campaign's.
     """
-    folder, live = the_campaign(name)
+    folder, campaign = choose_campaign(name)
     try:
-        return follow_all(folder, live, as_json)
+        return follow_all(folder, campaign, as_json)
     except KeyboardInterrupt:
-        click.echo(f"the campaign goes on; end it with pilotune stop {folder.name}", err=True)
+        click.echo(f"the campaign keeps running; end it with pilotune stop {folder.name}", err=True)
         return 0
 
 
-def the_campaign(name: str | None) -> tuple[Path, Live | None]:
-    """The folder of a study's campaigns, and the one that runs of them, or the last one. None: its driver's job waits.
+def choose_campaign(name: str | None) -> tuple[Path, ObservedCampaign | None]:
+    """The campaign to follow: the running one of a study, else its latest.
 
-    Without a name: the only one that runs.
+    Args:
+        name: The study's name; None for the only campaign that runs.
+
+    Returns:
+        The folder of the study's campaigns, and the campaign; None while the first job of its driver is queued.
     """
     from ...record import known_studies
-    from ..campaign_status import campaigns
-    from ..driver_jobs import going_on
-    from ..resolve import find, of_entry
+    from ..campaign_status import list_campaigns
+    from ..driver_jobs import active_chains
+    from ..resolve import from_entry, resolve_study
 
     if name is None:
         running = [
-            live
-            for each in map(of_entry, known_studies.all())
-            for live in campaigns(each.runs, each.name)
-            if live.alive
+            campaign
+            for study in map(from_entry, known_studies.all())
+            for campaign in list_campaigns(study.runs, study.name)
+            if campaign.alive
         ]
         if len(running) == 1:
             return running[0].folder.parent, running[0]
-        names = ", ".join(sorted({live.status.study for live in running}))
+        names = ", ".join(sorted({campaign.status.study for campaign in running}))
         raise UserError(f"which study? running: {names}" if running else "nothing is running; see pilotune status")
-    found = find(name)
-    lives = campaigns(found.runs, found.name)
-    folder = found.runs / found.name if found.runs else None
-    if folder is None or not (lives or going_on(folder)):
-        raise UserError(f"study {found.name!r} has no campaign here: pilotune run STUDY starts one")
-    return folder, next((live for live in lives if live.alive), lives[0] if lives else None)
+    study = resolve_study(name)
+    campaigns = list_campaigns(study.runs, study.name)
+    folder = study.folder
+    if folder is None or not (campaigns or active_chains(folder)):
+        raise UserError(f"study {study.name!r} has no campaign here: pilotune run STUDY starts one")
+    latest = campaigns[0] if campaigns else None
+    return folder, next((campaign for campaign in campaigns if campaign.alive), latest)
 
 
-def follow_all(folder: Path, live: Live | None, as_json: bool) -> int:
-    """Follow a campaign to its end, and those that go on after it in another job of their driver."""
-    from ..driver_jobs import describe, going_on
+def follow_all(folder: Path, campaign: ObservedCampaign | None, as_json: bool) -> int:
+    """Follow a campaign to its end, then those of the successors of its driver's job; returns the exit code."""
+    from ..driver_jobs import active_chains, describe_chain
 
-    code = 130  # of a driver that never came
+    code = 130  # if the driver's job never begins
     while True:
-        if live is not None:
-            code = follow(live, as_json) if live.alive else ended(live)
-        chain = next(iter(going_on(folder)), None)
+        if campaign is not None:
+            code = follow(campaign, as_json) if campaign.alive else print_ended(campaign)
+        chain = next(iter(active_chains(folder)), None)
         if chain is None:
             return code
-        click.echo(describe(chain), err=True)
-        live = await_driver(chain, live.status.started if live else 0.0)
-        if live is None:
+        click.echo(describe_chain(chain), err=True)
+        campaign = await_driver(chain, campaign.status.started if campaign else 0.0)
+        if campaign is None:
             return code
 
 
-def ended(live: Live) -> int:
-    click.echo(f"campaign {live.status.campaign} of {live.status.study} {state(live)}", err=True)
-    if live.status.state != "ended":
+def print_ended(campaign: ObservedCampaign) -> int:
+    """Say how a campaign ended; returns its exit code, 1 if its driver died."""
+    click.echo(f"campaign {campaign.status.campaign} of {campaign.status.study} {campaign.state_text}", err=True)
+    if campaign.status.state != "ended":
         return 1
-    return live.status.code or 0
+    return campaign.status.code or 0
 
 
-def await_driver(chain: JobChain, after: float) -> Live | None:
-    """The campaign of the relay's job, once there is one that was started ``after``; None when none will come."""
+def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
+    """Wait for the campaign that the chain's job starts.
+
+    Args:
+        chain: The job chain.
+        after: Campaigns that started at this moment (Unix seconds) or earlier do not count.
+
+    Returns:
+        The campaign; None if the job has ended without starting one.
+    """
     from ...driver.job_chain import read_relay
-    from ..campaign_status import campaigns
-    from ..driver_jobs import checked
+    from ..campaign_status import list_campaigns
+    from ..driver_jobs import refresh
 
     asked, latest = time.monotonic(), chain
     while True:
-        over = latest.ended  # looked at before the campaigns are, so that none comes in between
-        newest = next(iter(campaigns(chain.folder.parent.parent, chain.study)), None)
+        ended = latest.ended  # read before the campaigns, so that one that starts in between is not missed
+        newest = next(iter(list_campaigns(chain.folder.parent.parent, chain.study)), None)
         if newest is not None and newest.status.started > after:
             return newest
-        if over:
+        if ended:
             click.echo(f"the driver's job has ended: {latest.reason}", err=True)
             return None
-        time.sleep(POLL)
+        time.sleep(POLL_INTERVAL)
         latest = read_relay(chain.folder) or latest
-        if time.monotonic() - asked > QUESTION:
-            asked, latest = time.monotonic(), checked(latest)
+        if time.monotonic() - asked > JOB_QUERY_INTERVAL:
+            asked, latest = time.monotonic(), refresh(latest)
 
 
-def follow(live: Live, as_json: bool) -> int:
-    """Show each new status until the campaign ends or dies; returns its exit code."""
+def follow(campaign: ObservedCampaign, as_json: bool) -> int:
+    """Show each new status until the campaign ends; returns its exit code. Raises PilotuneError if its driver dies."""
     from ...analysis import strict
-    from ..campaign_status import look
+    from ..campaign_status import read_campaign
     from ..progress import Progress
 
     shown = -1.0
     with Progress(quiet=as_json) as progress:
         while True:
-            live = look(live.folder) or live
-            if live.status.updated > shown:
-                shown = live.status.updated
-                progress(live.status)
+            campaign = read_campaign(campaign.folder) or campaign
+            if campaign.status.updated > shown:
+                shown = campaign.status.updated
+                progress(campaign.status)
                 if as_json:
-                    click.echo(json.dumps(strict(dataclasses.asdict(live.status))))
-            if not live.alive:
+                    click.echo(json.dumps(strict(dataclasses.asdict(campaign.status))))
+            if not campaign.alive:
                 break
-            time.sleep(POLL)
-    if live.status.state != "ended":
-        raise PilotuneError(f"the driver of {live.status.study} died; go on with pilotune resume {live.status.study}")
+            time.sleep(POLL_INTERVAL)
+    status = campaign.status
+    if status.state != "ended":
+        raise PilotuneError(f"the driver of {status.study} died; pilotune resume {status.study} continues the study")
     if not as_json:
-        click.echo(describe_end(live))
-    return live.status.code or 0
+        from ..progress import status_line
 
-
-def describe_end(live: Live) -> str:
-    from ..progress import line
-
-    return f"{line(live.status)}; {live.status.reason}"
+        click.echo(f"{status_line(status)}; {status.reason}")
+    return status.code or 0

@@ -1,7 +1,7 @@
-"""An objective to start from: a small network that learns which of two rings a point lies on, written with NumPy alone.
+"""An objective to start from: a small network in NumPy that learns which of two rings a point lies on.
 
-Put your own training in place of it. What Pilotune needs is a function that takes a trial, reads its parameters,
-reports a value now and then, and returns the final one.
+Replace it by your own training. Pilotune needs a function that takes a trial, reads its parameters, reports a value
+from time to time, and returns the final one.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import pilotune
 
 
 def train(trial: pilotune.Trial) -> float:
-    """The share of held-out points that are told right after the last epoch, 0..1."""
+    """Train a network and return its accuracy on held-out points, 0..1."""
     params = trial.params
     rng = np.random.default_rng(trial.rng_seed)
     points, ring = rings(400, np.random.default_rng(0))
@@ -26,7 +26,7 @@ def train(trial: pilotune.Trial) -> float:
                 v -= params["lr"] * slope
                 w += v
         accuracy = float(((forward(weights, held_points)[1] > 0.5) == held_ring).mean())
-        trial.report(accuracy, step=epoch)  # ends the trial here when the pruner says so
+        trial.report(accuracy, step=epoch)  # ends the trial here if the pruner decides so
     return accuracy
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.cli.main import main
-from pilotune.pipeline.cli.request import FILE, recall
+from pilotune.pipeline.cli.request import FILE, load_options
 from pilotune.pipeline.driver.job_chain import JobChain, read_relay, relays
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import known_studies
@@ -140,7 +140,7 @@ def test_any_note_of_a_relay(tmp_path_factory, data) -> None:
 @given(spoilt(COMMAND))
 @fuzzed(40)
 def test_any_remembered_command(tmp_path_factory, data) -> None:
-    known = recall(at(tmp_path_factory.getbasetemp(), FILE, data).parent)
+    known = load_options(at(tmp_path_factory.getbasetemp(), FILE, data).parent)
     assert known.site is None or type(known.site) is str
     assert known.trials is None or type(known.trials) is int
     assert all(type(word) is str for word in known.overrides)

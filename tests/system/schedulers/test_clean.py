@@ -106,7 +106,7 @@ def test_it_ends_what_a_dead_driver_left_and_nothing_else(pilotune: Pilotune, ma
 
     looked = pilotune("clean", "digits", "--dry-run")
     assert (looked.code, [row[5].rstrip(":") for row in rows(looked.out)]) == (0, ["left", "left"])
-    assert "nothing was ended" in looked.err
+    assert "no job was ended" in looked.err
     assert "over" not in machine.phases(left)
 
     cleaned = pilotune("clean", "digits")
@@ -164,7 +164,7 @@ def test_a_scheduler_that_does_not_answer_is_told_and_asked_again(
         result = pilotune("clean", "digits")
     assert result.code == 3
     assert "is not on PATH" in result.out
-    assert "1 job may still be there; run pilotune clean digits again" in result.err
+    assert "1 job may still exist; run pilotune clean digits again" in result.err
     assert [job.ended for job in read_jobs(machine.record("20260101-120000-aaaaaa"))] == [""]
     assert pilotune("clean", "digits").code == 0
     assert machine.phases(left) == ["over"]

@@ -164,8 +164,9 @@ def check(seen: Relayed) -> None:
     assert {each.attempt for each in seen.epochs if each.number == 0} >= {1, 2}
     assert re.search("job of its driver comes to its end|driver's job came to its end", seen.watched)
     assert "the budget of 2 trials is used up" in seen.watched
-    assert f"job {seen.note['job']} at lab ({seen.note['scheduler']}), the 2nd of its driver runs" in seen.during or (
-        seen.note["generation"] > 2
+    assert (
+        f"job {seen.note['job']} at lab ({seen.note['scheduler']}), the 2nd of its driver, is running" in seen.during
+        or (seen.note["generation"] > 2)
     )
 
 
@@ -236,11 +237,11 @@ def waiting(folder: Path, lab: Lab) -> Any:
 @campaign(waiting)
 def test_a_job_of_the_driver_that_waits_is_seen_alone_in_the_queue_and_cancelled(seen: Any) -> None:
     second, overview, detail, left_alone, said, watched, again = seen
-    assert "job 1.pbshead for the driver of 'epochs' is waiting already" in second
+    assert "job 1.pbshead for the driver of 'epochs' is already waiting" in second
     assert overview.splitlines()[1].split()[:2] == ["epochs", "queued"]
-    assert "job 1.pbshead at lab (pbs) waits in the queue" in detail
-    assert "waits in the queue (Not Running: Queue not started.); pilotune stop epochs ends it" in left_alone
-    assert said == "job 1.pbshead of its driver waited and was cancelled\n"
+    assert "job 1.pbshead at lab (pbs) is queued" in detail
+    assert "is queued (Not Running: Queue not started.); pilotune stop epochs ends it" in left_alone
+    assert said == "the driver's job 1.pbshead was queued and is cancelled\n"
     assert "the driver's job has ended: stopped while its job waited" in watched
     assert "no campaign of 'epochs' is running" in again
 
@@ -288,7 +289,7 @@ def killed(folder: Path, lab: Lab) -> Any:
 def test_a_killed_driver_has_no_successor_and_that_is_noticed(seen: Any) -> None:
     note, text, cleaned, jobs = seen
     assert note["state"] == "ended"
-    assert note["reason"].startswith("job 1.pbshead is gone, and told nothing")
-    assert "waits in the queue" not in text
-    assert "last heard of" in cleaned, "on another host its silence tells, after a while"
+    assert note["reason"].startswith("job 1.pbshead is gone and left no message")
+    assert "is queued" not in text
+    assert "last status" in cleaned, "on another host its silence tells, after a while"
     assert len(jobs) == 1

@@ -10,10 +10,9 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.cli.commands.clean import campaigns_of
-from pilotune.pipeline.cli.commands.detach import detach
-from pilotune.pipeline.cli.commands.run import Request
-from pilotune.pipeline.cli.request import recall
-from pilotune.pipeline.cli.resolve import Found, prepare
+from pilotune.pipeline.cli.commands.detach import start_detached
+from pilotune.pipeline.cli.request import Request, load_options
+from pilotune.pipeline.cli.resolve import StudyLocation, prepare_run
 from pilotune.pipeline.driver.job_chain import relays
 from pilotune.pipeline.record import RunDirectory, known_studies, open_storage
 from pilotune.pipeline.record.rundir import strangers_in
@@ -106,25 +105,25 @@ def test_what_another_user_left_in_a_study_s_folder_is_not_read(tmp_path: Path, 
     folder = tmp_path / "s"
     (folder / "in-job-x").mkdir(parents=True)
     write_atomically(folder / "command.json", '{"site": "/tmp/evil.yaml", "trials": 5, "overrides": []}')
-    found = Found("s", "sqlite:///x.db", tmp_path)
-    assert recall(folder).trials == 5
+    found = StudyLocation("s", "sqlite:///x.db", tmp_path)
+    assert load_options(folder).trials == 5
     assert campaigns_of(found) == ([], [])
     theirs(folder)
-    assert recall(folder).site is None
+    assert load_options(folder).site is None
     assert relays(folder) == []
-    with pytest.raises(UserError, match="it is theirs to clean"):
+    with pytest.raises(UserError, match="only its owner can clean up here"):
         campaigns_of(found)
 
 
 def test_a_detached_driver_writes_no_log_into_another_user_s_folder(tmp_path: Path, theirs: Callable) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "f.py").write_text("def f(x): return x\n")
-    prepared = prepare(tmp_path / "study.yaml", runs=tmp_path / "runs")
+    prepared = prepare_run(tmp_path / "study.yaml", runs=tmp_path / "runs")
     folder = tmp_path / "runs" / "s"
     folder.mkdir(parents=True)
     theirs(folder)
     with pytest.raises(UserError, match="belongs to"):
-        detach(Request(str(tmp_path / "study.yaml")), prepared)
+        start_detached(Request(str(tmp_path / "study.yaml")), prepared)
     assert not list(folder.iterdir())
 
 

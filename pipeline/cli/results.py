@@ -1,0 +1,66 @@
+"""What the commands that show results share: reading the study, and the table of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .formatting import cut, duration, number, table
+from .resolve import resolve_study
+
+if TYPE_CHECKING:
+    from ..analysis import Row, StudyData
+
+REASON_WIDTH = 160
+"""Characters of a reason in a table; JSON and files have all of it."""
+
+
+def read_named_study(name: str | None, storage: str | None) -> StudyData:
+    """Read the study that a NAME and ``--storage`` mean. Raises as ``resolve_study`` and ``read_study`` do."""
+    from ..analysis import read_study
+
+    study = resolve_study(name, storage)
+    return read_study(study.storage, study.name)
+
+
+def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None) -> str:
+    """One line for each trial.
+
+    Args:
+        metrics: Names of the values.
+        items: The trials.
+        width: Columns of the terminal. If the parameters' columns do not fit, they become one column at the end.
+            None: no limit.
+    """
+    from ..analysis import columns
+
+    names = columns(items)
+    reasons = any(row.reason for row in items)
+    left = ["trial", "state", *metrics]
+    right = ["seconds", *(["attempts"] if any(row.attempts > 1 for row in items) else [])]
+
+    def cells(row: Row) -> list[str]:
+        state = row.state if row.rung is None else f"{row.state} at {row.rung}"
+        return [str(row.number), state, *(number(row.values.get(metric)) for metric in metrics)]
+
+    def more(row: Row) -> list[str]:
+        return [duration(row.seconds), *([str(row.attempts)] if len(right) > 1 else [])]
+
+    def why(row: Row) -> list[str]:
+        return [cut(row.reason, REASON_WIDTH)] if reasons else []
+
+    def value(row: Row, name: str) -> str:
+        return number(row.params[name]) if name in row.params else ""
+
+    flush = ("trial", *metrics, *right, *(n for n in names if any(isinstance(r.params.get(n), float) for r in items)))
+    head = [*left, *names, *right]
+    lines = [[*cells(row), *(value(row, name) for name in names), *more(row)] for row in items]
+    plain = table(head, lines, right=flush)
+    if width is not None and max(map(len, plain.splitlines())) > width:
+        head = [*left, *right, *(["reason"] if reasons else []), "parameters"]
+        compact = [" ".join(f"{name}={number(value)}" for name, value in row.params.items()) for row in items]
+        lines = [[*cells(row), *more(row), *why(row), text] for row, text in zip(items, compact, strict=True)]
+        return table(head, lines, right=flush, width=width)
+    if reasons:
+        head, lines = [*head, "reason"], [[*line, *why(row)] for line, row in zip(lines, items, strict=True)]
+    return table(head, lines, right=flush, width=width)

@@ -1,0 +1,67 @@
+"""Starts a requested run: in this process, in a background process, or in a batch job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import CampaignRunning, UserError
+
+if TYPE_CHECKING:
+    from ..driver.status import Status
+    from .request import Request
+    from .resolve import PreparedRun
+
+
+def start(request: Request, detach: bool, in_job: bool) -> int:
+    """Run the request as ``--detach`` and ``--in-job`` say; returns the exit code."""
+    from .commands.in_job import script_of_this_job, serve, submit
+    from .request import save_options
+
+    if detach and in_job:
+        raise UserError("--detach keeps the driver on this host, --in-job submits it to a scheduler: give one of them")
+    prepared = request.prepare()
+    refuse_second_driver(prepared)
+    if in_job:
+        return submit(request, prepared)
+    if script := script_of_this_job():
+        return serve(request, prepared, script)
+    if detach:
+        from .commands.detach import start_detached
+
+        return start_detached(request, prepared)
+    save_options(prepared.runs / prepared.study_file.name, request)
+    status = execute(request, prepared)
+    return status.code or 0
+
+
+def refuse_second_driver(prepared: PreparedRun) -> None:
+    """Raise CampaignRunning if a driver runs already on a study in SQLite, which allows one.
+
+    The database refuses a second driver as well, but only after imports that take a second.
+    """
+    from .campaign_status import list_campaigns
+
+    if not prepared.storage.startswith("sqlite"):
+        return
+    for campaign in list_campaigns(prepared.runs, prepared.study_file.name):
+        if campaign.alive and campaign.status.storage == prepared.storage:
+            name, status = campaign.status.study, campaign.status
+            raise CampaignRunning(
+                f"campaign {status.campaign} of {name!r} is running already (process {status.pid} on {status.host}); "
+                f"follow it with pilotune watch {name}, end it with pilotune stop {name}"
+            )
+
+
+def execute(request: Request, prepared: PreparedRun) -> Status:
+    """Run the campaign in this process with progress on stderr, then print the summary on stdout."""
+    from ..driver.run import RunSettings, run_campaign
+    from .progress import Progress
+    from .summary import print_summary
+
+    settings = RunSettings(
+        study_file=prepared.study_file, site=prepared.site, storage_url=prepared.storage, runs=prepared.runs
+    )
+    with Progress(quiet=request.quiet) as progress:
+        status = run_campaign(settings, progress)
+    print_summary(status, request.as_json)
+    return status
