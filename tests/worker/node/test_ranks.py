@@ -246,7 +246,8 @@ def test_a_rank_ends_as_its_program_does(program, status):
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 @pytest.mark.parametrize("everybody", [False, True])
 def test_a_rank_passes_on_what_its_launcher_sends_as_sigterm(tmp_path, number, everybody):
-    save = "trap 'echo saved; exit 5' TERM; touch up; while :; do sleep 0.05; done"
+    # A program that everybody signals may be told twice: by its launcher, and by its own rank's script.
+    save = "trap 'trap : TERM; echo saved; exit 5' TERM; touch up; while :; do sleep 0.05; done"
     rank = subprocess.Popen(
         ["/bin/sh", str(RANK), "/bin/sh", "-c", save],
         cwd=tmp_path,
