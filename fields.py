@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -28,6 +29,23 @@ class Section(BaseModel):
     """Base of all sections: unknown keys are errors, values are fixed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class TypeName:
+    """What the key tables in ``docs/`` call a type: ``Annotated[int, ..., TypeName("whole number")]``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DefaultText:
+    """What the key tables in ``docs/`` give as the default of a key whose default depends on other things.
+
+    ``Annotated[Word | None, DefaultText("the scheduler's")]``; without it the table shows the default of the field.
+    """
+
+    text: str
 
 
 def shown(value: Any) -> str:
@@ -137,15 +155,15 @@ def mapping(value: Any) -> dict[str, Any]:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(duration)]
-Size = Annotated[int, BeforeValidator(size)]
-Positive = Annotated[int, BeforeValidator(whole(1))]
-NotNegative = Annotated[int, BeforeValidator(whole(0))]
-Number = Annotated[float, BeforeValidator(number)]
-Bool = Annotated[bool, BeforeValidator(boolean)]
-Text = Annotated[str, BeforeValidator(text)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(texts)]
-Mapping_ = Annotated[dict[str, Any], BeforeValidator(mapping)]
+Duration = Annotated[float, BeforeValidator(duration), TypeName("duration")]
+Size = Annotated[int, BeforeValidator(size), TypeName("size")]
+Positive = Annotated[int, BeforeValidator(whole(1)), TypeName("whole number, 1 or more")]
+NotNegative = Annotated[int, BeforeValidator(whole(0)), TypeName("whole number, 0 or more")]
+Number = Annotated[float, BeforeValidator(number), TypeName("number")]
+Bool = Annotated[bool, BeforeValidator(boolean), TypeName("true or false")]
+Text = Annotated[str, BeforeValidator(text), TypeName("text")]
+Texts = Annotated[tuple[str, ...], BeforeValidator(texts), TypeName("list of texts")]
+Mapping_ = Annotated[dict[str, Any], BeforeValidator(mapping), TypeName("mapping")]
 
 
 def validate(model: type[Model], source: YamlFile) -> Model:

@@ -1,19 +1,36 @@
-"""The site file's keys and what may stand at each. What one key means for another is checked in ``site``."""
+"""The keys of a site file: the type, the default and the meaning of each.
+
+The tables in ``docs/sites.md`` are written from the descriptions here (``python -m pilotune.schema_docs``). Checks that
+involve several keys are in :mod:`.load`.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
-from ...fields import Bool, Duration, NotNegative, Positive, Section, Size, Text, Texts, shown
+from ...fields import (
+    Bool,
+    DefaultText,
+    Duration,
+    NotNegative,
+    Positive,
+    Section,
+    Size,
+    Text,
+    Texts,
+    TypeName,
+    shown,
+)
 from ...yamlfile import nearest
 
 SCHEDULERS = ("local", "slurm", "pbs", "cobalt")
 LAUNCHERS = ("single", "srun", "mpiexec", "aprun", "pbsdsh")
 GPU_TYPES = ("nvidia", "amd", "intel")
-RUNS = "pilotune-runs"  # in the working directory
+RUNS = "pilotune-runs"
+"""Default folder for run directories, in the working directory."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _CORES = r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*"
@@ -33,21 +50,6 @@ def _word(value: Any) -> str:
     if not value.isprintable() or " " in value.strip():  # it would end its line of the batch script
         raise ValueError(f"must be one word, but is {shown(value)}")
     return value.strip()
-
-
-Word = Annotated[str, BeforeValidator(_word)]
-
-
-class NetworkSchema(Section):
-    interface: Annotated[tuple[str, ...], BeforeValidator(_interfaces)] | None = None
-    address: Text | None = None
-
-
-class BlocksSchema(Section):
-    init: NotNegative | None = None
-    min: NotNegative = 0
-    max: NotNegative | None = None
-    idle: Duration = 60.0
 
 
 def _launcher(value: Any) -> dict[str, str]:
@@ -101,38 +103,143 @@ def _pools(value: Any) -> Any:
     return value
 
 
+Word = Annotated[str, BeforeValidator(_word), TypeName("one word")]
+Interfaces = Annotated[tuple[str, ...], BeforeValidator(_interfaces), TypeName("name, or list of names")]
+Launcher = Annotated[dict[str, str], BeforeValidator(_launcher), TypeName("name, or mapping")]
+Scheduler = Annotated[str, BeforeValidator(_scheduler), TypeName("`local`, `slurm`, `pbs` or `cobalt`")]
+Affinity = Annotated[str, BeforeValidator(_affinity), TypeName("see below")]
+GpuType = Annotated[str, BeforeValidator(_gpu_type), TypeName("`nvidia`, `amd` or `intel`")]
+SiteName = Annotated[str, BeforeValidator(_site_name), TypeName("letters, digits, `. _ + -`")]
+
+
+class NetworkSchema(Section):
+    """``network:``, how workers reach the driver. Only one of the two keys may be given."""
+
+    interface: Interfaces | None = Field(
+        None,
+        description="The network interface of the driver's host that compute nodes can reach. Of a list, the first one "
+        "that this host has is used.",
+    )
+    address: Text | None = Field(None, description="The address of the driver's host that workers connect to.")
+
+
+class BlocksSchema(Section):
+    """``pools.NAME.blocks:``, how many blocks a pool has."""
+
+    init: Annotated[NotNegative | None, DefaultText("`min`, but at least 1")] = Field(
+        None, description="Blocks to submit at the start of a campaign."
+    )
+    min: NotNegative = Field(0, description="Least number of blocks while there is work.")
+    max: Annotated[NotNegative | None, DefaultText("the larger of `init` and `min`")] = Field(
+        None, description="Most blocks at a time. 0 switches the pool off, whatever `init` and `min` are."
+    )
+    idle: Duration = Field(60.0, description="A block that has had no trial for this long is ended.")
+
+
 class DriverSchema(Section):
-    queue: Word | None = None
-    walltime: Duration = 86_400.0
-    cores: Positive = 1
-    memory: Size | None = None
-    options: Texts = ()
+    """``driver:``, the batch job in which ``pilotune run --in-job`` runs the driver."""
+
+    queue: Annotated[Word | None, DefaultText("the scheduler's")] = Field(
+        None, description="The queue; on Slurm the partition."
+    )
+    walltime: Duration = Field(
+        86_400.0,
+        description="How long one job runs, 1 minute or more. Before it ends, the driver continues in another job.",
+    )
+    cores: Positive = Field(1, description="CPU cores of the job.")
+    memory: Annotated[Size | None, DefaultText("the queue's")] = Field(None, description="Memory of the job.")
+    options: Texts = Field((), description="Further directives for its batch script, as in a pool.")
 
 
 class PoolSchema(Section):
-    queue: Word | None = None
-    walltime: Duration | None = None
-    blocks: Annotated[BlocksSchema, BeforeValidator(_or_empty)] = BlocksSchema()
-    nodes_per_block: Positive = 1
-    workers_per_node: Positive | None = None
-    cores_per_node: Positive | None = None
-    gpus_per_node: NotNegative | None = None
-    memory_per_node: Size | None = None
-    launcher: Annotated[dict[str, str], BeforeValidator(_launcher)] | None = None
-    options: Texts = ()
-    exclusive: Bool | None = None
-    affinity: Annotated[str, BeforeValidator(_affinity)] | None = None
-    gpu_type: Annotated[str, BeforeValidator(_gpu_type)] = "nvidia"
+    """``pools.NAME:``, one class of hardware."""
+
+    queue: Annotated[Word | None, DefaultText("the scheduler's")] = Field(
+        None, description="The queue; on Slurm the partition."
+    )
+    walltime: Annotated[Duration | None, DefaultText("required, except on `local`")] = Field(
+        None, description="How long one block runs, 1 minute or more."
+    )
+    blocks: Annotated[BlocksSchema, BeforeValidator(_or_empty)] = Field(
+        BlocksSchema(), description="How many blocks the pool has."
+    )
+    nodes_per_block: Positive = Field(1, description="Nodes of one block. On `local` always 1.")
+    workers_per_node: Annotated[Positive | None, DefaultText("one per GPU, else 1; on `local` one per core")] = Field(
+        None,
+        description="Most trials at a time on a node. There are fewer where the study's `trial:` asks for more than "
+        "one share of the node's cores, GPUs or memory.",
+    )
+    cores_per_node: Annotated[Positive | None, DefaultText("unknown; on `local` counted")] = Field(
+        None,
+        description="Cores to request on each node, as the scheduler counts them (often hardware threads).",
+    )
+    gpus_per_node: Annotated[NotNegative | None, DefaultText("0; on `local` the NVIDIA devices")] = Field(
+        None, description="GPUs to request on each node. A trial with `gpus: 1` sees only its own."
+    )
+    gpu_type: GpuType = Field(
+        "nvidia",
+        description="The maker of the GPUs, which decides the variable that selects them: `CUDA_VISIBLE_DEVICES`, "
+        "`ROCR_VISIBLE_DEVICES` or `ZE_AFFINITY_MASK`. Intel's are counted in tiles, and are not requested from PBS.",
+    )
+    memory_per_node: Annotated[Size | None, DefaultText("unknown")] = Field(
+        None,
+        description="Memory to request on each node. It also limits how many trials that give `memory:` run at a time "
+        "on a node.",
+    )
+    launcher: Annotated[
+        Launcher | None,
+        DefaultText("`single` for blocks of one node; else Slurm `srun`, PBS `mpiexec`, Cobalt `aprun`"),
+    ] = Field(None, description="What starts the workers on the nodes of a block, see below.")
+    options: Texts = Field(
+        (),
+        description='Further directives for the batch script, after all others: `"#SBATCH --qos=debug"`. A PBS '
+        "`-l select=` among them replaces the one that is made from the keys above.",
+    )
+    exclusive: Annotated[Bool | None, DefaultText("`true` on Slurm")] = Field(
+        None,
+        description="Slurm only: whether a block has its nodes to itself. Elsewhere the queue decides, or a line in "
+        "`options`.",
+    )
+    affinity: Annotated[
+        Affinity | None, DefaultText("`block` on clusters where `cores_per_node` is known, else `none`")
+    ] = Field(None, description="The cores that each worker is bound to.")
 
 
 class SiteSchema(Section):
-    name: Annotated[str, BeforeValidator(_site_name)] | None = None
-    scheduler: Annotated[str, BeforeValidator(_scheduler)]
-    account: Word | None = None
-    modules: Texts = ()
-    setup: Text | None = None
-    network: NetworkSchema | None = None
-    runs: Text | None = None
-    poll: Duration = 60.0
-    driver: DriverSchema | None = None
-    pools: Annotated[dict[str, Annotated[PoolSchema, BeforeValidator(_or_empty)]], BeforeValidator(_pools)]
+    """All keys of a site file."""
+
+    name: Annotated[SiteName | None, DefaultText("the file's name")] = Field(
+        None, description="The site's name in messages."
+    )
+    scheduler: Scheduler = Field(description="The scheduler that blocks are submitted to.")
+    account: Word | None = Field(None, description="The project that is charged for the jobs.")
+    modules: Texts = Field(
+        (),
+        description="Modules to load in every block (`module load`). An item `use FOLDER` becomes a `module use` line. "
+        "A module that fails to load ends the block with its error message.",
+    )
+    setup: Text | None = Field(
+        None,
+        description="Bash lines that every block runs after `modules` and before its workers start. A failing line "
+        "does not end the block: write `|| exit` behind one that must succeed.",
+    )
+    network: Annotated[NetworkSchema | None, DefaultText("the workers try all of the driver's addresses")] = Field(
+        None, description="How workers reach the driver, see below."
+    )
+    runs: Annotated[
+        Text | None, DefaultText("`$PILOTUNE_RUNS`, else `pilotune-runs` beside the study file"), TypeName("path")
+    ] = Field(
+        None,
+        description="Folder for run directories, on a file system that all nodes see. The SQLite database of a study "
+        "without a `storage:` is there too. SQLite is unreliable on parallel file systems: name another place with "
+        "`--storage`.",
+    )
+    poll: Duration = Field(60.0, description="Shortest time between two queries of the scheduler.")
+    driver: Annotated[DriverSchema | None, DefaultText("see below")] = Field(
+        None, description="The batch job of `pilotune run --in-job`; not for `local`."
+    )
+    pools: Annotated[
+        dict[str, Annotated[PoolSchema, BeforeValidator(_or_empty)]],
+        BeforeValidator(_pools),
+        TypeName("mapping of pools by name"),
+    ] = Field(description="The pools, see below. At least one must be on.")
