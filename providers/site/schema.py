@@ -116,127 +116,127 @@ class NetworkSchema(Section):
     """``network:``, how workers reach the driver. Only one of the two keys may be given."""
 
     interface: Interfaces | None = Field(
-        None,
+        default=None,
         description="The network interface of the driver's host that compute nodes can reach. Of a list, the first one "
         "that this host has is used.",
     )
-    address: Text | None = Field(None, description="The address of the driver's host that workers connect to.")
+    address: Text | None = Field(default=None, description="The address of the driver's host that workers connect to.")
 
 
 class BlocksSchema(Section):
     """``pools.NAME.blocks:``, how many blocks a pool has."""
 
     init: Annotated[NotNegative | None, DefaultText("`min`, but at least 1")] = Field(
-        None, description="Blocks to submit at the start of a campaign."
+        default=None, description="Blocks to submit at the start of a campaign."
     )
-    min: NotNegative = Field(0, description="Least number of blocks while there is work.")
+    min: NotNegative = Field(default=0, description="Least number of blocks while there is work.")
     max: Annotated[NotNegative | None, DefaultText("the larger of `init` and `min`")] = Field(
-        None, description="Most blocks at a time. 0 switches the pool off, whatever `init` and `min` are."
+        default=None, description="Most blocks at a time. 0 switches the pool off, whatever `init` and `min` are."
     )
-    idle: Duration = Field(60.0, description="A block that has had no trial for this long is ended.")
+    idle: Duration = Field(default=60.0, description="A block that has had no trial for this long is ended.")
 
 
 class DriverSchema(Section):
     """``driver:``, the batch job in which ``pilotune run --in-job`` runs the driver."""
 
     queue: Annotated[Word | None, DefaultText("the scheduler's")] = Field(
-        None, description="The queue; on Slurm the partition."
+        default=None, description="The queue; on Slurm the partition."
     )
     walltime: Duration = Field(
-        86_400.0,
+        default=86_400.0,
         description="How long one job runs, 1 minute or more. Before it ends, the driver continues in another job.",
     )
-    cores: Positive = Field(1, description="CPU cores of the job.")
-    memory: Annotated[Size | None, DefaultText("the queue's")] = Field(None, description="Memory of the job.")
-    options: Texts = Field((), description="Further directives for its batch script, as in a pool.")
+    cores: Positive = Field(default=1, description="CPU cores of the job.")
+    memory: Annotated[Size | None, DefaultText("the queue's")] = Field(default=None, description="Memory of the job.")
+    options: Texts = Field(default=(), description="Further directives for its batch script, as in a pool.")
 
 
 class PoolSchema(Section):
     """``pools.NAME:``, one class of hardware."""
 
     queue: Annotated[Word | None, DefaultText("the scheduler's")] = Field(
-        None, description="The queue; on Slurm the partition."
+        default=None, description="The queue; on Slurm the partition."
     )
     walltime: Annotated[Duration | None, DefaultText("required, except on `local`")] = Field(
-        None, description="How long one block runs, 1 minute or more."
+        default=None, description="How long one block runs, 1 minute or more."
     )
     blocks: Annotated[BlocksSchema, BeforeValidator(_or_empty)] = Field(
-        BlocksSchema(), description="How many blocks the pool has."
+        default=BlocksSchema(), description="How many blocks the pool has."
     )
-    nodes_per_block: Positive = Field(1, description="Nodes of one block. On `local` always 1.")
+    nodes_per_block: Positive = Field(default=1, description="Nodes of one block. On `local` always 1.")
     workers_per_node: Annotated[Positive | None, DefaultText("one per GPU, else 1; on `local` one per core")] = Field(
-        None,
+        default=None,
         description="Most trials at a time on a node. There are fewer where the study's `trial:` asks for more than "
         "one share of the node's cores, GPUs or memory.",
     )
     cores_per_node: Annotated[Positive | None, DefaultText("unknown; on `local` counted")] = Field(
-        None,
+        default=None,
         description="Cores to request on each node, as the scheduler counts them (often hardware threads).",
     )
     gpus_per_node: Annotated[NotNegative | None, DefaultText("0; on `local` the NVIDIA devices")] = Field(
-        None, description="GPUs to request on each node. A trial with `gpus: 1` sees only its own."
+        default=None, description="GPUs to request on each node. A trial with `gpus: 1` sees only its own."
     )
     gpu_type: GpuType = Field(
-        "nvidia",
+        default="nvidia",
         description="The maker of the GPUs, which decides the variable that selects them: `CUDA_VISIBLE_DEVICES`, "
         "`ROCR_VISIBLE_DEVICES` or `ZE_AFFINITY_MASK`. Intel's are counted in tiles, and are not requested from PBS.",
     )
     memory_per_node: Annotated[Size | None, DefaultText("unknown")] = Field(
-        None,
+        default=None,
         description="Memory to request on each node. It also limits how many trials that give `memory:` run at a time "
         "on a node.",
     )
     launcher: Annotated[
         Launcher | None,
         DefaultText("`single` for blocks of one node; else Slurm `srun`, PBS `mpiexec`, Cobalt `aprun`"),
-    ] = Field(None, description="What starts the workers on the nodes of a block, see below.")
+    ] = Field(default=None, description="What starts the workers on the nodes of a block, see below.")
     options: Texts = Field(
-        (),
+        default=(),
         description='Further directives for the batch script, after all others: `"#SBATCH --qos=debug"`. A PBS '
         "`-l select=` among them replaces the one that is made from the keys above.",
     )
     exclusive: Annotated[Bool | None, DefaultText("`true` on Slurm")] = Field(
-        None,
+        default=None,
         description="Slurm only: whether a block has its nodes to itself. Elsewhere the queue decides, or a line in "
         "`options`.",
     )
     affinity: Annotated[
         Affinity | None, DefaultText("`block` on clusters where `cores_per_node` is known, else `none`")
-    ] = Field(None, description="The cores that each worker is bound to.")
+    ] = Field(default=None, description="The cores that each worker is bound to.")
 
 
 class SiteSchema(Section):
     """All keys of a site file."""
 
     name: Annotated[SiteName | None, DefaultText("the file's name")] = Field(
-        None, description="The site's name in messages."
+        default=None, description="The site's name in messages."
     )
     scheduler: Scheduler = Field(description="The scheduler that blocks are submitted to.")
-    account: Word | None = Field(None, description="The project that is charged for the jobs.")
+    account: Word | None = Field(default=None, description="The project that is charged for the jobs.")
     modules: Texts = Field(
-        (),
+        default=(),
         description="Modules to load in every block (`module load`). An item `use FOLDER` becomes a `module use` line. "
         "A module that fails to load ends the block with its error message.",
     )
     setup: Text | None = Field(
-        None,
+        default=None,
         description="Bash lines that every block runs after `modules` and before its workers start. A failing line "
         "does not end the block: write `|| exit` behind one that must succeed.",
     )
     network: Annotated[NetworkSchema | None, DefaultText("the workers try all of the driver's addresses")] = Field(
-        None, description="How workers reach the driver, see below."
+        default=None, description="How workers reach the driver, see below."
     )
     runs: Annotated[
         Text | None, DefaultText("`$PILOTUNE_RUNS`, else `pilotune-runs` beside the study file"), TypeName("path")
     ] = Field(
-        None,
+        default=None,
         description="Folder for run directories, on a file system that all nodes see. The SQLite database of a study "
         "without a `storage:` is there too. SQLite is unreliable on parallel file systems: name another place with "
         "`--storage`.",
     )
-    poll: Duration = Field(60.0, description="Shortest time between two queries of the scheduler.")
+    poll: Duration = Field(default=60.0, description="Shortest time between two queries of the scheduler.")
     driver: Annotated[DriverSchema | None, DefaultText("see below")] = Field(
-        None, description="The batch job of `pilotune run --in-job`; not for `local`."
+        default=None, description="The batch job of `pilotune run --in-job`; not for `local`."
     )
     pools: Annotated[
         dict[str, Annotated[PoolSchema, BeforeValidator(_or_empty)]],

@@ -17,17 +17,17 @@ def test_the_pages_are_up_to_date():
 
 
 class Inner(Section):
-    size: Size = Field(1_500_000, description="How large.")
+    size: Size = Field(default=1_500_000, description="How large.")
 
 
 class Outer(Section):
     name: Text = Field(description="What it is called; a|b works.")
-    walltime: Duration = Field(5400.0, description="How long.")
-    words: Texts = Field((), description="Some.")
-    flag: Bool = Field(False, description="Whether.")
-    inner: Inner = Field(Inner(), description="More.")
-    nested: dict[str, Annotated[Inner, "a note"]] | None = Field(None, description="By name.")
-    count: Annotated[Positive | None, DefaultText("as many as fit")] = Field(None, description="How many.")
+    walltime: Duration = Field(default=5400.0, description="How long.")
+    words: Texts = Field(default=(), description="Some.")
+    flag: Bool = Field(default=False, description="Whether.")
+    inner: Inner = Field(default=Inner(), description="More.")
+    nested: dict[str, Annotated[Inner, "a note"]] | None = Field(default=None, description="By name.")
+    count: Annotated[Positive | None, DefaultText("as many as fit")] = Field(default=None, description="How many.")
 
 
 def test_a_table_has_a_row_for_each_key_with_its_type_and_default():
@@ -50,7 +50,7 @@ def test_a_key_without_a_description_or_a_type_name_is_refused():
         name: Text
 
     class NoTypeName(Section):
-        name: str = Field("", description="What.")
+        name: str = Field(default="", description="What.")
 
     with pytest.raises(ValueError, match=r"NoDescription\.name has no description"):
         key_table(NoDescription)
