@@ -1,10 +1,10 @@
-"""Train the best configuration of the study once more and measure it on images that the study never saw.
+"""Train the best configuration of the study again and test it on images that the study never saw.
 
     pilotune export digits-torch --best --out best.json
     python evaluate.py best.json
 
-Trains on the training and the validation images together, with a fixed seed, then prints the accuracy on the test
-images. Ends with 1 when it is below the accuracy asked for.
+Trains on the training and the validation images together, with a fixed seed, and prints the accuracy on the test
+images. The exit code is 1 if the accuracy is below ``--at-least``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from train import accuracy, build_network, build_optimizer, images, train_epoch
 
 
 def accuracy_on_test(params: dict[str, Any], seed: int = 0) -> float:
-    """Train on all but the test images, as long as the best trial did, and return the accuracy on the test images."""
+    """Train on all other images, as long as the best trial did, and return the accuracy on the test images."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     (x, y), (x_more, y_more) = images("train"), images("validation")
@@ -33,12 +33,12 @@ def accuracy_on_test(params: dict[str, Any], seed: int = 0) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("best", type=Path, help="the best parameters, as JSON")
-    parser.add_argument("--at-least", type=float, default=0.97, help="the accuracy asked for (default: %(default)s)")
+    parser.add_argument("best", type=Path, help="JSON file with the best parameters")
+    parser.add_argument("--at-least", type=float, default=0.97, help="required accuracy (default: %(default)s)")
     options = parser.parse_args()
     reached = accuracy_on_test(json.loads(options.best.read_text(encoding="utf-8")))
     verdict = "reached" if reached >= options.at_least else "missed"
-    print(f"test accuracy {reached:.4f} on 360 images the study never saw (asked for: {options.at_least}, {verdict})")
+    print(f"test accuracy {reached:.4f} on 360 images the study never saw (required: {options.at_least}, {verdict})")
     return 0 if reached >= options.at_least else 1
 
 

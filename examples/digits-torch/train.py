@@ -1,7 +1,7 @@
 """Train a small convolutional network on scikit-learn's handwritten digits (1,797 images of 8 x 8 pixels).
 
-:func:`train` is the objective of ``study.yaml``. It sees the training and the validation images only; the test images
-are left to ``evaluate.py``.
+:func:`train` is the objective of ``study.yaml``. It uses the training and the validation images; ``evaluate.py`` uses
+the test images.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # the first optimizer imports it, for a second; here that is done once on a worker
+import torch._dynamo  # creating the first optimizer imports it, which takes a second; here it is done once per worker
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
@@ -24,7 +24,7 @@ HELD_OUT = 360  # images in the validation split, and as many in the test split
 
 
 def images(part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``part`` ("train", "validation" or "test"): images (n, 1, 8, 8) scaled to 0..1, and their digits (n,)."""
+    """Return the images (n, 1, 8, 8; scaled to 0..1) and digits (n,) of ``part``: "train", "validation" or "test"."""
     digits = load_digits()
     rest, test = train_test_split(
         range(len(digits.target)), test_size=HELD_OUT, stratify=digits.target, random_state=SPLIT_SEED
@@ -37,7 +37,7 @@ def images(part: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def build_network(params: dict[str, Any]) -> nn.Sequential:
-    """``depth`` convolutions of ``width`` channels, one pooling step after the first, and a linear layer."""
+    """Build ``depth`` convolutions of ``width`` channels, with pooling after the first, and a linear layer."""
     layers: list[nn.Module] = []
     channels = 1
     for layer in range(params["depth"]):
@@ -48,7 +48,7 @@ def build_network(params: dict[str, Any]) -> nn.Sequential:
 
 
 def build_optimizer(network: nn.Module, params: dict[str, Any]) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW, whichever ``params`` names."""
+    """Build the optimizer that ``params`` names: SGD with momentum, or AdamW."""
     common = {"lr": params["lr"], "weight_decay": params["weight_decay"]}
     if params["optimizer"] == "sgd":
         return torch.optim.SGD(network.parameters(), momentum=params["momentum"], **common)
@@ -63,7 +63,7 @@ def train_epoch(
     params: dict[str, Any],
     epoch: int,
 ) -> None:
-    """One pass over all images, in a random order. The learning rate falls with the epoch, as half a cosine."""
+    """Pass once over all images, in random order. The learning rate follows half a cosine over the epochs."""
     for group in optimizer.param_groups:
         group["lr"] = params["lr"] * (1 + math.cos(math.pi * (epoch - 1) / params["epochs"])) / 2
     network.train()
@@ -75,13 +75,13 @@ def train_epoch(
 
 @torch.no_grad()
 def accuracy(network: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
-    """The share of images that are told right, 0..1."""
+    """Return the share of images that the network classifies correctly, 0..1."""
     network.eval()
     return (network(x).argmax(1) == y).float().mean().item()
 
 
 def train(trial: pilotune.Trial) -> float:
-    """The objective: the accuracy on the validation images after the last epoch."""
+    """The objective. Returns the accuracy on the validation images after the last epoch."""
     params = trial.params
     torch.set_num_threads(trial.resources.cores)
     torch.manual_seed(trial.rng_seed)
@@ -90,7 +90,7 @@ def train(trial: pilotune.Trial) -> float:
     network = build_network(params)
     optimizer = build_optimizer(network, params)
 
-    # An attempt that was cut short (a lost node, the end of a batch job) goes on from the last epoch that was saved.
+    # If an earlier attempt was interrupted (a lost node, the end of a batch job), continue from its last saved epoch.
     checkpoint = Path(trial.checkpoint_dir) / "last.pt"
     score, done = 0.0, 0
     if checkpoint.exists():
@@ -110,7 +110,7 @@ def train(trial: pilotune.Trial) -> float:
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Write ``state`` so that ``path`` is whole at any moment, also when the job is killed here."""
+    """Write ``state`` so that ``path`` is complete at every moment, even if the job is killed in between."""
     part = path.with_suffix(".part")
     torch.save(state, part)
     os.replace(part, path)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The temperature of a square plate, heated at one edge, by successive over-relaxation (SOR): which relaxation factor gets
-# closest to the answer in a fixed number of sweeps? Young (1954) has the best one for this grid: 2 / (1 + sin(pi / 25)) = 1.777.
-# Prints nothing but JSON lines, onto the file $PILOTUNE_REPORTS: a report each 10 sweeps, and the final value.
+# Solves for the temperature of a square plate that is heated at one edge, by successive over-relaxation (SOR).
+# Which relaxation factor comes closest to the solution in a fixed number of sweeps? For this grid the best one is known:
+# 2 / (1 + sin(pi / 25)) = 1.777 (Young 1954). Appends JSON lines to $PILOTUNE_REPORTS: a report every 10 sweeps, then the final value.
 set -eu
 omega=1.5 order=rows sweeps=80
 while [ $# -gt 0 ]; do
