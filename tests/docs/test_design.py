@@ -18,12 +18,15 @@ HELPERS = {
 }  # fmt: skip
 """Modules that the pictures leave out, as the page says."""
 
+TOOLS = {"schema_docs.py"}
+"""Programs for developers, which nothing imports."""
+
 
 def sources() -> list[Path]:
     """All modules of the package, relative to the repository."""
     inside = [path for top in ("pipeline", "providers", "objectives") for path in (REPOSITORY / top).rglob("*.py")]
     modules = [path.relative_to(REPOSITORY) for path in [*inside, *REPOSITORY.glob("*.py")]]
-    return sorted(path for path in modules if "templates" not in path.parts)
+    return sorted(path for path in modules if "templates" not in path.parts and path.as_posix() not in TOOLS)
 
 
 def module_file(parts: list[str]) -> Path | None:
