@@ -44,7 +44,9 @@ def test_a_profile_of_the_driver_names_functions() -> None:
     assert "ms of CPU under the profiler" in done.stdout
 
 
-@pytest.mark.parametrize("pruner", ["hyperband", "median", "percentile"])
+@pytest.mark.parametrize(
+    "pruner", ["hyperband", *(pytest.param(other, marks=pytest.mark.exhaustive) for other in ("median", "percentile"))]
+)
 def test_verdicts_take_one_commit_a_tick(pruner: str) -> None:
     head, ours, memory, sqlite = lines_of("verdict_cost", "--n", "30", "--r", "96", "--pruner", pruner, "--cap", "0.05")
     assert "at a rung" in head
@@ -62,12 +64,14 @@ def test_simulated_workers_are_used() -> None:
     assert len(peers) == 1
 
 
+@pytest.mark.exhaustive
 def test_real_workers_are_timed() -> None:
     head, *rows = lines_of("throughput", "--workers", "2", "--trials", "12", "--only", "no-op", "--no-peers")
     assert "trials/s" in head
     assert [row.split("|")[1].strip()[:6] for row in rows] == ["Pilotu", "Pilotu", "Optuna", "Optuna"]
 
 
+@pytest.mark.exhaustive
 def test_resume_and_memory_are_measured() -> None:
     lines = lines_of("startup_memory", "--small", "--only", "resume", "memory", "--n", "40")
     assert sum("Pilotune" in line for line in lines) >= 3

@@ -132,6 +132,7 @@ def test_others_can_read_all_of_it(prefix: Path) -> None:
         assert path.is_symlink() or path.stat().st_mode & wanted == wanted, path
 
 
+@pytest.mark.exhaustive
 def test_a_second_run_installs_again_in_the_same_place(prefix: Path) -> None:
     root = prefix / "pilotune" / VERSION
     module = prefix / "modulefiles" / "pilotune" / f"{VERSION}.lua"
