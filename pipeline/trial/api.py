@@ -59,7 +59,7 @@ class Trial:
     gives the verdict. Otherwise :meth:`report` raises :class:`TrialPruned` or :class:`TrialYield` itself.
     """
 
-    def __init__(self, spec: AttemptSpec, checkpoint_dir: Path, link: DriverConnection) -> None:
+    def __init__(self, spec: AttemptSpec, checkpoint_dir: Path, connection: DriverConnection) -> None:
         self.params: dict[str, Any] = dict(spec.params)
         self.number = spec.number
         self.attempt = spec.attempt
@@ -72,7 +72,7 @@ class Trial:
         self._study_name = spec.study
         self._defines_space = spec.defines_space
         self._space_names = tuple(spec.space_names)
-        self._link = link
+        self._connection = connection
         self._optuna_style = False
         self._stop: Stopping = ""
         self._steps: set[int] = set()
@@ -100,22 +100,22 @@ class Trial:
         if position in self._steps:
             warnings.warn(f"step {position} was reported before; this report is ignored", stacklevel=2)
         else:
-            self._stop = self._link.report(position, number)
+            self._stop = self._connection.report(position, number)
             self._steps.add(position)
         if self._optuna_style:
             return
         if self._stop == "prune":
             raise TrialPruned(f"pruned at step {position}")
-        if self._stop or self._link.yield_asked():
+        if self._stop or self._connection.yield_asked():
             raise TrialYield(f"asked to yield at step {position}")
 
     def should_prune(self) -> bool:
         """The verdict on the last report. In Optuna's style also true when the attempt is to yield."""
-        return bool(self._stop) or (self._optuna_style and self._link.yield_asked())
+        return bool(self._stop) or (self._optuna_style and self._connection.yield_asked())
 
     def should_yield(self) -> bool:
         """Whether this attempt is to end soon: save a checkpoint, then ``raise pilotune.TrialYield``."""
-        return self._stop in ("yield", "kill") or self._link.yield_asked()
+        return self._stop in ("yield", "kill") or self._connection.yield_asked()
 
     @property
     def time_left(self) -> float | None:
@@ -132,7 +132,7 @@ class Trial:
         """Keep ``value`` beside the trial in the database; what JSON has no form for is kept as its ``repr``."""
         value = jsonable(value)
         self._user_attrs[str(key)] = value
-        self._link.set_attr(str(key), value)
+        self._connection.set_attr(str(key), value)
 
     @property
     def user_attrs(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class Trial:
             if len(json.dumps([name, form])) > MESSAGE_LIMIT // 2:
                 hint = "give its choices short names, and look them up"
                 raise ValueError(f"parameter {name[:80]!r} is too long to be suggested; {hint}")
-            self.params[name] = self._link.suggest(name, form)
+            self.params[name] = self._connection.suggest(name, form)
         self._forms.setdefault(name, form)
         return self.params[name]
 

@@ -32,13 +32,6 @@ StopHow = Literal["yield", "kill"]
 MESSAGE_LIMIT = 1_000_000
 """Bytes of a message of the report channel; who sends more is cut off."""
 
-PATIENCE = 1.0
-"""Seconds that a trial waits for the verdict on a report. A driver that is slower, or waits for its database, holds up
-no trial: it goes on, hears the verdict at its next report, and what it reports meanwhile is sent in one message."""
-
-REPORTS_AT_ONCE = 1_000
-"""Reports of one message, at most."""
-
 DEFAULT_MAX_OUTPUT = 100_000_000
 """Bytes that one attempt may write to stdout, and as many to stderr; the study file's ``trial: max_output``."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..trial.block_env import POOL
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, Outcome, Started
+from .dialogue import Dialogue
 from .disk_failures import blame_disk
 from .node.block import YieldTimer, avoided, decline, end_with_pool, marked_busy
 from .node.channel import open_channel
@@ -107,15 +108,19 @@ def _run(
     block, worker = _place()
     channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
     if not spec.isolate and not spec.objective.command:
-        link = InlineConnection(spec, files, channel, yield_timer, terminated.is_set)
-        ending = run_inline(spec, files, link)
-        return ending, (link.reports, link.params, {**link.user_attrs, **ending.user_attrs})
+        connection = InlineConnection(spec, files, channel, yield_timer, terminated.is_set)
+        ending = run_inline(spec, files, connection)
+        return ending, _collected(connection.dialogue, connection.user_attrs, ending)
     with descendants() as kept:
         process = _process(spec, files)
-        kept |= process.kept()
+        kept |= process.kept_pids()
         supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set)
         ending = supervisor.run()
-    return ending, (supervisor.reports, supervisor.params, {**supervisor.user_attrs, **ending.user_attrs})
+    return ending, _collected(supervisor.dialogue, supervisor.user_attrs, ending)
+
+
+def _collected(dialogue: Dialogue, user_attrs: dict[str, Any], ending: Ending) -> Collected:
+    return dialogue.reports, dialogue.params, {**user_attrs, **ending.user_attrs}
 
 
 def _process(spec: AttemptSpec, files: TrialFiles) -> Process:

@@ -6,6 +6,7 @@ The standard library, and the report channel as trials have it. Nothing is judge
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import re
@@ -21,8 +22,9 @@ from typing import Any
 
 from ...filesystems import filesystem_of
 from ...pipeline.trial.gpus import VISIBLE
-from ...pipeline.trial.protocol import ChannelAddress, Started, Suggest, Suggested
-from ...pipeline.worker.node.channel import Channel, CurveChannel, open_channel
+from ...pipeline.trial.protocol import ChannelAddress, Started
+from ...pipeline.worker.dialogue import Dialogue, ValueAnswer
+from ...pipeline.worker.node.channel import Channel, CurveChannel, exchange, open_channel
 
 PACKAGES = ("pilotune", "parsl", "optuna", "pyzmq", "numpy")
 """Whose versions matter on both sides."""
@@ -155,7 +157,8 @@ def talk(token: str, url: str, key_file: str) -> dict[str, Any]:
     block, rank = os.environ.get("PARSL_WORKER_BLOCK_ID", ""), os.environ.get("PARSL_WORKER_RANK", "")
     channel.begin(Started(token, socket.gethostname(), os.getpid(), block, rank))
     try:
-        samples = [_ask(channel, token, number) for number in range(1, ROUNDS + 1)]
+        dialogue = Dialogue(token)
+        samples = [_ask(channel, dialogue) for _ in range(ROUNDS)]
     except TimeoutError:
         used = _address(channel)
         silent = f"{used} does not answer" if used else f"none of {url} answers"
@@ -169,19 +172,20 @@ def _address(channel: Channel) -> str:
     return channel.url if isinstance(channel, CurveChannel) else ""
 
 
-def _ask(channel: Channel, token: str, number: int) -> tuple[float, float]:
+def _ask(channel: Channel, dialogue: Dialogue) -> tuple[float, float]:
     """The driver's time: seconds that the answer took, and by how many this host's clock is ahead.
 
     A suggested value is what a driver answers with; this one is its clock. Raises TimeoutError.
     """
     sent, began = time.time(), time.monotonic()
-    channel.ask(Suggest(token, number, "clock", ""))
-    while time.monotonic() - began < ROUND_LIMIT:
-        channel.wait([], ROUND_LIMIT)
-        for message in channel.receive():
-            if isinstance(message, Suggested):
-                taken = time.monotonic() - began
-                return taken, sent + taken / 2 - float(message.value)
+    dialogue.suggest("clock", "")
+    while (now := time.monotonic()) - began < ROUND_LIMIT:
+        exchange(channel, dialogue, now)
+        answer = dialogue.take_answer(now)
+        if isinstance(answer, ValueAnswer):
+            taken = now - began
+            return taken, sent + taken / 2 - float(answer.value)
+        channel.wait([], max(0.0, min(dialogue.deadline() or math.inf, began + ROUND_LIMIT) - now))
     raise TimeoutError
 
 

@@ -1,43 +1,68 @@
-"""One attempt of a simulated worker, and what a pretended objective does."""
+"""One attempt on a simulated worker, and the steps that a simulated objective makes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ...pipeline.trial.protocol import AttemptSpec, Report, Suggest
+from ...pipeline.trial.protocol import AttemptSpec
+from ...pipeline.worker.dialogue import Dialogue
 from ..blocks.scaling import Block
 
 
 @dataclass(frozen=True)
 class Wish:
-    """An objective that suggests as it runs asks for a parameter."""
+    """A step at which an objective that defines its space as it runs asks for a parameter.
+
+    Attributes:
+        name: The parameter's.
+        distribution: Optuna's JSON.
+    """
 
     name: str
-    distribution: str  # Optuna's JSON
+    distribution: str
 
 
 Step = tuple[float, float | Wish | None]
-"""Seconds until it happens, and the reported value; None is the end, and the trial's value the last one reported."""
+"""Seconds until the step is done, and what it is: a value to report, a parameter to ask for, or None for the end.
+
+The trial's final value is the last one reported.
+"""
 
 Objective = Callable[[AttemptSpec], Iterator[Step]]
+"""Makes an attempt's steps; the same for all attempts of a trial."""
 
 
 @dataclass
-class Running:
-    """What a worker knows of the attempt that it runs."""
+class Attempt:
+    """A running attempt, as its worker knows it.
+
+    Attributes:
+        spec: What the driver submitted.
+        steps: What the objective will still do.
+        started: When it began, on the worker's clock.
+        block: Where the worker is; None in a pool without blocks.
+        host: Where the worker is.
+        dialogue: The conversation with the driver, by the same rules as on a real worker.
+        step: Steps done, those of earlier attempts included.
+        value: The last one's.
+        yielding: The attempt was asked to yield because its block ends, or by the driver; it ends at its next report.
+        over: It has ended; nothing that is still scheduled for it happens.
+        wake_at: When the pool will let the conversation go on if nothing happens before.
+    """
 
     spec: AttemptSpec
     steps: Iterator[Step]
-    started: float  # on the worker's clock
+    started: float
     block: Block | None
     host: str
-    step: int = 0  # the last one, that of earlier attempts included
-    value: float = 0.0  # its value
+    dialogue: Dialogue = field(init=False)
+    step: int = 0
+    value: float = 0.0
     yielding: bool = False
-    reports: list[list[float]] = field(default_factory=list)
-    asked: Report | Suggest | None = None  # the message that is not answered yet
-    waiting: bool = False  # it does not go on before the answer
-    unsent: list[list[float]] = field(default_factory=list)  # reports that it made since
-    requests: int = 0
     over: bool = False
+    wake_at: float = math.inf
+
+    def __post_init__(self) -> None:
+        self.dialogue = Dialogue(self.spec.token)

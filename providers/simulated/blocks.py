@@ -110,7 +110,7 @@ class SimulatedBlocks:
             return left < ahead
         return left < spec.expected and spec.expected + ahead <= self.plan.walltime
 
-    def take(self, block: Block, tasks: int) -> None:
+    def occupy(self, block: Block, tasks: int) -> None:
         """So many attempts more, or fewer, run in the block."""
         block.tasks += tasks
         self._rested[block.number] = self._now()

@@ -46,7 +46,7 @@ class SimulatedHosts:
     def fails(self, host: str) -> bool:
         return host in self.nodes.names and self.nodes.names.index(host) in self.nodes.bad
 
-    def here(self) -> frozenset[str]:
+    def taking(self) -> frozenset[str]:
         """The hosts whose workers take attempts."""
         if self.blocks:
             return frozenset(self._homes[block.number] for block in self.blocks.taking())
@@ -58,10 +58,10 @@ class SimulatedHosts:
 
     def free(self) -> str:
         """A host with a worker that takes the next attempt, without blocks; empty where there is none."""
-        free = [host for host in sorted(self.here()) if self._busy[host] < self._workers[host]]
+        free = [host for host in sorted(self.taking()) if self._busy[host] < self._workers[host]]
         return self._random.choice(free) if free else ""
 
-    def take(self, host: str, attempts: int) -> None:
+    def occupy(self, host: str, attempts: int) -> None:
         """So many attempts more, or fewer, run there."""
         self._busy[host] += attempts
 

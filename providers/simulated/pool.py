@@ -1,8 +1,13 @@
-"""A pool of pretended workers on a virtual clock: the real campaign runs thousands of workers on a laptop, and a seed
-replays everything, faults included."""
+"""A pool of simulated workers on a virtual clock.
+
+The real campaign runs thousands of these workers on a laptop, faults included, and a seed replays a run exactly. What a
+worker says to the driver, and when it says it again, follows the state machine of real workers
+(:class:`pilotune.pipeline.worker.dialogue.Dialogue`).
+"""
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,9 +26,20 @@ from ...pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from ...pipeline.trial.protocol import PATIENCE, AttemptSpec, Outcome, OutcomeKind, Report, Started, Suggest
+from ...pipeline.trial.protocol import (
+    AttemptSpec,
+    Outcome,
+    OutcomeKind,
+    Report,
+    Started,
+    Stop,
+    Suggest,
+    Suggested,
+    Verdict,
+)
+from ...pipeline.worker.dialogue import Answer, ValueAnswer, VerdictAnswer
 from ..blocks.scaling import Block
-from .attempt import Objective, Running, Step, Wish
+from .attempt import Attempt, Objective, Step, Wish
 from .blocks import BlockPlan, SimulatedBlocks
 from .clock import VirtualTime
 from .faults import Disk, Faults, Witness
@@ -33,31 +49,37 @@ __all__ = ["Objective", "SimulatedPool", "Step", "Wish"]
 
 
 DECLINED_PAUSE = 1.0
-"""Seconds until a worker that declined an attempt takes another."""
+"""Seconds until a worker that declined an attempt takes another, as on a real worker."""
 
-RESEND = 2.0
-"""Seconds until a worker sends a message again that is not answered."""
+KINDS: dict[str, OutcomeKind] = {"prune": "pruned", "yield": "yielded", "kill": "stopped"}
+"""How an attempt ends when it is told so."""
 
 
 class SimulatedPool:
-    """Pretended workers that run ``objective``; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
+    """Simulated workers that run ``objective``; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
 
     Args:
-        workers: Workers, all there from the start and for ever, where there is no plan of blocks.
+        workers: How many; all are there from the start and for ever. Ignored where there is a ``plan``.
         objective: Makes the steps of a trial, the same for all its attempts.
         seed: Of delays and faults.
-        latency: Seconds for a submission or a message to arrive.
-        faults: What goes wrong.
+        latency: Seconds until a submission arrives at a worker, or a stop takes effect.
+        faults: What goes wrong, and how often.
         plan: Blocks that come and go, instead of ``workers``.
         disk: Where trials keep checkpoints; None: each attempt begins at the first step.
-        nodes: The hosts that workers are on; None: the driver is told of none.
-        time: The time that this pool shares with others.
-        witness: Sees what the workers really do.
+        nodes: The hosts that workers are on; None: the driver learns of none.
+        time: The clock, which several pools may share.
+        witness: Records what the workers really do.
 
     Attributes:
         skew: Seconds by which the workers' clocks are ahead.
         most_running: The most attempts that ever ran at once.
         over: No worker is left.
+
+    ::
+
+        pool = SimulatedPool(4, lambda spec: iter([(1.0, 0.5), (1.0, None)]))
+        pool.perform([Submit(spec)])
+        events = pool.wait(10.0)  # Capacity, then Started, Report, Ended as the virtual time passes
     """
 
     def __init__(
@@ -78,16 +100,16 @@ class SimulatedPool:
         self.faults, self.time, self.witness = faults or Faults(), time or VirtualTime(), witness or Witness()
         self.random = random.Random(seed)
         self.skew, self.most_running, self.over = 0.0, 0, False
-        self._inbox: list[Event] = []
-        self._heard = True  # whether a driver is there to hear of anything
+        self._events: list[Event] = []
+        self._driver_alive = True
         self._queue: deque[AttemptSpec] = deque()
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, Attempt] = {}  # by token
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
         self._workers = workers
         self.blocks: SimulatedBlocks | None = None
         if plan:
-            calls = (self._block_begins, self._block_closes, self._block_gone)
+            calls = (self._on_block_start, self._on_block_closing, self._on_block_end)
             self.blocks = SimulatedBlocks(plan, self._at, self.now, *calls, self.random)
         self.hosts = SimulatedHosts(nodes, workers, self.blocks, self.random) if nodes else None
 
@@ -100,12 +122,12 @@ class SimulatedPool:
         self.time.advance(seconds)
 
     def wait(self, timeout: float) -> list[Event]:
-        """Let time pass until there is anything to tell, and hand over what is ready."""
+        """Let up to ``timeout`` seconds pass, until there are events; returns those that are ready."""
         end = self.time.now + timeout
-        self._look()
-        while not self._inbox and self.time.step(end):
-            self._look()
-        events, self._inbox = self._inbox, []
+        self._report_changes()
+        while not self._events and self.time.step(end):
+            self._report_changes()
+        events, self._events = self._events, []
         if self.faults.shuffle:
             self.random.shuffle(events)
         return events
@@ -114,277 +136,290 @@ class SimulatedPool:
         for action in actions:
             if isinstance(action, Submit):
                 self._queue.append(action.spec)
-                self._at(self.latency, self._start_waiting)
+                self._at(self.latency, self._start_next)
             elif isinstance(action, Reply):
-                self._answer(action)
+                self._on_reply(action)
             elif isinstance(action, StopAttempt):
-                self._stop(action)
+                self._on_message(Stop(action.token, action.how))
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected
             elif isinstance(action, Quarantine) and self.hosts:
                 self.hosts.quarantine(action.host)
 
     def close(self) -> None:
-        """The driver ends everything; some of what runs still writes down how far it came."""
-        self._heard = False
-        for running in list(self._running.values()):
+        """The driver ends everything; with the fault ``linger`` half of the attempts still save their checkpoint."""
+        self._driver_alive = False
+        for attempt in list(self._running.values()):
             if self.faults.linger and self.random.random() < 0.5:
-                self._end(running, "yielded")
-        self._vanish()
+                self._end(attempt, "yielded")
+        self._remove_workers()
 
     def abandon(self) -> None:
-        """The driver is dead. Workers go on with what they have for a while, and write outcomes that nobody hears."""
-        self._heard = False
-        self._inbox.clear()
+        """The driver has died. Workers run on for ``linger`` seconds, and write outcomes that nobody receives."""
+        self._driver_alive = False
+        self._events.clear()
         if not self.faults.begin:
             self._queue.clear()
         if self.faults.linger:
-            self._at(self.faults.linger, self._give_up)
+            self._at(self.faults.linger, self._yield_all)
         else:
-            self._vanish()
+            self._remove_workers()
 
-    def _give_up(self) -> None:
-        """The workers of a dead driver save what they have, and end."""
-        for running in list(self._running.values()):
-            self._end(running, "yielded")
-        self._vanish()
+    def _yield_all(self) -> None:
+        """The workers of a dead driver save their checkpoints, and end."""
+        for attempt in list(self._running.values()):
+            self._end(attempt, "yielded")
+        self._remove_workers()
 
-    def _vanish(self) -> None:
+    def _remove_workers(self) -> None:
         self.over = True
         self._queue.clear()
-        for running in list(self._running.values()):
-            self._leave(running, lost=True)
+        for attempt in list(self._running.values()):
+            self._leave(attempt, lost=True)
 
-    # -- what a driver hears ------------------------------------------------------------------------------------------
+    # -- what the driver receives -------------------------------------------------------------------------------------
 
-    def _tell(self, event: Event, *, twice: bool = True) -> None:
-        """Hand the driver an event, sometimes twice, the second time later."""
-        if not self._heard:
+    def _deliver(self, event: Event, *, twice: bool = True) -> None:
+        """Hand the driver an event; with the fault ``twice`` it may come again later."""
+        if not self._driver_alive:
             return
-        self._inbox.append(event)
+        self._events.append(event)
         if twice and self.random.random() < self.faults.twice:
-            self._at(self.random.uniform(0.0, self.faults.delay), lambda: self._tell(event, twice=False))
+            self._at(self.random.uniform(0.0, self.faults.delay), lambda: self._deliver(event, twice=False))
 
-    def _look(self) -> None:
-        """Tell what has changed of the workers and their blocks."""
-        capacity = Capacity(self._room(), self.latency, self.hosts.here() if self.hosts else frozenset())
+    def _report_changes(self) -> None:
+        """Tell the driver what has changed of the workers and their blocks."""
+        capacity = Capacity(self._slots(), self.latency, self.hosts.taking() if self.hosts else frozenset())
         views = self.blocks.views() if self.blocks else ()
         if capacity != self._capacity:
             self._capacity = capacity
-            self._inbox.append(capacity)
+            self._events.append(capacity)
         if views != self._views:
             self._views = views
-            self._inbox.append(BlocksSeen(views))
+            self._events.append(BlocksSeen(views))
 
-    def _room(self) -> int:
+    def _slots(self) -> int:
         """Attempts that can run at once."""
         if self.blocks:
             return self.blocks.capacity()
         return self.hosts.capacity() if self.hosts else self._workers
 
     def _at(self, delay: float, what: Callable[[], None]) -> None:
+        """Schedule something of the workers; it does not happen once they are gone."""
         self.time.at(delay, lambda: None if self.over else what())
 
     # -- blocks -------------------------------------------------------------------------------------------------------
 
-    def _block_begins(self, block: Block) -> None:
+    def _on_block_start(self, block: Block) -> None:
         if self.hosts:
             self.hosts.home(block.number)
         for _ in range(block.workers):
-            self._at(0.0, self._start_waiting)
+            self._at(0.0, self._start_next)
 
-    def _block_closes(self, block: Block) -> None:
-        """Half of the trials look whether they are to yield all the time, the others when they report."""
-        for running in [each for each in self._running.values() if each.block is block]:
-            running.yielding = True
-            if running.spec.seed % 2:
-                self._end_soon(running, "yielded")
+    def _on_block_closing(self, block: Block) -> None:
+        for attempt in [each for each in self._running.values() if each.block is block]:
+            self._ask_to_yield(attempt)
 
-    def _block_gone(self, block: Block) -> None:
-        for running in [each for each in self._running.values() if each.block is block]:
-            self._die(running)
+    def _on_block_end(self, block: Block) -> None:
+        for attempt in [each for each in self._running.values() if each.block is block]:
+            self._lose(attempt)
 
-    # -- workers ------------------------------------------------------------------------------------------------------
+    # -- an attempt begins --------------------------------------------------------------------------------------------
 
-    def _start_waiting(self) -> None:
+    def _start_next(self) -> None:
         block = self.blocks.free() if self.blocks else None
         host = self._free_host(block)
         if not self._queue or not host:
             return
         spec = self._queue.popleft()
-        self._take(block, host, 1)
+        self._occupy(block, host, 1)
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
             self._at(DECLINED_PAUSE, lambda: self._decline(spec, block, host))
             return
-        running = Running(spec, self.objective(spec), self.time.now + self.skew, block, host)
-        self._running[spec.token] = running
+        attempt = Attempt(spec, self.objective(spec), self.time.now + self.skew, block, host)
+        self._running[spec.token] = attempt
         self.most_running = max(self.most_running, len(self._running))
         self.witness.began(spec)
         for _ in range(self.disk.begin(spec.number, spec.attempt) if self.disk else 0):
-            running.step, running.value = running.step + 1, _number(next(running.steps)[1])
+            attempt.step, attempt.value = attempt.step + 1, _number(next(attempt.steps)[1])
         if self.hosts and self.hosts.fails(host):
-            self._end_soon(running, "failed")
+            self._end_soon(attempt, "failed")
         else:
-            self._next_step(running)
-        self._tell(Started(spec.token, host=host, pid=1, block="0", worker="0"))
+            self._next_step(attempt)
+        self._deliver(Started(spec.token, host=host, pid=1, block="0", worker="0"))
 
     def _free_host(self, block: Block | None) -> str:
-        """Where the next attempt begins; empty while there is no room."""
+        """Where the next attempt begins; empty while no worker is free."""
         if self.blocks:
             return "" if block is None else self.hosts.home(block.number) if self.hosts else "node0"
         if self.hosts:
             return self.hosts.free()
         return f"node{(len(self._running) + 1) % 4}" if len(self._running) < self._workers else ""
 
-    def _take(self, block: Block | None, host: str, attempts: int) -> None:
-        """So many attempts more, or fewer, are there."""
+    def _occupy(self, block: Block | None, host: str, attempts: int) -> None:
+        """Count attempts that begin (1) or end (-1) there."""
         if self.hosts:
-            self.hosts.take(host, attempts)
+            self.hosts.occupy(host, attempts)
         if self.blocks and block:
-            self.blocks.take(block, attempts)
+            self.blocks.occupy(block, attempts)
 
     def _decline(self, spec: AttemptSpec, block: Block | None, host: str) -> None:
         self.witness.declined += 1
-        self._take(block, host, -1)
-        self._at(0.0, self._start_waiting)
+        self._occupy(block, host, -1)
+        self._at(0.0, self._start_next)
         outcome = Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind="declined", host=host)
-        self._tell(Ended(outcome), twice=False)
+        self._deliver(Ended(outcome), twice=False)
 
-    def _next_step(self, running: Running) -> None:
-        delay, value = next(running.steps)
+    # -- an attempt runs ----------------------------------------------------------------------------------------------
+
+    def _next_step(self, attempt: Attempt) -> None:
+        delay, what = next(attempt.steps)
         if self.random.random() < self.faults.lose:
-            self._at(delay, lambda: self._die(running))
+            self._at(delay, lambda: self._lose(attempt))
         elif self.random.random() < self.faults.fail:
-            self._end_soon(running, "failed", delay)
-        elif value is None:
-            self._end_soon(running, "complete", delay)
-        elif isinstance(value, Wish):
-            self._at(delay, lambda: self._wish(running, value))
+            self._end_soon(attempt, "failed", delay)
+        elif what is None:
+            self._end_soon(attempt, "complete", delay)
+        elif isinstance(what, Wish):
+            self._at(delay, lambda: self._suggest(attempt, what))
         else:
-            self._at(delay, lambda: self._say(running, value))
+            self._at(delay, lambda: self._report(attempt, what))
 
-    def _wish(self, running: Running, wish: Wish) -> None:
-        if running.over:
-            return
-        if running.asked is not None:
-            self._at(RESEND, lambda: self._wish(running, wish))
-            return
-        running.requests += 1
-        running.waiting = True
-        self._ask(running, Suggest(running.spec.token, running.requests, wish.name, wish.distribution))
+    def _suggest(self, attempt: Attempt, wish: Wish) -> None:
+        if not attempt.over:
+            attempt.dialogue.suggest(wish.name, wish.distribution)
+            self._converse(attempt)
 
-    def _say(self, running: Running, value: float) -> None:
-        if running.over:
+    def _report(self, attempt: Attempt, value: float) -> None:
+        if attempt.over:
             return
-        spec = running.spec
-        running.step, running.value = running.step + 1, value
+        spec = attempt.spec
+        attempt.step, attempt.value = attempt.step + 1, value
         if self.disk:
-            self.disk.compute(spec.number, spec.attempt, running.step)
-        running.reports.append([running.step, value])
-        self.witness.said(spec, running.step, value)
-        running.unsent.append([running.step, value])
-        if running.asked is not None:  # the driver is behind
-            self._next_step(running)
+            self.disk.compute(spec.number, spec.attempt, attempt.step)
+        self.witness.said(spec, attempt.step, value)
+        attempt.dialogue.report(attempt.step, value, self.time.now)
+        self._converse(attempt)
+
+    def _converse(self, attempt: Attempt) -> None:
+        """Send what is to be sent now, let the trial go on where it is answered, and come back at the next deadline."""
+        if attempt.over:
             return
-        running.waiting = True
-        self._report(running)
-        message = running.asked
-        self._at(PATIENCE, lambda: self._go_on(running) if running.asked is message and running.waiting else None)
+        dialogue, now = attempt.dialogue, self.time.now
+        request = dialogue.outgoing(now)
+        if request is not None:
+            self._send(request)
+        answer = dialogue.take_answer(now)
+        if answer is not None:
+            self._on_answer(attempt, answer)
+        deadline = dialogue.deadline()
+        if deadline is not None and deadline < attempt.wake_at:
+            attempt.wake_at = deadline
+            self._at(deadline - now, lambda: self._wake(attempt))
 
-    def _report(self, running: Running) -> None:
-        """Say all that is not said yet."""
-        running.requests += 1
-        reports, running.unsent = running.unsent, []
-        self._ask(running, Report.of(running.spec.token, running.requests, reports))
+    def _wake(self, attempt: Attempt) -> None:
+        attempt.wake_at = math.inf
+        self._converse(attempt)
 
-    def _go_on(self, running: Running) -> None:
-        if not running.over:
-            running.waiting = False
-            self._next_step(running)
+    def _send(self, request: Report | Suggest) -> None:
+        """A request goes to the driver; with the fault ``drop`` it may be lost on the way."""
+        if self.random.random() >= self.faults.drop:
+            self._deliver(request)
 
-    def _ask(self, running: Running, message: Report | Suggest) -> None:
-        """Send a message, and again when its answer does not come."""
-        running.asked = message
-        self._tell(message)
-        if self.faults.drop and self.random.random() < self.faults.drop:
-            self._at(RESEND, lambda: self._tell(message) if running.asked is message else None)
-
-    def _answer(self, reply: Reply) -> None:
-        running = self._running.get(reply.token)
-        if running is None or running.over or running.asked is None or reply.request != running.asked.request:
-            return
-        if self.random.random() < self.faults.drop:
-            message = running.asked
-            self._at(RESEND, lambda: self._tell(message) if running.asked is message else None)
-            return
-        running.asked = None
-        if reply.stop or running.yielding:
-            kinds: dict[str, OutcomeKind] = {"prune": "pruned", "yield": "yielded", "kill": "stopped"}
-            self._end_soon(running, kinds[reply.stop or "yield"])
-        elif reply.error:
-            self._end_soon(running, "failed")
+    def _on_answer(self, attempt: Attempt, answer: Answer) -> None:
+        """The trial is answered: it goes on, or ends as it is told."""
+        stop = answer.stop if isinstance(answer, VerdictAnswer) else ""
+        if stop or attempt.yielding:
+            self._end_soon(attempt, KINDS[stop or "yield"])
+        elif isinstance(answer, ValueAnswer) and answer.error:
+            self._end_soon(attempt, "failed")
         else:
-            if running.unsent:
-                self._report(running)
-            if running.waiting:
-                self._go_on(running)
+            self._next_step(attempt)
 
-    def _stop(self, action: StopAttempt) -> None:
-        running = self._running.get(action.token)
-        if running is not None and not running.over:
-            self._end_soon(running, "stopped" if action.how == "kill" else "yielded")
+    def _on_reply(self, reply: Reply) -> None:
+        """The driver answers a request; with the fault ``drop`` the answer is lost, and the request is sent again."""
+        if self.random.random() >= self.faults.drop:
+            self._on_message(_message_of(reply))
 
-    def _end_soon(self, running: Running, kind: OutcomeKind, delay: float | None = None) -> None:
-        self._at(self.latency if delay is None else delay, lambda: self._end(running, kind))
+    def _on_message(self, message: Verdict | Suggested | Stop) -> None:
+        """A message of the driver arrives at a worker, which does with it what a real one does."""
+        attempt = self._running.get(message.token)
+        if attempt is None or attempt.over or not attempt.dialogue.receive(message):
+            return
+        if attempt.dialogue.order == "kill":
+            self._end_soon(attempt, "stopped")
+        elif isinstance(message, Stop):
+            self._end_soon(attempt, "yielded")
+        elif attempt.dialogue.order == "yield" and not attempt.yielding:
+            self._ask_to_yield(attempt)
+        self._converse(attempt)
 
-    def _end(self, running: Running, kind: OutcomeKind) -> None:
-        if not running.over:
-            self._tell(Ended(self._write(running, kind)))
+    def _ask_to_yield(self, attempt: Attempt) -> None:
+        """Half of the objectives ask all the time whether to yield, the others only when they report."""
+        attempt.yielding = True
+        if attempt.spec.seed % 2:
+            self._end_soon(attempt, "yielded")
 
-    def _write(self, running: Running, kind: OutcomeKind) -> Outcome:
+    # -- an attempt ends ----------------------------------------------------------------------------------------------
+
+    def _end_soon(self, attempt: Attempt, kind: OutcomeKind, delay: float | None = None) -> None:
+        self._at(self.latency if delay is None else delay, lambda: self._end(attempt, kind))
+
+    def _end(self, attempt: Attempt, kind: OutcomeKind) -> None:
+        if not attempt.over:
+            self._deliver(Ended(self._write(attempt, kind)))
+
+    def _write(self, attempt: Attempt, kind: OutcomeKind) -> Outcome:
         """The attempt ends, and its worker writes its outcome."""
-        spec = running.spec
+        spec = attempt.spec
         if self.disk and kind == "yielded":
             self.disk.save(spec.number, spec.attempt)
-        # An end that nobody can read, since its file is rubbish and its driver dead, leaves the last checkpoint.
-        self._leave(running, lost=kind != "yielded")
+        # What follows the last checkpoint is lost: where nobody can read the outcome, the trial goes on from there.
+        self._leave(attempt, lost=kind != "yielded")
         outcome = Outcome(
             token=spec.token,
             number=spec.number,
             attempt=spec.attempt,
             kind=kind,
-            values=[running.value] * spec.n_values if kind == "complete" else None,
+            values=[attempt.value] * spec.n_values if kind == "complete" else None,
             failure="exception" if kind == "failed" else "",
             reason="the objective raised" if kind == "failed" else "",
-            reports=running.reports,
-            host=running.host,
-            started=running.started,
+            reports=attempt.dialogue.reports,
+            host=attempt.host,
+            started=attempt.started,
             finished=self.time.now + self.skew,
         )
         self.witness.wrote(spec, outcome)
         return outcome
 
-    def _die(self, running: Running) -> None:
-        """The worker is gone; sometimes it has just ended the attempt, and its word of that is late."""
-        if running.over:
+    def _lose(self, attempt: Attempt) -> None:
+        """The worker dies; with the fault ``late`` it has just ended the attempt, and the outcome arrives late."""
+        if attempt.over:
             return
         if self.random.random() < self.faults.late:
-            late = self._write(running, "complete" if running.reports else "failed")
-            self._at(2 * self.faults.notice, lambda: self._tell(Ended(late)))
+            outcome = self._write(attempt, "complete" if attempt.dialogue.reports else "failed")
+            self._at(2 * self.faults.notice, lambda: self._deliver(Ended(outcome)))
             if self.disk:
-                self.disk.lose(running.spec.number, running.spec.attempt)
+                self.disk.lose(attempt.spec.number, attempt.spec.attempt)
         else:
-            self._leave(running, lost=True)
-        self._at(self.faults.notice, lambda: self._tell(Lost(running.spec.token, "its worker died")))
+            self._leave(attempt, lost=True)
+        self._at(self.faults.notice, lambda: self._deliver(Lost(attempt.spec.token, "its worker died")))
 
-    def _leave(self, running: Running, *, lost: bool) -> None:
-        running.over = True
-        self._running.pop(running.spec.token, None)
+    def _leave(self, attempt: Attempt, *, lost: bool) -> None:
+        """The worker is free again. ``lost``: what the attempt did since its last checkpoint is gone."""
+        attempt.over = True
+        self._running.pop(attempt.spec.token, None)
         if self.disk:
-            self.disk.leave(running.spec.number, running.spec.attempt, lost=lost)
-        self._take(running.block, running.host, -1)
-        self._at(0.0, self._start_waiting)
+            self.disk.leave(attempt.spec.number, attempt.spec.attempt, lost=lost)
+        self._occupy(attempt.block, attempt.host, -1)
+        self._at(0.0, self._start_next)
 
 
 def _number(value: float | Wish | None) -> float:
     return value if isinstance(value, float) else 0.0
+
+
+def _message_of(reply: Reply) -> Verdict | Suggested:
+    if reply.suggested:
+        return Suggested(reply.token, reply.request, reply.value, reply.error)
+    return Verdict(reply.token, reply.request, reply.stop)

@@ -1,7 +1,7 @@
 """The command form: any program as an objective, in a session of its own under the worker.
 
 It finds its parameters in its arguments (template fields), in ``PILOTUNE_PARAM_<NAME>`` and in the JSON file
-``PILOTUNE_PARAMS``, and writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reading.ReportFile`) or prints
+``PILOTUNE_PARAMS``, and writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reports.ReportFile`) or prints
 what the study file's regular expression matches. Exit status 0 is success; without a final value the last report is it.
 It is ended with SIGTERM, and with SIGKILL after the grace; a command that is asked to yield gets SIGTERM and all the
 time it needs, and has yielded when it then exits with 0 or by that signal without a final line in its report file.
@@ -18,7 +18,8 @@ import subprocess
 from typing import Any
 
 from ...trial.files import TrialFiles, write_atomically
-from ...trial.protocol import AttemptSpec
+from ...trial.protocol import AttemptSpec, Message
+from ..dialogue import Answer
 from ..node.block import launcher
 from ..node.fencing import note_process, taken_over
 from ..node.posix import PR_SET_PDEATHSIG, process_control
@@ -38,8 +39,8 @@ INTERVAL = 0.1
 class CommandProcess:
     """A running command (see :class:`.process.Process`)."""
 
-    patient = False
-    interval = INTERVAL
+    takes_answers = False
+    poll_interval = INTERVAL
 
     def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
         self.spec = spec
@@ -72,19 +73,19 @@ class CommandProcess:
     def descriptors(self) -> list[int]:
         return [] if self._pidfd is None else [self._pidfd]
 
-    def pump(self) -> list[dict[str, Any]]:
+    def receive(self) -> list[Message]:
         if self._process is not None and self.status is None and self._has_ended():
             self.kill()  # what it left behind, while its zombie still holds the group's number
             self.status = self._process.wait()
         reports = self._reader.read(last=self.status is not None)
         if reports:
-            self._last = reports[-1]["value"]
+            self._last = reports[-1].value
         if self._reader.problem and self.status is None:
             self.kill()
-        return reports
+        return list(reports)
 
-    def answer(self, reply: dict[str, Any]) -> None:
-        """A command hears verdicts by signals only; the supervisor sends those."""
+    def answer(self, answer: Answer) -> None:
+        """Nothing: a command learns verdicts by signals only, which the supervisor sends."""
 
     def ask_to_yield(self) -> None:
         group = self._process.pid if self._process is not None and self.status is None and self._several else None
@@ -119,7 +120,7 @@ class CommandProcess:
             return Ending("failed", failure="exit", reason=reason, traceback=last)
         return None
 
-    def kept(self) -> set[int]:
+    def kept_pids(self) -> set[int]:
         return set()
 
     def close(self) -> None:

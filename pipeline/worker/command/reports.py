@@ -1,4 +1,4 @@
-"""What a command says while it runs: JSON lines in its report file, or what an expression matches in its stdout."""
+"""Reads a command's reports: JSON lines in its report file, or what a regular expression matches in its stdout."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from typing import Any, Protocol
 
 from ...trial.from_json import read_json
 from ...trial.protocol import STEP_LIMIT
+from ..process.messages import Reported
 
 PIECE = 2**20
 
 
 class Reader(Protocol):
-    """Reads what is new. ``final`` is what the command said its value is; ``problem`` what could not be understood."""
+    """Reads a command's new reports.
+
+    Attributes:
+        final: What the command gave as its value, in the form of a Python objective's result; None before it has.
+        problem: One sentence about what cannot be used; empty while there is none.
+    """
 
     final: Any
     problem: str
 
-    def read(self, *, last: bool = False) -> list[dict[str, Any]]:
-        """New reports as ``report`` messages. ``last``: the command has ended, so an unfinished line is whole."""
+    def read(self, *, last: bool = False) -> list[Reported]:
+        """New reports. ``last``: the command has ended, so a last line without a newline is complete."""
 
 
 class _Tail:
@@ -66,7 +72,7 @@ class ReportFile:
         self.final: Any = None
         self.problem = ""
 
-    def read(self, *, last: bool = False) -> list[dict[str, Any]]:
+    def read(self, *, last: bool = False) -> list[Reported]:
         found = []
         for text in self._tail.lines(last):
             self._tail.line += 1
@@ -81,7 +87,7 @@ class ReportFile:
             elif "step" not in line:
                 self.final = line
             elif _is_step(line["step"]) and _is_number(line.get("value")):
-                found.append({"type": "report", "step": int(line["step"]), "value": float(line["value"])})
+                found.append(Reported(int(line["step"]), float(line["value"])))
             else:
                 self._refuse(text, 'a report is {"step": <whole number from 0 to 2147483647>, "value": <number>}')
         return found
@@ -105,7 +111,7 @@ class StdoutPattern:
         self.final: Any = None
         self.problem = ""
 
-    def read(self, *, last: bool = False) -> list[dict[str, Any]]:
+    def read(self, *, last: bool = False) -> list[Reported]:
         found = []
         for text in self._tail.lines(last):
             for match in self._pattern.finditer(text):
@@ -122,7 +128,7 @@ class StdoutPattern:
                     continue
                 self._matches += 1
                 self.final = {"value": value}
-                found.append({"type": "report", "step": step, "value": value})
+                found.append(Reported(step, value))
         return found
 
 

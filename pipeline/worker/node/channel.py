@@ -1,8 +1,8 @@
 """The worker's end of the report channel: one CurveZMQ socket a process, kept from attempt to attempt.
 
-A request is sent again until it is answered; the driver answers a request it has seen before in the same way. At most
-one request is open at a time. Whether the driver is there is told by the connection (TCP, and ZeroMQ's own heartbeats
-below it), not by how fast it answers: a driver that waits for its database is silent but not gone.
+It only carries messages; which are sent, and again when, is decided by :class:`..dialogue.Dialogue`.
+Whether the driver is alive is judged by the connection (TCP, and ZeroMQ's heartbeats), not by how fast it answers: a
+driver that waits for its database is silent but not dead.
 """
 
 from __future__ import annotations
@@ -23,34 +23,31 @@ from ...trial.protocol import (
     Message,
     Report,
     Started,
-    Stop,
     Suggest,
     Suggested,
     Verdict,
     decode,
     encode,
 )
+from ..dialogue import Dialogue
 from .driver_liveness import Refusals, address_of
 
 if TYPE_CHECKING:
     import zmq
 
-RESEND, LONGEST_RESEND = 5.0, 60.0
-"""Seconds after which an unanswered request is sent again: doubled each time, from the first to the longest. A driver
-that is behind, or waits for its database, is not buried under what it knows already."""
-
 HEARTBEAT_MS, SILENCE_MS = 10_000, 20_000
-"""ZeroMQ's ping interval; a peer that has said nothing for so long after one is taken as disconnected."""
+"""ZeroMQ's ping interval, and how long after a ping a peer may send nothing before it counts as disconnected."""
 
 ANSWER_LIMIT, BETTER_LIMIT = 5.0, 0.3
-"""Seconds that a new channel waits for the driver at any of several addresses; and, when it has answered at one, for a
-better one."""
+"""Seconds that a new channel waits for the driver to answer at any of several addresses; and, after the first answer,
+for one at an address that is preferred."""
 
 
 def make_keys(path: Path) -> bytes:
-    """Make a campaign's keys. What the workers need goes to ``path`` (0600); the server's Z85 secret is returned only.
+    """Make a campaign's keys, write what workers need to ``path`` (0600) and return the server's secret key (Z85).
 
-    The file is JSON: ``server_public``, ``client_public`` and ``client_secret``, each 40 characters of Z85.
+    The file is JSON: ``server_public``, ``client_public`` and ``client_secret``, each 40 characters of Z85. The
+    server's secret is never written. Raises OSError.
     """
     import zmq
 
@@ -62,37 +59,63 @@ def make_keys(path: Path) -> bytes:
 
 
 class Channel(Protocol):
-    """What the runner needs of a report channel. Used by one thread."""
+    """A worker's connection to the driver. Used by one thread.
+
+    Attributes:
+        reconnections: How often the connection was made anew; after each, what was sent before may be lost.
+    """
+
+    reconnections: int
 
     def begin(self, started: Started) -> None:
-        """A new attempt: say that it runs; forget what belongs to the one before."""
+        """A new attempt runs: tell the driver, now and after each reconnection."""
 
-    def ask(self, request: Report | Suggest) -> None:
-        """Send a request. Only one may be open at a time."""
+    def send(self, request: Report | Suggest) -> None:
+        """Send a request; dropped where the queue of a driver that cannot be reached is full."""
 
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
         """Wait up to ``timeout`` seconds for a message or for a readable descriptor; the readable descriptors."""
 
     def receive(self) -> list[Message]:
-        """Messages for this attempt that are here: verdicts and suggested values for the open request, and stops."""
+        """All messages that have arrived, those of earlier attempts included."""
 
     def down(self) -> bool:
         """Whether there is no connection to the driver now."""
 
     def gone(self) -> bool:
-        """Whether the driver is dead: its host refuses connections, or for :func:`driver_timeout` seconds none held."""
+        """Whether the driver is dead: its host refuses connections, or none was held for ``driver_timeout`` seconds."""
+
+
+def exchange(channel: Channel, dialogue: Dialogue, now: float, *, send: bool = True) -> None:
+    """Hand the dialogue what has arrived, and send what it wants sent.
+
+    Args:
+        channel: The transport.
+        dialogue: The attempt's conversation.
+        now: Monotonic seconds.
+        send: False after the attempt's end: its outcome brings what was not sent.
+    """
+    for message in channel.receive():
+        dialogue.receive(message)
+    dialogue.on_connection(not channel.down(), channel.reconnections, now)
+    if channel.gone():
+        dialogue.on_driver_gone()
+    request = dialogue.outgoing(now) if send else None
+    if request is not None:
+        channel.send(request)
 
 
 class NoChannel:
-    """For attempts without a driver that listens: every verdict is to go on."""
+    """Stands in where no driver listens: every verdict is "go on", and no value can be suggested."""
 
     def __init__(self) -> None:
+        self.reconnections = 0
         self._replies: list[Message] = []
 
     def begin(self, started: Started) -> None:
         self._replies.clear()
 
-    def ask(self, request: Report | Suggest) -> None:
+    def send(self, request: Report | Suggest) -> None:
         if isinstance(request, Report):
             self._replies.append(Verdict(request.token, request.request))
         else:
@@ -117,13 +140,21 @@ class NoChannel:
 
 
 class CurveChannel:
-    """A DEALER socket to the driver at ``address``. Raises OSError or ValueError where the key file cannot be used.
+    """A DEALER socket to the driver at ``address``, encrypted by CurveZMQ (https://rfc.zeromq.org/spec/26/).
 
-    Of several URLs the first is kept at which the driver proves to be who it is; a stranger behind one of them, or
-    nobody, does no harm.
+    Of several URLs it keeps the first at which the driver proves that it has the campaign's key. An address at which
+    somebody else listens, or nobody, does no harm.
+
+    Args:
+        address: The driver's URLs, best first, and the file with the campaign's keys.
+
+    Raises:
+        OSError: The key file cannot be read.
+        ValueError: It does not hold keys.
 
     Attributes:
-        url: The address in use; empty until the driver was found at one of several.
+        url: The address in use; empty until the driver has answered at one of several.
+        reconnections: How often the connection was made anew.
     """
 
     def __init__(self, address: ChannelAddress) -> None:
@@ -148,10 +179,8 @@ class CurveChannel:
         self._monitor: zmq.Socket[bytes] = socket.get_monitor_socket(events)
         self._down_since: float | None = time.monotonic()
         self._refusals = Refusals()
-        self._connections = 0
+        self._connections = self.reconnections = 0
         self._started: Started | None = None
-        self._open: Report | Suggest | None = None
-        self._sent, self._pause = 0.0, RESEND
         self._candidates = address.url.split()
         self.url = self._candidates[0] if len(self._candidates) == 1 else ""
         socket.immediate = not self.url  # nothing is sent to those who have not proved to be the driver
@@ -160,17 +189,13 @@ class CurveChannel:
         self._find_driver()
 
     def begin(self, started: Started) -> None:
-        self._started, self._open = started, None
+        self._started = started
         self._send(started)
 
-    def ask(self, request: Report | Suggest) -> None:
-        self._open = request
-        self._sent, self._pause = time.monotonic(), RESEND
+    def send(self, request: Report | Suggest) -> None:
         self._send(request)
 
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
-        if self._open is not None:
-            timeout = min(timeout, max(0.0, self._sent + self._pause - time.monotonic()))
         sockets = [(self._socket, self._zmq.POLLIN), (self._monitor, self._zmq.POLLIN)]
         ready = self._zmq.zmq_poll([*sockets, *((d, self._zmq.POLLIN) for d in descriptors)], int(timeout * 1000) + 1)
         return {source for source, _ in ready if isinstance(source, int)}
@@ -180,17 +205,11 @@ class CurveChannel:
         found: list[Message] = []
         while True:
             try:
-                message = decode(self._socket.recv_multipart(self._zmq.NOBLOCK)[-1])
+                found.append(decode(self._socket.recv_multipart(self._zmq.NOBLOCK)[-1]))
             except self._zmq.Again:
-                break
+                return found
             except ValueError:
-                continue  # of a driver of another version; the request is sent again
-            if self._expected(message):
-                found.append(message)
-        if self._open is not None and self._down_since is None and time.monotonic() >= self._sent + self._pause:
-            self._sent, self._pause = time.monotonic(), min(2 * self._pause, LONGEST_RESEND)
-            self._send(self._open)
-        return found
+                continue  # from a driver of another version; the request will be sent again
 
     def down(self) -> bool:
         return self._down_since is not None
@@ -209,19 +228,11 @@ class CurveChannel:
         self._socket.close()
         self._context.term()
 
-    def _expected(self, message: Message) -> bool:
-        """Whether this belongs to the attempt; an answer closes the open request and is taken once."""
-        if self._started is None or getattr(message, "token", None) != self._started.token:
-            return False
-        if isinstance(message, Verdict | Suggested):
-            if self._open is None or message.request != self._open.request:
-                return False
-            self._open = None
-            return True
-        return isinstance(message, Stop)
-
     def _find_driver(self) -> None:
-        """Wait for an answer, then a moment for one at a better address. Later answers are seen while attempts run."""
+        """Wait for an answer, then shortly for one at a preferred address.
+
+        Where nobody answers in time, the search goes on while attempts run.
+        """
         answered: set[str] = set()
         until = time.monotonic() + ANSWER_LIMIT
         while not self.url and self._candidates[0] not in answered and (left := until - time.monotonic()) > 0:
@@ -234,7 +245,7 @@ class CurveChannel:
             self._keep(min(answered, key=self._candidates.index))
 
     def _keep(self, url: str) -> None:
-        """Let go of the other addresses."""
+        """Use this address, and disconnect from the others."""
         self.url, self._down_since = url, None
         self._connections += 1
         for other in set(self._candidates) - {url}:
@@ -242,7 +253,7 @@ class CurveChannel:
                 self._socket.disconnect(other)
 
     def _connection_events(self) -> Iterator[tuple[bool, str]]:
-        """Whether the driver came or went, and at which address."""
+        """New events: whether the connection came up (or went down), and at which address."""
         while True:
             try:
                 event = self._parse(self._monitor.recv_multipart(self._zmq.NOBLOCK))
@@ -254,7 +265,7 @@ class CurveChannel:
         for up, url in self._connection_events():
             if not self.url and up:
                 self._keep(url)
-                self._introduce_again()
+                self._on_reconnection()
             elif len(self._candidates) > 1 and url != self.url:
                 continue
             elif not up:
@@ -263,27 +274,26 @@ class CurveChannel:
                 self._down_since = None
                 self._connections += 1
                 if self._connections > 1:
-                    self._introduce_again()
+                    self._on_reconnection()
 
-    def _introduce_again(self) -> None:
-        """After a reconnection the driver knows this socket under a new identity, and may have lost what was sent."""
+    def _on_reconnection(self) -> None:
+        """The driver knows this socket under a new identity from now on, and may have lost what was sent."""
+        self.reconnections += 1
         if self._started is not None:
             self._send(self._started)
-        if self._open is not None:
-            self.ask(self._open)
 
     def _send(self, message: Message) -> None:
         try:
             self._socket.send(encode(message), self._zmq.NOBLOCK)
         except self._zmq.Again:
-            pass  # the queue of a driver that is away is full; requests are sent again
+            pass  # the queue to a driver that cannot be reached is full; requests are sent again
 
 
 _channel: CurveChannel | None = None
 
 
 def open_channel(address: ChannelAddress) -> Channel:
-    """This process's channel to ``address``, made or kept. Raises OSError or ValueError for an unusable key file."""
+    """This process's channel to ``address``: the one that it has, or a new one. Raises as :class:`CurveChannel`."""
     global _channel
     if not address.url:
         return NoChannel()

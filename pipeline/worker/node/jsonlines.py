@@ -1,4 +1,4 @@
-"""JSON lines over a socket, read without blocking; between a worker and its trial's process."""
+"""JSON objects over a stream socket, one a line; read without blocking, or waited for."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import Any
 from ...trial.from_json import read_json
 
 CHUNK = 65536
+"""Bytes that are read at a time."""
 
 
-class Lines:
-    """One end. ``closed`` is set when the other end is; a line that is not a JSON object is dropped."""
+class JsonLines:
+    """One end of a connected stream socket. A line that is not a JSON object is dropped.
+
+    Attributes:
+        closed: The other end is closed, or this one. What had arrived before can no longer be read.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -21,15 +26,16 @@ class Lines:
         self._buffer = b""
 
     def fileno(self) -> int:
+        """The socket's descriptor."""
         return self.connection.fileno()
 
-    def send(self, message: dict[str, Any]) -> None:
-        """Send one line; nothing happens when the other end is gone: what it said before can still be read."""
+    def send(self, line: dict[str, Any]) -> None:
+        """Send one line. Ignored where the other end is gone: the reader learns that from :attr:`closed`."""
         with contextlib.suppress(OSError):
-            self.connection.sendall(json.dumps(message).encode() + b"\n")
+            self.connection.sendall(json.dumps(line).encode() + b"\n")
 
-    def here(self) -> list[dict[str, Any]]:
-        """All lines that have arrived."""
+    def receive(self) -> list[dict[str, Any]]:
+        """All lines that have arrived; does not wait."""
         found: list[dict[str, Any]] = []
         while not self.closed and self._read(socket.MSG_DONTWAIT):
             found += self._split()
@@ -44,14 +50,17 @@ class Lines:
                 return found
         return []
 
-    def peek(self) -> bytes:
-        """What has arrived and was not read yet, left where it is."""
+    def peek(self) -> list[dict[str, Any]]:
+        """Whole lines among the next CHUNK bytes that have arrived, left unread. Safe in a signal handler."""
         try:
-            return self.connection.recv(CHUNK, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            data = self.connection.recv(CHUNK, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
-            return b""
+            return []
+        *whole, _ = (self._buffer + data).split(b"\n")
+        return _objects(whole)
 
     def close(self) -> None:
+        """Close this end."""
         self.closed = True
         self.connection.close()
 
@@ -68,12 +77,16 @@ class Lines:
 
     def _split(self) -> list[dict[str, Any]]:
         *whole, self._buffer = self._buffer.split(b"\n")
-        found = []
-        for line in whole:
-            try:
-                message = read_json(line)
-            except ValueError:
-                continue
-            if isinstance(message, dict):
-                found.append(message)
-        return found
+        return _objects(whole)
+
+
+def _objects(lines: list[bytes]) -> list[dict[str, Any]]:
+    found = []
+    for line in lines:
+        try:
+            value = read_json(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found

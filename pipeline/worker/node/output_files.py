@@ -35,7 +35,7 @@ def open_output(descriptor: int, *, keep: bool = False) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def over(paths: tuple[Path, ...], limit: int) -> Path | None:
+def first_over(paths: tuple[Path, ...], limit: int) -> Path | None:
     """The first file that is larger than ``limit`` bytes."""
     for path in paths:
         try:

@@ -21,13 +21,13 @@ from .load import load_objective
 from .result import read_result
 
 
-def execute(spec: AttemptSpec, link: DriverConnection) -> Ending:
+def execute(spec: AttemptSpec, connection: DriverConnection) -> Ending:
     """Import, seed, call, read the value. Never raises: whatever comes out of the objective becomes an Ending."""
     trial: Trial | None = None
     try:
         function = load_objective(spec.objective)
         seed_generators(spec.seed)
-        trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), link)
+        trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), connection)
         result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)
     except BaseException as error:

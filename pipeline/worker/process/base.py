@@ -1,9 +1,11 @@
-"""What the supervisor needs of a running trial, whether it is a Python function or somebody's program."""
+"""What the supervisor needs of a running trial, whether it is a Python function or a command."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
+from ...trial.protocol import Message
+from ..dialogue import Answer
 from ..objective.ending import Ending
 
 
@@ -11,40 +13,44 @@ class Process(Protocol):
     """One attempt's process.
 
     Attributes:
-        running: The attempt's own code runs; its timeout counts from here.
-        status: Its exit status as ``subprocess`` gives it, None while it lives.
-        patient: Answers to reports reach the objective, which then ends by itself; otherwise it is ended by signals.
-        interval: Seconds after which :meth:`pump` must be called even when no descriptor is ready.
+        running: The attempt's own code has begun; its timeout counts from here.
+        status: Its exit status as ``subprocess`` gives it; None while it lives.
+        takes_answers: Verdicts reach the objective as answers, and it ends by itself. Otherwise (a command) the
+            supervisor ends it by signals.
+        poll_interval: Seconds after which :meth:`receive` must be called even when no descriptor is readable.
     """
 
     running: bool
     status: int | None
-    patient: bool
-    interval: float
+    takes_answers: bool
+    poll_interval: float
 
     def descriptors(self) -> list[int]:
-        """What to wait on."""
+        """Descriptors that become readable when there is something to receive."""
 
-    def pump(self) -> list[dict[str, Any]]:
-        """What the trial has said since the last call: ``report``, ``suggest``, ``attr`` and ``end`` messages."""
+    def receive(self) -> list[Message]:
+        """What the trial has sent since the last call: messages of :data:`.messages.TrialMessage`."""
 
-    def answer(self, reply: dict[str, Any]) -> None:
-        """Answer the trial's open request."""
+    def answer(self, answer: Answer) -> None:
+        """Answer the question that the trial waits with."""
 
     def ask_to_yield(self) -> None:
         """Ask the attempt to save its checkpoint and end."""
 
     def terminate(self) -> None:
-        """SIGTERM to all of it."""
+        """Send SIGTERM to all of it."""
 
     def kill(self) -> None:
-        """SIGKILL to all of it."""
+        """Send SIGKILL to all of it."""
 
     def ending(self, *, yielding: bool) -> Ending | None:
-        """After the end: what is known that no ``end`` message and no exit status says."""
+        """How it ended, where neither an ObjectiveEnded message nor the exit status alone says so.
 
-    def kept(self) -> set[int]:
-        """Child processes of the worker that are to outlive the attempt."""
+        Called after the end. ``yielding``: it was asked to yield.
+        """
+
+    def kept_pids(self) -> set[int]:
+        """Child processes of the worker that outlive the attempt."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Release everything; end what still runs."""

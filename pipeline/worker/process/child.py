@@ -1,4 +1,4 @@
-"""A trial's own process, from the fork on: set up, run the objective, say how it ended, leave."""
+"""What a forked trial process does: sets itself up, runs the objective, reports how it ended, and exits."""
 
 from __future__ import annotations
 
@@ -17,76 +17,89 @@ from typing import Any, NoReturn
 from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
 from ...trial.link import Stopping
-from ...trial.protocol import AttemptSpec
+from ...trial.protocol import AttemptSpec, Message
+from ..dialogue import Answer, ValueAnswer, VerdictAnswer
 from ..node.fencing import note_process
-from ..node.jsonlines import Lines
 from ..node.output_files import open_output
 from ..node.posix import PR_SET_PDEATHSIG, process_control
 from ..objective.ending import Ending, first_line
 from ..objective.execute import change, execute
+from .messages import (
+    AttrSet,
+    Begin,
+    MessageStream,
+    ObjectiveEnded,
+    ParamRequested,
+    Reported,
+    Terminate,
+    YieldRequest,
+)
 
 MEMORY_RESERVE = 64 * 2**20
-"""Bytes that are given back above the limit when it was met, so that the end can be told."""
+"""Bytes by which the limit is raised after the objective has met it, so that the process can still report its end."""
 
 
 class ChildConnection:
-    """The trial's way to its worker. Requests from several threads wait for each other."""
+    """The trial's connection to its worker (see :class:`.link.DriverConnection`). Used by any thread of the objective.
 
-    def __init__(self, lines: Lines) -> None:
-        self.lines = lines
+    Questions from several threads wait for each other, since the worker answers one at a time.
+    """
+
+    def __init__(self, stream: MessageStream) -> None:
+        self.stream = stream
         self._lock = threading.Lock()
         self._yield = False
 
     def report(self, step: int, value: float) -> Stopping:
-        stop: Stopping = self._ask({"type": "report", "step": step, "value": value}).get("stop", "")
-        return stop
+        answer = self._ask(Reported(step, value))
+        return answer.stop if isinstance(answer, VerdictAnswer) else ""
 
     def suggest(self, name: str, distribution: str) -> Any:
-        reply = self._ask({"type": "suggest", "name": name, "distribution": distribution})
-        if reply.get("stop"):
+        answer = self._ask(ParamRequested(name, distribution))
+        if not isinstance(answer, ValueAnswer):
             raise TrialYield("asked to yield")
-        if reply.get("error"):
-            raise ValueError(reply["error"])
-        return reply.get("value")
+        if answer.error:
+            raise ValueError(answer.error)
+        return answer.value
 
     def set_attr(self, key: str, value: Any) -> None:
-        self.lines.send({"type": "attr", "key": key, "value": value})
+        self.stream.send(AttrSet(key, value))
 
     def yield_asked(self) -> bool:
-        # Another thread that waits for an answer takes the request to yield with it.
+        # Another thread that waits for an answer also receives the request to yield.
         if self._lock.acquire(blocking=False):
             try:
-                self.take(self.lines.here())
+                self.handle(self.stream.receive())
             finally:
                 self._lock.release()
         return self._yield
 
     def on_sigterm(self, *_: Any) -> None:
-        """A signal of the worker's ends the process; one of the scheduler's, at the end of the block, asks to yield."""
-        if b'"die"' in self.lines.peek():
+        """The worker's own SIGTERM ends the process; the scheduler's, at the end of the block, asks to yield."""
+        if any(isinstance(message, Terminate) for message in self.stream.peek()):
             die()
         self._yield = True
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, question: Message) -> Answer:
         with self._lock:
-            self.lines.send(request)
+            self.stream.send(question)
             while True:
-                messages = self.lines.wait()
+                messages = self.stream.wait()
                 if not messages:
-                    die()  # the worker is gone, and with it everybody who could answer
-                answers = self.take(messages)
+                    die()  # the worker is gone, so nobody can answer
+                answers = self.handle(messages)
                 if answers:
                     return answers[0]
 
-    def take(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Act on what came unasked; the rest are answers."""
-        answers = []
+    def handle(self, messages: list[Message]) -> list[Answer]:
+        """Act on the worker's requests; the answers among the messages are returned."""
+        answers: list[Answer] = []
         for message in messages:
-            if "die" in message:
+            if isinstance(message, Terminate):
                 die()
-            elif "yield" in message:
+            elif isinstance(message, YieldRequest):
                 self._yield = True
-            else:
+            elif isinstance(message, VerdictAnswer | ValueAnswer):
                 answers.append(message)
         return answers
 
@@ -99,27 +112,32 @@ def die() -> NoReturn:
 
 
 def run_child(descriptor: int, parent: int) -> NoReturn:
-    """What a forked process does: the worker's end of the socket ``descriptor`` first sends the attempt's spec."""
-    code = 70
+    """Run one attempt in a process that was just forked, and exit.
+
+    Args:
+        descriptor: A socket to the worker, which has sent :class:`.Begin` first.
+        parent: The fork server's pid.
+    """
+    code = 70  # EX_SOFTWARE of sysexits.h
     try:
         _own_process(parent)
-        lines = Lines(socket.socket(fileno=descriptor))
-        (first, *rest) = lines.wait() or [{}]
-        if "spec" in first:
-            link = ChildConnection(lines)
-            link.take(rest)
+        stream = MessageStream(socket.socket(fileno=descriptor))
+        (first, *rest) = stream.wait() or [Message()]
+        if isinstance(first, Begin):
+            connection = ChildConnection(stream)
+            connection.handle(rest)
             # An OpenMP library that the fork server has loaded may have bound its only thread to one core.
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, first["cores"])
-            change(os.environ, first["environment"])
-            _run(AttemptSpec.from_dict(first["spec"]), link)
+                os.sched_setaffinity(0, first.cores)
+            change(os.environ, first.environment)
+            _run(first.spec, connection)
             code = 0
     finally:
         os._exit(code)
 
 
 def _own_process(parent: int) -> None:
-    """A session of its own, that dies with its parent and has the usual signal handlers."""
+    """Start a session of its own that dies with its parent, and restore the default signal handlers."""
     os.setsid()
     process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
@@ -128,48 +146,48 @@ def _own_process(parent: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    atexit._clear()  # what the fork server's imports registered is the fork server's
+    atexit._clear()  # handlers that the preloaded modules registered belong to the fork server
 
 
-def _run(spec: AttemptSpec, link: ChildConnection) -> None:
-    lines = link.lines
+def _run(spec: AttemptSpec, connection: ChildConnection) -> None:
+    stream = connection.stream
     taken = note_process(TrialFiles(Path(spec.directory)), spec.attempt)
     if taken:
-        lines.send({"type": "end", **Ending("stopped", reason=taken).to_dict()})
+        stream.send(ObjectiveEnded(Ending("stopped", reason=taken)))
         return
     try:
         _surroundings(spec)
-        signal.signal(signal.SIGTERM, link.on_sigterm)
+        signal.signal(signal.SIGTERM, connection.on_sigterm)
         _limit_memory(spec.limits.memory)
     except (OSError, ValueError) as error:
         reason = f"the trial's process could not be set up: {first_line(error)}"
-        lines.send({"type": "end", **Ending("failed", failure="setup", reason=reason).to_dict()})
+        stream.send(ObjectiveEnded(Ending("failed", failure="setup", reason=reason)))
         return
-    ending = execute(spec, link)
+    ending = execute(spec, connection)
     _limit_memory(None)
-    lines.send({"type": "end", **ending.to_dict()})
+    stream.send(ObjectiveEnded(ending))
     if ending.traceback:
         print(ending.traceback, file=sys.stderr)
     _leave()
 
 
 def _surroundings(spec: AttemptSpec) -> None:
-    """Output files and working directory."""
+    """Redirect output to the attempt's files, and enter its working directory."""
     files = TrialFiles(Path(spec.directory))
     for target, path in ((1, files.stdout(spec.attempt)), (2, files.stderr(spec.attempt))):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, target)
         os.close(opened)
-    for stream in (sys.stdout, sys.stderr):  # whoever holds them already goes on with them
+    for stream in (sys.stdout, sys.stderr):  # preloaded modules may hold the old ones
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # what was printed survives a crash
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # printed lines survive a crash
     sys.stdout, sys.stderr = open_output(1, keep=True), open_output(2, keep=True)
     faulthandler.enable(file=2)
     os.chdir(files.work(spec.attempt))
 
 
 def _limit_memory(limit: int | None) -> None:
-    """Limit the process's data (heap and private mappings) to ``limit`` bytes; None gives the reserve back."""
+    """Limit the process's data (heap and private mappings) to ``limit`` bytes; None raises it by MEMORY_RESERVE."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if limit is None:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
@@ -179,7 +197,7 @@ def _limit_memory(limit: int | None) -> None:
 
 
 def _leave() -> None:
-    """What the interpreter does before it ends, without its slow teardown; the worker kills what hangs here."""
+    """Run exit handlers and flush, without the interpreter's slow teardown; the worker kills one that hangs here."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util._exit_function()

@@ -1,13 +1,13 @@
-"""A small fork server, one a worker: imports the objective once, then forks a process for each attempt.
+"""The fork server: imports the objective once, then forks a process for each attempt. Each worker has one.
 
-``multiprocessing``'s own would import the worker's main script (Parsl's) again in every child. Run by the worker as
-``python -m pilotune.pipeline.worker.process.fork_server FD``. ``FD`` is a SOCK_SEQPACKET socket; each packet is one
-message:
+``multiprocessing``'s own fork server would import the worker's main script (Parsl's) again in every child. The worker
+runs this one as ``python -m pilotune.pipeline.worker.process.fork_server FD``. ``FD`` is a SOCK_SEQPACKET socket; each
+packet is one message (see :mod:`.messages`):
 
-* first from the worker: JSON, what to import (an ObjectiveSpec, ``preload``); then ``fork`` with one descriptor each;
-* to the worker: JSON ``{"ready": file}``, ``{"forked": pid}``, ``{"exit": pid, "status": status}``.
+* from the worker: first :class:`.Preload`; then for each process the bytes ``fork``, with the descriptor of a socket;
+* to the worker: :class:`.Ready`, then :class:`.Forked` or :class:`.ForkFailed` and :class:`.Exited` for each process.
 
-It ends when the worker does (end of file), and kills what it forked.
+It ends when the worker does (end of file), and kills the processes that it forked.
 """
 
 from __future__ import annotations
@@ -22,64 +22,77 @@ import socket
 import sys
 import warnings
 
-from ...trial.protocol import ObjectiveSpec
+from ...trial.protocol import Message, ObjectiveSpec
 from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
 from ..objective.load import load_objective
 from .child import run_child
+from .messages import Exited, Forked, ForkFailed, Preload, Ready, decode, encode
 
 
 def main(descriptor: int) -> None:
-    """Serve until the worker is gone; in a forked child, run the attempt instead."""
-    own = os.getpid()
+    """Serve until the worker is gone; a forked child runs its attempt instead and does not return.
+
+    Args:
+        descriptor: The socket to the worker.
+    """
+    server_pid = os.getpid()
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the scheduler's, for all of a block; the worker decides
+        signal.signal(number, signal.SIG_IGN)  # the scheduler sends them to the whole block; the worker decides
     process_control(PR_SET_CHILD_SUBREAPER, 1)
-    first = json.loads(control.recv(2**20) or "null")
-    if first is None:
+    packet = control.recv(2**20)
+    if not packet:
         return
-    origin = preload(ObjectiveSpec.from_dict(first["objective"])) if first["preload"] else ""
+    first = decode(json.loads(packet))
+    assert isinstance(first, Preload)
+    origin = preload(first.objective) if first.preload else ""
     gc.collect()
-    gc.freeze()  # what the children share is not touched by their garbage collections
-    send(control, {"ready": origin})
+    gc.freeze()  # garbage collections in the children do not copy the pages that they share
+    send(control, Ready(origin))
     child = Server(control).serve()
     if child is not None:
         control.close()
-        run_child(child, own)
+        run_child(child, server_pid)
 
 
 def preload(objective: ObjectiveSpec) -> str:
-    """Import the objective's module; its file, or nothing. What goes wrong is met again, and told, by the attempt."""
+    """Import the objective's module and return its file; empty where it fails, since the attempt reports that error."""
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(BaseException):
         function = load_objective(objective)
         return str(getattr(sys.modules.get(function.__module__), "__file__", None) or "")
     return ""
 
 
-def send(control: socket.socket, message: dict[str, object]) -> None:
+def send(control: socket.socket, message: Message) -> None:
+    """Send one packet to the worker; ignored where it is gone."""
     with contextlib.suppress(OSError):
-        control.send(json.dumps(message).encode())
+        control.send(json.dumps(encode(message)).encode())
 
 
 class Server:
-    """Forks on request and tells how each child ended."""
+    """Forks on request and reports how each child ended.
+
+    Attributes:
+        children: Pids of the forked processes that have not ended.
+        helpers: Pids of processes that the objective's imports started; they live as long as the server.
+    """
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.children: set[int] = set()
-        self.helpers = children()  # started by the objective's imports: theirs to keep
-        self.wakeup, ear = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.helpers = children()
+        self.wakeup, signal_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(ear, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(signal_end, warn_on_full_buffer=False)
         self.poller = select.poll()
         self.poller.register(control, select.POLLIN)
         self.poller.register(self.wakeup, select.POLLIN)
 
     def serve(self) -> int | None:
-        """The child's descriptor in a forked child; None in the server, when the worker is gone."""
+        """Serve; returns the socket's descriptor in a forked child, and None in the server when the worker is gone."""
         while True:
-            ready = dict(self.poller.poll(1000))  # imports may have taken SIGCHLD: look now and then all the same
+            ready = dict(self.poller.poll(1000))  # with a timeout, since imports may have replaced the SIGCHLD handler
             if self.wakeup in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wakeup, 4096)
@@ -98,36 +111,38 @@ class Server:
                     os.close(descriptor)
 
     def fork(self) -> bool:
-        """Whether this is the child."""
+        """Fork; whether this is the child."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # threads of imported libraries: known, and what `preload: false` is for
+            warnings.simplefilter("ignore")  # about threads of imported libraries; `preload: false` avoids them
             try:
                 pid = os.fork()
             except OSError as error:
-                send(self.control, {"failed": str(error)})
+                send(self.control, ForkFailed(str(error)))
                 return False
         if pid == 0:
             return True
         self.children.add(pid)
-        send(self.control, {"forked": pid})
+        send(self.control, Forked(pid))
         return False
 
     def reap(self) -> None:
+        """Collect children that have ended, with what they started, and report each to the worker."""
         for pid in tuple(self.children):
-            # The zombie holds the number of its process group until the group is killed.
+            # Not collected yet: the zombie keeps the group's number from being reused until the group is killed.
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             kill_group(pid)
             _, status = os.waitpid(pid, 0)
             self.children.discard(pid)
             self.kill_orphans()
-            send(self.control, {"exit": pid, "status": os.waitstatus_to_exitcode(status)})
+            send(self.control, Exited(pid, os.waitstatus_to_exitcode(status)))
 
     def kill_orphans(self) -> None:
-        """Descendants that left their group for a session of their own have become this process's children."""
+        """Kill descendants in sessions of their own: orphaned, they have become this process's children."""
         end_children(self.helpers | self.children)
 
     def kill_all(self) -> None:
+        """Kill every forked process and its descendants."""
         for pid in self.children:
             kill_group(pid)
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The worker's end of the fork server: an attempt's process, and the server kept from attempt to attempt."""
+"""The worker's side of the fork server: a forked process for each attempt, and one server kept between attempts."""
 
 from __future__ import annotations
 
@@ -9,56 +9,76 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import Any
 
-from ...trial.protocol import AttemptSpec
-from ..node.jsonlines import Lines
+from ...trial.protocol import AttemptSpec, Message
+from ..dialogue import Answer
 from ..objective.ending import Ending, crash, signal_name
 from ..objective.execute import change, environment, hardware
+from .messages import (
+    Begin,
+    Exited,
+    Forked,
+    ForkFailed,
+    MessageStream,
+    Preload,
+    Ready,
+    Terminate,
+    YieldRequest,
+    decode,
+    encode,
+)
 
 
 class ForkServer:
-    """A running ``pilotune.pipeline.worker.process.fork_server`` that has imported, or is importing, one objective."""
+    """A running ``pilotune.pipeline.worker.process.fork_server`` for one objective.
+
+    Args:
+        spec: The attempt whose objective, preloading and hardware it serves.
+
+    Attributes:
+        ready: It has imported the objective.
+        control: The packet socket to it.
+    """
 
     def __init__(self, spec: AttemptSpec) -> None:
         self.key = _key(spec)
         self.owner = os.getpid()
         self.ready = False
-        self.origin = spec.objective.file
-        self.modified = _modified(self.origin)
-        surroundings = dict(os.environ)
-        change(surroundings, hardware(spec))
+        self.objective_file = spec.objective.file
+        self.modified = _modified(self.objective_file)
+        variables = dict(os.environ)
+        change(variables, hardware(spec))
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pilotune.pipeline.worker.process.fork_server", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=surroundings,
+                env=variables,
                 start_new_session=True,
             )
         finally:
             theirs.close()
-        with contextlib.suppress(OSError):  # its death is noticed where answers are read
-            self.control.send(json.dumps({"objective": spec.objective.to_dict(), "preload": spec.preload}).encode())
+        with contextlib.suppress(OSError):  # where it has died, receive() says so
+            self.control.send(json.dumps(encode(Preload(spec.objective, spec.preload))).encode())
 
     def fits(self, spec: AttemptSpec) -> bool:
-        """Whether it is alive and holds this objective as it is on disk now."""
+        """Whether it is alive and has imported this objective as it is on disk now."""
         return (
             self.owner == os.getpid()
             and self.key == _key(spec)
             and self.process.poll() is None
-            and _modified(self.origin) == self.modified
+            and _modified(self.objective_file) == self.modified
         )
 
     def fork(self, child: socket.socket) -> None:
-        """Ask for a process that talks over ``child``."""
+        """Ask for a process whose socket to the worker is ``child``."""
         with contextlib.suppress(OSError):
             socket.send_fds(self.control, [b"fork"], [child.fileno()])
 
-    def messages(self) -> tuple[list[dict[str, Any]], bool]:
-        """What it has said, and whether it has died."""
-        found: list[dict[str, Any]] = []
+    def receive(self) -> tuple[list[Message], bool]:
+        """Its messages since the last call, and whether it has died."""
+        found: list[Message] = []
         while True:
             try:
                 packet = self.control.recv(65536, socket.MSG_DONTWAIT)
@@ -68,16 +88,16 @@ class ForkServer:
                 packet = b""
             if not packet:
                 return found, True
-            message = json.loads(packet)
-            if "ready" in message:
+            message = decode(json.loads(packet))
+            if isinstance(message, Ready):
                 self.ready = True
-                if not self.origin:
-                    self.origin = message["ready"]
-                    self.modified = _modified(self.origin)
+                if not self.objective_file:
+                    self.objective_file = message.file
+                    self.modified = _modified(self.objective_file)
             found.append(message)
 
     def close(self) -> None:
-        """End it; it kills what it forked."""
+        """End it; it kills the processes that it forked."""
         self.control.close()
         try:
             self.process.wait(5)
@@ -101,7 +121,10 @@ _server: ForkServer | None = None
 
 
 def fork_server(spec: AttemptSpec) -> ForkServer:
-    """This worker's fork server for ``spec``'s objective: the one it has, or a new one. Raises OSError."""
+    """This worker's fork server for ``spec``'s objective: the present one where it fits, or a new one.
+
+    Raises OSError where none can be started.
+    """
     global _server
     if _server is not None and not _server.fits(spec):
         forget(_server)
@@ -111,7 +134,7 @@ def fork_server(spec: AttemptSpec) -> ForkServer:
 
 
 def forget(server: ForkServer) -> None:
-    """Do without ``server`` from now on."""
+    """End ``server``, so that the next attempt starts a new one."""
     global _server
     if server.owner == os.getpid():
         server.close()
@@ -122,66 +145,65 @@ def forget(server: ForkServer) -> None:
 class ForkedProcess:
     """An attempt of a Python objective (see :class:`.process.Process`)."""
 
-    patient = True
-    interval = 1.0
+    takes_answers = True
+    poll_interval = 1.0
 
     def __init__(self, spec: AttemptSpec) -> None:
         self.running = False
         self.status: int | None = None
-        self._died: Ending | None = None
+        self._ending: Ending | None = None
         self._pid = 0
         self._server = fork_server(spec)
         ours, theirs = socket.socketpair()
-        self._lines = Lines(ours)
-        # Sent before there is a process: it finds its description when it starts.
-        cores = sorted(os.sched_getaffinity(0))
-        self._lines.send({"spec": spec.to_dict(), "environment": environment(spec), "cores": cores})
+        self._stream = MessageStream(ours)
+        # Sent before the process exists: it reads this when it starts.
+        self._stream.send(Begin(spec, environment(spec), sorted(os.sched_getaffinity(0))))
         self._server.fork(theirs)
         theirs.close()
 
     def descriptors(self) -> list[int]:
-        own = [] if self._lines.closed else [self._lines.fileno()]
+        own = [] if self._stream.closed else [self._stream.fileno()]
         return [self._server.control.fileno(), *own]
 
-    def pump(self) -> list[dict[str, Any]]:
-        messages, dead = self._server.messages()
+    def receive(self) -> list[Message]:
+        messages, dead = self._server.receive()
         for message in messages:
-            if "forked" in message:
-                self._pid, self.running = message["forked"], True
-            elif message.get("exit") == self._pid and self._pid:
-                self.status = message["status"]
-            elif "failed" in message:
+            if isinstance(message, Forked):
+                self._pid, self.running = message.pid, True
+            elif isinstance(message, Exited) and message.pid == self._pid:
+                self.status = message.status
+            elif isinstance(message, ForkFailed):
                 self.status = 1
-                reason = f"this worker cannot start another process: {message['failed']}"
-                self._died = Ending("failed", failure="setup", reason=reason)
+                reason = f"this worker cannot start another process: {message.reason}"
+                self._ending = Ending("failed", failure="setup", reason=reason)
         if dead and self.status is None:
             self._server_died()
-        return self._lines.here()  # after the status: what was said before the end is here by now
+        return self._stream.receive()  # after the status, so that everything sent before the exit is read
 
-    def answer(self, reply: dict[str, Any]) -> None:
-        self._lines.send(reply)
+    def answer(self, answer: Answer) -> None:
+        self._stream.send(answer)
 
     def ask_to_yield(self) -> None:
-        self._lines.send({"yield": True})
+        self._stream.send(YieldRequest())
 
     def terminate(self) -> None:
-        self._lines.send({"die": True})  # the child tells the worker's SIGTERM from the scheduler's by this
+        self._stream.send(Terminate())  # so that the child knows this SIGTERM from the scheduler's
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
-        if not self.running:  # hangs in the import
+        if not self.running:  # the fork server hangs in the import
             self._server.process.kill()
 
     def ending(self, *, yielding: bool) -> Ending | None:
-        return self._died
+        return self._ending
 
-    def kept(self) -> set[int]:
+    def kept_pids(self) -> set[int]:
         return {self._server.process.pid}
 
     def close(self) -> None:
-        self._lines.close()
-        if self.status is None or self._died is not None:
+        self._stream.close()
+        if self.status is None or self._ending is not None:
             self.kill()
             forget(self._server)
 
@@ -189,20 +211,20 @@ class ForkedProcess:
         if self._pid and self.status is None:
             try:
                 os.killpg(self._pid, number)
-            except ProcessLookupError:  # it has not made its session yet
+            except ProcessLookupError:  # it has not started its session yet
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._pid, number)
 
     def _server_died(self) -> None:
-        """With it died the child, by PR_SET_PDEATHSIG; the child's own children are killed here."""
+        """The child died with it, by PR_SET_PDEATHSIG; the child's own children are killed here."""
         code = self._server.process.wait()
         self._signal(signal.SIGKILL)
         self.status = code
         how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
         if self._server.ready:
             reason = f"the fork server {how} and took the trial with it"
-            self._died = Ending("failed", failure="lost", reason=reason)
+            self._ending = Ending("failed", failure="lost", reason=reason)
         else:
             died = crash(code, memory_limit=None, stderr="")
             reason = f"the process {how} while it imported the objective"
-            self._died = Ending("failed", failure=died.failure, reason=reason)
+            self._ending = Ending("failed", failure=died.failure, reason=reason)

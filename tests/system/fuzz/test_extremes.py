@@ -20,7 +20,7 @@ from pilotune.pipeline.driver.run import logging_to
 from pilotune.pipeline.space import Constraint, Parameter, Space
 from pilotune.pipeline.trial.api import Trial
 from pilotune.pipeline.trial.protocol import MESSAGE_LIMIT, AttemptSpec, Outcome, Report, Started, Suggest, encode
-from pilotune.pipeline.worker.node.jsonlines import Lines
+from pilotune.pipeline.worker.node.jsonlines import JsonLines
 
 from ...support.campaign_bench import SPACE
 from ...support.fuzzed_campaign import Desk, server_url, sqlite_url  # noqa: F401
@@ -184,8 +184,8 @@ def test_whatever_a_trial_says_has_a_place_in_the_log(tmp_path, capsys) -> None:
 
 def test_a_line_that_is_no_message_is_dropped_wherever_it_stands() -> None:
     ours, theirs = socket.socketpair()
-    lines = Lines(ours)
+    lines = JsonLines(ours)
     theirs.sendall(b"[" * 60_000 + b'\n\xff\n{"type": "report"}\n5\n' + b'{"a":' * 10_000 + b'\n{"type": "end"}\n')
-    assert lines.wait() + lines.here() == [{"type": "report"}, {"type": "end"}]
+    assert lines.wait() + lines.receive() == [{"type": "report"}, {"type": "end"}]
     lines.close()
     theirs.close()

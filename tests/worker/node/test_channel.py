@@ -25,6 +25,7 @@ from pilotune.pipeline.trial.protocol import (
     Verdict,
     decode,
 )
+from pilotune.pipeline.worker import dialogue
 from pilotune.pipeline.worker.node import channel as channel_module
 from pilotune.pipeline.worker.node.channel import make_keys
 from pilotune.pipeline.worker.run_attempt import run_attempt
@@ -166,7 +167,7 @@ def test_the_timeout_holds_while_a_verdict_is_waited_for(tmp_path, objective, dr
 
 @both
 def test_an_unanswered_request_is_sent_again(tmp_path, objective, drive, isolate, monkeypatch):
-    monkeypatch.setattr(channel_module, "RESEND", 0.1)
+    monkeypatch.setattr(dialogue, "RESEND", 0.1)
     seen = set()
 
     def forgetful(message):

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.pipeline.trial.protocol import ObjectiveSpec, Report, Verdict
-from pilotune.pipeline.worker import supervisor as supervise
-from pilotune.pipeline.worker.process import inline
+from pilotune.pipeline.worker import dialogue
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
 from ...support.trial_driver import Driver, go_on, make_spec
@@ -51,8 +50,7 @@ both = pytest.mark.parametrize("isolate", [True, False], ids=["isolated", "inlin
 @pytest.fixture
 def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs a function of OBJECTIVE beside a driver with these answers; what the driver got, and the outcome."""
-    for module in (supervise, inline):
-        monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(dialogue, "PATIENCE", 0.05)
     (tmp_path / "ours.py").write_text(textwrap.dedent(OBJECTIVE))
 
     def run(function: str, answer, isolate: bool):

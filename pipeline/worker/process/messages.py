@@ -1,0 +1,200 @@
+"""What a worker, its fork server and a trial's process say to each other, as typed messages.
+
+Three kinds of connection use them, each in one encoding (:func:`encode`, :func:`decode`), a JSON object whose ``type``
+is the class's name:
+
+* worker and fork server, over a packet socket: :class:`Preload`; :class:`Ready`, :class:`Forked`, :class:`ForkFailed`,
+  :class:`Exited`;
+* the trial's process to the worker, over a stream socket (:class:`MessageStream`): :class:`Reported`,
+  :class:`ParamRequested`, :class:`AttrSet`, :class:`ObjectiveEnded`;
+* the worker to the trial's process: :class:`Begin`, then answers (:class:`.dialogue.VerdictAnswer`,
+  :class:`.dialogue.ValueAnswer`), :class:`YieldRequest` and :class:`Terminate`.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
+from ..dialogue import ValueAnswer, VerdictAnswer
+from ..node.jsonlines import JsonLines
+from ..objective.ending import Ending
+
+# -- the trial's process to the worker --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reported(Message):
+    """The objective has reported, and waits for a VerdictAnswer."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class ParamRequested(Message):
+    """The objective asks for a parameter's value, and waits for a ValueAnswer (or a VerdictAnswer that ends it)."""
+
+    name: str
+    distribution: str  # Optuna's JSON
+
+
+@dataclass(frozen=True)
+class AttrSet(Message):
+    """The objective has set a user attribute; not answered."""
+
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class ObjectiveEnded(Message):
+    """The objective has returned or raised; the process has only to exit."""
+
+    ending: Ending
+
+
+TrialMessage = Reported | ParamRequested | AttrSet | ObjectiveEnded
+
+# -- the worker to the trial's process --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Begin(Message):
+    """The first message: what to run. ``environment``: changes to the variables, None removes one."""
+
+    spec: AttemptSpec
+    environment: dict[str, str | None]
+    cores: list[int]  # that the process may use
+
+
+@dataclass(frozen=True)
+class YieldRequest(Message):
+    """The attempt is to save its checkpoint and end."""
+
+
+@dataclass(frozen=True)
+class Terminate(Message):
+    """The SIGTERM that follows is the worker's and ends the process; any other SIGTERM asks the attempt to yield."""
+
+
+# -- worker and fork server -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Preload(Message):
+    """To the fork server, first: the objective, and whether to import it before forking."""
+
+    objective: ObjectiveSpec
+    preload: bool
+
+
+@dataclass(frozen=True)
+class Ready(Message):
+    """The fork server has imported the objective from ``file``; empty where that is not known, or nothing imported."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Forked(Message):
+    pid: int
+
+
+@dataclass(frozen=True)
+class ForkFailed(Message):
+    reason: str
+
+
+@dataclass(frozen=True)
+class Exited(Message):
+    """A forked process has ended; ``status`` as ``subprocess`` gives it, negative for a signal."""
+
+    pid: int
+    status: int
+
+
+_TYPES: dict[str, type[Message]] = {
+    cls.__name__: cls
+    for cls in (
+        *(Reported, ParamRequested, AttrSet, ObjectiveEnded),
+        *(Begin, VerdictAnswer, ValueAnswer, YieldRequest, Terminate),
+        *(Preload, Ready, Forked, ForkFailed, Exited),
+    )
+}
+
+
+def encode(message: Message) -> dict[str, Any]:
+    """``message`` as a JSON object.
+
+    >>> encode(Reported(1, 0.5))
+    {'type': 'Reported', 'step': 1, 'value': 0.5}
+    """
+    return {"type": type(message).__name__, **message.to_dict()}
+
+
+def decode(data: Any) -> Message:
+    """The message in a JSON object. Raises ValueError for anything else.
+
+    >>> decode({"type": "Reported", "step": 1, "value": 0.5})
+    Reported(step=1, value=0.5)
+    """
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise ValueError(f"not a message of a trial's process: {data!r:.80}")
+    return _TYPES[kind].from_dict(data)
+
+
+class MessageStream:
+    """Typed messages over a connected stream socket; what is not a message is dropped.
+
+    Attributes:
+        closed: The other end is closed, or this one.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._lines = JsonLines(connection)
+
+    @property
+    def closed(self) -> bool:
+        return self._lines.closed
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._lines.fileno()
+
+    def send(self, message: Message) -> None:
+        """Send it; ignored where the other end is gone."""
+        self._lines.send(encode(message))
+
+    def receive(self) -> list[Message]:
+        """All messages that have arrived; does not wait."""
+        return _decoded(self._lines.receive())
+
+    def wait(self) -> list[Message]:
+        """At least one message, waiting for it; empty when the other end is gone."""
+        while not self._lines.closed:
+            found = _decoded(self._lines.wait())
+            if found:
+                return found
+        return []
+
+    def peek(self) -> list[Message]:
+        """Messages that have arrived, left unread. Safe in a signal handler."""
+        return _decoded(self._lines.peek())
+
+    def close(self) -> None:
+        """Close this end."""
+        self._lines.close()
+
+
+def _decoded(lines: list[dict[str, Any]]) -> list[Message]:
+    found = []
+    for line in lines:
+        try:
+            found.append(decode(line))
+        except ValueError:
+            continue
+    return found
