@@ -181,7 +181,7 @@ def check_database(url: str, name: str = "") -> Finding:
         return Finding(
             "database",
             State.WARNING,
-            f"{shown} works, but lies on {mount.name} ({mount.point}), where SQLite cannot rely on locks: use "
+            f"{shown} works, but lies on {mount.name} ({mount.point}), whose locks SQLite cannot rely on: use "
             "postgresql://HOST/DATABASE, or a file on a local disk of this host, as in "
             "--storage sqlite:////var/tmp/study.db",
         )
