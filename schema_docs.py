@@ -24,11 +24,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .fields import DefaultText, TypeName, format_duration
+from .pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .providers.site.schema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
 
 DOCS = Path(__file__).resolve().parent / "docs"
 
 BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
+    ("study-file.md", "StudySchema", StudySchema),
+    ("study-file.md", "Budget", Budget),
+    ("study-file.md", "TrialOptions", TrialOptions),
+    ("study-file.md", "StartFrom", StartFrom),
+    ("study-file.md", "Command", Command),
     ("sites.md", "SiteSchema", SiteSchema),
     ("sites.md", "NetworkSchema", NetworkSchema),
     ("sites.md", "PoolSchema", PoolSchema),

@@ -1,4 +1,4 @@
-"""What the user asked for: the study file, read, checked, and planned."""
+"""The study file: what the user asked for, read, checked, and laid out as a plan."""
 
 from ..registry_args import Named
 from .load import StudyFile, load_study_file

@@ -1,4 +1,4 @@
-"""A study file, read and checked as a whole."""
+"""Loads a study file: reads it, checks each key, and checks the keys together."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point
 
 SHORTHANDS = {"sampler": "name", "pruner": "name", "command": "run"}
+"""Keys that may be a plain value instead of a mapping -> the key in the mapping that this value means."""
 
 
 @dataclass(frozen=True)
 class StudyFile:
-    """What a user asked for, checked.
+    """A study file that has been read and checked. :func:`load_study_file` makes one.
 
     Attributes:
         path: The file, absolute.
-        folder: Its folder, absolute; relative paths in it begin here.
-        name: The study's name.
+        folder: Its folder, absolute. Relative paths in the file start here.
+        name: The study's name; also that of the Optuna study.
         objective: What a worker runs.
-        directions: ``minimize`` or ``maximize``, one for each value of a trial.
-        metrics: The values' names, as many as directions, or empty.
-        space: The search space; None where the objective defines it as it runs.
-        sampler: Its short name and arguments.
-        pruner: Likewise; None for none.
-        budget: When the study ends.
-        trial: What one trial gets.
-        start_from: Points to try first, studies to learn from.
-        storage: The database's URL as written, or None for the default.
-        seed: The sampler's seed.
-        source: The YAML, for placing errors.
+        directions: ``minimize`` or ``maximize``, one for each value of a trial; never empty.
+        metrics: The values' names: none, or as many as directions.
+        space: The search space; None if the objective defines it as it runs.
+        sampler: The sampler's short name and arguments.
+        pruner: The pruner's short name and arguments; None if nothing is pruned.
+        budget: When a campaign ends. With an exhaustive sampler ``trials`` is at most the size of the space.
+        trial: What one trial gets, and how its failures are handled.
+        start_from: Points to try first, and studies to learn from.
+        storage: URL of the database as written; None for the default.
+        seed: The sampler's seed; None if it has none.
+        source: The YAML, which knows the line of each key.
     """
 
     path: Path
@@ -65,11 +66,11 @@ class StudyFile:
     source: YamlFile = field(repr=False, compare=False)
 
     def error(self, message: str, key: str = "") -> UserError:
-        """The error ``message`` at the line where ``key`` (dotted) stands."""
+        """An error with the file, and the line of ``key`` (dotted, as in ``trial.gpus``)."""
         return self.source.error(message, key)
 
     def resolved(self) -> str:
-        """The whole study as YAML, every default written out, a password in ``storage`` left out."""
+        """The whole study as YAML, with every default written out and a password in ``storage`` hidden."""
         data = dict(self.source.data)
         objective = self.objective
         if objective.command:
@@ -91,15 +92,20 @@ class StudyFile:
 
 
 def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFile:
-    """Read and check a study file.
+    """Read and check a study file. The objective is looked up, but not imported.
 
     Args:
         path: The YAML file.
-        overrides: ``key=value`` each, as given to ``--set`` (``budget.trials=10``); the value is YAML.
+        overrides: Changes of keys as given to ``--set``, ``key=value`` each (``budget.trials=10``); the value is YAML.
 
     Raises:
-        UserError: With file, line and key. Every finding of the schema is listed, one sentence a line; beyond the
-            schema the first.
+        UserError: With file, line and key. Names every key with a wrong value, one sentence each; if all values are
+            right, the first contradiction between keys.
+
+    Example::
+
+        study_file = load_study_file("study.yaml", ["budget.trials=10"])
+        study_file.space.names, study_file.budget.trials
     """
     source = with_overrides(read_yaml(path, what="study file"), overrides, SHORTHANDS)
     absolute = Path(os.path.abspath(path))
@@ -134,9 +140,9 @@ def _objective(schema: StudySchema, folder: Path, source: YamlFile) -> Objective
     if schema.objective is not None:
         return find_objective(schema.objective, folder, source)
     if schema.command is None:
-        raise source.error("what is to be run is missing; give file.py:function, or a `command:`", "objective")
+        raise source.error("is missing; give file.py:function, or a `command`", "objective")
     if schema.space is None:
-        raise source.error("a command needs a `space:`, whose parameters it is given", "space")
+        raise source.error("a command needs a `space` with its parameters", "space")
     _check_command(schema.command, list(schema.space), source)
     command = schema.command
     return ObjectiveSpec(command=command.run, shell=command.shell, reports=command.reports, folder=str(folder))
@@ -150,7 +156,7 @@ def _check_command(command: Command, names: list[str], source: YamlFile) -> None
 
 
 def _check_shell(objective: ObjectiveSpec, space: Space | None, source: YamlFile) -> None:
-    """No value that the space has is evaluated by a shell."""
+    """Raise UserError if the space has a value that the command's shell would evaluate."""
     if not objective.shell or space is None:
         return
     exposed = exposed_fields(str(objective.command))
@@ -167,9 +173,10 @@ def _directions(schema: StudySchema, source: YamlFile) -> tuple[str, ...]:
         raise source.error("a study has a direction or directions, not both", "directions")
     directions = schema.directions or ((schema.direction,) if schema.direction else ())
     if not directions:
-        raise source.error("is missing; say minimize or maximize", "direction")
+        raise source.error("is missing; give minimize or maximize", "direction")
     if schema.metrics and len(schema.metrics) != len(directions):
-        message = f"names {len(schema.metrics)} values, and the study has {len(directions)} directions; name each"
+        count = f"{len(directions)} direction{'s' if len(directions) > 1 else ''}"
+        message = f"names {len(schema.metrics)} values, but the study has {count}; give one name for each"
         raise source.error(message, "metrics")
     if len(set(schema.metrics)) < len(schema.metrics):
         raise source.error("names a value twice", "metrics")
@@ -180,7 +187,7 @@ def _space(schema: StudySchema, source: YamlFile) -> Space | None:
     if schema.space is not None:
         return build_space(schema.space, schema.constraints, source)
     if schema.constraints:
-        raise source.error("need a `space:` to name the parameters of", "constraints")
+        raise source.error("`constraints` needs a `space` section", "constraints")
     return None
 
 
@@ -190,12 +197,12 @@ def _sampler(schema: StudySchema, space: Space | None, directions: tuple[str, ..
         named = Named(sampler_name(schema.sampler["name"]), args)
         check_sampler(named, space, directions)
     except UserError as error:
-        raise source.error(error.message, _written(error.key, "sampler", source)) from None
+        raise source.error(error.message, _written_key(error.key, "sampler", source)) from None
     return named
 
 
-def _written(key: str | None, section: str, source: YamlFile) -> str:
-    """``sampler.name`` is just ``sampler`` where the file says `sampler: tpe`."""
+def _written_key(key: str | None, section: str, source: YamlFile) -> str:
+    """The key as the file has it: ``sampler.name`` is written ``sampler`` in ``sampler: tpe``."""
     plain = not isinstance(source.data.get(section), dict)
     return section if not key or (plain and key == f"{section}.name") else key
 
@@ -208,12 +215,12 @@ def _pruner(schema: StudySchema, directions: tuple[str, ...], source: YamlFile) 
         named = Named(pruner_name(schema.pruner["name"]), args)
         check_pruner(named)
     except UserError as error:
-        raise source.error(error.message, _written(error.key, "pruner", source)) from None
+        raise source.error(error.message, _written_key(error.key, "pruner", source)) from None
     if named.name == "none":
         return None
     if len(directions) > 1:
         message = (
-            f"a study of {len(directions)} directions cannot prune; leave the pruner out, or optimize one direction"
+            f"a study with {len(directions)} directions cannot prune; leave the pruner out, or optimize one direction"
         )
         raise source.error(message, "pruner")
     return named
@@ -224,25 +231,25 @@ def _budget(
 ) -> Budget:
     budget = schema.budget or Budget()
     if budget.target is not None and len(directions) > 1:
-        raise source.error(f"a study of {len(directions)} directions has no one target", "budget.target")
+        raise source.error(f"a study with {len(directions)} directions cannot have a target", "budget.target")
     most = _all_points(sampler, space)
     if most is not None and (budget.trials is None or budget.trials > most):
         return budget.model_copy(update={"trials": most})
     if budget.trials is None and budget.time is None and budget.target is None:
-        raise source.error("says no end; give trials, time or target, as in budget: {trials: 100}", "budget")
+        raise source.error("no stopping condition: set trials, time or target, as in budget: {trials: 100}", "budget")
     return budget
 
 
 def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
     trial = schema.trial
     if trial.ranks_per_node > 1 and trial.nodes == 1:
-        message = "is for trials on several nodes, whose launcher starts the ranks, and this trial has nodes: 1"
+        message = "needs a trial on several nodes, whose launcher starts the ranks; this trial has nodes: 1"
         raise source.error(message, "trial.ranks_per_node")
     return trial
 
 
 def _all_points(sampler: Named, space: Space | None) -> int | None:
-    """How many trials an exhaustive sampler can have: more would only repeat some."""
+    """Number of points that an exhaustive sampler can try; None for other samplers."""
     if space is None or sampler.name not in ("grid", "bruteforce"):
         return None
     if sampler.name == "bruteforce":
@@ -260,5 +267,5 @@ def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source
         points.append(check_point(point, space, key, source))
         missing = [name for name in space.distributions if name not in point]
         if sampler.name == "grid" and missing:
-            raise source.error(f"a point for the sampler grid must be whole; '{missing[0]}' is missing", key)
+            raise source.error(f"a point for the sampler grid needs all parameters; '{missing[0]}' is missing", key)
     return start.model_copy(update={"enqueue": tuple(points)})

@@ -1,4 +1,4 @@
-"""The objective that a study file names: found, and looked into, without being imported."""
+"""Finds the objective that a study file names, and checks that it exists, without importing it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from ..trial.protocol import ObjectiveSpec
 
 
 def find_objective(text: str, folder: Path, source: YamlFile) -> ObjectiveSpec:
-    """``path/to/file.py:function`` (from the study file's folder) or ``package.module:function``.
+    """The objective that ``text`` names.
+
+    Args:
+        text: ``path/to/file.py:function``, or ``package.module:function``.
+        folder: The study file's folder. Relative paths start here, and modules are searched here first.
+        source: The study file, for the place of an error.
 
     Raises:
-        UserError: The form is wrong, or the file, the module or the function is not there.
+        UserError: ``text`` has another form, or the file, the module or the function does not exist.
     """
     target, colon, function = text.rpartition(":")
     if not colon or not target or not function.isidentifier():
@@ -47,7 +52,7 @@ def find_objective(text: str, folder: Path, source: YamlFile) -> ObjectiveSpec:
 
 
 def _find_module(name: str, folder: Path) -> ModuleSpec | None:
-    """Where a module lies, importing nothing: not even the packages above it, as importlib.util.find_spec would."""
+    """Find a module without importing anything; ``importlib.util.find_spec`` would import its parent packages."""
     path: list[str] | None = None
     spec = None
     saved = list(sys.path)
@@ -64,6 +69,7 @@ def _find_module(name: str, folder: Path) -> ModuleSpec | None:
 
 
 def _first_spec(name: str, path: list[str] | None) -> ModuleSpec | None:
+    """What the first of ``sys.meta_path`` that knows the module says of it."""
     for finder in sys.meta_path:
         spec = finder.find_spec(name, path)
         if spec is not None:
@@ -72,6 +78,7 @@ def _first_spec(name: str, path: list[str] | None) -> ModuleSpec | None:
 
 
 def _check_function(path: Path, function: str, source: YamlFile) -> None:
+    """Raise UserError if the file at ``path`` is not valid Python, or does not define ``function``."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
@@ -87,7 +94,7 @@ def _check_function(path: Path, function: str, source: YamlFile) -> None:
 
 
 def _bound(body: list[ast.stmt]) -> Iterator[str]:
-    """The names that statements bind at the top level of a module, those inside ``if``, ``try`` and ``with`` too."""
+    """Names that a module defines at its top level, also inside ``if``, ``try``, ``with`` and loops."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name

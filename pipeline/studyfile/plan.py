@@ -1,4 +1,4 @@
-"""What a study would do, for ``pilotune check``: nothing is run."""
+"""Lays out what a study would do, for ``pilotune check``. Nothing is run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ from .load import StudyFile
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One parameter or constant: what it may be, how many values (``math.inf``: continuous), when it is active."""
+    """One parameter or constant.
+
+    Attributes:
+        name: Its name.
+        what: Its distribution or value, in words.
+        values: How many values it may have; ``math.inf`` if it is continuous.
+        when: When it is active, in words; empty if always.
+    """
 
     name: str
     what: str
@@ -36,9 +43,26 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study, laid out. ``size`` is the number of configurations, None where the objective defines the space.
+    """A study, laid out.
 
-    ``promotes``: at the brackets' rungs trials pause, and are not pruned.
+    Attributes:
+        name: The study's name.
+        runs: The objective: file and function, or the command.
+        directions: ``minimize`` or ``maximize``, one for each value.
+        metrics: The values' names, or empty.
+        rows: The parameters, then the constants.
+        constraints: The constraints' expressions.
+        size: Number of configurations; ``math.inf`` if a parameter is continuous, None if the objective defines the
+            space as it runs.
+        sampler: The sampler with its arguments.
+        pruner: The pruner with its arguments, or ``none``.
+        brackets: Brackets of a pruner that has rungs.
+        budget: The stopping conditions, in words.
+        trials: ``budget.trials``.
+        trial: What one trial gets, in words.
+        enqueued: Number of points that are tried first.
+        notes: Advice.
+        promotes: Whether trials pause at the brackets' rungs instead of being pruned.
     """
 
     name: str
@@ -59,14 +83,14 @@ class Plan:
     promotes: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``; infinite counts are null."""
+        """The plan for ``--json``; infinite counts become null."""
         rows = [{**vars(row), "values": _finite(row.values)} for row in self.rows]
         brackets = [{**vars(bracket), "rungs": list(bracket.rungs)} for bracket in self.brackets]
         return {**vars(self), "rows": rows, "brackets": brackets, "size": _finite(self.size)}
 
 
 def plan(study_file: StudyFile) -> Plan:
-    """The plan of a study. Raises UserError where the sampler or the pruner cannot be made."""
+    """The plan of a study. Raises UserError if the sampler or the pruner cannot be created."""
     make_sampler(study_file)
     make_pruner(study_file)
     space, pruner = study_file.space, study_file.pruner
@@ -99,7 +123,7 @@ def plan(study_file: StudyFile) -> Plan:
 
 
 def render_plan(plan: Plan) -> str:
-    """The plan as plain text, without a newline at the end."""
+    """The plan as plain text, without a line break at the end."""
     goals = [f"{d} {plan.metrics[i]}" if plan.metrics else d for i, d in enumerate(plan.directions)]
     lines = [
         f"study      {plan.name}",
@@ -127,7 +151,11 @@ def render_plan(plan: Plan) -> str:
 
 
 def format_size(size: float) -> str:
-    """``1,024 configurations``; ``infinitely many configurations``."""
+    """The number of configurations in words.
+
+    >>> format_size(1024), format_size(1)
+    ('1,024 configurations', '1 configuration')
+    """
     if size == math.inf:
         return "infinitely many configurations (a parameter is continuous)"
     count = f"{size:,.0f}" if size < 1e9 else f"{size:.2g}"
@@ -135,6 +163,7 @@ def format_size(size: float) -> str:
 
 
 def _row(parameter: Parameter) -> PlanRow:
+    """A parameter's row."""
     when = " and ".join(f"{parent} is {' or '.join(map(word, v))}" for parent, v in parameter.when.items())
     distribution = parameter.distribution
     return PlanRow(parameter.name, describe(distribution), cardinality(distribution), f", when {when}" if when else "")
@@ -154,13 +183,13 @@ def _named(name: str, args: Mapping[str, Any]) -> str:
 def _budget(study_file: StudyFile) -> tuple[str, ...]:
     budget, parts = study_file.budget, []
     if budget.trials is not None:
-        parts.append(f"{budget.trials:,} trials")
+        parts.append(f"{budget.trials:,} trial{'s' if budget.trials > 1 else ''}")
     if budget.time is not None:
         parts.append(f"{format_duration(budget.time)} a campaign")
     if budget.target is not None:
         sign = ">=" if study_file.directions[0] == "maximize" else "<="
         parts.append(f"until a value {sign} {budget.target:g}")
-    parts.append(f"stops after {budget.failures} failures in a row")
+    parts.append(f"stops after {budget.failures} failure{'s' if budget.failures > 1 else ''} in a row")
     return tuple(parts)
 
 
@@ -186,42 +215,45 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
 
 
 def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: RungSchedule | None) -> tuple[str, ...]:
-    notes = _notes_on_nodes(study_file)
+    notes = _launcher_notes(study_file)
     if promoting:
-        return (*notes, _on_pauses(study_file.objective, promoting))
+        return (*notes, _pause_note(study_file.objective, promoting))
     pruner, trials = study_file.pruner, study_file.budget.trials
     if pruner and pruner.name == "hyperband" and not brackets:
-        notes.append("with max_resource: auto nothing is pruned until a first trial completes")
+        notes.append("with max_resource: auto, nothing is pruned until the first trial completes")
     if brackets and trials:
         needed = brackets[-1].trials_until(10)
         if trials < needed:
             notes.append(
                 f"trials are compared with those of their own bracket; the last bracket has 10 after about {needed} "
-                f"trials, and the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
+                f"trials, but the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
             )
     return tuple(notes)
 
 
-def _on_pauses(objective: ObjectiveSpec, promoting: RungSchedule) -> str:
-    """How a trial that pauses goes on, which is up to its objective."""
+def _pause_note(objective: ObjectiveSpec, promoting: RungSchedule) -> str:
+    """How the objective must save, so that a paused trial can continue."""
     if objective.command:
-        how = "a command gets SIGTERM there, and is to save into {checkpoint_dir} and end; one that does not save"
+        how = "A command gets SIGTERM there, and must save into {checkpoint_dir} and exit."
     else:
-        how = "report() ends the attempt there; an objective that does not save into trial.checkpoint_dir before it"
+        how = "report() ends the attempt there; the objective must have saved into trial.checkpoint_dir before."
     return (
-        f"trials pause at these steps, and the best 1 in {promoting.factor} of each go on, on any worker and in any "
-        f"later block: {how} begins anew each time that it goes on"
+        f"trials pause at these steps, and the best 1 in {promoting.factor} of each continue, on any worker and in any "
+        f"later block. {how} Without a checkpoint, a trial starts from the beginning each time that it continues."
     )
 
 
-def _notes_on_nodes(study_file: StudyFile) -> list[str]:
-    """A command without the field is no mistake: a script of its own may start the ranks by PILOTUNE_LAUNCHER."""
+def _launcher_notes(study_file: StudyFile) -> list[str]:
+    """A note on a command that runs on its first node only.
+
+    That is not an error: the command may be a script that starts the ranks itself with ``$PILOTUNE_LAUNCHER``.
+    """
     command, nodes = study_file.objective.command, study_file.trial.nodes
     if nodes == 1 or not command or "launcher" in command_fields(command):
         return []
     return [
-        f"each trial has {nodes} nodes, and the command runs on the first of them: begin it with {{launcher}}, "
-        "or start the ranks in it by $PILOTUNE_LAUNCHER"
+        f"each trial has {nodes} nodes, but the command runs on the first of them: begin it with {{launcher}}, "
+        "or start the ranks in it with $PILOTUNE_LAUNCHER"
     ]
 
 

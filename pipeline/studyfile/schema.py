@@ -1,4 +1,8 @@
-"""The study file's keys and what may stand at each. What one key means for another is checked in ``load``."""
+"""The keys of a study file: the type, the default and the meaning of each.
+
+The tables in ``docs/study-file.md`` are written from the descriptions here (``python -m pilotune.schema_docs``). Checks
+that involve several keys are in :mod:`.load`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,26 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from ...fields import Bool, Duration, Mapping_, NotNegative, Number, Positive, Section, Size, Text, Texts, shown
+from ...fields import (
+    Bool,
+    DefaultText,
+    Duration,
+    Mapping_,
+    NotNegative,
+    Number,
+    Positive,
+    Section,
+    Size,
+    Text,
+    Texts,
+    TypeName,
+    shown,
+)
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+"""What a study may be called; folders and files are named after it."""
+
 DIRECTIONS = ("minimize", "maximize")
 
 
@@ -39,8 +59,8 @@ def _directions(value: Any) -> tuple[str, ...]:
     return tuple(_direction(item) for item in value)
 
 
-def _choice(value: Any) -> dict[str, Any]:
-    """A sampler or pruner: its name, or a mapping with its name and its arguments."""
+def _named(value: Any) -> dict[str, Any]:
+    """A sampler or pruner as a mapping: its name, and its arguments if any."""
     if isinstance(value, str) and value:
         return {"name": value}
     if not isinstance(value, dict):
@@ -53,7 +73,7 @@ def _choice(value: Any) -> dict[str, Any]:
 
 
 def _sampler(value: Any) -> dict[str, Any]:
-    return _choice({"name": "tpe", **value} if isinstance(value, dict) else value)
+    return _named({"name": "tpe", **value} if isinstance(value, dict) else value)
 
 
 def _command(value: Any) -> Any:
@@ -69,7 +89,7 @@ def _run(value: Any) -> str | list[str]:
 
 
 def _reports(value: Any) -> str:
-    """``file``, or the regular expression of ``{stdout: ...}``."""
+    """``file``, or the regular expression in ``{stdout: ...}``."""
     if value == "file":
         return "file"
     if not isinstance(value, dict) or list(value) != ["stdout"] or not isinstance(value["stdout"], str):
@@ -80,7 +100,7 @@ def _reports(value: Any) -> str:
     except re.error as error:
         raise ValueError(f"is not a regular expression: {error}") from None
     if "value" not in groups or set(groups) - {"value", "step"}:
-        raise ValueError("needs a group (?P<value>...), and may have (?P<step>...) and no other")
+        raise ValueError("needs a group (?P<value>...), may have a group (?P<step>...), and no other named group")
     return str(value["stdout"])
 
 
@@ -98,71 +118,195 @@ def _constraints(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-class Command(Section):
-    """``command:``, a program in any language."""
+StudyName = Annotated[str, BeforeValidator(_name), TypeName("1 to 128 letters, digits, `. _ + -`")]
+Direction = Annotated[str, BeforeValidator(_direction), TypeName("`minimize` or `maximize`")]
+Directions = Annotated[tuple[str, ...], BeforeValidator(_directions), TypeName("list of `minimize` and `maximize`")]
+SamplerChoice = Annotated[dict[str, Any], BeforeValidator(_sampler), TypeName("name, or mapping")]
+PrunerChoice = Annotated[dict[str, Any], BeforeValidator(_named), TypeName("name, or mapping")]
+CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
+Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
+Points = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points), TypeName("list of points")]
+Constraints = Annotated[tuple[str, ...], BeforeValidator(_constraints), TypeName("list of expressions")]
 
-    run: Annotated[str | list[str], BeforeValidator(_run)]
-    reports: Annotated[str, BeforeValidator(_reports)] = "file"
-    shell: Bool = False
+
+class Command(Section):
+    """``command:``, a program in any language as the objective.
+
+    Example::
+
+        command: {run: "./train --lr {lr}", reports: {stdout: "acc=(?P<value>\\S+)"}}
+    """
+
+    run: CommandLine = Field(
+        description="The command line, a template with fields such as `{lr}`. Text is split into words as a shell "
+        "would, but no shell runs it."
+    )
+    reports: Reports = Field(
+        default="file",
+        description="Where reports and the final value come from: the file named by `$PILOTUNE_REPORTS`, or lines of "
+        "stdout that match a regular expression with the group `(?P<value>...)` and perhaps `(?P<step>...)`.",
+    )
+    shell: Bool = Field(
+        default=False,
+        description="Run `run` with `/bin/sh`. Each value is quoted as one word, so put no quotes around a field. In "
+        "quotes, comments, `` `...` `` and `$((...))`, a value that the shell would evaluate is refused.",
+    )
 
 
 class Budget(Section):
-    """When a study ends: whichever comes first.
+    """``budget:``, when a campaign ends: at the first of these conditions that is met.
 
-    ``trials`` counts all trials of the study, of all drivers; ``time`` (s) is of one campaign; ``failures`` ends it
-    after so many trials failed in a row; ``target`` is the value that is good enough.
+    Example::
+
+        budget: {trials: 200, time: 4h, target: 0.99}
     """
 
-    trials: Positive | None = None
-    time: Duration | None = None
-    failures: Positive = 20
-    target: Number | None = None
+    trials: Positive | None = Field(
+        default=None,
+        description="Total number of trials of the study, over all campaigns and drivers: complete, pruned and failed "
+        "ones.",
+    )
+    time: Duration | None = Field(
+        default=None,
+        description="Time of one campaign. Trials that are running at its end are interrupted and can be resumed.",
+    )
+    failures: Positive = Field(
+        default=20, description="This many failed trials in a row end the campaign, with exit code 1."
+    )
+    target: Number | None = Field(
+        default=None,
+        description="A value that is good enough: the first trial that reaches it ends the campaign. For studies with "
+        "one direction.",
+    )
 
 
 class TrialOptions(Section):
-    """What one trial gets. Times in seconds, sizes in bytes; ``memory`` limits the data of the trial's process.
+    """``trial:``, what one trial gets, and how its failures are handled. Times in seconds, sizes in bytes.
 
-    ``expected`` is how long a whole trial runs (None: learned from those that finished), ``yield_before`` how long
-    before its block's end an attempt is asked to yield (None: the worker's default).
+    Example::
+
+        trial: {timeout: 30m, gpus: 1, cores: 4, memory: 16GB, retries: 1}
     """
 
-    timeout: Duration | None = None
-    expected: Duration | None = None
-    yield_before: Duration | None = None
-    retries: NotNegative = 0
-    retry_errors: Bool = False
-    gpus: NotNegative = 0
-    cores: Positive = 1
-    nodes: Positive = 1
-    ranks_per_node: Positive = 1
-    isolate: Bool = True
-    preload: Bool = True
-    memory: Size | None = None
-    max_output: Size = DEFAULT_MAX_OUTPUT
-    grace: Duration = DEFAULT_GRACE
+    timeout: Duration | None = Field(
+        default=None,
+        description="Longest run time of one attempt. An attempt that takes longer is ended, and its trial fails.",
+    )
+    expected: Annotated[Duration | None, DefaultText("learned from finished trials")] = Field(
+        default=None,
+        description="How long a whole trial runs. A trial is not started in a block that ends too soon for what is "
+        "left of it.",
+    )
+    yield_before: Annotated[Duration | None, DefaultText("`1m`, or a tenth of the walltime if less")] = Field(
+        default=None,
+        description="How long before the end of its block an attempt is asked to save a checkpoint and yield. The "
+        "trial then continues in another block.",
+    )
+    retries: NotNegative = Field(
+        default=0,
+        description="New attempts after a crash of the trial's process: a signal, an exit status, out of memory.",
+    )
+    retry_errors: Bool = Field(default=False, description="Use `retries` after an exception or a timeout as well.")
+    gpus: NotNegative = Field(default=0, description="GPUs on each of the trial's nodes.")
+    cores: Positive = Field(
+        default=1,
+        description="CPU cores on each of the trial's nodes. `OMP_NUM_THREADS` and similar variables are set to this "
+        "number unless they are set already.",
+    )
+    nodes: Positive = Field(
+        default=1, description="Nodes. If there are several, a command starts its ranks with `{launcher}`."
+    )
+    ranks_per_node: Positive = Field(
+        default=1, description="Ranks that `{launcher}` starts on each node of a trial on several nodes."
+    )
+    isolate: Bool = Field(
+        default=True,
+        description="Run each attempt in a process of its own. `false` is faster, but has no timeout or limits, and a "
+        "crash kills the worker.",
+    )
+    preload: Bool = Field(
+        default=True,
+        description="Import the objective's modules once in each worker, before its attempts are forked. Turn it off "
+        "for a module that starts threads or uses a GPU when it is imported.",
+    )
+    memory: Size | None = Field(default=None, description="Limit of the data of a trial's process (`RLIMIT_DATA`).")
+    max_output: Size = Field(
+        default=DEFAULT_MAX_OUTPUT,
+        description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",
+    )
+    grace: Duration = Field(default=DEFAULT_GRACE, description="Time from SIGTERM to SIGKILL when an attempt is ended.")
 
 
 class StartFrom(Section):
-    """``enqueue``: points to try first, whole or in part; ``studies``: names of studies to learn from."""
+    """``start_from:``, what is known before the study begins.
 
-    enqueue: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points)] = ()
-    studies: Texts = ()
+    Example::
+
+        start_from: {enqueue: [{lr: 0.01}], studies: [digits-old]}
+    """
+
+    enqueue: Points = Field(
+        default=(),
+        description="Points to try first. A point may leave parameters out, as in `{lr: 0.01}`; the sampler chooses "
+        "them.",
+    )
+    studies: Texts = Field(
+        default=(), description="Names of studies in the same database whose trials the sampler learns from."
+    )
 
 
 class StudySchema(Section):
-    """All keys of a study file."""
+    """All keys of a study file, each by itself. :func:`.load.load_study_file` checks them together."""
 
-    name: Annotated[str, BeforeValidator(_name)]
-    objective: Text | None = None
-    command: Annotated[Command | None, BeforeValidator(_command)] = None
-    direction: Annotated[str | None, BeforeValidator(_direction)] = None
-    directions: Annotated[tuple[str, ...] | None, BeforeValidator(_directions)] = None
-    metrics: Texts = ()
-    space: Mapping_ | None = None
-    constraints: Annotated[tuple[str, ...], BeforeValidator(_constraints)] = ()
-    sampler: Annotated[dict[str, Any], BeforeValidator(_sampler)] = Field(default_factory=lambda: {"name": "tpe"})
-    pruner: Annotated[dict[str, Any], BeforeValidator(_choice)] | None = None
-    budget: Budget | None = None
-    trial: TrialOptions = TrialOptions()
-    start_from: StartFrom = StartFrom()
-    storage: Text | None = None
+    name: StudyName = Field(
+        description="The study's name in the database. Hyperband assigns trials to brackets by it, so do not change it."
+    )
+    objective: Annotated[
+        Text | None,
+        TypeName("`file.py:function` or `package.module:function`"),
+        DefaultText("this or `command` is required"),
+    ] = Field(
+        default=None,
+        description="The function to run. A file's path is relative to the study file's folder, which is also on "
+        "`sys.path`.",
+    )
+    command: Annotated[
+        Command | None,
+        BeforeValidator(_command),
+        TypeName("text, list of words, or mapping"),
+        DefaultText("this or `objective` is required"),
+    ] = Field(default=None, description="A program to run as the objective, see below.")
+    direction: Annotated[Direction | None, DefaultText("this or `directions` is required")] = Field(
+        default=None, description="Which values are better."
+    )
+    directions: Directions | None = Field(
+        default=None,
+        description="For trials with several values, the direction of each. Such a study cannot prune.",
+    )
+    metrics: Texts = Field(default=(), description="Names of the values, in the order of the directions.")
+    space: Annotated[Mapping_ | None, DefaultText("defined by the objective as it runs")] = Field(
+        default=None, description="The parameters and constants, see below."
+    )
+    constraints: Constraints = Field(
+        default=(), description="Conditions that every configuration must meet, see below."
+    )
+    sampler: Annotated[SamplerChoice, DefaultText("`tpe`")] = Field(
+        default_factory=lambda: {"name": "tpe"}, description="What chooses the next configuration, see below."
+    )
+    pruner: PrunerChoice | None = Field(
+        default=None, description="What ends bad trials early, see below. Needs an objective that reports."
+    )
+    budget: Annotated[Budget | None, DefaultText("see below")] = Field(
+        default=None, description="When a campaign ends, see below."
+    )
+    trial: TrialOptions = Field(
+        default=TrialOptions(), description="What one trial gets, and how its failures are handled, see below."
+    )
+    start_from: StartFrom = Field(default=StartFrom(), description="What is known before the study begins, see below.")
+    storage: Annotated[
+        Text | None, TypeName("URL"), DefaultText("`study.db` in the study's folder of the run directories")
+    ] = Field(
+        default=None,
+        description="The database: `sqlite:///FILE` (relative to the study file's folder) or "
+        "`postgresql://HOST/DATABASE`, without a password.",
+    )

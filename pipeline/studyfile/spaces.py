@@ -1,4 +1,4 @@
-"""``space:`` and ``constraints:`` of a study file as a Space, and points in it."""
+"""Builds the search space from the ``space`` and ``constraints`` of a study file, and checks points in it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,32 @@ from ...yamlfile import YamlFile, join, nearest
 from ..space import Constraint, Parameter, Space, contains, describe
 
 KINDS = ("float", "int", "choice")
+"""Kinds of parameters."""
+
 OPTIONS = {"float": ("log", "step", "when"), "int": ("log", "step", "when"), "choice": ("when",)}
-TRIES = 5000  # random configurations, to find one that the constraints allow
-EXACT = 2**53  # Optuna keeps every number as a float of 64 bits
-DRAWS = 1_000_000  # values drawn for them at most, for spaces of thousands of parameters
+"""Keys that each kind may have beside its own."""
+
+MAX_EXACT = 2**53
+"""Largest whole number of a parameter: Optuna stores numbers as 64-bit floats, which are exact up to this one."""
+
+FEASIBILITY_TRIES = 5000
+"""Random configurations that are tried to find one that the constraints allow."""
+
+FEASIBILITY_DRAWS = 1_000_000
+"""Most values drawn for these, which limits the time for spaces of thousands of parameters."""
 
 
 def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: YamlFile) -> Space:
-    """The space that a study file describes. Raises UserError at the first thing found wrong."""
+    """The search space that a study file describes.
+
+    Args:
+        data: The ``space`` section, parameter or constant by name.
+        constraints: The ``constraints``.
+        source: The study file, for the place of an error.
+
+    Raises:
+        UserError: The first mistake.
+    """
     distributions: dict[str, BaseDistribution] = {}
     constants: dict[str, Any] = {}
     for name, value in data.items():
@@ -44,7 +62,17 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
 
 
 def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFile) -> dict[str, Any]:
-    """A point to be tried, whole or in part, with its values in their parameters' types. Raises UserError."""
+    """A point to try, with its values converted to their parameters' types.
+
+    Args:
+        point: Values by parameter; some parameters may be missing.
+        space: The search space.
+        key: Where the point is in the study file.
+        source: The study file.
+
+    Raises:
+        UserError: A value or the whole point is not in the space.
+    """
     result: dict[str, Any] = {}
     by_name = {p.name: p for p in space.parameters}
     for name, value in point.items():
@@ -62,13 +90,11 @@ def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFi
     for name in result:
         for parent, wanted in by_name[name].when.items():
             if parent in values and values[parent] not in wanted:
-                message = (
-                    f"is not active here: only when {parent} is {_listed(wanted)}, and it is {shown(values[parent])}"
-                )
+                message = f"is active only if {parent} is {_listed(wanted)}, but it is {shown(values[parent])}"
                 raise source.error(message, join(key, name))
     if all(name in result or not p.active(values) for name, p in by_name.items()) and not space.feasible(values):
         broken = next(c.text for c in space.constraints if not c.holds(values))
-        raise source.error(f"the point breaks the constraint '{broken}'", key)
+        raise source.error(f"the point does not meet the constraint '{broken}'", key)
     return result
 
 
@@ -103,7 +129,7 @@ def _distribution(data: Mapping[str, Any], key: str, source: YamlFile) -> BaseDi
                            join(key, first) if first else key)  # fmt: skip
     kind = kinds[0]
     if len(kinds) > 1:
-        raise source.error(f"has both {kind} and {kinds[1]}; a parameter has one", join(key, kinds[1]))
+        raise source.error(f"has both {kind} and {kinds[1]}; give one of them", join(key, kinds[1]))
     for name in data:
         if name != kind and name not in OPTIONS[kind]:
             if name in ("log", "step"):
@@ -139,13 +165,13 @@ def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> 
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise source.error(f"must be [low, high], but is {shown(bounds)}", join(key, kind))
     low, high = (_number(value, whole, join(join(key, kind), i), source) for i, value in enumerate(bounds))
-    if whole and max(abs(low), abs(high)) > EXACT:
-        message = f"whole numbers are exact up to {EXACT}; use a float, or an exponent of its own"
+    if whole and max(abs(low), abs(high)) > MAX_EXACT:
+        message = f"whole numbers are exact only up to {MAX_EXACT}; use a float, or make the exponent the parameter"
         raise source.error(message, join(key, kind))
     if low > high:
         raise source.error(f"low {low} is above high {high}; write [{high}, {low}]", join(key, kind))
     if not math.isfinite(high - low):
-        raise source.error(f"from {low} to {high} is too far for numbers of 64 bits", join(key, kind))
+        raise source.error(f"the range from {low} to {high} is too large for 64-bit numbers", join(key, kind))
     try:
         log = boolean(data.get("log", False))
     except ValueError as error:
@@ -158,9 +184,9 @@ def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> 
         if step <= 0:
             raise source.error(f"must be above 0, but is {step}", join(key, "step"))
         if log and not (whole and step == 1):
-            raise source.error("a log scale has no step; leave out one of the two", join(key, "step"))
-        if (high - low) / step > EXACT:
-            message = f"steps of {step} are too small to count from {low} to {high}; leave the step out"
+            raise source.error("a log scale cannot have a step; leave one of them out", join(key, "step"))
+        if (high - low) / step > MAX_EXACT:
+            message = f"a step of {step} is too small for the range from {low} to {high}; leave the step out"
             raise source.error(message, join(key, "step"))
         rest = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
         if rest:
@@ -196,9 +222,7 @@ def _when(
     if when is None:
         return {}
     if not isinstance(when, dict):
-        raise source.error(
-            f"must say which parameter has which value, as in {{optimizer: sgd}}, but is {shown(when)}", key
-        )
+        raise source.error(f"must give values of other parameters, as in {{optimizer: sgd}}, but is {shown(when)}", key)
     result: dict[str, tuple[Any, ...]] = {}
     for parent, wanted in when.items():
         where = join(key, parent)
@@ -224,21 +248,22 @@ def _when(
 
 
 def _ordered(whens: Mapping[str, Mapping[str, Any]], source: YamlFile) -> list[str]:
-    """The names in the file's order, but each after those that its condition names."""
+    """The names in the file's order, except that each comes after the parameters in its condition."""
     order: dict[str, None] = {}
     for first in whens:
-        path, open_ends = ([first], [iter(whens[first])]) if first not in order else ([], [])
+        # Depth-first search without recursion: a chain of conditions may be longer than the stack allows.
+        path, parents = ([first], [iter(whens[first])]) if first not in order else ([], [])
         while path:
-            parent = next(open_ends[-1], None)
+            parent = next(parents[-1], None)
             if parent is None:
                 order[path.pop()] = None
-                open_ends.pop()
+                parents.pop()
             elif parent in path:
                 cycle = " -> ".join([*path[path.index(parent) :], parent])
-                raise source.error(f"the conditions go in a circle: {cycle}", f"space.{parent}.when")
+                raise source.error(f"the conditions form a cycle: {cycle}", f"space.{parent}.when")
             elif parent in whens and parent not in order:
                 path.append(parent)
-                open_ends.append(iter(whens[parent]))
+                parents.append(iter(whens[parent]))
     return list(order)
 
 
@@ -250,14 +275,14 @@ def _constraint(text: str, index: int, names: list[str], source: YamlFile) -> Co
         raise source.error(f"'{text}' {error}", key) from None
     for name in constraint.names:
         if name not in names:
-            raise source.error(f"'{text}' names '{name}', which is not in the space{nearest(name, names)}", key)
+            raise source.error(f"'{text}' uses '{name}', which is not in the space{nearest(name, names)}", key)
     return constraint
 
 
 def _check_feasible(space: Space, source: YamlFile) -> None:
-    """Some random configuration must pass: a space without any would never give a trial."""
+    """Raise UserError if no random configuration meets the constraints: such a study would never have a trial."""
     rng = random.Random(0)
-    tries = max(100, min(TRIES, DRAWS // (len(space.parameters) + len(space.constraints))))
+    tries = max(100, min(FEASIBILITY_TRIES, FEASIBILITY_DRAWS // (len(space.parameters) + len(space.constraints))))
     for _ in range(tries):
         values = space.sample(rng)
         for index, constraint in enumerate(space.constraints):
@@ -271,7 +296,7 @@ def _check_feasible(space: Space, source: YamlFile) -> None:
             return
     what = "'" + "' and '".join(c.text for c in space.constraints) + "'"
     raise source.error(
-        f"none of {tries:,} random configurations satisfies {what}; widen them or the space", "constraints"
+        f"none of {tries:,} random configurations meets {what}; relax the constraints or widen the space", "constraints"
     )
 
 

@@ -50,20 +50,20 @@ CHANGES = [
     ("name: digits", "name: [a]", "study.yaml:1: name: must be 1 to 128 letters, digits, '.', '_', '+' or '-', "
      "beginning with a letter or digit, but is ['a']"),
     ("direction: maximize", "direction: up", "study.yaml:3: direction: must be minimize or maximize, but is 'up'"),
-    ("direction: maximize", "metrics: [a]", "study.yaml:1: direction: is missing; say minimize or maximize"),
+    ("direction: maximize", "metrics: [a]", "study.yaml:1: direction: is missing; give minimize or maximize"),
     ("direction: maximize", "directions: [maximize]\ndirection: maximize",
      "study.yaml:3: directions: a study has a direction or directions, not both"),
     ("direction: maximize", "directions: []", "study.yaml:3: directions: must be a list of minimize and "
      "maximize, but is []"),
     ("direction: maximize", "direction: maximize\nmetrics: [a, b]",
-     "study.yaml:4: metrics: names 2 values, and the study has 1 directions; name each"),
+     "study.yaml:4: metrics: names 2 values, but the study has 1 direction; give one name for each"),
     ("direction: maximize", "directions: [maximize, minimize]\nmetrics: [a, a]",
      "study.yaml:4: metrics: names a value twice"),
     # budget
-    ("budget: {trials: 10}", "", "study.yaml:1: budget: says no end; give trials, time or target, as in budget: "
-     "{trials: 100}"),
+    ("budget: {trials: 10}", "", "study.yaml:1: budget: no stopping condition: set trials, time or target, as in "
+     "budget: {trials: 100}"),
     ("budget: {trials: 10}", "budget: {failures: 3}",
-     "study.yaml:10: budget: says no end; give trials, time or target, as in budget: {trials: 100}"),
+     "study.yaml:10: budget: no stopping condition: set trials, time or target, as in budget: {trials: 100}"),
     ("budget: {trials: 10}", "budget: {trials: ten}",
      "study.yaml:10: budget.trials: must be a whole number of at least 1, but is 'ten'"),
     ("budget: {trials: 10}", "budget:\n  trials: 0",
@@ -84,11 +84,10 @@ CHANGES = [
     ("budget: {trials: 10}", "trial: {yield_before: 0}\nbudget: {trials: 10}",
      "study.yaml:10: trial.yield_before: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is 0"),
     ("budget: {trials: 10}", "trial: {ranks_per_node: 4}\nbudget: {trials: 10}",
-     "study.yaml:10: trial.ranks_per_node: is for trials on several nodes, whose launcher starts the ranks, and this "
+     "study.yaml:10: trial.ranks_per_node: needs a trial on several nodes, whose launcher starts the ranks; this "
      "trial has nodes: 1"),
     # objective
-    ("objective: train.py:train", "", "study.yaml:1: objective: what is to be run is missing; give "
-     "file.py:function, or a `command:`"),
+    ("objective: train.py:train", "", "study.yaml:1: objective: is missing; give file.py:function, or a `command`"),
     ("objective: train.py:train", "objective: train.py",
      "study.yaml:2: objective: must be file.py:function or package.module:function, but is 'train.py'"),
     ("objective: train.py:train", "objective: trian.py:train",
@@ -106,7 +105,8 @@ CHANGES = [
      "study.yaml:2: command.report: unknown key; did you mean 'reports'?"),
     ("objective: train.py:train", "command: {reports: file}", "study.yaml:2: command.run: this key is required"),
     ("objective: train.py:train", "command: {run: run, reports: {stdout: 'acc=(.*)'}}",
-     "study.yaml:2: command.reports: needs a group (?P<value>...), and may have (?P<step>...) and no other"),
+     "study.yaml:2: command.reports: needs a group (?P<value>...), may have a group (?P<step>...), "
+     "and no other named group"),
     ("objective: train.py:train", "command: {run: run, reports: {stdout: '('}}",
      "study.yaml:2: command.reports: is not a regular expression: missing ), unterminated subpattern at position 0"),
     # samplers and pruners
@@ -146,8 +146,8 @@ CHANGES = [
     ("budget:", "start_from: {enqueue: [{epochs: 5}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[0].epochs: is a constant of the space; leave it out of the point"),
     ("budget:", "start_from: {enqueue: [{optimizer: adamw, momentum: 0.5}]}\nbudget:",
-     "study.yaml:10: start_from.enqueue[0].momentum: is not active here: only when optimizer is 'sgd', and it "
-      "is 'adamw'"),
+     "study.yaml:10: start_from.enqueue[0].momentum: is active only if optimizer is 'sgd', but it is "
+     "'adamw'"),
     ("budget:", "start_from: {enqueue: {lr: 1}}\nbudget:",
      "study.yaml:10: start_from.enqueue: must be a list of points, as in [{lr: 0.01}], but is {'lr': 1}"),
 ]  # fmt: skip
@@ -169,13 +169,13 @@ def test_a_module_that_is_not_there_is_named(folder):
 def test_pruning_with_several_directions_is_refused(folder):
     text = BASE.replace("direction: maximize", "directions: [maximize, minimize]") + "pruner: median\n"
     assert message(folder, text) == (
-        "study.yaml:11: pruner: a study of 2 directions cannot prune; leave the pruner out, or optimize one direction"
+        "study.yaml:11: pruner: a study with 2 directions cannot prune; leave the pruner out, or optimize one direction"
     )
 
 
 def test_a_target_with_several_directions_is_refused(folder):
     text = BASE.replace("direction: maximize", "directions: [maximize, minimize]").replace("trials: 10", "target: 1")
-    assert message(folder, text) == "study.yaml:10: budget.target: a study of 2 directions has no one target"
+    assert message(folder, text) == "study.yaml:10: budget.target: a study with 2 directions cannot have a target"
 
 
 def test_a_sampler_of_one_direction_is_refused_with_several(folder, monkeypatch):

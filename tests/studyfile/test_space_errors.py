@@ -14,7 +14,7 @@ MISTAKES = [
     ("x: {float: [0, 1], log: maybe}", "space.x.log: must be true or false, but is 'maybe'"),
     ("x: {float: [0, 1], step: 0}", "space.x.step: must be above 0, but is 0.0"),
     ("x: {int: [0, 9], step: -3}", "space.x.step: must be above 0, but is -3"),
-    ("x: {float: [1, 2], log: true, step: 0.5}", "space.x.step: a log scale has no step; leave out one of the two"),
+    ("x: {float: [1, 2], log: true, step: 0.5}", "space.x.step: a log scale cannot have a step; leave one of them out"),
     ("x: {int: [16, 250], step: 16}",
      "space.x.step: steps of 16 from 16 do not reach 250; the last one is 240, so write [16, 240]"),
     ("x: {float: [0, 1], step: 0.3}",
@@ -34,7 +34,7 @@ MISTAKES = [
     ("x: {flaot: [0, 1]}", "space.x.flaot: unknown key; did you mean 'float'?; a parameter needs one of "
      "float: [low, high], int: [low, high] or choice: [...]"),
     ("x: {log: true}", "space.x: needs one of float: [low, high], int: [low, high] or choice: [...]"),
-    ("x: {float: [0, 1], int: [0, 1]}", "space.x.int: has both float and int; a parameter has one"),
+    ("x: {float: [0, 1], int: [0, 1]}", "space.x.int: has both float and int; give one of them"),
     ("x: {float: [0, 1], stpe: 0.5}", "space.x.stpe: unknown key; did you mean 'step'?"),
     ("x:", "space.x: is empty; give a range, as in {float: [0, 1]}, or a constant value"),
     ("9x: {int: [0, 1]}", "space.9x: a parameter's name is 1 to 128 letters, digits, '_', '.', '-' or '/', "
@@ -42,8 +42,8 @@ MISTAKES = [
     ("x: 1", "space: has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}"),
     ("x: {int: [0, 1], when: {x2: 1}}\n  x1: {int: [0, 1]}",
      "space.x.when.x2: there is no parameter 'x2'; did you mean 'x1'?"),
-    ("x: {int: [0, 1], when: y}", "space.x.when: must say which parameter has which value, as in {optimizer: "
-     "sgd}, but is 'y'"),
+    ("x: {int: [0, 1], when: y}",
+     "space.x.when: must give values of other parameters, as in {optimizer: sgd}, but is 'y'"),
     ("x: {int: [0, 1], when: {y: c}}\n  y: {choice: [a, b]}", "space.x.when.y: 'y' cannot be 'c'; it is choice [a, b]"),
     ("x: {int: [0, 1], when: {y: [1, 9]}}\n  y: {int: [1, 4]}", "space.x.when.y: 'y' cannot be 9; it is int [1, 4]"),
     ("x: {int: [0, 1], when: {y: []}}\n  y: {int: [1, 4]}",
@@ -51,7 +51,7 @@ MISTAKES = [
     ("x: {int: [0, 1], when: {y: 0.5}}\n  y: {float: [0, 1]}",
      "space.x.when.y: 'y' is continuous and never has exactly this value; make it a choice or give it a step"),
     ("x: {int: [0, 1], when: {y: 1}}\n  y: {int: [0, 1], when: {x: 1}}",
-     "space.x.when: the conditions go in a circle: x -> y -> x"),
+     "space.x.when: the conditions form a cycle: x -> y -> x"),
 ]  # fmt: skip
 
 
@@ -74,7 +74,7 @@ CONSTRAINTS = [
     ("x = 1", "'x = 1' is not an expression: invalid syntax; "
      "equality is written =="),
     ("x * y", "'x * y' is not a comparison; write one, as in layers * units <= 512"),
-    ("x < z", "'x < z' names 'z', which is not in the space; known are x, y, n"),
+    ("x < z", "'x < z' uses 'z', which is not in the space; known are x, y, n"),
     ("x.real < 1", "'x.real < 1' may not hold 'x.real'; only names, numbers, text, arithmetic, comparisons, "
      "and, or, not, in"),
     ("__import__('os') == 1", "'__import__('os') == 1' may not call '__import__'; only min, max, abs, round, len, log, "
@@ -92,12 +92,13 @@ def test_a_mistake_in_a_constraint_names_it(tmp_path, text, expected):
 def test_constraints_that_nothing_satisfies_are_refused(tmp_path):
     body = '  x: {int: [0, 3]}\nconstraints: ["x > 5"]\n'
     assert message(tmp_path, HEAD + body) == (
-        "study.yaml:7: constraints: none of 5,000 random configurations satisfies 'x > 5'; widen them or the space"
+        "study.yaml:7: constraints: none of 5,000 random configurations meets 'x > 5'; "
+        "relax the constraints or widen the space"
     )
 
 
 def test_a_point_that_breaks_a_constraint_is_refused(tmp_path):
     body = '  x: {int: [0, 3]}\nconstraints: ["x > 1"]\nstart_from: {enqueue: [{x: 0}]}\n'
     assert message(tmp_path, HEAD + body) == (
-        "study.yaml:8: start_from.enqueue[0]: the point breaks the constraint 'x > 1'"
+        "study.yaml:8: start_from.enqueue[0]: the point does not meet the constraint 'x > 1'"
     )
