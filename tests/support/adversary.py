@@ -1,7 +1,8 @@
-"""A stranger on this host: another user, who tries every port, socket, file and process of a campaign.
+"""An adversary on this host: another user, who tries every port, socket, file and process of a campaign.
 
-``python -m tests.support.adversary UID`` imports what it needs, becomes that user, and obeys one JSON line after the
-other on stdin, ``{"do": NAME, ...arguments}``; each answer is one JSON line on stdout. It ends with its stdin.
+``python -m tests.support.adversary UID`` becomes that user once everything is imported. It then carries out the
+actions that come as JSON lines on stdin, ``{"do": NAME, ...arguments}``, and answers each with a JSON line on stdout.
+It ends when stdin is closed.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ import zmq
 
 NOBODY = 65534
 SIGNATURE = b"\xff\0\0\0\0\0\0\0\1\x7f"
-"""How ZMTP 3 begins (https://rfc.zeromq.org/spec/37/)."""
+"""The first bytes of ZMTP 3 (https://rfc.zeromq.org/spec/37/)."""
 
 HELLO = b"\4\xc8\5HELLO\1\0" + bytes(72) + os.urandom(32) + os.urandom(8) + os.urandom(80)
-"""A CURVE client's first command as somebody makes it who does not know the server's key."""
+"""The first command of a CURVE client that does not know the server's key."""
 
 
 def greeting(mechanism: bytes, *, server: bool = False) -> bytes:
@@ -37,15 +38,15 @@ def greeting(mechanism: bytes, *, server: bool = False) -> bytes:
 
 
 def shell_pickle(path: str) -> bytes:
-    """Whoever loads this makes the file ``path``."""
+    """A pickle that creates the file ``path`` when it is loaded."""
     return b"cos\nsystem\n(V" + f"touch {path}".encode() + b"\ntR."
 
 
-# -- what it tries ----------------------------------------------------------------------------------------------------
+# -- the actions ----------------------------------------------------------------------------------------------------
 
 
 def rubbish(path: str) -> dict[str, bytes]:
-    """What is sent to a port, by what it is. ``path``: made by whoever loads the pickles among it."""
+    """What is sent to a port, by description. ``path``: the file that the pickles among it create when loaded."""
     bomb = shell_pickle(path)
     null, curve = greeting(b"NULL"), greeting(b"CURVE")
     ready = b"\4\x19\5READY\x0bSocket-Type\0\0\0\6DEALER"
@@ -71,7 +72,7 @@ def rubbish(path: str) -> dict[str, bytes]:
 
 
 def talk(ports: list[list[Any]], path: str) -> dict[str, str]:
-    """Send everything to every port; what came back, as hexadecimal digits, by port and what was sent."""
+    """Send all rubbish to every port; what came back, as hexadecimal digits, by port and what was sent."""
     heard: dict[str, str] = {}
 
     def try_port(host: str, port: int) -> None:
@@ -87,7 +88,7 @@ def talk(ports: list[list[Any]], path: str) -> dict[str, str]:
 
 
 def _exchange(host: str, port: int, data: bytes, patience: float = 0.3) -> bytes:
-    """Send ``data``; what is said until the other end closes or falls silent."""
+    """Send ``data``; return what comes back until the other end closes, or is silent for ``patience`` seconds."""
     heard = b""
     with socket.socket() as connection, contextlib.suppress(OSError):
         connection.settimeout(patience)
@@ -102,8 +103,10 @@ def _exchange(host: str, port: int, data: bytes, patience: float = 0.3) -> bytes
 
 
 def pour(ports: list[list[Any]], most: int) -> dict[str, int]:
-    """Announce a message of 1 GB to each port and send it; how many bytes were taken until the connection was closed,
-    at most ``most``."""
+    """Announce a message of 1 GB to each port and send up to ``most`` bytes of it.
+
+    Returns how many bytes each port accepted before it closed the connection.
+    """
     piece = bytes(2**20)
     taken = {}
     for host, port in ports:
@@ -119,10 +122,16 @@ def pour(ports: list[list[Any]], most: int) -> dict[str, int]:
 
 
 def impersonate(ports: list[list[Any]], path: str, server_keys: list[str], seconds: float) -> dict[str, list[str]]:
-    """Speak ZeroMQ properly: every kind of socket, without and with keys of one's own, as client and as server.
+    """Speak correct ZeroMQ with every kind of socket, without keys and with own keys, as a client and as a server.
 
-    ``server_keys``: public keys of the campaign's servers (Z85), as if they had leaked. Tells, by kind of socket, what
-    was received (hexadecimal digits), and counts the handshakes that succeeded.
+    Args:
+        ports: Host and port of each socket to try.
+        path: The file that the pickles sent create when loaded.
+        server_keys: Public keys of the campaign's servers (Z85), as if they had leaked.
+        seconds: How long to try.
+
+    Returns what was received by kind of socket (hexadecimal digits), and the names of those whose handshake succeeded
+    as ``handshakes``.
     """
     bomb, context = shell_pickle(path), zmq.Context()
     kinds = (zmq.DEALER, zmq.ROUTER, zmq.REQ, zmq.REP, zmq.PAIR, zmq.PULL, zmq.SUB)
@@ -168,14 +177,14 @@ def _speaker(context: zmq.Context, kind: int, keys: str, url: str) -> tuple[zmq.
 
 
 class Flood:
-    """Connections that are kept open and opened again as soon as the other end closes them."""
+    """Keeps connections open, and opens new ones as soon as the other end closes some."""
 
     def __init__(self) -> None:
         self.open: dict[int, tuple[socket.socket, tuple[str, int]]] = {}
         self.opened = self.refused = 0
 
     def keep(self, ports: list[list[Any]], number: int, seconds: float) -> None:
-        """``number`` connections at once to each port, for so long: silent ones, half greetings and whole ones."""
+        """Hold ``number`` connections to each port for ``seconds``: silent ones, half greetings and whole ones."""
         deadline = time.monotonic() + seconds
         poller = select.poll()
         places = [(host, port) for host, port in ports]
@@ -225,7 +234,7 @@ class Flood:
 
 
 def flood(ports: list[list[Any]], number: int, seconds: float) -> dict[str, int]:
-    """Hold ``number`` connections to each port for so long. How many were opened, refused, and open at the end."""
+    """Hold ``number`` connections to each port for ``seconds``; how many were opened, refused, and open at the end."""
     hold = Flood()
     try:
         hold.keep(ports, number, seconds)
@@ -235,7 +244,7 @@ def flood(ports: list[list[Any]], number: int, seconds: float) -> dict[str, int]
 
 
 def knock(sockets: list[str]) -> dict[str, str]:
-    """Connect to Unix sockets (abstract ones begin with ``@``); the errors by path, empty where one let us in."""
+    """Connect to Unix sockets (abstract ones begin with ``@``); the error by path, empty where it succeeded."""
     said = {}
     for path in sockets:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -248,7 +257,7 @@ def knock(sockets: list[str]) -> dict[str, str]:
 
 
 def look(folders: list[str]) -> list[str]:
-    """Everything below these folders, themselves included, that can be listed, read or written."""
+    """Every file and folder in these folders, themselves included, that can be listed, read or written."""
     return [f"{how} {path}" for folder in folders for path in _below(folder) for how in _allowed(path)]
 
 
@@ -268,7 +277,7 @@ def _allowed(path: str) -> Iterator[str]:
 
 
 def meddle(processes: list[int]) -> list[str]:
-    """What can be done to processes: signals, what they hold, their memory and environment."""
+    """What can be done to processes: send signals; read their memory, environment and open files."""
     done = []
     for pid in processes:
         for name in ("environ", "mem", "maps", "fd", "cwd", "exe", "stack", "io"):
@@ -290,11 +299,15 @@ def meddle(processes: list[int]) -> list[str]:
 ACTIONS = {each.__name__: each for each in (talk, pour, impersonate, flood, knock, look, meddle)}
 
 
-# -- from the tests' side ---------------------------------------------------------------------------------------------
+# -- for the tests ---------------------------------------------------------------------------------------------
 
 
-class Stranger:
-    """The process of such a user; where the tests do not run as root it is the same user, and ``other`` is False."""
+class Adversary:
+    """The process of an adversary.
+
+    Attributes:
+        other: Whether it is another user than the tests; False where these do not run as root.
+    """
 
     def __init__(self) -> None:
         self.other = os.geteuid() == 0
@@ -304,7 +317,7 @@ class Stranger:
         self._process = subprocess.Popen(words, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
     def begin(self, action: str, **arguments: Any) -> None:
-        """Start one; :meth:`answer` waits for it."""
+        """Start an action; :meth:`answer` waits for its result."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"do": action, **arguments}) + "\n")
         self._process.stdin.flush()
@@ -312,7 +325,7 @@ class Stranger:
     def answer(self) -> Any:
         assert self._process.stdout
         line = self._process.stdout.readline()
-        assert line, f"the stranger has died: {self._process.communicate()[1]}"
+        assert line, f"the adversary's process has ended: {self._process.communicate()[1]}"
         return json.loads(line)
 
     def do(self, action: str, **arguments: Any) -> Any:

@@ -1,15 +1,14 @@
-"""Campaigns on emulated machines, several at a time: sites, objectives that leave traces, and what became of it all."""
+"""Runs campaigns side by side: site and study files, an objective that notes each epoch, and the results."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,13 +24,16 @@ LONG = 240.0
 
 Case = Callable[..., Any]
 Test = TypeVar("Test", bound=Callable[..., None])
+Key = TypeVar("Key")
 
 # -- several at a time ------------------------------------------------------------------------------------------------
 
 
 def campaign(case: Case) -> Callable[[Test], Test]:
-    """Marks a test of what ``case`` came to: called in a thread of its own before the test is due, with a folder and
-    what else side_by_side is given."""
+    """Marks a test of the result of ``case``, a function that runs a campaign.
+
+    ``side_by_side`` calls it in a thread before the test is due, with a new folder and its own further arguments.
+    """
 
     def mark(test: Test) -> Test:
         test.case = case  # type: ignore[attr-defined]
@@ -41,17 +43,28 @@ def campaign(case: Case) -> Callable[[Test], Test]:
 
 
 @contextmanager
+def in_threads(calls: Mapping[Key, Callable[[], Any]], at_once: int) -> Iterator[Mapping[Key, Future[Any]]]:
+    """Make the calls in their order, ``at_once`` of them at a time; those not yet begun are dropped at the end."""
+    with ThreadPoolExecutor(at_once) as threads:
+        try:
+            yield {key: threads.submit(call) for key, call in calls.items()}
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+@contextmanager
 def side_by_side(
     request: pytest.FixtureRequest, folder: Path, at_once: int, *given: Any
 ) -> Iterator[Mapping[Case, Future[Any]]]:
-    """Run the cases of all tests of this module that are selected, in their order, ``at_once`` of them at a time."""
+    """Run the campaigns of all tests of this module that are selected, in their order, ``at_once`` at a time.
+
+    Each is called with a folder below ``folder`` and ``given``.
+    """
     tests = [item.function for item in request.session.items if getattr(item, "module", None) is request.module]
     cases: list[Case] = list(dict.fromkeys(test.case for test in tests if hasattr(test, "case")))
-    with ThreadPoolExecutor(at_once) as threads:
-        try:
-            yield {case: threads.submit(case, folder / case.__name__, *given) for case in cases}
-        finally:
-            threads.shutdown(cancel_futures=True)
+    calls = {case: partial(case, folder / case.__name__, *given) for case in cases}
+    with in_threads(calls, at_once) as running:
+        yield running
 
 
 # -- sites and studies ------------------------------------------------------------------------------------------------
@@ -238,17 +251,17 @@ def finish(here: Here, process: Any, name: str = "epochs") -> Result:
 @contextmanager
 def login(
     folder: Path, scheduler: str, pool: Mapping[str, Any], site: Mapping[str, Any] | None, **machine: Any
-) -> Iterator[Desk]:
+) -> Iterator[LoginNode]:
     """A user's folder with a site file, on the login node of a machine of its own."""
     with install(folder / scheduler, scheduler, **machine) as emulated:
         here = Here(folder / "home", **emulated.env)
         network = {"address": "127.0.0.1"}  # all nodes are this host
         write_site(here, scheduler, {"cores_per_node": 2, **pool}, network=network, **(site or {}))
-        yield Desk(here, emulated)
+        yield LoginNode(here, emulated)
 
 
-class Desk:
-    """Where a user sits."""
+class LoginNode:
+    """A user on a machine's login node: the user's folder ``here``, and the emulated ``machine``."""
 
     def __init__(self, here: Here, machine: Emulated):
         self.here, self.machine = here, machine
@@ -261,8 +274,28 @@ class Desk:
     def start_again(self) -> AbstractContextManager[subprocess.Popen[str]]:
         return ended(self.here.start("run", "epochs.yaml", "--site", "lab"))
 
+    def let_trials_end(self) -> None:
+        """Trials that run ``until told`` end."""
+        self.here.write("go", "")
+
+    def cancel(self, job: str) -> None:
+        """End a job by hand."""
+        self.command("qdel", job)
+
+    def rerun(self, job: str) -> None:
+        """Have the scheduler put a running job back into its queue."""
+        self.machine.rerun(job)
+
+    def runs_of(self, job: str) -> int:
+        """How often the scheduler has started a job."""
+        return self.machine.job(job).runs
+
+    def submitted(self) -> int:
+        """How many jobs the scheduler was given, whether or not the campaign recorded them."""
+        return len([entry for entry in self.machine.accounting() if entry["event"] == "submitted"])
+
     def command(self, *words: str) -> None:
-        """One of the scheduler's."""
+        """Run a command of the scheduler, which has to succeed."""
         subprocess.run(words, cwd=self.here.folder, env=self.here.environment, check=True, capture_output=True)
 
     def await_epochs(self, trials: int, attempt: int = 1, epochs: int = 3) -> None:
@@ -282,34 +315,6 @@ class Desk:
         until(lambda: not self.machine.processes(), "no job is left", LONG)
         assert not [job for job in self.machine.jobs() if job.phase != "ended"]
         until(lambda: not processes(self.here), "no process of the user is left", LONG)
-
-    def run_longer_than(self, walltime: int) -> Result:
-        """Two trials longer than a block; one reports, and so can yield, the other does neither, and saves seldom."""
-        epochs = {"epochs": int(1.2 * walltime), "seconds": 1.0}
-        with self.start(epochs, {**epochs, "how": "deaf", "every": 5}) as process:
-            return self.finish(process)
-
-    def run_without_server(self) -> tuple[str, Result]:
-        """The scheduler is away for a while; what the user is told meanwhile."""
-        with self.start(ENDLESS) as process:
-            self.await_epochs(1)
-            self.machine.set(server_down=True)
-            told = self.here.await_status(
-                "epochs", lambda status: "not answer" in status["waiting"], "the user is told"
-            )
-            self.machine.set(server_down=False)
-            self.here.write("go", "")
-            return told["waiting"], self.finish(process)
-
-    def kill_and_clean(self) -> str:
-        """Of three blocks two run and one waits when the driver is killed; what ``pilotune clean`` says then."""
-        with self.start(DEAF, DEAF, DEAF) as process:  # else they yield before the command has started
-            self.await_epochs(2)
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
-        said = self.here.run("clean", "epochs").stdout
-        self.nothing_is_left()
-        return said
 
     def run_ranks(self) -> tuple[Result, list[list[str]]]:
         """Two trials side by side, each with two ranks on each of two nodes; what the ranks said."""
@@ -339,7 +344,7 @@ echo "{\\"value\\": $(wc -l < STUDY/ranks-$n)}" >> "$PILOTUNE_REPORTS"
 """
 
 
-# -- what is the same on every machine --------------------------------------------------------------------------------
+# -- checks -----------------------------------------------------------------------------------------------------------
 
 
 def check_nodes(seen: Result, nodes: Sequence[str], blocks: int) -> None:
@@ -349,25 +354,3 @@ def check_nodes(seen: Result, nodes: Sequence[str], blocks: int) -> None:
     assert [trial.value for trial in seen.trials] == [0.0, 1.0, 2.0, 3.0]
     assert [seen.attempts(number) for number in range(4)] == [1, 1, 1, 1]
     assert len(seen.jobs) == blocks
-
-
-def check_walltime(seen: Result) -> None:
-    """Each trial came to its end over several blocks, and computed nothing again that it had saved."""
-    assert seen.code == 0, seen.out + seen.err
-    assert [trial.value for trial in seen.trials] == [0.0, 1.0]
-    last = seen.trials[0].params["epochs"]
-    for number, every in ((0, 1), (1, 5)):
-        epochs = [each for each in seen.epochs if each.number == number]
-        assert {each.epoch for each in epochs} == set(range(1, last + 1))
-        assert computed_again(epochs, every) == []
-        assert seen.attempts(number) >= 2
-    assert len([each for each in seen.epochs if each.number == 0]) == last, "one that yields computes nothing twice"
-    assert len(seen.jobs) >= 3
-
-
-def check_ranks(result: Result, ranks: list[list[str]], nodes: Sequence[str]) -> None:
-    """Two trials had two nodes each, and two ranks on each of them."""
-    assert result.code == 0, result.out + result.err
-    assert [trial.value for trial in result.trials] == [4.0, 4.0]
-    assert sorted(ranks[0] + ranks[1]) == sorted([*nodes, *nodes])
-    assert not set(ranks[0]) & set(ranks[1])

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import optuna
 
-PATIENCE = 90.0
-"""Seconds after which something that should have happened is taken for hanging."""
+PATIENCE = 240.0
+"""Seconds within which whatever a test waits for happens, also on a machine with much other work."""
 
 PILOTUNE = shutil.which("pilotune", path=Path(sys.executable).parent)
 

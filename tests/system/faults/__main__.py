@@ -1,4 +1,4 @@
-"""Injects faults into studies on this machine and prints how often, what was lost or doubled, and how long it took."""
+"""Injects faults into studies on this machine, and prints what was lost or doubled and how long each recovery took."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ HEADER = ("fault", "where", "injected", "trials", "attempts", "lost", "doubled",
 
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.faults", description=__doc__)
-    parser.add_argument("name", nargs="*", help="those whose names hold one of these words; default: all")
-    parser.add_argument("--times", type=int, help="how often each fault is injected; default: as --list says")
-    parser.add_argument("--where", choices=(SQLITE, POSTGRES, SLURM), help="only there")
-    parser.add_argument("--keep", action="store_true", help="the folders of all stay, not only of those with findings")
-    parser.add_argument("--list", action="store_true", help="name the faults and inject none")
+    parser.add_argument("name", nargs="*", help="faults whose names contain one of these words; default: all")
+    parser.add_argument("--times", type=int, help="how often each fault is injected; default: as shown by --list")
+    parser.add_argument("--where", choices=(SQLITE, POSTGRES, SLURM), help="inject faults only there")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the folders of all studies, not only of those with findings"
+    )
+    parser.add_argument("--list", action="store_true", help="list the faults and exit")
     chosen = parser.parse_args(words)
     cases = [each for name, each in CASES.items() if not chosen.name or any(word in name for word in chosen.name)]
     if chosen.list:
@@ -46,13 +48,13 @@ def main(words: Sequence[str]) -> int:
 
 
 def _place(todo: tuple[Case, str]) -> int:
-    """One machine after the other."""
+    """Sort by machine, so that each one is started once."""
     return (SQLITE, POSTGRES, SLURM).index(todo[1])
 
 
 @functools.cache
 def _machine(where: str, machines: ExitStack) -> dict[str, Any]:
-    """What ``run`` needs to know of it; it is started once."""
+    """Start a machine, once; the arguments of ``run`` that name it."""
     if where == POSTGRES:
         server = Server()
         machines.callback(server.stop)
@@ -65,7 +67,7 @@ def _machine(where: str, machines: ExitStack) -> dict[str, Any]:
 
 
 def _row(case: Case, where: str, times: int, machines: ExitStack, keep: bool) -> tuple[str, ...]:
-    """Runs a case; its folder stays where anything is wrong."""
+    """Run a case; its folder is kept if anything is wrong."""
     began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="pilotune-faults-"))
     try:
         result = run(case.fault, folder / "home", times, **_machine(where, machines))
@@ -86,9 +88,9 @@ def _row(case: Case, where: str, times: int, machines: ExitStack, keep: bool) ->
 
 
 def row_of(fault: str, where: str, result: Result) -> tuple[str, ...]:
-    """A line of the table."""
+    """One row of the table."""
     found = result.findings
-    counts = (len(result.injected), len(result.trials), len(result.ledger.starts), len(found.lost), len(found.doubled))
+    counts = (len(result.injected), len(result.trials), len(result.record.starts), len(found.lost), len(found.doubled))
     return (fault, where, *map(str, counts), str(len(found.wrong)), f"{result.recovery:.1f} s")
 
 

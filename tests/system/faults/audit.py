@@ -1,4 +1,4 @@
-"""The study as it was kept, against the ledger of what its trials really did."""
+"""Compares a study with what its attempts noted: finds results that are lost, doubled or wrong."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from .ledger import Ledger, attempt_of, score
+from .attempt_record import AttemptRecord, attempt_of, score
 
 KINDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
 
 
 @dataclass
 class Findings:
-    """Sentences about what must not be.
+    """Violations, a sentence each.
 
     Attributes:
         lost: Results that a worker wrote and the study does not hold.
@@ -36,55 +36,55 @@ class Findings:
         return [*self.lost, *self.doubled, *self.wrong]
 
 
-def audit(trials: Sequence[FrozenTrial], ledger: Ledger, budget: int, *, checkpoints: bool = True) -> Findings:
-    """What is wrong with a study.
+def audit(trials: Sequence[FrozenTrial], record: AttemptRecord, budget: int, *, checkpoints: bool = True) -> Findings:
+    """Find what is wrong with a study.
 
     Args:
-        trials: All of it, as plain Optuna reads them.
-        ledger: What they did.
-        budget: How many there may be at most.
-        checkpoints: Whether what was saved was to be found again.
+        trials: All trials, as plain Optuna reads them.
+        record: What their attempts noted.
+        budget: The most trials that there may be.
+        checkpoints: Whether checkpoints survived the fault, so that attempts go on from them.
     """
     found = Findings()
     if [trial.number for trial in trials] != list(range(len(trials))):
         found.doubled.append(f"the trials' numbers are {[trial.number for trial in trials]}")
     if len(trials) > budget:
         found.doubled.append(f"{len(trials)} trials where the budget is {budget}")
-    for number in {start.number for start in ledger.starts} - {trial.number for trial in trials}:
+    for number in {start.number for start in record.starts} - {trial.number for trial in trials}:
         found.lost.append(f"trial {number} ran and is not in the study")
     for trial in trials:
-        _result(trial, ledger, found)
-        _reports(trial, ledger, found)
+        _result(trial, record, found)
+        _reports(trial, record, found)
     if checkpoints:
-        _checkpoints(ledger, found)
+        _checkpoints(record, found)
     return found
 
 
-def _result(trial: FrozenTrial, ledger: Ledger, found: Findings) -> None:
-    """The result of the newest attempt, and of no other, is the trial's."""
-    number, newest = trial.number, ledger.newest(trial.number)
+def _result(trial: FrozenTrial, record: AttemptRecord, found: Findings) -> None:
+    """A trial has the result of its newest attempt, and no other."""
+    number, newest = trial.number, record.newest(trial.number)
     kept = 0
     if trial.state in KINDS:
         kept = attempt_of(trial.values[0]) if trial.values else newest
         value = trial.value if trial.state == TrialState.COMPLETE else None
-        if (number, kept) not in ledger.ends or ledger.ends[number, kept] != value:
+        if (number, kept) not in record.ends or record.ends[number, kept] != value:
             found.wrong.append(f"trial {number} is {trial.state.name} with {trial.values}, which no attempt came to")
         if kept < newest:
             found.doubled.append(f"trial {number} has the result of attempt {kept}, and attempt {newest} was begun")
-    for other, attempt in ledger.ends:
+    for other, attempt in record.ends:
         if other == number and attempt > kept and _written(trial, attempt):
             found.lost.append(f"trial {number} is {trial.state.name}, and attempt {attempt} wrote its result")
 
 
 def _written(trial: FrozenTrial, attempt: int) -> bool:
-    """Whether the worker wrote that attempt's result where a driver finds it."""
+    """Whether the worker wrote the result of that attempt to the file that drivers read."""
     path = Path(trial.user_attrs.get("pilotune:directory", ""), f"outcome-{attempt}.json")
     return path.exists() and json.loads(path.read_text())["kind"] in KINDS.values()
 
 
-def _reports(trial: FrozenTrial, ledger: Ledger, found: Findings) -> None:
-    """Those in the study were made, and each attempt's are there up to a step; the first report of a step counts."""
-    made = [(attempt, step) for number, attempt, step, _, _ in ledger.steps if number == trial.number]
+def _reports(trial: FrozenTrial, record: AttemptRecord, found: Findings) -> None:
+    """Every report in the study was made, and each attempt's are there up to some step; of a step, the first counts."""
+    made = [(attempt, step) for number, attempt, step, _, _ in record.steps if number == trial.number]
     held = {step: attempt_of(value) for step, value in trial.intermediate_values.items()}
     for step, value in trial.intermediate_values.items():
         if (held[step], step) not in made or value != score(trial.number, step, held[step]):
@@ -94,18 +94,18 @@ def _reports(trial: FrozenTrial, ledger: Ledger, found: Findings) -> None:
         if True in kept[kept.index(False) :] if False in kept else False:
             found.wrong.append(f"trial {trial.number} holds a later report of attempt {attempt} and not an earlier one")
     if trial.state in KINDS:
-        last = ledger.newest(trial.number)
+        last = record.newest(trial.number)
         missing = [step for attempt, step in made if attempt == last and step not in held]
         if missing:
             found.lost.append(f"trial {trial.number} ended, and lacks its last attempt's reports at {missing}")
 
 
-def _checkpoints(ledger: Ledger, found: Findings) -> None:
-    """No attempt saves once its successor has begun, and none computes what an earlier one has saved."""
+def _checkpoints(record: AttemptRecord, found: Findings) -> None:
+    """No attempt saves after its successor has begun, and none computes a step that an earlier one saved."""
     saved: dict[int, int] = {}  # trial -> the last step that was saved
     begun: dict[int, tuple[int, float]] = {}  # trial -> its newest attempt, and since when
-    moments = [(start.at, start.number, start.attempt, 0, False) for start in ledger.starts]
-    moments += [(at, number, attempt, step, kept) for number, attempt, step, kept, at in ledger.steps]
+    moments = [(start.at, start.number, start.attempt, 0, False) for start in record.starts]
+    moments += [(at, number, attempt, step, kept) for number, attempt, step, kept, at in record.steps]
     for at, number, attempt, step, kept in sorted(moments):
         if step == 0:
             begun[number] = max(begun.get(number, (0, 0.0)), (attempt, at))

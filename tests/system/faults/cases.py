@@ -1,4 +1,4 @@
-"""Faults on this machine: functions that run a study, inject a fault so many times, and see the study end."""
+"""Faults that need neither Slurm nor small disks: each case runs a study, injects a fault and waits for the end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ...support.local import processes, until
 from ...support.postgres import Server
 from ...support.slurm import ACCOUNTS, Lab
 from .experiment import NAME, PATIENCE, Experiment, Result
-from .fault_targets import below, interchange, manager, running, send, trial, victim, worker
+from .fault_targets import below, interchange, manager, running, send, target_of, trial, worker
 
 SQLITE, POSTGRES, SLURM = "sqlite", "postgres", "slurm"
-"""Where a study runs: on local workers, with its database in one or the other; or in the jobs of a Slurm, on SQLite."""
+"""Where a study runs: on local workers with its database in SQLite or PostgreSQL, or in jobs of a Slurm on SQLite."""
 
 Act = Callable[[Experiment, int], None]
 
@@ -35,10 +35,10 @@ class Case:
 
     Attributes:
         act: Starts the driver, injects the fault so many times, and waits for the study's end.
-        times: How often, where nobody says.
-        where: Where it is of interest.
-        needed: Trials for each time, so that the study does not end too early.
-        lasts: Seconds of a fault that is over some time.
+        times: How often the fault is injected by default.
+        where: Where ``python -m tests.system.faults`` injects it.
+        needed: Trials for each injection, so that the study does not end too early.
+        lasts: Seconds that a temporary fault lasts; 0 for one that happens at once.
     """
 
     fault: str
@@ -53,7 +53,7 @@ CASES: dict[str, Case] = {}
 
 
 def case(fault: str, times: int, *where: str, needed: int = 6, lasts: float = 0.0) -> Callable[[Act], Act]:
-    """Registers a case; its ``act`` is what is decorated."""
+    """Registers the decorated function as the ``act`` of a case."""
 
     def register(act: Act) -> Act:
         CASES[fault] = Case(fault, act, times, where, needed, lasts)
@@ -65,8 +65,16 @@ def case(fault: str, times: int, *where: str, needed: int = 6, lasts: float = 0.
 def run(
     fault: str, folder: Path, times: int = 1, *, server: Server | None = None, lab: Lab | None = None, **study: Any
 ) -> Result:
-    """Inject ``fault`` so many times. ``server``: of the database, instead of SQLite; ``lab``: whose jobs to use.
-    ``study``: more for Experiment."""
+    """Run a study in ``folder`` and inject ``fault`` into it.
+
+    Args:
+        fault: The name of a case.
+        folder: A new folder.
+        times: How often.
+        server: The PostgreSQL server of the study's database; None: SQLite.
+        lab: The Slurm whose jobs run the trials; None: local workers.
+        study: More arguments of Experiment.
+    """
     chosen = CASES[fault]
     url = server.new_database(tables=True) if server else ""
     options = {"trials": 6 + chosen.needed * times, "lasts": chosen.lasts, **study}
@@ -90,7 +98,7 @@ def run(
 
 @case("driver killed", 20, SQLITE, POSTGRES, SLURM)
 def driver_killed(experiment: Experiment, times: int) -> None:
-    """At random moments, of its start too; the next one is started at once."""
+    """At random times: at the start, and while trials run. The next driver is started at once."""
     chance = random.Random(times)
     for turn in range(times):
         driver = experiment.start()
@@ -107,7 +115,7 @@ def driver_killed(experiment: Experiment, times: int) -> None:
 
 @case("everything killed", 3, SQLITE, POSTGRES)
 def everything_killed(experiment: Experiment, times: int) -> None:
-    """As when the machine loses its power."""
+    """Every process at once, as in a power failure."""
     for _ in range(times):
         experiment.start()
         running(experiment)
@@ -119,7 +127,7 @@ def everything_killed(experiment: Experiment, times: int) -> None:
 
 @case("driver stopped", 1, SQLITE, POSTGRES, lasts=60.0)
 def driver_stopped(experiment: Experiment, times: int) -> None:
-    """Longer than its workers wait for it; then it goes on as if nothing had been."""
+    """For longer than its workers wait for it; then it continues."""
     driver = experiment.start()
     for _ in range(times):
         running(experiment)
@@ -132,8 +140,11 @@ def driver_stopped(experiment: Experiment, times: int) -> None:
 
 @case("driver stopped, and taken for dead", 1, POSTGRES, needed=30)
 def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
-    """By a driver on another host, since its lease is old: here it is made to look so, and the other host is another
-    namespace of processes. Then the first one goes on, and finds that its trials are no longer its own."""
+    """A driver on another host takes over, since the first one's lease is old; then the first one continues.
+
+    It has to find that its trials are no longer its own. Here the lease is made to look old, and the other host is
+    another namespace of processes.
+    """
     first = experiment.start()
     experiment.progress(2)
     running(experiment)
@@ -144,11 +155,11 @@ def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
     experiment.inject("driver stopped, and taken for dead", lambda: first.send_signal(signal.SIGCONT))
     experiment.end()
     assert first.wait(PATIENCE) != 0, "it went on with trials that were no longer its own"
-    assert "another driver took this campaign for dead" in experiment.said(first), experiment.said(first)
+    assert "another driver took this campaign for dead" in experiment.printed(first), experiment.printed(first)
 
 
 def stop_between_commits(experiment: Experiment, driver: subprocess.Popen[bytes]) -> None:
-    """In the midst of one it would hold the study's lock, until the server ends its connection two minutes later."""
+    """Within a commit it would hold the study's lock, until the server ends its connection two minutes later."""
     assert experiment.server is not None
     name = experiment.url.rpartition("/")[2]
     writing = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND state LIKE 'idle in transaction%'"
@@ -165,7 +176,7 @@ def stop_between_commits(experiment: Experiment, driver: subprocess.Popen[bytes]
 
 
 def make_leases_old(url: str, seconds: float = 600.0) -> None:
-    """As if no driver had given a sign of life for so long."""
+    """Set back the last heartbeat of every lease by ``seconds``."""
     leases = "FROM study_system_attributes WHERE key LIKE 'pilotune:campaign:%'"
     with psycopg.connect(url) as connection:
         for number, text in connection.execute(f"SELECT study_system_attribute_id, value_json {leases}").fetchall():
@@ -175,11 +186,11 @@ def make_leases_old(url: str, seconds: float = 600.0) -> None:
             connection.execute(change, (json.dumps(lease), number))
 
 
-# -- processes below it -----------------------------------------------------------------------------------------------
+# -- its child processes -----------------------------------------------------------------------------------------------
 
 
 def again_and_again(experiment: Experiment, times: int, fault: str, act: Callable[[Experiment], None]) -> None:
-    """``act`` in one campaign, each time in the midst of trials that run."""
+    """Do ``act`` to one campaign several times, each time while a trial runs."""
     experiment.start()
     for _ in range(times):
         experiment.progress()
@@ -214,30 +225,30 @@ def trial_killed(experiment: Experiment, times: int) -> None:
 
 
 def killing(part: Callable[[int], int]) -> Callable[[Experiment], None]:
-    """kill -9 of the process that plays this part for one of the running trials."""
-    return lambda experiment: send(signal.SIGKILL, [victim(experiment, part)])
+    """kill -9 of the process with this role for one of the running trials."""
+    return lambda experiment: send(signal.SIGKILL, [target_of(experiment, part)])
 
 
 @case("worker stopped", 2, SQLITE, needed=150, lasts=30.0)
 def worker_stopped(experiment: Experiment, times: int) -> None:
-    """Its trial's process goes on, and waits for the answer to its next report."""
-    stopped(experiment, times, "worker stopped", lambda: [victim(experiment, worker)])
+    """Its trial's process continues, and waits for the answer to its next report."""
+    stopped(experiment, times, "worker stopped", lambda: [target_of(experiment, worker)])
 
 
 @case("manager stopped", 2, SQLITE, needed=20, lasts=30.0)
 def manager_stopped(experiment: Experiment, times: int) -> None:
-    """With all its workers and trials, as a node that froze; it is taken for lost, and comes back."""
-    stopped(experiment, times, "manager stopped", lambda: below(victim(experiment, manager)))
+    """With all its workers and trials, as on a frozen node: it is taken for lost, and then continues."""
+    stopped(experiment, times, "manager stopped", lambda: below(target_of(experiment, manager)))
 
 
 def stopped(experiment: Experiment, times: int, fault: str, choose: Callable[[], list[int]]) -> None:
     experiment.start()
     for _ in range(times):
         experiment.progress()
-        victims = choose()
-        experiment.inject(fault, lambda victims=victims: send(signal.SIGSTOP, victims))  # type: ignore[misc]
+        targets = choose()
+        experiment.inject(fault, lambda targets=targets: send(signal.SIGSTOP, targets))  # type: ignore[misc]
         time.sleep(experiment.lasts)
-        send(signal.SIGCONT, victims)
+        send(signal.SIGCONT, targets)
         experiment.progress()
     experiment.end()
 
@@ -266,7 +277,7 @@ def postgresql_stopped(experiment: Experiment, times: int) -> None:
 
 @case("connections terminated", 20, POSTGRES, needed=3)
 def connections_terminated(experiment: Experiment, times: int) -> None:
-    """All that the driver has, at random moments."""
+    """All connections of the driver, at random times."""
     server, chance = experiment.server, random.Random(times)
     assert server is not None
     name = experiment.url.rpartition("/")[2]
@@ -286,9 +297,9 @@ def sqlite_locked(experiment: Experiment, times: int) -> None:
         experiment.progress(2)
         with closing(sqlite3.connect(experiment.database, isolation_level=None, timeout=30.0)) as other:
             other.execute("BEGIN IMMEDIATE")
-            before = len(experiment.ledger().starts)
+            before = len(experiment.record().starts)
             time.sleep(experiment.lasts)
-            more = len(experiment.ledger().starts) - before
+            more = len(experiment.record().starts) - before
             assert more <= 4, f"{more} trials were begun that the database does not know"
             other.execute("COMMIT")
         experiment.inject("SQLite locked")

@@ -1,4 +1,4 @@
-"""Disks that are full and folders that are deleted: the campaign ends by itself, and its study goes on afterwards."""
+"""Full disks and deleted folders: the campaign ends by itself, and the next one completes the study."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .fault_targets import running
 def interrupted(
     experiment: Experiment, times: int, fault: str, act: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    """``act`` does something to a running campaign that lasts until the campaign has ended."""
+    """Several times: keep up a fault until the campaign has ended because of it; then complete the study."""
     for _ in range(times):
         experiment.start()
         experiment.progress(2)
         running(experiment)
         with act():
-            assert experiment.wait() == SITE, experiment.said()
+            assert experiment.wait() == SITE, experiment.printed()
         experiment.inject(fault)
     experiment.start()
     experiment.end()
@@ -34,7 +34,7 @@ def interrupted(
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """Nothing can be written to ``disk``: whatever becomes free there is filled at once."""
+    """Keep a disk full: fill whatever becomes free at once."""
     over = threading.Event()
 
     def keep() -> None:
@@ -54,7 +54,7 @@ def full(disk: Path) -> Iterator[None]:
 
 @case("disk full", 2, SQLITE)
 def disk_full(experiment: Experiment, times: int) -> None:
-    """Run directory and database are on it, as by default."""
+    """Run directory and database are on the full disk, as by default."""
     with small_disk(experiment.here.runs) as disk:
         interrupted(experiment, times, "disk full", lambda: full(disk))
         experiment.settle()
@@ -70,7 +70,7 @@ def database_disk_full(experiment: Experiment, times: int) -> None:
 
 @case("disk full under the run directory", 2, SQLITE, needed=60, lasts=10.0)
 def runs_disk_full(experiment: Experiment, times: int) -> None:
-    """Results reach the database all the same, and the campaign goes on."""
+    """Results still reach the database, and the campaign continues."""
     with small_disk(experiment.here.runs) as disk:
         experiment.url = f"sqlite:///{experiment.folder}/study.db"
         experiment.start()

@@ -1,4 +1,4 @@
-"""Faults of a real Slurm: of its jobs, its nodes, their network, and its daemons."""
+"""Faults of a real Slurm: its jobs, its nodes, their network and its daemons."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .experiment import NAME, Experiment
 from .fault_targets import running, step_daemon
 
 NODES = threading.Lock()
-"""Held while a study has nodes of its own, of which one fails."""
+"""Held by the one study whose nodes may fail."""
 
 
 def jobs(experiment: Experiment) -> list[str]:
-    """Those of the newest driver that Slurm has in its queue."""
+    """The jobs of the newest driver that are in Slurm's queue."""
     assert experiment.lab is not None
     queued = experiment.lab.run("squeue", "-h", "-o", "%i").stdout.split()
     return [job for job in running_jobs(experiment.here, NAME) if job in queued]
@@ -31,13 +31,13 @@ def blocks_cancelled(experiment: Experiment, times: int) -> None:
 
 @case("slurmstepd killed", 2, SLURM)
 def step_daemon_killed(experiment: Experiment, times: int) -> None:
-    """What looks after a job on its node dies; the job's own processes do not."""
+    """Slurm's daemon for a job dies on its node; the job's own processes do not."""
     again_and_again(experiment, times, "slurmstepd killed", killing(step_daemon))
 
 
 @case("node down", 2, SLURM)
 def node_down(experiment: Experiment, times: int) -> None:
-    """Slurm kills what runs there. The node comes back when the campaign has gone on elsewhere."""
+    """Slurm kills what runs there. The node comes back when trials have ended on another one."""
     lab = experiment.lab
     assert lab is not None
     with NODES:
@@ -55,7 +55,7 @@ def node_down(experiment: Experiment, times: int) -> None:
 
 @case("node cut off", 1, SLURM, lasts=60.0)
 def node_cut_off(experiment: Experiment, times: int) -> None:
-    """Its network fails: nobody can reach what runs there, and it runs on; then the network is back."""
+    """Its network fails for a while; what runs on the node continues and cannot be reached."""
     lab = experiment.lab
     assert lab is not None
     with NODES:

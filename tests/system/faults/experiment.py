@@ -1,4 +1,4 @@
-"""A study that runs while faults are injected, and what is left of it."""
+"""Runs a study while faults are injected into it, and audits the result."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from optuna.trial import FrozenTrial
 from ...support.local import PILOTUNE, Here, processes, until
 from ...support.postgres import Server
 from ...support.slurm import Lab
+from .attempt_record import OBJECTIVE, AttemptRecord
 from .audit import Findings, audit
-from .ledger import OBJECTIVE, Ledger
 
 NAME = "faults"
 PATIENCE = 240.0
-"""Seconds within which whatever a fault held up goes on."""
+"""Seconds within which a study recovers from any fault here."""
 
 STUDY = """
 direction: maximize
@@ -45,31 +45,31 @@ FINISHED = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED', 'F
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment came to.
+    """The result of an experiment.
 
     Attributes:
-        injected: Each fault and when it was injected; a lasting one, when it was over.
-        recoveries: Seconds from each to the next result of an attempt that began after it; of several faults in
-            between, from the last.
-        findings: What must not be; nothing where all is well.
+        injected: Each fault and when it was injected (Unix seconds); for one that lasts, when it was over.
+        recoveries: Seconds from each fault to the first end of an attempt that began after it; a fault that the next
+            one follows before such an end is left out.
+        findings: Violations; empty if all is well.
         trials: As plain Optuna reads them.
-        log: Of all drivers.
+        log: The logs of all drivers.
         out: What the last driver printed.
-        verified: What ``pilotune verify --json`` said.
+        verified: What ``pilotune verify --json`` printed.
     """
 
     injected: list[tuple[str, float]]
     recoveries: list[float]
     findings: Findings
     trials: list[FrozenTrial]
-    ledger: Ledger
+    record: AttemptRecord
     log: str
     out: str
     verified: dict[str, Any]
 
     @property
     def recovery(self) -> float:
-        """The slowest."""
+        """The slowest recovery, in seconds."""
         return max(self.recoveries, default=0.0)
 
 
@@ -78,14 +78,14 @@ class Experiment:
     """One study in a folder of its own.
 
     Attributes:
-        trials, steps, seconds: The budget, a trial's steps, and how long each takes.
-        lasts: Seconds of a fault that is over some time.
-        url: Of its database; empty: the default, SQLite in its runs.
-        program: What ``pilotune`` is.
+        trials, steps, seconds: The budget of trials, the steps of each, and the seconds that a step takes.
+        lasts: Seconds that a temporary fault lasts.
+        url: Of its database; empty: the default, an SQLite file in the run directory.
+        program: The words that call ``pilotune``.
         server: The PostgreSQL server of that database.
         lab: The Slurm whose login node this is.
-        words: For each ``pilotune run``.
-        more: Lines of the study file.
+        words: Options of each ``pilotune run``.
+        more: Further lines of the study file.
     """
 
     folder: Path
@@ -112,7 +112,7 @@ class Experiment:
         self._drivers: list[subprocess.Popen[bytes]] = []
         self._progress: list[tuple[float, int]] = []
         self._over = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch = threading.Thread(target=self._watch_database, daemon=True)
         self._watch.start()
         return self
 
@@ -130,7 +130,7 @@ class Experiment:
     # -- drivers ------------------------------------------------------------------------------------------------------
 
     def start(self, *, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """``pilotune run``, left running; what it prints goes to files. ``before``: the words that start it."""
+        """Start ``pilotune run``, whose output goes to files. ``before``: a command to run it with."""
         storage = ("--storage", self.url) if self.url else ()
         output = self.folder / f"driver-{len(self._drivers)}"
         with open(output.with_suffix(".out"), "wb") as out, open(output.with_suffix(".err"), "wb") as err:
@@ -142,52 +142,52 @@ class Experiment:
         self._drivers.append(self.driver)
         return self.driver
 
-    def said(self, driver: subprocess.Popen[bytes] | None = None) -> str:
-        """What a driver printed, the newest if not told which."""
+    def printed(self, driver: subprocess.Popen[bytes] | None = None) -> str:
+        """What a driver printed; by default the newest one."""
         number = self._drivers.index(driver) if driver else len(self._drivers) - 1
         files = [self.folder / f"driver-{number}.{kind}" for kind in ("out", "err")]
         return "\n".join(path.read_text() for path in files)
 
     def wait(self) -> int:
-        """Wait for the driver's end; its exit code."""
+        """Wait for the driver's end; return its exit code."""
         assert self.driver is not None
         try:
             return self.driver.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the campaign hangs:\n{self.said()}\n{self.log()[-3000:]}") from None
+            raise AssertionError(f"the campaign hangs:\n{self.printed()}\n{self.log()[-3000:]}") from None
 
     def end(self) -> None:
-        """Wait for the driver's end, which is to be the study's."""
+        """Wait for the driver's end; it has to complete the study."""
         code = self.wait()
-        assert code == 0, f"{code}:\n{self.said()}\n{self.log()[-3000:]}"
+        assert code == 0, f"{code}:\n{self.printed()}\n{self.log()[-3000:]}"
 
     def run_folder(self) -> str:
-        """Of the newest driver; empty before it has begun."""
+        """The run directory of the newest driver; empty before there is one."""
         status = self.here.status(NAME)
         assert self.driver is not None
         return str(status["run_dir"]) if status.get("pid") == self.driver.pid else ""
 
     def log(self) -> str:
-        """All drivers' logs, one after the other."""
+        """The logs of all drivers, in order."""
         return "".join(path.read_text() for path in sorted((self.here.runs / NAME).glob("2*-*/driver.log")))
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
     def inject(self, fault: str, act: Callable[[], object] = lambda: None) -> None:
-        """Do ``act`` to the study. A lasting fault counts from its end: call this when it is over."""
+        """Do ``act``, and note a fault. For one that lasts, call this when it is over: recovery counts from then."""
         at = time.time()
         act()
         self.injected.append((fault, at))
 
-    def ledger(self) -> Ledger:
-        return Ledger.read(self.folder / "ledger")
+    def record(self) -> AttemptRecord:
+        return AttemptRecord.read(self.folder / "attempts")
 
     def finished(self) -> int:
-        """Trials that have ended, by the database; as last seen."""
+        """How many trials have ended, by the last look into the database."""
         return self._progress[-1][1] if self._progress else 0
 
     def progress(self, more: int = 1) -> None:
-        """Wait until so many more trials have ended, or the driver has."""
+        """Wait until ``more`` trials have ended, or the driver has."""
         goal = self.finished() + more
         until(
             lambda: self.finished() >= goal or (self.driver and self.driver.poll() is not None),
@@ -195,7 +195,7 @@ class Experiment:
             PATIENCE,
         )
 
-    def _look(self) -> None:
+    def _watch_database(self) -> None:
         while not self._over.wait(0.1):
             with suppress(sqlite3.Error, psycopg.Error, OSError):
                 count = self._count()
@@ -203,7 +203,7 @@ class Experiment:
                     self._progress.append((time.time(), count))
 
     def _count(self) -> int:
-        """Read so that nothing of it stays: SQLite's recovery after a crash is the campaign's own to do."""
+        """Read-only, so that the recovery of SQLite after a crash is left to the campaign."""
         if self.url.startswith("postgresql"):
             with psycopg.connect(self.url, connect_timeout=2) as connection:
                 row = connection.execute(FINISHED).fetchone()
@@ -216,53 +216,53 @@ class Experiment:
         """The SQLite file."""
         return Path(self.url.removeprefix("sqlite:///")) if self.url else self.here.runs / NAME / "study.db"
 
-    # -- what came of it ----------------------------------------------------------------------------------------------
+    # -- the result ----------------------------------------------------------------------------------------------
 
     def nothing_is_left(self) -> None:
         until(lambda: not processes(self.here), "all processes have ended", PATIENCE)
 
     def settle(self) -> None:
-        """Audit the study, whose budget is used up, while everything of it is there."""
+        """Audit the completed study, while all its files are there."""
         self.nothing_is_left()
         self._result = self._audit()
 
     def result(self) -> Result:
-        """What was found."""
+        """The result of the audit."""
         if self._result is None:
             self.settle()
         assert self._result is not None
         return self._result
 
     def _audit(self) -> Result:
-        time.sleep(0.3)  # for the last look
+        self._progress.append((time.time(), self._count()))
         url = self.url.replace("postgresql://", "postgresql+psycopg://") or f"sqlite:///{self.database}"
         trials = optuna.load_study(study_name=NAME, storage=url).trials
-        ledger = self.ledger()
-        findings = audit(trials, ledger, self.trials, checkpoints=not self.checkpoints_lost)
+        record = self.record()
+        findings = audit(trials, record, self.trials, checkpoints=not self.checkpoints_lost)
         if len(trials) < self.trials or not all(trial.state.is_finished() for trial in trials):
             findings.wrong.append(f"{self.trials} trials were to end, and {self.finished()} did")
         verified = self.verify()
         return Result(
             self.injected,
-            self._recoveries(ledger),
+            self._recoveries(record),
             findings + _violations(verified),
             trials,
-            ledger,
+            record,
             self.log(),
-            self.said(),
+            self.printed(),
             verified,
         )
 
-    def _recoveries(self, ledger: Ledger) -> list[float]:
+    def _recoveries(self, record: AttemptRecord) -> list[float]:
         found, moments = [], [*(at for _, at in self.injected), time.time()]
         for at, then in pairwise(moments):
-            begun = [(start.number, start.attempt) for start in ledger.starts if start.at > at]
-            ends = [ledger.ended[each] for each in begun if ledger.ended.get(each, then) < then]
+            begun = [(start.number, start.attempt) for start in record.starts if start.at > at]
+            ends = [record.ended[each] for each in begun if record.ended.get(each, then) < then]
             found += [min(ends) - at] if ends else []
         return found
 
     def verify(self) -> dict[str, Any]:
-        """What ``pilotune verify`` finds."""
+        """Run ``pilotune verify``."""
         done = subprocess.run(
             [str(PILOTUNE), "verify", NAME, "--json"],
             cwd=self.folder, env=self.here.environment, capture_output=True, text=True, timeout=PATIENCE,

@@ -1,4 +1,4 @@
-"""Which process plays which part in a campaign on this machine, found from a trial that runs."""
+"""Finds the process with a given role in a campaign on this machine, starting from a running trial."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...support.local import Here, processes, until
+from .attempt_record import Start
 from .experiment import Experiment
-from .ledger import Start
 
 
 def parent(pid: int) -> int:
-    """0 where there is no such process any more."""
+    """The parent of a process; 0 if the process is gone."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
@@ -23,7 +23,7 @@ def parent(pid: int) -> int:
 
 
 def ancestors(pid: int) -> list[int]:
-    """The nearest first, up to init."""
+    """All ancestors of a process, the nearest first; without init."""
     found: list[int] = []
     while (pid := parent(pid)) > 1:
         found.append(pid)
@@ -31,37 +31,37 @@ def ancestors(pid: int) -> list[int]:
 
 
 def running(experiment: Experiment) -> Start:
-    """An attempt in its midst, of the newest driver."""
+    """Wait for an attempt of the newest driver that has begun and is not about to end."""
 
-    def look() -> Start | None:
+    def find() -> Start | None:
         assert experiment.driver is not None
-        assert experiment.driver.poll() is None, f"the campaign has ended:\n{experiment.said()}"
-        folder, ledger = experiment.run_folder(), experiment.ledger()
-        for start in ledger.running() if folder else ():
-            steps = [step for number, attempt, step, _, _ in ledger.steps
+        assert experiment.driver.poll() is None, f"the campaign has ended:\n{experiment.printed()}"
+        folder, record = experiment.run_folder(), experiment.record()
+        for start in record.running() if folder else ():
+            steps = [step for number, attempt, step, _, _ in record.steps
                      if (number, attempt) == (start.number, start.attempt)]  # fmt: skip
             if steps and max(steps) < experiment.steps - 1 and folder in " ".join(map(words, ancestors(start.pid))):
                 return start
         return None
 
-    start: Start = until(look, f"a trial runs:\n{experiment.log()[-2000:]}")
+    start: Start = until(find, f"a trial runs:\n{experiment.log()[-2000:]}")
     return start
 
 
-def victim(experiment: Experiment, part: Callable[[int], int]) -> int:
-    """The process that plays ``part`` for a trial that runs."""
+def target_of(experiment: Experiment, part: Callable[[int], int]) -> int:
+    """The process with a role for a running trial. ``part``: finds it from the trial's process."""
 
-    def look() -> int:
+    def find() -> int:
         try:
             return part(running(experiment).pid)
         except LookupError:
             return 0
 
-    pid: int = until(look, "there is a process to choose")
+    pid: int = until(find, "there is a process with that role")
     return pid
 
 
-# -- parts, each found from the process of a trial; LookupError where that has ended meanwhile -------------------------
+# -- roles, each found from the process of a trial; LookupError if that has ended meanwhile -------------------------
 
 
 def trial(pid: int) -> int:
@@ -69,7 +69,7 @@ def trial(pid: int) -> int:
 
 
 def worker(trial: int) -> int:
-    """Its fork server lies between."""
+    """Its worker, the parent of its fork server."""
     found = parent(parent(trial))
     if found <= 1:
         raise LookupError
@@ -77,12 +77,12 @@ def worker(trial: int) -> int:
 
 
 def manager(trial: int) -> int:
-    """Parsl's worker pool."""
+    """Parsl's worker pool (its manager)."""
     return _above(trial, "process_worker_pool.py")
 
 
 def step_daemon(trial: int) -> int:
-    """Slurm's, of the job that the trial runs in."""
+    """Slurm's daemon of the job that the trial runs in."""
     return _above(trial, "slurmstepd")
 
 
@@ -100,14 +100,14 @@ def words(pid: int) -> str:
 
 
 def interchange(here: Here, driver: subprocess.Popen[bytes]) -> int:
-    """Parsl's, of that driver."""
+    """Parsl's interchange of that driver."""
     found = [pid for pid, line in processes(here).items() if "HTEX interchange" in line and parent(pid) == driver.pid]
     assert len(found) == 1, found
     return found[0]
 
 
 def below(pid: int) -> list[int]:
-    """A process and all its descendants, from the top."""
+    """A process and all its descendants, parents first."""
     parents = {int(folder.name): parent(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
     found = [pid]
     for each in found:
@@ -116,7 +116,7 @@ def below(pid: int) -> list[int]:
 
 
 def send(number: signal.Signals, pids: Iterable[int]) -> None:
-    """To each that is still there."""
+    """Send a signal to each process that still exists."""
     for pid in pids:
         assert pid > 1, pid  # 0 is this process's own group
         with suppress(ProcessLookupError):

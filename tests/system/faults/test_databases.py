@@ -14,6 +14,8 @@ from ...support.postgres import Server
 from .cases import run
 from .experiment import Result
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def running(
@@ -49,7 +51,7 @@ def locked(folder: Path, server: Server) -> Result:
 @campaign(server_stopped)
 def test_a_campaign_waits_for_its_postgresql_and_goes_on(seen: Result) -> None:
     assert seen.findings.all == []
-    assert len(seen.ledger.starts) == len(seen.trials), "a trial was begun again"
+    assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"
     assert "the database is away" in seen.log + seen.out
 
 
@@ -58,10 +60,10 @@ def test_a_campaign_waits_for_its_postgresql_and_goes_on(seen: Result) -> None:
 def test_a_campaign_connects_again_where_its_connections_are_terminated(seen: Result) -> None:
     assert seen.findings.all == []
     assert len(seen.injected) == 6
-    assert len(seen.ledger.starts) == len(seen.trials), "a trial was begun again"
+    assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"
 
 
 @campaign(locked)
 def test_a_campaign_waits_while_another_process_locks_its_sqlite_database(seen: Result) -> None:
     assert seen.findings.all == []
-    assert len(seen.ledger.starts) == len(seen.trials), "a trial was begun again"
+    assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"

@@ -15,6 +15,8 @@ from ...support.postgres import Server
 from .cases import run
 from .experiment import Result
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def running(

@@ -14,6 +14,8 @@ from ...support.campaigns import LONG, Case, campaign, side_by_side
 from .cases import run
 from .experiment import Result
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def running(

@@ -16,6 +16,8 @@ from . import cases_slurm  # noqa: F401 - registers its cases
 from .cases import run
 from .experiment import Result
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 
 @pytest.fixture(scope="module")
 def running(

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-STRANGER = """
+USER_FILE = """
 from __future__ import annotations
 
 import optuna
@@ -65,7 +65,7 @@ def mypy(elsewhere: Path, file: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_strangers_file_passes_mypy_strict(elsewhere: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(STRANGER)
+    (tmp_path / "mine.py").write_text(USER_FILE)
     found = mypy(elsewhere, tmp_path / "mine.py")
     assert found.returncode == 0, found.stdout + found.stderr
 

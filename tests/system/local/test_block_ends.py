@@ -10,6 +10,8 @@ import pytest
 
 from ...support.local import Here, begun, end_of, ended, patient, processes, until
 
+pytestmark = pytest.mark.real
+
 TWO = ("--set", "pools.local.workers_per_node=2")
 NODE = "pilotune.providers.node.agent"
 

@@ -9,7 +9,11 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from ...support.cli import Pilotune, alone, pilotune_  # noqa: F401
+
+pytestmark = pytest.mark.real
 
 OBJECTIVE = """
 import time

@@ -11,19 +11,27 @@ from optuna.trial import TrialState
 
 from ...support.local import Here, end_of, ended, until
 
+pytestmark = pytest.mark.real
+
 OBJECTIVE = """
 import os, time
 from pathlib import Path
 
+STUDY = Path(__file__).parent
+
 def objective(trial):
-    descriptor = os.open(Path(__file__).parent / "ran", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(STUDY / "ran", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(descriptor, f"{trial.number}\\n".encode())
     os.close(descriptor)
+    (STUDY / f"works-{trial.checkpoint_dir.parents[2].name}").touch()
+    while len(list(STUDY.glob("works-*"))) < 2:
+        time.sleep(0.05)
     for step in range(3):
         time.sleep(0.05)
         trial.report(trial.params["x"] + step, step=step)
     return trial.params["x"]
 """
+"""Its trials wait until both campaigns run one, so that neither uses up the budget before the other has started."""
 
 STUDY = """
 direction: minimize
@@ -48,7 +56,7 @@ def test_two_drivers_share_one_study_and_its_budget(tmp_path: Path, postgres_url
         ended(here.start(*command, "--runs", here.folder / "two")) as two,
     ):
         url = postgres_url.replace("://", "+psycopg://")
-        until(lambda: len(here.lines("ran")) > 5, "trials run")
+        until(lambda: len(here.lines("ran")) > 8, "trials of both campaigns have ended")
         seen = optuna.load_study(study_name="shared", storage=url).trials  # by plain Optuna, while both work on it
         assert any(trial.state == TrialState.COMPLETE for trial in seen)
         summaries = [end_of(process).stdout for process in (one, two)]

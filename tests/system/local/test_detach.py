@@ -14,6 +14,8 @@ import pytest
 
 from ...support.local import PILOTUNE, Here, patient, processes, until
 
+pytestmark = pytest.mark.real
+
 QUICK = """
 import time
 

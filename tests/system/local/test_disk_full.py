@@ -19,6 +19,8 @@ from optuna.trial import TrialState
 from ...support.local import Here, end_of, ended, processes
 from ...support.small_disks import fill, kept_full, small_disk, start_hurried
 
+pytestmark = pytest.mark.real
+
 OBJECTIVE = """
 import os, time
 from pathlib import Path
@@ -32,6 +34,8 @@ def note(name, number):
 
 def objective(trial):
     note("begun", trial.number)
+    while trial.number >= 8 and not (STUDY / "happened").exists():
+        time.sleep(0.05)
     for step in range(3):
         time.sleep(0.1)
         trial.report(trial.params["x"] + step, step=step)
@@ -40,6 +44,7 @@ def objective(trial):
     note("done", trial.number)
     return trial.params["x"]
 """
+"""Half of the trials run after what happens to the campaign: they wait for the file ``happened``."""
 
 STUDY = """
 direction: minimize
@@ -79,6 +84,7 @@ def story(here: Here, process: subprocess.Popen[str], mend: Any, storage: str) -
     def trials() -> list[optuna.trial.FrozenTrial]:
         return optuna.load_study(study_name="s", storage=storage).trials
 
+    here.write("happened", "")
     first = end_of(process, 3)
     status, left, then = here.status("s"), processes(here), trials()
     mend()
@@ -190,6 +196,7 @@ def test_a_study_whose_database_was_broken_under_the_campaign_goes_on_from_what_
     study = here.runs / "s" / "study.db"
     with running(here) as process:
         os.truncate(study, 100)
+        here.write("happened", "")
         first = end_of(process, 3)
     assert f"the database {study} is broken (" in first.stdout
     (saved,) = study.parent.glob("study.db.*-saved")

@@ -16,6 +16,8 @@ from pilotune import TrialPruned
 
 from ...support.objective_trial import Script, make_trial
 
+pytestmark = pytest.mark.real
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 GOOD = {
     "lr": 0.01, "width": 16, "depth": 2, "dropout": 0.2, "batch_size": 64, "optimizer": "adamw", "weight_decay": 1e-3,

@@ -12,6 +12,8 @@ from optuna.trial import TrialState
 
 from ...support.local import Here, end_of
 
+pytestmark = pytest.mark.real
+
 FUNCTION = """
 from pilotune import Trial
 

@@ -11,6 +11,8 @@ from optuna.trial import TrialState
 
 from ...support.local import Here, begun, end_of, ended, patient, until
 
+pytestmark = pytest.mark.real
+
 ONE = ("--set", "pools.local.workers_per_node=1")
 
 SCORE = """
@@ -34,9 +36,12 @@ def score(here: Here, name: str, points: list[float], more: str) -> None:
 
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, subprocess.Popen[str]]]:
-    """A campaign with a time budget, that runs beside the other tests."""
+    """A campaign with a time budget that runs beside the other tests.
+
+    The budget counts from the driver's start, so it is long enough for two trials to start on a busy machine.
+    """
     here = Here(tmp_path_factory.mktemp("time"))
-    patient(here, "time", ["quick", "reports", "quick"], more="budget: {time: 15s}")
+    patient(here, "time", ["quick", "reports", "quick"], more="budget: {time: 45s}")
     with ended(here.start("run", "time.yaml", *ONE)) as process:
         yield here, process
 
@@ -88,7 +93,7 @@ def test_campaigns_end_at_their_target_and_after_failures_in_a_row(here: Here) -
 
 def test_what_the_time_budget_cuts_off_is_kept_for_a_resume(timed: tuple[Here, subprocess.Popen[str]]) -> None:
     here, process = timed
-    assert "the time budget of 15 s is used up" in end_of(process).stdout
+    assert "the time budget of 45 s is used up" in end_of(process).stdout
     assert [trial.state for trial in here.optuna("time").trials][:2] == [TrialState.COMPLETE, TrialState.RUNNING]
     here.write("go", "")
     here.run("resume", "time", "--trials", 3, "--set", "budget.time=1h")

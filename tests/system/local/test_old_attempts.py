@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ...support.local import Here, ended, processes, until
+from ...support.local import Here, end_of, ended, processes, until
+
+pytestmark = pytest.mark.real
 
 TWO = ("--set", "pools.local.workers_per_node=2")
 
@@ -106,7 +108,7 @@ def test_attempts_of_a_dead_driver_and_of_the_next_never_share_a_folder(tmp_path
                 refused = here.run("run", "shared.yaml", *elsewhere, code=2).stderr
                 assert f"is being worked on by {place}, and an SQLite database takes one driver at a time" in refused
                 here.write("go", "")
-                assert "2: 2 complete" in process.communicate(timeout=90)[0]
+                assert "2: 2 complete" in end_of(process).stdout
             else:
                 os.kill(process.pid, signal.SIGKILL)  # and on with the next at once
                 process.wait()

@@ -12,6 +12,8 @@ from optuna.trial import TrialState
 
 from ...support.local import Here, end_of, ended, processes, until
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 EPOCHS = """
 import os, time
 from pathlib import Path
@@ -27,15 +29,20 @@ def objective(trial):
             file.write(f"{trial.number}:{trial.attempt}:{epoch}\\n")
         saved.write_text(str(epoch))
         trial.report(epoch, step=epoch)
+    if trial.params["meet"]:
+        (NOTES.parent / f"runs-in-{os.environ['PILOTUNE_POOL']}").touch()
+        while len(list(NOTES.parent.glob("runs-in-*"))) < 2:
+            time.sleep(0.05)
     return trial.params["x"]
 """
+"""Trials that ``meet`` wait until each of two pools runs one, so that the first pool to start does not run them all."""
 
 
-def study(here: Here, name: str, epochs: int, trials: int) -> None:
+def study(here: Here, name: str, epochs: int, trials: int, *, meet: bool = False) -> None:
     here.study(
         name,
         EPOCHS,
-        f"direction: minimize\nspace: {{x: {{float: [0, 1]}}, epochs: {epochs}}}\n"
+        f"direction: minimize\nspace: {{x: {{float: [0, 1]}}, epochs: {epochs}, meet: {int(meet)}}}\n"
         f"sampler: random\nbudget: {{trials: {trials}}}\n",
     )
 
@@ -49,7 +56,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, di
         "short.yaml",
         "scheduler: local\npools: {a: {workers_per_node: 2, walltime: 45s, blocks: {init: 1, max: 1}}}\n",
     )
-    study(here, "both", 3, 9)
+    study(here, "both", 3, 9, meet=True)
     study(here, "crossing", 90, 2)
     with (
         ended(here.start("run", "both.yaml", "--site", "./two.yaml")) as both,

@@ -15,6 +15,8 @@ import pytest
 
 from pilotune.pipeline.record import open_storage
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture
 def running(tmp_path: Path) -> str:

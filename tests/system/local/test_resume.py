@@ -11,6 +11,8 @@ from optuna.trial import TrialState
 
 from ...support.local import Here, begun, done, ended, patient, processes, until
 
+pytestmark = pytest.mark.real
+
 TWO = ("--set", "pools.local.workers_per_node=2")
 
 

@@ -7,7 +7,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ...support.local import Here, begun, ended, patient, until
+
+pytestmark = pytest.mark.real
 
 
 def fates(found: dict[str, Any]) -> dict[str, int]:

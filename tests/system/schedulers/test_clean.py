@@ -26,6 +26,8 @@ from ...support.cli import Pilotune, alone, pilotune_  # noqa: F401
 from ...support.emulators.install import install
 from ...support.local import until
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 NOBODY = 2**22 + 1  # above the kernel's largest process id
 QUICK = {"pbs": {"late": 0.2, "kill_delay": 1.0, "exiting": 0.2, "starting": 0.1}, "cobalt": {}}
 

@@ -16,6 +16,8 @@ from pilotune.providers.site import PoolSpec, Site
 from ...support.emulators.install import Emulated, install
 from ...support.local import until
 
+pytestmark = pytest.mark.real
+
 QUICK = {"minute": 3.0, "late": 0.1, "force_kill_delay": 1.0, "exiting": 0.2, "starting": 0.2, "qdel_sleep": 0.1}
 QUEUES: dict[str, dict[str, Any]] = {
     "default": {"max_time": 60},

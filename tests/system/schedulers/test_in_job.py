@@ -31,6 +31,8 @@ from ...support.emulators.install import Emulated
 from ...support.local import Here, end_of, ended, processes, until
 from ...support.slurm import ACCOUNTS, Lab
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 QUICK = {
     "pbs": {"nodes": 4, "history": True, "late": 0.5, "kill_delay": 10.0, "exiting": 0.3, "starting": 0.2},
     "cobalt": {"nodes": 4, "system": "cray", "late": 0.5, "force_kill_delay": 10.0, "exiting": 0.3, "starting": 0.2},

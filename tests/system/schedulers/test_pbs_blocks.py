@@ -16,6 +16,8 @@ from pilotune.providers.site import PoolSpec, Site
 from ...support.emulators.install import Emulated, install
 from ...support.local import until
 
+pytestmark = pytest.mark.real
+
 QUICK = {"late": 0.2, "kill_delay": 1.0, "exiting": 0.2, "starting": 0.1, "node_fail_requeue": 0.5}
 
 

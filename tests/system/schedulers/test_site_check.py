@@ -16,6 +16,8 @@ from ...support.emulators.install import Emulated, install
 from ...support.local import Here, press_ctrl_c, until
 from ...support.slurm import ACCOUNTS, Lab
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 LONG = 300.0
 """Seconds within which a check comes to its end, also on a slow machine."""
 

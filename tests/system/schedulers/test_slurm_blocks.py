@@ -17,6 +17,8 @@ from pilotune.providers.site import PoolSpec, Site
 
 from ...support.slurm import ACCOUNTS, Lab
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 PATIENCE = 240.0
 FOR_LONG = "sleep 300"
 ON_N1 = ("#SBATCH --nodelist=n1",)

@@ -14,6 +14,8 @@ from ...support.campaigns import LONG, Result, finish, records, running_jobs, wr
 from ...support.local import Here, ended, until
 from ...support.slurm import ACCOUNTS, NODES, Lab
 
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
 BAD, TRIALS, PATIENT = "n3", 120, 30
 
 OBJECTIVE = f"""

@@ -1,4 +1,4 @@
-"""The report channel of a real campaign, against strangers and against rubbish from those who have its keys."""
+"""The report channel of a real campaign: clients without its keys, and invalid messages from clients that have them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RUBBISH = [
     json.dumps({"type": "started", "token": {}, "host": "h", "pid": 1, "block": "", "worker": ""}).encode(),
     json.dumps({"type": "suggest", "token": "TOKEN", "request": 9004, "name": 5, "distribution": "{}"}).encode(),
 ]
-"""Nothing of this is a message."""
+"""Payloads that are no messages."""
 
 SENSELESS = [
     Started("7.7.nobody", "h", 1, "", ""),
@@ -50,7 +50,7 @@ SENSELESS = [
         )
     ],
 ]
-"""Messages by their form, without a sense."""
+"""Payloads with the form of a message, and no meaning."""
 
 
 @pytest.mark.parametrize("data", RUBBISH, ids=range(len(RUBBISH)))
@@ -76,13 +76,13 @@ def ports(pid: int) -> set[int]:
 
 
 class Client:
-    """A socket that says something to each of a driver's ports."""
+    """A socket that sends payloads to each port of a driver."""
 
     def __init__(self, keys: dict[str, str] | None):
         self.context, self.keys = zmq.Context(), keys
 
     def say(self, port: int, *payloads: bytes) -> list[bytes]:
-        """What comes back in half a second after the last payload was sent."""
+        """Return what comes back within half a second after the last payload."""
         dealer = self.context.socket(zmq.DEALER)
         dealer.linger = 0
         if self.keys:
@@ -106,14 +106,15 @@ class Client:
 
 
 def foreign_keys(real: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Keys of one who knows the server's public key, and of one who knows nothing."""
+    """Keys of a client that knows the server's public key, and of one that does not."""
     public, secret = (key.decode() for key in zmq.curve_keypair())
     yield {**real, "client_public": public, "client_secret": secret}
     other, _ = (key.decode() for key in zmq.curve_keypair())
     yield {"server_public": other, "client_public": public, "client_secret": secret}
 
 
-def test_neither_strangers_nor_rubbish_change_or_stop_a_campaign(tmp_path: Path) -> None:
+@pytest.mark.real
+def test_neither_unknown_clients_nor_rubbish_change_or_stop_a_campaign(tmp_path: Path) -> None:
     here = Here(tmp_path)
     patient(here, "talk", ["silent", "quick"])
     with ended(here.start("run", "talk.yaml", "--set", "pools.local.workers_per_node=1")) as process:
@@ -143,13 +144,13 @@ def test_neither_strangers_nor_rubbish_change_or_stop_a_campaign(tmp_path: Path)
         summary = end_of(process).stdout
     assert "2: 2 complete" in summary
     first = here.optuna("talk").trials[0]
-    assert first.intermediate_values == {}, "a stranger's report was kept"
+    assert first.intermediate_values == {}, "a report of an adversary was recorded"
     assert set(first.params) == {"n", "mode"}
     assert "not understood" in (run / "driver.log").read_text()
 
 
 def private(run: Path) -> bool:
-    """Whether nobody else may look into any file of a run; the sockets and links in it are not files."""
+    """Whether only the user may read the files of a run; its sockets and links do not count."""
     found = [run, *run.rglob("*")]
     assert {path.name for path in found} >= {"driver.log", "status.json", "channel.key", "study.yaml", "trials"}
     opened = [path for path in found if not path.is_symlink() and path.stat().st_mode & 0o077]

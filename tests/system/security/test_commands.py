@@ -1,4 +1,4 @@
-"""Values of parameters, and paths, in commands: no shell ever looks into them unless the study file asks for that."""
+"""No shell evaluates values of parameters or paths in commands, unless the study file asks for that."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EVIL = (
     "{x}",
     "ü$(touch MARK)\u2028",
 )
-"""Values of which each makes the file MARK where a shell evaluates it, and some that are only odd."""
+"""Values that create the file MARK when a shell evaluates them, and some that are only unusual."""
 
 SAFE = ("echo {x}", "x={x}; echo $x", "echo a{x}b", "(echo {x})", "echo $(echo {x})", "[ {x} = 1 ] || echo {x}")
 EXPOSED = (
@@ -60,7 +60,7 @@ EXPOSED = (
 
 
 def shell(text: str, folder: Path, program: str) -> bool:
-    """Whether running ``text`` made MARK."""
+    """Whether running ``text`` created MARK."""
     subprocess.run([program, "-c", text], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
     mark = folder / "MARK"
     made = mark.exists()
@@ -86,7 +86,7 @@ def test_where_quotes_do_not_hold_only_harmless_values_are_filled_in(template: s
 
 
 def test_such_a_value_would_have_been_evaluated(tmp_path: Path) -> None:
-    """Why they are refused: each of these templates runs what is quoted by the usual means."""
+    """The reason for refusing them: each of these templates runs a value that is quoted in the usual way."""
     quoted = {"\n touch MARK #": EXPOSED[6], "$(touch MARK)": EXPOSED[0], "'$(touch MARK)'": EXPOSED[7]}
     for value, template in quoted.items():
         assert shell(template.replace("{x}", shlex.quote(value)), tmp_path, "/bin/sh"), template

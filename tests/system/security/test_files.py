@@ -1,4 +1,4 @@
-"""Study files and site files are data: nothing in them is run or made, and a name is a name."""
+"""Study files and site files are data: reading them runs and creates nothing, and names are checked."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ NAMES = (
     "",
     " ",
 )
-"""What no study is called: it is a folder's and a job's name."""
+"""Names that no study may have, since folders and jobs are named after it."""
 
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
@@ -121,7 +121,7 @@ SITE = "name: lab\nscheduler: {scheduler}\nruns: {runs}\npools: {{cpu: {{walltim
 @pytest.mark.parametrize("key", ["account", "pools.cpu.queue", "driver.queue"])
 @pytest.mark.parametrize("value", ["q\ntouch MARK", "q\r\ntouch MARK", "a b", "q\x1b[0m", "q\u2028x"])
 def test_a_queue_or_an_account_is_one_word(scheduler: str, key: str, value: str, tmp_path: Path) -> None:
-    """Else it would go on as a line of the batch script, which the shell runs."""
+    """Otherwise its rest would be a line of the batch script, which the shell runs."""
     path = tmp_path / "lab.yaml"
     path.write_text(SITE.format(scheduler=scheduler, runs=tmp_path))
     escaped = value.encode("unicode_escape").decode()
@@ -130,12 +130,12 @@ def test_a_queue_or_an_account_is_one_word(scheduler: str, key: str, value: str,
 
 
 ODD = """it's "a" $(touch MARK) `touch MARK` ${IFS} %j %% #b ;touch MARK& <x> {b,c} ~ ! ü -x"""
-"""A folder's name that every shell and scheduler would like to read as something else."""
+"""A name of a folder in which shells and schedulers find commands, variables and options."""
 
 
 @pytest.mark.parametrize("scheduler", ["local", "slurm", "pbs", "cobalt"])
 def test_no_shell_evaluates_a_path_in_a_batch_script(scheduler: str, tmp_path: Path) -> None:
-    """Run by bash with stand-ins for what it starts, the script makes its files in that folder and no others."""
+    """The script is run by bash, with stand-ins for what it starts. It creates files in that folder only."""
     folder = tmp_path / ODD / "blocks"
     folder.mkdir(parents=True)
     (tmp_path / "bin").mkdir()

@@ -1,4 +1,4 @@
-"""Batch jobs on a real Slurm, from a folder whose name every shell would read as something else."""
+"""Batch jobs on a real Slurm, from a folder whose name contains what shells evaluate."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ...support.campaigns import write_site
 from ...support.local import Here, end_of, ended, until
 from ...support.slurm import ACCOUNTS, Lab
 from .test_files import ODD
+
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
 
 SECRET = "Tr0ub4dor-and-3"
 
@@ -76,7 +78,7 @@ def _processes(driver: int, *signs: str) -> list[str]:
 
 
 def _texts(folder: Path) -> str:
-    """All files below, as far as they can be read."""
+    """All readable files below a folder."""
     texts = []
     for path in folder.rglob("*"):
         with suppress(OSError):
@@ -95,7 +97,7 @@ def test_a_campaign_runs_from_such_a_folder_and_its_files_are_there(seen: Seen) 
 
 
 def test_no_other_folder_got_a_file(seen: Seen) -> None:
-    """A blank in a path is not its end."""
+    """A blank does not end a path."""
     for folder in (Path.cwd(), Path.home(), Path("/tmp"), *seen.here.folder.parents):
         assert not [path for path in folder.iterdir() if path.name in ("it", "its", "it's")]
 

@@ -1,4 +1,4 @@
-"""What strangers can take from a campaign, and what in the package could run what somebody else wrote."""
+"""Limits on what others can use up, and a search of the package for anything that runs foreign text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def low_limit() -> Iterator[int]:
 
 
 def test_the_driver_may_have_as_many_connections_as_the_system_allows(low_limit: int) -> None:
-    """What it starts finds the limit as it was: schedulers hand it on to jobs, and select(2) knows 1,024."""
+    """What the driver starts gets the old limit: schedulers pass it on to jobs, and select(2) is limited to 1,024."""
     with many_descriptors(), many_descriptors():
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == low_limit + 1
         assert run([sys.executable, "-c", SHOW_LIMIT]).out.strip() == str(low_limit)
@@ -44,7 +44,7 @@ def test_the_driver_may_have_as_many_connections_as_the_system_allows(low_limit:
 
 
 def test_no_scheduler_s_command_is_told_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Schedulers hand the environment of what submits on to jobs, or keep it."""
+    """Schedulers pass the environment of the submitting command on to jobs, or store it."""
     monkeypatch.setenv("PGPASSWORD", "Tr0ub4dor")
     monkeypatch.setenv("PGUSER", "me")
     said = run(["env"]).out
@@ -117,7 +117,7 @@ ROOT = Path(pilotune.__file__).parent
 ROOMS = ("pipeline", "providers", "objectives", "site-configs")
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 CHECKED = "pipeline/expressions.py:"
-"""Evaluates constraints, of which it has looked at every part first."""
+"""The module that evaluates constraints, after checking every part of them."""
 
 CALLS = {"eval", "exec", "compile", "load_module"}
 
@@ -128,7 +128,7 @@ def sources() -> Iterator[tuple[Path, ast.AST]]:
 
 
 def test_the_package_itself_loads_no_pickle_evaluates_no_text_and_calls_no_shell() -> None:
-    """Parsl does: SECURITY.md lists where, and who could write there."""
+    """Parsl does; SECURITY.md lists where, and who can write there."""
     found, seen = [], 0
     for path, nodes in sources():
         seen += 1

@@ -1,4 +1,4 @@
-"""A database that asks for a password: campaigns get in, and the password gets nowhere else."""
+"""A database with a password: campaigns can use it, and the password appears nowhere else."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from pilotune.pipeline.record.password import arguments, hidden_password, secret
 from ...support.local import Here, end_of, ended, until
 from ...support.postgres import Server
 
+pytestmark = pytest.mark.real
+
 MARK = "Tr0ub4dor"
 SECRET = f"t0p: \\{MARK}'; --"
-"""With what a password file has to escape."""
+"""Contains what a password file has to escape."""
 
 OBJECTIVE = """
 import json, os, time
@@ -66,7 +68,7 @@ def _refuses(url: str) -> bool:
 
 
 def leaks(folder: Path) -> list[str]:
-    """Files that hold the password, plain or as JSON, YAML or a shell would write it."""
+    """Files that contain the password, plain or quoted as in JSON, YAML or a shell."""
     part = MARK.encode()
     return [str(path) for path in folder.rglob("*") if path.is_file() and part in path.read_bytes()]
 

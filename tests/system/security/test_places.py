@@ -1,4 +1,4 @@
-"""Where a campaign puts its files: never where a stranger could read, change or replace them."""
+"""A campaign puts its files only where no other user can read, change or replace them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STUDY = "name: s\ndirection: minimize\nobjective: f.py:f\nspace: {x: {int: [0, 9
 
 @pytest.fixture
 def theirs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Gives a path to another user; where the tests are not root's it is this user who becomes another."""
+    """Gives a path to another user. Where the tests do not run as root, it makes the user of the tests another one."""
 
     def give(path: Path) -> None:
         if os.geteuid() == 0:
@@ -101,7 +101,7 @@ def test_a_path_that_no_batch_script_can_name_is_refused(name: str, tmp_path: Pa
 
 
 def test_what_another_user_left_in_a_study_s_folder_is_not_read(tmp_path: Path, theirs: Callable) -> None:
-    """Options that name a site file, whose set-up would run; jobs that would be cancelled."""
+    """Such as options that name a site file, whose setup would run, and a list of jobs to cancel."""
     folder = tmp_path / "s"
     (folder / "in-job-x").mkdir(parents=True)
     write_atomically(folder / "command.json", '{"site": "/tmp/evil.yaml", "trials": 5, "overrides": []}')
@@ -127,7 +127,7 @@ def test_a_detached_driver_writes_no_log_into_another_user_s_folder(tmp_path: Pa
     assert not list(folder.iterdir())
 
 
-def test_a_database_that_strangers_can_write_to_is_refused(tmp_path: Path, theirs: Callable) -> None:
+def test_a_database_that_others_can_write_to_is_refused(tmp_path: Path, theirs: Callable) -> None:
     path = tmp_path / "study.db"
     path.touch()
     path.chmod(0o666)

@@ -1,4 +1,4 @@
-"""What trials really did, by their own word: a file that they append to and that no campaign ever reads."""
+"""A record of what attempts did: the objective appends to a file beside the study, which no campaign reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STUDY = Path(__file__).parent
 
 def note(event, trial, *words, at=None):
     line = ":".join(map(str, (event, trial.number, trial.attempt, at or time.time(), *words)))
-    descriptor = os.open(STUDY / "ledger", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(STUDY / "attempts", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(descriptor, (line + "\\n").encode())
     os.close(descriptor)
 
@@ -47,11 +47,11 @@ def save(path, step):
         return "unsaved"
     return "saved"
 """
-"""An objective that saves and reports each of its steps; which attempt a value comes from is told by its fraction."""
+"""An objective that saves and reports each step. The fraction of each value encodes the attempt it comes from."""
 
 
 def score(number: int, step: int, attempt: int) -> float:
-    """What that attempt of that trial reports at ``step``; what it returns, at step 0."""
+    """The value that an attempt of a trial reports at ``step``; with step 0, the value that it returns."""
     return (37 * number) % 101 + step + attempt / 1024
 
 
@@ -62,17 +62,27 @@ def attempt_of(value: float) -> int:
 
 @dataclass(frozen=True)
 class Start:
+    """An attempt that began.
+
+    Attributes:
+        number: Of the trial.
+        attempt: From 1.
+        at: When, in Unix seconds, as all times here.
+        first: Its first step.
+        pid, host: Where it ran.
+    """
+
     number: int
     attempt: int
-    at: float  # Unix seconds, as all moments here
-    first: int  # step
+    at: float
+    first: int
     pid: int
     host: str
 
 
 @dataclass
-class Ledger:
-    """What was noted, in its order.
+class AttemptRecord:
+    """What the attempts of a study noted, in that order.
 
     Attributes:
         starts: The attempts that began.
@@ -87,23 +97,23 @@ class Ledger:
     ended: dict[tuple[int, int], float] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Ledger:
-        """Empty where nothing has begun."""
-        ledger = cls()
+    def read(cls, path: Path) -> AttemptRecord:
+        """Read the file that the objective writes; empty where there is none yet."""
+        record = cls()
         for line in path.read_text().splitlines() if path.exists() else ():
             event, number, attempt, at, *words = line.split(":")
             trial = int(number), int(attempt)
             if event == "start":
-                ledger.starts.append(Start(*trial, float(at), int(words[0]), int(words[1]), words[2]))
+                record.starts.append(Start(*trial, float(at), int(words[0]), int(words[1]), words[2]))
             elif event == "end":
-                ledger.ended[trial] = float(at)
-                ledger.ends[trial] = None if words[0] == "pruned" else float(words[0])
+                record.ended[trial] = float(at)
+                record.ends[trial] = None if words[0] == "pruned" else float(words[0])
             else:
-                ledger.steps.append((*trial, int(words[0]), event == "saved", float(at)))
-        return ledger
+                record.steps.append((*trial, int(words[0]), event == "saved", float(at)))
+        return record
 
     def running(self) -> list[Start]:
-        """Attempts that began and have not ended, the newest first; their processes may be gone."""
+        """Attempts that began and did not note an end, the newest first; their processes may be gone."""
         return [start for start in reversed(self.starts) if (start.number, start.attempt) not in self.ends]
 
     def newest(self, number: int) -> int:

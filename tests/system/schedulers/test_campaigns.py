@@ -1,0 +1,344 @@
+"""The same campaigns on every scheduler: a real Slurm, an emulated OpenPBS and an emulated Cobalt, with real workers.
+
+What is expected of each scheduler stands in lab.py. All campaigns run side by side (see conftest.py), the longest
+first. What only one scheduler has is tested in test_slurm.py, test_pbs.py and test_cobalt.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ...support.campaigns import (
+    DEAF,
+    ENDLESS,
+    TOGETHER,
+    Result,
+    campaign,
+    check_nodes,
+    computed,
+    computed_again,
+    running_jobs,
+)
+from .lab import CLUSTER, CRAY, PBS, SLURM, Lab
+
+pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
+TWO_BLOCKS = {"blocks": {"init": 2, "max": 2}}
+
+
+def on(*labs: Lab) -> pytest.MarkDecorator:
+    """Run the test on these schedulers."""
+    return pytest.mark.parametrize("lab", labs, ids=[lab.name for lab in labs])
+
+
+# -- over several blocks ----------------------------------------------------------------------------------------------
+
+
+def walltime(folder: Path, lab: Lab) -> Result:
+    """Two trials longer than a block. One reports, and so can yield; the other does neither, and saves seldom."""
+    pool = {"walltime": "1m", **TWO_BLOCKS}
+    with lab.login(folder, pool, **lab.minute) as user, user.start(*lab.long_trials) as process:
+        return user.finish(process)
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(walltime)
+def test_trials_that_are_longer_than_a_walltime_go_on_from_their_checkpoints(result: Result, lab: Lab) -> None:
+    assert result.code == 0, result.out + result.err
+    assert [trial.value for trial in result.trials] == [0.0, 1.0]
+    for number, trial in enumerate(lab.long_trials):
+        own = [each for each in result.epochs if each.number == number]
+        assert {each.epoch for each in own} == set(range(1, trial["epochs"] + 1))
+        assert computed_again(own, trial.get("every", 1)) == []
+        assert result.attempts(number) >= 2
+    first = [each for each in result.epochs if each.number == 0]
+    assert len(first) == lab.long_trials[0]["epochs"], "one that yields computes nothing twice"
+    assert len(result.jobs) >= 3
+    assert lab.words.walltime in result.log
+
+
+# -- blocks that do not come up ---------------------------------------------------------------------------------------
+
+
+def bad_setup(folder: Path, lab: Lab) -> Result:
+    with lab.login(folder, site={"setup": lab.bad_setup}) as user, user.start({"epochs": 1}) as process:
+        return user.finish(process)
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(bad_setup)
+def test_a_block_whose_setup_fails_shows_what_it_printed(result: Result, lab: Lab) -> None:
+    assert result.code == 3
+    for words in lab.words.setup_failed:
+        assert words in result.out
+    assert set(result.ends.values()) == {"bad environment"}
+    assert 1 < len(result.ends) <= 3, "a run of bad blocks backs off and then stops"
+
+
+def bad_queue(folder: Path, lab: Lab) -> Result:
+    with lab.login(folder, {"queue": lab.bad_queue}) as user, user.start({"epochs": 1}) as process:
+        return user.finish(process)
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(bad_queue)
+def test_an_unknown_queue_is_reported_in_the_schedulers_words(result: Result, lab: Lab) -> None:
+    assert result.code == 3
+    assert lab.words.unknown_queue in result.out
+    assert set(result.ends.values()) == {"refused"}
+
+
+def bad_account(folder: Path, lab: Lab) -> Result:
+    site = {"account": lab.bad_account}
+    with lab.login(folder, site=site, **lab.accounts) as user, user.start({"epochs": 1}) as process:
+        return user.finish(process)
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(bad_account)
+def test_an_unknown_account_is_reported_in_the_schedulers_words(result: Result, lab: Lab) -> None:
+    assert result.code == 3
+    assert lab.words.unknown_account in result.out
+
+
+# -- blocks that are lost ---------------------------------------------------------------------------------------------
+
+
+def cancelled(folder: Path, lab: Lab) -> Result:
+    """One of two blocks is ended by hand while its trial runs."""
+    with lab.login(folder, TWO_BLOCKS) as user, user.start(ENDLESS, ENDLESS) as process:
+        user.await_epochs(2)
+        user.cancel(running_jobs(user.here)[0])
+        user.await_epochs(1, attempt=2)
+        user.let_trials_end()
+        return user.finish(process)
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(cancelled)
+def test_a_block_that_is_ended_by_hand_costs_no_epoch(result: Result, lab: Lab) -> None:
+    assert result.code == 0, result.out + result.err
+    assert [trial.value for trial in result.trials] == [0.0, 1.0]
+    assert sorted(result.attempts(number) for number in range(2)) == [1, 2]
+    assert computed_again(result.epochs) == []
+    first = next(name for name in result.jobs if name.endswith("-cpu-0"))
+    assert result.ends[first] == "cancelled"
+    for words in lab.words.cancelled:
+        assert words.format(job=result.jobs[first]) in result.log
+
+
+def node_down(folder: Path, lab: Lab) -> tuple[Result, str]:
+    """The node of one of two blocks crashes."""
+    with lab.login(folder, TWO_BLOCKS) as user, user.start(ENDLESS, ENDLESS) as process:
+        user.await_epochs(2)
+        lost = computed(user.here)[0].host
+        user.machine.node_down(lost)
+        user.await_epochs(1, attempt=2)
+        user.let_trials_end()
+        return user.finish(process), lost
+
+
+@on(PBS, CRAY)  # the Slurm's nodes are shared; test_slurm.py sets down one that no other campaign uses
+@campaign(node_down)
+def test_a_node_that_goes_down_costs_its_trial_an_attempt(result: tuple[Result, str], lab: Lab) -> None:
+    ended, lost = result
+    assert ended.code == 0, ended.out + ended.err
+    assert computed_again(ended.epochs) == []
+    again = {each.number for each in ended.epochs if each.attempt == 2}
+    assert {each.host for each in ended.epochs if each.number in again and each.attempt == 1} == {lost}
+    assert all(each.host != lost for each in ended.epochs if each.attempt == 2)
+    if lab.words.node_failure:
+        assert "node failure" in ended.ends.values()
+        assert lab.words.node_failure in ended.log
+
+
+def rerun(folder: Path, lab: Lab) -> tuple[Result, int]:
+    """The scheduler puts the block back into its queue and runs it again, which the site file allows."""
+    with lab.login(folder, {"options": [lab.rerun]}, **lab.rerun_wait) as user, user.start(DEAF) as process:
+        user.await_epochs(1)
+        job = running_jobs(user.here)[0]
+        user.rerun(job)
+        user.await_epochs(1, attempt=2)
+        user.let_trials_end()
+        runs = user.runs_of(job)
+        return user.finish(process), runs
+
+
+@on(SLURM, PBS)
+@campaign(rerun)
+def test_a_block_that_the_scheduler_runs_again_goes_on_as_the_same_block(result: tuple[Result, int], lab: Lab) -> None:
+    ended, runs = result
+    assert ended.code == 0, ended.out + ended.err
+    assert runs == 2
+    assert len(ended.jobs) == 1
+    assert ended.attempts(0) == 2
+    assert computed_again(ended.epochs) == []
+
+
+def server_away(folder: Path, lab: Lab) -> tuple[str, Result]:
+    """The scheduler does not answer for a while; what the user reads meanwhile."""
+    with lab.login(folder) as user, user.start(ENDLESS) as process:
+        user.await_epochs(1)
+        user.machine.set(server_down=True)
+        status = user.here.await_status(
+            "epochs", lambda status: "not answer" in status["waiting"], "the status says that the scheduler is away"
+        )
+        user.machine.set(server_down=False)
+        user.let_trials_end()
+        return status["waiting"], user.finish(process)
+
+
+@on(PBS, CRAY)  # all campaigns share the Slurm; test_slurm_blocks.py ends its controller
+@campaign(server_away)
+def test_while_the_scheduler_is_away_trials_run_on_and_the_status_says_so(result: tuple[str, Result], lab: Lab) -> None:
+    message, ended = result
+    assert "the scheduler does not answer" in message
+    assert lab.words.server_away in message
+    assert ended.code == 0, ended.out + ended.err
+    assert (ended.attempts(0), len(ended.jobs)) == (1, 1)
+
+
+def job_limit(folder: Path, lab: Lab) -> Result:
+    """The queue takes one job of a user, and the site file asks for two."""
+    queues = {lab.queue: {"max_user": 1}}
+    with (
+        lab.login(folder, TWO_BLOCKS, queues=queues) as user,
+        user.start({"epochs": 9}, {"epochs": 9}) as process,
+    ):
+        return user.finish(process)
+
+
+@on(PBS, CRAY)
+@campaign(job_limit)
+def test_a_queues_limit_of_jobs_leaves_the_campaign_the_blocks_it_has(result: Result, lab: Lab) -> None:
+    assert result.code == 0, result.out + result.err
+    assert lab.words.job_limit in result.log
+    assert len(result.jobs) == 1
+
+
+def killed_driver(folder: Path, lab: Lab) -> tuple[int, Result]:
+    """kill -9 of the driver; then the study is run once more."""
+    with lab.login(folder, TWO_BLOCKS) as user:
+        with user.start(ENDLESS, ENDLESS) as process:
+            user.await_epochs(2)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        user.nothing_is_left()
+        jobs = user.submitted()
+        user.let_trials_end()
+        with user.start_again() as process:
+            return jobs, user.finish(process)
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(killed_driver)
+def test_after_a_killed_driver_no_job_is_left_and_the_study_goes_on(result: tuple[int, Result], lab: Lab) -> None:
+    jobs, ended = result
+    assert jobs == 2
+    assert ended.code == 0, ended.out + ended.err
+    assert [trial.value for trial in ended.trials] == [0.0, 1.0]
+    assert [ended.attempts(number) for number in range(2)] == [2, 2]
+    assert computed_again(ended.epochs) == []
+
+
+def cleaned(folder: Path, lab: Lab) -> str:
+    """Of three blocks two run and one is queued when the driver is killed; what ``pilotune clean`` prints then."""
+    with lab.login(folder, {"blocks": {"init": 3, "max": 3}}, nodes=2) as user:
+        with user.start(DEAF, DEAF, DEAF) as process:  # others would yield before the command has started
+            user.await_epochs(2)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+        printed = user.here.run("clean", "epochs").stdout
+        user.nothing_is_left()
+        return printed
+
+
+@on(PBS, CRAY)  # for Slurm: test_clean.py
+@campaign(cleaned)
+def test_after_a_killed_driver_running_and_queued_blocks_are_cleaned_up(result: str, lab: Lab) -> None:
+    rows = [line.split()[-2:] for line in result.splitlines()[1:]]
+    assert sorted(rows) == [["queued", "ended"], ["running", "ended"], ["running", "ended"]]
+
+
+# -- several blocks, on all nodes -------------------------------------------------------------------------------------
+
+
+def on_all_nodes(folder: Path, lab: Lab, network: str, **pool: Any) -> Result:
+    """Four trials, each of which ends when epochs were computed on all four nodes."""
+    pool = {**lab.spread, **pool}
+    with (
+        lab.all_nodes(folder, pool, lab.network(network), **lab.no_history) as user,
+        user.start(*[TOGETHER] * 4) as process,
+    ):
+        return user.finish(process)
+
+
+def blocks_of_two_nodes(folder: Path, lab: Lab) -> Result:
+    blocks = {"init": lab.blocks_at_first, "max": 2}
+    return on_all_nodes(folder, lab, "address", nodes_per_block=2, blocks=blocks, launcher=lab.launcher)
+
+
+def blocks_of_one_node(folder: Path, lab: Lab) -> Result:
+    return on_all_nodes(folder, lab, "interface", launcher="single", blocks={"init": 4, "max": 4})
+
+
+@on(SLURM, PBS, CRAY)
+@campaign(blocks_of_two_nodes)
+def test_the_launcher_starts_workers_on_all_nodes_of_two_blocks(result: Result, lab: Lab) -> None:
+    check_nodes(result, lab.nodes, blocks=2)
+
+
+@on(SLURM, PBS, CLUSTER)
+@campaign(blocks_of_one_node)
+def test_blocks_of_one_node_use_four_nodes(result: Result, lab: Lab) -> None:
+    check_nodes(result, lab.nodes, blocks=4)
+
+
+# -- hardware ---------------------------------------------------------------------------------------------------------
+
+
+def gpus(folder: Path, lab: Lab) -> Result:
+    pool = {"gpus_per_node": 2, "workers_per_node": 2, **lab.gpu_pool}
+    with (
+        lab.login(folder, pool, **lab.gpu_machine) as user,
+        user.start({"epochs": 3}, {"epochs": 3}, trial={"gpus": 1}) as process,
+    ):
+        return user.finish(process)
+
+
+@on(SLURM, CLUSTER)  # test_pbs.py has a node of which others use a GPU
+@campaign(gpus)
+def test_each_trial_sees_one_gpu_of_its_node(result: Result, lab: Lab) -> None:
+    assert result.code == 0, result.out + result.err
+    assert {each.gpus for each in result.epochs} <= {"0", "1"}
+    assert len({(each.number, each.gpus) for each in result.epochs}) == 2
+
+
+def several_nodes(folder: Path, lab: Lab) -> tuple[Result, list[list[str]]]:
+    """Two trials, each with two ranks on each of two nodes, and the host names that their ranks wrote."""
+    with lab.all_nodes(folder, {"nodes_per_block": 4, **lab.ranks_pool}) as user:
+        return user.run_ranks()
+
+
+@on(SLURM, PBS, CRAY, CLUSTER)
+@campaign(several_nodes)
+def test_trials_on_several_nodes_start_their_ranks_there(result: tuple[Result, list[list[str]]], lab: Lab) -> None:
+    ended, ranks = result
+    assert ended.code == 0, ended.out + ended.err
+    assert [trial.value for trial in ended.trials] == [4.0, 4.0]
+    assert [sorted(Counter(names).values()) for names in ranks] == [[2, 2], [2, 2]]
+    assert set(ranks[0]) | set(ranks[1]) <= set(lab.nodes)
+    if lab is not SLURM:  # its first trial may be over before the second one starts, on the same nodes
+        assert_on_nodes_of_their_own(ranks, lab.nodes)
+
+
+def assert_on_nodes_of_their_own(ranks: Sequence[list[str]], nodes: Sequence[str]) -> None:
+    assert sorted(ranks[0] + ranks[1]) == sorted([*nodes, *nodes])
+    assert not set(ranks[0]) & set(ranks[1])
