@@ -1,4 +1,4 @@
-"""Random studies, and the two samplers side by side on them."""
+"""Random studies, and a comparison of our TPE with Optuna's on them."""
 
 import math
 import random
@@ -25,7 +25,7 @@ KINDS = {
 
 
 class Reference(optuna.samplers.TPESampler):
-    """Optuna's sampler, which keeps the candidates of its last choice and what it thought of them."""
+    """Optuna's sampler, which also records its candidates and their acquisition values."""
 
     seen = None
 
@@ -52,7 +52,7 @@ def close(one, other, distribution):
 
 
 def tie(reference, name, value):
-    """Whether Optuna found a candidate with this value as good as the one it took, but for the last digits."""
+    """Whether Optuna scored a candidate with this value as high as the one it chose, up to the last digits."""
     for samples, scores in reference.seen:
         if name in samples:
             best = np.max(scores)
@@ -63,7 +63,7 @@ def tie(reference, name, value):
 
 
 class Space:
-    """Parameters, some of them only where a choice has one value."""
+    """A random space; some parameters are only active for one value of a choice."""
 
     def __init__(self, r, kinds=None, conditional=False, most=6):
         names = [r.choice(kinds or list(KINDS)) for _ in range(r.randint(1, most))]
@@ -94,7 +94,7 @@ def draw(r, d):
 def trial_of(
     r, space, number, directions, *, running=0.0, pruned=0.0, infeasible=0.0, failed=0.05, special=0.0, grid=0.0
 ):
-    """A trial as a study might hold it; the shares say how often it runs, was pruned, breaks a constraint ..."""
+    """A random trial. The keywords are the probabilities that it is running, pruned, infeasible ..."""
     params, distributions, attrs = {}, {}, {}
 
     def suggest(name, distribution):
@@ -108,7 +108,7 @@ def trial_of(
     if dice < running:
         state = TrialState.RUNNING
         kept = [name for name in params if r.random() < 0.5]
-        if r.random() < 0.7:  # suggested, and not all of it asked for yet
+        if r.random() < 0.7:  # values were suggested that the objective has not asked for yet
             import json
 
             attrs["tpe:relative_params:0"] = json.dumps(
@@ -145,7 +145,7 @@ def study_of(r, space, count, directions=("minimize",), storage=None, **shares):
 
 
 def asked(study, sampler, space, also=None):
-    """What the sampler suggests for a new trial, which is left as it is or removed by the caller."""
+    """Ask the sampler for a new trial. Returns the trial, which stays running, and the values suggested."""
     study.sampler = sampler
     trial = study.ask()
     found = {}
@@ -164,7 +164,7 @@ def asked(study, sampler, space, also=None):
 
 
 def compare(make_study, space, seed, asks=2, **options):
-    """Ask both samplers on equal studies, again with the first answers running; the differences beyond rounding."""
+    """Ask both samplers repeatedly on equal studies. Returns the first difference beyond rounding, "tie", or None."""
     theirs, ours = both(seed, **options)
     studies = make_study(), make_study()
     for _ in range(asks):

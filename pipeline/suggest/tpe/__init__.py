@@ -1,4 +1,4 @@
-"""Pilotune's own TPE sampler: the suggestions of Optuna's, at a cost that does not grow with the study."""
+"""Pilotune's own TPE sampler: Optuna's suggestions, at a cost that does not grow with the study."""
 
 from .sampler import TPESampler
 

@@ -1,4 +1,7 @@
-"""Discrete axes of many kernels: what each candidate's value is worth, once for all kernels that are alike."""
+"""Kernels along discrete axes: equal kernels share a code, and logarithms are computed once a code and candidate.
+
+``log_probabilities`` returns a table (codes x candidates); row ``codes[r]`` is that of the kernel in row ``r``.
+"""
 
 from __future__ import annotations
 
@@ -7,64 +10,79 @@ from itertools import islice
 import numpy as np
 
 from .axes import Axis
-from .mixture import Settings
+from .mixture import KernelSettings
 from .truncnorm import log_mass
 
-MOST = 2**22
-"""Numbers that a table keeps at most."""
+MAX_CACHED = 2**22
+"""Most numbers that a table of logarithms keeps between suggestions (32 MB)."""
 
 
-class ChoiceTable:
-    """The kernels' choices along one axis; the prior's, of row 0, is one more than the last."""
+class ChoiceKernels:
+    """The kernels along an axis of choices.
 
-    def __init__(self, axis: Axis, settings: Settings):
+    Attributes:
+        codes: By row the index of the trial's choice; the number of choices for the prior, in row 0.
+    """
+
+    def __init__(self, axis: Axis, settings: KernelSettings):
         self._axis, self._settings = axis, settings
         self.codes = np.zeros(0, dtype=np.int64)
 
     def build(self, capacity: int) -> None:
+        """Begin anew with ``capacity`` rows, none of them assigned."""
         self.codes = np.zeros(capacity, dtype=np.int64)
         self.codes[0] = self._axis.choices
 
     def grow(self, capacity: int) -> None:
+        """Enlarge ``codes`` to ``capacity`` rows."""
         self.codes = np.concatenate([self.codes, np.zeros(capacity - len(self.codes), dtype=np.int64)])
 
-    def put(self, rows: np.ndarray, centres: np.ndarray) -> None:
+    def assign(self, rows: np.ndarray, centres: np.ndarray) -> None:
+        """Put kernels with these choices (indices) into ``rows``."""
         self.codes[rows] = centres
 
-    def logs(self, values: np.ndarray, count: int) -> np.ndarray:
-        """By code (rows) and candidate (columns) the logarithm of the probability; ``count`` trials are kernels."""
+    def log_probabilities(self, values: np.ndarray, count: int) -> np.ndarray:
+        """The logarithms of the probabilities of ``values`` (codes x values), in a mixture of ``count`` kernels."""
         choices, base = self._axis.choices, self._settings.prior_weight / (count + 1)
         shares = (base + (np.arange(choices + 1)[:, None] == values.astype(np.int64))) / (1.0 + choices * base)
         shares[-1] = 1.0 / choices
         with np.errstate(divide="ignore"):
             logs: np.ndarray = np.log(shares)
-        return np.asarray(np.maximum(logs, -1e6))  # the prior may weigh nothing
+        return np.asarray(np.maximum(logs, -1e6))  # not -inf, where the prior has no weight: sums stay finite
 
 
-class StepTable:
-    """The kernels along an axis of steps: alike are those with the same centre and width."""
+class StepKernels:
+    """The kernels along an axis with steps. Kernels with the same centre and bandwidth share a code.
+
+    Attributes:
+        codes: By row.
+    """
 
     def __init__(self, axis: Axis):
         self._axis = axis
         self.codes = np.zeros(0, dtype=np.int64)
         self._codes: dict[tuple[float, float], int] = {}
-        self._known = np.empty((3, 16))  # centre, width, logarithm of the mass in the range
+        self._by_code = np.empty((3, 16))  # by code: centre, bandwidth, logarithm of the mass within the range
         self._logs = np.empty((0, 16))
-        self._places: dict[float, int] = {}
+        self._row_of_value: dict[float, int] = {}
 
     def build(self, capacity: int) -> None:
+        """Begin anew with ``capacity`` rows, none of them assigned."""
         self.codes = np.zeros(capacity, dtype=np.int64)
         self._codes = {}
-        self._logs, self._places = np.empty((0, len(self._known[0]))), {}
+        self._logs, self._row_of_value = np.empty((0, len(self._by_code[0]))), {}
 
     def grow(self, capacity: int) -> None:
+        """Enlarge ``codes`` to ``capacity`` rows."""
         self.codes = np.concatenate([self.codes, np.zeros(capacity - len(self.codes), dtype=np.int64)])
 
     @property
-    def kinds(self) -> int:
+    def distinct(self) -> int:
+        """The number of codes in use or used before."""
         return len(self._codes)
 
-    def put(self, rows: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> None:
+    def assign(self, rows: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> None:
+        """Put kernels with these centres and bandwidths into ``rows``."""
         first = len(self._codes)
         known = self._codes
         pairs = zip(centres.tolist(), widths.tolist(), strict=True)
@@ -73,42 +91,43 @@ class StepTable:
             self._extend(first)
 
     def _extend(self, first: int) -> None:
+        """Note centre, bandwidth and mass of the codes from ``first`` on."""
         count = len(self._codes)
-        if count > self._known.shape[1]:
-            more = max(count, 2 * self._known.shape[1]) - self._known.shape[1]
-            self._known = np.pad(self._known, ((0, 0), (0, more)))
+        if count > self._by_code.shape[1]:
+            more = max(count, 2 * self._by_code.shape[1]) - self._by_code.shape[1]
+            self._by_code = np.pad(self._by_code, ((0, 0), (0, more)))
             self._logs = np.pad(self._logs, ((0, 0), (0, more)), constant_values=np.nan)
         new = list(islice(reversed(self._codes), count - first))
         centres, widths = np.array(new[::-1]).T
         axis = self._axis
         whole = log_mass((axis.low - centres) / widths, (axis.high - centres) / widths)
-        self._known[:, first:count] = centres, widths, whole
+        self._by_code[:, first:count] = centres, widths, whole
 
-    def logs(self, values: np.ndarray) -> np.ndarray:
-        """By code (rows) and candidate (columns) the logarithm of the probability."""
+    def log_probabilities(self, values: np.ndarray) -> np.ndarray:
+        """The logarithms of the probabilities of ``values`` (codes x values); values seen before are looked up."""
         every = values.tolist()
         keys = list(dict.fromkeys(every))
-        if len(self._logs) + len(keys) > max(64, MOST // self._known.shape[1]):
-            self._logs, self._places = np.empty((0, self._known.shape[1])), {}
-        new = [key for key in keys if key not in self._places]
+        if len(self._logs) + len(keys) > max(64, MAX_CACHED // self._by_code.shape[1]):
+            self._logs, self._row_of_value = np.empty((0, self._by_code.shape[1])), {}
+        new = [key for key in keys if key not in self._row_of_value]
         if new:
-            self._places |= {key: len(self._places) + i for i, key in enumerate(new)}
-            room = np.full((max(len(new), len(self._logs) // 2), self._known.shape[1]), np.nan)
-            if len(self._places) > len(self._logs):
-                self._logs = np.concatenate([self._logs, room])
-        rows = np.array([self._places[key] for key in keys])
-        found = self._logs[rows, : self.kinds]
+            self._row_of_value |= {key: len(self._row_of_value) + i for i, key in enumerate(new)}
+            free = np.full((max(len(new), len(self._logs) // 2), self._by_code.shape[1]), np.nan)
+            if len(self._row_of_value) > len(self._logs):
+                self._logs = np.concatenate([self._logs, free])
+        rows = np.array([self._row_of_value[key] for key in keys])
+        found = self._logs[rows, : self.distinct]
         missing = np.isnan(found)
         if missing.any():
             value, code = np.nonzero(missing)
-            found[value, code] = self._mass(np.array(keys)[value], code)
-            self._logs[rows, : self.kinds] = found
+            found[value, code] = self._log_mass(np.array(keys)[value], code)
+            self._logs[rows, : self.distinct] = found
         place = {key: i for i, key in enumerate(keys)}
         return np.asarray(found.T[:, [place[key] for key in every]])
 
-    def _mass(self, values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def _log_mass(self, values: np.ndarray, codes: np.ndarray) -> np.ndarray:
         axis = self._axis
-        centres, widths, whole = self._known[:, codes]
-        left, right = axis.kernel(values - axis.step / 2), axis.kernel(values + axis.step / 2)
+        centres, widths, whole = self._by_code[:, codes]
+        left, right = axis.transform(values - axis.step / 2), axis.transform(values + axis.step / 2)
         mass = log_mass((left - centres) / widths, (right - centres) / widths)
         return np.asarray(np.where(np.isnan(mass), -np.inf, mass) - whole)

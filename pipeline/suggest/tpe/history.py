@@ -1,4 +1,8 @@
-"""A study's trials as arrays, by trial number: what the model needs of them, kept up to date from what changed."""
+"""Keeps a study's trials as arrays by trial number, updates them with what changed, and splits them for TPE.
+
+Every change gets a number in a log. Mixtures and histograms remember the number up to which they have read, and ask
+for the trials that changed since (``changed_since``); so a suggestion costs what changed, not what the study holds.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +19,35 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...study_changes import Changes, observed
-from .pareto import best_of_several
-from .search_space import Common, Groups
-from .top_k import Best, Key
+from .pareto import best_by_hypervolume
+from .search_space import IntersectionSpace, ParameterGroups
+from .top_k import Key, TopK
 
 RELATIVE = "tpe:relative_params"
-"""Trial system attribute (with ``:0``, ``:1`` ...), as Optuna writes it: what was suggested to a trial that runs."""
+"""System attribute of a running trial, as Optuna's sampler writes it: all values that were suggested to it, as JSON,
+cut into pieces with ``:0``, ``:1``, ... appended to this key."""
 
 NONE, RUNNING, COMPLETE, PRUNED, INFEASIBLE = range(5)
+"""States of a trial number: NONE: no trial, or one that does not count (failed, waiting). INFEASIBLE: finished, but
+violates a constraint."""
 
 
-class Known:
-    """What was read of a trial that runs; ``names`` of the parameters that it counts with."""
+class RunningSnapshot:
+    """What a running trial looked like when it was last read.
+
+    Attributes:
+        names: The parameters that it counts with, asked for or only suggested.
+    """
 
     __slots__ = ("attrs", "names", "number", "params", "sizes")
 
     def __init__(self, trial: FrozenTrial, names: frozenset[str]):
         self.number, self.params, self.attrs, self.names = trial.number, trial.params, trial.system_attrs, names
-        # Optuna's trial adds to the dictionaries of the in-memory storage where they lie.
+        # Optuna's in-memory storage adds to these dictionaries in place, so that only their sizes show a change.
         self.sizes = len(trial.params), len(trial.system_attrs)
 
     def same(self, trial: FrozenTrial) -> bool:
+        """Whether the trial still looks like this."""
         params, attrs = trial.params, trial.system_attrs
         return (
             self.number == trial.number
@@ -46,32 +58,38 @@ class Known:
 
 
 class History:
-    """One study.
+    """The trials of one study as arrays.
 
     Args:
-        running: Trials that run are part of the model (the constant liar).
-        relative: They count with all that was suggested to them, also what they did not ask for yet.
+        directions: Of the study.
+        running: Include running trials (the constant liar).
+        relative: Include all values that were suggested to a running trial, not only those it has asked for.
 
     Attributes:
         size: One more than the largest trial number.
-        state: By trial number: NONE (no trial, or one that does not count), RUNNING, COMPLETE, PRUNED, INFEASIBLE.
-        good: By trial number: one of the best, see ``divide``.
-        columns: By parameter: values by trial number, NaN where there is none; choices as indices.
-        finished: The number of complete and pruned trials.
-        log: Numbers of the trials that changed, in order; its first entry is change number ``log_start``.
+        state: By trial number: NONE, RUNNING, COMPLETE, PRUNED or INFEASIBLE.
+        below: By trial number: whether it is below the split, that is one of the best; see ``split_below``.
+        columns: By parameter: internal values by trial number (choices as indices); NaN where a trial has none.
+        distributions: By parameter: the first that was seen.
+        finished: The number of complete, pruned and infeasible trials.
+        intersection: The parameters that all finished trials have.
+        groups: The parameters in groups that occur together.
+        generation: Grows when the history is read anew, and all that was derived from it is void.
+        below_version: Grows when the trials below the split or their values change.
+        log: The numbers of the trials that changed, in order; its first entry is change number ``log_start``.
     """
 
     def __init__(self, directions: Sequence[StudyDirection], *, running: bool, relative: bool):
         self._signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in directions])
         self._running, self._relative = running, relative
-        self.common, self.groups = Common(), Groups()
+        self.intersection, self.groups = IntersectionSpace(), ParameterGroups()
         self.distributions: dict[str, BaseDistribution] = {}
         self._clear()
 
     def _clear(self) -> None:
         self.size = 0
         self.state = np.zeros(64, dtype=np.int8)
-        self.good = np.zeros(64, dtype=bool)
+        self.below = np.zeros(64, dtype=bool)
         self._owner = np.full(64, -1, dtype=np.int64)
         self._keys = np.zeros((64, 2))
         self._losses = np.zeros((64, len(self._signs)))
@@ -79,92 +97,94 @@ class History:
         self.finished = 0
         self.log: list[int] = []
         self.log_start = 0
-        self._places: dict[int, int] = {}
-        self._known: dict[int, Known] = {}
-        self._early: dict[int, FrozenTrial] = {}  # run with parameters whose distributions nobody told yet
-        self._best = {kind: Best(functools.partial(self._first, kind)) for kind in (COMPLETE, PRUNED, INFEASIBLE)}
-        self._divided: list[int] = []
-        self.good_version = 0
-        self._ranks: tuple[int, int, list[int]] | None = None
+        self._number_of: dict[int, int] = {}
+        self._snapshots: dict[int, RunningSnapshot] = {}
+        # Running trials with suggested parameters whose distributions no trial has shown yet, by trial id.
+        self._unresolved: dict[int, FrozenTrial] = {}
+        self._best = {state: TopK(functools.partial(self._select, state)) for state in (COMPLETE, PRUNED, INFEASIBLE)}
+        self._below_numbers: list[int] = []
+        self.below_version = 0
+        self._best_cache: tuple[int, int, list[int]] | None = None
         self._losses_version = 0
         self.generation = getattr(self, "generation", 0) + 1
 
     @property
-    def changes(self) -> int:
-        """The number of changes so far."""
+    def change_count(self) -> int:
+        """The number of changes so far, which ``changed_since`` takes."""
         return self.log_start + len(self.log)
 
-    def changed(self, since: int) -> list[int] | None:
-        """Numbers of the trials that changed since that many changes; None when that is too long ago."""
+    def changed_since(self, since: int) -> list[int] | None:
+        """The numbers of the trials that changed after change number ``since``; None where the log begins later."""
         if since < self.log_start:
             return None
         return self.log[since - self.log_start :]
 
-    def _note(self, number: int) -> None:
+    def _log_change(self, number: int) -> None:
         if len(self.log) > 4096 + self.size:
             cut = len(self.log) // 2
             del self.log[:cut]
             self.log_start += cut
         self.log.append(number)
-        if self.good[number]:
-            self.good_version += 1
+        if self.below[number]:
+            self.below_version += 1
 
-    # -- what happened ------------------------------------------------------------------------------------------------
+    # -- changes ------------------------------------------------------------------------------------------------
 
-    def learn(self, changes: Changes) -> None:
+    def apply(self, changes: Changes) -> None:
+        """Bring the arrays up to date with what changed in the study."""
         if changes.whole:
             self._clear()
         for gone in changes.gone:
-            self._forget(gone)
-        trials = [trial for trial in changes.trials if not self._is_known(trial)]
+            self._remove(gone)
+        trials = [trial for trial in changes.trials if not self._is_unchanged(trial)]
         trials.sort(key=lambda trial: trial.number)
-        # Two trials that change numbers with each other must not overwrite one another.
+        # Trials that were renumbered leave their old rows first: two may have swapped numbers.
         for trial in trials:
-            place = self._places.get(trial._trial_id)
+            place = self._number_of.get(trial._trial_id)
             if place is not None and place != trial.number:
-                self._forget(trial._trial_id)
+                self._remove(trial._trial_id)
         names = len(self.distributions)
         for trial in trials:
             if trial.state != TrialState.RUNNING or observed(trial):
-                self._learn(trial)
+                self._add_observed(trial)
         for trial in trials:
             if self._running and trial.state == TrialState.RUNNING and not observed(trial):
-                self._learn_running(trial)
+                self._add_running(trial)
         if len(self.distributions) > names:
-            for trial in list(self._early.values()):
-                self._known[trial._trial_id].number = -1
-                self._learn_running(trial)
+            for trial in list(self._unresolved.values()):
+                self._snapshots[trial._trial_id].number = -1
+                self._add_running(trial)
 
-    def _is_known(self, trial: FrozenTrial) -> bool:
-        """Whether it runs as it did: storages that keep no account of changes give all trials that run at each look."""
-        known = self._known.get(trial._trial_id)
+    def _is_unchanged(self, trial: FrozenTrial) -> bool:
+        """Whether the trial runs and looks as before: most storages list all running trials with each change."""
+        known = self._snapshots.get(trial._trial_id)
         return known is not None and known.same(trial) and trial.state == TrialState.RUNNING and not observed(trial)
 
-    def _learn(self, trial: FrozenTrial) -> None:
-        self._early.pop(trial._trial_id, None)
+    def _add_observed(self, trial: FrozenTrial) -> None:
+        self._unresolved.pop(trial._trial_id, None)
         if not observed(trial):
-            self._forget(trial._trial_id)
+            self._remove(trial._trial_id)
             return
-        self.common.learn(trial.distributions)
-        self.groups.learn(trial.distributions)
-        number = self._take(trial)
-        self._write(number, trial, {})
-        self._known.pop(trial._trial_id, None)
-        kind, key = self._ranked(trial)
-        self.state[number] = kind
+        self.intersection.add(trial.distributions)
+        self.groups.add(trial.distributions)
+        number = self._claim_row(trial)
+        self._store_values(number, trial, {})
+        self._snapshots.pop(trial._trial_id, None)
+        state, key = self._rank_key(trial)
+        self.state[number] = state
         self._keys[number] = key
         self.finished += 1
-        if kind == COMPLETE:
+        if state == COMPLETE:
             self._losses[number] = np.multiply(trial.values, self._signs)
             self._losses_version += 1
-        self._best[kind].add((*key, number))
+        self._best[state].add((*key, number))
 
-    def _learn_running(self, trial: FrozenTrial) -> None:
-        number = self._take(trial)
+    def _add_running(self, trial: FrozenTrial) -> None:
+        number = self._claim_row(trial)
         self.state[number] = RUNNING
         suggested = self._suggested(trial) if self._relative else {}
-        names = self._write(number, trial, suggested)
-        self._known[trial._trial_id] = Known(trial, names)
+        names = self._store_values(number, trial, suggested)
+        self._snapshots[trial._trial_id] = RunningSnapshot(trial, names)
 
     def _suggested(self, trial: FrozenTrial) -> dict[str, Any]:
         texts: list[str] = []
@@ -174,14 +194,19 @@ class History:
             return {}
         try:
             found = json.loads("".join(texts))
-        except json.JSONDecodeError:  # another process is just writing the parts
+        except json.JSONDecodeError:  # another process is writing the pieces just now
             return {}
-        self._early.pop(trial._trial_id, None)
+        self._unresolved.pop(trial._trial_id, None)
         if any(name not in self.distributions for name in found):
-            self._early[trial._trial_id] = trial
+            self._unresolved[trial._trial_id] = trial
         return {name: value for name, value in found.items() if name in self.distributions}
 
-    def _ranked(self, trial: FrozenTrial) -> tuple[int, tuple[float, float]]:
+    def _rank_key(self, trial: FrozenTrial) -> tuple[int, tuple[float, float]]:
+        """A finished trial's state, and its rank among those of that state.
+
+        As in Optuna: complete trials by value; pruned ones by the last step, farthest first, then by the value there;
+        infeasible ones by the sum of their violations.
+        """
         attrs = trial.system_attrs
         if attrs and any(key.startswith("constraints") for key in attrs):
             violation = sum(value for value in trial.constraints.values() if value > 0)
@@ -198,44 +223,44 @@ class History:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def _take(self, trial: FrozenTrial) -> int:
-        """Make the row of the trial's number its own; what counted there before counts no more."""
+    def _claim_row(self, trial: FrozenTrial) -> int:
+        """Give the row of the trial's number to the trial, cleared of any other trial. Returns the number."""
         number = trial.number
         self._grow(number + 1)
-        self._retract(number)
+        self._unrank(number)
         if self._owner[number] != trial._trial_id:
-            self._wipe(number)
+            self._clear_values(number)
             self._owner[number] = trial._trial_id
-            self._places[trial._trial_id] = number
-        elif trial._trial_id not in self._known:  # finished before: whatever changed, begin anew
-            self._wipe(number)
-        self._note(number)
+            self._number_of[trial._trial_id] = number
+        elif trial._trial_id not in self._snapshots:  # it was finished when last read, so any value may differ
+            self._clear_values(number)
+        self._log_change(number)
         return number
 
-    def _retract(self, number: int) -> None:
-        kind = int(self.state[number])
-        if kind >= COMPLETE:
-            self._best[kind].remove((*self._keys[number].tolist(), number))
+    def _unrank(self, number: int) -> None:
+        state = int(self.state[number])
+        if state >= COMPLETE:
+            self._best[state].remove((*self._keys[number].tolist(), number))
             self.finished -= 1
-            self._losses_version += kind == COMPLETE
+            self._losses_version += state == COMPLETE
         self.state[number] = NONE
 
-    def _forget(self, trial_id: int) -> None:
-        self._known.pop(trial_id, None)
-        self._early.pop(trial_id, None)
-        number = self._places.pop(trial_id, None)
+    def _remove(self, trial_id: int) -> None:
+        self._snapshots.pop(trial_id, None)
+        self._unresolved.pop(trial_id, None)
+        number = self._number_of.pop(trial_id, None)
         if number is not None and self._owner[number] == trial_id:
-            self._retract(number)
-            self._wipe(number)
+            self._unrank(number)
+            self._clear_values(number)
             self._owner[number] = -1
-            self._note(number)
+            self._log_change(number)
 
-    def _wipe(self, number: int) -> None:
+    def _clear_values(self, number: int) -> None:
         if self._owner[number] >= 0:
             for column in self.columns.values():
                 column[number] = math.nan
 
-    def _write(self, number: int, trial: FrozenTrial, suggested: Mapping[str, Any]) -> frozenset[str]:
+    def _store_values(self, number: int, trial: FrozenTrial, suggested: Mapping[str, Any]) -> frozenset[str]:
         names = set()
         distributions = trial.distributions
         for name, value in trial.params.items():
@@ -245,10 +270,10 @@ class History:
             if name not in names:
                 try:
                     self._put(number, name, value, self.distributions[name])
-                except (ValueError, TypeError):  # what another process wrote need not fit
+                except (ValueError, TypeError):  # another process may have another space
                     continue
                 names.add(name)
-        known = self._known.get(trial._trial_id)
+        known = self._snapshots.get(trial._trial_id)
         if known is not None:
             for name in known.names - names:
                 self.columns[name][number] = math.nan
@@ -268,66 +293,74 @@ class History:
             return
         more = max(size, 2 * len(self.state)) - len(self.state)
         self.state = np.concatenate([self.state, np.zeros(more, dtype=np.int8)])
-        self.good = np.concatenate([self.good, np.zeros(more, dtype=bool)])
+        self.below = np.concatenate([self.below, np.zeros(more, dtype=bool)])
         self._owner = np.concatenate([self._owner, np.full(more, -1, dtype=np.int64)])
         self._keys = np.concatenate([self._keys, np.zeros((more, 2))])
         self._losses = np.concatenate([self._losses, np.zeros((more, len(self._signs)))])
         for name, column in self.columns.items():
             self.columns[name] = np.concatenate([column, np.full(more, math.nan)])
 
-    # -- the good ones ------------------------------------------------------------------------------------------------
+    # -- the split -----------------------------------------------------------------------------------------------------
 
-    def divide(self, count: int) -> list[int]:
-        """The numbers of the ``count`` best trials in order: complete ones, then pruned ones, then infeasible ones.
+    def split_below(self, count: int) -> list[int]:
+        """Put the ``count`` best finished trials below the split; returns their numbers, ascending.
 
-        They are marked in ``good``.
+        Complete trials come first, by value; where there are too few, pruned ones and then infeasible ones.
         """
-        best = self._best_complete(count)
-        for kind in (PRUNED, INFEASIBLE):
-            best = best + self._best[kind].first(max(0, count - len(best)))
+        return self._mark_below(self._best_complete(count), count)
+
+    def _mark_below(self, best: list[int], count: int) -> list[int]:
+        """Put ``best`` below the split, filled up to ``count`` with pruned and infeasible trials."""
+        for state in (PRUNED, INFEASIBLE):
+            best = best + self._best[state].first(max(0, count - len(best)))
         best = sorted(best)
-        if best != self._divided:
-            for number in set(best).symmetric_difference(self._divided):
-                self._note(number)
-            self.good[self._divided] = False
-            self.good[best] = True
-            self._divided = best
-            self.good_version += 1
+        if best != self._below_numbers:
+            for number in set(best).symmetric_difference(self._below_numbers):
+                self._log_change(number)
+            self.below[self._below_numbers] = False
+            self.below[best] = True
+            self._below_numbers = best
+            self.below_version += 1
         return best
 
     def _best_complete(self, count: int) -> list[int]:
         if len(self._signs) == 1:
             return self._best[COMPLETE].first(count)
-        if self._ranks is None or self._ranks[:2] != (self._losses_version, count):
+        if self._best_cache is None or self._best_cache[:2] != (self._losses_version, count):
             numbers = np.flatnonzero(self.state[: self.size] == COMPLETE)
-            chosen = numbers[best_of_several(self._losses[numbers], count)]
-            self._ranks = (self._losses_version, count, chosen.tolist())
-        return self._ranks[2]
+            chosen = numbers[best_by_hypervolume(self._losses[numbers], count)]
+            self._best_cache = (self._losses_version, count, chosen.tolist())
+        return self._best_cache[2]
 
-    def _first(self, kind: int, count: int) -> list[Key]:
-        numbers = np.flatnonzero(self.state[: self.size] == kind)
+    def _select(self, state: int, count: int) -> list[Key]:
+        numbers = np.flatnonzero(self.state[: self.size] == state)
         keys = self._keys[numbers]
         order = np.lexsort((numbers, keys[:, 1], keys[:, 0]))[:count]
         return [(*keys[i].tolist(), int(numbers[i])) for i in order]
 
     @contextlib.contextmanager
-    def without(self, number: int) -> Iterator[None]:
-        """As if the trial did not run: it is the one that is asked for."""
+    def excluding(self, number: int) -> Iterator[None]:
+        """While in this context, the running trial ``number`` does not count: values are being suggested to it."""
         if number >= self.size or self.state[number] != RUNNING:
             yield
             return
         self.state[number] = NONE
-        self._note(number)
+        self._log_change(number)
         try:
             yield
         finally:
             self.state[number] = RUNNING
-            self._note(number)
+            self._log_change(number)
 
-    # -- the values ---------------------------------------------------------------------------------------------------
+    # -- values ---------------------------------------------------------------------------------------------------
 
     def rows(self, names: Iterable[str], numbers: np.ndarray | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """The values of ``names`` (columns) in those of the trials ``numbers`` that have them all; and these trials."""
+        """Values of several parameters.
+
+        Returns:
+            The internal values (trials x parameters) of those of the trials ``numbers`` that have all parameters
+            ``names``, and the numbers of these trials.
+        """
         numbers = np.asarray(numbers, dtype=np.int64)
         columns = [self.columns.get(name) for name in names]
         if any(column is None for column in columns):

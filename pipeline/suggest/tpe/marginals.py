@@ -1,123 +1,158 @@
-"""Densities of single parameters over all trials but the good ones, from counts that are kept up to date."""
+"""TPE's densities of single parameters: g(x) from histograms that are updated incrementally, l(x) from the mixture.
+
+Modelling each parameter by itself needs no kernels for the trials above the split: counts in bins, smoothed with the
+kernel that all of them would have, come to nearly the same and cost nothing but the bins.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .axes import Axis
 from .history import NONE, History
+from .mixture import Mixture
 from .truncnorm import log_mass
 
 BINS = 256
-"""Bins of a continuous range, or of one with more steps."""
-SHARPEST = 100
+"""Bins of a continuous range, or of one with more steps than this."""
+MAX_PARTS = 100
+"""The least bandwidth is the range over this, as TPE bounds it (the magic clip)."""
 
 
-class Counts:
-    """How many trials have which values, for each of ``axes`` by itself.
+class Histograms:
+    """Counts of the trials' values, for each of ``axes`` by itself.
 
-    Values are counted in bins: choices and steps each in their own, other ranges in ``BINS`` equal parts of the model's
-    coordinate. A count is spread with the least standard deviation of TPE's kernels, the range by one more than the
-    number of kernels or by 100, and all trials count alike.
+    Each choice and each step has its own bin; other ranges have ``BINS`` bins of equal width on the transformed axis.
+    Counts are smoothed with a normal kernel whose bandwidth is TPE's least: the range over the number of trials plus 2,
+    or over 100 if that is wider. All trials weigh the same.
     """
 
     def __init__(self, history: History, axes: Sequence[Axis]):
         self._history, self.axes = history, tuple(axes)
         self._names = [axis.name for axis in axes]
-        self._bins = [bins(axis) for axis in axes]
-        self._seen, self._generation = -1, -1
-        self._spreads: dict[tuple[int, int], np.ndarray] = {}
+        self._bin_counts = [bin_count(axis) for axis in axes]
+        self._seen_changes, self._generation = -1, -1
+        self._smoothing_kernels: dict[tuple[int, int], np.ndarray] = {}
 
-    def look(self) -> None:
-        """Take in what changed in the history."""
+    def refresh(self) -> None:
+        """Update the counts with what changed in the history."""
         history = self._history
-        changed = history.changed(self._seen) if self._generation == history.generation else None
-        self._seen, self._generation = history.changes, history.generation
+        changed = history.changed_since(self._seen_changes) if self._generation == history.generation else None
+        self._seen_changes, self._generation = history.change_count, history.generation
         if changed is None:
-            self._places = np.full((len(history.state), len(self.axes)), -1, dtype=np.int32)
-            self._counts = np.zeros((len(self.axes), max(self._bins)))
+            self._bin_of = np.full((len(history.state), len(self.axes)), -1, dtype=np.int32)
+            self._counts = np.zeros((len(self.axes), max(self._bin_counts)))
             numbers = np.arange(history.size)
         else:
             numbers = np.unique(np.array(changed, dtype=np.int64))
-        if len(self._places) < len(history.state):
-            more = np.full((len(history.state) - len(self._places), len(self.axes)), -1, dtype=np.int32)
-            self._places = np.concatenate([self._places, more])
-        self._count(self._places[numbers], -1.0)
-        self._places[numbers] = self._found(numbers)
-        self._count(self._places[numbers], 1.0)
+        if len(self._bin_of) < len(history.state):
+            more = np.full((len(history.state) - len(self._bin_of), len(self.axes)), -1, dtype=np.int32)
+            self._bin_of = np.concatenate([self._bin_of, more])
+        self._add(self._bin_of[numbers], -1.0)
+        self._bin_of[numbers] = self._bins_of(numbers)
+        self._add(self._bin_of[numbers], 1.0)
 
-    def _found(self, numbers: np.ndarray) -> np.ndarray:
+    def _bins_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The bins (trials x axes) of the trials ``numbers``; -1 for those that do not count or lack a parameter."""
         found = np.full((len(numbers), len(self.axes)), -1, dtype=np.int32)
         here = self._history.state[numbers] != NONE
         values, present = self._history.rows(self._names, numbers[here])
         if len(present):
             rows = np.flatnonzero(here)[np.searchsorted(numbers[here], present)]
-            found[rows] = self.places(values)
+            found[rows] = self.bin_indices(values)
         return found
 
-    def places(self, values: np.ndarray) -> np.ndarray:
-        """The bins of ``values`` (trials x axes, as numbers of the trials)."""
-        return np.stack([self.place(i, values[:, i]) for i in range(len(self.axes))], axis=1)
+    def bin_indices(self, values: np.ndarray) -> np.ndarray:
+        """The bins of ``values`` (trials x axes, internal)."""
+        return np.stack([self.bin_index(i, values[:, i]) for i in range(len(self.axes))], axis=1)
 
-    def place(self, i: int, values: np.ndarray) -> np.ndarray:
-        """The bins of ``values`` on axis ``i``."""
+    def bin_index(self, i: int, values: np.ndarray) -> np.ndarray:
+        """The bins of ``values`` (internal) on axis ``i``."""
         axis = self.axes[i]
         if axis.choices:
             found = values
-        elif counted_apart(axis):
-            found = np.rint((values - axis.bottom) / axis.step)
+        elif one_bin_per_value(axis):
+            found = np.rint((values - axis.range_low) / axis.step)
         else:
-            found = (axis.kernel(values) - axis.low) / axis.width * self._bins[i]
-        # Older trials may lie beyond a range that has become smaller.
-        return np.asarray(np.clip(found, 0, self._bins[i] - 1), dtype=np.int64)
+            found = (axis.transform(values) - axis.low) / axis.width * self._bin_counts[i]
+        # Older trials may lie outside a range that was narrowed.
+        return np.asarray(np.clip(found, 0, self._bin_counts[i] - 1), dtype=np.int64)
 
-    def _count(self, places: np.ndarray, by: float) -> None:
-        whole = places[:, 0] >= 0
-        np.add.at(self._counts, (np.arange(len(self.axes)), places[whole]), by)
+    def _add(self, indices: np.ndarray, by: float) -> None:
+        whole = indices[:, 0] >= 0
+        np.add.at(self._counts, (np.arange(len(self.axes)), indices[whole]), by)
 
-    def tables(self, good: Sequence[int]) -> list[np.ndarray]:
-        """For each axis the logarithm of each bin's share in the trials that are not ``good``, and the prior."""
-        self._count(self._places[list(good)], -1.0)
-        found = [self._table(i) for i in range(len(self.axes))]
-        self._count(self._places[list(good)], 1.0)
+    def log_densities(self, below: Sequence[int]) -> list[np.ndarray]:
+        """For each axis log g(x) in each bin: of all trials but those in ``below``, and the prior."""
+        self._add(self._bin_of[list(below)], -1.0)
+        found = [self._log_density(i) for i in range(len(self.axes))]
+        self._add(self._bin_of[list(below)], 1.0)
         return found
 
-    def _table(self, i: int) -> np.ndarray:
-        size = self._bins[i]
+    def _log_density(self, i: int) -> np.ndarray:
+        size = self._bin_counts[i]
         counts = self._counts[i, :size]
         total = counts.sum()
         if self.axes[i].choices:
             shares = (counts + total / (total + 1)) / (1 + size / (total + 1)) + 1 / size
         else:
-            shares = counts @ self._spread(size, total) + 1 / size
+            shares = counts @ self._smoothing(size, total) + 1 / size
         return np.asarray(np.log(shares / (total + 1)))
 
-    def _spread(self, size: int, total: float) -> np.ndarray:
-        """How a count in one bin (rows) is spread over all."""
-        parts = min(SHARPEST, int(total) + 2)
-        if (size, parts) not in self._spreads:
-            if len(self._spreads) > 8:
-                self._spreads.clear()
+    def _smoothing(self, size: int, total: float) -> np.ndarray:
+        """The share of a count in one bin (rows) that smoothing gives to each bin (columns)."""
+        parts = min(MAX_PARTS, int(total) + 2)
+        if (size, parts) not in self._smoothing_kernels:
+            if len(self._smoothing_kernels) > 8:
+                self._smoothing_kernels.clear()
             edges = np.arange(size + 1) / size
             reach = (edges[None, :] - (edges[:-1, None] + edges[1:, None]) / 2) * parts
             masses = np.exp(log_mass(reach[:, :-1], reach[:, 1:]))
-            self._spreads[size, parts] = masses / masses.sum(axis=1, keepdims=True)
-        return self._spreads[size, parts]
+            self._smoothing_kernels[size, parts] = masses / masses.sum(axis=1, keepdims=True)
+        return self._smoothing_kernels[size, parts]
 
 
-def counted_apart(axis: Axis) -> bool:
-    """Whether each choice or step has a bin of its own."""
+class MarginalModel:
+    """l(x) and g(x) of the parameters of a subspace, each by itself.
+
+    Attributes:
+        histograms: Give g(x).
+    """
+
+    def __init__(self, histograms: Histograms):
+        self.histograms = histograms
+        self._below: Mixture | None = None
+        self._mixtures: list[Mixture] = []
+
+    def mixtures(self, below: Mixture) -> list[Mixture]:
+        """The marginals of ``below``, which is l(x): a one-dimensional mixture for each axis.
+
+        Their densities compare with those of the histograms: probabilities where each value has a bin of its own, else
+        densities over the axis, whose steps are ignored.
+        """
+        if self._below is not below:
+            self._below = below
+            self._mixtures = [
+                Mixture((axis if one_bin_per_value(axis) else replace(axis, step=0.0),), below.weights, (kernels,))
+                for axis, kernels in zip(below.axes, below.kernels, strict=True)
+            ]
+        return self._mixtures
+
+
+def one_bin_per_value(axis: Axis) -> bool:
+    """Whether each choice or step of the axis has its own bin."""
     return bool(axis.choices) or bool(axis.step and not axis.log and _steps(axis) <= BINS)
 
 
-def bins(axis: Axis) -> int:
-    """The number of bins of an axis: its choices, its steps, or ``BINS``."""
+def bin_count(axis: Axis) -> int:
+    """The number of bins of an axis: one for each choice or step, or ``BINS``."""
     if axis.choices:
         return axis.choices
-    return _steps(axis) if counted_apart(axis) else BINS
+    return _steps(axis) if one_bin_per_value(axis) else BINS
 
 
 def _steps(axis: Axis) -> int:
-    return round((axis.top - axis.bottom) / axis.step) + 1
+    return round((axis.range_high - axis.range_low) / axis.step) + 1

@@ -1,4 +1,9 @@
-"""The model of one study: its history, divided into good trials and others, and the densities of both."""
+"""Fits TPE's two densities, l(x) and g(x), to one study, and suggests the candidate with the largest ratio of the two.
+
+The finished trials are split by their values: the best ones are *below* the split (Optuna's word), all others *above*.
+l(x) is the density of the trials below, g(x) that of the trials above, running ones among them. Candidates are drawn
+from l(x), and the one with the largest l(x) / g(x) has the largest expected improvement (Bergstra et al. 2011).
+"""
 
 from __future__ import annotations
 
@@ -14,55 +19,87 @@ from optuna.trial import FrozenTrial
 
 from ...study_changes import StudyWatch
 from .axes import Axis, axes_of
-from .choosing import Choose
 from .history import History
-from .incremental_mixture import Kernels
-from .mixture import Mixture, Settings, build
+from .incremental_mixture import IncrementalMixture
+from .mixture import KernelSettings, Mixture, build_mixture
 
-PARTS = 64
-"""Sets of parameters that are modelled together, and kept for the next time, beside two for each parameter."""
+MAX_SUBSPACES = 64
+"""Subspaces whose mixtures are kept between suggestions, beside two for each parameter of the study."""
+
+ChooseCandidate = Callable[[np.ndarray, np.ndarray], int]
+"""Chooses a candidate: from log l(x) and log g(x) of all candidates (a 1-d array each) to the index of one of them."""
+
+Split = Callable[[int], list[int]]
+"""Splits a history: from the number of trials that are to be below to their trial numbers, ascending."""
+
+
+def largest_ratio(log_below: np.ndarray, log_above: np.ndarray) -> int:
+    """The index of the candidate with the largest l(x) / g(x): the one of the largest expected improvement."""
+    return int(np.argmax(log_below - log_above))
 
 
 @dataclass
-class Part:
-    """Parameters that are modelled together: the good trials, as of some version of the history, and the others."""
+class Subspace:
+    """Parameters that are modelled together, and the densities over them.
+
+    Attributes:
+        axes: One for each parameter.
+        above: g(x), brought up to date before each suggestion.
+        below: l(x), built anew when the trials below the split change; None before the first suggestion.
+        version: ``(history.generation, history.below_version)`` that ``below`` was built from.
+    """
 
     axes: tuple[Axis, ...]
-    other: Kernels
-    good: Mixture | None = None
+    above: IncrementalMixture
+    below: Mixture | None = None
     version: tuple[int, int] = (-1, -1)
 
 
 class Model:
-    """What the sampler knows of one study."""
+    """TPE's model of one study.
+
+    Args:
+        directions: Of the study.
+        settings: The shape of the kernels.
+        gamma: From the number of finished trials to how many of them are below the split.
+        running: Running trials count in g(x) (the constant liar).
+        relative: Running trials count with all values that were suggested to them, asked for or not.
+
+    Attributes:
+        history: The study's trials as arrays; current as of the last ``refresh``.
+    """
 
     HISTORY = History
 
     def __init__(
         self,
         directions: Sequence[StudyDirection],
-        settings: Settings,
+        settings: KernelSettings,
         gamma: Callable[[int], int],
         *,
         running: bool,
         relative: bool,
     ):
         self.history = self.HISTORY(directions, running=running, relative=relative)
-        self._settings, self._gamma, self._several = settings, gamma, len(directions) > 1
+        self._settings, self._gamma, self._multi_objective = settings, gamma, len(directions) > 1
         self._watch = StudyWatch()
-        self._looked: int | None = None
-        self._parts: OrderedDict[Any, Part] = OrderedDict()
-        self._quick: dict[tuple[int, ...], tuple[dict[str, BaseDistribution], Part]] = {}
+        self._refreshed_for: int | None = None
+        self._subspaces: OrderedDict[Any, Subspace] = OrderedDict()
+        self._subspace_by_ids: dict[tuple[int, ...], tuple[dict[str, BaseDistribution], Subspace]] = {}
 
-    def look(self, study: Study, trial: FrozenTrial | None = None) -> None:
-        self.history.learn(self._watch.look(study))
-        self._looked = None if trial is None else trial._trial_id
+    def refresh(self, study: Study, trial: FrozenTrial | None = None) -> None:
+        """Read what changed in the study. ``trial``: the one that values will be suggested to."""
+        self.history.apply(self._watch.look(study))
+        self._refreshed_for = None if trial is None else trial._trial_id
 
-    def look_again(self, study: Study, trial: FrozenTrial) -> None:
-        """Look, but not when the last look was for this same trial: nothing happened in between that it should know."""
-        if self._looked != trial._trial_id:
-            self.look(study)
-        self._looked = None
+    def refresh_once(self, study: Study, trial: FrozenTrial) -> None:
+        """As ``refresh``, but skipped where the last one was for this same trial.
+
+        Optuna first asks for the search space and at once for the values; one refresh serves both.
+        """
+        if self._refreshed_for != trial._trial_id:
+            self.refresh(study)
+        self._refreshed_for = None
 
     def suggest(
         self,
@@ -70,62 +107,73 @@ class Model:
         number: int,
         random: np.random.RandomState,
         candidates: int,
-        choose: Choose,
+        choose: ChooseCandidate,
     ) -> dict[str, Any]:
-        """Values for the parameters of ``space``, for the trial ``number``."""
-        part = self._part(space)
-        points, good, other = self._candidates(part, number, random, candidates)
-        return self._external(part, points[choose(good, other)])
+        """Suggest values for the parameters of ``space`` to the trial ``number``.
+
+        Args:
+            candidates: How many to draw from l(x).
+            choose: Chooses one of them.
+        """
+        subspace = self._subspace(space)
+        points, log_below, log_above = self._candidates(subspace, number, random, candidates)
+        return self._to_params(subspace, points[choose(log_below, log_above)])
 
     def _candidates(
-        self, part: Part, number: int, random: np.random.RandomState, count: int
+        self, subspace: Subspace, number: int, random: np.random.RandomState, count: int, split: Split | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Points drawn where the good trials are, and the logarithms of both densities there."""
-        good, other = self._densities(part, number)
-        points = good.sample(random, count)
-        likely = good.log_density(points)
-        return points, likely, other.compare(likely, points)
+        """``count`` points drawn from l(x) (rows), and log l(x) and log g(x) of each."""
+        below, above = self._split_mixtures(subspace, number, split)
+        points = below.sample(random, count)
+        log_below = below.log_density(points)
+        return points, log_below, above.log_density_for_ranking(log_below, points)
 
-    def _external(self, part: Part, point: np.ndarray) -> dict[str, Any]:
-        return {axis.name: axis.external(value) for axis, value in zip(part.axes, point.tolist(), strict=True)}
+    def _to_params(self, subspace: Subspace, point: np.ndarray) -> dict[str, Any]:
+        return {axis.name: axis.to_external(value) for axis, value in zip(subspace.axes, point.tolist(), strict=True)}
 
-    def _part(self, space: Mapping[str, BaseDistribution]) -> Part:
-        same = tuple(map(id, space.values()))
-        if (known := self._quick.get(same)) is not None and list(known[0]) == list(space):
+    def _subspace(self, space: Mapping[str, BaseDistribution]) -> Subspace:
+        """The subspace of these parameters, by the identity of their distributions where possible (hashing is slow)."""
+        ids = tuple(map(id, space.values()))
+        if (known := self._subspace_by_ids.get(ids)) is not None and list(known[0]) == list(space):
             return known[1]
-        part = self._slow_part(space)
-        if len(self._quick) >= PARTS:
-            self._quick.clear()
-        self._quick[same] = (dict(space), part)  # holds the distributions, so that their ids stay theirs
-        return part
+        subspace = self._find_subspace(space)
+        if len(self._subspace_by_ids) >= MAX_SUBSPACES:
+            self._subspace_by_ids.clear()
+        # The entry holds the distributions, so that no other object can get their ids.
+        self._subspace_by_ids[ids] = (dict(space), subspace)
+        return subspace
 
-    def _slow_part(self, space: Mapping[str, BaseDistribution]) -> Part:
+    def _find_subspace(self, space: Mapping[str, BaseDistribution]) -> Subspace:
         key = tuple(space.items())
-        part = self._parts.get(key)
-        if part is None:
+        subspace = self._subspaces.get(key)
+        if subspace is None:
             axes = axes_of(space)
-            part = self._parts[key] = Part(axes, Kernels(self.history, axes, self._settings))
-            if len(self._parts) > PARTS + 2 * len(self.history.columns):
-                self._parts.popitem(last=False)
-        self._parts.move_to_end(key)
-        return part
+            subspace = self._subspaces[key] = Subspace(axes, IncrementalMixture(self.history, axes, self._settings))
+            if len(self._subspaces) > MAX_SUBSPACES + 2 * len(self.history.columns):
+                self._subspaces.popitem(last=False)
+        self._subspaces.move_to_end(key)
+        return subspace
 
-    def _densities(self, part: Part, number: int) -> tuple[Mixture, Kernels]:
-        good = self._good(part)
-        with self.history.without(number):
-            part.other.look()
-        return good, part.other
+    def _split_mixtures(
+        self, subspace: Subspace, number: int, split: Split | None = None
+    ) -> tuple[Mixture, IncrementalMixture]:
+        """l(x) and g(x), the latter without the trial ``number`` that values are suggested to."""
+        below = self._below_mixture(subspace, split)
+        with self.history.excluding(number):
+            subspace.above.refresh()
+        return below, subspace.above
 
-    def _good(self, part: Part) -> Mixture:
+    def _below_mixture(self, subspace: Subspace, split: Split | None = None) -> Mixture:
+        """l(x) after splitting the history by ``split``; None: by the trials' final values."""
         history = self.history
-        good = history.divide(self._gamma(history.finished))
-        version = (history.generation, history.good_version)
-        if part.version != version or part.good is None:
-            part.good, part.version = self._mixture(part.axes, good), version
-        return part.good
+        below = (split or history.split_below)(self._gamma(history.finished))
+        version = (history.generation, history.below_version)
+        if subspace.version != version or subspace.below is None:
+            subspace.below, subspace.version = self._build_below(subspace.axes, below), version
+        return subspace.below
 
-    def _mixture(self, axes: Sequence[Axis], numbers: Sequence[int]) -> Mixture:
+    def _build_below(self, axes: Sequence[Axis], numbers: Sequence[int]) -> Mixture:
         values, _ = self.history.rows([axis.name for axis in axes], numbers)
         for i, axis in enumerate(axes):
-            values[:, i] = axis.kernel(values[:, i])
-        return build(axes, values, self._settings, equal=self._several)
+            values[:, i] = axis.transform(values[:, i])
+        return build_mixture(axes, values, self._settings, equal=self._multi_objective)

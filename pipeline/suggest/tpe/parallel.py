@@ -1,170 +1,204 @@
-"""What is suggested differently where many trials run at once, and the good ones among them are known too late.
+"""TPE for many running trials: suggests more diverse configurations, and learns from intermediate values.
 
-Three changes, each of them found by ``benchmarks/quality`` with 128 asynchronous workers:
+With many workers most good trials are still running when the next ones are suggested, and plain TPE sends too many of
+them to the same place. Three changes help; each was found with ``benchmarks/quality`` and 128 asynchronous workers:
 
-- Every other suggestion, by a draw of its own, models each parameter alone (Bergstra et al., Algorithms for
-  Hyper-Parameter Optimization, NeurIPS 2011) in place of all together (Falkner et al., BOHB, ICML 2018). What makes the
-  workers differ is how they search, not only where, as in the decentralized search of Egele et al., Asynchronous
+- Half of the suggestions, drawn at random, model each parameter by itself (Bergstra et al., Algorithms for
+  Hyper-Parameter Optimization, NeurIPS 2011) instead of all of them together (Falkner et al., BOHB, ICML 2018). So
+  workers differ in how they search, not only in where, as in the decentralized search of Egele et al., Asynchronous
   Decentralized Bayesian Optimization for Large Scale Hyperparameter Optimization, e-Science 2023.
-- No configuration is suggested that any trial already has, running and failed ones too, as long as there is another
-  among the candidates.
-- Until 25 trials are complete, the good trials are the best at the highest step that 25 have reported, and those that
-  still run count by what they have reported (Falkner et al. model the highest budget with enough observations; Klein
-  et al., Model-based Asynchronous Hyperparameter and Neural Architecture Search, 2020, learn from running trials).
+- A configuration that some trial already has, a running or failed one included, is not suggested again as long as
+  another candidate is left.
+- Until 25 trials are complete, the trials below the split are the best at the highest step that at least 25 trials
+  have reported, running trials included (Falkner et al. model the highest budget with enough observations; Klein et
+  al., Model-based Asynchronous Hyperparameter and Neural Architecture Search, 2020, learn from running trials).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from ...study_changes import Changes
 from .axes import Axis
-from .choosing import Choose
 from .history import INFEASIBLE, RUNNING, History
-from .marginals import Counts, counted_apart
-from .mixture import Mixture
-from .model import Model, Part
-from .partial_results import Rungs
-from .tried import Tried
+from .marginals import Histograms, MarginalModel
+from .model import ChooseCandidate, Model, Subspace
+from .partial_results import PartialResults
 
-CROWD = 64
-"""Running trials from which on suggestions differ from Optuna's."""
-ALONE = 0.5
-"""The share of suggestions that model each parameter alone."""
-SPACES = 16
-"""Spaces whose parameters are counted one by one, and kept for the next time."""
+MANY_RUNNING = 64
+"""Other running trials from which on ``parallel="auto"`` suggests as this module does; with fewer, as Optuna does."""
+MARGINAL_SHARE = 0.5
+"""The share of suggestions that model each parameter by itself."""
+MAX_MARGINAL_MODELS = 16
+"""Subspaces whose marginal models are kept between suggestions."""
 
 
-class CrowdHistory(History):
-    """A history that knows which configurations were tried, and what trials that run have reported.
+class ParallelHistory(History):
+    """A history that also knows the configurations tried and the intermediate values reported.
+
+    For one direction only; with several, neither is recorded.
 
     Attributes:
-        by_rungs: Reports decide which trials are the good ones.
+        partial_results: Intermediate values of all trials, by step.
+        tried: The configurations of all trials.
     """
 
     def __init__(self, directions: Sequence[StudyDirection], *, running: bool, relative: bool):
         super().__init__(directions, running=running, relative=relative)
-        self.rungs, self.tried = Rungs(float(self._signs[0])), Tried()
-        self.by_rungs = False
+        self.partial_results, self.tried = PartialResults(float(self._signs[0])), TriedConfigurations()
 
-    def learn(self, changes: Changes) -> None:
-        super().learn(changes)
+    def apply(self, changes: Changes) -> None:
+        """Bring the history up to date with what changed in the study."""
+        super().apply(changes)
         if len(self._signs) == 1:
-            self.rungs.learn(changes)
-            self.tried.learn(changes)
+            self.partial_results.apply(changes)
+            self.tried.apply(changes)
 
     def running(self, but: int) -> int:
-        """How many trials run, but for the trial number ``but``."""
+        """The number of running trials, without the trial number ``but``."""
         states = self.state[: self.size]
         return int(np.count_nonzero(states == RUNNING)) - int(but < self.size and states[but] == RUNNING)
 
     @property
-    def divided(self) -> list[int]:
-        """The numbers of the good trials as of the last ``divide``."""
-        return self._divided
+    def below_numbers(self) -> list[int]:
+        """The numbers of the trials below the last split, ascending."""
+        return self._below_numbers
 
-    def _best_complete(self, count: int) -> list[int]:
-        if self.by_rungs and not self._best[INFEASIBLE].count:
-            found = self.rungs.best(count)
-            if found is not None and all(trial_id in self._places for trial_id in found):
-                return [self._places[trial_id] for trial_id in found]
-        return super()._best_complete(count)
+    def split_below_by_reports(self, count: int) -> list[int]:
+        """As ``split_below``, but by intermediate values while too few trials are complete.
+
+        By final values, too, where trials violate constraints, which intermediate values say nothing about.
+        """
+        if not self._best[INFEASIBLE].count:
+            found = self.partial_results.best(count)
+            if found is not None and all(trial_id in self._number_of for trial_id in found):
+                return self._mark_below([self._number_of[trial_id] for trial_id in found], count)
+        return self.split_below(count)
 
 
-class CrowdModel(Model):
-    """A model that can also suggest for one of a crowd, as this module's text says."""
+class ParallelModel(Model):
+    """A model that can also suggest to one of many running trials, as described at the top of this module."""
 
-    history: CrowdHistory
+    history: ParallelHistory
 
-    HISTORY = CrowdHistory
+    HISTORY = ParallelHistory
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._lone: dict[tuple[Axis, ...], Lone] = {}
+        self._marginal_models: dict[tuple[Axis, ...], MarginalModel] = {}
 
-    def suggest_in_crowd(
+    def suggest_parallel(
         self,
         space: Mapping[str, BaseDistribution],
         number: int,
         random: np.random.RandomState,
         candidates: int,
-        choose: Choose,
+        choose: ChooseCandidate,
     ) -> dict[str, Any]:
-        """Values for the parameters of ``space``, for the trial ``number``, which is one of many that run."""
-        self.history.by_rungs = True
-        try:
-            part = self._part(space)
-            if random.random_sample() < ALONE:
-                params = self._external(part, self._alone(part, number, random, candidates, choose))
-                if params not in self.history.tried:
-                    return params
-            return self._untried(part, *self._candidates(part, number, random, candidates), choose)
-        finally:
-            self.history.by_rungs = False
-
-    def _untried(
-        self, part: Part, points: np.ndarray, good: np.ndarray, other: np.ndarray, choose: Choose
-    ) -> dict[str, Any]:
-        """The chosen candidate, or in place of one that was tried the next, or the first where all were."""
-        left = np.arange(len(points))
-        first = None
-        while len(left):
-            place = choose(good[left], other[left])
-            params = self._external(part, points[left[place]])
+        """As ``suggest``, for the trial ``number`` when many others are running."""
+        subspace = self._subspace(space)
+        if random.random_sample() < MARGINAL_SHARE:
+            params = self._to_params(subspace, self._suggest_marginals(subspace, number, random, candidates, choose))
             if params not in self.history.tried:
                 return params
-            first = first or params
-            left = np.delete(left, place)
-        assert first is not None
-        return first
+        points, log_below, log_above = self._candidates(
+            subspace, number, random, candidates, self.history.split_below_by_reports
+        )
+        return self._choose_untried(subspace, points, log_below, log_above, choose)
 
-    def _alone(
+    def _choose_untried(
         self,
-        part: Part,
+        subspace: Subspace,
+        points: np.ndarray,
+        log_below: np.ndarray,
+        log_above: np.ndarray,
+        choose: ChooseCandidate,
+    ) -> dict[str, Any]:
+        """The best candidate that no trial has; the best of all where every candidate was tried."""
+        left = np.arange(len(points))
+        best = None
+        while len(left):
+            place = choose(log_below[left], log_above[left])
+            params = self._to_params(subspace, points[left[place]])
+            if params not in self.history.tried:
+                return params
+            best = best or params
+            left = np.delete(left, place)
+        assert best is not None
+        return best
+
+    def _suggest_marginals(
+        self,
+        subspace: Subspace,
         number: int,
         random: np.random.RandomState,
         candidates: int,
-        choose: Choose,
+        choose: ChooseCandidate,
     ) -> np.ndarray:
-        """A value for each axis, chosen among candidates of its own."""
-        lone = self._lone.get(part.axes)
-        if lone is None:
-            if len(self._lone) >= SPACES:
-                self._lone.clear()
-            lone = self._lone[part.axes] = Lone(Counts(self.history, part.axes))
-        good = self._good(part)
-        with self.history.without(number):
-            lone.counts.look()
-        tables = lone.counts.tables(self.history.divided)
-        points = good.sample_apart(random, candidates)
-        best = np.empty(len(part.axes))
-        for i, one in enumerate(lone.mixtures(good)):
-            mine = points[:, i]
-            other = tables[i][lone.counts.place(i, mine)]
-            best[i] = mine[choose(one.log_density(mine[:, None]), other)]
-        return best
+        """A point whose coordinates are chosen one by one, each among candidates of its own."""
+        marginal = self._marginal_models.get(subspace.axes)
+        if marginal is None:
+            if len(self._marginal_models) >= MAX_MARGINAL_MODELS:
+                self._marginal_models.clear()
+            marginal = MarginalModel(Histograms(self.history, subspace.axes))
+            self._marginal_models[subspace.axes] = marginal
+        below = self._below_mixture(subspace, self.history.split_below_by_reports)
+        with self.history.excluding(number):
+            marginal.histograms.refresh()
+        log_above = marginal.histograms.log_densities(self.history.below_numbers)
+        points = below.sample_marginals(random, candidates)
+        chosen = np.empty(len(subspace.axes))
+        for i, mixture in enumerate(marginal.mixtures(below)):
+            column = points[:, i]
+            above = log_above[i][marginal.histograms.bin_index(i, column)]
+            chosen[i] = column[choose(mixture.log_density(column[:, None]), above)]
+        return chosen
 
 
-class Lone:
-    """What is known of the axes of a space one by one: counts of all trials, and the good ones' densities."""
+class TriedConfigurations:
+    """The configurations of all trials of a study, in whatever state they are.
 
-    def __init__(self, counts: Counts):
-        self.counts = counts
-        self._good: Mixture | None = None
-        self._mixtures: list[Mixture] = []
+    ``params in tried`` tells whether some trial has these values. Parameters with a single value are left out of the
+    comparison. Configurations with a continuous parameter are not recorded: none of them comes twice. Hashes are kept
+    instead of the values; a collision, which makes an untried configuration look tried, only costs that candidate.
+    """
 
-    def mixtures(self, good: Mixture) -> list[Mixture]:
-        """The good trials' mixture on each axis by itself; densities in the measure that ``counts`` are made in."""
-        if self._good is not good:
-            self._good = good
-            self._mixtures = [
-                Mixture((axis if counted_apart(axis) else replace(axis, step=0.0),), good.weights, (part,))
-                for axis, part in zip(good.axes, good.parts, strict=True)
-            ]
-        return self._mixtures
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._running: dict[int, int] = {}  # trial id -> number of parameters when last recorded
+
+    def apply(self, changes: Changes) -> None:
+        """Record the configurations of new and changed trials."""
+        if changes.whole:
+            self._seen.clear()
+            self._running.clear()
+        for trial in changes.trials:
+            if trial.state.is_finished():
+                if self._running.pop(trial._trial_id, -1) != len(trial.params):
+                    self._add(trial)
+            elif self._running.get(trial._trial_id) != len(trial.params):
+                self._running[trial._trial_id] = len(trial.params)
+                self._add(trial)
+
+    def _add(self, trial: FrozenTrial) -> None:
+        distributions = trial.distributions
+        if any(
+            isinstance(one, FloatDistribution) and one.step is None and not one.single()
+            for one in distributions.values()
+        ):
+            return
+        params = {name: value for name, value in trial.params.items() if not distributions[name].single()}
+        self._seen.add(_hash(params))
+
+    def __contains__(self, params: Mapping[str, Any]) -> bool:
+        return _hash(params) in self._seen
+
+
+def _hash(params: Mapping[str, Any]) -> int:
+    return hash(tuple(sorted((name, repr(value)) for name, value in params.items())))

@@ -1,8 +1,8 @@
-"""The best of trials with several directions: whole non-dominated fronts, and of the last one those that cover most.
+"""Selects the best trials of several directions: non-dominated fronts one by one, the last by hypervolume.
 
-Ozaki et al., Multiobjective Tree-Structured Parzen Estimator, JAIR 2022; the subset by the greedy algorithm of
-Guerreiro et al., Greedy Hypervolume Subset Selection in Low Dimensions, Evolutionary Computation 2016. Losses are
-minimized.
+As in Ozaki et al., Multiobjective Tree-Structured Parzen Estimator, JAIR 2022. The subset of the last front is that of
+the greedy algorithm of Guerreiro et al., Greedy Hypervolume Subset Selection in Low Dimensions, Evolutionary
+Computation 2016. All losses are minimized.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 TINY = 1e-12
+"""In place of 0 in the reference point, so that each trial dominates some volume."""
 
 
-def best_of_several(losses: np.ndarray, count: int) -> np.ndarray:
-    """The places, in order, of ``count`` of the rows of ``losses`` (trials x directions)."""
+def best_by_hypervolume(losses: np.ndarray, count: int) -> np.ndarray:
+    """The indices, ascending, of the best ``count`` rows of ``losses`` (trials x directions)."""
     total = len(losses)
     if count <= 0 or total == 0:
         return np.arange(0)
@@ -39,20 +40,20 @@ def best_of_several(losses: np.ndarray, count: int) -> np.ndarray:
 
 
 def non_dominated(losses: np.ndarray) -> np.ndarray:
-    """Which rows no other row dominates; rows are different and in lexicographic order."""
+    """Which rows no other row dominates (boolean); the rows must be distinct and in lexicographic order."""
     if losses.shape[1] == 2:
         least = np.minimum.accumulate(losses[:, 1])
         return np.concatenate([[True], least[1:] < least[:-1]])
     found = np.zeros(len(losses), dtype=bool)
     left = np.arange(len(losses))
-    while len(left):  # only a row before can dominate: the first that is left is not dominated
+    while len(left):  # only an earlier row can dominate, so the first one left is not dominated
         found[left[0]] = True
         left = left[(losses[left, 1:] < losses[left[0], 1:]).any(axis=1)]
     return found
 
 
 def _subset(losses: np.ndarray, size: int) -> np.ndarray:
-    """The places of ``size`` rows that cover much of what lies below a point beyond the worst."""
+    """The indices of ``size`` rows that dominate much of the volume below a reference point beyond the worst values."""
     worst = losses.max(axis=0)
     corner = np.maximum(1.1 * worst, 0.9 * worst)
     corner[corner == 0] = TINY
@@ -69,7 +70,7 @@ def _subset(losses: np.ndarray, size: int) -> np.ndarray:
 
 
 def _greedy_flat(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
-    """For two directions, rows in order of the first: what a row adds is a rectangle up to its chosen neighbours."""
+    """Greedy selection for two directions, rows sorted by the first: a row adds a rectangle next to chosen ones."""
     ends = np.repeat(corner[None, :], len(losses), axis=0)
     left = np.ones(len(losses), dtype=bool)
     chosen = np.zeros(size, dtype=int)
@@ -84,7 +85,7 @@ def _greedy_flat(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarra
 
 
 def _greedy(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
-    """What a row adds never grows as others are chosen, so only those that might be best are worked out anew."""
+    """Greedy selection. The volume a row adds only shrinks as others are chosen, so old values are upper bounds."""
     bound = np.prod(corner - losses, axis=1)
     chosen: list[int] = []
     for _ in range(size):
@@ -98,7 +99,7 @@ def _greedy(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
                 exact[best] = True
         else:
             best = int(np.argmax(bound))
-        if np.isposinf(bound[best]):  # nothing can be told any more: the rest in order
+        if np.isposinf(bound[best]):  # volumes are infinite and do not compare: the rest in order
             rest = np.setdiff1d(np.arange(len(losses)), [*chosen, best])
             return np.array([*chosen, best, *rest[: size - len(chosen) - 1]])
         chosen.append(best)
@@ -107,7 +108,7 @@ def _greedy(losses: np.ndarray, corner: np.ndarray, size: int) -> np.ndarray:
 
 
 def hypervolume(losses: np.ndarray, corner: np.ndarray) -> float:
-    """The volume of what is between the rows of ``losses`` and ``corner``: slices along the last direction."""
+    """The volume dominated by the rows of ``losses`` up to the point ``corner``; by slices along the last axis."""
     losses = np.unique(losses, axis=0)
     losses = losses[non_dominated(losses)] if losses.shape[1] > 1 else losses[:1]
     if losses.shape[1] == 1:

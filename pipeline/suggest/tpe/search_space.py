@@ -1,4 +1,4 @@
-"""Which parameters are suggested together: those of all finished trials, or groups of those that occur together."""
+"""Determines which parameters are suggested together: those that all trials have, or groups that occur together."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from optuna.distributions import BaseDistribution
 Distributions = Mapping[str, BaseDistribution]
 
 
-class Common:
-    """The parameters that all trials have, with equal distributions."""
+class IntersectionSpace:
+    """The parameters that all trials have with equal distributions (Optuna's ``IntersectionSearchSpace``)."""
 
     def __init__(self) -> None:
         self._common: dict[str, BaseDistribution] | None = None
 
-    def learn(self, distributions: Distributions) -> None:
+    def add(self, distributions: Distributions) -> None:
+        """Add a trial with these parameters."""
         if self._common is None:
             self._common = dict(sorted(distributions.items()))
             return
@@ -24,17 +25,23 @@ class Common:
             del self._common[name]
 
     def space(self) -> dict[str, BaseDistribution]:
+        """The common parameters, sorted by name, without those of a single value."""
         return {name: found for name, found in (self._common or {}).items() if not found.single()}
 
 
-class Groups:
-    """The coarsest partition of the parameters such that each trial has all of a group or nothing of it."""
+class ParameterGroups:
+    """The coarsest partition of the parameters such that each trial has all parameters of a group or none of them.
+
+    With ``a`` in all trials, ``b`` and ``c`` in some, the groups are {a} and {b, c}. So a conditional space needs no
+    description: the trials show which parameters occur together (Optuna's ``_GroupDecomposedSearchSpace``).
+    """
 
     def __init__(self) -> None:
         self._groups: list[dict[str, BaseDistribution]] = []
         self._seen: set[frozenset[str]] = set()
 
-    def learn(self, distributions: Distributions) -> None:
+    def add(self, distributions: Distributions) -> None:
+        """Add a trial with these parameters: split each group into what the trial has and what it has not."""
         names = frozenset(distributions)
         if names in self._seen:
             return
@@ -49,7 +56,7 @@ class Groups:
         self._groups = [part for part in (*parts, new) if part]
 
     def spaces(self) -> list[dict[str, BaseDistribution]]:
-        """Each group, its names in order, without parameters of a single value; some may be empty."""
+        """The groups, each sorted by name and without parameters of a single value; some may be empty."""
         return [{name: group[name] for name in sorted(group) if not group[name].single()} for group in self._groups]
 
 

@@ -1,4 +1,4 @@
-"""The best of many trials without sorting them all at each question."""
+"""The k smallest of a changing set of keys, without sorting all of them for each query."""
 
 from __future__ import annotations
 
@@ -6,46 +6,52 @@ from bisect import bisect_left, insort
 from collections.abc import Callable
 
 Key = tuple[float, float, int]
-"""What a trial is ranked by, the least first; at the end its number, so that no two are equal."""
+"""Ranks a trial, the best first. It ends with the trial's number, so that no two keys are equal."""
 
-ROOM = 128
+MIN_KEPT = 128
+"""Keys that are kept sorted at least: several times the 25 that TPE usually asks for, so that it rarely runs short."""
 
 
-class Best:
-    """The first few of a growing, shrinking set of keys.
+class TopK:
+    """The smallest keys of a set that keys are added to and removed from.
 
-    Keeps ``ROOM`` of them in order, and asks for a fresh selection when it runs short.
+    Keeps only the smallest keys, sorted. When removals leave too few for a query, it selects again from the whole set.
 
     Args:
-        select: Gives the first ``count`` keys of the whole set, in order.
+        select: Returns the ``count`` smallest keys of the whole set, ascending.
+
+    Attributes:
+        count: The size of the whole set.
     """
 
     def __init__(self, select: Callable[[int], list[Key]]):
         self._select = select
         self._kept: list[Key] = []
-        self._all = True  # nothing was cut off
-        self._room = ROOM
+        self._holds_all = True  # the kept keys are the whole set
+        self._capacity = MIN_KEPT
         self.count = 0
 
     def add(self, key: Key) -> None:
+        """Add a key that is not in the set."""
         self.count += 1
-        if self._all or (self._kept and key < self._kept[-1]):
+        if self._holds_all or (self._kept and key < self._kept[-1]):
             insort(self._kept, key)
-            if len(self._kept) > 2 * self._room:
-                del self._kept[self._room :]
-                self._all = False
+            if len(self._kept) > 2 * self._capacity:
+                del self._kept[self._capacity :]
+                self._holds_all = False
 
     def remove(self, key: Key) -> None:
+        """Remove a key that is in the set."""
         self.count -= 1
         place = bisect_left(self._kept, key)
         if place < len(self._kept) and self._kept[place] == key:
             del self._kept[place]
 
     def first(self, count: int) -> list[int]:
-        """The numbers of the first ``count``, or of all when there are not so many."""
+        """The trial numbers of the ``count`` smallest keys, ascending by key; fewer where the set is smaller."""
         count = min(count, self.count)
         if len(self._kept) < count:
-            self._room = max(ROOM, 2 * count)
-            self._kept = self._select(self._room)
-            self._all = len(self._kept) == self.count
+            self._capacity = max(MIN_KEPT, 2 * count)
+            self._kept = self._select(self._capacity)
+            self._holds_all = len(self._kept) == self.count
         return [key[2] for key in self._kept[:count]]

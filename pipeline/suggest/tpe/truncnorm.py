@@ -1,6 +1,6 @@
-"""The normal distribution cut off at two ends: logarithm of its mass, and quantiles, without cancellation in the tails.
+"""The truncated normal distribution: logarithms of masses, and quantiles, accurate in both tails.
 
-All arrays broadcast; ends are in units of the standard deviation, from the mean.
+All arguments are arrays that broadcast against each other. Bounds are in standard deviations from the mean.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ LOG_SQRT_2PI = 0.5 * float(np.log(2 * np.pi))
 
 @functools.cache
 def _special() -> Any:
-    return importlib.import_module("scipy.special")  # only a campaign that models needs it
+    return importlib.import_module("scipy.special")  # imported late: slow, and only needed once trials are modelled
 
 
 def log_mass(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The logarithm of the standard normal's mass between ``low`` and ``high``."""
+    """The logarithm of the standard normal distribution's mass between ``low`` and ``high``."""
     special = _special()
-    right = low > 0  # worked out in the left tail, where there are digits
+    right = low > 0  # mirrored to the left tail, where the distribution function is close to 0 and so exact
     near, far = np.where(right, -low, high), np.where(right, -high, low)
     out: np.ndarray = np.empty(near.shape)
     tail = near <= 0
@@ -37,7 +37,7 @@ def log_mass(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def quantile(share: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Where the part ``share`` (0 to 1) of the mass between ``low`` and ``high`` lies to the left."""
+    """The point with the part ``share`` (0 to 1) of the mass between ``low`` and ``high`` on its left."""
     special = _special()
     mass = log_mass(low, high)
     right = low >= 0

@@ -1,4 +1,4 @@
-"""Optuna's own conformance suite for samplers, and the parts of Optuna without a public name that the sampler uses."""
+"""Optuna's conformance suite for samplers, and tests of the private parts of Optuna that the sampler uses."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ class TestIndependent(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
         return lambda: TPESampler(n_startup_trials=0, **request.param)
 
 
-class TestTogether(RelativeSamplerTestCase, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
+class TestMultivariate(RelativeSamplerTestCase, BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture
     def sampler(self):
         return lambda: TPESampler(n_startup_trials=0, multivariate=True)
@@ -30,7 +30,7 @@ class TestGroups(RelativeSamplerTestCase, BasicSamplerTestCase, MultiObjectiveSa
         return lambda: TPESampler(n_startup_trials=0, multivariate=True, group=True)
 
 
-def test_the_parts_of_optuna_without_a_public_name_are_still_there():
+def test_the_private_parts_of_optuna_still_exist():
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(multivariate=True, n_startup_trials=1, seed=0))
     assert isinstance(study._storage, BaseStorage)
     assert study._storage.get_study_name_from_id(study._study_id) == study.study_name
@@ -46,7 +46,7 @@ def test_the_parts_of_optuna_without_a_public_name_are_still_there():
     assert study.get_trials()[1].system_attrs["constraints:c"] == 1.0
 
 
-def test_what_optuna_calls_the_study_of_a_bracket_has_what_the_sampler_needs():
+def test_optunas_study_of_a_bracket_has_what_the_sampler_needs():
     pruner = optuna.pruners.HyperbandPruner(1, 9, 3)
     study = optuna.create_study(pruner=pruner, sampler=TPESampler(seed=0, n_startup_trials=2))
     for number in range(8):
@@ -59,11 +59,11 @@ def test_what_optuna_calls_the_study_of_a_bracket_has_what_the_sampler_needs():
     assert part._storage is study._storage
     assert part._study_id == study._study_id
     assert part.directions == study.directions
-    # Optuna's own sampler takes all trials here, not those of the bracket: so does ours.
+    # Optuna's own sampler reads all trials here, not only those of the bracket, and so does ours.
     assert len(part._get_trials(deepcopy=False)) == 8 > len(part.get_trials())
 
 
-def test_scipy_is_read_when_the_first_suggestion_needs_it_and_not_before():
+def test_scipy_is_imported_by_the_first_modelled_suggestion_and_not_before():
     program = (
         "import sys, optuna; from pilotune.pipeline.suggest.tpe import TPESampler\n"
         "study = optuna.create_study(sampler=TPESampler(n_startup_trials=1)); before = 'scipy' in sys.modules\n"

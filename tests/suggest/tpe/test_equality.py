@@ -1,4 +1,4 @@
-"""The sampler suggests what Optuna's does, to rounding, on the same history with the same seed."""
+"""The sampler suggests the same values as Optuna's, to rounding, on the same history and with the same seed."""
 
 import warnings
 
@@ -17,10 +17,10 @@ CASES = {
     "numbers": ({"kinds": ["float", "log"]}, {}, {}, ("minimize",)),
     "all kinds": ({}, {}, EVERYTHING, ("minimize",)),
     "all kinds, maximized": ({}, {}, EVERYTHING, ("maximize",)),
-    "no liar": ({}, {"constant_liar": False}, EVERYTHING, ("minimize",)),
-    "one at a time": ({"conditional": True}, {"multivariate": False}, EVERYTHING, ("minimize",)),
+    "no constant liar": ({}, {"constant_liar": False}, EVERYTHING, ("minimize",)),
+    "each by itself": ({"conditional": True}, {"multivariate": False}, EVERYTHING, ("minimize",)),
     "conditional, in groups": ({"conditional": True}, {"multivariate": True, "group": True}, EVERYTHING, ("minimize",)),
-    "conditional, what is common": ({"conditional": True}, {"multivariate": True}, EVERYTHING, ("maximize",)),
+    "conditional, common parameters": ({"conditional": True}, {"multivariate": True}, EVERYTHING, ("maximize",)),
     "few values": ({"kinds": ["step", "choice", "int step"]}, {"n_startup_trials": 1}, EVERYTHING, ("minimize",)),
     "two directions": ({}, {}, EVERYTHING, TWO),
     "two directions, equal values": ({}, {"multivariate": True}, {**EVERYTHING, "grid": 0.7}, TWO),
@@ -67,8 +67,8 @@ def test_suggestions_are_optunas(case):
     assert ties <= HISTORIES // 20
 
 
-@pytest.mark.parametrize("case", ["all kinds", "one at a time", "conditional, in groups", "two directions"])
-def test_suggestions_are_optunas_where_the_mixture_is_kept(case):
+@pytest.mark.parametrize("case", ["all kinds", "each by itself", "conditional, in groups", "two directions"])
+def test_suggestions_are_optunas_where_the_mixture_is_incremental(case):
     found, ties = differences(case, range(12), (180, 420))
     assert not found
     assert ties <= 2
@@ -81,7 +81,7 @@ def test_suggestions_are_optunas_with_thousands_of_trials(seed):
 
 
 def run(study, sampler, space, seed, until, compared=None):
-    """A campaign in miniature: asks, reports and tells in random order; what was suggested, in order."""
+    """A small campaign: asks, reports and tells in random order. Returns the suggestions, in order."""
     r, running, found = seeded(seed), [], []
     while len(found) < until:
         if not running or r.random() < 0.5:
@@ -100,7 +100,7 @@ def run(study, sampler, space, seed, until, compared=None):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_whole_campaign_is_suggested_the_same(seed):
+def test_suggestions_of_a_whole_campaign_are_optunas(seed):
     space = Space(seeded(seed), ["float", "log", "int", "log int", "choice"])
     theirs, ours = both(seed, multivariate=seed % 2 == 0)
     wanted = run(optuna.create_study(), theirs, space, seed, 90)
@@ -109,7 +109,7 @@ def test_a_whole_campaign_is_suggested_the_same(seed):
         for name in one:
             if not close(one[name], other[name], space.parameters[name]):
                 assert tied(theirs, space.parameters[name], name, other[name]), (ask, name, one[name], other[name])
-                return  # from a tie on the two histories are different ones
+                return  # after a tie the two histories differ
 
 
 def test_some_parameters_may_be_fixed():
@@ -125,7 +125,7 @@ def test_some_parameters_may_be_fixed():
         assert all(close(results[0][name], results[1][name], space.parameters[name]) for name in results[0])
 
 
-def test_hyperbands_brackets_change_nothing_as_in_optuna():
+def test_hyperbands_brackets_change_nothing_just_as_in_optuna():
     space = Space(seeded(2), ["float", "log", "choice"])
     results = []
     for sampler in both(4, n_startup_trials=3):
@@ -151,7 +151,7 @@ def test_hyperbands_brackets_change_nothing_as_in_optuna():
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_deprecated_arguments_mean_what_they_do_in_optuna(options):
+def test_deprecated_arguments_do_what_they_do_in_optuna(options):
     for seed, count in [(0, 30), (1, 60), (2, 220), (3, 220)]:
         space = Space(seeded(seed), ["float", "log", "int", "choice"])
         result = compare(
@@ -176,7 +176,7 @@ def test_a_range_that_changes_is_modelled_as_in_optuna():
         assert np.allclose(one, other, rtol=1e-6)
 
 
-def test_a_constraints_function_is_kept_where_optuna_looks_for_it():
+def test_constraint_values_are_written_where_optuna_reads_them():
     results = []
     for sampler in both(1, n_startup_trials=2, constraints_func=lambda trial: (trial.params["x"] - 0.5, -1.0)):
         study = optuna.create_study(sampler=sampler)
@@ -186,7 +186,7 @@ def test_a_constraints_function_is_kept_where_optuna_looks_for_it():
     assert np.allclose(*results, rtol=1e-6)
 
 
-def test_what_runs_is_read_as_another_process_with_optunas_sampler_wrote_it():
+def test_running_trials_written_by_optunas_sampler_are_read():
     distributions = {
         "x": FloatDistribution(0, 1), "n": IntDistribution(1, 9), "c": CategoricalDistribution(["a", None])
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""TPE learns from trials that are paused at rungs: most of them stay so until the study's very end."""
+"""TPE learns from trials that are paused at rungs, most of which stay paused until the end of the study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPACE = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(-1.0, 1.0)}
 
 
 def suggestions(state: TrialState, attrs: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
-    """What TPE suggests after twenty trials, fifteen of which are in this state, with reports and attributes."""
+    """TPE's suggestions after twenty trials, fifteen of which have this state and these attributes, and reports."""
     study = optuna.create_study(sampler=TPESampler(seed=3, **options))
     draw = random.Random(7)
     for number in range(20):
@@ -39,13 +39,13 @@ def suggestions(state: TrialState, attrs: Mapping[str, Any], **options: Any) -> 
 
 
 @pytest.mark.parametrize("options", [{}, {"constant_liar": True}, {"multivariate": True}])
-def test_a_paused_trial_teaches_what_a_pruned_one_does(options: dict[str, Any]) -> None:
+def test_a_paused_trial_counts_as_a_pruned_one(options: dict[str, Any]) -> None:
     pruned = suggestions(TrialState.PRUNED, {}, **options)
     assert suggestions(TrialState.RUNNING, {PAUSED: 1}, **options) == pruned
-    assert suggestions(TrialState.RUNNING, {PAUSED: None}, **options) == pruned, "one that goes on, too"
+    assert suggestions(TrialState.RUNNING, {PAUSED: None}, **options) == pruned, "also one that was promoted"
     assert suggestions(TrialState.RUNNING, {}, **options) != pruned
 
 
-def test_only_a_trial_that_runs_can_be_paused() -> None:
+def test_only_a_running_trial_can_be_paused() -> None:
     for state in (TrialState.FAIL, TrialState.WAITING):
         assert not observed(create_trial(state=state, user_attrs={PAUSED: 1}))
