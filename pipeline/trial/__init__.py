@@ -1,4 +1,7 @@
-"""What runs on a worker: the objective's :class:`Trial`, its process, and the way to the driver. stdlib only."""
+"""What objectives and both sides of the channel share: the :class:`Trial`, the protocol, the trial's files.
+
+Standard library only, since every worker imports it from a parallel file system.
+"""
 
 from .api import Resources, Trial
 from .exceptions import TrialPruned, TrialYield

@@ -1,4 +1,4 @@
-"""The objective's side: :class:`Trial`, with Pilotune's own surface and with that of an Optuna trial."""
+"""The trial as an objective sees it: Pilotune's own methods, and those of ``optuna.Trial``."""
 
 from __future__ import annotations
 
@@ -21,20 +21,28 @@ from .link import DriverConnection, Stopping
 from .protocol import MESSAGE_LIMIT, STEP_LIMIT, AttemptSpec
 
 DEEPEST = 100
-"""Lists inside lists of an attribute; the limit of pickle and JSON is not far."""
+"""Most levels of lists and dictionaries in a user attribute; JSON and pickle recurse, and fail at a few hundred."""
 
 LONGEST_REPR = 10_000
-"""Characters kept of what JSON has no form for."""
+"""Characters kept of the ``repr`` of a user attribute that JSON has no form for."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one attempt may use: CPU cores and GPUs on each node, and nodes.
+    """What one attempt may use, as the study file's ``trial:`` asked for it.
 
     Attributes:
-        gpu_ids: The names of its GPUs, as ``CUDA_VISIBLE_DEVICES`` (or AMD's, or Intel's variable) has them.
-        launcher: What starts a command on all its nodes, such as ``srun --nodes 2 --ntasks 8``; empty on one node,
-            unless the site sets ``PILOTUNE_LAUNCHER``.
+        cores: CPU cores on each node. Libraries that use threads are told by ``OMP_NUM_THREADS`` and the like.
+        gpus: GPUs on each node.
+        nodes: Nodes.
+        gpu_ids: Names of this attempt's GPUs, as they stand in ``CUDA_VISIBLE_DEVICES`` (``ROCR_VISIBLE_DEVICES`` for
+            AMD, ``ZE_AFFINITY_MASK`` for Intel); empty without GPUs. A framework that reads the variable numbers them
+            from 0, so ``torch.device("cuda:0")`` is the first of them.
+        launcher: What starts a command on all nodes of the trial, such as ``srun --nodes 2 --ntasks 8``. Empty for a
+            trial on one node, unless the site sets ``PILOTUNE_LAUNCHER``.
+
+    >>> Resources(cores=4, gpus=1, gpu_ids=("3",))
+    Resources(cores=4, gpus=1, nodes=1, gpu_ids=('3',), launcher='')
     """
 
     cores: int = 1
@@ -47,16 +55,54 @@ class Resources:
 class Trial:
     """One trial, as the objective sees it.
 
-    Attributes:
-        params: The configuration: parameters and constants by name. An inactive conditional parameter is left out.
-        number: The trial's number in the study, for ever the same.
-        attempt: Which execution of the trial this is, from 1.
-        checkpoint_dir: A folder kept across attempts; what an attempt saves here the next one goes on from.
-        rng_seed: A seed, 0 to 2**32 - 1, the same for all attempts. ``random``, NumPy and PyTorch are seeded with it.
-        resources: What the trial may use.
+    Pilotune calls the objective with it in a process on a compute node. The parameters come with it; reports go to the
+    driver, which answers whether the trial is to go on. Objects of this class are made by Pilotune only.
 
-    An objective that calls any ``suggest_*`` is in Optuna's style: :meth:`report` never raises and :meth:`should_prune`
-    gives the verdict. Otherwise :meth:`report` raises :class:`TrialPruned` or :class:`TrialYield` itself.
+    An objective is written in one of two styles:
+
+    * **Pilotune's.** The study file has a ``space:``, and the objective reads :attr:`params`. :meth:`report` raises
+      :class:`TrialPruned` or :class:`TrialYield` when the trial is to end, so that no ``if`` is needed::
+
+        import pilotune
+
+        def train(trial: pilotune.Trial) -> float:
+            model = Net(units=trial.params["units"])
+            for epoch in range(1, 28):
+                accuracy = train_epoch(model, lr=trial.params["lr"])
+                trial.report(accuracy, step=epoch)
+            return accuracy
+
+    * **Optuna's.** An objective that was written for Optuna runs unchanged. As soon as it has called a ``suggest_*``
+      method, :meth:`report` does not raise, and :meth:`should_prune` gives the verdict::
+
+        def objective(trial):
+            lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+            for epoch in range(1, 28):
+                trial.report(train_epoch(lr), epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned()
+            return validate()
+
+    Attributes:
+        params: The configuration: values of parameters and constants by name. A conditional parameter whose condition
+            does not hold is left out. In Optuna's style it grows with each ``suggest_*``.
+        number: The trial's number in the study, from 0; never changes.
+        attempt: Which execution of the trial this is, from 1. There are several when a block died or ended under it.
+        checkpoint_dir: A folder that is kept across attempts: what one attempt saves here, the next one finds.
+        rng_seed: A seed from 0 to 2**32 - 1, the same for all attempts. Before the objective is called, ``random`` is
+            seeded with it, and NumPy and PyTorch where the objective has imported them.
+        resources: The :class:`Resources` that the attempt may use.
+        datetime_start: When the attempt began, local time.
+
+    >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
+    >>> trial = offline_trial({"lr": 0.01}, connection=OfflineConnection(prune_at=2))
+    >>> trial.params["lr"]
+    0.01
+    >>> trial.report(0.5, step=1)
+    >>> trial.report(0.4, step=2)
+    Traceback (most recent call last):
+        ...
+    pilotune.pipeline.trial.exceptions.TrialPruned: pruned at step 2
     """
 
     def __init__(self, spec: AttemptSpec, checkpoint_dir: Path, connection: DriverConnection) -> None:
@@ -73,10 +119,10 @@ class Trial:
         self._defines_space = spec.defines_space
         self._space_names = tuple(spec.space_names)
         self._connection = connection
-        self._optuna_style = False
-        self._stop: Stopping = ""
-        self._steps: set[int] = set()
-        self._forms: dict[str, str] = {}
+        self._optuna_style = False  # since the first suggest_*
+        self._stop: Stopping = ""  # the verdict on the last report
+        self._steps: set[int] = set()  # that were reported
+        self._forms: dict[str, str] = {}  # distributions of what was suggested, as Optuna's JSON
         self._user_attrs: dict[str, Any] = {}
         self._system_attrs: dict[str, Any] = {}
 
@@ -86,15 +132,31 @@ class Trial:
     # -- both styles ------------------------------------------------------------------------------------------------
 
     def report(self, value: float, step: int) -> None:
-        """Tell the ``value`` at ``step`` (epochs, rounds, ...: a whole number from 0) and wait for the verdict.
+        """Report the objective's value at a step, and end here if the driver says so.
 
-        Where the driver has not answered within a second, the trial goes on: the next call brings the verdict.
+        Waits up to one second for the driver's verdict. A driver that is slower does not hold up the trial: it goes
+        on, and the next call brings the verdict. Each report is kept even if it never reaches the driver. A step that
+        was reported before is ignored with a warning.
+
+        Args:
+            value: The intermediate value, in the units of the study's direction: a number, or anything that ``float``
+                takes, such as a NumPy or PyTorch scalar. NaN is allowed, and makes pruners prune.
+            step: How far the trial is: epochs, rounds, samples. A whole number from 0 to 2**31 - 1. Pruners compare
+                trials at equal steps.
 
         Raises:
-            TrialPruned: The trial is to end (never in Optuna's style).
-            TrialYield: The attempt is to end and goes on elsewhere from its checkpoint (never in Optuna's style).
+            TrialPruned: The trial is worse than others at this step, and ends. Not in Optuna's style.
+            TrialYield: The attempt must end; the trial goes on later from its checkpoint. Not in Optuna's style.
             TypeError: ``value`` or ``step`` is not a number.
-            ValueError: ``step`` is negative or not whole.
+            ValueError: ``step`` is negative, not whole or too large.
+
+        >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
+        >>> connection = OfflineConnection()
+        >>> trial = offline_trial({"lr": 0.1}, connection=connection)
+        >>> for epoch in (1, 2):
+        ...     trial.report(epoch / 10, step=epoch)
+        >>> connection.reports
+        [(1, 0.1), (2, 0.2)]
         """
         number, position = _as_float(value), _as_step(step)
         if position in self._steps:
@@ -110,49 +172,152 @@ class Trial:
             raise TrialYield(f"asked to yield at step {position}")
 
     def should_prune(self) -> bool:
-        """The verdict on the last report. In Optuna's style also true when the attempt is to yield."""
+        """Whether the trial is to end, by the verdict on its last report; for Optuna's style.
+
+        In Optuna's style it is also true when the attempt is to yield, since such an objective knows no other way to
+        end early; the trial is then not pruned but goes on later.
+
+        >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
+        >>> trial = offline_trial(connection=OfflineConnection(prune_at=2))
+        >>> lr = trial.suggest_float("lr", 0.01, 1.0)
+        >>> for step in (1, 2):
+        ...     trial.report(0.5, step)
+        ...     print(trial.should_prune())
+        False
+        True
+        """
         return bool(self._stop) or (self._optuna_style and self._connection.yield_asked())
 
     def should_yield(self) -> bool:
-        """Whether this attempt is to end soon: save a checkpoint, then ``raise pilotune.TrialYield``."""
+        """Whether this attempt is to end soon; then save a checkpoint and ``raise pilotune.TrialYield``.
+
+        It does not wait, so it may be called often, for example between batches when there are minutes between
+        reports. The request comes :attr:`time_left` early enough to save: a minute before the block's end by default
+        (``trial: yield_before`` in the study file).
+
+        ::
+
+            for batch in loader:
+                train_step(model, batch)
+                if trial.should_yield():
+                    torch.save(model.state_dict(), trial.checkpoint_dir / "model.pt")
+                    raise pilotune.TrialYield
+        """
         return self._stop in ("yield", "kill") or self._connection.yield_asked()
 
     @property
     def time_left(self) -> float | None:
-        """Seconds until the block, the batch job that this attempt runs in, ends; None where it has no end."""
+        """Seconds until the block ends (the batch job that this attempt runs in); None where it has no end."""
         end = block_end()
         return None if end is None else max(0.0, end - time.time())
 
     @property
     def pruned(self) -> bool:
-        """Whether the driver's last verdict was to prune."""
+        """Whether the verdict on the last report was to prune."""
         return self._stop == "prune"
 
     def set_user_attr(self, key: str, value: Any) -> None:
-        """Keep ``value`` beside the trial in the database; what JSON has no form for is kept as its ``repr``."""
+        """Keep something about the trial in the database, beside its values.
+
+        Optuna shows it as ``study.trials[n].user_attrs``, and ``pilotune export`` writes it.
+
+        Args:
+            key: Any name. Setting it again replaces the value.
+            value: Numbers, texts, lists and dictionaries are kept as JSON, and NumPy and PyTorch scalars as numbers.
+                Anything else is kept as its ``repr``, cut at 10,000 characters.
+
+        >>> from pilotune.pipeline.trial.offline import offline_trial
+        >>> trial = offline_trial({"lr": 0.1})
+        >>> trial.set_user_attr("parameters", 123456)
+        >>> trial.user_attrs
+        {'parameters': 123456}
+        """
         value = jsonable(value)
         self._user_attrs[str(key)] = value
         self._connection.set_attr(str(key), value)
 
     @property
     def user_attrs(self) -> dict[str, Any]:
-        """What this attempt set."""
+        """The user attributes that this attempt has set (a copy)."""
         return dict(self._user_attrs)
 
-    # -- Optuna's surface -------------------------------------------------------------------------------------------
+    # -- Optuna's methods -------------------------------------------------------------------------------------------
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """As ``optuna.Trial.suggest_float``. With a space in the study file it gives that space's value."""
+        """Suggest a value for a real parameter, as ``optuna.Trial.suggest_float``.
+
+        Where the study file has a ``space:``, the value is that of its parameter ``name``, and the range given here is
+        not used. Otherwise the objective defines the space as it runs, and the sampler draws the value in the driver;
+        that takes one round trip, once for each parameter and trial.
+
+        Args:
+            name: The parameter's. The same name gives the same value throughout a trial.
+            low: Lower end of the range, included; above 0 with ``log``.
+            high: Upper end of the range, included. With ``step`` it is lowered to a whole number of steps from ``low``.
+            step: Distance between the values that may be drawn; None: any value. Not with ``log``.
+            log: Draw uniformly in the logarithm, for values whose order of magnitude matters, such as learning rates.
+
+        Returns:
+            The value.
+
+        Raises:
+            ValueError: The range is empty or does not fit ``log`` or ``step``; the study file's space has no parameter
+                ``name``, or it is inactive in this trial; or ``name`` was suggested before as another kind.
+            TrialYield: The attempt must end before the driver has answered.
+
+        >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
+        >>> trial = offline_trial(connection=OfflineConnection(values={"lr": 0.003}))
+        >>> trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+        0.003
+        >>> trial.params
+        {'lr': 0.003}
+        """
         return float(self._suggest(name, forms.float_distribution(low, high, step, log)))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """As ``optuna.Trial.suggest_int``."""
+        """Suggest a value for an integer parameter, as ``optuna.Trial.suggest_int``.
+
+        Args:
+            name: The parameter's.
+            low: Lower end of the range, included; at least 1 with ``log``.
+            high: Upper end of the range, included. It is lowered to a whole number of steps above ``low``.
+            step: Distance between the values that may be drawn; must be 1 with ``log``.
+            log: Draw uniformly in the logarithm.
+
+        Returns:
+            The value.
+
+        Raises:
+            ValueError, TrialYield: As :meth:`suggest_float`.
+
+        >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
+        >>> offline_trial(connection=OfflineConnection(values={"units": 32})).suggest_int("units", 16, 256, step=16)
+        32
+        """
         return int(self._suggest(name, forms.int_distribution(low, high, step, log)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """As ``optuna.Trial.suggest_categorical``."""
+        """Suggest one of several choices, as ``optuna.Trial.suggest_categorical``.
+
+        Args:
+            name: The parameter's.
+            choices: At least one; None, bool, int, float or str, since they are kept in a database. For other objects,
+                suggest a name and look the object up by it.
+
+        Returns:
+            The very object that was given as a choice.
+
+        Raises:
+            ValueError: There is no choice, or one that cannot be kept. Otherwise as :meth:`suggest_float`.
+            TrialYield: As :meth:`suggest_float`.
+
+        >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
+        >>> trial = offline_trial(connection=OfflineConnection(values={"optimizer": "adamw"}))
+        >>> trial.suggest_categorical("optimizer", ["sgd", "adamw"])
+        'adamw'
+        """
         choices = tuple(choices)
         return forms.choice_for(self._suggest(name, forms.categorical_distribution(choices)), choices)
 
@@ -169,20 +334,22 @@ class Trial:
         return self.suggest_float(name, low, high, step=q)
 
     def set_system_attr(self, key: str, value: Any) -> None:
-        """Kept for this attempt only: system attributes belong to the driver."""
+        """Keep a system attribute for this attempt only; those in the database belong to the driver."""
         self._system_attrs[str(key)] = value
 
     @property
     def system_attrs(self) -> dict[str, Any]:
+        """The system attributes that this attempt has set (a copy)."""
         return dict(self._system_attrs)
 
     @property
     def relative_params(self) -> dict[str, Any]:
+        """A copy of :attr:`params`; Optuna's means those that the sampler drew together."""
         return dict(self.params)
 
     @property
     def distributions(self) -> dict[str, Any]:
-        """Optuna's distribution objects of what was suggested; Optuna is imported when this is read, never before."""
+        """Optuna's distribution objects of what was suggested, by name. Reading this imports Optuna."""
         from importlib import import_module
 
         decode = import_module("optuna.distributions").json_to_distribution
@@ -190,8 +357,12 @@ class Trial:
 
     @property
     def study(self) -> NoReturn:
+        """Not there: only the driver reads and writes the study.
+
+        Raises AttributeError with what to use instead.
+        """
         raise AttributeError(
-            f"a trial on a worker has no study: the driver of {self._study_name!r} alone reads and writes it; "
+            f"a trial on a worker has no study: only the driver of {self._study_name!r} reads and writes it; "
             "use trial.number, trial.params and trial.user_attrs"
         )
 
@@ -218,7 +389,13 @@ class Trial:
 
 
 def jsonable(value: Any) -> Any:
-    """``value`` where JSON has a form for it, a number for a NumPy or PyTorch scalar, else its ``repr``."""
+    """``value`` as JSON keeps it: itself, a number for a NumPy or PyTorch scalar, else its ``repr``.
+
+    >>> jsonable({"a": (1, 2)})
+    {'a': [1, 2]}
+    >>> jsonable(1 + 2j)
+    '(1+2j)'
+    """
     try:
         return _through_json(value)
     except (TypeError, ValueError, RecursionError):
@@ -226,12 +403,12 @@ def jsonable(value: Any) -> Any:
     try:
         item = getattr(value, "item", None)  # of NumPy and PyTorch scalars
         return _through_json(item()) if callable(item) else shown(value)
-    except Exception:  # whatever somebody's item() raises
+    except Exception:  # a user's item() may raise anything
         return shown(value)
 
 
 def _through_json(value: Any) -> Any:
-    """Raises ValueError for what is nested so deeply that nothing could hold it."""
+    """``value`` after a round trip through JSON. Raises ValueError where it is nested more than DEEPEST levels deep."""
     kept = json.loads(json.dumps(value))
     level, depth = [kept], 0
     while level:
@@ -244,7 +421,7 @@ def _through_json(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """``repr(value)``, cut where it is endless, whatever somebody's own raises."""
+    """``repr(value)``, cut at LONGEST_REPR characters; a substitute where it raises."""
     try:
         text = repr(value)
     except Exception:
@@ -262,7 +439,7 @@ def _as_float(value: Any) -> float:
     if not isinstance(value, str | bytes | bool):
         try:
             return float(value)
-        except Exception:  # whatever somebody's __float__ raises
+        except Exception:  # a user's __float__ may raise anything
             pass
     raise TypeError(f"report() needs a number as value, got {shown(value)} ({type(value).__name__})")
 

@@ -1,4 +1,4 @@
-"""How an objective is told to end. Raised by :meth:`pilotune.Trial.report`; an objective may raise them itself."""
+"""Exceptions that end an objective."""
 
 from __future__ import annotations
 
@@ -6,18 +6,47 @@ import sys
 
 
 class TrialPruned(Exception):
-    """This trial is not worth going on with. Its last report is kept as its value."""
+    """The trial ends here, because it is worse than others at this step.
+
+    :meth:`pilotune.Trial.report` raises it, and so may an objective of its own accord. The trial is kept with the
+    state PRUNED and its last report as its value. ``optuna.TrialPruned`` means the same.
+
+    An objective needs to catch it only to clean up, and must raise it again::
+
+        try:
+            trial.report(accuracy, step=epoch)
+        except pilotune.TrialPruned:
+            writer.close()
+            raise
+    """
 
 
 class TrialYield(Exception):
-    """This attempt is to end now; the trial goes on later, as a new attempt, from what is in ``checkpoint_dir``."""
+    """The attempt ends here; the trial goes on later, as a new attempt, from what is in ``trial.checkpoint_dir``.
+
+    :meth:`pilotune.Trial.report` raises it when the attempt's block ends soon, when the campaign is stopped, or
+    when the trial pauses for better ones. Save a checkpoint before each report, or catch the exception and save then::
+
+        for epoch in range(first, epochs):
+            accuracy = train_epoch(model)
+            try:
+                trial.report(accuracy, step=epoch)
+            except pilotune.TrialYield:
+                torch.save(model.state_dict(), trial.checkpoint_dir / "model.pt")
+                raise
+
+    An objective may also raise it itself after :meth:`pilotune.Trial.should_yield`.
+    """
 
 
 class ObjectiveError(Exception):
-    """An objective that cannot be run at all: missing, not callable, wrong signature. The message is one sentence."""
+    """An objective that cannot be run: missing, not callable, or of a wrong signature. The message is one sentence."""
 
 
 def is_pruned(error: BaseException) -> bool:
-    """Whether ``error`` is Pilotune's or Optuna's TrialPruned. Optuna is not imported: who raised its did."""
-    theirs = getattr(sys.modules.get("optuna.exceptions"), "TrialPruned", None)
-    return isinstance(error, TrialPruned) or (isinstance(theirs, type) and isinstance(error, theirs))
+    """Whether ``error`` is Pilotune's or Optuna's TrialPruned.
+
+    Optuna is not imported: an objective that raised Optuna's has imported it.
+    """
+    optuna_pruned = getattr(sys.modules.get("optuna.exceptions"), "TrialPruned", None)
+    return isinstance(error, TrialPruned) or (isinstance(optuna_pruned, type) and isinstance(error, optuna_pruned))

@@ -1,23 +1,41 @@
-"""What a :class:`Trial` asks of whoever runs it: the worker itself, or the trial's process with a worker behind it."""
+"""The port through which a :class:`Trial` reaches the driver; each kind of process implements it."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
 Stopping = Literal["", "prune", "yield", "kill"]
+"""A verdict: go on (empty), end for good (prune), go on later from the checkpoint (yield), end at once (kill)."""
 
 
 class DriverConnection(Protocol):
-    """The trial's way to the driver."""
+    """The trial's connection to the driver.
+
+    A process of its own implements it over a socket to its worker, ``isolate: false`` over the worker's channel, and
+    :class:`.offline.OfflineConnection` without any driver.
+    """
 
     def report(self, step: int, value: float) -> Stopping:
-        """Send a report, and wait for the verdict, but no longer than PATIENCE: then it is that on an earlier one."""
+        """Send a report and return the verdict.
+
+        Waits for it :data:`~pilotune.pipeline.worker.dialogue.PATIENCE` seconds at most; without an answer by then it
+        returns the verdict on earlier reports.
+        """
 
     def suggest(self, name: str, distribution: str) -> Any:
-        """A value for a new parameter; one round trip. Raises ValueError with the driver's sentence."""
+        """The value of a new parameter; one round trip to the driver.
+
+        Args:
+            name: The parameter's.
+            distribution: Optuna's JSON of its distribution.
+
+        Raises:
+            ValueError: The driver refuses, with a sentence why.
+            TrialYield: The attempt must end before there is a value.
+        """
 
     def set_attr(self, key: str, value: Any) -> None:
-        """Keep a user attribute; ``value`` has a form in JSON."""
+        """Keep a user attribute; ``value`` must have a form in JSON."""
 
     def yield_asked(self) -> bool:
-        """Whether this attempt was asked to yield."""
+        """Whether the attempt was asked to yield. Does not wait."""
