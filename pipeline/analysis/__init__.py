@@ -1,4 +1,13 @@
-"""What came out of a study: tables, the best trial, exports, importance. Reads the database, never writes it."""
+"""Results of a study: tables, the best trial, exports, importances. Reads the database, and never writes to it.
+
+Example::
+
+    from pilotune.pipeline.analysis import best_trials, dataframe, read_study
+
+    data = read_study("sqlite:///study.db", "digits")
+    best_trials(data)[0].params
+    dataframe(data)
+"""
 
 from .best import best_params, best_trials
 from .export import FORMATS, export, format_of, strict

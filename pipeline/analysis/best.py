@@ -1,4 +1,4 @@
-"""What won: the best trial, or the Pareto front of several objectives."""
+"""The best trial of a study, or the Pareto front of one with several objectives."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 
 
 def best_trials(data: StudyData) -> list[Row]:
-    """The best complete trial, or the trials of the Pareto front by number; empty before the first complete one.
+    """The best complete trial, or the complete trials on the Pareto front.
 
-    As Optuna's ``best_trial`` and ``best_trials``, infeasible trials are left out.
+    Infeasible trials are left out, as in Optuna's ``best_trial`` and ``best_trials``.
+
+    Args:
+        data: The study.
+
+    Returns:
+        One row, or one for each trial of the front by ascending number; empty if no feasible trial has completed.
     """
-    return [row_of(trial, data.metrics, data.constants) for trial in winners(data)]
+    return [row_of(trial, data.metrics, data.constants) for trial in best_frozen_trials(data)]
 
 
-def winners(data: StudyData) -> list[FrozenTrial]:
+def best_frozen_trials(data: StudyData) -> list[FrozenTrial]:
+    """The trials of :func:`best_trials` as Optuna's."""
     complete = tuple(trial for trial in data.trials if trial.state.name == "COMPLETE")
     if not complete:
         return []
@@ -34,11 +41,15 @@ def winners(data: StudyData) -> list[FrozenTrial]:
 
 
 def best_params(data: StudyData, number: int | None = None) -> dict[str, Any]:
-    """Parameters and constants of the best trial (or of trial ``number``), as one dictionary to train with.
+    """Parameters and constants of one trial, as one dictionary to train with.
+
+    Args:
+        data: The study.
+        number: The trial's number; None for the best trial.
 
     Raises:
-        UserError: No such trial, or several objectives and no ``number``.
-        PilotuneError: No trial completed yet.
+        UserError: There is no such trial, or the Pareto front has several and no ``number`` is given.
+        PilotuneError: No trial has completed yet.
     """
     if number is not None:
         chosen = [trial for trial in data.trials if trial.number == number]

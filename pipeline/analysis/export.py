@@ -1,4 +1,4 @@
-"""A study's trials as files for other programs."""
+"""Exports a study's trials as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from .reading import StudyData
 from .tables import Row, dataframe, rows
 
 FORMATS = ("csv", "json", "parquet")
+"""Formats of :func:`export`; the first is the default."""
 
 
 def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
+    """One line for each trial, with the columns of :func:`dataframe`."""
     return str(dataframe(data, items).to_csv(index=False)).encode()
 
 
 def to_json(data: StudyData, items: Sequence[Row]) -> bytes:
-    """An object with the study's name, directions, metrics and ``trials``."""
+    """An object with the study's name, its directions, its metrics, and ``trials`` as a list of objects."""
     whole = {
         "study": data.name,
         "directions": list(data.directions),
@@ -31,7 +33,10 @@ def to_json(data: StudyData, items: Sequence[Row]) -> bytes:
 
 
 def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
-    """Columns of mixed types (a choice between numbers and words) are stored as text.
+    """A table with the columns of :func:`dataframe`.
+
+    A Parquet column has one type. Columns with several (a choice of numbers and text), with lists, or with numbers of
+    more than 64 bits are stored as JSON text.
 
     Raises:
         UserError: pyarrow is not installed.
@@ -46,12 +51,13 @@ def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
     for name in frame.columns:
         values = frame[name].dropna()
         kinds = {type(value) for value in values}
-        if (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple} or too_large(values):
+        if (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple} or exceeds_64_bits(values):
             frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
     return bytes(frame.to_parquet(index=False, engine="pyarrow"))
 
 
-def too_large(values: Iterable[Any]) -> bool:
+def exceeds_64_bits(values: Iterable[Any]) -> bool:
+    """Whether a whole number does not fit into 64 bits."""
     return any(type(value) is int and not -(2**63) <= value < 2**63 for value in values)
 
 
@@ -63,17 +69,37 @@ WRITERS: dict[str, Callable[[StudyData, Sequence[Row]], bytes]] = {
 
 
 def export(data: StudyData, form: str, out: BinaryIO) -> int:
-    """Write all trials of ``data`` to ``out`` as ``form`` (:data:`FORMATS`); returns how many."""
+    """Write all trials of a study.
+
+    Args:
+        data: The study.
+        form: One of :data:`FORMATS`.
+        out: A file that is open for writing bytes.
+
+    Returns:
+        The number of trials.
+
+    Raises:
+        UserError: Parquet without pyarrow.
+
+    Example::
+
+        with open("trials.csv", "wb") as file:
+            export(read_study("sqlite:///study.db", "digits"), "csv", file)
+    """
     items = rows(data)
     out.write(WRITERS[form](data, items))
     return len(items)
 
 
 def format_of(path: Path | None, given: str | None, allowed: Sequence[str] = FORMATS) -> str:
-    """The format that was asked for, or the one that the file's name says, or the first of ``allowed``.
+    """The format to write: the given one, else that of the file's ending, else the first of ``allowed``.
 
     Raises:
-        UserError: The name ends in none that is known.
+        UserError: The file's ending is not that of an allowed format.
+
+    >>> format_of(Path("trials.pq"), None), format_of(None, None)
+    ('parquet', 'csv')
     """
     if given:
         return given
@@ -86,7 +112,11 @@ def format_of(path: Path | None, given: str | None, allowed: Sequence[str] = FOR
 
 
 def strict(value: Any) -> Any:
-    """``value`` as JSON that every reader accepts: infinities and NaN become text, what is not JSON its text."""
+    """``value`` as data that strict JSON can express: NaN, infinities and objects of other types become text.
+
+    >>> strict({"best": float("nan"), "shape": (1, 2)})
+    {'best': 'nan', 'shape': [1, 2]}
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A study as it stands in the database: read once, never written, also while a campaign works on it."""
+"""Reads a study from its database in one transaction, also while campaigns work on it. Never writes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
     from ..record.database import Database
 
 PREFIX = "pilotune:"
-"""What Pilotune adds to a trial stands under this prefix in its user attributes."""
+"""Prefix of the user attributes that Pilotune adds to studies and trials."""
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """One study, read at one moment.
+    """A study as it was when it was read. :func:`read_study` makes one.
 
     Attributes:
-        directions: "minimize" or "maximize", one an objective.
-        metrics: Their names; ``("value",)`` or ``("value_0", "value_1", ...)`` where the study names none.
-        trials: All trials by ascending number, of any state.
+        url: The database.
+        name: The study's name.
+        directions: ``minimize`` or ``maximize`` for each objective.
+        metrics: The objectives' names; ``("value",)`` or ``("value_0", "value_1", ...)`` if the study names none.
+        trials: All trials of any state, by ascending number.
+        user_attrs: The study's user attributes.
     """
 
     url: str
@@ -41,18 +44,28 @@ class StudyData:
 
     @property
     def constants(self) -> Mapping[str, Any]:
-        """What the study file says every trial is given beside its parameters; empty for studies of plain Optuna."""
+        """The constants of the study file's space; empty for a study of plain Optuna."""
         definition = self.user_attrs.get(f"{PREFIX}study")
         space = definition.get("space") if isinstance(definition, dict) else None
         return dict(space.get("constants") or {}) if isinstance(space, dict) else {}
 
 
 def read_study(url: str, name: str) -> StudyData:
-    """Read the study ``name`` from the database at ``url``, made by Pilotune or by plain Optuna.
+    """Read a study of Pilotune or of plain Optuna.
+
+    Args:
+        url: The database, ``sqlite:///FILE`` or ``postgresql://HOST/DATABASE``.
+        name: The study's name.
 
     Raises:
-        UserError: No database, no study of that name (the nearest names are given), or not an Optuna database.
+        UserError: There is no database, it is none of Optuna's, or it has no study of that name (the message gives the
+            nearest names).
         RecordAway: The database server does not answer.
+
+    Example::
+
+        data = read_study("sqlite:///study.db", "digits")
+        [trial.value for trial in data.trials if trial.state.name == "COMPLETE"]
     """
     from itertools import count
 
@@ -72,13 +85,13 @@ def read_study(url: str, name: str) -> StudyData:
 
 
 def study_names(url: str) -> list[str]:
-    """Names of all studies in a database. Raises as :func:`read_study`."""
+    """Names of all studies in a database, sorted. Raises as :func:`read_study`."""
     with reading(url) as database:
         return sorted(studies_of(database))
 
 
 def studies_of(database: Database) -> dict[str, int]:
-    """Name -> id of each study."""
+    """Ids of the studies in a database, by name."""
     import sqlalchemy as sa
 
     from ..record.tables import studies
@@ -88,13 +101,20 @@ def studies_of(database: Database) -> dict[str, int]:
 
 
 def metric_names(given: list[str] | None, count: int) -> tuple[str, ...]:
+    """The names that a study gives its objectives, else ``value`` or ``value_0``, ``value_1``, ..."""
     if given:
         return tuple(given)
     return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known ones, or all of a few, or that there are none."""
+    """The end of a sentence about an unknown name: the nearest known names, else all of them.
+
+    >>> nearest("digts", ["digits", "svm"])
+    "; did you mean 'digits'?"
+    >>> nearest("x", ["digits", "svm"])
+    '; known: digits, svm'
+    """
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(repr(each) for each in close)}?"
@@ -106,7 +126,7 @@ def nearest(name: str, known: list[str]) -> str:
 
 @contextmanager
 def reading(url: str) -> Iterator[Database]:
-    """One transaction on a connection that cannot write, with the database's errors as sentences."""
+    """One transaction on a connection that cannot write. The database's errors become UserError or RecordAway."""
     import sqlalchemy as sa
 
     from ..record import normalize_url
@@ -114,7 +134,7 @@ def reading(url: str) -> Iterator[Database]:
 
     class ReadOnly(Database):
         def _greet(self, connection: sa.Connection) -> None:
-            """Leave the database's mode as it is."""
+            """Do not set the journal mode, which would write to the database."""
 
     url = normalize_url(url)
     target, arguments = read_only(url)
@@ -126,13 +146,13 @@ def reading(url: str) -> Iterator[Database]:
         database.begin(write=False)
         yield database
     except (sa.exc.SQLAlchemyError, ImportError) as error:
-        raise sentence(url, error) from error
+        raise readable_error(url, error) from error
     finally:
         database.drop()
 
 
 def read_only(url: str) -> tuple[str, dict[str, Any]]:
-    """``url`` and connection arguments with which the database refuses every write."""
+    """URL and connection arguments with which the database refuses every write."""
     from sqlalchemy.engine import make_url
 
     parts = make_url(url)
@@ -142,13 +162,17 @@ def read_only(url: str) -> tuple[str, dict[str, Any]]:
         return url, {}
     path = Path(parts.database)
     if not path.is_file():
-        raise UserError(f"there is no database file {path}; `pilotune run` makes it, or give --storage URL")
+        raise UserError(f"there is no database file {path}; `pilotune run` creates it, or give --storage URL")
     target = parts.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
     return target.render_as_string(), {"timeout": 60}
 
 
 def safe_url(url: str) -> str:
-    """``url`` as it may be shown: a password in it is starred out."""
+    """``url`` with a password in it replaced by stars.
+
+    >>> safe_url("postgresql://me:secret@host/db")
+    'postgresql://me:***@host/db'
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -158,8 +182,8 @@ def safe_url(url: str) -> str:
         return "that address"
 
 
-def sentence(url: str, error: BaseException) -> UserError | RecordAway:
-    """What went wrong with the database, for a person."""
+def readable_error(url: str, error: BaseException) -> UserError | RecordAway:
+    """A database error as one that says what is wrong and what to do."""
     text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     place = safe_url(url)
     if "no such table" in text or ("does not exist" in text and "relation" in text):
@@ -172,7 +196,7 @@ def sentence(url: str, error: BaseException) -> UserError | RecordAway:
 
 
 def study_of(data: StudyData) -> Study:
-    """The trials as a study in memory, for Optuna's own analyses; their numbers are indices into ``data.trials``."""
+    """An in-memory study with the trials, for Optuna's analyses. Trial numbers become indices into ``data.trials``."""
     import optuna
 
     quiet = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""What is shown when a campaign ends: counts, where trials were pruned, why they failed, what won."""
+"""Summarizes a study: counts of trials, where they were pruned, why they failed, and the best one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ class Summary:
     """Counts over the whole study, all its campaigns together.
 
     Attributes:
-        rungs: How many trials were pruned at which step, by ascending step.
-        failures: How many trials failed of each kind (exception, signal, timeout, ...), most frequent first.
+        study: The study's name.
+        total: Number of trials.
+        complete: Trials in this state; ``pruned``, ``failed``, ``running``, ``paused`` and ``waiting`` likewise.
+        rungs: Number of trials pruned at each step, by ascending step.
+        failures: Number of failed trials of each kind (exception, signal, timeout, ...), most frequent first.
         best: The best trial, or the Pareto front.
-        seconds: That all finished trials ran, added up.
+        metrics: The objectives' names.
+        directions: ``minimize`` or ``maximize`` for each objective.
+        seconds: Run time of all trials, added up.
     """
 
     study: str
@@ -39,7 +44,7 @@ class Summary:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Stable keys, for JSON."""
+        """The summary for JSON. The keys do not change between versions."""
         plain = ("study", "total", "complete", "pruned", "failed", "running", "paused", "waiting", "seconds")
         return {
             **{name: getattr(self, name) for name in plain},
@@ -52,7 +57,7 @@ class Summary:
 
 
 def summarize(data: StudyData) -> Summary:
-    """Count the trials of ``data``."""
+    """The summary of a study."""
     items = rows(data)
     states = Counter(row.state for row in items)
     rungs = Counter(row.rung for row in items if row.state == "pruned" and row.rung is not None)

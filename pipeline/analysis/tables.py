@@ -1,4 +1,4 @@
-"""Trials as rows: plain data for the terminal, JSON and files."""
+"""Turns trials into rows: plain data for the terminal, JSON, files and pandas."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING", "waiting": "WAITING"}
-"""Pilotune's words for Optuna's trial states."""
+"""Pilotune's word for each of Optuna's trial states."""
 
 PAUSED = "paused"
-"""The word for a trial that waits at a rung for its promotion; for Optuna it is running."""
+"""State of a trial that waits at a rung for its promotion; Optuna calls it running."""
 
-MOST = 2**63
-"""What a count or a time in a trial's attributes is below; tables keep whole numbers in 64 bits."""
+NUMBER_LIMIT = 2**63
+"""Numbers in a trial's attributes must be below this, since tables have whole numbers of 64 bits."""
 
 WORDS = {optuna: word for word, optuna in STATES.items()}
+"""Optuna's name of a trial state -> Pilotune's word."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One trial.
+    """One trial as plain data.
 
     Attributes:
+        number: The trial's number in the study, from 0.
         state: A word of :data:`STATES`, or :data:`PAUSED`.
-        values: By metric name; None for what is not (yet) known. A pruned or paused trial has its last report instead.
-        seconds: That its attempts ran, or from start to end where only Optuna's times are known; None before the end.
-        exit: How it ended in one word (complete, pruned, exception, signal, timeout, ...).
-        reason: Why it ended so, one sentence; empty for complete trials.
-        rung: The step at which it was pruned, or is paused.
-        attrs: The user attributes that the objective set.
+        values: The values by metric; None if not known (yet). A pruned or paused trial has its last report here.
+        params: Parameters, and the constants.
+        seconds: Run time of its attempts; if unknown, the time from start to end. None before the end.
+        host: Host of the last attempt; empty if not known.
+        attempts: Number of attempts.
+        exit: How it ended, in one word (complete, pruned, exception, signal, timeout, ...); empty before the end.
+        reason: Why it ended like that, in one sentence; empty for a complete trial.
+        rung: The step at which it was pruned or is paused; None for other trials.
+        directory: Its folder in the run directory; empty if not known.
+        attrs: User attributes that the objective set.
     """
 
     number: int
@@ -53,7 +59,7 @@ class Row:
     attrs: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Stable keys, for JSON."""
+        """The row for JSON. The keys do not change between versions."""
         return {
             "number": self.number,
             "state": self.state,
@@ -71,12 +77,18 @@ class Row:
 
 
 def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, Any] | None = None) -> Row:
-    """A trial of Pilotune or of plain Optuna as a row; ``constants`` join its parameters."""
+    """A trial of Pilotune or of plain Optuna as a row.
+
+    Args:
+        trial: The trial.
+        metrics: The objectives' names.
+        constants: Added to its parameters.
+    """
     ours = {key[len(PREFIX) :]: value for key, value in trial.user_attrs.items() if key.startswith(PREFIX)}
     state = WORDS[trial.state.name]
     finished = state in ("complete", "pruned", "failed")
     values: Sequence[float | None] = trial.values or [None] * len(metrics)
-    at = known(ours, "paused", (int,), None)
+    at = number_attribute(ours, "paused", (int,), None)
     if state == "running" and at is not None:
         state = PAUSED
     if state in ("pruned", PAUSED) and trial.values is None and trial.intermediate_values and len(metrics) == 1:
@@ -88,41 +100,47 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
         state=state,
         values=dict(zip(metrics, values, strict=False)),
         params={**trial.params, **(constants or {}), **(own if isinstance(own := ours.get("constants"), dict) else {})},
-        seconds=known(ours, "seconds_running", (int, float), elapsed(trial) if finished else None),
+        seconds=number_attribute(ours, "seconds_running", (int, float), elapsed(trial) if finished else None),
         host=str(ours.get("host", "")),
-        attempts=known(ours, "attempts", (int,), 1 if state != "waiting" else 0),
+        attempts=number_attribute(ours, "attempts", (int,), 1 if state != "waiting" else 0),
         exit=str(ours.get("exit", state if finished else "")),
         reason=str(reason),
-        rung=at if state == PAUSED else known(ours, "rung", (int,), last if state == "pruned" else None),
+        rung=at if state == PAUSED else number_attribute(ours, "rung", (int,), last if state == "pruned" else None),
         directory=str(ours.get("directory", "")),
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
     )
 
 
-def known(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:
-    """A number among the attributes; anybody with the database may have set it to something else."""
+def number_attribute(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:
+    """A number among the attributes; ``otherwise`` if it is missing, or has been set to something else."""
     value: Any = attrs.get(name)
-    return value if type(value) in kinds and -MOST < value < MOST else otherwise
+    return value if type(value) in kinds and -NUMBER_LIMIT < value < NUMBER_LIMIT else otherwise
 
 
 def elapsed(trial: FrozenTrial) -> float | None:
+    """Seconds from the trial's start to its end."""
     return trial.duration.total_seconds() if trial.duration is not None else None
 
 
 def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limit: int | None = None) -> list[Row]:
-    """The study's trials.
+    """The study's trials as rows.
 
     Args:
-        states: Keep only these (words of :data:`STATES`, or :data:`PAUSED`); all when empty.
+        data: The study.
+        states: Keep only trials in these states (words of :data:`STATES`, or :data:`PAUSED`); empty: all.
         sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``state``, ``attempts``, ``host`` or a
-            parameter's name (ascending); a minus before it turns the order round. Trials without it come last.
-        limit: Keep only the first so many after sorting.
+            parameter's name (ascending). A minus before it reverses the order. Trials without the value come last.
+        limit: Keep only the first ones after sorting; None: all.
 
     Raises:
-        UserError: Nothing of that name to sort by.
+        UserError: There is nothing of that name to sort by.
+
+    Example::
+
+        [row.number for row in rows(data, states=["complete"], sort="value", limit=10)]
     """
     kept = [row for row in (row_of(trial, data.metrics) for trial in data.trials) if not states or row.state in states]
-    backwards, key = sort.startswith("-"), sort.removeprefix("-")
+    reverse, key = sort.startswith("-"), sort.removeprefix("-")
     if key == "value":
         key = data.metrics[0]
     params = {name for trial in data.trials for name in trial.params}
@@ -131,7 +149,7 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
         names = ["value", *plain, *data.metrics, *params]
         raise UserError(f"nothing called {key!r} to sort the trials of {data.name!r} by{nearest(key, names)}")
     if key in data.metrics and data.directions[data.metrics.index(key)] == "maximize":
-        backwards = not backwards
+        reverse = not reverse
 
     def cell(row: Row) -> Any:
         if key in plain:
@@ -140,24 +158,32 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
 
     sortable = [row for row in kept if cell(row) is not None]
     numeric = all(isinstance(cell(row), int | float) for row in sortable)
-    sortable.sort(key=cell if numeric else lambda row: str(cell(row)), reverse=backwards)
+    sortable.sort(key=cell if numeric else lambda row: str(cell(row)), reverse=reverse)
     result = sortable + [row for row in kept if cell(row) is None]
     return result if limit is None else result[:limit]
 
 
 def columns(items: Sequence[Row]) -> list[str]:
-    """Names of all parameters in ``items``, in the order in which they first appear."""
+    """Names of all parameters in the rows, in the order of their first appearance."""
     return list(dict.fromkeys(name for row in items for name in row.params))
 
 
 def encodable(value: Any) -> Any:
-    """Text with halves of characters, as names of files may have, escaped: no table and no file could hold it."""
+    """Text with unpaired surrogates (names of files may have them) escaped, since no file can hold them."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFrame:
-    """One line a trial: number, state, one column a metric, ``params_<name>``, seconds, host, attempts, exit, reason,
-    rung, directory, ``user_attrs_<name>``."""
+    """The trials as a pandas DataFrame with one line for each.
+
+    Args:
+        data: The study.
+        items: The rows to take; None: all trials by number.
+
+    Returns:
+        Columns ``number``, ``state``, one for each metric, ``params_<name>``, ``seconds``, ``host``, ``attempts``,
+        ``exit``, ``reason``, ``rung``, ``directory``, ``user_attrs_<name>``.
+    """
     import pandas as pd
 
     items = rows(data) if items is None else items

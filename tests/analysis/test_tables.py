@@ -174,7 +174,7 @@ def test_forest_evaluators_agree_and_want_a_metric_of_several(url: str, evaluato
 
 def test_importance_of_one_trial_is_refused(url: str) -> None:
     random_study(url, 1)
-    with pytest.raises(PilotuneError, match="has 1 complete trials; importance needs at least two"):
+    with pytest.raises(PilotuneError, match="has 1 complete trial; importance needs at least two"):
         importances(read_study(url, "digits"))
 
 

@@ -38,13 +38,13 @@ def written(folder: Path, runs: str, pruner: str, more: str = "") -> Path:
 
 
 @pytest.mark.parametrize(("runs", "says"), [(COMMAND, "SIGTERM"), (FUNCTION, "trial.checkpoint_dir")])
-def test_the_plan_says_where_trials_pause_and_how_they_go_on(tmp_path: Path, runs: str, says: str) -> None:
+def test_the_plan_says_where_trials_pause_and_how_they_continue(tmp_path: Path, runs: str, says: str) -> None:
     made = plan(load_study_file(written(tmp_path, runs, PROMOTE)))
     text = render_plan(made)
     assert "0        55.1 % (about 55)  1, 3, 9\n" in text
     assert "they pause at steps" in text
     (note,) = made.notes
-    assert "the best 1 in 3 of each go on" in note
+    assert "the best 1 in 3 of each continue" in note
     assert says in note
     assert "pruned" not in text
 
@@ -162,4 +162,4 @@ def test_the_auditor_finds_a_trial_that_has_ended_and_is_paused(tmp_path: Path, 
         f"INSERT INTO trial_user_attributes (trial_id, key, value_json) SELECT trial_id, 'pilotune:exit', '\"paused\"' "
         f"FROM trials WHERE {where}",
     )
-    assert any("it is noted that it is paused at step 1" in each.what for each in study.audit().violations)
+    assert any("is recorded as paused at step 1" in each.what for each in study.audit().violations)

@@ -37,7 +37,7 @@ def test_a_violation_is_told_last_with_its_file_and_exit_code_1(pilotune: Pilotu
     assert result.code == 1
     assert result.out.splitlines()[2:] == [
         "outcomes  3 written: 1 kept, 1 retried, 1 altered",
-        "note: of trial 1 the database has a result and there is no outcome file: it could not be written, or was "
+        "note: trial 1: the database has a result, but there is no outcome file; it could not be written, or was "
         "deleted",
         "violation: the outcome of attempt 1 of trial 0 is altered: it says 7.0, the database says 0.125 "
         f"({study.outcome(0)})",

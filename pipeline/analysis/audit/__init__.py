@@ -1,4 +1,4 @@
-"""The auditor behind ``pilotune verify``. Imported only where it is used: it needs SQLAlchemy and Optuna."""
+"""The audit of ``pilotune verify``. Imported only when it is used, since it needs SQLAlchemy and Optuna."""
 
 from .findings import Audit, AuditFinding
 from .run import audit

@@ -1,4 +1,4 @@
-"""What must hold of a study in its database, whatever its workers wrote."""
+"""Checks that a study's database does not contradict itself, whatever its workers wrote."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ import yaml
 from ...record import RunDirectory
 from ..tables import STATES
 from .database import Claims, RecordedTrial
-from .findings import Audit, named
+from .findings import Audit, list_trials
 
 
 def check_database(found: Audit, known: Claims, trials: Sequence[RecordedTrial]) -> None:
-    """All of it. ``trials`` by ascending number."""
+    """Run all checks of the database.
+
+    Args:
+        found: Gets the counts and the findings.
+        known: The study's campaigns.
+        trials: Its trials, by ascending number.
+    """
     found.trials = len(trials)
     counts = Counter(trial.state for trial in trials)
     found.states = {state: counts[state] for state in STATES}
@@ -30,38 +36,38 @@ def check_database(found: Audit, known: Claims, trials: Sequence[RecordedTrial])
 
 
 def _numbered(found: Audit, trials: Sequence[RecordedTrial]) -> None:
-    """From 0 on, without holes or doubles."""
+    """Trials are numbered from 0, without gaps or duplicates."""
     counts = Counter(trial.number for trial in trials)
     for number, count in counts.items():
         if count > 1:
             found.violation(f"{count} trials have the number {number}", number)
     missing = sorted(set(range(max(counts, default=-1) + 1)) - counts.keys())
     if missing:
-        found.violation(f"the database has no {named(missing)}")
+        found.violation(f"the database has no {list_trials(missing)}")
 
 
 def _wrong(trial: RecordedTrial, directions: int) -> Iterator[str]:
-    """What contradicts itself in a trial."""
+    """Contradictions within a trial."""
     if trial.state == "complete" and trial.objectives != list(range(directions)):
-        yield f"is complete with {len(trial.values)} values where the study has {directions}"
+        yield f"is complete, but has {len(trial.values)} of {directions} values"
     if trial.values and trial.state not in ("complete", "pruned"):
-        yield f"is {trial.state} and has a value"
+        yield f"is {trial.state}, but has a value"
     if trial.exit is None or trial.learned is not None:
         return
     if trial.final and trial.paused is not None:
-        yield f"is {trial.state}, and it is noted that it is paused at step {trial.paused}"
+        yield f"is {trial.state}, but is recorded as paused at step {trial.paused}"
     if (
         (trial.exit, trial.state) != ("paused", "pruned")
         and trial.exit != trial.state
         and (not trial.final or {trial.exit, trial.state} & {"complete", "pruned"})
     ):
-        yield f"is {trial.state}, and it is noted that it ended so: {trial.exit}"
+        yield f"is {trial.state}, but its recorded end is: {trial.exit}"
     if trial.owner is not None and trial.attempts != trial.attempt:
-        yield f"was ended after {trial.attempts} attempts, and {trial.attempt} had begun"
+        yield f"ended after attempt {trial.attempts}, but the latest attempt that began is {trial.attempt}"
 
 
 def _unfinished(found: Audit, known: Claims, trials: Iterable[RecordedTrial]) -> None:
-    """Who goes on with trials that have not ended."""
+    """Note who will continue the trials that have not ended."""
     running: dict[str | None, list[int]] = defaultdict(list)
     waiting = []
     for trial in trials:
@@ -69,18 +75,18 @@ def _unfinished(found: Audit, known: Claims, trials: Iterable[RecordedTrial]) ->
             running[None if trial.owner is None else str(trial.owner)].append(trial.number)
         elif trial.state == "waiting":
             waiting.append(trial.number)
-    on = f"pilotune resume {found.study} goes on with"
+    resume = f"pilotune resume {found.study}"
     for owner, numbers in running.items():
         if owner is None:
-            found.note(f"{named(numbers)} began in another program than Pilotune, which alone can end them")
+            found.note(f"{list_trials(numbers)}: started by a program other than Pilotune, which must end them as well")
         elif owner not in known.alive:
-            found.note(f"{on} {named(numbers)}, which the campaign {owner} left")
+            found.note(f"{resume} continues {list_trials(numbers)}, which campaign {owner} left")
     if waiting and not known.alive:
-        found.note(f"{on} {named(waiting)}, not begun yet")
+        found.note(f"{resume} starts {list_trials(waiting)}")
 
 
 def _within_budget(found: Audit, known: Claims, trials: Iterable[RecordedTrial]) -> None:
-    """No campaign asks beyond the largest budget that any of them had."""
+    """No more trials have begun than the largest budget of any campaign."""
     budgets = [_budget(Path(lease.run)) for lease in known.leases.values()]
     if not budgets or None in budgets:
         return
@@ -88,14 +94,14 @@ def _within_budget(found: Audit, known: Claims, trials: Iterable[RecordedTrial])
     begun = [trial for trial in trials if trial.state != "waiting" and trial.learned is None]
     ours = sum(1 for trial in begun if trial.owner is not None)
     if ours > most:
-        found.violation(f"{ours} trials have begun, and the largest budget was {most:g}")
+        found.violation(f"{ours} trials have begun, but the largest budget was {most:g}")
     elif len(begun) > most:
         others = len(begun) - ours
-        found.note(f"{len(begun)} trials have begun, {others} of them in another program; the budget was {most:g}")
+        found.note(f"{len(begun)} trials have begun, {others} of them by another program; the budget was {most:g}")
 
 
 def _budget(run: Path) -> float | None:
-    """The trials that a campaign's study file allows; infinite without a limit, None where it cannot be read."""
+    """``budget.trials`` of a campaign's study file; infinite without a limit, None if the file cannot be read."""
     try:
         data = yaml.safe_load(RunDirectory(run).study_file.read_text(encoding="utf-8"))
         trials = data["budget"]["trials"]
@@ -105,10 +111,11 @@ def _budget(run: Path) -> float | None:
 
 
 def _drivers(found: Audit, known: Claims) -> None:
+    """SQLite has one driver at a time; note drivers that died."""
     if known.single_driver and len(known.alive) > 1:
         several = ", ".join(sorted(known.alive))
-        found.violation(f"{len(known.alive)} drivers work on the study, and SQLite takes one: {several}")
+        found.violation(f"{len(known.alive)} drivers work on the study, but SQLite allows one: {several}")
     for lease in known.dead:
         if lease.state == "running":
             found.note(f"the driver of campaign {lease.campaign} (process {lease.pid} on {lease.host}) died; "
-                       f"pilotune resume {found.study} takes its place")  # fmt: skip
+                       f"pilotune resume {found.study} continues its work")  # fmt: skip

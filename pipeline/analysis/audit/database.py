@@ -1,4 +1,4 @@
-"""What the database says of a study, as its auditor needs it: read by a few statements over all trials."""
+"""Reads what an audit needs of a study from its database, with a few statements over all trials."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from ...record.database import Database
 
 UNIQUE = (
-    (trial_values, "objective", "value of one objective"),
-    (trial_intermediate_values, "step", "report of one step"),
-    (trial_params, "param_name", "parameter of one name"),
-    (trial_user_attributes, "key", "user attribute of one name"),
-    (trial_system_attributes, "key", "system attribute of one name"),
+    (trial_values, "objective", "values of objective"),
+    (trial_intermediate_values, "step", "reports of step"),
+    (trial_params, "param_name", "parameters named"),
+    (trial_user_attributes, "key", "user attributes named"),
+    (trial_system_attributes, "key", "system attributes named"),
 )
-"""What a trial has one of."""
+"""Table, column and name of what a trial must not have twice."""
 
 USER = {
     "pilotune:exit": "exit",
@@ -51,28 +51,29 @@ USER = {
     LEARNED: "learned",
 }
 SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left"}
-"""Attributes that the audit reads -> fields of :class:`RecordedTrial`."""
+"""User and system attributes that the audit reads -> fields of :class:`RecordedTrial`."""
 
-SOME_LINES = 5
-"""Lines of a database's own check that are repeated."""
+MAX_INTEGRITY_ERRORS = 5
+"""Most findings of SQLite's integrity check that are reported."""
 
 
 @dataclass(slots=True)
 class RecordedTrial:
-    """A trial as the database has it.
+    """A trial as the database has it. Attributes of Pilotune are None if they are not set.
 
     Attributes:
-        state: In Pilotune's words.
-        exit: How Pilotune says that it ended; None where it did not say.
-        attempts: How many there were, as it was told at the end; None likewise.
-        attempt: The latest that may have begun.
-        owner: The campaign that is responsible for it; None of trials that others than Pilotune run.
-        left: Of one that was taken over: who started its latest attempt then, and where.
-        directory: Its folder, told at the end.
-        paused: The step of the rung at which it waits.
+        number: The trial's number.
+        state: A word of ``tables.STATES``.
+        exit: How it ended, according to Pilotune.
+        attempts: Number of attempts, recorded at its end.
+        attempt: The latest attempt that may have begun; 0 if none.
+        owner: The campaign that is responsible for it; None if a program other than Pilotune runs it.
+        left: If another campaign took it over: who had started its latest attempt, and where.
+        directory: Its folder, recorded at its end.
         learned: The trial of another study that it was copied from.
-        values: Its values; empty without any.
-        objectives: To which objectives they belong.
+        paused: The step of the rung at which it is paused.
+        values: Its values; empty if it has none.
+        objectives: Index of the objective of each value.
         reports: Its reports.
     """
 
@@ -92,11 +93,12 @@ class RecordedTrial:
 
     @property
     def final(self) -> bool:
+        """Whether it has ended."""
         return self.state not in ("running", "waiting")
 
     @property
     def token(self) -> str:
-        """Of the attempt that counts: the latest, by the campaign that started it."""
+        """Token of the attempt whose outcome counts: the latest one, by the campaign that started it."""
         left = self.left if isinstance(self.left, dict) else {}
         campaign = left.get("campaign") if left.get("attempt") == self.attempt else self.owner
         return f"{self.number}.{self.attempt}.{campaign}"
@@ -104,14 +106,14 @@ class RecordedTrial:
 
 @dataclass(frozen=True)
 class Claims:
-    """Who works, or has worked, on the study.
+    """The campaigns that work, or have worked, on the study.
 
     Attributes:
-        study_id: In the database.
-        directions: How many.
-        leases: Of all campaigns, by id.
-        alive: Ids of those whose drivers live.
-        single_driver: Whether the database takes one driver at a time.
+        study_id: The study's id in the database.
+        directions: Number of objectives.
+        leases: Leases of all campaigns, by the campaign's id.
+        alive: Ids of the campaigns whose drivers are alive.
+        single_driver: Whether the database allows only one driver at a time.
     """
 
     study_id: int
@@ -122,18 +124,18 @@ class Claims:
 
     @property
     def dead(self) -> list[Lease]:
-        """Of campaigns that are over, as told or not."""
+        """Leases of the campaigns whose drivers have ended or died."""
         return [lease for lease in self.leases.values() if lease.campaign not in self.alive]
 
 
-def steady(database: Database) -> None:
-    """One moment for all statements of the transaction that has just begun, as SQLite has it by itself."""
+def use_one_snapshot(database: Database) -> None:
+    """Let all statements of the transaction, which has just begun, see one state. SQLite does that by itself."""
     if database.dialect == "postgresql":
         database.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-def claims(database: Database, study_id: int) -> Claims:
-    """The campaigns of a study, judged by the database's clock."""
+def read_claims(database: Database, study_id: int) -> Claims:
+    """The campaigns of a study. Which drivers are alive is decided by the database's clock."""
     now = database.clock()
     if database.dialect == "postgresql":
         now = float(database.run("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
@@ -146,7 +148,7 @@ def claims(database: Database, study_id: int) -> Claims:
 
 
 def read_recorded_trials(database: Database, study_id: int) -> dict[int, RecordedTrial]:
-    """All trials of a study, by their ids in the database."""
+    """All trials of a study, by their id in the database."""
     t, of = trials.c, sa.select(trials.c.trial_id).where(trials.c.study_id == study_id)
     rows = database.run(sa.select(t.trial_id, t.number, t.state).where(t.study_id == study_id).order_by(t.trial_id))
     found = {i: RecordedTrial(-1 if number is None else number, WORDS[state.name]) for i, number, state in rows}
@@ -172,6 +174,7 @@ def read_recorded_trials(database: Database, study_id: int) -> dict[int, Recorde
 
 
 def _by_trial(rows: Any) -> Iterator[tuple[int, Reports]]:
+    """The reports of each trial, by its id in the database."""
     steps: dict[int, array[int]] = defaultdict(lambda: array("q"))
     values: dict[int, array[float]] = defaultdict(lambda: array("d"))
     for i, step, value, kind in rows:
@@ -182,28 +185,28 @@ def _by_trial(rows: Any) -> Iterator[tuple[int, Reports]]:
 
 
 def _json(text: str) -> Any:
-    """Broken JSON is as good as none."""
+    """The value of an attribute; None if it is not valid JSON."""
     try:
         return json.loads(text)
     except (ValueError, TypeError, RecursionError):
         return None
 
 
-# -- what must hold of any database -----------------------------------------------------------------------------------
+# -- the database as a whole ------------------------------------------------------------------------------------------
 
 
-def own_check(database: Database) -> list[str]:
-    """What SQLite's own check of the whole file finds; PostgreSQL looks after itself."""
+def integrity_errors(database: Database) -> list[str]:
+    """What SQLite's integrity check of the whole file finds; empty for PostgreSQL, which has no such check."""
     if database.dialect != "sqlite":
         return []
     said = [str(line) for line in database.run("PRAGMA integrity_check(100)").scalars()]
     said = [line for text in said for line in text.splitlines() if line != "ok" and not line.startswith("***")]
-    more = [f"and {len(said) - SOME_LINES} more of the kind"] if len(said) > SOME_LINES else []
-    return [f"the database file is damaged: {line}" for line in said[:SOME_LINES] + more]
+    more = [f"and {len(said) - MAX_INTEGRITY_ERRORS} more errors"] if len(said) > MAX_INTEGRITY_ERRORS else []
+    return [f"the database file is damaged: {line}" for line in said[:MAX_INTEGRITY_ERRORS] + more]
 
 
-def strays(database: Database) -> list[str]:
-    """Rows that belong to nothing, and rows that a trial may have only one of."""
+def stray_rows(database: Database) -> list[str]:
+    """Rows that belong to no study or trial, and rows that a trial has twice but may have only once."""
     found = []
     for table, owner, key in [
         *((table, trials, "trial_id") for table in OF_TRIAL),
@@ -217,5 +220,5 @@ def strays(database: Database) -> list[str]:
         pair = (table.c.trial_id, table.c[key])
         double = sa.select(*pair).group_by(*pair).having(sa.func.count() > 1).limit(1)
         for row in database.run(double):
-            found.append(f"the trial with the id {row.trial_id} has more than one {what} ({row[1]})")
+            found.append(f"the trial with id {row.trial_id} has several {what} {row[1]}")
     return found

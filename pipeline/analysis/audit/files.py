@@ -1,4 +1,4 @@
-"""What workers wrote: the outcome files in the run directories of a study."""
+"""Reads the outcome files that workers wrote into the run directories of a study."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ from typing import NamedTuple
 from ...trial.protocol import Outcome
 
 NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
-"""Of an outcome, and of what is there from an attempt's beginning on."""
+"""Names of outcome files, and of folders that an attempt has from its beginning on; the group is the attempt."""
 
 RESULTS = ("complete", "pruned", "failed")
-"""Kinds of outcomes that end a trial, or an attempt that is tried again."""
+"""Kinds of outcomes that end a trial, or an attempt after which the trial is retried."""
 
-CUT_OFF, LEFT_OUT = ("failed", "stopped"), "reports were left out"
-"""Kinds of outcomes that an error of the worker's may have cut off, and its words where they were too large: such an
-outcome without any reports does not say that there were none."""
+CUT_OFF = ("failed", "stopped")
+"""Kinds of outcomes that the worker may have written without the attempt's reports, after an error of its own."""
+
+LEFT_OUT = "reports were left out"
+"""In the reason of an outcome whose reports did not fit into a message. Like those of CUT_OFF, it may lack reports."""
 
 READERS = 8
-"""Threads: on a parallel file system each file is a wait of milliseconds."""
+"""Threads that read files: on a parallel file system each file takes milliseconds of waiting."""
 
 BATCH = 64
-"""Folders of trials that a thread reads at a time."""
+"""Folders of trials that a thread takes at a time."""
 
 
 class Reports(NamedTuple):
-    """Values by step, compact: a study may hold millions."""
+    """Values by step, in arrays to save memory: a study may have millions."""
 
     steps: array[int]
     values: array[float]
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, float]]) -> Reports:
-        """The first value of each step, as a trial keeps it."""
+        """The first value of each step, which is the one that a trial keeps."""
         first: dict[int, float] = {}
         for step, value in pairs:
             first.setdefault(step, value)
@@ -49,6 +51,7 @@ class Reports(NamedTuple):
 
 
 NOTHING = Reports(array("q"), array("d"))
+"""No reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,15 @@ class WrittenOutcome:
 
     Attributes:
         path: The file.
-        number: The trial's, from the folder's name.
-        attempt: From the file's name.
-        token: Of the attempt, as the file tells it.
-        kind: Of the outcome; empty for a file that cannot be read.
-        failure: Why it failed.
-        values: Returned by the objective; None without any.
-        reports: Of this attempt.
-        silent: It may have reported more than the file says.
-        problem: Why the file cannot be read, or is not what its place says.
+        number: The trial's number, from the folder's name.
+        attempt: The attempt's number, from the file's name.
+        token: The attempt's token, from the file's content.
+        kind: The outcome's kind; empty if the file cannot be read.
+        failure: The kind of failure; empty if it did not fail.
+        values: What the objective returned; None if nothing.
+        reports: Reports of this attempt.
+        silent: The attempt may have made reports that the file does not have.
+        problem: Why the file cannot be read, or is not the outcome of this trial and attempt; empty if it is.
     """
 
     path: Path
@@ -80,18 +83,20 @@ class WrittenOutcome:
     problem: str = ""
 
     @property
-    def tells(self) -> bool:
-        """Whether it holds the end of a trial."""
+    def is_result(self) -> bool:
+        """Whether it ends a trial, or an attempt after which the trial is retried."""
         return self.kind in RESULTS
 
 
 class TrialFolder(NamedTuple):
-    """What is in a trial's folder.
+    """A trial's folder.
 
     Attributes:
-        attempt: The latest of which there is anything.
-        written: The outcomes.
-        problem: Why the folder cannot be read.
+        path: The folder.
+        number: The trial's number.
+        attempt: The latest attempt that has left a file; 0 if none has.
+        written: The outcome files.
+        problem: Why the folder cannot be read; empty if it can.
     """
 
     path: Path
@@ -102,7 +107,7 @@ class TrialFolder(NamedTuple):
 
 
 def read_trials(folder: Path) -> list[TrialFolder]:
-    """All trials under ``folder``, the ``trials`` of one run directory. Raises OSError where it cannot be read."""
+    """All trials in ``folder``, the ``trials`` of a run directory. Raises OSError if it cannot be read."""
     with os.scandir(folder) as entries:
         places = [Path(entry.path) for entry in entries if entry.name.isascii() and entry.name.isdigit()]
     batches = [places[start : start + BATCH] for start in range(0, len(places), BATCH)]
@@ -115,7 +120,7 @@ def _read_batch(places: list[Path]) -> list[TrialFolder]:
 
 
 def read_trial(folder: Path, number: int) -> TrialFolder:
-    """One trial's folder; empty where it is gone."""
+    """One trial's folder; empty if it is gone."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -129,15 +134,15 @@ def read_trial(folder: Path, number: int) -> TrialFolder:
 
 
 def read_outcome(path: Path, number: int, attempt: int) -> WrittenOutcome:
-    """One outcome file, read as a driver reads it; what is wrong with it is told, not raised."""
+    """One outcome file, read as a driver reads it. Sets ``problem`` instead of raising."""
     try:
         outcome = Outcome.from_json(path.read_bytes())
     except OSError as error:
         return WrittenOutcome(path, number, attempt, problem=error.strerror or str(error))
     except (ValueError, TypeError) as error:
-        return WrittenOutcome(path, number, attempt, problem=f"it is no outcome ({str(error)[:200]})")
+        return WrittenOutcome(path, number, attempt, problem=f"it is not an outcome ({str(error)[:200]})")
     if (outcome.number, outcome.attempt) != (number, attempt) or not outcome.token.startswith(f"{number}.{attempt}."):
-        return WrittenOutcome(path, number, attempt, problem=f"it tells of attempt {outcome.token[:80]!r}")
+        return WrittenOutcome(path, number, attempt, problem=f"it is of attempt {outcome.token[:80]!r}")
     return WrittenOutcome(
         path,
         number,

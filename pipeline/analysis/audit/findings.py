@@ -1,4 +1,4 @@
-"""What an audit finds, as plain data."""
+"""The findings of an audit, as plain data."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, Literal
 Severity = Literal["violation", "note"]
 
 NAMED = 8
-"""Trials that a sentence names."""
+"""Most trials that a sentence lists by number."""
 
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """Something that the auditor has to say.
+    """One finding.
 
     Attributes:
-        severity: ``violation``: a promise is broken. ``note``: worth knowing, and nothing is wrong.
+        severity: ``violation``: a result is lost, doubled or altered, or the database contradicts itself. ``note``:
+            worth knowing, but nothing is wrong.
         what: One sentence.
-        trial: The number of the trial that it is about.
-        file: The file that it is about.
+        trial: Number of the trial that it is about, if it is about one.
+        file: The file that it is about, if it is about one.
     """
 
     severity: Severity
@@ -32,14 +33,15 @@ class AuditFinding:
 
 @dataclass
 class Audit:
-    """What was found.
+    """The result of an audit.
 
     Attributes:
-        study: Its name.
-        trials: How many the database has.
-        states: How many of each state.
-        outcomes: ``written``, how many outcome files there are that end an attempt or that nobody can read; and how
-            many of them had which fate (``outcomes.FATES``).
+        study: The study's name.
+        trials: Number of trials in the database.
+        states: Number of trials in each state.
+        outcomes: ``written``: number of outcome files that end an attempt or cannot be read; and how many of them had
+            which fate (``outcomes.FATES``).
+        findings: Violations and notes, in the order in which they were found.
         dead: Run directories of campaigns whose drivers have ended or died.
     """
 
@@ -52,6 +54,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
+        """Whether there is no violation."""
         return not self.violations
 
     @property
@@ -63,13 +66,15 @@ class Audit:
         return [finding for finding in self.findings if finding.severity == "note"]
 
     def violation(self, what: str, trial: int | None = None, file: Path | str | None = None) -> None:
+        """Add a violation."""
         self.findings.append(AuditFinding("violation", what, trial, str(file) if file else None))
 
     def note(self, what: str, trial: int | None = None, file: Path | str | None = None) -> None:
+        """Add a note."""
         self.findings.append(AuditFinding("note", what, trial, str(file) if file else None))
 
     def to_json(self) -> dict[str, Any]:
-        """Stable keys."""
+        """The result for JSON. The keys do not change between versions."""
         return {
             "study": self.study,
             "trials": self.trials,
@@ -80,8 +85,12 @@ class Audit:
         }
 
 
-def named(numbers: Sequence[int]) -> str:
-    """``trial 3``, ``trials 3, 4 and 7``, ``trials 3, 4, ... and 90 more``."""
+def list_trials(numbers: Sequence[int]) -> str:
+    """Trials by number, for a sentence.
+
+    >>> list_trials([3]), list_trials([3, 4, 7]), list_trials(range(10))
+    ('trial 3', 'trials 3, 4 and 7', 'trials 0, 1, 2, 3, 4, 5, 6, 7 and 2 more')
+    """
     if len(numbers) == 1:
         return f"trial {numbers[0]}"
     if len(numbers) > NAMED:

@@ -1,4 +1,4 @@
-"""Judges each outcome that a worker wrote by what the database says of its trial: accounts for every one of them."""
+"""Accounts for every outcome that a worker wrote, by comparing it with its trial in the database."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from ...record import RunDirectory
 from ...trial.protocol import values_fit
 from .database import Claims, RecordedTrial
 from .files import TrialFolder, WrittenOutcome
-from .findings import Audit, named
+from .findings import Audit, list_trials
 
 FATES = ("kept", "retried", "fenced", "waiting", "lost", "doubled", "altered", "unreadable")
-"""What became of an outcome: told to the study; failed and tried again; of an attempt that another had superseded or
-that was given up; to be collected by the next driver; and what must not be."""
+"""What became of an outcome: kept in the database; of a failed attempt that was retried; fenced, since another attempt
+had replaced its own or the trial had been given up; waiting for the next driver; lost, doubled or altered, which must
+not happen; unreadable."""
 
 VIOLATIONS = ("lost", "doubled", "altered")
+"""Fates that must not happen."""
 
 GIVEN_UP = ("lost", "yielded", "paused")
-"""Ends of a trial that its driver declares by itself: what its last attempt wrote afterwards came too late."""
+"""Ends that a driver decides without an outcome. What the last attempt writes afterwards comes too late."""
 
 
 class Judgement(NamedTuple):
-    """One outcome's fate, and what is to be said about it; empty where nothing is."""
+    """What became of an outcome.
+
+    Attributes:
+        fate: One of :data:`FATES`.
+        words: Why; empty if there is nothing to say.
+    """
 
     fate: str
     words: str = ""
@@ -35,7 +42,14 @@ class Judgement(NamedTuple):
 def check_outcomes(
     found: Audit, known: Claims, trials: Iterable[RecordedTrial], folders: Iterable[TrialFolder]
 ) -> None:
-    """Account for every outcome, and for the reports in the database."""
+    """Account for every outcome file, and for the reports in the database.
+
+    Args:
+        found: Gets the counts and the findings.
+        known: The study's campaigns.
+        trials: The trials in the database.
+        folders: The trials' folders in the run directories.
+    """
     claimed: dict[int, list[RecordedTrial]] = defaultdict(list)
     for trial in trials:
         claimed[trial.number].append(trial)
@@ -54,78 +68,85 @@ def check_outcomes(
             _check_reports(found, several[0], files)
             missing += [number] if _wants_file(several[0], files) else []
     if missing:
-        found.note(f"of {named(missing)} the database has a result and there is no outcome file: it could not be "
+        found.note(f"{list_trials(missing)}: the database has a result, but there is no outcome file; it could not be "
                    "written, or was deleted")  # fmt: skip
     found.outcomes = {"written": fates.total(), **{fate: fates[fate] for fate in FATES}}
 
 
 def _check_folder(found: Audit, claimed: Sequence[RecordedTrial], folder: TrialFolder) -> None:
-    """Nothing begins that the database does not know of."""
+    """Every attempt that has begun is in the database."""
     if folder.problem:
         found.note(f"the folder of trial {folder.number} cannot be read: {folder.problem}", folder.number, folder.path)
-    told = max((written.attempt for written in folder.written if written.tells), default=0)
+    with_result = max((written.attempt for written in folder.written if written.is_result), default=0)
     known = max((trial.attempt for trial in claimed), default=0)
-    if folder.attempt > max(known, told):  # of an outcome more is said below
-        what = knows(known) if claimed else "the database has no such trial"
-        found.violation(f"attempt {folder.attempt} of trial {folder.number} has begun, and {what}",
+    if folder.attempt > max(known, with_result):  # an attempt with a result gets its own finding in _account
+        what = latest_known(known) if claimed else "the database has no such trial"
+        found.violation(f"attempt {folder.attempt} of trial {folder.number} has begun, but {what}",
                         folder.number, folder.path)  # fmt: skip
 
 
 def _account(
     found: Audit, known: Claims, claimed: Sequence[RecordedTrial], files: Sequence[WrittenOutcome]
 ) -> list[str]:
-    """The fates of all outcomes of one number."""
-    tokens = Counter(each.token for each in files if each.tells)
+    """The fates of all outcomes of one trial number."""
+    tokens = Counter(each.token for each in files if each.is_result)
     fates = []
     for each in files:
         if each.problem:
             fates.append("unreadable")
             found.note(f"an outcome of trial {each.number} cannot be read: {each.problem}", each.number, each.path)
-        if not each.tells:
+        if not each.is_result:
             continue
-        verdict = judge(each, claimed, known)
+        judgement = judge_outcome(each, claimed, known)
         if tokens[each.token] > 1:
-            verdict = Judgement("doubled", f"{tokens[each.token]} files tell of this attempt")
-        fates.append(verdict.fate)
-        what = f"the outcome of attempt {each.attempt} of trial {each.number} is {verdict.fate}: {verdict.words}"
-        if verdict.fate in VIOLATIONS:
+            judgement = Judgement("doubled", f"{tokens[each.token]} files have an outcome of this attempt")
+        fates.append(judgement.fate)
+        what = f"the outcome of attempt {each.attempt} of trial {each.number} is {judgement.fate}: {judgement.words}"
+        if judgement.fate in VIOLATIONS:
             found.violation(what, each.number, each.path)
-        elif verdict.words:
+        elif judgement.words:
             found.note(what, each.number, each.path)
     return fates
 
 
 def _wants_file(trial: RecordedTrial, files: Sequence[WrittenOutcome]) -> bool:
-    """Whether a worker ended the trial, and left no file of it where there are files of other trials."""
+    """Whether a worker ended the trial, but left no outcome file although its run directory exists."""
     if trial.exit in (None, *GIVEN_UP) or not trial.directory or any(each.attempt == trial.attempt for each in files):
         return False
     return os.path.isdir(os.path.dirname(trial.directory))
 
 
-def judge(written: WrittenOutcome, claimed: Sequence[RecordedTrial], known: Claims) -> Judgement:
-    """The fate of one outcome that can be read; ``claimed``: the trials of its number in the database."""
+def judge_outcome(written: WrittenOutcome, claimed: Sequence[RecordedTrial], known: Claims) -> Judgement:
+    """The fate of one outcome that could be read.
+
+    Args:
+        written: The outcome.
+        claimed: The trials with its number in the database; one, if all is well.
+        known: The study's campaigns.
+    """
     if not claimed:
         return Judgement("lost", "the database has no trial of this number")
     if len(claimed) > 1:
         return Judgement("doubled", f"the database has {len(claimed)} trials of this number")
     trial = claimed[0]
     if written.attempt > trial.attempt:
-        return Judgement("lost", knows(trial.attempt))
+        return Judgement("lost", latest_known(trial.attempt))
     if written.attempt < trial.attempt:
         return Judgement("retried" if written.kind == "failed" else "fenced")
     if written.token != trial.token:
-        return Judgement("altered", f"it is of the attempt {written.token}, and the database waited for {trial.token}")
+        return Judgement("altered", f"it is of attempt {written.token}, but the database expects {trial.token}")
     if not trial.final:
         return _awaited(written, trial, known)
     difference = _differs(written, trial, known.directions)
     if difference and trial.exit in GIVEN_UP:
         return Judgement("fenced")
     if difference and trial.exit is None:
-        return Judgement("fenced", "another program than Pilotune had ended the trial")
+        return Judgement("fenced", "a program other than Pilotune had ended the trial")
     return Judgement("altered", difference) if difference else Judgement("kept")
 
 
 def _awaited(written: WrittenOutcome, trial: RecordedTrial, known: Claims) -> Judgement:
+    """The fate of an outcome whose trial has not ended in the database."""
     if trial.state != "running":
         return Judgement("lost", f"the database says that the trial is {trial.state}, as if it had never begun")
     place = _next_place(trial, known)
@@ -135,7 +156,7 @@ def _awaited(written: WrittenOutcome, trial: RecordedTrial, known: Claims) -> Ju
 
 
 def _next_place(trial: RecordedTrial, known: Claims) -> str:
-    """The folder in which the driver that takes a trial over will look for its outcome; empty while it has a driver."""
+    """Where the driver that takes the trial over will look for its outcome; empty while its driver is alive."""
     owner = str(trial.owner)
     if owner in known.alive:
         return ""
@@ -146,7 +167,7 @@ def _next_place(trial: RecordedTrial, known: Claims) -> str:
 
 
 def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> str:
-    """In which respect the database says something else; empty where it says the same."""
+    """How the outcome and the database differ; empty if they agree."""
     state = written.kind
     if state == "complete" and not values_fit(written.values, directions):
         state = "failed"
@@ -158,20 +179,22 @@ def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> 
     for step, value in written.reports.as_dict().items():
         if step not in kept:
             return f"its report at step {step} is not in the database"
-        if written.attempt == 1 and not same(kept[step], value):
+        if written.attempt == 1 and not equal(kept[step], value):
             return f"it reported {value} at step {step}, the database says {kept[step]}"
     return ""
 
 
-def knows(attempt: int) -> str:
-    return f"the database knows of attempt {attempt} only" if attempt else "the database knows of no attempt"
+def latest_known(attempt: int) -> str:
+    """Which attempt the database has, as the end of a sentence."""
+    return f"the latest attempt in the database is {attempt}" if attempt else "the database has no attempt of it"
 
 
 def _numbers(values: Iterable[float]) -> str:
+    """The values of a trial, for a sentence."""
     return ", ".join(map(repr, values)) or "no value"
 
 
-def same(one: float, other: float) -> bool:
+def equal(one: float, other: float) -> bool:
     """Equal, or both NaN."""
     return one == other or (math.isnan(one) and math.isnan(other))
 
@@ -182,8 +205,8 @@ def same(one: float, other: float) -> bool:
 def _check_reports(found: Audit, trial: RecordedTrial, files: Iterable[WrittenOutcome]) -> None:
     """Every report in the database was made by an attempt.
 
-    Where the file of one is missing (its worker was killed), or tells nothing of reports (an error of the worker's cut
-    it off), nobody can tell.
+    This can be checked only if there is an outcome file of each attempt, with its reports: a killed worker leaves no
+    file, and one that failed by itself may leave a file without reports.
     """
     by_attempt = {each.attempt: each for each in files if each.kind and not each.silent}
     if not trial.reports.steps or any(attempt not in by_attempt for attempt in range(1, trial.attempt + 1)):
@@ -193,7 +216,8 @@ def _check_reports(found: Audit, trial: RecordedTrial, files: Iterable[WrittenOu
         for step, value in each.reports.as_dict().items():
             made[step].append(value)
     for step, value in trial.reports.as_dict().items():
-        if trial.attempt and not any(same(value, each) for each in made.get(step, ())):
-            found.violation(f"trial {trial.number} has {value} reported at step {step}, which none of its "
-                            f"{trial.attempt} attempts did", trial.number)  # fmt: skip
+        if trial.attempt and not any(equal(value, each) for each in made.get(step, ())):
+            found.violation(
+                f"trial {trial.number} has the report {value} at step {step}, which no attempt made", trial.number
+            )
             return

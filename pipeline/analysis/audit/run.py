@@ -1,4 +1,4 @@
-"""The auditor: whether a study's database and what its workers wrote agree. It reads both, and writes nothing."""
+"""Runs an audit: compares a study's database with the files that its workers wrote. Reads both, writes neither."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from ....errors import UserError
 from ...record import RunDirectory
 from ..reading import nearest, reading, safe_url, studies_of
 from .checks import check_database
-from .database import Claims, RecordedTrial, claims, own_check, read_recorded_trials, steady, strays
+from .database import (
+    Claims,
+    RecordedTrial,
+    integrity_errors,
+    read_claims,
+    read_recorded_trials,
+    stray_rows,
+    use_one_snapshot,
+)
 from .files import TrialFolder, read_trial, read_trials
 from .findings import Audit
 from .outcomes import check_outcomes
@@ -24,25 +32,35 @@ if TYPE_CHECKING:
 
 
 class Damaged(Exception):
-    """The database file cannot be read any further; the audit says why."""
+    """The database file is damaged and cannot be read any further; the audit has a violation that says so."""
 
 
 def audit(url: str, name: str) -> Audit:
-    """Check the study ``name`` in the database at ``url`` and in its run directories, also while campaigns work on it.
+    """Check that the database of a study agrees with the outcome files in its run directories.
 
-    Files are read before the database, so that what a campaign does meanwhile cannot look like a loss.
+    May be used while campaigns run: the files are read before the database, so that what a campaign commits meanwhile
+    cannot look like a loss.
+
+    Args:
+        url: The database, ``sqlite:///FILE`` or ``postgresql://HOST/DATABASE``.
+        name: The study's name.
 
     Raises:
-        UserError: No database, no study of that name, or not an Optuna database.
+        UserError: There is no database, it is none of Optuna's, or it has no study of that name.
         RecordAway: The database does not answer.
+
+    Example::
+
+        result = audit("sqlite:///study.db", "digits")
+        assert result.ok, [each.what for each in result.violations]
     """
     found = Audit(name)
     try:
-        with _moment(url, found) as database:
-            known = _look(database, found, url)
+        with _snapshot(url, found) as database:
+            known = _check_whole_database(database, found, url)
         folders = _folders(found, known)
-        with _moment(url, found) as database:
-            known, kept = claims(database, known.study_id), read_recorded_trials(database, known.study_id)
+        with _snapshot(url, found) as database:
+            known, kept = read_claims(database, known.study_id), read_recorded_trials(database, known.study_id)
     except Damaged:
         return found
     found.dead = [Path(lease.run) for lease in known.dead if lease.run]
@@ -53,11 +71,11 @@ def audit(url: str, name: str) -> Audit:
 
 
 @contextmanager
-def _moment(url: str, found: Audit) -> Iterator[Database]:
-    """The database at one moment. Raises Damaged where its file is broken, which is a finding and no mistake."""
+def _snapshot(url: str, found: Audit) -> Iterator[Database]:
+    """One snapshot of the database. If its file is damaged, adds a violation and raises Damaged."""
     with reading(url) as database:
         try:
-            steady(database)
+            use_one_snapshot(database)
             yield database
         except DatabaseError as error:
             if isinstance(error, OperationalError) or "malformed" not in str(error.orig):
@@ -66,38 +84,38 @@ def _moment(url: str, found: Audit) -> Iterator[Database]:
             raise Damaged from error
 
 
-def _look(database: Database, found: Audit, url: str) -> Claims:
-    """See that the database is whole, and who works on the study."""
-    for what in own_check(database):
+def _check_whole_database(database: Database, found: Audit, url: str) -> Claims:
+    """Check the database as a whole, and read which campaigns work on the study."""
+    for what in integrity_errors(database):
         found.violation(what)
     ids = studies_of(database)
     if found.study not in ids:
         raise UserError(f"no study {found.study!r} in {safe_url(url)}{nearest(found.study, list(ids))}")
-    for what in strays(database):
+    for what in stray_rows(database):
         found.violation(what)
-    return claims(database, ids[found.study])
+    return read_claims(database, ids[found.study])
 
 
 def _folders(found: Audit, known: Claims) -> dict[str, TrialFolder]:
-    """The trials' folders in the run directories of all campaigns, by their paths."""
+    """The trials' folders in the run directories of all campaigns, by path."""
     folders: list[TrialFolder] = []
     for run in dict.fromkeys(os.path.realpath(lease.run) for lease in known.leases.values() if lease.run):
         trials = RunDirectory(Path(run)).trials
         try:
             folders += read_trials(trials)
         except FileNotFoundError:
-            found.note("the run directory is gone, or cannot be seen from here: nothing in it was checked", file=run)
+            found.note("the run directory is gone, or not visible from this host, so that it was not checked", file=run)
         except OSError as error:
-            found.note(f"the run directory cannot be read ({error.strerror}): nothing in it was checked", file=trials)
+            found.note(f"the run directory cannot be read ({error.strerror}), so that it was not checked", file=trials)
     return {str(folder.path): folder for folder in folders}
 
 
 def _completed(trials: Iterable[RecordedTrial], folders: Mapping[str, TrialFolder]) -> list[TrialFolder]:
-    """With those of trials that have ended since the others were read, or that lie in no run directory."""
+    """The folders, and those of trials that ended after ``folders`` was read or that are in no run directory."""
     complete = dict(folders)
     for trial in trials:
         if trial.final and trial.directory:
-            # As it is written down, or where that leads to over symbolic links.
+            # Its directory as recorded, or with symbolic links resolved, as the others were found.
             place = trial.directory if trial.directory in complete else os.path.realpath(trial.directory)
             known = complete.get(place)
             if known is None or all(each.attempt != trial.attempt for each in known.written):

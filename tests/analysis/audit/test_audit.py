@@ -60,9 +60,9 @@ def test_what_a_dead_driver_left_is_told_with_the_way_to_go_on(tmp_path: Path, d
     assert found.ok
     assert found.outcomes == {**NONE, "written": 1, "kept": 0, "waiting": 1}
     assert sentences(found) == [
-        "note: pilotune resume digits goes on with trials 0 and 1, which the campaign c1 left",
+        "note: pilotune resume digits continues trials 0 and 1, which campaign c1 left",
         f"note: the driver of campaign c1 (process {study.lease.pid} on {study.lease.host}) died; "
-        "pilotune resume digits takes its place",
+        "pilotune resume digits continues its work",
     ]
 
 
@@ -173,9 +173,9 @@ def test_trials_that_others_than_pilotune_run_are_no_concern_of_a_campaign(tmp_p
     found = study.audit()
     assert found.ok
     assert sentences(found) == [
-        "note: trial 3 began in another program than Pilotune, which alone can end them",
-        "note: pilotune resume digits goes on with trial 4, not begun yet",
-        "note: 4 trials have begun, 1 of them in another program; the budget was 3",
+        "note: trial 3: started by a program other than Pilotune, which must end them as well",
+        "note: pilotune resume digits starts trial 4",
+        "note: 4 trials have begun, 1 of them by another program; the budget was 3",
     ]
 
 
@@ -187,7 +187,7 @@ def test_a_trial_that_another_program_ended_is_not_decided_by_its_worker(tmp_pat
     found = study.audit()
     assert found.outcomes == {**NONE, "written": 1, "kept": 0, "fenced": 1}
     (note,) = found.notes
-    assert "is fenced: another program than Pilotune had ended the trial" in note.what
+    assert "is fenced: a program other than Pilotune had ended the trial" in note.what
     assert (note.trial, note.file) == (0, str(study.outcome(0)))
 
 
@@ -207,7 +207,7 @@ def test_results_whose_outcome_could_not_be_written_are_told(tmp_path: Path, url
     found = study.audit()
     assert found.outcomes == {**NONE, "written": 2, "kept": 1, "retried": 1}
     (note,) = found.notes
-    assert note.what.startswith("of trials 0 and 1 the database has a result and there is no outcome file")
+    assert note.what.startswith("trials 0 and 1: the database has a result, but there is no outcome file")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_rubbish_in_the_place_of_an_outcome_is_told_and_stops_nothing(tmp_path: 
     study.outcome(0).write_bytes(text.encode(errors="surrogateescape"))
     found = study.audit()
     assert found.outcomes == {**NONE, "written": 4, "kept": 2, "retried": 1, "unreadable": 1}
-    assert "cannot be read: it is no outcome (" in found.notes[0].what
+    assert "cannot be read: it is not an outcome (" in found.notes[0].what
     assert found.ok
 
 
@@ -235,7 +235,7 @@ def test_an_outcome_that_is_another_trials_is_told(tmp_path: Path, url: str) -> 
     shutil.copy(study.outcome(0), study.outcome(1))
     found = study.audit()
     assert found.outcomes["unreadable"] == 1
-    assert "it tells of attempt '0.1.c1'" in found.notes[0].what
+    assert "it is of attempt '0.1.c1'" in found.notes[0].what
 
 
 def test_an_audit_writes_nothing(tmp_path: Path, url: str) -> None:

@@ -56,30 +56,30 @@ DATABASE: dict[str, tuple[str, list[str]]] = {
     "a value is missing": (
         of(0, "DELETE FROM trial_values"),
         [
-            "trial 0 is complete with 0 values where the study has 1",
+            "trial 0 is complete, but has 0 of 1 values",
             "the outcome of attempt 1 of trial 0 is altered: it says 0.125, the database says no value",
         ],
     ),
     "a failed trial has a value": (
         "INSERT INTO trial_values (trial_id, objective, value, value_type) "
         "SELECT trial_id, 0, 1.0, 'FINITE' FROM trials WHERE number = 2",
-        ["trial 2 is failed and has a value"],
+        ["trial 2 is failed, but has a value"],
     ),
     "a state is another": (
         of(1, "UPDATE trials SET state = 'FAIL'"),
         [
-            "trial 1 is failed, and it is noted that it ended so: pruned",
+            "trial 1 is failed, but its recorded end is: pruned",
             "the outcome of attempt 1 of trial 1 is altered: it says pruned, the database says failed",
         ],
     ),
     "an end is half written": (
         of(1, "UPDATE trials SET state = 'RUNNING'"),
-        ["trial 1 is running and has a value", "trial 1 is running, and it is noted that it ended so: pruned"],
+        ["trial 1 is running, but has a value", "trial 1 is running, but its recorded end is: pruned"],
     ),
     "an ended trial waits": (
         of(2, "UPDATE trials SET state = 'WAITING'"),
         [
-            "trial 2 is waiting, and it is noted that it ended so: exception",
+            "trial 2 is waiting, but its recorded end is: exception",
             "the outcome of attempt 2 of trial 2 is lost: "
             "the database says that the trial is waiting, as if it had never begun",
         ],
@@ -92,27 +92,24 @@ DATABASE: dict[str, tuple[str, list[str]]] = {
         of(1, "UPDATE trial_intermediate_values SET intermediate_value = 0.5"),
         [
             "the outcome of attempt 1 of trial 1 is altered: it reported 0.75 at step 1, the database says 0.5",
-            "trial 1 has 0.5 reported at step 1, which none of its 1 attempts did",
+            "trial 1 has the report 0.5 at step 1, which no attempt made",
         ],
     ),
     "a report is invented": (
         "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) "
         "SELECT trial_id, 7, 1.0, 'FINITE' FROM trials WHERE number = 2",
-        ["trial 2 has 1.0 reported at step 7, which none of its 2 attempts did"],
+        ["trial 2 has the report 1.0 at step 7, which no attempt made"],
     ),
     "an attempt is forgotten": (
         of(2, "UPDATE trial_system_attributes SET value_json = '1'") + " AND key = 'pilotune:attempt'",
         [
-            "trial 2 was ended after 2 attempts, and 1 had begun",
-            "the outcome of attempt 2 of trial 2 is lost: the database knows of attempt 1 only",
+            "trial 2 ended after attempt 2, but the latest attempt that began is 1",
+            "the outcome of attempt 2 of trial 2 is lost: the latest attempt in the database is 1",
         ],
     ),
     "an attempt is another campaign's": (
         of(0, "UPDATE trial_system_attributes SET value_json = '\"c7\"'") + " AND key = 'pilotune:campaign'",
-        [
-            "the outcome of attempt 1 of trial 0 is altered: "
-            "it is of the attempt 0.1.c1, and the database waited for 0.1.c7"
-        ],
+        ["the outcome of attempt 1 of trial 0 is altered: it is of attempt 0.1.c1, but the database expects 0.1.c7"],
     ),
     "numbers have a hole": (
         "UPDATE trials SET number = 3 WHERE number = 1",
@@ -144,7 +141,7 @@ DATABASE: dict[str, tuple[str, list[str]]] = {
         "CREATE TABLE other AS SELECT * FROM trial_intermediate_values; DROP TABLE trial_intermediate_values;"
         "ALTER TABLE other RENAME TO trial_intermediate_values;"
         "INSERT INTO trial_intermediate_values SELECT * FROM trial_intermediate_values",
-        ["the trial with the id 1 has more than one report of one step (1)"],
+        ["the trial with id 1 has several reports of step 1"],
     ),
 }
 
@@ -202,13 +199,13 @@ FILES: list[tuple[Callable[[Audited], None], str]] = [
     (lambda study: study.rewrite(0, values=[0.1250000001]), "altered: it says 0.1250000001, the database says 0.125"),
     (lambda study: study.rewrite(0, kind="pruned"), "altered: it says pruned, the database says complete"),
     (lambda study: study.rewrite(1, reports=[[1, 0.75], [9, 0.5]]), "its report at step 9 is not in the database"),
-    (lambda study: study.rewrite(0, token="0.1.c2"), "it is of the attempt 0.1.c2, and the database waited for 0.1.c1"),
+    (lambda study: study.rewrite(0, token="0.1.c2"), "it is of attempt 0.1.c2, but the database expects 0.1.c1"),
     (move_to_another_place, "is lost: the next driver will look for it in /elsewhere"),
-    (copy_to_another_run, "the outcome of attempt 1 of trial 0 is doubled: 2 files tell of this attempt"),
-    (begin_unknown_trial, "attempt 1 of trial 3 has begun, and the database has no such trial"),
-    (begin_unknown_attempt, "attempt 2 of trial 0 has begun, and the database knows of attempt 1 only"),
-    (shrink_budget, "3 trials have begun, and the largest budget was 2"),
-    (two_drivers, "2 drivers work on the study, and SQLite takes one: c8, c9"),
+    (copy_to_another_run, "the outcome of attempt 1 of trial 0 is doubled: 2 files have an outcome of this attempt"),
+    (begin_unknown_trial, "attempt 1 of trial 3 has begun, but the database has no such trial"),
+    (begin_unknown_attempt, "attempt 2 of trial 0 has begun, but the latest attempt in the database is 1"),
+    (shrink_budget, "3 trials have begun, but the largest budget was 2"),
+    (two_drivers, "2 drivers work on the study, but SQLite allows one: c8, c9"),
 ]
 
 

@@ -134,7 +134,7 @@ def test_nothing_of_a_dead_driver_stays_and_its_trials_save_what_they_have(lonel
     (saved,) = lonely.runs.glob("lonely/*/trials/1/checkpoint/saved")
     outcome = saved.parent.parent / "outcome-1.json"
     assert '"kind": "yielded"' in outcome.read_text()
-    assert "resume lonely goes on with trials 0 and 1" in lonely.run("verify", "lonely").stdout
+    assert "resume lonely continues trials 0 and 1" in lonely.run("verify", "lonely").stdout
 
 
 def test_a_block_that_starts_for_a_driver_that_is_dead_ends_at_once(lonely: Here) -> None:
