@@ -1,4 +1,4 @@
-"""A real driver (campaign, record, pump, sampler, pruner) on a study that has trials already, without real workers."""
+"""A real driver (campaign, record, loop, sampler, pruner) on a study that already has trials, without real workers."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pilotune.pipeline.campaign.events import Action, Capacity, Ended, Event, Su
 from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
 from pilotune.pipeline.driver.driver import Driver, claimed
 from pilotune.pipeline.driver.loop import CampaignLoop
-from pilotune.pipeline.driver.run import RunSettings
-from pilotune.pipeline.record import Orphan, RunDirectory, renew
+from pilotune.pipeline.driver.settings import RunSettings
+from pilotune.pipeline.record import Orphan, RunDirectory
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
 from pilotune.providers.site import load_site
 
 BEGAN = 1_000_000.0
-"""When these campaigns begin, seconds."""
+"""Start of these campaigns, seconds."""
 
 SECONDS = 120.0
-"""How long the pretended trials ran."""
+"""Duration of the simulated trials, seconds."""
 
 
 @contextlib.contextmanager
 def driver_on(folder: Path, url: str, *, sampler: str = "tpe", pruner: str = "") -> Iterator[Driver]:
-    """A driver that has claimed the study at ``url``, as ``pilotune run`` makes it; its files are under ``folder``."""
+    """A driver that has claimed the study at ``url``, as ``pilotune run`` does; its files are under ``folder``."""
     (folder / "objective.py").write_text("def run(trial): ...\n")
     study = folder / "study.yaml"
     study.write_text(studies.study_text("objective.py:run", sampler=sampler, pruner=pruner))
@@ -41,35 +41,33 @@ def driver_on(folder: Path, url: str, *, sampler: str = "tpe", pruner: str = "")
 
 
 def adopt_running(driver: Driver) -> list[str]:
-    """Take up every running trial of the study as this campaign's own; the tokens of their attempts."""
+    """Take over every running trial of the study; returns the tokens of their attempts."""
     running = driver.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     folder = str(driver.run.path)
     orphans = [Orphan(trial.number, 1, "c0", folder, dict(trial.params)) for trial in running]
     return [driver.campaign.adopt(orphan) for orphan in orphans]
 
 
-def pump_of(driver: Driver, pool: object) -> CampaignLoop:
-    """The driver's pump as ``Driver.drive`` makes it, without signals and control files."""
-    lease = driver.lease
+def loop_of(driver: Driver, pool: object) -> CampaignLoop:
+    """The driver's loop as ``Driver.drive`` makes it."""
     return CampaignLoop(
         driver.campaign,
         pool,  # type: ignore[arg-type]
         driver.storage,
-        renew=lambda: renew(driver.storage, driver.study, lease),
-        tell=driver.note,
+        driver,
         limit=driver.study_file.budget.trials,
     )
 
 
 class Desk:
-    """Workers that do what they are told to, one tick of the driver after another.
+    """A pool whose workers do what the benchmark says, one tick of the driver after another.
 
     Args:
-        driver: On its study; its running trials become this desk's.
-        workers: Attempts that run at once; at least as many as trials run already.
+        driver: The driver; this pool takes over the running trials of its study.
+        workers: Attempts that run at once; at least as many as trials are running already.
 
     Attributes:
-        running: Tokens of the attempts that run, the oldest first.
+        running: Tokens of the running attempts, the oldest first.
     """
 
     latency = 0.01
@@ -77,33 +75,34 @@ class Desk:
     def __init__(self, driver: Driver, workers: int = 0):
         self.driver, self.time = driver, BEGAN
         self.running = deque(adopt_running(driver))
-        self.pump = pump_of(driver, self)
+        self.loop = loop_of(driver, self)
         self._submitted: list[AttemptSpec] = []
-        self._said: dict[str, int] = {}
+        self._requests: dict[str, int] = {}
         capacity = Capacity(max(workers, len(self.running)), self.latency)
         self.tick([capacity, *(Started(token, "host", 1, "0", "0") for token in self.running)])
-        while self._submitted or driver.campaign.hungry:
+        while self._submitted or driver.campaign.more_to_ask:
             self.tick(self.started())
 
     def tick(self, events: Sequence[Event]) -> None:
-        """Exactly what a driver does at a tick: what comes in, the campaign's step, the commit, what goes out."""
+        """One tick of the driver, exactly as in production: step, commit, actions."""
         self.time += 1.0
-        self.pump.tick(events)
+        self.loop.tick(events)
 
     def turn_over(self, trials: int = ASKS_PER_STEP) -> list[Event]:
-        """The oldest trials end, and those that were submitted last have begun."""
+        """Events: the oldest trials end, and those that were just submitted begin."""
         begun = self.started()
         return [*begun, *(self._ended(self.running.popleft()) for _ in range(min(trials, len(self.running))))]
 
     def started(self) -> list[Event]:
+        """Events: the attempts that were submitted since the last call begin."""
         specs, self._submitted = self._submitted, []
         self.running.extend(spec.token for spec in specs)
         return [Started(spec.token, "host", 1, "0", "0") for spec in specs]
 
     def report(self, token: str, step: int, value: float) -> Report:
-        """What an attempt's worker sends."""
-        self._said[token] = self._said.get(token, 0) + 1
-        return Report(token, self._said[token], step, value)
+        """A report as an attempt's worker sends it."""
+        self._requests[token] = self._requests.get(token, 0) + 1
+        return Report(token, self._requests[token], step, value)
 
     def _ended(self, token: str) -> Ended:
         params = self.driver.campaign.flights[token].params
@@ -121,7 +120,7 @@ class Desk:
             )
         )
 
-    # What a pump wants of a pool.
+    # -- the Pool protocol --------------------------------------------------------------------------------------------
 
     def now(self) -> float:
         return self.time

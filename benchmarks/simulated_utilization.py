@@ -28,12 +28,12 @@ from unittest import mock
 import common
 import optuna
 import studies
-from drivers import BEGAN, adopt_running, driver_on, pump_of
+from drivers import BEGAN, adopt_running, driver_on, loop_of
 from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.events import Action, Ended, Event, Reply, Submit
 from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
-from pilotune.pipeline.trial.protocol import AttemptSpec, Report
+from pilotune.pipeline.trial.protocol import AttemptSpec, Report, Verdict
 from pilotune.providers.simulated.clock import VirtualTime
 from pilotune.providers.simulated.pool import SimulatedPool, Step
 
@@ -167,12 +167,12 @@ def pilotune(case: Case) -> list:
             driver.storage.commit()
             pool = ChargedPool(case, {flight.number for flight in flights})
             pool.perform([Submit(driver.make_spec(flight)) for flight in flights])
-            pump = pump_of(driver, pool)
+            loop = loop_of(driver, pool)
             clock = SimpleNamespace(time=pool.now)
             with mock.patch("pilotune.pipeline.driver.driver.time", clock):
                 pool.pause(pool.latency)  # all of them have begun
-                pump.turn()
-                return simulate(case, pool, pump.turn)
+                loop.turn()
+                return simulate(case, pool, loop.turn)
 
 
 def optuna_loop(case: Case, kind: str) -> list:
@@ -193,7 +193,7 @@ def optuna_loop(case: Case, kind: str) -> list:
                 if isinstance(event, Report):
                     number = int(event.token.split(".")[0])
                     storage.set_trial_intermediate_value(ids[number], event.step, event.value)
-                    actions.append(Reply(event.token, event.request))
+                    actions.append(Reply(Verdict(event.token, event.request)))
                 elif isinstance(event, Ended):
                     study.tell(event.outcome.number, event.outcome.values)
                     room += 1

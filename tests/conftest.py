@@ -12,6 +12,9 @@ from .support.postgres import Server, Unavailable
 from .support.slurm import Lab
 from .support.slurm import Unavailable as NoSlurm
 
+# Campaigns check their invariants in all tests, also in child processes; see pipeline/campaign/flight_states.py.
+os.environ["PILOTUNE_VALIDATE"] = "1"
+
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # a shell's background job ignores it, and so would all it starts

@@ -1,7 +1,9 @@
-"""The campaign: an ask/tell loop as a state machine. Events and the time in, actions out.
+"""The campaign: an ask/tell loop as a state machine. Events and the time go in, actions come out.
 
-It owns no thread, clock or socket. One turn is: ``step`` (handles events, stages what is to be kept), then the caller
-commits the record, then ``release`` gives the actions. What was not committed is never acted upon.
+It owns no thread, clock or socket. One tick is: ``step`` handles events and stages what is to be kept; the caller
+commits the record; ``release`` returns the actions. So what was not committed is never acted upon.
+
+The states of a trial in the campaign's hands are in :mod:`.flight_states`.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from ...exit_codes import FAILED, FINISHED, SITE, STOPPED
 from ..fidelity import RungSchedule
 from ..record import Orphan
-from ..trial.protocol import AttemptSpec, Outcome, Report, Started, Suggest
+from ..trial.protocol import Report, Started, Suggest
+from . import flight_states
 from .campaign_study import CampaignStudy
 from .events import (
     Action,
-    Asked,
     BlocksSeen,
     BlockView,
     Capacity,
@@ -27,140 +30,189 @@ from .events import (
     Lost,
     PoolFailed,
     PoolNote,
+    Reply,
     Scale,
     StopAttempt,
+    StopRequested,
     Submit,
 )
 from .flight import Flight, adopted, pause_before, token_of
+from .flight_states import Move
 from .flight_table import BackoffQueue, FlightTable
+from .invariants import check_campaign
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
-from .outcomes import AGAIN, FAILED, FINISHED, SITE, STOPPED, NextStep, OutcomeHandler
+from .outcomes import AGAIN, NextStep, OutcomeHandler
 from .promotion import PromotionController, goes_on, paused_at
 from .replies import answer
+from .services import CampaignServices
 
 DEMAND_PERIOD = 1.0
-"""Seconds between two words on how much work there is: with each of them the pool looks at all its blocks."""
+"""Shortest time between two Scale actions, seconds: for each of them the pool goes through all its blocks."""
+
+VALIDATED_PER_STEP = 64
+"""Flights that a step may check on average, where checks are on: with more flights not every step is followed by one,
+so that a test with thousands of workers does not spend its time on checks."""
 
 
 class Campaign:
     """One driver's work on one study.
 
+    A tick of its loop, with a pool and a record::
+
+        campaign.step(pool.now(), pool.wait(1.0))
+        result = storage.commit(limits.trials)
+        pool.perform(campaign.release(result.refused, result.overtaken))
+
+    until ``campaign.finished`` is set. :class:`~pilotune.pipeline.driver.loop.CampaignLoop` does that, and waits for a
+    database that is unreachable.
+
     Args:
         study: Where trials come from and go to.
-        rules: Budget, retries, limits.
-        make_spec: Builds what a worker needs from a flight whose number, attempt and token are settled.
-        campaign: This campaign's id.
+        limits: Budget, retries and when to give up.
+        services: What lies outside: how an attempt is specified, and what its worker wrote on disk.
+        campaign_id: This campaign's id, part of every token.
         now: Unix seconds at the start.
-        ladder: The rungs at which trials pause, where they do.
+        rung_schedule: The rungs at which trials pause; None where no trial pauses.
 
     Attributes:
-        flights: Attempts by token: submitted, or to be submitted at the next release.
-        aside: Trials that came back with nothing done too often to be submitted again at once.
-        promoting: Trials that are paused at rungs, and which of them go on; None where none pauses.
+        flights: The attempts that the pool has, by token. A trial is in at most one of ``flights``, ``backoff``, the
+            paused trials of ``promotion``, and what was prepared in this tick.
+        backoff: Trials that came back with nothing done too often to be submitted again at once. Empty once the
+            campaign is ending.
+        promotion: Trials that are paused at rungs, and which of them go on; None where no trial pauses.
+        outcomes: What follows from the end of an attempt; durations, failures and hosts.
         workers: Attempts that the pool can run at once.
-        running: Attempts that a worker has begun.
-        ending: Why no more is asked; the campaign finishes when nothing is in flight.
-        hungry: More could be asked at once.
-        demand: What the pool was last told of the work there is.
-        blocks: The pool's blocks as last seen.
-        note: What the pool wants the user to know now.
-        in_doubt: It may have taken over trials of dead drivers without knowing, since the database did not answer.
-        written: What the worker of an attempt wrote at its end, if it did.
-        moved: When anything last moved: a trial ended or reported something new, the first workers came, or the first
-            of them began.
+        latency: Seconds from a submission to the start on a free worker.
+        blocks: The pool's blocks, as last seen.
+        pool_note: The pool's sentence for the user; empty if there is none.
+        began, now: Unix seconds, of the start and of the last step; ``now`` never goes back.
+        last_progress: When a trial last ended or reported a new step, the first workers came, or the first of them
+            began; Unix seconds, from ``began`` to ``now``.
+        ending: Why no more is asked; None while the campaign goes on. It finishes when nothing is in flight any more.
+        finished: How it ended; None before. Once set, the loop stops.
+        more_to_ask: The last step could have asked for more trials: take the next one without waiting for events.
+        adoption_in_doubt: The database failed while trials of dead drivers were taken over, so some may be this
+            campaign's without its knowledge. It does not end before that is settled.
+        demand: The last Scale that the pool was sent.
+        busy_seconds, worker_seconds: Time of workers that ran trials, and of all workers; the former is never more.
     """
 
     def __init__(
         self,
         study: CampaignStudy,
-        rules: CampaignLimits,
-        make_spec: Callable[[Flight], AttemptSpec],
-        campaign: str,
+        limits: CampaignLimits,
+        services: CampaignServices,
+        campaign_id: str,
         now: float,
         rung_schedule: RungSchedule | None = None,
     ):
-        self.study, self.rules, self.make_spec, self.campaign = study, rules, make_spec, campaign
-        self.began = self.now = self.moved = now
-        self.ends = OutcomeHandler(study, rules)
+        self.study, self.limits, self.services, self.campaign_id = study, limits, services, campaign_id
+        self.began = self.now = self.last_progress = now
+        self.outcomes = OutcomeHandler(study, limits)
         self.flights, self.backoff = FlightTable(), BackoffQueue()
         self.promotion = PromotionController(study, rung_schedule) if rung_schedule else None
         self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
-        self.note = ""
+        self.pool_note = ""
         self.ending: Finish | None = None
         self.finished: Finish | None = None
-        self.written: Callable[[Flight], Outcome | None] = lambda flight: None
-        self.hungry = self.in_doubt = False
+        self.more_to_ask = self.adoption_in_doubt = False
         self.busy_seconds = self.worker_seconds = 0.0
-        self._asks = ASKS_PER_STEP  # the most of the next step
         self.demand: Scale | None = None
         self._next_demand = now
-        self._fresh: list[Flight] = []  # asked or tried again in this step, not yet submitted
+        self._most_asks = ASKS_PER_STEP  # in the next step
+        self._prepared: list[Flight] = []  # launched in this step, not yet submitted
         self._outbox: list[Action] = []
+        self._unchecked = 0  # steps and releases since the last check of the invariants
         self._handlers: dict[type, Callable[[Any], None]] = {
-            Capacity: self._capacity,
-            Started: self._started,
-            Report: self._requested,
-            Suggest: self._requested,
-            Ended: self._ended,
-            Lost: self._lost,
-            Asked: self._asked_to_end,
-            PoolFailed: self._pool_failed,
-            BlocksSeen: self._blocks_seen,
-            PoolNote: self._noted,
+            Capacity: self._on_capacity,
+            Started: self._on_started,
+            Report: self._on_request,
+            Suggest: self._on_request,
+            Ended: self._on_ended,
+            Lost: self._on_lost,
+            StopRequested: self._on_stop_requested,
+            PoolFailed: self._on_pool_failed,
+            BlocksSeen: self._on_blocks,
+            PoolNote: self._on_note,
         }
 
-    # -- one turn -----------------------------------------------------------------------------------------------------
+    # -- one tick -----------------------------------------------------------------------------------------------------
 
     def step(self, now: float, events: Sequence[Event]) -> None:
-        """Handle ``events`` in their order, then ask for what can be taken. Everything is staged."""
+        """Handle ``events`` in their order, then ask for as many trials as workers can take. Everything is staged.
+
+        Args:
+            now: Unix seconds; an earlier time than that of the last step counts as that one.
+            events: What happened since the last step.
+        """
         self._account(now)
-        self.hungry = False
+        self.more_to_ask = False
         if self.promotion:
-            self.promotion.look()
+            self.promotion.refresh()
         for event in events:
             self._handlers[type(event)](event)
         self._check_limits()
         self._take_up()
         self._ask(any(isinstance(event, Report | Suggest) for event in events))
-        if self.ending and not self.flights and not self._fresh:
+        if self.ending and not self.flights and not self._prepared:
             self._finish()
+        self._check_invariants()
 
     def release(self, refused: Sequence[int] = (), overtaken: Sequence[int] = ()) -> list[Action]:
-        """The actions of the last step, now that it is durable.
+        """Return the actions of the last step, now that it is committed.
 
         Args:
-            refused: Trial ids that the record did not take since the study's budget was used up by others.
-            overtaken: Trial ids that another process ended meanwhile; what this campaign does for them is in vain.
+            refused: Ids of the trials that the record did not take, because others had used up the study's budget.
+            overtaken: Ids of the trials that another process ended meanwhile; this campaign lets go of them.
         """
         gone = {*refused, *overtaken}
         if gone:
-            self.study.recount()
-            if self.promotion:
-                self.promotion.drop(gone)
-            for flight in filter(None, map(self.flights.of_trial, sorted(gone))):
-                self.flights.take(flight.token)
-                self._outbox.append(StopAttempt(flight.token, "kill"))
+            self._let_go(gone)
         actions, self._outbox = self._outbox, []
-        fresh, self._fresh = self._fresh, []
-        for flight in fresh:
+        prepared, self._prepared = self._prepared, []
+        for flight in prepared:
             if flight.trial_id in gone:
+                flight.move(Move.LEAVE)
                 continue
             flight.number = self.study.storage.get_trial_number_from_id(flight.trial_id)
-            flight.token = token_of(flight.number, flight.attempt, self.campaign)
+            flight.token = token_of(flight.number, flight.attempt, self.campaign_id)
             self.flights.add(flight)
-            actions.append(Submit(self.make_spec(flight)))
-        return [*self.ends.hosts.orders(), *actions, *self._demanded()]
+            actions.append(Submit(self.services.make_spec(flight)))
+        self._check_invariants()
+        return [*self.outcomes.hosts.new_quarantines(), *actions, *self._demanded()]
+
+    def validate(self) -> None:
+        """Check all invariants. Raises BrokenInvariant with a sentence; see :mod:`.invariants`."""
+        check_campaign(self)
+
+    def _check_invariants(self) -> None:
+        if not flight_states.VALIDATE:
+            return
+        self._unchecked += 1
+        paused = len(self.promotion.paused) if self.promotion else 0
+        if self._unchecked * VALIDATED_PER_STEP >= self.in_flight + paused:
+            self._unchecked = 0
+            self.validate()
+
+    def _let_go(self, gone: set[int]) -> None:
+        """Other processes ended these trials, or used up the budget."""
+        self.study.recount()
+        if self.promotion:
+            self.promotion.drop(gone)
+        for flight in filter(None, map(self.flights.of_trial, sorted(gone))):
+            self.flights.pop(flight.token, Move.LEAVE)
+            self._outbox.append(StopAttempt(flight.token, "kill"))
 
     def _demanded(self) -> list[Action]:
-        """How many workers could be kept busy, and for how long each, where that has changed."""
+        """The demand for workers, where it has changed."""
         workers = self.in_flight
         if self.promotion and not self.ending:
             workers += self.promotion.promotable
         if not self.ending and not self.study.exhausted:
-            trials = self.rules.trials
+            trials = self.limits.trials
             workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
-        demand = Scale(workers, self.ends.durations.expected)
+        demand = Scale(workers, self.outcomes.durations.expected)
         if demand == self.demand or self.now < self._next_demand:
             return []
         self.demand, self._next_demand = demand, self.now + DEMAND_PERIOD
@@ -168,108 +220,115 @@ class Campaign:
 
     @property
     def running(self) -> int:
+        """Number of attempts that a worker has begun."""
         return len(self.flights.running)
 
     @property
     def in_flight(self) -> int:
-        return len(self.flights) + len(self._fresh) + len(self.backoff)
+        """Number of trials that are submitted, running, about to be submitted, or backed off; not the paused ones."""
+        return len(self.flights) + len(self._prepared) + len(self.backoff)
 
     @property
     def held(self) -> set[int]:
-        """Ids of the trials that this campaign has in hand."""
+        """Database ids of all trials in this campaign's hands, paused ones too."""
         paused = self.promotion.paused.values() if self.promotion else ()
-        everywhere = (self.flights.values(), self._fresh, self.backoff, paused)
+        everywhere = (self.flights.values(), self._prepared, self.backoff, paused)
         return {flight.trial_id for flights in everywhere for flight in flights}
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
-        # Workers of a block that takes no more trials may still be busy.
+        # Workers of a block that accepts no more trials do not count as workers, but may still be busy.
         self.worker_seconds += passed * max(self.workers, self.running)
         self.busy_seconds += passed * self.running
         self.now = max(now, self.now)
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def _capacity(self, event: Capacity) -> None:
+    def _on_capacity(self, event: Capacity) -> None:
         if event.workers and not self.workers:
-            self.moved = self.now
-        self.workers, self.latency, self.ends.hosts.here = event.workers, event.latency, event.hosts
+            self.last_progress = self.now
+        self.workers, self.latency, self.outcomes.hosts.available = event.workers, event.latency, event.hosts
 
-    def _blocks_seen(self, event: BlocksSeen) -> None:
+    def _on_blocks(self, event: BlocksSeen) -> None:
         self.blocks = event.blocks
 
-    def _noted(self, event: PoolNote) -> None:
-        self.note = event.text
+    def _on_note(self, event: PoolNote) -> None:
+        self.pool_note = event.text
 
-    def _started(self, event: Started) -> None:
+    def _on_started(self, event: Started) -> None:
         flight = self.flights.get(event.token)
         if flight is None:
             self._outbox.append(StopAttempt(event.token, "kill"))
             return
         if flight.started is None:
             if not self.running:
-                self.moved = self.now
+                self.last_progress = self.now
             self.flights.begin(flight, self.now)
             flight.waited += self.now - flight.asked
         flight.host, flight.block, flight.worker = event.host, event.block, event.worker
-        if flight.stopping:
+        if flight.yield_asked:  # before a worker had begun it
             self._outbox.append(StopAttempt(event.token, "yield"))
 
-    def _requested(self, event: Report | Suggest) -> None:
+    def _on_request(self, event: Report | Suggest) -> None:
         flight = self.flights.get(event.token)
         steps = flight.new_steps if flight else 0
-        reply = answer(self.study, self.promotion, flight, event)
-        if reply:
-            self._outbox.append(reply)
+        message = answer(self.study, self.promotion, flight, event)
+        if message:
+            self._outbox.append(Reply(message))
         if flight and flight.new_steps > steps:
-            self.moved = self.now
+            self.last_progress = self.now
 
-    def _ended(self, event: Ended) -> None:
-        flight = self.flights.take(event.outcome.token)
-        if flight is not None:  # else fenced: of an attempt that was declared lost, or told before
+    def _on_ended(self, event: Ended) -> None:
+        flight = self.flights.pop(event.outcome.token, Move.RETURN)
+        if flight is not None:  # else it is fenced: the attempt was declared lost, or has ended before
             if self.promotion:
-                self.promotion.ended(flight, event.outcome)
-            self._follow(flight, self.ends.ended(flight, event.outcome, self.now))
+                self.promotion.on_ended(flight, event.outcome)
+            self._follow(flight, self.outcomes.ended(flight, event.outcome, self.now))
 
-    def _lost(self, event: Lost) -> None:
-        flight = self.flights.take(event.token)
+    def _on_lost(self, event: Lost) -> None:
+        flight = self.flights.pop(event.token, Move.RETURN)
         if flight is not None:
-            # What was cut off may go on, and must not write into the checkpoint beside the next attempt.
+            # A worker that is only cut off goes on, and must not write into the checkpoint beside the next attempt.
             self._outbox.append(StopAttempt(event.token, "kill"))
-            paused = flight.pause is not None and flight.started is None  # as an earlier driver left it
-            self._follow(flight, AGAIN if paused else self.ends.lost(flight, event, self.now))
+            paused = flight.pause is not None and flight.started is None  # a dead driver left it paused
+            self._follow(flight, AGAIN if paused else self.outcomes.lost(flight, event, self.now))
 
-    def _follow(self, flight: Flight, sequel: NextStep) -> None:
-        if sequel.finish:
-            self._end(sequel.finish.code, sequel.finish.reason)
-        if sequel.again:
+    def _follow(self, flight: Flight, next_step: NextStep) -> None:
+        """Do what follows from the end of an attempt."""
+        if next_step.finish:
+            self._end(next_step.finish.code, next_step.finish.reason)
+        if next_step.again:
             self._try_again(flight)
         else:
-            self.moved = self.now
+            self.last_progress = self.now
 
-    def _asked_to_end(self, event: Asked) -> None:
+    def _on_stop_requested(self, event: StopRequested) -> None:
         code = STOPPED if event.code is None else event.code
-        self._end(code, event.reason or "stopped as asked; it can be resumed")
+        self._end(code, event.reason or "stopped by the user; it can be resumed")
         if event.how == "yield":
             self._yield_all()
         elif event.how == "now":
             self._drop_all()
 
-    def _pool_failed(self, event: PoolFailed) -> None:
+    def _on_pool_failed(self, event: PoolFailed) -> None:
         self._end(SITE, event.reason)
         self._drop_all()
 
     # -- more attempts ------------------------------------------------------------------------------------------------
 
     def _ask(self, others_wait: bool) -> None:
-        most = min(self._asks, ASKS_AMONG_REPORTS) if others_wait else self._asks
-        self._asks = ASKS_PER_STEP
+        """Launch promoted and new trials until all workers have one, or the step has asked for its share.
+
+        ``others_wait``: attempts wait for the answers of this step, so it must not take long.
+        """
+        most = min(self._most_asks, ASKS_AMONG_REPORTS) if others_wait else self._most_asks
+        self._most_asks = ASKS_PER_STEP
         asked = 0
         while self._room() > 0 and not self.ending:
             if asked == most:
-                self.hungry, self._asks = True, min(2 * most, MOST_ASKS)
+                self.more_to_ask, self._most_asks = True, min(2 * most, MOST_ASKS)
                 return
-            promoted = self.promotion.next(self.now) if self.promotion else None
+            promoted = self.promotion.pop_promoted(self.now) if self.promotion else None
             if promoted is not None:
                 asked += 1
                 self._launch(promoted)
@@ -285,45 +344,49 @@ class Campaign:
             self._launch(Flight(trial=trial, params=params, asked=self.now))
 
     def _room(self) -> int:
-        return self.workers + ahead(self.workers, self.latency, self.ends.durations.median) - self.in_flight
+        """How many more trials the workers can take, with what is submitted ahead of them."""
+        return self.workers + ahead(self.workers, self.latency, self.outcomes.durations.median) - self.in_flight
 
     def _budget_used(self) -> bool:
-        return self.rules.trials is not None and self.study.asked >= self.rules.trials
+        return self.limits.trials is not None and self.study.asked >= self.limits.trials
 
     def _launch(self, flight: Flight) -> None:
-        """The next attempt of this trial, submitted at the next release."""
+        """Prepare the trial's next attempt; it is submitted at the next release."""
         goes_on(self.study, flight)
-        flight.attempt += 1
-        flight.avoid = self.ends.hosts.avoided(flight)
-        flight.started, flight.last_reply, flight.stopping, flight.rung, flight.new_steps = None, None, "", None, 0
+        flight.prepare()
+        flight.avoid = self.outcomes.hosts.avoided(flight)
         self.study.fence(flight.trial, flight.attempt)
-        self._fresh.append(flight)
+        self._prepared.append(flight)
 
     def _try_again(self, flight: Flight) -> None:
-        """A new attempt; a campaign that is ending leaves the trial as it is, for a later one."""
+        """Pause the trial, back it off, or launch a new attempt; a campaign that is ending leaves it to a later one."""
         if self.promotion and self.promotion.park(flight):
             if flight.started is not None:
-                self.ends.paused(flight, self.now)
-            self.moved = self.now
+                self.outcomes.paused(flight, self.now)
+            self.last_progress = self.now
             return
         if self.ending:
+            flight.move(Move.LEAVE)
             return
         pause = pause_before(flight)
         if pause > 0.0:
-            flight.not_before = self.now + pause
-            self.backoff.put(flight)
+            self.backoff.put(flight, self.now + pause)
         else:
             self._launch(flight)
 
     def _take_up(self) -> None:
-        """Launch what was put aside long enough."""
-        for flight in self.backoff.ready(self.now):
+        """Launch the backed-off trials whose time has come."""
+        for flight in self.backoff.pop_ready(self.now):
             self._launch(flight)
 
     def adopt(self, orphan: Orphan) -> str:
-        """Take up a trial that a dead driver left; what became of it is to come as an event with the token returned."""
+        """Take over a trial that a dead driver left.
+
+        Returns:
+            The token of its attempt. The caller is to send an Ended or Lost event with it, by what it found on disk.
+        """
         flight = adopted(self.study, orphan, self.now)
-        flight.killed = self.ends.killed(flight.trial)
+        flight.killed = self.outcomes.killed(flight.trial)
         flight.pause = paused_at(flight.trial)
         if self.promotion:
             self.promotion.adopt(flight)
@@ -333,47 +396,53 @@ class Campaign:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _check_limits(self) -> None:
-        if self.ending and not self.workers:  # blocks may be queued for hours
+        if self.ending and not self.workers:  # no worker will begin them: blocks may be queued for hours
             self._leave(list(self.flights.waiting))
-        if self.rules.time is not None and self.now - self.began >= self.rules.time and not self.ending:
-            self._end(FINISHED, f"the time budget of {self.rules.time:.0f} s is used up")
+        if self.limits.time is not None and self.now - self.began >= self.limits.time and not self.ending:
+            self._end(FINISHED, f"the time budget of {self.limits.time:.0f} s is used up")
             self._yield_all()
-        if not self.ending and not self.in_flight and not self.in_doubt:
+        if not self.ending and not self.in_flight and not self.adoption_in_doubt:
             if self.study.exhausted:
                 self._end_once_settled("every configuration of the space has been tried")
             elif self._budget_used():
-                self._end_once_settled(f"the budget of {self.rules.trials} trials is used up")
+                self._end_once_settled(f"the budget of {self.limits.trials} trials is used up")
 
     def _end_once_settled(self, reason: str) -> None:
-        """No trial will begin any more. Of those that are paused the best go on, and the others are told so first."""
-        if self.promotion is None or (self.promotion.settle(self._retire) and not self._fresh):
+        """End, since no new trial will begin; but first let the best of the paused trials go on, and end the others."""
+        if self.promotion is None or (self.promotion.settle(self._retire) and not self._prepared):
             self._end(FINISHED, reason)
         else:
-            self.hungry = not self.promotion.promotable
+            self.more_to_ask = not self.promotion.promotable
 
     def _retire(self, flight: Flight) -> None:
-        """A paused trial goes on no more. One whose driver died before it heard that it pauses may have ended since."""
-        outcome = self.written(flight)
+        """End a paused trial that will not go on.
+
+        Its attempt may have ended by itself, where a driver died before the worker heard that the trial pauses.
+        """
+        outcome = self.services.written_outcome(flight)
         if outcome is None or outcome.kind not in ("complete", "pruned"):
-            self.ends.retired(flight)
+            self.outcomes.retired(flight)
         else:
-            self._follow(flight, self.ends.ended(flight, outcome, self.now))
+            flight.move(Move.RETURN)
+            self._follow(flight, self.outcomes.ended(flight, outcome, self.now))
 
     def _end(self, code: int, reason: str) -> None:
+        """Ask for no more trials, and finish when nothing is in flight. The first reason stands, but for a stop."""
         if self.ending is None or code in (STOPPED, SITE):
             self.ending = Finish(code, reason)
-        self.ends.hosts.closing = True
-        for flight in self._fresh:  # tried again in this very step: left for a later campaign, as if that came now
-            if not flight.declines:  # else this attempt is on record already, and a record never goes back
+        self.outcomes.hosts.closing = True
+        for flight in self._prepared:  # not submitted yet: left to a later campaign, as if this attempt never was
+            if not flight.declines:  # else this attempt is on record already, and the record never goes back
                 flight.attempt -= 1
                 self.study.fence(flight.trial, flight.attempt)
-        self._fresh.clear()
+            flight.move(Move.LEAVE)
+        self._prepared.clear()
         self.backoff.clear()
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():
-            if not flight.stopping:
-                flight.stopping = "yield"
+            if not flight.yield_asked:
+                flight.yield_asked = True
                 self._outbox.append(StopAttempt(flight.token, "yield"))
         self._leave(list(self.flights.waiting))
 
@@ -383,9 +452,9 @@ class Campaign:
         self._leave(list(self.flights))
 
     def _leave(self, tokens: Sequence[str]) -> None:
-        """Leave these to a later campaign; what still comes of them is fenced."""
+        """Leave these attempts to a later campaign; whatever still arrives from them is fenced."""
         for token in tokens:
-            self.flights.take(token)
+            self.flights.pop(token, Move.LEAVE)
 
     def _finish(self) -> None:
         assert self.ending is not None

@@ -1,4 +1,4 @@
-"""The campaign's hand on its Optuna study: ask, suggest, report, tell. Everything is staged; the pump commits."""
+"""The campaign's view of its Optuna study: ask, suggest, report, tell. Everything is staged; the loop commits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-# What Study.tell does, but for the deep copy of the trial that it returns.
+# As Study.tell, without the deep copy of the trial that it returns.
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
@@ -30,29 +30,36 @@ from .sampling import ParamSampler
 log = logging.getLogger(__name__)
 
 SAMPLER_TRIES = 100
-RANDOM_TRIES = 5_000
+"""Configurations that the sampler may suggest for one trial until one satisfies the constraints."""
 
+RANDOM_TRIES = 5_000
+"""Random configurations that are tried after that, before the campaign ends: then hardly any can satisfy them."""
 
 ATTRIBUTE_LIMIT = 2**26
-"""Characters of an attribute; databases have limits, and what no commit can bring in would keep out all the rest."""
+"""Most characters of an attribute. Databases have limits, and a value beyond them would make every commit fail."""
 
 
 def _check_size(value: Any) -> None:
-    if isinstance(value, str) and len(value) < ATTRIBUTE_LIMIT // 12:  # what JSON makes of one character, at most
+    if isinstance(value, str) and len(value) < ATTRIBUTE_LIMIT // 12:  # the most that JSON makes of one character
         return
     if isinstance(value, str | list | dict) and len(json.dumps(value)) > ATTRIBUTE_LIMIT:
-        raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and keep the file's name")
+        raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and store its name")
 
 
 class CampaignStudy:
-    """An Optuna study, seen by one campaign.
+    """An Optuna study as one campaign uses it.
 
     Args:
         study: Loaded on ``storage``, with its sampler and pruner.
-        storage: The record; staged, not committing by itself.
-        space: None where the objective defines it as it runs.
-        campaign: This campaign's id, written on each trial it owns.
-        brackets: Hyperband's, where it is the pruner.
+        storage: The record. It stages what it is given, and does not commit by itself.
+        space: The search space; None where the objective defines it as it runs.
+        campaign: This campaign's id, written on each trial that it owns.
+        brackets: Hyperband's brackets, where it is the pruner.
+
+    Attributes:
+        counts: Number of the study's trials in each state.
+        asked: Number of trials that count for the budget, over all campaigns.
+        exhausted: The sampler has suggested every configuration of a finite space.
     """
 
     def __init__(
@@ -70,30 +77,31 @@ class CampaignStudy:
         self._best = Incumbent()
         self.recount()
 
-    # -- what there is ------------------------------------------------------------------------------------------------
+    # -- the study's state --------------------------------------------------------------------------------------------
 
     def recount(self) -> None:
-        """Count what the study holds; after others may have changed it. The record has the numbers."""
+        """Read the counts from the record, after other processes may have changed the study."""
         study_id = self.study._study_id
         self.counts = {state: self.storage.get_n_trials(study_id, (state,)) for state in TrialState}
         self.asked = self.storage.counted(study_id)
 
     def best(self) -> optuna.trial.FrozenTrial | None:
-        """The best finished trial; of several objectives the first of the Pareto front."""
-        return self._best.look(self.study) if self.counts[TrialState.COMPLETE] else None
+        """The best complete trial; with several objectives the first on the Pareto front. None before any."""
+        return self._best.refresh(self.study) if self.counts[TrialState.COMPLETE] else None
 
-    # -- what is tried ------------------------------------------------------------------------------------------------
+    # -- asking ------------------------------------------------------------------------------------------------
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
-        """A new trial of this campaign and its parameters, constants included.
+        """Create a trial of this campaign; returns it with its parameters, constants included.
 
-        Raises ValueError when no configuration can be found that keeps the constraints, or the sampler fails.
+        Raises:
+            ValueError: No configuration was found that satisfies the constraints, or the sampler failed.
         """
         try:
             return self._ask()
         except (PilotuneError, ValueError):
             raise
-        except Exception as error:  # of somebody else's sampler, or a constraint that adds numbers to words
+        except Exception as error:  # a third-party sampler, or a constraint that adds a number to a string
             log.exception("asking for a trial failed")
             raise ValueError(f"{type(error).__name__}: {error}") from error
 
@@ -101,28 +109,28 @@ class CampaignStudy:
         trial = self.study.ask()
         self.counts[TrialState.RUNNING] += 1
         self.asked += 1
-        if self.storage.campaign != self.campaign:  # else the storage has done it
+        if self.storage.campaign != self.campaign:  # otherwise the storage sets the owner itself
             self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
         if self.space is None:
             return trial, {}
-        drawing = ParamSampler(self.study, self.storage, trial._trial_id)
-        params = drawing.draw(self.space)
-        if drawing.enqueued:
+        sampler = ParamSampler(self.study, self.storage, trial._trial_id)
+        params = sampler.draw(self.space)
+        if sampler.enqueued:
             return trial, params
         for _ in range(SAMPLER_TRIES):
             if self.space.feasible(params):
                 return trial, params
-            trial, params = self._again(trial, self.study)
+            trial, params = self._redraw(trial, self.study)
         return self._ask_random(trial)
 
-    def _again(self, trial: optuna.Trial, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
+    def _redraw(self, trial: optuna.Trial, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
         assert self.space is not None
         self.storage.forget_params(trial._trial_id)
         trial = optuna.Trial(study, trial._trial_id)
         return trial, ParamSampler(study, self.storage, trial._trial_id).draw(self.space)
 
     def _ask_random(self, trial: optuna.Trial) -> tuple[optuna.Trial, dict[str, Any]]:
-        """The sampler keeps breaking the constraints: take any configuration that does not."""
+        """Draw at random, since the sampler did not satisfy the constraints."""
         assert self.space is not None
         if self._random is None:
             sampler = optuna.samplers.RandomSampler(seed=trial.number)
@@ -130,20 +138,29 @@ class CampaignStudy:
                 study_name=self.study.study_name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
             )
         for _ in range(RANDOM_TRIES):
-            trial, params = self._again(trial, self._random)
+            trial, params = self._redraw(trial, self._random)
             if self.space.feasible(params):
                 return optuna.Trial(self.study, trial._trial_id), params
-        raise ValueError(f"no configuration in {RANDOM_TRIES} random ones keeps the study file's constraints")
+        raise ValueError(f"none of {RANDOM_TRIES} random configurations satisfies the study file's constraints")
 
     def resumed(self, number: int) -> optuna.Trial:
-        """A trial of an earlier campaign, to go on with; its parameters stand."""
+        """Take over trial ``number`` of an earlier campaign; its parameters stay as they are."""
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
         self.storage.set_trial_system_attr(trial_id, OWNER, self.campaign)
         self.storage.adopt([trial_id])
         return optuna.Trial(self.study, trial_id)
 
     def suggest(self, trial: optuna.Trial, name: str, distribution: str) -> Any:
-        """A parameter of an objective that suggests as it runs. Raises ValueError for what Optuna refuses."""
+        """Suggest a parameter to an objective that defines its space as it runs.
+
+        Args:
+            trial: The trial.
+            name: The parameter's name.
+            distribution: As ``optuna.distributions.distribution_to_json`` writes it.
+
+        Raises:
+            ValueError: Optuna refuses the distribution.
+        """
         wanted = json_to_distribution(distribution)
         if isinstance(wanted, FloatDistribution):
             return trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
@@ -151,27 +168,28 @@ class CampaignStudy:
             return trial.suggest_int(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
         if isinstance(wanted, CategoricalDistribution):
             return trial.suggest_categorical(name, wanted.choices)
-        raise ValueError(f"{name!r}: {distribution[:80]} is no distribution that Optuna knows")
+        raise ValueError(f"{name!r}: Optuna does not know the distribution {distribution[:80]}")
 
-    # -- what came of it ----------------------------------------------------------------------------------------------
+    # -- reporting and telling ----------------------------------------------------------------------------------------
 
     def prunes(self, trial: optuna.Trial) -> bool:
-        """Whether the pruner says, by the reports so far, that the trial is to stop."""
+        """Whether the pruner says, by the reports so far, that the trial should stop. Never with several objectives."""
         if len(self.study.directions) > 1:
             return False
         try:
-            # Not trial.should_prune(): it looks at reports that came through that object's own report() only.
+            # Not trial.should_prune(): it only sees reports that were made through the same object's report().
             return self.study.pruner.prune(self.study, self.storage.get_trial(trial._trial_id))
         except PilotuneError:
             raise
-        except Exception as error:  # of somebody else's pruner: the reports are kept, and the trial goes on
+        except Exception as error:  # a third-party pruner: the reports are kept, and the trial goes on
             log.warning("trial %d: the pruner failed: %r", trial.number, error)
             return False
 
     def keep(self, trial: optuna.Trial, reports: Sequence[Sequence[float]]) -> dict[int, float]:
-        """Keep those ``[step, value]`` whose steps are new, of one step the first; returns them.
+        """Stage the reports ``[step, value]`` whose steps are new; returns them.
 
-        A step that an earlier attempt reported keeps its value: a trial's history never changes.
+        Of several values of a step the first counts. A step that an earlier attempt reported keeps its value: a trial's
+        history never changes.
         """
         known = self.storage.get_trial(trial._trial_id).intermediate_values
         missing: dict[int, float] = {}
@@ -183,11 +201,11 @@ class CampaignStudy:
         return missing
 
     def bracket(self, number: int) -> dict[str, int]:
-        """Hyperband's bracket of a trial, as an attribute; nothing with other pruners."""
+        """The attribute that holds the trial's Hyperband bracket; empty with other pruners."""
         return {"pilotune:bracket": bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
-        """Keep user attributes. One that no database can hold (a name of a thousand letters) is left out."""
+        """Stage user attributes. One that no database can hold (such as a name of a thousand letters) is left out."""
         try:
             self._annotate(trial, attrs)
         except (ValueError, TypeError, RecursionError) as error:
@@ -196,7 +214,7 @@ class CampaignStudy:
                     self.annotate(trial, {key: value})
                 return
             for key in attrs:
-                log.warning("trial %d: the attribute %r is left out: %s", trial.number, key[:80], error)
+                log.warning("trial %d: attribute %r was left out: %s", trial.number, key[:80], error)
 
     def _annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
         for value in attrs.values():
@@ -205,20 +223,21 @@ class CampaignStudy:
             self.storage.set_trial_user_attrs(trial._trial_id, attrs)
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:
-        """From here on only this attempt of the trial counts."""
+        """Stage that from now on only this attempt of the trial counts."""
         self.storage.set_trial_system_attr(trial._trial_id, "pilotune:attempt", attempt)
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """Stage the trial's end, and let the sampler know. A sampler that fails at that does not stop the campaign."""
         try:
             _tell_with_warning(self.study, trial, list(values) if values is not None else None, state)
         except Exception as error:
             if not self.storage.get_trial(trial._trial_id).state.is_finished():
                 raise
-            # Samplers that walk a finite space end the study by Study.stop, which outside Study.optimize raises
-            # this; what else fails is somebody's sampler. The trial has its state in any case.
+            # Samplers of a finite space call Study.stop at its end, which raises this outside of Study.optimize. Any
+            # other error is the sampler's own. The trial has its state in both cases.
             if isinstance(error, RuntimeError) and "Study.stop" in str(error):
                 self.exhausted = True
             else:
-                log.warning("trial %d: the sampler failed at its end: %r", trial.number, error)
+                log.warning("trial %d: the sampler failed when the trial ended: %r", trial.number, error)
         self.counts[TrialState.RUNNING] -= 1
         self.counts[state] += 1

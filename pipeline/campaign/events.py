@@ -1,25 +1,49 @@
-"""What enters the campaign and what leaves it. Time, randomness, scheduler and network come in here only."""
+"""Events that enter the campaign, and actions that leave it.
+
+The campaign knows the outside world through these types only. Time, randomness, the scheduler and the network reach it
+as events, so that a simulation can replace all of them and a seed can replay any run.
+
+Event (in)             | from
+-----------------------|------------------------------------------------------------------------------
+Capacity               | the pool: how many attempts it can run
+Started                | a worker: it has begun an attempt
+Report, Suggest        | a worker: the objective reports a value, or asks for a parameter
+Ended, Lost            | the pool: an attempt has an outcome, or its worker died
+BlocksSeen, PoolNote   | the pool: the state of its blocks, a sentence for the user
+PoolFailed             | the pool: it can run nothing any more
+StopRequested          | the user, a signal, or the driver itself
+
+Action (out)           | what the pool does
+-----------------------|------------------------------------------------------------------------------
+Submit                 | run an attempt
+Reply                  | send the answer to a Report or a Suggest
+StopAttempt            | end an attempt
+Scale                  | adapt the number of blocks to this demand
+Quarantine             | send no further trial to this host
+Finish                 | nothing; the loop ends and the driver closes the pool
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ..trial.protocol import AttemptSpec, Outcome, Report, Started, StopHow, Suggest
+from ..trial.protocol import AttemptSpec, Outcome, Report, Started, StopHow, Suggest, Suggested, Verdict
 
 Signal = Literal["finish", "yield", "now"]
-"""What the user asked for: once (no new trials, running ones finish), twice (running ones yield), three times (now)."""
+"""How to end. finish: no new trials, running ones finish. yield: running trials save a checkpoint and end. now: running
+trials are killed. The user's first, second and third Ctrl-C mean these, in this order."""
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much the pool can run now.
+    """How much the pool can run now; sent whenever it changes.
 
     Attributes:
-        workers: Attempts that can run at once: all workers, but of blocks that take no further trials (held, draining)
-            only those that are busy.
-        latency: Seconds that a submitted attempt takes to reach a free worker.
-        hosts: Names of the hosts whose workers take trials; empty where the pool does not tell.
+        workers: Attempts that can run at once: every connected worker, except that of a block which accepts no further
+            trials (held or draining) only the busy workers count.
+        latency: Seconds from submitting an attempt to its start on a free worker.
+        hosts: Names of the hosts whose workers accept trials; empty where the pool does not know them.
     """
 
     workers: int
@@ -29,11 +53,13 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Lost:
-    """An attempt whose worker, node or block died; nothing of it will come any more (and if it does, it is fenced).
+    """An attempt's worker, node or block died. Whatever still arrives from the attempt is ignored, since it is fenced.
 
     Attributes:
-        killed: Its worker alone died, and nobody ended it: the trial may have killed it.
-        host: Where, as far as that is known.
+        token: The attempt's token.
+        reason: One sentence.
+        killed: Only its worker died, and nobody ended it: the trial itself may have killed it.
+        host: Where it ran, if known.
     """
 
     token: str
@@ -44,15 +70,19 @@ class Lost:
 
 @dataclass(frozen=True)
 class Ended:
+    """An attempt has ended, and its worker said how."""
+
     outcome: Outcome
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The campaign is to end, since the user wants it, or for ``reason``.
+class StopRequested:
+    """The campaign is to end.
 
     Attributes:
-        code: Exit code, where it is not the user's wish.
+        how: See :data:`Signal`.
+        reason: One sentence; empty when the user asked.
+        code: Exit code; None when the user asked, which gives ``STOPPED``.
     """
 
     how: Signal
@@ -62,13 +92,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class PoolFailed:
-    """The pool cannot run anything any more, and why (the scheduler's or the block's own words)."""
+    """The pool can run nothing any more; ``reason`` is in the scheduler's or the block's own words."""
 
     reason: str
 
 
 BlockState = Literal["queued", "starting", "running", "ending", "ended"]
-"""Of a block; starting: its job runs, and no worker of it has registered yet."""
+"""State of a block. starting: its job runs, but none of its workers has connected yet."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +110,10 @@ class BlockView:
         block: Parsl's block id.
         job: The scheduler's job id.
         state: See :data:`BlockState`.
-        reason: The scheduler's words (why it is queued), or why it ended.
-        workers: Workers of it that are connected.
-        ends: When its walltime is over, Unix seconds; None where it is not known.
-        since: When it came into this state, Unix seconds.
+        reason: Why it is queued, in the scheduler's words, or why it ended.
+        workers: Number of its connected workers.
+        ends: When its walltime is over, Unix seconds; None if unknown.
+        since: When it entered this state, Unix seconds.
     """
 
     pool: str
@@ -98,47 +128,54 @@ class BlockView:
 
 @dataclass(frozen=True)
 class BlocksSeen:
-    """All living blocks, and those that ended lately; sent whenever something of them changed."""
+    """All living blocks, and those that ended lately; sent whenever one of them changed."""
 
     blocks: tuple[BlockView, ...]
 
 
 @dataclass(frozen=True)
 class PoolNote:
-    """One sentence of the pool's that the user should see now; empty takes the last one back."""
+    """A sentence of the pool's for the user. It replaces the previous one; an empty text removes it."""
 
     text: str
 
 
-Event = Capacity | Started | Report | Suggest | Ended | Lost | Asked | PoolFailed | BlocksSeen | PoolNote
+Event = Capacity | Started | Report | Suggest | Ended | Lost | StopRequested | PoolFailed | BlocksSeen | PoolNote
 
 
 @dataclass(frozen=True)
 class Submit:
+    """Run this attempt. The pool answers with exactly one Ended or Lost for its token."""
+
     spec: AttemptSpec
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Answer to a Report (``stop``) or a Suggest (``value`` or ``error``)."""
+    """Send ``message`` to the worker that runs the attempt ``message.token``.
 
-    token: str
-    request: int
-    stop: Literal["", "prune", "yield", "kill"] = ""
-    suggested: bool = False
-    value: Any = None
-    error: str = ""
+    It is a :class:`Verdict` on a Report, or a :class:`Suggested` for a Suggest. The pool sends it as it is.
+    """
+
+    message: Verdict | Suggested
 
 
 @dataclass(frozen=True)
 class StopAttempt:
+    """End this attempt: ``yield`` lets it save a checkpoint, ``kill`` does not."""
+
     token: str
     how: StopHow
 
 
 @dataclass(frozen=True)
 class Finish:
-    """The campaign is over: exit code and one sentence why."""
+    """The campaign is over.
+
+    Attributes:
+        code: See :mod:`pilotune.exit_codes`.
+        reason: One sentence.
+    """
 
     code: int
     reason: str
@@ -146,12 +183,12 @@ class Finish:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much work there is, sent when it changed.
+    """How much work there is; sent when it changed.
 
     Attributes:
-        workers: How many workers the campaign could keep busy now: attempts in flight and trials that the budget still
-            allows; a very large number without a limit.
-        expected: Seconds that the next trial is expected to run; None where nothing is known yet.
+        workers: How many workers the campaign could keep busy now: attempts in flight plus the trials that the budget
+            still allows. Without a limit on trials this is ``limits.UNLIMITED``.
+        expected: Seconds that the next trial is expected to run; None while unknown.
     """
 
     workers: int
@@ -160,7 +197,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """No more trials on this host until the campaign ends; what runs there may go on."""
+    """Send no further trial to this host until the campaign ends; what runs there may go on."""
 
     host: str
     reason: str

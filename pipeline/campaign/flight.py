@@ -1,4 +1,4 @@
-"""A trial in flight and its attempts."""
+"""A trial in flight: what the campaign knows of it and of its attempts."""
 
 from __future__ import annotations
 
@@ -8,47 +8,53 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from .events import Reply
+from ..trial.protocol import Suggested, Verdict
+from .flight_states import IN_FLIGHT, Move, State, next_state, require
 
 if TYPE_CHECKING:
     from ..record import Orphan
     from .campaign_study import CampaignStudy
 
 PROMPT_ROUNDS = 2
-"""How often a trial that came back with nothing done is submitted again at once."""
+"""How often a trial that came back with nothing done is submitted again at once, before it has to wait."""
 
 LONGEST_PAUSE = 10.0
-"""Seconds, at most, that such a trial is put aside; first one, then doubled."""
+"""Longest wait before such a trial is submitted again, seconds. The first wait is 1 s; each further one doubles."""
 
 
 def token_of(number: int, attempt: int, campaign: str) -> str:
-    """What fences an attempt: reports and outcomes with another token change nothing."""
+    """The token that fences an attempt: reports and outcomes with another token change nothing.
+
+    >>> token_of(7, 2, "20250101-1a2b3c")
+    '7.2.20250101-1a2b3c'
+    """
     return f"{number}.{attempt}.{campaign}"
 
 
 def seed_of(seed: int | None, study: str, number: int) -> int:
-    """The trial's ``rng_seed``: the same for all its attempts, and for the same study, seed and number. 32 bits."""
+    """The trial's ``rng_seed``, 32 bits: the same for all its attempts, and for the same study, seed and number."""
     digest = hashlib.sha256(f"{study}:{seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def pause_before(flight: Flight) -> float:
-    """Seconds to wait before a trial is submitted that came back several times with nothing done.
+    """Seconds to wait before submitting a trial that came back several times with nothing done.
 
     Whatever sends it back may go on doing so, and each round costs a submission and a commit.
     """
-    vain = flight.idle_yields + flight.declines - PROMPT_ROUNDS
-    vain = max(vain, flight.roomless)
-    return min(LONGEST_PAUSE, 2.0 ** (vain - 1)) if vain > 0 else 0.0
+    rounds = flight.idle_yields + flight.declines - PROMPT_ROUNDS
+    rounds = max(rounds, flight.disk_failures)
+    return min(LONGEST_PAUSE, 2.0 ** (rounds - 1)) if rounds > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A trial failed, perhaps by its host's fault: another host is to show whose it was.
+    """A failure of the trial that may be its host's fault.
 
     Attributes:
-        host, pool: Where it failed.
-        good: Trials that had succeeded there by then.
+        host: Where it failed.
+        pool: The host's pool.
+        good: How many trials had succeeded on the host by then.
         reason: Why it failed.
     """
 
@@ -60,53 +66,133 @@ class Doubt:
 
 @dataclass
 class Flight:
-    """One trial that this campaign is responsible for, from ask to tell."""
+    """One trial that this campaign is responsible for.
+
+    Attributes:
+        trial: Optuna's handle on the trial.
+        params: Its parameters, and the space's constants.
+        state: See :mod:`.flight_states`. Changed by :meth:`move` only.
+        number: The trial's number; -1 until the trial is committed, then fixed.
+        directory: The trial's folder; empty until the first attempt is submitted.
+        attempt: Number of the current attempt, or of the last one between attempts; from 1. It only grows, except that
+            an attempt which was declined, or never submitted, is not counted.
+        token: Fences the current attempt. It belongs to this number and attempt whenever the pool has the flight.
+        asked: When the current attempt began to wait, Unix seconds.
+        started: When a worker began the current attempt, on the driver's clock; None until then. Kept after the
+            attempt has returned, until the next one is prepared.
+        waited: Seconds that all attempts waited for a worker.
+        ran: Seconds that all finished attempts ran, as far as this campaign knows.
+        ran_before_rung: What ``ran`` was when the trial last went on from a rung; never more than ``ran``.
+        fully_timed: This campaign saw all the time that the trial ran since ``ran_before_rung``. False for a trial
+            that was taken over.
+        host, pool, block, worker: Where the current or last attempt ran.
+        crashes: Retries after crashes of the trial's process.
+        losses: Attempts that lost their worker, node or block.
+        idle_yields: Attempts in a row that yielded at once, without a new report.
+        stalls: Attempts in a row that ended with their block, and left neither a checkpoint nor a new report.
+        declines: Times in a row that a worker declined the attempt.
+        disk_failures: How often the trial came back because the disk was full.
+        not_before: When it may be submitted again, Unix seconds; set while it is backed off.
+        new_steps: Steps that the current attempt reported, and none before it.
+        last_reply: Answer to the attempt's newest request, in case the request is sent again; None before the first.
+        yield_asked: The attempt was asked to yield.
+        last_step: The last reported step; None before the first.
+        rung: The step whose report was answered with `prune`; None where none was.
+        pause: The step of the rung at which the trial is to pause, or is paused; None otherwise.
+        notes: Trial attributes to write when the trial ends.
+        doubts: Its failures that the next host is to confirm or refute.
+        avoid: Hosts that must not run the current attempt.
+        killed: Host -> how the trial killed its process or its worker there.
+    """
 
     trial: optuna.Trial
     params: dict[str, Any]
-    number: int = -1  # settled when the trial is committed
+    state: State = State.NEW
+    number: int = -1
     directory: str = ""
     attempt: int = 0
     token: str = ""
     asked: float = 0.0
-    started: float | None = None  # of this attempt, on the driver's clock
+    started: float | None = None
     waited: float = 0.0
-    ran: float = 0.0  # seconds of finished attempts
+    ran: float = 0.0
+    ran_before_rung: float = 0.0
+    fully_timed: bool = True
     host: str = ""
     pool: str = ""
     block: str = ""
     worker: str = ""
     crashes: int = 0
     losses: int = 0
-    idle_yields: int = 0  # in a row
-    stalls: int = 0  # in a row
-    declines: int = 0  # in a row
-    roomless: int = 0  # how often it came back since the disk was full
-    not_before: float = 0.0  # when it is submitted again, while it is put aside
-    whole: bool = True  # all its attempts were this campaign's: ``ran`` is all of it
-    new_steps: int = 0  # reported by this attempt and by none before
-    last_reply: Reply | None = None  # to the attempt's newest request, for when it is sent again
-    stopping: str = ""  # the verdict that was sent: prune, yield or kill
+    idle_yields: int = 0
+    stalls: int = 0
+    declines: int = 0
+    disk_failures: int = 0
+    not_before: float = 0.0
+    new_steps: int = 0
+    last_reply: Verdict | Suggested | None = None
+    yield_asked: bool = False
     last_step: int | None = None
-    rung: int | None = None  # the step whose report was answered with prune
-    pause: int | None = None  # the step of the rung at which it is to pause, or is paused
-    stage: float = 0.0  # seconds of finished attempts when it last went on from a rung
+    rung: int | None = None
+    pause: int | None = None
     notes: dict[str, Any] = field(default_factory=dict)
-    doubts: tuple[Doubt, ...] = ()  # its failures that the host which runs it next is to judge
-    avoid: frozenset[str] = frozenset()  # hosts that are not to run this attempt
-    killed: dict[str, str] = field(default_factory=dict)  # host -> how it killed its process or worker there
+    doubts: tuple[Doubt, ...] = ()
+    avoid: frozenset[str] = frozenset()
+    killed: dict[str, str] = field(default_factory=dict)
 
     @property
     def trial_id(self) -> int:
+        """The trial's id in the database."""
         return self.trial._trial_id
 
     @property
-    def running(self) -> bool:
-        return self.started is not None
+    def stage_seconds(self) -> float:
+        """Seconds that the trial ran since its start, or since it last went on from a rung."""
+        return self.ran - self.ran_before_rung
+
+    def move(self, move: Move) -> None:
+        """Go to the state that follows ``move``. Raises IllegalMove where there is none."""
+        self.state = next_state(self.state, move)
+
+    def prepare(self) -> None:
+        """Begin the next attempt: what was known of the last one is reset."""
+        self.move(Move.PREPARE)
+        self.attempt += 1
+        self.started, self.last_reply, self.rung = None, None, None
+        self.yield_asked, self.new_steps = False, 0
+
+    def validate(self) -> None:
+        """Check the invariants of the attributes. Raises BrokenInvariant with a sentence."""
+        name = f"trial {self.number} ({self.state.name})"
+        counters = (self.attempt, self.crashes, self.losses, self.idle_yields, self.stalls, self.declines)
+        require(min(*counters, self.disk_failures, self.new_steps) >= 0, f"{name} has a negative counter")
+        require(self.waited >= 0.0, f"{name} waited {self.waited} s")
+        require(0.0 <= self.ran_before_rung <= self.ran, f"{name} ran {self.ran} s, {self.ran_before_rung} to its rung")
+        if self.state in IN_FLIGHT:
+            require(self.number >= 0, f"{name} was submitted without a number")
+            fits = self.token.startswith(f"{self.number}.{self.attempt}.")
+            require(fits, f"{name} is in attempt {self.attempt}, but its token is {self.token!r}")
+            reply = self.last_reply
+            require(reply is None or reply.token == self.token, f"{name} keeps a reply to another attempt: {reply}")
+        if self.state is State.RUNNING:
+            require(self.started is not None, f"{name} has no start time")
+        if self.state is State.SUBMITTED:
+            require(self.started is None, f"{name} has a start time, but no worker has begun it")
+        if self.state is State.PREPARED:
+            require(self.attempt >= 1, f"{name} has no attempt")
+            leftover = (self.started, self.last_reply, self.rung, self.pause)
+            require(leftover == (None,) * 4, f"{name} keeps {leftover} of its last attempt")
+            require(not self.yield_asked and not self.new_steps, f"{name} was not reset after its last attempt")
+        if self.state is State.PAUSED:
+            require(self.pause is not None, f"{name} is paused at no rung")
+            require(self.last_reply is None, f"{name} keeps a reply, and no attempt of it runs")
 
 
 def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
-    """A trial that a dead driver left, as this campaign goes on with it."""
+    """The flight of a trial that a dead driver left.
+
+    It is NEW; the campaign adds it to its attempts as if it had submitted it itself.
+    """
     return Flight(
         trial=study.resumed(orphan.number),
         params={**orphan.params, **(study.space.constants if study.space else {})},
@@ -115,5 +201,5 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
         attempt=orphan.attempt,
         token=token_of(orphan.number, orphan.attempt, orphan.campaign),
         asked=now,
-        whole=False,
+        fully_timed=False,
     )

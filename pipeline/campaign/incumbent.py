@@ -1,4 +1,4 @@
-"""The best trial of a study, kept as trials end: a look costs what has changed, not the whole study."""
+"""Keeps track of the best trial of a study. A refresh costs what has changed, not the whole study."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from ..study_changes import StudyWatch
 
 
 class Incumbent:
-    """Follows one study, as Optuna's ``best_trial`` and the first of its ``best_trials`` do: trials that break a
-    constraint do not count, and of equals the first is the best."""
+    """The best trial of one study, as Optuna's ``best_trial`` and the first of its ``best_trials`` define it.
+
+    Trials that break a constraint do not count, and of equal trials the one with the lowest number is the best.
+    """
 
     def __init__(self) -> None:
         self._watch = StudyWatch()
-        # By id: no trial is better than these in one objective and as good in all, and of equals the first.
+        # The Pareto front, by trial id: no trial is as good in all objectives and better in one; of equals the first.
         self._front: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
 
-    def look(self, study: Study) -> FrozenTrial | None:
-        """The best complete trial now; of several objectives, of the Pareto front the trial with the lowest number."""
+    def refresh(self, study: Study) -> FrozenTrial | None:
+        """The best complete trial now; with several objectives, the first on the Pareto front. None before any."""
         changes = self._watch.look(study)
         complete = [trial for trial in changes.trials if trial.state == TrialState.COMPLETE]
         if changes.whole or any(key in self._front for key in (*changes.gone, *(each._trial_id for each in complete))):
-            # A trial of the front has changed, and what it was better than may be better than it is now.
+            # A trial of the front has changed: trials that it dominated may belong to the front now.
             self._front.clear()
             complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         for trial in complete:
-            self._take(trial, study.directions)
+            self._add(trial, study.directions)
         return min((trial for _, trial in self._front.values()), key=lambda trial: trial.number, default=None)
 
-    def _take(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
+    def _add(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
         if any(amount > 0.0 for amount in trial.constraints.values()):
             return
         signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
@@ -43,5 +45,5 @@ class Incumbent:
 
 
 def _as_good(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """In every objective."""
+    """Whether ``one`` is at least as good in every objective."""
     return all(first <= second for first, second in zip(one, other, strict=True))

@@ -1,4 +1,4 @@
-"""When a campaign asks, retries, gives up and ends: the study file's budget and trial options as plain numbers."""
+"""Limits of a campaign: how far ahead it asks, how often it retries, when it gives up and when it ends."""
 
 from __future__ import annotations
 
@@ -6,43 +6,48 @@ import math
 from dataclasses import dataclass
 
 MAX_LOSSES = 5
-"""How often a trial may lose its worker, node or block before it is failed: something in it may be what kills them."""
+"""Most losses of worker, node or block that one trial survives. Then it fails, since it may be what kills them."""
 
 IDLE_YIELDS, IDLE_SECONDS = 20, 5.0
-"""A trial that yields so often in a row, each time after less than these seconds and with no new report, gets nowhere:
-its objective yields without being asked to. One that was asked to, at the end of its blocks, may yield for ever."""
+"""A trial that yields this many times in a row, each time within this many seconds and without a new report, fails: its
+objective yields without being asked to. A trial that is asked to yield at the end of its blocks may do so for ever."""
 
 STALLS = 3
-"""Blocks in a row that may end under a trial which neither saves a checkpoint nor reports a new step: it would begin
-anew for ever, and use up the allocation."""
+"""A trial fails when this many of its blocks in a row end before it saves a checkpoint or reports a new step: it would
+start again from the beginning for ever, and use up the allocation."""
 
 CRASHES = ("signal", "exit", "memory")
-"""Failures in which the trial's process died."""
+"""Kinds of failure in which the trial's process died; see :data:`~pilotune.pipeline.trial.protocol.FailureKind`."""
 
 UNLIMITED = 1_000_000
-"""How many workers a campaign without a budget of trials could keep busy."""
+"""Demand for workers of a campaign without a limit on trials."""
 
 ASKS_PER_STEP, ASKS_AMONG_REPORTS, MOST_ASKS = 16, 64, 256
-"""Suggestions made in one step: a few, so that reports never wait behind a long row of asks. While still more workers
-wait for a trial each step makes twice as many as the last: where somebody waits for the answer to a report up to the
-second number, else up to the third."""
+"""Trials that one step asks for: few, so that reports never wait behind a long row of suggestions. While still more
+workers are free, each step asks for twice as many as the last one: up to the second number where attempts wait for the
+answer to a report, otherwise up to the third."""
 
 
 @dataclass(frozen=True)
 class CampaignLimits:
-    """Limits of one campaign.
+    """Limits of one campaign: the study file's budget and trial options as plain numbers.
 
     Attributes:
-        trials: Trials in the study, over all campaigns and drivers; None is without limit.
-        time: Seconds this campaign may last; then running trials yield and can be resumed.
-        failures: So many failed trials in a row end the campaign.
-        target: The campaign ends when a trial reaches this value (one objective only).
-        maximize: Whether the (only) objective is maximized; for ``target``.
-        retries: New attempts of a trial whose process crashed.
-        retry_errors: Count exceptions and timeouts as crashes too.
-        max_losses: New attempts of a trial whose worker, node or block was lost.
-        expected: Seconds that a whole trial runs, as the user says; None: to be learned.
-        second_opinions: Trials that may have failed by their node's fault are tried once more on another.
+        trials: Trials in the study, over all campaigns and drivers; None means no limit.
+        time: Seconds that this campaign may last; then running trials yield, and can be resumed. None means no limit.
+        failures: The campaign ends after this many failed trials in a row.
+        target: The campaign ends when a trial reaches this value. For one objective only.
+        maximize: Whether that objective is maximized; needed for ``target``.
+        retries: Most new attempts of a trial whose process crashed.
+        retry_errors: Whether exceptions and timeouts count as crashes.
+        max_losses: Most new attempts of a trial whose worker, node or block was lost.
+        expected: Seconds that a whole trial runs, as the user says; None means that it is learned.
+        second_opinions: Whether a trial that may have failed through its host's fault is tried once more on another.
+
+    >>> CampaignLimits(target=0.99, maximize=True).reached(0.995)
+    True
+    >>> CampaignLimits(retries=2).retried("exception")
+    False
     """
 
     trials: int | None = None
@@ -63,15 +68,23 @@ class CampaignLimits:
         return value >= self.target if self.maximize else value <= self.target
 
     def retried(self, failure: str) -> bool:
-        """Whether a failure of this kind may be tried again at all."""
+        """Whether a failure of this kind is one that ``retries`` applies to."""
         return failure in CRASHES or (self.retry_errors and failure in ("exception", "timeout"))
 
 
 def ahead(workers: int, latency: float, duration: float | None) -> int:
-    """Attempts to keep submitted beyond the workers, so that none waits for the next one to arrive.
+    """Number of attempts to keep submitted beyond the workers, so that no worker waits for its next one to arrive.
 
-    A worker is free for ``latency`` seconds in every ``latency + duration``; as many attempts as workers that are free
-    at once hide it. Before a trial has finished (``duration`` None) nothing is asked ahead.
+    A worker that finishes a trial waits ``latency`` seconds for the next, once in ``duration`` seconds. So at any time
+    about ``workers * latency / duration`` of them wait, and that many attempts submitted ahead hide it.
+
+    Args:
+        workers: Attempts that can run at once; the result is never more.
+        latency: Seconds from a submission to its start on a free worker.
+        duration: Median seconds of a trial; None before the first has finished: then nothing is asked ahead.
+
+    >>> ahead(workers=8, latency=0.1, duration=0.4)
+    2
     """
     if duration is None or workers == 0:
         return 0

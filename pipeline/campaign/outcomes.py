@@ -1,4 +1,16 @@
-"""What becomes of a trial when an attempt of it has ended: the study is told, or the trial goes on."""
+"""Decides what follows from the end of an attempt: the study is told how the trial ended, or the trial goes on.
+
+Outcome                                    | what follows
+-------------------------------------------|-------------------------------------------------------------------------
+complete, with a finite value a direction  | COMPLETE
+pruned                                     | PRUNED
+yielded, stopped                           | a new attempt; FAIL when it gets nowhere (IDLE_YIELDS, STALLS)
+declined by the worker                     | the same attempt again
+failed: disk full                          | a new attempt after a wait; the campaign ends when it lasts
+failed: infrastructure, or the worker lost | a new attempt, up to `max_losses`
+failed: anything else                      | one more attempt on another host where the host may be to blame; a new
+                                           | attempt where the study file allows retries; else FAIL
+"""
 
 from __future__ import annotations
 
@@ -9,6 +21,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from ...exit_codes import FAILED, FINISHED, SITE
 from ..study_changes import PAUSED
 from ..trial.protocol import Outcome, values_fit
 from .campaign_study import CampaignStudy
@@ -16,19 +29,22 @@ from .disk_backoff import DiskBackoff
 from .durations import Durations
 from .events import Finish, Lost
 from .flight import Flight
+from .flight_states import Move
 from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
 from .quarantine import Hosts
 
-FINISHED, FAILED, SITE, STOPPED = 0, 1, 3, 130
-"""Exit codes."""
-
 KILLED = "pilotune:killed"
-"""Trial attribute: host -> how the trial killed its process or its worker there."""
+"""Trial attribute: host -> how the trial killed its process or its worker there. It outlives the campaign."""
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """What follows from an attempt's end: the trial is tried again, or the campaign ends; or neither."""
+    """What the campaign is to do after the end of an attempt.
+
+    Attributes:
+        again: The trial goes on; False when the study has been told of it.
+        finish: The campaign is to end, and why.
+    """
 
     again: bool = False
     finish: Finish | None = None
@@ -38,27 +54,31 @@ AGAIN = NextStep(again=True)
 
 
 class OutcomeHandler:
-    """Judges attempts that have ended, and tells the study of trials that have.
+    """Judges attempts that have ended, and tells the study of the trials that have.
+
+    Args:
+        study: The campaign's study; everything is staged in it.
+        limits: Retries, and when the campaign gives up.
 
     Attributes:
-        finish_times: When trials were told, Unix seconds; the last thousand.
-        rungs: Trials pruned at each step.
+        finish_times: When the last 1,000 trials ended, Unix seconds.
+        rungs: Step -> number of trials that were pruned there, or ended paused there.
         durations: How long trials ran.
-        hosts: Whose fault failures are.
-        room: Whether trials find room for what they write.
+        hosts: Decides whether a failure is the trial's or its host's fault.
+        disk_backoff: Whether trials fail because their disk is full.
     """
 
-    def __init__(self, study: CampaignStudy, rules: CampaignLimits):
-        self.study, self.rules = study, rules
+    def __init__(self, study: CampaignStudy, limits: CampaignLimits):
+        self.study, self.limits = study, limits
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.rungs: dict[int, int] = {}
-        self.durations = Durations(rules.expected)
-        self.hosts = Hosts(rules.second_opinions)
-        self.room = DiskBackoff()
+        self.durations = Durations(limits.expected)
+        self.hosts = Hosts(limits.second_opinions)
+        self.disk_backoff = DiskBackoff()
         self._failures_in_row = 0
 
     def ended(self, flight: Flight, outcome: Outcome, now: float) -> NextStep:
-        """An attempt came back with ``outcome``."""
+        """Judge an attempt that has ended with ``outcome``."""
         if outcome.kind == "declined":
             return self._declined(flight, now)
         ran = self._keep(flight, outcome)
@@ -76,14 +96,14 @@ class OutcomeHandler:
             return self._yielded(flight, now)
         flight.idle_yields = 0
         if outcome.failure == "disk":
-            return self._roomless(flight, outcome.reason, now)
+            return self._disk_full(flight, outcome.reason, now)
         if outcome.failure == "lost":
             self.hosts.failed(flight, "lost", outcome.reason)
             return self._lose(flight, outcome.reason, now)
         return self._failed(flight, outcome, now)
 
     def lost(self, flight: Flight, loss: Lost, now: float) -> NextStep:
-        """An attempt's worker died under it."""
+        """Judge an attempt whose worker, node or block died."""
         if flight.started is not None:
             flight.ran += now - flight.started
         flight.asked, flight.declines = now, 0
@@ -94,15 +114,15 @@ class OutcomeHandler:
         sentence = self._deadly(flight, "worker", loss.reason)
         return self._tell_failed(flight, "lost", sentence, now) if sentence else self._lose(flight, loss.reason, now)
 
-    # -- what an outcome brings ---------------------------------------------------------------------------------------
+    # -- what an outcome holds ----------------------------------------------------------------------------------------
 
     def _keep(self, flight: Flight, outcome: Outcome) -> float:
-        """Keep where the attempt ran, its reports and attributes; returns how long it ran."""
+        """Stage the attempt's reports and attributes, and note where it ran. Returns how long it ran, in seconds."""
         ran = max(0.0, outcome.finished - outcome.started)
         flight.ran += ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
-        if outcome.reports:  # of some a dead driver never kept the messages
+        if outcome.reports:  # a dead driver may not have kept all of them
             flight.new_steps += len(self.study.keep(flight.trial, outcome.reports))
             flight.last_step = int(outcome.reports[-1][0])
         attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
@@ -112,47 +132,51 @@ class OutcomeHandler:
     # -- the trial goes on --------------------------------------------------------------------------------------------
 
     def _declined(self, flight: Flight, now: float) -> NextStep:
-        """It is as if this attempt had not been submitted yet: nothing of it ran."""
+        """The worker did not begin the attempt, so the same attempt is submitted again."""
         flight.attempt -= 1
         flight.declines += 1
-        if flight.started is not None:  # what it had waited until then is counted
+        if flight.started is not None:  # the time until then is in ``waited`` already
             flight.asked = now
         return AGAIN
 
     def _yielded(self, flight: Flight, now: float) -> NextStep:
         if flight.stalls >= STALLS:
             reason = (
-                f"its block ended under it {STALLS} times in a row, and it neither wrote a checkpoint nor reported a "
-                "new step, so it would begin anew for ever; save into trial.checkpoint_dir, or give blocks a longer "
+                f"its block ended {STALLS} times in a row before it saved a checkpoint or reported a new step, so it "
+                "would start from the beginning for ever; save into trial.checkpoint_dir, or give blocks a longer "
                 "walltime"
             )
             return self._tell_failed(flight, "yielded", reason, now)
         if flight.idle_yields < IDLE_YIELDS:
             return AGAIN
-        times = f"{IDLE_YIELDS} times in a row, each time within {IDLE_SECONDS:.0f} s and with nothing new reported"
-        hint = "an objective yields only when trial.should_yield() or trial.report() tells it to"
+        times = f"{IDLE_YIELDS} times in a row, each time within {IDLE_SECONDS:.0f} s and without a new report"
+        hint = "an objective should yield only when trial.should_yield() or trial.report() says so"
         return self._tell_failed(flight, "yielded", f"it yielded {times}; {hint}", now)
 
-    def _roomless(self, flight: Flight, reason: str, now: float) -> NextStep:
-        """There is no room for what it writes, which is not its fault."""
-        if self.room.missing(flight, reason, now):
-            return NextStep(again=True, finish=Finish(SITE, f"{reason}; make room, then pilotune resume goes on"))
+    def _disk_full(self, flight: Flight, reason: str, now: float) -> NextStep:
+        """The disk that the trial writes to is full, which is not the trial's fault."""
+        if self.disk_backoff.on_disk_full(flight, reason, now):
+            return NextStep(again=True, finish=Finish(SITE, f"{reason}; free disk space, then run pilotune resume"))
         return AGAIN
 
     def _lose(self, flight: Flight, reason: str, now: float) -> NextStep:
         flight.losses += 1
-        if flight.losses > self.rules.max_losses:
-            return self._tell_failed(flight, "lost", f"lost {flight.losses} times, the last time: {reason}", now)
+        if flight.losses > self.limits.max_losses:
+            return self._tell_failed(flight, "lost", f"lost {flight.losses} times; the last time: {reason}", now)
         flight.notes["pilotune:last_loss"] = reason
         return AGAIN
 
     def killed(self, trial: optuna.Trial) -> dict[str, str]:
-        """Where a trial of an earlier campaign killed its process or worker, and how."""
+        """Host -> how a trial of an earlier campaign killed its process or worker there."""
         found = trial.user_attrs.get(KILLED)
         return dict(found) if isinstance(found, dict) else {}
 
     def _deadly(self, flight: Flight, what: str, reason: str) -> str:
-        """The trial killed its process, or its worker; why it is not tried again when that is the second host."""
+        """Note that the trial killed its process or its worker (``what``).
+
+        Returns:
+            Why it is not tried again: it did so on two hosts. Empty where it may go on.
+        """
         if flight.host and flight.host not in self.hosts.quarantined:
             flight.killed[flight.host] = f"{what} on {flight.host} ({reason})"
             self.study.annotate(flight.trial, {KILLED: flight.killed})
@@ -163,10 +187,11 @@ class OutcomeHandler:
 
     def _complete(self, flight: Flight, values: list[float], now: float) -> NextStep:
         self._describe(flight, "complete")
+        flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.COMPLETE, values)
         self.hosts.succeeded(flight, now)
-        self._told(flight, now, whole=True)
-        if len(values) == 1 and self.rules.reached(values[0]):
+        self._count_success(flight, now)
+        if len(values) == 1 and self.limits.reached(values[0]):
             return NextStep(finish=Finish(FINISHED, f"trial {flight.number} reached the target: {values[0]:.6g}"))
         return NextStep()
 
@@ -176,22 +201,24 @@ class OutcomeHandler:
             flight.notes["pilotune:rung"] = rung
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
         self._describe(flight, "pruned")
+        flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.PRUNED)
         self.hosts.succeeded(flight, now)
-        self._told(flight, now, whole=True)
+        self._count_success(flight, now)
         return NextStep()
 
     def paused(self, flight: Flight, now: float) -> None:
-        """The trial has come to a rung and pauses there: as far as anybody can tell it is well."""
+        """The trial pauses at a rung: so far it ran without trouble, which counts for its host and the durations."""
         self.hosts.succeeded(flight, now)
-        self._well(flight, now)
+        self._count_success(flight, now)
 
     def retired(self, flight: Flight) -> None:
-        """A paused trial that will not go on."""
+        """End a paused trial that will not go on."""
         flight.notes["pilotune:rung"] = rung = flight.pause
         if rung is not None:
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
         self._describe(flight, "paused")
+        flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.PRUNED)
 
     def _failed(self, flight: Flight, outcome: Outcome, now: float) -> NextStep:
@@ -199,7 +226,7 @@ class OutcomeHandler:
         reason = outcome.reason or "it ended without a value and without a reason"
         elsewhere = self.hosts.failed(flight, failure, reason)
         sentence = self._deadly(flight, "process", reason) if failure in CRASHES else ""
-        if not sentence and self.rules.retried(failure) and flight.crashes < self.rules.retries:
+        if not sentence and self.limits.retried(failure) and flight.crashes < self.limits.retries:
             flight.crashes += 1
             elsewhere = True
         if elsewhere and not sentence:
@@ -212,9 +239,12 @@ class OutcomeHandler:
     def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> NextStep:
         flight.notes["pilotune:reason"] = reason
         self._describe(flight, failure)
+        flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.FAIL)
-        self._told(flight, now, whole=False)
-        if self._failures_in_row < self.rules.failures:
+        self._failures_in_row += 1
+        self.finish_times.append(now)
+        self.durations.add(flight.stage_seconds, whole=False)
+        if self._failures_in_row < self.limits.failures:
             return NextStep()
         last = f"the last one (trial {flight.number}): {reason}"
         return NextStep(finish=Finish(FAILED, f"{self._failures_in_row} trials failed in a row, {last}"))
@@ -236,17 +266,8 @@ class OutcomeHandler:
         attrs |= self.study.bracket(flight.number)
         self.study.annotate(flight.trial, {**attrs, **flight.notes})
 
-    def _told(self, flight: Flight, now: float, *, whole: bool) -> None:
-        """``whole``: it ran as long as a trial does; one that failed says nothing of that."""
-        if whole:
-            self._well(flight, now)
-            return
-        self._failures_in_row += 1
-        self.finish_times.append(now)
-        self.durations.add(flight.ran - flight.stage, whole=False)
-
-    def _well(self, flight: Flight, now: float) -> None:
+    def _count_success(self, flight: Flight, now: float) -> None:
         self._failures_in_row = 0
-        self.room.found()
+        self.disk_backoff.on_success()
         self.finish_times.append(now)
-        self.durations.add(flight.ran - flight.stage, whole=flight.whole)
+        self.durations.add(flight.stage_seconds, whole=flight.fully_timed)

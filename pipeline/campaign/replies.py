@@ -1,61 +1,68 @@
-"""What the driver answers to an attempt that reports, or asks for a parameter."""
+"""Answers attempts that report a value or ask for a parameter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..trial.protocol import Report, Suggest
+from ..trial.protocol import Report, Suggest, Suggested, Verdict
 from .campaign_study import CampaignStudy
-from .events import Reply
 from .flight import Flight
 from .promotion import PromotionController
 
 
 def answer(
-    study: CampaignStudy, promoting: PromotionController | None, flight: Flight | None, request: Report | Suggest
-) -> Reply | None:
-    """The answer to a request of ``flight``, None where its token is nobody's any more: that attempt is to end.
+    study: CampaignStudy, promotion: PromotionController | None, flight: Flight | None, request: Report | Suggest
+) -> Verdict | Suggested | None:
+    """The message that answers ``request``; None where it needs no answer.
 
-    A request that came before gets the answer that it got, since that was lost; an older one gets none.
+    Args:
+        study: The campaign's study; reports and parameters are staged in it.
+        promotion: Decides who pauses at rungs; None where no trial pauses.
+        flight: Whose request it is; None where its token is fenced, which is answered with `kill`.
+        request: What the worker sent. The newest request may come again, when its answer was lost: it gets the same
+            answer, and nothing is kept twice. An older one gets none, since nobody waits for it.
     """
     if flight is None:
-        return Reply(request.token, request.request, stop="kill")
+        return Verdict(request.token, request.request, stop="kill")
     last = flight.last_reply
     if last is None or request.request > last.request:
         if isinstance(request, Suggest):
             last = _suggested(study, flight, request)
         else:
-            last = _verdict(study, promoting, flight, request)
+            last = _verdict(study, promotion, flight, request)
         flight.last_reply = last
     return last if last.request == request.request else None
 
 
-def _verdict(study: CampaignStudy, promoting: PromotionController | None, flight: Flight, request: Report) -> Reply:
-    _keep(study, promoting, flight, request.reports)
+def _verdict(study: CampaignStudy, promotion: PromotionController | None, flight: Flight, request: Report) -> Verdict:
+    _keep(study, promotion, flight, request.reports)
     if flight.rung is not None:
-        return Reply(request.token, request.request, stop="prune")
-    yields = flight.stopping or flight.pause is not None
-    return Reply(request.token, request.request, stop="yield" if yields else "")
+        return Verdict(request.token, request.request, stop="prune")
+    yields = flight.yield_asked or flight.pause is not None
+    return Verdict(request.token, request.request, stop="yield" if yields else "")
 
 
 def _keep(
-    study: CampaignStudy, promoting: PromotionController | None, flight: Flight, reports: Sequence[Sequence[float]]
+    study: CampaignStudy, promotion: PromotionController | None, flight: Flight, reports: Sequence[Sequence[float]]
 ) -> None:
-    """Each is judged by itself, as if it had come alone: a pruner takes the value of the first at a rung for the
-    rung's. The first verdict stands; what was reported behind it is kept."""
+    """Stage the reports of one message, and judge each as if it had come alone.
+
+    One by one, because a pruner takes the first value at a rung as the rung's value. The first verdict stands; reports
+    after it are kept all the same.
+    """
     for report in reports:
         for step, value in study.keep(flight.trial, [report]).items():
             flight.last_step = step
             flight.new_steps += 1
             if flight.rung is None and study.prunes(flight.trial):
                 flight.rung = step
-            if promoting:
-                promoting.reported(flight, step, value)
+            if promotion:
+                promotion.on_report(flight, step, value)
 
 
-def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Reply:
+def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Suggested:
     try:
         value = flight.params[request.name] = study.suggest(flight.trial, request.name, request.distribution)
-    except Exception as error:  # whatever Optuna or a sampler raises at it is this trial's failure alone
-        return Reply(request.token, request.request, suggested=True, error=str(error) or repr(error))
-    return Reply(request.token, request.request, suggested=True, value=value)
+    except Exception as error:  # whatever Optuna or a sampler raises is the failure of this trial only
+        return Suggested(request.token, request.request, error=str(error) or repr(error))
+    return Suggested(request.token, request.request, value)

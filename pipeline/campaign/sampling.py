@@ -1,4 +1,4 @@
-"""A trial's parameters where its space is known: drawn as ``optuna.Trial`` draws them, and kept all in one step."""
+"""Draws a trial's parameters where its space is known, as ``optuna.Trial`` does, but stores all of them at once."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from optuna.distributions import (
     check_distribution_compatibility,
 )
 
-# Hyperband lets samplers see the trials of one bracket only; Optuna's own Trial asks for that by this name.
+# Hyperband shows samplers the trials of one bracket only; Optuna's own Trial uses this function for that.
 from optuna.pruners import _filter_study
 
 from ..record import RecordStorage
 from ..space import Space
 
 FIXED = "fixed_params"
-"""Trial system attribute of Optuna's: what the user enqueued."""
+"""Optuna's trial system attribute for the parameters that the user enqueued."""
 
 
 class ParamSampler:
-    """The parameters of one trial, one after the other, parents before children.
+    """Draws the parameters of one trial, one after the other, parents before children.
 
-    For each of them, as in ``optuna.Trial``: what was set before; else what the user enqueued; else the only value
-    there is; else what the sampler draws for all parameters at once; else what it draws for this one alone.
+    A parameter's value is the first of these that exists, as in ``optuna.Trial``:
+
+    1. the value that was set before;
+    2. the value that the user enqueued;
+    3. the only value of the distribution;
+    4. the sampler's relative sample, drawn for all parameters at once;
+    5. the sampler's independent sample, drawn for this parameter alone.
 
     Args:
-        study: With the sampler and the pruner.
-        trial_id: Of a trial that was just asked for; ``study.ask`` has told the sampler of it.
+        study: With its sampler and pruner.
+        storage: Where the parameters are staged.
+        trial_id: Of a trial that ``study.ask`` has just created, so that the sampler knows of it.
     """
 
     def __init__(self, study: optuna.Study, storage: RecordStorage, trial_id: int):
@@ -40,17 +46,17 @@ class ParamSampler:
         self._trial = storage.get_trial(trial_id)
         self._study = _filter_study(study, self._trial)
         self._fixed: dict[str, Any] = self._trial.system_attrs.get(FIXED, {})
-        self._together: dict[str, Any] | None = None
+        self._relative: dict[str, Any] | None = None
         self._distributions: dict[str, BaseDistribution] = {}
         self._new: dict[str, tuple[float, BaseDistribution]] = {}
 
     @property
     def enqueued(self) -> bool:
-        """Whether it is a configuration of the user's."""
+        """Whether the user enqueued this configuration."""
         return FIXED in self._trial.system_attrs
 
     def draw(self, space: Space) -> dict[str, Any]:
-        """All active parameters and the constants, by name. Raises what the sampler raises."""
+        """Return all active parameters and the constants, by name. Raises what the sampler raises."""
         params = space.walk(self._value)
         self._storage.set_trial_params(self._trial_id, self._new)
         return params
@@ -66,7 +72,7 @@ class ParamSampler:
         return _typed(value, distribution)
 
     def _choose(self, name: str, distribution: BaseDistribution) -> tuple[Any, float]:
-        """A value, as it is and as the storage keeps it. Raises ValueError for one that is none, as NaN."""
+        """A value, and its internal representation. Raises ValueError for what is no value, such as NaN."""
         if name in self._fixed:
             value = self._fixed[name]
             internal = distribution.to_internal_repr(value)
@@ -77,26 +83,26 @@ class ParamSampler:
         if distribution.single():
             value = _only(distribution)
             return value, distribution.to_internal_repr(value)
-        together = self._drawn_together()
-        if name in together:
+        relative = self._relative_sample()
+        if name in relative:
             if name not in self._distributions:
-                raise ValueError(f"the sampler drew {name!r}, which is not in the space that it said it would draw")
+                raise ValueError(f"the sampler returned {name!r}, which is not in the search space that it inferred")
             check_distribution_compatibility(self._distributions[name], distribution)
-            internal = distribution.to_internal_repr(together[name])
+            internal = distribution.to_internal_repr(relative[name])
             if distribution._contains(internal):
-                return together[name], internal
+                return relative[name], internal
         value = self._sampler.sample_independent(self._study, self._trial, name, distribution)
         return value, distribution.to_internal_repr(value)
 
-    def _drawn_together(self) -> dict[str, Any]:
-        if self._together is None:
+    def _relative_sample(self) -> dict[str, Any]:
+        if self._relative is None:
             self._distributions = self._sampler.infer_relative_search_space(self._study, self._trial)
-            self._together = self._sampler.sample_relative(self._study, self._trial, self._distributions)
-        return self._together
+            self._relative = self._sampler.sample_relative(self._study, self._trial, self._distributions)
+        return self._relative
 
 
 def _only(distribution: BaseDistribution) -> Any:
-    """The value of a distribution that has one."""
+    """The value of a distribution that has just one."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[0]
     assert isinstance(distribution, FloatDistribution | IntDistribution)

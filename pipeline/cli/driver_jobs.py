@@ -17,9 +17,9 @@ RECHECK_DELAY = 1.0
 
 def unfinished_chains(study_folder: Path | None) -> list[JobChain]:
     """The job chains of a study that have not ended according to their notes, newest first."""
-    from ..driver.job_chain import relays
+    from ..driver.job_chain import chains_in
 
-    return [chain for chain in relays(study_folder) if not chain.ended]
+    return [chain for chain in chains_in(study_folder) if not chain.ended]
 
 
 def active_chains(study_folder: Path | None) -> list[JobChain]:
@@ -32,16 +32,16 @@ def active_chains(study_folder: Path | None) -> list[JobChain]:
 
 def refresh(chain: JobChain) -> JobChain:
     """The chain as it is now; noted as ended if the scheduler says that its job is over."""
-    from ..driver.job_chain import read_relay
+    from ..driver.job_chain import read_chain
 
     job = query_job(chain)
     if job is None or job.phase != "ended":
         return chain
-    latest = read_relay(chain.folder)  # meanwhile the job may have submitted its successor
+    latest = read_chain(chain.folder)  # meanwhile the job may have submitted its successor
     if latest is None or latest.job != chain.job or latest.ended:
         return latest or chain
     end = f" ({job.reason})" if job.reason else ""
-    return latest.now(state="ended", reason=f"job {chain.job} is gone and left no message{end}")
+    return latest.saved(state="ended", reason=f"job {chain.job} is gone and left no message{end}")
 
 
 def query_job(chain: JobChain) -> Job | None:
@@ -92,11 +92,11 @@ def stop_chain(chain: JobChain, how: str) -> JobChain:
         how: What its driver does with running trials: ``finish``, ``yield`` or ``now``.
     """
     from ...providers.blocks.orphaned_jobs import asker
-    from ..driver.job_chain import read_relay
+    from ..driver.job_chain import read_chain
     from ..trial.files import write_atomically
 
     write_atomically(chain.stop, how)
-    latest = read_relay(chain.folder) or chain
+    latest = read_chain(chain.folder) or chain
     if latest.state != "waiting" or not latest.job:
         return latest
     from ...errors import SiteError
@@ -105,7 +105,7 @@ def stop_chain(chain: JobChain, how: str) -> JobChain:
     with contextlib.suppress(SiteError, SchedulerAway):
         # If the job cannot be cancelled from here, it finds the control file when it begins, and ends at once.
         if asker(latest.scheduler).cancel_one(latest.job):
-            return latest.now(state="ended", reason="stopped while its job waited")
+            return latest.saved(state="ended", reason="stopped while its job waited")
     return latest
 
 

@@ -54,7 +54,8 @@ def refuse_second_driver(prepared: PreparedRun) -> None:
 
 def execute(request: Request, prepared: PreparedRun) -> Status:
     """Run the campaign in this process with progress on stderr, then print the summary on stdout."""
-    from ..driver.run import RunSettings, run_campaign
+    from ..driver.run import run_campaign
+    from ..driver.settings import RunSettings
     from .progress import Progress
     from .summary import print_summary
 

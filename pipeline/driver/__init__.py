@@ -1,1 +1,1 @@
-"""The driver: the process that runs a campaign on a site."""
+"""The driver: the process that runs a campaign on a site. It joins the campaign to pool, record and user."""

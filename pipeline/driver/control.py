@@ -1,4 +1,4 @@
-"""What a running campaign is told: by signals on its host, by a file from anywhere, by the end of its driver's job."""
+"""Collects requests to stop a campaign: signals on its host, a control file from anywhere, the end of its own job."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..campaign.events import Asked, Signal
+from ..campaign.events import Signal, StopRequested
 from .job_chain import JobSlot
 
 ORDER: tuple[Signal, ...] = ("finish", "yield", "now")
 """What the first, second and third signal mean."""
 
 ORDER_IN_JOB: tuple[Signal, ...] = ("yield", "now")
-"""In a job there is no time for trials to finish: the scheduler follows its signal with a stronger one."""
+"""The same in a batch job, where trials have no time to finish: the scheduler kills the job soon after its signal."""
 
 FILE_PERIOD = 1.0
-"""Seconds between looks at the control file."""
+"""Seconds between two reads of the control file."""
 
 
-def _deaf(number: int, frame: FrameType | None) -> None:
-    """Unlike SIG_IGN, this is not handed on to other programs."""
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler that does nothing. Unlike SIG_IGN it is not inherited by the programs that this process starts."""
 
 
 class Control:
-    """Collects what the user asks for; a context manager that handles SIGINT, SIGTERM and SIGHUP meanwhile.
+    """Collects requests to stop; a context manager that handles SIGINT, SIGTERM and SIGHUP inside.
 
-    Where one of them came, they are ignored afterwards: the process is ending.
+    If one of them came, all three are ignored afterwards, so that repeated Ctrl-C cuts off neither the summary nor the
+    exit code.
 
     Args:
-        file: Holds one of finish, yield, now when somebody ran ``pilotune stop``.
-        shift: Of a driver that runs in a job; it may say the same.
+        file: The control file. ``pilotune stop`` writes finish, yield or now into it.
+        slot: The driver's batch job, where it runs in one; its end is a request to stop, too.
 
     Attributes:
-        wake: Called when a signal comes, to end a wait.
+        wake: Called when a signal comes, to end the pool's wait.
     """
 
     def __init__(self, file: Path, slot: JobSlot | None = None):
@@ -45,47 +46,46 @@ class Control:
         self._order = ORDER_IN_JOB if slot else ORDER
         self.wake: Callable[[], None] = lambda: None
         self._signals = 0
-        self._said: list[Signal] = []
-        self._last_file = ""
-        self._looked = 0.0
-        self._before: dict[signal.Signals, Any] = {}
+        self._requested: list[Signal] = []
+        self._last_word = ""
+        self._last_read = 0.0
+        self._handlers: dict[signal.Signals, Any] = {}  # as they were before
 
     def __enter__(self) -> Control:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._signalled)
+                    self._handlers[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *error: object) -> None:
-        # Who presses Ctrl-C on and on must not cut off the summary, nor the exit code.
-        for number, handler in self._before.items():
-            signal.signal(number, _deaf if self._signals else handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, _ignore if self._signals else handler)
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        self._said.append(self._order[min(self._signals, len(self._order) - 1)])
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._requested.append(self._order[min(self._signals, len(self._order) - 1)])
         self._signals += 1
         self.wake()
 
-    def asked(self) -> list[Asked]:
-        """What was asked for since the last call."""
+    def stop_requests(self) -> list[StopRequested]:
+        """The requests since the last call."""
         now = time.monotonic()
-        if now - self._looked >= FILE_PERIOD:
-            self._looked = now
+        if now - self._last_read >= FILE_PERIOD:
+            self._last_read = now
             self._read_file()
             if self.slot:
-                return [*self._heard(), *self.slot.asked(time.time())]
-        return self._heard()
+                return [*self._pop_requested(), *self.slot.stop_requests(time.time())]
+        return self._pop_requested()
 
-    def _heard(self) -> list[Asked]:
-        said, self._said = self._said, []
-        return [Asked(how) for how in said]
+    def _pop_requested(self) -> list[StopRequested]:
+        requested, self._requested = self._requested, []
+        return [StopRequested(how) for how in requested]
 
     def _read_file(self) -> None:
         try:
             word = self.file.read_text().strip()
         except OSError:
             return
-        if word != self._last_file and word in ORDER:
-            self._last_file = word
-            self._said.append(word)
+        if word != self._last_word and word in ORDER:
+            self._last_word = word
+            self._requested.append(word)

@@ -1,4 +1,4 @@
-"""The driver: a claimed study, its campaign, and what the world sees of it."""
+"""The driver: opens and claims the study, runs its campaign, and shows what happens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,13 @@ import numpy as np
 import optuna
 
 from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
+from ...exit_codes import SITE
 from ...filesystems import why_not
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
-from ..campaign.events import Finish
+from ..campaign.events import Finish, StopRequested
 from ..campaign.flight import Flight, seed_of, token_of
 from ..campaign.limits import CampaignLimits
-from ..campaign.outcomes import SITE
 from ..fidelity import hyperband_brackets, make_pruner, rung_schedule
 from ..record import (
     Lease,
@@ -46,26 +46,31 @@ from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
 from .control import Control
 from .loop import CampaignLoop
 from .run_storage_watch import DiskReserve, StorageWatch
+from .settings import RunSettings
 from .status import Status, snapshot
 
 if TYPE_CHECKING:
     from ...providers.htex.pool import ParslPool
-    from .run import RunSettings
 
 log = logging.getLogger(__name__)
 
 STATUS_PERIOD, STILL_PERIOD = 1.0, 5.0
-"""Seconds between writes of ``status.json``: where something changed, and where nothing but the clock moved."""
+"""Seconds between two writes of ``status.json``: while something changes, and while only the time does."""
 
 SHOW_PERIOD = 0.25
-"""Seconds between calls of the listener."""
+"""Shortest time between two calls of the listener, seconds."""
 
 
 @contextlib.contextmanager
 def claimed(
     settings: RunSettings, run: RunDirectory, campaign_id: str
 ) -> Iterator[tuple[RecordStorage, optuna.Study, Lease]]:
-    """The study opened and claimed for this campaign."""
+    """Open the study and claim it for this campaign; release it at the end.
+
+    Raises:
+        UserError: Another study has this name, another driver works on it, or there is no such database.
+        RecordAway: The database does not answer, or accepts no writes.
+    """
     study_file = settings.study_file
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with contextlib.closing(open_storage(settings.storage_url)) as storage:
@@ -73,14 +78,14 @@ def claimed(
         lease = Lease.here(campaign_id, str(run.path))
         claim(storage, study, lease)
         try:
-            _furnish(study_file, storage, study, campaign_id)
+            _set_up(study_file, storage, study, campaign_id)
             yield storage, study, lease
         finally:
             release(storage, study, lease)
 
 
-def _furnish(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> None:
-    """Give the study what it learns from, its first points and its sampler; the claim to it comes first."""
+def _set_up(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> None:
+    """Give the study the trials it learns from, its first points, and its sampler. Called once the study is claimed."""
     if study_file.start_from.studies:
         learn_from(storage, study, study_file.start_from.studies, study_file.space)
     for point in study_file.start_from.enqueue:
@@ -90,7 +95,7 @@ def _furnish(study_file: StudyFile, storage: RecordStorage, study: optuna.Study,
 
 
 def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> int | None:
-    """The study file's seed for a new study. One that goes on must not draw the same numbers again."""
+    """The sampler's seed: the study file's for a new study; a resumed study must not draw the same numbers again."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.WAITING]
     if seed is None or not trials:
         return seed
@@ -99,7 +104,11 @@ def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> in
 
 
 def remember(settings: RunSettings, run: RunDirectory) -> None:
-    """Keep the study and site files in the run directory. Raises SiteError where it takes no files."""
+    """Keep the study and site files in the run directory, and list the study among this user's.
+
+    Raises:
+        SiteError: The run directory cannot be written.
+    """
     try:
         write_atomically(run.study_file, settings.study_file.resolved())
         write_atomically(run.site_file, settings.site.resolved())
@@ -116,7 +125,27 @@ def remember(settings: RunSettings, run: RunDirectory) -> None:
 
 
 class Driver:
-    """What lives as long as the campaign."""
+    """Runs the campaign of one claimed study, and is what its loop knows of the process (``DriverServices``).
+
+    :func:`~.run.run_campaign` shows how it is put together.
+
+    Args:
+        settings: What to run and where.
+        storage: The record, opened.
+        study: The study, claimed, with its sampler and pruner.
+        run: The campaign's run directory.
+        lease: The claim; it is renewed while the campaign runs.
+        began: When the campaign began, Unix seconds.
+        listener: Called with a snapshot, at most four times a second.
+
+    Attributes:
+        campaign: The campaign.
+        channel: Where workers reach the driver; known once the pool has started.
+        problem: What keeps the loop from committing, as a sentence; empty while all is well.
+        storage_watch: Watches the run directory and the database's file.
+        reserve: Disk space for the last commits.
+        control: Where requests to stop come from; None before the driver runs.
+    """
 
     def __init__(
         self,
@@ -132,131 +161,98 @@ class Driver:
         self.lease, self.listener = lease, listener
         self.study_file = settings.study_file
         self.channel = ChannelAddress()
-        self.message = ""
-        self.ground = StorageWatch(run, storage)
+        self.problem = ""
+        self.storage_watch = StorageWatch(run, storage)
+        self.reserve = DiskReserve(storage.database.path, settings.study_file.name)
+        self.control: Control | None = None
         self._written = self._shown = 0.0
-        self._last: Status | None = None  # as it was last written
+        self._last: Status | None = None  # the last one written
         pruner = self.study_file.pruner
         brackets = hyperband_brackets(pruner.args) if pruner is not None and pruner.name == "hyperband" else []
         self.campaign = Campaign(
             CampaignStudy(study, storage, self.study_file.space, lease.campaign, brackets),
-            _rules(self.study_file),
-            self.make_spec,
+            _limits(self.study_file),
+            self,
             lease.campaign,
             began,
             rung_schedule(pruner),
         )
 
     def drive(self, pool: ParslPool, control: Control) -> None:
-        with long_lived():
+        """Start the pool, and run the campaign to its end."""
+        with unscanned_heap():
             self._drive(pool, control)
 
     def _drive(self, pool: ParslPool, control: Control) -> None:
-        self.note("")
-        self.channel, control.wake = pool.channel.address, pool.wake
+        self.report_status("")
+        self.control, control.wake = control, pool.wake
+        self.channel = pool.channel.address
         pool.start(self.dead_records())
-        reserve = DiskReserve(self.storage.database.path, self.study_file.name)
-        pump = CampaignLoop(
-            self.campaign,
-            pool,
-            self.storage,
-            make_room=reserve.give,
-            save=self.save,
-            user=lambda: [*control.asked(), *self.ground.asked()],
-            renew=lambda: renew(self.storage, self.study, self.lease),
-            orphans=self.orphans,
-            written=self.written,
-            tell=self.note,
-            limit=self.study_file.budget.trials,
-        )
-        with reserve:
-            finish = self.checked(pump.run())
-        self.message = ""
-        if finish.code == SITE and self.ground.trouble:  # which may be why
-            finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.ground.trouble}")
+        loop = CampaignLoop(self.campaign, pool, self.storage, self, limit=self.study_file.budget.trials)
+        with self.reserve:
+            finish = self.checked(loop.run())
+        self.problem = ""
+        if finish.code == SITE and self.storage_watch.trouble:  # which may be why
+            finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.storage_watch.trouble}")
         log.info("ended: %s", finish.reason)
 
     def dead_records(self) -> list[Path]:
-        """What dead drivers of this study wrote down of the jobs that they submitted."""
+        """The job records of this study's dead drivers: which jobs they had submitted."""
         now = self.storage.clock()
         dead = [lease for lease in study_leases(self.storage, self.study) if lease.run and not lease.alive(now)]
         records = [RunDirectory(Path(lease.run)).jobs for lease in dead if lease.campaign != self.lease.campaign]
         return [record for record in records if record.exists()]
 
-    def orphans(self) -> tuple[list[Orphan], list[Outcome]]:
-        """Trials of dead drivers, taken over, and the outcomes that their workers wrote."""
+    # -- DriverServices -----------------------------------------------------------------------------------------------
+
+    def stop_requests(self) -> Sequence[StopRequested]:
+        """Requests from signals and the control file, and those of the storage watch."""
+        return [*(self.control.stop_requests() if self.control else ()), *self.storage_watch.stop_requests()]
+
+    def renew_lease(self) -> None:
+        """Stage the renewal of this campaign's lease."""
+        renew(self.storage, self.study, self.lease)
+
+    def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
+        """Take over the trials of dead drivers, with the outcomes that their workers wrote."""
         taken = orphans(self.storage, self.study, self.campaign.held)
         outcomes = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         if taken:
-            log.info("taking up %d trials of dead drivers again; %d of them had ended", len(taken), len(outcomes))
+            log.info("took over %d trials of dead drivers; %d of them had ended", len(taken), len(outcomes))
         return taken, outcomes
 
-    def written(self, flight: Flight) -> Outcome | None:
-        """What the worker of an attempt wrote at its end; None where it did not come so far."""
+    def written_outcome(self, flight: Flight) -> Outcome | None:
+        """The outcome that the attempt's worker wrote; None where it wrote none."""
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
 
-    def checked(self, finish: Finish) -> Finish:
-        """The campaign's end, with a look at the database: what was written into a broken one is saved from memory."""
-        try:
-            if finish.code != SITE:
-                self.storage.database.check()
-        except RecordLost as error:
-            finish = self.campaign.finished = Finish(SITE, f"{error}{self.save()}")
-        except RecordAway as error:
-            log.info("the database was not checked: %s", error)
-        return finish
+    def free_reserve(self) -> bool:
+        """Give the reserved disk space to the database; returns whether there was any."""
+        return self.reserve.free()
 
-    def save(self) -> str:
-        """Write the study into another file, since its own is beyond repair; the end of a sentence that says where."""
+    def save_study(self) -> str:
+        """Write the study into another file, since its own is beyond repair; returns the end of a sentence."""
         try:
             path = save_study(self.storage, self.study._study_id)
         except (PilotuneError, OSError) as error:
             log.error("the study could not be saved: %s", error)
-            return "; put a copy of it in its place. Every outcome is in the run directories too, as JSON"
+            return "; restore a copy of it. Every outcome is in the run directories too, as JSON"
         if path is None:
             return ""
-        how = "put that in its place, without the -wal and -shm of the old one, and pilotune resume goes on"
+        how = "move that file to its place, without the -wal and -shm files of the old one, then run pilotune resume"
         return f"; all that this campaign knew of the study is in {path}: {how}"
 
-    def note(self, message: str) -> None:
-        """Called after every tick: shows where the campaign is, not too often."""
+    def report_status(self, problem: str) -> None:
+        """Show where the campaign is, not too often; at once when the problem changes."""
         now = time.time()
-        urgent = message != self.message
-        if bool(message) != bool(self.message):
-            log.log(logging.WARNING if message else logging.INFO, "%s", message or "the database takes it again")
-        self.message = message
+        urgent = problem != self.problem
+        if bool(problem) != bool(self.problem):
+            log.log(logging.WARNING if problem else logging.INFO, "%s", problem or "the database accepts writes again")
+        self.problem = problem
         if urgent or now - self._shown >= SHOW_PERIOD:
             self.show(now, urgent)
 
-    def show(self, now: float, urgent: bool = True) -> Status:
-        """A snapshot for the listener, and for ``status.json`` where it is urgent or time for it."""
-        storage, folder = self.settings.storage_url, str(self.run.path)
-        room = self.ground.trouble or self.campaign.ends.room.trouble
-        pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
-        message = "; ".join(each for each in (self.message, room, pauses) if each)
-        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
-        self._shown = now
-        self.listener(status)
-        if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):
-            if status.waiting and (self._last is None or status.waiting != self._last.waiting):
-                log.info("waiting: %s", status.waiting)
-            self._written, self._last = now, status
-            self._write(status)
-        return status
-
-    def _changed(self, status: Status) -> bool:
-        return self._last is None or not status.same_but_time(self._last)
-
-    def _write(self, status: Status) -> None:
-        """A full disk or a deleted run directory must not stop the campaign."""
-        try:
-            write_atomically(self.run.status, status.to_json())
-        except OSError as error:
-            self.ground.wrote(error)
-        else:
-            self.ground.wrote(None)
-
     def make_spec(self, flight: Flight) -> AttemptSpec:
+        """What a worker needs to run the attempt; makes the trial's folder where there is none."""
         file = self.study_file
         if not flight.directory or not os.path.isdir(flight.directory):
             flight.directory = str(self.run.trial(flight.number).directory)
@@ -293,17 +289,62 @@ class Driver:
         )
 
     def _expected(self, flight: Flight) -> float | None:
-        """Seconds that the next attempt of a trial may take, to its end or the rung where it pauses: what is left of
-        them, where earlier ones kept anything."""
-        ran = flight.ran - flight.stage
+        """Seconds that the attempt is expected to run, to the trial's end or the next rung; None while unknown.
+
+        Less than a whole trial where an earlier attempt has left a checkpoint.
+        """
+        ran = flight.stage_seconds
         kept = ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
-        return self.campaign.ends.durations.left(ran if kept else 0.0)
+        return self.campaign.outcomes.durations.left(ran if kept else 0.0)
+
+    # -- what is shown ------------------------------------------------------------------------------------------------
+
+    def checked(self, finish: Finish) -> Finish:
+        """The campaign's end, after a check of the database: a study whose file is broken is saved from memory."""
+        try:
+            if finish.code != SITE:
+                self.storage.database.check()
+        except RecordLost as error:
+            finish = self.campaign.finished = Finish(SITE, f"{error}{self.save_study()}")
+        except RecordAway as error:
+            log.info("the database could not be checked: %s", error)
+        return finish
+
+    def show(self, now: float, urgent: bool = True) -> Status:
+        """Give the listener a snapshot, and write it to ``status.json`` where it is urgent or due."""
+        storage, folder = self.settings.storage_url, str(self.run.path)
+        disk = self.storage_watch.trouble or self.campaign.outcomes.disk_backoff.trouble
+        pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
+        message = "; ".join(each for each in (self.problem, disk, pauses) if each)
+        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
+        self._shown = now
+        self.listener(status)
+        if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):
+            if status.waiting and (self._last is None or status.waiting != self._last.waiting):
+                log.info("waiting: %s", status.waiting)
+            self._written, self._last = now, status
+            self._write(status)
+        return status
+
+    def _changed(self, status: Status) -> bool:
+        return self._last is None or not status.same_but_time(self._last)
+
+    def _write(self, status: Status) -> None:
+        """Write the status; a full disk or a deleted run directory must not stop the campaign."""
+        try:
+            write_atomically(self.run.status, status.to_json())
+        except OSError as error:
+            self.storage_watch.on_write(error)
+        else:
+            self.storage_watch.on_write(None)
 
 
 @contextlib.contextmanager
-def long_lived() -> Iterator[None]:
-    """What is there at the start lasts to the end: passes of the garbage collector over a large study would each stop
-    the driver for a tenth of a second and more."""
+def unscanned_heap() -> Iterator[None]:
+    """Inside, the garbage collector skips the objects that exist now.
+
+    They live to the end, and each scan of a large study would stop the driver for a tenth of a second or more.
+    """
     gc.freeze()
     try:
         yield
@@ -311,7 +352,7 @@ def long_lived() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _rules(file: StudyFile) -> CampaignLimits:
+def _limits(file: StudyFile) -> CampaignLimits:
     return CampaignLimits(
         trials=file.budget.trials,
         time=file.budget.time,
@@ -331,7 +372,7 @@ def _outcome_of(orphan: Orphan) -> Outcome | None:
 
 
 def _outcome_on_disk(directory: str, attempt: int, token: str) -> Outcome | None:
-    """What the worker wrote before its driver could be told; None where there is nothing to trust."""
+    """The outcome that the attempt's worker wrote into the trial's folder; None where there is no valid one."""
     try:
         outcome = Outcome.from_json(TrialFiles(Path(directory)).outcome(attempt).read_bytes())
     except (OSError, ValueError, TypeError):

@@ -1,8 +1,9 @@
-"""A driver in batch jobs of its own: what one leaves to the next, and when it hands over.
+"""A driver that runs in batch jobs of its own, one after the other: their shared state, and when one ends.
 
-A relay is a folder beside the run directories of its study. It holds the scripts and the output of its jobs, the site
-as it was resolved when the first was submitted, and a note of how far it is. Only one job of a relay is ever waiting or
-running, and only that one, or who submitted it, writes the note; from anywhere else it is told to end by a file.
+A job chain is a folder beside the run directories of its study. It holds the jobs' scripts and output, the site file
+as it was resolved when the first job was submitted, and ``relay.json``, which says how far the chain is. At most one
+job of a chain is waiting or running at any time. Only that job, or the process that submitted it, writes
+``relay.json``; any other process stops the chain by writing the control file ``stop``.
 """
 
 from __future__ import annotations
@@ -15,40 +16,42 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from ..campaign.events import Asked, Signal
+from ..campaign.events import Signal, StopRequested
 from ..record.rundir import strangers_in
 from ..trial.files import write_atomically
 from ..trial.from_json import build, read_json
 
 log = logging.getLogger(__name__)
 
-MOST = 1000
-"""Jobs in one relay: a mistake somewhere must not go on for ever."""
+MOST_JOBS = 1000
+"""Most jobs in one chain, so that a mistake does not submit jobs for ever."""
 
 PREFIX = "in-job-"
+"""Start of a chain's folder name."""
 
 State = Literal["waiting", "running", "ended"]
+"""State of a chain's latest job: in the scheduler's queue, running, or over with no successor."""
 
 
 @dataclass(frozen=True)
 class JobChain:
-    """How far a relay is.
+    """The state of a job chain, as ``relay.json`` keeps it; the field names are its keys.
 
     Attributes:
         folder: Its folder.
         study: The study's name.
         storage: URL of the study's database, without a password.
-        scheduler: Where its jobs are.
+        scheduler: Name of the scheduler that runs the jobs.
         site: The site's name.
-        label: Its part of the job names.
+        label: The chain's part of the job names.
         words: The driver's command line.
-        environment: Variables that its jobs get.
-        generation: Number of its latest job, from 1.
-        job: The scheduler's id of that.
-        state: Of that job.
+        environment: Variables that the jobs get.
+        generation: Number of the latest job, from 1.
+        job: The scheduler's id of the latest job; empty until it is known.
+        state: State of the latest job.
         reason: Why it ended.
-        used: Seconds that the drivers of earlier jobs ran.
-        updated: Unix seconds.
+        used: Seconds that the drivers of earlier jobs ran; they count for the time budget.
+        updated: When ``relay.json`` was written, Unix seconds.
     """
 
     folder: Path
@@ -67,7 +70,7 @@ class JobChain:
     updated: float = field(default_factory=time.time)
 
     @property
-    def note(self) -> Path:
+    def state_file(self) -> Path:
         return self.folder / "relay.json"
 
     @property
@@ -76,22 +79,22 @@ class JobChain:
 
     @property
     def stop(self) -> Path:
-        """Control file: one of finish, yield, now; from then on there is no successor."""
+        """Control file with finish, yield or now; once it exists there is no further job."""
         return self.folder / "stop"
 
     @property
     def ended(self) -> bool:
         return self.state == "ended"
 
-    def now(self, **changes: Any) -> Self:
-        """The relay with these changes, written down."""
+    def saved(self, **changes: Any) -> Self:
+        """The chain with these changes, written to its file."""
         changed = replace(self, **changes, updated=time.time())
         data = {**asdict(changed), "folder": str(changed.folder)}
-        write_atomically(changed.note, json.dumps(data, indent=1))
+        write_atomically(changed.state_file, json.dumps(data, indent=1))
         return changed
 
-    def told(self) -> Signal | None:
-        """What it was told by the control file."""
+    def stop_signal(self) -> Signal | None:
+        """What the control file asks for; None where there is none."""
         try:
             word = self.stop.read_text().strip()
         except OSError:
@@ -99,8 +102,8 @@ class JobChain:
         return word if word in get_args(Signal) else "finish"  # type: ignore[return-value]
 
 
-def read_relay(folder: Path) -> JobChain | None:
-    """The relay of a folder; None where its note is missing or broken."""
+def read_chain(folder: Path) -> JobChain | None:
+    """The job chain in a folder; None where its ``relay.json`` is missing or broken."""
     try:
         chain = build(JobChain, read_json((folder / "relay.json").read_bytes()))
     except (OSError, ValueError):
@@ -108,55 +111,64 @@ def read_relay(folder: Path) -> JobChain | None:
     return replace(chain, folder=folder)
 
 
-def relays(study_folder: Path | None) -> list[JobChain]:
-    """All relays of the study whose run directories are in this folder, the newest first; none in somebody else's."""
+def chains_in(study_folder: Path | None) -> list[JobChain]:
+    """All job chains of the study whose run directories are in this folder, the newest first.
+
+    An empty list where the folder belongs to somebody else, whose files are not to be trusted.
+    """
     if study_folder is None or strangers_in(study_folder):
         return []
-    found = [read_relay(folder) for folder in sorted(study_folder.glob(f"{PREFIX}*"), reverse=True)]
+    found = [read_chain(folder) for folder in sorted(study_folder.glob(f"{PREFIX}*"), reverse=True)]
     return [chain for chain in found if chain is not None]
 
 
 def margin(walltime: float) -> float:
-    """Seconds before a job's end at which its driver hands over: 5 % of the walltime, from 2 to 15 minutes; of a very
-    short job a third of it."""
+    """Seconds before the end of a job at which its driver stops, to leave time for trials to yield.
+
+    5 % of the walltime, but at least 2 and at most 15 minutes; in a very short job, a third of the walltime.
+
+    >>> margin(3600.0), margin(86_400.0), margin(60.0)
+    (180.0, 900.0, 20.0)
+    """
     return min(max(120.0, walltime / 20), 900.0, walltime / 3)
 
 
 class JobSlot:
-    """The time that a driver has in its job.
+    """The time that a driver has in its batch job.
 
     Args:
-        relay: The relay that the job is of.
-        end: When the job will end, in Unix seconds.
-        walltime: Of the job, in seconds.
+        chain: The chain that the job belongs to.
+        end: When the job will end, Unix seconds.
+        walltime: The job's walltime, seconds.
 
     Attributes:
-        began: When it was made, in Unix seconds.
-        over: The time is up: the driver is handing over.
-        told: What the user said meanwhile; then there is no successor.
+        margin: Seconds before the end at which trials are asked to yield; a third of that before it they are killed.
+        began: When the slot was created, Unix seconds.
+        over: The time is up, so a successor is to take over.
+        user_signal: What the user asked for by the control file; then there is no successor. None before.
     """
 
     def __init__(self, chain: JobChain, end: float, walltime: float):
         self.chain, self.end, self.margin = chain, end, margin(walltime)
         self.began = time.time()
         self.over = False
-        self.told: Signal | None = None
-        self._hurried = False
+        self.user_signal: Signal | None = None
+        self._killed = False
 
-    def asked(self, now: float) -> list[Asked]:
-        """What the campaign is to do, said once each: trials yield first, and are dropped shortly before the end."""
-        asked = []
-        told = self.chain.told()
-        if told != self.told and told is not None:
-            self.told = told
-            asked.append(Asked(told))
+    def stop_requests(self, now: float) -> list[StopRequested]:
+        """What the campaign is to do, each request once: trials yield first, and are killed shortly before the end."""
+        requests = []
+        user_signal = self.chain.stop_signal()
+        if user_signal is not None and user_signal != self.user_signal:
+            self.user_signal = user_signal
+            requests.append(StopRequested(user_signal))
         left = self.end - now
-        reason = "" if self.told else "the job of its driver comes to its end"
+        reason = "" if self.user_signal else "its driver's job is about to reach its walltime"
         if left <= self.margin and not self.over:
             self.over = True
             log.info("this job ends in %.0f s: trials are asked to yield", left)
-            asked.append(Asked("yield", reason))
-        if left <= self.margin / 3 and not self._hurried:
-            self._hurried = True
-            asked.append(Asked("now", reason))
-        return asked
+            requests.append(StopRequested("yield", reason))
+        if left <= self.margin / 3 and not self._killed:
+            self._killed = True
+            requests.append(StopRequested("now", reason))
+        return requests

@@ -1,4 +1,4 @@
-"""Starts a relay of driver jobs, and goes on in a successor where a job's time is up."""
+"""Starts a chain of driver jobs, and submits a successor when a job's time is up."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import SiteError
+from ...exit_codes import STOPPED
 from ..record import RunDirectory, new_campaign_id
 from ..record.rundir import make_own, make_private
 from ..trial.files import write_atomically
-from .job_chain import MOST, PREFIX, JobChain, JobSlot, margin, read_relay
+from .job_chain import MOST_JOBS, PREFIX, JobChain, JobSlot, margin, read_chain
+from .settings import RunSettings, label_of
 
 if TYPE_CHECKING:
     from ...providers.schedulers.batch import BatchBlocks
     from ...providers.site import Site
-    from .run import RunSettings
     from .status import Status
 
 log = logging.getLogger(__name__)
 
-NEWS = 60.0
-"""Seconds that a job waits to read its own number, which who submitted it writes down just then."""
+JOB_ID_WAIT = 60.0
+"""Longest wait of a job for its own job id, seconds: the process that submitted it may still be writing it down."""
 
-TRIES = 10.0
-"""Seconds between tries to submit a successor that the scheduler did not take for a reason that may pass."""
+RETRY_PERIOD = 10.0
+"""Seconds between attempts to submit a successor that the scheduler refused for a reason that may pass."""
 
 
 # -- at the start -----------------------------------------------------------------------------------------------------
 
 
-def plan_relay(settings: RunSettings, words: Sequence[str]) -> JobChain:
-    """A relay for a study that is to run in jobs; nothing is written. ``words``: the driver's command line, without
-    ``--site``, which is added."""
+def plan_chain(settings: RunSettings, words: Sequence[str]) -> JobChain:
+    """A chain for a study that is to run in jobs; nothing is written.
+
+    Args:
+        settings: What to run and where.
+        words: The driver's command line without ``--site``, which is added: the jobs use the chain's own site file.
+    """
     from ...providers.blocks.driver_job import passed_on
-    from .run import label_of
 
     name = new_campaign_id()
     folder = settings.runs / settings.study_file.name / f"{PREFIX}{name}"
@@ -57,14 +61,18 @@ def plan_relay(settings: RunSettings, words: Sequence[str]) -> JobChain:
 
 
 def blocks_of(chain: JobChain, site: Site) -> BatchBlocks:
-    """The provider of the relay's jobs."""
+    """The provider that submits the chain's jobs."""
     from ...providers.blocks.driver_job import driver_blocks
 
     return driver_blocks(site, chain.folder, chain.label, chain.environment)
 
 
-def start_relay(chain: JobChain, site: Site) -> JobChain:
-    """Submit the first job. Raises SiteError with the scheduler's words where it is refused; nothing is left then."""
+def start_chain(chain: JobChain, site: Site) -> JobChain:
+    """Submit the first job.
+
+    Raises:
+        SiteError: The scheduler refused it, with its words. No file is left then.
+    """
     from ...providers.blocks.driver_job import submit_driver
     from ...providers.schedulers.jobs import SubmitRefused
 
@@ -72,8 +80,8 @@ def start_relay(chain: JobChain, site: Site) -> JobChain:
     make_private(chain.folder)
     try:
         write_atomically(chain.site_file, site.resolved())
-        chain = chain.now()
-        return chain.now(job=submit_driver(blocks_of(chain, site), 1, chain.words))
+        chain = chain.saved()
+        return chain.saved(job=submit_driver(blocks_of(chain, site), 1, chain.words))
     except BaseException as error:
         shutil.rmtree(chain.folder, ignore_errors=True)
         if isinstance(error, SubmitRefused):
@@ -86,33 +94,36 @@ def start_relay(chain: JobChain, site: Site) -> JobChain:
 # -- in a job ---------------------------------------------------------------------------------------------------------
 
 
-def begin_shift(script: Path) -> JobSlot | None:
-    """The shift of the job that runs ``script``; None where somebody has told it to end meanwhile.
+def begin_slot(script: Path) -> JobSlot | None:
+    """The time slot of the job that runs ``script``; None where the user has stopped the chain meanwhile.
 
-    Raises SiteError where the job is none of its relay's any more, or has too little time.
+    Raises:
+        SiteError: The job does not belong to its chain any more, or has too little time left.
     """
     generation = int(script.stem.rpartition("-")[2])
-    chain = _news(script.parent, generation)
+    chain = _await_job_id(script.parent, generation)
     if chain is None or chain.generation > generation or chain.ended:
-        raise SiteError(f"{script.parent}: this job is not of this relay any more; another goes on, or it has ended")
-    if chain.told():
-        chain.now(state="ended", reason="stopped before its driver began")
+        raise SiteError(
+            f"{script.parent}: this job no longer belongs to its job chain; another job has taken over, or it has ended"
+        )
+    if chain.stop_signal():
+        chain.saved(state="ended", reason="stopped before its driver began")
         return None
     walltime = float(os.environ["PILOTUNE_WALLTIME"])
     end = float(os.environ["PILOTUNE_BLOCK_END"])
     left = end - time.time()
     if left <= margin(walltime):
-        reason = f"the driver's job began with {left:.0f} s left of {walltime:.0f} s, too little to do anything"
-        chain.now(state="ended", reason=reason)
+        reason = f"the driver's job began with {left:.0f} s left of {walltime:.0f} s, too little to run anything"
+        chain.saved(state="ended", reason=reason)
         raise SiteError(reason)
-    return JobSlot(chain.now(state="running", generation=generation), end, walltime)
+    return JobSlot(chain.saved(state="running", generation=generation), end, walltime)
 
 
-def _news(folder: Path, generation: int) -> JobChain | None:
-    """The relay as it is when its job's id is written down; without that where who submitted it died just then."""
-    give_up = time.monotonic() + NEWS
+def _await_job_id(folder: Path, generation: int) -> JobChain | None:
+    """The chain once its job's id is written; without the id where the process that submitted the job died."""
+    give_up = time.monotonic() + JOB_ID_WAIT
     while True:
-        chain = read_relay(folder)
+        chain = read_chain(folder)
         known = chain is not None and chain.job and chain.generation >= generation
         if known or time.monotonic() > give_up:
             return chain
@@ -120,7 +131,7 @@ def _news(folder: Path, generation: int) -> JobChain | None:
 
 
 def settings_in_job(settings: RunSettings, slot: JobSlot) -> RunSettings:
-    """What this job runs: the time budget is what earlier ones left of it."""
+    """The settings of this job's campaign: its time budget is what earlier jobs left of it."""
     from ...providers.blocks.driver_job import where_it_runs
 
     study_file = settings.study_file
@@ -131,44 +142,49 @@ def settings_in_job(settings: RunSettings, slot: JobSlot) -> RunSettings:
     return dataclasses.replace(settings, study_file=study_file, site=where_it_runs(settings.site), slot=slot)
 
 
-def end_shift(slot: JobSlot, status: Status, site: Site) -> Status:
-    """Submit a successor where only the job's time was up; returns the status, which tells of it."""
+def end_slot(slot: JobSlot, status: Status, site: Site) -> Status:
+    """Submit a successor if the campaign stopped only because the job's time is up.
+
+    Returns:
+        The status, with the reason extended by what comes next; it is written into the run directory too.
+    """
     chain = slot.chain
-    if status.code != 130 or not slot.over or slot.told or chain.told():
-        chain.now(state="ended", reason=status.reason)
+    if status.code != STOPPED or not slot.over or slot.user_signal or chain.stop_signal():
+        chain.saved(state="ended", reason=status.reason)
         return status
-    chain = _successor(slot, site)
+    chain = _submit_successor(slot, site)
     if chain.ended:
-        reason = f"{chain.reason}; pilotune resume {chain.study} --in-job goes on"
+        reason = f"{chain.reason}; pilotune resume {chain.study} --in-job continues"
     else:
-        reason = f"its driver's job came to its end; job {chain.job} goes on"
+        reason = f"its driver's job reached its walltime; job {chain.job} continues"
     log.info("%s", reason)
     status = dataclasses.replace(status, reason=reason)
     write_atomically(RunDirectory(Path(status.run_dir)).status, status.to_json())
     return status
 
 
-def _successor(slot: JobSlot, site: Site) -> JobChain:
+def _submit_successor(slot: JobSlot, site: Site) -> JobChain:
     from ...providers.blocks.driver_job import submit_driver
     from ...providers.schedulers.jobs import SubmitRefused
 
     chain = dataclasses.replace(slot.chain, used=slot.chain.used + time.time() - slot.began)
     generation = chain.generation + 1
-    if generation > MOST:
-        return chain.now(state="ended", reason=f"{MOST} driver jobs have run one after the other")
+    if generation > MOST_JOBS:
+        return chain.saved(state="ended", reason=f"{MOST_JOBS} driver jobs have run one after the other")
     blocks = blocks_of(chain, site)
     while True:
         try:
             job = submit_driver(blocks, generation, chain.words)
         except SubmitRefused as error:
-            if error.transient and time.time() + TRIES < slot.end - TRIES and not chain.told():
-                time.sleep(TRIES)
+            time_left = time.time() + RETRY_PERIOD < slot.end - RETRY_PERIOD
+            if error.transient and time_left and not chain.stop_signal():
+                time.sleep(RETRY_PERIOD)
                 continue
-            return chain.now(state="ended", reason=f"the scheduler refused the next job of the driver ({error.words})")
+            return chain.saved(state="ended", reason=f"the scheduler refused the driver's next job ({error.words})")
         except SiteError as error:
-            return chain.now(state="ended", reason=f"the next job of the driver could not be submitted ({error})")
-        chain = chain.now(generation=generation, job=job, state="waiting")
-        if chain.told():  # in this very moment
+            return chain.saved(state="ended", reason=f"the driver's next job could not be submitted ({error})")
+        chain = chain.saved(generation=generation, job=job, state="waiting")
+        if chain.stop_signal():  # written while the job was submitted
             blocks.cancel([job])
-            return chain.now(state="ended", reason="stopped as asked")
+            return chain.saved(state="ended", reason="stopped by the user")
         return chain

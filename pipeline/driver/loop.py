@@ -1,135 +1,128 @@
-"""Feeds a campaign from a pool and commits between its steps: a tick is one transaction."""
+"""The driver's loop: feeds a campaign from a pool, and commits after each step, so that a tick is one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import RecordAway, RecordLost, RecordStuck
+from ...exit_codes import SITE, STOPPED
 from ..campaign.campaign import Campaign
-from ..campaign.events import Asked, Ended, Event, Finish, Lost
-from ..campaign.flight import Flight
-from ..campaign.outcomes import SITE, STOPPED
+from ..campaign.events import Ended, Event, Finish, Lost, StopRequested
 from ..campaign.pool import Pool
-from ..record import CommitResult, Orphan, RecordStorage
-from ..trial.protocol import Outcome
+from ..record import CommitResult, RecordStorage
 from .event_queue import EventQueue
+from .services import DriverServices
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds between tries to reach a database that is away: doubled from the first to the longest."""
+"""Seconds between attempts to reach a database that is unreachable: doubled from the first to the longest."""
 
 STUCK, STUCK_PAUSE = 120.0, 5.0
-"""Seconds that a database which takes no writes (no room, no right to) is given to be mended, and the longest pause
-between two tries: then the campaign ends, so that its blocks do not burn for nothing."""
+"""Seconds that a database which accepts no writes (disk full, no permission) is given to recover, and the longest pause
+between two attempts. After that the campaign ends, so that its blocks do not run for nothing."""
 
-COLLECTED = "what workers wrote to the run directory is collected on resume"
+COLLECTED = "pilotune resume collects what workers wrote to the run directory"
 
 
 @dataclass
 class CampaignLoop:
-    """Runs ``campaign`` on ``pool`` until it has finished.
+    """Runs ``campaign`` on ``pool`` until it has finished::
+
+        finish = CampaignLoop(campaign, pool, storage, services, limit=100).run()
+
+    A tick drains the ready events, lets the campaign handle them, commits, and only then carries out the actions. While
+    the database is unreachable the loop waits in the middle of a tick, and the workers go on with what they have.
 
     Attributes:
-        user: What the user asked for since the last call (signals, the control file).
-        renew: Stages this campaign's lease; called once in ``lease_period`` seconds.
-        orphans: Takes over what dead drivers left since the last call: trials, and the outcomes found on disk; called
-            once in ``orphan_period`` seconds.
-        written: What the worker of an attempt wrote at its end, if it did. A worker may be lost after that, before its
-            outcome has travelled.
-        tell: Called after every tick, with a message when something is wrong.
-        save: Writes the study elsewhere from memory, where its database is beyond repair; the end of a sentence on it.
-        make_room: Gives the database the room that was kept for its last commits; whether there was any.
-        limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks.
-        sync_period: Seconds between looks at what others did to the study, while anything happens here.
-        still_period: The same while nothing does: on a database server each look costs several queries.
-        quiet: Longest wait for an event, seconds; signals and messages end it.
+        campaign: The campaign.
+        pool: Its workers.
+        storage: The record that the campaign stages its changes in.
+        services: The process around it.
+        limit: Trials in the study's budget; the record refuses what goes beyond, whoever asks. None means no limit.
+        lease_period: Seconds between two renewals of this campaign's lease.
+        orphan_period: Seconds between two looks for trials of dead drivers.
+        sync_period: Seconds between two looks at what other processes did to the study, while anything happens here.
+        still_period: The same while nothing happens: on a database server each look costs several queries.
+        longest_wait: Longest wait for an event, seconds; signals and messages end it.
     """
 
     campaign: Campaign
     pool: Pool
     storage: RecordStorage
-    user: Callable[[], Sequence[Asked]] = tuple
-    renew: Callable[[], None] = lambda: None
-    orphans: Callable[[], tuple[Sequence[Orphan], Sequence[Outcome]]] = lambda: ((), ())
-    written: Callable[[Flight], Outcome | None] = lambda flight: None
-    tell: Callable[[str], None] = lambda message: None
-    make_room: Callable[[], bool] = lambda: False
-    save: Callable[[], str] = lambda: ""
+    services: DriverServices
     limit: int | None = None
     lease_period: float = 15.0
     orphan_period: float = 60.0
     sync_period: float = 1.0
     still_period: float = 10.0
-    quiet: float = 1.0
-    _looked: float = field(default=-1e18, init=False)
+    longest_wait: float = 1.0
+    _last_adoption: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
-    _inbox: EventQueue = field(default_factory=EventQueue, init=False)
-    _heard: list[Asked] = field(default_factory=list, init=False)  # while the database was away
-    _emptied: bool = field(default=False, init=False)  # the room that was kept is in use, and the campaign ends
-
-    def __post_init__(self) -> None:
-        self.campaign.written = self.written
+    _queue: EventQueue = field(default_factory=EventQueue, init=False)
+    _stop_requests: list[StopRequested] = field(default_factory=list, init=False)  # while the database was unreachable
+    _reserve_used: bool = field(default=False, init=False)  # the campaign ends on the reserved disk space
 
     def run(self) -> Finish:
-        """Tick until the end. Raises what the pool or the record raise beyond repair."""
+        """Tick until the end. Raises what the pool or the record raise and cannot recover from."""
         while self.campaign.finished is None:
             self.turn()
         return self.campaign.finished
 
     def turn(self) -> None:
-        """Wait for something to happen, and handle what is ready."""
-        timeout = 0.0 if self.campaign.hungry or self._inbox else self.quiet
-        heard, self._heard = self._heard, []
-        self._inbox.put([*self._inherit(), *self.pool.wait(timeout), *heard, *self.user()])
-        self.tick(self._inbox.take())
+        """Wait for something to happen, and handle what is ready in one tick."""
+        timeout = 0.0 if self.campaign.more_to_ask or self._queue else self.longest_wait
+        earlier, self._stop_requests = self._stop_requests, []
+        self._queue.put([*self._adopt(), *self.pool.wait(timeout), *earlier, *self.services.stop_requests()])
+        self.tick(self._queue.pop())
 
-    def _inherit(self) -> list[Event]:
-        """What became of the trials of dead drivers: an outcome on disk, or nothing."""
+    def _adopt(self) -> list[Event]:
+        """Take over the trials of dead drivers, and return what became of their attempts."""
         now = self.pool.now()
-        period = self.lease_period if self.campaign.in_doubt else self.orphan_period
-        if now - self._looked < period or self.campaign.ending:
+        period = self.lease_period if self.campaign.adoption_in_doubt else self.orphan_period
+        if now - self._last_adoption < period or self.campaign.ending:
             return []
-        self._looked = now
+        self._last_adoption = now
         try:
-            orphans, found = self.orphans()
+            orphans, found = self.services.take_over_orphans()
         except RecordAway:
-            self.campaign.in_doubt = True
+            self.campaign.adoption_in_doubt = True
             return []
-        self.campaign.in_doubt = False
+        self.campaign.adoption_in_doubt = False
         outcomes = {outcome.token: outcome for outcome in found}
         tokens = [self.campaign.adopt(orphan) for orphan in orphans]
         return [Ended(outcomes[token]) if token in outcomes else Lost(token, "its driver died") for token in tokens]
 
     def tick(self, events: Sequence[Event]) -> None:
+        """Handle these events, commit, and carry out the actions that follow."""
         now = self.pool.now()
-        self._sync(now, self.sync_period if events or self.campaign.hungry else self.still_period)
+        self._sync(now, self.sync_period if events or self.campaign.more_to_ask else self.still_period)
         self.campaign.step(now, [self._as_written(event) for event in events])
         self._renew(now)
         result = self._commit()
         if result is None:
             return
         self.pool.perform(self.campaign.release(result.refused, result.overtaken))
-        self.tell("")
+        self.services.report_status("")
 
     def _as_written(self, event: Event) -> Event:
-        """The end of an attempt instead of its loss, where its worker was lost after it."""
+        """The end of an attempt instead of its loss, where its worker died only after it had written the outcome."""
         flight = self.campaign.flights.get(event.token) if isinstance(event, Lost) else None
-        outcome = None if flight is None else self.written(flight)
+        outcome = None if flight is None else self.services.written_outcome(flight)
         return event if outcome is None else Ended(outcome)
 
     def _renew(self, now: float) -> None:
-        """A database that is away is asked again at the next tick; the lease outlasts many of them."""
+        """Renew the lease when it is time. An unreachable database is tried again next tick; the lease lasts longer."""
         if now - self._renewed < self.lease_period:
             return
         try:
-            self.renew()
+            self.services.renew_lease()
             self._renewed = now
         except RecordAway:
             pass
 
     def _sync(self, now: float, period: float) -> None:
-        """See what other drivers and plain Optuna did. A database that is away is waited for at the commit."""
+        """See what other drivers and plain Optuna did. For an unreachable database the commit will wait."""
         if now - self._synced < period:
             return
         self._synced = now
@@ -137,61 +130,62 @@ class CampaignLoop:
             if self.storage.sync():
                 self.campaign.study.recount()
         except RecordLost as error:
-            self._end_without(error)
+            self._give_up_database(error)
         except RecordAway:
             pass
 
     def _commit(self) -> CommitResult | None:
-        """Commit what the step staged, waiting for a database that is away as long as it takes.
+        """Commit what the step staged, and wait for an unreachable database as long as it takes.
 
-        None: the campaign has finished without it, since the user would not wait, or it is to be mended first.
+        None: nothing was committed, and the campaign has finished, or ends at the next tick.
         """
         pause, began = FIRST_PAUSE, self.pool.now()
-        stuck: float | None = None  # since when somebody has to mend it
+        stuck: float | None = None  # since when it accepts no writes
         while True:
             try:
                 return self.storage.commit(self.limit)
             except RecordAway as error:
                 trouble, now = error, self.pool.now()
             stuck = (stuck if stuck is not None else now) if isinstance(trouble, RecordStuck) else None
-            patience = STUCK_PAUSE if self._emptied else STUCK
+            patience = STUCK_PAUSE if self._reserve_used else STUCK
             if isinstance(trouble, RecordLost) or (stuck is not None and now - stuck >= patience):
-                return self._end_without(trouble)
+                return self._give_up_database(trouble)
             if stuck is None:
-                self.tell(f"the database is away since {now - began:.0f} s, waiting ({trouble})")
+                self.services.report_status(f"database unreachable for {now - began:.0f} s; retrying ({trouble})")
                 longest = LONGEST_PAUSE
             else:
-                self.tell(f"{trouble}; tried again for {patience - (now - stuck):.0f} s, results are kept meanwhile")
+                left = patience - (now - stuck)
+                self.services.report_status(f"{trouble}; retrying for {left:.0f} s, results are kept meanwhile")
                 longest = STUCK_PAUSE
-            if self._given_up(min(pause, longest)):
+            if self._stopped_during(min(pause, longest)):
                 return None
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _end_without(self, trouble: RecordAway) -> CommitResult | None:
-        """Nobody has mended the database: running trials yield while the room that was kept for it lasts."""
-        reason = f"{trouble}; mend it, then pilotune resume goes on"
+    def _give_up_database(self, trouble: RecordAway) -> CommitResult | None:
+        """End the campaign, since the database did not recover; running trials yield while reserved space lasts."""
+        reason = f"{trouble}; fix this, then run pilotune resume"
         if isinstance(trouble, RecordLost):
-            self.campaign.finished = Finish(SITE, f"{trouble}{self.save()}")
+            self.campaign.finished = Finish(SITE, f"{trouble}{self.services.save_study()}")
             return None
-        if self.make_room():
-            self._emptied = True
+        if self.services.free_reserve():
+            self._reserve_used = True
             try:
                 result = self.storage.commit(self.limit)
             except RecordAway:
                 pass
             else:
-                self._heard.append(Asked("yield", reason, SITE))
+                self._stop_requests.append(StopRequested("yield", reason, SITE))
                 return result
-        self.campaign.finished = Finish(SITE, f"{reason}: {COLLECTED}")
+        self.campaign.finished = Finish(SITE, f"{reason}; {COLLECTED}")
         return None
 
-    def _given_up(self, pause: float) -> bool:
-        """Wait for ``pause`` seconds; whether the user said `now` meanwhile."""
+    def _stopped_during(self, pause: float) -> bool:
+        """Wait for ``pause`` seconds; returns whether the user said `now` meanwhile, which ends the campaign."""
         end = self.pool.now() + pause
         while self.pool.now() < end:
             self.pool.pause(min(0.2, max(0.0, end - self.pool.now())))
-            self._heard += self.user()
-            if any(asked.how == "now" for asked in self._heard):
-                self.campaign.finished = Finish(STOPPED, f"stopped while the database was away; {COLLECTED}")
+            self._stop_requests += self.services.stop_requests()
+            if any(request.how == "now" for request in self._stop_requests):
+                self.campaign.finished = Finish(STOPPED, f"stopped while the database was unreachable; {COLLECTED}")
                 return True
         return False

@@ -1,4 +1,4 @@
-"""Starts a campaign, in the order in which nobody waits for anybody: workers boot while the study is opened."""
+"""Starts a campaign. Its workers boot while the study is opened, so that neither waits for the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,52 +16,38 @@ from ...errors import SiteError
 from ...filesystems import NO_ROOM, why_not
 from ..record import RunDirectory, new_campaign_id
 from ..record.password import hidden_password
-from ..studyfile import StudyFile
 from .control import Control
-from .job_chain import JobSlot
+from .settings import RunSettings, label_of, needs_of
 
 if TYPE_CHECKING:
-    from ...providers.blocks.resources import TrialNeeds
-    from ...providers.site import Site
     from .status import Status
-
-LABEL_LENGTH = 24
-"""Characters of the study's name in a job's."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What to run and where.
-
-    Attributes:
-        study_file: The study, overrides applied.
-        site: The machine.
-        storage_url: Of the database, as ``normalize_url`` gives it.
-        runs: Where run directories are made; on a file system that all workers see.
-        shift: The job that the driver itself runs in, where it is one of ``pilotune run --in-job``.
-    """
-
-    study_file: StudyFile
-    site: Site
-    storage_url: str
-    runs: Path
-    slot: JobSlot | None = None
 
 
 def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lambda status: None) -> Status:
-    """Run a campaign until its budget is used, it is stopped, or nothing can go on.
+    """Run a campaign until its budget is used up, it is stopped, or it cannot go on.
+
+    It makes a run directory, boots the pool, opens and claims the study, and then runs the driver's loop in this
+    thread. In the main thread SIGINT, SIGTERM and SIGHUP stop it meanwhile: the first lets running trials finish, the
+    second makes them yield, the third kills them.
+
+    Example::
+
+        settings = RunSettings(load_study_file("study.yaml"), load_site("local"), "sqlite:///study.db", Path("runs"))
+        status = run_campaign(settings, listener=lambda status: print(status.complete, status.best_values))
+        print(status.code, status.reason)
 
     Args:
-        settings: What and where.
+        settings: What to run and where.
         listener: Called with a snapshot, at most four times a second, from the driver's loop.
 
     Returns:
-        The last snapshot; its ``code`` is the exit code.
+        The last snapshot; its ``code`` is the exit code, see :mod:`pilotune.exit_codes`.
 
     Raises:
-        UserError: What the user gave cannot be run (other study under this name, a live driver, no database).
-        SiteError: The site would not start workers, or there is no room for the campaign's files.
-        RecordAway: The database does not answer, or takes no writes.
+        UserError: The input cannot be run: another study has this name, another driver works on it, or there is no such
+            database.
+        SiteError: The site would not start workers, or the disk has no space for the campaign's files.
+        RecordAway: The database does not answer, or accepts no writes.
     """
     from ...providers.htex.pool import ParslPool, PoolFiles
     from ...providers.schedulers.file_limits import many_descriptors
@@ -74,21 +59,22 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         private_files(),
         hidden_password(),
         many_descriptors(),
-        with_room(run.path),
+        disk_full_is_refusal(run.path),
         logging_to(run.log),
         Control(run.stop, settings.slot) as control,
     ):
-        # Boots while the study is opened; no block is asked for before the study is ours.
+        # The pool boots while the study is opened; it asks for no block before the study is claimed.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         pool = ParslPool(
             settings.site, files, needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
         )
-        refused = True
+        claimed_study = False
         try:
+            # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.
             from .driver import Driver, claimed, remember
 
             with claimed(settings, run, campaign_id) as (storage, study, lease):
-                refused = False
+                claimed_study = True
                 remember(settings, run)
                 driver = Driver(settings, storage, study, run, lease, began, listener)
                 driver.drive(pool, control)
@@ -96,26 +82,13 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
                 return driver.show(time.time())
         finally:
             pool.close()
-            if refused:  # no trace stays of a campaign that never was one; what boots in it has ended
+            if not claimed_study:  # the campaign never began, so nothing is left of it
                 shutil.rmtree(run.path, ignore_errors=True)
-
-
-def needs_of(study_file: StudyFile) -> TrialNeeds:
-    """What one trial takes of a machine."""
-    from ...providers.blocks.resources import TrialNeeds
-
-    trial = study_file.trial
-    return TrialNeeds(trial.cores, trial.gpus, trial.nodes, trial.ranks_per_node, trial.memory, trial.yield_before)
-
-
-def label_of(study_file: StudyFile, campaign_id: str) -> str:
-    """The campaign's part of its blocks' job names: short, and no other campaign's."""
-    return f"{study_file.name[:LABEL_LENGTH]}-{campaign_id[-6:]}"
 
 
 @contextlib.contextmanager
 def private_files() -> Iterator[None]:
-    """What is made meanwhile, Parsl's files too, is for its user only."""
+    """Inside, all files are created for this user only, those of Parsl too."""
     before = os.umask(0o077)
     try:
         yield
@@ -124,8 +97,8 @@ def private_files() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def with_room(folder: Path) -> Iterator[None]:
-    """A file that finds no room while the campaign starts is the site's refusal, not a failure of Pilotune's."""
+def disk_full_is_refusal(folder: Path) -> Iterator[None]:
+    """Turn a full disk at the start of a campaign into a SiteError; it is not a failure of Pilotune's."""
     try:
         yield
     except OSError as error:
@@ -135,12 +108,11 @@ def with_room(folder: Path) -> Iterator[None]:
 
 
 class LogFile(logging.FileHandler):
-    """A log that goes without the lines it cannot write: no full disk, no deleted folder stops who has them to say."""
+    """A log file that drops the lines it cannot write: a full disk or a deleted folder must not stop the campaign."""
 
     def __init__(self, path: Path):
-        super().__init__(
-            path, delay=True, encoding="utf-8", errors="backslashreplace"
-        )  # names of files in what trials say
+        # Messages may hold file names that are not UTF-8.
+        super().__init__(path, delay=True, encoding="utf-8", errors="backslashreplace")
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
@@ -157,7 +129,10 @@ class LogFile(logging.FileHandler):
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """The driver's log, while the campaign runs. Parsl's words go beside it: it has a traceback for every lost task."""
+    """Inside, the driver's log goes to ``path``.
+
+    Parsl's log goes to ``parsl.log`` beside it, since it has a traceback for every lost task.
+    """
     ours, parsls = LogFile(path), LogFile(path.with_name("parsl.log"))
     for handler in (ours, parsls):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -1,4 +1,4 @@
-"""What a campaign stands on: its run directory, its database's file, and a little room for the last commits."""
+"""Watches the run directory and the database's file, and reserves disk space for the last commits."""
 
 from __future__ import annotations
 
@@ -10,66 +10,72 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import RecordStuck
+from ...exit_codes import SITE
 from ...filesystems import NO_ROOM, size_in_words, why_not
-from ..campaign.events import Asked
-from ..campaign.outcomes import SITE
+from ..campaign.events import StopRequested
 from ..record import RecordStorage, RunDirectory
 
 log = logging.getLogger(__name__)
 
-LOOK = 1.0
-"""Seconds between looks at the run directory."""
+CHECK_PERIOD = 1.0
+"""Seconds between two checks that the run directory exists."""
 
-LOOKS = 2
-"""So many looks in a row have to miss it: on a network file system one may be a lapse."""
+CHECKS = 2
+"""Checks in a row that must miss it before it counts as deleted: on a network file system one may fail by chance."""
 
 RESERVE = 4_000_000
-"""Bytes beside an SQLite database that are given to it when its disk is full, for what has ended by then."""
+"""Bytes reserved beside an SQLite database. They are freed when its disk is full, so that trials which have ended
+by then can still be committed."""
 
 
 class StorageWatch:
-    """Says so when the run directory, or the database's file, is deleted under the campaign.
+    """Ends the campaign when its run directory, or the database's file, is deleted.
 
-    Trials that run can finish, and count: their workers have what they need, and the database is elsewhere, or has been
-    written again. New blocks could not start, so the campaign ends then.
+    Running trials can still finish and count: their workers have what they need, and the database is elsewhere or has
+    been written again. But new blocks could not start, so the campaign ends.
+
+    Args:
+        run: The run directory.
+        storage: The record, which notices when its file is deleted.
+        clock: Seconds, for the period of the checks.
 
     Attributes:
-        trouble: What is wrong with the run directory now, as a sentence; empty while it takes what is written.
+        trouble: Why the run directory cannot be written, as a sentence; empty while it can.
     """
 
     def __init__(self, run: RunDirectory, storage: RecordStorage, clock: Callable[[], float] = time.monotonic):
         self.run, self.storage, self._clock = run, storage, clock
         self.trouble = ""
-        self._looked = -1e18
+        self._checked = -1e18
         self._missed = 0
-        self._told = ""
+        self._saved = ""
 
-    def asked(self) -> list[Asked]:
-        """That the campaign is to end, once for each reason."""
+    def stop_requests(self) -> list[StopRequested]:
+        """Requests to end the campaign, one for each reason."""
         return [*self._of_database(), *self._of_directory()]
 
-    def _of_database(self) -> list[Asked]:
+    def _of_database(self) -> list[StopRequested]:
         saved = self.storage.database.saved
-        if saved == self._told:
+        if saved == self._saved:
             return []
-        self._told = saved
+        self._saved = saved
         log.error("%s", saved)
-        return [Asked("finish", f"{saved}; pilotune resume goes on", SITE)]
+        return [StopRequested("finish", f"{saved}; pilotune resume continues", SITE)]
 
-    def _of_directory(self) -> list[Asked]:
+    def _of_directory(self) -> list[StopRequested]:
         now = self._clock()
-        if self._missed >= LOOKS or now - self._looked < LOOK:
+        if self._missed >= CHECKS or now - self._checked < CHECK_PERIOD:
             return []
-        self._looked = now
+        self._checked = now
         self._missed = self._missed + 1 if _gone(self.run.channel_key) else 0
-        if self._missed < LOOKS:
+        if self._missed < CHECKS:
             return []
         what = f"the run directory {self.run.path} was deleted"
         log.error("%s", what)
-        return [Asked("finish", f"{what}; pilotune resume goes on in another", SITE)]
+        return [StopRequested("finish", f"{what}; pilotune resume continues in a new one", SITE)]
 
-    def wrote(self, error: OSError | None) -> None:
-        """A file of the run directory was written, or ``error`` came of it. Said once, not each time."""
+    def on_write(self, error: OSError | None) -> None:
+        """A file of the run directory was written (None), or writing it failed. Each change is logged once."""
         trouble = "" if error is None else f"the run directory cannot be written: {why_not(error, self.run.path)}"
         if bool(trouble) != bool(self.trouble):
             log.warning("%s", trouble or "the run directory can be written again")
@@ -81,17 +87,20 @@ def _gone(path: Path) -> bool:
         path.stat()
     except FileNotFoundError:
         return True
-    except OSError:  # the file system is away, not the file
+    except OSError:  # the file system does not answer, which says nothing about the file
         return False
     return False
 
 
 class DiskReserve:
-    """Room on the file system of an SQLite database, held by a file of random bytes, which no file system shortens.
+    """Disk space that is reserved beside an SQLite database; a context manager.
+
+    A file of random bytes holds the space, since file systems that compress would shorten any other.
 
     Args:
-        database: The database's file; None where it is no file.
-        study: The study's name: one driver at a time works on it, and takes over what a dead one left.
+        database: The database's file; None where the database is no file, and nothing is reserved.
+        study: The study's name, part of the file's name: one driver at a time works on a study, and uses the file that
+            a dead one left.
         size: Bytes.
     """
 
@@ -100,19 +109,19 @@ class DiskReserve:
         self.path = database.with_name(f"{database.name}-reserve-{study}") if database else None
 
     def __enter__(self) -> DiskReserve:
-        """Raises RecordStuck where there is no room for it: there would be none for the study either."""
+        """Reserve the space. Raises RecordStuck where there is none, since there would be none for the study either."""
         if self.path is None or self.database is None:
             return self
         try:
             if not self.path.exists() or self.path.stat().st_size < self.size:
                 self._fill(self.path)
         except OSError as error:
-            self.give()
+            self.free()
             if error.errno in NO_ROOM:
                 why = why_not(error, self.database.parent)
-                need = f"a campaign needs at least {size_in_words(self.size)} beside its database"
-                raise RecordStuck(f"the database {self.database} has no room to grow: {why}; {need}") from None
-            log.warning("no room is kept for the database: %s", error)
+                need = f"a campaign needs at least {size_in_words(self.size)} free beside its database"
+                raise RecordStuck(f"the database {self.database} has no space to grow: {why}; {need}") from None
+            log.warning("no disk space is reserved for the database: %s", error)
         return self
 
     def _fill(self, path: Path) -> None:
@@ -120,8 +129,8 @@ class DiskReserve:
         with os.fdopen(descriptor, "wb") as file:
             file.write(os.urandom(self.size))
 
-    def give(self) -> bool:
-        """Give the room to the database; whether there was any."""
+    def free(self) -> bool:
+        """Free the space for the database; returns whether any was reserved."""
         if self.path is None:
             return False
         try:
@@ -132,4 +141,4 @@ class DiskReserve:
 
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(OSError):
-            self.give()
+            self.free()

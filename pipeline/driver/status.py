@@ -1,4 +1,4 @@
-"""What a campaign tells of itself while it runs: shown as progress, written as ``status.json``."""
+"""A snapshot of a running campaign: shown as its progress, and written to ``status.json``."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from ..trial.from_json import build, read_json
 from .stall_report import waiting
 
 RATE_WINDOW = 300.0
-"""Seconds over which the rate of finished trials is taken."""
+"""Seconds over which the rate of finished trials is measured."""
 
 SHOWN_RUNNING = 50
-"""Running trials listed in a status; a progress display has no room for more."""
+"""Most running trials that a status lists; a progress display has no space for more."""
 
-
-LAST_MOMENT = 1e11
-"""Unix seconds of no campaign; calendars end somewhere behind."""
+LATEST = 1e11
+"""Upper bound of a valid time, Unix seconds (the year 5138); the calendar functions fail somewhat beyond."""
 
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """What a status tells of a trial that runs; ``seconds`` since this attempt began."""
+    """A running trial in a status; ``seconds`` since its current attempt began."""
 
     number: int
     attempt: int
@@ -41,7 +40,10 @@ class RunningTrial:
 
 @dataclass(frozen=True)
 class Status:
-    """A snapshot of one campaign. Counts are of the whole study; times are Unix seconds."""
+    """A snapshot of one campaign. Counts are of the whole study; times are Unix seconds.
+
+    The field names are the keys of ``status.json``.
+    """
 
     study: str
     campaign: str
@@ -57,20 +59,20 @@ class Status:
     complete: int = 0
     pruned: int = 0
     failed: int = 0
-    paused: int = 0  # trials that wait at a rung for their promotion, in this campaign's hands
+    paused: int = 0  # this campaign's trials that wait at a rung for their promotion
     total: int = 0  # trials that count for the budget
     budget: int | None = None
     best_number: int | None = None
     best_values: list[float] | None = None
     best_params: dict[str, Any] | None = None
     rate: float = 0.0  # trials a minute, finished by this campaign
-    utilization: float = 0.0  # busy worker seconds by worker seconds, 0..1
+    utilization: float = 0.0  # busy worker seconds / worker seconds, from 0 to 1
     time_left: float | None = None  # seconds
     storage: str = ""
     run_dir: str = ""
     rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
     message: str = ""
-    waiting: str = ""  # what a campaign that does not move waits for
+    waiting: str = ""  # what the campaign waits for, while it makes no progress
     running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
     quarantined: list[dict[str, Any]] = field(default_factory=list)  # host, pool, reason, since
@@ -80,18 +82,18 @@ class Status:
         return json.dumps(dataclasses.asdict(self))
 
     def same_but_time(self, other: Status) -> bool:
-        """Whether nothing but the clock has moved from ``other`` to this."""
-        return self._still() == other._still()
+        """Whether this differs from ``other`` by the passing of time only."""
+        return self._timeless() == other._timeless()
 
-    def _still(self) -> Status:
-        """Without what changes from second to second by itself."""
+    def _timeless(self) -> Status:
+        """The status without the fields that change by themselves."""
         trials = [{**trial, "seconds": 0.0} for trial in self.running_trials]
         changes: dict[str, Any] = {"updated": 0.0, "rate": 0.0, "utilization": 0.0, "time_left": None}
         return dataclasses.replace(self, **changes, running_trials=trials)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Raises ValueError for what is not a status."""
+        """Read a status. Raises ValueError for what is not one."""
         status = build(cls, read_json(text))
         trials = [build(RunningTrial, trial) for trial in status.running_trials]
         blocks = [build(BlockView, block) for block in status.blocks]
@@ -104,20 +106,28 @@ class Status:
             *(block.ends or 0.0 for block in blocks),
         ]
         amounts = [status.rate, status.utilization, status.time_left or 0.0, *(trial.seconds for trial in trials)]
-        if not all(abs(number) < LAST_MOMENT for number in (*times, *amounts)):
-            raise ValueError("a time that never was")
+        if not all(abs(number) < LATEST for number in (*times, *amounts)):
+            raise ValueError("a time is out of range")
         return status
 
 
 def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "", now: float = 0.0) -> Status:
-    """The campaign as it is after its last step; ``now``: where that is a while ago, since the database is away."""
+    """A snapshot of the campaign after its last step.
+
+    Args:
+        campaign: The campaign.
+        storage: URL of its database, without a password.
+        run_dir: Its run directory.
+        message: A sentence for the user.
+        now: Unix seconds, if later than the last step: the database has been unreachable since.
+    """
     study, finished = campaign.study, campaign.finished
     best = study.best()
     rate = _rate(campaign)
     state = "ended" if finished else "stopping" if campaign.ending else "running" if campaign.workers else "starting"
     return Status(
         study=study.study.study_name,
-        campaign=campaign.campaign,
+        campaign=campaign.campaign_id,
         state=state,
         reason=finished.reason if finished else campaign.ending.reason if campaign.ending else "",
         code=finished.code if finished else None,
@@ -132,7 +142,7 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         failed=study.counts[TrialState.FAIL],
         paused=len(campaign.promotion.paused) if campaign.promotion else 0,
         total=study.asked,
-        budget=campaign.rules.trials,
+        budget=campaign.limits.trials,
         best_number=best.number if best else None,
         best_values=list(best.values) if best else None,
         best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
@@ -141,34 +151,34 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         time_left=_time_left(campaign, rate),
         storage=storage,
         run_dir=run_dir,
-        rungs={str(step): count for step, count in sorted(campaign.ends.rungs.items())},
+        rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},
         message=message,
         waiting=waiting(campaign),
         blocks=[dataclasses.asdict(block) for block in campaign.blocks],
         running_trials=_running(campaign),
-        quarantined=[dataclasses.asdict(each) for each in campaign.ends.hosts.quarantined.values()],
-        spared=campaign.ends.hosts.spared,
+        quarantined=[dataclasses.asdict(each) for each in campaign.outcomes.hosts.quarantined.values()],
+        spared=campaign.outcomes.hosts.spared,
     )
 
 
 def _rate(campaign: Campaign) -> float:
-    """Trials a minute over the last five minutes, or since the start."""
-    recent = [time for time in campaign.ends.finish_times if time >= campaign.now - RATE_WINDOW]
+    """Finished trials a minute, over the last five minutes or since the start."""
+    recent = [time for time in campaign.outcomes.finish_times if time >= campaign.now - RATE_WINDOW]
     if not recent:
         return 0.0
-    full = len(recent) == campaign.ends.finish_times.maxlen
+    full = len(recent) == campaign.outcomes.finish_times.maxlen
     since = recent[0] if full else max(campaign.began, campaign.now - RATE_WINDOW)
     return 60.0 * len(recent) / max(campaign.now - since, 1e-3)
 
 
 def _time_left(campaign: Campaign, rate: float) -> float | None:
-    """Seconds until the budget is used up at this rate, or until the time limit, whichever is sooner."""
-    guesses = []
-    if campaign.rules.trials is not None and rate > 0:
-        guesses.append(60.0 * max(0, campaign.rules.trials - campaign.study.asked + campaign.in_flight) / rate)
-    if campaign.rules.time is not None:
-        guesses.append(max(0.0, campaign.began + campaign.rules.time - campaign.now))
-    return min(guesses, default=None)
+    """Seconds until the trials are used up at this rate, or until the time limit, whichever comes first."""
+    estimates = []
+    if campaign.limits.trials is not None and rate > 0:
+        estimates.append(60.0 * max(0, campaign.limits.trials - campaign.study.asked + campaign.in_flight) / rate)
+    if campaign.limits.time is not None:
+        estimates.append(max(0.0, campaign.began + campaign.limits.time - campaign.now))
+    return min(estimates, default=None)
 
 
 def _running(campaign: Campaign) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ...errors import SiteError
 from ...filesystems import filesystem_of
 from ...pipeline.campaign.events import PoolFailed, Reply
-from ...pipeline.trial.protocol import Suggest
+from ...pipeline.trial.protocol import Suggest, Suggested
 from ..blocks.resources import TrialNeeds
 from ..htex.pool import ParslPool, PoolFiles
 from ..schedulers.commands import run
@@ -145,7 +145,7 @@ def _watch(pool: ParslPool, watches: Sequence[Watch]) -> None:
     while not all(watch.over for watch in watches):
         for event in pool.wait(0.5):
             if isinstance(event, Suggest):  # a probe asks for the time
-                pool.perform([Reply(event.token, event.request, suggested=True, value=time.time())])
+                pool.perform([Reply(Suggested(event.token, event.request, time.time()))])
             elif isinstance(event, PoolFailed):
                 for watch in watches:
                     watch.failed(event.reason)

@@ -33,7 +33,7 @@ from ...pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from ...pipeline.trial.protocol import AttemptSpec, Message, Outcome, Report, Started, Stop, Suggest, Suggested, Verdict
+from ...pipeline.trial.protocol import AttemptSpec, Message, Outcome, Report, Started, Stop, Suggest
 from ...pipeline.worker.node.channel import make_keys
 from ..blocks.job_log import JobLog
 from ..blocks.monitor import ManagedPool, PoolMonitor, PoolSnapshot
@@ -220,7 +220,8 @@ class ParslPool:
             if isinstance(action, Submit):
                 self._waiting.append(action.spec)
             elif isinstance(action, Reply):
-                self._reply(action)
+                self._send(action.message.token, action.message)
+                self._forget(action.message.token)
             elif isinstance(action, StopAttempt):
                 self._send(action.token, Stop(action.token, action.how))
                 self._forget(action.token)
@@ -308,15 +309,6 @@ class ParslPool:
         """Called in a thread of Parsl's."""
         self._arrived.append((token, future))
         self.wake()
-
-    def _reply(self, action: Reply) -> None:
-        message: Message
-        if action.suggested:
-            message = Suggested(action.token, action.request, action.value, action.error)
-        else:
-            message = Verdict(action.token, action.request, action.stop)
-        self._send(action.token, message)
-        self._forget(action.token)
 
     def _forget(self, token: str) -> None:
         """Where an attempt's worker is need not be known once it is over; who speaks for it again says so anew."""

@@ -339,7 +339,7 @@ class SimulatedPool:
     def _on_reply(self, reply: Reply) -> None:
         """The driver answers a request; with the fault ``drop`` the answer is lost, and the request is sent again."""
         if self.random.random() >= self.faults.drop:
-            self._on_message(_message_of(reply))
+            self._on_message(reply.message)
 
     def _on_message(self, message: Verdict | Suggested | Stop) -> None:
         """A message of the driver arrives at a worker, which does with it what a real one does."""
@@ -417,9 +417,3 @@ class SimulatedPool:
 
 def _number(value: float | Wish | None) -> float:
     return value if isinstance(value, float) else 0.0
-
-
-def _message_of(reply: Reply) -> Verdict | Suggested:
-    if reply.suggested:
-        return Suggested(reply.token, reply.request, reply.value, reply.error)
-    return Verdict(reply.token, reply.request, reply.stop)

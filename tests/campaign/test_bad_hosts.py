@@ -25,7 +25,7 @@ from pilotune.providers.simulated.hosts import Nodes
 from pilotune.providers.simulated.pool import Faults, SimulatedPool, Step
 from pilotune.providers.site.spec import BlockCounts
 
-from ..support.campaign_bench import SPACE
+from ..support.campaign_bench import SPACE, QuietServices
 
 WORKERS = 8
 
@@ -65,7 +65,9 @@ class Watched(SimulatedPool):
             spec = getattr(action, "spec", None)
             assert self.hosts
             self.late += spec is not None and not self.hosts.quarantined <= set(spec.avoid)
-        assert all(not isinstance(action, Quarantine) for action in actions[1:]), "said before what it is about"
+        assert all(not isinstance(action, Quarantine) for action in actions[1:]), (
+            "a quarantine precedes what it affects"
+        )
         super().perform(actions)  # type: ignore[arg-type]
 
 
@@ -73,6 +75,14 @@ def objective(spec: AttemptSpec) -> Iterator[Step]:
     draw = random.Random(spec.seed)
     yield draw.expovariate(0.1), draw.random()
     yield draw.expovariate(0.1), None
+
+
+class Services(QuietServices):
+    def make_spec(self, flight: Flight) -> AttemptSpec:
+        return AttemptSpec(
+            token=flight.token, study="s", number=flight.number, attempt=flight.attempt, params=flight.params,
+            defines_space=False, directory="", seed=flight.number, n_values=1, avoid=sorted(flight.avoid),
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -85,22 +95,16 @@ def run(tmp_path: Path) -> Callable[..., Seen]:
         sampler, pruner = optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner()
         study = optuna.load_study(study_name="s", storage=storage, sampler=sampler, pruner=pruner)
         pool = Watched(WORKERS, objective, seed=seed, nodes=nodes, faults=Faults(fail=flaky), plan=plan)
-        desk = CampaignStudy(study, storage, SPACE, "c")
-        campaign = Campaign(desk, CampaignLimits(trials=trials), spec_of, "c", pool.now())
-        CampaignLoop(campaign, pool, storage, limit=trials).run()
+        services = Services()
+        campaign_study = CampaignStudy(study, storage, SPACE, "c")
+        campaign = Campaign(campaign_study, CampaignLimits(trials=trials), services, "c", pool.now())
+        CampaignLoop(campaign, pool, storage, services, limit=trials).run()
         storage.close()
-        hosts = campaign.ends.hosts
+        hosts = campaign.outcomes.hosts
         trials_ = optuna.load_study(study_name="s", storage=url).trials
         return Seen(trials_, set(hosts.quarantined), pool.late, hosts.spared)
 
     return go
-
-
-def spec_of(flight: Flight) -> AttemptSpec:
-    return AttemptSpec(
-        token=flight.token, study="s", number=flight.number, attempt=flight.attempt, params=flight.params,
-        defines_space=False, directory="", seed=flight.number, n_values=1, avoid=sorted(flight.avoid),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(4))

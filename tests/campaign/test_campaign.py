@@ -11,11 +11,20 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from pilotune.pipeline.campaign.events import Asked, Capacity, Finish, Lost, PoolFailed, Reply, StopAttempt, Submit
+from pilotune.pipeline.campaign.events import (
+    Capacity,
+    Finish,
+    Lost,
+    PoolFailed,
+    Reply,
+    StopAttempt,
+    StopRequested,
+    Submit,
+)
 from pilotune.pipeline.campaign.limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, ahead
 from pilotune.pipeline.fidelity import SuccessiveHalvingPruner
 from pilotune.pipeline.record import Orphan
-from pilotune.pipeline.trial.protocol import Report, Suggest
+from pilotune.pipeline.trial.protocol import Report, Suggest, Suggested, Verdict
 from tests.support.campaign_bench import Bench, benches, finish_of, over, started
 
 
@@ -63,7 +72,7 @@ def test_what_is_asked_ahead_hides_the_latency_and_is_never_more_than_the_worker
 def test_many_asks_are_spread_over_steps_which_grow_while_workers_wait(bench) -> None:
     campaign = bench(trials=1000)
     sizes = [len(campaign.specs(Capacity(700)))]
-    while campaign.campaign.hungry:
+    while campaign.campaign.more_to_ask:
         sizes.append(len(campaign.specs()))
     assert sizes == [16, 32, 64, 128, 256, 204]
     assert sizes[0] == ASKS_PER_STEP
@@ -75,7 +84,7 @@ def test_while_attempts_wait_for_verdicts_steps_ask_for_fewer_trials(bench) -> N
     campaign = bench(trials=1000)
     (first, *_) = campaign.specs(Capacity(700))
     sizes = []
-    while campaign.campaign.hungry:
+    while campaign.campaign.more_to_ask:
         sizes.append(len(campaign.specs(Report(first.token, len(sizes) + 1, len(sizes), 0.0))))
     assert max(sizes) == ASKS_AMONG_REPORTS
 
@@ -100,9 +109,9 @@ def test_reports_that_come_together_are_judged_one_by_one(bench) -> None:
     campaign = bench(trials=2, options={"pruner": pruner})
     one, two = campaign.specs(Capacity(2))[:2]
     together = Report.of(one.token, 1, [(1, 9.0), (2, 8.0), (3, 0.0)])
-    assert campaign.turn(started(one), started(two), together) == [Reply(one.token, 1)]
-    assert campaign.turn(Report(two.token, 1, 1, 5.0)) == [Reply(two.token, 1)]
-    assert campaign.turn(Report.of(two.token, 2, [(2, 8.5), (3, 8.5)])) == [Reply(two.token, 2, stop="prune")]
+    assert campaign.turn(started(one), started(two), together) == [Reply(Verdict(one.token, 1))]
+    assert campaign.turn(Report(two.token, 1, 1, 5.0)) == [Reply(Verdict(two.token, 1))]
+    assert campaign.turn(Report.of(two.token, 2, [(2, 8.5), (3, 8.5)])) == [Reply(Verdict(two.token, 2, stop="prune"))]
     campaign.turn(over(two, "pruned", started=0.0, finished=1.0))
     trial = campaign.trials()[1]
     assert trial.intermediate_values == {1: 5.0, 2: 8.5, 3: 8.5}
@@ -113,9 +122,9 @@ def test_a_request_that_comes_again_gets_the_same_answer_and_counts_once(bench) 
     campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
     (spec,) = campaign.specs(Capacity(1))
     (good,) = campaign.turn(started(spec), Report(spec.token, 1, 0, 1.0))
-    assert campaign.turn(Report(spec.token, 1, 0, 1.0)) == [good] == [Reply(spec.token, 1)]
+    assert campaign.turn(Report(spec.token, 1, 0, 1.0)) == [good] == [Reply(Verdict(spec.token, 1))]
     (prune,) = campaign.turn(Report(spec.token, 2, 1, 9.0))
-    assert prune == Reply(spec.token, 2, stop="prune")
+    assert prune == Reply(Verdict(spec.token, 2, stop="prune"))
     assert campaign.turn(Report(spec.token, 2, 1, 9.0), Report(spec.token, 1, 0, 1.0)) == [prune]
     finish = finish_of(campaign.turn(over(spec, "pruned")))
     assert (finish.code, "no trial completed" in finish.reason) == (1, True)
@@ -128,10 +137,10 @@ def test_reports_that_come_together_are_all_kept_and_the_first_verdict_stands(be
     campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
     (spec,) = campaign.specs(Capacity(1))
     together = Report.of(spec.token, 1, [(0, 4.0), (1, 1.0), (-1, 7.0), (1, 8.0), (2, 2.0)])
-    assert campaign.turn(started(spec), together) == [Reply(spec.token, 1)]
-    assert campaign.turn(together) == [Reply(spec.token, 1)], "the same answer, and nothing is kept again"
+    assert campaign.turn(started(spec), together) == [Reply(Verdict(spec.token, 1))]
+    assert campaign.turn(together) == [Reply(Verdict(spec.token, 1))], "the same answer, and nothing is kept again"
     late = Report.of(spec.token, 2, [(2, 0.0), (3, 6.0), (4, 1.0)])
-    assert campaign.turn(late) == [Reply(spec.token, 2, stop="prune")]
+    assert campaign.turn(late) == [Reply(Verdict(spec.token, 2, stop="prune"))]
     campaign.turn(over(spec, "pruned"))
     (trial,) = campaign.trials()
     assert trial.intermediate_values == {0: 4.0, 1: 1.0, 2: 2.0, 3: 6.0, 4: 1.0}
@@ -143,11 +152,12 @@ def test_a_suggestion_that_is_asked_for_again_is_the_same(bench) -> None:
     (spec,) = campaign.specs(Capacity(1))
     wish = Suggest(spec.token, 1, "lr", distribution_to_json(FloatDistribution(0.0, 1.0)))
     (first,) = campaign.turn(started(spec), wish)
-    assert (first.suggested, 0.0 <= first.value <= 1.0) == (True, True)
+    assert isinstance(first.message, Suggested)
+    assert 0.0 <= first.message.value <= 1.0
     assert campaign.turn(wish) == [first]
     (refused,) = campaign.turn(Suggest(spec.token, 2, "lr", '{"name": "nothing"}'))
-    assert refused.error
-    assert campaign.trials()[0].params == {"lr": first.value}
+    assert refused.message.error
+    assert campaign.trials()[0].params == {"lr": first.message.value}
 
 
 def test_a_fenced_attempt_is_told_to_end_and_changes_nothing(bench) -> None:
@@ -158,8 +168,8 @@ def test_a_fenced_attempt_is_told_to_end_and_changes_nothing(bench) -> None:
     (second,) = [action.spec for action in actions if isinstance(action, Submit)]
     assert (second.number, second.attempt, second.params) == (0, 2, first.params)
     assert campaign.turn(started(first)) == [StopAttempt(first.token, "kill")]
-    assert campaign.turn(Report(first.token, 1, 0, 5.0)) == [Reply(first.token, 1, stop="kill")]
-    assert campaign.turn(Suggest(first.token, 2, "lr", "{}")) == [Reply(first.token, 2, stop="kill")]
+    assert campaign.turn(Report(first.token, 1, 0, 5.0)) == [Reply(Verdict(first.token, 1, stop="kill"))]
+    assert campaign.turn(Suggest(first.token, 2, "lr", "{}")) == [Reply(Verdict(first.token, 2, stop="kill"))]
     assert campaign.turn(over(first, value=9.0)) == []
     campaign.turn(started(second), over(second, value=3.0))
     campaign.turn(over(second, value=4.0))
@@ -253,7 +263,7 @@ def test_when_the_time_is_up_running_trials_yield_and_stay_to_be_resumed(bench) 
 def test_what_is_to_be_tried_again_in_the_step_of_the_end_is_left_for_later(bench, how: str) -> None:
     campaign = bench(trials=5)
     (spec,) = campaign.specs(Capacity(1))
-    actions = campaign.turn(started(spec), Lost(spec.token, "gone"), Asked(how))
+    actions = campaign.turn(started(spec), Lost(spec.token, "gone"), StopRequested(how))
     assert not [action for action in actions if isinstance(action, Submit)]
     assert finish_of(actions).code == 130
     (trial,) = campaign.trials()
@@ -264,11 +274,11 @@ def test_the_user_stops_in_three_steps(bench) -> None:
     campaign = bench(trials=100)
     one, two, three = campaign.specs(Capacity(3))
     campaign.turn(started(one), started(two))
-    assert campaign.turn(Asked("finish"), over(one)) == [], "no new trial, and nobody is stopped"
-    assert campaign.turn(Asked("yield")) == [StopAttempt(each.token, "yield") for each in (two, three)]
+    assert campaign.turn(StopRequested("finish"), over(one)) == [], "no new trial, and nobody is stopped"
+    assert campaign.turn(StopRequested("yield")) == [StopAttempt(each.token, "yield") for each in (two, three)]
     (reply,) = campaign.turn(Report(two.token, 1, 0, 1.0))
-    assert reply.stop == "yield"
-    actions = campaign.turn(Asked("now"))
+    assert reply.message.stop == "yield"
+    actions = campaign.turn(StopRequested("now"))
     assert StopAttempt(two.token, "kill") in actions
     assert finish_of(actions).code == 130
     assert [trial.state for trial in campaign.trials()] == [TrialState.COMPLETE, *[TrialState.RUNNING] * 2]

@@ -39,7 +39,7 @@ def test_a_look_at_a_machine_costs_as_much_for_each_block_as_at_a_small_one(tmp_
 
 def failures(hosts: int) -> int:
     judge = Hosts()
-    judge.here = frozenset(f"node{number}" for number in range(hosts))
+    judge.available = frozenset(f"node{number}" for number in range(hosts))
     flights = [Flight(trial=None, params={}, number=n, host=f"node{n}") for n in range(4)]  # type: ignore[arg-type]
 
     def fail() -> None:

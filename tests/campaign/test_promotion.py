@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.campaign.events import Asked, Capacity, Lost, Reply, StopAttempt, Submit
+from pilotune.pipeline.campaign.events import Capacity, Lost, Reply, StopAttempt, StopRequested, Submit
 from pilotune.pipeline.campaign.promotion import RETIRED_PER_STEP
 from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.study_changes import PAUSED
-from pilotune.pipeline.trial.protocol import AttemptSpec, Report
+from pilotune.pipeline.trial.protocol import AttemptSpec, Report, Verdict
 from tests.support.campaign_bench import Bench, benches, finish_of, over, started
 
 RUNGS = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
@@ -45,7 +45,7 @@ def paused(trial: FrozenTrial) -> Any:
 def pause(campaign: Bench, spec: AttemptSpec, value: float, step: int = 1) -> list[Any]:
     """The trial begins, reports at its rung, is told to yield, and does; all actions."""
     reply = campaign.turn(started(spec), Report(spec.token, 1, step, value))
-    assert Reply(spec.token, 1, stop="yield") in reply
+    assert Reply(Verdict(spec.token, 1, stop="yield")) in reply
     assert paused(campaign.trials()[spec.number]) == step, "kept before the attempt hears of it"
     return [*reply, *campaign.turn(over(spec, "yielded", started=0.0, finished=60.0))]
 
@@ -72,11 +72,11 @@ def test_the_best_of_three_goes_on_as_the_next_attempt_and_to_its_end(bench) -> 
     assert (paused(trial), trial.system_attrs["pilotune:attempt"]) == (None, 2)
     # The first report was kept, and leads to nothing the second time; alone at the next rung it pauses there,
     # and goes on at once, since nothing else will come.
-    assert campaign.turn(started(again), Report(again.token, 1, 1, 1.0)) == [Reply(again.token, 1)]
-    assert campaign.turn(Report(again.token, 2, 3, 0.5)) == [Reply(again.token, 2, stop="yield")]
+    assert campaign.turn(started(again), Report(again.token, 1, 1, 1.0)) == [Reply(Verdict(again.token, 1))]
+    assert campaign.turn(Report(again.token, 2, 3, 0.5)) == [Reply(Verdict(again.token, 2, stop="yield"))]
     (last,) = [action.spec for action in campaign.turn(over(again, "yielded")) if isinstance(action, Submit)]
     assert (last.number, last.attempt) == (0, 3)
-    assert campaign.turn(started(last), Report(last.token, 1, 9, 0.1)) == [Reply(last.token, 1)]
+    assert campaign.turn(started(last), Report(last.token, 1, 9, 0.1)) == [Reply(Verdict(last.token, 1))]
     finish = finish_of(campaign.turn(over(last, value=0.1)))
     assert (finish.code, finish.reason) == (0, "the budget of 3 trials is used up")
     trials = campaign.trials()
@@ -85,7 +85,7 @@ def test_the_best_of_three_goes_on_as_the_next_attempt_and_to_its_end(bench) -> 
     assert [trial.user_attrs["pilotune:exit"] for trial in trials] == ["complete", "paused", "paused"]
     assert [trial.user_attrs.get("pilotune:rung") for trial in trials] == [None, 1, 1]
     assert [trial.value for trial in trials] == [0.1, 2.0, 3.0]
-    assert campaign.campaign.ends.rungs == {1: 2}
+    assert campaign.campaign.outcomes.rungs == {1: 2}
 
 
 def test_a_trial_that_is_the_best_already_goes_on_without_a_pause(bench) -> None:
@@ -93,7 +93,7 @@ def test_a_trial_that_is_the_best_already_goes_on_without_a_pause(bench) -> None
     specs = campaign.specs(Capacity(3))
     campaign.turn(started(specs[0]), Report(specs[0].token, 1, 1, 4.0))
     campaign.turn(started(specs[1]), Report(specs[1].token, 1, 1, 5.0))
-    assert campaign.turn(started(specs[2]), Report(specs[2].token, 1, 1, 3.0)) == [Reply(specs[2].token, 1)]
+    assert campaign.turn(started(specs[2]), Report(specs[2].token, 1, 1, 3.0)) == [Reply(Verdict(specs[2].token, 1))]
     assert PAUSED not in campaign.trials()[2].user_attrs
 
 
@@ -112,7 +112,7 @@ def test_an_attempt_that_was_to_pause_and_completes_is_complete(bench) -> None:
     campaign = bench(trials=2)
     first, second = campaign.specs(Capacity(2))
     campaign.turn(started(first), Report(first.token, 1, 1, 5.0))
-    assert Reply(first.token, 2, stop="yield") in campaign.turn(Report(first.token, 2, 2, 4.0))
+    assert Reply(Verdict(first.token, 2, stop="yield")) in campaign.turn(Report(first.token, 2, 2, 4.0))
     campaign.turn(over(first, value=3.0))
     trial = campaign.trials()[0]
     assert (trial.state, trial.value, paused(trial)) == (TrialState.COMPLETE, 3.0, None)
@@ -125,10 +125,10 @@ def test_an_attempt_that_runs_past_its_rung_pauses_at_the_next_or_not_at_all(ben
     specs = campaign.specs(Capacity(3))
     for place, spec in enumerate(specs):
         campaign.turn(started(spec), Report(spec.token, 1, 1, 3.0 + place))
-    assert campaign.turn(Report(specs[1].token, 2, 3, 1.0)) == [Reply(specs[1].token, 2, stop="yield")]
+    assert campaign.turn(Report(specs[1].token, 2, 3, 1.0)) == [Reply(Verdict(specs[1].token, 2, stop="yield"))]
     assert paused(campaign.trials()[1]) == 3
-    assert campaign.turn(Report(specs[2].token, 2, 3, 2.0)) == [Reply(specs[2].token, 2, stop="yield")]
-    assert campaign.turn(Report(specs[0].token, 2, 3, 0.0)) == [Reply(specs[0].token, 2)]
+    assert campaign.turn(Report(specs[2].token, 2, 3, 2.0)) == [Reply(Verdict(specs[2].token, 2, stop="yield"))]
+    assert campaign.turn(Report(specs[0].token, 2, 3, 0.0)) == [Reply(Verdict(specs[0].token, 2))]
     assert paused(campaign.trials()[0]) is None
 
 
@@ -146,7 +146,7 @@ def test_what_a_paused_trial_ended_with_unheard_counts_when_it_would_not_go_on(b
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     outcome = over(spec, value=2.0).outcome
-    campaign.campaign.written = lambda flight: outcome if flight.token == spec.token else None
+    campaign.written_outcome = lambda flight: outcome if flight.token == spec.token else None
     campaign.turn(started(spec), Report(spec.token, 1, 1, math.nan))
     finish_of(campaign.turn(Lost(spec.token, "its driver died")))
     (trial,) = campaign.trials()
@@ -169,7 +169,7 @@ def test_a_stop_keeps_paused_trials_paused_and_the_next_campaign_goes_on_with_th
     specs = campaign.specs(Capacity(3))
     for place, spec in enumerate(specs[:2]):
         pause(campaign, spec, 1.0 + place)
-    campaign.turn(started(specs[2]), Asked(how))
+    campaign.turn(started(specs[2]), StopRequested(how))
     campaign.turn(Report(specs[2].token, 1, 1, 0.5), over(specs[2], "yielded"))
     assert campaign.campaign.finished.code == 130
     assert [paused(trial) for trial in campaign.trials()[:2]] == [1, 1]
@@ -204,7 +204,7 @@ def test_a_report_that_only_an_outcome_tells_of_leads_to_a_pause(bench) -> None:
 def test_paused_trials_go_on_at_once_where_the_study_does_not_pause_any_more(bench, tmp_path: Path) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
-    campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0), Asked("now"))
+    campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0), StopRequested("now"))
     assert paused(campaign.trials()[0]) == 1
     plain = benches(tmp_path)("c2", None, trials=1)
     token = plain.campaign.adopt(Orphan(0, 1, "c1", "/tmp", {"x": 0.5}))
@@ -230,7 +230,7 @@ def test_very_many_paused_trials_are_told_in_several_steps_while_events_are_hear
         specs += campaign.specs()
     campaign.turn(*(event for spec in specs for event in (started(spec), Report(spec.token, 1, 1, math.nan))))
     first = campaign.turn(*[over(spec, "yielded") for spec in specs])
-    assert (first, campaign.campaign.hungry) == ([], True)
+    assert (first, campaign.campaign.more_to_ask) == ([], True)
     assert len(campaign.campaign.promotion.paused) == 20
     assert finish_of(campaign.turn()).code == 1
 
@@ -241,8 +241,8 @@ def test_an_objective_without_a_checkpoint_is_told_of_once(bench, caplog: pytest
     for spec in (first, second):
         campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0))
         campaign.turn(over(spec, "yielded", saved=False))
-    assert "trial 0 paused at step 1 and had saved nothing" in campaign.campaign.promotion.trouble
-    assert caplog.text.count("saved nothing") == 1
+    assert "trial 0 paused at step 1 without a checkpoint" in campaign.campaign.promotion.trouble
+    assert caplog.text.count("without a checkpoint") == 1
 
 
 def test_a_paused_trial_that_another_program_ends_is_forgotten(bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from pilotune.pipeline.campaign.events import Asked, Capacity, Lost, Quarantine, Submit
+from pilotune.pipeline.campaign.events import Capacity, Lost, Quarantine, StopRequested, Submit
 from pilotune.pipeline.campaign.quarantine import IN_A_ROW, row_by_chance
 from pilotune.pipeline.driver.stall_report import waiting
 from pilotune.pipeline.driver.status import Status, snapshot
@@ -162,7 +162,7 @@ def test_what_waits_for_another_host_says_so(hall) -> None:
 def test_a_campaign_that_ends_tells_failures_as_they_are(hall) -> None:
     two = hall("a", "b")
     spec = two.next()
-    two.turn(started(spec, "a"), Asked("finish"))
+    two.turn(started(spec, "a"), StopRequested("finish"))
     two.turn(over(spec, "failed", host="a", failure="exception"))
     assert two.trial(0).state == TrialState.FAIL
 
@@ -170,7 +170,7 @@ def test_a_campaign_that_ends_tells_failures_as_they_are(hall) -> None:
 def test_the_record_of_attempts_never_goes_back(hall) -> None:
     two = hall("a", "b")
     spec = two.again(two.run("a", "failed"))
-    two.turn(over(spec, "declined", host="a"), Asked("finish"))
+    two.turn(over(spec, "declined", host="a"), StopRequested("finish"))
     assert two.trial(0).system_attrs["pilotune:attempt"] == 2
 
 
@@ -249,7 +249,7 @@ def test_the_last_host_is_not_quarantined(hall) -> None:
         two.run("b", "failed")
     assert [order.host for order in two.orders] == ["a"]
     status = snapshot(two.bench.campaign, storage="", run_dir="")
-    assert "no other host is left" in status.spared
+    assert "since no other is left" in status.spared
     assert "3 trials in a row failed on b as well; the last: it raised on b" in status.spared
 
 

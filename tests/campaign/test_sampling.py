@@ -133,5 +133,5 @@ def test_the_best_trial_is_optuna_s_after_every_end(tmp_path: Path, directions: 
             trial = create_trial(state=state, values=values, system_attrs=limits)
             storage.create_new_trial(study._study_id, trial)
             if rng.random() < 0.7:
-                found, expected = best.look(study), best_of(study)
+                found, expected = best.refresh(study), best_of(study)
                 assert (found and found.number) == (expected and expected.number)

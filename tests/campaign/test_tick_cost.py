@@ -12,7 +12,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from pilotune.pipeline.campaign.events import Asked, Capacity, Submit
+from pilotune.pipeline.campaign import flight_states
+from pilotune.pipeline.campaign.events import Capacity, StopRequested, Submit
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.status import snapshot
 from pilotune.pipeline.record.database import Database
@@ -29,6 +30,12 @@ MARGIN = 1.1
 """Logarithms, and a list here and there that is a little longer."""
 
 
+@pytest.fixture(autouse=True)
+def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of invariants, which tests switch on and whose cost grows with the trials in flight."""
+    monkeypatch.setattr(flight_states, "VALIDATE", False)
+
+
 class Busy:
     """A campaign on a study of so many finished trials, with so many attempts running."""
 
@@ -37,9 +44,9 @@ class Busy:
         self.campaign = self.bench.campaign
         self._fill(finished)
         self.bench.turn(Capacity(running))
-        while self.campaign.hungry:
+        while self.campaign.more_to_ask:
             self.bench.turn()
-        self.specs = deque(flight for flight in map(self.bench.spec, self.campaign.flights.values()))
+        self.specs = deque(flight for flight in map(self.bench.make_spec, self.campaign.flights.values()))
         self.bench.turn(*map(started, self.specs))
         self.random = random.Random(0)
         for step in range(3):  # what is made once is made
@@ -104,7 +111,7 @@ def test_an_end_that_was_asked_for_lets_go_of_what_waits_once(busy) -> None:
     counts = []
     for size in (SMALL, LARGE):
         one = busy(size)
-        one.bench.turn(Asked("finish"), Capacity(0))
+        one.bench.turn(StopRequested("finish"), Capacity(0))
         counts.append(operations(one.tick(0, 1)))
     assert counts[1] < MARGIN * counts[0]
 
@@ -129,10 +136,10 @@ def test_thousands_of_workers_are_filled_in_few_ticks(tmp_path: Path) -> None:
         while True:
             yield 1000.0, None
 
-    pump = CampaignLoop(bench.campaign, SimulatedPool(2_048, objective), bench.storage)
+    loop = CampaignLoop(bench.campaign, SimulatedPool(2_048, objective), bench.storage, bench)
     ticks = 0
     while bench.campaign.in_flight < 2_048:
-        pump.turn()
+        loop.turn()
         ticks += 1
     assert ticks <= 12  # of sixteen trials each they would be 128
     assert bench.campaign.study.counts[TrialState.RUNNING] == 2_048

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.durations import ENOUGH, REMEMBERED, Durations
-from pilotune.pipeline.campaign.events import Asked, Capacity, Lost, Scale, StopAttempt
+from pilotune.pipeline.campaign.events import Capacity, Lost, Scale, StopAttempt, StopRequested
 from pilotune.pipeline.campaign.flight import LONGEST_PAUSE
 from pilotune.pipeline.campaign.limits import IDLE_YIELDS, STALLS, UNLIMITED
 from pilotune.pipeline.record import Orphan
@@ -65,7 +65,7 @@ def test_a_campaign_that_ends_needs_workers_only_for_what_is_in_flight(bench) ->
     campaign = bench(trials=50)
     one, two = campaign.specs(Capacity(2))
     campaign.turn(started(one), started(two))
-    campaign.turn(Asked("finish"))
+    campaign.turn(StopRequested("finish"))
     campaign.turn(ran(one, 60.0))
     assert demands(campaign) == [50, 2, 1]
     campaign.turn(ran(two, 60.0))
@@ -145,7 +145,7 @@ def test_all_attempts_of_a_trial_count_for_its_duration_and_other_campaigns_tria
     for _ in range(ENOUGH):
         (spec,) = campaign.specs(started(spec), ran(spec, 60.0, "yielded"))
         (spec,) = campaign.specs(started(spec), ran(spec, 20.0))
-    assert campaign.campaign.ends.durations.expected == 80.0
+    assert campaign.campaign.outcomes.durations.expected == 80.0
 
 
 # Attempts that a worker declines
@@ -188,7 +188,7 @@ def test_a_campaign_that_ends_leaves_what_is_declined_or_put_aside_to_a_later_on
     for _ in range(3):
         campaign.turn(over(one, "declined"))
     assert campaign.campaign.in_flight == 2
-    campaign.turn(Asked("finish"))
+    campaign.turn(StopRequested("finish"))
     campaign.turn(over(two, "declined"))
     assert campaign.campaign.finished.code == 130
     assert [trial.state for trial in campaign.trials()] == [TrialState.RUNNING] * 2

@@ -1,4 +1,4 @@
-"""What a driver puts into an attempt, and how often it writes its status down."""
+"""What a driver puts into an attempt, and how often it writes its status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from pilotune.pipeline.campaign.events import BlocksSeen, BlockView, Capacity, Submit
 from pilotune.pipeline.driver import driver as module
 from pilotune.pipeline.driver.driver import STILL_PERIOD, Driver, claimed
-from pilotune.pipeline.driver.run import RunSettings
+from pilotune.pipeline.driver.settings import RunSettings
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
 from pilotune.pipeline.studyfile import load_study_file
@@ -38,8 +38,8 @@ class Clock:
         return self.now
 
 
-class Desk:
-    """A driver without a pool, on a clock turned by hand."""
+class ManualDriver:
+    """A driver without a pool, on a clock that the test sets."""
 
     def __init__(self, driver: Driver, clock: Clock, shown: list[Status]):
         self.driver, self.clock, self.shown = driver, clock, shown
@@ -50,16 +50,16 @@ class Desk:
         campaign.step(self.clock.now, events)
         self.driver.storage.commit()
         actions = campaign.release()
-        self.driver.note("")
+        self.driver.report_status("")
         return [action.spec for action in actions if isinstance(action, Submit)]
 
     def written(self) -> float:
-        """When the status that lies in the run directory was taken."""
+        """When the status in the run directory was taken."""
         return float(json.loads(self.driver.run.status.read_text())["updated"])
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def manual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManualDriver]:
     clock, shown = Clock(), []
     monkeypatch.setattr(module.time, "time", clock.time)
     (tmp_path / "train.py").write_text("def train(trial): ...\n")
@@ -69,64 +69,64 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     run = RunDirectory(tmp_path / "runs" / "s" / "c1")
     run.create()
     with claimed(settings, run, "c1") as (storage, study, lease):
-        yield Desk(Driver(settings, storage, study, run, lease, clock.now, shown.append), clock, shown)
+        yield ManualDriver(Driver(settings, storage, study, run, lease, clock.now, shown.append), clock, shown)
 
 
-def test_an_attempt_is_told_what_the_study_file_says_of_it(desk: Desk) -> None:
-    (spec,) = desk.tick(Capacity(1))
+def test_an_attempt_gets_the_options_of_the_study_file(manual: ManualDriver) -> None:
+    (spec,) = manual.tick(Capacity(1))
     assert (spec.nodes, spec.ranks_per_node, spec.yield_before, spec.expected) == (2, 4, 120.0, None)
 
 
-def test_an_attempt_is_expected_to_run_what_is_left_of_its_trial_where_a_checkpoint_was_kept(desk: Desk) -> None:
-    (spec,) = desk.tick(Capacity(1))
+def test_an_attempt_with_a_checkpoint_is_expected_to_run_the_rest_of_its_trial(manual: ManualDriver) -> None:
+    (spec,) = manual.tick(Capacity(1))
     for _ in range(5):
         assert spec.expected is None
-        (spec,) = desk.tick(started(spec), over(spec, started=0.0, finished=100.0))
+        (spec,) = manual.tick(started(spec), over(spec, started=0.0, finished=100.0))
     assert spec.expected == 100.0
-    (again,) = desk.tick(started(spec), over(spec, "yielded", started=0.0, finished=30.0))
-    assert again.expected == 100.0, "nothing was kept: it begins anew"
+    (again,) = manual.tick(started(spec), over(spec, "yielded", started=0.0, finished=30.0))
+    assert again.expected == 100.0, "without a checkpoint it starts from the beginning"
     folder = Path(again.directory) / "checkpoint-1"
     folder.mkdir(parents=True)
     (folder / "state").touch()
-    (again,) = desk.tick(started(again), over(again, "yielded", started=0.0, finished=30.0))
+    (again,) = manual.tick(started(again), over(again, "yielded", started=0.0, finished=30.0))
     assert again.expected == 40.0
 
 
-def test_the_status_is_written_each_second_while_something_changes_and_seldom_otherwise(desk: Desk) -> None:
-    (spec,) = desk.tick(Capacity(1))
-    desk.tick(started(spec), after=5.0)
-    first = desk.written()
+def test_the_status_is_written_each_second_while_something_changes_and_seldom_otherwise(manual: ManualDriver) -> None:
+    (spec,) = manual.tick(Capacity(1))
+    manual.tick(started(spec), after=5.0)
+    first = manual.written()
     for _ in range(int(STILL_PERIOD) - 1):
-        desk.tick()
-        assert desk.written() == first
-    desk.tick()
-    assert desk.written() == first + STILL_PERIOD
-    desk.tick(BlocksSeen((BlockView("knl", "0", "1", "queued"),)))
-    assert desk.written() == first + STILL_PERIOD + 1.0
+        manual.tick()
+        assert manual.written() == first
+    manual.tick()
+    assert manual.written() == first + STILL_PERIOD
+    manual.tick(BlocksSeen((BlockView("knl", "0", "1", "queued"),)))
+    assert manual.written() == first + STILL_PERIOD + 1.0
     for _ in range(9):
-        desk.tick(BlocksSeen((BlockView("knl", "0", "1", "queued", reason=str(desk.clock.now)),)), after=0.1)
-    assert desk.written() == first + STILL_PERIOD + 1.0
-    desk.tick(after=0.3)
-    assert desk.written() == pytest.approx(first + STILL_PERIOD + 2.2)
+        manual.tick(BlocksSeen((BlockView("knl", "0", "1", "queued", reason=str(manual.clock.now)),)), after=0.1)
+    assert manual.written() == first + STILL_PERIOD + 1.0
+    manual.tick(after=0.3)
+    assert manual.written() == pytest.approx(first + STILL_PERIOD + 2.2)
 
 
-def test_news_of_the_database_is_written_at_once(desk: Desk) -> None:
-    desk.tick()
-    desk.clock.now += 0.1
-    desk.driver.note("the database is away")
-    assert json.loads(desk.driver.run.status.read_text())["message"] == "the database is away"
+def test_a_problem_with_the_database_is_written_at_once(manual: ManualDriver) -> None:
+    manual.tick()
+    manual.clock.now += 0.1
+    manual.driver.report_status("database unreachable")
+    assert json.loads(manual.driver.run.status.read_text())["message"] == "database unreachable"
 
 
-def test_a_driver_shows_that_it_lives_while_the_database_is_away(desk: Desk) -> None:
-    desk.tick()
+def test_a_driver_shows_that_it_is_alive_while_the_database_is_unreachable(manual: ManualDriver) -> None:
+    manual.tick()
     for _ in range(10):
-        desk.clock.now += 30.0
-        desk.driver.note("the database is away")
-        assert desk.written() == desk.clock.now
+        manual.clock.now += 30.0
+        manual.driver.report_status("database unreachable")
+        assert manual.written() == manual.clock.now
 
 
-def test_a_run_directory_that_is_gone_does_not_stop_the_driver(desk: Desk) -> None:
-    desk.tick()
-    shutil.rmtree(desk.driver.run.path)
-    desk.tick(Capacity(1), after=60.0)
-    assert desk.shown[-1].workers == 1
+def test_a_run_directory_that_is_gone_does_not_stop_the_driver(manual: ManualDriver) -> None:
+    manual.tick()
+    shutil.rmtree(manual.driver.run.path)
+    manual.tick(Capacity(1), after=60.0)
+    assert manual.shown[-1].workers == 1

@@ -1,4 +1,4 @@
-"""A driver's job: when it hands over, to whom, and what its script holds."""
+"""A driver in batch jobs: when a job ends, which job follows, and what its script holds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.pipeline.campaign.events import Asked
-from pilotune.pipeline.driver import job_chain_start as handover
+from pilotune.pipeline.campaign.events import StopRequested
+from pilotune.pipeline.driver import job_chain_start
 from pilotune.pipeline.driver.control import Control
-from pilotune.pipeline.driver.job_chain import MOST, JobChain, JobSlot, margin, read_relay, relays
-from pilotune.pipeline.driver.run import RunSettings
+from pilotune.pipeline.driver.job_chain import MOST_JOBS, JobChain, JobSlot, chains_in, margin, read_chain
+from pilotune.pipeline.driver.settings import RunSettings
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
 from pilotune.pipeline.studyfile import load_study_file
@@ -28,7 +28,7 @@ from pilotune.providers.site import DriverJob, Network, PoolSpec, Site
 
 from ..support.cli import Pilotune, alone, pilotune_  # noqa: F401
 
-REASON = "the job of its driver comes to its end"
+REASON = "its driver's job is about to reach its walltime"
 WORDS = ("/opt/pilotune/bin/python", "-m", "pilotune.pipeline.cli.main", "run", "/home/me/study.yaml")
 
 
@@ -42,7 +42,7 @@ def site(tmp_path: Path) -> Site:
 def chain(tmp_path: Path) -> JobChain:
     folder = tmp_path / "runs" / "digits" / "in-job-20260101-120000-abc123"
     folder.mkdir(parents=True)
-    return JobChain(folder, "digits", "sqlite:////x.db", "pbs", "lab", "digits-abc123", WORDS, job="7.server").now()
+    return JobChain(folder, "digits", "sqlite:////x.db", "pbs", "lab", "digits-abc123", WORDS, job="7.server").saved()
 
 
 class Scheduler:
@@ -53,7 +53,7 @@ class Scheduler:
         self.taken: list[int] = []
         self.after = lambda: None
         monkeypatch.setattr(driverjob, "submit_driver", self.submit)
-        monkeypatch.setattr(handover, "TRIES", 0.0)
+        monkeypatch.setattr(job_chain_start, "RETRY_PERIOD", 0.0)
 
     def submit(self, provider: object, generation: int, words: object) -> str:
         if self.refusals:
@@ -69,9 +69,9 @@ def scheduler(monkeypatch: pytest.MonkeyPatch) -> Scheduler:
 
 
 def over(chain: JobChain) -> JobSlot:
-    """A shift whose time is up."""
+    """A slot whose time is up."""
     slot = JobSlot(chain, time.time() + 30.0, 600.0)
-    slot.asked(time.time())
+    slot.stop_requests(time.time())
     assert slot.over
     return slot
 
@@ -88,69 +88,67 @@ def status_of(chain: JobChain, code: int = 130) -> Status:
 @pytest.mark.parametrize(
     ("walltime", "seconds"), [(60.0, 20.0), (600.0, 120.0), (3600.0, 180.0), (14_400.0, 720.0), (86_400.0, 900.0)]
 )
-def test_a_driver_hands_over_minutes_before_its_jobs_end(walltime: float, seconds: float) -> None:
+def test_a_driver_stops_minutes_before_its_jobs_end(walltime: float, seconds: float) -> None:
     assert margin(walltime) == seconds
 
 
-def test_trials_yield_first_and_are_dropped_shortly_before_the_end(chain: JobChain) -> None:
+def test_trials_yield_first_and_are_killed_shortly_before_the_end(chain: JobChain) -> None:
     slot = JobSlot(chain, end=1000.0, walltime=600.0)
-    assert slot.asked(879.0) == []
-    assert slot.asked(881.0) == [Asked("yield", REASON)]
-    assert slot.asked(882.0) == []
-    assert slot.asked(961.0) == [Asked("now", REASON)]
-    assert slot.asked(999.0) == []
+    assert slot.stop_requests(879.0) == []
+    assert slot.stop_requests(881.0) == [StopRequested("yield", REASON)]
+    assert slot.stop_requests(882.0) == []
+    assert slot.stop_requests(961.0) == [StopRequested("now", REASON)]
+    assert slot.stop_requests(999.0) == []
 
 
-def test_what_the_user_says_reaches_the_campaign_and_is_its_reason(chain: JobChain) -> None:
+def test_a_request_of_the_user_reaches_the_campaign_and_is_its_reason(chain: JobChain) -> None:
     slot = JobSlot(chain, end=1000.0, walltime=600.0)
     chain.stop.write_text("finish")
-    assert slot.asked(0.0) == [Asked("finish")]
-    assert slot.asked(1.0) == []
+    assert slot.stop_requests(0.0) == [StopRequested("finish")]
+    assert slot.stop_requests(1.0) == []
     chain.stop.write_text("now")
-    assert slot.asked(2.0) == [Asked("now")]
-    assert slot.asked(900.0) == [Asked("yield")]
-    assert slot.told == "now"
+    assert slot.stop_requests(2.0) == [StopRequested("now")]
+    assert slot.stop_requests(900.0) == [StopRequested("yield")]
+    assert slot.user_signal == "now"
 
 
 def test_a_signal_to_a_driver_in_a_job_leaves_no_time_to_finish(chain: JobChain, tmp_path: Path) -> None:
     with Control(tmp_path / "stop", JobSlot(chain, time.time() + 600.0, 600.0)) as control:
-        control.asked()
+        control.stop_requests()
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
-        assert control.asked() == [Asked("yield"), Asked("now")]
+        assert control.stop_requests() == [StopRequested("yield"), StopRequested("now")]
 
 
-# -- to whom ----------------------------------------------------------------------------------------------------------
+# -- the successor ----------------------------------------------------------------------------------------------------
 
 
-def test_the_successor_is_written_down_and_told_in_the_status(
-    chain: JobChain, site: Site, scheduler: Scheduler
-) -> None:
-    status = handover.end_shift(over(chain), status_of(chain), site)
+def test_the_successor_is_in_the_chain_and_in_the_status(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+    status = job_chain_start.end_slot(over(chain), status_of(chain), site)
     assert scheduler.taken == [2]
-    note = read_relay(chain.folder)
-    assert (note.generation, note.job, note.state) == (2, "20.server", "waiting")
-    assert status.reason == "its driver's job came to its end; job 20.server goes on"
+    saved = read_chain(chain.folder)
+    assert (saved.generation, saved.job, saved.state) == (2, "20.server", "waiting")
+    assert status.reason == "its driver's job reached its walltime; job 20.server continues"
     written = Status.from_json(RunDirectory(Path(status.run_dir)).status.read_text())
     assert (written.reason, written.code) == (status.reason, 130)
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
 def test_a_study_that_ended_has_no_successor(chain: JobChain, site: Site, scheduler: Scheduler, code: int) -> None:
-    handover.end_shift(over(chain), status_of(chain, code), site)
-    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
+    job_chain_start.end_slot(over(chain), status_of(chain, code), site)
+    assert (scheduler.taken, read_chain(chain.folder).state) == ([], "ended")
 
 
-def test_a_signal_alone_brings_no_successor(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
-    handover.end_shift(JobSlot(chain, time.time() + 600.0, 600.0), status_of(chain), site)
-    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
+def test_a_signal_alone_causes_no_successor(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+    job_chain_start.end_slot(JobSlot(chain, time.time() + 600.0, 600.0), status_of(chain), site)
+    assert (scheduler.taken, read_chain(chain.folder).state) == ([], "ended")
 
 
-def test_a_stop_at_the_last_moment_brings_none_either(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+def test_a_stop_at_the_last_moment_causes_none_either(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
     slot = over(chain)
     chain.stop.write_text("finish")
-    handover.end_shift(slot, status_of(chain), site)
-    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
+    job_chain_start.end_slot(slot, status_of(chain), site)
+    assert (scheduler.taken, read_chain(chain.folder).state) == ([], "ended")
 
 
 def test_a_stop_while_the_successor_is_submitted_cancels_it(
@@ -161,28 +159,28 @@ def test_a_stop_while_the_successor_is_submitted_cancels_it(
         "pilotune.providers.schedulers.pbs.PBSBlocks.cancel_one", lambda self, job: cancelled.append(job) or True
     )
     scheduler.after = lambda: chain.stop.write_text("now")
-    handover.end_shift(over(chain), status_of(chain), site)
+    job_chain_start.end_slot(over(chain), status_of(chain), site)
     assert cancelled == ["20.server"]
-    assert (read_relay(chain.folder).state, read_relay(chain.folder).reason) == ("ended", "stopped as asked")
+    assert (read_chain(chain.folder).state, read_chain(chain.folder).reason) == ("ended", "stopped by the user")
 
 
-def test_a_refusal_that_may_pass_is_tried_again(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+def test_a_refusal_that_may_pass_is_retried(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
     scheduler.refusals = [SubmitRefused("too many jobs", transient=True)] * 2
-    handover.end_shift(over(chain), status_of(chain), site)
+    job_chain_start.end_slot(over(chain), status_of(chain), site)
     assert scheduler.taken == [2]
 
 
-def test_a_refusal_for_good_is_told_in_its_words(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+def test_a_lasting_refusal_is_reported_in_its_words(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
     scheduler.refusals = [SubmitRefused("qsub: not from here", transient=False)]
-    status = handover.end_shift(over(chain), status_of(chain), site)
-    reason = "the scheduler refused the next job of the driver (qsub: not from here)"
-    assert (read_relay(chain.folder).state, read_relay(chain.folder).reason) == ("ended", reason)
-    assert (status.reason, status.code) == (f"{reason}; pilotune resume digits --in-job goes on", 130)
+    status = job_chain_start.end_slot(over(chain), status_of(chain), site)
+    reason = "the scheduler refused the driver's next job (qsub: not from here)"
+    assert (read_chain(chain.folder).state, read_chain(chain.folder).reason) == ("ended", reason)
+    assert (status.reason, status.code) == (f"{reason}; pilotune resume digits --in-job continues", 130)
 
 
-def test_a_relay_does_not_go_on_for_ever(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
-    handover.end_shift(over(replace(chain, generation=MOST)), status_of(chain), site)
-    assert (scheduler.taken, read_relay(chain.folder).state) == ([], "ended")
+def test_a_chain_does_not_go_on_for_ever(chain: JobChain, site: Site, scheduler: Scheduler) -> None:
+    job_chain_start.end_slot(over(replace(chain, generation=MOST_JOBS)), status_of(chain), site)
+    assert (scheduler.taken, read_chain(chain.folder).state) == ([], "ended")
 
 
 # -- in the job -------------------------------------------------------------------------------------------------------
@@ -190,43 +188,43 @@ def test_a_relay_does_not_go_on_for_ever(chain: JobChain, site: Site, scheduler:
 
 @pytest.fixture
 def job(monkeypatch: pytest.MonkeyPatch, chain: JobChain) -> Path:
-    """The environment of a job of ten minutes; its script's path."""
+    """The environment of a ten-minute job; returns the path of its script."""
     monkeypatch.setenv("PILOTUNE_WALLTIME", "600")
     monkeypatch.setenv("PILOTUNE_BLOCK_END", str(int(time.time() + 590)))
-    monkeypatch.setattr(handover, "NEWS", 0.0)
+    monkeypatch.setattr(job_chain_start, "JOB_ID_WAIT", 0.0)
     return chain.folder / "driver-1.sh"
 
 
-def test_a_job_takes_over_and_says_so(chain: JobChain, job: Path) -> None:
-    slot = handover.begin_shift(job)
-    assert (slot.chain.state, read_relay(chain.folder).state) == ("running", "running")
+def test_a_job_notes_that_it_is_running(chain: JobChain, job: Path) -> None:
+    slot = job_chain_start.begin_slot(job)
+    assert (slot.chain.state, read_chain(chain.folder).state) == ("running", "running")
 
 
-def test_a_job_whose_number_nobody_wrote_down_goes_on(chain: JobChain, job: Path) -> None:
-    """Its predecessor died between the submission and the note."""
-    assert handover.begin_shift(job.with_name("driver-2.sh")).chain.generation == 2
+def test_a_job_whose_id_was_not_written_runs_all_the_same(chain: JobChain, job: Path) -> None:
+    """Its predecessor died after it had submitted the job and before it had written the id."""
+    assert job_chain_start.begin_slot(job.with_name("driver-2.sh")).chain.generation == 2
 
 
 def test_a_job_that_was_stopped_while_it_waited_does_nothing(chain: JobChain, job: Path) -> None:
     chain.stop.write_text("finish")
-    assert handover.begin_shift(job) is None
-    assert read_relay(chain.folder).state == "ended"
+    assert job_chain_start.begin_slot(job) is None
+    assert read_chain(chain.folder).state == "ended"
 
 
 @pytest.mark.parametrize("changes", [{"generation": 2}, {"state": "ended"}])
-def test_a_job_that_another_has_followed_does_nothing(chain: JobChain, job: Path, changes: dict[str, object]) -> None:
+def test_a_job_that_has_a_successor_does_nothing(chain: JobChain, job: Path, changes: dict[str, object]) -> None:
     """The scheduler ran it again."""
-    chain.now(**changes)
-    with pytest.raises(SiteError, match="not of this relay any more"):
-        handover.begin_shift(job)
+    chain.saved(**changes)
+    with pytest.raises(SiteError, match="no longer belongs to its job chain"):
+        job_chain_start.begin_slot(job)
 
 
 def test_a_job_without_time_submits_no_successor(chain: JobChain, job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else one would follow the other without end."""
+    """Otherwise jobs would follow one another for ever."""
     monkeypatch.setenv("PILOTUNE_BLOCK_END", str(int(time.time() + 60)))
-    with pytest.raises(SiteError, match="too little to do anything"):
-        handover.begin_shift(job)
-    assert read_relay(chain.folder).state == "ended"
+    with pytest.raises(SiteError, match="too little to run anything"):
+        job_chain_start.begin_slot(job)
+    assert read_chain(chain.folder).state == "ended"
 
 
 def test_the_time_budget_counts_over_all_jobs(
@@ -237,14 +235,14 @@ def test_the_time_budget_counts_over_all_jobs(
     (tmp_path / "study.yaml").write_text(f"{text}budget: {{time: 1h}}\n")
     settings = RunSettings(load_study_file(tmp_path / "study.yaml"), site, chain.storage, tmp_path)
     slot = over(replace(chain, used=1000.0))
-    assert handover.settings_in_job(settings, slot).study_file.budget.time == 2600.0
+    assert job_chain_start.settings_in_job(settings, slot).study_file.budget.time == 2600.0
     slot.began -= 500.0
-    handover.end_shift(slot, status_of(chain), site)
-    assert 1500.0 <= read_relay(chain.folder).used < 1600.0
+    job_chain_start.end_slot(slot, status_of(chain), site)
+    assert 1500.0 <= read_chain(chain.folder).used < 1600.0
 
 
-def test_addresses_of_the_login_node_are_none_of_the_drivers_node(site: Site) -> None:
-    """Those that it has are kept."""
+def test_addresses_of_the_login_node_are_not_used_on_another_node(site: Site) -> None:
+    """Addresses that the node has too are kept."""
     own = own_addresses()
     name, address = next(iter(own.items()))
     for network in (Network(address=address), Network(interface=f"ib7 {name}"), Network()):
@@ -253,7 +251,7 @@ def test_addresses_of_the_login_node_are_none_of_the_drivers_node(site: Site) ->
         assert where_it_runs(replace(site, network=network)).network == Network()
 
 
-# -- the script and the note ------------------------------------------------------------------------------------------
+# -- the script and relay.json ----------------------------------------------------------------------------------------
 
 
 def test_the_script_holds_what_the_driver_needs_and_no_password(
@@ -262,22 +260,22 @@ def test_the_script_holds_what_the_driver_needs_and_no_password(
     monkeypatch.setenv("PGPASSWORD", "secret")
     monkeypatch.setenv("PGSERVICE", "tuning")
     chain = replace(chain, environment=driverjob.passed_on())
-    text = driverjob.driver_script(handover.blocks_of(chain, site), 3, chain.words)
+    text = driverjob.driver_script(job_chain_start.blocks_of(chain, site), 3, chain.words)
     lines = text.splitlines()
     assert "#PBS -N digits-abc123-driver-3" in lines
     assert "#PBS -A proj" in lines
     assert "export PGSERVICE=tuning" in lines
     assert f"exec env PILOTUNE_DRIVER_SCRIPT={chain.folder}/driver-3.sh {' '.join(WORDS)}" in lines
     assert "secret" not in text + json.dumps(dict(chain.environment))
-    first = driverjob.driver_script(handover.blocks_of(chain, site), 1, chain.words)
+    first = driverjob.driver_script(job_chain_start.blocks_of(chain, site), 1, chain.words)
     assert first.replace("driver-1", "driver-3") == text, "only the number changes from one job to the next"
 
 
-def test_a_broken_note_is_passed_over(chain: JobChain) -> None:
+def test_a_broken_chain_file_is_skipped(chain: JobChain) -> None:
     study = chain.folder.parent
-    assert [each.folder for each in relays(study)] == [chain.folder]
-    chain.note.write_text('{"study": ')
-    assert (relays(study), relays(None)) == ([], [])
+    assert [each.folder for each in chains_in(study)] == [chain.folder]
+    chain.state_file.write_text('{"study": ')
+    assert (chains_in(study), chains_in(None)) == ([], [])
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
@@ -291,7 +289,7 @@ def test_a_broken_note_is_passed_over(chain: JobChain) -> None:
         (["--in-job", "--detach"], "--detach leaves the driver on this host, --in-job submits it to a scheduler"),
     ],
 )
-def test_what_cannot_be_is_refused(pilotune: Pilotune, words: list[str], message: str) -> None:
+def test_impossible_options_are_refused(pilotune: Pilotune, words: list[str], message: str) -> None:
     pilotune("init", "rings")
     result = pilotune("run", "rings", *words)
     assert (result.code, result.out) == (2, "")

@@ -1,4 +1,4 @@
-"""How the pump feeds a campaign: when it looks at what others did, and how little it does while nothing happens."""
+"""The driver's loop: how often it looks at what others did, and how little it does while nothing happens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.campaign_bench import Bench, benches, over, started
 
 
 class Counted:
-    """Counts the calls of a method of the record, which still does its work."""
+    """Counts the calls of a method, which still does its work."""
 
     def __init__(self, owner: object, name: str):
         self.calls, self.work = 0, getattr(owner, name)
@@ -28,7 +28,7 @@ class Counted:
 
 
 class StillPool:
-    """A pool in which nothing happens but the time that the test lets pass."""
+    """A pool in which nothing happens; its clock is set by the test."""
 
     clock = 1000.0
 
@@ -47,56 +47,55 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     return benches(tmp_path)
 
 
-def test_others_are_looked_at_each_second_while_something_happens_and_seldom_otherwise(bench) -> None:
+def test_changes_of_others_are_read_each_second_while_something_happens_and_seldom_otherwise(bench) -> None:
     campaign, pool = bench(trials=9), StillPool()
-    pump = CampaignLoop(campaign.campaign, pool, campaign.storage, limit=9)
-    pump.tick([Capacity(1)])
+    loop = CampaignLoop(campaign.campaign, pool, campaign.storage, campaign, limit=9)
+    loop.tick([Capacity(1)])
     (spec,) = [action.spec for action in pool.performed if hasattr(action, "spec")]
-    pump.tick([started(spec)])
+    loop.tick([started(spec)])
     syncs = Counted(campaign.storage, "sync")
     for step in range(40):
         pool.clock += 0.25
-        pump.tick([Report(spec.token, step + 1, step, 1.0)])
+        loop.tick([Report(spec.token, step + 1, step, 1.0)])
     assert syncs.calls == 10
     for _ in range(40):
         pool.clock += 1.0
-        pump.tick([])
+        loop.tick([])
     assert syncs.calls == 14
 
 
-def test_a_tick_in_which_nothing_happens_writes_nothing_and_says_nothing(bench) -> None:
+def test_a_tick_in_which_nothing_happens_writes_nothing_and_sends_nothing(bench) -> None:
     campaign, pool = bench(trials=9), StillPool()
-    pump = CampaignLoop(campaign.campaign, pool, campaign.storage, limit=9)
-    pump.tick([Capacity(1)])
+    loop = CampaignLoop(campaign.campaign, pool, campaign.storage, campaign, limit=9)
+    loop.tick([Capacity(1)])
     pool.performed.clear()
     watcher = sqlite3.connect(campaign.storage.url.removeprefix("sqlite:///"))
     with contextlib.closing(watcher):
         before = version(watcher)
         for _ in range(20):
             pool.clock += 1.0
-            pump.tick([])
+            loop.tick([])
         assert version(watcher) == before
         assert pool.performed == []
-        pump.tick([Capacity(2)])
-        assert version(watcher) != before, "what is written is seen"
+        loop.tick([Capacity(2)])
+        assert version(watcher) != before, "a write is noticed"
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """Changes with each commit of another connection."""
+    """A number that changes with each commit of another connection."""
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def test_a_worker_that_is_lost_after_it_wrote_its_outcome_costs_no_result(bench) -> None:
     campaign, pool = bench(trials=2), StillPool()
     outcomes: dict = {}
-    pump = CampaignLoop(
-        campaign.campaign, pool, campaign.storage, limit=2, written=lambda flight: outcomes.get(flight.token)
-    )
-    pump.tick([Capacity(2)])
+    campaign.written_outcome = lambda flight: outcomes.get(flight.token)
+    loop = CampaignLoop(campaign.campaign, pool, campaign.storage, campaign, limit=2)
+    loop.tick([Capacity(2)])
     first, second = [action.spec for action in pool.performed if isinstance(action, Submit)]
     outcomes[first.token] = over(first, value=0.25).outcome
     pool.performed.clear()
-    pump.tick([Lost(first.token, "its worker was lost"), Lost(second.token, "its worker was lost")])
+    loop.tick([Lost(first.token, "its worker was lost"), Lost(second.token, "its worker was lost")])
     assert [trial.values for trial in campaign.trials()] == [[0.25], None]
     (again,) = [action.spec for action in pool.performed if isinstance(action, Submit)]
     assert (again.number, again.attempt) == (1, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.campaign.events import Asked, BlocksSeen, BlockView, Capacity, Lost, PoolNote
+from pilotune.pipeline.campaign.events import BlocksSeen, BlockView, Capacity, Lost, PoolNote, StopRequested
 from pilotune.pipeline.driver.stall_report import BRIEF, NO_BLOCK, SET_UP, SLOW, SLOW_AT_FIRST, SLOW_AT_LEAST, waiting
 from pilotune.pipeline.driver.status import snapshot
 from pilotune.pipeline.trial.protocol import Report
@@ -165,7 +165,7 @@ def test_workers_that_begin_nothing_are_told(bench) -> None:
 
 def test_a_campaign_that_has_ended_waits_for_nothing(bench) -> None:
     campaign = bench(trials=9)
-    assert after(campaign, 100.0, BlocksSeen((QUEUED,)), Asked("finish")) == ""
+    assert after(campaign, 100.0, BlocksSeen((QUEUED,)), StopRequested("finish")) == ""
 
 
 def test_a_campaign_that_is_to_end_does_not_wait_for_a_block_to_finish_what_no_worker_has_begun(bench) -> None:
@@ -174,7 +174,7 @@ def test_a_campaign_that_is_to_end_does_not_wait_for_a_block_to_finish_what_no_w
     campaign.turn(started(one))
     campaign.turn(Lost(one.token, "its block ended"), Capacity(0))
     assert campaign.campaign.in_flight == 2
-    campaign.turn(Asked("finish"))
+    campaign.turn(StopRequested("finish"))
     assert campaign.campaign.finished.code == 130
 
 

@@ -1,4 +1,4 @@
-"""A study as a real campaign leaves it, with outcome files as workers write them; and ways to spoil it."""
+"""A study as a real campaign leaves it, with outcome files as workers write them; and ways to damage it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from pilotune.pipeline.record import Lease, RecordStorage, RunDirectory, claim, 
 from pilotune.pipeline.trial.files import TrialFiles, write_atomically
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
 
-from .campaign_bench import SPACE
+from .campaign_bench import SPACE, QuietServices
 
 NAME = "digits"
 
 
-class Audited:
-    """One campaign on a study; its workers are the test's own hands.
+class Audited(QuietServices):
+    """One campaign on a study, whose workers are played by the test.
 
     Args:
-        folder: For the run directories.
-        url: Of the database.
+        folder: Folder of the run directories.
+        url: The database's URL.
         campaign: The campaign's id.
-        trials: Of its budget.
-        directions: Of the study.
+        trials: The campaign's budget.
+        directions: Number of the study's objectives.
+        retries: Retries of a trial whose process crashed.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Audited:
         self.run.study_file.write_text(f"name: {NAME}\nbudget: {{trials: {trials}}}\n")
         self.storage = RecordStorage(url, autocommit=False)
         if url.startswith("sqlite"):
-            self.storage.database.run("PRAGMA synchronous=OFF")  # the disk is most of the time that this takes
+            self.storage.database.run("PRAGMA synchronous=OFF")  # most time would go into the disk
         study = optuna.create_study(
             storage=self.storage, study_name=NAME, load_if_exists=True, directions=["minimize"] * directions,
             sampler=optuna.samplers.RandomSampler(0), pruner=optuna.pruners.NopPruner(),
@@ -55,9 +56,9 @@ class Audited:
         self.lease = Lease.here(campaign, str(self.run.path))
         claim(self.storage, study, self.lease)
         self.study, self.limit, self.now = study, trials, 1000.0
-        desk = CampaignStudy(study, self.storage, SPACE, campaign)
+        campaign_study = CampaignStudy(study, self.storage, SPACE, campaign)
         self.campaign = Campaign(
-            desk, CampaignLimits(trials=trials, retries=retries), self.make_spec, campaign, self.now
+            campaign_study, CampaignLimits(trials=trials, retries=retries), self, campaign, self.now
         )
 
     def make_spec(self, flight: Any) -> AttemptSpec:
@@ -68,7 +69,7 @@ class Audited:
         )  # fmt: skip
 
     def turn(self, *events: Any) -> list[AttemptSpec]:
-        """One tick; the attempts that it submits, each of them begun by a worker."""
+        """One tick. Returns the attempts that it submits; a worker begins each of them at once."""
         self.now += 1.0
         self.campaign.step(self.now, events)
         result = self.storage.commit(self.limit)
@@ -88,7 +89,7 @@ class Audited:
         self.turn(*(Report(spec.token, step, step, value) for step, value in enumerate(values, 1)))
 
     def write(self, spec: AttemptSpec, kind: str = "complete", *values: float, **fields: Any) -> Outcome:
-        """What the worker of an attempt writes at its end."""
+        """Write the outcome of an attempt, as its worker does at the end."""
         outcome = Outcome(
             token=spec.token, number=spec.number, attempt=spec.attempt, kind=kind, values=list(values) or None,
             host="n1", finished=60.0, **fields,
@@ -98,22 +99,22 @@ class Audited:
         return outcome
 
     def end(self, spec: AttemptSpec, kind: str = "complete", *values: float, **fields: Any) -> list[AttemptSpec]:
-        """The same, and the driver is told; returns the attempts that follow."""
+        """Write the outcome and report it to the driver; returns the attempts that follow."""
         return self.turn(Ended(self.write(spec, kind, *values, **fields)))
 
     def lose(self, spec: AttemptSpec) -> AttemptSpec:
-        """The worker is taken for dead; returns the next attempt."""
+        """Report the worker as lost; returns the trial's next attempt."""
         (again,) = self.turn(Lost(spec.token, "its worker was lost"))
         return again
 
     def stop(self) -> Audited:
-        """The campaign ends as it should."""
+        """End the campaign properly."""
         release(self.storage, self.study, self.lease)
         self.storage.close()
         return self
 
     def die(self) -> Audited:
-        """The driver's process is gone, and has told nobody: its number is another process's now."""
+        """End the campaign as a killed driver does: its lease stays, and another process has its pid now."""
         self.set_lease(pid_start=self.lease.pid_start + 1)
         self.storage.close()
         return self
@@ -129,7 +130,7 @@ class Audited:
         return audit(self.url, NAME)
 
     def spoil(self, *statements: str) -> None:
-        """Change the database behind everybody's back; on SQLite without regard to what belongs together."""
+        """Change the database directly; on SQLite without checks of foreign keys."""
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:
             for statement in statements:
@@ -145,7 +146,7 @@ class Audited:
 
 
 def three(folder: Path, url: str, **options: Any) -> Audited:
-    """A campaign that has ended: trial 0 complete, 1 pruned, 2 failed at its second attempt; each with reports."""
+    """A campaign that has ended. Trial 0 is complete, 1 pruned, 2 failed in its second attempt; each has reports."""
     study = Audited(folder, url, trials=3, **options)
     first, second, third = study.begin(3)
     study.report(first, 0.5, 0.25)
@@ -157,12 +158,12 @@ def three(folder: Path, url: str, **options: Any) -> Audited:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
+    """The contents of all files below a folder, by path."""
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @contextlib.contextmanager
 def opened(url: str) -> Any:
-    """An SQLite database, as plain SQL sees it."""
+    """A plain connection to an SQLite database."""
     with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         yield connection

@@ -1,8 +1,8 @@
-"""A campaign with its record on a hand-driven clock, and hand-made events for it."""
+"""A campaign with its record, on a clock that the test sets, and events made by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,45 @@ from optuna.distributions import FloatDistribution
 
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
-from pilotune.pipeline.campaign.events import Ended, Finish, Scale, Submit
+from pilotune.pipeline.campaign.events import Ended, Finish, Scale, StopRequested, Submit
+from pilotune.pipeline.campaign.flight import Flight
 from pilotune.pipeline.campaign.limits import CampaignLimits
-from pilotune.pipeline.record import RecordStorage
+from pilotune.pipeline.record import Orphan, RecordStorage
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Started
 
 SPACE = Space(parameters=(Parameter("x", FloatDistribution(0.0, 1.0), {}),), constants={}, constraints=())
 
 
-class Bench:
-    """A campaign, its record and a clock; ``turn`` is one tick of the pump."""
+class QuietServices:
+    """The process around a campaign in which nothing happens; a test replaces what it needs."""
 
-    def __init__(self, url: str, rules: CampaignLimits, campaign: str, **options: Any):
+    def stop_requests(self) -> Sequence[StopRequested]:
+        return []
+
+    def renew_lease(self) -> None:
+        pass
+
+    def take_over_orphans(self) -> tuple[Sequence[Orphan], Sequence[Outcome]]:
+        return [], []
+
+    def written_outcome(self, flight: Flight) -> Outcome | None:
+        return None
+
+    def report_status(self, problem: str) -> None:
+        pass
+
+    def free_reserve(self) -> bool:
+        return False
+
+    def save_study(self) -> str:
+        return ""
+
+
+class Bench(QuietServices):
+    """A campaign, its record and a clock; ``turn`` is one tick of the driver's loop."""
+
+    def __init__(self, url: str, limits: CampaignLimits, campaign: str, **options: Any):
         self.storage = RecordStorage(url, autocommit=False)
         optuna.create_study(storage=self.storage, study_name="s", load_if_exists=True)
         self.storage.commit()
@@ -31,12 +57,12 @@ class Bench:
         pruner = options.pop("pruner", optuna.pruners.NopPruner())
         study = optuna.load_study(study_name="s", storage=self.storage, sampler=sampler, pruner=pruner)
         rung_schedule = options.pop("rung_schedule", None)
-        desk = CampaignStudy(study, self.storage, options.pop("space", SPACE), campaign)
-        self.now, self.limit = 1000.0, rules.trials
+        campaign_study = CampaignStudy(study, self.storage, options.pop("space", SPACE), campaign)
+        self.now, self.limit = 1000.0, limits.trials
         self.scales: list[Scale] = []
-        self.campaign = Campaign(desk, rules, self.spec, campaign, self.now, rung_schedule)
+        self.campaign = Campaign(campaign_study, limits, self, campaign, self.now, rung_schedule)
 
-    def spec(self, flight: Any) -> AttemptSpec:
+    def make_spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(
             token=flight.token, study="s", number=flight.number, attempt=flight.attempt, params=flight.params,
             defines_space=False, directory="/tmp", seed=0, n_values=1, avoid=sorted(flight.avoid),
@@ -54,15 +80,15 @@ class Bench:
         return [action.spec for action in self.turn(*events, after=after) if isinstance(action, Submit)]
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """As another process reads them."""
+        """The trials, as another process reads them."""
         return optuna.load_study(study_name="s", storage=self.storage.url).trials
 
 
 def benches(folder: Path) -> Callable[..., Bench]:
     """Makes benches on one study in ``folder``."""
 
-    def make(campaign: str = "c1", options: Any = None, **rules: Any) -> Bench:
-        return Bench(f"sqlite:///{folder}/study.db", CampaignLimits(**rules), campaign, **(options or {}))
+    def make(campaign: str = "c1", options: Any = None, **limits: Any) -> Bench:
+        return Bench(f"sqlite:///{folder}/study.db", CampaignLimits(**limits), campaign, **(options or {}))
 
     return make
 

@@ -1,4 +1,4 @@
-"""A campaign that strange things are said to, in a database that other readers look into afterwards."""
+"""A campaign that is sent malformed and contradictory messages, on a database that other readers check afterwards."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ from pilotune.pipeline.trial.protocol import (
     Started,
     Stop,
     Suggest,
-    Suggested,
-    Verdict,
     decode,
     encode,
 )
 
+from .campaign_bench import QuietServices
 from .fuzzing import clear
 
 
 def heard(data: bytes) -> Message | None:
-    """The message that the driver hears; None for what is dropped."""
+    """The message that the driver decodes; None for what it drops."""
     try:
         message = decode(data)
     except ValueError as error:
         clear(error, "not a message of the report channel")
         return None
-    assert repr(decode(encode(message))) == repr(message), "sent on, it is the same"
+    assert repr(decode(encode(message))) == repr(message), "encoding and decoding it again changes nothing"
     return message
 
 
@@ -69,7 +68,7 @@ def plain_optuna(url: str) -> optuna.storages.RDBStorage:
 
 @functools.cache
 def record(url: str, what_for: str) -> RecordStorage:
-    """Kept from example to example, since each new one has all its statements to compile."""
+    """Reused by all examples, since each new one would compile all its statements again."""
     return RecordStorage(url, autocommit=False)
 
 
@@ -78,8 +77,8 @@ def close_all() -> None:
     record.cache_clear()
 
 
-class Desk:
-    """A campaign on a study of its own, in a database with those of all examples before."""
+class Desk(QuietServices):
+    """A campaign on a study of its own, in one database with the studies of all earlier examples."""
 
     made = 0
 
@@ -89,18 +88,18 @@ class Desk:
         self.storage = record(url, "campaign")
         optuna.create_study(storage=self.storage, study_name=self.name)
         study = optuna.load_study(study_name=self.name, storage=self.storage, sampler=sampler, pruner=pruner)
-        desk = CampaignStudy(study, self.storage, space, "c1")
-        self.campaign = Campaign(desk, CampaignLimits(trials=8, retries=1), self.spec, "c1", 1000.0)
+        campaign_study = CampaignStudy(study, self.storage, space, "c1")
+        self.campaign = Campaign(campaign_study, CampaignLimits(trials=8, retries=1), self, "c1", 1000.0)
         self.free, self.now = space is None, 1000.0
         self.specs: list[AttemptSpec] = []
 
-    def spec(self, flight: Any) -> AttemptSpec:
+    def make_spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(
             flight.token, self.name, flight.number, flight.attempt, flight.params, self.free, "/tmp", 0, 1
         )
 
     def turn(self, *events: Any) -> None:
-        """A tick of the pump; what is to be said to workers and to people can be said."""
+        """One tick. Every message for a worker can be encoded, and the status can be written and read."""
         self.now += 1.0
         self.campaign.step(self.now, events)
         result = self.storage.commit(8)
@@ -108,15 +107,14 @@ class Desk:
             if isinstance(action, Submit):
                 self.specs.append(action.spec)
             elif isinstance(action, Reply):
-                answer = Suggested(action.token, action.request, action.value, action.error)
-                assert encode(answer if action.suggested else Verdict(action.token, action.request, action.stop))
+                assert encode(action.message)
             elif isinstance(action, StopAttempt):
                 assert encode(Stop(action.token, action.how))
         status = snapshot(self.campaign, storage=self.url, run_dir="/tmp", now=self.now)
         assert Status.from_json(status.to_json()).total == status.total
 
     def event(self, spec: AttemptSpec, act: tuple[Any, ...]) -> Any:
-        """What arrives of it: None for what is dropped on the way, and does not begin to be an event."""
+        """The event that arrives; None for what cannot be decoded and is dropped."""
         kind, *said = act
         if kind == "lost":
             return Lost(spec.token, *said)
@@ -134,7 +132,7 @@ class Desk:
         return heard(encode(made[kind](*said)))
 
     def finish(self) -> list[optuna.trial.FrozenTrial]:
-        """Let what is in flight complete with its number as its value; the trials as others read them."""
+        """Let every trial in flight complete, with its number as its value; returns the trials as others read them."""
         for _ in range(60):
             if self.campaign.finished:
                 break
@@ -157,7 +155,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def sqlite_url() -> Iterator[str]:
-    """In memory, where there is such a file system: thousands of commits wait for nothing there."""
+    """In memory if possible, where thousands of commits wait for no disk."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="pilotune-fuzz-", dir=memory) as folder:
         yield f"sqlite:///{folder}/study.db"

@@ -15,7 +15,7 @@ from ..request import command_line
 
 if TYPE_CHECKING:
     from ...driver.job_chain import JobChain
-    from ...driver.run import RunSettings
+    from ...driver.settings import RunSettings
     from ..request import Request
     from ..resolve import PreparedRun
 
@@ -34,7 +34,7 @@ def script_of_this_job() -> Path | None:
 
 def run_settings(prepared: PreparedRun) -> RunSettings:
     """What the driver is to run, without the job that it runs in."""
-    from ...driver.run import RunSettings
+    from ...driver.settings import RunSettings
 
     return RunSettings(prepared.study_file, prepared.site, prepared.storage, prepared.runs)
 
@@ -50,21 +50,21 @@ def driver_command(request: Request, prepared: PreparedRun) -> list[str]:
 def planned_script(request: Request, prepared: PreparedRun) -> tuple[str, str]:
     """Heading and text of the driver's batch script, as it would be submitted."""
     from ....providers.blocks.driver_job import POOL, driver_script
-    from ...driver.job_chain_start import blocks_of, plan_relay
+    from ...driver.job_chain_start import blocks_of, plan_chain
 
     refuse_local_site(prepared)
-    chain = plan_relay(run_settings(prepared), driver_command(request, prepared))
+    chain = plan_chain(run_settings(prepared), driver_command(request, prepared))
     return POOL, driver_script(blocks_of(chain, prepared.site), 1, chain.words)
 
 
 def submit(request: Request, prepared: PreparedRun) -> int:
     """Submit the driver's first job and print how to follow it; returns the exit code."""
-    from ...driver.job_chain_start import plan_relay, start_relay
+    from ...driver.job_chain_start import plan_chain, start_chain
     from ..request import save_options
 
     refuse_local_site(prepared)
     refuse_second_job(prepared)
-    chain = start_relay(plan_relay(run_settings(prepared), driver_command(request, prepared)), prepared.site)
+    chain = start_chain(plan_chain(run_settings(prepared), driver_command(request, prepared)), prepared.site)
     save_options(chain.folder.parent, request)
     register_study(prepared, chain)
     print_submitted(chain, request.as_json)
@@ -131,21 +131,21 @@ def print_submitted(chain: JobChain, as_json: bool) -> None:
 
 def serve(request: Request, prepared: PreparedRun, script: Path) -> int:
     """Run the campaign in this job, and submit a successor if the job's time was too short; returns the exit code."""
-    from ...driver.job_chain_start import begin_shift, end_shift, settings_in_job
+    from ...driver.job_chain_start import begin_slot, end_slot, settings_in_job
     from ...driver.run import run_campaign
     from ..progress import Progress
     from ..summary import print_summary
 
-    slot = begin_shift(script)
+    slot = begin_slot(script)
     if slot is None:
         click.echo("the driver was stopped while its job was queued", err=True)
         return 130
     try:
         with Progress(quiet=request.quiet) as progress:
             status = run_campaign(settings_in_job(run_settings(prepared), slot), progress)
-        status = end_shift(slot, status, prepared.site)
+        status = end_slot(slot, status, prepared.site)
     except BaseException as error:
-        slot.chain.now(state="ended", reason=str(error) or type(error).__name__)
+        slot.chain.saved(state="ended", reason=str(error) or type(error).__name__)
         raise
     print_summary(status, request.as_json)
     return status.code or 0

@@ -96,7 +96,7 @@ def batch_scripts(prepared: PreparedRun) -> Sequence[tuple[str, str]]:
     """Heading and text of each pool's batch script."""
     from ....providers.blocks.batch_scripts import batch_scripts
     from ....providers.blocks.resources import outline
-    from ...driver.run import label_of, needs_of
+    from ...driver.settings import label_of, needs_of
     from ...record import RunDirectory, new_campaign_id
 
     campaign, study_file = new_campaign_id(), prepared.study_file

@@ -107,7 +107,7 @@ def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
     Returns:
         The campaign; None if the job has ended without starting one.
     """
-    from ...driver.job_chain import read_relay
+    from ...driver.job_chain import read_chain
     from ..campaign_status import list_campaigns
     from ..driver_jobs import refresh
 
@@ -121,7 +121,7 @@ def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
             click.echo(f"the driver's job has ended: {latest.reason}", err=True)
             return None
         time.sleep(POLL_INTERVAL)
-        latest = read_relay(chain.folder) or latest
+        latest = read_chain(chain.folder) or latest
         if time.monotonic() - asked > JOB_QUERY_INTERVAL:
             asked, latest = time.monotonic(), refresh(latest)
 

@@ -99,7 +99,7 @@ def test_what_was_written_by_an_attempt_that_had_been_given_up_is_fenced(tmp_pat
 def test_what_comes_after_a_trial_was_failed_as_lost_is_fenced(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url, trials=1)
     (spec,) = study.begin(1)
-    for _ in range(study.campaign.rules.max_losses):
+    for _ in range(study.campaign.limits.max_losses):
         spec = study.lose(spec)
     assert study.turn(Lost(spec.token, "its worker was lost")) == []
     study.write(spec, "complete", 99.0)

@@ -265,7 +265,7 @@ def postgresql_stopped(experiment: Experiment, times: int) -> None:
         experiment.progress(2)
         server.shut_down()
         try:
-            experiment.here.await_status(NAME, lambda status: "is away" in status["message"], "it says so")
+            experiment.here.await_status(NAME, lambda status: "unreachable" in status["message"], "it says so")
             time.sleep(experiment.lasts)
             assert "waiting" in experiment.here.run("status", NAME).stdout
         finally:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from pilotune.pipeline.campaign.outcomes import SITE
+from pilotune.exit_codes import SITE
 
 from ...support.small_disks import fill, small_disk
 from .cases import SQLITE, case

@@ -52,7 +52,7 @@ def locked(folder: Path, server: Server) -> Result:
 def test_a_campaign_waits_for_its_postgresql_and_goes_on(seen: Result) -> None:
     assert seen.findings.all == []
     assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"
-    assert "the database is away" in seen.log + seen.out
+    assert "database unreachable" in seen.log + seen.out
 
 
 @pytest.mark.postgres

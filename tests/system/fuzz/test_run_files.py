@@ -20,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.cli.main import main
 from pilotune.pipeline.cli.request import FILE, load_options
-from pilotune.pipeline.driver.job_chain import JobChain, read_relay, relays
+from pilotune.pipeline.driver.job_chain import JobChain, chains_in, read_chain
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import known_studies
 from pilotune.pipeline.trial.protocol import Outcome
@@ -132,8 +132,8 @@ def test_any_note_of_a_relay(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.getbasetemp() / "in-job-1"
     folder.mkdir(exist_ok=True)
     at(folder, "relay.json", data)
-    chain = read_relay(folder)
-    assert len(relays(folder.parent)) == (chain is not None)
+    chain = read_chain(folder)
+    assert len(chains_in(folder.parent)) == (chain is not None)
     assert chain is None or (chain.folder == folder and all(type(word) is str for word in chain.words))
 
 

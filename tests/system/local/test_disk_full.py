@@ -164,7 +164,7 @@ def test_a_full_disk_under_the_database_is_named_at_once_and_ends_the_campaign_w
     full = rf"the file system {disk} \(tmpfs\) is full \(.* left\)"
     sentence = rf"the database {disk}/runs/s/study\.db cannot be written: {full}"
     assert re.search(rf"{sentence}; tried again for", found.ended.stderr)
-    assert re.search(rf"{sentence}; mend it, then pilotune resume goes on", found.ended.stdout)
+    assert re.search(rf"{sentence}; fix this, then run pilotune resume", found.ended.stdout)
     assert not list(disk.glob("runs/s/*reserve*"))
 
 
@@ -182,7 +182,7 @@ def test_trials_that_find_no_room_are_put_aside_and_not_failed(stories: dict[str
     assert found.status == {} or found.status["failed"] == 0
     assert [trial.state for trial in found.then].count(TrialState.FAIL) == 0
     assert "No space left on device; " in found.ended.stdout
-    assert "make room, then pilotune resume goes on" in found.ended.stdout
+    assert "free disk space, then run pilotune resume" in found.ended.stdout
     assert "(tmpfs) is full" in found.ended.stdout or "(tmpfs) has no room for what it writes" in found.ended.stdout
 
 

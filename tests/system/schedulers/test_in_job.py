@@ -164,7 +164,7 @@ def check(seen: Relayed) -> None:
     assert (seen.best["complete"], seen.best["code"], seen.best["failed"]) == (2, 0, 0)
     assert computed_again(seen.epochs) == []
     assert {each.attempt for each in seen.epochs if each.number == 0} >= {1, 2}
-    assert re.search("job of its driver comes to its end|driver's job came to its end", seen.watched)
+    assert re.search("driver's job (is about to reach|reached) its walltime", seen.watched)
     assert "the budget of 2 trials is used up" in seen.watched
     assert (
         f"job {seen.note['job']} at lab ({seen.note['scheduler']}), the 2nd of its driver, is running" in seen.during
@@ -211,8 +211,8 @@ def stopped(folder: Path, lab: Lab) -> Any:
 @campaign(stopped)
 def test_a_stopped_driver_has_no_successor_and_can_be_resumed(seen: Any) -> None:
     said, note, again, end, jobs, epochs = seen
-    assert "stopped as asked; it can be resumed" in said
-    assert (note["generation"], note["reason"]) == (1, "stopped as asked; it can be resumed")
+    assert "stopped by the user; it can be resumed" in said
+    assert (note["generation"], note["reason"]) == (1, "stopped by the user; it can be resumed")
     assert again["folder"] != note["folder"]
     assert end["reason"] == "the budget of 1 trials is used up"
     assert len(jobs) == 2
@@ -267,9 +267,9 @@ def refused(folder: Path, lab: Lab) -> Any:
 @campaign(refused)
 def test_a_refused_successor_is_told_in_the_schedulers_words_and_can_be_resumed(seen: Any) -> None:
     note, status, text = seen
-    assert note["reason"].startswith("the scheduler refused the next job of the driver (qsub: ")
+    assert note["reason"].startswith("the scheduler refused the driver's next job (qsub: ")
     assert (status["state"], status["code"]) == ("ended", 130)
-    assert f"{note['reason']}; pilotune resume epochs --in-job goes on" in text
+    assert f"{note['reason']}; pilotune resume epochs --in-job continues" in text
 
 
 def killed(folder: Path, lab: Lab) -> Any:

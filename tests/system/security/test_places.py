@@ -13,7 +13,7 @@ from pilotune.pipeline.cli.commands.clean import campaigns_of
 from pilotune.pipeline.cli.commands.detach import start_detached
 from pilotune.pipeline.cli.request import Request, load_options
 from pilotune.pipeline.cli.resolve import StudyLocation, prepare_run
-from pilotune.pipeline.driver.job_chain import relays
+from pilotune.pipeline.driver.job_chain import chains_in
 from pilotune.pipeline.record import RunDirectory, known_studies, open_storage
 from pilotune.pipeline.record.rundir import strangers_in
 from pilotune.pipeline.trial.files import write_atomically
@@ -110,7 +110,7 @@ def test_what_another_user_left_in_a_study_s_folder_is_not_read(tmp_path: Path, 
     assert campaigns_of(found) == ([], [])
     theirs(folder)
     assert load_options(folder).site is None
-    assert relays(folder) == []
+    assert chains_in(folder) == []
     with pytest.raises(UserError, match="only its owner can clean up here"):
         campaigns_of(found)
 

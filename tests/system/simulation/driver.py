@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
-from pilotune.pipeline.campaign.events import Action, Asked, Event, Scale
+from pilotune.pipeline.campaign.events import Action, Event, Scale, StopRequested
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
@@ -23,6 +23,7 @@ from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.simulated.pool import SimulatedPool
+from tests.support.campaign_bench import QuietServices
 
 from .cases import POINTS
 from .database import STUDY, FaultyLink, Storage
@@ -35,7 +36,7 @@ class DriverKilled(BaseException):
     """The simulated kill -9 of a driver: no code of it catches this."""
 
 
-class Driver:
+class Driver(QuietServices):
     """One driver's process, from its claim on the study to its end, which may come at any moment.
 
     Attributes:
@@ -94,7 +95,7 @@ class Driver:
         self.campaign = CheckedCampaign(
             CheckedStudy(self.study, self.storage, case.space, self.name),
             CampaignLimits(trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries),
-            self._spec,
+            self,
             self.name,
             world.time.now,
             rung_schedule(case.pruner),
@@ -104,13 +105,11 @@ class Driver:
             self.campaign,
             self.pool,
             self.storage,
-            renew=lambda: renew(self.storage, self.study, self.lease),
-            orphans=self._orphans,
-            written=self._written,
+            self,
             limit=case.trials,
             sync_period=case.still,
             still_period=case.still,
-            quiet=case.quiet,
+            longest_wait=case.quiet,
         )
         self.pump.driver = self
 
@@ -143,9 +142,12 @@ class Driver:
             self.world.saw["blocks"] += len(blocks.blocks)
             self.world.saw.update(str(block.end) for block in blocks.blocks)
 
-    # -- what campaign.driver gives the campaign and the pump --------------------------------------------------------
+    # -- DriverServices -----------------------------------------------------------------------------------------------
 
-    def _spec(self, flight: Flight) -> AttemptSpec:
+    def renew_lease(self) -> None:
+        renew(self.storage, self.study, self.lease)
+
+    def make_spec(self, flight: Flight) -> AttemptSpec:
         world = self.world
         if not flight.directory:
             flight.directory = str(self.run.trial(flight.number).directory)
@@ -160,10 +162,10 @@ class Driver:
             directory=flight.directory,
             seed=seed_of(world.case.seed, STUDY, flight.number),
             n_values=1,
-            expected=self.campaign.ends.durations.left(flight.ran - flight.stage if kept else 0.0),
+            expected=self.campaign.outcomes.durations.left(flight.stage_seconds if kept else 0.0),
         )
 
-    def _orphans(self) -> tuple[list[Orphan], list[Outcome]]:
+    def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         taken = orphans(self.storage, self.study, self.campaign.held)
         self.world.saw["trials taken over"] += len(taken)
         self.world.point("before the outcomes are read")
@@ -171,7 +173,7 @@ class Driver:
         self.world.saw["outcomes found on disk"] += len(found)
         return taken, found
 
-    def _written(self, flight: Flight) -> Outcome | None:
+    def written_outcome(self, flight: Flight) -> Outcome | None:
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
 
 
@@ -229,7 +231,7 @@ class SteppedPump(CampaignLoop):
         if self.ticks == world.case.stop_at and not world.calm:
             world.saw[f"told to end: {world.case.stop_how}"] += 1
             asked: Any = world.case.stop_how
-            events = [*events, Asked(asked)]
+            events = [*events, StopRequested(asked)]
         world.point("before the tick")
         super().tick(events)
         self._check()
@@ -245,7 +247,8 @@ class SteppedPump(CampaignLoop):
     def _check(self) -> None:
         case, campaign = self.driver.world.case, self.campaign
         most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
-        adopted = sum(not flight.whole for flight in (*campaign.flights.values(), *campaign.backoff, *campaign._fresh))
+        flights = (*campaign.flights.values(), *campaign.backoff, *campaign._prepared)
+        adopted = sum(not flight.fully_timed for flight in flights)
         assert campaign.in_flight <= most + adopted, "too much in flight"
         assert self.driver.pool
         assert self.driver.pool.most_running <= case.workers, "more runs than there are workers"

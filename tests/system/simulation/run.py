@@ -10,6 +10,8 @@ from pathlib import Path
 
 import optuna
 
+from pilotune.pipeline.campaign import flight_states
+
 from .cases import Case
 from .checks import check_end
 from .database import copy
@@ -25,7 +27,8 @@ class Found:
 
 
 def prepare() -> None:
-    """Make this process fast at running seeds: what is loaded now is never garbage."""
+    """Check invariants, and make this process fast at running seeds: what is loaded now is never garbage."""
+    flight_states.VALIDATE = True
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

@@ -49,7 +49,7 @@ def first_complaint(cases: Iterator[Case], folder: Path) -> str:
 
 
 def too_much(campaign: Campaign) -> list[Scale]:
-    campaign.demand = Scale(campaign.in_flight + (campaign.rules.trials or 0))
+    campaign.demand = Scale(campaign.in_flight + (campaign.limits.trials or 0))
     return [campaign.demand]
 
 

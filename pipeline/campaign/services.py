@@ -1,0 +1,24 @@
+"""What the campaign needs from the process that it runs in, besides a pool."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..trial.protocol import AttemptSpec, Outcome
+from .flight import Flight
+
+
+class CampaignServices(Protocol):
+    """Answers questions whose answers lie outside the campaign: in the study file, and on disk.
+
+    The driver implements it (``pipeline/driver/services.py`` extends it); tests implement it with a few lines.
+    """
+
+    def make_spec(self, flight: Flight) -> AttemptSpec:
+        """What a worker needs to run the flight's attempt. Its number, attempt and token are settled."""
+
+    def written_outcome(self, flight: Flight) -> Outcome | None:
+        """The outcome that the attempt's worker wrote into the trial's folder; None where it wrote none.
+
+        A worker may die after it has written the outcome and before the outcome has reached the driver.
+        """

@@ -1,0 +1,49 @@
+"""What to run and where, and what follows from it for the pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..studyfile import StudyFile
+from .job_chain import JobSlot
+
+if TYPE_CHECKING:
+    from ...providers.blocks.resources import TrialNeeds
+    from ...providers.site import Site
+
+LABEL_LENGTH = 24
+"""Most characters of the study's name in a job's name; schedulers cut long names."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What to run and where.
+
+    Attributes:
+        study_file: The study, with all overrides applied.
+        site: The machine.
+        storage_url: The database's URL, as ``normalize_url`` gives it.
+        runs: Folder of the run directories, on a file system that all workers see.
+        slot: The batch job that the driver itself runs in, for ``pilotune run --in-job``; None on a login node.
+    """
+
+    study_file: StudyFile
+    site: Site
+    storage_url: str
+    runs: Path
+    slot: JobSlot | None = None
+
+
+def needs_of(study_file: StudyFile) -> TrialNeeds:
+    """The resources that one trial needs."""
+    from ...providers.blocks.resources import TrialNeeds
+
+    trial = study_file.trial
+    return TrialNeeds(trial.cores, trial.gpus, trial.nodes, trial.ranks_per_node, trial.memory, trial.yield_before)
+
+
+def label_of(study_file: StudyFile, campaign_id: str) -> str:
+    """The campaign's part of its blocks' job names: short, and different from that of any other campaign."""
+    return f"{study_file.name[:LABEL_LENGTH]}-{campaign_id[-6:]}"
