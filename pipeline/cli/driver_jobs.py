@@ -47,19 +47,19 @@ def refresh(chain: JobChain) -> JobChain:
 def query_job(chain: JobChain) -> Job | None:
     """What the scheduler says of the chain's job; None if it cannot be asked, or if the job has no id yet."""
     from ...errors import SiteError
-    from ...providers.blocks.orphaned_jobs import asker
-    from ...providers.schedulers.jobs import Job, Phase, SchedulerAway
+    from ...providers.blocks.orphaned_jobs import query_provider
+    from ...providers.schedulers.jobs import Job, Phase, SchedulerUnreachable
 
     if not chain.job:
         return None
     try:
-        provider = asker(chain.scheduler)
+        provider = query_provider(chain.scheduler)
         for pause in (0.0, RECHECK_DELAY):
             time.sleep(pause)
             job = provider.query([chain.job]).get(chain.job)
             if job is not None:
                 return job
-    except (SchedulerAway, SiteError):
+    except (SchedulerUnreachable, SiteError):
         return None
     return Job(chain.job, Phase.ENDED)
 
@@ -91,7 +91,7 @@ def stop_chain(chain: JobChain, how: str) -> JobChain:
         chain: The chain.
         how: What its driver does with running trials: ``finish``, ``yield`` or ``now``.
     """
-    from ...providers.blocks.orphaned_jobs import asker
+    from ...providers.blocks.orphaned_jobs import query_provider
     from ..driver.job_chain import read_chain
     from ..trial.files import write_atomically
 
@@ -100,11 +100,11 @@ def stop_chain(chain: JobChain, how: str) -> JobChain:
     if latest.state != "waiting" or not latest.job:
         return latest
     from ...errors import SiteError
-    from ...providers.schedulers.jobs import SchedulerAway
+    from ...providers.schedulers.jobs import SchedulerUnreachable
 
-    with contextlib.suppress(SiteError, SchedulerAway):
+    with contextlib.suppress(SiteError, SchedulerUnreachable):
         # If the job cannot be cancelled from here, it finds the control file when it begins, and ends at once.
-        if asker(latest.scheduler).cancel_one(latest.job):
+        if query_provider(latest.scheduler).cancel_one(latest.job):
             return latest.saved(state="ended", reason="stopped while its job waited")
     return latest
 

@@ -132,14 +132,14 @@ def _await_job_id(folder: Path, generation: int) -> JobChain | None:
 
 def settings_in_job(settings: RunSettings, slot: JobSlot) -> RunSettings:
     """The settings of this job's campaign: its time budget is what earlier jobs left of it."""
-    from ...providers.blocks.driver_job import where_it_runs
+    from ...providers.blocks.driver_job import site_on_compute_node
 
     study_file = settings.study_file
     if study_file.budget.time is not None:
         left = max(1.0, study_file.budget.time - slot.chain.used)
         budget = study_file.budget.model_copy(update={"time": left})
         study_file = dataclasses.replace(study_file, budget=budget)
-    return dataclasses.replace(settings, study_file=study_file, site=where_it_runs(settings.site), slot=slot)
+    return dataclasses.replace(settings, study_file=study_file, site=site_on_compute_node(settings.site), slot=slot)
 
 
 def end_slot(slot: JobSlot, status: Status, site: Site) -> Status:

@@ -10,7 +10,7 @@ from ..studyfile import StudyFile
 from .job_chain import JobSlot
 
 if TYPE_CHECKING:
-    from ...providers.blocks.resources import TrialNeeds
+    from ...providers.blocks.resources import TrialResources
     from ...providers.site import Site
 
 LABEL_LENGTH = 24
@@ -36,12 +36,12 @@ class RunSettings:
     slot: JobSlot | None = None
 
 
-def needs_of(study_file: StudyFile) -> TrialNeeds:
+def needs_of(study_file: StudyFile) -> TrialResources:
     """The resources that one trial needs."""
-    from ...providers.blocks.resources import TrialNeeds
+    from ...providers.blocks.resources import TrialResources
 
     trial = study_file.trial
-    return TrialNeeds(trial.cores, trial.gpus, trial.nodes, trial.ranks_per_node, trial.memory, trial.yield_before)
+    return TrialResources(trial.cores, trial.gpus, trial.nodes, trial.ranks_per_node, trial.memory, trial.yield_before)
 
 
 def label_of(study_file: StudyFile, campaign_id: str) -> str:

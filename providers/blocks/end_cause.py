@@ -1,38 +1,47 @@
-"""How a block ended: what the scheduler says, and what only the driver knows."""
+"""Determines how a block ended, from what the scheduler says and what only the driver knows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..schedulers.jobs import End, Job
-from .scaling import Block
+from .block import Block
 
 LAST_LINES = 5
+"""Lines of a block's stderr that are shown to the user."""
+
 LAST_BYTES = 8192
+"""Bytes at the end of a block's stderr that are read for them."""
 
 NEAR_THE_END = 10.0
-"""Seconds before its walltime is over from which on a block that ends has ended by it."""
+"""Seconds: a block that ends within this time before the end of its walltime has ended by its walltime."""
 
 CERTAIN = (End.WALLTIME, End.PREEMPTED, End.NODE_FAILURE, End.OUT_OF_MEMORY)
-"""Ends that a scheduler does not say without reason."""
+"""Ends that a scheduler reports only when they are true."""
 
-TAKEN = (End.PREEMPTED, End.NODE_FAILURE)
-"""Ends before which trials may have yielded, so that the block was let go when it was lost already."""
+TAKEN_AWAY = (End.PREEMPTED, End.NODE_FAILURE)
+"""Ends that count even for a block that Pilotune was ending: its trials may have yielded because of them."""
 
 NOT_ITS_FAULT = (End.FINISHED, End.WALLTIME, End.PREEMPTED, End.NODE_FAILURE)
-"""Ends after which the next block is as good as the first one was, provided that work was done meanwhile."""
+"""Ends that say nothing against the next block, provided that trials have ended meanwhile."""
 
 
-def judge(block: Block, job: Job, now: float) -> End:
-    """How it ended."""
-    if block.released and job.end not in TAKEN:
+def end_cause(block: Block, job: Job, now: float) -> End:
+    """How a block ended.
+
+    Args:
+        block: The block, which has ended.
+        job: What the scheduler says of its job.
+        now: Unix seconds.
+    """
+    if block.released and job.end not in TAKEN_AWAY:
         return End.CANCELLED
-    if job.end in CERTAIN and (block.met or job.end != End.WALLTIME):
+    if job.end in CERTAIN and (block.was_connected or job.end != End.WALLTIME):
         assert job.end is not None
         return job.end
     if job.end == End.CANCELLED:
         return End.CANCELLED
-    if not block.met:
+    if not block.was_connected:
         return End.BAD_ENVIRONMENT
     if block.ends is not None and now >= block.ends - NEAR_THE_END:
         return End.WALLTIME
@@ -41,8 +50,8 @@ def judge(block: Block, job: Job, now: float) -> End:
     return End.FAILED if job.exit_code else End.FINISHED
 
 
-def sentence(pool: str, block: Block, job: Job, stderr: Path | None) -> str:
-    """What became of a block, for the user: how it ended, the scheduler's words, and its own last ones."""
+def end_message(pool: str, block: Block, job: Job, stderr: Path | None) -> str:
+    """A sentence for the user: how the block ended, the scheduler's words, and after a failure its last output."""
     said = f" ({job.reason})" if job.reason else ""
     how = f": {block.end}" if block.end != End.BAD_ENVIRONMENT else " before any worker could reach the driver"
     head = f"block {block.number} of pool {pool}, job {block.job}, ended{how}{said}"
@@ -52,13 +61,13 @@ def sentence(pool: str, block: Block, job: Job, stderr: Path | None) -> str:
 
 
 def last_words(stderr: Path | None) -> str:
-    """What a block itself said last."""
+    """A sentence with the last lines of a block's stderr."""
     words = last_lines(stderr) if stderr is not None else ""
-    return f"Its last words: {words}" if words else "It said nothing."
+    return f"Its last output: {words}" if words else "It wrote nothing to stderr."
 
 
 def last_lines(path: Path) -> str:
-    """The last lines of a file, as one; empty where there are none."""
+    """The last lines of a file joined to one; empty when there are none."""
     return " | ".join(_tail(path).splitlines()[-LAST_LINES:])
 
 

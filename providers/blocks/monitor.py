@@ -1,4 +1,7 @@
-"""Keeps a site's pools at work, beside the campaign: a scheduler that takes its time must not hold up a report."""
+"""Watches the pools of a site in a thread of its own, and scales their blocks.
+
+The campaign's thread never waits for a scheduler: it sets the demand here and reads the last snapshot.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +17,35 @@ from parsl.executors.high_throughput.errors import CommandClientBadError, Comman
 from ...errors import SiteError
 from ...pipeline.campaign.events import BlockView
 from .job_log import JobLog
-from .pool_blocks import Blocks
+from .pool_blocks import PoolBlocks
 
 log = logging.getLogger(__name__)
 
-LOOK_WHILE_STARTING, LOOK_WHILE_RUNNING = 0.05, 2.0
-"""Seconds between looks at a pool on this machine; elsewhere nothing is worth the first."""
+STARTING_INTERVAL, RUNNING_INTERVAL = 0.05, 2.0
+"""Seconds between two refreshes: while the workers of a local site start, and otherwise. A scheduler takes so long to
+start a block that the shorter interval would gain nothing there."""
 
-LOOKED_AT = 512
-"""Worker pools that are looked at in a second, about: each look asks Parsl for all of them."""
+MANAGERS_PER_SECOND = 512
+"""Worker pools whose state is asked for in a second, at most: each refresh asks Parsl for all of them."""
 
 LONGEST_PAUSE = 5.0
-"""Seconds that what asks for a look has to wait for it, at most, where there are thousands of worker pools."""
+"""Longest time in seconds that a requested refresh is delayed where there are thousands of worker pools."""
 
 REPLACEMENTS = 3
-"""Executors that Parsl may give up on before it is not chance any more."""
+"""Most executors of a pool that are replaced when Parsl gives them up; one more failure is no coincidence."""
 
 
 @dataclass(frozen=True)
 class PoolSnapshot:
-    """What the last look showed.
+    """The state of all pools at one refresh.
 
     Attributes:
-        workers: Pool -> workers that may take a trial.
-        capacity: Trials that can run at once, in all pools.
-        hosts: Pool -> hosts whose workers take trials.
-        views: All blocks.
-        note: What the user should know.
-        failure: Why no pool can go on any more.
+        workers: Pool -> workers that may be given trials.
+        capacity: Trials that can run at once in all pools.
+        hosts: Pool -> hosts whose workers may be given trials.
+        views: All blocks, as the user sees them.
+        note: What the user should know now; mostly empty.
+        failure: Why no pool can continue; empty while one can.
     """
 
     workers: dict[str, int] = field(default_factory=dict)
@@ -54,177 +58,205 @@ class PoolSnapshot:
 
 @dataclass
 class ManagedPool:
-    """A pool with the executor that serves it now."""
+    """A pool with the executor that runs its trials now.
 
-    blocks: Blocks
+    Attributes:
+        blocks: The pool's blocks.
+        executor: Parsl's executor.
+        replacements: How many executors were replaced.
+        broken: Why the last one was replaced; empty when none was.
+        dropped: Whether the pool was given up and its tasks were failed.
+    """
+
+    blocks: PoolBlocks
     executor: Any
     replacements: int = 0
-    broken: str = ""  # why Parsl gave up the last one
-    dropped: bool = False  # it failed, and its tasks were handed back
+    broken: str = ""
+    dropped: bool = False
 
 
 class PoolMonitor:
-    """Looks at the pools in turns, and scales them.
+    """Refreshes the state of all pools every two seconds, and scales their blocks to the demand.
+
+    A pool whose executor Parsl gave up gets another one, three times at most. :meth:`run` is the thread's work; all
+    other methods and attributes may be used from the campaign's thread::
+
+        monitor = PoolMonitor(pools, job_log, replace=new_executor, changed=wake_the_campaign)
+        threading.Thread(target=monitor.run, args=(closing,)).start()
+        monitor.demand = 16
+        monitor.wakeup.set()
+        monitor.snapshot.workers  # {"cpu": 8}
 
     Args:
-        pools: By name.
-        book: All jobs.
-        replace: Makes and starts another executor for a pool.
-        changed: Called when what is seen has changed.
+        pools: The pools by name.
+        job_log: The jobs of the campaign.
+        replace: Makes and starts another executor for a pool, from its name and the number of its replacement.
+        changed: Called in the monitor's thread when the snapshot has changed.
 
     Attributes:
-        demand: Workers that could be kept busy; None while nobody has said.
-        expected: Seconds that the next trial is expected to run.
-        seen: The last look.
+        demand: Workers that could be kept busy; None before the campaign has reported it.
+        expected: Seconds that the next trial is expected to run; None when that is unknown.
+        snapshot: The state at the last refresh. It is replaced as a whole, never changed.
+        wakeup: Set it to request a refresh now.
     """
 
     def __init__(
         self,
         pools: dict[str, ManagedPool],
-        book: JobLog,
+        job_log: JobLog,
         replace: Callable[[str, int], Any],
         changed: Callable[[], None],
     ):
-        self.pools, self.book, self.replace, self.changed = pools, book, replace, changed
+        self.pools, self.job_log, self.replace, self.changed = pools, job_log, replace, changed
         self.demand: int | None = None
         self.expected: float | None = None
-        self.seen = PoolSnapshot()
-        self.nudge = threading.Event()
-        self._managers = 0  # connected at the last look
-        self._slow = any(kept.blocks.pool.walltime for kept in pools.values())
+        self.snapshot = PoolSnapshot()
+        self.wakeup = threading.Event()
+        self._managers = 0  # connected at the last refresh
+        self._has_walltimes = any(managed.blocks.pool.walltime for managed in pools.values())
 
     def run(self, closing: threading.Event) -> None:
-        """Start the first blocks, then take turns until ``closing``, or until something goes wrong."""
+        """Submit the first blocks, then refresh until ``closing`` is set. An error becomes the snapshot's failure."""
         try:
             self._start(time.time())
-            self._take_turns(closing)
-        except Exception as error:  # nobody waits for this thread: what goes wrong in it must be told
+            self._loop(closing)
+        except Exception as error:  # nobody waits for this thread, so an error must reach the campaign as a failure
             if not isinstance(error, SiteError):
-                log.exception("keeping the blocks failed")
-            self._see(PoolSnapshot(failure=str(error) or repr(error)))
+                log.exception("the monitor of the pools failed")
+            self._publish(PoolSnapshot(failure=str(error) or repr(error)))
 
-    def _take_turns(self, closing: threading.Event) -> None:
+    def _loop(self, closing: threading.Event) -> None:
         while not closing.is_set():
-            self.turn(time.time())
-            starting = not self._slow and not any(self.seen.workers.values())
-            pause = self._managers / LOOKED_AT
-            if not self.nudge.wait(LOOK_WHILE_STARTING if starting else max(LOOK_WHILE_RUNNING, pause)):
+            self.refresh(time.time())
+            starting = not self._has_walltimes and not any(self.snapshot.workers.values())
+            pause = self._managers / MANAGERS_PER_SECOND
+            if not self.wakeup.wait(STARTING_INTERVAL if starting else max(RUNNING_INTERVAL, pause)):
                 continue
             closing.wait(min(pause, LONGEST_PAUSE))
-            self.nudge.clear()
+            self.wakeup.clear()
 
     def _start(self, now: float) -> None:
-        for kept in self.pools.values():
-            kept.blocks.start(now)
+        for managed in self.pools.values():
+            managed.blocks.start(now)
 
-    def turn(self, now: float) -> None:
-        """One look at everything, and what follows from it."""
-        some = next(iter(self.pools.values())).blocks.provider
-        self.book.ask(some.query, now)
+    def refresh(self, now: float) -> None:
+        """Update the state of all pools, submit and end blocks, and publish a snapshot."""
+        provider = next(iter(self.pools.values())).blocks.provider
+        self.job_log.refresh(provider.query, now)
         self._managers = 0
-        for name, kept in self.pools.items():
-            if not kept.dropped:
-                self._look(name, kept, now)
+        for name, managed in self.pools.items():
+            if not managed.dropped:
+                self._refresh_pool(name, managed, now)
         if self.demand is not None:
             left = self.demand
-            for kept in self.pools.values():
-                if not kept.dropped:
-                    left = max(0, left - kept.blocks.scale(left, self.expected, self._hold(kept), now))
-        self._see(self._sum_up(now))
+            for managed in self.pools.values():
+                if not managed.dropped:
+                    served = managed.blocks.scale(left, self.expected, self._hold_function(managed), now)
+                    left = max(0, left - served)
+        self._publish(self._summary(now))
 
-    def _look(self, name: str, kept: ManagedPool, now: float) -> None:
-        broken = self._broken(kept)
+    def _refresh_pool(self, name: str, managed: ManagedPool, now: float) -> None:
+        broken = self._broken(managed)
         managers: list[dict[str, Any]] = []
         if not broken:
             try:
-                managers = kept.executor.connected_managers()
+                managers = managed.executor.connected_managers()
             except (CommandClientTimeoutError, CommandClientBadError):
                 broken = "Parsl's interchange does not answer"
         if broken:
-            self._mend(name, kept, broken)
+            self._replace_executor(name, managed, broken)
             return
         self._managers += len(managers)
-        kept.blocks.look(managers, now)
-        if kept.blocks.failure:
-            because = f" Parsl gave up its executor before: {kept.broken}" if kept.broken else ""
-            kept.blocks.failure += because
-            self._drop(kept, kept.blocks.failure)
+        managed.blocks.refresh(managers, now)
+        if managed.blocks.failure:
+            because = f" Parsl gave up its executor before: {managed.broken}" if managed.broken else ""
+            managed.blocks.failure += because
+            self._drop(managed, managed.blocks.failure)
 
-    def _broken(self, kept: ManagedPool) -> str:
-        if kept.executor.bad_state_is_set:
-            return str(kept.executor.executor_exception)
-        return "" if kept.executor.interchange_alive else "Parsl's interchange died"
+    def _broken(self, managed: ManagedPool) -> str:
+        """Why a pool's executor cannot be used any more; empty while it can."""
+        if managed.executor.bad_state_is_set:
+            return str(managed.executor.executor_exception)
+        return "" if managed.executor.interchange_alive else "Parsl's interchange died"
 
-    def _mend(self, name: str, kept: ManagedPool, reason: str) -> None:
-        """Another executor for a pool whose executor is beyond repair; what ran there is handed back as lost."""
-        kept.replacements += 1
-        kept.broken = reason
-        if kept.replacements > REPLACEMENTS:
-            kept.blocks.failure = f"{reason}; {REPLACEMENTS} executors before it ended likewise"
-            self._drop(kept, kept.blocks.failure)
+    def _replace_executor(self, name: str, managed: ManagedPool, reason: str) -> None:
+        """Give a pool another executor. The tasks of the old one fail, so that they can run elsewhere."""
+        managed.replacements += 1
+        managed.broken = reason
+        if managed.replacements > REPLACEMENTS:
+            managed.blocks.failure = f"{reason}; {REPLACEMENTS} executors before it failed as well"
+            self._drop(managed, managed.blocks.failure)
             return
-        log.warning("pool %s: %s; it gets another executor", name, reason)
-        old, kept.executor = kept.executor, self.replace(name, kept.replacements)
-        kept.blocks.abandon("its executor was replaced")
-        hand_back(old, reason)
+        log.warning("pool %s: %s; its executor is replaced", name, reason)
+        old, managed.executor = managed.executor, self.replace(name, managed.replacements)
+        managed.blocks.release_connected("its executor was replaced")
+        fail_tasks(old, reason)
 
-    def _drop(self, kept: ManagedPool, reason: str) -> None:
-        kept.dropped = True
-        log.error("pool %s is given up: %s", kept.blocks.pool.name, reason)
-        kept.blocks.cancel()
-        hand_back(kept.executor, reason)
+    def _drop(self, managed: ManagedPool, reason: str) -> None:
+        managed.dropped = True
+        log.error("pool %s is given up: %s", managed.blocks.pool.name, reason)
+        managed.blocks.cancel()
+        fail_tasks(managed.executor, reason)
 
-    def _hold(self, kept: ManagedPool) -> Callable[[str], None]:
+    def _hold_function(self, managed: ManagedPool) -> Callable[[str], None]:
         def hold(manager: str) -> None:
             try:
-                kept.executor.hold(manager)
+                managed.executor.hold(manager)
             except (CommandClientTimeoutError, CommandClientBadError):
-                log.warning("a worker pool could not be told to take no more trials; its workers decline them")
+                log.warning("Parsl could not be told to give no more trials to a worker pool; its workers decline them")
 
         return hold
 
-    def leave(self, name: str, manager: str) -> None:
-        """The block ends or is being ended: nothing more is sent there, where it would be declined, or lost with it."""
-        kept = self.pools[name]
-        if manager and not kept.dropped:
-            self._hold(kept)(manager)
+    def hold(self, name: str, manager: str) -> None:
+        """Give no more trials to a worker pool whose block is ending: they would be declined there, or lost.
+
+        Args:
+            name: The pool.
+            manager: Parsl's id of the worker pool; empty when it is unknown, and then nothing happens.
+        """
+        managed = self.pools[name]
+        if manager and not managed.dropped:
+            self._hold_function(managed)(manager)
 
     def quarantine(self, host: str) -> None:
-        """No more trials on this host. Called in the driver's thread."""
-        for kept in self.pools.values():
-            kept.blocks.quarantined |= {host}
-        self.nudge.set()
+        """Give no more trials to a host."""
+        for managed in self.pools.values():
+            managed.blocks.quarantined |= {host}
+        self.wakeup.set()
 
-    def _sum_up(self, now: float) -> PoolSnapshot:
-        kept = list(self.pools.items())
-        failures = {name: each.blocks.failure for name, each in kept if each.dropped}
+    def _summary(self, now: float) -> PoolSnapshot:
+        pools = list(self.pools.items())
+        failures = {name: each.blocks.failure for name, each in pools if each.dropped}
         notes = [f"pool {name} is given up: {reason}" for name, reason in failures.items()]
-        notes += [each.blocks.note for _, each in kept if each.blocks.note and not each.dropped]
-        if self.book.away:
-            notes.append(f"the scheduler does not answer ({self.book.away}); blocks go on")
+        notes += [each.blocks.note for _, each in pools if each.blocks.note and not each.dropped]
+        if self.job_log.unreachable:
+            notes.append(f"the scheduler does not answer ({self.job_log.unreachable}); blocks continue")
         return PoolSnapshot(
-            workers={name: each.blocks.workers for name, each in kept if not each.dropped},
-            capacity=sum(each.blocks.capacity for _, each in kept if not each.dropped),
-            hosts={name: each.blocks.hosts for name, each in kept if not each.dropped},
-            views=tuple(view for _, each in kept for view in each.blocks.views(now)),
+            workers={name: each.blocks.workers for name, each in pools if not each.dropped},
+            capacity=sum(each.blocks.capacity for _, each in pools if not each.dropped),
+            hosts={name: each.blocks.hosts for name, each in pools if not each.dropped},
+            views=tuple(view for _, each in pools for view in each.blocks.views(now)),
             note="; ".join(notes),
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())
-            if len(failures) == len(kept)
+            if len(failures) == len(pools)
             else "",
         )
 
-    def _see(self, seen: PoolSnapshot) -> None:
-        before, self.seen = self.seen, seen
-        if seen != before:
+    def _publish(self, snapshot: PoolSnapshot) -> None:
+        before, self.snapshot = self.snapshot, snapshot
+        if snapshot != before:
             self.changed()
 
 
-def hand_back(executor: Any, reason: str) -> None:
-    """Let all tasks of an executor fail, so that they can run elsewhere; Parsl's own way stops at one that is done."""
+def fail_tasks(executor: Any, reason: str) -> None:
+    """Let all tasks of an executor fail, so that their trials can run elsewhere.
+
+    Tasks that are done are removed first: Parsl's own method stops at the first of them.
+    """
     for task, future in list(executor.tasks.items()):
         if future.done():
             executor.tasks.pop(task, None)
     try:
         executor.set_bad_state_and_fail_all(SiteError(reason))
-    except Exception as error:  # one ended in this very moment; the others are found by the next call
-        log.info("handing back the tasks of %s: %s", executor.label, error)
+    except Exception as error:  # a task ended at this moment; the next call fails the others
+        log.info("failing the tasks of %s: %s", executor.label, error)

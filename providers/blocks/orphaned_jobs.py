@@ -1,4 +1,8 @@
-"""Ends what dead drivers left at a scheduler: jobs of their own records, and of those only what is still theirs."""
+"""Ends the jobs that dead drivers left at a scheduler.
+
+Only jobs that those drivers recorded are touched, and only while they still have the recorded name: a scheduler may
+have given the number to somebody else's job.
+"""
 
 from __future__ import annotations
 
@@ -11,86 +15,87 @@ from pathlib import Path
 
 from ...errors import SiteError
 from ..schedulers.batch import BatchBlocks
-from ..schedulers.jobs import Job, Phase, SchedulerAway
+from ..schedulers.jobs import Job, Phase, SchedulerUnreachable
 from ..schedulers.registry import provider_class
 from ..site import PoolSpec, Site
-from .job_log import JobLog, Recorded, read_jobs
+from .job_log import JobLog, RecordedJob, read_jobs
 
 PATIENCE = 20.0
-"""Seconds that are waited for jobs to go: schedulers give them some time to end by themselves."""
+"""Seconds to wait for jobs to end: schedulers give them some time to end by themselves."""
 
 
 class Fate(StrEnum):
-    """What became of a job that its driver did not see end."""
+    """What became of a job whose end its driver did not see."""
 
     ENDED = "ended"
     ENDING = "being ended"
     GONE = "gone already"
-    LEFT = "left"  # only looked at
-    NAMELESS = "not known"
-    REFUSED = "not ended"
-    AWAY = "not reached"
+    LEFT = "left"  # it lives; nothing was done
+    NO_ID = "not known"  # its driver died before it learnt the id
+    REFUSED = "not ended"  # the scheduler refused to end it
+    UNREACHABLE = "not reached"  # the scheduler did not answer
 
 
 @dataclass(frozen=True)
-class Leftover:
+class OrphanedJob:
     """A job that a dead driver left, or may have left.
 
     Attributes:
-        record: The file that tells of it.
-        job: As recorded.
+        record: The file in which it is recorded.
+        job: The job as recorded there.
         fate: What became of it.
-        was: Where it was found: a phase, or empty.
-        words: The scheduler's, or why nothing could be done.
+        was: The phase in which it was found; empty when it was not found.
+        words: The scheduler's words, or why nothing could be done.
     """
 
     record: Path
-    job: Recorded
+    job: RecordedJob
     fate: Fate = Fate.GONE
     was: str = ""
     words: str = ""
 
     @property
     def open(self) -> bool:
-        """Whether it may still be there, and nothing ends it."""
-        return self.fate in (Fate.LEFT, Fate.NAMELESS, Fate.REFUSED, Fate.AWAY)
+        """Whether it may still exist and nothing is ending it."""
+        return self.fate in (Fate.LEFT, Fate.NO_ID, Fate.REFUSED, Fate.UNREACHABLE)
 
 
-def clean(
+def end_orphaned_jobs(
     records: Sequence[Path],
     *,
     patience: float = PATIENCE,
-    look_only: bool = False,
+    dry_run: bool = False,
     pause: Callable[[float], None] = time.sleep,
-) -> list[Leftover]:
-    """End the jobs that are on these records and have not ended. A job with another name than recorded is another's.
+) -> list[OrphanedJob]:
+    """End the jobs of dead drivers that have not ended.
 
     Args:
-        records: Of campaigns whose drivers are dead (``RunDirectory.jobs``); missing ones hold no jobs.
-        patience: Seconds to wait until they are gone.
-        look_only: End nothing.
-        pause: Waits so many seconds.
+        records: The job files of campaigns whose drivers are dead (``RunDirectory.jobs``). A missing file has no jobs.
+        patience: Seconds to wait until the jobs are gone.
+        dry_run: Only find the jobs; end none.
+        pause: Called with the seconds to wait between two queries.
 
     Returns:
-        One entry a job, in the order of the records. A scheduler that cannot be asked is told of there, not raised.
+        One entry for each job that was not recorded as ended, in the order of the records. An unreachable scheduler is
+        reported in the entries, not raised.
     """
-    found = [Leftover(record, job) for record in records for job in read_jobs(record) if not job.ended]
-    seen: list[Leftover] = []
+    found = [OrphanedJob(record, job) for record in records for job in read_jobs(record) if not job.ended]
+    seen: list[OrphanedJob] = []
     for scheduler, those in groupby(sorted(found, key=_scheduler), key=_scheduler):
-        seen += _at(asker(scheduler), list(those), 0.0 if look_only else patience, look_only, pause)
-    if not look_only:
+        seen += _at(query_provider(scheduler), list(those), 0.0 if dry_run else patience, dry_run, pause)
+    if not dry_run:
         for left in seen:
             _note(left)
     order = {(each.record, each.job.name): place for place, each in enumerate(found)}
     return sorted(seen, key=lambda each: order[each.record, each.job.name])
 
 
-def _scheduler(left: Leftover) -> str:
+def _scheduler(left: OrphanedJob) -> str:
     return left.job.scheduler
 
 
-def asker(scheduler: str) -> BatchBlocks:
-    """A provider that can ask for jobs and cancel them; nothing is submitted with it."""
+def query_provider(scheduler: str) -> BatchBlocks:
+    """A provider that can query and cancel jobs of a scheduler without a site. It cannot submit any."""
     pool = PoolSpec("left", walltime=60.0)
     provider = provider_class(scheduler).for_pool(Site("left", scheduler, (pool,), Path()), pool, "")
     provider.place(Path(), "left")
@@ -98,58 +103,60 @@ def asker(scheduler: str) -> BatchBlocks:
 
 
 def _at(
-    provider: BatchBlocks, left: list[Leftover], patience: float, look_only: bool, pause: Callable[[float], None]
-) -> list[Leftover]:
-    """What became of jobs of one scheduler."""
-    nameless = [replace(each, fate=Fate.NAMELESS, words=f"look for a job named {each.job.name}; its driver died "
-                        "before it was told the number") for each in left if not each.job.job]  # fmt: skip
-    named = [each for each in left if each.job.job]
+    provider: BatchBlocks, left: list[OrphanedJob], patience: float, dry_run: bool, pause: Callable[[float], None]
+) -> list[OrphanedJob]:
+    """Find, end and wait for the jobs of one scheduler."""
+    without_id = [replace(each, fate=Fate.NO_ID, words=f"look for a job named {each.job.name}; its driver died "
+                          "before it learnt the id") for each in left if not each.job.job]  # fmt: skip
+    with_id = [each for each in left if each.job.job]
     try:
-        seen = _look(provider, named)
-    except (SchedulerAway, SiteError) as error:
-        return nameless + [replace(each, fate=Fate.AWAY, words=str(error)) for each in named]
-    if not look_only:
+        seen = _find(provider, with_id)
+    except (SchedulerUnreachable, SiteError) as error:
+        return without_id + [replace(each, fate=Fate.UNREACHABLE, words=str(error)) for each in with_id]
+    if not dry_run:
         seen = [_end(provider, each) if each.fate == Fate.LEFT else each for each in seen]
         for seconds in _pauses(patience):
             if not any(each.fate == Fate.ENDING for each in seen):
                 break
             pause(seconds)
-            seen = _look_again(provider, seen)
-    return nameless + seen
+            seen = _update(provider, seen)
+    return without_id + seen
 
 
-def _look(provider: BatchBlocks, left: list[Leftover]) -> list[Leftover]:
+def _find(provider: BatchBlocks, left: list[OrphanedJob]) -> list[OrphanedJob]:
+    """Which of these jobs the scheduler still has."""
     said = provider.query([each.job.job for each in left]) if left else {}
     living = [job for job, state in said.items() if state.phase != Phase.ENDED]
     names = provider.names(living) if living else {}
-    return [_judged(each, said.get(each.job.job), names) for each in left]
+    return [_found(each, said.get(each.job.job), names) for each in left]
 
 
-def _judged(left: Leftover, said: Job | None, names: dict[str, str]) -> Leftover:
+def _found(left: OrphanedJob, said: Job | None, names: dict[str, str]) -> OrphanedJob:
+    """A recorded job with what the scheduler says of it, and the name that its id has now."""
     if said is None or said.phase == Phase.ENDED:
         return left
     name = names.get(left.job.job, left.job.name)
     if name != left.job.name:
-        return replace(left, words=f"the job of this number is {name} now")
+        return replace(left, words=f"this id now belongs to the job {name}")
     fate = Fate.ENDING if said.phase == Phase.ENDING else Fate.LEFT
     return replace(left, fate=fate, was=said.phase.value, words=said.reason)
 
 
-def _end(provider: BatchBlocks, left: Leftover) -> Leftover:
+def _end(provider: BatchBlocks, left: OrphanedJob) -> OrphanedJob:
     try:
         if provider.cancel_one(left.job.job):
             return replace(left, fate=Fate.ENDING, words="")
-    except SchedulerAway as error:
-        return replace(left, fate=Fate.AWAY, words=str(error))
+    except SchedulerUnreachable as error:
+        return replace(left, fate=Fate.UNREACHABLE, words=str(error))
     return replace(left, fate=Fate.REFUSED, words=f"the scheduler refused to end it; {left.words}".rstrip("; "))
 
 
-def _look_again(provider: BatchBlocks, left: list[Leftover]) -> list[Leftover]:
-    """Those that were to end and are gone have ended."""
+def _update(provider: BatchBlocks, left: list[OrphanedJob]) -> list[OrphanedJob]:
+    """Jobs that were being ended and are gone have ended."""
     waiting = [each.job.job for each in left if each.fate == Fate.ENDING]
     try:
         said = provider.query(waiting)
-    except SchedulerAway:
+    except SchedulerUnreachable:
         return left
     living = {job for job, state in said.items() if state.phase != Phase.ENDED}
     return [
@@ -159,7 +166,7 @@ def _look_again(provider: BatchBlocks, left: list[Leftover]) -> list[Leftover]:
 
 
 def _pauses(patience: float) -> Iterator[float]:
-    """Longer and longer, ``patience`` in all."""
+    """Growing pauses in seconds, which add up to ``patience``."""
     seconds = 1.0
     while patience > 0:
         yield min(seconds, patience)
@@ -167,8 +174,8 @@ def _pauses(patience: float) -> Iterator[float]:
         seconds *= 2
 
 
-def _note(left: Leftover) -> None:
-    """Nobody needs to ask for it again."""
+def _note(left: OrphanedJob) -> None:
+    """Record that a job has ended, so that it is not asked for again."""
     how = {Fate.ENDED: "cancelled", Fate.GONE: "gone"}.get(left.fate)
     if how:
         job = left.job

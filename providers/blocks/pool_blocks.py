@@ -1,4 +1,4 @@
-"""The blocks of one pool: as many as there is work for, judged when they end, replaced while there is hope."""
+"""Keeps the blocks of one pool: submits as many as there is work for, notices their ends, and replaces them."""
 
 from __future__ import annotations
 
@@ -10,54 +10,61 @@ from typing import Any
 
 from ...errors import SiteError
 from ...filesystems import why_not
-from ...pipeline.campaign.events import BlockState, BlockView
+from ...pipeline.campaign.events import BlockView
 from ...pipeline.trial.block_env import yield_margin
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
-from .end_cause import NOT_ITS_FAULT, judge, sentence
+from .block import Block
+from .end_cause import NOT_ITS_FAULT, end_cause, end_message
 from .job_log import JobLog
-from .scaling import Block, surplus, takes_no_more, wanted
+from .scaling import accepts_no_more, surplus, wanted
 
 log = logging.getLogger(__name__)
 
 PAUSES = (20.0, 60.0, 180.0, 600.0)
-"""Seconds before the next block after one, two, three, four bad ones in a row."""
+"""Seconds before the next block after one, two, three, and four or more failed ones in a row."""
 
-BAD_IN_A_ROW, UNLUCKY_IN_A_ROW = 3, 8
-"""Blocks that may end, one after the other without an attempt's end between them, before the pool gives up: bad ones,
-and those that the machine took away (walltime, preemption, node failure)."""
+FAILURE_LIMIT, LOSS_LIMIT = 3, 8
+"""Blocks in a row, without the end of an attempt between them, after which the pool gives up: of blocks that failed,
+and of blocks that the machine took away (walltime, preemption, node failure)."""
 
-DOUBTS = 4
-"""Beyond twice the pool's blocks, so many may have been submitted whose end nobody saw but the scheduler. Whatever it
-is understood to say, no more are submitted than that."""
+UNSEEN_LIMIT = 4
+"""How many more than twice the pool's blocks may be submitted whose end only the scheduler reports. It bounds the
+submissions even if the scheduler's answers are misread."""
 
-ASSEMBLY = 60.0
-"""Seconds that the nodes of a block are given to connect before it is judged by those that have."""
+ASSEMBLY_TIME = 60.0
+"""Seconds for all nodes of a block to connect before it may be ended because those that have are quarantined."""
 
-DESERTED = 180.0
-"""Seconds that a block may be without the workers it had: PBS takes minutes to notice that a node is lost."""
+NO_WORKERS_LIMIT = 180.0
+"""Seconds that a running block may be without the workers it had: PBS takes minutes to notice that a node is lost."""
 
-NO_ROOM, NO_ROOM_PAUSE = 120.0, 20.0
-"""Seconds that a run directory which takes no files is given while there is no block, and between two tries."""
+DISK_PATIENCE, DISK_RETRY = 120.0, 20.0
+"""Seconds without any block after which the pool gives up because files in the run directory cannot be written, and
+seconds between two tries."""
 
-REMEMBERED = 600.0
-"""Seconds that a block which ended is still shown."""
+ENDED_SHOWN = 600.0
+"""Seconds for which a block that has ended is still shown to the user."""
 
 
-class Blocks:
-    """Keeps a pool's blocks.
+class PoolBlocks:
+    """The blocks of one pool over time.
+
+    :meth:`refresh` takes over what is known of the blocks, :meth:`scale` submits and ends blocks accordingly. A block
+    that fails is replaced after a pause, which grows with each failure in a row; after too many the pool gives up.
 
     Args:
-        pool: As the site file has it.
-        slots: Trials that a block runs at a time.
-        provider: Submits, asks and cancels.
-        book: All jobs of the campaign.
-        command: Makes the program of a block from its number.
-        yield_before: The study file's, seconds.
+        pool: The pool, from the site file.
+        trials_per_block: Trials that a block runs at a time.
+        provider: Submits, queries and cancels the blocks' jobs.
+        job_log: The jobs of the whole campaign.
+        command: Gives the command of a block for its number.
+        yield_before: Seconds before the end of a block at which trials yield, from the study file; None for the
+            default.
 
     Attributes:
-        failure: Why the pool cannot go on; empty while it can.
+        blocks: All blocks that were submitted, oldest first.
+        failure: Why the pool cannot continue; empty while it can.
         note: What the user should know now; mostly empty.
         quarantined: Hosts that get no more trials.
     """
@@ -65,180 +72,192 @@ class Blocks:
     def __init__(
         self,
         pool: PoolSpec,
-        slots: int,
+        trials_per_block: int,
         provider: BatchBlocks,
-        book: JobLog,
+        job_log: JobLog,
         command: Callable[[str], str],
         yield_before: float | None = None,
     ):
-        self.pool, self.slots, self.provider, self.book, self.command = pool, slots, provider, book, command
-        self.lead = yield_margin(pool.walltime, yield_before)
+        self.pool, self.trials_per_block, self.provider, self.job_log, self.command = (
+            pool,
+            trials_per_block,
+            provider,
+            job_log,
+            command,
+        )
+        self.yield_margin = yield_margin(pool.walltime, yield_before)
         self.blocks: list[Block] = []
         self.failure = self.note = ""
         self.quarantined: frozenset[str] = frozenset()
         self._excluding = provider.excludes
-        self._misplaced = 0  # blocks in a row that came to lie on quarantined hosts
+        self._misplaced = 0  # blocks in a row that were placed on quarantined hosts
         self._proven = False
-        self._bad = 0
+        self._failures = 0
         self._last_end = ""
         self._not_before = -1e18
-        self._unwritten: float | None = None  # since when no block's files can be written
-        self._bad_stop = 1 if provider.site.scheduler == "local" else BAD_IN_A_ROW
+        self._unwritable_since: float | None = None  # since when files of blocks cannot be written
+        self._environment_limit = 1 if provider.site.scheduler == "local" else FAILURE_LIMIT
 
     def start(self, now: float) -> None:
         """Submit the first blocks."""
-        self._launch(wanted(self.pool.blocks, self.slots, None, False), now)
+        self._launch(wanted(self.pool.blocks, self.trials_per_block, None, False), now)
 
-    def progress(self) -> None:
-        """An attempt came to its end here: the machine works."""
-        self._bad = 0
+    def attempt_ended(self) -> None:
+        """An attempt has ended in one of the blocks, which shows that blocks of this pool work."""
+        self._failures = 0
 
-    # -- looking ------------------------------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------------------------------
 
-    def look(self, managers: list[dict[str, Any]], now: float) -> None:
-        """Take in who is connected, and what the scheduler says of each block."""
+    def refresh(self, managers: list[dict[str, Any]], now: float) -> None:
+        """Update the blocks from the connected worker pools and from the states of their jobs.
+
+        Args:
+            managers: The connected worker pools, as Parsl describes them, with their ``host``.
+            now: Unix seconds.
+        """
         of: dict[str, list[dict[str, Any]]] = {}
         for manager in managers:
             of.setdefault(str(manager["block_id"]), []).append(manager)
         for block in self.blocks:
             if block.end is None:
-                self._meet(block, of.get(block.number, []), now)
-                self._hear(block, now)
+                self._update_from_managers(block, of.get(block.number, []), now)
+                self._update_from_scheduler(block, now)
 
     @property
     def workers(self) -> int:
-        """Workers that may take a trial."""
+        """Workers that may be given trials."""
         return sum(block.workers for block in self.blocks if block.living)
 
     @property
     def capacity(self) -> int:
-        """Trials that can run at once. In a block that takes no more, those that run there: they are in flight as well,
-        and must not keep the campaign from filling the block after it."""
+        """Trials that can run at once.
+
+        Of a block that gets no more trials, those that still run there count: the campaign counts them as running, and
+        they must not keep it from filling the next block.
+        """
         blocks = [block for block in self.blocks if block.end is None]
-        return sum(b.workers + b.lingering if b.living and b.workers else b.tasks for b in blocks)
+        return sum(b.workers + b.draining_tasks if b.living and b.workers else b.tasks for b in blocks)
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Those whose workers take trials."""
-        return frozenset().union(*(block.taking for block in self.blocks if block.living))
+        """Hosts whose workers may be given trials."""
+        return frozenset().union(*(block.accepting_hosts for block in self.blocks if block.living))
 
-    def _meet(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
-        before = len(block.managers or {})
-        active = [each for each in managers if each["active"] and not each["draining"]]
-        taking = [each for each in active if each["host"] not in self.quarantined]
-        names = {each["manager"] for each in taking}
-        block.managers = {each["manager"]: each["manager"] in names for each in managers}
-        block.hosts = {each["manager"]: each["host"] for each in managers}
-        block.bad = tuple(each["manager"] for each in active if each["manager"] not in names)
-        block.workers = sum(each["worker_count"] for each in taking)
-        block.tasks = sum(each["tasks"] for each in managers)
-        block.lingering = block.tasks - sum(each["tasks"] for each in taking)
-        block.idle = min((each["idle_duration"] for each in managers), default=0.0)
-        if len(managers) < before:
-            self.book.hurry()
+    def _update_from_managers(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
+        if len(managers) < len(block.managers or {}):
+            self.job_log.query_soon()
+        block.update(managers, self.quarantined)
         if managers:
-            self._misplaced = 0 if taking and not block.met else self._misplaced
-            block.met = self._proven = True
-            block.seen = now
-            self._enter(block, Phase.RUNNING, "", now)
+            if block.accepting_hosts and not block.was_connected:
+                self._misplaced = 0
+            block.was_connected = self._proven = True
+            block.last_connected = now
+            block.enter(Phase.RUNNING, "", now)
 
-    def _hear(self, block: Block, now: float) -> None:
-        job = self.book.jobs.get(block.job, Job(block.job, block.phase))
-        over = job.phase == Phase.ENDED and block.released  # Parsl misses its worker pools some time later only
+    def _update_from_scheduler(self, block: Block, now: float) -> None:
+        job = self.job_log.jobs.get(block.job, Job(block.job, block.phase))
+        over = job.phase == Phase.ENDED and block.released  # Parsl detects later that its worker pools are gone
         if block.managers and not over:
             if block.ends is None:
                 block.ends = _read_end(self.provider.files(block.number).end)
-            return  # it lives, whatever the scheduler is understood to say
+            return  # workers are connected, so it lives, whatever the scheduler says
         if job.phase == Phase.ENDED:
             self._finish(block, job, now)
         elif job.phase == Phase.QUEUED and block.phase != Phase.QUEUED:  # the scheduler put it back into the queue
             block.ends = None
-            self._enter(block, Phase.QUEUED, job.reason, now)
+            block.enter(Phase.QUEUED, job.reason, now)
         else:
-            self._enter(block, job.phase, job.reason, now)
-
-    def _enter(self, block: Block, phase: Phase, reason: str, now: float) -> None:
-        if phase != block.phase:
-            block.since = now
-        block.phase, block.reason = phase, reason
+            block.enter(job.phase, job.reason, now)
 
     def _finish(self, block: Block, job: Job, now: float) -> None:
         files = self.provider.files(block.number)
         block.ends = block.ends or _read_end(files.end)
-        block.end = judge(block, job, now)
-        said = sentence(self.pool.name, block, job, files.stderr)
+        block.end = end_cause(block, job, now)
+        message = end_message(self.pool.name, block, job, files.stderr)
         how = f"{block.end}: {job.reason}" if job.reason else str(block.end)
-        self._enter(block, Phase.ENDED, block.released if block.end == End.CANCELLED and block.released else how, now)
+        block.enter(Phase.ENDED, block.released if block.end == End.CANCELLED and block.released else how, now)
         block.workers = block.tasks = 0
-        self.book.ended(files.job_name, self.pool.name, block.number, block.job, block.end)
+        self.job_log.ended(files.job_name, self.pool.name, block.number, block.job, block.end)
         if block.released and block.end == End.CANCELLED:
-            log.info("%s It was let go: %s", said, block.released)
+            log.info("%s It was released: %s", message, block.released)
             return
-        log.warning("%s", said)
-        self._count(block.end, said, now)
+        log.warning("%s", message)
+        self._count_failure(block.end, message, now)
 
-    def _count(self, end: End, said: str, now: float) -> None:
-        self._bad += 1
-        self._last_end = said
+    def _count_failure(self, end: End, message: str, now: float) -> None:
+        self._failures += 1
+        self._last_end = message
         if end in NOT_ITS_FAULT:
-            limit, pause = UNLUCKY_IN_A_ROW, 0.0
+            limit, pause = LOSS_LIMIT, 0.0
         else:
-            limit = self._bad_stop if end == End.BAD_ENVIRONMENT else BAD_IN_A_ROW
-            pause = PAUSES[min(self._bad, len(PAUSES)) - 1] if self.pool.walltime else 0.0
+            limit = self._environment_limit if end == End.BAD_ENVIRONMENT else FAILURE_LIMIT
+            pause = PAUSES[min(self._failures, len(PAUSES)) - 1] if self.pool.walltime else 0.0
         self._not_before = now + pause
-        if self._bad >= limit:
-            many = f"{self._bad} blocks ended one after the other before any trial did. The last: " * (self._bad > 1)
-            self.failure = f"{many}{said}"
+        if self._failures >= limit:
+            in_a_row = f"{self._failures} blocks ended in a row before any trial did. The last: "
+            self.failure = f"{in_a_row if self._failures > 1 else ''}{message}"
 
     # -- scaling ------------------------------------------------------------------------------------------------------
 
     def scale(self, demand: int, expected: float | None, hold: Callable[[str], None], now: float) -> int:
-        """Start and end blocks for ``demand`` workers; how many workers its blocks have or will have.
+        """Submit and end blocks so that ``demand`` workers can be kept busy.
 
         Args:
-            demand: Workers that could be kept busy here.
-            expected: Seconds that the next trial is expected to run.
-            hold: Tells a worker pool to take no more trials.
+            demand: Workers that could be kept busy in this pool.
+            expected: Seconds that the next trial is expected to run; None when that is unknown.
+            hold: Stops Parsl from giving more trials to a worker pool.
             now: Unix seconds.
+
+        Returns:
+            Trials that the pool's blocks run, or will run, at a time.
         """
         self.note = ""
         for block in self.blocks:
-            self._hold_late(block, expected, hold, now)
-            for manager in block.bad:
+            self._hold_near_end(block, expected, hold, now)
+            for manager in block.to_hold:
                 hold(manager)
-            if block.living and block.spent:
-                self._release_spent(block, now)
-            elif block.living and block.met and block.phase == Phase.RUNNING and now - block.seen > DESERTED:
-                self._release(block, "its workers have gone, and the scheduler has not noticed")
-        want = wanted(self.pool.blocks, self.slots, demand, self._proven)
+            if block.living and block.is_drained:
+                self._release_drained(block, now)
+            elif (
+                block.living
+                and block.was_connected
+                and block.phase == Phase.RUNNING
+                and now - block.last_connected > NO_WORKERS_LIMIT
+            ):
+                self._release(block, "its workers are gone, but the scheduler says that it runs")
+        want = wanted(self.pool.blocks, self.trials_per_block, demand, self._proven)
         for block in surplus(self.blocks, want, self.pool.blocks.idle):
             self._release(block, "there is no work for it")
         living = sum(block.living for block in self.blocks)
         holding = sum(block.holds_nodes for block in self.blocks)
         self._launch(min(want - living, self.pool.blocks.max - holding), now)
-        return max(want, living) * self.slots
+        return max(want, living) * self.trials_per_block
 
-    def _hold_late(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
+    def _hold_near_end(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
         walltime = self.pool.walltime
-        if walltime is None or not block.living or not takes_no_more(block, now, walltime, self.lead, expected):
+        if (
+            walltime is None
+            or not block.living
+            or not accepts_no_more(block, now, walltime, self.yield_margin, expected)
+        ):
             return
-        for manager, takes in (block.managers or {}).items():
-            if takes:
+        for manager, accepts in (block.managers or {}).items():
+            if accepts:
                 hold(manager)
                 assert block.managers is not None
                 block.managers[manager] = False
         block.workers = 0
 
-    def _release_spent(self, block: Block, now: float) -> None:
-        """No worker of it takes trials any more, and it has none left."""
+    def _release_drained(self, block: Block, now: float) -> None:
+        """End a block whose workers get no more trials and have none left."""
         bad = sorted(self.quarantined.intersection(block.hosts.values()))
         if not bad:
-            self._release(block, "it takes no more trials, and none is left in it")
+            self._release(block, "it gets no more trials, and none is left in it")
             return
-        if len(block.hosts) < self.pool.nodes_per_block and now - block.since < ASSEMBLY:
+        if len(block.hosts) < self.pool.nodes_per_block and now - block.since < ASSEMBLY_TIME:
             return
         self._release(block, f"quarantined: {', '.join(bad)}")
-        if block.released and not self._excluding:  # the next one may lie there as well
+        if block.released and not self._excluding:  # the next one may be placed there as well
             self._misplaced += 1
             self._not_before = now + PAUSES[min(self._misplaced, len(PAUSES)) - 1]
             self._last_end = f"block {block.number} of pool {self.pool.name} was on {', '.join(bad)}, quarantined."
@@ -247,32 +266,32 @@ class Blocks:
         log.info("ending block %s of pool %s (job %s): %s", block.number, self.pool.name, block.job, why)
         if self.provider.cancel([block.job]) == [True]:
             block.released, block.workers = why, 0
-            self.book.hurry()
+            self.job_log.query_soon()
 
     def _launch(self, count: int, now: float) -> None:
         for _ in range(count):
             if self.failure:
                 return
             if now < self._not_before:
-                self._tell_pause()
+                self._note_pause()
                 return
-            if self._misplaced >= UNLUCKY_IN_A_ROW:
+            if self._misplaced >= LOSS_LIMIT:
                 self._stop_submitting(f"{self._misplaced} blocks in a row were on quarantined hosts")
                 return
-            unseen = self._doubtful()
-            if unseen >= 2 * self.pool.blocks.max + DOUBTS:
-                self._stop_submitting(f"{unseen} blocks were submitted whose end nobody saw but the scheduler")
+            unseen = self._unseen_ends()
+            if unseen >= 2 * self.pool.blocks.max + UNSEEN_LIMIT:
+                self._stop_submitting(f"{unseen} blocks were submitted whose end only the scheduler reported")
                 return
             if not self._submit(now):
                 return
 
-    def _tell_pause(self) -> None:
+    def _note_pause(self) -> None:
         at = time.strftime("%H:%M:%S", time.localtime(self._not_before))
-        self.note = f"the next block is tried at {at}. {self._last_end}"
+        self.note = f"next block at {at}. {self._last_end}"
 
-    def _doubtful(self) -> int:
-        """Blocks that were submitted and whose end is not seen by ourselves."""
-        return sum(not (block.end and (block.met or block.released)) for block in self.blocks)
+    def _unseen_ends(self) -> int:
+        """How many blocks were submitted whose end the driver has not seen itself."""
+        return sum(not (block.end and (block.was_connected or block.released)) for block in self.blocks)
 
     def _stop_submitting(self, why: str) -> None:
         self.note = f"pool {self.pool.name}: {why}; no more are submitted. {self._last_end}"
@@ -284,68 +303,68 @@ class Blocks:
         name = self.provider.files(number).job_name
         block = Block(number, "", now)
         try:
-            self.book.submitting(name, self.pool.name, number)
+            self.job_log.submitting(name, self.pool.name, number)
         except SiteError as error:
-            self._not_written(str(error), now)
+            self._on_unwritable(str(error), now)
             return False
         try:
-            block.job = self._ask_for(number)
+            block.job = self._submit_away_from_quarantined(number)
         except SubmitRefused as error:
             self.blocks.append(block)
-            self._refused(block, error, now)
+            self._on_refused(block, error, now)
             return False
         except OSError as error:
             why = why_not(error, self.provider.files(number).folder)
-            self._not_written(f"the block's script cannot be written: {why}", now)
+            self._on_unwritable(f"the block's script cannot be written: {why}", now)
             return False
-        self._unwritten = None
+        self._unwritable_since = None
         self.blocks.append(block)
         log.info("block %s of pool %s is job %s", number, self.pool.name, block.job)
-        self.book.submitted(name, self.pool.name, number, block.job, now)
+        self.job_log.submitted(name, self.pool.name, number, block.job, now)
         return True
 
-    def _ask_for(self, number: str) -> str:
-        """The job of a block without quarantined hosts; of any, where the scheduler does not know their names."""
+    def _submit_away_from_quarantined(self, number: str) -> str:
+        """Submit a block that avoids quarantined hosts, or any hosts if the scheduler does not know their names."""
         self.provider.excluded = tuple(sorted(self.quarantined)) if self._excluding else ()
         try:
             return self.provider.submit(self.command(number), 1, number)
         except SubmitRefused as error:
             if error.transient or not self.provider.excluded:
                 raise
-            log.warning("no block without %s is to be had: %s", ", ".join(self.provider.excluded), error.words)
+            log.warning("blocks cannot avoid %s: %s", ", ".join(self.provider.excluded), error.words)
             self.provider.excluded = ()
             job = self.provider.submit(self.command(number), 1, number)
             self._excluding = False
             return job
 
-    def _refused(self, block: Block, error: SubmitRefused, now: float) -> None:
+    def _on_refused(self, block: Block, error: SubmitRefused, now: float) -> None:
         block.end, block.released = End.REFUSED, "refused"
-        self._enter(block, Phase.ENDED, f"refused: {error.words}", now)
-        self.book.ended(
+        block.enter(Phase.ENDED, f"refused: {error.words}", now)
+        self.job_log.ended(
             self.provider.files(block.number).job_name, self.pool.name, block.number, block.job, End.REFUSED
         )
-        self._bad += 1
+        self._failures += 1
         self._last_end = f"pool {self.pool.name}: {error}"
-        self._not_before = now + PAUSES[min(self._bad, len(PAUSES)) - 1]
+        self._not_before = now + PAUSES[min(self._failures, len(PAUSES)) - 1]
         log.warning("%s", self._last_end)
         if not error.transient and not any(each.living for each in self.blocks):
             self.failure = str(error)
 
-    def _not_written(self, why: str, now: float) -> None:
-        """The record of jobs, or the block's script, could not be written: what runs goes on, no other block begins."""
-        self._not_before = now + NO_ROOM_PAUSE
+    def _on_unwritable(self, why: str, now: float) -> None:
+        """The job log or a block's script cannot be written: running blocks continue, no further one is submitted."""
+        self._not_before = now + DISK_RETRY
         self._last_end = f"pool {self.pool.name}: {why}"
-        if self._unwritten is None:
-            self._unwritten = now
+        if self._unwritable_since is None:
+            self._unwritable_since = now
             log.warning("%s", self._last_end)
-        self._tell_pause()
-        if now - self._unwritten >= NO_ROOM and not any(each.living for each in self.blocks):
+        self._note_pause()
+        if now - self._unwritable_since >= DISK_PATIENCE and not any(each.living for each in self.blocks):
             self.failure = why
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def cancel(self) -> list[str]:
-        """End every block; the jobs that the scheduler would not end."""
+        """End every block. Returns the ids of jobs that the scheduler did not end."""
         left = [block for block in self.blocks if block.end is None]
         living = [block for block in left if not block.released]
         done = self.provider.cancel([block.job for block in living])
@@ -355,41 +374,22 @@ class Blocks:
         for block in left:
             if block.released:
                 name = self.provider.files(block.number).job_name
-                self.book.ended(name, self.pool.name, block.number, block.job, End.CANCELLED)
+                self.job_log.ended(name, self.pool.name, block.number, block.job, End.CANCELLED)
         return [block.job for block in left if not block.released]
 
-    def abandon(self, why: str) -> None:
-        """End the blocks whose workers know only an executor that is gone; those in the queue will read of the new."""
+    def release_connected(self, why: str) -> None:
+        """End the blocks that have connected: their workers know only the executor that was replaced.
+
+        Queued blocks read the new executor's launch file when they start.
+        """
         for block in self.blocks:
-            if block.living and block.met:
+            if block.living and block.was_connected:
                 self._release(block, why)
 
     def views(self, now: float) -> list[BlockView]:
-        """For the user: what lives, and what ended lately."""
-        shown = [block for block in self.blocks if block.end is None or now - block.since < REMEMBERED]
-        return [
-            BlockView(
-                pool=self.pool.name,
-                block=block.number,
-                job=block.job,
-                state=_state(block),
-                reason=block.reason or block.released,
-                workers=block.workers,
-                ends=block.ends,
-                since=block.since,
-            )
-            for block in shown
-        ]
-
-
-def _state(block: Block) -> BlockState:
-    if block.end is not None:
-        return "ended"
-    if block.released or block.phase == Phase.ENDING:
-        return "ending"
-    if block.phase == Phase.QUEUED:
-        return "queued"
-    return "running" if block.managers else "starting"
+        """The blocks to show to the user: those that have not ended, and those that ended lately."""
+        shown = [block for block in self.blocks if block.end is None or now - block.since < ENDED_SHOWN]
+        return [block.view(self.pool.name) for block in shown]
 
 
 def _read_end(path: Path) -> float | None:

@@ -15,10 +15,10 @@ from ...errors import SiteError
 from ...filesystems import filesystem_of
 from ...pipeline.campaign.events import PoolFailed, Reply
 from ...pipeline.trial.protocol import Suggest, Suggested
-from ..blocks.resources import TrialNeeds
+from ..blocks.resources import TrialResources
 from ..htex.pool import ParslPool, PoolFiles
 from ..schedulers.commands import run
-from ..schedulers.jobs import Job, Phase, SchedulerAway
+from ..schedulers.jobs import Job, Phase, SchedulerUnreachable
 from ..schedulers.network import own_addresses
 from ..site import BlockCounts, PoolSpec, Site
 from .diskspace import space
@@ -75,7 +75,7 @@ def check_site(
     small = {pool.name: shrink(pool, site.scheduler, order.walltime) for pool in pools}
     try:
         sent = replace(site, pools=tuple(small.values()))
-        pool = ParslPool(sent, files, TrialNeeds(), label, sent.pools)
+        pool = ParslPool(sent, files, TrialResources(), label, sent.pools)
     except SiteError as error:
         return [*found, Finding("network", State.FAILED, str(error))]
     marker = files.blocks / f"driver-{secrets.token_hex(8)}"
@@ -187,9 +187,9 @@ def _wait_until_gone(site: Site, pool: ParslPool, jobs: Sequence[str], tell: Tel
     if not jobs:
         return {}
     period = 0.2 if site.scheduler == "local" else site.poll
-    provider = next(iter(pool.keeper.pools.values())).blocks.provider
+    provider = next(iter(pool.monitor.pools.values())).blocks.provider
     until = time.time() + 2 * period + GONE_LIMIT
-    at = pool.book.asked + period
+    at = pool.job_log.last_query + period
     if at > time.time() + 5:
         tell(f"the scheduler is asked in {at - time.time():.0f} s whether all jobs are gone")
     left: dict[str, Job | None] = dict.fromkeys(jobs)
@@ -199,7 +199,7 @@ def _wait_until_gone(site: Site, pool: ParslPool, jobs: Sequence[str], tell: Tel
         try:
             known = provider.query(list(left))
             left = {job: known[job] for job in left if job in known and known[job].phase != Phase.ENDED}
-        except SchedulerAway:
+        except SchedulerUnreachable:
             left = dict.fromkeys(left)
         if at > until or (left and all(state and state.phase == Phase.ENDING for state in left.values())):
             break

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..blocks.block import Block
 from ..blocks.end_cause import last_lines
-from ..blocks.scaling import Block
 from ..htex.pool import ParslPool
 from ..schedulers.batch import BlockFiles
 from ..schedulers.jobs import End, Phase
@@ -49,8 +49,8 @@ class Watch:
 
     def __init__(self, pool: ParslPool, facts: Facts, order: Order, tell: Tell):
         self.pool, self.name, self.facts, self.order, self.tell = pool, facts.pool.name, facts, order, tell
-        self.kept = pool.keeper.pools[self.name]
-        self.blocks = self.kept.blocks
+        self.managed = pool.monitor.pools[self.name]
+        self.blocks = self.managed.blocks
         self.over = False
         self._submitted = self._running = self._met = 0.0
         self._futures: list[Future[Any]] = []
@@ -70,14 +70,14 @@ class Watch:
         block = self.blocks.blocks[0]
         self.facts.job, self.facts.reason = block.job, block.reason
         self._submitted = self._submitted or now
-        if block.phase != Phase.QUEUED or block.met:
+        if block.phase != Phase.QUEUED or block.was_connected:
             self._running = self._running or now
-        self.facts.broken = self.kept.broken
+        self.facts.broken = self.managed.broken
         if block.end is not None:
             self._gone(block)
-        elif self.kept.dropped or (self.kept.broken and not block.met):
+        elif self.managed.dropped or (self.managed.broken and not block.was_connected):
             self._note_start()
-            self._finish(self.blocks.failure or self.kept.broken)
+            self._finish(self.blocks.failure or self.managed.broken)
         elif self._futures:
             self._probing(now)
         elif block.managers:
@@ -167,7 +167,7 @@ class Watch:
             self.facts.refused = block.reason.removeprefix("refused: ")
             self._finish()
             return
-        started = block.met or self._files.end.exists() or block.end != End.CANCELLED
+        started = block.was_connected or self._files.end.exists() or block.end != End.CANCELLED
         if NEVER in block.reason or not started:
             self._finish(f"it ended in the queue ({block.reason or block.end})")
             return
@@ -189,7 +189,7 @@ class Watch:
         if block.ends is not None:
             begun = min(begun, block.ends - self.blocks.provider.walltime_seconds)
         self.facts.waited = max(0.0, begun - self._submitted)
-        self.facts.set_up = bool(block.met) or self._files.end.exists()
+        self.facts.set_up = bool(block.was_connected) or self._files.end.exists()
 
     def _say(self, text: str) -> None:
         if text != self._told:

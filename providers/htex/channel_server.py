@@ -1,4 +1,7 @@
-"""The driver's end of the report channel: one CurveZMQ socket that only this campaign's workers can speak to."""
+"""The driver's end of the report channel: one encrypted socket that only this campaign's workers can use.
+
+Encryption and authentication are CurveZMQ's (https://rfc.zeromq.org/spec/26/).
+"""
 
 from __future__ import annotations
 
@@ -15,31 +18,36 @@ from ...pipeline.trial.protocol import MESSAGE_LIMIT, ChannelAddress, Message, d
 log = logging.getLogger(__name__)
 
 QUEUED, BACKLOG = 64, 4_096
-"""Messages of one worker, in either direction, that are kept before it is made to wait: it sends one request at a time.
-And workers that may knock at once, as when a block of thousands begins."""
+"""Most messages of one worker that are queued in either direction, which is plenty since it sends one request at a
+time; and most connections that may wait to be accepted, as when a block with thousands of workers starts."""
 
 MESSAGES_AT_ONCE = 2_000
-"""Messages taken in one drain, so that a flood cannot keep the campaign from its other events."""
+"""Most messages that one drain returns, so that a flood does not keep the campaign from its other events."""
 
 
 class _OneKey:
-    """Admits a single client key (ZAP, https://rfc.zeromq.org/spec/27/); everybody else is refused at the handshake."""
+    """Admits clients with one key and refuses all others at the handshake (ZAP, https://rfc.zeromq.org/spec/27/)."""
 
     def __init__(self, key: bytes):
         self.key = key
 
     def callback(self, domain: str, key: bytes) -> bool:
-        return key == self.key  # pyzmq hands it over in Z85
+        return key == self.key  # pyzmq passes it in Z85
 
 
 class ChannelServer:
-    """A ROUTER socket bound on ``interface``; its keys are in ``key_file`` (0600), with a secret of the server's own.
+    """A ROUTER socket on a free port.
 
     Args:
-        key_file: The campaign's keys as :func:`pilotune.pipeline.worker.node.channel.make_keys` wrote them.
+        key_file: The campaign's client keys and the server's public key (0600), as
+            :func:`pilotune.pipeline.worker.node.channel.make_keys` wrote them.
         server_secret: The server's Z85 secret key; never written to disk.
-        interface: Address to bind, ``*`` for all.
-        addresses: What the workers are told to try, the interface itself by default.
+        interface: Address to bind; ``*`` for all.
+        addresses: Addresses that workers try; the interface itself by default.
+
+    Attributes:
+        address: What workers need to connect.
+        socket: The ZeroMQ socket, for a poller.
     """
 
     def __init__(
@@ -65,7 +73,7 @@ class ChannelServer:
         self.address = ChannelAddress(url=urls, key_file=str(key_file))
 
     def drain(self) -> Iterable[tuple[bytes, Message]]:
-        """All messages that are here, each with its sender's identity. What is not a message is dropped."""
+        """The messages that have arrived, each with its sender's identity. Invalid messages are logged and dropped."""
         for _ in range(MESSAGES_AT_ONCE):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
@@ -75,14 +83,14 @@ class ChannelServer:
                 identity, payload = frames
                 yield identity, decode(payload)
             except ValueError:
-                log.warning("a message on the report channel was not understood and is dropped")
+                log.warning("dropped an invalid message on the report channel")
 
     def send(self, identity: bytes, message: Message) -> None:
-        """Send, or drop where the worker is gone: it asks again, and a dead one needs no answer."""
+        """Send a message to a worker. It is dropped when the worker is gone; a living one repeats its request."""
         try:
             self.socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
-            log.info("a worker could not be answered: %s", error)
+            log.info("could not answer a worker: %s", error)
 
     def close(self) -> None:
         self.socket.close()

@@ -1,4 +1,7 @@
-"""Parsl's executors, set up so that nothing outlives the driver and nothing is looked up on PATH."""
+"""Makes Parsl's executors for the pools of a site.
+
+They are set up so that no process outlives the driver, and Parsl's programs are started by absolute path.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +17,39 @@ from parsl.executors import HighThroughputExecutor, MPIExecutor
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from ...errors import SiteError
-from ..blocks.resources import TrialNeeds, accelerators, per_node, slots
+from ..blocks.batch_scripts import driver_timeout
+from ..blocks.resources import TrialResources, accelerators, trials_per_block, trials_per_node
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.launchers import launcher_of_trials
 from ..schedulers.network import Addresses
-from ..schedulers.registry import provider_class
 from ..site import PoolSpec, Site
 from .message_limits import limit_messages
 
 ANSWER_TIMEOUT = 10.0
-"""Seconds that Parsl's interchange has to answer a question."""
+"""Seconds for Parsl's interchange to answer a question."""
 
-HEARTBEATS = {"local": (5, 20)}
-OTHER_HEARTBEATS = (10, 30)
-"""Seconds by scheduler: between two heartbeats, and without one after which a worker pool is taken for lost."""
+HEARTBEAT_PERIODS = {"local": 5}
+OTHER_HEARTBEAT_PERIOD = 10
+"""Seconds by scheduler between two heartbeats of driver and worker pool."""
 
-SILENCES = {"local": 60}
-OTHER_SILENCE = 90
-"""Seconds by scheduler without a word from the driver after which a worker pool leaves. Its workers give up sooner, so
-that there is time for their trials to yield: Parsl's pool kills them when it leaves."""
+SILENCE_LIMITS = {"local": 60}
+OTHER_SILENCE_LIMIT = 90
+"""Seconds by scheduler without a heartbeat from the driver after which a worker pool exits and kills its workers. They
+give up sooner, so that their trials have time to yield."""
 
-POLLS = {"local": 100}
-OTHER_POLL = 250
-"""Milliseconds between the timeouts of Parsl's loops: results do not wait for them, an idle login node does."""
+POLL_PERIODS = {"local": 100}
+OTHER_POLL_PERIOD = 250
+"""Milliseconds by scheduler between the timeouts of Parsl's loops. Results do not wait for them; longer ones spare the
+login node."""
 
 
 class GuardedExecutor:
-    """Mixed into Parsl's executors: a dead interchange is asked nothing, since Parsl would wait for ever."""
+    """Mixed into Parsl's executors: asks a dead interchange nothing, since Parsl would wait for its answer for ever.
+
+    Attributes:
+        launch_file: Where :meth:`initialize_scaling` writes what blocks start on their nodes.
+        launch: The contents of that file but for ``command``, see :mod:`pilotune.providers.node.agent`.
+    """
 
     launch_file: Path
     launch: dict[str, Any]
@@ -52,23 +61,29 @@ class GuardedExecutor:
 
     @property
     def interchange_alive(self) -> bool:
+        """Whether the interchange, a process of its own, is running."""
         return self.interchange_proc is not None and self.interchange_proc.poll() is None
 
     def connected_managers(self) -> list[dict[str, Any]]:
-        """The worker pools that are connected, with their hosts. Raises CommandClientTimeoutError when the interchange
-        is mute."""
+        """The connected worker pools as Parsl describes them, each with its ``host``.
+
+        Raises CommandClientTimeoutError when the interchange does not answer.
+        """
         if not self.interchange_alive:
             return []
         managers = self.command_client.run("MANAGERS", timeout_s=ANSWER_TIMEOUT)
         return [{**each, "host": host_of(each["manager"])} for each in managers]
 
     def hold(self, manager: str) -> None:
-        """Give no more tasks to a worker pool. Raises CommandClientTimeoutError likewise."""
+        """Give no more tasks to a worker pool.
+
+        Raises CommandClientTimeoutError when the interchange does not answer.
+        """
         if self.interchange_alive:
             self.command_client.run(["HOLD_MANAGER", manager], timeout_s=ANSWER_TIMEOUT)
 
     def initialize_scaling(self) -> None:
-        """Write down what the blocks start, now that the interchange's ports are known; no block is started here."""
+        """Write the launch file, now that the interchange's ports are known. Starts no block."""
         for field, path in (("{cert_dir}", self.cert_dir), ("{logdir}", self.worker_logdir)):
             quoted = shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")  # Parsl fills in the others
             self.launch_cmd = self.launch_cmd.replace(field, quoted)
@@ -78,117 +93,94 @@ class GuardedExecutor:
 
 
 class Executor(GuardedExecutor, HighThroughputExecutor):  # type: ignore[misc]
-    """For trials on one node."""
+    """Runs trials on one node each."""
 
 
 class NodesExecutor(GuardedExecutor, MPIExecutor):  # type: ignore[misc]
-    """For trials on several nodes: its workers are on a block's first node, and know which nodes they have."""
+    """Runs trials on several nodes each.
+
+    Its workers are on the first node of a block and know which nodes they have.
+    """
 
 
 def executor(
     site: Site,
     pool: PoolSpec,
     provider: BatchBlocks,
-    needs: TrialNeeds,
+    resources: TrialResources,
     addresses: Addresses,
     launch_file: Path,
     run_dir: Path,
     label: str,
 ) -> Executor | NodesExecutor:
-    """The executor of one pool, not started. Blocks are scaled by Pilotune, so Parsl starts none by itself.
+    """Make the executor of one pool, without starting it. Parsl starts no blocks itself: Pilotune scales them.
 
     Args:
-        site: The machine.
-        pool: The pool of it.
-        provider: Of the pool's blocks.
-        needs: What one trial takes.
+        site: The site.
+        pool: The pool.
+        provider: Submits the pool's blocks.
+        resources: What one trial takes.
         addresses: Where workers find the driver.
-        launch_file: Where to write what blocks start.
-        run_dir: For the workers' logs.
-        label: The executor's name, new for each.
+        launch_file: The file from which blocks read what to start on their nodes.
+        run_dir: Folder for the workers' logs.
+        label: The executor's name, different for each executor of a pool.
     """
     limit_messages()
-    period, threshold = HEARTBEATS.get(site.scheduler, OTHER_HEARTBEATS)
     common: dict[str, Any] = {
         "label": label,
         "provider": provider,
         "address": addresses.listed[0],
         "encrypted": True,
-        "heartbeat_period": period,
-        "heartbeat_threshold": threshold,
-        "poll_period": POLLS.get(site.scheduler, OTHER_POLL),
+        "heartbeat_period": HEARTBEAT_PERIODS.get(site.scheduler, OTHER_HEARTBEAT_PERIOD),
+        "heartbeat_threshold": driver_timeout(site.scheduler),
+        "poll_period": POLL_PERIODS.get(site.scheduler, OTHER_POLL_PERIOD),
         "prefetch_capacity": 0,
-        "launch_cmd": worker_pool_command(SILENCES.get(site.scheduler, OTHER_SILENCE)),
-        "block_error_handler": False,  # judged by Pilotune, which keeps the scheduler's words for the user
+        "launch_cmd": worker_pool_command(SILENCE_LIMITS.get(site.scheduler, OTHER_SILENCE_LIMIT)),
+        "block_error_handler": False,  # Pilotune handles it, with the scheduler's words for the user
         "worker_logdir_root": str(run_dir / "workers"),
     }
     made: Executor | NodesExecutor
-    if needs.nodes > 1:
+    if resources.nodes > 1:
         trial_launcher = launcher_of_trials(site.scheduler, pool)
-        made = NodesExecutor(max_workers_per_block=slots(pool, needs), mpi_launcher=trial_launcher, **common)
+        made = NodesExecutor(
+            max_workers_per_block=trials_per_block(pool, resources), mpi_launcher=trial_launcher, **common
+        )
     else:
         made = Executor(
-            max_workers_per_node=per_node(pool, needs),
-            cores_per_worker=1e-6,  # the number of workers is the site file's, not the machine's number of cores
-            cpu_affinity=affinity(site, pool, needs),
+            max_workers_per_node=trials_per_node(pool, resources),
+            cores_per_worker=1e-6,  # the site file gives the number of workers, not the number of cores
+            cpu_affinity=affinity(site, pool, resources),
             **common,
         )
     made.interchange_launch_cmd = interchange_command()
     made.address = addresses.bind
     made.all_addresses = set(addresses.listed)
     made.launch_file = launch_file
-    made.launch = {"accelerators": accelerators(pool, needs), "gpu_type": pool.gpu_type, "environment": {}}
+    made.launch = {"accelerators": accelerators(pool, resources), "gpu_type": pool.gpu_type, "environment": {}}
     return made
 
 
-def affinity(site: Site, pool: PoolSpec, needs: TrialNeeds) -> str:
-    """How workers are bound to cores: as the site file says; else on a cluster each to its share of a node's cores.
+def affinity(site: Site, pool: PoolSpec, resources: TrialResources) -> str:
+    """How workers are bound to cores, as Parsl's ``cpu_affinity``.
 
-    Parsl's workers do not start where there are fewer cores than workers, so that the cores have to be known.
+    The site file decides. If it says nothing, each worker on a cluster gets its share of a node's cores, if their
+    number is known: Parsl's workers do not start where there are fewer cores than workers.
     """
-    workers = per_node(pool, needs)
-    own = pool.affinity_for(workers, needs.gpus)
+    workers = trials_per_node(pool, resources)
+    own = pool.affinity_for(workers, resources.gpus)
     shares = site.scheduler != "local" and pool.cores_per_node >= workers
     return own or ("block" if shares else "none")
 
 
-def provider(site: Site, pool: PoolSpec, needs: TrialNeeds) -> BatchBlocks:
-    """The provider of one pool's blocks. Needs no scheduler."""
-    made = provider_class(site.scheduler).for_pool(site, pool, worker_init(site, pool))
-    if needs.nodes > 1:
-        from ..schedulers.launchers import BlockLauncher
-
-        made.launcher = BlockLauncher(pool, "single")  # type: ignore[attr-defined]
-    return made
-
-
-def worker_init(site: Site, pool: PoolSpec) -> str:
-    """Shell lines before the workers: modules, the site's set-up, and where this Pilotune's programs are.
-
-    A block that cannot reach its driver any more gives up sooner than a worker's default.
-    """
-    threshold = HEARTBEATS.get(site.scheduler, OTHER_HEARTBEATS)[1]
-    lines = [site.worker_init] if site.worker_init else []
-    lines.append(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
-    lines.append(f"export PILOTUNE_DRIVER_TIMEOUT=${{PILOTUNE_DRIVER_TIMEOUT:-{threshold}}}")
-    lines.append(f"export PILOTUNE_POOL={shlex.quote(pool.name)}")
-    lines.append(f"export PILOTUNE_GPU_TYPE={pool.gpu_type}")
-    lines.append("umask 077")
-    return "\n".join(lines)
-
-
-def node_command(launch_file: Path, block: str) -> str:
-    """What a block starts on each of its nodes."""
-    return shlex.join([sys.executable, "-m", "pilotune.providers.node.agent", str(launch_file), block])
-
-
 WORKER_POOL = "process_worker_pool.py"
+"""Parsl's program for the workers of one node."""
 
 
 def worker_pool_command(silence: int) -> str:
-    """Parsl's worker pool, by absolute path, with the options that Parsl fills in.
+    """The command of Parsl's worker pool, by absolute path, with the options that Parsl fills in.
 
-    ``silence``: seconds without a word from the driver after which it leaves.
+    Args:
+        silence: Seconds without a heartbeat from the driver after which the worker pool exits.
     """
     options = str(DEFAULT_LAUNCH_CMD).removeprefix(WORKER_POOL).replace("{heartbeat_threshold}", str(silence))
     assert not options.startswith(WORKER_POOL)
@@ -197,12 +189,12 @@ def worker_pool_command(silence: int) -> str:
 
 
 def host_of(manager: str) -> str:
-    """The host of a worker pool, from the name that ``providers/node/agent.py`` gave it."""
+    """The host of a worker pool, from the id that :mod:`pilotune.providers.node.agent` gave it."""
     return manager.rpartition("-")[0]
 
 
 def interchange_command() -> list[str]:
-    """Parsl's interchange, tied to the life of this process."""
+    """The command of Parsl's interchange, which ends when this process ends."""
     program = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange"]
     return [*program, str(os.getpid()), _script("interchange.py")]
 

@@ -1,7 +1,8 @@
-"""Parsl's interchange, tied to the driver's life: it ends at once when the driver is killed.
+"""Runs Parsl's interchange, and ends it at once when the driver is killed.
 
-``python -m pilotune.providers.htex.interchange DRIVER SCRIPT``, where DRIVER is the driver's process, which starts this
-one, and SCRIPT is Parsl's program. In a session of its own: Ctrl-C at the terminal is the driver's to handle.
+``python -m pilotune.providers.htex.interchange DRIVER SCRIPT``: DRIVER is the driver's process id, which must be the
+parent of this process, and SCRIPT is Parsl's program. It runs in a session of its own, so that Ctrl-C at the terminal
+reaches the driver only.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from .message_limits import limit_messages
 
 
 def main(driver: int, script: str) -> None:
-    """Become the interchange. Ends the process where the driver is dead already."""
-    with contextlib.suppress(PermissionError):  # it leads one
+    """Become the interchange. Exits when the driver is dead already."""
+    with contextlib.suppress(PermissionError):  # this process leads one already
         os.setsid()
     process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != driver:  # it died before the line above
+    if os.getppid() != driver:  # the driver died before PR_SET_PDEATHSIG was set
         sys.exit(f"pilotune: the driver, process {driver}, is gone")
     limit_messages()
     sys.argv = [script]

@@ -1,4 +1,4 @@
-"""Parsl's kernel, booted in the background: its interchange takes half a second that others can use."""
+"""Starts Parsl's kernel in the background, since its interchange takes half a second to start."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from ...errors import SiteError
 
 
 class Kernel:
-    """Boots a DataFlowKernel with ``config`` in a thread of its own, and works on in it.
+    """Starts a DataFlowKernel in a thread of its own, and then runs ``work`` in that thread.
 
-    The thread stays as long as the kernel: an interchange is told to die with the thread that started it
-    (PR_SET_PDEATHSIG), which is how it notices that the driver was killed.
+    The thread lives as long as the kernel, because the interchange dies with the thread that started it
+    (PR_SET_PDEATHSIG); so it dies when the driver is killed.
 
     Args:
-        config: Parsl's.
-        work: Called in the thread, once the kernel has booted, with the event that tells it to end.
+        config: Parsl's configuration.
+        work: Called in the thread once the kernel has started, with an event that tells it to return.
+
+    Attributes:
+        closing: That event.
     """
 
     def __init__(self, config: parsl.Config, work: Callable[[threading.Event], None]):
@@ -46,22 +49,27 @@ class Kernel:
 
     @property
     def booted(self) -> bool:
+        """Whether the kernel has started, or failed to."""
         return self._booted.is_set()
 
     def ready(self) -> Any:
-        """The kernel, waiting until it has booted. Raises SiteError where it could not."""
+        """Wait until the kernel has started, and return it. Raises SiteError when it could not be started."""
         self._booted.wait()
         if self._error is not None:
             raise SiteError(f"Parsl could not be started: {self._error}") from self._error
         return self._kernel
 
     def stop_working(self) -> None:
-        """Wait until the thread's work has ended; it is told to."""
+        """Tell ``work`` to return, and wait until it has."""
         self.closing.set()
         self._idle.wait()
 
     def close(self, clean: bool) -> None:
-        """End the kernel. ``clean``: through Parsl's own clean-up, which needs a living interchange."""
+        """End the kernel.
+
+        Args:
+            clean: Whether to use Parsl's own clean-up, which needs living interchanges.
+        """
         self.stop_working()
         if self._kernel is not None:
             if clean:

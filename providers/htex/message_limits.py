@@ -1,17 +1,17 @@
-"""Limits on what Parsl's sockets take in from those who have not proved yet to be the campaign's."""
+"""Limits the messages that Parsl's sockets accept: they allocate memory for one before they authenticate its sender."""
 
 from __future__ import annotations
 
 from typing import Any
 
-LARGEST = 128 * 2**20
-"""Bytes of a message. A worker's outcome is at most a quarter of that, as JSON."""
+MAX_MESSAGE_BYTES = 128 * 2**20
+"""Largest message. A worker's outcome as JSON is a quarter of it at most."""
 
 
 def limit_messages() -> None:
-    """Sockets that Parsl makes in this process from now on drop a connection that announces a larger message.
+    """Make Parsl's new sockets in this process drop connections that announce a message above MAX_MESSAGE_BYTES.
 
-    ZeroMQ makes room for a message before it knows who sends it. May be called again.
+    Calling it again has no effect.
     """
     from parsl import curvezmq
 
@@ -24,7 +24,7 @@ def limit_messages() -> None:
 def _limited(made: Any) -> Any:
     def socket(self: Any, *arguments: Any, **options: Any) -> Any:
         result = made(self, *arguments, **options)
-        result.maxmsgsize = LARGEST
+        result.maxmsgsize = MAX_MESSAGE_BYTES
         return result
 
     socket.limited = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The real pool: trials as Parsl apps on a site's executors, reports over one encrypted socket."""
+"""Runs trials on a site's workers through Parsl: attempts as Parsl apps, reports over one encrypted socket."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from typing import Any
 
 import parsl
 import zmq
-from parsl.executors.errors import BadStateException
-from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from ...pipeline.campaign.events import (
     Action,
@@ -24,7 +22,6 @@ from ...pipeline.campaign.events import (
     Capacity,
     Ended,
     Event,
-    Lost,
     PoolFailed,
     PoolNote,
     Quarantine,
@@ -33,25 +30,27 @@ from ...pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from ...pipeline.trial.protocol import AttemptSpec, Message, Outcome, Report, Started, Stop, Suggest
+from ...pipeline.trial.protocol import AttemptSpec, Message, Report, Started, Stop, Suggest
 from ...pipeline.worker.node.channel import make_keys
+from ..blocks.batch_scripts import block_provider, node_command
 from ..blocks.job_log import JobLog
 from ..blocks.monitor import ManagedPool, PoolMonitor, PoolSnapshot
-from ..blocks.orphaned_jobs import clean
-from ..blocks.pool_blocks import Blocks
-from ..blocks.resources import TrialNeeds, slots, usable_pools
+from ..blocks.orphaned_jobs import end_orphaned_jobs
+from ..blocks.pool_blocks import PoolBlocks
+from ..blocks.resources import TrialResources, trials_per_block, usable_pools
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.network import driver_addresses
 from ..site import PoolSpec, Site
-from . import executors as htex
 from .app import run_attempt
 from .channel_server import ChannelServer
+from .executors import executor
 from .kernel import Kernel
+from .task_result import event_of
 
 log = logging.getLogger(__name__)
 
 LATENCY = 0.05
-"""Seconds from the end of one trial to the start of the next on the same worker, as measured on a local pool."""
+"""Seconds from the end of one trial to the start of the next on the same worker, measured on a local pool."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,10 @@ class PoolFiles:
     """Where a pool keeps its files, all in the run directory.
 
     Attributes:
-        parsl: Folder for Parsl's own.
+        parsl: Folder for Parsl's files.
         blocks: Folder for the blocks' scripts and output.
-        jobs: The record of submitted jobs.
-        keys: The campaign's channel keys (0600).
+        jobs: File that records submitted jobs.
+        keys: File for the keys of the report channel (0600).
     """
 
     parsl: Path
@@ -72,38 +71,55 @@ class PoolFiles:
 
 
 class ParslPool:
-    """A site's workers through Parsl; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
+    """A site's workers, through Parsl. Implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
 
-    Parsl's own processes boot in the background from the constructor on, on a local site the workers too; :meth:`start`
-    waits for them. Until then nothing is submitted to a scheduler.
+    The constructor starts Parsl's own processes in the background, on a local site the workers too. :meth:`start` waits
+    for them; before it nothing is submitted to a scheduler. Attempts go in with :meth:`perform`; what happens to them
+    comes out of :meth:`wait` as events::
+
+        pool = ParslPool(load_site("local"), files, TrialResources(), label="digits-1a2b3c")
+        pool.start()
+        try:
+            pool.perform([Scale(workers=8, expected=None), Submit(spec)])
+            events = pool.wait(timeout=1.0)
+        finally:
+            pool.close()
 
     Args:
-        site: Where to run. Its pools that can run such trials become executors.
+        site: The site.
         files: Where everything is kept.
-        needs: What one trial takes.
-        label: The campaign's part of job names.
-        pools: Instead of those that can run such trials.
+        resources: What one trial takes.
+        label: The first part of job names.
+        pools: The pools to use; by default those that are on and can run such trials. Each gets an executor of its own.
 
     Attributes:
-        left: When it is closed, the jobs that the scheduler would not end.
+        monitor: Watches and scales the pools in a thread of its own.
+        job_log: The jobs of the campaign.
+        channel: The report channel.
+        left: After :meth:`close`, the ids of jobs that the scheduler did not end.
 
     Raises:
-        SiteError: The site cannot run such trials.
+        SiteError: No pool of the site can run such trials, or its network interface does not exist here.
     """
 
     def __init__(
-        self, site: Site, files: PoolFiles, needs: TrialNeeds, label: str, pools: Sequence[PoolSpec] | None = None
+        self,
+        site: Site,
+        files: PoolFiles,
+        resources: TrialResources,
+        label: str,
+        pools: Sequence[PoolSpec] | None = None,
     ):
         files.parsl.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.site, self.files, self.needs, self.label = site, files, needs, label
+        self.site, self.files, self.resources, self.label = site, files, resources, label
         self.addresses = driver_addresses(site)
         self._arrived: deque[tuple[str, Future[Any]]] = deque()
         self._waiting: deque[AttemptSpec] = deque()
-        self._homes: dict[str, str] = {}  # token -> pool, of what was submitted and has not come back
+        self._homes: dict[str, str] = {}  # token -> pool, of attempts that were submitted and have not ended
         self._load: Counter[str] = Counter()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
         self._apps: dict[tuple[str, Callable[..., Any]], Callable[..., Future[Any]]] = {}
-        self._told = PoolSnapshot()
+        self._reported = PoolSnapshot()  # the last snapshot that events were made of
         self._records: tuple[Path, ...] = ()
         self._capacity = Capacity(0, LATENCY)
         self._epoch = time.time() - time.monotonic()
@@ -111,13 +127,15 @@ class ParslPool:
         self._closed = False
         self.left: list[str] = []
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        pools = usable_pools(site, needs) if pools is None else pools
-        self.book = JobLog(
+        pools = usable_pools(site, resources) if pools is None else pools
+        self.job_log = JobLog(
             None if site.scheduler == "local" else files.jobs,
             site.scheduler,
             0.0 if site.scheduler == "local" else site.poll,
         )
-        self.keeper = PoolMonitor({pool.name: self._keep(pool) for pool in pools}, self.book, self._replace, self.wake)
+        self.monitor = PoolMonitor(
+            {pool.name: self._managed(pool) for pool in pools}, self.job_log, self._replace, self.wake
+        )
         self.channel = ChannelServer(files.keys, make_keys(files.keys), self.addresses.interface, self.addresses.listed)
         self._poller = zmq.Poller()
         self._poller.register(self.channel.socket, zmq.POLLIN)
@@ -125,27 +143,27 @@ class ParslPool:
         self._allowed = site.scheduler == "local"
         self._kernel = Kernel(self._config(), self._work)
 
-    def _keep(self, pool: PoolSpec) -> ManagedPool:
-        provider = htex.provider(self.site, pool, self.needs)
+    def _managed(self, pool: PoolSpec) -> ManagedPool:
+        provider = block_provider(self.site, pool, self.resources)
         provider.place(self.files.blocks, self.label)
         launch = provider.files("").launch
-        blocks = Blocks(
+        blocks = PoolBlocks(
             pool,
-            slots(pool, self.needs),
+            trials_per_block(pool, self.resources),
             provider,
-            self.book,
-            command=lambda block: htex.node_command(launch, block),
-            yield_before=self.needs.yield_before,
+            self.job_log,
+            command=lambda block: node_command(launch, block),
+            yield_before=self.resources.yield_before,
         )
         return ManagedPool(blocks, self._executor(pool, provider, pool.name))
 
     def _executor(self, pool: PoolSpec, provider: BatchBlocks, label: str) -> Any:
         launch = provider.files("").launch
-        return htex.executor(self.site, pool, provider, self.needs, self.addresses, launch, self.files.parsl, label)
+        return executor(self.site, pool, provider, self.resources, self.addresses, launch, self.files.parsl, label)
 
     def _config(self) -> parsl.Config:
         return parsl.Config(
-            executors=[kept.executor for kept in self.keeper.pools.values()],
+            executors=[managed.executor for managed in self.monitor.pools.values()],
             run_dir=str(self.files.parsl),
             strategy="none",
             retries=0,
@@ -155,33 +173,37 @@ class ParslPool:
         )
 
     def _work(self, closing: threading.Event) -> None:
-        """In the kernel's thread. Nothing is submitted to a scheduler before :meth:`start`."""
+        """Run the monitor, in the kernel's thread. Nothing is submitted to a scheduler before :meth:`start`."""
         while not self._allowed and not closing.wait(0.05):
             pass
         if not closing.is_set():
             self._clean_up()
-            self.keeper.run(closing)
+            self.monitor.run(closing)
 
     def _clean_up(self) -> None:
-        """End what dead drivers of the study left in the queue: it would start for nothing."""
+        """End the jobs that dead drivers of the study left: they would start for nothing."""
         try:
-            for left in clean(self._records, patience=0.0):
+            for left in end_orphaned_jobs(self._records, patience=0.0):
                 log.info("job %s of a dead driver: %s %s", left.job.job or left.job.name, left.fate, left.words)
-        except Exception as error:  # pilotune clean is another chance, and the work goes before
-            log.warning("what dead drivers left in the queue could not be ended: %s", error)
+        except Exception as error:  # must not stop the campaign; pilotune clean can end them later
+            log.warning("could not end the jobs that dead drivers left: %s", error)
 
     def _replace(self, name: str, generation: int) -> Any:
-        """In the kernel's thread."""
+        """Another executor for the pool ``name``. Called in the kernel's thread."""
         assert self._kernel is not None
-        blocks = self.keeper.pools[name].blocks
-        executor = self._executor(blocks.pool, blocks.provider, f"{name}-{generation}")
-        self._kernel.ready().add_executors([executor])
-        return executor
+        blocks = self.monitor.pools[name].blocks
+        replacement = self._executor(blocks.pool, blocks.provider, f"{name}-{generation}")
+        self._kernel.ready().add_executors([replacement])
+        return replacement
 
     def start(self, dead: Sequence[Path] = ()) -> None:
-        """Ask for the first blocks, after the jobs on the records of ``dead`` drivers have been ended.
+        """Submit the first blocks, after ending the jobs that dead drivers left.
 
-        Raises SiteError where Parsl itself could not be started.
+        Args:
+            dead: The job files of dead drivers.
+
+        Raises:
+            SiteError: Parsl could not be started.
         """
         assert self._kernel is not None
         self._records = tuple(dead)
@@ -197,10 +219,10 @@ class ParslPool:
         time.sleep(seconds)
 
     def wake(self) -> None:
-        """End the current wait; may be called from a signal handler or another thread."""
+        """End the current :meth:`wait`. May be called from a signal handler or another thread."""
         try:
             os.write(self._wake_write, b"!")
-        except OSError:  # full: it will wake anyway; or closed: nobody waits any more
+        except OSError:  # the pipe is full, so wait() ends anyway; or closed, so nobody waits
             pass
 
     def wait(self, timeout: float) -> list[Event]:
@@ -209,10 +231,10 @@ class ParslPool:
         self._drain_wakes()
         events: list[Event] = []
         for identity, message in self.channel.drain():
-            self._hear(identity, message, events)
+            self._on_message(identity, message, events)
         while self._arrived:
             events.append(self._result(*self._arrived.popleft()))
-        self._look(events)
+        self._add_changes(events)
         return events
 
     def perform(self, actions: Sequence[Action]) -> None:
@@ -226,28 +248,28 @@ class ParslPool:
                 self._send(action.token, Stop(action.token, action.how))
                 self._forget(action.token)
             elif isinstance(action, Scale):
-                self.keeper.demand, self.keeper.expected = action.workers, action.expected
-                self.keeper.nudge.set()
+                self.monitor.demand, self.monitor.expected = action.workers, action.expected
+                self.monitor.wakeup.set()
             elif isinstance(action, Quarantine):
-                self.keeper.quarantine(action.host)
+                self.monitor.quarantine(action.host)
         self._submit_waiting()
 
     def close(self) -> None:
-        """End every block, and Parsl. May be called again."""
+        """End every block and Parsl's processes. Calling it again has no effect."""
         if self._closed or self._kernel is None:
             return
         self._closed = True
-        self.keeper.nudge.set()
+        self.monitor.wakeup.set()
         self._kernel.closing.set()
         self._kernel.stop_working()
-        pools = list(self.keeper.pools.values())
-        self.left = [job for kept in pools for job in kept.blocks.cancel()]
+        pools = list(self.monitor.pools.values())
+        self.left = [job for managed in pools for job in managed.blocks.cancel()]
         if self.left:
-            log.error("the scheduler did not end the jobs %s; pilotune clean ends them", ", ".join(self.left))
-        self._kernel.close(clean=all(kept.executor.interchange_alive for kept in pools))
-        for kept in pools:
-            if kept.executor.interchange_alive:
-                kept.executor.shutdown()
+            log.error("the scheduler did not end the jobs %s; run pilotune clean to end them", ", ".join(self.left))
+        self._kernel.close(clean=all(managed.executor.interchange_alive for managed in pools))
+        for managed in pools:
+            if managed.executor.interchange_alive:
+                managed.executor.shutdown()
         self.channel.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -262,18 +284,20 @@ class ParslPool:
             self._submit(self._waiting.popleft(), home)
 
     def _choose(self, spec: AttemptSpec) -> str | None:
-        """The pool with most free workers, of those with hosts that are to run the attempt. While none has any worker,
-        attempts wait here, not in the queue of one pool."""
-        names = [name for name, kept in self.keeper.pools.items() if not kept.dropped]
-        names = [name for name in names if not self.keeper.pools[name].executor.bad_state_is_set]
-        if len(self.keeper.pools) == 1:
+        """The pool with the largest share of free workers, among those with a host that the attempt need not avoid.
+
+        None while no pool has a worker: the attempt then waits here, not in the queue of one pool.
+        """
+        names = [name for name, managed in self.monitor.pools.items() if not managed.dropped]
+        names = [name for name in names if not self.monitor.pools[name].executor.bad_state_is_set]
+        if len(self.monitor.pools) == 1:
             return names[0] if names else None
-        seen = self.keeper.seen
-        workers = seen.workers
+        snapshot = self.monitor.snapshot
+        workers = snapshot.workers
         names = [name for name in names if workers.get(name)]
         if spec.avoid:
             avoid = set(spec.avoid)
-            names = [name for name in names if any(host not in avoid for host in seen.hosts[name])] or names
+            names = [name for name in names if any(host not in avoid for host in snapshot.hosts[name])] or names
         return max(names, key=lambda name: 1 - self._load[name] / workers[name], default=None)
 
     def _submit(self, spec: AttemptSpec, home: str) -> None:
@@ -284,8 +308,8 @@ class ParslPool:
         future.add_done_callback(lambda done: self._arrive(token, done))
 
     def call(self, home: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
-        """Run a function that workers can import on a worker of the pool ``home``."""
-        label = self.keeper.pools[home].executor.label
+        """Run a function on a worker of the pool ``home``. The function must be importable there."""
+        label = self.monitor.pools[home].executor.label
         if (label, function) not in self._apps:
             assert self._kernel is not None
             kernel = self._kernel.ready()
@@ -293,25 +317,20 @@ class ParslPool:
         return self._apps[label, function](*arguments, **options)
 
     def _resources(self) -> dict[str, Any]:
-        """For Parsl's MPI executor."""
-        nodes, ranks = self.needs.nodes, self.needs.ranks_per_node
+        """The nodes of a trial, for Parsl's MPI executor."""
+        nodes, ranks = self.resources.nodes, self.resources.ranks_per_node
         if nodes == 1:
             return {}
-        return {
-            "parsl_resource_specification": {
-                "num_nodes": nodes,
-                "ranks_per_node": ranks,
-                "num_ranks": nodes * ranks,
-            }
-        }
+        specification = {"num_nodes": nodes, "ranks_per_node": ranks, "num_ranks": nodes * ranks}
+        return {"parsl_resource_specification": specification}
 
     def _arrive(self, token: str, future: Future[Any]) -> None:
-        """Called in a thread of Parsl's."""
+        """Take over the end of a task. Called in a thread of Parsl's."""
         self._arrived.append((token, future))
         self.wake()
 
     def _forget(self, token: str) -> None:
-        """Where an attempt's worker is need not be known once it is over; who speaks for it again says so anew."""
+        """Forget the worker of an attempt that is over. A worker that sends a message for it again is noted again."""
         if token not in self._homes:
             self._workers_of.pop(token, None)
 
@@ -320,38 +339,27 @@ class ParslPool:
         if identity is not None:
             self.channel.send(identity, message)
 
-    # -- listening ----------------------------------------------------------------------------------------------------
+    # -- events -------------------------------------------------------------------------------------------------------
 
-    def _hear(self, identity: bytes, message: Message, events: list[Event]) -> None:
+    def _on_message(self, identity: bytes, message: Message, events: list[Event]) -> None:
         if isinstance(message, (Started, Report, Suggest)):
             self._workers_of[message.token] = identity
             events.append(message)
 
     def _result(self, token: str, future: Future[Any]) -> Event:
+        """The event for a task that has ended, after updating the books of its pool."""
         home = self._homes.pop(token, None)
         if home is not None:
             self._load[home] -= 1
-        error = future.exception()
-        if error is None:
+        event = event_of(token, home, future)
+        if future.exception() is None:
             self._workers_of.pop(token, None)
-            try:
-                outcome = Outcome.from_dict(future.result())
-            except ValueError as problem:
-                return Lost(token, f"what its worker returned is no outcome ({problem})")
-            if outcome.token != token:
-                return Lost(token, f"its worker returned the outcome of another attempt, {outcome.token[:80]!r}")
-            if home is not None and outcome.kind != "declined":
-                self.keeper.pools[home].blocks.progress()
-            if home is not None and outcome.leaving:
-                self.keeper.leave(home, outcome.worker.partition("/")[0])
-            return Ended(outcome)
-        if isinstance(error, WorkerLost):
-            return Lost(token, f"its worker was lost ({error})", killed=True, host=error.hostname)
-        if isinstance(error, ManagerLost):
-            return Lost(token, f"its worker was lost ({error})")
-        if isinstance(error, BadStateException):
-            return Lost(token, f"pool {home} was given up or got another executor")
-        return Lost(token, f"the worker could not run it ({type(error).__name__}: {error})")
+        if home is not None and isinstance(event, Ended):
+            if event.outcome.kind != "declined":
+                self.monitor.pools[home].blocks.attempt_ended()
+            if event.outcome.leaving:
+                self.monitor.hold(home, event.outcome.worker.partition("/")[0])
+        return event
 
     def _drain_wakes(self) -> None:
         try:
@@ -360,21 +368,21 @@ class ParslPool:
         except BlockingIOError:
             pass
 
-    def _look(self, events: list[Event]) -> None:
-        """What the keeper has seen since the last time."""
-        seen, told = self.keeper.seen, self._told
-        if seen is told:
+    def _add_changes(self, events: list[Event]) -> None:
+        """Add events for what has changed in the monitor's snapshot since the last call."""
+        snapshot, reported = self.monitor.snapshot, self._reported
+        if snapshot is reported:
             return
-        self._told = seen
-        if seen.failure:
-            if not told.failure:
-                events.append(PoolFailed(f"site {self.site.name}, {seen.failure}"))
+        self._reported = snapshot
+        if snapshot.failure:
+            if not reported.failure:
+                events.append(PoolFailed(f"site {self.site.name}, {snapshot.failure}"))
             return
-        if seen.views != told.views:
-            events.append(BlocksSeen(seen.views))
-        if seen.note != told.note:
-            events.append(PoolNote(seen.note))
-        capacity = Capacity(seen.capacity, LATENCY, frozenset().union(*seen.hosts.values()))
+        if snapshot.views != reported.views:
+            events.append(BlocksSeen(snapshot.views))
+        if snapshot.note != reported.note:
+            events.append(PoolNote(snapshot.note))
+        capacity = Capacity(snapshot.capacity, LATENCY, frozenset().union(*snapshot.hosts.values()))
         if capacity != self._capacity:
             self._capacity = capacity
             events.append(capacity)

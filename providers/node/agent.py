@@ -1,16 +1,21 @@
-"""Runs on every node of a block: starts Parsl's worker pool there, and ends it so that its trials can yield.
+"""Runs Parsl's worker pool on one node of a block, and lets its trials yield before the block ends.
 
-``python -m pilotune.providers.node.agent LAUNCH_JSON BLOCK``. ``LAUNCH_JSON`` is written by the driver before the block
-is submitted: ``command`` (the worker pool's command line, ``{block_id}`` left to fill), ``accelerators`` (for each
-worker the GPUs it gets, ``"0"`` or ``"0,1"``, counted from 0 among those of the job on this node), ``gpu_type``
-(nvidia, amd, intel) and ``environment``. The standard library only: it is read on thousands of nodes at once.
+``python -m pilotune.providers.node.agent LAUNCH_JSON BLOCK`` runs once on every node. The driver writes ``LAUNCH_JSON``
+before it submits the block:
+
+- ``command``: the worker pool's command line, in which ``{block_id}`` is filled in here;
+- ``accelerators``: the GPUs of each worker (``"0"`` or ``"0,1"``), counted from 0 among those of the job on this node;
+- ``gpu_type``: nvidia, amd or intel;
+- ``environment``: variables to set.
 
 A scheduler that ends a block sends SIGTERM and, half a minute later, SIGKILL; most send it to this process alone. The
-pool ignores SIGTERM. This process passes it on to the workers that run an attempt (each keeps a file named by its pid
-in ``PILOTUNE_NODE_DIR``), waits until they are done and their outcomes have travelled, and ends the rest.
+worker pool ignores SIGTERM. This process passes it on to the workers that run an attempt (each has a file named by its
+pid in ``PILOTUNE_NODE_DIR``), waits until they are done and their outcomes have been delivered, and ends the rest.
 
-Exit status: the worker pool's, 128 + n when signal n ended it or the block, 70 when the pool could not be started,
-75 when there was no driver any more.
+Exit status: that of the worker pool; 128 + n when signal n ended it or the block; 70 when the pool could not be
+started; 75 when the driver was gone.
+
+Only the standard library is used: thousands of nodes read this file at once.
 """
 
 from __future__ import annotations
@@ -44,35 +49,37 @@ from ...pipeline.worker.node.posix import (
     process_control,
     take_status,
 )
-from .driver_watch import LOOK, DriverWatch
-from .shm_cleanup import litter, remove
+from .driver_watch import CHECK_INTERVAL, DriverWatch
+from .shm_cleanup import find_leaked, remove_leaked
 
 NOT_STARTED = 70
+"""Exit status when the worker pool could not be started."""
 
 YIELD_LIMIT = 25.0
-"""Seconds for trials to yield: Slurm kills 30 s after its SIGTERM by default, and outcomes have to travel."""
+"""Seconds for trials to yield: Slurm kills 30 s after its SIGTERM by default, and outcomes must be delivered before."""
 
-TRAVEL = 2.0
+DELIVERY_TIME = 2.0
 """Seconds for the last outcomes to reach the driver through Parsl."""
 
-CLEANING = 5.0
-"""Seconds after SIGKILL; a process that is still there hangs in the kernel."""
+KILL_TIME = 5.0
+"""Seconds to wait after SIGKILL. A process that is still there hangs in the kernel."""
 
-STRAYING = 9.0
-"""Seconds that a dead worker's trial has to end: a launcher ends its processes on other nodes first."""
+ORPHAN_GRACE = 9.0
+"""Seconds that the processes of a dead worker's trial get to end by themselves: a launcher must first end those that it
+started on other nodes."""
 
 ABANDONED = 75
-"""Exit status of a block whose driver is gone."""
+"""Exit status when the block's driver is gone."""
 
 LONGEST_TMPDIR, SHORT_TMPDIR = 75, "/tmp"
-"""Python's multiprocessing makes sockets 32 characters below TMPDIR, and Linux allows 107 for all of it."""
+"""Most characters of TMPDIR, and what replaces a longer one: multiprocessing adds 32 characters for its sockets, and
+Linux allows 107 in the path of a socket."""
 
 NO_GPU = ("", "-1", "NoDevFiles", "void")
-"""What schedulers and drivers write where a job has no GPU."""
+"""What schedulers and GPU drivers write into the GPU variable of a job without a GPU."""
 
-ENDINGS = frozenset(
-    {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU}
-)  # schedulers differ in what they send first
+END_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU})
+"""Signals that end a block. Schedulers differ in which they send first."""
 
 
 class LaunchError(Exception):
@@ -81,7 +88,7 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """What ``LAUNCH_JSON`` says."""
+    """The contents of ``LAUNCH_JSON``, see this module's docstring."""
 
     command: tuple[str, ...]
     accelerators: tuple[str, ...] = ()
@@ -90,35 +97,36 @@ class Launch:
 
     @property
     def port(self) -> int | None:
-        """The driver's, as the pool is told it."""
+        """The driver's port, from the worker pool's command line. None where it is not given."""
         found = [word.partition("=")[2] for word in self.command if word.startswith("--port=")]
         return int(found[0]) if found and found[0].isdigit() else None
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The driver's, as the pool is told them."""
+        """The driver's addresses, from the worker pool's command line."""
         words = self.command
         at = words.index("-a") + 1 if "-a" in words else len(words)
         return tuple(filter(None, words[at].split(","))) if at < len(words) else ()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one node's part of a block, from start to end; its exit status."""
+    """Run one node's part of a block from start to end. Returns the exit status."""
     try:
         if len(arguments) != 2:
-            raise LaunchError("it is started with two arguments, the launch file and the block's number")
+            raise LaunchError("two arguments are needed: the launch file and the block's number")
         return run(read_launch(Path(arguments[0])), arguments[1])
     except LaunchError as problem:
-        tell(str(problem))
+        warn(str(problem))
         return NOT_STARTED
 
 
-def tell(sentence: str) -> None:
+def warn(sentence: str) -> None:
+    """Write a sentence to the block's stderr, which the driver shows to the user."""
     print(f"pilotune: node {socket.gethostname()}: {sentence}", file=sys.stderr, flush=True)
 
 
 def read_launch(path: Path) -> Launch:
-    """Read the launch file. Raises LaunchError where it is not there or not one."""
+    """Read the launch file. Raises LaunchError when it is missing or invalid."""
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         command = data["command"]
@@ -145,9 +153,10 @@ def read_launch(path: Path) -> Launch:
 
 
 def worker_gpus(launch: Launch, environment: Mapping[str, str]) -> list[str]:
-    """Each worker's GPUs by their names on this node; the scheduler may have given the job others than 0, 1, ...
+    """The GPUs of each worker, by the names that they have on this node.
 
-    Raises LaunchError where it has given fewer.
+    The scheduler may have given the job other GPUs than 0, 1, ... of the node. Raises LaunchError when it has given
+    fewer than the workers need.
     """
     visible = VISIBLE[launch.gpu_type]
     if visible not in environment or not launch.accelerators:
@@ -160,14 +169,14 @@ def worker_gpus(launch: Launch, environment: Mapping[str, str]) -> list[str]:
     except IndexError:
         needed = 1 + max(int(index) for each in launch.accelerators for index in each.split(","))
         raise LaunchError(
-            f"the job was given {len(given)} GPU(s) here ({visible}={environment[visible]}) and its workers need "
-            f"{needed}; ask for them in the site file's `options`, or correct `gpus_per_node`"
+            f"the job has {len(given)} GPU(s) here ({visible}={environment[visible]}), but its workers need "
+            f"{needed}; request them in the site file's `options`, or correct `gpus_per_node`"
         ) from None
 
 
 def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
-    """The worker pool's arguments. ``gpus`` takes the place of what ``--available-accelerators`` has."""
-    name = f"{socket.gethostname()}-{os.urandom(6).hex()}"  # by which the driver knows where the pool is
+    """The worker pool's arguments, with ``gpus`` in place of the values of ``--available-accelerators``."""
+    name = f"{socket.gethostname()}-{os.urandom(6).hex()}"  # tells the driver the pool's host
     words = [word.replace("{block_id}", block).replace("{uid}", name) for word in launch.command]
     option = "--available-accelerators"
     if not gpus:
@@ -181,9 +190,10 @@ def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
 
 
 def bind(words: Sequence[str]) -> list[str]:
-    """The pool's arguments; its workers are bound to cores only where the job has those they need.
+    """The pool's arguments, without binding of workers to cores where the job lacks the cores for it.
 
-    On a shared node it may have fewer than the site file says, and a worker that cannot be bound never starts.
+    On a shared node a job may have fewer cores than the site file gives, and a worker that cannot be bound never
+    starts.
     """
     words, option = list(words), "--cpu-affinity"
     counts = [word.partition("=")[2] for word in words if word.startswith("--max_workers_per_node=")]
@@ -196,8 +206,9 @@ def bind(words: Sequence[str]) -> list[str]:
         fits = len(cores) >= workers
     if not fits:
         given = ",".join(map(str, sorted(cores)))
-        tell(
-            f"the job has the cores {given} here, and {workers} workers cannot be bound ({words[at]}): none of them is"
+        warn(
+            f"the job has the cores {given} here, to which {workers} workers cannot be bound ({words[at]}); they run "
+            "unbound"
         )
         words[at] = "none"
     return words
@@ -209,22 +220,22 @@ def _span(part: str) -> range:
 
 
 def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
-    """Start the pool in a session of its own. Raises LaunchError."""
+    """Start the worker pool in a session of its own. Raises LaunchError when it cannot be started."""
     environment = {**os.environ, **(launch.environment or {}), NODE_DIR: folder}
     gpus = worker_gpus(launch, environment)
     environment["PILOTUNE_GPU_TYPE"] = launch.gpu_type
     environment[NODE_GPUS] = describe(gpus, environment)
     if len(tempfile.gettempdir()) > LONGEST_TMPDIR:
         environment["TMPDIR"] = SHORT_TMPDIR
-        tell(f"TMPDIR is too long a path for the sockets in it, so it is {SHORT_TMPDIR} for the workers")
+        warn(f"TMPDIR is too long for the paths of sockets, so the workers use {SHORT_TMPDIR}")
     if "PBS_JOBID" in environment and environment.get("OMP_NUM_THREADS") == environment.get("NCPUS"):
-        environment.pop("OMP_NUM_THREADS", None)  # set by PBS to all cores of the node, for each of its workers
+        environment.pop("OMP_NUM_THREADS", None)  # PBS sets it to all cores of the node, for every worker
     arguments = bind(command_line(launch, block, gpus))
     own = os.getpid()
 
     def prepare() -> None:
         process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != own:  # it died before the line above
+        if os.getppid() != own:  # the agent died before PR_SET_PDEATHSIG was set
             os._exit(NOT_STARTED)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -242,64 +253,70 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
 
 
 def run(launch: Launch, block: str) -> int:
-    """Start the pool, wait for its end or the block's, and leave nothing behind. Raises LaunchError."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by some that start this, and then no status is told
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS | {signal.SIGCHLD})
+    """Start the worker pool, wait until it or the block ends, and leave nothing behind. Raises LaunchError."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some launchers ignore it, and then no child's status is kept
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS | {signal.SIGCHLD})
     process_control(PR_SET_CHILD_SUBREAPER, 1)
     try:
         folder = tempfile.mkdtemp(prefix="pilotune-node-")
     except OSError as error:
         raise LaunchError(f"no temporary folder can be made here: {error.strerror}") from None
     try:
-        company, strays = DriverWatch(launch.port, launch.addresses, Path(folder)), OrphanProcesses(children())
-        if company.is_dead_already():
-            tell(f"block {block} {company.reason}, so it ends")
+        driver_watch, orphans = DriverWatch(launch.port, launch.addresses, Path(folder)), OrphanProcesses(children())
+        if driver_watch.is_dead_already():
+            warn(f"block {block} {driver_watch.reason}, so it ends")
             return ABANDONED
         pool = start(launch, block, folder)
-        number, status = wait(pool, company, strays)
-        end(pool, Path(folder), TRAVEL if number != signal.SIGALRM else 0.0)
+        number, status = wait(pool, driver_watch, orphans)
+        end(pool, Path(folder), DELIVERY_TIME if number != signal.SIGALRM else 0.0)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if number == signal.SIGALRM:
-        tell(f"block {block} {company.reason}, so it ends")
+        warn(f"block {block} {driver_watch.reason}, so it ends")
         return ABANDONED
     if number:
-        tell(f"block {block} was ended by {signal.Signals(number).name}; its workers have yielded what they could")
+        warn(f"block {block} was ended by {signal.Signals(number).name}; its workers have yielded what they could")
         return 128 + number
     if status:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
-        tell(f"the worker pool of block {block} {how}")
+        warn(f"the worker pool of block {block} {how}")
     return 128 - status if status < 0 else status
 
 
 class OrphanProcesses:
-    """What workers that were killed leave: children by now, sessions of their own notwithstanding.
+    """Ends processes that killed workers left behind.
+
+    This process is their subreaper, so they have become its children, even those in sessions of their own.
 
     Args:
-        others: Children from before there was a pool, such as daemons of the block's set-up; left alone.
+        others: Children that were there before the worker pool, such as daemons of the block's set-up. They are left
+            alone.
     """
 
     def __init__(self, others: Collection[int]):
         self.others = set(others)
-        self._met: dict[int, float] = {}
+        self._first_seen: dict[int, float] = {}
 
     def end(self, present: Collection[int], now: float) -> None:
         """SIGKILL to those that have not ended by themselves for a while. To be called every LOOK seconds."""
-        self._met = {pid: self._met.get(pid, now) for pid in set(present) - self.others}
-        for pid, met in self._met.items():
-            if now - met >= STRAYING:
+        self._first_seen = {pid: self._first_seen.get(pid, now) for pid in set(present) - self.others}
+        for pid, first_seen in self._first_seen.items():
+            if now - first_seen >= ORPHAN_GRACE:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
 
 
-def wait(pool: subprocess.Popen[bytes], company: DriverWatch, strays: OrphanProcesses) -> tuple[int, int]:
-    """The signal that is to end the block, SIGALRM where its driver is gone, or 0 and the pool's exit status.
+def wait(pool: subprocess.Popen[bytes], driver_watch: DriverWatch, orphans: OrphanProcesses) -> tuple[int, int]:
+    """Wait for a signal that ends the block, for the loss of the driver, or for the end of the worker pool.
 
-    The pool is left as a zombie: while it is one, its group's number is nobody else's.
+    The pool is left as a zombie, so that its group's number is not given to another process.
+
+    Returns:
+        The signal (SIGALRM when the driver is gone) and 0; or 0 and the pool's exit status, -n after signal n.
     """
-    look = time.monotonic() + LOOK
+    next_check = time.monotonic() + CHECK_INTERVAL
     while True:
-        signalled = signal.sigtimedwait(ENDINGS | {signal.SIGCHLD}, max(0.0, look - time.monotonic()))
+        signalled = signal.sigtimedwait(END_SIGNALS | {signal.SIGCHLD}, max(0.0, next_check - time.monotonic()))
         if signalled is not None and signalled.si_signo != signal.SIGCHLD:
             return signalled.si_signo, 0
         reap(pool.pid)
@@ -307,29 +324,39 @@ def wait(pool: subprocess.Popen[bytes], company: DriverWatch, strays: OrphanProc
         if ended is not None:
             return 0, ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
         now = time.monotonic()
-        if now >= look:
-            look = now + LOOK
-            if company.lost(now):
+        if now >= next_check:
+            next_check = now + CHECK_INTERVAL
+            if driver_watch.is_lost(now):
                 return int(signal.SIGALRM), 0
-            strays.end(children() - {pool.pid}, now)
+            orphans.end(children() - {pool.pid}, now)
 
 
-def end(pool: subprocess.Popen[bytes], folder: Path, travel: float) -> None:
-    """Let busy workers yield and their outcomes travel, seconds; then end the pool and all that descends from it."""
+def end(pool: subprocess.Popen[bytes], folder: Path, delivery_time: float) -> None:
+    """Let busy workers yield, then end the worker pool and all its descendants.
+
+    Args:
+        pool: The worker pool.
+        folder: The node's folder, which has a file for each busy worker.
+        delivery_time: Seconds to wait for outcomes to reach the driver.
+    """
     yielding = ask_to_yield(pool.pid, folder)
     alive = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     if yielding and alive:
-        time.sleep(travel)
-    left = litter(pool.pid)
+        time.sleep(delivery_time)
+    leaked = find_leaked(pool.pid)
     kill_group(pool.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        pool.wait(CLEANING)
-    end_children(())  # whoever has lost its parent has become one
-    remove(left)
+        pool.wait(KILL_TIME)
+    end_children(())  # orphans of the pool have become children of this process
+    remove_leaked(leaked)
 
 
 def ask_to_yield(group: int, folder: Path) -> bool:
-    """SIGTERM to the busy workers of a group, until they are done or the time is over; whether there were any."""
+    """Send SIGTERM to the busy workers of a process group until they are done, for YIELD_LIMIT seconds at most.
+
+    Returns:
+        Whether there were any.
+    """
     mark_ending(folder)
     deadline, any_busy = time.monotonic() + YIELD_LIMIT, False
     while time.monotonic() < deadline:
@@ -346,6 +373,7 @@ def ask_to_yield(group: int, folder: Path) -> bool:
 
 
 def belongs(pid: int, group: int) -> bool:
+    """Whether a process is in a process group."""
     try:
         return os.getpgid(pid) == group
     except ProcessLookupError:
@@ -353,7 +381,7 @@ def belongs(pid: int, group: int) -> bool:
 
 
 def reap(pool: int) -> None:
-    """Take the status of all children that have ended but the pool's."""
+    """Collect the exit status of all children that have ended, except the worker pool's."""
     for pid in children() - {pool}:
         take_status(pid)
 

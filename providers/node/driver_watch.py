@@ -1,4 +1,4 @@
-"""Whether a block still has a driver, as its nodes see it. The standard library only."""
+"""Detects that a block's driver is gone, as seen from a node of the block. Uses the standard library only."""
 
 from __future__ import annotations
 
@@ -11,68 +11,78 @@ from pathlib import Path
 from ...pipeline.worker.node.block import busy_workers
 from ...pipeline.worker.node.driver_liveness import Refusals
 
-LOOK = 3.0
-"""Seconds between looks whether the driver is there, and for what dead workers left."""
+CHECK_INTERVAL = 3.0
+"""Seconds between two checks for the driver, and for what dead workers left."""
 
 REFUSALS = 2
-"""Looks in a row at which the driver's host refuses connections; then it is dead."""
+"""Checks in a row at which the driver's host refuses connections, after which the driver counts as dead."""
 
-PATIENCE = 20.0
-"""Seconds from the first of them for busy workers, which notice as well, to let their trials yield or end."""
+YIELD_PATIENCE = 20.0
+"""Seconds that busy workers get after the first refusal: they detect the driver's death too, and let their trials yield
+or end."""
 
-ALONE = 120.0
-"""Seconds after which a block ends that has no connection, and hears no refusal either."""
+NO_CONNECTION_LIMIT = 120.0
+"""Seconds without a connection, and without a refusal either, after which the driver counts as lost."""
 
 ESTABLISHED = "01"
-"""A connection's state in the kernel's table."""
+"""State of an established connection in the kernel's table."""
 
 
 class DriverWatch:
-    """Notices that nobody is there any more: a pool whose driver dies while it connects would wait for ever.
+    """Detects that the driver is gone, so that a connecting worker pool does not wait for ever.
+
+    A driver counts as alive while anything on this node has a connection to its port. Without one, every known address
+    is tried: a host that refuses connections means that the driver is dead, silence may be a network problem.
 
     Args:
-        port: The driver's, which the pool connects to; None where it is not known.
-        addresses: Where the driver may be.
-        folder: With the files of busy workers.
+        port: The driver's port that the worker pool connects to. None when it is unknown: the driver is never lost
+            then.
+        addresses: Addresses at which the driver may be.
+        folder: The node's folder, which has a file for each busy worker.
 
     Attributes:
-        reason: Why the block is to end; empty while it is not.
+        reason: Why the block must end; empty while it need not.
     """
 
     def __init__(self, port: int | None, addresses: Collection[str], folder: Path):
         self.port, self.folder, self.reason = port, folder, ""
         self._addresses = set(addresses)
-        self._seen = time.monotonic()
+        self._last_connected = time.monotonic()
         self._refusals = Refusals(REFUSALS, 0.0)
 
     def is_dead_already(self) -> bool:
-        """Whether the driver is dead already, before a pool is started."""
+        """Whether the driver has died before a worker pool was started. Takes a few seconds when it seems so."""
         while self._refused(time.monotonic()):
             if self.reason:
                 return True
-            time.sleep(LOOK / 2)
+            time.sleep(CHECK_INTERVAL / 2)
         return False
 
-    def lost(self, now: float) -> bool:
-        """Whether the block is to end. To be asked every LOOK seconds."""
+    def is_lost(self, now: float) -> bool:
+        """Whether the block must end because its driver is gone. To be called every CHECK_INTERVAL seconds.
+
+        Args:
+            now: The monotonic clock, in seconds.
+        """
         if self.port is None:
             return False
         peers = connected(self.port)
         if peers is None or peers:
-            self._seen, self._addresses = now, peers or self._addresses
+            self._last_connected, self._addresses = now, peers or self._addresses
             self._refusals.reset()
             return False
         busy = bool(busy_workers(self.folder))
         if self._refused(now):
-            if busy and now < self._refusals.since + PATIENCE:
+            if busy and now < self._refusals.since + YIELD_PATIENCE:
                 self.reason = ""
         elif busy:
-            self._seen = now  # they know the driver by a connection of their own
-        elif now - self._seen >= ALONE:
-            self.reason = f"has had no connection to its driver for {ALONE:.0f} s"
+            self._last_connected = now  # busy workers check the driver over a connection of their own
+        elif now - self._last_connected >= NO_CONNECTION_LIMIT:
+            self.reason = f"has had no connection to its driver for {NO_CONNECTION_LIMIT:.0f} s"
         return bool(self.reason)
 
     def _refused(self, now: float) -> bool:
+        """Whether the driver's host refuses connections; sets ``reason`` once it has done so often enough."""
         if self.port is None:
             return False
         if self._refusals.certain([(address, self.port) for address in self._addresses], now):
@@ -91,5 +101,5 @@ def connected(port: int, table: Path = Path("/proc/net/tcp")) -> set[str] | None
 
 
 def _dotted(address: str) -> str:
-    """An IPv4 address in the kernel's table: hexadecimal, in the machine's order of bytes."""
+    """An IPv4 address from the kernel's table, where it is hexadecimal in the machine's byte order."""
     return socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder))

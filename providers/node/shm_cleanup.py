@@ -1,7 +1,8 @@
-"""What Python's multiprocessing keeps in shared places while a worker pool lives, and leaves there when it is killed.
+"""Finds and removes what Python's multiprocessing leaves on a node when a worker pool is killed.
 
-Semaphores are files in ``/dev/shm``, and a manager's socket is in a folder ``pymp-...`` of the temporary folder. They
-are found by who has them open, so that nothing else is touched. The standard library only: see :mod:`.node`.
+These are semaphores, which are files in ``/dev/shm``, and the sockets of managers, which lie in folders ``pymp-...`` of
+the temporary folder. They are found through the processes that have them open, so that nothing of anybody else is
+touched. Uses the standard library only, see :mod:`.agent`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from pathlib import Path
 
 SHARED = "/dev/shm"
 SEMAPHORE = re.compile(r"^\S+ \S+ \S+ \S+ (\d+) +/dev/shm/sem\.", re.MULTILINE)
-"""A semaphore in a process's map: its inode. The name there may be another than it has now."""
+"""A semaphore in a process's memory map. Only its inode identifies it: the file may have been renamed."""
 
 LISTENER = re.compile(r"/.*/pymp-[^/]+/listener-[^/]+")
 
 
-def litter(group: int) -> set[Path]:
-    """Semaphores' files and sockets' folders of the processes in a process group."""
+def find_leaked(group: int) -> set[Path]:
+    """The semaphore files and socket folders that the processes of the process group ``group`` have open."""
     sockets, semaphores = dict(_unix_sockets()), _semaphores()
     found = set()
     for pid in _members(group):
@@ -36,9 +37,9 @@ def litter(group: int) -> set[Path]:
     return found
 
 
-def remove(left: set[Path]) -> None:
-    """Delete what :func:`litter` found, when its processes have ended."""
-    for path in left:
+def remove_leaked(leaked: set[Path]) -> None:
+    """Delete what :func:`find_leaked` found. To be called after its processes have ended."""
+    for path in leaked:
         with contextlib.suppress(OSError):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -47,7 +48,7 @@ def remove(left: set[Path]) -> None:
 
 
 def _semaphores() -> dict[int, Path]:
-    """Those of multiprocessing's by inode."""
+    """The semaphores of multiprocessing on this node: inode -> file."""
     try:
         with os.scandir(SHARED) as entries:
             return {each.inode(): Path(each.path) for each in entries if each.name.startswith("sem.mp-")}
@@ -56,6 +57,7 @@ def _semaphores() -> dict[int, Path]:
 
 
 def _members(group: int) -> Iterator[int]:
+    """The processes of a process group."""
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError):
             if os.getpgid(int(name)) == group:
@@ -63,7 +65,7 @@ def _members(group: int) -> Iterator[int]:
 
 
 def _unix_sockets() -> Iterator[tuple[str, str]]:
-    """Of each listening one that has a path, how a descriptor of it reads, and the path."""
+    """Each Unix socket that has a path: the link of a descriptor of it (``socket:[INODE]``), and the path."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
             fields = line.split(maxsplit=7)

@@ -19,7 +19,7 @@ from parsl.jobs.states import JobState, JobStatus
 
 from ..site import PoolSpec, Site
 from .commands import Answer, run
-from .jobs import Job, Phase, SchedulerAway, SubmitRefused
+from .jobs import Job, Phase, SchedulerUnreachable, SubmitRefused
 
 PARSL_STATES = {
     Phase.QUEUED: JobState.PENDING,
@@ -126,17 +126,17 @@ class BatchBlocks(ABC):
     def query(self, ids: Sequence[str]) -> dict[str, Job]:
         """What the scheduler says of these jobs, of all its pools, in one question.
 
-        A job that it does not know any more is absent. Raises SchedulerAway where it did not answer.
+        A job that it does not know any more is absent. Raises SchedulerUnreachable where it did not answer.
         """
 
     @abstractmethod
     def cancel_one(self, job: str) -> bool:
-        """End a job; True also where it was gone already. Raises SchedulerAway."""
+        """End a job; True also where it was gone already. Raises SchedulerUnreachable."""
 
     def names(self, ids: Sequence[str]) -> dict[str, str]:
         """What these jobs are called, of those that live. Two clusters on one file system may number jobs alike.
 
-        Empty where an id is the only one of its kind in the world. Raises SchedulerAway where it did not answer.
+        Empty where an id is the only one of its kind in the world. Raises SchedulerUnreachable where it did not answer.
         """
         return {}
 
@@ -187,7 +187,7 @@ class BatchBlocks(ABC):
     def _cancelled(self, job: str) -> bool:
         try:
             return self.cancel_one(job)
-        except SchedulerAway:
+        except SchedulerUnreachable:
             return False
 
     def status(self, job_ids: Sequence[str]) -> list[JobStatus]:

@@ -18,7 +18,7 @@ from parsl.providers.cluster_provider import ClusterProvider
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles
 from .commands import TIMED_OUT, Answer, run
-from .jobs import End, Job, Phase, SchedulerAway
+from .jobs import End, Job, Phase, SchedulerUnreachable
 from .launchers import BlockLauncher
 
 log = logging.getLogger(__name__)
@@ -144,9 +144,9 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
     def _qstat(self, columns: str, ids: Sequence[str]) -> Answer:
         answer = run(["qstat", "--header", columns, *ids])
         if answer.code != 0 and (answer.err.strip() or answer.out.strip()):
-            raise SchedulerAway(answer.words)
+            raise SchedulerUnreachable(answer.words)
         if answer.code not in (0, 1):  # 1, and not a word: it knows none of them
-            raise SchedulerAway(f"qstat exited with {answer.code}")
+            raise SchedulerUnreachable(f"qstat exited with {answer.code}")
         return answer
 
     def _ended(self, job: str) -> Job | None:
@@ -166,7 +166,7 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         """Cobalt leaves out silently what it does not know."""
         answer = run(["qdel", job])
         if answer.code == TIMED_OUT or "component error" in answer.words:
-            raise SchedulerAway(answer.words)
+            raise SchedulerUnreachable(answer.words)
         if answer.code:
             log.warning("qdel %s: %s", job, answer.words)
         return answer.code == 0

@@ -50,7 +50,7 @@ class Job:
     exit_code: int | None = None
 
 
-class SchedulerAway(PilotuneError):
+class SchedulerUnreachable(PilotuneError):
     """The scheduler did not answer; the same question may be answered later."""
 
 

@@ -21,10 +21,10 @@ The first process of a job is the one that is told with SIGTERM that it ends: th
 outlive it. pbsdsh hands no environment on, hence the file.
 """
 
-OF_TRIALS = {"srun": "srun", "aprun": "aprun", "mpiexec": "mpiexec"}
+TRIAL_LAUNCHERS = {"srun": "srun", "aprun": "aprun", "mpiexec": "mpiexec"}
 """Launchers that start the ranks of a trial on several nodes, as Parsl's MPI executor names them."""
 
-OF_SCHEDULER = {"local": "mpiexec", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
+DEFAULT_TRIAL_LAUNCHERS = {"local": "mpiexec", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
 
 
 class BlockLauncher(SimpleLauncher):  # type: ignore[misc]
@@ -48,4 +48,4 @@ class BlockLauncher(SimpleLauncher):  # type: ignore[misc]
 
 def launcher_of_trials(scheduler: str, pool: PoolSpec) -> str:
     """What starts the ranks of a trial that takes several nodes: the pool's launcher where it can, else the usual."""
-    return OF_TRIALS.get(pool.launcher, OF_SCHEDULER[scheduler])
+    return TRIAL_LAUNCHERS.get(pool.launcher, DEFAULT_TRIAL_LAUNCHERS[scheduler])

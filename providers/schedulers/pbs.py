@@ -19,7 +19,7 @@ from parsl.providers import PBSProProvider
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles
 from .commands import TIMED_OUT, Answer, run
-from .jobs import End, Job, Phase, SchedulerAway
+from .jobs import End, Job, Phase, SchedulerUnreachable
 from .launchers import BlockLauncher
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
         return found
 
     def _ask(self, ids: Sequence[str]) -> tuple[dict[str, Job], list[str]]:
-        """What is known of these jobs, and those of which nothing was said. Raises SchedulerAway."""
+        """What is known of these jobs, and those of which nothing was said. Raises SchedulerUnreachable."""
         answer = self._qstat(ids)
         if self.history and NO_HISTORY in answer.err:
             # It told of no job at all then, not even of those that run, and exited with 0.
@@ -180,7 +180,7 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
             elif UNKNOWN not in said.get(sequence(job), ""):
                 left_out.append(job)
         if left_out and answer.code not in OF_ONE_JOB:
-            raise SchedulerAway(answer.words or f"qstat exited with {answer.code}")
+            raise SchedulerUnreachable(answer.words or f"qstat exited with {answer.code}")
         return found, left_out
 
     def _qstat(self, ids: Sequence[str]) -> Answer:
@@ -191,7 +191,7 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
         if answer.code in OF_ONE_JOB:
             return True
         if answer.code == TIMED_OUT or re.search(AWAY, answer.words):
-            raise SchedulerAway(answer.words)
+            raise SchedulerUnreachable(answer.words)
         log.warning("qdel %s: %s", job, answer.words)
         return "invalid for state of job" in answer.words  # it is ending already
 

@@ -21,7 +21,7 @@ from ...errors import SiteError
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles
 from .commands import TIMED_OUT, Answer, run
-from .jobs import End, Job, Phase, SchedulerAway
+from .jobs import End, Job, Phase, SchedulerUnreachable
 from .launchers import BlockLauncher
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         fields = ",".join(f"{name}:|" for name in FIELDS)
         answer = ask(["squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", f"--Format={fields}"])
         if answer.code and UNKNOWN not in answer.words:  # said where the only job asked for is unknown
-            raise SchedulerAway(answer.words or f"squeue exited with {answer.code}")
+            raise SchedulerUnreachable(answer.words or f"squeue exited with {answer.code}")
         found = read_jobs(answer.out, ids)
         forgotten = [job for job in ids if job not in found]
         return {**found, **self._accounted(forgotten)} if forgotten and self.accounts else found
@@ -236,7 +236,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
     def names(self, ids: Sequence[str]) -> dict[str, str]:
         answer = ask(["squeue", "--noheader", f"--jobs={','.join(ids)}", "--Format=JobID:|,Name:|"])
         if answer.code and UNKNOWN not in answer.words:
-            raise SchedulerAway(answer.words or f"squeue exited with {answer.code}")
+            raise SchedulerUnreachable(answer.words or f"squeue exited with {answer.code}")
         return dict(re.findall(r"^\s*(\d+)\s*\|(.*?)\s*\|$", answer.out, re.MULTILINE))
 
     def cancel_one(self, job: str) -> bool:
@@ -244,7 +244,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         if answer.code == 0 or any(words in answer.words for words in GONE):
             return True
         if answer.code == TIMED_OUT or re.search(AWAY, answer.words):
-            raise SchedulerAway(answer.words)
+            raise SchedulerUnreachable(answer.words)
         log.warning("scancel %s: %s", job, answer.words)
         return False
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ...pipeline.trial.protocol import AttemptSpec
 from ...pipeline.worker.dialogue import Dialogue
-from ..blocks.scaling import Block
+from ..blocks.block import Block
 
 
 @dataclass(frozen=True)

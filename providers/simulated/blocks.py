@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from ...pipeline.campaign.events import BlockState, BlockView
 from ...pipeline.trial.block_env import yield_margin
 from ...pipeline.trial.protocol import AttemptSpec
-from ..blocks.scaling import Block, surplus, takes_no_more, wanted
+from ..blocks.block import Block
+from ..blocks.scaling import accepts_no_more, surplus, wanted
 from ..schedulers.jobs import End, Phase
 from ..site.spec import BlockCounts
 
@@ -131,11 +132,11 @@ class SimulatedBlocks:
         now, plan = self._now(), self.plan
         for block in self._running():
             block.idle = now - self._rested[block.number] if not block.tasks else 0.0
-            if plan.holds and takes_no_more(block, now, plan.walltime, plan.yield_margin, self.expected):
+            if plan.holds and accepts_no_more(block, now, plan.walltime, plan.yield_margin, self.expected):
                 block.managers = {"0": False}
-            if block.spent:
+            if block.is_drained:
                 self._end(block, End.CANCELLED)
-        want = wanted(plan.counts, plan.workers, self.demand, any(block.met for block in self.blocks))
+        want = wanted(plan.counts, plan.workers, self.demand, any(block.was_connected for block in self.blocks))
         for block in surplus(self.blocks, want, plan.counts.idle):
             self._end(block, End.CANCELLED)
         for _ in range(want - sum(block.living for block in self.blocks)):
@@ -154,7 +155,7 @@ class SimulatedBlocks:
             return
         now, walltime = self._now(), self.plan.walltime
         block.phase, block.reason, block.since, block.ends = Phase.RUNNING, "", now, now + walltime
-        block.met, block.managers, block.workers = True, {"0": True}, self.plan.workers
+        block.was_connected, block.managers, block.workers = True, {"0": True}, self.plan.workers
         self._rested[block.number] = now
         self._at(walltime - self.plan.yield_margin, lambda: self._close(block))
         self._at(walltime, lambda: self._end(block, End.WALLTIME))

@@ -38,7 +38,7 @@ from ...pipeline.trial.protocol import (
     Verdict,
 )
 from ...pipeline.worker.dialogue import Answer, ValueAnswer, VerdictAnswer
-from ..blocks.scaling import Block
+from ..blocks.block import Block
 from .attempt import Attempt, Objective, Step, Wish
 from .blocks import BlockPlan, SimulatedBlocks
 from .clock import VirtualTime

@@ -9,7 +9,7 @@ import optuna
 
 from pilotune.pipeline.campaign.flight import Flight
 from pilotune.pipeline.campaign.quarantine import Hosts
-from pilotune.providers.blocks.pool_blocks import Blocks
+from pilotune.providers.blocks.pool_blocks import PoolBlocks
 from pilotune.providers.htex.pool import ParslPool
 
 from ..providers.blocks.test_monitor import Lab
@@ -28,8 +28,8 @@ def look_at(folder: Path, count: int) -> int:
     for number in range(count):
         lab.connect(str(number), tasks=2)
     lab.turn()
-    blocks: Blocks = lab.blocks
-    return operations(lambda: blocks.look(list(lab.connected.values()), lab.now))
+    blocks: PoolBlocks = lab.blocks
+    return operations(lambda: blocks.refresh(list(lab.connected.values()), lab.now))
 
 
 def test_a_look_at_a_machine_costs_as_much_for_each_block_as_at_a_small_one(tmp_path: Path) -> None:
@@ -57,10 +57,10 @@ def test_a_failure_costs_the_same_among_thousands_of_hosts() -> None:
 def test_the_pool_of_an_attempt_is_chosen_without_a_look_at_its_hosts() -> None:
     def choose(hosts: int) -> int:
         names = frozenset(f"node{number}" for number in range(hosts))
-        kept = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
-        seen = SimpleNamespace(workers={"a": 4, "b": 2}, hosts={"a": names, "b": names})
-        keeper = SimpleNamespace(pools={"a": kept, "b": kept}, seen=seen)
-        pool = SimpleNamespace(keeper=keeper, _load={"a": 1, "b": 0})
+        managed = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
+        snapshot = SimpleNamespace(workers={"a": 4, "b": 2}, hosts={"a": names, "b": names})
+        monitor = SimpleNamespace(pools={"a": managed, "b": managed}, snapshot=snapshot)
+        pool = SimpleNamespace(monitor=monitor, _load={"a": 1, "b": 0})
         specs = [SimpleNamespace(avoid=[]), SimpleNamespace(avoid=["node1", "elsewhere"])]
         return operations(lambda: [ParslPool._choose(pool, spec) for spec in specs])  # type: ignore[arg-type]
 

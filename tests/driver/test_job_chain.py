@@ -21,7 +21,7 @@ from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.providers.blocks import driver_job as driverjob
-from pilotune.providers.blocks.driver_job import where_it_runs
+from pilotune.providers.blocks.driver_job import site_on_compute_node
 from pilotune.providers.schedulers.jobs import SubmitRefused
 from pilotune.providers.schedulers.network import own_addresses
 from pilotune.providers.site import DriverJob, Network, PoolSpec, Site
@@ -246,9 +246,9 @@ def test_addresses_of_the_login_node_are_not_used_on_another_node(site: Site) ->
     own = own_addresses()
     name, address = next(iter(own.items()))
     for network in (Network(address=address), Network(interface=f"ib7 {name}"), Network()):
-        assert where_it_runs(replace(site, network=network)).network == network
+        assert site_on_compute_node(replace(site, network=network)).network == network
     for network in (Network(address="203.0.113.9"), Network(interface="ib7")):
-        assert where_it_runs(replace(site, network=network)).network == Network()
+        assert site_on_compute_node(replace(site, network=network)).network == Network()
 
 
 # -- the script and relay.json ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from ..formatting import ago, count, echo_json, table, terminal_width
 from ..options import json_option, name_argument
 
 if TYPE_CHECKING:
-    from ....providers.blocks.orphaned_jobs import Leftover
+    from ....providers.blocks.orphaned_jobs import OrphanedJob
     from ..campaign_status import ObservedCampaign
     from ..resolve import StudyLocation
 
@@ -27,13 +27,13 @@ def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
 
     Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks.
     """
-    from ....providers.blocks.orphaned_jobs import clean
+    from ....providers.blocks.orphaned_jobs import end_orphaned_jobs
     from ..driver_jobs import active_chains, describe_chain
     from ..resolve import resolve_study
 
     study = resolve_study(name)
     dead, living = campaigns_of(study)
-    left = clean([record for record in dead if record.exists()], look_only=dry_run)
+    left = end_orphaned_jobs([record for record in dead if record.exists()], dry_run=dry_run)
     if as_json:
         echo_json({"study": study.name, "skipped": [campaign.status.campaign for campaign in living],
                    "jobs": [job_json(each) for each in left]})  # fmt: skip
@@ -76,7 +76,7 @@ def seconds_since_written(file: Path) -> float:
         return 0.0
 
 
-def job_json(left: Leftover) -> dict[str, object]:
+def job_json(left: OrphanedJob) -> dict[str, object]:
     """A job for ``--json``."""
     job = left.job
     return {
@@ -93,7 +93,7 @@ def job_json(left: Leftover) -> dict[str, object]:
 
 
 def show(
-    study: StudyLocation, dead: list[Path], living: list[ObservedCampaign], left: list[Leftover], dry_run: bool
+    study: StudyLocation, dead: list[Path], living: list[ObservedCampaign], left: list[OrphanedJob], dry_run: bool
 ) -> None:
     """Print which jobs were found and what became of them."""
     for campaign in living:

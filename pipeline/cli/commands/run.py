@@ -95,7 +95,7 @@ def show_plan(request: Request, in_job: bool) -> int:
 def batch_scripts(prepared: PreparedRun) -> Sequence[tuple[str, str]]:
     """Heading and text of each pool's batch script."""
     from ....providers.blocks.batch_scripts import batch_scripts
-    from ....providers.blocks.resources import outline
+    from ....providers.blocks.resources import pool_in_words
     from ...driver.settings import label_of, needs_of
     from ...record import RunDirectory, new_campaign_id
 
@@ -103,4 +103,4 @@ def batch_scripts(prepared: PreparedRun) -> Sequence[tuple[str, str]]:
     run = RunDirectory(prepared.runs / study_file.name / campaign)
     site, needs = prepared.site, needs_of(study_file)
     scripts = batch_scripts(site, needs, run.blocks, label_of(study_file, campaign))
-    return [(outline(site.pool(name), needs), text) for name, text in scripts]
+    return [(pool_in_words(site.pool(name), needs), text) for name, text in scripts]

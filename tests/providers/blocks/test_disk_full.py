@@ -1,4 +1,4 @@
-"""Blocks while the run directory takes no files: none is submitted that is not on record, and what runs goes on."""
+"""Blocks while the run directory takes no files: none is submitted without a record of it, and what runs goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from pilotune.errors import SiteError
 from pilotune.pipeline.driver.run import LogFile, logging_to
 from pilotune.providers.blocks.job_log import JobLog, read_jobs
-from pilotune.providers.blocks.pool_blocks import NO_ROOM, NO_ROOM_PAUSE
+from pilotune.providers.blocks.pool_blocks import DISK_PATIENCE, DISK_RETRY
 from tests.providers.blocks.test_monitor import Lab
 from tests.support.small_disks import fill, small_disk
 
@@ -31,14 +31,14 @@ def test_no_block_is_submitted_that_is_not_on_record_and_what_runs_goes_on(disk:
     (disk / "jobs.jsonl").write_bytes((disk / "jobs.jsonl").read_bytes()[:0])
     fill(disk)
     for _ in range(20):
-        lab.turn(seconds=NO_ROOM_PAUSE)
+        lab.turn(seconds=DISK_RETRY)
     assert lab.scheduler.submitted == ["j0"]
     assert lab.living == ["0"]
     assert lab.blocks.failure == ""
-    assert "No space left on device; no block is submitted that is not on record" in lab.blocks.note
-    assert lab.blocks.note.startswith("the next block is tried at ")
+    assert "No space left on device; no block is submitted without a record of it" in lab.blocks.note
+    assert lab.blocks.note.startswith("next block at ")
     filler.unlink()
-    lab.turn(seconds=NO_ROOM_PAUSE)
+    lab.turn(seconds=DISK_RETRY)
     assert lab.scheduler.submitted == ["j0", "j1", "j2"]
     assert lab.blocks.note == ""
 
@@ -51,10 +51,10 @@ def test_a_pool_without_a_block_gives_up_after_two_minutes(disk: Path) -> None:
     lab = Lab(disk / ".")
     began = lab.now
     while not lab.blocks.failure:
-        assert lab.now - began <= NO_ROOM + NO_ROOM_PAUSE
-        lab.turn(seconds=NO_ROOM_PAUSE)
-    assert lab.now - began >= NO_ROOM
-    assert lab.blocks.failure.endswith("no block is submitted that is not on record")
+        assert lab.now - began <= DISK_PATIENCE + DISK_RETRY
+        lab.turn(seconds=DISK_RETRY)
+    assert lab.now - began >= DISK_PATIENCE
+    assert lab.blocks.failure.endswith("no block is submitted without a record of it")
     assert lab.scheduler.submitted == []
 
 
@@ -94,11 +94,11 @@ def test_a_program_that_is_missing_is_no_matter_of_room(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_does_not_take_the_next_with_it(tmp_path: Path) -> None:
-    book = JobLog(tmp_path / "jobs.jsonl", "slurm", 60.0)
-    book.submitting("lab-cpu-0", "cpu", "0")
+    job_log = JobLog(tmp_path / "jobs.jsonl", "slurm", 60.0)
+    job_log.submitting("lab-cpu-0", "cpu", "0")
     with (tmp_path / "jobs.jsonl").open("a") as file:
         file.write('{"event": "submitt')
-    book.submitting("lab-cpu-1", "cpu", "1")
+    job_log.submitting("lab-cpu-1", "cpu", "1")
     assert [job.name for job in read_jobs(tmp_path / "jobs.jsonl")] == ["lab-cpu-0", "lab-cpu-1"]
 
 

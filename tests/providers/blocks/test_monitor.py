@@ -10,9 +10,9 @@ import pytest
 
 from pilotune.errors import SiteError
 from pilotune.providers.blocks.job_log import JobLog, read_jobs
-from pilotune.providers.blocks.pool_blocks import BAD_IN_A_ROW, DOUBTS, Blocks
+from pilotune.providers.blocks.pool_blocks import FAILURE_LIMIT, UNSEEN_LIMIT, PoolBlocks
 from pilotune.providers.schedulers.batch import BlockFiles
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
 MINUTE = 60.0
@@ -45,7 +45,7 @@ class Scheduler:
 
     def query(self, ids: Sequence[str]) -> dict[str, Job]:
         if self.away:
-            raise SchedulerAway("no answer")
+            raise SchedulerUnreachable("no answer")
         return {job: self.said[job] for job in ids if job in self.said}
 
     def cancel(self, ids: Sequence[str]) -> list[bool]:
@@ -63,8 +63,8 @@ class Lab:
             "cpu", walltime=3600.0, nodes_per_block=2, blocks=BlockCounts(**{"init": 1, "max": 3, **counts})
         )
         self.scheduler = Scheduler(folder, self.pool)
-        self.book = JobLog(folder / "jobs.jsonl", "slurm", MINUTE)
-        self.blocks = Blocks(self.pool, 2, self.scheduler, self.book, lambda block: f"run {block}")  # type: ignore[arg-type]
+        self.job_log = JobLog(folder / "jobs.jsonl", "slurm", MINUTE)
+        self.blocks = PoolBlocks(self.pool, 2, self.scheduler, self.job_log, lambda block: f"run {block}")  # type: ignore[arg-type]
         self.now = 1_000_000.0
         self.connected: dict[str, dict] = {}
         self.held: list[str] = []
@@ -91,8 +91,8 @@ class Lab:
 
     def turn(self, demand: int = 100, expected: float | None = None, seconds: float = MINUTE) -> None:
         self.now += seconds
-        self.book.ask(self.scheduler.query, self.now)
-        self.blocks.look(list(self.connected.values()), self.now)
+        self.job_log.refresh(self.scheduler.query, self.now)
+        self.blocks.refresh(list(self.connected.values()), self.now)
         self.blocks.scale(demand, expected, self.hold, self.now)
 
     def hold(self, manager: str) -> None:
@@ -133,7 +133,7 @@ def test_idle_blocks_go_when_there_is_less_work(lab):
 def test_a_block_that_ended_by_its_walltime_is_replaced_at_once(lab):
     lab.connect("0")
     lab.turn(demand=2)
-    lab.blocks.progress()
+    lab.blocks.attempt_ended()
     lab.end("0", End.WALLTIME, "TIMEOUT")
     lab.turn(demand=2, seconds=2 * MINUTE)
     assert lab.living == ["1"]
@@ -148,9 +148,9 @@ def test_bad_blocks_are_paused_after_and_then_given_up_with_the_reason(lab):
             lab.end(number, End.FAILED, "NonZeroExitCode")
         lab.turn(seconds=20.0)
         turns += 1
-    assert len(lab.scheduler.submitted) == BAD_IN_A_ROW
-    assert "3 blocks ended one after the other before any trial did" in lab.blocks.failure
-    assert lab.blocks.note == "" or "is tried at" in lab.blocks.note
+    assert len(lab.scheduler.submitted) == FAILURE_LIMIT
+    assert "3 blocks ended in a row before any trial did" in lab.blocks.failure
+    assert lab.blocks.note == "" or "next block at" in lab.blocks.note
 
 
 def test_a_refusal_that_cannot_pass_ends_the_pool_with_the_schedulers_words(tmp_path):
@@ -167,7 +167,7 @@ def test_a_refusal_that_may_pass_is_waited_for(tmp_path):
     lab.turn()
     lab.turn(seconds=1.0)
     assert not lab.blocks.failure
-    assert "is tried at" in lab.blocks.note
+    assert "next block at" in lab.blocks.note
     lab.scheduler.refuses = None
     lab.turn(seconds=700.0)
     assert len(lab.scheduler.submitted) == 1
@@ -177,12 +177,12 @@ def test_whatever_the_scheduler_is_understood_to_say_submissions_have_a_limit(tm
     """Blocks that it calls preempted as soon as they are queued: nobody else sees them end."""
     lab = Lab(tmp_path)
     for _ in range(200):
-        lab.blocks.progress()
+        lab.blocks.attempt_ended()
         for number in lab.living:
             lab.end(number, End.PREEMPTED)
         lab.turn(seconds=1000.0)
-    assert len(lab.scheduler.submitted) == 2 * 3 + DOUBTS
-    assert "whose end nobody saw but the scheduler" in lab.blocks.failure
+    assert len(lab.scheduler.submitted) == 2 * 3 + UNSEEN_LIMIT
+    assert "whose end only the scheduler reported" in lab.blocks.failure
 
 
 def test_a_block_whose_workers_are_connected_lives_whatever_the_scheduler_is_understood_to_say(lab):
@@ -264,20 +264,20 @@ def test_all_jobs_are_on_record_before_and_after(lab, tmp_path):
 
 
 def test_nothing_is_submitted_that_cannot_be_written_down(tmp_path):
-    with pytest.raises(SiteError, match="no block is submitted that is not on record"):
+    with pytest.raises(SiteError, match="no block is submitted without a record of it"):
         JobLog(tmp_path / "none" / "jobs.jsonl", "slurm", MINUTE).submitting("lab-cpu-0", "cpu", "0")
 
 
 def test_the_scheduler_is_asked_once_a_minute_at_most_and_less_without_news(lab):
-    start, questions = lab.now, []
+    start, queries = lab.now, []
     while lab.now < start + 3600.0:
-        before = lab.book.questions
+        before = lab.job_log.queries
         lab.turn(demand=2, seconds=1.0)
-        if lab.book.questions > before:
-            questions.append(lab.now - start)
-    gaps = [later - earlier for earlier, later in itertools.pairwise(questions)]
+        if lab.job_log.queries > before:
+            queries.append(lab.now - start)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(queries)]
     assert min(gaps) >= MINUTE
-    assert questions[0] <= 6.0, "soon after the first submission"
+    assert queries[0] <= 6.0, "soon after the first submission"
     assert max(gaps) == pytest.approx(5 * MINUTE, abs=2.0)
 
 
@@ -285,18 +285,18 @@ def test_a_scheduler_that_does_not_answer_is_asked_less_and_less_and_nothing_is_
     lab.scheduler.away = True
     for _ in range(600):
         lab.turn(demand=2, seconds=10.0)
-    assert lab.book.away == "no answer"
-    assert lab.book.questions < 25
+    assert lab.job_log.unreachable == "no answer"
+    assert lab.job_log.queries < 25
     assert lab.living == ["0"]
     assert len(lab.scheduler.submitted) == 1
 
 
 def test_a_job_that_is_not_listed_once_is_not_gone(lab):
     lab.turn(demand=2)
-    kept = lab.scheduler.said.pop("j0")
+    managed = lab.scheduler.said.pop("j0")
     lab.turn(demand=2, seconds=2 * MINUTE)
     assert lab.living == ["0"]
-    lab.scheduler.said["j0"] = kept
+    lab.scheduler.said["j0"] = managed
     lab.turn(demand=2, seconds=2 * MINUTE)
     del lab.scheduler.said["j0"]
     for _ in range(3):

@@ -11,7 +11,7 @@ import pytest
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec
 from pilotune.pipeline.worker.run_attempt import run_attempt
 from pilotune.providers.blocks.monitor import PoolSnapshot
-from pilotune.providers.blocks.pool_blocks import ASSEMBLY, PAUSES, UNLUCKY_IN_A_ROW
+from pilotune.providers.blocks.pool_blocks import ASSEMBLY_TIME, LOSS_LIMIT, PAUSES
 from pilotune.providers.htex.executors import host_of
 from pilotune.providers.htex.pool import ParslPool
 from pilotune.providers.node.agent import Launch, command_line
@@ -106,7 +106,7 @@ def test_a_block_is_not_judged_before_all_its_nodes_had_time_to_come(ward: Ward)
     ward.quarantine("bad")
     ward.join("0", "bad")
     ward.turn(demand=2)
-    ward.turn(demand=2, seconds=ASSEMBLY / 2)
+    ward.turn(demand=2, seconds=ASSEMBLY_TIME / 2)
     assert ward.living == ["0"]
     ward.join("0", "good")
     for _ in range(3):
@@ -116,10 +116,10 @@ def test_a_block_is_not_judged_before_all_its_nodes_had_time_to_come(ward: Ward)
 
 def test_where_the_scheduler_keeps_nothing_away_replacements_pause_and_have_an_end(ward: Ward) -> None:
     ward.quarantine("bad", "worse")
-    for count in range(1, UNLUCKY_IN_A_ROW):
+    for count in range(1, LOSS_LIMIT):
         ward.land_badly()
         assert len(ward.scheduler.submitted) == count
-        assert "is tried at" in ward.blocks.note
+        assert "next block at" in ward.blocks.note
         assert "was on bad, worse, quarantined" in ward.blocks.note
         pause = PAUSES[min(count, len(PAUSES)) - 1]
         ward.turn(demand=2, seconds=pause - 5.0)
@@ -128,12 +128,12 @@ def test_where_the_scheduler_keeps_nothing_away_replacements_pause_and_have_an_e
         assert len(ward.scheduler.submitted) == count + 1
     ward.land_badly()
     ward.turn(demand=2, seconds=3600.0)
-    assert f"{UNLUCKY_IN_A_ROW} blocks in a row were on quarantined hosts" in ward.blocks.failure
+    assert f"{LOSS_LIMIT} blocks in a row were on quarantined hosts" in ward.blocks.failure
 
 
 def test_a_block_on_another_host_ends_the_row(ward: Ward) -> None:
     ward.quarantine("bad", "worse")
-    for _ in range(UNLUCKY_IN_A_ROW - 1):
+    for _ in range(LOSS_LIMIT - 1):
         ward.land_badly()
         ward.turn(demand=2, seconds=PAUSES[-1])
     number = ward.blocks.blocks[-1].number
@@ -162,7 +162,7 @@ def test_a_scheduler_that_does_not_know_the_hosts_names_gives_blocks_anywhere(
     ward.turn(demand=2)
     assert (ward.living, ward.blocks.failure) == (["0"], "")
     ward.land_badly()
-    assert "is tried at" in ward.blocks.note, "from then on it pauses as others do"
+    assert "next block at" in ward.blocks.note, "from then on it pauses as others do"
 
 
 def test_a_refusal_for_another_reason_is_told_in_the_schedulers_words(tmp_path: Path) -> None:
@@ -181,12 +181,12 @@ def test_a_refusal_for_another_reason_is_told_in_the_schedulers_words(tmp_path: 
     [([], "large"), (["a"], "large"), (["a", "b"], "small"), (["c"], "large"), (["a", "b", "c"], "large")],
 )
 def test_an_attempt_goes_to_a_pool_with_hosts_that_are_to_run_it(avoid: list[str], home: str) -> None:
-    kept = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
-    seen = PoolSnapshot(
+    managed = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
+    snapshot = PoolSnapshot(
         workers={"large": 8, "small": 1}, hosts={"large": frozenset({"a", "b"}), "small": frozenset({"c"})}
     )
-    keeper = SimpleNamespace(pools={"large": kept, "small": kept}, seen=seen)
-    pool = SimpleNamespace(keeper=keeper, _load={"large": 1, "small": 1})
+    monitor = SimpleNamespace(pools={"large": managed, "small": managed}, snapshot=snapshot)
+    pool = SimpleNamespace(monitor=monitor, _load={"large": 1, "small": 1})
     assert ParslPool._choose(pool, AttemptSpec.from_dict(make_spec(Path("/tmp"), ObjectiveSpec(), avoid=avoid))) == home
 
 

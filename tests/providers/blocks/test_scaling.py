@@ -6,9 +6,10 @@ import pytest
 
 from pilotune.errors import SiteError
 from pilotune.pipeline.trial.block_env import yield_margin
-from pilotune.providers.blocks.end_cause import judge, last_words, sentence
-from pilotune.providers.blocks.resources import TrialNeeds, accelerators, slots, usable_pools
-from pilotune.providers.blocks.scaling import Block, surplus, takes_no_more, wanted
+from pilotune.providers.blocks.block import Block
+from pilotune.providers.blocks.end_cause import end_cause, end_message, last_words
+from pilotune.providers.blocks.resources import TrialResources, accelerators, trials_per_block, usable_pools
+from pilotune.providers.blocks.scaling import accepts_no_more, surplus, wanted
 from pilotune.providers.schedulers.jobs import End, Job, Phase
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
@@ -34,7 +35,7 @@ def block(number: str, **more) -> Block:
 
 
 def test_what_is_too_much_goes_from_the_queue_first_then_the_longest_idle_and_never_the_busy():
-    running = {"phase": Phase.RUNNING, "met": True}
+    running = {"phase": Phase.RUNNING, "was_connected": True}
     blocks = [
         block("0", tasks=1, **running),
         block("1", idle=70.0, **running),
@@ -67,45 +68,45 @@ def test_a_trial_yields_a_minute_before_the_end_or_a_tenth_of_a_short_walltime()
     ],
 )
 def test_no_trial_starts_where_it_would_not_fit(left, expected, no_more):
-    assert takes_no_more(block("0", ends=1000.0), 1000.0 - left, 3600.0, 60.0, expected) is no_more
+    assert accepts_no_more(block("0", ends=1000.0), 1000.0 - left, 3600.0, 60.0, expected) is no_more
 
 
 def test_a_block_that_has_not_started_takes_trials():
-    assert not takes_no_more(block("0"), 0.0, 3600.0, 60.0, 600.0)
+    assert not accepts_no_more(block("0"), 0.0, 3600.0, 60.0, 600.0)
 
 
 @pytest.mark.parametrize(
     ("known", "job", "end"),
     [
-        ({"met": True}, {"exit_code": 0}, End.FINISHED),
-        ({"met": True}, {"exit_code": 3}, End.FAILED),
-        ({"met": True, "ends": 100.0}, {}, End.WALLTIME),  # the scheduler has forgotten it; its time was over
-        ({"met": True, "ends": 900.0}, {}, End.FINISHED),
-        ({"met": False}, {"exit_code": 1, "end": End.FAILED}, End.BAD_ENVIRONMENT),
-        ({"met": False}, {"end": End.FINISHED}, End.BAD_ENVIRONMENT),
-        ({"met": False}, {"end": End.WALLTIME}, End.BAD_ENVIRONMENT),  # nobody came in all its time
-        ({"met": False}, {"end": End.CANCELLED}, End.CANCELLED),
-        ({"met": False}, {"end": End.PREEMPTED}, End.PREEMPTED),
-        ({"met": False}, {"end": End.NODE_FAILURE}, End.NODE_FAILURE),
-        ({"met": True}, {"end": End.OUT_OF_MEMORY}, End.OUT_OF_MEMORY),
-        ({"met": True, "released": "there is no work for it"}, {"end": End.WALLTIME}, End.CANCELLED),
-        ({"met": True, "released": "none is left in it"}, {"end": End.PREEMPTED}, End.PREEMPTED),
+        ({"was_connected": True}, {"exit_code": 0}, End.FINISHED),
+        ({"was_connected": True}, {"exit_code": 3}, End.FAILED),
+        ({"was_connected": True, "ends": 100.0}, {}, End.WALLTIME),  # the scheduler has forgotten it; its time was over
+        ({"was_connected": True, "ends": 900.0}, {}, End.FINISHED),
+        ({"was_connected": False}, {"exit_code": 1, "end": End.FAILED}, End.BAD_ENVIRONMENT),
+        ({"was_connected": False}, {"end": End.FINISHED}, End.BAD_ENVIRONMENT),
+        ({"was_connected": False}, {"end": End.WALLTIME}, End.BAD_ENVIRONMENT),  # nobody came in all its time
+        ({"was_connected": False}, {"end": End.CANCELLED}, End.CANCELLED),
+        ({"was_connected": False}, {"end": End.PREEMPTED}, End.PREEMPTED),
+        ({"was_connected": False}, {"end": End.NODE_FAILURE}, End.NODE_FAILURE),
+        ({"was_connected": True}, {"end": End.OUT_OF_MEMORY}, End.OUT_OF_MEMORY),
+        ({"was_connected": True, "released": "there is no work for it"}, {"end": End.WALLTIME}, End.CANCELLED),
+        ({"was_connected": True, "released": "none is left in it"}, {"end": End.PREEMPTED}, End.PREEMPTED),
     ],
 )
 def test_an_end_is_judged_by_what_both_sides_know(known, job, end):
-    assert judge(block("0", **known), Job("j0", Phase.ENDED, **job), 95.0) == end
+    assert end_cause(block("0", **known), Job("j0", Phase.ENDED, **job), 95.0) == end
 
 
 def test_the_sentence_of_a_bad_block_ends_with_its_own_last_words(tmp_path):
     stderr = tmp_path / "err"
     stderr.write_text("".join(f"line {n}\n" for n in range(9)))
     bad = block("7", end=End.BAD_ENVIRONMENT)
-    said = sentence("cpu", bad, Job("j7", Phase.ENDED, reason="FAILED"), stderr)
+    said = end_message("cpu", bad, Job("j7", Phase.ENDED, reason="FAILED"), stderr)
     assert said == (
         "block 7 of pool cpu, job j7, ended before any worker could reach the driver (FAILED). "
-        "Its last words: line 4 | line 5 | line 6 | line 7 | line 8"
+        "Its last output: line 4 | line 5 | line 6 | line 7 | line 8"
     )
-    assert last_words(tmp_path / "none") == "It said nothing."
+    assert last_words(tmp_path / "none") == "It wrote nothing to stderr."
 
 
 def pool(**more) -> PoolSpec:
@@ -114,28 +115,28 @@ def pool(**more) -> PoolSpec:
 
 def test_a_node_holds_as_many_trials_as_its_cores_gpus_memory_and_workers_allow():
     node = pool(workers_per_node=8, cores_per_node=16, gpus_per_node=4, memory_per_node=64_000)
-    assert slots(node, TrialNeeds()) == 8
-    assert slots(node, TrialNeeds(cores=4)) == 4
-    assert slots(node, TrialNeeds(gpus=2)) == 2
-    assert slots(node, TrialNeeds(memory=30_000)) == 2
-    assert slots(node, TrialNeeds(gpus=5)) == 0
+    assert trials_per_block(node, TrialResources()) == 8
+    assert trials_per_block(node, TrialResources(cores=4)) == 4
+    assert trials_per_block(node, TrialResources(gpus=2)) == 2
+    assert trials_per_block(node, TrialResources(memory=30_000)) == 2
+    assert trials_per_block(node, TrialResources(gpus=5)) == 0
 
 
 def test_trials_of_several_nodes_share_a_block():
     block_of_six = pool(nodes_per_block=6, cores_per_node=8)
-    assert slots(block_of_six, TrialNeeds(nodes=2)) == 3
-    assert slots(block_of_six, TrialNeeds(nodes=4)) == 1
-    assert slots(block_of_six, TrialNeeds(nodes=8)) == 0
-    assert slots(block_of_six, TrialNeeds(nodes=2, cores=9)) == 0
+    assert trials_per_block(block_of_six, TrialResources(nodes=2)) == 3
+    assert trials_per_block(block_of_six, TrialResources(nodes=4)) == 1
+    assert trials_per_block(block_of_six, TrialResources(nodes=8)) == 0
+    assert trials_per_block(block_of_six, TrialResources(nodes=2, cores=9)) == 0
 
 
 def test_each_worker_gets_gpus_of_its_own():
     node = pool(gpus_per_node=4, workers_per_node=4)
-    assert accelerators(node, TrialNeeds(gpus=1)) == ["0", "1", "2", "3"]
-    assert accelerators(node, TrialNeeds(gpus=2)) == ["0,1", "2,3"]
-    assert accelerators(node, TrialNeeds(gpus=3)) == ["0,1,2"]
-    assert accelerators(node, TrialNeeds()) == []
-    assert accelerators(node, TrialNeeds(gpus=4, nodes=2)) == []
+    assert accelerators(node, TrialResources(gpus=1)) == ["0", "1", "2", "3"]
+    assert accelerators(node, TrialResources(gpus=2)) == ["0,1", "2,3"]
+    assert accelerators(node, TrialResources(gpus=3)) == ["0,1,2"]
+    assert accelerators(node, TrialResources()) == []
+    assert accelerators(node, TrialResources(gpus=4, nodes=2)) == []
 
 
 def test_pools_that_cannot_run_the_trial_or_are_off_are_left_out_and_none_is_an_error(tmp_path):
@@ -143,8 +144,8 @@ def test_pools_that_cannot_run_the_trial_or_are_off_are_left_out_and_none_is_an_
     large = PoolSpec("large", gpus_per_node=2, workers_per_node=2)
     off = PoolSpec("off", gpus_per_node=8, workers_per_node=8, blocks=BlockCounts(0, 0, 0))
     site = Site("s", "slurm", (small, large, off), tmp_path)
-    assert usable_pools(site, TrialNeeds()) == [small], "no GPU is taken that is not used"
-    assert usable_pools(Site("s", "slurm", (large, off), tmp_path), TrialNeeds()) == [large]
-    assert usable_pools(site, TrialNeeds(gpus=2)) == [large]
+    assert usable_pools(site, TrialResources()) == [small], "no GPU is taken that is not used"
+    assert usable_pools(Site("s", "slurm", (large, off), tmp_path), TrialResources()) == [large]
+    assert usable_pools(site, TrialResources(gpus=2)) == [large]
     with pytest.raises(SiteError, match=r"no pool can run a trial of 1 cores and 4 GPUs \(pool small has .*pool large"):
-        usable_pools(site, TrialNeeds(gpus=4))
+        usable_pools(site, TrialResources(gpus=4))

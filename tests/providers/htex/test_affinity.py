@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.providers.blocks.resources import TrialNeeds
+from pilotune.providers.blocks.resources import TrialResources
 from pilotune.providers.htex.executors import affinity
 from pilotune.providers.site import PoolSpec, Site
 
@@ -14,7 +14,7 @@ LIST = "list:0-3:4-7:8-11:12-15"
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "pool", "needs", "expected"),
+    ("scheduler", "pool", "resources", "expected"),
     [
         ("local", {"cores_per_node": 8, "workers_per_node": 4}, {}, "none"),
         ("local", {"cores_per_node": 8, "workers_per_node": 4, "affinity": "block"}, {}, "block"),
@@ -32,7 +32,7 @@ LIST = "list:0-3:4-7:8-11:12-15"
         ("pbs", {"gpus_per_node": 4, "workers_per_node": 4, "affinity": LIST}, {"gpus": 4}, "list:0-3,4-7,8-11,12-15"),
     ],
 )
-def test_workers_share_a_nodes_cores_where_there_are_enough(scheduler, pool, needs, expected):
+def test_workers_share_a_nodes_cores_where_there_are_enough(scheduler, pool, resources, expected):
     spec = PoolSpec("cpu", walltime=3600, **pool)
     site = Site("site", scheduler, (spec,), Path("/runs"))
-    assert affinity(site, spec, TrialNeeds(**needs)) == expected
+    assert affinity(site, spec, TrialResources(**resources)) == expected

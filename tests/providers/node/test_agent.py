@@ -271,7 +271,7 @@ def test_gpus_of_each_make_are_found_in_its_own_variable(make, variable):
 
 @pytest.mark.parametrize("given", ["1", "NoDevFiles", ""])
 def test_a_job_with_fewer_gpus_than_its_workers_need_is_told_so(given):
-    with pytest.raises(LaunchError, match=r"its workers need 2; ask for them in the site file's `options`"):
+    with pytest.raises(LaunchError, match=r"its workers need 2; request them in the site file's `options`"):
         worker_gpus(Launch(("pool",), ("0", "1")), {"CUDA_VISIBLE_DEVICES": given})
 
 

@@ -1,4 +1,4 @@
-"""What a node's program mends around the worker pool: a driver that is gone, a TMPDIR that is too long."""
+"""A node's agent ends a block whose driver is gone, and replaces a TMPDIR that is too long for sockets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from pilotune.pipeline.worker.node.driver_liveness import refused
-from pilotune.providers.node import driver_watch as company_module
+from pilotune.providers.node import driver_watch as driver_watch_module
 from pilotune.providers.node.agent import ABANDONED
-from pilotune.providers.node.driver_watch import ALONE, PATIENCE, DriverWatch, connected
+from pilotune.providers.node.driver_watch import NO_CONNECTION_LIMIT, YIELD_PATIENCE, DriverWatch, connected
 
 ROWS = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -28,8 +28,8 @@ ROWS = """\
 
 IMPATIENT = """
 import sys
-import pilotune.providers.node.driver_watch as company
-company.LOOK = company.ALONE = 0.5
+from pilotune.providers.node import driver_watch
+driver_watch.CHECK_INTERVAL = driver_watch.NO_CONNECTION_LIMIT = 0.5
 import pilotune.providers.node.agent as node
 sys.exit(node.main(sys.argv[1:]))
 """
@@ -65,50 +65,50 @@ def test_a_connection_is_one_that_is_established_to_the_drivers_port(tmp_path: P
     assert connected(1, tmp_path / "none") is None, "the kernel does not tell"
 
 
-def test_a_node_is_alone_after_some_time_without_connection_and_without_busy_workers(tmp_path: Path) -> None:
-    company = DriverWatch(1, (), tmp_path)  # nobody knows where the driver may be
-    start = company._seen
-    assert not company.lost(start + ALONE - 1)
+def test_a_driver_counts_as_lost_after_some_time_without_connection_and_without_busy_workers(tmp_path: Path) -> None:
+    watch = DriverWatch(1, (), tmp_path)  # nobody knows where the driver may be
+    start = watch._last_connected
+    assert not watch.is_lost(start + NO_CONNECTION_LIMIT - 1)
     (tmp_path / str(os.getpid())).touch()
-    assert not company.lost(start + ALONE), "its workers look for themselves"
+    assert not watch.is_lost(start + NO_CONNECTION_LIMIT), "its workers check for themselves"
     (tmp_path / str(os.getpid())).unlink()
-    assert not company.lost(start + 2 * ALONE - 1)
-    assert company.lost(start + 2 * ALONE)
-    assert not DriverWatch(None, (), tmp_path).lost(start + 9 * ALONE)
+    assert not watch.is_lost(start + 2 * NO_CONNECTION_LIMIT - 1)
+    assert watch.is_lost(start + 2 * NO_CONNECTION_LIMIT)
+    assert not DriverWatch(None, (), tmp_path).is_lost(start + 9 * NO_CONNECTION_LIMIT)
 
 
-def test_a_connection_is_company_and_its_end_is_seen_at_the_address_it_had(tmp_path: Path) -> None:
+def test_a_connection_shows_that_the_driver_lives_and_its_end_is_checked_at_the_address_it_had(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as connection:
-            company = DriverWatch(server.getsockname()[1], ("127.0.0.3", "127.0.0.1"), tmp_path)
-            assert not company.lost(company._seen + 2 * ALONE)
+            watch = DriverWatch(server.getsockname()[1], ("127.0.0.3", "127.0.0.1"), tmp_path)
+            assert not watch.is_lost(watch._last_connected + 2 * NO_CONNECTION_LIMIT)
             server.accept()[0].close()
             connection.recv(1)
-        start = company._seen
-        assert not company.lost(start + 1), "somebody listens there"
-    assert not company.lost(start + 2), "refused once"
-    assert company.lost(start + 3)
-    assert company.reason == "has lost its driver, whose host refuses connections"
+        start = watch._last_connected
+        assert not watch.is_lost(start + 1), "somebody listens there"
+    assert not watch.is_lost(start + 2), "refused once"
+    assert watch.is_lost(start + 3)
+    assert watch.reason == "has lost its driver, whose host refuses connections"
 
 
 def test_busy_workers_have_some_time_when_their_driver_is_dead(tmp_path: Path) -> None:
-    company = DriverWatch(refusing(), ("127.0.0.1",), tmp_path)
+    watch = DriverWatch(refusing(), ("127.0.0.1",), tmp_path)
     (tmp_path / str(os.getpid())).touch()
-    start = company._seen
-    assert not any(company.lost(start + moment) for moment in (0, 1, PATIENCE - 1))
-    assert company.lost(start + PATIENCE)
-    company = DriverWatch(refusing(), ("127.0.0.1",), tmp_path)
+    start = watch._last_connected
+    assert not any(watch.is_lost(start + moment) for moment in (0, 1, YIELD_PATIENCE - 1))
+    assert watch.is_lost(start + YIELD_PATIENCE)
+    watch = DriverWatch(refusing(), ("127.0.0.1",), tmp_path)
     (tmp_path / str(os.getpid())).unlink()
-    assert [company.lost(start), company.lost(start + 1)] == [False, True]
+    assert [watch.is_lost(start), watch.is_lost(start + 1)] == [False, True]
 
 
 def test_an_address_that_keeps_silent_may_be_the_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(company_module, "connected", lambda port: set())  # but for those that fill the queue
+    monkeypatch.setattr(driver_watch_module, "connected", lambda port: set())  # but for those that fill the queue
     with silent() as (address, port):
-        company = DriverWatch(port, ("127.0.0.1", address), tmp_path)
-        start = company._seen
-        assert not any(company.lost(start + moment) for moment in range(4))
-        assert company.lost(start + ALONE)
+        watch = DriverWatch(port, ("127.0.0.1", address), tmp_path)
+        start = watch._last_connected
+        assert not any(watch.is_lost(start + moment) for moment in range(4))
+        assert watch.is_lost(start + NO_CONNECTION_LIMIT)
     assert refused([("127.0.0.1", port), (address, port)])
 
 

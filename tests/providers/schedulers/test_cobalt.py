@@ -12,7 +12,7 @@ from parsl.jobs.states import JobState
 
 from pilotune.providers.schedulers.cobalt import CobaltBlocks, read_table
 from pilotune.providers.schedulers.commands import TIMED_OUT, Answer
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.site import PoolSpec, Site
 
 from ...support.scheduler_commands import Commands
@@ -264,7 +264,7 @@ def test_a_job_that_is_gone_without_a_word_in_its_log_is_just_gone(tmp_path: Pat
 def test_a_server_that_is_away_does_not_make_jobs_gone(tmp_path: Path, commands: Commands, answer: Answer) -> None:
     """Both end with 1; a server that knows none of the jobs says nothing at all."""
     commands.answers = [answer]
-    with pytest.raises(SchedulerAway):
+    with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).query(["7"])
 
 
@@ -292,5 +292,5 @@ def test_jobs_are_ended_one_by_one_and_gone_ones_count_as_ended(tmp_path: Path, 
 
 def test_a_server_that_is_away_ends_nothing(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(1, "", "component error: Failed to connect to http://localhost:8256\n")]
-    with pytest.raises(SchedulerAway, match="Failed to connect"):
+    with pytest.raises(SchedulerUnreachable, match="Failed to connect"):
         blocks(tmp_path).cancel_one("7")

@@ -10,7 +10,7 @@ import pytest
 from pilotune.errors import SiteError
 from pilotune.providers.schedulers import pbs
 from pilotune.providers.schedulers.commands import TIMED_OUT, Answer
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.schedulers.pbs import PBSBlocks, clock, read_dsv
 from pilotune.providers.site import PoolSpec, Site
 
@@ -329,7 +329,7 @@ def test_the_servers_name_may_be_written_otherwise(tmp_path: Path, commands: Com
 )
 def test_a_server_that_is_away_says_nothing_about_jobs(tmp_path: Path, commands: Commands, answer: Answer) -> None:
     commands.answers = [answer]
-    with pytest.raises(SchedulerAway):
+    with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).query(["15010.pbshead"])
 
 
@@ -357,7 +357,7 @@ def test_jobs_are_ended_one_by_one(tmp_path: Path, commands: Commands) -> None:
 
 def test_a_server_that_is_away_ends_nothing(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(15010 & 255, "", "Connection refused\nCouldn't connect to cluster: pbshead\n")]
-    with pytest.raises(SchedulerAway, match="pbshead"):
+    with pytest.raises(SchedulerUnreachable, match="pbshead"):
         blocks(tmp_path).cancel_one("1.pbshead")
 
 

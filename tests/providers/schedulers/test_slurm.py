@@ -11,7 +11,7 @@ import pytest
 from pilotune.errors import SiteError
 from pilotune.providers.schedulers import slurm
 from pilotune.providers.schedulers.commands import TIMED_OUT, Answer, run
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.schedulers.slurm import SlurmBlocks, meaning_of, read_exit, read_job
 from pilotune.providers.site import PoolSpec, Site
 
@@ -274,7 +274,7 @@ def test_a_controller_that_is_away_says_nothing_about_any_job(
     tmp_path: Path, commands: Commands, answer: Answer
 ) -> None:
     commands.answers = [answer]
-    with pytest.raises(SchedulerAway):
+    with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).query(["7"])
 
 
@@ -382,5 +382,5 @@ def test_a_job_that_is_gone_counts_as_ended(tmp_path: Path, commands: Commands, 
 
 def test_a_job_cannot_be_ended_while_the_controller_is_away(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(1, "", "scancel: error: Unable to contact slurm controller (connect failure)")]
-    with pytest.raises(SchedulerAway):
+    with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).cancel_one("7")

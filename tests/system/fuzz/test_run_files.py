@@ -24,7 +24,7 @@ from pilotune.pipeline.driver.job_chain import JobChain, chains_in, read_chain
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import known_studies
 from pilotune.pipeline.trial.protocol import Outcome
-from pilotune.providers.blocks.job_log import JobLog, Recorded, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, RecordedJob, read_jobs
 from pilotune.providers.node.agent import LaunchError, read_launch
 
 from ...support.cli import new_study
@@ -105,7 +105,7 @@ LAUNCH = {
     "gpu_type": "amd",
     "environment": {"A": "b"},
 }
-RECORDED = dataclasses.asdict(Recorded("p-1", "slurm", "cpu", "0", "7", "", 1e9))
+RECORDED = dataclasses.asdict(RecordedJob("p-1", "slurm", "cpu", "0", "7", "", 1e9))
 
 
 def at(base: Path, name: str, data: bytes) -> Path:

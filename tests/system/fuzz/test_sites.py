@@ -17,7 +17,7 @@ from pilotune.errors import SiteError, UserError
 from pilotune.pipeline.cli.main import main
 from pilotune.providers.schedulers import cobalt, pbs, slurm
 from pilotune.providers.schedulers.commands import Answer
-from pilotune.providers.schedulers.jobs import Job, Phase, SchedulerAway
+from pilotune.providers.schedulers.jobs import Job, Phase, SchedulerUnreachable
 from pilotune.providers.site import Site, load_site
 from pilotune.providers.site.spec import render_site, site_json
 
@@ -309,7 +309,7 @@ def test_any_answer_is_a_state_a_refusal_or_a_scheduler_that_is_away(folder, cas
         )
         provider.place(folder, "label")
         for ask in (lambda: sound(provider.query(IDS)), lambda: provider.names(IDS), lambda: provider.cancel_one("7")):
-            with contextlib.suppress(SchedulerAway, SiteError):
+            with contextlib.suppress(SchedulerUnreachable, SiteError):
                 ask()
         for each in answers:
             job = provider.read_job_id(each)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pilotune.providers.schedulers.cobalt import CobaltBlocks
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.site import PoolSpec, Site
 
 from ...support.emulators.install import Emulated, install
@@ -172,9 +172,9 @@ def test_an_absent_server_raises_and_comes_back(machine: Emulated, folder: Path)
     job = provider.submit("sleep 60", 1, "0")
     awaited(provider, job, Phase.RUNNING)
     machine.set(server_down=True)
-    with pytest.raises(SchedulerAway, match="Failed to connect"):
+    with pytest.raises(SchedulerUnreachable, match="Failed to connect"):
         provider.query([job])
-    with pytest.raises(SchedulerAway, match="Failed to connect"):
+    with pytest.raises(SchedulerUnreachable, match="Failed to connect"):
         provider.cancel_one(job)
     with pytest.raises(SubmitRefused, match="Failed to connect") as refused:
         provider.submit("true", 1, "1")

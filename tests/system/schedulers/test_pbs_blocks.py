@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.schedulers.pbs import PBSBlocks
 from pilotune.providers.site import PoolSpec, Site
 
@@ -182,9 +182,9 @@ def test_an_absent_server_raises_and_comes_back(machine: Emulated, folder: Path)
     job = provider.submit("sleep 60", 1, "0")
     awaited(provider, job, Phase.RUNNING)
     machine.set(server_down=True)
-    with pytest.raises(SchedulerAway, match="cannot connect to server pbshead"):
+    with pytest.raises(SchedulerUnreachable, match="cannot connect to server pbshead"):
         provider.query([job])
-    with pytest.raises(SchedulerAway):
+    with pytest.raises(SchedulerUnreachable):
         provider.cancel_one(job)
     with pytest.raises(SubmitRefused, match="cannot connect to server") as refused:
         provider.submit("true", 1, "1")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerAway, SubmitRefused
+from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
 from pilotune.providers.schedulers.slurm import SlurmBlocks
 from pilotune.providers.site import PoolSpec, Site
 
@@ -216,7 +216,7 @@ def test_while_the_controller_is_away_nothing_is_concluded_and_all_goes_on_after
         asked = threads.submit(provider.query, [job])
         cancelled = threads.submit(provider.cancel, [job])
         submitted = threads.submit(provider.submit, "true", 1, "1")
-        with pytest.raises(SchedulerAway, match="Unable to contact slurm controller"):
+        with pytest.raises(SchedulerUnreachable, match="Unable to contact slurm controller"):
             asked.result()
         assert cancelled.result() == [False]
         with pytest.raises(SubmitRefused, match="Unable to contact slurm controller") as refused:

@@ -146,7 +146,7 @@ def test_neither_unknown_clients_nor_rubbish_change_or_stop_a_campaign(tmp_path:
     first = here.optuna("talk").trials[0]
     assert first.intermediate_values == {}, "a report of an adversary was recorded"
     assert set(first.params) == {"n", "mode"}
-    assert "not understood" in (run / "driver.log").read_text()
+    assert "dropped an invalid message" in (run / "driver.log").read_text()
 
 
 def private(run: Path) -> bool:

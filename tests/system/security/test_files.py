@@ -11,7 +11,7 @@ import pytest
 from pilotune.errors import UserError
 from pilotune.pipeline.record import known_studies
 from pilotune.providers.blocks.batch_scripts import batch_scripts
-from pilotune.providers.blocks.resources import TrialNeeds
+from pilotune.providers.blocks.resources import TrialResources
 from pilotune.providers.site import load_site
 from pilotune.yamlfile import parse_value, parse_yaml
 
@@ -144,7 +144,7 @@ def test_no_shell_evaluates_a_path_in_a_batch_script(scheduler: str, tmp_path: P
         (tmp_path / "bin" / name).chmod(0o755)
     path = tmp_path / "lab.yaml"
     path.write_text(SITE.format(scheduler=scheduler, runs="runs") if scheduler != "local" else LOCAL)
-    [(_, text)] = batch_scripts(load_site(str(path)), TrialNeeds(), folder, "s-abcdef")
+    [(_, text)] = batch_scripts(load_site(str(path)), TrialResources(), folder, "s-abcdef")
     (tmp_path / "script.sh").write_text(text)
     (tmp_path / "work").mkdir()
     environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "PBS_O_WORKDIR": ".", "COBALT_NODEFILE": "/dev/null"}

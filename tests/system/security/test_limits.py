@@ -15,8 +15,8 @@ import pytest
 
 import pilotune
 from pilotune.pipeline.worker.run_attempt import cut_outcome
-from pilotune.providers.htex.message_limits import LARGEST, limit_messages
-from pilotune.providers.node.shm_cleanup import litter, remove
+from pilotune.providers.htex.message_limits import MAX_MESSAGE_BYTES, limit_messages
+from pilotune.providers.node.shm_cleanup import find_leaked, remove_leaked
 from pilotune.providers.schedulers.commands import run
 from pilotune.providers.schedulers.file_limits import many_descriptors, usual_limit
 
@@ -60,7 +60,7 @@ def test_parsl_s_sockets_take_no_message_without_end(tmp_path: Path) -> None:
     certificates = curvezmq.create_certificates(tmp_path)
     for context in (curvezmq.ServerContext(certificates), curvezmq.ClientContext(certificates)):
         made = context.socket(6)
-        assert made.maxmsgsize == LARGEST
+        assert made.maxmsgsize == MAX_MESSAGE_BYTES
         made.close()
         context.term()
 
@@ -95,14 +95,14 @@ def test_only_what_a_process_group_has_is_removed_from_shared_places(tmp_path: P
     ]
     try:
         folders = [Path(os.fsdecode(each.stdout.readline().strip())).parent for each in holders]
-        first, second = (litter(each.pid) for each in holders)
+        first, second = (find_leaked(each.pid) for each in holders)
         assert folders[0] in first
         assert folders[1] in second
         assert len(first) > 1, "its semaphores"
         assert not first & second
         os.killpg(holders[0].pid, 9)
         holders[0].wait()
-        remove(first)
+        remove_leaked(first)
         assert not any(path.exists() for path in first)
         assert all(path.exists() for path in second)
     finally:

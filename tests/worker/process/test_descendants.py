@@ -18,7 +18,7 @@ from pilotune.pipeline.trial.protocol import ObjectiveSpec
 from pilotune.pipeline.worker.node import posix
 from pilotune.pipeline.worker.node.posix import children, descendants, end_children, process_start
 from pilotune.pipeline.worker.run_attempt import run_attempt
-from pilotune.providers.node.agent import STRAYING, OrphanProcesses
+from pilotune.providers.node.agent import ORPHAN_GRACE, OrphanProcesses
 
 from ...support.local import until
 from ...support.trial_driver import make_spec
@@ -145,29 +145,29 @@ def test_children_are_found_where_the_kernel_does_not_list_them(other: Any, monk
 # -- what a killed worker leaves --------------------------------------------------------------------------------------
 
 
-def test_strays_have_a_while_to_end_by_themselves(other: Any) -> None:
-    strays = OrphanProcesses(())
-    strays.end({other.pid}, 100.0)
-    strays.end({other.pid}, 100.0 + STRAYING - 1)
+def test_orphans_have_a_while_to_end_by_themselves(other: Any) -> None:
+    orphans = OrphanProcesses(())
+    orphans.end({other.pid}, 100.0)
+    orphans.end({other.pid}, 100.0 + ORPHAN_GRACE - 1)
     assert other.poll() is None
-    strays.end((), 100.0 + STRAYING)  # another had its number meanwhile
-    strays.end({other.pid}, 101.0 + STRAYING)
+    orphans.end((), 100.0 + ORPHAN_GRACE)  # another had its number meanwhile
+    orphans.end({other.pid}, 101.0 + ORPHAN_GRACE)
     assert other.poll() is None
-    strays.end({other.pid}, 101.0 + 2 * STRAYING)
+    orphans.end({other.pid}, 101.0 + 2 * ORPHAN_GRACE)
     assert other.wait(10) == -signal.SIGKILL
 
 
-def test_daemons_of_a_blocks_setup_are_no_strays(other: Any) -> None:
-    strays = OrphanProcesses({other.pid})
-    for now in (0.0, STRAYING, 2 * STRAYING):
-        strays.end({other.pid}, now)
+def test_daemons_of_a_blocks_setup_are_no_orphans(other: Any) -> None:
+    orphans = OrphanProcesses({other.pid})
+    for now in (0.0, ORPHAN_GRACE, 2 * ORPHAN_GRACE):
+        orphans.end({other.pid}, now)
     assert other.poll() is None
 
 
 HASTY = """
 import sys
 import pilotune.providers.node.agent as node
-node.LOOK, node.STRAYING = 0.1, 0.3
+node.CHECK_INTERVAL, node.ORPHAN_GRACE = 0.1, 0.3
 sys.exit(node.main(sys.argv[1:]))
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from pilotune.providers.blocks.batch_scripts import batch_scripts
-from pilotune.providers.blocks.resources import TrialNeeds
+from pilotune.providers.blocks.resources import TrialResources
 from pilotune.providers.site import SHIPPED, load_site
 from pilotune.yamlfile import read_yaml
 
@@ -31,6 +31,6 @@ def render() -> Iterator[tuple[str, str]]:
             for pool in pools:
                 only = [f"pools.{each}.blocks.max={1 if each == pool else 0}" for each in pools]
                 site = load_site(path, ["runs=/shared/runs", *only])
-                needs = TrialNeeds(gpus=1 if site.pool(pool).gpus_per_node else 0)
+                needs = TrialResources(gpus=1 if site.pool(pool).gpus_per_node else 0)
                 for name, text in batch_scripts(site, needs, BLOCKS, LABEL):
                     yield f"{path.stem}-{name}.sh", text

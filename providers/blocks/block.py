@@ -1,0 +1,123 @@
+"""What a pool knows of one of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...pipeline.campaign.events import BlockState, BlockView
+from ..schedulers.jobs import End, Phase
+
+
+@dataclass
+class Block:
+    """One block as its pool knows it. Times are Unix seconds.
+
+    A worker pool here is Parsl's process on one node, identified by its ``manager`` id.
+
+    Attributes:
+        number: Its number in the pool.
+        job: The scheduler's id of its job.
+        since: When it entered ``phase``.
+        phase: Where its job is; ``running`` as soon as a worker pool has connected, whatever the scheduler says.
+        reason: The scheduler's words on why it waits or how it ended.
+        ends: When its walltime ends; None until it has started.
+        was_connected: Whether any of its worker pools has ever connected.
+        workers: Connected workers that may be given trials; some may be busy.
+        tasks: Trials that run there.
+        idle: Seconds for which it has had no trial.
+        managers: Its connected worker pools: id -> whether it may be given trials.
+        hosts: The same worker pools: id -> host.
+        to_hold: Worker pools on quarantined hosts that Parsl must still be told to give no more trials.
+        draining_tasks: Trials that run in worker pools that get no more.
+        last_connected: When any worker pool was last connected.
+        released: Why Pilotune ended the block; empty while it has not.
+        end: How it ended; None while it has not.
+    """
+
+    number: str
+    job: str
+    since: float
+    phase: Phase = Phase.QUEUED
+    reason: str = ""
+    ends: float | None = None
+    was_connected: bool = False
+    workers: int = 0
+    tasks: int = 0
+    idle: float = 0.0
+    managers: dict[str, bool] | None = None
+    hosts: dict[str, str] = field(default_factory=dict)
+    to_hold: tuple[str, ...] = ()
+    draining_tasks: int = 0
+    last_connected: float = 0.0
+    released: str = ""
+    end: End | None = None
+
+    @property
+    def living(self) -> bool:
+        """Whether it runs trials or will run them."""
+        return self.end is None and not self.released and self.phase in (Phase.QUEUED, Phase.RUNNING)
+
+    @property
+    def holds_nodes(self) -> bool:
+        """Whether its job may still hold nodes."""
+        return self.end is None
+
+    @property
+    def accepting_hosts(self) -> frozenset[str]:
+        """The hosts of its worker pools that may be given trials."""
+        return frozenset(self.hosts[name] for name, accepts in (self.managers or {}).items() if accepts)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether all its worker pools get no more trials, and none runs there any more."""
+        return bool(self.managers) and not any((self.managers or {}).values()) and self.tasks == 0
+
+    @property
+    def state(self) -> BlockState:
+        """Its state in the words of the campaign."""
+        if self.end is not None:
+            return "ended"
+        if self.released or self.phase == Phase.ENDING:
+            return "ending"
+        if self.phase == Phase.QUEUED:
+            return "queued"
+        return "running" if self.managers else "starting"
+
+    def enter(self, phase: Phase, reason: str, now: float) -> None:
+        """Take over the phase of its job, and the scheduler's reason for it."""
+        if phase != self.phase:
+            self.since = now
+        self.phase, self.reason = phase, reason
+
+    def update(self, managers: Sequence[Mapping[str, Any]], quarantined: Collection[str]) -> None:
+        """Take over its connected worker pools.
+
+        Args:
+            managers: The worker pools, as Parsl describes them, each with its ``host``.
+            quarantined: Hosts that get no more trials.
+        """
+        active = [each for each in managers if each["active"] and not each["draining"]]
+        accepting = [each for each in active if each["host"] not in quarantined]
+        names = {each["manager"] for each in accepting}
+        self.managers = {each["manager"]: each["manager"] in names for each in managers}
+        self.hosts = {each["manager"]: each["host"] for each in managers}
+        self.to_hold = tuple(each["manager"] for each in active if each["manager"] not in names)
+        self.workers = sum(each["worker_count"] for each in accepting)
+        self.tasks = sum(each["tasks"] for each in managers)
+        self.draining_tasks = self.tasks - sum(each["tasks"] for each in accepting)
+        self.idle = min((each["idle_duration"] for each in managers), default=0.0)
+
+    def view(self, pool: str) -> BlockView:
+        """The block as the user sees it."""
+        return BlockView(
+            pool=pool,
+            block=self.number,
+            job=self.job,
+            state=self.state,
+            reason=self.reason or self.released,
+            workers=self.workers,
+            ends=self.ends,
+            since=self.since,
+        )
