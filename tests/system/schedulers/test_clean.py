@@ -16,7 +16,7 @@ import pytest
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory, known_studies
 from pilotune.providers.blocks.job_log import JobLog, read_jobs
-from pilotune.providers.blocks.orphaned_jobs import clean
+from pilotune.providers.blocks.orphaned_jobs import end_orphaned_jobs
 from pilotune.providers.schedulers.batch import BatchBlocks
 from pilotune.providers.schedulers.jobs import Job, Phase
 from pilotune.providers.schedulers.registry import provider_class
@@ -84,7 +84,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     if machine.scheduler == "slurm":
         request.getfixturevalue("slurm")
         yield machine
-        clean(sorted(runs.glob("*/*/jobs.jsonl")), patience=0)
+        end_orphaned_jobs(sorted(runs.glob("*/*/jobs.jsonl")), patience=0)
         return
     with install(tmp_path / "machine", machine.scheduler, nodes=2, cores=2, **QUICK[machine.scheduler]) as emulated:
         for name, value in emulated.env.items():
@@ -142,10 +142,10 @@ def test_a_number_that_is_another_jobs_now_is_left_alone(machine: Machine) -> No
     record.parent.mkdir()
     job = other if machine.scheduler != "pbs" else other.replace(".", ".other-")
     JobLog(record, machine.scheduler, 1.0).submitted("digits-bbbbbb-cpu-0", "cpu", "0", job, 0.0)
-    (left,) = clean([record])
+    (left,) = end_orphaned_jobs([record])
     assert left.fate == "gone already"
     assert machine.phases([other]) != ["over"]
-    assert machine.scheduler == "pbs" or "is digits-aaaaaa-cpu-0 now" in left.words
+    assert machine.scheduler == "pbs" or "belongs to the job digits-aaaaaa-cpu-0" in left.words
 
 
 def test_a_job_whose_number_its_driver_never_heard_is_named(pilotune: Pilotune, machine: Machine) -> None:
