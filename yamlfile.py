@@ -303,7 +303,7 @@ class _Reader:
                 raise self.fail("a key holds no NUL, and no half of a character", name_node, join(key, name))
             if name in own:
                 first = self.lines[join(key, name)]
-                raise self.fail(f"the key stands twice; the first is on line {first}", name_node, join(key, name))
+                raise self.fail(f"duplicate key; first defined on line {first}", name_node, join(key, name))
             self.lines[join(key, name)] = _line(name_node)
             own[name] = self.value(item, join(key, name))
         return {**merged, **own}

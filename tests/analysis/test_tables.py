@@ -29,7 +29,7 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/study.db"
 
 
-def test_rows_tell_how_each_trial_ended(url: str) -> None:
+def test_rows_say_how_each_trial_ended(url: str) -> None:
     of_pilotune(url)
     found = rows(read_study(url, "digits"))
     assert [row.state for row in found] == ["complete", "complete", "pruned", "failed", "running", "waiting"]
@@ -88,7 +88,7 @@ def test_a_dataframe_has_a_column_for_each_metric_and_parameter(url: str) -> Non
     assert list(frame["rung"].dropna()) == [3]
 
 
-def test_what_is_read_is_what_optuna_reads(url: str) -> None:
+def test_a_study_is_read_as_optuna_reads_it(url: str) -> None:
     study = of_pilotune(url)
     study.add_trial(trial(optuna.trial.TrialState.COMPLETE, float("inf"), steps=2))
     data = read_study(url, "digits")
@@ -99,7 +99,7 @@ def test_what_is_read_is_what_optuna_reads(url: str) -> None:
     assert data.directions == ("maximize",)
 
 
-def test_the_best_is_optunas(url: str) -> None:
+def test_the_best_trial_is_optunas(url: str) -> None:
     study = random_study(url, 12, direction="minimize")
     assert [row.number for row in best_trials(read_study(url, "digits"))] == [study.best_trial.number]
 
@@ -113,7 +113,7 @@ def test_the_pareto_front_is_optunas(url: str) -> None:
         best_params(read_study(url, "digits"))
 
 
-def test_best_parameters_hold_the_constants(url: str) -> None:
+def test_best_parameters_include_the_constants(url: str) -> None:
     of_pilotune(url)
     data = read_study(url, "digits")
     assert best_params(data) == {"epochs": 27, "lr": 0.01, "units": 32, "optimizer": "sgd"}
@@ -122,7 +122,7 @@ def test_best_parameters_hold_the_constants(url: str) -> None:
         best_params(data, 99)
 
 
-def test_best_parameters_hold_the_constants_of_the_study_file(url: str) -> None:
+def test_best_parameters_include_the_constants_of_the_study_file(url: str) -> None:
     study = of_pilotune(url)
     study.set_user_attr("pilotune:study", {"space": {"parameters": {}, "constants": {"epochs": 9, "depth": 2}}})
     data = read_study(url, "digits")
@@ -131,7 +131,7 @@ def test_best_parameters_hold_the_constants_of_the_study_file(url: str) -> None:
     assert "depth" not in rows(data)[0].params
 
 
-def test_metrics_have_the_names_of_the_study(url: str) -> None:
+def test_metrics_have_the_names_given_by_the_study(url: str) -> None:
     study = random_study(url, 3, direction=None, directions=["minimize", "maximize"])
     assert read_study(url, "digits").metrics == ("value_0", "value_1")
     study.set_metric_names(["loss", "speed"])
@@ -164,7 +164,7 @@ def test_importance_of_one_objective_of_several_has_its_own_direction(url: str, 
 
 
 @pytest.mark.parametrize("evaluator", ["fanova", "mean-decrease-impurity"])
-def test_forest_evaluators_agree_and_want_a_metric_of_several(url: str, evaluator: str) -> None:
+def test_forest_evaluators_agree_and_need_a_metric_if_there_are_several(url: str, evaluator: str) -> None:
     random_study(url, 40)
     assert next(iter(importances(read_study(url, "digits"), evaluator))) == "x"
     random_study(url, 5, "two", direction=None, directions=["minimize", "maximize"])
@@ -224,7 +224,7 @@ def test_a_study_on_sqlite_cannot_be_written_by_reading_it(url: str) -> None:
         database.run("INSERT INTO studies (study_id, study_name) VALUES (77, 'other')")
 
 
-def test_a_server_that_is_away_is_a_sentence() -> None:
+def test_an_unreachable_server_is_one_sentence() -> None:
     with pytest.raises(PilotuneError, match="cannot be read") as caught:
         read_study("postgresql://somebody@127.0.0.1:9/none", "digits")
     assert len(str(caught.value).splitlines()) == 1
@@ -239,7 +239,7 @@ def test_a_database_in_a_folder_with_odd_characters_is_read(tmp_path: Path) -> N
     assert len(read_study(url, "digits").trials) == 6
 
 
-def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_database_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no database file"):
         read_study(f"sqlite:///{tmp_path}/none.db", "digits")
     assert not (tmp_path / "none.db").exists()
@@ -254,7 +254,7 @@ def test_an_unknown_study_names_the_nearest(url: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [(b"not a database at all" * 100, "not an SQLite database"), (b"", "no Optuna study")]
 )
-def test_a_file_that_is_no_study_database_is_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_study_database_is_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "other.db").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read_study(f"sqlite:///{tmp_path}/other.db", "digits")

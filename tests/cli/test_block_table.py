@@ -1,4 +1,4 @@
-"""How a campaign's blocks are shown: in a line of progress, and in the status of a study."""
+"""A campaign's blocks in a line of progress, and in the status of a study."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_blocks_are_summed_up_in_a_line(blocks: list[BlockView], text: str) -> N
     assert blocks_line(status(*blocks)) == text
 
 
-def test_the_blocks_of_a_campaign_that_has_ended_are_told_no_more() -> None:
+def test_the_blocks_of_a_campaign_that_has_ended_are_not_shown() -> None:
     assert blocks_line(replace(status(RUNNING, QUEUED), state="ended")) == ""
 
 
@@ -78,5 +78,5 @@ def test_the_status_of_a_study_shows_its_blocks_and_what_it_waits_for(tmp_path) 
     for words in ("blocks    1 running (ends in 1h 12m)", "waiting   2 blocks are queued", "knl 2  4713"):
         assert words in text
     dead = campaign_details(found, ObservedCampaign(shown, tmp_path, alive=False))
-    assert "4713" not in dead, "nobody knows any more"
+    assert "4713" not in dead, "the blocks of a dead driver are not known"
     assert "queued" not in dead

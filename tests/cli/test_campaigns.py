@@ -93,7 +93,7 @@ def test_status_lists_every_study_and_its_campaign(pilotune: Pilotune, campaign:
     assert line.split()[:8] == ["digits", "running", "34/60", "20", "12", "2", "2", "0.9731"]
 
 
-def test_status_of_nothing_says_how_to_begin(pilotune: Pilotune) -> None:
+def test_status_without_studies_says_how_to_begin(pilotune: Pilotune) -> None:
     result = pilotune("status")
     assert (result.code, result.out) == (0, "")
     assert "pilotune run STUDY" in result.err
@@ -145,7 +145,7 @@ def test_status_as_json_has_the_campaigns(pilotune: Pilotune, campaign: Campaign
     assert data["campaigns"][0]["best_values"] == [0.9731]
 
 
-def test_a_broken_status_file_is_passed_over(pilotune: Pilotune, campaign: Campaign, tmp_path: Path) -> None:
+def test_a_broken_status_file_is_ignored(pilotune: Pilotune, campaign: Campaign, tmp_path: Path) -> None:
     run = campaign()
     of_pilotune(f"sqlite:///{tmp_path}/study.db")
     (run / "status.json").write_text('{"study": ')
@@ -195,7 +195,7 @@ def test_stop_without_waiting(pilotune: Pilotune, campaign: Campaign, driver: in
     assert (run / "stop").read_text() == "now"
 
 
-def test_stop_of_what_does_not_run_is_said(pilotune: Pilotune, campaign: Campaign) -> None:
+def test_stopping_a_campaign_that_is_not_running_is_an_error(pilotune: Pilotune, campaign: Campaign) -> None:
     run = campaign(pid=NOBODY)
     result = pilotune("stop", "digits")
     assert result.code == 1
@@ -216,7 +216,7 @@ def test_watch_follows_to_the_end_and_ends_with_the_campaigns_code(
     assert "stopped" in result.out
 
 
-def test_watch_as_json_prints_a_line_a_status(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+def test_watch_as_json_prints_a_line_for_each_status(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
     run = campaign(pid=driver)
     thread = ends_when_asked(run)
     timer = threading.Timer(0.3, (run / "stop").write_text, ["finish"])
@@ -228,7 +228,7 @@ def test_watch_as_json_prints_a_line_a_status(pilotune: Pilotune, campaign: Camp
     assert lines[0]["study"] == "digits"
 
 
-def test_watch_of_a_dead_driver_says_how_to_go_on(pilotune: Pilotune, campaign: Campaign) -> None:
+def test_watching_a_dead_driver_says_how_to_resume(pilotune: Pilotune, campaign: Campaign) -> None:
     campaign(pid=NOBODY)
     result = pilotune("watch", "digits")
     assert result.code == 1

@@ -43,7 +43,7 @@ def test_the_help_of_a_command_imports_nothing_heavy(command: str) -> None:
     assert imported_after(command, "--help") == "0 []"
 
 
-def test_help_tells_all_commands_exit_codes_and_completion(pilotune: Pilotune) -> None:
+def test_help_shows_all_commands_exit_codes_and_completion(pilotune: Pilotune) -> None:
     result = pilotune("--help")
     assert result.code == 0
     assert all(f"\n  {name} " in result.out for name in cli.COMMANDS)
@@ -51,7 +51,7 @@ def test_help_tells_all_commands_exit_codes_and_completion(pilotune: Pilotune) -
     assert "pilotune completion bash" in result.out
 
 
-def test_the_line_in_the_list_of_commands_is_true_of_each(pilotune: Pilotune) -> None:
+def test_every_command_of_the_table_exists_under_its_name(pilotune: Pilotune) -> None:
     for name in cli.COMMANDS:
         command = cli.cli.get_command(click.Context(cli.cli), name)
         assert command is not None
@@ -185,7 +185,7 @@ def test_debugging_prints_the_traceback(pilotune: Pilotune, monkeypatch: pytest.
     assert "Traceback" in pilotune("status").err
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_closed_pipe_is_not_an_error() -> None:
     command = f"{sys.executable} -m pilotune.pipeline.cli.main --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""

@@ -90,7 +90,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_elsewhere_a_plain_line_comes_every_ten_seconds_and_with_each_new_best(clock: Clock) -> None:
+def test_without_a_terminal_a_line_is_printed_every_ten_seconds_and_for_each_new_best(clock: Clock) -> None:
     stream = io.StringIO()
     with Progress(stream) as progress:
         for second in range(25):
@@ -111,7 +111,7 @@ def test_a_campaign_in_which_nothing_changes_fills_no_log(clock: Clock) -> None:
     assert len(stream.getvalue().splitlines()) == 6
 
 
-def test_what_is_waited_for_is_said_once_and_again_when_it_changes(clock: Clock) -> None:
+def test_the_reason_for_waiting_is_printed_once_and_again_when_it_changes(clock: Clock) -> None:
     stream = io.StringIO()
     with Progress(stream) as progress:
         for second, waiting in enumerate(["", "a", "a", "a", "b", "b", "", "b"]):
@@ -122,7 +122,7 @@ def test_what_is_waited_for_is_said_once_and_again_when_it_changes(clock: Clock)
     assert len(lines) == 4
 
 
-def test_a_terminal_shows_what_is_waited_for_in_full() -> None:
+def test_a_terminal_shows_the_whole_reason_for_waiting() -> None:
     sentence = "2 blocks of pool knl are queued since 14:03 (Priority) " * 3
     text = "".join(line.strip() + " " for line in drawn(replace(STATUS, waiting=sentence), 60))
     assert sentence.strip() in text
@@ -145,7 +145,7 @@ def test_quiet_shows_nothing() -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_plain_line_tells_all() -> None:
+def test_a_plain_line_shows_everything() -> None:
     assert status_line(STATUS) == (
         "3m 12s running; 34/60 trials: 20 complete, 12 pruned, 2 failed, 2 running; best 0.9731 (trial 14); "
         "23 trials/min, utilization 97%, 1m 02s left"

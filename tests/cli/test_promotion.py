@@ -1,4 +1,4 @@
-"""What users see of trials that pause: plan, progress, tables, summaries; and what the auditor makes of them."""
+"""Paused trials in the plan, the progress, tables, summaries and the audit."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_successive_halving_has_one_bracket(tmp_path: Path) -> None:
         ("{name: asha, mode: promote}", "", "5: pruner.max_resource: mode: promote needs a whole number"),
     ],
 )
-def test_mistakes_are_told_with_their_line_and_key(tmp_path: Path, pruner: str, more: str, said: str) -> None:
+def test_mistakes_are_reported_with_their_line_and_key(tmp_path: Path, pruner: str, more: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
         load_study_file(written(tmp_path, FUNCTION, pruner, more))
     assert said in str(caught.value)
@@ -120,16 +120,16 @@ def test_paused_trials_are_counted_and_listed_as_such(tmp_path: Path, url: str) 
     assert "2 interrupted, 2 paused" in trial_counts(found)
 
 
-def test_the_auditor_has_nothing_against_trials_that_are_paused(tmp_path: Path, url: str) -> None:
+def test_the_audit_accepts_paused_trials(tmp_path: Path, url: str) -> None:
     study = audited(tmp_path, url)
     two_paused(study)
     found = study.audit()
     assert found.findings == []
     study.stop()
-    assert [each.severity for each in study.audit().findings] == ["note"], "resume goes on with them"
+    assert [each.severity for each in study.audit().findings] == ["note"], "resume continues them"
 
 
-def test_the_auditor_knows_paused_trials_that_were_told_at_the_end(tmp_path: Path, url: str) -> None:
+def test_the_audit_accepts_paused_trials_that_were_pruned_at_the_end(tmp_path: Path, url: str) -> None:
     study = audited(tmp_path, url)
     specs = study.begin(4)
     for spec, value in zip(specs[:2], (5.0, 4.0), strict=True):
@@ -137,7 +137,7 @@ def test_the_auditor_knows_paused_trials_that_were_told_at_the_end(tmp_path: Pat
         study.end(spec, "yielded", reports=[[1, value]])
     assert study.end(specs[2], "complete", 0.5) == []
     (again,) = study.end(specs[3], "complete", 0.5)
-    assert (again.number, again.attempt) == (1, 2), "the better one of two goes on, since nothing else will come"
+    assert (again.number, again.attempt) == (1, 2), "the better one of two continues, since no other trial will come"
     study.end(again, "complete", 0.25)
     assert study.campaign.finished is not None
     study.stop()
@@ -146,13 +146,13 @@ def test_the_auditor_knows_paused_trials_that_were_told_at_the_end(tmp_path: Pat
     assert found.outcomes["kept"] == 3
     study.write(
         specs[0], "complete", 0.125, reports=[[1, 5.0]]
-    )  # of a worker that was cut off, and had not heard that its trial pauses
+    )  # from a worker that had lost its connection and did not know that its trial was paused
     assert study.audit().outcomes["fenced"] == 1
     assert study.audit().findings == []
     assert {row.exit for row in rows(read_study(url, NAME), ["pruned"])} == {"paused"}
 
 
-def test_the_auditor_finds_a_trial_that_has_ended_and_is_paused(tmp_path: Path, url: str) -> None:
+def test_the_audit_finds_a_trial_that_has_ended_and_is_paused(tmp_path: Path, url: str) -> None:
     study = audited(tmp_path, url)
     two_paused(study)
     study.stop()

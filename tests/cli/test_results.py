@@ -68,7 +68,7 @@ def test_trials_filters_sorts_and_limits(pilotune: Pilotune, url: str) -> None:
     }  # fmt: skip
 
 
-def test_trials_of_no_such_state_says_so_on_stderr(pilotune: Pilotune, tmp_path: Path) -> None:
+def test_an_empty_list_of_trials_is_explained_on_stderr(pilotune: Pilotune, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/plain.db"
     random_study(url, 2)
     result = pilotune("trials", "--storage", url, "--state", "failed")
@@ -137,7 +137,9 @@ def test_export_refuses_what_it_cannot_write(pilotune: Pilotune, url: str, argum
     assert words in result.err
 
 
-def test_parquet_without_pyarrow_is_a_sentence(pilotune: Pilotune, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_names_the_package_to_install(
+    pilotune: Pilotune, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     result = pilotune("export", "digits", "--storage", url, "--format", "parquet")
     assert result.code == 2
@@ -154,19 +156,19 @@ def test_importance_as_table_and_json(pilotune: Pilotune, tmp_path: Path) -> Non
     assert (result.code, "has no metric 'loss'" in result.err) == (2, True)
 
 
-def remember(name: str, url: str) -> None:
+def register(name: str, url: str) -> None:
     here = Path.cwd()
     known_studies.remember(name=name, study_file=here / "s.yaml", storage=url, runs=here, site="local", run_dir=here)
 
 
-def test_a_name_that_ran_here_is_enough_and_the_only_one_needs_none(pilotune: Pilotune, url: str) -> None:
-    remember("digits", url)
+def test_a_known_name_is_enough_and_the_only_study_needs_none(pilotune: Pilotune, url: str) -> None:
+    register("digits", url)
     assert pilotune("best", "digits").out == pilotune("best").out != ""
 
 
 def test_an_unknown_name_gets_the_nearest_known(pilotune: Pilotune, url: str) -> None:
-    remember("digits", url)
-    remember("svm", url)
+    register("digits", url)
+    register("svm", url)
     assert "did you mean 'digits'?" in pilotune("best", "digit").err
     assert pilotune("best").err == "error: which study? give its NAME, one of digits, svm\n"
 

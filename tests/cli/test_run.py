@@ -108,7 +108,7 @@ def test_a_wrong_study_file_is_a_sentence_with_file_line_and_key(pilotune: Pilot
         assert all(line.startswith("error: ") for line in result.err.splitlines())
 
 
-def test_run_prints_the_summary_and_how_to_go_on(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
+def test_run_prints_the_summary_and_how_to_continue(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
     result = pilotune("run", study)
     assert result.code == 0
     for words in (
@@ -133,7 +133,7 @@ def test_run_as_json(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> N
     assert data["campaign"]["state"] == "ended"
 
 
-def test_run_hands_on_what_was_asked(pilotune: Pilotune, study: Path, campaigns: Campaigns, tmp_path: Path) -> None:
+def test_run_passes_its_options_on(pilotune: Pilotune, study: Path, campaigns: Campaigns, tmp_path: Path) -> None:
     pilotune(
         "run", study, "--trials", "9", "--set", "budget.failures=3", "--set", "pools.local.workers_per_node=5",
         "--new-name", "other", "--storage", "sqlite:///o.db", "--runs", tmp_path / "elsewhere",
@@ -145,7 +145,7 @@ def test_run_hands_on_what_was_asked(pilotune: Pilotune, study: Path, campaigns:
     assert asked.runs == asked.site.runs == tmp_path / "elsewhere"
 
 
-def test_runs_lie_beside_the_study_or_where_the_environment_says(
+def test_run_directories_are_beside_the_study_or_where_the_environment_says(
     pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pilotune("run", study)
@@ -172,7 +172,7 @@ def test_the_exit_code_is_the_campaigns(pilotune: Pilotune, study: Path, campaig
     ("error", "code"),
     [(SiteError("no workers"), 3), (StudyMismatch("other space; --new-name"), 2), (PilotuneError("x"), 1)],
 )
-def test_what_ends_a_campaign_early_is_a_sentence(
+def test_an_error_that_ends_a_campaign_is_printed_as_one_sentence(
     pilotune: Pilotune, study: Path, campaigns: Campaigns, error: Exception, code: int
 ) -> None:
     campaigns.error = error
@@ -180,7 +180,7 @@ def test_what_ends_a_campaign_early_is_a_sentence(
     assert (result.code, result.out, result.err) == (code, "", f"error: {error}\n")
 
 
-def test_resume_goes_on_from_any_folder(
+def test_resume_works_from_any_folder(
     pilotune: Pilotune, study: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pilotune("run", study, "--new-name", "other", "--storage", "sqlite:///o.db")

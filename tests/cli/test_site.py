@@ -44,7 +44,7 @@ def test_an_unknown_subcommand_names_the_nearest(pilotune: Pilotune) -> None:
     assert "no command 'lst'; did you mean 'list'?; see pilotune site --help" in result.err
 
 
-def test_the_list_tells_scheduler_pools_and_missing_variables(pilotune: Pilotune, sites: Path) -> None:
+def test_the_list_shows_scheduler_pools_and_missing_variables(pilotune: Pilotune, sites: Path) -> None:
     (sites / "mine.yaml").write_text(PLAIN)
     result = pilotune("site", "list")
     assert result.code == 0
@@ -69,7 +69,7 @@ def test_a_site_that_is_found_first_hides_the_others(pilotune: Pilotune, sites: 
         (PLAIN.replace("1h}", "1x}", 1), "broken.yaml:3: pools.cpu.walltime: must be a duration"),
     ],
 )
-def test_a_broken_file_is_listed_with_its_sentence(pilotune: Pilotune, sites: Path, text: str, sentence: str) -> None:
+def test_a_broken_file_is_listed_with_its_error(pilotune: Pilotune, sites: Path, text: str, sentence: str) -> None:
     (sites / "broken.yaml").write_text(text)
     result = pilotune("site", "list")
     assert (result.code, result.err) == (0, "")
@@ -81,7 +81,7 @@ def test_a_broken_file_is_listed_with_its_sentence(pilotune: Pilotune, sites: Pa
     assert sentence in found["error"]
 
 
-def test_what_show_prints_is_the_same_site_again(pilotune: Pilotune, sites: Path) -> None:
+def test_the_output_of_show_is_a_file_of_the_same_site(pilotune: Pilotune, sites: Path) -> None:
     (sites / "mine.yaml").write_text(PLAIN + "setup: |\n  export A=$B\n")
     text = pilotune("site", "show", "mine", "--set", "pools.cpu.walltime=2h", "--set", "poll=30s").out
     assert text.startswith(f"# {sites / 'mine.yaml'} --set pools.cpu.walltime=2h --set poll=30s\n")

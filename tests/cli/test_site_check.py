@@ -1,4 +1,4 @@
-"""``pilotune site check`` as it is called: what is sent, what is printed, how it exits. No block is sent here."""
+"""The command ``pilotune site check``: what it sends, prints and returns. No block is sent in these tests."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ pools:
   gpu: {walltime: 1h, nodes_per_block: 4}
   off: {walltime: 1h, blocks: {max: 0}}
 """
-WELL = [Finding("scheduler", State.OK, "slurm 1.2"), Finding("workers", State.OK, "2 of them", "cpu")]
-ILL = [*WELL, Finding("GPUs", State.FAILED, "0 seen on n1", "cpu")]
+PASSED = [Finding("scheduler", State.OK, "slurm 1.2"), Finding("workers", State.OK, "2 of them", "cpu")]
+ONE_FAILED = [*PASSED, Finding("GPUs", State.FAILED, "0 seen on n1", "cpu")]
 
 
 class Checks:
-    """Stands for the check itself: notes what it is called with, and finds what it is told to."""
+    """Replaces the check itself: records its calls, and returns the findings in ``found``."""
 
     def __init__(self) -> None:
-        self.found: Sequence[Finding] = WELL
+        self.found: Sequence[Finding] = PASSED
         self.calls: list[tuple[Site, Sequence[PoolSpec], PoolFiles, Order]] = []
 
     def __call__(
@@ -94,16 +94,14 @@ def test_every_pool_that_is_on_is_checked_and_the_table_printed(pilotune: Pilotu
     assert result.err == "pool cpu: job 7 is queued\n"
 
 
-def test_one_pool_may_be_named_also_one_that_is_off(pilotune: Pilotune, site: Path, checks: Checks) -> None:
+def test_one_pool_can_be_chosen_even_if_it_is_off(pilotune: Pilotune, site: Path, checks: Checks) -> None:
     assert pilotune("site", "check", site, "--pool", "off", "--walltime", "5m", "--wait", "2h").code == 0
     assert checks.pools == ["off"]
     assert checks.calls[-1][3] == Order(300.0, 7200.0)
 
 
-def test_a_failure_is_exit_code_3_and_keeps_what_the_blocks_left(
-    pilotune: Pilotune, site: Path, checks: Checks
-) -> None:
-    checks.found = ILL
+def test_a_failure_is_exit_code_3_and_keeps_the_run_directory(pilotune: Pilotune, site: Path, checks: Checks) -> None:
+    checks.found = ONE_FAILED
     result = pilotune("site", "check", site)
     assert result.code == 3
     folder = checks.calls[-1][2].blocks.parent
@@ -112,15 +110,15 @@ def test_a_failure_is_exit_code_3_and_keeps_what_the_blocks_left(
     assert folder.is_dir()
 
 
-def test_warnings_are_no_failure_and_nothing_is_left(pilotune: Pilotune, site: Path, checks: Checks) -> None:
-    checks.found = [*WELL, Finding("clocks", State.WARNING, "off", "cpu")]
+def test_warnings_are_not_a_failure_and_leave_no_files(pilotune: Pilotune, site: Path, checks: Checks) -> None:
+    checks.found = [*PASSED, Finding("clocks", State.WARNING, "off", "cpu")]
     result = pilotune("site", "check", site)
     assert (result.code, Path("pilotune-runs").exists()) == (0, False)
     assert "3 ok, 1 warning, 0 failed" in result.out
 
 
-def test_it_comes_as_json(pilotune: Pilotune, site: Path, checks: Checks) -> None:
-    checks.found = ILL
+def test_findings_as_json(pilotune: Pilotune, site: Path, checks: Checks) -> None:
+    checks.found = ONE_FAILED
     result = pilotune("site", "check", site, "--json")
     said = json.loads(result.out)
     assert (result.code, said["site"], said["scheduler"], said["ok"]) == (3, "lab", "slurm", False)
@@ -161,7 +159,7 @@ def test_a_mistake_is_exit_code_2_and_nothing_is_sent(
     assert not Path("pilotune-runs").exists()
 
 
-def test_sentences_are_wrapped_on_a_terminal() -> None:
+def test_long_findings_are_wrapped_on_a_terminal() -> None:
     text = " ".join(f"word{number}" for number in range(30))
     lines = [unstyle(line) for line in render("site lab", [Finding("GPUs", State.FAILED, text)], "", 70).splitlines()]
     wrapped = lines[1 : lines.index("")]
@@ -174,7 +172,7 @@ def test_sentences_are_wrapped_on_a_terminal() -> None:
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
-def test_a_database_that_is_there_is_left_as_it_was(tmp_path: Path) -> None:
+def test_an_existing_database_is_left_unchanged(tmp_path: Path) -> None:
     from pilotune.pipeline.record import open_storage
 
     url = f"sqlite:///{tmp_path}/study.db"
@@ -185,7 +183,7 @@ def test_a_database_that_is_there_is_left_as_it_was(tmp_path: Path) -> None:
     assert open_storage(url).get_all_studies() == []
 
 
-def test_a_database_that_was_not_there_is_taken_away_again(tmp_path: Path) -> None:
+def test_a_new_database_is_removed_again(tmp_path: Path) -> None:
     assert check_database(f"sqlite:///{tmp_path}/new.db").state == State.OK
     assert list(tmp_path.glob("new.db*")) == []
 
@@ -202,7 +200,7 @@ def test_sqlite_on_a_shared_file_system_is_warned_about(
     assert "postgresql://HOST/DATABASE, or a file on a local disk" in found.text
 
 
-def test_a_server_that_is_away_fails_without_telling_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_fails_without_showing_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "hunter2")
     found = check_database("postgresql+psycopg://me@127.0.0.1:1/studies")
     assert found.state == State.FAILED
@@ -245,7 +243,7 @@ def program(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_the_schedulers_commands_and_version_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schedulers_commands_and_version_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Site("lab", "slurm", (), tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     program(tmp_path, "sbatch", "echo slurm 22.05.8")
@@ -263,7 +261,7 @@ def test_the_schedulers_commands_and_version_are_told(tmp_path: Path, monkeypatc
     )
 
 
-def test_where_there_are_no_commands_nothing_is_sent(
+def test_without_the_schedulers_commands_nothing_is_sent(
     pilotune: Pilotune, site: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))

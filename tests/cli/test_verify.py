@@ -1,4 +1,4 @@
-"""``pilotune verify`` as it is typed."""
+"""The command ``pilotune verify``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def study(tmp_path: Path) -> Audited:
     return three(tmp_path, f"sqlite:///{tmp_path}/study.db")
 
 
-def test_a_study_in_order_is_told_in_four_lines_with_exit_code_0(pilotune: Pilotune, study: Audited) -> None:
+def test_a_study_without_problems_is_four_lines_with_exit_code_0(pilotune: Pilotune, study: Audited) -> None:
     result = pilotune("verify", NAME, "--storage", study.url)
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
@@ -30,7 +30,7 @@ def test_a_study_in_order_is_told_in_four_lines_with_exit_code_0(pilotune: Pilot
     ]
 
 
-def test_a_violation_is_told_last_with_its_file_and_exit_code_1(pilotune: Pilotune, study: Audited) -> None:
+def test_a_violation_is_printed_last_with_its_file_and_exit_code_1(pilotune: Pilotune, study: Audited) -> None:
     study.rewrite(0, values=[7.0])
     study.outcome(1).unlink()
     result = pilotune("verify", NAME, "--storage", study.url)
@@ -45,7 +45,7 @@ def test_a_violation_is_told_last_with_its_file_and_exit_code_1(pilotune: Pilotu
     ]
 
 
-def test_json_says_all_of_it(pilotune: Pilotune, study: Audited) -> None:
+def test_json_has_everything(pilotune: Pilotune, study: Audited) -> None:
     study.rewrite(0, values=[7.0])
     result = pilotune("verify", NAME, "--storage", study.url, "--json")
     assert result.code == 1
@@ -63,7 +63,7 @@ def test_json_says_all_of_it(pilotune: Pilotune, study: Audited) -> None:
     }  # fmt: skip
 
 
-def test_a_study_is_named_as_everywhere_else(pilotune: Pilotune, study: Audited) -> None:
+def test_a_study_is_named_as_for_other_commands(pilotune: Pilotune, study: Audited) -> None:
     known_studies.remember(name=NAME, study_file=study.folder / "digits.yaml", storage=study.url,
                       runs=study.folder / "runs", site="local", run_dir=study.run.path)  # fmt: skip
     assert pilotune("verify").code == 0
@@ -76,7 +76,7 @@ def test_a_study_is_named_as_everywhere_else(pilotune: Pilotune, study: Audited)
     assert "did you mean 'digits'" in result.err
 
 
-def test_a_study_of_plain_optuna_holds_too(pilotune: Pilotune, tmp_path: Path) -> None:
+def test_a_study_of_plain_optuna_has_no_problems(pilotune: Pilotune, tmp_path: Path) -> None:
     new_study(f"sqlite:///{tmp_path}/plain.db").optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     result = pilotune("verify", "--storage", f"sqlite:///{tmp_path}/plain.db")
     assert (result.code, result.out.splitlines()[1:]) == (
@@ -85,7 +85,7 @@ def test_a_study_of_plain_optuna_holds_too(pilotune: Pilotune, tmp_path: Path) -
     )
 
 
-def test_a_study_without_trials_holds(pilotune: Pilotune, tmp_path: Path) -> None:
+def test_a_study_without_trials_has_no_problems(pilotune: Pilotune, tmp_path: Path) -> None:
     new_study(f"sqlite:///{tmp_path}/empty.db")
     result = pilotune("verify", "--storage", f"sqlite:///{tmp_path}/empty.db")
     assert (result.code, result.out.splitlines()[1:]) == (
@@ -94,7 +94,7 @@ def test_a_study_without_trials_holds(pilotune: Pilotune, tmp_path: Path) -> Non
     )
 
 
-def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune: Pilotune, study: Audited) -> None:
+def test_jobs_that_may_not_have_ended_are_noted_with_the_way_to_end_them(pilotune: Pilotune, study: Audited) -> None:
     book = JobLog(study.run.jobs, "slurm", 60.0)
     for name, job in (("a", "4711"), ("b", "4712")):
         book.submitting(name, "knl", "0")
@@ -110,13 +110,13 @@ def test_jobs_whose_end_no_driver_saw_are_told_with_the_way_to_end_them(pilotune
     }
 
 
-def test_jobs_of_a_driver_that_lives_are_its_own(pilotune: Pilotune, tmp_path: Path) -> None:
+def test_jobs_of_a_running_driver_are_not_noted(pilotune: Pilotune, tmp_path: Path) -> None:
     study = Audited(tmp_path, f"sqlite:///{tmp_path}/study.db")
     JobLog(study.run.jobs, "slurm", 60.0).submitted("a", "knl", "0", "4711", 0.0)
     assert "No problems found." in pilotune("verify", NAME, "--storage", study.url).out.splitlines()[3]
 
 
-def test_of_very_many_findings_a_person_sees_some(pilotune: Pilotune, tmp_path: Path) -> None:
+def test_of_very_many_findings_some_are_printed(pilotune: Pilotune, tmp_path: Path) -> None:
     study = Audited(tmp_path, f"sqlite:///{tmp_path}/study.db", trials=30)
     study.begin(30)
     study.spoil("INSERT INTO trial_values (trial_id, objective, value, value_type) "

@@ -1,4 +1,4 @@
-"""README and docs say what the code does: keys, options, fields, dependencies, and an example that loads."""
+"""README and docs agree with the code: keys, options, fields, dependencies, and an example that loads."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_readmes_study_file_is_a_valid_one(tmp_path):
         ("sites.md", "`launcher`", LAUNCHERS),
     ],
 )
-def test_every_key_of_a_file_has_its_row_and_no_other(page, title, keys):
+def test_every_key_of_a_file_has_a_row_and_no_other_key_has_one(page, title, keys):
     rows = re.findall(r"^\| `(\w+)` \|", section(page, title), flags=re.MULTILINE)
     assert sorted(rows) == sorted(keys)
 
@@ -112,7 +112,7 @@ def test_the_readme_gives_the_range_of_every_dependency():
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
-def test_every_link_leads_to_a_file_and_a_heading(page):
+def test_every_link_leads_to_an_existing_file_and_heading(page):
     for target in re.findall(r"\]\(([^)#]*)(?:#[\w-]+)?\)", PAGES[page]):
         assert (REPOSITORY / page).parent.joinpath(target).exists(), target
     for target, anchor in re.findall(r"\]\(([^)#]*)#([\w-]+)\)", PAGES[page]):

@@ -156,12 +156,12 @@ CHANGES = [
 @pytest.mark.parametrize(
     ("line", "instead", "expected"), CHANGES, ids=[c[1].replace("\n", " / ") or c[0] for c in CHANGES]
 )
-def test_a_mistake_is_a_sentence_with_its_place(folder, line, instead, expected):
+def test_a_mistake_is_one_sentence_with_file_line_and_key(folder, line, instead, expected):
     assert line in BASE
     assert message(folder, BASE.replace(line, instead)) == expected
 
 
-def test_a_module_that_is_not_there_is_named(folder):
+def test_a_missing_module_is_named(folder):
     said = message(folder, BASE.replace("train.py:train", "pack.other:train"))
     assert said.startswith("study.yaml:2: objective: there is no module 'pack.other' in ")
 
@@ -178,7 +178,7 @@ def test_a_target_with_several_directions_is_refused(folder):
     assert message(folder, text) == "study.yaml:10: budget.target: a study with 2 directions cannot have a target"
 
 
-def test_a_sampler_of_one_direction_is_refused_with_several(folder, monkeypatch):
+def test_a_sampler_for_one_direction_is_refused_with_several(folder, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     text = BASE.replace("direction: maximize", "directions: [maximize, minimize]") + "sampler: cmaes\n"
     assert message(folder, text) == (
@@ -197,7 +197,7 @@ def test_a_sampler_whose_package_is_missing_names_it(folder, monkeypatch, sample
     )
 
 
-def test_all_findings_of_the_schema_are_told_in_the_order_of_lines(folder):
+def test_all_findings_of_the_schema_are_listed_in_the_order_of_lines(folder):
     text = BASE.replace("direction: maximize", "direction: up").replace("trials: 10", "trials: ten, tiem: 1h")
     assert message(folder, text).splitlines() == [
         "study.yaml:3: direction: must be minimize or maximize, but is 'up'",

@@ -194,7 +194,7 @@ def test_an_exhaustive_sampler_never_gets_more_trials_than_there_are_points(load
          "but got '<stream end>' (column 1)"),
         ("a: 1\n\tb: 2\n", "study.yaml:2: not valid YAML: while scanning for the next token found character '\\t' that "
          "cannot start any token (column 1)"),
-        ("name: a\nspace:\n  x: 1\n  x: 2\n", "study.yaml:4: space.x: the key stands twice; the first is on line 3"),
+        ("name: a\nspace:\n  x: 1\n  x: 2\n", "study.yaml:4: space.x: duplicate key; first defined on line 3"),
         ("name: !!python/object/apply:os.system [ls]\n",
          "study.yaml:1: name: the tag !!python/object/apply:os.system is not allowed here; write plain values only"),
         ("name: !mine x\n", "study.yaml:1: name: the tag !mine is not allowed here; write plain values only"),
@@ -206,7 +206,7 @@ def test_an_exhaustive_sampler_never_gets_more_trials_than_there_are_points(load
         ("a: \x07\n", "study.yaml:1: not valid YAML: a control character stands here"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_study_file(load, tmp_path, text, expected):
+def test_a_file_that_is_not_a_study_file_is_refused(load, tmp_path, text, expected):
     with pytest.raises(UserError) as caught:
         load(text)
     assert str(caught.value).replace(f"{tmp_path}/", "") == expected
@@ -219,7 +219,7 @@ def test_aliases_of_aliases_do_not_fill_the_memory(load):
         load("\n".join(lines))
 
 
-def test_nesting_without_end_is_refused(load):
+def test_very_deep_nesting_is_refused(load):
     with pytest.raises(UserError, match="nested too deeply"):
         load("a: " + "[" * 5000)
 
@@ -260,7 +260,7 @@ def test_the_plan_says_what_a_trial_gets(load):
         assert part in trial
 
 
-def test_the_plan_notes_a_command_that_stays_on_the_first_of_its_nodes(load):
+def test_the_plan_notes_a_command_that_runs_on_its_first_node_only(load):
     alone = plan(load(SMALL, "trial.nodes=4")).notes
     assert ["the command runs on the first of them" in note for note in alone] == [True]
     assert plan(load(SMALL, "trial.nodes=4", "command='{launcher} run'")).notes == ()
@@ -272,7 +272,7 @@ def test_the_plan_of_a_small_space_counts_it(load):
     assert "space      3 configurations" in render_plan(plan(load(SMALL)))
 
 
-def test_the_plan_warns_of_brackets_that_stay_too_small(load):
+def test_the_plan_warns_of_brackets_with_too_few_trials(load):
     notes = plan(load(WHOLE, "budget.trials=60")).notes
     assert len(notes) == 1
     assert notes[0].startswith("trials are compared with those of their own bracket")

@@ -64,7 +64,7 @@ def message(folder, text):
 
 
 @pytest.mark.parametrize(("entry", "expected"), MISTAKES, ids=[entry for entry, _ in MISTAKES])
-def test_a_mistake_in_the_space_is_a_sentence_with_its_place(tmp_path, entry, expected):
+def test_a_mistake_in_the_space_is_one_sentence_with_file_line_and_key(tmp_path, entry, expected):
     line = 5 if expected.startswith("space: ") else 6
     assert message(tmp_path, HEAD + f"  {entry}\n") == f"study.yaml:{line}: {expected}"
 

@@ -1,4 +1,4 @@
-"""Studies made by plain Optuna, trials as Pilotune leaves them, and the command line called in this process."""
+"""Studies made by plain Optuna, trials as Pilotune leaves them, and the command line within this process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(name="pilotune")
 def pilotune_(capsys: pytest.CaptureFixture[str]) -> Pilotune:
-    """The command line, called in this process."""
+    """Runs a command line in this process."""
 
     def call(*arguments: object) -> Result:
         code = main([str(argument) for argument in arguments])
@@ -60,7 +60,7 @@ def pilotune_(capsys: pytest.CaptureFixture[str]) -> Pilotune:
 def trial(
     state: TrialState, value: float | None = None, *, steps: int = 0, seconds: float = 2.0, **attrs: Any
 ) -> FrozenTrial:
-    """A trial with three parameters; ``attrs`` are Pilotune's user attributes."""
+    """A trial with three parameters. ``attrs`` are Pilotune's user attributes, without their prefix."""
     made = create_trial(
         state=state,
         value=value,
@@ -75,8 +75,8 @@ def trial(
     return made
 
 
-class Hasty(sqlite3.Connection):
-    """Does not wait for the disk, which is most of the time that a test's study takes."""
+class UnsyncedConnection(sqlite3.Connection):
+    """A connection that does not wait for the disk, which would take most of a test's time."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -85,8 +85,8 @@ class Hasty(sqlite3.Connection):
 
 def new_study(url: str, name: str = "digits", **options: Any) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    hasty = {"connect_args": {"factory": Hasty}} if url.startswith("sqlite") else {}
-    storage = optuna.storages.RDBStorage(url, engine_kwargs=hasty)
+    unsynced = {"connect_args": {"factory": UnsyncedConnection}} if url.startswith("sqlite") else {}
+    storage = optuna.storages.RDBStorage(url, engine_kwargs=unsynced)
     return optuna.create_study(storage=storage, study_name=name, **({"direction": "maximize"} | options))
 
 
@@ -108,7 +108,7 @@ def of_pilotune(url: str, name: str = "digits") -> optuna.Study:
 
 
 def random_study(url: str, trials: int, name: str = "digits", **options: Any) -> optuna.Study:
-    """A study by plain Optuna in which ``x`` decides and ``noise`` does not."""
+    """A study by plain Optuna in which ``x`` matters and ``noise`` does not."""
     study = new_study(url, name, sampler=optuna.samplers.RandomSampler(seed=1), **options)
 
     def objective(trial: optuna.Trial) -> Any:

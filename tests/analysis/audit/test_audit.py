@@ -1,4 +1,4 @@
-"""The auditor finds nothing where nothing is wrong, and tells what is going on."""
+"""The audit finds no violation in a study without problems, and notes what a user should know."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sentences(found) -> list[str]:
     return [f"{each.severity}: {each.what}" for each in found.findings]
 
 
-def test_every_outcome_of_a_study_in_order_is_accounted_for(tmp_path: Path, database_url: str) -> None:
+def test_every_outcome_of_a_study_without_problems_is_accounted_for(tmp_path: Path, database_url: str) -> None:
     found = three(tmp_path, database_url).audit()
     assert sentences(found) == []
     assert (found.ok, found.trials) == (True, 3)
@@ -40,7 +40,7 @@ def test_every_outcome_of_a_study_in_order_is_accounted_for(tmp_path: Path, data
     assert found.outcomes == {**NONE, "written": 4, "kept": 3, "retried": 1}
 
 
-def test_while_a_campaign_works_its_trials_are_its_own(tmp_path: Path, database_url: str) -> None:
+def test_nothing_is_noted_about_the_trials_of_a_running_campaign(tmp_path: Path, database_url: str) -> None:
     study = Audited(tmp_path, database_url)
     told, written, _running = study.begin(3)
     study.end(told, "complete", 1.0)
@@ -51,7 +51,7 @@ def test_while_a_campaign_works_its_trials_are_its_own(tmp_path: Path, database_
     assert found.outcomes == {**NONE, "written": 2, "kept": 1, "waiting": 1}
 
 
-def test_what_a_dead_driver_left_is_told_with_the_way_to_go_on(tmp_path: Path, database_url: str) -> None:
+def test_trials_that_a_dead_driver_left_are_noted_with_the_way_to_continue(tmp_path: Path, database_url: str) -> None:
     study = Audited(tmp_path, database_url)
     (spec, _) = study.begin(2)
     study.write(spec, "complete", 2.0)
@@ -66,7 +66,7 @@ def test_what_a_dead_driver_left_is_told_with_the_way_to_go_on(tmp_path: Path, d
     ]
 
 
-def test_what_the_next_driver_took_over_still_waits_for_it_and_then_counts(tmp_path: Path, url: str) -> None:
+def test_an_outcome_waits_for_the_driver_that_took_its_trial_over(tmp_path: Path, url: str) -> None:
     first = Audited(tmp_path, url)
     ended, running = first.begin(2)
     outcome = first.write(ended, "complete", 2.0)
@@ -85,7 +85,7 @@ def test_what_the_next_driver_took_over_still_waits_for_it_and_then_counts(tmp_p
     assert again.directory == running.directory
 
 
-def test_what_was_written_by_an_attempt_that_had_been_given_up_is_fenced(tmp_path: Path, url: str) -> None:
+def test_the_outcome_of_an_attempt_that_had_been_given_up_is_fenced(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url)
     (spec,) = study.begin(1)
     again = study.lose(spec)
@@ -96,7 +96,7 @@ def test_what_was_written_by_an_attempt_that_had_been_given_up_is_fenced(tmp_pat
     assert found.ok
 
 
-def test_what_comes_after_a_trial_was_failed_as_lost_is_fenced(tmp_path: Path, url: str) -> None:
+def test_an_outcome_after_its_trial_failed_as_lost_is_fenced(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url, trials=1)
     (spec,) = study.begin(1)
     for _ in range(study.campaign.limits.max_losses):
@@ -108,7 +108,7 @@ def test_what_comes_after_a_trial_was_failed_as_lost_is_fenced(tmp_path: Path, u
     assert found.outcomes == {**NONE, "written": 1, "kept": 0, "fenced": 1}
 
 
-def test_the_reports_of_several_attempts_are_one_trials(tmp_path: Path, url: str) -> None:
+def test_reports_of_several_attempts_belong_to_one_trial(tmp_path: Path, url: str) -> None:
     """The second attempt begins anew, and the first value of each step stands."""
     study = Audited(tmp_path, url, trials=1)
     (spec,) = study.begin(1)
@@ -125,7 +125,7 @@ def test_the_reports_of_several_attempts_are_one_trials(tmp_path: Path, url: str
 @pytest.mark.parametrize(
     ("kind", "failure"), [("failed", "setup"), ("failed", "disk"), ("stopped", ""), ("failed", "signal")]
 )
-def test_reports_of_an_attempt_that_its_worker_could_not_end_count_without_being_told_again(
+def test_reports_count_even_if_the_worker_wrote_an_outcome_without_them(
     tmp_path: Path, url: str, kind: str, failure: str
 ) -> None:
     study = Audited(tmp_path, url, trials=1)
@@ -140,7 +140,7 @@ def test_reports_of_an_attempt_that_its_worker_could_not_end_count_without_being
     assert found.trials == sum(found.states[state] for state in ("complete", "failed")) == 1
 
 
-def test_reports_that_were_too_many_to_be_written_again_are_the_databases(tmp_path: Path, url: str) -> None:
+def test_reports_that_did_not_fit_into_the_outcome_are_accepted(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url, trials=1)
     (spec,) = study.begin(1)
     study.report(spec, 0.5)
@@ -153,7 +153,7 @@ def test_reports_that_were_too_many_to_be_written_again_are_the_databases(tmp_pa
     assert found.outcomes == {**NONE, "written": 1, "kept": 1}
 
 
-def test_a_value_that_no_study_takes_is_kept_as_a_failure(tmp_path: Path, url: str) -> None:
+def test_a_value_that_is_not_finite_is_kept_as_a_failure(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url, trials=2, directions=2)
     first, second = study.begin(2)
     study.end(first, "complete", math.inf, 1.0)
@@ -164,7 +164,7 @@ def test_a_value_that_no_study_takes_is_kept_as_a_failure(tmp_path: Path, url: s
     assert sentences(found) == []
 
 
-def test_trials_that_others_than_pilotune_run_are_no_concern_of_a_campaign(tmp_path: Path, url: str) -> None:
+def test_trials_of_other_programs_are_noted_and_no_violation(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     plain = optuna.load_study(study_name=NAME, storage=url)
     plain.enqueue_trial({"x": 0.5})
@@ -179,7 +179,7 @@ def test_trials_that_others_than_pilotune_run_are_no_concern_of_a_campaign(tmp_p
     ]
 
 
-def test_a_trial_that_another_program_ended_is_not_decided_by_its_worker(tmp_path: Path, url: str) -> None:
+def test_the_outcome_of_a_trial_that_another_program_ended_is_fenced(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url, trials=1)
     (spec,) = study.begin(1)
     optuna.load_study(study_name=NAME, storage=url).tell(0, state=optuna.trial.TrialState.FAIL)
@@ -191,7 +191,7 @@ def test_a_trial_that_another_program_ended_is_not_decided_by_its_worker(tmp_pat
     assert (note.trial, note.file) == (0, str(study.outcome(0)))
 
 
-def test_a_run_directory_that_is_gone_is_told_and_is_no_violation(tmp_path: Path, url: str) -> None:
+def test_a_missing_run_directory_is_noted_and_no_violation(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     shutil.rmtree(study.run.path)
     found = study.audit()
@@ -200,7 +200,7 @@ def test_a_run_directory_that_is_gone_is_told_and_is_no_violation(tmp_path: Path
     assert [(each.file, "is gone" in each.what) for each in found.findings] == [(str(study.run.path), True)]
 
 
-def test_results_whose_outcome_could_not_be_written_are_told(tmp_path: Path, url: str) -> None:
+def test_results_without_an_outcome_file_are_noted(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     study.outcome(0).unlink()
     shutil.rmtree(study.run.trial(1).directory)
@@ -213,7 +213,7 @@ def test_results_whose_outcome_could_not_be_written_are_told(tmp_path: Path, url
 @pytest.mark.parametrize(
     "text", ["", "{", "[1, 2]", "null", '{"token": "0.1.c1"}', '{"values": [' + "[" * 100_000, "\udcff", "7"]
 )
-def test_rubbish_in_the_place_of_an_outcome_is_told_and_stops_nothing(tmp_path: Path, url: str, text: str) -> None:
+def test_an_unreadable_outcome_is_noted_and_the_audit_continues(tmp_path: Path, url: str, text: str) -> None:
     study = three(tmp_path, url)
     study.outcome(0).write_bytes(text.encode(errors="surrogateescape"))
     found = study.audit()
@@ -222,7 +222,7 @@ def test_rubbish_in_the_place_of_an_outcome_is_told_and_stops_nothing(tmp_path: 
     assert found.ok
 
 
-def test_an_end_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+def test_an_outcome_of_an_unknown_kind_is_noted(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     study.rewrite(0, kind="perhaps")
     found = study.audit()
@@ -230,7 +230,7 @@ def test_an_end_that_is_none_is_told(tmp_path: Path, url: str) -> None:
     assert "'kind' is not what it is to be" in found.notes[0].what
 
 
-def test_an_outcome_that_is_another_trials_is_told(tmp_path: Path, url: str) -> None:
+def test_an_outcome_of_another_trial_is_noted(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     shutil.copy(study.outcome(0), study.outcome(1))
     found = study.audit()
@@ -248,7 +248,7 @@ def test_an_audit_writes_nothing(tmp_path: Path, url: str) -> None:
     assert new <= {"study.db-shm", "study.db-wal"}  # SQLite's own, which every reader makes and the next writer ends
 
 
-def test_the_database_is_asked_as_often_for_many_trials_as_for_few(tmp_path: Path, url: str, monkeypatch) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_trials(tmp_path: Path, url: str, monkeypatch) -> None:
     asked, run = [], Database.run
     monkeypatch.setattr(Database, "run", lambda self, *words: asked.append(1) or run(self, *words))
     study = Audited(tmp_path, url, trials=40)
@@ -267,7 +267,7 @@ def test_the_database_is_asked_as_often_for_many_trials_as_for_few(tmp_path: Pat
     assert statements() == few
 
 
-def test_a_study_that_is_not_there_is_a_mistake(tmp_path: Path, url: str) -> None:
+def test_an_unknown_study_is_a_user_error(tmp_path: Path, url: str) -> None:
     three(tmp_path, url)
     with pytest.raises(UserError, match=r"no study 'digit' .* did you mean 'digits'"):
         audit(url, "digit")
@@ -278,14 +278,14 @@ def test_a_study_that_is_not_there_is_a_mistake(tmp_path: Path, url: str) -> Non
         audit(f"sqlite:///{tmp_path}/text.db", NAME)
 
 
-def test_the_attributes_that_are_read_are_those_that_a_campaign_writes(tmp_path: Path, url: str) -> None:
+def test_the_audit_reads_the_attributes_that_a_campaign_writes(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     (trial, *_) = open_storage(url).get_all_trials(study.study._study_id)
     assert {*audit_database.USER} - {*trial.user_attrs} == {"pilotune:from", "pilotune:paused"}
     assert {*audit_database.SYSTEM} - {*trial.system_attrs} == {"pilotune:left"}
 
 
-def test_trials_learned_from_another_study_are_outside_the_budget(tmp_path: Path, url: str) -> None:
+def test_trials_copied_from_another_study_do_not_count_for_the_budget(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     plain = optuna.load_study(study_name=NAME, storage=url)
     copy = optuna.create_trial(value=1.0, user_attrs={"pilotune:from": "older#0", "pilotune:exit": "signal"})
@@ -295,14 +295,14 @@ def test_trials_learned_from_another_study_are_outside_the_budget(tmp_path: Path
     assert found.trials == 4
 
 
-def test_trials_that_wait_have_a_campaign_while_one_works(tmp_path: Path, url: str) -> None:
+def test_waiting_trials_are_not_noted_while_a_campaign_runs(tmp_path: Path, url: str) -> None:
     study = Audited(tmp_path, url)
     optuna.load_study(study_name=NAME, storage=url).enqueue_trial({"x": 0.5})
     assert sentences(study.audit()) == []
     assert study.audit().states["waiting"] == 1
 
 
-def test_outcomes_are_found_where_the_trials_say_even_if_nobody_knows_the_campaign(tmp_path: Path, url: str) -> None:
+def test_outcomes_are_found_by_the_trials_directories_without_a_lease(tmp_path: Path, url: str) -> None:
     study = three(tmp_path, url)
     study.spoil("DELETE FROM study_system_attributes WHERE key LIKE 'pilotune:campaign:%'")
     found = study.audit()
@@ -310,7 +310,7 @@ def test_outcomes_are_found_where_the_trials_say_even_if_nobody_knows_the_campai
     assert found.outcomes == {**NONE, "written": 4, "kept": 3, "retried": 1}
 
 
-def test_run_directories_reached_over_symbolic_links_are_read_once(tmp_path: Path, url: str) -> None:
+def test_run_directories_behind_symbolic_links_are_read_once(tmp_path: Path, url: str) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     study = three(tmp_path / "link", url)

@@ -1,4 +1,4 @@
-"""Whatever is spoiled in a study, the auditor says so: each promise is broken by hand once."""
+"""The audit finds every kind of damage to a study. Each test damages one thing by hand."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_what_is_wrong_in_the_database_is_found(study: Audited, case: str) -> No
 
 
 def move_to_another_place(study: Audited) -> None:
-    """The trial runs on, its driver is dead, and its outcome is where nobody will look."""
+    """The trial is running, its driver is dead, and its outcome is where the next driver will not look."""
     study.spoil(
         of(0, "UPDATE trials SET state = 'RUNNING'"),
         of(0, "DELETE FROM trial_user_attributes"),
@@ -215,7 +215,7 @@ def test_what_is_wrong_in_the_files_is_found(study: Audited, spoil: Callable[[Au
     assert [each for each in violations(study) if each.endswith(sentence)], violations(study)
 
 
-def test_a_damaged_database_file_is_a_violation_and_no_failure(study: Audited) -> None:
+def test_a_damaged_database_file_is_a_violation_and_not_an_error(study: Audited) -> None:
     path = Path(study.url.removeprefix("sqlite:///"))
     data = bytearray(path.read_bytes())
     for page in range(2, len(data) // 4096):  # the first two hold the schema
