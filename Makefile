@@ -64,7 +64,7 @@ lint: $(VENV)/.test
 	@mkdir -p $(VENV)/lint && ln -sfn $(CURDIR) $(VENV)/lint/pilotune
 	cd $(VENV)/lint && $(BIN)/mypy --strict --config-file pilotune/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 		-m pilotune -m pilotune.errors -p pilotune.pipeline -p pilotune.providers -p pilotune.objectives
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.bench
 	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --small $(ARGS) || exit 1; done
