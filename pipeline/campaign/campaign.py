@@ -8,7 +8,7 @@ The states of a trial in the campaign's hands are in :mod:`.flight_states`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
@@ -39,7 +39,7 @@ from .events import (
 from .flight import Flight, adopted, pause_before, token_of
 from .flight_states import Move
 from .flight_table import BackoffQueue, FlightTable
-from .invariants import check_campaign
+from .invariants import check_end, check_homes, check_prepared, check_times
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
 from .outcomes import AGAIN, NextStep, OutcomeHandler
 from .promotion import PromotionController, goes_on, paused_at
@@ -183,8 +183,19 @@ class Campaign:
         return [*self.outcomes.hosts.new_quarantines(), *actions, *self._demanded()]
 
     def validate(self) -> None:
-        """Check all invariants. Raises BrokenInvariant with a sentence; see :mod:`.invariants`."""
-        check_campaign(self)
+        """Check all invariants of the campaign and its flights; see :mod:`.invariants`.
+
+        Raises:
+            BrokenInvariant: With a sentence that says what does not hold.
+        """
+        self.flights.validate()
+        self.backoff.validate()
+        if self.promotion:
+            self.promotion.validate()
+        check_prepared(self._prepared)
+        check_homes(*self._homes())
+        check_end(self.ending, self.finished, self.flights, len(self._prepared) + len(self.backoff))
+        check_times(self.began, self.last_progress, self.now, self.busy_seconds, self.worker_seconds)
 
     def _check_invariants(self) -> None:
         if not flight_states.VALIDATE:
@@ -231,9 +242,12 @@ class Campaign:
     @property
     def held(self) -> set[int]:
         """Database ids of all trials in this campaign's hands, paused ones too."""
+        return {flight.trial_id for home in self._homes() for flight in home}
+
+    def _homes(self) -> tuple[Iterable[Flight], ...]:
+        """The places where flights are kept; each flight is in one of them."""
         paused = self.promotion.paused.values() if self.promotion else ()
-        everywhere = (self.flights.values(), self._prepared, self.backoff, paused)
-        return {flight.trial_id for flights in everywhere for flight in flights}
+        return self.flights.values(), self._prepared, self.backoff, paused
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)

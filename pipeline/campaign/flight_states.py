@@ -136,10 +136,10 @@ def next_state(state: State, move: Move) -> State:
 
     >>> next_state(State.SUBMITTED, Move.START)
     <State.RUNNING: 4>
-    >>> next_state(State.FINISHED, Move.PREPARE)
+    >>> next_state(State.FINISHED, Move.PREPARE)  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
         ...
-    pilotune.pipeline.campaign.flight_states.IllegalMove: a flight that is FINISHED cannot PREPARE
+    IllegalMove: a flight that is FINISHED cannot PREPARE
     """
     try:
         return TRANSITIONS[state][move]

@@ -1,4 +1,4 @@
-"""Campaigns on simulated hosts, some of which fail all that runs there: what becomes of the trials and of the hosts."""
+"""Campaigns on simulated hosts, some of which fail everything: what happens to the trials and to the hosts."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ WORKERS = 8
 
 @dataclass(frozen=True)
 class Seen:
-    """What became of a campaign.
+    """How a campaign ended.
 
     Attributes:
-        trials: As plain Optuna reads them.
-        quarantined: Hosts.
-        late: Attempts that were sent out without a word to avoid a host, after it had been quarantined.
+        trials: Its trials, as plain Optuna reads them.
+        quarantined: Its quarantined hosts.
+        late: Attempts that were submitted after a host had been quarantined, and did not avoid it.
         spared: As in the status.
     """
 
@@ -56,7 +56,7 @@ class Seen:
 
 
 class Watched(SimulatedPool):
-    """Counts what is sent out in vain."""
+    """Counts attempts that should avoid a quarantined host and do not."""
 
     late = 0
 
@@ -109,7 +109,7 @@ def run(tmp_path: Path) -> Callable[..., Seen]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("count", "bad"), [(2, {0}), (4, {1}), (4, {1, 2}), (8, {0, 3, 5})])
-def test_no_trial_fails_by_the_fault_of_bad_hosts_and_each_of_them_is_found(
+def test_no_trial_fails_because_of_a_bad_host_and_each_bad_host_is_found(
     run: Callable[..., Seen], count: int, bad: set[int], seed: int
 ) -> None:
     seen = run(Nodes(count, frozenset(bad)), seed=seed)
@@ -123,7 +123,7 @@ def test_no_trial_fails_by_the_fault_of_bad_hosts_and_each_of_them_is_found(
 def test_blocks_on_a_bad_host_give_way_to_others(run: Callable[..., Seen], seed: int) -> None:
     plan = BlockPlan(workers=2, counts=BlockCounts(4, 0, 4, 60.0), walltime=3600.0)
     seen = run(Nodes(6, frozenset({1, 4})), seed=seed, plan=plan, trials=120)
-    assert seen.states["COMPLETE"] >= 118, "before there is another host, nobody knows better"
+    assert seen.states["COMPLETE"] >= 118, "while there is only one host, it cannot be told apart"
     assert seen.quarantined <= {"node1", "node4"}
     assert seen.late == 0
 
@@ -140,7 +140,7 @@ def test_a_study_that_fails_everywhere_ends_as_it_does_on_one_host(run: Callable
     assert everywhere.quarantined == set()
     assert {trial.state for trial in everywhere.trials} <= {TrialState.FAIL, TrialState.RUNNING}
     assert everywhere.states["FAIL"] >= 20
-    assert everywhere.attempts <= 2.5 * everywhere.states["FAIL"], "what ran from the start is tried up to three times"
+    assert everywhere.attempts <= 2.5 * everywhere.states["FAIL"], "trials from the start are tried up to three times"
 
 
 def test_where_there_is_one_host_only_nothing_is_tried_twice(run: Callable[..., Seen]) -> None:

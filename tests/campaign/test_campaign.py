@@ -1,4 +1,4 @@
-"""The campaign's state machine on a real record in SQLite, fed with hand-made events."""
+"""The campaign's state machine on a real record in SQLite, with events made by the test."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_worker_is_given_a_trial_and_the_budget_is_kept(bench) -> None:
     campaign = bench(trials=3)
     first = campaign.specs(Capacity(2))
     assert [(spec.number, spec.attempt, spec.token) for spec in first] == [(0, 1, "0.1.c1"), (1, 1, "1.1.c1")]
-    assert [trial.state for trial in campaign.trials()] == [TrialState.RUNNING] * 2, "kept before it is submitted"
+    assert [trial.state for trial in campaign.trials()] == [TrialState.RUNNING] * 2, "committed before it is submitted"
     (last,) = campaign.specs(*map(started, first), over(first[0], started=0.0, finished=60.0))
     assert campaign.turn(started(last), over(first[1], started=0.0, finished=60.0)) == []
     finish = finish_of(campaign.turn(over(last)))
@@ -77,7 +77,7 @@ def test_many_asks_are_spread_over_steps_which_grow_while_workers_wait(bench) ->
     assert sizes == [16, 32, 64, 128, 256, 204]
     assert sizes[0] == ASKS_PER_STEP
     assert max(sizes) == MOST_ASKS
-    assert len(campaign.specs(Capacity(720))) == 16, "it was enough, so the next step begins anew"
+    assert len(campaign.specs(Capacity(720))) == 16, "all workers had a trial, so the next step starts small again"
 
 
 def test_while_attempts_wait_for_verdicts_steps_ask_for_fewer_trials(bench) -> None:
@@ -103,8 +103,8 @@ def test_a_finite_space_ends_the_campaign_when_all_of_it_was_tried(bench) -> Non
 # Requests
 
 
-def test_reports_that_come_together_are_judged_one_by_one(bench) -> None:
-    """A rung has the value of the first report there, not that of the last one in the message."""
+def test_several_reports_in_one_message_are_judged_one_by_one(bench) -> None:
+    """A rung has the value of the first report at it, not that of the last one in the message."""
     pruner = SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
     campaign = bench(trials=2, options={"pruner": pruner})
     one, two = campaign.specs(Capacity(2))[:2]
@@ -118,7 +118,7 @@ def test_reports_that_come_together_are_judged_one_by_one(bench) -> None:
     assert trial.user_attrs["pilotune:rung"] == 2
 
 
-def test_a_request_that_comes_again_gets_the_same_answer_and_counts_once(bench) -> None:
+def test_a_request_that_is_sent_again_gets_the_same_answer_and_counts_once(bench) -> None:
     campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
     (spec,) = campaign.specs(Capacity(1))
     (good,) = campaign.turn(started(spec), Report(spec.token, 1, 0, 1.0))
@@ -133,12 +133,12 @@ def test_a_request_that_comes_again_gets_the_same_answer_and_counts_once(bench) 
     assert trial.user_attrs["pilotune:rung"] == 1
 
 
-def test_reports_that_come_together_are_all_kept_and_the_first_verdict_stands(bench) -> None:
+def test_several_reports_in_one_message_are_all_kept_and_the_first_verdict_stands(bench) -> None:
     campaign = bench(trials=1, options={"pruner": optuna.pruners.ThresholdPruner(upper=5.0)})
     (spec,) = campaign.specs(Capacity(1))
     together = Report.of(spec.token, 1, [(0, 4.0), (1, 1.0), (-1, 7.0), (1, 8.0), (2, 2.0)])
     assert campaign.turn(started(spec), together) == [Reply(Verdict(spec.token, 1))]
-    assert campaign.turn(together) == [Reply(Verdict(spec.token, 1))], "the same answer, and nothing is kept again"
+    assert campaign.turn(together) == [Reply(Verdict(spec.token, 1))], "the same answer, and nothing is kept twice"
     late = Report.of(spec.token, 2, [(2, 0.0), (3, 6.0), (4, 1.0)])
     assert campaign.turn(late) == [Reply(Verdict(spec.token, 2, stop="prune"))]
     campaign.turn(over(spec, "pruned"))
@@ -147,20 +147,20 @@ def test_reports_that_come_together_are_all_kept_and_the_first_verdict_stands(be
     assert trial.user_attrs["pilotune:rung"] == 3
 
 
-def test_a_suggestion_that_is_asked_for_again_is_the_same(bench) -> None:
+def test_a_suggestion_that_is_requested_again_is_the_same(bench) -> None:
     campaign = bench(trials=1, options={"space": None})
     (spec,) = campaign.specs(Capacity(1))
-    wish = Suggest(spec.token, 1, "lr", distribution_to_json(FloatDistribution(0.0, 1.0)))
-    (first,) = campaign.turn(started(spec), wish)
+    request = Suggest(spec.token, 1, "lr", distribution_to_json(FloatDistribution(0.0, 1.0)))
+    (first,) = campaign.turn(started(spec), request)
     assert isinstance(first.message, Suggested)
     assert 0.0 <= first.message.value <= 1.0
-    assert campaign.turn(wish) == [first]
+    assert campaign.turn(request) == [first]
     (refused,) = campaign.turn(Suggest(spec.token, 2, "lr", '{"name": "nothing"}'))
     assert refused.message.error
     assert campaign.trials()[0].params == {"lr": first.message.value}
 
 
-def test_a_fenced_attempt_is_told_to_end_and_changes_nothing(bench) -> None:
+def test_a_fenced_attempt_is_killed_and_changes_nothing(bench) -> None:
     campaign = bench(trials=1)
     (first,) = campaign.specs(Capacity(1))
     actions = campaign.turn(started(first), Lost(first.token, "its node died"))
@@ -177,7 +177,7 @@ def test_a_fenced_attempt_is_told_to_end_and_changes_nothing(bench) -> None:
     assert (trial.value, trial.intermediate_values, trial.user_attrs["pilotune:attempts"]) == (3.0, {}, 2)
 
 
-def test_a_step_keeps_the_value_that_it_was_first_reported_with(bench) -> None:
+def test_a_step_keeps_its_first_value(bench) -> None:
     campaign = bench(trials=1)
     (first,) = campaign.specs(Capacity(1))
     actions = campaign.turn(started(first), Report(first.token, 1, 3, 1.0), Lost(first.token, "gone"))
@@ -190,7 +190,7 @@ def test_a_step_keeps_the_value_that_it_was_first_reported_with(bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "rules", "attempts"),
+    ("failure", "limits", "attempts"),
     [
         ("signal", {}, 1),
         ("signal", {"retries": 2}, 3),
@@ -204,8 +204,8 @@ def test_a_step_keeps_the_value_that_it_was_first_reported_with(bench) -> None:
         ("lost", {}, 6),
     ],
 )
-def test_a_failure_is_tried_again_as_its_kind_allows(bench, failure: str, rules: dict[str, Any], attempts: int) -> None:
-    campaign = bench(trials=1, **rules)
+def test_a_failure_is_retried_if_its_kind_allows(bench, failure: str, limits: dict[str, Any], attempts: int) -> None:
+    campaign = bench(trials=1, **limits)
     specs = campaign.specs(Capacity(1))
     count = 0
     while specs:
@@ -218,7 +218,7 @@ def test_a_failure_is_tried_again_as_its_kind_allows(bench, failure: str, rules:
     assert "because" in trial.user_attrs["pilotune:reason"]
 
 
-def test_a_trial_that_yields_goes_on_as_often_as_it_likes(bench) -> None:
+def test_a_trial_may_yield_any_number_of_times(bench) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     for _ in range(10):
@@ -227,7 +227,7 @@ def test_a_trial_that_yields_goes_on_as_often_as_it_likes(bench) -> None:
     assert campaign.trials()[0].user_attrs["pilotune:attempts"] == 11
 
 
-# OutcomeHandler
+# How a campaign ends
 
 
 def test_the_target_ends_the_campaign_when_running_trials_have_ended(bench) -> None:
@@ -238,7 +238,7 @@ def test_the_target_ends_the_campaign_when_running_trials_have_ended(bench) -> N
     assert (finish.code, "trial 0 reached the target" in finish.reason) == (0, True)
 
 
-def test_failures_in_a_row_end_the_campaign_and_a_good_trial_breaks_the_row(bench) -> None:
+def test_failures_in_a_row_end_the_campaign_and_a_success_ends_the_row(bench) -> None:
     campaign = bench(trials=100, failures=2)
     (spec,) = campaign.specs(Capacity(1))
     for kind in ("failed", "complete", "failed"):
@@ -247,20 +247,20 @@ def test_failures_in_a_row_end_the_campaign_and_a_good_trial_breaks_the_row(benc
     assert (finish.code, "2 trials failed in a row" in finish.reason) == (1, True)
 
 
-def test_when_the_time_is_up_running_trials_yield_and_stay_to_be_resumed(bench) -> None:
+def test_when_the_time_is_up_running_trials_yield_and_can_be_resumed(bench) -> None:
     campaign = bench(time=100.0)
     one, two = campaign.specs(Capacity(2))
     (third,) = campaign.specs(started(one), started(two), over(one, started=0.0, finished=60.0))
     actions = campaign.turn(after=200.0)
     assert actions == [StopAttempt(token, "yield") for token in (two.token, third.token)]
-    assert campaign.campaign.in_flight == 1, "what no worker has begun is not waited for"
+    assert campaign.campaign.in_flight == 1, "attempts that no worker has begun are not waited for"
     finish = finish_of(campaign.turn(over(two, "yielded")))
     assert (finish.code, "time budget of 100 s" in finish.reason) == (0, True)
     assert [trial.state for trial in campaign.trials()] == [TrialState.COMPLETE, *[TrialState.RUNNING] * 2]
 
 
 @pytest.mark.parametrize("how", ["finish", "yield", "now"])
-def test_what_is_to_be_tried_again_in_the_step_of_the_end_is_left_for_later(bench, how: str) -> None:
+def test_a_retry_in_the_step_of_the_end_is_left_to_a_later_campaign(bench, how: str) -> None:
     campaign = bench(trials=5)
     (spec,) = campaign.specs(Capacity(1))
     actions = campaign.turn(started(spec), Lost(spec.token, "gone"), StopRequested(how))
@@ -274,7 +274,7 @@ def test_the_user_stops_in_three_steps(bench) -> None:
     campaign = bench(trials=100)
     one, two, three = campaign.specs(Capacity(3))
     campaign.turn(started(one), started(two))
-    assert campaign.turn(StopRequested("finish"), over(one)) == [], "no new trial, and nobody is stopped"
+    assert campaign.turn(StopRequested("finish"), over(one)) == [], "no new trial, and no attempt is stopped"
     assert campaign.turn(StopRequested("yield")) == [StopAttempt(each.token, "yield") for each in (two, three)]
     (reply,) = campaign.turn(Report(two.token, 1, 0, 1.0))
     assert reply.message.stop == "yield"
@@ -303,7 +303,7 @@ def test_trials_beyond_the_budget_that_others_used_are_refused_and_never_submitt
     assert [trial.number for trial in mine.trials()] == [0, 1, 2]
 
 
-def test_a_trial_that_another_process_ended_is_stopped_and_not_told(bench) -> None:
+def test_a_trial_that_another_process_ended_is_stopped_and_not_told_again(bench) -> None:
     campaign = bench(trials=2)
     one, two = campaign.specs(Capacity(2))
     campaign.turn(started(one), started(two))
@@ -313,7 +313,7 @@ def test_a_trial_that_another_process_ended_is_stopped_and_not_told(bench) -> No
     assert [trial.value for trial in campaign.trials()] == [42.0, 2.0]
 
 
-def test_trials_of_a_dead_campaign_are_told_from_its_outcomes_or_begun_again(bench) -> None:
+def test_trials_of_a_dead_campaign_end_with_their_outcomes_or_start_again(bench) -> None:
     dead = bench(trials=2)
     one, two = dead.specs(Capacity(2))
     dead.storage.close()

@@ -1,4 +1,4 @@
-"""What a large machine costs its driver: a look goes through blocks and nodes once, a failure through few hosts."""
+"""The driver's cost on a large machine: a poll goes through blocks and nodes once, a failure through few hosts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..providers.blocks.test_monitor import Lab
 from ..support.operations import operations
 
 
-def look_at(folder: Path, count: int) -> int:
-    """What a look at so many blocks costs, each with a node."""
+def poll_cost(folder: Path, count: int) -> int:
+    """The cost of one poll of ``count`` blocks with one node each."""
     folder.mkdir()
     lab = Lab(folder, init=count, max=count)
     for number in range(count):
@@ -32,8 +32,8 @@ def look_at(folder: Path, count: int) -> int:
     return operations(lambda: blocks.refresh(list(lab.connected.values()), lab.now))
 
 
-def test_a_look_at_a_machine_costs_as_much_for_each_block_as_at_a_small_one(tmp_path: Path) -> None:
-    small, large = look_at(tmp_path / "8", 8), look_at(tmp_path / "128", 128)
+def test_a_poll_costs_the_same_for_each_block_on_a_large_machine(tmp_path: Path) -> None:
+    small, large = poll_cost(tmp_path / "8", 8), poll_cost(tmp_path / "128", 128)
     assert large <= 1.1 * 16 * small
 
 
@@ -54,7 +54,7 @@ def test_a_failure_costs_the_same_among_thousands_of_hosts() -> None:
     assert failures(5_000) < 2 * failures(50)
 
 
-def test_the_pool_of_an_attempt_is_chosen_without_a_look_at_its_hosts() -> None:
+def test_the_pool_of_an_attempt_is_chosen_without_reading_all_its_hosts() -> None:
     def choose(hosts: int) -> int:
         names = frozenset(f"node{number}" for number in range(hosts))
         managed = SimpleNamespace(dropped=False, executor=SimpleNamespace(bad_state_is_set=False))
@@ -67,6 +67,6 @@ def test_the_pool_of_an_attempt_is_chosen_without_a_look_at_its_hosts() -> None:
     assert choose(5_000) < choose(50) + 100
 
 
-def test_optuna_s_private_names_that_the_campaign_uses_are_there() -> None:
+def test_optunas_private_functions_that_the_campaign_uses_exist() -> None:
     assert callable(optuna.pruners._filter_study)
     assert callable(optuna.study._tell._tell_with_warning)

@@ -1,4 +1,4 @@
-"""Trials that pause at rungs and are promoted: the campaign's state machine on a real record, with hand-made events."""
+"""Trials that pause at rungs and are promoted, on a real record with events made by the test."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from pilotune.pipeline.trial.protocol import AttemptSpec, Report, Verdict
 from tests.support.campaign_bench import Bench, benches, finish_of, over, started
 
 RUNGS = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
-"""Trials pause at the steps 1 and 3, and end at 9."""
+"""Trials pause at steps 1 and 3, and end at step 9."""
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Bench]:
     make = benches(tmp_path)
 
-    def promoting(campaign: str = "c1", options: Any = None, **rules: Any) -> Bench:
-        return make(campaign, {"rung_schedule": RUNGS, **(options or {})}, **rules)
+    def promoting(campaign: str = "c1", options: Any = None, **limits: Any) -> Bench:
+        return make(campaign, {"rung_schedule": RUNGS, **(options or {})}, **limits)
 
     return promoting
 
 
 def submitted(actions: list[Any]) -> list[tuple[int, int]]:
-    """Number and attempt of what was submitted."""
+    """Number and attempt of each submitted attempt."""
     return [(action.spec.number, action.spec.attempt) for action in actions if isinstance(action, Submit)]
 
 
@@ -43,10 +43,10 @@ def paused(trial: FrozenTrial) -> Any:
 
 
 def pause(campaign: Bench, spec: AttemptSpec, value: float, step: int = 1) -> list[Any]:
-    """The trial begins, reports at its rung, is told to yield, and does; all actions."""
+    """Let the trial begin, report at its rung and yield as it is told; returns all actions."""
     reply = campaign.turn(started(spec), Report(spec.token, 1, step, value))
     assert Reply(Verdict(spec.token, 1, stop="yield")) in reply
-    assert paused(campaign.trials()[spec.number]) == step, "kept before the attempt hears of it"
+    assert paused(campaign.trials()[spec.number]) == step, "committed before the attempt is told"
     return [*reply, *campaign.turn(over(spec, "yielded", started=0.0, finished=60.0))]
 
 
@@ -70,8 +70,8 @@ def test_the_best_of_three_goes_on_as_the_next_attempt_and_to_its_end(bench) -> 
     assert again.params == specs[0].params
     trial = campaign.trials()[0]
     assert (paused(trial), trial.system_attrs["pilotune:attempt"]) == (None, 2)
-    # The first report was kept, and leads to nothing the second time; alone at the next rung it pauses there,
-    # and goes on at once, since nothing else will come.
+    # Its first report is known already and changes nothing. At the next rung the trial is alone: it pauses, and goes on
+    # at once, since no other trial will come.
     assert campaign.turn(started(again), Report(again.token, 1, 1, 1.0)) == [Reply(Verdict(again.token, 1))]
     assert campaign.turn(Report(again.token, 2, 3, 0.5)) == [Reply(Verdict(again.token, 2, stop="yield"))]
     (last,) = [action.spec for action in campaign.turn(over(again, "yielded")) if isinstance(action, Submit)]
@@ -139,10 +139,10 @@ def test_a_worker_that_dies_while_its_trial_is_to_pause_leaves_it_paused(bench) 
     actions = campaign.turn(Capacity(0), Lost(spec.token, "its node died"))
     assert (StopAttempt(spec.token, "kill") in actions, submitted(actions)) == (True, [])
     assert list(campaign.campaign.promotion.paused) == [0]
-    assert submitted(campaign.turn(Capacity(1))) == [(0, 2)], "it is all there is"
+    assert submitted(campaign.turn(Capacity(1))) == [(0, 2)], "it is the only trial"
 
 
-def test_what_a_paused_trial_ended_with_unheard_counts_when_it_would_not_go_on(bench) -> None:
+def test_an_outcome_that_a_paused_trial_left_on_disk_counts_when_it_would_not_go_on(bench) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     outcome = over(spec, value=2.0).outcome
@@ -153,7 +153,7 @@ def test_what_a_paused_trial_ended_with_unheard_counts_when_it_would_not_go_on(b
     assert (trial.state, trial.value, paused(trial)) == (TrialState.COMPLETE, 2.0, None)
 
 
-def test_values_that_are_no_numbers_are_never_promoted(bench) -> None:
+def test_nan_is_never_promoted(bench) -> None:
     campaign = bench(trials=3)
     specs = campaign.specs(Capacity(3))
     for spec in specs[:2]:
@@ -185,7 +185,7 @@ def test_a_stop_keeps_paused_trials_paused_and_the_next_campaign_goes_on_with_th
     assert "pilotune:last_loss" not in heir.trials()[0].user_attrs
     (again,) = [action.spec for action in actions if isinstance(action, Submit)]
     actions = heir.turn(started(again), over(again, value=0.1))
-    if how == "now":  # its report had not been heard, so the best of the two others goes on
+    if how == "now":  # its report was not handled, so the better of the two others goes on
         (spec,) = [action.spec for action in actions if isinstance(action, Submit)]
         actions = heir.turn(over(spec, value=0.2))
     assert finish_of(actions).code == 0
@@ -193,7 +193,7 @@ def test_a_stop_keeps_paused_trials_paused_and_the_next_campaign_goes_on_with_th
     assert [trial.state.name for trial in heir.trials()] == ends
 
 
-def test_a_report_that_only_an_outcome_tells_of_leads_to_a_pause(bench) -> None:
+def test_a_report_that_is_only_in_the_outcome_leads_to_a_pause(bench) -> None:
     campaign = bench(trials=2)
     (first,) = campaign.specs(Capacity(1))
     campaign.turn(started(first))
@@ -201,7 +201,7 @@ def test_a_report_that_only_an_outcome_tells_of_leads_to_a_pause(bench) -> None:
     assert paused(campaign.trials()[0]) == 1
 
 
-def test_paused_trials_go_on_at_once_where_the_study_does_not_pause_any_more(bench, tmp_path: Path) -> None:
+def test_paused_trials_go_on_at_once_if_the_pruner_no_longer_pauses(bench, tmp_path: Path) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     campaign.turn(started(spec), Report(spec.token, 1, 1, 5.0), StopRequested("now"))
@@ -212,7 +212,7 @@ def test_paused_trials_go_on_at_once_where_the_study_does_not_pause_any_more(ben
     assert paused(plain.trials()[0]) is None
 
 
-def test_workers_are_wanted_for_trials_that_may_go_on(bench) -> None:
+def test_promotable_trials_count_for_the_demand(bench) -> None:
     campaign = bench(trials=3)
     specs = campaign.specs(Capacity(3))
     for place, spec in enumerate(specs):
@@ -222,7 +222,7 @@ def test_workers_are_wanted_for_trials_that_may_go_on(bench) -> None:
     assert campaign.scales[-1].workers == 1
 
 
-def test_very_many_paused_trials_are_told_in_several_steps_while_events_are_heard(bench) -> None:
+def test_very_many_paused_trials_end_in_several_steps_between_which_events_are_handled(bench) -> None:
     count = RETIRED_PER_STEP + 20
     campaign = bench(trials=count)
     specs = campaign.specs(Capacity(count))
@@ -235,7 +235,7 @@ def test_very_many_paused_trials_are_told_in_several_steps_while_events_are_hear
     assert finish_of(campaign.turn()).code == 1
 
 
-def test_an_objective_without_a_checkpoint_is_told_of_once(bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_objective_without_a_checkpoint_is_reported_once(bench, caplog: pytest.LogCaptureFixture) -> None:
     campaign = bench(trials=9)
     first, second = campaign.specs(Capacity(2))
     for spec in (first, second):

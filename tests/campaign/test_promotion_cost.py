@@ -1,4 +1,4 @@
-"""What a tick costs does not depend on how many trials are paused."""
+"""The cost of a tick does not depend on the number of paused trials."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_paused(folder: Path, count: int) -> Bench:
-    """A campaign that has taken over so many paused trials, with all its workers busy."""
+    """A campaign that has taken over ``count`` paused trials, and whose workers are all busy."""
     folder.mkdir()
     bench = benches(folder)(options={"rung_schedule": RUNGS}, trials=100_000)
     draw, storage, study_id = random.Random(0), bench.storage, bench.campaign.study.study._study_id
@@ -54,7 +54,7 @@ def with_paused(folder: Path, count: int) -> Bench:
 
 
 def tick(bench: Bench, value: float) -> int:
-    """The work of a tick in which some attempts report at a rung, others pause, and paused trials are promoted."""
+    """The cost of a tick in which some attempts report at a rung, others pause, and paused trials are promoted."""
     running = [bench.make_spec(flight) for flight in list(bench.campaign.flights.values())]
     bench.turn(*map(started, running))
     reports = [Report(spec.token, 1, 4, value + spec.number) for spec in running[:4]]
@@ -63,7 +63,7 @@ def tick(bench: Bench, value: float) -> int:
     again = [Report(spec.token, 1, 5, value) for spec in running[4:]]
     before = len(bench.campaign.promotion.paused)
     cost = operations(lambda: bench.turn(*ends, *again))
-    assert len(bench.campaign.promotion.paused) == before, "four pause, and four of the others go on"
+    assert len(bench.campaign.promotion.paused) == before, "four pause, and four others go on"
     return cost
 
 
@@ -72,7 +72,7 @@ def test_a_tick_costs_the_same_with_many_paused_trials(tmp_path: Path) -> None:
     for count in (150, 3_000):
         bench = with_paused(tmp_path / str(count), count)
         bench.turn(Capacity(WORKERS))
-        for value in (1.0, 2.0):  # what is made once is made
+        for value in (1.0, 2.0):  # so that everything that is created once exists
             tick(bench, value)
         costs.append(tick(bench, 3.0))
     few, many = costs
@@ -80,7 +80,7 @@ def test_a_tick_costs_the_same_with_many_paused_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [2_000])
-def test_promotions_keep_to_the_asks_of_a_step(tmp_path: Path, count: int) -> None:
+def test_promotions_count_for_the_asks_of_a_step(tmp_path: Path, count: int) -> None:
     bench = with_paused(tmp_path / "many", count)
     bench.turn(Capacity(count))
     assert 0 < bench.campaign.in_flight < count / 4

@@ -1,4 +1,4 @@
-"""The campaign asks and tells in fewer steps than Optuna; what comes of it is the same to the last bit."""
+"""The campaign asks and tells in fewer steps than Optuna does, with identical results."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def history(study: optuna.Study) -> list[tuple]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_trials_are_those_that_optuna_itself_draws(tmp_path: Path, sampler: str, pruner: str) -> None:
+def test_trials_are_the_ones_that_optuna_itself_draws(tmp_path: Path, sampler: str, pruner: str) -> None:
     studies = []
     for name in ("ours", "theirs"):
         storage = RecordStorage(f"sqlite:///{tmp_path}/{name}.db", autocommit=False)
@@ -87,7 +87,7 @@ def test_trials_are_those_that_optuna_itself_draws(tmp_path: Path, sampler: str,
                 study._storage.set_trial_intermediate_value(trial._trial_id, 1, value)
             values = [value] if state == TrialState.COMPLETE else None
             desk.tell(one, state, values)
-            with contextlib.suppress(RuntimeError):  # of a grid that is done
+            with contextlib.suppress(RuntimeError):  # raised at the end of a grid
                 theirs.tell(other, values, state=state)
             if desk.exhausted:
                 break
@@ -96,7 +96,7 @@ def test_trials_are_those_that_optuna_itself_draws(tmp_path: Path, sampler: str,
         assert desk.counts[state] == ours._storage.get_n_trials(ours._study_id, state)
 
 
-def test_an_enqueued_value_out_of_range_is_kept_and_warned_of(tmp_path: Path) -> None:
+def test_an_enqueued_value_out_of_range_is_kept_with_a_warning(tmp_path: Path) -> None:
     storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     study = optuna.create_study(storage=storage, study_name="s", sampler=optuna.samplers.RandomSampler(seed=1))
     study.enqueue_trial({"lr": 5.0})
@@ -120,7 +120,9 @@ def best_of(study: optuna.Study) -> FrozenTrial | None:
 
 @pytest.mark.parametrize("directions", [["minimize"], ["maximize"], ["minimize", "maximize"], ["minimize"] * 3])
 @pytest.mark.parametrize("constrained", [False, True])
-def test_the_best_trial_is_optuna_s_after_every_end(tmp_path: Path, directions: list[str], constrained: bool) -> None:
+def test_the_incumbent_is_optunas_best_trial_after_every_trial(
+    tmp_path: Path, directions: list[str], constrained: bool
+) -> None:
     storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     study = optuna.create_study(storage=storage, study_name="s", directions=directions)
     best, rng = Incumbent(), random.Random(len(directions))

@@ -1,4 +1,4 @@
-"""What a tick costs depends on what happens in it, neither on the study's trials nor on the attempts that run."""
+"""The cost of a tick depends on what happens in it, not on the number of trials or of running attempts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL, LARGE = (100, 32), (2_000, 512)
 """Finished trials and running attempts."""
 
 MARGIN = 1.1
-"""Logarithms, and a list here and there that is a little longer."""
+"""Allowed growth: for logarithms, and for a list that is a little longer."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Busy:
-    """A campaign on a study of so many finished trials, with so many attempts running."""
+    """A campaign on a study with many finished trials and many running attempts."""
 
     def __init__(self, bench: Callable[..., Bench], finished: int, running: int, **options: Any):
         self.bench = bench(options=options)
@@ -49,7 +49,7 @@ class Busy:
         self.specs = deque(flight for flight in map(self.bench.make_spec, self.campaign.flights.values()))
         self.bench.turn(*map(started, self.specs))
         self.random = random.Random(0)
-        for step in range(3):  # what is made once is made
+        for step in range(3):  # so that everything that is created once exists
             self.bench.turn(*self.some(2, 2, step))
 
     def _fill(self, count: int) -> None:
@@ -62,7 +62,7 @@ class Busy:
         self.campaign.study.recount()
 
     def some(self, ends: int, reports: int, step: int) -> list[Any]:
-        """So many attempts end, and so many report."""
+        """Events: ``ends`` attempts end, and ``reports`` attempts report."""
         ended = [over(self.specs.popleft(), value=self.random.random(), finished=60.0) for _ in range(ends)]
         said = [self.specs[index] for index in range(reports)]
         return [*ended, *(Report(spec.token, step + 1, step, self.random.random()) for spec in said)]
@@ -92,7 +92,7 @@ def test_a_tick_in_which_little_happens_costs_the_same_in_a_large_study(busy) ->
     assert small / MARGIN < large < MARGIN * small
 
 
-def test_what_others_did_is_counted_without_a_look_at_all_trials(busy) -> None:
+def test_changes_of_others_are_counted_without_reading_all_trials(busy) -> None:
     small, large = (operations(busy(size).campaign.study.recount) for size in (SMALL, LARGE))
     assert large < MARGIN * small
 
@@ -103,11 +103,11 @@ def test_a_snapshot_costs_the_same_in_a_large_study(busy) -> None:
         campaign = busy(size).campaign
         snapshot(campaign, storage="", run_dir="")
         counts.append(operations(lambda campaign=campaign: snapshot(campaign, storage="", run_dir="")))
-    shown = 50 - 32  # running trials that the larger one lists more
+    shown = 50 - 32  # running trials that the larger status lists in addition
     assert counts[1] < MARGIN * counts[0] + 100 * shown
 
 
-def test_an_end_that_was_asked_for_lets_go_of_what_waits_once(busy) -> None:
+def test_a_campaign_that_is_stopped_releases_waiting_attempts_once(busy) -> None:
     counts = []
     for size in (SMALL, LARGE):
         one = busy(size)
@@ -141,11 +141,11 @@ def test_thousands_of_workers_are_filled_in_few_ticks(tmp_path: Path) -> None:
     while bench.campaign.in_flight < 2_048:
         loop.turn()
         ticks += 1
-    assert ticks <= 12  # of sixteen trials each they would be 128
+    assert ticks <= 12  # with sixteen trials each it would take 128
     assert bench.campaign.study.counts[TrialState.RUNNING] == 2_048
 
 
-def test_the_driver_s_way_of_asking_does_not_grow_with_the_trials_that_wait(bench_with_points) -> None:
+def test_the_cost_of_asking_does_not_grow_with_enqueued_trials(bench_with_points) -> None:
     few, many = (operations(lambda bench=bench: bench.turn(Capacity(1))) for bench in bench_with_points(10, 500))
     assert many < MARGIN * few
 

@@ -1,4 +1,4 @@
-"""What a campaign asks of its pool, how long it expects trials to run, and trials that come back with nothing done."""
+"""The demand for workers, expected durations, and trials that come back with nothing done."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def demands(campaign: Bench) -> list[int]:
 # Demand
 
 
-def test_demand_is_what_is_in_flight_and_what_the_budget_allows(bench) -> None:
+def test_the_demand_is_what_is_in_flight_plus_what_the_budget_allows(bench) -> None:
     campaign = bench(trials=5)
     assert campaign.turn() == []
     assert campaign.scales == [Scale(5, None)], "before there is any worker"
@@ -45,7 +45,7 @@ def test_demand_is_what_is_in_flight_and_what_the_budget_allows(bench) -> None:
     assert demands(campaign) == [5, 4]
 
 
-def test_without_a_budget_of_trials_demand_is_without_limit(bench) -> None:
+def test_without_a_budget_of_trials_the_demand_is_unlimited(bench) -> None:
     campaign = bench(time=100.0)
     campaign.specs(Capacity(1))
     assert demands(campaign) == [UNLIMITED]
@@ -72,7 +72,7 @@ def test_a_campaign_that_ends_needs_workers_only_for_what_is_in_flight(bench) ->
     assert demands(campaign)[-1] == 0
 
 
-def test_a_space_that_is_used_up_needs_no_more_workers(bench) -> None:
+def test_an_exhausted_space_needs_no_more_workers(bench) -> None:
     campaign = bench(time=1e6, options={"sampler": optuna.samplers.GridSampler({"x": [0.5]})})
     (spec,) = campaign.specs(Capacity(1))
     campaign.turn(started(spec), ran(spec, 60.0))
@@ -82,7 +82,7 @@ def test_a_space_that_is_used_up_needs_no_more_workers(bench) -> None:
 # Durations
 
 
-def test_the_duration_of_a_trial_is_learned_from_those_that_ended_as_they_should() -> None:
+def test_the_duration_of_a_trial_is_learned_from_those_that_did_not_fail() -> None:
     durations = Durations()
     for seconds in range(1, ENOUGH):
         durations.add(float(seconds), whole=True)
@@ -104,7 +104,7 @@ def test_one_trial_in_ten_may_take_longer_than_expected_and_old_ones_are_forgott
     assert durations.expected == 89.0
 
 
-def test_the_expected_duration_rests_while_it_hardly_changes() -> None:
+def test_the_expected_duration_does_not_change_with_every_trial() -> None:
     durations = Durations()
     seen = set()
     for index in range(200):
@@ -113,19 +113,19 @@ def test_the_expected_duration_rests_while_it_hardly_changes() -> None:
     assert seen == {None, 3800.0}
 
 
-def test_what_is_left_of_a_trial_is_never_nothing() -> None:
+def test_the_remaining_time_of_a_trial_is_never_zero() -> None:
     durations = Durations(3600.0)
     assert [durations.left(ran) for ran in (0.0, 600.0, 3500.0, 9000.0)] == [3600.0, 3000.0, 360.0, 360.0]
 
 
-def test_what_the_user_says_of_the_duration_is_not_learned_otherwise() -> None:
+def test_a_duration_that_the_user_gives_is_not_learned() -> None:
     durations = Durations(3600.0)
     for _ in range(20):
         durations.add(5.0, whole=True)
     assert durations.expected == 3600.0
 
 
-def test_the_expected_duration_goes_with_the_demand(bench) -> None:
+def test_the_expected_duration_is_sent_with_the_demand(bench) -> None:
     campaign = bench(trials=100)
     (spec,) = campaign.specs(Capacity(1))
     for _ in range(ENOUGH):
@@ -159,7 +159,7 @@ def test_a_declined_attempt_comes_back_as_the_same_one(bench) -> None:
     campaign.turn(started(again), ran(again, 5.0))
     (trial,) = campaign.trials()
     assert (trial.state, trial.user_attrs["pilotune:attempts"]) == (TrialState.COMPLETE, 1)
-    assert trial.user_attrs["pilotune:seconds_waiting"] == 2.0, "since it was asked for"
+    assert trial.user_attrs["pilotune:seconds_waiting"] == 2.0, "since the trial was created"
     assert "pilotune:last_loss" not in trial.user_attrs
 
 
@@ -173,7 +173,7 @@ def test_an_attempt_that_is_declined_again_and_again_waits_and_is_neither_lost_n
         rounds += spec is not None
         assert campaign.campaign.in_flight == 1
     assert 600 / LONGEST_PAUSE - 5 < rounds < 600 / LONGEST_PAUSE + 5
-    assert demands(campaign) == [1], "it is in demand while it waits"
+    assert demands(campaign) == [1], "it counts for the demand while it waits"
     while spec is None:
         spec = next(iter(campaign.specs()), None)
     assert spec.attempt == 1
@@ -182,7 +182,7 @@ def test_an_attempt_that_is_declined_again_and_again_waits_and_is_neither_lost_n
     assert (trial.state, trial.user_attrs["pilotune:attempts"]) == (TrialState.COMPLETE, 1)
 
 
-def test_a_campaign_that_ends_leaves_what_is_declined_or_put_aside_to_a_later_one(bench) -> None:
+def test_a_campaign_that_ends_leaves_declined_and_backed_off_trials_to_a_later_one(bench) -> None:
     campaign = bench(trials=2)
     one, two = campaign.specs(Capacity(2))
     for _ in range(3):
@@ -205,7 +205,7 @@ def test_a_declined_attempt_of_a_trial_that_another_process_ended_is_not_submitt
 # Attempts that yield
 
 
-def test_a_trial_that_yields_at_once_again_and_again_fails_with_a_sentence(bench) -> None:
+def test_a_trial_that_yields_at_once_again_and_again_fails_with_a_reason(bench) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     yields = 0
@@ -220,7 +220,7 @@ def test_a_trial_that_yields_at_once_again_and_again_fails_with_a_sentence(bench
 
 
 @pytest.mark.parametrize("progress", ["time", "reports", "messages"])
-def test_a_trial_that_gets_on_may_yield_without_end(bench, progress: str) -> None:
+def test_a_trial_that_makes_progress_may_yield_any_number_of_times(bench, progress: str) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     for step in range(3 * IDLE_YIELDS):
@@ -243,7 +243,7 @@ def test_a_report_of_a_step_that_an_earlier_attempt_reported_is_no_progress(benc
     assert campaign.trials()[0].state == TrialState.FAIL
 
 
-def test_a_lost_attempt_neither_breaks_nor_lengthens_a_row_of_idle_yields(bench) -> None:
+def test_a_lost_attempt_does_not_count_as_an_idle_yield_nor_end_the_row(bench) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     for _ in range(2):
@@ -255,7 +255,7 @@ def test_a_lost_attempt_neither_breaks_nor_lengthens_a_row_of_idle_yields(bench)
 
 
 @pytest.mark.parametrize(("saved", "step"), [(True, 0), (False, 1)])
-def test_a_trial_that_saves_or_reports_something_new_may_cross_any_number_of_blocks(bench, saved, step) -> None:
+def test_a_trial_that_saves_or_reports_a_new_step_may_use_any_number_of_blocks(bench, saved, step) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     for block in range(3 * STALLS):
@@ -265,7 +265,7 @@ def test_a_trial_that_saves_or_reports_something_new_may_cross_any_number_of_blo
     assert campaign.trials()[0].state == TrialState.COMPLETE
 
 
-def test_a_trial_that_begins_anew_in_each_block_fails_instead_of_using_up_the_allocation(bench) -> None:
+def test_a_trial_that_starts_over_in_each_block_fails_instead_of_using_up_the_allocation(bench) -> None:
     campaign = bench(trials=1)
     (spec,) = campaign.specs(Capacity(1))
     blocks = 0

@@ -284,9 +284,9 @@ def test_a_broken_chain_file_is_skipped(chain: JobChain) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--in-job"], "site local has no scheduler that a driver's job could be submitted to"),
-        (["--in-job", "--dry-run"], "site local has no scheduler that a driver's job could be submitted to"),
-        (["--in-job", "--detach"], "--detach leaves the driver on this host, --in-job submits it to a scheduler"),
+        (["--in-job"], "site local has no scheduler to submit the driver's job to"),
+        (["--in-job", "--dry-run"], "site local has no scheduler to submit the driver's job to"),
+        (["--in-job", "--detach"], "--detach keeps the driver on this host, --in-job submits it to a scheduler"),
     ],
 )
 def test_impossible_options_are_refused(pilotune: Pilotune, words: list[str], message: str) -> None:
@@ -296,7 +296,7 @@ def test_impossible_options_are_refused(pilotune: Pilotune, words: list[str], me
     assert message in result.err
 
 
-def test_a_refused_driver_leaves_nothing_behind(pilotune: Pilotune, scheduler: Scheduler) -> None:
+def test_a_refused_driver_job_leaves_nothing_behind(pilotune: Pilotune, scheduler: Scheduler) -> None:
     pilotune("init", "rings")
     Path("lab.yaml").write_text("scheduler: pbs\nruns: runs\npools: {cpu: {walltime: 1h}}\n")
     scheduler.refusals = [SubmitRefused("qsub: Unknown queue", transient=False)]

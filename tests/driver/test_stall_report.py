@@ -39,7 +39,7 @@ def after(campaign: Bench, seconds: float, *events) -> str:
 # Blocks
 
 
-def test_blocks_in_the_queue_are_named_with_the_schedulers_reason_and_since_when(bench) -> None:
+def test_queued_blocks_are_reported_with_the_schedulers_reason_and_the_time(bench) -> None:
     campaign = bench(trials=9)
     assert after(campaign, BRIEF / 2, BlocksSeen((QUEUED,))) == "", "most blocks begin soon"
     since = clock(1000.0)
@@ -51,14 +51,14 @@ def test_blocks_in_the_queue_are_named_with_the_schedulers_reason_and_since_when
     )
 
 
-def test_the_sentence_rests_while_nothing_changes_and_tells_the_day_after_midnight(bench) -> None:
+def test_the_sentence_stays_the_same_while_nothing_changes_and_has_the_date_after_midnight(bench) -> None:
     campaign = bench(trials=9)
     sentences = {after(campaign, BRIEF, BlocksSeen((QUEUED,)))} | {after(campaign, 60.0) for _ in range(30)}
     assert len(sentences) == 1
     assert time.strftime("%Y-%m-%d %H:%M", time.localtime(1000.0)) in after(campaign, 2 * 86_400.0)
 
 
-def test_running_blocks_whose_workers_do_not_come_are_told(bench) -> None:
+def test_running_blocks_whose_workers_do_not_connect_are_reported(bench) -> None:
     campaign = bench(trials=9)
     seen = BlocksSeen((block("starting", "stderr: blocks/knl-0.err"), block("queued", "Priority", number="1")))
     assert "starting" not in (text := after(campaign, SET_UP / 2, seen))
@@ -69,7 +69,7 @@ def test_running_blocks_whose_workers_do_not_come_are_told(bench) -> None:
     assert "1 block of pool knl is queued" in text
 
 
-def test_blocks_without_workers_that_take_a_trial_are_told(bench) -> None:
+def test_blocks_without_time_for_a_trial_are_reported(bench) -> None:
     campaign = bench(trials=9, expected=1500.0)
     assert after(campaign, SET_UP / 2, BlocksSeen((block("running"),))) == ""
     text = after(campaign, SET_UP)
@@ -79,7 +79,7 @@ def test_blocks_without_workers_that_take_a_trial_are_told(bench) -> None:
     )
 
 
-def test_without_any_block_the_pools_own_reason_is_told(bench) -> None:
+def test_without_any_block_the_pools_own_reason_is_reported(bench) -> None:
     campaign = bench(trials=9)
     assert after(campaign, 1.0) == ""
     assert after(campaign, NO_BLOCK) == "no block is queued or running"
@@ -92,7 +92,7 @@ def test_without_any_block_the_pools_own_reason_is_told(bench) -> None:
     assert after(campaign, 1.0, PoolNote("")) == text
 
 
-def test_the_pools_note_stands_before_what_the_blocks_say(bench) -> None:
+def test_the_pools_note_comes_before_the_blocks(bench) -> None:
     campaign = bench(trials=9)
     text = after(campaign, BRIEF, PoolNote("the scheduler does not answer"), BlocksSeen((QUEUED,)))
     assert text.startswith("the scheduler does not answer; 1 block of pool knl is queued since")
@@ -112,7 +112,7 @@ def test_a_first_trial_may_take_its_time(bench) -> None:
     )
 
 
-def test_silence_of_five_times_the_usual_duration_is_told_with_the_oldest_trial(bench) -> None:
+def test_no_report_for_five_times_the_usual_duration_is_reported_with_the_oldest_trial(bench) -> None:
     campaign = bench(trials=9)
     one, two = campaign.specs(Capacity(2))
     campaign.turn(started(one), started(two))
@@ -128,7 +128,7 @@ def test_silence_of_five_times_the_usual_duration_is_told_with_the_oldest_trial(
     assert waiting(campaign.campaign) == ""
 
 
-def test_a_report_is_movement_and_the_same_one_again_is_not(bench) -> None:
+def test_a_report_is_progress_and_the_same_step_again_is_not(bench) -> None:
     campaign = bench(trials=9, expected=60.0)
     (spec,) = campaign.specs(Capacity(1))
     campaign.turn(started(spec))
@@ -146,7 +146,7 @@ def test_trials_of_milliseconds_do_not_make_a_second_suspicious(bench) -> None:
     assert after(campaign, 2.0) != ""
 
 
-def test_the_hours_in_which_blocks_were_queued_are_not_the_trials_fault(bench) -> None:
+def test_hours_in_the_queue_do_not_count_as_slow_trials(bench) -> None:
     campaign = bench(trials=9, expected=60.0)
     (spec,) = campaign.specs(Capacity(1))
     campaign.turn(started(spec))
@@ -155,7 +155,7 @@ def test_the_hours_in_which_blocks_were_queued_are_not_the_trials_fault(bench) -
     assert after(campaign, 1.0, Capacity(1), BlocksSeen((block("running"),))) == ""
 
 
-def test_workers_that_begin_nothing_are_told(bench) -> None:
+def test_workers_that_begin_nothing_are_reported(bench) -> None:
     campaign = bench(trials=9)
     (spec,) = campaign.specs(Capacity(1))
     assert after(campaign, SET_UP / 2) == ""
@@ -168,7 +168,7 @@ def test_a_campaign_that_has_ended_waits_for_nothing(bench) -> None:
     assert after(campaign, 100.0, BlocksSeen((QUEUED,)), StopRequested("finish")) == ""
 
 
-def test_a_campaign_that_is_to_end_does_not_wait_for_a_block_to_finish_what_no_worker_has_begun(bench) -> None:
+def test_a_campaign_that_is_ending_does_not_wait_for_attempts_that_no_worker_has_begun(bench) -> None:
     campaign = bench(trials=9)
     one, _ = campaign.specs(Capacity(2))
     campaign.turn(started(one))
@@ -178,7 +178,7 @@ def test_a_campaign_that_is_to_end_does_not_wait_for_a_block_to_finish_what_no_w
     assert campaign.campaign.finished.code == 130
 
 
-def test_the_status_has_the_blocks_and_the_sentence(bench) -> None:
+def test_the_status_holds_the_blocks_and_the_sentence(bench) -> None:
     campaign = bench(trials=9)
     campaign.turn(BlocksSeen((QUEUED,)), after=10.0)
     status = snapshot(campaign.campaign, storage="", run_dir="")
@@ -190,7 +190,7 @@ def test_the_status_has_the_blocks_and_the_sentence(bench) -> None:
     assert type(status).from_json(status.to_json()) == status
 
 
-def test_a_status_in_which_only_the_clock_moved_is_known(bench) -> None:
+def test_a_status_in_which_only_time_has_passed_is_recognized(bench) -> None:
     campaign = bench(trials=9)
     specs = campaign.specs(Capacity(2))
     campaign.turn(started(specs[0]), started(specs[1]))
