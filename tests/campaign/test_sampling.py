@@ -70,13 +70,13 @@ def test_trials_are_the_ones_that_optuna_itself_draws(tmp_path: Path, sampler: s
         for point in POINTS if sampler != "grid" else ():
             studies[-1].enqueue_trial(point)
     ours, theirs = studies
-    desk = CampaignStudy(ours, ours._storage, SPACE, "c")
+    campaign_study = CampaignStudy(ours, ours._storage, SPACE, "c")
     running, rng = [], random.Random(2)
     for _ in range(24):
         asked = theirs.ask()
         theirs._storage.set_trial_system_attr(asked._trial_id, "pilotune:campaign", "c")
         drawn = SPACE.suggest(asked)
-        mine, params = desk.ask()
+        mine, params = campaign_study.ask()
         assert params == drawn
         assert [type(value) for value in params.values()] == [type(value) for value in drawn.values()]
         running.append((mine, asked))
@@ -86,14 +86,14 @@ def test_trials_are_the_ones_that_optuna_itself_draws(tmp_path: Path, sampler: s
             for trial, study in ((one, ours), (other, theirs)):
                 study._storage.set_trial_intermediate_value(trial._trial_id, 1, value)
             values = [value] if state == TrialState.COMPLETE else None
-            desk.tell(one, state, values)
+            campaign_study.tell(one, state, values)
             with contextlib.suppress(RuntimeError):  # raised at the end of a grid
                 theirs.tell(other, values, state=state)
-            if desk.exhausted:
+            if campaign_study.exhausted:
                 break
     assert history(ours) == history(theirs)
     for state in (TrialState.RUNNING, *ENDS):
-        assert desk.counts[state] == ours._storage.get_n_trials(ours._study_id, state)
+        assert campaign_study.counts[state] == ours._storage.get_n_trials(ours._study_id, state)
 
 
 def test_an_enqueued_value_out_of_range_is_kept_with_a_warning(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_an_enqueued_value_out_of_range_is_kept_with_a_warning(tmp_path: Path) -
 
 def test_attributes_that_no_database_can_hold_are_left_out_and_the_others_are_kept(tmp_path: Path) -> None:
     storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
-    desk = CampaignStudy(optuna.create_study(storage=storage, study_name="s"), storage, SPACE, "c")
-    trial, _ = desk.ask()
-    desk.annotate(trial, {"good": 1, "n" * 5000: 2, "odd": object(), "text": "t"})
+    campaign_study = CampaignStudy(optuna.create_study(storage=storage, study_name="s"), storage, SPACE, "c")
+    trial, _ = campaign_study.ask()
+    campaign_study.annotate(trial, {"good": 1, "n" * 5000: 2, "odd": object(), "text": "t"})
     assert storage.get_trial(trial._trial_id).user_attrs == {"good": 1, "text": "t"}
 
 
