@@ -179,6 +179,7 @@ def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> 
     for step, value in written.reports.as_dict().items():
         if step not in kept:
             return f"its report at step {step} is not in the database"
+        # A trial keeps the first report of a step, so that of a later attempt may differ from an earlier one's.
         if written.attempt == 1 and not equal(kept[step], value):
             return f"it reported {value} at step {step}, the database says {kept[step]}"
     return ""

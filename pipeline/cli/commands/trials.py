@@ -32,7 +32,7 @@ from ..results import read_named_study, trials_table
 def trials_command(
     name: str | None, storage: str | None, states: tuple[str, ...], sort: str, limit: int | None, as_json: bool
 ) -> None:
-    """List the trials of a study, with the reason of those that failed.
+    """List the trials of a study, and why failed ones failed.
 
     A pruned or paused trial is shown with the last value that it reported.
     """

@@ -36,12 +36,12 @@ def test_a_study_whose_driver_is_killed_is_accounted_for_at_each_moment(tmp_path
     dead = here.json("verify", "audited")
     campaign = Path(status["run_dir"]).name
     assert dead["ok"]
-    left = f"which the campaign {campaign} left"
+    left = f"which campaign {campaign} left"
     first = [
-        [f"pilotune resume audited goes on with trials 1, 2 and 3, {left}"],
+        [f"pilotune resume audited continues trials 1, 2 and 3, {left}"],
         [
-            f"pilotune resume audited goes on with trials 1 and 2, {left}",
-            "pilotune resume audited goes on with trial 3, not begun yet",
+            f"pilotune resume audited continues trials 1 and 2, {left}",
+            "pilotune resume audited starts trial 3",
         ],
     ]
     *what, driver = [each["what"].partition(" (process")[0] for each in dead["findings"]]
