@@ -10,13 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.pipeline.campaign.flight_states import TRANSITIONS, State
+from pilotune.pipeline.worker.dialogue import RequestState, TrialState
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs/design.md").read_text(encoding="utf-8")
-HELPERS = {
-    "__init__.py", "errors.py", "fields.py", "filesystems.py", "yamlfile.py",
-    "pipeline/expressions.py", "pipeline/registry_args.py", "pipeline/study_changes.py",
-}  # fmt: skip
-"""Modules that the pictures leave out, as the page says."""
+
+
+def helpers() -> set[str]:
+    """Modules that the pictures leave out: the page names those at the top, then those in ``pipeline/``."""
+    paragraph = re.search(r"^Helper modules are left out.*?other\.$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    assert paragraph
+    top, inside = paragraph[0].split("and in `pipeline/`")
+    paths = re.findall(r"`(\w+\.py)`", top) + [f"pipeline/{name}" for name in re.findall(r"`(\w+\.py)`", inside)]
+    return {"__init__.py", *paths}
+
+
+HELPERS = helpers()
 
 TOOLS = {"schema_docs.py"}
 """Programs for developers, which nothing imports."""
@@ -107,7 +117,8 @@ def test_the_picture_has_every_arrow_and_no_other(number):
     arrows, real = drawn_and_real(number)
     missing = {pair: why for pair, why in real.items() if pair not in arrows}
     assert not missing, f"docs/design.md lacks these arrows: {missing}"
-    assert not arrows - real.keys(), f"docs/design.md has arrows that no import makes: {arrows - real.keys()}"
+    invented = arrows - set(real)
+    assert not invented, f"docs/design.md has arrows that no import makes: {invented}"
 
 
 def test_the_pictures_have_every_room():
@@ -153,3 +164,22 @@ def test_every_name_on_the_page_is_defined_in_its_file():
         if not re.search(rf"^(class|def) {name}\b|^{name}\b.* = ", text, flags=re.MULTILINE):
             unknown.append((name, path))
     assert not unknown
+
+
+def part(title: str) -> str:
+    """The section of the page under the heading ``title``."""
+    return PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_every_state_of_a_flight_and_every_move_is_on_the_page():
+    text = part("The states of a flight")
+    drawn = set(re.findall(r"^ *(\w+) --> (\w+): (\w+)$", text, flags=re.MULTILINE))
+    assert drawn == {(a.name, b.name, move.name) for a, moves in TRANSITIONS.items() for move, b in moves.items()}
+    assert re.findall(r"^\| ([A-Z_]+) \|", text, flags=re.MULTILINE) == [state.name for state in State]
+
+
+def test_every_state_of_the_dialogue_is_on_the_page():
+    rows = re.findall(
+        r"^\| (?:.*: )?([A-Z_]+) \|", part("The worker's conversation with the driver"), flags=re.MULTILINE
+    )
+    assert rows == [state.name for kind in (TrialState, RequestState) for state in kind]
