@@ -1,1 +1,1 @@
-"""Blocks of a pool: how many there are, what ended them, and what they leave behind."""
+"""Blocks: how many a pool has, what is submitted, how they ended, and what they leave behind."""

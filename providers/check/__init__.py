@@ -1,1 +1,1 @@
-"""``pilotune site check``: a small block through the real queue, looked at from both ends."""
+"""``pilotune site check``: a small block through the real queue, checked from both ends."""

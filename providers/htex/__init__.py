@@ -1,1 +1,1 @@
-"""Parsl's HighThroughputExecutor as a pool of workers."""
+"""The pool of workers, which runs trials on Parsl's HighThroughputExecutor."""

@@ -1,1 +1,1 @@
-"""The program on each node of a block."""
+"""The program that runs on each node of a block. Uses the standard library only."""

@@ -1,1 +1,1 @@
-"""Schedulers: one file each, and what they share. Blocks are jobs of theirs."""
+"""Providers that submit blocks as jobs of a scheduler: one module for each scheduler, and what they share."""

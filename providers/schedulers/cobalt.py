@@ -1,7 +1,7 @@
-"""Cobalt: the scheduler of Theta and its kin at Argonne. Parsl has no provider for it any more; this one is whole.
+"""Blocks as jobs of Cobalt, the scheduler of Theta at Argonne. Parsl no longer has a provider for it.
 
-Cobalt forgets a job when it ends. How it ended stands in the job's ``.cobaltlog``, which therefore has the job's id in
-its name, beside the files of its block.
+Cobalt forgets a job when it ends. The job's ``.cobaltlog`` says how it ended; it lies beside the files of the job's
+block and has the job's id as its name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 STATES: Mapping[str, tuple[Phase, str]] = {
     "queued": (Phase.QUEUED, ""),
-    "user_hold": (Phase.QUEUED, "held by its owner; qrls lets it go"),
+    "user_hold": (Phase.QUEUED, "held by its owner; qrls releases it"),
     "admin_hold": (Phase.QUEUED, "held by an administrator"),
     "dep_hold": (Phase.QUEUED, "waits for another job that it depends on"),
     "dep_fail": (Phase.QUEUED, "it will never start: a job that it depends on has failed"),
@@ -35,17 +35,17 @@ STATES: Mapping[str, tuple[Phase, str]] = {
     "running": (Phase.RUNNING, ""),
     "killing": (Phase.ENDING, "is being ended"),
     "preempting": (Phase.ENDING, "is being preempted by another job"),
-    "exiting": (Phase.ENDING, "is being cleaned up after"),
+    "exiting": (Phase.ENDING, "its nodes are being cleaned up"),
     "done": (Phase.ENDING, ""),
 }
-"""State -> where the job is, and what that means where its name does not say."""
+"""State -> phase, and what the state means if its name does not say."""
 
 ENDS: Mapping[str, End] = {
     r"maximum execution time exceeded": End.WALLTIME,
     r"user delete requested": End.CANCELLED,
     r"preempt": End.PREEMPTED,
 }
-"""Lines of a job's log -> how it ended. The log of a job that was ended by force has no exit code."""
+"""Pattern of a line in a job's log -> how the job ended. The log of a job that was killed has no exit code."""
 
 EXIT = re.compile(r"task completed normally with an exit code of (-?[0-9]{1,9}|None)\b")
 
@@ -60,14 +60,15 @@ if [ ! -r "$PBS_NODEFILE" ]; then
 fi
 
 """
-"""Lists a block's nodes where Parsl looks for them. On a Cray no file has them, only a variable: 3827-3830,3835."""
+"""Shell lines that list a block's nodes in the file where Parsl reads them. On a Cray only a variable has them, in the
+form 3827-3830,3835."""
 
 COLUMNS = "JobID:State"
-"""Without blanks in them. Always given: a user's or a site's own header would put others there."""
+"""Columns of qstat, none with blanks. They are always given, since users and sites can change the default."""
 
 
 class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
-    """Blocks as Cobalt jobs."""
+    """Submits blocks as Cobalt jobs."""
 
     end_time: ClassVar[str] = "${{COBALT_ENDTIME:-{reckoned}}}"
     transient: ClassVar[tuple[str, ...]] = (
@@ -86,8 +87,11 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
     # -- submission ---------------------------------------------------------------------------------------------------
 
     def script(self, files: BlockFiles, body: str) -> str:
-        """Directives count only straight after the first line. They are split at blanks, which paths may have: those
-        are on the command line. What the site file's lines give is left out of ours."""
+        """See :meth:`BatchBlocks.script`. Cobalt reads directives only straight after the first line.
+
+        It splits them at blanks, which paths may contain; so paths are given on the command line. Directives that the
+        site file gives replace ours.
+        """
         given = {word for line in self.pool.options if line.startswith(DIRECTIVE) for word in line.split()}
         own = {
             ("-n", "--nodecount"): str(self.pool.nodes_per_block),
@@ -100,13 +104,13 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         lines = [f"{DIRECTIVE}{names[0]} {value}" for names, value in own.items() if value and not given & set(names)]
         options = sorted(
             self.pool.options, key=lambda line: not line.startswith(DIRECTIVE)
-        )  # others end the directives
+        )  # a line that is no directive ends them
         nodes = NODE_LIST.format(file=shlex.quote(f"{files.script.with_suffix('.nodes')}")) if self._splits else ""
         return "\n".join(["#!/bin/bash", *lines, *options, "", f"{nodes}{body}", ""])
 
     @property
     def _splits(self) -> bool:
-        """Whether trials share out the block's nodes among them: its workers are then all where its script is."""
+        """Whether trials take several nodes of the block each. All workers then run where the script runs."""
         return self.pool.nodes_per_block > 1 and self.launcher.name == "single"
 
     def submit_command(self, script: Path) -> list[str]:
@@ -116,24 +120,27 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
             "--debuglog": self._log("$jobid"),
         }
         options = [word for name, path in outputs.items() for word in (name, str(path))]
-        # By its name in that folder: out of a path Cobalt takes the blanks.
+        # The script is named within its folder: Cobalt removes blanks from a path.
         return ["qsub", "--cwd", str(script.parent), *options, script.name]
 
     def _log(self, job: str) -> Path:
         return self.folder / f"{job}.cobaltlog"
 
     def read_job_id(self, answer: Answer) -> str | None:
-        """The last line that begins with a number: a site's filters may have said something before, and Cobalt itself
-        after it on that line. What it said on stderr is kept for the log."""
+        """The last line that begins with a number. A site's filters may print lines before it, and Cobalt words after
+        it.
+
+        What Cobalt prints on stderr is logged.
+        """
         ids = re.findall(r"^(\d+)(?: .*)?$", answer.out, re.MULTILINE)
         if ids and answer.err.strip():
             log.info("job %s: Cobalt says: %s", ids[-1], answer.words)
         return str(ids[-1]) if ids else None
 
-    # -- questions ----------------------------------------------------------------------------------------------------
+    # -- queries ------------------------------------------------------------------------------------------------------
 
     def query(self, ids: Sequence[str]) -> dict[str, Job]:
-        """One question for all of ours. Of a job that is gone its log tells."""
+        """See :meth:`BatchBlocks.query`. Jobs that Cobalt no longer knows are looked up in their logs."""
         if not ids:
             return {}
         table = read_table(self._qstat(COLUMNS, ids).out)
@@ -145,12 +152,12 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         answer = run(["qstat", "--header", columns, *ids])
         if answer.code != 0 and (answer.err.strip() or answer.out.strip()):
             raise SchedulerUnreachable(answer.words)
-        if answer.code not in (0, 1):  # 1, and not a word: it knows none of them
+        if answer.code not in (0, 1):  # 1 without a message: it knows none of them
             raise SchedulerUnreachable(f"qstat exited with {answer.code}")
         return answer
 
     def _ended(self, job: str) -> Job | None:
-        """What the log of a job tells that Cobalt does not know any more."""
+        """The end of a job that Cobalt no longer knows, from its log; None when the log does not say."""
         try:
             text = self._log(job).read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -158,12 +165,12 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         return read_log(job, text)
 
     def names(self, ids: Sequence[str]) -> dict[str, str]:
-        """Those of ours have no blanks; of others the first word tells that they are not."""
+        """See :meth:`BatchBlocks.names`. Our names have no blanks; other names differ in the first word."""
         rows = (line.split() for line in self._qstat("JobID:JobName", ids).out.splitlines())
         return {row[0]: row[1] for row in rows if len(row) > 1 and row[0] in ids}
 
     def cancel_one(self, job: str) -> bool:
-        """Cobalt leaves out silently what it does not know."""
+        """See :meth:`BatchBlocks.cancel_one`. Cobalt ignores unknown jobs silently."""
         answer = run(["qdel", job])
         if answer.code == TIMED_OUT or "component error" in answer.words:
             raise SchedulerUnreachable(answer.words)
@@ -172,23 +179,24 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
         return answer.code == 0
 
     def _status(self) -> None:
-        """Parsl's own way to ask, which nothing takes."""
+        """Required by Parsl; unused."""
 
 
 def read_table(text: str) -> dict[str, str]:
-    """Job id -> state, from what ``qstat --header JobID:State`` printed."""
+    """Job id -> state, from the output of ``qstat --header JobID:State``."""
     rows = (line.split() for line in text.splitlines())
     return {row[0]: row[1] for row in rows if len(row) == 2 and row[0].isdigit()}
 
 
 def job_in(job: str, state: str) -> Job:
+    """A job that Cobalt knows, from its state."""
     phase, meaning = STATES.get(state.lower(), (Phase.QUEUED, ""))
     reason = "" if phase == Phase.RUNNING or state == "queued" else ": ".join(filter(None, (state, meaning)))
     return Job(job, phase, reason=reason)
 
 
 def read_log(job: str, text: str) -> Job | None:
-    """How a job ended, from its log; None where that does not tell (yet)."""
+    """How a job ended, from its log; None when the log does not say so (yet)."""
     for line in text.splitlines():
         end = next((end for pattern, end in ENDS.items() if re.search(rf"Info: .*{pattern}", line)), None)
         if end is not None:
@@ -202,5 +210,5 @@ def read_log(job: str, text: str) -> Job | None:
 
 
 def _said(line: str) -> str:
-    """A line of the log from ``Info:`` on."""
+    """The part of a log line after ``Info:``."""
     return line.partition("Info: ")[2].strip()

@@ -1,4 +1,4 @@
-"""Runs a scheduler's commands: no shell, a time limit, English words, and no password in what a job inherits."""
+"""Runs a scheduler's commands: no shell, a time limit, English messages, and no passwords in the environment."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ...errors import SiteError
 from .file_limits import usual_limit
 
 TIMEOUT = 60.0
-"""Seconds a command may take: a scheduler whose controller is away lets its commands hang for some time."""
+"""Seconds that a command may take: it hangs for some time when the scheduler's controller is down."""
 
 TIMED_OUT = 124
-"""Exit code given to a command that was ended for its time."""
+"""Exit code of a command that was ended because it took too long."""
 
 SECRETS = ("PGPASSWORD",)
-"""Left out of the environment of scheduler commands, which hand theirs on to the job."""
+"""Environment variables that are hidden from a scheduler's commands, since some pass the environment on to the job."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said: exit code, standard output, standard error."""
+    """The exit code, standard output and standard error of a command."""
 
     code: int
     out: str
@@ -32,16 +32,26 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """What it said on one line, errors first."""
+        """Its errors, or else its output, on one line.
+
+        >>> Answer(1, "", "sbatch: error: invalid partition\\n\\ntry again\\n").words
+        'sbatch: error: invalid partition | try again'
+        """
         text = self.err.strip() or self.out.strip()
         return " | ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
 def run(argv: Sequence[str], timeout: float = TIMEOUT, folder: Path | None = None, without: str = "") -> Answer:
-    """Run a command to its end, in ``folder``. ``without``: a regular expression; environment variables with such names
-    are left out.
+    """Run a command to its end. A command that fails or takes too long is an Answer too.
 
-    Raises SiteError where there is no such program; a command that fails or hangs is an Answer like any other.
+    Args:
+        argv: The command's words.
+        timeout: Seconds after which it is ended.
+        folder: The folder it runs in; by default the current one.
+        without: Regular expression; environment variables whose names match are hidden from it.
+
+    Raises:
+        SiteError: There is no such program, or it may not be executed.
     """
     hidden = re.compile("|".join(filter(None, (*SECRETS, without))))
     environment = {name: value for name, value in os.environ.items() if not hidden.fullmatch(name)}
@@ -56,11 +66,11 @@ def run(argv: Sequence[str], timeout: float = TIMEOUT, folder: Path | None = Non
             env={**environment, "LC_ALL": "C"},
             cwd=folder,
             preexec_fn=usual_limit(),
-            start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
+            start_new_session=True,  # Ctrl-C at the terminal must reach the driver only
         )
     except FileNotFoundError:
         raise SiteError(
-            f"{argv[0]} is not on PATH: this is not a host from which jobs are submitted, or a module is missing"
+            f"{argv[0]} is not on PATH: jobs cannot be submitted from this host, or a module must be loaded"
         ) from None
     except PermissionError:
         raise SiteError(f"{argv[0]} may not be executed by this user") from None

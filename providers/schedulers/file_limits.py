@@ -1,4 +1,4 @@
-"""How many descriptors the driver may have: every worker is a connection to it, and so is every stranger's."""
+"""Raises the driver's limit of open files, since each worker is a connection to it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import resource
 from collections.abc import Callable, Iterator
 
 ENOUGH = 1_048_576
-"""Where the system sets no limit."""
+"""Limit that is set when the system has none."""
 
-_usual: int | None = None
+_usual: int | None = None  # the soft limit from before it was raised; None while it is not raised
 
 
 @contextlib.contextmanager
 def many_descriptors() -> Iterator[None]:
-    """Raise this process's soft limit of open files to the hard one meanwhile."""
+    """Inside, this process's soft limit of open files is raised to the hard one."""
     global _usual
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = ENOUGH if hard == resource.RLIM_INFINITY else hard
@@ -35,8 +35,11 @@ def many_descriptors() -> Iterator[None]:
 
 
 def usual_limit() -> Callable[[], None] | None:
-    """For ``preexec_fn`` of a program that is to find the limit as it was: programs that call select(2) fail beyond
-    1,024, and schedulers give jobs the limits of who submits them. None where it was not raised."""
+    """A ``preexec_fn`` that gives a started program the limit from before it was raised; None when it was not raised.
+
+    Programs that call select(2) fail with descriptors above 1,024, and schedulers pass the submitter's limits on to
+    jobs.
+    """
     usual = _usual
     if usual is None:
         return None

@@ -1,4 +1,4 @@
-"""What schedulers say of a job, in one vocabulary for all of them."""
+"""The states and ends of jobs, in one vocabulary for all schedulers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from ...errors import PilotuneError, SiteError
 
 
 class Phase(StrEnum):
-    """Where a job is. A held or suspended job is queued, with its reason."""
+    """Where a job is. A held or suspended job counts as queued, with the reason given.
+
+    A job goes from QUEUED to RUNNING, ENDING and ENDED; phases may be skipped. A scheduler may put a running job back
+    into the queue. ENDED is final.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
-    ENDING = "ending"  # being ended; it still holds its nodes
+    ENDING = "ending"  # it is being ended and still holds its nodes
     ENDED = "ended"
 
 
@@ -27,8 +31,8 @@ class End(StrEnum):
     CANCELLED = "cancelled"
     OUT_OF_MEMORY = "out of memory"
     FAILED = "failed"  # its script exited with another status than 0
-    BAD_ENVIRONMENT = "bad environment"  # it ended, and no worker ever registered
-    REFUSED = "refused"  # the scheduler did not take it
+    BAD_ENVIRONMENT = "bad environment"  # it ended before any worker could register
+    REFUSED = "refused"  # the scheduler refused to take it
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,11 @@ class Job:
     """One job as the scheduler sees it.
 
     Attributes:
-        id: As the scheduler wrote it at submission.
-        phase: Where it is.
-        end: How it ended, once that is known.
-        reason: The scheduler's own words: why it waits, or how it ended.
-        exit_code: Of its script, where the scheduler tells.
+        id: The job's id, as the scheduler gave it at submission.
+        phase: Where the job is.
+        end: How it ended; None while it has not, or when the scheduler does not say.
+        reason: The scheduler's own words on why it waits, or how it ended, with an explanation where one is known.
+        exit_code: The exit code of its script; None when the scheduler does not say.
     """
 
     id: str
@@ -51,15 +55,15 @@ class Job:
 
 
 class SchedulerUnreachable(PilotuneError):
-    """The scheduler did not answer; the same question may be answered later."""
+    """The scheduler did not answer. The same query may succeed later."""
 
 
 class SubmitRefused(SiteError):
-    """The scheduler did not take a job.
+    """The scheduler refused to take a job.
 
     Attributes:
-        words: What it said.
-        transient: Whether the same job may be taken later (its controller was away, a limit of running jobs).
+        words: The scheduler's words.
+        transient: Whether it may take the same job later (its controller was down, a limit on the number of jobs).
     """
 
     def __init__(self, words: str, transient: bool):

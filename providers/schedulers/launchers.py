@@ -1,4 +1,4 @@
-"""What starts a program once on each node of a block."""
+"""The launchers, which start a program once on each node of a block."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ LAUNCHERS = {
     "aprun": "trap : TERM\naprun -n {nodes} -N 1 -cc none{options} {command}",
     "pbsdsh": "trap : TERM\nexport -p > {environment}\npbsdsh{options} -- /bin/bash -c {program}",
 }
-"""Launcher -> how it is called.
+"""Launcher -> the shell lines that call it.
 
-The first process of a job is the one that is told with SIGTERM that it ends: the program itself, or a shell that must
-outlive it. pbsdsh hands no environment on, hence the file.
+When a job ends, its first process gets SIGTERM: the program itself, or a shell, which ignores the signal so as to
+outlive the program. pbsdsh does not pass on the environment, so it goes through a file.
 """
 
 TRIAL_LAUNCHERS = {"srun": "srun", "aprun": "aprun", "mpiexec": "mpiexec"}
-"""Launchers that start the ranks of a trial on several nodes, as Parsl's MPI executor names them."""
+"""Launchers that can start the ranks of a trial on several nodes -> their name in Parsl's MPI executor."""
 
 DEFAULT_TRIAL_LAUNCHERS = {"local": "mpiexec", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
+"""Scheduler -> what starts the ranks of a trial when the pool's launcher cannot."""
 
 
 class BlockLauncher(SimpleLauncher):  # type: ignore[misc]
-    """Starts a block's program with the launcher of its pool; Parsl's MPI executor takes it too."""
+    """Starts a block's program with its pool's launcher. A Parsl launcher, which Parsl's MPI executor accepts too.
+
+    Args:
+        pool: The pool.
+        name: A launcher to use instead of the pool's.
+    """
 
     def __init__(self, pool: PoolSpec, name: str = ""):
         super().__init__()
@@ -47,5 +53,5 @@ class BlockLauncher(SimpleLauncher):  # type: ignore[misc]
 
 
 def launcher_of_trials(scheduler: str, pool: PoolSpec) -> str:
-    """What starts the ranks of a trial that takes several nodes: the pool's launcher where it can, else the usual."""
+    """What starts the ranks of a trial on several nodes: the pool's launcher, or the scheduler's usual one."""
     return TRIAL_LAUNCHERS.get(pool.launcher, DEFAULT_TRIAL_LAUNCHERS[scheduler])

@@ -1,4 +1,4 @@
-"""Blocks on this machine: processes, and nothing of them is left when they end."""
+"""Blocks as processes on this machine."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .jobs import End, Job, Phase
 from .launchers import BlockLauncher
 
 KILL_DELAY = 30
-"""Seconds from SIGTERM to SIGKILL at the end of a walltime."""
+"""Seconds from SIGTERM to SIGKILL when a block's walltime ends."""
 
 
 class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
-    """A block is a shell script in a session of its own; its job is its process.
+    """Runs each block as a shell script in a session of its own. The id of its job is its process id.
 
-    What a block whose worker pool was killed leaves (workers, helpers) is ended with it.
+    When the script ends, all processes that are left in its session are ended too.
     """
 
     grain = 1
-    _processes: ClassVar[dict[str, subprocess.Popen[bytes]]] = {}  # of all pools: any of them may be asked for all
+    _processes: ClassVar[dict[str, subprocess.Popen[bytes]]] = {}  # of all pools: a query may be for any of them
 
     @classmethod
     def for_pool(cls, site: Site, pool: PoolSpec, worker_init: str) -> Self:
@@ -82,7 +82,7 @@ class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
             return Job(job, Phase.RUNNING)
         self._signal(job)
         if self.pool.walltime and code in (TIMED_OUT, 128 + signal.SIGKILL):
-            return Job(job, Phase.ENDED, End.WALLTIME, "its walltime is over", code)
+            return Job(job, Phase.ENDED, End.WALLTIME, "its walltime has ended", code)
         if code < 0:
             words = f"its process was ended by {signal.Signals(-code).name}"
             return Job(job, Phase.ENDED, End.CANCELLED, words, code)
@@ -93,6 +93,6 @@ class LocalBlocks(BatchBlocks, LocalProvider):  # type: ignore[misc]
         return True
 
     def _signal(self, job: str) -> None:
-        """SIGTERM, on which a worker lets its attempt yield, to all that is in the block's session."""
+        """Send SIGTERM to all processes of the block's session; a worker then lets its attempt yield."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(int(job), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The driver's addresses: which it listens on, and which the workers try."""
+"""Chooses the addresses on which the driver listens, and those that workers try."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Addresses:
     """Where workers find the driver.
 
     Attributes:
-        bind: The address to listen on; None for all of this host's.
-        listed: The addresses that workers are told, at least one; they try all and take one that answers.
+        bind: The address that the driver listens on; None for all of this host's.
+        listed: The addresses that workers try, at least one. They use one that answers.
     """
 
     bind: str | None
@@ -26,14 +26,18 @@ class Addresses:
 
     @property
     def interface(self) -> str:
-        """As ZeroMQ binds it."""
+        """The address in the form that ZeroMQ binds."""
         return self.bind or "*"
 
 
 def driver_addresses(site: Site) -> Addresses:
-    """From the site file's ``network``; without one all of this host's IPv4 addresses. No name server is asked.
+    """The driver's addresses at a site, without asking a name server.
 
-    Raises SiteError for an interface that this host does not have; it names those it has.
+    They come from the site file's ``network``. By default the driver listens on all IPv4 addresses of this host, and
+    workers try those that are not loopback addresses; on a local site both use 127.0.0.1.
+
+    Raises:
+        SiteError: The site file names an interface that this host does not have. The message lists those it has.
     """
     if site.scheduler == "local":
         return Addresses("127.0.0.1", ("127.0.0.1",))
@@ -52,7 +56,7 @@ def driver_addresses(site: Site) -> Addresses:
 
 
 def own_addresses() -> dict[str, str]:
-    """Interface -> its first IPv4 address, of those that are up."""
+    """The interfaces of this host that are up: name -> first IPv4 address."""
     up = {name for name, state in psutil.net_if_stats().items() if state.isup}
     found = {}
     for name, addresses in psutil.net_if_addrs().items():

@@ -1,7 +1,8 @@
-"""PBS (OpenPBS, PBS Professional): Parsl's provider, and one status query that can be believed.
+"""Blocks as PBS jobs (OpenPBS, PBS Professional): Parsl's provider, with one reliable query for all jobs.
 
-``qstat -F dsv`` has one line a job. ``-F json`` has not served: some versions tell of the first of several jobs only,
-others write what is no JSON when a variable of the job holds a quote, and a name of digits comes out as a number.
+It uses ``qstat -F dsv``, which prints one line for each job. ``-F json`` is unreliable: some versions print only the
+first of several jobs, others invalid JSON when a variable of the job holds a quote, and a name of digits becomes a
+number.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ log = logging.getLogger(__name__)
 STATES: Mapping[str, tuple[Phase, str]] = {
     "Q": (Phase.QUEUED, ""),
     "H": (Phase.QUEUED, "held"),
-    "W": (Phase.QUEUED, "waits for the start time it was given"),
+    "W": (Phase.QUEUED, "waits for its start time"),
     "S": (Phase.QUEUED, "suspended"),
     "U": (Phase.QUEUED, "suspended while its node's owner works there"),
-    "T": (Phase.QUEUED, "on its way to or from a node"),
+    "T": (Phase.QUEUED, "being moved to or from a node"),
     "M": (Phase.QUEUED, "moved to another server"),
     "R": (Phase.RUNNING, ""),
     "B": (Phase.RUNNING, ""),
@@ -38,12 +39,12 @@ STATES: Mapping[str, tuple[Phase, str]] = {
     "F": (Phase.ENDED, ""),
     "X": (Phase.ENDED, ""),
 }
-"""``job_state`` -> where the job is, and what the letter says beyond that."""
+"""``job_state`` -> phase, and what the letter says beyond that."""
 
 EXITS: Mapping[int, End] = {
     0: End.FINISHED,
     271: End.CANCELLED,  # 256 + SIGTERM
-    -4: End.NODE_FAILURE,  # the node's daemon was started again
+    -4: End.NODE_FAILURE,  # the node's daemon was restarted
     -11: End.PREEMPTED,  # requeued
     -12: End.PREEMPTED,  # checkpointed
     -14: End.NODE_FAILURE,  # its first node lost another one
@@ -52,9 +53,9 @@ EXITS: Mapping[int, End] = {
     -27: End.OUT_OF_MEMORY,
     -29: End.WALLTIME,
     -31: End.OUT_OF_MEMORY,
-    -32: End.NODE_FAILURE,  # the node was installed anew under it
+    -32: End.NODE_FAILURE,  # the node was reprovisioned
 }
-"""``Exit_status`` -> how the job ended; negative ones are PBS's own. All others: it failed."""
+"""``Exit_status`` -> how the job ended. Negative ones are PBS's own. With any other status the job failed."""
 
 COMMENTS: Mapping[str, End] = {
     r"exceeded resource walltime": End.WALLTIME,
@@ -62,30 +63,35 @@ COMMENTS: Mapping[str, End] = {
     r"[Pp]reempt": End.PREEMPTED,
     r"and terminated|[Dd]eleted": End.CANCELLED,
 }
-"""What a job's last comment tells where its exit status does not."""
+"""Pattern of a job's last comment -> how the job ended, when its exit status does not say."""
 
 DELETED = "91"
-"""``substate`` of a job that was deleted, whatever its script made of that."""
+"""``substate`` of a job that was deleted, whatever its script exited with."""
 
 NEVER: Mapping[str, str] = {
-    r"Can Never Run": "it will never start: no nodes of this machine give what the pool asks for; see nodes_per_block, "
+    r"Can Never Run": "it will never start: no nodes of this machine have what the pool requests; see nodes_per_block, "
     "cores_per_node, gpus_per_node, memory_per_node and options in the site file",
-    r"too many failed attempts": "PBS has given up starting it: ask the site about the nodes that it tried",
+    r"too many failed attempts": "PBS has given up starting it: ask the site about the nodes that were tried",
 }
-"""Comments of a job that waits in vain -> what that means."""
+"""Pattern of the comment of a job that waits in vain -> what it means."""
 
 UNKNOWN, FINISHED = "Unknown Job Id", "Job has finished"
 NO_HISTORY = "not configured to maintain job history"
 
 OF_ONE_JOB = (0, 35, 153)
-"""Exit codes of qstat and qdel that say something about the jobs asked for: fine, finished, unknown."""
+"""Exit codes of qstat and qdel that concern the requested jobs: success, finished, unknown."""
 
 AWAY = r"cannot connect|Connection refused|End of File|timed out|did not answer|shutting down|protocol error"
-"""Words of a server that does not serve."""
+"""Pattern of what PBS's commands say when the server does not answer."""
 
 
 class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
-    """Blocks as PBS jobs."""
+    """Submits blocks as PBS jobs.
+
+    Attributes:
+        history: Whether PBS can be asked for ended jobs; False once it has said that it keeps no history.
+        seen: The last known state of the jobs that live.
+    """
 
     grain: ClassVar[int] = 1
     transient: ClassVar[tuple[str, ...]] = (
@@ -122,7 +128,7 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
     # -- submission ---------------------------------------------------------------------------------------------------
 
     def script(self, files: BlockFiles, body: str) -> str:
-        """Parsl's template filled in. Where the site file's options select nodes, they alone do."""
+        """Parsl's template filled in. A ``select=`` in the site file's options replaces ours."""
         text = Template(self.template_string).substitute(
             jobname=files.job_name,
             walltime=self.walltime,
@@ -143,30 +149,33 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
         return ["qsub", str(script)]
 
     def read_job_id(self, answer: Answer) -> str | None:
-        """The last line that is one: a site's hooks may have said something before."""
+        """The last line that is an id: a site's hooks may print something before it."""
         ids = re.findall(r"^\s*(\d+(?:\[\])?\.\S+)\s*$", answer.out, re.MULTILINE)
         return str(ids[-1]) if ids else None
 
-    # -- questions ----------------------------------------------------------------------------------------------------
+    # -- queries ------------------------------------------------------------------------------------------------------
 
     def query(self, ids: Sequence[str]) -> dict[str, Job]:
-        """One question for all. A job is gone only where PBS says so: one that it just leaves out is asked for alone,
-        and stays what it was if that brings nothing either."""
+        """See :meth:`BatchBlocks.query`. A job is gone only if PBS says so.
+
+        PBS may leave a living job out of its answer. Such a job is asked for alone; if that brings nothing either, it
+        keeps its last known state.
+        """
         found, left_out = self._ask(ids) if ids else ({}, [])
         for job in left_out:
             alone, silent = self._ask([job])
             found |= alone
             if silent:
-                found[job] = self.seen.get(job, Job(job, Phase.QUEUED, reason="qstat says nothing about it"))
+                found[job] = self.seen.get(job, Job(job, Phase.QUEUED, reason="qstat does not list it"))
         self.seen = {job: state for job, state in found.items() if state.phase != Phase.ENDED}
         return found
 
     def _ask(self, ids: Sequence[str]) -> tuple[dict[str, Job], list[str]]:
-        """What is known of these jobs, and those of which nothing was said. Raises SchedulerUnreachable."""
+        """The states of these jobs, and the jobs that were left out. Raises SchedulerUnreachable."""
         answer = self._qstat(ids)
         if self.history and NO_HISTORY in answer.err:
-            # It told of no job at all then, not even of those that run, and exited with 0.
-            log.info("PBS keeps no history of jobs here: how one ended is known only to the block itself")
+            # It then lists no job at all, not even running ones, and exits with 0.
+            log.info("PBS keeps no history of jobs here, so it does not say how blocks ended")
             self.history = False
             answer = self._qstat(ids)
         records = dict(read_dsv(answer.out))
@@ -193,17 +202,19 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
         if answer.code == TIMED_OUT or re.search(AWAY, answer.words):
             raise SchedulerUnreachable(answer.words)
         log.warning("qdel %s: %s", job, answer.words)
-        return "invalid for state of job" in answer.words  # it is ending already
+        return "invalid for state of job" in answer.words  # it is being ended already
 
 
 def _directives(site: Site, pool: PoolSpec) -> list[str]:
-    """Lines after those of Parsl's template; the site file's own are the last. What those give is left out of ours,
-    since of two that say the same it is not the last that counts everywhere."""
+    """The directives after those of Parsl's template. The site file's come last.
+
+    Ours that the site file gives too are left out: of two equal directives not every PBS uses the last.
+    """
     own = {
-        "-r": "n",  # run again, it would hold nodes that nobody asked for any more
+        "-r": "n",  # a job that ran again would hold nodes that are no longer needed
         "-q": pool.queue,
         "-A": site.account,
-        # Else PBS may put several nodes' parts on one.
+        # Without it PBS may place several chunks on one node.
         "-l place=": "scatter" if pool.nodes_per_block > 1 and not gives(pool.options, "-l select=") else "",
     }
     lines = [f"#PBS {what}{'' if what.endswith('=') else ' '}{value}" for what, value in own.items()
@@ -212,27 +223,31 @@ def _directives(site: Site, pool: PoolSpec) -> list[str]:
 
 
 def _chunk(pool: PoolSpec) -> str:
-    """What a node is to have beside its cores."""
-    tiles = pool.gpu_type == "intel"  # of which there are several in what PBS counts as one
+    """What a chunk of ``select=`` requests beside cores."""
+    tiles = pool.gpu_type == "intel"  # PBS counts whole GPUs, which have several tiles
     parts = [f"ngpus={pool.gpus_per_node}"] if pool.gpus_per_node and not tiles else []
     parts += [f"mem={pool.memory_per_node // 2**20}mb"] if pool.memory_per_node else []
     return "".join(f":{part}" for part in parts)
 
 
 def gives(options: Sequence[str], what: str) -> bool:
-    """Whether one of the site file's lines gives ``-q``, or a resource as in ``-l select=``."""
+    """Whether a line of the site file's ``options`` gives the option ``what``, as in ``-q`` or ``-l select=``."""
     letter, _, resource = what.partition(" ")
     pattern = rf"#PBS\s(.*\s)?{letter}\s*" + (rf"(\S+,)?{resource}" if resource else "")
     return any(re.match(pattern, line) for line in options)
 
 
 def clock(seconds: int) -> str:
-    """HH:MM:SS; days as hours."""
+    """Seconds as HH:MM:SS, with days as hours.
+
+    >>> clock(90_061)
+    '25:01:01'
+    """
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def sequence(job: str) -> str:
-    """A job id without its server, which is written longer or shorter from one command to the other."""
+    """A job id without the server's name, which some commands abbreviate."""
     return job.strip().partition(".")[0]
 
 
@@ -241,7 +256,11 @@ def _is_about(line: str, job: str) -> bool:
 
 
 def read_dsv(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each job's number and attributes from what ``qstat -f -F dsv`` printed: ``Job Id: 7.server|job_state=R|...``."""
+    """Each job's number and attributes from the output of ``qstat -f -F dsv``.
+
+    >>> list(read_dsv("Job Id: 7.server|job_state=R|comment=started"))
+    [('7', {'job_state': 'R', 'comment': 'started'})]
+    """
     for line in text.splitlines():
         head, *fields = (field.replace(r"\|", "|") for field in re.split(r"(?<!\\)\|", line))
         label, _, job = head.partition(":")
@@ -251,7 +270,7 @@ def read_dsv(text: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def read_job(job: str, record: Mapping[str, str]) -> Job:
-    """A job from its attributes."""
+    """A job from its attributes, as :func:`read_dsv` gives them."""
     letter, comment = record.get("job_state", ""), record.get("comment", "")
     phase, word = STATES.get(letter, (Phase.QUEUED, f"in the state {letter or 'unknown'}"))
     if phase == Phase.ENDED:

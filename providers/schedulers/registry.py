@@ -1,4 +1,4 @@
-"""The schedulers by name, and the provider of each. A new scheduler is one module here and one line in the table."""
+"""The provider class of each scheduler. A new scheduler is one module in this folder and one line in the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ PROVIDERS = {
 
 
 def provider_class(scheduler: str) -> type[BatchBlocks]:
-    """The provider class of a scheduler. Only its own module is imported."""
+    """The provider class of a scheduler. Imports only that scheduler's module.
+
+    >>> provider_class("slurm").__name__
+    'SlurmBlocks'
+    """
     module, name = PROVIDERS[scheduler]
     found: type[BatchBlocks] = getattr(importlib.import_module(f".{module}", __package__), name)
     return found

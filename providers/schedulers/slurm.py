@@ -1,8 +1,7 @@
-"""Slurm: Parsl's provider, and one status query that knows why a job waits and how it ended.
+"""Blocks as Slurm jobs: Parsl's provider, with one query that says why jobs wait and how they ended.
 
-``squeue`` alone tells both, from the moment of submission until some minutes after a job's end (``MinJobAge``). Only
-for jobs that it has forgotten ``sacct`` is asked, where the site keeps accounts; it is the later of the two, and leaves
-out jobs that are held.
+``squeue`` says both, from submission until some minutes after a job's end (``MinJobAge``). Only for jobs that it has
+forgotten ``sacct`` is asked, if the site keeps accounts: its data arrive later, and it leaves out jobs that are held.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ STATES: Mapping[str, tuple[Phase, End | None, str]] = {
     "PENDING": (Phase.QUEUED, None, ""),
     "REQUEUED": (Phase.QUEUED, None, "back in the queue"),
     "REQUEUE_FED": (Phase.QUEUED, None, "back in the queue of another cluster"),
-    "REQUEUE_HOLD": (Phase.QUEUED, None, "back in the queue, and held; scontrol release lets it go"),
+    "REQUEUE_HOLD": (Phase.QUEUED, None, "back in the queue, and held; scontrol release starts it again"),
     "RESV_DEL_HOLD": (Phase.QUEUED, None, "held, since its reservation was deleted"),
-    "SPECIAL_EXIT": (Phase.QUEUED, None, "back in the queue, and held by the site for how it ended"),
+    "SPECIAL_EXIT": (Phase.QUEUED, None, "back in the queue, and held by the site because of how it ended"),
     "CONFIGURING": (Phase.QUEUED, None, "its nodes are being prepared"),
     "POWER_UP_NODE": (Phase.QUEUED, None, "its nodes are being switched on"),
     "SUSPENDED": (Phase.QUEUED, None, "suspended"),
@@ -56,11 +55,10 @@ STATES: Mapping[str, tuple[Phase, End | None, str]] = {
     "OUT_OF_MEMORY": (Phase.ENDED, End.OUT_OF_MEMORY, ""),
     "FAILED": (Phase.ENDED, End.FAILED, ""),
 }
-"""State, as ``squeue`` and ``sacct`` write it in full -> where the job is, how it ended, and what that means where the
-name does not say."""
+"""State, in full as ``squeue`` and ``sacct`` write it -> phase, end, and what it means if its name does not say."""
 
 REFUSED_LATE = ("BadConstraints", "InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed")
-"""Reasons of a job that failed before it began: Slurm found out late what it usually says at submission."""
+"""Reasons of a job that failed before it began: Slurm usually refuses such jobs at submission."""
 
 _LIMITS = "see nodes_per_block, cores_per_node, gpus_per_node and memory_per_node in the site file"
 
@@ -70,9 +68,9 @@ REASONS: Mapping[str, str] = {
     r"BeginTime": "waits for its start time; after a requeue that is two minutes",
     r"Dependency": "waits for another job",
     r"DependencyNeverSatisfied": "it will never start: a job that it depends on has failed",
-    r"JobHeldUser": "held by its owner; scontrol release lets it go",
-    r"JobHeldAdmin": "held by an administrator, who alone can let it go",
-    r"JobHoldMaxRequeue": "held, since it was put back into the queue too often",
+    r"JobHeldUser": "held by its owner; scontrol release starts it",
+    r"JobHeldAdmin": "held by an administrator, who alone can release it",
+    r"JobHoldMaxRequeue": "held because it was put back into the queue too often",
     r"Licenses": "waits for a licence",
     r"Reservation": "waits for its reservation to begin",
     r"ReservationDeleted": "it will never start: its reservation was deleted",
@@ -86,41 +84,41 @@ REASONS: Mapping[str, str] = {
     r"BadConstraints": f"it will never start: no nodes have what the pool asks for; {_LIMITS}, and options",
     r"(Assoc|QOS)(Max|Grp)WallDurationPerJobLimit|(Association|QOS)TimeLimit|QOSGrpWallLimit": "the walltime is longer "
     "than the account or its QOS allows now",
-    r"(Assoc|QOS)\w*(Minutes|MinutesLimit|MinutesPerJob\w*)": "the account, or its QOS, has used up its allocation, or "
-    "what runs now will",
+    r"(Assoc|QOS)\w*(Minutes|MinutesLimit|MinutesPerJob\w*)": "the account or its QOS has used up its allocation, or "
+    "its running jobs will",
     r"(Assoc|QOS)(Max|Grp)Jobs\w*|MaxJobsPerAccount|(Association|QOS)JobLimit": "as many jobs run as the account or "
     "its QOS allows; it starts when one of them ends",
     r"(Assoc|QOS)(Max|Grp)SubmitJob\w*": "as many jobs are queued as the account or its QOS allows",
     r"(Assoc|QOS)Max\w+Per(Job|Node)\w*": f"it will never start: it is larger than the account or its QOS allows; "
     f"{_LIMITS}",
     r"QOSMin\w+": f"it will never start: it is smaller than its QOS takes; {_LIMITS}",
-    r"(Assoc|QOS)(Grp|Max)\w+|Max\w+PerAccount|(Association|QOS)ResourceLimit": "what runs already takes all that the "
-    "account or its QOS may have at once; it starts when some of that ends",
-    r"QOSUsageThreshold": "the QOS has been used more than its share",
+    r"(Assoc|QOS)(Grp|Max)\w+|Max\w+PerAccount|(Association|QOS)ResourceLimit": "running jobs use all that the "
+    "account or its QOS may have at once; it starts when one of them ends",
+    r"QOSUsageThreshold": "the QOS has used more than its share",
     r"InvalidAccount|AccountNotAllowed": "it will never start: the account may not use this partition; see account and "
     "queue in the site file",
     r"InvalidQOS|QOSNotAllowed": "it will never start: the QOS is not for this account or partition",
     r"JobLaunchFailure|SystemFailure": "it ended by a signal, or its node could not start it",
-    r"launch failed requeued held": "held, since its node could not start it; scontrol release lets it go",
+    r"launch failed requeued held": "held because its node could not start it; scontrol release starts it again",
 }
-"""``Reason`` of a job that waits or failed -> what that means. The first that matches wholly counts."""
+"""Pattern of the ``Reason`` of a job that waits or failed -> what it means. The first full match counts."""
 
 AWAY = (
     r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out)|did not answer"
     r"|Zero Bytes were transmitted|temporarily (un)?able|Resource temporarily unavailable|DNS SRV lookup failed"
 )
-"""Words of a controller that does not serve."""
+"""Pattern of what Slurm's commands say when the controller does not answer."""
 
 UNKNOWN = "Invalid job id"
 GONE = ("already completing or completed", "already finished", UNKNOWN)
-"""What scancel says of a job that is over."""
+"""What scancel says about a job that has ended."""
 
 NO_ACCOUNTS = "accounting storage is disabled"
 
 FIELDS = ("JobID", "State", "exit_code", "Reason")
 
 EXCLUDE = r"(?<!\S)(?:--exclude[= ]|-x ?)(\S+)"
-"""In a line of the site file's options."""
+"""Excluded nodes in a line of the site file's ``options``."""
 
 OWN_OPTIONS: Mapping[str, str] = {
     "--no-requeue": r"--requeue",
@@ -131,18 +129,22 @@ OWN_OPTIONS: Mapping[str, str] = {
     "--mem": r"--mem(-per-(node|cpu|gpu))?\b(?!-)",
     "--gpus-per-node": r"--gpus|-G|--gres[= ]\S*gpu",
 }
-"""A directive of ours -> those of the site file beside which it is left out: Slurm adds some up, or refuses both."""
+"""Our directive -> pattern of the site file's directives that replace it: Slurm adds some up, or refuses both."""
 
 VARIABLES = (
     r"SLURM_(?!CONF$)\w+|S(QUEUE|ACCT|CANCEL)_\w+"
     r"|SBATCH_(TIMELIMIT|JOB_NAME|OUTPUT|ERROR|INPUT|NO_REQUEUE|REQUEUE|EXCLUSIVE|ARRAY_INX|EXPORT|WAIT)"
 )
-"""Environment variables that Slurm's commands would put over the batch script and over our questions, and those of the
-job in which a driver may itself be running, which would reach its blocks."""
+"""Environment variables to hide from Slurm's commands: those that override the batch script or our queries, and those
+of the job in which the driver itself may run, which would reach its blocks."""
 
 
 class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
-    """Blocks as Slurm jobs."""
+    """Submits blocks as Slurm jobs.
+
+    Attributes:
+        accounts: Whether ``sacct`` can be asked; False once it has said that the site keeps no accounts.
+    """
 
     end_time: ClassVar[str] = "${{SLURM_JOB_END_TIME:-{reckoned}}}"
     transient: ClassVar[tuple[str, ...]] = (
@@ -163,7 +165,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
             min_blocks=0,
             max_blocks=max(1, pool.blocks.max),
             worker_init=worker_init,
-            exclusive=False,  # a directive like the others, below
+            exclusive=False,  # ours is among the directives below
             launcher=BlockLauncher(pool),
         )
         provider.site, provider.pool, provider.accounts = site, pool, True
@@ -173,7 +175,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         return provider
 
     def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
-        """Parsl's constructor asks here whether sacct works; a script is rendered where there is no Slurm too."""
+        """Answer Parsl's constructor, which tests whether sacct works, so that rendering needs no Slurm."""
         return 1, "", f"not run: {cmd}"
 
     # -- submission ---------------------------------------------------------------------------------------------------
@@ -195,32 +197,35 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         return ["sbatch", "--parsable", *self._exclude(), str(script)]
 
     def _exclude(self) -> list[str]:
-        """Nodes that the job is kept away from. On the command line they take the place of those in the script."""
+        """The option that keeps the job away from nodes. On the command line it replaces the one in the script."""
         if not self.excluded:
             return []
         own = [found for line in self.pool.options for found in re.findall(EXCLUDE, line)]
         return [f"--exclude={','.join([*own, *(host.partition('.')[0] for host in self.excluded)])}"]
 
     def read_job_id(self, answer: Answer) -> str | None:
-        """The last line that is one (``7``, ``7;cluster``): a site's filters may have said something before."""
+        """The last line that is an id (``7``, ``7;cluster``): a site's filters may print something before it."""
         ids = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;\S+)?\s*$", answer.out, re.MULTILINE)
         return str(ids[-1]) if ids else None
 
-    # -- questions ----------------------------------------------------------------------------------------------------
+    # -- queries ------------------------------------------------------------------------------------------------------
 
     def query(self, ids: Sequence[str]) -> dict[str, Job]:
         if not ids:
             return {}
         fields = ",".join(f"{name}:|" for name in FIELDS)
         answer = ask(["squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", f"--Format={fields}"])
-        if answer.code and UNKNOWN not in answer.words:  # said where the only job asked for is unknown
+        if answer.code and UNKNOWN not in answer.words:  # it says so when the only requested job is unknown
             raise SchedulerUnreachable(answer.words or f"squeue exited with {answer.code}")
         found = read_jobs(answer.out, ids)
         forgotten = [job for job in ids if job not in found]
         return {**found, **self._accounted(forgotten)} if forgotten and self.accounts else found
 
     def _accounted(self, ids: Sequence[str]) -> dict[str, Job]:
-        """What the accounts say of jobs that the controller has forgotten. One that lives on in them only is gone."""
+        """What ``sacct`` says about jobs that the controller has forgotten.
+
+        A job that lives according to ``sacct`` only is gone, so it is left out.
+        """
         command = ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}"]
         try:
             answer = ask([*command, "--format=JobID,State,ExitCode,Reason"])
@@ -250,20 +255,20 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
 
 
 def ask(argv: Sequence[str]) -> Answer:
-    """One of Slurm's commands. Raises SiteError where there is none."""
+    """Run one of Slurm's commands. Raises SiteError when it is not there."""
     return run(argv, without=VARIABLES)
 
 
 def _literal(path: Path) -> str:
-    """A path as a directive that Slurm takes as it is: ``%`` begins a pattern there, a blank ends it, quotes count."""
+    """A path quoted for a directive, in which ``%`` begins a pattern, a blank ends the path, and quotes are removed."""
     text = str(path).replace("%", "%%").replace('"', '\\"')
     return f'"{text}"' if re.search(r"[^\w@%+=:,./-]", text) else text
 
 
 def _directives(site: Site, pool: PoolSpec) -> list[str]:
-    """Lines after those of Parsl's template; the site file's own are the last, and of two the last counts."""
+    """The directives after those of Parsl's template. The site file's come last, since of two the last counts."""
     values = {
-        "--no-requeue": True,  # run again, it would hold nodes that nobody asked for any more
+        "--no-requeue": True,  # a job that ran again would hold nodes that are no longer needed
         "--partition": pool.queue,
         "--account": site.account,
         "--exclusive": pool.exclusive,
@@ -277,15 +282,15 @@ def _directives(site: Site, pool: PoolSpec) -> list[str]:
 
 
 def gives(options: Sequence[str], pattern: str) -> bool:
-    """Whether one of the site file's lines has an option that begins like ``pattern``."""
+    """Whether a line of the site file's ``options`` has an option whose beginning matches ``pattern``."""
     return any(re.match(rf"#SBATCH\s(.*\s)?({pattern})", line) for line in options)
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------
+# -- parsing ----------------------------------------------------------------------------------------------------------
 
 
 def read_jobs(text: str, ids: Sequence[str]) -> dict[str, Job]:
-    """Jobs from lines of ``JobID|State|exit code|Reason``."""
+    """The jobs ``ids`` from lines of ``JobID|State|exit code|Reason``."""
     found = {}
     for line in text.splitlines():
         name, *rest = (field.strip() for field in line.split("|"))
@@ -295,7 +300,17 @@ def read_jobs(text: str, ids: Sequence[str]) -> dict[str, Job]:
 
 
 def read_job(job: str, state: str, exit_code: str, reason: str) -> Job:
-    """One job. ``state`` may have more words (``CANCELLED by 1000``), or a sign that it was cut (``CANCELLED+``)."""
+    """One job from its fields.
+
+    Args:
+        job: Its id.
+        state: Its state. It may have more words (``CANCELLED by 1000``) or be cut off (``CANCELLED+``).
+        exit_code: Its exit code, as :func:`read_exit` takes it.
+        reason: Why it waits or failed.
+
+    >>> read_job("7", "PENDING", "0:0", "Priority")
+    Job(id='7', phase=<Phase.QUEUED: 'queued'>, end=None, reason='Priority: other jobs come first', exit_code=None)
+    """
     word = (state.split() or [""])[0].rstrip("+")
     phase, end, meaning = STATES.get(word, (Phase.QUEUED, None, f"in the state {state or 'unknown'}"))
     reason = "" if reason in ("None", "(null)", "N/A") else reason
@@ -305,7 +320,7 @@ def read_job(job: str, state: str, exit_code: str, reason: str) -> Job:
 
 
 def _ended(job: str, end: End, words: list[str], exit_code: str) -> Job:
-    """A reason in ``words`` may be that for which it waited before."""
+    """A job that has ended. The reason in ``words`` may still be the one for which it waited."""
     if end == End.FAILED and words[1] in REFUSED_LATE:
         return Job(job, Phase.ENDED, End.REFUSED, _joined([*words[:2], meaning_of(words[1])]))
     if end == End.FAILED:
@@ -319,12 +334,16 @@ def _joined(words: Sequence[str]) -> str:
 
 
 def meaning_of(reason: str) -> str:
-    """What a reason of Slurm's means to the user; empty where its name says it, or it is not known."""
+    """What a reason of Slurm's means; empty when its name says it, or it is unknown."""
     return next((meaning for pattern, meaning in REASONS.items() if re.fullmatch(pattern, reason)), "")
 
 
 def read_exit(text: str) -> int | None:
-    """An exit code as a shell gives it (128 + n after signal n), from ``3:0`` or from a status as wait(2) has it."""
+    """An exit code as a shell gives it (128 + n after signal n), from ``3:0`` or from a status of wait(2).
+
+    >>> read_exit("3:0"), read_exit("0:9"), read_exit("256")
+    (3, 137, 1)
+    """
     if match := re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})(?::[0-9]+)?", text):
         code, number = int(match[1]), int(match[2])
     elif re.fullmatch(r"[0-9]{1,9}", text):

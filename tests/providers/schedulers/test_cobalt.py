@@ -185,7 +185,7 @@ def test_nothing_is_asked_of_no_jobs(tmp_path: Path, commands: Commands) -> None
     ("state", "phase", "reason"),
     [
         ("queued", Phase.QUEUED, ""),
-        ("user_hold", Phase.QUEUED, "user_hold: held by its owner; qrls lets it go"),
+        ("user_hold", Phase.QUEUED, "user_hold: held by its owner; qrls releases it"),
         ("admin_hold", Phase.QUEUED, "admin_hold: held by an administrator"),
         ("dep_hold", Phase.QUEUED, "dep_hold: waits for another job that it depends on"),
         ("dep_fail", Phase.QUEUED, "dep_fail: it will never start: a job that it depends on has failed"),
@@ -195,7 +195,7 @@ def test_nothing_is_asked_of_no_jobs(tmp_path: Path, commands: Commands) -> None
         ("running", Phase.RUNNING, ""),
         ("killing", Phase.ENDING, "killing: is being ended"),
         ("preempting", Phase.ENDING, "preempting: is being preempted by another job"),
-        ("exiting", Phase.ENDING, "exiting: is being cleaned up after"),
+        ("exiting", Phase.ENDING, "exiting: its nodes are being cleaned up"),
         ("done", Phase.ENDING, "done"),
         ("hibernating", Phase.QUEUED, "hibernating"),
     ],

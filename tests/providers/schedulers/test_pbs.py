@@ -159,7 +159,7 @@ def test_a_refusal_keeps_the_schedulers_words(
 
 def test_a_submission_without_an_id_is_no_submission(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(0, "", "")]
-    with pytest.raises(SubmitRefused, match="it said nothing"):
+    with pytest.raises(SubmitRefused, match="its command printed nothing"):
         blocks(tmp_path).submit("program", 1, "0")
 
 

@@ -45,6 +45,6 @@ def held(folder: Path, lab: Lab) -> tuple[str, Result]:
 @campaign(held)
 def test_a_held_block_says_so_and_runs_once_it_is_released(result: tuple[str, Result]) -> None:
     reason, ended = result
-    assert reason == "user_hold: held by its owner; qrls lets it go"
+    assert reason == "user_hold: held by its owner; qrls releases it"
     assert ended.code == 0, ended.out + ended.err
     assert len(ended.jobs) == 1

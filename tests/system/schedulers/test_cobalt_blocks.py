@@ -134,7 +134,7 @@ def test_living_blocks_live_and_ended_ones_end(folder: Path) -> None:
         waiting: Phase.QUEUED,
         held: Phase.QUEUED,
     }
-    assert jobs[held].reason == "user_hold: held by its owner; qrls lets it go"
+    assert jobs[held].reason == "user_hold: held by its owner; qrls releases it"
 
 
 def test_a_users_own_columns_confuse_nothing(machine: Emulated, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_the_walltime_ends_a_block_and_is_told_as_such(folder: Path) -> None:
     provider = blocks(folder, walltime=60.0)
     job = provider.submit("sh -c 'trap : TERM; while :; do sleep 0.1; done'", 1, "0")
     ending = awaited(provider, job, Phase.ENDING)
-    assert ending.reason in ("killing: is being ended", "exiting: is being cleaned up after")
+    assert ending.reason in ("killing: is being ended", "exiting: its nodes are being cleaned up")
     ended = awaited(provider, job, Phase.ENDED)
     words = "maximum execution time exceeded; initiating job termination"
     assert (ended.end, ended.reason) == (End.WALLTIME, words)
