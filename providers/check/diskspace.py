@@ -1,4 +1,4 @@
-"""How much may still be written where run directories go: what the file system has, and what a quota leaves."""
+"""Checks how much can still be written where run directories go: free space and quota."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ..schedulers.commands import run
 from .facts import Finding, State
 
 LOW_BYTES, LOW_FILES = 5e9, 10_000
-"""Less than that is soon used up by checkpoints and by the files of trials."""
+"""Bytes and files below which space is called low: checkpoints and files of trials soon use them up."""
 
 PATIENCE = 20.0
-"""Seconds for the command that tells quotas."""
+"""Seconds for the command that prints quotas."""
 
 QUOTA_COMMANDS = {"lustre": ("lfs", "quota", "-q", "-u", "{user}", "{point}")}
 OTHER_QUOTA_COMMAND = ("quota", "-w")
-"""By type of file system. What they print has the same columns."""
+"""Commands that print the user's quota, by type of file system. Their output has the same columns."""
 
 
 @dataclass(frozen=True)
-class Room:
-    """What may still be written.
+class DiskSpace:
+    """How much can still be written.
 
     Attributes:
-        free: Bytes that the file system has left.
-        files: Files that it has left; None where it does not count them.
-        left: Bytes that the user's quota leaves; None where none is known.
+        free: Free bytes of the file system.
+        files: Free files of the file system; None when it does not limit them.
+        left: Bytes that are left of the user's quota; None when no quota is known.
     """
 
     free: float
@@ -40,36 +40,42 @@ class Room:
     left: float | None = None
 
 
-def space(folder: Path) -> Finding:
-    """Whether there is room in ``folder``, which has to exist."""
+def disk_space_finding(folder: Path) -> Finding:
+    """Whether there is enough space in ``folder``, which must exist."""
     mount = filesystem_of(folder)
-    state, text = judge(room(folder, mount))
+    state, text = assess(disk_space(folder, mount))
     return Finding("space", state, f"{text} on {mount.name} ({mount.point or folder})")
 
 
-def room(folder: Path, mount: Mount) -> Room:
+def disk_space(folder: Path, mount: Mount) -> DiskSpace:
+    """The space in ``folder``, which lies on ``mount``."""
     status = os.statvfs(folder)
     free = float(status.f_bavail) * status.f_frsize
-    return Room(free, status.f_favail if status.f_files else None, _left_of_quota(mount))
+    return DiskSpace(free, status.f_favail if status.f_files else None, _left_of_quota(mount))
 
 
-def judge(room: Room) -> tuple[State, str]:
-    """A state and the amounts."""
-    amounts = [f"{gigabytes(room.free)} free"]
-    if room.left is not None:
-        amounts.append(f"{gigabytes(max(0.0, room.left))} left of your quota")
-    if room.files is not None and room.files < LOW_FILES:
-        amounts.append(f"{room.files} more files")
+def assess(disk_space: DiskSpace) -> tuple[State, str]:
+    """Whether the space is enough, and a sentence with the amounts."""
+    amounts = [f"{gigabytes(disk_space.free)} free"]
+    if disk_space.left is not None:
+        amounts.append(f"{gigabytes(max(0.0, disk_space.left))} left of your quota")
+    if disk_space.files is not None and disk_space.files < LOW_FILES:
+        amounts.append(f"{disk_space.files} more files")
     text = ", ".join(amounts)
-    bytes_left = min(room.free, room.free if room.left is None else room.left)
-    if bytes_left <= 0 or room.files == 0:
-        return State.FAILED, f"{text}: nothing can be written; delete what is not needed, or name another runs: folder"
-    if bytes_left < LOW_BYTES or len(amounts) > 2 or (room.files or LOW_FILES) < LOW_FILES:
-        return State.WARNING, f"{text}: little; delete what is not needed, or name another runs: folder"
+    bytes_left = min(disk_space.free, disk_space.free if disk_space.left is None else disk_space.left)
+    if bytes_left <= 0 or disk_space.files == 0:
+        return State.FAILED, f"{text}: nothing can be written; delete files, or set another runs: folder"
+    if bytes_left < LOW_BYTES or len(amounts) > 2 or (disk_space.files or LOW_FILES) < LOW_FILES:
+        return State.WARNING, f"{text}: low; delete files, or set another runs: folder"
     return State.OK, text
 
 
 def gigabytes(amount: float) -> str:
+    """Bytes in words.
+
+    >>> gigabytes(2.5e9), gigabytes(1.2e12)
+    ('2.5 GB', '1.2 TB')
+    """
     return f"{amount / 1e12:.3g} TB" if amount >= 1e12 else f"{amount / 1e9:.3g} GB"
 
 
@@ -86,10 +92,14 @@ def _left_of_quota(mount: Mount) -> float | None:
 
 
 def read_quota(text: str, names: Collection[str]) -> float | None:
-    """Bytes left of a quota, from what ``quota`` or ``lfs quota`` printed; None where it tells of none.
+    """Bytes left of a quota, from the output of ``quota`` or ``lfs quota``; None when there is no quota.
 
-    After the name of the file system come kilobytes used (with a star behind them where they are too many), the soft
-    and the hard limit, 0 for none. A long name stands on a line of its own.
+    The name of the file system is followed by the kilobytes used (with a star when they exceed the quota), the soft and
+    the hard limit, 0 for none. A long name is on a line of its own.
+
+    Args:
+        text: The output.
+        names: Names that the file system may have in it.
     """
     words = text.split()
     for at, word in enumerate(words):

@@ -1,4 +1,4 @@
-"""What ``pilotune site check`` sees at a pool, and the form of what it says about it."""
+"""What ``pilotune site check`` finds at a pool, and the lines of its table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..site import PoolSpec
 
 
 class State(StrEnum):
+    """Whether a campaign can rely on what was checked."""
+
     OK = "ok"
     WARNING = "warning"
     FAILED = "failed"
@@ -22,10 +24,10 @@ class Finding:
     """One line of the table.
 
     Attributes:
-        name: What was looked at.
+        name: What was checked.
         state: Whether a campaign can rely on it.
-        text: What was found, and where it is not ok what would be right.
-        pool: Of which pool; empty for the site as a whole.
+        text: What was found and, unless it is ok, what to do.
+        pool: The pool; empty for the site as a whole.
     """
 
     name: str
@@ -39,30 +41,31 @@ class Facts:
     """What became of the block that was sent to a pool, and what was found in it.
 
     Attributes:
-        pool: As it was sent: small.
-        whole: As the site file has it.
-        scheduler: The site's.
-        job: The scheduler's id.
-        refused: The scheduler's words where it did not take the block.
-        waited: Seconds in the queue; None where it did not start.
-        reason: Why it waits or ended, in the scheduler's words.
-        wait: Seconds that it was given to start.
-        trouble: A sentence: why it did not start, or no worker came.
-        broken: Why Parsl gave the pool's executor up.
-        words: The block's own last ones.
-        set_up: Whether modules and set-up lines are behind it.
-        set_up_lines: How many lines the site file gives.
-        nodes, workers: That registered.
+        pool: The pool as the block was sent: small.
+        whole: The pool as the site file has it.
+        scheduler: The site's scheduler.
+        job: The scheduler's id of the block's job.
+        refused: The scheduler's words when it refused the block; else empty.
+        waited: Seconds that the block was queued; None when it did not start.
+        reason: The scheduler's words on why it waits, or how it ended.
+        wait: Seconds for which it has been waited for.
+        trouble: Why it did not start, or why no worker registered; empty when all went well.
+        broken: Why Parsl gave up the pool's executor; empty while it has not.
+        words: The last lines of the block's stderr.
+        set_up: Whether its modules and set-up lines have run.
+        set_up_lines: How many of them the site file has.
+        nodes: Nodes that have registered.
+        workers: Workers that have registered.
         probes: What :func:`.probe.probe` returned on each worker.
-        errors: Of probes that brought nothing.
+        errors: Errors of probes that returned nothing.
         own_addresses: Interface -> address of the driver's host.
-        addresses: That workers are told.
-        network: Whether the site file says which.
-        here: Of the driver: ``python``, ``packages``.
-        mount: What the run directory lies on here.
-        folder: The run directory's.
-        marker: What the driver wrote there.
-        seen: Markers of workers that the driver could read.
+        addresses: The addresses that workers try.
+        network: Whether the site file's ``network`` gives them.
+        here: ``python`` and ``packages`` of the driver.
+        mount: The driver's file system of the run directory.
+        folder: The folder of the run directory that is checked.
+        marker: Name and contents of the file that the driver wrote there.
+        seen: Names of the files of workers that the driver could read.
     """
 
     pool: PoolSpec
@@ -93,11 +96,12 @@ class Facts:
 
     @property
     def local(self) -> bool:
+        """Whether blocks are processes of this host."""
         return self.scheduler == "local"
 
     @property
     def last_words(self) -> str:
-        """As a sentence."""
+        """A sentence with the last lines of the block's stderr."""
         if self.words:
-            return f"Its last words: {self.words}."
-        return f"It said nothing: do the nodes see {self.folder}?"
+            return f"Its last output: {self.words}."
+        return f"It wrote nothing to stderr: do the nodes see {self.folder}?"

@@ -1,4 +1,4 @@
-"""What ``pilotune site check`` makes of what it saw: one small function a line of its table. Nothing is asked here."""
+"""Assesses what ``pilotune site check`` has found: one pure function for each line of its table."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from ..node.agent import NO_GPU
 from .facts import Facts, Finding, State
 
 SKEW, SLOW = 2.0, 1.0
-"""Seconds of difference between two clocks, and of a round trip, that are worth a warning."""
+"""Difference between two clocks, and time of a round trip, in seconds, above which there is a warning."""
 
 NEVER = "never start"
-"""In the reason of a job that waits in vain."""
+"""Words in the reason of a job that waits in vain."""
 
 UNREACHABLE = "No viable ZMQ url"
-"""In the words of a worker pool of Parsl's that did not find its way to the driver."""
+"""Words of a worker pool of Parsl's that could not reach the driver."""
 
 OTHER_VERSION = "Manager version info"
-"""In Parsl's words when the nodes have another Python or Parsl."""
+"""Words of Parsl when the nodes have another version of Python or Parsl."""
 
 MEMORY_SHARE = 0.9
-"""Of the memory that a node is said to have, as much should be seen: the kernel keeps some for itself."""
+"""Share of ``memory_per_node`` that a node should have at least: the kernel keeps some for itself."""
 
 
-Verdict = tuple[State, str]
+Assessment = tuple[State, str]
+"""State and text of a finding."""
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """The lines of one pool, in the order of :data:`CHECKS`. What nothing is known of has none."""
+    """The lines of one pool, in the order of :data:`CHECKS`, without those about which nothing is known."""
     found = []
     for name, check in CHECKS.items():
-        verdict = check(facts)
-        if verdict is not None:
-            found.append(Finding(name, *verdict, pool=facts.pool.name))
+        assessment = check(facts)
+        if assessment is not None:
+            found.append(Finding(name, *assessment, pool=facts.pool.name))
     return found
 
 
 # -- from the submission to the workers -------------------------------------------------------------------------------
 
 
-def submission(facts: Facts) -> Verdict | None:
+def submission(facts: Facts) -> Assessment | None:
     if facts.refused:
         return State.FAILED, f"refused: {facts.refused}{_smaller(facts)}"
     if not facts.job:
@@ -58,16 +59,16 @@ def _size(facts: Facts) -> str:
 
 
 def _smaller(facts: Facts) -> str:
-    """A queue may not take blocks as small as this one."""
+    """Advice in case that the queue refuses blocks as small as this one."""
     if facts.pool.nodes_per_block == facts.whole.nodes_per_block:
         return ""
     return (
         f" (the block had {facts.pool.nodes_per_block} of the site file's {facts.whole.nodes_per_block} nodes: where "
-        f"the queue takes only larger ones, name another by --set pools.{facts.pool.name}.queue=debug)"
+        f"the queue takes only larger ones, choose another with --set pools.{facts.pool.name}.queue=debug)"
     )
 
 
-def queue(facts: Facts) -> Verdict | None:
+def queue(facts: Facts) -> Assessment | None:
     if facts.local or not facts.job:
         return None
     if facts.waited is not None:
@@ -78,13 +79,13 @@ def queue(facts: Facts) -> Verdict | None:
     if facts.trouble:
         return State.FAILED, facts.trouble
     return State.FAILED, (
-        f"it was still queued after {format_duration(round(facts.wait))}{said}; give it longer with --wait 2h, or name "
-        f"a quicker queue by --set pools.{facts.pool.name}.queue=debug"
+        f"it was still queued after {format_duration(round(facts.wait))}{said}; wait longer with --wait 2h, or choose "
+        f"a quicker queue with --set pools.{facts.pool.name}.queue=debug"
     )
 
 
-def set_up(facts: Facts) -> Verdict | None:
-    """Modules and the site's set-up lines."""
+def set_up(facts: Facts) -> Assessment | None:
+    """Whether modules and the site's set-up lines have run."""
     if facts.waited is None:
         return None
     if not facts.set_up:
@@ -97,7 +98,7 @@ def set_up(facts: Facts) -> Verdict | None:
     return State.OK, lines
 
 
-def workers(facts: Facts) -> Verdict | None:
+def workers(facts: Facts) -> Assessment | None:
     if facts.waited is None or not facts.set_up:
         return None
     nodes, count = facts.pool.nodes_per_block, facts.pool.workers_per_block
@@ -137,10 +138,10 @@ def _which_network(facts: Facts) -> str:
     )
 
 
-# -- what the probes brought ------------------------------------------------------------------------------------------
+# -- what the probes found --------------------------------------------------------------------------------------------
 
 
-def python(facts: Facts) -> Verdict | None:
+def python(facts: Facts) -> Assessment | None:
     if not facts.probes:
         return None
     here, there = facts.here["python"], {probe["python"] for probe in facts.probes}
@@ -151,7 +152,7 @@ def python(facts: Facts) -> Verdict | None:
     return State.OK, f"{here} on both sides ({executables})"
 
 
-def packages(facts: Facts) -> Verdict | None:
+def packages(facts: Facts) -> Assessment | None:
     if not facts.probes:
         return None
     here: Mapping[str, str] = facts.here["packages"]
@@ -166,8 +167,8 @@ def packages(facts: Facts) -> Verdict | None:
     return State.OK, ", ".join(f"{name} {version}" for name, version in here.items()) + " on both sides"
 
 
-def network(facts: Facts) -> Verdict | None:
-    """Which of the driver's addresses answered."""
+def network(facts: Facts) -> Assessment | None:
+    """Which of the driver's addresses workers can reach."""
     if not facts.probes:
         return None
     silent = [probe for probe in facts.probes if probe["channel"]["error"]]
@@ -185,49 +186,52 @@ def network(facts: Facts) -> Verdict | None:
         return State.OK, by
     return (
         State.OK,
-        f"{by}, one of {len(facts.addresses)} addresses; `network: {{interface: {names[0]}}}` spares trying",
+        f"{by}, one of {len(facts.addresses)} addresses; `network: {{interface: {names[0]}}}` avoids trying all",
     )
 
 
-def round_trip(facts: Facts) -> Verdict | None:
+def round_trip(facts: Facts) -> Assessment | None:
     rounds = [taken for probe in facts.probes for taken in probe["channel"]["rounds"]]
     if not rounds:
         return None
     middle = statistics.median(rounds)
     text = f"{1000 * middle:.1f} ms for a report and its answer"
     if middle > SLOW:
-        return State.WARNING, f"{text}; trials that report often wait for it"
+        return State.WARNING, f"{text}; trials that report often are slowed down"
     return State.OK, text
 
 
-def cores(facts: Facts) -> Verdict | None:
+def cores(facts: Facts) -> Assessment | None:
     if not facts.probes:
         return None
     seen, said = min(probe["cores"] for probe in facts.probes), facts.pool.cores_per_node
     if not said:
-        return State.OK, f"{seen} on a node; cores_per_node: {seen} in the site file would share them out among workers"
+        return (
+            State.OK,
+            f"{seen} on a node; cores_per_node: {seen} in the site file would give each worker its share of them",
+        )
     if seen < said:
         return State.FAILED, (
             f"{seen} seen on {_hosts(facts.probes, 'cores', seen)}, and the site file says cores_per_node: {said}; "
-            "correct it, or ask for all in options"
+            "correct it, or request all of them in options"
         )
     return State.OK, f"{seen} on a node" + (f", of which the site file uses {said}" if seen > said else "")
 
 
-def gpus(facts: Facts) -> Verdict | None:
+def gpus(facts: Facts) -> Assessment | None:
     if not facts.probes:
         return None
     said, kind = facts.pool.gpus_per_node, facts.pool.gpu_type
     counts = {probe["host"]: count_gpus(probe["gpus"]) for probe in facts.probes}
     least = min(counts.values())
     host = min(counts, key=lambda name: counts[name])
-    told = _told(next(probe["gpus"] for probe in facts.probes if probe["host"] == host))
+    told = _variable_in_words(next(probe["gpus"] for probe in facts.probes if probe["host"] == host))
     if kind == "intel" and said and least and said % least == 0:
         return State.OK, f"{least} on a node ({told}), in {said} parts"
     if least < said:
         return State.FAILED, (
             f"{least} seen on {host} ({told}), and the site file says gpus_per_node: {said}; correct it or gpu_type, "
-            "or ask for them in options"
+            "or request them in options"
         )
     if least > said:
         return State.WARNING, f"{least} seen on a node ({told}), and the site file says gpus_per_node: {said}"
@@ -235,20 +239,20 @@ def gpus(facts: Facts) -> Verdict | None:
 
 
 def count_gpus(seen: Mapping[str, Any]) -> int:
-    """GPUs that a trial could use: those that the variable names, or where it is not set the devices."""
+    """How many GPUs a trial could use: those in the variable, or all devices when it is not set."""
     if seen["value"] is None:
         return len(seen["devices"])
     return len([name for name in seen["value"].split(",") if name.strip() not in NO_GPU])
 
 
-def _told(seen: Mapping[str, Any]) -> str:
+def _variable_in_words(seen: Mapping[str, Any]) -> str:
     if seen["value"] is not None:
         return f"{seen['variable']}={seen['value']}"
     devices = f"{len(seen['devices'])} devices" if seen["devices"] else "no devices"
     return f"{seen['variable']} is not set, {devices}"
 
 
-def memory(facts: Facts) -> Verdict | None:
+def memory(facts: Facts) -> Assessment | None:
     known = [probe for probe in facts.probes if probe["memory"]]
     if not known:
         return None
@@ -256,12 +260,13 @@ def memory(facts: Facts) -> Verdict | None:
     text = f"{seen / 1e9:.3g} GB on a node"
     if said and seen < MEMORY_SHARE * said:
         return State.WARNING, (
-            f"{text}, and the site file says memory_per_node: {said / 1e9:.3g}GB; trials could be killed for it"
+            f"{text}, and the site file says memory_per_node: {said / 1e9:.3g}GB; "
+            "trials could run out of memory and be killed"
         )
     return State.OK, text
 
 
-def clock(facts: Facts) -> Verdict | None:
+def clock(facts: Facts) -> Assessment | None:
     skews = {probe["host"]: probe["channel"]["skew"] for probe in facts.probes if probe["channel"]["skew"] is not None}
     if not skews:
         return None
@@ -270,13 +275,13 @@ def clock(facts: Facts) -> Verdict | None:
     if abs(skew) <= SKEW:
         return State.OK, f"within {max(abs(skew), 0.001):.3f} s of this host's"
     return State.WARNING, (
-        f"that of {host} is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's: ends of blocks are "
-        "misjudged by as much; tell the site, and give trial.yield_before some more"
+        f"that of {host} is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's, so ends of blocks "
+        "are wrong by as much; tell the site's staff, and increase trial.yield_before"
     )
 
 
-def run_directory(facts: Facts) -> Verdict | None:
-    """Whether it is shared, and what it lies on."""
+def run_directory(facts: Facts) -> Assessment | None:
+    """Whether the run directory is shared, and on which file system it lies."""
     if not facts.probes:
         return None
     blind = [probe for probe in facts.probes if probe["folder"]["read"] != facts.marker]
@@ -287,22 +292,22 @@ def run_directory(facts: Facts) -> Verdict | None:
         what = f"{_hosts(blind)} cannot read what this host writes" if blind else (
             f"this host cannot read what {_hosts(unseen)} writes")  # fmt: skip
         return State.FAILED, (
-            f"{facts.folder} is not shared: {what}{f' ({error})' if error else ''}; name a folder that all nodes see "
-            "by runs: in the site file or --runs"
+            f"{facts.folder} is not shared: {what}{f' ({error})' if error else ''}; set a folder that all nodes see "
+            "with runs: in the site file or --runs"
         )
-    there = {asdict_text(probe["folder"]["filesystem"]) for probe in facts.probes}
-    here = asdict_text(asdict(facts.mount))
+    there = {mount_text(probe["folder"]["filesystem"]) for probe in facts.probes}
+    here = mount_text(asdict(facts.mount))
     where = here if there == {here} else f"{here} here, {' and '.join(sorted(there))} on the nodes"
     return State.OK, f"shared; {where}"
 
 
-def asdict_text(mount: Mapping[str, str]) -> str:
-    """``Lustre (/lustre/orion)``."""
+def mount_text(mount: Mapping[str, str]) -> str:
+    """A mount in words: ``Lustre (/lustre/orion)``."""
     found = Mount(**mount)
     return f"{found.name} ({found.point})" if found.point else found.name
 
 
-def may_submit(facts: Facts) -> Verdict | None:
+def may_submit(facts: Facts) -> Assessment | None:
     if facts.local or not facts.probes:
         return None
     without = [probe for probe in facts.probes if not probe["submit"]]
@@ -323,7 +328,7 @@ def _hosts(probes: Sequence[Mapping[str, Any]], key: str = "", value: Any = None
     return ", ".join(dict.fromkeys(names))
 
 
-CHECKS: Mapping[str, Callable[[Facts], Verdict | None]] = {
+CHECKS: Mapping[str, Callable[[Facts], Assessment | None]] = {
     "submission": submission,
     "queue": queue,
     "set-up": set_up,
@@ -339,4 +344,4 @@ CHECKS: Mapping[str, Callable[[Facts], Verdict | None]] = {
     "run directory": run_directory,
     "in-job": may_submit,
 }
-"""Line of the table -> what makes it."""
+"""Name of a line of the table -> the function that assesses it."""

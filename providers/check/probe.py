@@ -1,6 +1,6 @@
-"""Runs on a worker of a block that ``pilotune site check`` sent: looks at what a campaign would have there.
+"""Finds out what a campaign would have on a worker, for ``pilotune site check``.
 
-The standard library, and the report channel as trials have it. Nothing is judged here; see :mod:`.findings`.
+It uses the standard library, and the report channel as trials do. :mod:`.findings` assesses what it returns.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ from ...pipeline.worker.dialogue import Dialogue, ValueAnswer
 from ...pipeline.worker.node.channel import Channel, CurveChannel, exchange, open_channel
 
 PACKAGES = ("pilotune", "parsl", "optuna", "pyzmq", "numpy")
-"""Whose versions matter on both sides."""
+"""Packages whose versions must be the same on both sides."""
 
 SUBMIT_COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "cobalt": "qsub"}
+"""Scheduler -> its submit command."""
 
 ROUNDS, ROUND_LIMIT = 10, 12.0
-"""Round trips on the report channel, and seconds that one may take: what is lost is sent again after five."""
+"""Round trips on the report channel, and seconds that each may take: a lost message is sent again after five."""
 
 NO_LIMIT = 2**60
-"""Bytes; a memory limit of a cgroup that is as large is none."""
+"""Bytes; a cgroup's memory limit of this size or more means that there is none."""
 
 
 def probe(request: dict[str, Any]) -> dict[str, Any]:
-    """Look around on this worker. Called through Parsl.
+    """Examine this worker. Called through Parsl.
 
     Args:
         request: ``token`` (of this probe), ``scheduler``, ``gpu_type``, ``url`` and ``key_file`` of the report channel,
-            ``folder`` (on the file system under test), ``marker`` (a file in it), ``hold`` (seconds that it takes at
-            least, so that every worker gets one).
+            ``folder`` (on the file system to check), ``marker`` (a file in it), ``hold`` (least seconds that the probe
+            takes, so that every worker gets one).
 
     Returns:
-        What was found: ``host``, ``manager`` (Parsl's worker pool, one a node), ``python``, ``executable``,
-        ``packages`` (name -> version), ``cores``, ``memory`` (bytes), ``gpus`` (see :func:`gpus`), ``channel`` (see
-        :func:`talk`), ``folder`` (see :func:`look_into`), ``submit`` (where the submit command is, or None).
+        ``host``, ``manager`` (Parsl's worker pool, one on each node), ``python``, ``executable``, ``packages`` (name ->
+        version), ``cores``, ``memory`` (bytes), ``gpus`` (see :func:`gpus`), ``channel`` (see :func:`measure_channel`),
+        ``folder`` (see :func:`check_folder`), ``submit`` (the path of the submit command, or None).
     """
     until = time.monotonic() + request["hold"]
     found = {
@@ -62,8 +63,8 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
         "cores": cores(),
         "memory": memory(),
         "gpus": gpus(request["gpu_type"]),
-        "channel": talk(request["token"], request["url"], request["key_file"]),
-        "folder": look_into(request["folder"], request["marker"], request["token"]),
+        "channel": measure_channel(request["token"], request["url"], request["key_file"]),
+        "folder": check_folder(request["folder"], request["marker"], request["token"]),
         "submit": shutil.which(SUBMIT_COMMANDS.get(request["scheduler"], "")),
     }
     time.sleep(max(0.0, until - time.monotonic()))
@@ -71,7 +72,7 @@ def probe(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Package -> its version here; empty where it is not installed."""
+    """Package -> its version here; empty when it is not installed."""
     found = {}
     for name in names:
         try:
@@ -85,9 +86,9 @@ def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
 
 
 def cores() -> int:
-    """Cores (as the kernel counts them) that this block may use here.
+    """How many cores, as the kernel counts them, this block may use here.
 
-    Those of the worker pool: the worker itself may be bound to its share of them.
+    They are those of the worker pool, since the worker itself may be bound to its share of them.
     """
     own = os.sched_getaffinity(0)
     with contextlib.suppress(OSError):
@@ -98,7 +99,7 @@ def cores() -> int:
 def memory(
     meminfo: str = "/proc/meminfo", cgroup: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup"
 ) -> int | None:
-    """Bytes that this block may use here: the node's, or less where the scheduler set a limit; None: not known."""
+    """Bytes that this block may use here: the node's memory or a lower limit of the scheduler; None when unknown."""
     known = [limit for limit in [*_cgroup_limits(cgroup, root), _total(meminfo)] if limit is not None]
     return min(known, default=None)
 
@@ -109,7 +110,7 @@ def _total(meminfo: str) -> int | None:
 
 
 def _cgroup_limits(cgroup: str, root: str) -> list[int]:
-    """Of the process's cgroup and of all above it, in version 1 and 2."""
+    """The memory limits of the process's cgroup and of all above it, in cgroup versions 1 and 2."""
     limits = []
     for line in _text(cgroup).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
@@ -127,7 +128,7 @@ def _cgroup_limits(cgroup: str, root: str) -> list[int]:
 
 
 def gpus(gpu_type: str, environment: Mapping[str, str] = os.environ, devices: str = "/dev") -> dict[str, Any]:
-    """What tells of GPUs: ``variable`` (that of the make), ``value`` (its value, or None), ``devices`` (files)."""
+    """The GPUs here: ``variable`` (that selects them), ``value`` (its value or None), ``devices`` (files)."""
     variable = VISIBLE[gpu_type]
     pattern = r"nvidia\d+" if gpu_type == "nvidia" else r"renderD\d+"
     folder = devices if gpu_type == "nvidia" else os.path.join(devices, "dri")
@@ -139,15 +140,16 @@ def gpus(gpu_type: str, environment: Mapping[str, str] = os.environ, devices: st
     return {"variable": variable, "value": environment.get(variable), "devices": usable}
 
 
-# -- the way to the driver --------------------------------------------------------------------------------------------
+# -- the report channel -----------------------------------------------------------------------------------------------
 
 
-def talk(token: str, url: str, key_file: str) -> dict[str, Any]:
-    """Speak with the driver as a trial does.
+def measure_channel(token: str, url: str, key_file: str) -> dict[str, Any]:
+    """Exchange messages with the driver as a trial does.
 
     Returns:
-        ``url`` (the address that answered), ``rounds`` (seconds of each round trip), ``skew`` (seconds that this host's
-        clock is ahead of the driver's, from the quickest round trip) and ``error``, a sentence where nobody answered.
+        ``url`` (the address that answered), ``rounds`` (seconds of each round trip), ``skew`` (seconds by which this
+        host's clock is ahead of the driver's, from the quickest round trip) and ``error`` (a sentence when there was no
+        answer, else empty).
     """
     nothing: dict[str, Any] = {"url": "", "rounds": [], "skew": None, "error": ""}
     try:
@@ -168,14 +170,18 @@ def talk(token: str, url: str, key_file: str) -> dict[str, Any]:
 
 
 def _address(channel: Channel) -> str:
-    """That it uses; empty while none has answered."""
+    """The address that the channel uses; empty while none has answered."""
     return channel.url if isinstance(channel, CurveChannel) else ""
 
 
 def _ask(channel: Channel, dialogue: Dialogue) -> tuple[float, float]:
-    """The driver's time: seconds that the answer took, and by how many this host's clock is ahead.
+    """Ask for the driver's clock, as for a suggested value.
 
-    A suggested value is what a driver answers with; this one is its clock. Raises TimeoutError.
+    Returns:
+        Seconds that the answer took, and seconds by which this host's clock is ahead.
+
+    Raises:
+        TimeoutError: There was no answer.
     """
     sent, began = time.time(), time.monotonic()
     dialogue.suggest("clock", "")
@@ -192,12 +198,12 @@ def _ask(channel: Channel, dialogue: Dialogue) -> tuple[float, float]:
 # -- the file system --------------------------------------------------------------------------------------------------
 
 
-def look_into(folder: str, marker: str, token: str) -> dict[str, Any]:
-    """Read the driver's marker, and leave one of this worker's.
+def check_folder(folder: str, marker: str, token: str) -> dict[str, Any]:
+    """Read the driver's file in a folder, and write one for the driver to read.
 
     Returns:
-        ``filesystem`` (a Mount as a dict), ``read`` (the driver's marker, or None), ``wrote`` (the name of ours, which
-        holds its own name; or None), ``error``: what went wrong, in the system's words.
+        ``filesystem`` (a Mount as a dict), ``read`` (the contents of the driver's file, or None), ``wrote`` (the name
+        of this worker's file, which holds its own name, or None), ``error`` (the system's words when something failed).
     """
     found: dict[str, Any] = {"filesystem": asdict(filesystem_of(folder)), "read": None, "wrote": None, "error": ""}
     try:

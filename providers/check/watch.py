@@ -1,4 +1,4 @@
-"""Follows the block that ``pilotune site check`` sent to a pool, until its workers have looked around."""
+"""Follows the block that ``pilotune site check`` sent to a pool, until its workers have been probed."""
 
 from __future__ import annotations
 
@@ -20,51 +20,65 @@ from .findings import NEVER
 from .probe import probe
 
 START_LIMIT, GATHER_LIMIT, PROBE_LIMIT, MARKER_LIMIT = 180.0, 60.0, 120.0, 10.0
-"""Seconds from a block's start to its first worker; from that to its last; for the probes; and for a file to be seen on
-another host, which an NFS takes its time for."""
+"""Seconds from a block's start to its first worker; from that to its last worker; for the probes to return; and for a
+file to become visible on another host, which takes a while on NFS."""
 
 HOLD, HOLDS = 1.0, 3
-"""Seconds that a probe takes at least, so that every worker gets one; and how often it is tried with longer ones where
-a node got none."""
+"""Least seconds that a probe takes, so that every worker gets one; and how often probes are repeated, with three times
+as many seconds each, while a node got none."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """How blocks are sent: with a walltime of at most so many seconds, and so long to wait for their start."""
+class ProbeLimits:
+    """How long the blocks of a check may take.
+
+    Attributes:
+        walltime: Longest walltime of a block, in seconds.
+        wait: Longest time that a block is waited for in the queue, in seconds.
+    """
 
     walltime: float = 600.0
     wait: float = 600.0
 
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
+"""Called with a sentence about the progress of a check."""
 
 
-class Watch:
-    """Follows the block of one pool from its submission until it was looked at.
+class ProbeWatch:
+    """Follows the block of one pool from its submission until its workers have been probed.
+
+    :meth:`refresh` is called again and again until ``over`` is true. The block is ended then.
+
+    Args:
+        pool: Runs the block.
+        facts: Where to note what is found; its ``pool`` is the one to follow.
+        limits: How long the block may take.
+        notify: Called with a sentence for each step.
 
     Attributes:
-        facts: What is known by now.
-        over: Whether there is nothing more to come.
+        facts: What has been found.
+        over: Whether the block is done with.
     """
 
-    def __init__(self, pool: ParslPool, facts: Facts, order: Order, tell: Tell):
-        self.pool, self.name, self.facts, self.order, self.tell = pool, facts.pool.name, facts, order, tell
+    def __init__(self, pool: ParslPool, facts: Facts, limits: ProbeLimits, notify: Notify):
+        self.pool, self.name, self.facts, self.limits, self.notify = pool, facts.pool.name, facts, limits, notify
         self.managed = pool.monitor.pools[self.name]
         self.blocks = self.managed.blocks
         self.over = False
-        self._submitted = self._running = self._met = 0.0
+        self._submitted = self._running = self._connected_since = 0.0
         self._futures: list[Future[Any]] = []
         self._asked = self._due = 0.0
         self._holds = 0
-        self._told = ""
+        self._last_message = ""
 
     def failed(self, reason: str) -> None:
-        """The pool as a whole could not go on."""
+        """The pool as a whole cannot continue."""
         if not self.blocks.blocks:
             self._finish(reason)
 
-    def turn(self, now: float) -> None:
-        """Look at the block, and do what follows."""
+    def refresh(self, now: float) -> None:
+        """Note the state of the block, and take the next step."""
         if not self.blocks.blocks:
             return
         block = self.blocks.blocks[0]
@@ -92,7 +106,7 @@ class Watch:
     def _queued(self, block: Block, now: float) -> None:
         self._say(f"job {block.job} is queued{f': {block.reason}' if block.reason else ''}")
         self.facts.wait = now - self._submitted
-        if self.facts.wait > self.order.wait or NEVER in block.reason:
+        if self.facts.wait > self.limits.wait or NEVER in block.reason:
             self._finish()
 
     def _starting(self, now: float) -> None:
@@ -102,17 +116,17 @@ class Watch:
             self._finish(f"no worker has registered within {START_LIMIT:.0f} s of the block's start")
 
     def _gathering(self, block: Block, now: float) -> None:
-        self._met = self._met or now
+        self._connected_since = self._connected_since or now
         self._note_start()
         self.facts.nodes, self.facts.workers = len(block.managers or {}), block.workers
         enough = self.facts.nodes >= self.facts.pool.nodes_per_block and block.workers
-        if enough or now - self._met > GATHER_LIMIT:
+        if enough or now - self._connected_since > GATHER_LIMIT:
             self.facts.words = last_lines(self._files.stderr)
             self._probe(now)
 
     def _probe(self, now: float) -> None:
-        """A probe for each worker; they hold on to theirs for a moment."""
-        self._say(f"workers registered: {self.facts.workers}, on nodes: {self.facts.nodes}; they look around")
+        """Send a probe for each worker. A probe keeps its worker busy, so that the others get one each."""
+        self._say(f"{self.facts.workers} workers registered on {self.facts.nodes} nodes; probing them")
         hold = HOLD * 3**self._holds
         self._holds += 1
         self._due = now + hold + PROBE_LIMIT
@@ -137,7 +151,7 @@ class Watch:
     def _probing(self, now: float) -> None:
         if not all(future.done() for future in self._futures):
             if now > self._due:
-                self.facts.errors.append(f"not all have answered within {PROBE_LIMIT:.0f} s")
+                self.facts.errors.append(f"not all workers have answered within {PROBE_LIMIT:.0f} s")
                 self._collect()
                 self._finish()
             return
@@ -162,7 +176,7 @@ class Watch:
                 self.facts.probes.append(future.result())
 
     def _gone(self, block: Block) -> None:
-        """The block ended by itself."""
+        """The block has ended before it was probed."""
         if block.end == End.REFUSED:
             self.facts.refused = block.reason.removeprefix("refused: ")
             self._finish()
@@ -183,7 +197,7 @@ class Watch:
         return self.blocks.provider.files(self.blocks.blocks[0].number)
 
     def _note_start(self) -> None:
-        """How long it was queued, as the block itself knows; else as it was seen."""
+        """Note how long the block was queued: from its own record of its start, or else from what was observed."""
         block = self.blocks.blocks[0]
         begun = self._running or time.time()
         if block.ends is not None:
@@ -192,12 +206,12 @@ class Watch:
         self.facts.set_up = bool(block.was_connected) or self._files.end.exists()
 
     def _say(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
-            self.tell(f"pool {self.name}: {text}")
+        if text != self._last_message:
+            self._last_message = text
+            self.notify(f"pool {self.name}: {text}")
 
     def _finish(self, trouble: str = "") -> None:
-        """Nothing more is to come: the block goes, while those of other pools may still wait."""
+        """End the block; blocks of other pools may still be followed."""
         if trouble:
             self.facts.trouble = trouble
         if trouble and self.facts.nodes and not self.facts.probes:

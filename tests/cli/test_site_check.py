@@ -16,7 +16,7 @@ from pilotune.pipeline.cli.commands.site_check import check_database, render
 from pilotune.providers.check import run as sitecheck
 from pilotune.providers.check.facts import Finding, State
 from pilotune.providers.check.run import scheduler, shrink
-from pilotune.providers.check.watch import Order
+from pilotune.providers.check.watch import ProbeLimits
 from pilotune.providers.htex.pool import PoolFiles
 from pilotune.providers.site import PoolSpec, Site
 
@@ -38,7 +38,7 @@ class Checks:
 
     def __init__(self) -> None:
         self.found: Sequence[Finding] = PASSED
-        self.calls: list[tuple[Site, Sequence[PoolSpec], PoolFiles, Order]] = []
+        self.calls: list[tuple[Site, Sequence[PoolSpec], PoolFiles, ProbeLimits]] = []
 
     def __call__(
         self,
@@ -46,12 +46,12 @@ class Checks:
         pools: Sequence[PoolSpec],
         files: PoolFiles,
         label: str,
-        order: Order,
-        tell: Callable[..., Any],
+        limits: ProbeLimits,
+        notify: Callable[..., Any],
     ) -> list[Finding]:
-        self.calls.append((site, pools, files, order))
+        self.calls.append((site, pools, files, limits))
         assert label.startswith("site-check-")
-        tell("pool cpu: job 7 is queued")
+        notify("pool cpu: job 7 is queued")
         return list(self.found)
 
     @property
@@ -76,7 +76,7 @@ def site() -> Path:
 def test_every_pool_that_is_on_is_checked_and_the_table_printed(pilotune: Pilotune, site: Path, checks: Checks) -> None:
     result = pilotune("site", "check", site)
     assert (result.code, checks.pools) == (0, ["cpu", "gpu"])
-    assert checks.calls[-1][3] == Order(600.0, 600.0)
+    assert checks.calls[-1][3] == ProbeLimits(600.0, 600.0)
     assert result.out.splitlines() == [
         f"site lab (slurm), {site}",
         "scheduler  ok       slurm 1.2",
@@ -97,7 +97,7 @@ def test_every_pool_that_is_on_is_checked_and_the_table_printed(pilotune: Pilotu
 def test_one_pool_can_be_chosen_even_if_it_is_off(pilotune: Pilotune, site: Path, checks: Checks) -> None:
     assert pilotune("site", "check", site, "--pool", "off", "--walltime", "5m", "--wait", "2h").code == 0
     assert checks.pools == ["off"]
-    assert checks.calls[-1][3] == Order(300.0, 7200.0)
+    assert checks.calls[-1][3] == ProbeLimits(300.0, 7200.0)
 
 
 def test_a_failure_is_exit_code_3_and_keeps_the_run_directory(pilotune: Pilotune, site: Path, checks: Checks) -> None:
@@ -267,6 +267,6 @@ def test_without_the_schedulers_commands_nothing_is_sent(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     result = pilotune("site", "check", site)
     assert result.code == 3
-    assert "sbatch, squeue, scancel: not on PATH; this is not a host from which jobs are submitted" in result.out
+    assert "sbatch, squeue, scancel: not on PATH; jobs cannot be submitted from this host" in result.out
     assert "pool " not in result.out
     assert command.FOLDER in result.out

@@ -84,12 +84,12 @@ def site_check_command(
     pools = [loaded.pool(name) for name in names] or [pool for pool in loaded.pools if pool.is_on]
     folder = runs_folder(loaded, runs)
     from ....providers.check.facts import State
-    from ....providers.check.watch import Order
+    from ....providers.check.watch import ProbeLimits
     from ...record import RunDirectory, new_campaign_id
 
     name = new_campaign_id()
     run = RunDirectory(folder / FOLDER / name)
-    found = run_checks(loaded, pools, run, storage, Order(walltime, wait))
+    found = run_checks(loaded, pools, run, storage, ProbeLimits(walltime, wait))
     failed = any(each.state == State.FAILED for each in found)
     if not failed:
         remove(run.path)

@@ -245,14 +245,14 @@ def test_what_is_doubtful_is_a_warning(seen: Facts, name: str, words: list[str])
             facts(),
             "network",
             "workers reach this host at 10.1.0.5 (interface ib0), one of 2 addresses; "
-            "`network: {interface: ib0}` spares trying",
+            "`network: {interface: ib0}` avoids trying all",
         ),
         (facts(network=True), "network", "workers reach this host at 10.1.0.5 (interface ib0)"),
         (facts(), "round trip", "2.0 ms for a report and its answer"),
         (
             facts(pool=replace(SMALL, cores_per_node=0)),
             "cores",
-            "64 on a node; cores_per_node: 64 in the site file would share them out among workers",
+            "64 on a node; cores_per_node: 64 in the site file would give each worker its share of them",
         ),
         (facts(pool=replace(SMALL, cores_per_node=32)), "cores", "64 on a node, of which the site file uses 32"),
         (facts(), "GPUs", "4 on a node (CUDA_VISIBLE_DEVICES=0,1,2,3)"),
@@ -279,7 +279,7 @@ def test_tiles_of_intels_gpus_are_fewer_as_devices() -> None:
 
 def test_a_block_that_says_nothing_may_not_see_its_folder() -> None:
     for name, seen in (("set-up", dead(set_up=False, trouble="it ended")), ("workers", dead(trouble="it ended"))):
-        assert f"It said nothing: do the nodes see {seen.folder}?" in line(seen, name).text
+        assert f"It wrote nothing to stderr: do the nodes see {seen.folder}?" in line(seen, name).text
 
 
 def test_without_gpus_none_are_missed() -> None:

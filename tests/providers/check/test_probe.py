@@ -1,4 +1,4 @@
-"""What a probe finds on a node: limits, devices, files, and the way to a driver; and the room that a disk has."""
+"""What a probe finds on a node: limits, devices, files, and the way to a driver; and how much space a disk has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pilotune.pipeline.trial.protocol import Started, Suggest, Suggested
 from pilotune.pipeline.worker.node import channel as channels
 from pilotune.pipeline.worker.node.channel import make_keys
 from pilotune.providers.check import probe
-from pilotune.providers.check.diskspace import Room, judge, read_quota, space
+from pilotune.providers.check.diskspace import DiskSpace, assess, disk_space_finding, read_quota
 from pilotune.providers.check.facts import State
 from pilotune.providers.htex.channel_server import ChannelServer
 
@@ -77,14 +77,14 @@ def test_a_package_that_is_missing_has_no_version() -> None:
 
 def test_markers_are_read_and_left(tmp_path: Path) -> None:
     (tmp_path / "marker").write_text("of the driver")
-    found = probe.look_into(str(tmp_path), "marker", "n1-7")
+    found = probe.check_folder(str(tmp_path), "marker", "n1-7")
     assert (found["read"], found["error"]) == ("of the driver", "")
     assert (tmp_path / found["wrote"]).read_text() == found["wrote"]
     assert found["filesystem"]["kind"] == filesystems.filesystem_of(tmp_path).kind
 
 
 def test_a_folder_that_is_not_here_is_told(tmp_path: Path) -> None:
-    found = probe.look_into(str(tmp_path / "elsewhere"), "marker", "n1-7")
+    found = probe.check_folder(str(tmp_path / "elsewhere"), "marker", "n1-7")
     assert (found["read"], found["wrote"]) == (None, None)
     assert found["error"] == f"{tmp_path}/elsewhere/marker: No such file or directory"
 
@@ -132,7 +132,7 @@ def own_channel() -> Iterator[None]:
 
 
 def test_round_trips_are_timed_and_clocks_compared(driver: ChannelServer, ahead: float) -> None:
-    found = probe.talk("a-1", driver.address.url, driver.address.key_file)
+    found = probe.measure_channel("a-1", driver.address.url, driver.address.key_file)
     assert (found["url"], found["error"]) == (driver.address.url, "")
     assert len(found["rounds"]) == probe.ROUNDS
     assert min(found["rounds"]) > 0
@@ -141,24 +141,24 @@ def test_round_trips_are_timed_and_clocks_compared(driver: ChannelServer, ahead:
 
 def test_of_several_addresses_the_one_that_answers_is_told(driver: ChannelServer) -> None:
     port = driver.address.url.rpartition(":")[2]
-    found = probe.talk("a-1", f"tcp://127.0.0.9:1 tcp://127.0.0.1:{port}", driver.address.key_file)
+    found = probe.measure_channel("a-1", f"tcp://127.0.0.9:1 tcp://127.0.0.1:{port}", driver.address.key_file)
     assert (found["url"], found["error"]) == (f"tcp://127.0.0.1:{port}", "")
 
 
 def test_a_driver_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "ROUND_LIMIT", 0.2)
     make_keys(tmp_path / "keys")
-    found = probe.talk("a-1", "tcp://127.0.0.1:9", str(tmp_path / "keys"))
+    found = probe.measure_channel("a-1", "tcp://127.0.0.1:9", str(tmp_path / "keys"))
     assert (found["url"], found["rounds"], found["skew"]) == ("", [], None)
     assert found["error"].startswith("tcp://127.0.0.1:9 does not answer")
 
 
 def test_keys_that_cannot_be_read_are_told(tmp_path: Path) -> None:
-    found = probe.talk("a-1", "tcp://127.0.0.1:9", str(tmp_path / "none"))
+    found = probe.measure_channel("a-1", "tcp://127.0.0.1:9", str(tmp_path / "none"))
     assert "No such file or directory" in found["error"]
 
 
-# -- room -------------------------------------------------------------------------------------------------------------
+# -- disk space -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -182,26 +182,26 @@ def test_what_a_quota_leaves_is_read(text: str, left: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "state", "words"),
+    ("space", "state", "words"),
     [
-        (Room(2e12, 10**9), State.OK, "2 TB free"),
-        (Room(2e12, None), State.OK, "2 TB free"),
-        (Room(2e12, 10**9, 50e9), State.OK, "2 TB free, 50 GB left of your quota"),
-        (Room(2e12, 10**9, 1e9), State.WARNING, "1 GB left of your quota: little"),
-        (Room(1e9, 10**9), State.WARNING, "1 GB free: little"),
-        (Room(2e12, 500), State.WARNING, "500 more files: little"),
-        (Room(0, 10**9), State.FAILED, "nothing can be written"),
-        (Room(2e12, 10**9, -1e9), State.FAILED, "0 GB left of your quota: nothing can be written"),
-        (Room(2e12, 0), State.FAILED, "0 more files: nothing can be written"),
+        (DiskSpace(2e12, 10**9), State.OK, "2 TB free"),
+        (DiskSpace(2e12, None), State.OK, "2 TB free"),
+        (DiskSpace(2e12, 10**9, 50e9), State.OK, "2 TB free, 50 GB left of your quota"),
+        (DiskSpace(2e12, 10**9, 1e9), State.WARNING, "1 GB left of your quota: low"),
+        (DiskSpace(1e9, 10**9), State.WARNING, "1 GB free: low"),
+        (DiskSpace(2e12, 500), State.WARNING, "500 more files: low"),
+        (DiskSpace(0, 10**9), State.FAILED, "nothing can be written"),
+        (DiskSpace(2e12, 10**9, -1e9), State.FAILED, "0 GB left of your quota: nothing can be written"),
+        (DiskSpace(2e12, 0), State.FAILED, "0 more files: nothing can be written"),
     ],
 )
-def test_little_room_is_warned_about(room: Room, state: State, words: str) -> None:
-    found, text = judge(room)
+def test_low_disk_space_is_warned_about(space: DiskSpace, state: State, words: str) -> None:
+    found, text = assess(space)
     assert found == state
     assert words in text
 
 
-def test_a_folder_here_has_room_on_a_named_file_system(tmp_path: Path) -> None:
-    found = space(tmp_path)
+def test_a_folder_here_has_space_on_a_named_file_system(tmp_path: Path) -> None:
+    found = disk_space_finding(tmp_path)
     assert found.name == "space"
     assert f" on {filesystems.filesystem_of(tmp_path).name} (" in found.text

@@ -181,8 +181,8 @@ def test_modules_that_do_not_load_are_told_in_the_blocks_own_words(checked: Mapp
     seen = checked["modules"]
     assert seen.code == 3
     assert [name for name, state in seen.of("cpu").items() if state == "failed"] == ["set-up"]
-    assert "while modules and setup of the site file ran. Its last words: " in seen.text("cpu", "set-up")
-    assert "module" in seen.text("cpu", "set-up").partition("last words")[2]
+    assert "while modules and setup of the site file ran. Its last output: " in seen.text("cpu", "set-up")
+    assert "module" in seen.text("cpu", "set-up").partition("last output")[2]
 
 
 @pytest.mark.usefixtures("checked")
