@@ -1,13 +1,15 @@
-"""Things chosen by name with arguments beside it (samplers, pruners): finding them and checking their arguments."""
+"""Registries of what a study file chooses by name (samplers, pruners, objectives), and checks of its arguments."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import types
 import typing
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from optuna.exceptions import ExperimentalWarning
@@ -21,39 +23,155 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Named:
-    """A sampler or pruner as the study file names it; ``name`` is the short one (``tpe``, ``hyperband``)."""
+    """A sampler or pruner as a study file names it.
+
+    Attributes:
+        name: The short name (``tpe``, ``hyperband``).
+        args: The arguments beside it.
+    """
 
     name: str
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
-def short_name(name: str, classes: Mapping[str, type], aliases: Mapping[str, str], *, key: str) -> str:
-    """The short name of ``name``, which may be in any case, an alias, or Optuna's name of the class.
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be chosen by name.
 
-    Raises:
-        UserError: There is none; the message lists what is near.
+    Attributes:
+        module: Where it is defined; with a leading dot, relative to the registry's package.
+        attribute: The class or function in that module.
+        summary: What it is, in one line.
+        distribution: The installed package that adds it, as in ``acme 1.0``; None for Pilotune's own.
     """
-    word = name.lower().replace("-", "_")
-    if word in classes:
-        return word
-    if word in aliases:
-        return aliases[word]
-    for short, cls in classes.items():
-        if cls.__name__.lower() in (word, word + key.split(".")[0]):
-            return short
-    raise UserError(f"there is no {key.split('.')[0]} '{name}'{nearest(name, [*classes, *aliases])}", key=key)
+
+    module: str
+    attribute: str
+    summary: str
+    distribution: str | None = None
+
+
+class Registry:
+    """What can be chosen by name: a table of Pilotune's own, and what installed packages add as entry points.
+
+    A package adds to it by declaring an entry point in the registry's group; in its pyproject.toml::
+
+        [project.entry-points."pilotune.samplers"]
+        acme = "acme.tuning:AcmeSampler"
+
+    Modules are imported when an entry is loaded. Entry points are read when a name is not in the table, so that a name
+    in the table costs nothing and always means Pilotune's own.
+
+    Args:
+        kind: What they are, for messages (``sampler``).
+        group: The group of entry points (``pilotune.samplers``).
+        table: From each short name to its entry.
+        package: What relative modules in the table are relative to.
+        base: The class that they derive from; None for functions.
+        aliases: From other names to short ones.
+
+    Example:
+        >>> from optuna.samplers import BaseSampler
+        >>> table = {"random": Entry("optuna.samplers", "RandomSampler", "draws at random")}
+        >>> registry = Registry("sampler", "pilotune.samplers", table, package="optuna", base=BaseSampler)
+        >>> registry.short_name("RandomSampler", key="sampler.name")
+        'random'
+        >>> registry.load("random", key="sampler.name")
+        <class 'optuna.samplers._random.RandomSampler'>
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        table: Mapping[str, Entry],
+        *,
+        package: str,
+        base: type | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ):
+        self._kind, self._group, self._table, self._package = kind, group, table, package
+        self._base, self._aliases = base, aliases or {}
+
+    def entries(self) -> dict[str, Entry]:
+        """All entries by short name: the table, then what installed packages add, sorted by name."""
+        added = {}
+        for point in sorted(entry_points(group=self._group), key=lambda point: point.name):
+            name = _normalized(point.name)
+            if name not in self._table and name not in added:
+                distribution = _distribution(point)
+                summary = f"from the package {distribution}"
+                added[name] = Entry(point.module, point.attr, summary, distribution)
+        return {**self._table, **added}
+
+    def short_name(self, name: str, *, key: str) -> str:
+        """The short name of ``name``, which may be in any case, an alias, or the name of the class.
+
+        Raises:
+            UserError: There is none; the message names the nearest one. ``key`` is where ``name`` stands in the file.
+        """
+        word = _normalized(name)
+        if word in self._table:
+            return word
+        if word in self._aliases:
+            return self._aliases[word]
+        entries = self.entries()
+        if word in entries:
+            return word
+        for short, entry in entries.items():
+            if entry.attribute.lower() in (word, word + self._kind):
+                return short
+        raise UserError(f"there is no {self._kind} '{name}'{nearest(name, [*entries, *self._aliases])}", key=key)
+
+    def entry(self, name: str) -> Entry | None:
+        """The entry with the short name ``name``; None where there is none."""
+        return self._table.get(name) or self.entries().get(name)
+
+    def load(self, name: str, *, key: str) -> Any:
+        """Import what the short name ``name`` stands for.
+
+        Raises:
+            UserError: A package's entry point cannot be imported, or is not derived from ``base``. The message names
+                the package.
+        """
+        entry = self.entry(name)
+        if entry is None:
+            raise UserError(f"there is no {self._kind} '{name}'{nearest(name, self.entries())}", key=key)
+        if entry.distribution is None:
+            return getattr(importlib.import_module(entry.module, self._package), entry.attribute)
+        where = f"the {self._kind} {name} of the package {entry.distribution}"
+        target = f"{entry.module}:{entry.attribute}"
+        try:
+            found = EntryPoint(name, target, self._group).load()
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{where} cannot be imported from {target}: {said}", key=key) from error
+        if self._base is not None and not (isinstance(found, type) and issubclass(found, self._base)):
+            base = f"{self._base.__module__.split('._')[0]}.{self._base.__name__}"
+            raise UserError(f"{where} cannot be used, since {target} is not a class derived from {base}", key=key)
+        return found
+
+
+def _normalized(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "of unknown name"
 
 
 def check_arguments(
     cls: type, args: Mapping[str, Any], *, name: str, key: str, offered: Mapping[str, Any] | None = None
 ) -> None:
-    """Check the names and plain types of ``args`` against what ``cls`` takes.
+    """Check the names and types of ``args`` against the signature of ``cls``.
 
     Args:
-        offered: Arguments that have a meaning of ours, with their annotation, or None for those that cannot be given.
+        name: The short name of ``cls``, for messages.
+        key: Where ``args`` stand in the file.
+        offered: As in :func:`arguments`.
 
     Raises:
-        UserError: For an unknown argument, one that only code can give, or a value of the wrong type.
+        UserError: An argument is unknown, cannot be given in a file, or has a value of the wrong type.
     """
     taken = arguments(cls, offered)
     for argument, value in args.items():
@@ -66,7 +184,12 @@ def check_arguments(
 
 
 def arguments(cls: type, offered: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The arguments of ``cls`` that a file can give, with their types; deprecated and callable ones are left out."""
+    """The arguments of ``cls`` that a file can give, with their types: those annotated with plain types.
+
+    Args:
+        offered: Changes to these: the types of an argument that a file gives in another form, or None for an argument
+            that is not offered.
+    """
     taken: dict[str, Any] = {}
     if "__init__" in cls.__dict__ or cls.__init__ is not object.__init__:  # type: ignore[misc]
         for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:  # type: ignore[misc]
@@ -84,10 +207,10 @@ def arguments(cls: type, offered: Mapping[str, Any] | None = None) -> dict[str, 
 
 
 def quietly(make: Callable[..., T], key: str, /, **args: Any) -> T:
-    """Call ``make`` without Optuna's warnings that a thing is experimental: choosing it by name is enough.
+    """Call ``make`` without Optuna's warnings that something is experimental: who chose it by name knows.
 
     Raises:
-        UserError: ``make`` refused a value; its own words are the message.
+        UserError: ``make`` raised ValueError or TypeError; the message quotes it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -96,14 +219,14 @@ def quietly(make: Callable[..., T], key: str, /, **args: Any) -> T:
             return make(**args)
         except (ValueError, TypeError) as error:
             said = " ".join(str(error).replace("`", "").split()).rstrip(".")
-            raise UserError(f"these arguments cannot be: {said}", key=key) from None
+            raise UserError(f"these arguments are refused: {said}", key=key) from None
 
 
 _PLAIN: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None)}
 
 
 def _kinds(annotation: Any) -> tuple[type, ...]:
-    """The plain types in an annotation (Optuna writes them as text); empty when there are none but None."""
+    """The plain types in an annotation, which Optuna writes as text; empty where there are none but None."""
     if isinstance(annotation, str):
         words = [word.strip() for word in annotation.split("|")]
         if annotation.startswith(("dict", "Callable", "list")):

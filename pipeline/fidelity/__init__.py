@@ -1,7 +1,7 @@
-"""Which trial goes on: pruners by name, each an ``optuna.pruners.BasePruner``; Hyperband's brackets.
+"""Pruners, which decide at reports whether a trial goes on; and Hyperband's brackets.
 
-Hyperband, successive halving, median and percentile are our own (Optuna's verdicts from tables that are kept up to
-date), the rest Optuna's.
+Each pruner is an ``optuna.pruners.BasePruner``. Hyperband, successive halving, median and percentile are Pilotune's
+own; they give Optuna's verdicts from tables that are updated with what changed. The rest are Optuna's.
 """
 
 from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, rung_of

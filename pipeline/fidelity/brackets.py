@@ -1,7 +1,7 @@
-"""Hyperband's brackets as Optuna's HyperbandPruner makes them (Li et al., JMLR 18, 2018, algorithm 1).
+"""Computes Hyperband's brackets as Optuna's HyperbandPruner does (Li et al., Hyperband, JMLR 18, 2018, algorithm 1).
 
-Optuna runs one asynchronous successive halving for each bracket and puts a trial into one by a hash of the study's name
-and the trial's number, so that the brackets' shares follow the paper's numbers of configurations.
+Each bracket is an asynchronous successive halving of its own. A hash of the study's name and the trial's number puts a
+trial into one, so that the brackets' shares follow the paper's numbers of configurations.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bracket:
-    """One bracket.
+    """One of Hyperband's brackets: a set of rungs at which its trials compete with each other.
 
     Attributes:
         id: From 0, the bracket that prunes earliest and most.
-        allocation: The paper's number of configurations, relative to the other brackets'.
-        share: The part of all trials that go into it, 0 to 1.
+        allocation: The paper's number of configurations, relative to those of the other brackets.
+        share: The fraction of all trials that go into it, 0 to 1.
         rungs: The steps at which a trial may be pruned, ascending. At each about 1 in ``reduction_factor`` goes on.
     """
 
@@ -30,29 +30,35 @@ class Bracket:
     rungs: tuple[int, ...]
 
     def trials_until(self, count: int = 10) -> int:
-        """How many trials the study needs, on average, until this bracket has ``count``.
-
-        A trial is compared with those of its own bracket only.
-        """
+        """How many trials the study needs, on average, before this bracket has ``count`` to compare with each other."""
         return math.ceil(count / self.share)
 
 
 def hyperband_brackets(args: Mapping[str, Any]) -> list[Bracket]:
-    """The brackets for the pruner's arguments (``min_resource`` 1, ``max_resource``, ``reduction_factor`` 3).
+    """The brackets for the arguments of the pruner ``hyperband``.
 
-    Empty for ``max_resource: auto``, where nothing is pruned until a first trial completes and so tells the steps.
+    Args:
+        args: ``min_resource`` (default 1), ``max_resource`` and ``reduction_factor`` (default 3).
+
+    Returns:
+        One bracket for each first rung; none for ``max_resource: auto``, since the steps of a full trial are only known
+        when the first one completes.
+
+    Example:
+        >>> [bracket.rungs for bracket in hyperband_brackets({"max_resource": 9})]
+        [(1, 3, 9), (3, 9), (9,)]
     """
     low, high, factor = args.get("min_resource", 1), args.get("max_resource", "auto"), args.get("reduction_factor", 3)
     if high == "auto":
         return []
-    count = math.floor(math.log(high / low, factor)) + 1  # in floating point, as Optuna does it
+    count = math.floor(math.log(high / low, factor)) + 1  # rounding errors included, as in Optuna
     allocations = [math.ceil(count * factor ** (count - 1 - i) / (count - i)) for i in range(count)]
     total = sum(allocations)
     return [Bracket(i, n, n / total, _rungs(low * factor**i, high, factor)) for i, n in enumerate(allocations)]
 
 
 def bracket_of(study_name: str, number: int, brackets: Sequence[Bracket]) -> int:
-    """The bracket that Optuna puts trial ``number`` into; 0 where there are none."""
+    """The id of the bracket that Optuna puts the trial ``number`` into; 0 where there are no brackets."""
     if not brackets:
         return 0
     left = binascii.crc32(f"{study_name}_{number}".encode()) % sum(b.allocation for b in brackets)
@@ -64,13 +70,13 @@ def bracket_of(study_name: str, number: int, brackets: Sequence[Bracket]) -> int
 
 
 def rung_of(step: int, bracket: Bracket) -> int | None:
-    """The index of the highest rung at or below ``step``, or None below the first."""
+    """The index of the highest rung at or below ``step``; None below the first."""
     reached = [index for index, rung in enumerate(bracket.rungs) if rung <= step]
     return reached[-1] if reached else None
 
 
 def render_brackets(brackets: Sequence[Bracket], trials: int | None = None) -> str:
-    """A table in plain text; with the number of ``trials`` each bracket gets on average when the budget is known."""
+    """The brackets as a table in plain text. ``trials``: the budget, to show how many trials each bracket gets."""
     head = ["bracket", "share of trials", "may be pruned at steps", "10 trials in it after"]
     rows = []
     for b in brackets:

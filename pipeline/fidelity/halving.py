@@ -1,8 +1,8 @@
 """Hyperband and successive halving with Optuna's verdicts, at a cost that does not grow with the study.
 
-Optuna's own pruners list all trials at each report that reaches a rung (and Hyperband hashes each into its bracket).
+Optuna's own pruners list all trials at each report that reaches a rung, and Hyperband hashes each into its bracket.
 These keep the rungs' values sorted: a verdict costs what changed in the study since the last one, and O(log n). The
-verdicts, and what is written to the study, are the same, so that either can go on where the other stopped.
+verdicts, and what is written to the study, are the same, so that a study can change from one to the other.
 """
 
 from __future__ import annotations
@@ -15,27 +15,54 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from .rungs import RungTable, halve, longest
-from .table_pruner import Tabled
+from .table_pruner import TablePruner
 
 
-class SuccessiveHalvingPruner(Tabled, optuna.pruners.SuccessiveHalvingPruner):
-    """Asynchronous successive halving (Li et al., MLSys 2020); arguments and defaults as in Optuna's class.
+class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPruner):
+    """Asynchronous successive halving (ASHA): at each rung the best one in ``reduction_factor`` trials goes on.
 
-    ``min_resource: auto`` is a hundredth of the steps of the longest trial complete at the first verdict after one is.
+    Rungs are at the steps ``min_resource * reduction_factor ** (min_early_stopping_rate + k)``, k = 0, 1, ... A trial
+    that reaches a rung is compared with all trials that have reached it so far, and pruned there unless it is among the
+    best; nobody waits for anybody. Verdicts are those of ``optuna.pruners.SuccessiveHalvingPruner``.
+
+    Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (algorithm 2 without promotion).
+
+    Args:
+        min_resource: Steps before the first rung. Default ``"auto"``: a hundredth of the steps of the longest trial,
+            at least 1, known at the first verdict after a trial is complete; until then nothing is pruned.
+        reduction_factor: One trial in this many goes on, at least 2. Default 4.
+        min_early_stopping_rate: Rungs to skip at the beginning. Default 0.
+        bootstrap_count: Trials that must reach a rung before any goes on from there. Default 0.
+
+    Raises:
+        ValueError: An argument is out of range, or ``bootstrap_count`` is given with ``min_resource="auto"``.
+
+    Example:
+        >>> import optuna
+        >>> from pilotune.pipeline.fidelity import SuccessiveHalvingPruner
+        >>> study = optuna.create_study(pruner=SuccessiveHalvingPruner(min_resource=1, reduction_factor=2))
+        >>> verdicts = []
+        >>> for loss in (0.5, 0.9, 0.1):
+        ...     trial = study.ask()
+        ...     trial.report(loss, step=1)
+        ...     verdicts.append(trial.should_prune())
+        >>> verdicts
+        [False, True, False]
     """
 
     TABLE = RungTable
     _table: RungTable
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is to stop after its last report. A trial that reaches a rung is marked in the study."""
+        """Whether to prune the trial after its last report. Writes the value at each rung to the trial's attributes."""
         with self._lock:
-            if trial.last_step is None or (self._min_resource is None and not self._estimate(study)):
+            if trial.last_step is None or (self._min_resource is None and not self._estimate_min_resource(study)):
                 return False
             return halve(self, self._table, 0, lambda _: 0, study, trial)
 
-    def _estimate(self, study: Study) -> bool:
-        # Whatever was seen earlier had no such trial in it, or the estimate would stand: what is new is enough.
+    def _estimate_min_resource(self, study: Study) -> bool:
+        """Set ``min_resource`` from the longest complete trial; False where there is none."""
+        # New trials are enough: were there a complete one among those read before, the estimate would exist.
         steps = longest(self._table.watch.look(study).trials)
         if steps is None:
             return False
@@ -43,15 +70,35 @@ class SuccessiveHalvingPruner(Tabled, optuna.pruners.SuccessiveHalvingPruner):
         return True
 
 
-class HyperbandPruner(Tabled, optuna.pruners.HyperbandPruner):
-    """Hyperband (Li et al., JMLR 18, 2018) over asynchronous successive halving; arguments as in Optuna's class.
+class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
+    """Hyperband: asynchronous successive halving in several brackets, which begin to prune at different steps.
 
-    The bracket of a trial is a hash of the study's name and the trial's number. As with Optuna's, samplers are handed
-    the trial's bracket in the place of the study.
+    Early values may mislead, and nobody knows how far: so some trials are pruned early and many (bracket 0), others
+    later and fewer. A hash of the study's name and the trial's number gives the trial's bracket, within which it
+    competes. Verdicts are those of ``optuna.pruners.HyperbandPruner``.
+
+    Li et al., Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization, JMLR 18, 2018.
+
+    Args:
+        min_resource: Steps before the first rung of bracket 0. Default 1.
+        max_resource: Steps of a full trial, such as its epochs. Default ``"auto"``: those of the first trial that
+            completes; until then nothing is pruned.
+        reduction_factor: One trial in this many goes on at each rung, at least 2. Default 3.
+        bootstrap_count: Trials that must reach a rung before any goes on from there. Default 0.
+
+    Raises:
+        ValueError: ``max_resource`` is neither a number nor ``"auto"``, or ``bootstrap_count`` is given with it.
+
+    Example:
+        >>> import optuna
+        >>> from pilotune.pipeline.fidelity import HyperbandPruner, hyperband_brackets
+        >>> pruner = HyperbandPruner(min_resource=1, max_resource=27)
+        >>> [bracket.rungs[0] for bracket in hyperband_brackets({"max_resource": 27})]
+        [1, 3, 9, 27]
     """
 
     TABLE = RungTable
-    UNSAVED = (*Tabled.UNSAVED, "_bracket_studies")
+    UNSAVED = (*TablePruner.UNSAVED, "_bracket_studies")
     _table: RungTable
     _bracket_studies: dict[int, Any]
 
@@ -61,20 +108,20 @@ class HyperbandPruner(Tabled, optuna.pruners.HyperbandPruner):
         return made
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is to stop after its last report. A trial that reaches a rung is marked in the study."""
+        """Whether to prune the trial after its last report. Writes the value at each rung to the trial's attributes."""
         with self._lock:
             if not self._pruners:
-                self._begin(study)
+                self._make_brackets(study)
             if not self._pruners or trial.last_step is None:
                 return False
             bracket = self._get_bracket_id(study, trial)
             bracket_of = partial(self._get_bracket_id, study)
             return halve(self._pruners[bracket], self._table, bracket, bracket_of, study, trial)
 
-    def _begin(self, study: Study) -> None:
-        """Make the brackets, if the steps of a full trial are known by now."""
+    def _make_brackets(self, study: Study) -> None:
+        """Make the brackets, where the steps of a full trial are known."""
         if self._max_resource == "auto":
-            # Whatever was seen earlier had no such trial in it, or the brackets would stand: what is new is enough.
+            # New trials are enough: were there a complete one among those read before, the brackets would exist.
             steps = longest(self._table.watch.look(study).trials)
             if steps is None:
                 return
@@ -82,9 +129,9 @@ class HyperbandPruner(Tabled, optuna.pruners.HyperbandPruner):
         self._try_initialization(study)
 
     def _create_bracket_study(self, study: Study, bracket_id: int) -> Study:
-        """The bracket as a study. Optuna makes a class and a study for each call, three in the life of a trial."""
+        """The bracket as a study, which samplers get instead of the study; kept, since making one is slow."""
         made: Any = self._bracket_studies.get(bracket_id)
         if made is None or made._study is not study or made.sampler is not study.sampler:
             made = self._bracket_studies[bracket_id] = super()._create_bracket_study(study, bracket_id)
-        made._thread_local.cached_all_trials = None  # a new one has none either
+        made._thread_local.cached_all_trials = None  # as in a newly made one
         return cast(Study, made)

@@ -1,8 +1,8 @@
-"""Successive halving in its promotion form: trials pause at rungs, and the best of a rung go on (``mode: promote``).
+"""Successive halving by promotion (``mode: promote``): trials pause at rungs, and the best of each rung are promoted.
 
-ASHA of Li et al., MLSys 2020, algorithm 2, one for each of Hyperband's brackets: whenever a worker is free, the rungs
-are looked through from the top down for a trial among the best ``1/reduction_factor`` of its rung that has not gone on
-yet. Nothing here knows of time, workers or databases.
+This is ASHA of Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2, with one
+instance for each of Hyperband's brackets. When a worker is free, the highest rung that has one promotes its best paused
+trial, if that is among the best ``1/reduction_factor`` of the rung. Nothing here knows of time, workers or databases.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from .brackets import Bracket, bracket_of, hyperband_brackets
 
 PROMOTE = "promote"
 MODES = ("stop", PROMOTE)
-"""Of Hyperband and successive halving: a trial that is not among the best of its rung is pruned there, or pauses."""
+"""What happens to a trial that is not among the best of its rung: it is pruned, or it pauses and may be promoted."""
 
 Key = tuple[bool, float, int]
-"""What a rung is ordered by, the best first: not a number, the value (as if minimized), the trial's number."""
+"""Orders a rung, the best first: whether the value is NaN, the value (negated where maximized), the trial's number."""
 
 
 @dataclass(frozen=True)
 class RungSchedule:
-    """The rungs of a pruner in the mode ``promote``.
+    """The steps at which trials pause, for a pruner with ``mode: promote``.
 
     Attributes:
-        brackets: Their ``rungs`` are the steps at which trials pause: below ``high``.
-        factor: One in so many goes on.
-        high: Steps of a full trial.
+        brackets: Hyperband's brackets, or one bracket for successive halving. Their ``rungs`` are the steps at which
+            trials pause, all below ``high``.
+        factor: The reduction factor: one trial in this many is promoted from a rung.
+        high: Steps of a full trial, at which it ends without a pause.
     """
 
     brackets: tuple[Bracket, ...]
@@ -41,7 +42,17 @@ class RungSchedule:
 
 
 def rung_schedule(pruner: Named | None) -> RungSchedule | None:
-    """The rungs of a study file's pruner; None unless its mode is ``promote``."""
+    """The rungs of a study file's pruner; None unless its mode is ``promote``.
+
+    Args:
+        pruner: ``hyperband`` or ``successive_halving`` with checked arguments, any other pruner, or None.
+
+    Example:
+        >>> args = {"mode": "promote", "max_resource": 9, "reduction_factor": 3}
+        >>> schedule = rung_schedule(Named("hyperband", args))
+        >>> [bracket.rungs for bracket in schedule.brackets], schedule.high
+        ([(1, 3), (3,), ()], 9)
+    """
     if pruner is None or pruner.args.get("mode") != PROMOTE:
         return None
     args: Mapping[str, Any] = pruner.args
@@ -62,7 +73,7 @@ def rung_schedule(pruner: Named | None) -> RungSchedule | None:
 
 
 def render_rung_schedule(brackets: Sequence[Bracket], trials: int | None = None) -> str:
-    """A table in plain text; with the number of ``trials`` each bracket gets on average when the budget is known."""
+    """The brackets as a table in plain text. ``trials``: the budget, to show how many trials each bracket gets."""
     head = ("bracket", "share of trials", "they pause at steps")
     rows = []
     for b in brackets:
@@ -77,29 +88,32 @@ def render_rung_schedule(brackets: Sequence[Bracket], trials: int | None = None)
 @dataclass(slots=True)
 class _Entry:
     key: Key
-    best: bool = False  # among the best 1/factor
-    waiting: bool = False  # paused here
+    best: bool = False  # among the best 1/factor of the rung
+    waiting: bool = False  # paused at the rung
 
 
 class Rung:
-    """The trials of one bracket that came to one step, by their values there. Each operation is O(log n).
+    """The trials of one bracket that reached one rung, ordered by their values there. Each operation is O(log n).
+
+    Args:
+        step: At which trials pause.
+        factor: The reduction factor: ``len(entries) // factor`` trials are the best.
 
     Attributes:
-        step: Its step.
-        entries: By trial number.
-        promotable: How many of those that wait are among the best.
+        entries: By trial number. A trial stays in it for ever, whatever becomes of it.
+        promotable: The number of waiting trials that are among the best.
     """
 
     def __init__(self, step: int, factor: int):
         self.step, self._factor, self._least = step, factor, 0
         self.entries: dict[int, _Entry] = {}
         self.promotable = 0
-        self._best: list[tuple[bool, float, int]] = []  # a heap with the worst of the best in front, keys negated
+        self._best: list[tuple[bool, float, int]] = []  # a heap of negated keys: the worst of the best is first
         self._rest: list[Key] = []
-        self._waiting: list[Key] = []  # with some that wait no more
+        self._waiting: list[Key] = []  # a heap; trials that no longer wait are dropped when they come first
 
     def add(self, number: int, key: Key) -> None:
-        """A trial has come to this step."""
+        """Add a trial that reached the rung."""
         self.entries[number] = entry = _Entry(key)
         if self._best and key < _negated(self._best[0]):
             entry.best = True
@@ -111,12 +125,12 @@ class Rung:
         self._fill()
 
     def close(self) -> None:
-        """No more trials will come: where there are too few for any to go on, the best does."""
+        """Promote the best trial of a rung with fewer than ``factor`` trials, too: no further trials will come."""
         self._least = 1
         self._fill()
 
     def wait(self, number: int) -> None:
-        """The trial is paused here. One whose value is not a number waits in vain."""
+        """Let the trial wait for its promotion. One whose value is NaN is never promoted."""
         entry = self.entries[number]
         if not entry.waiting and not entry.key[0]:
             entry.waiting = True
@@ -124,14 +138,14 @@ class Rung:
             heappush(self._waiting, entry.key)
 
     def leave(self, number: int) -> None:
-        """It waits no more: it goes on, or has ended. Its value stays."""
+        """Let the trial wait no longer: it was promoted, or has ended. Its value still counts."""
         entry = self.entries[number]
         if entry.waiting:
             entry.waiting = False
             self.promotable -= entry.best
 
     def first(self) -> int | None:
-        """The best of those that wait, where it is among the best of all."""
+        """The best waiting trial, if it is among the best of the rung."""
         if not self.promotable:
             return None
         while not self.entries[self._waiting[0][2]].waiting:
@@ -139,7 +153,7 @@ class Rung:
         return self._waiting[0][2]
 
     def _fill(self) -> None:
-        """So many are the best as there should be."""
+        """Move trials from the rest to the best until there are as many as there should be."""
         while len(self._best) < max(len(self.entries) // self._factor, min(self._least, len(self.entries))):
             key = heappop(self._rest)
             heappush(self._best, _negated(key))
@@ -153,20 +167,32 @@ class Rung:
 
 
 def _negated(key: Key) -> Key:
-    """Ordered the other way; its own inverse."""
+    """A key with the reverse order; its own inverse."""
     return not key[0], -key[1], -key[2]
 
 
 class Promotions:
-    """The rungs of all brackets, and where each trial is.
+    """The rungs of all brackets, and the rung that each trial has reached.
 
-    What it says depends on the trials' reports alone, not on the order in which they came: told all of them again, it
-    is the same.
+    Decides which trials pause and which one is promoted next. Its state depends on the trials' reports only, not on the
+    order in which they arrived; after a restart the reports are passed to ``learn`` again.
 
     Args:
-        ladder: The rungs.
-        study: The study's name, which the brackets hash.
+        rung_schedule: The rungs.
+        study: The study's name, which determines each trial's bracket.
         maximize: The largest values are the best.
+
+    Example:
+        >>> schedule = RungSchedule((Bracket(0, 1, 1.0, (1,)),), factor=2, high=4)
+        >>> promotions = Promotions(schedule, "study")
+        >>> promotions.report(0, step=1, value=0.5)  # trial 0 is to pause at step 1
+        1
+        >>> promotions.pause(0)
+        >>> promotions.report(1, step=1, value=0.9)  # worse: it pauses as well
+        1
+        >>> promotions.pause(1)
+        >>> promotions.next()  # the better half is promoted
+        0
     """
 
     def __init__(self, rung_schedule: RungSchedule, study: str, *, maximize: bool = False):
@@ -174,20 +200,22 @@ class Promotions:
         self._rungs = [
             [Rung(step, rung_schedule.factor) for step in bracket.rungs] for bracket in rung_schedule.brackets
         ]
-        # From the top down; in one step the bracket that began with the least.
+        # Highest rung first; at the same step, the bracket with the lowest first rung.
         self._order = sorted((rung for rungs in self._rungs for rung in rungs), key=lambda rung: -rung.step)
-        self._at: dict[int, tuple[int, int]] = {}  # trial -> its bracket, and how many rungs it has come to there
+        self._at: dict[
+            int, tuple[int, int]
+        ] = {}  # trial number -> its bracket, and how many of its rungs it has reached
 
     @property
     def promotable(self) -> int:
-        """How many of the trials that wait may go on now."""
+        """The number of waiting trials that may be promoted now."""
         return sum(rung.promotable for rung in self._order)
 
     def report(self, number: int, step: int, value: float) -> int | None:
-        """A trial reported. Returns the step of the rung at which it is to pause; None: it goes on.
+        """Take in a report of a trial. Returns the step of the rung at which it is to pause; None: it continues.
 
-        The first report at a rung's step or behind it counts there. It goes on where it is among the best already, and
-        always from the second report at a rung on.
+        The first report at or after a rung's step is the trial's value at the rung. A trial that is already among the
+        best of the rung continues without a pause, and so does one that reports again before the next rung.
         """
         bracket, reached = self._at.get(number) or (bracket_of(self._study, number, self.rung_schedule.brackets), 0)
         above = bisect_right(self.rung_schedule.brackets[bracket].rungs, step)
@@ -203,23 +231,23 @@ class Promotions:
         return None if entry.best and not entry.key[0] else rungs[above - 1].step
 
     def learn(self, number: int, reports: Mapping[int, float]) -> None:
-        """All that a trial has reported; what is known of it already changes nothing."""
+        """Take in all reports of a trial, by step; those known already change nothing."""
         for step in sorted(reports):
             self.report(number, step, reports[step])
 
     def reached(self, number: int) -> int | None:
-        """The step of the last rung that the trial came to; None: it came to none."""
+        """The step of the highest rung that the trial has reached; None where it has reached none."""
         bracket, reached = self._at.get(number, (0, 0))
         return self.rung_schedule.brackets[bracket].rungs[reached - 1] if reached else None
 
     def pause(self, number: int) -> None:
-        """The trial waits at the last rung that it came to."""
+        """Let the trial wait at the highest rung that it has reached."""
         bracket, reached = self._at.get(number, (0, 0))
         if reached:
             self._rungs[bracket][reached - 1].wait(number)
 
     def leave(self, number: int) -> None:
-        """The trial waits no more: it goes on, or has ended."""
+        """Let the trial wait no longer: it was promoted, or has ended."""
         self._leave(*self._at.get(number, (0, 0)), number)
 
     def _leave(self, bracket: int, reached: int, number: int) -> None:
@@ -227,10 +255,10 @@ class Promotions:
             self._rungs[bracket][reached - 1].leave(number)
 
     def next(self) -> int | None:
-        """The trial that is to go on next, if any: of the highest rung that has one the best."""
+        """The trial to promote next: the best of the highest rung that has a promotable one. None where no rung has."""
         return next((rung.first() for rung in self._order if rung.promotable), None)
 
     def close(self) -> None:
-        """No further trial will begin: in rungs with fewer than ``reduction_factor`` trials the best may go on."""
+        """No further trial will start: promote the best trial of small rungs, too (see ``Rung.close``)."""
         for rung in self._order:
             rung.close()

@@ -1,4 +1,8 @@
-"""From a pruner's name and arguments to the pruner."""
+"""The pruners by name: makes the pruner that a study file names, and checks its arguments.
+
+A new pruner is one module here and one line in the table of ``PRUNERS``. Other packages add pruners with entry points
+in the group ``pilotune.pruners``.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +15,44 @@ from optuna.pruners import BasePruner
 
 from ...errors import UserError
 from ...fields import shown
-from ..registry_args import Named, arguments, check_arguments, quietly, short_name
-from .halving import HyperbandPruner, SuccessiveHalvingPruner
-from .percentile import MedianPruner, PercentilePruner
+from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
 from .promotion import MODES, PROMOTE
 
-PRUNERS: dict[str, type[BasePruner]] = {
-    "hyperband": HyperbandPruner,
-    "median": MedianPruner,
-    "percentile": PercentilePruner,
-    "successive_halving": SuccessiveHalvingPruner,
-    "threshold": optuna_pruners.ThresholdPruner,
-    "patient": optuna_pruners.PatientPruner,
-    "wilcoxon": optuna_pruners.WilcoxonPruner,
-    "none": optuna_pruners.NopPruner,
-}
-ALIASES = {"asha": "successive_halving", "sha": "successive_halving", "nop": "none", "off": "none"}
+OPTUNA = "optuna.pruners"
+PRUNERS = Registry(
+    "pruner",
+    "pilotune.pruners",
+    {
+        "hyperband": Entry(".halving", "HyperbandPruner", "successive halving in several brackets"),
+        "median": Entry(".percentile", "MedianPruner", "prunes what is worse than the median"),
+        "percentile": Entry(".percentile", "PercentilePruner", "prunes what is worse than a percentile"),
+        "successive_halving": Entry(".halving", "SuccessiveHalvingPruner", "one in a few goes on at each rung (ASHA)"),
+        "threshold": Entry(OPTUNA, "ThresholdPruner", "prunes what is outside fixed bounds"),
+        "patient": Entry(OPTUNA, "PatientPruner", "another pruner, only after some steps without improvement"),
+        "wilcoxon": Entry(OPTUNA, "WilcoxonPruner", "a signed-rank test against the best trial's reports"),
+        "none": Entry(OPTUNA, "NopPruner", "never prunes"),
+    },
+    package=__package__,
+    base=BasePruner,
+    aliases={"asha": "successive_halving", "sha": "successive_halving", "nop": "none", "off": "none"},
+)
 
 OFFERED: dict[str, dict[str, Any]] = {
     "hyperband": {"max_resource": (int, str), "mode": (str,)},
     "successive_halving": {"min_resource": (int, str), "max_resource": (int,), "mode": (str,)},
     "patient": {"wrapped_pruner": (str, dict)},
 }
+"""By pruner, the types of arguments that a file gives in another form than code does, and ``mode``, which is ours."""
 PACKAGES = {"wilcoxon": ("scipy",)}
+"""Packages that a pruner imports and Pilotune does not require."""
 REQUIRED = {"percentile": "percentile", "patient": "patience"}
+"""By pruner, the argument without a default."""
 LEAST = {
     "min_resource": 1, "max_resource": 1, "reduction_factor": 2, "bootstrap_count": 0, "min_early_stopping_rate": 0,
     "n_startup_trials": 0, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1, "patience": 0,
     "n_startup_steps": 0,
 }  # fmt: skip
+"""By argument its least value."""
 
 
 class _StudyFile(Protocol):
@@ -49,25 +62,40 @@ class _StudyFile(Protocol):
 
 
 def pruner_names() -> list[str]:
-    """The short names of all pruners."""
-    return list(PRUNERS)
+    """The short names of all pruners, those of installed packages included."""
+    return list(PRUNERS.entries())
 
 
 def pruner_name(name: str, *, key: str = "pruner.name") -> str:
-    """The short name for ``name``: short, in any case, an alias, or Optuna's class. Raises UserError."""
-    return short_name(name, PRUNERS, ALIASES, key=key)
+    """The short name of a pruner.
+
+    Args:
+        name: The short name in any case, an alias, or the name of the class.
+        key: Where it stands in the study file.
+
+    Raises:
+        UserError: There is no such pruner; the message names the nearest one.
+
+    Example:
+        >>> pruner_name("ASHA"), pruner_name("HyperbandPruner"), pruner_name("off")
+        ('successive_halving', 'hyperband', 'none')
+    """
+    return PRUNERS.short_name(name, key=key)
 
 
 def pruner_arguments(name: str) -> list[str]:
     """The arguments that the pruner ``name`` takes in a study file."""
-    return list(arguments(PRUNERS[name], OFFERED.get(name)))
+    return list(arguments(PRUNERS.load(name, key="pruner.name"), OFFERED.get(name)))
 
 
 def make_pruner(study_file: _StudyFile) -> BasePruner:
-    """The pruner that a study file names; one that never prunes when it names none.
+    """Make the pruner that a study file names; one that never prunes where it names none.
+
+    Also where the mode is ``promote``: then the campaign itself pauses and promotes trials, by the file's
+    :func:`~.promotion.rung_schedule`.
 
     Raises:
-        UserError: With file, line and key, for arguments that the pruner refuses.
+        UserError: With file, line and key: the pruner refuses an argument, or cannot be imported.
     """
     if study_file.pruner is None:
         return optuna_pruners.NopPruner()
@@ -78,7 +106,11 @@ def make_pruner(study_file: _StudyFile) -> BasePruner:
 
 
 def check_pruner(named: Named) -> None:
-    """Raise UserError (its key relative to the study file) when ``named`` cannot be made."""
+    """Check that the pruner ``named`` can be made.
+
+    Raises:
+        UserError: It cannot. The key is relative to the study file.
+    """
     _build(named, "pruner")
 
 
@@ -88,7 +120,8 @@ def _build(named: Named, key: str) -> BasePruner:
         if importlib.util.find_spec(package) is None:
             message = f"the pruner {name} needs the package {package}; install it: pip install {package}"
             raise UserError(message, key=f"{key}.name")
-    check_arguments(PRUNERS[name], args, name=name, key=key, offered=OFFERED.get(name))
+    pruner_class = PRUNERS.load(name, key=f"{key}.name")
+    check_arguments(pruner_class, args, name=name, key=key, offered=OFFERED.get(name))
     for argument, least in LEAST.items():
         if isinstance(args.get(argument), int | float) and args[argument] < least:
             raise UserError(f"must be at least {least}, but is {args[argument]}", key=f"{key}.{argument}")
@@ -97,12 +130,13 @@ def _build(named: Named, key: str) -> BasePruner:
     if name == "hyperband":
         _check_hyperband(args, key)
     if "mode" in OFFERED.get(name, {}) and _promotes(name, args, key):
-        return optuna_pruners.NopPruner()  # the campaign itself lets trials pause and go on
+        return optuna_pruners.NopPruner()  # the campaign itself pauses and promotes trials
     if name == "threshold" and "lower" not in args and "upper" not in args:
         raise UserError("the pruner threshold needs lower, upper or both", key=key)
     if name == "patient":
         args["wrapped_pruner"] = _wrapped(args.get("wrapped_pruner"), f"{key}.wrapped_pruner")
-    return quietly(PRUNERS[name], key, **args)
+    pruner: BasePruner = quietly(pruner_class, key, **args)
+    return pruner
 
 
 def _check_hyperband(args: Mapping[str, Any], key: str) -> None:
@@ -119,13 +153,13 @@ def _check_hyperband(args: Mapping[str, Any], key: str) -> None:
 
 
 def _promotes(name: str, args: dict[str, Any], key: str) -> bool:
-    """Whether the mode is ``promote``; what only that takes is checked, and taken out of ``args``."""
+    """Whether the mode is ``promote``. Checks the arguments that depend on it, and takes ``mode`` out of ``args``."""
     mode, high = args.pop("mode", MODES[0]), args.get("max_resource")
     if mode not in MODES:
         raise UserError(f"must be stop or promote, but is {shown(mode)}", key=f"{key}.mode")
     if mode != PROMOTE:
         if name == "successive_halving" and high is not None:
-            message = "is for mode: promote; where trials are stopped, each ends by itself at the step it likes"
+            message = "is for mode: promote only; with mode: stop each trial decides itself at which step it ends"
             raise UserError(message, key=f"{key}.max_resource")
         return False
     low = args.get("min_resource", 1)
@@ -142,6 +176,7 @@ def _promotes(name: str, args: dict[str, Any], key: str) -> bool:
 
 
 def _wrapped(value: str | dict[str, Any] | None, key: str) -> BasePruner | None:
+    """The pruner inside ``patient``: given by name, or as a mapping with ``name`` and arguments."""
     if value is None:
         return None
     data = {"name": value} if isinstance(value, str) else dict(value)

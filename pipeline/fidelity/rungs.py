@@ -1,4 +1,4 @@
-"""The values that trials had at the rungs of successive halving, kept sorted: a verdict is a search, not a sort."""
+"""Keeps the trials' values at each rung of successive halving sorted, so that a verdict is a search, not a sort."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sortedcontainers import SortedList
 from .table_pruner import Table
 
 PREFIX = "completed_rung_"
-"""Of the system attributes in which Optuna's pruner keeps a trial's value at each rung, 0, 1, ..."""
+"""Optuna's pruner writes a trial's value at rung 0, 1, ... to system attributes that begin with this."""
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What the table holds of a trial: its number, its bracket, and its value at each rung, by attribute."""
+class _TrialRungs:
+    """What the table knows of a trial: its number, its bracket, and its value at each rung by attribute."""
 
     number: int
     bracket: int
@@ -29,57 +29,61 @@ class _Held:
 
 
 class RungTable(Table):
-    """All rungs' values of one study, each bracket's apart.
+    """The values at all rungs of one study, for each bracket by itself.
 
-    As in Optuna, trials in every state count. A look costs what changed since the last one, a question O(log n).
+    Trials in every state count, as in Optuna. A refresh costs what changed since the last one, a query O(log n).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: dict[int, _Held] = {}
+        self._trials: dict[int, _TrialRungs] = {}
         self._sorted: dict[tuple[int, str], Any] = {}
 
-    def look(self, study: Study, bracket_of: Callable[[FrozenTrial], int]) -> None:
-        """Bring the table up to date; ``bracket_of`` is asked once for each trial that reached a rung."""
+    def refresh(self, study: Study, bracket_of: Callable[[FrozenTrial], int]) -> None:
+        """Bring the table up to date. ``bracket_of`` gives the bracket of a trial that reached a rung."""
         changes = self.watch.look(study)
         if changes.whole:
-            self._held, self._sorted = {}, {}
+            self._trials, self._sorted = {}, {}
         for trial_id in changes.gone:
-            self._take(trial_id)
+            self._remove(trial_id)
         added: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
         for trial in changes.trials:
-            self._put(trial, bracket_of, added)
+            self._collect(trial, bracket_of, added)
         for place, values in added.items():
             self._sorted.setdefault(place, SortedList()).update(values)
 
-    def _put(
+    def _collect(
         self,
         trial: FrozenTrial,
         bracket_of: Callable[[FrozenTrial], int],
         added: defaultdict[tuple[int, str], list[float]],
     ) -> None:
-        """Note what the table is to hold of the trial; its values are ``added`` together with others', sorted once."""
+        """Collect the values of a trial in ``added``, unless the table has them."""
         values = {key: value for key, value in trial.system_attrs.items() if key.startswith(PREFIX)}
-        held = self._held.get(trial._trial_id)
-        if held is None and not values:
+        known = self._trials.get(trial._trial_id)
+        if known is None and not values:
             return
-        same_number = held is not None and held.number == trial.number
-        if held is not None and same_number and held.values == values:
+        same_number = known is not None and known.number == trial.number
+        if known is not None and same_number and known.values == values:
             return
-        bracket = held.bracket if held is not None and same_number else bracket_of(trial)
-        self._take(trial._trial_id)
-        self._held[trial._trial_id] = _Held(trial.number, bracket, values)
+        bracket = known.bracket if known is not None and same_number else bracket_of(trial)
+        self._remove(trial._trial_id)
+        self._trials[trial._trial_id] = _TrialRungs(trial.number, bracket, values)
         for key, value in values.items():
             added[bracket, key].append(value)
 
-    def _take(self, trial_id: int) -> None:
-        held = self._held.pop(trial_id, None)
-        if held is not None:
-            for key, value in held.values.items():
-                self._sorted[held.bracket, key].remove(value)
+    def _remove(self, trial_id: int) -> None:
+        known = self._trials.pop(trial_id, None)
+        if known is not None:
+            for key, value in known.values.items():
+                self._sorted[known.bracket, key].remove(value)
 
-    def place(self, bracket: int, key: str, value: float, direction: StudyDirection) -> tuple[int, int]:
-        """How many values at the rung are better than ``value``, and how many there are."""
+    def rank(self, bracket: int, key: str, value: float, direction: StudyDirection) -> tuple[int, int]:
+        """How many values at the rung are better than ``value``, and how many there are in all.
+
+        Args:
+            key: The attribute of the rung.
+        """
         rung = self._sorted.get((bracket, key))
         if rung is None:
             return 0, 0
@@ -97,13 +101,13 @@ def halve(
     study: Study,
     trial: FrozenTrial,
 ) -> bool:
-    """Whether ``rule`` stops the trial after its last report; its value is written to the study at each rung reached.
+    """Decide whether to prune the trial after its last report; writes its value at each rung it reached to the study.
 
     Args:
-        rule: Its ``min_resource`` is known by now.
-        table: Looks at the study when the trial reached a rung, and not otherwise.
+        rule: Optuna's pruner with the rule's parameters; its ``min_resource`` must be known.
+        table: Refreshed only when the trial reached a rung.
         bracket: The trial's, within which it competes.
-        bracket_of: The bracket of any trial.
+        bracket_of: Gives the bracket of any trial.
     """
     step = trial.last_step
     assert step is not None
@@ -114,12 +118,12 @@ def halve(
         if math.isnan(value):
             return True
         if rung == first:
-            table.look(study, bracket_of)
+            table.refresh(study, bracket_of)
         key = f"{PREFIX}{rung}"
         study._storage.set_trial_system_attr(trial._trial_id, key, value)
-        better, others = table.place(bracket, key, value, study.direction)
+        better, others = table.rank(bracket, key, value, study.direction)
         count = others + 1
-        # 1 in reduction_factor goes on; of the first few, where that would be none, the best.
+        # One in reduction_factor goes on; where that would be none, among the first few, the best one does.
         if count <= rule._bootstrap_count or better >= max(count // rule._reduction_factor, 1):
             return True
         rung += 1
@@ -127,7 +131,7 @@ def halve(
 
 
 def _rung(trial: FrozenTrial) -> int:
-    """The first rung that the trial has not reached."""
+    """The index of the first rung that the trial has not reached."""
     rung = 0
     while f"{PREFIX}{rung}" in trial.system_attrs:
         rung += 1
@@ -135,6 +139,6 @@ def _rung(trial: FrozenTrial) -> int:
 
 
 def longest(trials: Iterable[FrozenTrial]) -> int | None:
-    """The last step of the complete trial that went farthest; None when none has reported."""
+    """The largest last step of all complete trials; None where none has reported."""
     steps = (trial.last_step for trial in trials if trial.state == TrialState.COMPLETE)
     return max((step for step in steps if step is not None), default=None)

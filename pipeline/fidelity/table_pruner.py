@@ -1,4 +1,4 @@
-"""What pruners with a table of the study have in common."""
+"""Base of pruners that keep a table of the study's reports, updated with what changed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from ..study_changes import StudyWatch
 
 
 class Table:
-    """Something known of a study, brought up to date by what a ``StudyWatch`` says."""
+    """What a pruner keeps of one study.
+
+    Attributes:
+        watch: Gives what changed in the study since it was last asked.
+    """
 
     def __init__(self) -> None:
         self.watch = StudyWatch()
 
 
-class Tabled:
-    """To be inherited before one of Optuna's pruners: gives it a table of its own, and a lock around it.
+class TablePruner:
+    """Mixin for one of Optuna's pruners, named before it in the bases: adds a table, and a lock around it.
 
-    Copies and pickles go without the table; theirs is made again from the study at the first verdict.
+    Copies and pickles do not include the table; they read the study anew at their first verdict.
+
+    Attributes:
+        TABLE: The class of the table.
+        UNSAVED: Attributes that copies and pickles leave out.
     """
 
     TABLE: ClassVar[type[Table]]
@@ -27,7 +35,7 @@ class Tabled:
     _lock: Lock
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Not in __init__, whose signature is Optuna's own, and which unpickling does not call.
+        # Not in __init__: its signature must stay Optuna's, and unpickling does not call it.
         made = super().__new__(cls)
         made._table, made._lock = cls.TABLE(), Lock()
         return made

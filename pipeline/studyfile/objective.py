@@ -9,24 +9,40 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from ...objectives.registry import GROUP, OBJECTIVES
 from ...yamlfile import YamlFile, nearest
+from ..registry_args import Entry, Registry
 from ..trial.protocol import ObjectiveSpec
+
+READY_MADE = Registry(
+    "objective",
+    GROUP,
+    {
+        name: Entry(f"pilotune.objectives.{module}", function, line)
+        for name, (module, function, line) in OBJECTIVES.items()
+    },
+    package="pilotune.objectives",
+)
 
 
 def find_objective(text: str, folder: Path, source: YamlFile) -> ObjectiveSpec:
     """The objective that ``text`` names.
 
     Args:
-        text: ``path/to/file.py:function``, or ``package.module:function``.
+        text: ``path/to/file.py:function``, ``package.module:function``, or the name of a ready-made objective.
         folder: The study file's folder. Relative paths start here, and modules are searched here first.
         source: The study file, for the place of an error.
 
     Raises:
         UserError: ``text`` has another form, or the file, the module or the function does not exist.
     """
+    ready_made = READY_MADE.entry(text) if text.isidentifier() else None
+    if ready_made is not None:
+        text = f"{ready_made.module}:{ready_made.attribute}"
     target, colon, function = text.rpartition(":")
     if not colon or not target or not function.isidentifier():
-        message = f"must be file.py:function or package.module:function, but is '{text}'"
+        hint = nearest(text, READY_MADE.entries()) if text.isidentifier() else ""
+        message = f"must be file.py:function or package.module:function, but is '{text}'{hint}"
         raise source.error(message, "objective")
     if target.endswith(".py") or "/" in target:
         path = Path(os.path.expanduser(target))

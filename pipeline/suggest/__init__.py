@@ -1,4 +1,7 @@
-"""What is tried next: Optuna's samplers by name, each an ``optuna.samplers.BaseSampler``."""
+"""Samplers, which suggest the parameters of the next trial: Pilotune's own, Optuna's, and those of other packages.
+
+Each is an ``optuna.samplers.BaseSampler``. One folder a family: ``tpe/``.
+"""
 
 from .registry import check_sampler, grid_values, make_sampler, sampler_arguments, sampler_name, sampler_names
 

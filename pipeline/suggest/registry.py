@@ -1,4 +1,8 @@
-"""From a sampler's name and arguments to the sampler."""
+"""The samplers by name: makes the sampler that a study file names, and checks its arguments.
+
+A new family of samplers is one folder here (as ``tpe/``) and one line in the table of ``SAMPLERS``. Other packages add
+samplers with entry points in the group ``pilotune.samplers``.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +17,33 @@ from optuna.samplers import BaseSampler
 
 from ...errors import UserError
 from ...yamlfile import nearest
-from ..registry_args import Named, arguments, check_arguments, quietly, short_name
+from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
 from ..space import Space, cardinality, contains
-from .exhaustive import BruteForce, Grid
-from .tpe import TPESampler
 
-MAX_GRID = 1_000_000  # Optuna keeps every point of a grid in memory
+MAX_GRID = 1_000_000
+"""Most points of a grid: Optuna keeps all of them in memory."""
 
-SAMPLERS: dict[str, type[BaseSampler]] = {
-    "tpe": TPESampler,
-    "optuna_tpe": optuna_samplers.TPESampler,
-    "random": optuna_samplers.RandomSampler,
-    "grid": optuna_samplers.GridSampler,
-    "qmc": optuna_samplers.QMCSampler,
-    "cmaes": optuna_samplers.CmaEsSampler,
-    "gp": optuna_samplers.GPSampler,
-    "nsgaii": optuna_samplers.NSGAIISampler,
-    "nsgaiii": optuna_samplers.NSGAIIISampler,
-    "bruteforce": optuna_samplers.BruteForceSampler,
-    "partial_fixed": optuna_samplers.PartialFixedSampler,
-}
-ALIASES = {"cma_es": "cmaes", "nsga2": "nsgaii", "nsga3": "nsgaiii", "brute_force": "bruteforce", "sobol": "qmc"}
+OPTUNA = "optuna.samplers"
+SAMPLERS = Registry(
+    "sampler",
+    "pilotune.samplers",
+    {
+        "tpe": Entry(".tpe", "TPESampler", "Pilotune's tree-structured Parzen estimator; fast in large studies"),
+        "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
+        "random": Entry(OPTUNA, "RandomSampler", "independent random values"),
+        "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
+        "qmc": Entry(OPTUNA, "QMCSampler", "a quasi-random sequence (Sobol or Halton)"),
+        "cmaes": Entry(OPTUNA, "CmaEsSampler", "covariance matrix adaptation evolution strategy"),
+        "gp": Entry(OPTUNA, "GPSampler", "Bayesian optimization with a Gaussian process"),
+        "nsgaii": Entry(OPTUNA, "NSGAIISampler", "a genetic algorithm for several directions"),
+        "nsgaiii": Entry(OPTUNA, "NSGAIIISampler", "a genetic algorithm for many directions"),
+        "bruteforce": Entry(".exhaustive", "BruteForceSampler", "each configuration of a finite space once"),
+        "partial_fixed": Entry(OPTUNA, "PartialFixedSampler", "another sampler with some parameters fixed"),
+    },
+    package=__package__,
+    base=BaseSampler,
+    aliases={"cma_es": "cmaes", "nsga2": "nsgaii", "nsga3": "nsgaiii", "brute_force": "bruteforce", "sobol": "qmc"},
+)
 
 _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name and arguments
 _DEPRECATED = dict.fromkeys(("consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints"))
@@ -54,7 +64,9 @@ OFFERED: dict[str, dict[str, Any]] = {
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
     "partial_fixed": {"fixed_params": (dict,), "base_sampler": _NESTED},
 }
+"""By sampler, the types of arguments that a file gives in another form than code does; None: not offered."""
 PACKAGES = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
+"""Packages that a sampler imports and Pilotune does not require."""
 ONE_DIRECTION = ("cmaes",)
 EXHAUSTIVE = ("grid", "bruteforce")
 QUIET = {
@@ -75,41 +87,63 @@ class _StudyFile(Protocol):
 
 
 def sampler_names() -> list[str]:
-    """The short names of all samplers."""
-    return list(SAMPLERS)
+    """The short names of all samplers, those of installed packages included."""
+    return list(SAMPLERS.entries())
 
 
 def sampler_name(name: str, *, key: str = "sampler.name") -> str:
-    """The short name for ``name``: short, in any case, an alias, or Optuna's class. Raises UserError."""
-    return short_name(name, SAMPLERS, ALIASES, key=key)
+    """The short name of a sampler.
+
+    Args:
+        name: The short name in any case, an alias, or the name of the class.
+        key: Where it stands in the study file.
+
+    Raises:
+        UserError: There is no such sampler; the message names the nearest one.
+
+    Example:
+        >>> sampler_name("CMA-ES"), sampler_name("TPESampler"), sampler_name("sobol")
+        ('cmaes', 'tpe', 'qmc')
+    """
+    return SAMPLERS.short_name(name, key=key)
 
 
 def sampler_arguments(name: str) -> list[str]:
     """The arguments that the sampler ``name`` takes in a study file."""
-    return list(arguments(SAMPLERS[name], OFFERED.get(name)))
+    return list(_arguments(name, "sampler.name"))
+
+
+def _arguments(name: str, key: str) -> dict[str, Any]:
+    return arguments(SAMPLERS.load(name, key=key), OFFERED.get(name))
 
 
 def make_sampler(study_file: _StudyFile, *, seed: int | None = None) -> BaseSampler:
-    """The sampler that a study file names.
+    """Make the sampler that a study file names.
 
     Args:
-        seed: Used instead of the file's ``sampler.seed`` when given: a campaign that goes on must not draw the same
-            numbers again.
+        study_file: Its ``sampler``, ``space`` and ``directions`` are used.
+        seed: Used instead of the file's ``sampler.seed``, where the sampler takes one: a campaign that is continued
+            must not draw the same numbers again.
 
     Raises:
-        UserError: With file, line and key, for arguments that the sampler refuses.
+        UserError: With file, line and key: the sampler refuses an argument, does not suit the study, or cannot be
+            imported.
     """
     named = study_file.sampler
-    if seed is not None and "seed" in arguments(SAMPLERS[named.name]):
-        named = Named(named.name, {**named.args, "seed": seed})
     try:
+        if seed is not None and "seed" in arguments(SAMPLERS.load(named.name, key="sampler.name")):
+            named = Named(named.name, {**named.args, "seed": seed})
         return _build(named, study_file.space, study_file.directions, "sampler")
     except UserError as error:
         raise study_file.error(error.message, error.key or "sampler") from None
 
 
 def check_sampler(named: Named, space: Space | None, directions: tuple[str, ...]) -> None:
-    """Raise UserError (its key relative to the study file) when ``named`` cannot work on this study."""
+    """Check that the sampler ``named`` can work on such a study.
+
+    Raises:
+        UserError: It cannot, or refuses an argument. Its key is relative to the study file.
+    """
     _build(named, space, directions, "sampler")
 
 
@@ -124,10 +158,11 @@ def _build(named: Named, space: Space | None, directions: tuple[str, ...], key: 
             f"{name} works on one direction, and this study has {len(directions)}; use tpe, nsgaii, nsgaiii or gp",
             key=f"{key}.name",
         )
-    check_arguments(SAMPLERS[name], named.args, name=name, key=key, offered=OFFERED.get(name))
+    sampler_class = SAMPLERS.load(name, key=f"{key}.name")
+    check_arguments(sampler_class, named.args, name=name, key=key, offered=OFFERED.get(name))
     args = {**QUIET.get(name, {}), **named.args}
     if name in EXHAUSTIVE:
-        return _exhaustive(name, args, space, key)
+        return _exhaustive(name, sampler_class, args, space, key)
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
     for argument in ("independent_sampler", "base_sampler"):
@@ -139,13 +174,14 @@ def _build(named: Named, space: Space | None, directions: tuple[str, ...], key: 
         args = _genetic(args, key)
     if name == "cmaes" and "x0" in args:
         _check_point(args["x0"], space, f"{key}.x0")
-    return quietly(SAMPLERS[name], key, **args)
+    sampler: BaseSampler = quietly(sampler_class, key, **args)
+    return sampler
 
 
 def _tpe(args: dict[str, Any], space: Space | None, directions: tuple[str, ...]) -> dict[str, Any]:
-    """With conditions, several parameters at once only work in groups: parameters that occur together.
+    """Turn ``group`` on for conditional spaces: without it, only parameters that all trials have are modelled together.
 
-    For several directions Optuna's default is one parameter at a time, which conditions do not disturb.
+    Not for several directions, where by default each parameter is modelled by itself, which needs no groups.
     """
     conditional = space is None or space.conditional
     if conditional and "group" not in args and args.get("multivariate", len(directions) == 1):
@@ -195,7 +231,9 @@ def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:
     return args
 
 
-def _exhaustive(name: str, args: dict[str, Any], space: Space | None, key: str) -> BaseSampler:
+def _exhaustive(
+    name: str, sampler_class: type[BaseSampler], args: dict[str, Any], space: Space | None, key: str
+) -> BaseSampler:
     if space is None:
         raise UserError(f"the sampler {name} needs a `space:` in the study file", key=f"{key}.name")
     if name == "bruteforce":
@@ -203,16 +241,22 @@ def _exhaustive(name: str, args: dict[str, Any], space: Space | None, key: str) 
             if cardinality(p.distribution) == math.inf:
                 raise UserError(f"the sampler bruteforce needs a finite space, and '{p.name}' is continuous; "
                                 "give it a step", key=f"{key}.name")  # fmt: skip
-        return quietly(BruteForce, key, **args)
+        return quietly(sampler_class, key, **args)
     values = grid_values(space, args.pop("search_space", {}), key)
-    return quietly(Grid, key, search_space=values, **args)
+    return quietly(sampler_class, key, search_space=values, **args)
 
 
 def grid_values(space: Space, given: Mapping[str, Any], key: str = "sampler") -> dict[str, list[Any]]:
-    """The values of each parameter in a grid: those ``given``, else all that the parameter can take.
+    """The values of each parameter in a grid.
+
+    Args:
+        space: The search space. Its conditions are ignored: the grid is the full product.
+        given: From some parameters to a value or a list of values. The others take all values of their range.
+        key: Where the sampler stands in the study file.
 
     Raises:
-        UserError: A parameter is continuous and not given, a value is out of range, or there are too many points.
+        UserError: A parameter is continuous and not given, a value is out of range, or there are more than
+            ``MAX_GRID`` points.
     """
     for name in given:
         if name not in space.distributions:
@@ -225,7 +269,7 @@ def grid_values(space: Space, given: Mapping[str, Any], key: str = "sampler") ->
             result[name] = given[name] if isinstance(given[name], list) else [given[name]]
             for value in result[name]:
                 if not contains(distribution, value):
-                    raise UserError(f"{value!r} is out of the parameter's range", key=f"{key}.search_space.{name}")
+                    raise UserError(f"{value!r} is outside the parameter's range", key=f"{key}.search_space.{name}")
             points *= len(result[name])
             continue
         count = cardinality(distribution)
@@ -252,10 +296,11 @@ def _values(distribution: Any, count: int) -> list[Any]:
 
 
 def _check_point(point: Mapping[str, Any], space: Space | None, key: str) -> None:
+    """Check that the values of ``point`` are within the space, where there is one."""
     for name, value in point.items():
         if space is None:
             continue
         if name not in space.distributions:
             raise UserError(f"there is no parameter '{name}'{nearest(name, space.distributions)}", key=f"{key}.{name}")
         if not contains(space.distributions[name], value):
-            raise UserError(f"{value!r} is out of the parameter's range", key=f"{key}.{name}")
+            raise UserError(f"{value!r} is outside the parameter's range", key=f"{key}.{name}")

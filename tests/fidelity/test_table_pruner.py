@@ -139,12 +139,12 @@ def test_threads_share_a_pruner(kind: str) -> None:
     trials = study.get_trials(deepcopy=False)
     assert len(trials) == 60
     if kind in ("MedianPruner", "PercentilePruner"):
-        table.look(study)
+        table.refresh(study)
         complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         assert len(table.complete) == len(complete)
         assert sorted(table._steps[9].values) == sorted(trial.intermediate_values[9] for trial in complete)
     else:
-        table.look(study, lambda _: 0)
+        table.refresh(study, lambda _: 0)
         key = f"{PREFIX}0"
         held = [value for (_, rung), values in table._sorted.items() if rung == key for value in values]
         assert sorted(held) == sorted(trial.system_attrs[key] for trial in trials if key in trial.system_attrs)

@@ -121,7 +121,7 @@ CHANGES = [
      "continuous; "
      "give it a step, or its values here: search_space: {lr: [...]}"),
     ("budget:", "sampler: {name: grid, search_space: {lr: [7], momentum: [0]}}\nbudget:",
-     "study.yaml:10: sampler.search_space.lr: 7 is out of the parameter's range"),
+     "study.yaml:10: sampler.search_space.lr: 7 is outside the parameter's range"),
     ("budget:", "sampler: bruteforce\nbudget:",
      "study.yaml:10: sampler: the sampler bruteforce needs a finite space, and 'lr' is continuous; give it a step"),
     ("budget:", "pruner: hyperbnd\nbudget:", "study.yaml:10: pruner: there is no pruner 'hyperbnd'; did you "
@@ -136,7 +136,7 @@ CHANGES = [
     ("budget:", "pruner: percentile\nbudget:", "study.yaml:10: pruner.percentile: the pruner percentile needs "
      "this argument"),
     ("budget:", "pruner: {name: percentile, percentile: 120}\nbudget:",
-     "study.yaml:10: pruner: these arguments cannot be: Percentile must be between 0 and 100 inclusive, but got "
+     "study.yaml:10: pruner: these arguments are refused: Percentile must be between 0 and 100 inclusive, but got "
       "percentile=120"),
     # points to start from
     ("budget:", "start_from: {enqueue: [{lr: 0.01}, {lt: 1}]}\nbudget:",

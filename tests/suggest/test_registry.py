@@ -1,4 +1,5 @@
 import logging
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pilotune.errors import UserError
+from pilotune.pipeline import registry_args
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest import grid_values, make_sampler, sampler_arguments, sampler_name, sampler_names
@@ -150,14 +152,14 @@ def test_a_grid_takes_its_values_from_the_space():
          "did you mean 'n_startup_trials'?"),
         ("tpe", FLAT, {"group": "yes"}, "sampler.group: must be true or false, but is 'yes'"),
         ("tpe", FLAT, {"gamma": 1}, "sampler.gamma: tpe has no argument 'gamma'"),
-        ("tpe", FLAT, {"group": True, "multivariate": False}, "sampler: these arguments cannot be: "),
+        ("tpe", FLAT, {"group": True, "multivariate": False}, "sampler: these arguments are refused: "),
         ("nsgaii", FLAT, {"crossover": "blx"}, "sampler.crossover: there is no crossover 'blx'"),
         ("grid", None, {}, "sampler.name: the sampler grid needs a `space:` in the study file"),
         ("grid", FINITE, {"search_space": {"z": [1]}}, "sampler.search_space.z: there is no parameter 'z'"),
         ("grid", Space((Parameter("i", IntDistribution(1, 10**7)),)), {}, "the grid has 10,000,000 points"),
         ("partial_fixed", FLAT, {}, "sampler.fixed_params: partial_fixed needs fixed_params"),
         ("partial_fixed", FLAT, {"fixed_params": {"n": 9}},
-     "sampler.fixed_params.n: 9 is out of the parameter's range"),
+     "sampler.fixed_params.n: 9 is outside the parameter's range"),
         ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": {"seed": 1}},
          "sampler.base_sampler: must name a sampler"),
         ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": "tep"},
@@ -168,3 +170,81 @@ def test_a_bad_argument_is_a_sentence(name, space, args, message):
     with pytest.raises(UserError) as caught:
         make_sampler(study_file(name, space, **args))
     assert message in str(caught.value)
+
+
+ACME = """
+import optuna
+
+
+class AcmeSampler(optuna.samplers.RandomSampler):
+    def __init__(self, seed: int | None = None, width: float = 1.0) -> None:
+        super().__init__(seed)
+        self.width = width
+
+
+def no_class():
+    pass
+"""
+
+
+@pytest.fixture
+def acme(tmp_path, monkeypatch):
+    """An installed package that adds samplers: a good one, one named as ours, a broken one and one of a wrong type."""
+    (tmp_path / "acme_tuning.py").write_text(ACME)
+    metadata = tmp_path / "acme-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[pilotune.samplers]\n"
+        "Acme-Wide = acme_tuning:AcmeSampler\n"
+        "tpe = acme_tuning:AcmeSampler\n"
+        "broken = acme_missing.samplers:Sampler\n"
+        "function = acme_tuning:no_class\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("acme_tuning", None)
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_package_adds_a_sampler_by_an_entry_point():
+    assert sampler_name("acme-wide") == sampler_name("AcmeSampler") == "acme_wide"
+    assert sampler_names()[-3:] == ["acme_wide", "broken", "function"]
+    assert sampler_arguments("acme_wide") == ["seed", "width"]
+    sampler = make_sampler(study_file("acme_wide", width=2), seed=5)
+    assert (type(sampler).__name__, sampler.width) == ("AcmeSampler", 2)
+    with pytest.raises(UserError, match=r"sampler\.widht: acme_wide has no argument 'widht'; did you mean 'width'\?"):
+        make_sampler(study_file("acme_wide", widht=2))
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_package_cannot_replace_a_sampler_of_ours():
+    assert type(make_sampler(study_file("tpe"))).__module__.startswith("pilotune.")
+
+
+@pytest.mark.usefixtures("acme")
+def test_a_name_near_that_of_a_package_is_suggested():
+    with pytest.raises(UserError, match="there is no sampler 'acme_wid'; did you mean 'acme_wide'"):
+        sampler_name("acme_wid")
+
+
+@pytest.mark.usefixtures("acme")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken", "sampler.name: the sampler broken of the package acme 1.0 cannot be imported from "
+         "acme_missing.samplers:Sampler: ModuleNotFoundError: No module named 'acme_missing'"),
+        ("function", "sampler.name: the sampler function of the package acme 1.0 cannot be used, since "
+         "acme_tuning:no_class is not a class derived from optuna.samplers.BaseSampler"),
+    ],
+)  # fmt: skip
+def test_a_broken_entry_point_is_a_sentence_that_names_its_package(name, message):
+    with pytest.raises(UserError) as caught:
+        make_sampler(study_file(name))
+    assert str(caught.value) == message
+
+
+def test_names_in_the_table_do_not_read_entry_points(monkeypatch):
+    monkeypatch.setattr(registry_args, "entry_points", lambda **_: pytest.fail("entry points were read"))
+    assert sampler_name("TPE") == "tpe"
+    make_sampler(study_file("tpe"))
