@@ -39,5 +39,5 @@ def test_a_package_adds_an_objective_by_an_entry_point(tmp_path: Path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     found = find_objective("acme", Path("/"), SOURCE)
     assert (found.module, found.function) == ("acme_models", "tune")
-    with pytest.raises(UserError, match="study.yaml:2: objective: .*acme_models.*'no'"):
+    with pytest.raises(UserError, match=r"study.yaml:2: objective: .*acme_models.*'no'"):
         find_objective("lost", Path("/"), SOURCE)
