@@ -267,8 +267,8 @@ class StudySchema(Section):
         DefaultText("this or `command` is required"),
     ] = Field(
         default=None,
-        description="The function to run, or the name of a ready-made objective such as `branin`. A file's path is relative to "
-        "the study file's folder, which is also on `sys.path`.",
+        description="The function to run, or the name of a ready-made objective such as `branin`. A file's path is "
+        "relative to the study file's folder, which is also on `sys.path`.",
     )
     command: Annotated[
         Command | None,
