@@ -20,13 +20,13 @@ from .emulators.install import Emulated, install
 from .local import NOTE, Here, ended, processes, until
 
 LONG = 240.0
-"""Seconds within which each campaign here comes to its end, also on a slow machine with others beside it."""
+"""Seconds within which each wait of a campaign ends, also on a machine with much other work."""
 
 Case = Callable[..., Any]
 Test = TypeVar("Test", bound=Callable[..., None])
 Key = TypeVar("Key")
 
-# -- several at a time ------------------------------------------------------------------------------------------------
+# -- side by side ------------------------------------------------------------------------------------------------
 
 
 def campaign(case: Case) -> Callable[[Test], Test]:
@@ -71,7 +71,7 @@ def side_by_side(
 
 
 def write_site(here: Here, scheduler: str, pool: Mapping[str, Any], **more: Any) -> Path:
-    """``lab.yaml``, with one pool ``cpu`` and a scheduler that may be asked every second."""
+    """Write ``lab.yaml`` with one pool ``cpu``; the scheduler is polled every second. ``more``: keys of the site."""
     pools = {"cpu": {"walltime": "10m", "workers_per_node": 1, **pool}}
     site = {"name": "lab", "scheduler": scheduler, "poll": "1s", "runs": str(here.runs), **more, "pools": pools}
     return here.write("lab.yaml", yaml.safe_dump(site, sort_keys=False))
@@ -107,10 +107,10 @@ def objective(trial):
     return float(trial.number)
 """
 )
-"""An objective that computes epochs, notes each, and saves every so manieth.
+"""An objective that computes epochs, notes each of them, and saves every ``every``-th one.
 
-``how``: ``reports``; ``deaf`` never does, so it cannot yield; ``until told`` ends when the file ``go`` is there,
-``together`` when epochs were computed on so many hosts.
+``how``: ``reports`` reports each epoch; ``deaf`` reports none, and so cannot yield; ``until told`` ends when the file
+``go`` exists; ``together`` ends when epochs were computed on ``hosts`` hosts.
 """
 
 ENDLESS, DEAF = {"how": "until told"}, {"how": "deaf until told"}
@@ -121,7 +121,7 @@ HOWS = ["reports", "deaf", "until told", "deaf until told", "together"]
 
 
 def write_study(here: Here, *trials: Mapping[str, Any], **more: Any) -> Path:
-    """``epochs.yaml`` of EPOCHS, with these trials and no other, each over the DEFAULTS."""
+    """Write ``epochs.yaml`` with EPOCHS and these trials, each with DEFAULTS for what it leaves out."""
     points = [{**DEFAULTS, **trial, "n": n} for n, trial in enumerate(trials)]
     study = {
         "direction": "maximize",
@@ -141,11 +141,11 @@ def write_study(here: Here, *trials: Mapping[str, Any], **more: Any) -> Path:
     return here.study("epochs", EPOCHS, yaml.safe_dump(study, sort_keys=False))
 
 
-# -- what became of them ----------------------------------------------------------------------------------------------
+# -- results ----------------------------------------------------------------------------------------------
 
 
 class Epoch(NamedTuple):
-    """One that was computed."""
+    """An epoch that was computed: by which attempt of which trial, and where."""
 
     number: int
     attempt: int
@@ -156,7 +156,7 @@ class Epoch(NamedTuple):
 
 
 def computed(here: Here) -> list[Epoch]:
-    """The epochs, in the order in which they were computed."""
+    """The epochs that trials noted, in order."""
     found = []
     for line in here.lines("notes"):
         number, attempt, epoch, host, gpus, pool = line.split(":")
@@ -165,8 +165,11 @@ def computed(here: Here) -> list[Epoch]:
 
 
 def computed_again(epochs: list[Epoch], every: int = 1) -> list[Epoch]:
-    """Epochs that an attempt computed although an earlier one of its trial had saved them, or a later one."""
-    saved: dict[int, tuple[int, int]] = {}  # trial -> the attempt that saved last, and what
+    """Epochs that were computed although their trial had saved them already, or by an attempt with a successor.
+
+    ``every``: How often the trials save.
+    """
+    saved: dict[int, tuple[int, int]] = {}  # trial -> the attempt that saved last, and its epoch
     wrong = []
     for each in epochs:
         attempt, last = saved.get(each.number, (0, 0))
@@ -185,9 +188,9 @@ class Result:
         here: The user's folder.
         code: Exit code of ``pilotune run``.
         out, err: What it printed.
-        trials: As plain Optuna reads them.
-        epochs: As the trials noted them.
-        ends: Job name -> how that block ended, by the campaign's own record.
+        trials: The study, as plain Optuna reads it.
+        epochs: What the trials noted.
+        ends: Job name -> how that block ended, by the campaign's record.
         jobs: Job name -> the scheduler's id.
         log: The driver's log.
     """
@@ -204,31 +207,32 @@ class Result:
 
     @property
     def hosts(self) -> set[str]:
+        """The hosts on which epochs were computed."""
         return {each.host for each in self.epochs}
 
     def attempts(self, number: int) -> int:
-        """How often a trial was begun."""
+        """How many attempts of a trial computed an epoch."""
         return len({each.attempt for each in self.epochs if each.number == number})
 
 
 def run_folder(here: Here, name: str = "epochs") -> Path:
-    """The newest campaign's."""
+    """The run directory of the newest campaign."""
     return max((here.runs / name).glob("2*-*/"), key=lambda path: path.name)
 
 
 def records(here: Here, name: str = "epochs") -> list[dict[str, Any]]:
-    """The campaign's book of jobs, event by event; empty before there is one."""
+    """The events of the newest campaign's job log; none before it is written."""
     path = run_folder(here, name) / "jobs.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def running_jobs(here: Here, name: str = "epochs") -> list[str]:
-    """The scheduler's ids of the jobs that are on record as submitted, in order."""
+    """The scheduler's ids of the jobs that the newest campaign submitted, in order."""
     return [event["job"] for event in records(here, name) if event["event"] == "submitted"]
 
 
 def finish(here: Here, process: Any, name: str = "epochs") -> Result:
-    """Wait for a campaign's end, whichever it is."""
+    """Wait for a campaign's end, whatever its exit code."""
     out, err = process.communicate(timeout=LONG)
     assert (here.runs / name).exists(), f"no campaign began: {out}{err}"
     events = records(here, name)
@@ -245,14 +249,22 @@ def finish(here: Here, process: Any, name: str = "epochs") -> Result:
     )
 
 
-# -- at the machine ---------------------------------------------------------------------------------------------------
+# -- on a login node ---------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def login(
     folder: Path, scheduler: str, pool: Mapping[str, Any], site: Mapping[str, Any] | None, **machine: Any
 ) -> Iterator[LoginNode]:
-    """A user's folder with a site file, on the login node of a machine of its own."""
+    """A user on the login node of a new emulated machine, with a site file.
+
+    Args:
+        folder: A new folder for both.
+        scheduler: Of the machine: ``pbs`` or ``cobalt``.
+        pool: More keys of the pool ``cpu``.
+        site: More keys of the site file.
+        machine: Settings of the machine, see emulators/install.py.
+    """
     with install(folder / scheduler, scheduler, **machine) as emulated:
         here = Here(folder / "home", **emulated.env)
         network = {"address": "127.0.0.1"}  # all nodes are this host
@@ -267,11 +279,12 @@ class LoginNode:
         self.here, self.machine = here, machine
 
     def start(self, *trials: Mapping[str, Any], **study: Any) -> AbstractContextManager[subprocess.Popen[str]]:
-        """``pilotune run``, left running."""
+        """Start ``pilotune run`` with a study of these trials."""
         write_study(self.here, *trials, **study)
         return self.start_again()
 
     def start_again(self) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Start ``pilotune run`` with the study that is there."""
         return ended(self.here.start("run", "epochs.yaml", "--site", "lab"))
 
     def let_trials_end(self) -> None:
@@ -299,6 +312,8 @@ class LoginNode:
         subprocess.run(words, cwd=self.here.folder, env=self.here.environment, check=True, capture_output=True)
 
     def await_epochs(self, trials: int, attempt: int = 1, epochs: int = 3) -> None:
+        """Wait until ``trials`` trials have computed ``epochs`` epochs in an attempt, or a later one."""
+
         def reached() -> bool:
             far = {each.number for each in computed(self.here) if each.attempt >= attempt and each.epoch >= epochs}
             return len(far) >= trials
@@ -306,18 +321,19 @@ class LoginNode:
         until(reached, f"{trials} trials have computed {epochs} epochs in attempt {attempt}", LONG)
 
     def finish(self, process: subprocess.Popen[str]) -> Result:
+        """Wait for the campaign's end; nothing of it may be left running."""
         result = finish(self.here, process)
         self.nothing_is_left()
         return result
 
     def nothing_is_left(self) -> None:
-        """No job, and no process of one or of the user."""
+        """Wait until no job is left, and no process of a job or of the user."""
         until(lambda: not self.machine.processes(), "no job is left", LONG)
         assert not [job for job in self.machine.jobs() if job.phase != "ended"]
         until(lambda: not processes(self.here), "no process of the user is left", LONG)
 
     def run_ranks(self) -> tuple[Result, list[list[str]]]:
-        """Two trials side by side, each with two ranks on each of two nodes; what the ranks said."""
+        """Two trials side by side, each with two ranks on each of two nodes; the host names that their ranks wrote."""
         here = self.here
         here.write("rank.sh", 'echo "$(uname -n)" >> "$1"\n')
         here.write("trial.sh", RANKS_TRIAL.replace("STUDY", str(here.folder)))
@@ -348,7 +364,7 @@ echo "{\\"value\\": $(wc -l < STUDY/ranks-$n)}" >> "$PILOTUNE_REPORTS"
 
 
 def check_nodes(seen: Result, nodes: Sequence[str], blocks: int) -> None:
-    """A trial on each of the nodes, which lie in so many blocks."""
+    """Each of the four trials ran once, on a node of its own, in ``blocks`` blocks."""
     assert seen.code == 0, seen.out + seen.err
     assert sorted(seen.hosts) == sorted(nodes)
     assert [trial.value for trial in seen.trials] == [0.0, 1.0, 2.0, 3.0]

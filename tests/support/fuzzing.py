@@ -1,6 +1,6 @@
-"""Hostile values, broken files, and how long and how often the fuzz tests look.
+"""Strategies of hostile values and broken files for the fuzz tests, and their settings.
 
-``PILOTUNE_FUZZ=5000`` runs each of them with so many examples, and other ones each time.
+``PILOTUNE_FUZZ=5000`` runs each fuzz test with 5,000 examples, which differ from run to run.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from hypothesis import strategies as st
 
 from pilotune.errors import UserError
 
+from .sizes import at_size
+
 LONGER = int(os.environ.get("PILOTUNE_FUZZ", "0"))
 
 WATCHDOG = 10.0
-"""Seconds of computing after which an example counts as hung. By the clock it may take longer: others compute too."""
+"""Seconds of CPU time after which an example counts as hung. By the clock it may take 30 times as long."""
 
 
 class Hung(BaseException):
-    """An example that does not come to an end. Nothing that is tested catches it."""
+    """Raised in an example that does not end. It is no Exception, so that the tested code does not catch it."""
 
 
 @contextmanager
@@ -48,9 +50,12 @@ def watchdog() -> Iterator[None]:
 
 
 def fuzzed(examples: int) -> Callable[[Any], Any]:
-    """Below ``@given``: so many examples, the same ones each time, each under the watchdog."""
+    """Decorator below ``@given``: run ``examples`` examples (four times as many in ``make test-all``).
+
+    They are the same ones each time, and each is limited by the watchdog.
+    """
     profile = settings(
-        max_examples=LONGER or examples,
+        max_examples=LONGER or at_size(examples, 4 * examples),
         derandomize=not LONGER,
         deadline=None,
         database=None,
@@ -83,19 +88,19 @@ NASTY_TEXT = (
 
 
 def deep(levels: int, leaf: Any = 1) -> Any:
-    """Lists in lists."""
+    """``levels`` lists around ``leaf``, one in the other."""
     for _ in range(levels):
         leaf = [leaf]
     return leaf
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Text of all kinds, halves of characters and NUL among it."""
+    """Text of all kinds, including lone surrogates and NUL."""
     return st.one_of(st.sampled_from(NASTY_TEXT), st.text(st.characters(exclude_categories=()), max_size=20))
 
 
 def numbers() -> st.SearchStrategy[Any]:
-    """Numbers that fit nowhere, too."""
+    """Numbers, including those that fit into no fixed size."""
     return st.one_of(st.integers(-5, 50), st.sampled_from(HUGE), st.floats(), st.floats(-10, 10))
 
 
@@ -104,7 +109,7 @@ def plain() -> st.SearchStrategy[Any]:
 
 
 def rubbish() -> st.SearchStrategy[Any]:
-    """Anything that JSON or YAML can say."""
+    """Any value that JSON or YAML can express."""
     return st.recursive(
         plain(),
         lambda inner: st.one_of(
@@ -114,7 +119,7 @@ def rubbish() -> st.SearchStrategy[Any]:
     )
 
 
-# -- data that once was right -----------------------------------------------------------------------------------------
+# -- valid data, then changed -----------------------------------------------------------------------------------------
 
 
 def places(data: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -134,9 +139,9 @@ def value_at(data: Any, path: tuple[Any, ...]) -> Any:
 
 @st.composite
 def mutated(draw: st.DrawFn, data: Any, values: st.SearchStrategy[Any] | None = None, most: int = 3) -> Any:
-    """``data`` with one to ``most`` changes: a value replaced, taken away, put elsewhere, or a key more.
+    """``data`` with one to ``most`` changes: a value replaced, removed, copied or wrapped, or a key added.
 
-    ``values``: what is put in the place of others, beside rubbish.
+    ``values``: replacements to use besides rubbish.
     """
     data = copy.deepcopy(data)
     strange = rubbish() if values is None else st.one_of(values, rubbish())
@@ -168,7 +173,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def as_yaml(data: Any) -> str:
-    """Data as YAML, whatever is in it; what cannot be said in YAML at all raises yaml.YAMLError or RecursionError."""
+    """Data as YAML. What YAML cannot express raises yaml.YAMLError or RecursionError."""
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None)
     return text.replace(ENDLESS, "0x" + "f" * 5000)
 
@@ -179,7 +184,7 @@ MARKS = ("\t", " ", "\n", ":", "- ", "{", "}", "[", "]", "'", '"', "#", "&a ", "
 
 @st.composite
 def scribbled(draw: st.DrawFn, text: str) -> str:
-    """Text with up to four slips of an editor's: a piece lost, doubled, moved, or a character more."""
+    """Text with up to four editing errors: a piece lost, doubled or moved, a character inserted, or the end cut off."""
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(text)))
         end = min(len(text), at + draw(st.integers(0, 30)))
@@ -198,18 +203,18 @@ def scribbled(draw: st.DrawFn, text: str) -> str:
     return text
 
 
-# -- what is right ----------------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------------------
 
 
 def clear(error: BaseException, begins: str = "") -> None:
-    """Assert that an error says something that can be read."""
+    """Assert that the message of an error is readable."""
     said = str(error)
     assert readable(said), said
     assert said.startswith(begins)
 
 
 def placed(error: UserError, path: Path) -> None:
-    """Assert that an error says what is wrong, and in which line of the file or which setting."""
+    """Assert that an error is readable and names the line of the file, or the setting."""
     clear(error)
     if str(error.file or "").startswith("--set"):
         return
@@ -219,5 +224,5 @@ def placed(error: UserError, path: Path) -> None:
 
 
 def readable(sentence: str) -> bool:
-    """Whether a terminal shows it as it is: no control characters, no halves of characters, not endless."""
+    """Whether a terminal shows a sentence as it is: no control characters, no lone surrogates, not too long."""
     return all(line.isprintable() for line in sentence.splitlines()) and 0 < len(sentence) < 3000

@@ -1,4 +1,4 @@
-"""Campaigns on real local workers, driven through the real command line in processes of their own."""
+"""Runs campaigns on local workers through the command line, in processes of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PILOTUNE = shutil.which("pilotune", path=Path(sys.executable).parent)
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Wait until ``condition()`` is true; returns its value."""
+    """Wait until ``condition()`` is true, and return its value. ``what``: for the message, as in "waited until ..."."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}"
@@ -32,7 +32,17 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) ->
 
 
 class Here:
-    """A user's folder with study files, run directories and a state of its own."""
+    """A user's folder with study files, run directories, state and configuration of its own.
+
+    Args:
+        folder: Created if it does not exist.
+        environment: More variables for the commands.
+
+    Attributes:
+        folder: Where commands run.
+        runs: The run directories.
+        environment: All variables of the commands.
+    """
 
     def __init__(self, folder: Path, **environment: str):
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,12 +61,12 @@ class Here:
         return path
 
     def study(self, name: str, objective: str, text: str) -> Path:
-        """``NAME.yaml`` with ``NAME.py:objective`` in it."""
+        """Write ``NAME.py`` with an objective, and ``NAME.yaml`` with ``text``; return the path of the latter."""
         self.write(f"{name}.py", objective)
         return self.write(f"{name}.yaml", f"name: {name}\nobjective: {name}.py:objective\n{text}")
 
     def start(self, *words: object, folder: Path | None = None) -> subprocess.Popen[str]:
-        """The command, left running; in a session of its own, as from a terminal of its own."""
+        """Start ``pilotune`` with these words, in a session of its own, as from another terminal."""
         return subprocess.Popen(
             [str(PILOTUNE), *map(str, words)],
             cwd=folder or self.folder,
@@ -69,14 +79,15 @@ class Here:
         )
 
     def run(self, *words: object, code: int = 0, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """The command, to its end."""
+        """Run ``pilotune`` with these words; it has to end with ``code``."""
         return end_of(self.start(*words, folder=folder), code)
 
     def json(self, *words: object) -> Any:
+        """Run a command with ``--json``; return what it printed."""
         return json.loads(self.run(*words, "--json").stdout)
 
     def trials(self, name: str) -> list[dict[str, Any]]:
-        """What ``pilotune trials`` says, by number."""
+        """The rows of ``pilotune trials``, by number."""
         return list(self.json("trials", name))
 
     def optuna(self, name: str) -> optuna.Study:
@@ -84,25 +95,27 @@ class Here:
         return optuna.load_study(study_name=name, storage=f"sqlite:///{self.runs}/{name}/study.db")
 
     def status(self, name: str) -> dict[str, Any]:
-        """The newest campaign's status.json; empty before it is there."""
+        """The status.json of the newest campaign; empty before it is written."""
         folders = sorted((self.runs / name).glob("2*-*/status.json"), key=lambda path: path.stat().st_mtime_ns)
         return json.loads(folders[-1].read_text()) if folders else {}
 
     def await_status(self, name: str, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
-        def look() -> dict[str, Any] | None:
+        """Wait until ``condition`` holds for the status; return it."""
+
+        def find() -> dict[str, Any] | None:
             status = self.status(name)
             return status if status and condition(status) else None
 
-        return until(look, what)
+        return until(find, what)
 
     def lines(self, name: str) -> list[str]:
-        """Of a file that objectives append to."""
+        """The words of a file that objectives append to; none if it does not exist."""
         path = self.folder / name
         return path.read_text().split() if path.exists() else []
 
 
 def end_of(process: subprocess.Popen[str], code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Wait for a command that was started."""
+    """Wait for a started command, which has to end with ``code``."""
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -116,7 +129,7 @@ def end_of(process: subprocess.Popen[str], code: int = 0) -> subprocess.Complete
 
 @contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Whatever happens inside, the command does not outlive it."""
+    """Kill the process and its group at the end of the ``with`` block, whatever happens in it."""
     try:
         yield process
     finally:
@@ -127,12 +140,12 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def press_ctrl_c(process: subprocess.Popen[str]) -> None:
-    """SIGINT to the whole process group, as a terminal sends it."""
+    """Send SIGINT to the process group, as a terminal does."""
     os.killpg(process.pid, signal.SIGINT)
 
 
 def processes(here: Here) -> dict[int, str]:
-    """Processes that work in this user's folder, or were started from it: command lines by process id."""
+    """Processes that run in this user's folder or were started from it: command lines by process id."""
     found, place = {}, str(here.folder)
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -154,7 +167,7 @@ def note(*words):
     os.write(descriptor, (":".join(map(str, words)) + "\\n").encode())
     os.close(descriptor)
 """
-"""The beginning of an objective that notes what it does, a line at a time, in the file ``notes`` beside it."""
+"""The beginning of an objective that appends what it does to the file ``notes`` beside it."""
 
 PATIENT = (
     NOTE
@@ -172,7 +185,7 @@ def objective(trial):
             break
         time.sleep(0.05)
         if mode == "reports":
-            part = saved.with_name(f"{os.getpid()}.part")  # one that was cut off may still write beside its successor
+            part = saved.with_name(f"{os.getpid()}.part")  # an old attempt may still write
             part.write_text(str(step))
             part.replace(saved)
             trial.report(step, step=step)
@@ -180,7 +193,7 @@ def objective(trial):
     return float(trial.number)
 """
 )
-"""An objective that waits for the file ``go`` beside it, except where ``mode`` is quick.
+"""An objective that waits for the file ``go`` beside it, unless its ``mode`` is quick.
 
 It notes ``number:attempt:first step:process:parent`` when an attempt begins, and ``number:attempt:done`` at its end.
 """
@@ -194,27 +207,37 @@ trial: {grace: 1s}
 
 
 def patient(here: Here, name: str, modes: Sequence[str], more: str = "") -> Path:
-    """A study of PATIENT: a trial for each of ``modes``, in this order. ``more``: instead of a budget of so many."""
+    """Write a study of PATIENT with a trial for each of ``modes``, in this order. ``more``: replaces its budget."""
     points = ", ".join(f"{{n: {n}, mode: {mode}}}" for n, mode in enumerate(modes))
     budget = more or f"budget: {{trials: {len(modes)}}}"
     return here.study(name, PATIENT, f"{PATIENT_STUDY}start_from: {{enqueue: [{points}]}}\n{budget}\n")
 
 
 def begun(here: Here) -> list[Attempt]:
-    """The attempts that began, as they noted it."""
+    """The attempts that noted their beginning."""
     fields = [line.split(":") for line in here.lines("notes")]
     return [Attempt(*map(int, each)) for each in fields if len(each) == 5]
 
 
 def done(here: Here) -> list[tuple[int, int]]:
-    """Number and attempt of those that came to their end."""
+    """Trial number and attempt of those that noted their end."""
     fields = [line.split(":") for line in here.lines("notes")]
     return [(int(each[0]), int(each[1])) for each in fields if each[-1] == "done"]
 
 
 class Attempt(NamedTuple):
+    """An attempt that began.
+
+    Attributes:
+        number: Of the trial.
+        attempt: From 1.
+        first: Its first step.
+        pid: Of its process.
+        parent: Of its fork server.
+    """
+
     number: int
     attempt: int
-    first: int  # step
+    first: int
     pid: int
     parent: int

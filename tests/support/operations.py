@@ -1,4 +1,4 @@
-"""How much a piece of work is, without a clock: the bytecodes that Python carries out for it."""
+"""Measures work without a clock: counts the bytecodes that Python executes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def operations(work: Callable[[], Any]) -> int:
-    """Bytecodes carried out in ``work()``; those of Python code only, so that a loop in C counts as one."""
+    """Count the bytecodes executed in ``work()``. A call into C counts as one, however long it loops."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Databases go away under campaigns on real workers, and come back."""
+"""The database of a campaign on real workers is stopped, locked, or drops connections; the campaign goes on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import pytest
 
 from ...support.campaigns import LONG, Case, campaign, side_by_side
 from ...support.postgres import Server
+from ...support.sizes import at_size
 from .cases import run
 from .experiment import Result
 
 pytestmark = pytest.mark.real
+
+TERMINATIONS = at_size(3, 6)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +29,8 @@ def running(
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
-    """What the test's study came to."""
+def result(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
+    """The result of the test's study."""
     return running[request.function.case].result(2 * LONG)
 
 
@@ -40,7 +43,7 @@ def server_stopped(folder: Path, server: Server) -> Result:
 
 
 def terminated(folder: Path, server: Server) -> Result:
-    return run("connections terminated", folder, times=6, server=server)
+    return run("connections terminated", folder, times=TERMINATIONS, server=server)
 
 
 def locked(folder: Path, server: Server) -> Result:
@@ -49,21 +52,21 @@ def locked(folder: Path, server: Server) -> Result:
 
 @pytest.mark.postgres
 @campaign(server_stopped)
-def test_a_campaign_waits_for_its_postgresql_and_goes_on(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"
-    assert "database unreachable" in seen.log + seen.out
+def test_a_campaign_waits_for_its_postgresql_and_goes_on(result: Result) -> None:
+    assert result.findings.all == []
+    assert len(result.record.starts) == len(result.trials), "a trial was begun again"
+    assert "database unreachable" in result.log + result.out
 
 
 @pytest.mark.postgres
 @campaign(terminated)
-def test_a_campaign_connects_again_where_its_connections_are_terminated(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert len(seen.injected) == 6
-    assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"
+def test_a_campaign_connects_again_where_its_connections_are_terminated(result: Result) -> None:
+    assert result.findings.all == []
+    assert len(result.injected) == TERMINATIONS
+    assert len(result.record.starts) == len(result.trials), "a trial was begun again"
 
 
 @campaign(locked)
-def test_a_campaign_waits_while_another_process_locks_its_sqlite_database(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert len(seen.record.starts) == len(seen.trials), "a trial was begun again"
+def test_a_campaign_waits_while_another_process_locks_its_sqlite_database(result: Result) -> None:
+    assert result.findings.all == []
+    assert len(result.record.starts) == len(result.trials), "a trial was begun again"

@@ -1,4 +1,4 @@
-"""The driver is killed again and again, stopped for long, or dies with everything else; its study goes on."""
+"""The driver is killed again and again, stopped for a while, or killed with all its processes; its study goes on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from optuna.trial import TrialState
 
 from ...support.campaigns import LONG, Case, campaign, side_by_side
 from ...support.postgres import Server
+from ...support.sizes import at_size
 from .cases import run
 from .experiment import Result
 
 pytestmark = pytest.mark.real
+
+KILLS_ON_SQLITE, KILLS_ON_POSTGRESQL = at_size(3, 6), at_size(2, 4)
+"""The odd kills come at random times of a driver's start, the even ones while trials run."""
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +31,17 @@ def running(
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
-    """What the test's study came to."""
+def result(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
+    """The result of the test's study."""
     return running[request.function.case].result(4 * LONG)
 
 
 def killed_on_sqlite(folder: Path, server: Server) -> Result:
-    return run("driver killed", folder, times=6)
+    return run("driver killed", folder, times=KILLS_ON_SQLITE)
 
 
 def killed_on_postgresql(folder: Path, server: Server) -> Result:
-    return run("driver killed", folder, times=4, server=server)
+    return run("driver killed", folder, times=KILLS_ON_POSTGRESQL, server=server)
 
 
 def everything(folder: Path, server: Server) -> Result:
@@ -53,36 +57,36 @@ def taken_for_dead(folder: Path, server: Server) -> Result:
     return run("driver stopped, and taken for dead", folder, server=server)
 
 
-def check(seen: Result, injected: int) -> None:
-    assert seen.findings.all == []
-    assert len(seen.injected) == injected
-    assert {trial.state for trial in seen.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
-    assert seen.verified["outcomes"]["written"] >= len(seen.trials)
+def check(result: Result, injected: int) -> None:
+    assert result.findings.all == []
+    assert len(result.injected) == injected
+    assert {trial.state for trial in result.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert result.verified["outcomes"]["written"] >= len(result.trials)
 
 
 @campaign(killed_on_sqlite)
-def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_sqlite(seen: Result) -> None:
-    check(seen, 6)
+def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_sqlite(result: Result) -> None:
+    check(result, KILLS_ON_SQLITE)
 
 
 @pytest.mark.postgres
 @campaign(killed_on_postgresql)
-def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_postgresql(seen: Result) -> None:
-    check(seen, 4)
+def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_postgresql(result: Result) -> None:
+    check(result, KILLS_ON_POSTGRESQL)
 
 
 @campaign(everything)
-def test_a_study_goes_on_after_all_its_processes_died_at_once(seen: Result) -> None:
-    check(seen, 1)
-    assert "taking up" in seen.log
+def test_a_study_goes_on_after_all_its_processes_died_at_once(result: Result) -> None:
+    check(result, 1)
+    assert "taking up" in result.log
 
 
 @campaign(stopped)
-def test_a_driver_that_was_stopped_goes_on_with_what_its_workers_did_meanwhile(seen: Result) -> None:
-    check(seen, 1)
+def test_a_driver_that_was_stopped_continues_with_what_its_workers_did_meanwhile(result: Result) -> None:
+    check(result, 1)
 
 
 @pytest.mark.postgres
 @campaign(taken_for_dead)
-def test_a_driver_that_was_taken_for_dead_ends_and_changes_nothing_more(seen: Result) -> None:
-    check(seen, 1)
+def test_a_driver_whose_trials_were_taken_over_ends_and_changes_nothing_more(result: Result) -> None:
+    check(result, 1)

@@ -1,4 +1,4 @@
-"""kill -9 and SIGSTOP of each kind of process below the driver, on real workers."""
+"""kill -9 and SIGSTOP of each kind of child process of the driver, on real workers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def running(
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
-    """What the test's study came to."""
+def result(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
+    """The result of the test's study."""
     return running[request.function.case].result(2 * LONG)
 
 
@@ -55,56 +55,58 @@ def trial_killed(folder: Path) -> Result:
     return run("trial killed", folder, times=2)
 
 
-def losses(seen: Result) -> list[str]:
-    """What trials that were tried again say of it."""
-    return [trial.user_attrs["pilotune:last_loss"] for trial in seen.trials if "pilotune:last_loss" in trial.user_attrs]
+def losses(result: Result) -> list[str]:
+    """The reasons that retried trials give for their lost attempts."""
+    return [
+        trial.user_attrs["pilotune:last_loss"] for trial in result.trials if "pilotune:last_loss" in trial.user_attrs
+    ]
 
 
-def failed(seen: Result) -> int:
-    return sum(trial.state == TrialState.FAIL for trial in seen.trials)
+def failed(result: Result) -> int:
+    return sum(trial.state == TrialState.FAIL for trial in result.trials)
 
 
 @campaign(manager_stopped)
-def test_what_a_frozen_node_brings_when_it_is_back_counts_once(seen: Result) -> None:
-    """Its trials were given to others; whatever their first attempts still say is fenced."""
-    assert seen.findings.all == []
-    assert len(losses(seen)) <= 2
-    assert failed(seen) == 0
+def test_results_of_a_frozen_node_that_comes_back_count_once(result: Result) -> None:
+    """Its trials went to other workers, so their first attempts are fenced."""
+    assert result.findings.all == []
+    assert len(losses(result)) <= 2
+    assert failed(result) == 0
 
 
 @campaign(worker_stopped)
-def test_a_worker_that_was_stopped_goes_on_with_its_trial(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert failed(seen) == 0
+def test_a_worker_that_was_stopped_continues_its_trial(result: Result) -> None:
+    assert result.findings.all == []
+    assert failed(result) == 0
 
 
 @campaign(manager_killed)
-def test_a_worker_pool_that_dies_costs_its_trials_one_attempt(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert len(losses(seen)) <= 2, "a worker that had written its outcome was not lost"
-    assert all("worker was lost" in loss for loss in losses(seen))
-    assert failed(seen) == 0
+def test_a_worker_pool_that_dies_costs_its_trials_one_attempt(result: Result) -> None:
+    assert result.findings.all == []
+    assert len(losses(result)) <= 2, "a worker that had written its outcome was not lost"
+    assert all("worker was lost" in loss for loss in losses(result))
+    assert failed(result) == 0
 
 
 @campaign(interchange_killed)
-def test_an_executor_whose_interchange_died_is_replaced_and_its_trials_go_on(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert "Parsl's interchange died" in seen.log
-    assert len(losses(seen)) <= 2
-    assert failed(seen) == 0
+def test_an_executor_whose_interchange_died_is_replaced_and_its_trials_go_on(result: Result) -> None:
+    assert result.findings.all == []
+    assert "Parsl's interchange died" in result.log
+    assert len(losses(result)) <= 2
+    assert failed(result) == 0
 
 
 @campaign(worker_killed)
-def test_a_worker_that_dies_is_not_its_trials_failure(seen: Result) -> None:
-    assert seen.findings.all == []
-    assert failed(seen) == 0
-    assert len(losses(seen)) <= 2
+def test_a_trial_whose_worker_dies_does_not_fail(result: Result) -> None:
+    assert result.findings.all == []
+    assert failed(result) == 0
+    assert len(losses(result)) <= 2
 
 
 @campaign(trial_killed)
-def test_a_trial_whose_process_is_killed_has_failed_and_says_so(seen: Result) -> None:
-    assert seen.findings.all == []
-    fallen = [trial for trial in seen.trials if trial.state == TrialState.FAIL]
+def test_a_trial_whose_process_is_killed_fails_with_the_signal_as_its_reason(result: Result) -> None:
+    assert result.findings.all == []
+    fallen = [trial for trial in result.trials if trial.state == TrialState.FAIL]
     assert 1 <= len(fallen) <= 2, "one may have ended in that very moment"
     for trial in fallen:
         assert trial.user_attrs["pilotune:exit"] == "signal"

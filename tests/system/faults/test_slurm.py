@@ -28,8 +28,8 @@ def running(
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
-    """What the test's study came to."""
+def result(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
+    """The result of the test's study."""
     return running[request.function.case].result(3 * LONG)
 
 
@@ -57,39 +57,41 @@ def node_down(folder: Path, lab: Lab) -> Result:
     return run("node down", folder, lab=lab)
 
 
-def check(seen: Result, injected: int = 1) -> None:
-    assert seen.findings.all == []
-    assert len(seen.injected) == injected
-    assert {trial.state for trial in seen.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+def check(result: Result, injected: int = 1) -> None:
+    assert result.findings.all == []
+    assert len(result.injected) == injected
+    assert {trial.state for trial in result.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 @campaign(cut_off)
-def test_trials_of_a_node_without_network_go_on_elsewhere_and_count_once(seen: Result) -> None:
-    check(seen)
+def test_trials_of_a_node_without_network_go_on_elsewhere_and_count_once(result: Result) -> None:
+    check(result)
 
 
+@pytest.mark.exhaustive
 @campaign(driver_killed)
-def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing(seen: Result) -> None:
-    check(seen, 3)
+def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing(result: Result) -> None:
+    check(result, 3)
 
 
 @campaign(step_daemon_killed)
-def test_a_job_whose_daemon_on_the_node_dies_costs_no_result(seen: Result) -> None:
-    check(seen)
+def test_a_job_whose_daemon_on_the_node_dies_costs_no_result(result: Result) -> None:
+    check(result)
 
 
 @campaign(cancelled)
-def test_a_study_goes_on_after_all_its_blocks_were_cancelled_at_once(seen: Result) -> None:
-    check(seen)
-    assert seen.log.count("ended: cancelled (CANCELLED") >= 2
+def test_a_study_goes_on_after_all_its_blocks_were_cancelled_at_once(result: Result) -> None:
+    check(result)
+    assert result.log.count("ended: cancelled (CANCELLED") >= 2
 
 
+@pytest.mark.exhaustive
 @campaign(manager_killed)
-def test_a_job_whose_worker_pool_dies_is_replaced(seen: Result) -> None:
-    check(seen)
+def test_a_job_whose_worker_pool_dies_is_replaced(result: Result) -> None:
+    check(result)
 
 
 @campaign(node_down)
-def test_a_node_that_goes_down_costs_no_result(seen: Result) -> None:
-    check(seen)
-    assert "ended: node failure (NODE_FAIL: NodeDown)" in seen.log
+def test_a_node_that_goes_down_costs_no_result(result: Result) -> None:
+    check(result)
+    assert "ended: node failure (NODE_FAIL: NodeDown)" in result.log
