@@ -1,4 +1,4 @@
-"""What every command of a machine goes through: it is written down, and slow or failing where a test wants so."""
+"""Runs every command of an emulated machine: logs the call, and delays it or lets it fail if a test wants that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For tests: a user at a machine's login node, with a folder of his own."""
+"""Runs commands of an emulated machine in a folder, as a user on its login node does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 from .install import Emulated
 
 PATIENCE = 60.0
-"""Seconds after which something that should have happened is taken for hanging."""
+"""Seconds within which whatever a test waits for happens."""
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until ``condition()`` is true; returns its value."""
+    """Wait until ``condition()`` is true; return its value."""
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s in vain until {what}"
@@ -43,7 +43,7 @@ class Desk:
         )
 
     def good(self, *words: object, **more: str) -> str:
-        """The command's output; it must succeed, without a word on stderr."""
+        """Run a command that has to succeed and print nothing on stderr; return its output."""
         done = self.run(*words, **more)
         assert (done.returncode, done.stderr) == (0, ""), f"{words}: {done.returncode}\n{done.stderr}"
         return done.stdout
@@ -58,7 +58,7 @@ class Desk:
         return [event for event in self.emulated.accounting() if (event["event"], event["job"]) == (name, job)]
 
     def wait_for(self, job: int, event: str, times: int = 1) -> dict[str, Any]:
-        """Wait until an event of a job has happened so many times; returns the last one."""
+        """Wait until an event of a job has happened ``times`` times; return the last one."""
         until(lambda: len(self.events(job, event)) >= times, f"job {job} has {event}")
         return self.events(job, event)[-1]
 

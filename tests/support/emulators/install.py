@@ -1,4 +1,4 @@
-"""Put an emulated machine into a folder: ``install(folder, "pbs", nodes=4)``, or this module as a program."""
+"""Installs an emulated machine in a folder: ``install(folder, "pbs", nodes=4)``, or this module as a program."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ call({folder!r}, {target!r})
 
 
 class Emulated:
-    """A machine under test; use it as a context manager, or call ``kill_all`` at the end."""
+    """An emulated machine; use it as a context manager, or call ``kill_all`` at the end."""
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.machine = Machine(Path(folder).absolute())
@@ -63,12 +63,12 @@ class Emulated:
 
     @property
     def env(self) -> dict[str, str]:
-        """Variables for whoever is to use the machine: ``PATH`` with its commands first, and its folder."""
+        """Variables for using the machine: ``PATH`` with its commands first, and its folder."""
         return {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", ENVIRONMENT: str(self.folder)}
 
     @property
     def host_names(self) -> bool:
-        """Whether jobs see their node's host name; else the variable EMULATED_NODE alone tells the node."""
+        """Whether jobs see the host name of their node; otherwise only the variable EMULATED_NODE names it."""
         return self.machine.read().names()
 
     def set(self, **settings: Any) -> None:
@@ -82,33 +82,33 @@ class Emulated:
             state.config.update(settings)
 
     def jobs(self) -> list[Job]:
-        """All jobs that the machine knows, oldest first; those that ended only as long as their scheduler remembers."""
+        """All jobs that the scheduler knows, oldest first; ended ones only as long as it remembers them."""
         return [job for _, job in sorted(self.machine.read().jobs.items())]
 
     def job(self, identifier: str | int) -> Job:
         return self.machine.read().jobs[int(str(identifier).partition(".")[0])]
 
     def accounting(self) -> list[dict[str, Any]]:
-        """What became of every job: records with ``event`` (submitted, started, requeued, ended), ``job``, ``time``."""
+        """Events of all jobs, with ``event`` (submitted, started, requeued, ended), ``job`` and ``time``."""
         return self.machine.book("accounting")
 
     def commands(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Every call of a command: ``command``, ``words``, ``code``, ``seconds`` and ``time`` of its end."""
+        """All calls of commands, with ``command``, ``words``, ``code``, ``seconds`` and the ``time`` of the end."""
         return [call for call in self.machine.book("commands") if name in (None, call["command"])]
 
     def hold(self, identifier: str | int, who: str = "user") -> None:
-        """Hold a queued job, or with ``who=""`` release it."""
+        """Hold a queued job; with ``who=""``, release it."""
         with self.machine.change() as state:
             state.jobs[int(str(identifier).partition(".")[0])].held = who
 
     def rerun(self, identifier: str | int) -> None:
-        """What an administrator's ``qrerun`` does to a running job of PBS."""
+        """Do what an administrator's ``qrerun`` does to a running job of PBS."""
         with self.machine.change() as state:
             job = state.jobs[int(str(identifier).partition(".")[0])]
             job.order = {"why": "rerun", "by": "administrator", "force": True}
 
     def node_down(self, name: str) -> None:
-        """The node crashes: all its processes are gone at once; the scheduler finds out in its own time."""
+        """Crash a node: its processes end at once, and the scheduler notices later."""
         with self.machine.change() as state:
             state.nodes[name].update(state="down", since=time.time())
 
@@ -117,7 +117,7 @@ class Emulated:
             state.nodes[name].update(state="free", since=0.0)
 
     def processes(self) -> list[int]:
-        """Every living process of every job, moms included."""
+        """All living processes of all jobs, including moms."""
         folder, found = str(self.folder), set()
         for process in processes.table():
             if processes.variable(process, processes.MOM) == folder:

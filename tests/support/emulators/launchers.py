@@ -1,4 +1,4 @@
-"""Stand-ins for programs that start a command on the nodes of a job: ``pbsdsh``, ``mpiexec`` (PALS) and ``aprun``."""
+"""Emulates the programs that start a command on the nodes of a job: ``pbsdsh``, ``mpiexec`` (PALS) and ``aprun``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import processes
 from .state import Job, Machine
 
 SESSIONS = "sessions"
-"""In a job's folder: the sessions that the moms of its nodes have started for pbsdsh, and the nodes, one a line."""
+"""A file in a job's folder: the sessions that its moms started for pbsdsh, with their nodes, one a line."""
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -33,14 +33,14 @@ def this_job(machine: Machine) -> Job | None:
 
 @dataclass
 class Task:
-    """One process to start: its node and what its environment is."""
+    """A process to start: its node and its environment."""
 
     node: str
     environment: dict[str, str]
 
 
 class Crew:
-    """The processes of one launch, each in a session of its own, as on a machine of its own."""
+    """The processes of one launch, each in its own session, as if on its own machine."""
 
     def __init__(self, machine: Machine, command: list[str], tasks: list[Task]):
         self.running: list[subprocess.Popen[bytes]] = []
@@ -66,7 +66,7 @@ class Crew:
         processes.kill([task.pid for task in self.running if task.poll() is None])
 
     def wait(self, *, first_failure_ends: bool) -> list[int]:
-        """Exit codes of all, as a shell has them: 128 and the signal."""
+        """Exit codes of all processes, as in a shell: 128 plus the signal."""
         while None in (codes := [task.poll() for task in self.running]):
             if first_failure_ends and any(codes):
                 self.kill()
@@ -106,7 +106,7 @@ def pbsdsh(words: list[str]) -> None:
         file.writelines(f"{process.pid} {task.node}\n" for process, task in zip(crew.running, tasks, strict=True))
 
     def bail_out(number: int, _: object) -> None:
-        """The signal goes to all processes of all tasks; nobody waits for them then."""
+        """Pass the signal on to all processes of all tasks, and do not wait for them."""
         for index, task in enumerate(crew.running):
             if task.poll() is None:
                 print(f"pbsdsh: killing task 0x{index:08X} signal {number}")
@@ -143,7 +143,7 @@ class Layout:
 
 
 def read_options(words: list[str], table: dict[str, str], program: str) -> tuple[Layout, list[str]]:
-    """A launcher's options, up to the first word that is none; ``table`` says what each option sets."""
+    """Parse a launcher's options, up to the first word that is none; ``table``: what each option sets."""
     layout, words = Layout(), list(words)
     while words and words[0].startswith("-"):
         option = words.pop(0)
@@ -204,7 +204,7 @@ APRUN = {
 
 
 def launch(machine: Machine, command: list[str], layout: Layout, places: list[tuple[str, int]], rank: str) -> list[int]:
-    """Start all ranks with the caller's environment, and wait: one that fails ends the others."""
+    """Start all ranks with the caller's environment and wait for them; one that fails ends the others."""
     tasks = []
     for number, (node, local) in enumerate(places):
         own = {rank: str(number), "PMI_RANK": str(number), "PMI_SIZE": str(len(places)), "PMI_LOCAL_RANK": str(local)}
@@ -216,7 +216,7 @@ def launch(machine: Machine, command: list[str], layout: Layout, places: list[tu
 
 
 def mpiexec(words: list[str]) -> None:
-    """As PALS's; outside of a job, ranks run where they are started."""
+    """``mpiexec`` of PALS; outside a job, ranks run where they are started."""
     machine = Machine.here()
     job = this_job(machine)
     layout, command = read_options(words, MPIEXEC, "mpiexec")
@@ -228,7 +228,7 @@ def mpiexec(words: list[str]) -> None:
 
 
 def named(words: list[str], available: list[str]) -> list[str]:
-    """Nodes of aprun's ``-L``: names, or numbers and ranges of numbers (``3-5,9``). Raises ValueError."""
+    """Nodes of aprun's option ``-L``: names, or numbers and ranges of them (``3-5,9``). Raises ValueError."""
     numbered = {int("".join(letter for letter in node if letter.isdigit()) or -1): node for node in available}
     found: list[str] = []
     for word in words:
@@ -243,7 +243,7 @@ def named(words: list[str], available: list[str]) -> list[str]:
 
 
 def aprun(words: list[str]) -> None:
-    """As ALPS's: within a job only; without ``-n`` one process."""
+    """``aprun`` of ALPS: within a job only; without ``-n`` it starts one process."""
     machine = Machine.here()
     job = this_job(machine)
     layout, command = read_options(words, APRUN, "aprun")

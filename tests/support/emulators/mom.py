@@ -19,11 +19,11 @@ from .schedule import start_jobs
 from .state import ENVIRONMENT, Job, Machine, State
 
 LOOK_AGAIN = 0.5
-"""How often a queued job's mom looks whether its time has come though nothing has changed, s."""
+"""Seconds between checks whether a queued job may start though nothing has changed."""
 
 
 def start_mom(machine: Machine, job: Job) -> int:
-    """Start the mom of a job, in a session of its own, with nothing of the submitter's terminal or files."""
+    """Start the mom of a job in a new session, without the submitter's terminal and open files."""
     with open(machine.folder / "moms.log", "a") as log:
         mom = subprocess.Popen(
             [sys.executable, "-IS", str(Path(__file__).with_name("run_mom.py")), str(machine.folder), str(job.number)],
@@ -41,7 +41,7 @@ def start_mom(machine: Machine, job: Job) -> int:
 
 
 class Mom:
-    """What the moms of both schedulers do alike."""
+    """The part of a mom that both schedulers share."""
 
     def __init__(self, machine: Machine, number: int):
         self.machine, self.number = machine, number
@@ -55,7 +55,7 @@ class Mom:
     # What a scheduler's mom says for itself
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
-        """Start the job's script, in a session of its own."""
+        """Start the job's script in a new session."""
         raise AssertionError
 
     def terminate(self, job: Job) -> None:
@@ -67,22 +67,22 @@ class Mom:
         raise AssertionError
 
     def lost(self, job: Job, now: float) -> str:
-        """Why the scheduler gives up on the job, when nodes of it are down; "" as long as it does not."""
+        """Why the scheduler gives up a job with nodes that are down; "" if it does not."""
         return ""
 
     def hears_of(self, job: Job) -> bool:
-        """Whether the scheduler gets to know that the job's script has ended."""
+        """Whether the scheduler learns that the job's script has ended."""
         return True
 
     def over(self, job: Job) -> bool:
-        """Whether a job that was asked to end, and whose script has, is not waited for any longer."""
+        """Whether to stop waiting for a job that was asked to end and whose script has ended."""
         return True
 
     def overdue(self, job: Job, ran: float) -> None:
-        """Say that the walltime is over."""
+        """Report that the walltime is over."""
 
     def finish(self, state: State, job: Job) -> None:
-        """The job is over and its nodes are free: ``status`` and ``why`` are set; keep, requeue or forget it."""
+        """Keep, requeue or forget a job that is over. Its nodes are free, and ``status`` and ``why`` are set."""
         raise AssertionError
 
     # The job's life
@@ -105,7 +105,7 @@ class Mom:
         self.kill_all()
 
     def refresh(self) -> bool:
-        """Read the state if it changed; False when there is nothing more to do for this job."""
+        """Read the state if it has changed; return False if nothing is left to do for this job."""
         self.reap()
         try:
             found = self.machine.path.stat()
@@ -121,7 +121,7 @@ class Mom:
         return job is not None and job.phase != "ended" and job.mom == os.getpid()
 
     def reap(self) -> None:
-        """Collect children that have ended: the script, whose code its Popen object keeps, and adopted ones."""
+        """Reap children that have ended: the script, whose exit code its Popen object keeps, and adopted ones."""
         with suppress(ChildProcessError):
             while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
                 if self.top is not None and found.si_pid == self.top.pid and self.top.returncode is None:
@@ -130,7 +130,7 @@ class Mom:
                     os.waitpid(found.si_pid, 0)
 
     def kill_all(self) -> None:
-        """Nothing of the job is left when this returns."""
+        """Kill all processes of the job; none is left when this returns."""
         while left := processes.below(os.getpid()):
             processes.kill(left)
             self.reap()
@@ -138,7 +138,7 @@ class Mom:
         self.reap()
 
     def change(self, edit: Callable[[State, Job], None]) -> None:
-        """Change the state, if the job is still ours."""
+        """Change the state, if this mom still owns the job."""
         with self.machine.change() as state:
             job = state.jobs.get(self.number)
             if job is not None and job.mom == os.getpid():
@@ -190,7 +190,7 @@ class Mom:
         return bool(self.state.nodes[node]["state"] == "down")
 
     def cut_down_nodes(self, job: Job) -> None:
-        """What runs on a node that is down is gone."""
+        """Kill what runs on nodes that are down."""
         for node in filter(self.down, job.nodes):
             processes.kill(processes.on_node(os.getpid(), node, job.nodes[0]))
 
@@ -219,7 +219,7 @@ class Mom:
             processes.kill(processes.below(os.getpid()))
 
     def end(self, job: Job, status: int | None) -> None:
-        """The script is over: what it left behind goes too, and the nodes are cleaned up for a while."""
+        """After the script has ended: kill what it left behind, and clean up the nodes for a while."""
         self.kill_all()
 
         def edit(state: State, job: Job) -> None:

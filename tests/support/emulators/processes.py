@@ -1,4 +1,4 @@
-"""Processes of this host: who descends from whom, which node each belongs to, and ending them."""
+"""Finds the processes of emulated nodes: their ancestry and their node; ends them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 NODE = "EMULATED_NODE"
-"""In the environment of every process of a job: the node it runs on."""
+"""Variable of every process of a job: the node that it runs on."""
 
 MOM = "EMULATED_MOM"
-"""In the environment of every mom: its machine's folder."""
+"""Variable of every mom: the folder of its machine."""
 
 HOSTS = "hosts"
-"""In a machine's folder: /etc/hosts as its nodes see it."""
+"""A file in a machine's folder: /etc/hosts as seen on its nodes."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER = 36
@@ -26,12 +26,12 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 
 def adopt_orphans() -> None:
-    """From now on a process below this one whose parent ends becomes a child of this one: none can slip away."""
+    """Make this process the new parent of descendants whose parents end, so that none gets lost."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def can_enter() -> bool:
-    """Whether this user may give processes a host name of their own, as root may, except in some containers."""
+    """Whether this user may give processes their own host name; root may, except in some containers."""
     child = os.fork()
     if child == 0:
         os._exit(0 if _libc.unshare(_CLONE_NEWUTS | _CLONE_NEWNS) == 0 else 1)
@@ -58,7 +58,7 @@ def entering(node: str, names: bool, folder: Path) -> Callable[[], None]:
 
 
 def _status(process: int | str) -> list[str]:
-    """State letter, parent and so on: what follows the command in its ``stat`` file. Raises OSError."""
+    """The fields of a process's ``stat`` file from the state letter on. Raises OSError."""
     with open(f"/proc/{process}/stat") as file:
         # The command, in brackets, may hold anything: what counts comes after the last bracket.
         return file.read().rpartition(")")[2].split()
@@ -91,7 +91,7 @@ def below(ancestor: int) -> dict[int, tuple[int, int, str]]:
 
 
 def started(process: int) -> str:
-    """When a process started, in the kernel's ticks: with the id it names one process for ever; "" when it is gone."""
+    """Start of a process in the kernel's ticks, which identifies it together with its id; "" if it is gone."""
     with suppress(OSError):
         words = _status(process)
         return "" if words[0] in "ZX" else words[19]
@@ -108,7 +108,7 @@ def variable(process: int, name: str) -> str | None:
 
 
 def on_node(ancestor: int, node: str, first: str) -> list[int]:
-    """Descendants of a job's mom that run on ``node``; one that hides its environment runs where its parent does."""
+    """Descendants of a job's mom that run on ``node``; one with a hidden environment runs where its parent does."""
     place = {ancestor: first}
     for process, (parent, _, _) in below(ancestor).items():
         place[process] = variable(process, NODE) or place.get(parent, first)

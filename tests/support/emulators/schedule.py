@@ -1,4 +1,4 @@
-"""Which queued jobs start, and on which nodes: first come, first served; a job that fits starts past one that waits."""
+"""Decides which queued jobs start and on which nodes: first come, first served, but a job that fits may pass others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Free = dict[str, tuple[int, list[int]]]
 
 
 def allowed(state: State, job: Job, now: float) -> bool:
-    """Whether the job might start now, as far as its queue, its holds and limits on running jobs are concerned."""
+    """Whether queue, holds and limits on running jobs let a job start now."""
     queue = state.queues[job.queue]
     if job.phase != "queued" or job.held or not queue.get("started", True) or state.config["server_down"]:
         return False
@@ -23,12 +23,12 @@ def allowed(state: State, job: Job, now: float) -> bool:
 
 
 def everything(state: State) -> Free:
-    """All that the machine has, in service or not."""
+    """Everything that the machine has, in service or not."""
     return {name: (node["cores"], list(range(node["gpus"]))) for name, node in state.nodes.items()}
 
 
 def free(state: State) -> Free:
-    """What is free on every node in service; nothing on a node that a job has for itself."""
+    """What is free on each node in service; nothing where a job has the node exclusively."""
     left = {name: own for name, own in everything(state).items() if state.nodes[name]["state"] == "free"}
     for job in state.jobs.values():
         if job.phase not in HOLDING or job.suspended:
@@ -42,7 +42,7 @@ def free(state: State) -> Free:
 
 
 def place(state: State, job: Job, left: Free) -> list[list[Any]] | None:
-    """A node, cores and GPU numbers for each of the job's chunks; None when they do not fit."""
+    """Node, cores and GPU numbers for each chunk of a job; None if they do not fit."""
     left = dict(left)
     places: list[list[Any]] = []
     for cores, gpus in job.chunks:
@@ -59,7 +59,7 @@ def place(state: State, job: Job, left: Free) -> list[list[Any]] | None:
 
 
 def met(state: State, condition: str, number: int) -> bool | None:
-    """Whether a condition on another job is met; None as long as that is open."""
+    """Whether a condition on another job is met; None while that is undecided."""
     other = state.jobs.get(number)
     if condition == "after" and other is not None and other.runs:
         return True
@@ -70,7 +70,7 @@ def met(state: State, condition: str, number: int) -> bool | None:
 
 
 def release(state: State) -> None:
-    """Let go of jobs that have waited for others."""
+    """Release jobs whose conditions on other jobs are met."""
     for job in state.jobs.values():
         if job.held == "dep":
             verdicts = [met(state, *condition) for condition in job.depend]
@@ -81,7 +81,7 @@ def release(state: State) -> None:
 
 
 def start_jobs(state: State, now: float) -> list[Job]:
-    """Give nodes to all queued jobs that fit; returns those."""
+    """Assign nodes to all queued jobs that fit; return these jobs."""
     chosen = []
     release(state)
     for job in sorted(state.jobs.values(), key=lambda job: job.number):

@@ -34,7 +34,7 @@ COMMON: dict[str, Any] = {
 
 @dataclass
 class Job:
-    """One job; times are seconds since the epoch, ``details`` is what only its scheduler knows."""
+    """A job. Times are in seconds since the epoch; ``details`` are of one scheduler only."""
 
     number: int
     user: str
@@ -71,13 +71,13 @@ class Job:
 
     @property
     def nodes(self) -> list[str]:
-        """Names of its nodes, each once, in order."""
+        """The names of its nodes, in order and without repetition."""
         return list(dict.fromkeys(place[0] for place in self.places))
 
 
 @dataclass
 class State:
-    """All there is to know about a machine."""
+    """The state of a machine."""
 
     scheduler: str
     config: dict[str, Any]
@@ -112,7 +112,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """The machine that this process's environment names."""
+        """The machine named in the environment of this process."""
         return cls(os.environ[ENVIRONMENT])
 
     def job_folder(self, number: int) -> Path:
@@ -128,7 +128,7 @@ class Machine:
 
     @contextmanager
     def change(self) -> Iterator[State]:
-        """The state, locked; what is changed in it is kept when the block ends without an error."""
+        """Lock the state; changes are saved if the block ends without an error."""
         with open(self.folder / "lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             text = self.path.read_text()
@@ -138,7 +138,7 @@ class Machine:
                 self.write(state)
 
     def note(self, book: str, **record: Any) -> None:
-        """Add a record to one of the machine's books: ``commands`` or ``accounting``."""
+        """Append a record to a log of the machine: ``commands`` or ``accounting``."""
         line = json.dumps({"time": time.time(), **record}) + "\n"
         with open(self.folder / f"{book}.jsonl", "a") as file:
             file.write(line)

@@ -1,4 +1,4 @@
-"""``python -m tests.support.slurm start`` and ``stop``: a Slurm to try things on."""
+"""``python -m tests.support.slurm start`` and ``stop``: a Slurm for trying things out by hand."""
 
 import sys
 

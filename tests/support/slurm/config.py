@@ -12,8 +12,8 @@ from pathlib import Path
 
 CLUSTER = "pilotune"
 NODE_CPUS, NODE_MEMORY = 8, 16_000
-"""What a node claims to have; memory in MB. More than there is lets jobs wait side by side; those whose cores do not
-exist are bound to none."""
+"""Cores and memory (MB) that a node claims. They exceed those of the machine, so that many waiting jobs fit; jobs whose
+cores do not exist are bound to none."""
 
 
 def slurm_conf(
@@ -92,17 +92,17 @@ PARTITIONS = {
     "debug": "MaxTime=5 DefaultTime=1 PriorityTier=10 PreemptMode=OFF OverSubscribe=NO",
     "spare": "MaxTime=60 DefaultTime=5 PriorityTier=1 PreemptMode=CANCEL OverSubscribe=NO",
 }
-"""The others take nodes from jobs in ``spare``."""
+"""Jobs of the other partitions preempt those of ``spare``."""
 
 
 def gres_conf(nodes: Sequence[str], devices: Sequence[Path]) -> str:
-    """gres.conf: GPUs that are no more than files; and one ``place`` a node, which keeps jobs that ask for it apart."""
+    """gres.conf: GPUs that are only files; one ``place`` on each node, so that jobs that ask for it share no node."""
     gpus = [f"NodeName={node} Name=gpu File={device}\n" for node in nodes for device in devices]
     return "".join([*gpus, *(f"NodeName={node} Name=place Count=1\n" for node in nodes)])
 
 
 def cgroup_conf(cgroups: bool) -> str:
-    """cgroup.conf. Version 1 is named outright: a mounted version 2 may be without controllers."""
+    """cgroup.conf. It names version 1, since a mounted version 2 may have no controllers."""
     lines = ["CgroupPlugin=cgroup/v1", "CgroupMountpoint=/sys/fs/cgroup"]
     if cgroups:
         # Cores are left to task/affinity: a job on some that do not exist would now and then fail, and drain its node.
@@ -111,7 +111,7 @@ def cgroup_conf(cgroups: bool) -> str:
 
 
 def slurmdbd_conf(folder: Path, *, host: str, head: str, port: int) -> str:
-    """slurmdbd.conf: the accounts, kept in a MariaDB that only listens on a socket in ``folder``."""
+    """slurmdbd.conf: the accounts are in a MariaDB that listens only on a socket in ``folder``."""
     settings = {
         "AuthType": "auth/munge",
         "AuthInfo": f"socket={folder}/munge/socket",

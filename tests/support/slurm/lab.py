@@ -1,4 +1,4 @@
-"""Start and stop the tests' Slurm: munge, four slurmd, slurmctld, and slurmdbd on a MariaDB for the accounts."""
+"""Starts and stops the Slurm of the tests: munge, four slurmd, slurmctld, and slurmdbd with a MariaDB for accounts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Lab:
     """One Slurm; it runs when the constructor returns.
 
     Attributes:
-        folder: Where everything of it is, logs below ``log``.
+        folder: Holds all its files; logs are in ``log``.
         head: The address at which the nodes reach this machine.
-        cgroups: Whether jobs are held in cgroups, which takes version 1 of them; else nothing limits their memory.
-        environment: What commands of Slurm need to talk to this one and no other.
+        cgroups: Whether jobs run in cgroups, which takes version 1; otherwise nothing limits their memory.
+        environment: Variables that make Slurm's commands talk to this Slurm.
     """
 
     def __init__(self, *, keep: bool = False):
-        """``keep``: it goes on when this process has ended."""
+        """``keep``: it continues when this process has ended."""
         _require()
         self.place = Place.claim(keep)
         self.folder = self.place.folder
@@ -52,7 +52,7 @@ class Lab:
     # -- commands ---------------------------------------------------------------------------------------------------
 
     def run(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command of Slurm's, with this machine as its login node."""
+        """Run a command of Slurm, with this machine as the login node."""
         environment = {**os.environ, **self.environment, "LC_ALL": "C"}
         command = [str(word) for word in words]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
@@ -61,7 +61,7 @@ class Lab:
         return done
 
     def states(self) -> dict[str, str]:
-        """The state of each node, in words of one (``idle``, ``allocated``, ``down``, ``idle*``)."""
+        """The state of each node, as ``sinfo`` shows it (``idle``, ``allocated``, ``down``, ``idle*``)."""
         lines = self.run("sinfo", "-h", "-N", "-p", "batch", "-o", "%N %T", check=False).stdout.splitlines()
         return dict(line.split() for line in lines)
 
@@ -74,7 +74,7 @@ class Lab:
 
     @contextmanager
     def controller_away(self) -> Iterator[None]:
-        """slurmctld does not run, as while a site works on it; jobs go on."""
+        """Within the block slurmctld does not run, as in a maintenance; jobs continue."""
         self.place.end_daemon("slurmctld")
         try:
             yield
@@ -83,7 +83,7 @@ class Lab:
             _until(lambda: self.run("sinfo", check=False).returncode == 0, "slurmctld is back", self._logs)
 
     def job(self, number: object) -> dict[str, str]:
-        """What ``scontrol show job`` says."""
+        """The fields of ``scontrol show job``."""
         words = self.run("scontrol", "-o", "show", "job", number).stdout.split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
@@ -178,7 +178,7 @@ class Lab:
         self.place.note(name, process.pid)
 
     def _logs(self) -> str:
-        """The end of each log."""
+        """The last 2,000 characters of each log."""
         files = sorted((self.folder / "log").iterdir())
         return "\n".join(f"--- {file.name}\n{file.read_text(errors='replace')[-2000:]}" for file in files)
 

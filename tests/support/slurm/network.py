@@ -1,4 +1,4 @@
-"""Network namespaces that make four nodes of one machine: each with an address of its own, on one bridge."""
+"""Network namespaces that make four nodes of one machine: each has its own address on a common bridge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Network:
             batch = []
 
     def remove(self) -> None:
-        """Also what is left of one that was made by half."""
+        """Remove the network, also an incomplete one."""
         for node in self.addresses:
             for command in (["link", "del", self.namespace(node)], ["netns", "del", self.namespace(node)]):
                 with suppress(subprocess.CalledProcessError):
@@ -50,7 +50,7 @@ class Network:
         return ["nsenter", f"--net=/run/netns/{self.namespace(node)}", "unshare", "--uts", "sh", "-c", inside, "sh"]
 
     def processes(self) -> list[int]:
-        """What runs on the nodes."""
+        """Process ids of everything that runs on the nodes."""
         inodes = set()
         for node in self.addresses:
             with suppress(OSError):

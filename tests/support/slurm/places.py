@@ -1,4 +1,4 @@
-"""Places on this machine where a test Slurm can run, side by side; each is ended also when its owner was killed."""
+"""Numbered places for test Slurms on this machine; what a killed owner left in one is ended by the next owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .network import Network
 ROOT = Path("/tmp/pilotune-slurm")
 PLACES = 16
 JOBS_END = 8.0
-"""Seconds that jobs get to end, before their processes are killed."""
+"""Seconds until jobs that do not end are killed."""
 
 
 class Place:
@@ -34,7 +34,7 @@ class Place:
 
     @classmethod
     def claim(cls, keep: bool) -> Self:
-        """A free one; what an owner that is gone left in it is ended first."""
+        """Claim a free place; what an earlier owner left in it is ended first."""
         for index in range(PLACES):
             place = cls._lock_of(index)
             if place is None:
@@ -52,7 +52,7 @@ class Place:
 
     @classmethod
     def kept(cls) -> list[Self]:
-        """Those that were started to be kept."""
+        """The places of Slurms that were started to be kept."""
         places = [place for index in range(PLACES) if (place := cls._lock_of(index))]
         for place in places:
             if not place._kept:
@@ -77,7 +77,7 @@ class Place:
         return bool(self._read().get("keep"))
 
     def note(self, name: str, pid: int) -> None:
-        """Remember a daemon, so that it can be ended."""
+        """Note a daemon, so that it can be ended."""
         data = self._read()
         data["processes"][name] = [pid, _began(pid)]
         self._write(data)
@@ -127,7 +127,7 @@ class Place:
 
 
 def _began(pid: int) -> int:
-    """When a process began, in ticks since boot, which tells it from a later one of the same number; 0: no process."""
+    """Start of a process in ticks since boot, which identifies it together with its id; 0 if there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The largest, the longest and the most that an objective can send, and samplers and pruners that fail."""
+"""The largest values and the most reports that an objective can send; samplers and pruners that fail."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_largest_and_smallest_values_are_kept(url, value) -> None:
 
 
 class Broken(optuna.samplers.RandomSampler):
-    """Fails where it is told to."""
+    """Fails in a chosen method."""
 
     def __init__(self, where: str, error: Exception):
         super().__init__(seed=0)
@@ -106,7 +106,7 @@ ERRORS = [KeyError("x"), MemoryError("64 PiB"), RecursionError(), ZeroDivisionEr
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_a_sampler_that_fails_ends_the_campaign_in_words(sqlite_url, error) -> None:  # noqa: F811
+def test_a_sampler_that_fails_ends_the_campaign_with_the_reason(sqlite_url, error) -> None:  # noqa: F811
     desk = desk_at(sqlite_url, sampler=Broken("ask", error))
     trials = desk.finish()
     assert desk.campaign.finished.code == 1
@@ -142,7 +142,7 @@ def test_a_database_that_is_away_is_no_failure_of_the_pruner(sqlite_url) -> None
         desk.turn(Report(desk.specs[0].token, 1, 3, 0.5))
 
 
-def test_a_constraint_that_mixes_numbers_and_words_late_ends_the_campaign_in_words(sqlite_url) -> None:  # noqa: F811
+def test_a_constraint_that_mixes_numbers_and_words_late_ends_the_campaign_with_the_reason(sqlite_url) -> None:  # noqa: F811
     space = Space(
         (Parameter("x", FloatDistribution(0.0, 1.0)),), {"word": "sgd"}, (Constraint("x < 0 or word + 1 > x"),)
     )
@@ -152,7 +152,7 @@ def test_a_constraint_that_mixes_numbers_and_words_late_ends_the_campaign_in_wor
 
 
 class Recorder:
-    """A link that keeps what is asked."""
+    """A driver connection that keeps its requests."""
 
     def __init__(self) -> None:
         self.asked: list[Suggest] = []
@@ -165,7 +165,7 @@ class Recorder:
         return False
 
 
-def test_a_suggestion_that_no_message_holds_is_refused_before_it_is_sent(tmp_path) -> None:
+def test_a_suggestion_too_large_for_a_message_is_refused_before_it_is_sent(tmp_path) -> None:
     link = Recorder()
     trial = Trial(AttemptSpec("0.1.c", "s", 0, 1, {}, True, str(tmp_path), 0, 1), tmp_path, link)
     assert trial.suggest_categorical("x", ["a" * 100_000, "b"]) == "a" * 100_000
@@ -175,7 +175,7 @@ def test_a_suggestion_that_no_message_holds_is_refused_before_it_is_sent(tmp_pat
     assert [len(encode(message)) < MESSAGE_LIMIT for message in link.asked] == [True]
 
 
-def test_whatever_a_trial_says_has_a_place_in_the_log(tmp_path, capsys) -> None:
+def test_any_output_of_a_trial_can_be_logged(tmp_path, capsys) -> None:
     with logging_to(tmp_path / "driver.log"):
         logging.getLogger("pilotune.x").warning("trial 1: OSError: caf\udce9 \0 日本")
     assert "OSError: caf\\udce9 \0 日本" in (tmp_path / "driver.log").read_text(encoding="utf-8")

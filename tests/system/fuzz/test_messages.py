@@ -49,7 +49,7 @@ def test_a_changed_message_is_one_or_none(data) -> None:
         assert {type(message.name), type(message.distribution), type(message.token)} == {str}
 
 
-# -- a campaign that hears them ---------------------------------------------------------------------------------------
+# -- a campaign that receives them ------------------------------------------------------------------------------
 
 STEPS = st.one_of(st.integers(0, 5), st.sampled_from((2**31 - 1, 2**31, -1, 10**30)))
 VALUES = st.one_of(st.floats(), st.sampled_from((1e308, -1e308, 5e-324, 10**300)))
@@ -135,7 +135,7 @@ ACTS = st.one_of(
 
 @given(st.one_of(rubbish(), mutated({**GOOD, "token": "0.1.c", "number": 0, "attempt": 1}, KINDS)))
 @fuzzed(100)
-def test_what_comes_back_of_a_task_is_its_outcome_or_a_lost_attempt(returned) -> None:
+def test_what_a_task_returns_is_an_outcome_or_a_lost_attempt(returned) -> None:
     pool = ParslPool.__new__(ParslPool)
     pool._homes, pool._workers_of = {}, {}
     done: Future[Any] = Future()

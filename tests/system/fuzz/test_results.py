@@ -1,4 +1,4 @@
-"""What objectives return, commands write and constraints say, whatever it is: a value, or a sentence why not."""
+"""Anything that an objective returns, a command writes or a constraint says becomes a value, or a readable error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ...support.fuzzing import HUGE, clear, deep, fuzzed, mutated, numbers, plai
 
 
 class Liar:
-    """Says that it is a number, a sequence, text; and is not."""
+    """Claims to be a number, a sequence and text, and is none of them."""
 
     def __init__(self, *lies: str):
         for name in lies:
@@ -133,7 +133,7 @@ def test_any_attribute_has_a_json_that_fits_into_others(value) -> None:
 
 
 def told(reader: Reader, path: Path, pieces: list[bytes]) -> None:
-    """What the reader makes of a file that grows by these pieces: reports that can be sent, and one problem at most."""
+    """Read a file that grows by these pieces: it gives reports that can be sent, and one problem at most."""
     path.write_bytes(b"")
     reports = []
     for piece in pieces:
@@ -142,9 +142,9 @@ def told(reader: Reader, path: Path, pieces: list[bytes]) -> None:
         reports += reader.read()
     reports += reader.read(last=True)
     for report in reports:
-        assert 0 <= report["step"] < STEP_LIMIT
-        assert type(report["step"]) is int
-        assert type(report["value"]) is float
+        assert 0 <= report.step < STEP_LIMIT
+        assert type(report.step) is int
+        assert type(report.value) is float
     assert not reader.problem or readable(reader.problem), reader.problem
     if reader.final is not None:
         try:
@@ -252,7 +252,7 @@ EXPRESSIONS = st.one_of(
 
 
 def held(text: str) -> bool | None:
-    """What a constraint comes to; None for one that is refused in words."""
+    """The result of a constraint; None if it is refused with a readable error."""
     try:
         constraint = Constraint(text)
     except ValueError as error:
@@ -301,5 +301,5 @@ def test_a_constraint_that_would_take_for_ever_does_not(text) -> None:
         assert held(text) in (True, False, None)
 
 
-def test_names_of_the_language_cannot_be_taken() -> None:
+def test_reserved_names_cannot_be_used() -> None:
     assert re.search("names", repr(Constraint("len > 2").names)) is None

@@ -1,4 +1,4 @@
-"""Files of a run that something spoilt: read as what they are, or as nothing; no command falls over them."""
+"""Damaged files of a run: what is intact is read, the rest is ignored, and no command fails because of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def said(value: Any) -> bytes:
 
 
 def spoilt(data: Any) -> st.SearchStrategy[bytes]:
-    """A JSON file with wrong values, slips, cut off, or full of something else."""
+    """A JSON file with wrong values or editing errors, cut off, or with other content."""
     return st.one_of(
         mutated(data).map(said),
         mutated(data, most=1).map(said),
@@ -128,7 +128,7 @@ def test_any_outcome_file(data) -> None:
 
 @given(spoilt(RELAY))
 @fuzzed(50)
-def test_any_note_of_a_relay(tmp_path_factory, data) -> None:
+def test_any_file_of_a_job_chain(tmp_path_factory, data) -> None:
     folder = tmp_path_factory.getbasetemp() / "in-job-1"
     folder.mkdir(exist_ok=True)
     at(folder, "relay.json", data)
@@ -179,7 +179,7 @@ def test_any_record_of_jobs_keeps_what_is_whole(tmp_path_factory, lines, cut) ->
 
 @dataclasses.dataclass
 class Account:
-    """One user's: a study that was run once, and all files about it."""
+    """A user's files: a study that was run once, and everything about it."""
 
     folder: Path
     numbers: Iterator[int] = dataclasses.field(default_factory=itertools.count)
@@ -233,7 +233,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         yield account
 
 
-def test_the_account_that_the_others_spoil_is_sound(account) -> None:
+def test_the_undamaged_files_are_valid(account) -> None:
     assert "3 complete" in account.call("status", "digits")[1]
     assert json.loads(account.call("status", "--json")[1])[0]["campaigns"][0]["blocks"][0]["job"] == "7"
 

@@ -1,4 +1,4 @@
-"""Site files that are wrong in every way, and schedulers that say anything."""
+"""Site files with any error, and schedulers that print anything."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def written(folder: Path, data: Any) -> Path:
 
 
 def loaded(path: Path, settings: tuple[str, ...] = ()) -> Site | None:
-    """The site, which can be shown and written out; None after an error that says where it is."""
+    """The site, which can be shown and written; None after an error with its place."""
     try:
         site = load_site(path, settings)
     except UserError as error:
@@ -143,7 +143,7 @@ def loaded(path: Path, settings: tuple[str, ...] = ()) -> Site | None:
 
 
 @pytest.mark.parametrize("kind", SITES)
-def test_the_sites_that_the_others_come_from_are_right(folder, kind) -> None:
+def test_the_unchanged_sites_are_valid(folder, kind) -> None:
     assert loaded(written(folder, SITES[kind])) is not None
 
 
@@ -157,7 +157,7 @@ def test_changed_site_files(folder, data) -> None:
 
 @given(st.sampled_from([as_yaml(data) for data in SITES.values()]).flatmap(scribbled))
 @fuzzed(50)
-def test_site_files_with_slips_of_the_pen(folder, text) -> None:
+def test_site_files_with_editing_errors(folder, text) -> None:
     loaded(written(folder, text))
 
 
@@ -231,7 +231,7 @@ ODD_LINES = st.one_of(
 
 
 def printed(text: str) -> st.SearchStrategy[str]:
-    """What a scheduler may print: itself, changed, mixed with other words, or none of it."""
+    """Output of a scheduler: real, changed, mixed with other words, or unrelated."""
     lines = st.lists(st.one_of(st.sampled_from(text.splitlines()), ODD_LINES, scribbled(text)), max_size=5)
     return st.one_of(scribbled(text), lines.map("\n".join), texts())
 
@@ -293,7 +293,7 @@ PROVIDERS = {"slurm": (slurm, SQUEUE), "pbs": (pbs, DSV), "cobalt": (cobalt, QST
 )
 @fuzzed(60)
 def test_any_answer_is_a_state_a_refusal_or_a_scheduler_that_is_away(folder, case) -> None:
-    """The whole question, and a submission, with commands that answer these things one after the other."""
+    """A whole query and a submission, with commands that print these answers one after the other."""
     name, answers = case
     site = load_site(written(folder, {"scheduler": name, "pools": {"p": {"walltime": "1h"}}}))
     module = PROVIDERS[name][0]

@@ -1,4 +1,4 @@
-"""Study files that are wrong in every way: a sentence that names the place, or a study that can be run."""
+"""Study files with any error: they give an error with its place, or a study that can be run."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(folder: Path, data: Any) -> Path:
-    """A study file of this data; a text is the file itself."""
+    """Write a study file; ``data`` is its content, or its text."""
     path = folder / "study.yaml"
     if not isinstance(data, str):
         try:
@@ -145,7 +145,7 @@ def written(folder: Path, data: Any) -> Path:
 
 
 def loaded(path: Path, settings: tuple[str, ...] = ()) -> StudyFile | None:
-    """The study; None after an error that says where it is and can be read."""
+    """The study; None after a readable error with its place."""
     try:
         return load_study_file(path, settings)
     except UserError as error:
@@ -154,7 +154,7 @@ def loaded(path: Path, settings: tuple[str, ...] = ()) -> StudyFile | None:
 
 
 def check_runs(study_file: StudyFile, folder: Path) -> None:
-    """What a run does with it before the first trial is sent away."""
+    """Do what a run does with the study before it sends the first trial."""
     shown = render_plan(plan(study_file))
     shown.encode()
     assert "secret" not in study_file.resolved()
@@ -174,7 +174,7 @@ def check_runs(study_file: StudyFile, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", STUDIES)
-def test_the_studies_that_the_others_come_from_are_right(folder, kind) -> None:
+def test_the_unchanged_studies_are_valid(folder, kind) -> None:
     study_file = loaded(written(folder, STUDIES[kind]))
     assert study_file is not None
     check_runs(study_file, folder)
@@ -200,7 +200,7 @@ def test_changed_study_files(folder, data) -> None:
 
 @given(st.sampled_from([as_yaml(data) for data in STUDIES.values()]).flatmap(scribbled))
 @fuzzed(80)
-def test_study_files_with_slips_of_the_pen(folder, text) -> None:
+def test_study_files_with_editing_errors(folder, text) -> None:
     study_file = loaded(written(folder, text))
     if study_file is not None:
         check_runs(study_file, folder)
@@ -290,7 +290,7 @@ def test_a_tower_of_conditions_and_a_thousand_parameters_are_no_trouble(folder) 
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, "{a: " * 3000, "- " * 3000, "a:\n" + " b:\n" * 3, "? " * 3000, "&a [*a]"]
 )
-def test_what_is_nested_without_end_is_refused(folder, text) -> None:
+def test_endless_nesting_is_refused(folder, text) -> None:
     assert loaded(written(folder, text)) is None
     assert loaded(written(folder, STUDIES["short"]), (f"space={text}",)) is None
 

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """The wheel, built from a copy so that nothing an earlier build left in the repository gets in."""
+    """The wheel, built from a copy of the repository without the output of earlier builds."""
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "pilotune-runs")
     shutil.copytree(REPOSITORY, folder / "source", ignore=ignored)
@@ -27,7 +27,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def elsewhere(wheel, tmp_path_factory):
-    """The programs' folder of an empty environment with the wheel and what it asks for."""
+    """The ``bin`` folder of a new environment with the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("elsewhere") / "venv"
     venv.create(folder, with_pip=False, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-compile"]

@@ -19,7 +19,7 @@ VERSION = pilotune.__version__
 
 
 def make(prefix: object, *, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``make install-module PREFIX=prefix``."""
+    """Run ``make install-module PREFIX=prefix``."""
     command = ["make", "--silent", "install-module", f"PREFIX={prefix}", f"PYTHON={sys.executable}"]
     own = ("MAKE", "ARGS")  # of `make test`
     around = {name: value for name, value in os.environ.items() if not name.startswith(own)}
@@ -32,7 +32,7 @@ def make(prefix: object, *, code: int = 0, **environment: str) -> subprocess.Com
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installation that a group could use; its user has a careful umask."""
+    """An installation for a group, by a user with a restrictive umask."""
     folder = tmp_path_factory.mktemp("soft")
     before = os.umask(0o077)
     try:
@@ -44,7 +44,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shell(prefix: Path, tmp_path: Path):
-    """Runs lines in a shell without a user's start-up files, with Lmod; returns what they printed, errors too."""
+    """Runs lines in a shell with Lmod and without start-up files; returns stdout and stderr."""
     if not LMOD.is_dir() and os.geteuid() != 0 and not os.environ.get("CI"):
         pytest.skip("Lmod is not installed, and this user cannot install it")
 
@@ -96,7 +96,7 @@ def test_unloading_leaves_the_shell_as_it_was(shell) -> None:
 
 
 def test_a_study_runs_from_the_module_in_its_own_environment(shell, prefix: Path) -> None:
-    """What starts workers is named by its absolute path: only ``pilotune`` is on PATH."""
+    """Workers start by an absolute path, since only ``pilotune`` is on PATH."""
     lines = "module load pilotune\npilotune init first >log\npilotune run first --trials 3 >log 2>&1 || cat log\n"
     out = shell(lines + "pilotune trials first --json")
     assert len(json.loads(out)) == 3
@@ -161,5 +161,5 @@ def test_a_second_run_installs_again_in_the_same_place(prefix: Path) -> None:
         ),
     ],
 )
-def test_a_prefix_that_cannot_be_is_refused_with_a_sentence(wanted: str, words: str) -> None:
+def test_an_impossible_prefix_is_refused_with_the_reason(wanted: str, words: str) -> None:
     assert make(wanted, code=2).stderr.splitlines()[0] == f"error: {words}"

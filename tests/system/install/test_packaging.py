@@ -26,7 +26,7 @@ budget: {trials: 6}
 
 @pytest.fixture
 def pilotune(elsewhere, tmp_path):
-    """Runs the console command of that environment in a folder of its own, and returns what it printed on stdout."""
+    """Runs the console command of that environment in a new folder, and returns its stdout."""
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "XDG_STATE_HOME": str(tmp_path)}
 
     def run(*words: str, code: int = 0) -> str:

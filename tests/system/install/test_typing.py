@@ -58,20 +58,20 @@ def train(trial: Trial) -> str:
 
 
 def mypy(elsewhere: Path, file: Path) -> subprocess.CompletedProcess[str]:
-    """What the tests' own mypy says of a file in that environment."""
+    """The output of mypy for a file in that environment."""
     words = ["--strict", "--python-executable", str(elsewhere / "python"), "--cache-dir", str(file.parent / "cache")]
     command = [sys.executable, "-m", "mypy", *words, str(file)]
     return subprocess.run(command, cwd=file.parent, capture_output=True, text=True)
 
 
-def test_a_strangers_file_passes_mypy_strict(elsewhere: Path, tmp_path: Path) -> None:
+def test_a_users_file_passes_mypy_strict(elsewhere: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(USER_FILE)
     found = mypy(elsewhere, tmp_path / "mine.py")
     assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_a_mistake_in_it_is_found(elsewhere: Path, tmp_path: Path) -> None:
-    """So the types are really seen, and are not all ``Any``."""
+    """This shows that mypy sees the types, and not ``Any``."""
     (tmp_path / "wrong.py").write_text(WRONG)
     found = mypy(elsewhere, tmp_path / "wrong.py")
     assert 'Incompatible return value type (got "float", expected "str")' in found.stdout

@@ -1,4 +1,4 @@
-"""Blocks that end under running trials, on real workers: the trials yield and go on elsewhere, and nothing stays."""
+"""Blocks that end while trials run on real workers: the trials yield and go on in another, and no process is left."""
 
 from __future__ import annotations
 

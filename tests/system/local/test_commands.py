@@ -1,4 +1,4 @@
-"""The commands on a real campaign: Parsl's workers, SQLite, a driver in a session of its own."""
+"""The commands on a real campaign: Parsl's workers, SQLite and a detached driver."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def wait_for(pilotune: Pilotune, trials: int) -> None:
         time.sleep(0.1)
 
 
-def test_a_campaign_left_behind_is_seen_killed_resumed_and_stopped(pilotune: Pilotune) -> None:
+def test_a_detached_campaign_is_shown_killed_resumed_and_stopped(pilotune: Pilotune) -> None:
     study = write(Path.cwd())
     options = ["--set", "pools.local.workers_per_node=2", "--json"]
     started = json.loads(pilotune("run", study, "--detach", *options).out)

@@ -1,4 +1,4 @@
-"""A campaign in the background outlives its terminal, and is handled from other hosts by its files alone."""
+"""A campaign in the background outlives its terminal, and is controlled from other hosts through its files only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def here(tmp_path: Path) -> Iterator[Here]:
 
 
 class Terminal:
-    """A terminal with a shell in it; what is typed and shown."""
+    """A pseudo-terminal with a shell."""
 
     def __init__(self, here: Here):
         self.shell, self.line = pty.fork()
@@ -52,7 +52,7 @@ class Terminal:
         os.write(self.line, f"{words}\n".encode())
 
     def hang_up(self) -> None:
-        """The connection is cut: the kernel sends SIGHUP to the shell, and the shell to what it started."""
+        """Cut the connection: the kernel sends SIGHUP to the shell, and the shell to what it started."""
         os.close(self.line)
         os.waitpid(self.shell, 0)
 
@@ -75,18 +75,18 @@ def on_another_host(here: Here) -> Here:
 
 
 def fields(pid: int) -> list[str]:
-    """Of ``/proc/pid/stat``, from the state on."""
+    """The fields of ``/proc/pid/stat`` from the state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def goes_on(here: Here, name: str) -> dict[str, Any]:
+def await_more_trials(here: Here, name: str) -> dict[str, Any]:
     """Wait until more trials than now are finished."""
     before = here.status(name)["complete"]
     return here.await_status(name, lambda status: status["complete"] >= before + 3, "more trials are finished")
 
 
 @pytest.mark.parametrize("when", ["after the command has returned", "while the command waits for the workers"])
-def test_it_goes_on_when_its_terminal_is_hung_up(here: Here, when: str) -> None:
+def test_it_continues_when_its_terminal_hangs_up(here: Here, when: str) -> None:
     here.study(
         "far", QUICK, "direction: minimize\nspace: {x: {float: [0, 1]}}\nsampler: random\nbudget: {trials: 100000}\n"
     )
@@ -100,16 +100,16 @@ def test_it_goes_on_when_its_terminal_is_hung_up(here: Here, when: str) -> None:
     seen = here.await_status("far", lambda status: status["complete"] > 0, "a trial is finished")
     session, tty = fields(seen["pid"])[3:5]
     assert (int(session), int(tty)) == (seen["pid"], 0)
-    goes_on(here, "far")
+    await_more_trials(here, "far")
 
     os.kill(seen["pid"], signal.SIGHUP)  # some hosts send it to all that a user leaves behind
-    assert goes_on(here, "far")["state"] == "running"
+    assert await_more_trials(here, "far")["state"] == "running"
     here.run("stop", "far", "--now")
     until(lambda: not processes(here), "all its processes have ended")
 
 
-def test_it_is_seen_and_stopped_from_another_host_without_a_signal(here: Here) -> None:
-    """There, the driver's process id is nobody's, or somebody else's."""
+def test_it_is_shown_and_stopped_from_another_host_without_a_signal(here: Here) -> None:
+    """On another host the driver's process id belongs to no process, or to another one."""
     study = patient(here, "far", ["reports"])
     started = here.json("run", study, "--detach", "--set", "pools.local.workers_per_node=1")
     here.await_status("far", lambda status: status["running"] == 1, "its trial runs")

@@ -1,4 +1,4 @@
-"""Real campaigns whose disk is full, or whose files are deleted under them: nothing is lost, and resume goes on."""
+"""Campaigns whose disk fills up or whose files are deleted: no result is lost, and resume completes the study."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def objective(trial):
     note("done", trial.number)
     return trial.params["x"]
 """
-"""Half of the trials run after what happens to the campaign: they wait for the file ``happened``."""
+"""Trials from number 8 on wait for the file ``happened``, so that the campaign cannot end before its disk is full."""
 
 STUDY = """
 direction: minimize
@@ -57,7 +57,7 @@ TWO = ("--set", "pools.local.workers_per_node=2")
 
 
 class Story(NamedTuple):
-    """What became of a campaign that something happened to, and of the one after it."""
+    """The results of a campaign with a full disk or deleted files, and of the one that resumed it."""
 
     here: Here
     ended: subprocess.CompletedProcess[str]
@@ -71,7 +71,7 @@ class Story(NamedTuple):
 
 @contextmanager
 def running(here: Here, *words: object) -> Iterator[subprocess.Popen[str]]:
-    """A campaign of which three trials are complete."""
+    """A running campaign with three complete trials."""
     here.study("s", OBJECTIVE, STUDY)
     with ended(start_hurried(here, "run", "s.yaml", *TWO, *words)) as process:
         here.await_status("s", lambda status: status["complete"] >= 3, "some trials are done")
@@ -79,7 +79,7 @@ def running(here: Here, *words: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def story(here: Here, process: subprocess.Popen[str], mend: Any, storage: str) -> Story:
-    """Wait for the campaign's end, mend what is wrong, and go on."""
+    """Wait for the campaign's end, repair the disk with ``mend``, and resume."""
 
     def trials() -> list[optuna.trial.FrozenTrial]:
         return optuna.load_study(study_name="s", storage=storage).trials
@@ -94,7 +94,7 @@ def story(here: Here, process: subprocess.Popen[str], mend: Any, storage: str) -
 
 
 def full_disk(folder: Path) -> Story:
-    """Run directory and database on one file system."""
+    """The file system of run directory and database is full."""
     with small_disk(folder / "disk", "32m") as disk:
         here = Here(folder, PILOTUNE_RUNS=str(disk / "runs"))
         here.runs = disk / "runs"
@@ -105,7 +105,7 @@ def full_disk(folder: Path) -> Story:
 
 
 def full_run_directory(folder: Path) -> Story:
-    """The run directory alone; trials begin to need room in it."""
+    """Only the file system of the run directory is full; trials begin to write large files to it."""
     storage = f"sqlite:///{folder}/study.db"
     with small_disk(folder / "disk", "64m") as disk:
         here = Here(folder, PILOTUNE_RUNS=str(disk / "runs"))
@@ -117,7 +117,7 @@ def full_run_directory(folder: Path) -> Story:
 
 
 def deleted(folder: Path) -> Story:
-    """The run directory and the database in it."""
+    """The run directory is deleted, with the database in it."""
     here = Here(folder)
     with running(here) as process:
         shutil.rmtree(here.runs, ignore_errors=True)  # workers make new folders in it meanwhile
@@ -136,9 +136,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Story]:
 
 
 @pytest.mark.parametrize("name", [case.__name__ for case in CASES])
-def test_whatever_happened_every_trial_is_told_once_and_nothing_is_left_behind(
-    stories: dict[str, Story], name: str
-) -> None:
+def test_every_trial_counts_once_and_no_process_is_left(stories: dict[str, Story], name: str) -> None:
     found = stories[name]
     assert found.left == {}
     assert found.ended.stderr.count("Traceback") == 0, found.ended.stderr
@@ -153,10 +151,10 @@ def test_whatever_happened_every_trial_is_told_once_and_nothing_is_left_behind(
     assert all(trial.value == trial.params["x"] for trial in found.trials)
     assert [each["ok"] for each in found.verified] == [True, True], found.verified
     finished = [int(number) for number in found.here.lines("done")]
-    assert [number for number in before if finished.count(number) != 1] == [], "what was told is not run again"
+    assert [number for number in before if finished.count(number) != 1] == [], "no complete trial runs again"
 
 
-def test_a_full_disk_under_the_database_is_named_at_once_and_ends_the_campaign_with_what_to_do(
+def test_a_full_disk_of_the_database_is_named_at_once_and_ends_the_campaign_with_advice(
     stories: dict[str, Story],
 ) -> None:
     found = stories["full_disk"]
@@ -168,16 +166,16 @@ def test_a_full_disk_under_the_database_is_named_at_once_and_ends_the_campaign_w
     assert not list(disk.glob("runs/s/*reserve*"))
 
 
-def test_what_had_ended_by_then_is_in_the_database_thanks_to_the_room_that_was_kept(stories: dict[str, Story]) -> None:
+def test_trials_that_had_ended_are_in_the_database_thanks_to_the_disk_reserve(stories: dict[str, Story]) -> None:
     found = stories["full_disk"]
-    told = {trial.number for trial in found.then if trial.state == TrialState.COMPLETE}
+    complete = {trial.number for trial in found.then if trial.state == TrialState.COMPLETE}
     open_ones = {trial.number for trial in found.then if trial.state == TrialState.RUNNING}
     ran_twice = {number for number in found.here.lines("begun") if found.here.lines("done").count(number) > 1}
     assert not ran_twice, "a result that was there was computed again"
-    assert told | open_ones == set(range(len(found.then)))
+    assert complete | open_ones == set(range(len(found.then)))
 
 
-def test_trials_that_find_no_room_are_put_aside_and_not_failed(stories: dict[str, Story]) -> None:
+def test_trials_without_disk_space_are_interrupted_and_do_not_fail(stories: dict[str, Story]) -> None:
     found = stories["full_run_directory"]
     assert found.status == {} or found.status["failed"] == 0
     assert [trial.state for trial in found.then].count(TrialState.FAIL) == 0
@@ -191,7 +189,7 @@ def test_a_campaign_whose_files_are_deleted_says_so_and_ends_by_itself(stories: 
     assert re.search(how, stories["deleted"].ended.stdout)
 
 
-def test_a_study_whose_database_was_broken_under_the_campaign_goes_on_from_what_was_saved(tmp_path: Path) -> None:
+def test_a_study_whose_database_was_destroyed_goes_on_from_the_salvaged_copy(tmp_path: Path) -> None:
     here = Here(tmp_path)
     study = here.runs / "s" / "study.db"
     with running(here) as process:

@@ -26,7 +26,7 @@ GOOD = {
 
 
 def load(example: str, file: str):
-    """A module of an example, under a name of its own."""
+    """Import a module of an example under a unique name."""
     path = EXAMPLES / example / file
     spec = importlib.util.spec_from_file_location(f"{example}-{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
@@ -94,7 +94,7 @@ def solve(folder: Path, *words: str) -> tuple[list[dict[str, float]], subprocess
 
 
 @pytest.mark.parametrize("order", ["rows", "red-black"])
-def test_the_plate_is_solved_best_at_youngs_relaxation_factor(tmp_path, order):
+def test_the_plate_is_solved_fastest_at_youngs_relaxation_factor(tmp_path, order):
     ends = {}
     for omega in ("1.5", "1.777", "1.95"):
         lines, done = solve(tmp_path, "--omega", omega, "--order", order)
@@ -121,7 +121,7 @@ def test_the_optuna_example_runs_with_optuna_alone():
 
 @pytest.fixture
 def pilotune(tmp_path):
-    """Runs the console command with a state of its own, and returns what it printed on stdout."""
+    """Runs the console command with its own state, and returns its stdout."""
     command = shutil.which("pilotune", path=Path(sys.executable).parent)
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
 

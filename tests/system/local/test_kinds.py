@@ -1,4 +1,4 @@
-"""Every kind of objective and of study file on real workers; the campaigns run at the same time."""
+"""Every kind of objective and study file on real workers; the campaigns run side by side."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_each_isolated_trial_has_a_process_of_its_own(trials: Trials) -> None:
     assert (Path(trial.user_attrs["pilotune:directory"]) / "stdout-1.txt").read_text().startswith("parent ")
 
 
-def test_without_isolation_trials_share_their_worker_and_come_to_the_same(trials: Trials) -> None:
+def test_without_isolation_trials_share_a_process_and_have_the_same_results(trials: Trials) -> None:
     assert len({trial.user_attrs["pid"] for trial in trials["inline"]}) == 1
     assert [(t.params, t.value) for t in trials["inline"]] == [(t.params, t.value) for t in trials["keywords"]]
     trial = trials["inline"][0]
@@ -231,7 +231,7 @@ def test_a_command_reports_through_its_file_and_is_pruned(trials: Trials) -> Non
     assert bad.intermediate_values[1] == 3.0
 
 
-def test_a_command_is_understood_by_an_expression_over_its_output(trials: Trials) -> None:
+def test_a_command_is_read_by_a_regular_expression_on_its_output(trials: Trials) -> None:
     for trial in trials["stdout"]:
         assert trial.value == trial.params["x"]
         assert trial.intermediate_values == dict.fromkeys(range(3), trial.params["x"])
@@ -250,7 +250,7 @@ def test_several_objectives_have_a_front(here: Here, trials: Trials) -> None:
     assert 2 not in front, "x = -1 is worse than x = 0 in both"
 
 
-def test_crashes_are_tried_again_as_often_as_allowed(trials: Trials) -> None:
+def test_crashes_are_retried_as_often_as_allowed(trials: Trials) -> None:
     once, always, raised = trials["crashes"]
     assert (once.value, once.user_attrs["pilotune:attempts"]) == (2.0, 2)
     assert "exited with 9" in once.user_attrs["pilotune:last_crash"]

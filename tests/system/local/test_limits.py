@@ -1,4 +1,4 @@
-"""How campaigns on real workers end by themselves, and what is refused before one starts."""
+"""Campaigns on real workers that end at a limit, and campaigns that are refused at the start."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_second_driver_on_the_same_sqlite_study_is_refused_wherever_it_runs(he
             assert f"process {first.pid}" in refused.stderr
             assert "pilotune stop double" in refused.stderr
             assert "Traceback" not in refused.stderr
-        assert not list((here.folder / "other" / "double").glob("2*")), "a campaign that never was has left its folder"
+        assert not list((here.folder / "other" / "double").glob("2*")), "the refused campaign left a folder"
         here.write("go", "")
         end_of(first)
     assert len(begun(here)) == 1
@@ -86,7 +86,7 @@ def test_campaigns_end_at_their_target_and_after_failures_in_a_row(here: Here) -
         ended(here.start("run", "nothing.yaml", *ONE)) as nothing,
     ):
         assert "trial 2 reached the target: 0.95" in end_of(target, 0).stdout
-        # It did complete a trial; what ends it is still not what was asked for.
+        # Trials completed, but the campaign ended because of failures.
         assert "3 trials failed in a row, the last one (trial 5): ValueError: negative" in end_of(failures, 1).stdout
         assert "no trial completed" in end_of(nothing, 1).stdout
 

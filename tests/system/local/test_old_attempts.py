@@ -1,4 +1,4 @@
-"""Drivers die and come back at once, on real workers: old and new attempts never meet, and nothing stays behind."""
+"""Drivers that are killed and restarted at once: attempts of both never overlap, and no process is left."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def note(path, *words):
     os.close(descriptor)
 
 def objective(trial):
-    ledger = trial.checkpoint_dir / "ledger"
-    first = len(ledger.read_text().split()) if ledger.exists() else 0
-    before = {line.split(":")[1] for line in ledger.read_text().split()} if first else set()
+    log = trial.checkpoint_dir / "steps"
+    first = len(log.read_text().split()) if log.exists() else 0
+    before = {line.split(":")[1] for line in log.read_text().split()} if first else set()
     note(STUDY / "notes", trial.number, trial.attempt, first, len([p for p in before if Path("/proc", p).exists()]))
     for step in range(first, 10_000):
         if (STUDY / "go").exists():
             break
-        note(ledger, trial.attempt, os.getpid())
+        note(log, trial.attempt, os.getpid())
         time.sleep(0.01)
     return float(trial.number)
 """
-"""Counts its steps in a ledger in the checkpoint folder, a line each; never reports, so that it does not yield.
+"""Appends a line for each step to a file in the checkpoint folder; never reports, so that it does not yield.
 
 It notes ``number:attempt:steps found:processes of earlier attempts that still run``.
 """
@@ -70,7 +70,7 @@ def objective(trial):
     (trial.checkpoint_dir / "saved").touch()
     raise __import__("pilotune").TrialYield("saved")
 """
-"""Starts daemons, and yields when it is told to; a deaf trial ends by SIGKILL alone."""
+"""Starts daemons, and yields when asked to; a deaf trial ends only by SIGKILL."""
 
 LONELY_STUDY = """
 direction: maximize
@@ -82,7 +82,7 @@ budget: {trials: 2}
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Here:
-    """A campaign whose driver was killed before the tests; nobody goes on with it."""
+    """A campaign whose driver was killed before the tests, and that is not resumed."""
     here = Here(tmp_path_factory.mktemp("lonely"))
     here.study("lonely", LONELY, LONELY_STUDY)
     with ended(here.start("run", "lonely.yaml", *TWO)) as process:
@@ -123,13 +123,13 @@ def test_attempts_of_a_dead_driver_and_of_the_next_never_share_a_folder(tmp_path
     for number, trial in enumerate(here.optuna("shared").trials):
         folder = Path(trial.user_attrs["pilotune:directory"])
         assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-2"]
-        written = [int(line.split(":")[0]) for line in (folder / "checkpoint" / "ledger").read_text().split()]
-        assert written == sorted(written), "an attempt that was given up wrote beside its successor"
+        written = [int(line.split(":")[0]) for line in (folder / "checkpoint" / "steps").read_text().split()]
+        assert written == sorted(written), "an old attempt wrote beside its successor"
         assert [(attempt, sum(each < attempt for each in written)) for attempt in (1, 2)] == sorted(found[number])
     until(lambda: not processes(here), "all processes have ended")
 
 
-def test_nothing_of_a_dead_driver_stays_and_its_trials_save_what_they_have(lonely: Here) -> None:
+def test_all_processes_of_a_dead_driver_end_and_its_trials_save_their_state(lonely: Here) -> None:
     until(lambda: not processes(lonely), "all processes have ended, daemons and the deaf trial too")
     (saved,) = lonely.runs.glob("lonely/*/trials/1/checkpoint/saved")
     outcome = saved.parent.parent / "outcome-1.json"
@@ -137,7 +137,7 @@ def test_nothing_of_a_dead_driver_stays_and_its_trials_save_what_they_have(lonel
     assert "resume lonely continues trials 0 and 1" in lonely.run("verify", "lonely").stdout
 
 
-def test_a_block_that_starts_for_a_driver_that_is_dead_ends_at_once(lonely: Here) -> None:
+def test_a_block_that_starts_after_its_driver_died_ends_at_once(lonely: Here) -> None:
     (launch,) = lonely.runs.glob("lonely/*/blocks/local.json")
     command = [sys.executable, "-m", "pilotune.providers.node.agent", str(launch), "9"]
     done = subprocess.run(command, env=lonely.environment, capture_output=True, text=True, timeout=60, check=False)

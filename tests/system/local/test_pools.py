@@ -49,7 +49,7 @@ def study(here: Here, name: str, epochs: int, trials: int, *, meet: bool = False
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, dict[str, subprocess.Popen[str]]]]:
-    """All campaigns of this file, side by side: most of their time they wait."""
+    """All campaigns of this file, side by side, since they mostly wait."""
     here = Here(tmp_path_factory.mktemp("pools"))
     here.write("two.yaml", "scheduler: local\npools: {a: {workers_per_node: 2}, b: {workers_per_node: 1}}\n")
     here.write(
@@ -89,7 +89,7 @@ def test_trials_longer_than_their_blocks_go_on_from_block_to_block_and_compute_n
     until(lambda: not processes(here), "all processes have ended")
 
 
-def test_a_study_that_no_pool_can_run_is_refused_with_what_each_has(tmp_path: Path) -> None:
+def test_a_study_that_no_pool_can_run_is_refused_with_the_resources_of_each(tmp_path: Path) -> None:
     here = Here(tmp_path)
     here.write("two.yaml", "scheduler: local\npools: {a: {gpus_per_node: 1}, b: {gpus_per_node: 2}}\n")
     study(here, "large", 1, 1)

@@ -1,4 +1,4 @@
-"""Trials that pause at rungs, on real workers: they go on elsewhere and later, and no epoch is computed twice."""
+"""Trials that pause at rungs, on real workers: they go on later in another block, and compute no epoch twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def objective(trial):
     return float(trial.params["n"])
 """
 )
-"""Epochs that are noted and saved, one after the other; those behind the last rung wait for the file ``go``."""
+"""Notes and saves each epoch; those after the last rung wait for the file ``go``."""
 
 STUDY = f"""
 direction: minimize
@@ -64,7 +64,7 @@ def computed(here: Here) -> list[Epoch]:
 
 
 def check_the_end(here: Here) -> None:
-    """Trial 0 is the best at each rung; of nine, three and one go on."""
+    """Trial 0 is the best at each rung: of nine trials three are promoted, then one."""
     trials, epochs = here.optuna("rungs").trials, computed(here)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, *[TrialState.PRUNED] * (TRIALS - 1)]
     assert Counter(trial.user_attrs.get("pilotune:rung") for trial in trials) == {None: 1, 1: 6, 3: 2}

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def running(tmp_path: Path) -> str:
-    """A study's URL: one trial is complete, one runs, its campaign holds the database open."""
+    """The URL of a study with a complete and a running trial, whose campaign has the database open."""
     url = f"sqlite:///{tmp_path}/study.db"
     storage = open_storage(url)
     study = optuna.create_study(study_name="read", storage=storage, direction="maximize")
@@ -64,7 +64,7 @@ def test_optuna_dashboard_shows_it(running: str) -> None:
 
 
 def _answer(url: str) -> dict:
-    """The page's JSON, as soon as the server is up."""
+    """The JSON at ``url``, once the server answers."""
     deadline = time.monotonic() + 60
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The driver is killed in mid-run, on real workers: the next campaign goes on where it stopped, and loses nothing."""
+"""The driver is killed while trials run on real workers: the next campaign goes on from there, and loses nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TWO = ("--set", "pools.local.workers_per_node=2")
 
 
 def kill_the_driver(here: Here, name: str, *modes: str) -> Path:
-    """Run until one trial is complete and two run, then kill -9 the driver; the run directory."""
+    """Run until one trial is complete and two run, then kill -9 the driver; return the run directory."""
     patient(here, name, modes)
     with ended(here.start("run", f"{name}.yaml", *TWO)) as process:
         status = here.await_status(name, lambda s: s["running"] == 2 and s["complete"] == 1, "two trials run")
@@ -29,7 +29,7 @@ def kill_the_driver(here: Here, name: str, *modes: str) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Here:
-    """A campaign whose driver was killed, before the tests: its workers take their time to notice."""
+    """A campaign whose driver was killed before the tests, since its workers need a while to notice."""
     here = Here(tmp_path_factory.mktemp("killed"), PILOTUNE_DRIVER_TIMEOUT="3")
     kill_the_driver(here, "killed", "quick", "reports", "reports", "quick")
     return here
@@ -52,7 +52,7 @@ def test_what_ended_while_there_was_no_driver_is_collected_and_not_run_again(tmp
     assert sorted(number for number, _ in done(here)) == [0, 1, 2, 3]
 
 
-def test_running_trials_go_on_as_new_attempts_from_their_checkpoints_and_nothing_stays_behind(killed: Here) -> None:
+def test_running_trials_go_on_as_new_attempts_from_their_checkpoints_and_no_process_is_left(killed: Here) -> None:
     here = killed
     assert "died at" in here.run("status", "killed").stdout
     first = {trial.number: dict(trial.intermediate_values) for trial in here.optuna("killed").trials}
@@ -65,6 +65,6 @@ def test_running_trials_go_on_as_new_attempts_from_their_checkpoints_and_nothing
     assert [number for number, _ in sorted(done(here))] == [0, 1, 2, 3]
     for number in (1, 2):
         assert again[number].first > 1
-        # Whatever the dead driver had been told is as it was, and what was on the way is there too.
+        # Reports that the dead driver had recorded are unchanged; those on the way are there too.
         steps = here.optuna("killed").trials[number].intermediate_values
         assert first[number].items() <= steps.items()

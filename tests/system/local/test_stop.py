@@ -34,7 +34,7 @@ def test_ctrl_c_once_lets_running_trials_finish(here: Here) -> None:
         assert "resumed" in stopping["reason"]
         here.write("go", "")
         summary = end_of(process, 130).stdout
-    # One may have been on its way to a worker that the short first trial would have freed.
+    # A fourth trial may have been sent to a worker before the stop.
     assert [(n, 1) for n in range(3)] == sorted((each.number, each.attempt) for each in begun(here))[:3]
     assert len(begun(here)) <= 4
     assert states(here, "once")[:3] == [TrialState.COMPLETE] * 3
@@ -45,7 +45,7 @@ def test_ctrl_c_once_lets_running_trials_finish(here: Here) -> None:
     until(lambda: not processes(here), "all processes have ended")
 
 
-def test_ctrl_c_twice_puts_running_trials_aside_and_resume_goes_on_from_their_checkpoints(here: Here) -> None:
+def test_ctrl_c_twice_interrupts_running_trials_and_resume_goes_on_from_their_checkpoints(here: Here) -> None:
     patient(here, "twice", ["quick", "reports", "reports", "quick"])
     with ended(here.start("run", "twice.yaml", *TWO)) as process:
         here.await_status("twice", lambda status: status["running"] == 2 and status["complete"] == 1, "two trials run")
@@ -77,7 +77,7 @@ def test_ctrl_c_three_times_ends_at_once_whatever_trials_do(here: Here) -> None:
         while process.poll() is None:
             press_ctrl_c(process)
             presses += 1
-            time.sleep(0.7)  # a signal that comes before the last one was taken is one with it
+            time.sleep(0.7)  # signals that come before the previous one is handled are merged with it
         assert presses >= 3
         end_of(process, 130)
     until(lambda: not processes(here), "all its processes have ended")
@@ -87,7 +87,7 @@ def test_ctrl_c_three_times_ends_at_once_whatever_trials_do(here: Here) -> None:
     assert sorted(done(here)) == [(0, 1), (1, 2), (2, 2)]
 
 
-def test_a_campaign_in_the_background_is_seen_stopped_and_resumed_from_anywhere(here: Here) -> None:
+def test_a_detached_campaign_is_shown_stopped_and_resumed_from_anywhere(here: Here) -> None:
     patient(here, "far", ["quick", "reports", "deaf", "quick"])
     elsewhere = here.folder / "elsewhere"
     elsewhere.mkdir()
@@ -106,7 +106,7 @@ def test_a_campaign_in_the_background_is_seen_stopped_and_resumed_from_anywhere(
         here.await_status("far", lambda s: s["running"] == 2 and s["state"] == "running", "they run again")
         assert {(each.number, each.attempt) for each in begun(here)} >= {(1, 2), (2, 2)}
         with ended(here.start("stop", "far", "--yield")) as stop:
-            # The deaf one does not hear that it is to yield, so it is waited for until its end.
+            # The deaf trial ignores the request to yield, so the stop waits for its end.
             until(lambda: here.status("far")["running"] == 1, "the other one has yielded")
             here.write("go", "")
             assert "ended at" in end_of(stop).stdout

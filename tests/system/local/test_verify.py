@@ -1,4 +1,4 @@
-"""The auditor beside real campaigns: while one works, when its driver was killed, and when another has gone on."""
+"""``pilotune verify`` while a real campaign runs, after its driver was killed, and after it was resumed."""
 
 from __future__ import annotations
 

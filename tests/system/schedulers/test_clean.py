@@ -1,4 +1,4 @@
-"""``pilotune clean`` at a real Slurm and at emulated PBS and Cobalt: exactly what dead drivers left is ended."""
+"""``pilotune clean`` on a real Slurm and emulated PBS and Cobalt: it ends exactly the jobs that dead drivers left."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUICK = {"pbs": {"late": 0.2, "kill_delay": 1.0, "exiting": 0.2, "starting": 0.1
 
 @dataclass
 class Machine:
-    """A scheduler, and campaigns whose blocks are there."""
+    """A scheduler with the blocks of some campaigns."""
 
     scheduler: str
     runs: Path
@@ -46,7 +46,7 @@ class Machine:
         return provider
 
     def campaign(self, name: str, blocks: int = 1, **status: Any) -> list[str]:
-        """A campaign with blocks that sleep; its driver is dead if ``status`` does not say otherwise."""
+        """Start a campaign whose blocks sleep; its driver is dead unless ``status`` says otherwise."""
         run = RunDirectory(self.runs / "digits" / name)
         run.create()
         now = time.time()
@@ -70,9 +70,9 @@ class Machine:
         return RunDirectory(self.runs / "digits" / name).jobs
 
     def phases(self, jobs: list[str]) -> list[str]:
-        """Where these jobs are; those that end or have ended are ``over``."""
-        said = self.provider(self.runs, "look").query(jobs)
-        found = [said[job].phase if job in said else Phase.ENDED for job in jobs]
+        """The phases of jobs; ``over`` for those that are ending or have ended."""
+        states = self.provider(self.runs, "look").query(jobs)
+        found = [states[job].phase if job in states else Phase.ENDED for job in jobs]
         return ["over" if phase in (Phase.ENDING, Phase.ENDED) else phase.value for phase in found]
 
 
@@ -123,7 +123,7 @@ def test_it_ends_what_a_dead_driver_left_and_nothing_else(pilotune: Pilotune, ma
     assert {job["now"] for job in again["jobs"]} <= {"being ended", "gone already", "ended"}
 
 
-def test_what_is_gone_is_told_once(pilotune: Pilotune, machine: Machine) -> None:
+def test_jobs_that_are_gone_are_reported_once(pilotune: Pilotune, machine: Machine) -> None:
     (job,) = machine.campaign("20260101-120000-aaaaaa")
     provider = machine.provider(machine.runs, "x")
     provider.cancel_one(job)
@@ -135,8 +135,8 @@ def test_what_is_gone_is_told_once(pilotune: Pilotune, machine: Machine) -> None
     assert pilotune("clean", "digits").out.startswith("nothing is left of 1 campaign of digits")
 
 
-def test_a_number_that_is_another_jobs_now_is_left_alone(machine: Machine) -> None:
-    """Two clusters that share a file system may number alike; a PBS number names its server."""
+def test_a_job_that_has_taken_over_an_old_number_is_left_alone(machine: Machine) -> None:
+    """Two clusters that share a file system may use the same numbers; only PBS's contain the server."""
     (other,) = machine.campaign("20260101-120000-aaaaaa")
     record = machine.record("20260101-130000-bbbbbb")
     record.parent.mkdir()
@@ -148,7 +148,7 @@ def test_a_number_that_is_another_jobs_now_is_left_alone(machine: Machine) -> No
     assert machine.scheduler == "pbs" or "belongs to the job digits-aaaaaa-cpu-0" in left.words
 
 
-def test_a_job_whose_number_its_driver_never_heard_is_named(pilotune: Pilotune, machine: Machine) -> None:
+def test_a_job_whose_number_was_never_recorded_is_found_by_name(pilotune: Pilotune, machine: Machine) -> None:
     machine.campaign("20260101-120000-aaaaaa", blocks=0)
     record = machine.record("20260101-120000-aaaaaa")
     JobLog(record, machine.scheduler, 1.0).submitting("digits-aaaaaa-cpu-7", "cpu", "7")
@@ -157,7 +157,7 @@ def test_a_job_whose_number_its_driver_never_heard_is_named(pilotune: Pilotune, 
     assert "look for a job named digits-aaaaaa-cpu-7" in result.out
 
 
-def test_a_scheduler_that_does_not_answer_is_told_and_asked_again(
+def test_a_scheduler_that_does_not_answer_is_reported_and_asked_again(
     pilotune: Pilotune, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = machine.campaign("20260101-120000-aaaaaa")

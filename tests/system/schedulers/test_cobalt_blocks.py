@@ -1,4 +1,4 @@
-"""Blocks as Cobalt jobs that really run, on an emulated Cray and on an emulated cluster."""
+"""Blocks as running Cobalt jobs, on an emulated Cray and an emulated cluster."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def blocks(folder: Path, account: str = "", **pool: Any) -> CobaltBlocks:
 
 
 def awaited(provider: CobaltBlocks, job: str, *phases: Phase) -> Job:
-    """The job, once it is in one of these phases; one that nothing is known of any more has ended."""
+    """Wait until the job is in one of these phases, and return it; an unknown job has ended."""
 
     def look() -> Job | None:
         found = provider.query([job]).get(job, Job(job, Phase.ENDED))
@@ -73,7 +73,7 @@ def test_a_block_runs_on_its_nodes_with_output_and_log_beside_its_script(machine
     until(lambda: not machine.processes(), "nothing of the job is left")
 
 
-def test_what_was_asked_for_is_what_cobalt_has(machine: Emulated, folder: Path) -> None:
+def test_cobalt_gets_the_resources_of_the_pool(machine: Emulated, folder: Path) -> None:
     provider = blocks(
         folder, "proj", queue="stopped", nodes_per_block=3, walltime=61.0, options=("#COBALT --attrs mcdram=flat:x",)
     )
@@ -111,7 +111,7 @@ def test_a_walltime_that_is_too_short_is_refused_with_cobalts_words(folder: Path
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_failing_block_tells_its_exit_code_and_its_stderr(folder: Path) -> None:
+def test_a_failing_block_shows_its_exit_code_and_its_stderr(folder: Path) -> None:
     provider = blocks(folder)
     job = provider.submit("sh -c 'echo no such module >&2; exit 3'", 1, "0")
     assert awaited(provider, job, Phase.ENDED) == Job(job, Phase.ENDED, End.FAILED, "exit code 3", 3)
@@ -119,8 +119,8 @@ def test_a_failing_block_tells_its_exit_code_and_its_stderr(folder: Path) -> Non
 
 
 @pytest.mark.usefixtures("machine")
-def test_living_blocks_live_and_ended_ones_end(folder: Path) -> None:
-    """One question for a running, a queued, a held, an ended and an unknown job."""
+def test_the_state_of_every_block_is_reported_correctly(folder: Path) -> None:
+    """One query for a running, a queued, a held, an ended and an unknown job."""
     provider, stopped = blocks(folder), blocks(folder, queue="stopped")
     ended, running = provider.submit("true", 1, "0"), provider.submit("sleep 60", 1, "1")
     waiting = stopped.submit("true", 1, "2")
@@ -137,7 +137,9 @@ def test_living_blocks_live_and_ended_ones_end(folder: Path) -> None:
     assert jobs[held].reason == "user_hold: held by its owner; qrls releases it"
 
 
-def test_a_users_own_columns_confuse_nothing(machine: Emulated, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_chosen_by_the_user_do_no_harm(
+    machine: Emulated, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.set(qstat_header="Score:Location:JobID")
     monkeypatch.setenv("QSTAT_HEADER", "Command:StartTime:State:JobID")
     monkeypatch.setenv("CQSTAT_HEADER", "StartTime:JobID")
@@ -147,7 +149,7 @@ def test_a_users_own_columns_confuse_nothing(machine: Emulated, folder: Path, mo
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_walltime_ends_a_block_and_is_told_as_such(folder: Path) -> None:
+def test_a_block_that_used_up_its_walltime_says_so(folder: Path) -> None:
     provider = blocks(folder, walltime=60.0)
     job = provider.submit("sh -c 'trap : TERM; while :; do sleep 0.1; done'", 1, "0")
     ending = awaited(provider, job, Phase.ENDING)
@@ -204,7 +206,7 @@ def test_a_refusal_shows_what_cobalt_said(folder: Path, pool: dict[str, Any], ac
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_queues_limit_of_jobs_may_pass(folder: Path) -> None:
+def test_a_queues_limit_of_jobs_is_a_temporary_refusal(folder: Path) -> None:
     provider = blocks(folder, queue="small")
     provider.submit("sleep 60", 1, "0")
     with pytest.raises(SubmitRefused, match="The limit of 1 jobs per user in the 'small' queue") as refused:
@@ -212,7 +214,7 @@ def test_a_queues_limit_of_jobs_may_pass(folder: Path) -> None:
     assert refused.value.transient
 
 
-def test_what_the_sites_filter_says_is_logged_and_the_id_is_found(
+def test_output_of_the_sites_filter_is_logged_and_the_id_is_found(
     machine: Emulated, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     machine.set(

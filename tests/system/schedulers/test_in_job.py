@@ -1,4 +1,4 @@
-"""The driver in batch jobs of its own, on a real Slurm and on emulated PBS and Cobalt; the cases run side by side."""
+"""The driver as a chain of batch jobs, on a real Slurm and on emulated PBS and Cobalt; the cases run side by side."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUICK = {
     "cobalt": {"nodes": 4, "system": "cray", "late": 0.5, "force_kill_delay": 10.0, "exiting": 0.3, "starting": 0.2},
 }
 SHORT = {"walltime": "2m"}
-"""A driver's job hands over after two thirds of it."""
+"""A driver's job submits its successor after two thirds of its walltime."""
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +51,25 @@ def running(
 
 @pytest.fixture
 def seen(request: pytest.FixtureRequest, running: Mapping[Case, Future[Any]]) -> Any:
-    """What the test's case came to."""
+    """The result of the test's case."""
     return running[request.function.case].result(3 * LONG)
 
 
-# -- looking ----------------------------------------------------------------------------------------------------------
+# -- waiting ----------------------------------------------------------------------------------------------------------
 
 
-def relay_of(here: Here) -> dict[str, Any]:
-    """The note of the newest relay; empty before there is one."""
+def chain_of(here: Here) -> dict[str, Any]:
+    """The file of the newest job chain; empty before there is one."""
     notes = sorted(here.runs.glob("epochs/in-job-*/relay.json"))
     return json.loads(notes[-1].read_text()) if notes else {}
 
 
-def await_relay(here: Here, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
-    def look() -> dict[str, Any] | None:
-        chain = relay_of(here)
+def await_chain(here: Here, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+    def find() -> dict[str, Any] | None:
+        chain = chain_of(here)
         return chain if chain and condition(chain) else None
 
-    return until(look, what, LONG)
+    return until(find, what, LONG)
 
 
 def await_epochs(here: Here, attempt: int) -> None:
@@ -83,19 +83,19 @@ def submit(here: Here, *words: object) -> dict[str, Any]:
     return dict(here.json("run", "epochs.yaml", "--site", "lab", "--in-job", *words))
 
 
-# -- going on in a successor ------------------------------------------------------------------------------------------
+# -- a successor ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Relayed:
+class ChainResult:
     """A study that took several driver jobs.
 
     Attributes:
-        first: What was said of the first job.
-        note: The relay's, at the end.
+        first: What ``run --in-job`` printed of the first job.
+        note: The file of the job chain, at the end.
         watched: What ``watch`` printed, from the first job's submission on.
-        jobs: Names of the driver jobs that the scheduler was given.
-        during: What ``status`` said of the second job while it ran.
+        jobs: Names of the driver jobs that were submitted.
+        during: What ``status`` printed while the second job ran.
     """
 
     first: dict[str, Any]
@@ -107,8 +107,8 @@ class Relayed:
     best: dict[str, Any]
 
 
-def relayed(here: Here, job_names: Callable[[], list[str]]) -> Relayed:
-    """Two trials on one worker, which end when the second job of the driver runs."""
+def run_chain(here: Here, job_names: Callable[[], list[str]]) -> ChainResult:
+    """Run two trials on one worker, which end once the second job of the driver runs."""
     write(here, ENDLESS, ENDLESS)
     first = submit(here)
     with ended(here.start("watch", "epochs")) as watching:
@@ -116,48 +116,48 @@ def relayed(here: Here, job_names: Callable[[], list[str]]) -> Relayed:
         during = here.run("status", "epochs").stdout
         here.write("go", "")
         watched = end_of(watching).stdout
-    note = await_relay(here, lambda chain: chain["state"] == "ended", "the relay has ended")
+    note = await_chain(here, lambda chain: chain["state"] == "ended", "the job chain has ended")
     until(lambda: not processes(here), "no process of the user is left", LONG)
     best = here.json("status", "epochs")["campaigns"][0]
-    return Relayed(first, note, watched, job_names(), computed(here), during, best)
+    return ChainResult(first, note, watched, job_names(), computed(here), during, best)
 
 
-def emulated(folder: Path, scheduler: str) -> Relayed:
+def emulated(folder: Path, scheduler: str) -> ChainResult:
     with login(folder, scheduler, {}, {"driver": SHORT}, **QUICK[scheduler]) as desk:
-        seen = relayed(desk.here, lambda: driver_jobs(desk.machine))
+        seen = run_chain(desk.here, lambda: driver_jobs(desk.machine))
         desk.nothing_is_left()
         return seen
 
 
 def driver_jobs(machine: Emulated) -> list[str]:
-    """Those that were ever submitted: what PBS remembers, and what stands in Cobalt's book."""
+    """The driver jobs ever submitted, from PBS's history or the log of Cobalt's commands."""
     remembered = [job.name for job in machine.jobs() if "-driver-" in job.name]
     calls = [" ".join(call["words"]) for call in machine.commands("qsub")]
     return remembered or [word for word in calls if "/driver-" in word]
 
 
-def pbs(folder: Path, lab: Lab) -> Relayed:
+def pbs(folder: Path, lab: Lab) -> ChainResult:
     return emulated(folder, "pbs")
 
 
-def cobalt(folder: Path, lab: Lab) -> Relayed:
+def cobalt(folder: Path, lab: Lab) -> ChainResult:
     return emulated(folder, "cobalt")
 
 
-def slurm(folder: Path, lab: Lab) -> Relayed:
+def slurm(folder: Path, lab: Lab) -> ChainResult:
     here = Here(folder, **lab.environment)
     pool = {"walltime": "10m", "exclusive": False, "cores_per_node": 1}
     write_site(here, "slurm", pool, account=ACCOUNTS[0], driver={**SHORT, "memory": "500MB"})
 
     def jobs() -> list[str]:
         names = lab.run("sacct", "-X", "-n", "-P", "-o", "JobName").stdout.split()
-        label = relay_of(here)["label"]
+        label = chain_of(here)["label"]
         return [name for name in names if name.startswith(f"{label}-driver-")]
 
-    return relayed(here, jobs)
+    return run_chain(here, jobs)
 
 
-def check(seen: Relayed) -> None:
+def check(seen: ChainResult) -> None:
     assert (seen.note["state"], seen.note["reason"]) == ("ended", "the budget of 2 trials is used up")
     assert seen.note["generation"] >= 2
     assert len(seen.jobs) == seen.note["generation"], "one job at a time, and none after the end"
@@ -173,17 +173,17 @@ def check(seen: Relayed) -> None:
 
 
 @campaign(pbs)
-def test_on_pbs_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: Relayed) -> None:
+def test_on_pbs_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: ChainResult) -> None:
     check(seen)
 
 
 @campaign(cobalt)
-def test_on_cobalt_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: Relayed) -> None:
+def test_on_cobalt_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: ChainResult) -> None:
     check(seen)
 
 
 @campaign(slurm)
-def test_on_slurm_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: Relayed) -> None:
+def test_on_slurm_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: ChainResult) -> None:
     check(seen)
 
 
@@ -198,12 +198,12 @@ def stopped(folder: Path, lab: Lab) -> Any:
         submit(here)
         await_epochs(here, attempt=1)
         said = here.run("stop", "epochs", "--yield").stdout
-        note = await_relay(here, lambda chain: chain["state"] == "ended", "the relay has ended")
+        note = await_chain(here, lambda chain: chain["state"] == "ended", "the job chain has ended")
         desk.nothing_is_left()
         again = here.json("resume", "epochs", "--in-job")
         await_epochs(here, attempt=2)
         here.write("go", "")
-        end = await_relay(here, lambda chain: chain["state"] == "ended", "the second relay has ended")
+        end = await_chain(here, lambda chain: chain["state"] == "ended", "the second job chain has ended")
         desk.nothing_is_left()
         return said, note, again, end, driver_jobs(desk.machine), computed(here)
 
@@ -237,7 +237,7 @@ def waiting(folder: Path, lab: Lab) -> Any:
 
 
 @campaign(waiting)
-def test_a_job_of_the_driver_that_waits_is_seen_alone_in_the_queue_and_cancelled(seen: Any) -> None:
+def test_a_queued_job_of_the_driver_is_shown_and_can_be_cancelled(seen: Any) -> None:
     second, overview, detail, left_alone, said, watched, again = seen
     assert "job 1.pbshead for the driver of 'epochs' is already waiting" in second
     assert overview.splitlines()[1].split()[:2] == ["epochs", "queued"]
@@ -252,20 +252,20 @@ def test_a_job_of_the_driver_that_waits_is_seen_alone_in_the_queue_and_cancelled
 
 
 def refused(folder: Path, lab: Lab) -> Any:
-    """The scheduler takes no more jobs when the first hands over."""
+    """The scheduler refuses the successor of the first job."""
     with login(folder, "pbs", {}, {"driver": {"walltime": "1m"}}, **QUICK["pbs"]) as desk:
         here = desk.here
         write(here, ENDLESS)
         submit(here)
         until(lambda: len(desk.machine.jobs()) == 2, "its block is submitted", LONG)
         desk.machine.set(queues={"workq": {"enabled": False}})
-        note = await_relay(here, lambda chain: chain["state"] == "ended", "the relay has ended")
+        note = await_chain(here, lambda chain: chain["state"] == "ended", "the job chain has ended")
         desk.nothing_is_left()
         return note, here.json("status", "epochs")["campaigns"][0], here.run("status", "epochs").stdout
 
 
 @campaign(refused)
-def test_a_refused_successor_is_told_in_the_schedulers_words_and_can_be_resumed(seen: Any) -> None:
+def test_a_refused_successor_is_reported_in_the_schedulers_words_and_the_study_can_be_resumed(seen: Any) -> None:
     note, status, text = seen
     assert note["reason"].startswith("the scheduler refused the driver's next job (qsub: ")
     assert (status["state"], status["code"]) == ("ended", 130)
@@ -273,7 +273,7 @@ def test_a_refused_successor_is_told_in_the_schedulers_words_and_can_be_resumed(
 
 
 def killed(folder: Path, lab: Lab) -> Any:
-    """The driver dies with its node, so to say."""
+    """The driver is killed, as if its node had failed."""
     with login(folder, "pbs", {}, {}, **QUICK["pbs"]) as desk:
         here = desk.here
         write(here, ENDLESS)
@@ -284,11 +284,11 @@ def killed(folder: Path, lab: Lab) -> Any:
         text = here.run("status", "epochs").stdout
         cleaned = here.run("clean", "epochs").stderr
         desk.nothing_is_left()
-        return relay_of(here), text, cleaned, driver_jobs(desk.machine)
+        return chain_of(here), text, cleaned, driver_jobs(desk.machine)
 
 
 @campaign(killed)
-def test_a_killed_driver_has_no_successor_and_that_is_noticed(seen: Any) -> None:
+def test_a_killed_driver_has_no_successor_and_its_chain_is_ended(seen: Any) -> None:
     note, text, cleaned, jobs = seen
     assert note["state"] == "ended"
     assert note["reason"].startswith("job 1.pbshead is gone and left no message")

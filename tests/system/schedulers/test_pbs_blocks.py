@@ -1,4 +1,4 @@
-"""Blocks as PBS jobs that really run, on an emulated OpenPBS with and without a history of jobs."""
+"""Blocks as running PBS jobs, on an emulated OpenPBS with and without a history of jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH_WAYS = pytest.mark.parametrize("history", [True, False], indirect=True, ids
 
 @pytest.fixture
 def history(request: pytest.FixtureRequest) -> bool:
-    """Whether PBS keeps a history of jobs; it does not by default, but how a job ended is told only so."""
+    """Whether PBS keeps a history of jobs. By default it does not, and then nothing says how a job ended."""
     return bool(getattr(request, "param", True))
 
 
@@ -56,7 +56,7 @@ def blocks(folder: Path, account: str = "", **pool: Any) -> PBSBlocks:
 
 
 def awaited(provider: PBSBlocks, job: str, phase: Phase) -> Job:
-    """The job, once it is there; a job that PBS does not know any more has ended."""
+    """Wait until the job is in one of these phases, and return it; a job that PBS does not know has ended."""
     gone = Job(job, Phase.ENDED, reason="unknown")
 
     def look() -> Job | None:
@@ -84,7 +84,7 @@ def test_a_block_runs_on_its_nodes_and_says_when_it_ends(machine: Emulated, fold
     assert (folder / "cpu-0.end").read_text().strip().isdigit()
 
 
-def test_what_was_asked_for_is_what_pbs_has(machine: Emulated, folder: Path) -> None:
+def test_pbs_gets_the_resources_of_the_pool(machine: Emulated, folder: Path) -> None:
     provider = blocks(folder, account="proj", queue="stopped", nodes_per_block=2, launcher="mpiexec", walltime=90_061.5)
     job = machine.job(provider.submit("true", 1, "7"))
     assert (job.name, job.queue, job.account, job.walltime) == ("digits-cpu-7", "stopped", "proj", 90_062.0)
@@ -100,7 +100,7 @@ def test_pbsdsh_starts_on_every_node_with_the_blocks_environment(machine: Emulat
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_failing_block_tells_its_exit_code_and_its_stderr(folder: Path) -> None:
+def test_a_failing_block_shows_its_exit_code_and_its_stderr(folder: Path) -> None:
     provider = blocks(folder)
     job = provider.submit("sh -c 'echo no such module >&2; exit 3'", 1, "0")
     ended = awaited(provider, job, Phase.ENDED)
@@ -110,8 +110,8 @@ def test_a_failing_block_tells_its_exit_code_and_its_stderr(folder: Path) -> Non
 
 
 @BOTH_WAYS
-def test_living_blocks_live_and_ended_ones_end_with_and_without_history(machine: Emulated, folder: Path) -> None:
-    """One question for a running, a queued, a held, an ended and an unknown job."""
+def test_the_state_of_every_block_is_reported_with_and_without_history(machine: Emulated, folder: Path) -> None:
+    """One query for a running, a queued, a held, an ended and an unknown job."""
     provider = blocks(folder)
     ended = provider.submit("true", 1, "0")
     awaited(provider, ended, Phase.ENDED)
@@ -146,7 +146,7 @@ def test_a_suspended_block_waits_with_its_nodes(machine: Emulated, folder: Path)
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_walltime_ends_a_block_and_is_told_as_such(folder: Path) -> None:
+def test_a_block_that_used_up_its_walltime_says_so(folder: Path) -> None:
     provider = blocks(folder, walltime=1.0)
     job = provider.submit("sleep 60", 1, "0")
     ended = awaited(provider, job, Phase.ENDED)
@@ -194,7 +194,7 @@ def test_an_absent_server_raises_and_comes_back(machine: Emulated, folder: Path)
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_block_is_not_run_again_behind_the_campaigns_back(folder: Path) -> None:
+def test_pbs_does_not_rerun_a_block_on_its_own(folder: Path) -> None:
     provider = blocks(folder)
     job = provider.submit("sleep 60", 1, "0")
     awaited(provider, job, Phase.RUNNING)
@@ -238,7 +238,7 @@ def test_a_refusal_shows_what_pbs_said(folder: Path, pool: dict[str, Any], accou
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_queues_limit_of_jobs_may_pass(folder: Path) -> None:
+def test_a_queues_limit_of_jobs_is_a_temporary_refusal(folder: Path) -> None:
     provider = blocks(folder, queue="small")
     provider.submit("sleep 60", 1, "0")
     with pytest.raises(SubmitRefused, match="would exceed queue small's per-user limit") as refused:
@@ -246,7 +246,7 @@ def test_a_queues_limit_of_jobs_may_pass(folder: Path) -> None:
     assert refused.value.transient
 
 
-def test_the_first_only_bug_of_qstats_json_is_not_met(machine: Emulated, folder: Path) -> None:
+def test_a_bug_of_qstats_json_with_several_jobs_is_avoided(machine: Emulated, folder: Path) -> None:
     machine.set(json_first_only=True)
     provider = blocks(folder)
     jobs = [provider.submit("sleep 60", 1, str(block)) for block in range(3)]

@@ -1,4 +1,4 @@
-"""``pilotune site check`` through real queues: this host's, a real Slurm's, an emulated OpenPBS's and Cobalt's."""
+"""``pilotune site check`` on this host, a real Slurm, an emulated OpenPBS and an emulated Cobalt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ...support.slurm import ACCOUNTS, Lab
 pytestmark = [pytest.mark.real, pytest.mark.heavy]
 
 LONG = 300.0
-"""Seconds within which a check comes to its end, also on a slow machine."""
+"""Seconds within which a check ends, also on a slow machine."""
 
 QUICK = {"late": 0.2, "exiting": 0.2, "starting": 0.1}
 TWO_NODES = {"nodes_per_block": 4, "cores_per_node": 1}
@@ -28,13 +28,13 @@ MODULES = {"modules": ["no-such-module"]}
 
 @dataclass
 class Machine:
-    """One scheduler with a user of it.
+    """A scheduler and its user.
 
     Attributes:
-        scheduler: Its kind.
+        scheduler: As the site file names it.
         here: The user's folder.
-        jobs: The jobs of checks that it still has.
-        site: More for the site file.
+        jobs: Lists the jobs of checks that have not ended.
+        site: More keys of the site file.
         pools: Of the site file: ``good``, ``gpus`` (of which there are fewer), ``partition`` (that does not exist).
     """
 
@@ -106,14 +106,14 @@ def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check came to."""
+    """The result of a check."""
 
     code: int
     found: Mapping[tuple[str, str], tuple[str, str]]  # pool, line -> state, text
     err: str
 
     def of(self, pool: str) -> dict[str, str]:
-        """Line -> state."""
+        """The state of each line of a pool."""
         return {name: state for (where, name), (state, _) in self.found.items() if where == pool}
 
     def text(self, pool: str, name: str) -> str:
@@ -129,7 +129,7 @@ def ended(process: Any) -> Checked:
 
 @pytest.fixture(scope="module")
 def checked(machine: Machine) -> Mapping[str, Checked]:
-    """A check of a site with a good and two bad pools, and one of a site whose modules do not load; side by side."""
+    """Two checks side by side: of a site with a good and two bad pools, and of one whose modules do not load."""
     files = {
         "pools": machine.write("pools", machine.pools),
         "modules": machine.write("modules", {"cpu": {}}, **MODULES),
@@ -139,19 +139,19 @@ def checked(machine: Machine) -> Mapping[str, Checked]:
 
 
 SITE = {"scheduler", "space", "database"}
-LOOKED_AT = {"Python", "packages", "network", "round trip", "cores", "GPUs", "memory", "clocks", "run directory"}
+ON_THE_NODES = {"Python", "packages", "network", "round trip", "cores", "GPUs", "memory", "clocks", "run directory"}
 
 
-def test_of_a_good_pool_everything_is_well(machine: Machine, checked: Mapping[str, Checked]) -> None:
+def test_every_line_of_a_good_pool_is_ok(machine: Machine, checked: Mapping[str, Checked]) -> None:
     seen = checked["pools"]
     assert set(seen.of("")) == SITE
     assert set(seen.of("").values()) == {"ok"}
     queued = set() if machine.scheduler == "local" else {"queue", "in-job"}
-    assert seen.of("good") == dict.fromkeys({"submission", "set-up", "workers", "end"} | LOOKED_AT | queued, "ok")
+    assert seen.of("good") == dict.fromkeys({"submission", "set-up", "workers", "end"} | ON_THE_NODES | queued, "ok")
     assert "on both sides" in seen.text("good", "packages")
 
 
-def test_of_a_pool_with_several_nodes_two_are_sent_through_its_launcher(
+def test_a_pool_with_several_nodes_is_checked_with_two_through_its_launcher(
     machine: Machine, checked: Mapping[str, Checked]
 ) -> None:
     nodes, workers = (1, 2) if machine.scheduler == "local" else (2, 4)
@@ -159,14 +159,14 @@ def test_of_a_pool_with_several_nodes_two_are_sent_through_its_launcher(
     assert checked["pools"].text("good", "workers") == words
 
 
-def test_gpus_that_are_not_there_fail_and_nothing_else_does(checked: Mapping[str, Checked]) -> None:
+def test_missing_gpus_fail_and_nothing_else_does(checked: Mapping[str, Checked]) -> None:
     seen = checked["pools"]
     assert [name for name, state in seen.of("gpus").items() if state == "failed"] == ["GPUs"]
     assert "and the site file says gpus_per_node: " in seen.text("gpus", "GPUs")
     assert seen.code == 3
 
 
-def test_a_queue_that_does_not_exist_is_told_in_the_schedulers_words(
+def test_a_queue_that_does_not_exist_is_reported_in_the_schedulers_words(
     machine: Machine, checked: Mapping[str, Checked]
 ) -> None:
     if machine.scheduler == "local":
@@ -177,7 +177,7 @@ def test_a_queue_that_does_not_exist_is_told_in_the_schedulers_words(
     assert words[machine.scheduler] in checked["pools"].text("partition", "submission")
 
 
-def test_modules_that_do_not_load_are_told_in_the_blocks_own_words(checked: Mapping[str, Checked]) -> None:
+def test_modules_that_do_not_load_are_reported_with_the_output_of_the_block(checked: Mapping[str, Checked]) -> None:
     seen = checked["modules"]
     assert seen.code == 3
     assert [name for name, state in seen.of("cpu").items() if state == "failed"] == ["set-up"]
@@ -190,7 +190,7 @@ def test_no_job_is_left(machine: Machine) -> None:
     until(lambda: not machine.jobs(), "all jobs of checks are gone")
 
 
-def test_another_parsl_on_the_nodes_is_told(tmp_path: Path) -> None:
+def test_another_version_of_parsl_on_the_nodes_is_reported(tmp_path: Path) -> None:
     here = Here(tmp_path / "me")
     (tmp_path / "sitecustomize.py").write_text("import parsl.version\nparsl.version.VERSION = '2020.01.01'\n")
     machine = Machine("local", here, list)

@@ -1,4 +1,4 @@
-"""Blocks as jobs of a real Slurm: what becomes of each is seen as it is. All of them run side by side."""
+"""Blocks as jobs of a real Slurm, side by side: the states and ends that are reported are the real ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def blocks(folder: Path, account: str = ACCOUNTS[0], **pool: Any) -> SlurmBlocks
 
 
 class Cases:
-    """Jobs by name, and every different thing that was ever said of each, all of them in one question a second."""
+    """Jobs by name, and the history of each: one query a second for all of them, of which changes are kept."""
 
     def __init__(self, lab: Lab, folder: Path):
         self.lab, self.folder = lab, folder
@@ -133,22 +133,22 @@ def _let_all_happen(cases: Cases) -> None:
         ("preempted", End.PREEMPTED, "PREEMPTED"),
     ],
 )
-def test_how_a_job_ended_is_told(cases: Cases, name: str, end: End, words: str) -> None:
+def test_how_a_job_ended_is_reported(cases: Cases, name: str, end: End, words: str) -> None:
     assert (cases.end(name).end, cases.end(name).reason) == (end, words)
 
 
-def test_a_job_that_takes_more_memory_than_it_was_given_is_told_so(cases: Cases) -> None:
+def test_a_job_that_exceeds_its_memory_is_reported_as_such(cases: Cases) -> None:
     taken = (End.OUT_OF_MEMORY, "OUT_OF_MEMORY: OutOfMemory")
     expected = taken if cases.lab.cgroups else (End.FINISHED, "COMPLETED")
     assert (cases.end("memory").end, cases.end("memory").reason) == expected
 
 
-def test_a_job_is_seen_to_run_before_it_ends(cases: Cases) -> None:
+def test_a_job_is_reported_as_running_before_it_ends(cases: Cases) -> None:
     assert Phase.RUNNING in cases.phases("finished")
     assert cases.phases("cancelled")[-1] == Phase.ENDED
 
 
-def test_a_program_that_is_missing_is_named_in_the_blocks_own_words(cases: Cases) -> None:
+def test_a_missing_program_is_named_with_the_output_of_the_block(cases: Cases) -> None:
     assert "no-such-program: command not found" in cases.files("missing")
 
 
@@ -156,12 +156,12 @@ def test_srun_starts_one_process_on_each_node(cases: Cases) -> None:
     assert sorted(cases.files("wide").split()) == ["n1", "n3", "n4"]
 
 
-def test_a_job_that_is_put_back_waits_and_runs_again(cases: Cases) -> None:
+def test_a_requeued_job_waits_and_runs_again(cases: Cases) -> None:
     phases = [phase for phase in cases.phases("requeued") if phase != Phase.ENDING]
     assert phases[-3:] == [Phase.RUNNING, Phase.QUEUED, Phase.RUNNING]
 
 
-def test_jobs_that_wait_in_vain_say_why(cases: Cases) -> None:
+def test_jobs_that_cannot_start_say_why(cases: Cases) -> None:
     assert "held by its owner" in cases.history["held"][0].reason
     assert cases.end("unlimited").phase == Phase.QUEUED
     assert "PartitionTimeLimit: it will never start: the walltime is longer" in cases.end("unlimited").reason
@@ -173,11 +173,11 @@ def test_blocks_know_when_they_end(cases: Cases) -> None:
     assert 0 <= written - 120 - started < 20
 
 
-def test_what_ended_can_be_cancelled_once_more(cases: Cases) -> None:
+def test_a_job_that_has_ended_can_be_cancelled_again(cases: Cases) -> None:
     assert cases.asker.cancel([cases.ids["finished"], "9999999"]) == [True, True]
 
 
-def test_the_accounts_know_jobs_that_the_controller_has_forgotten(cases: Cases) -> None:
+def test_accounting_knows_jobs_that_the_controller_has_forgotten(cases: Cases) -> None:
     found = cases.asker._accounted([*cases.ids.values(), "9999999"])
     names = {name: found[number].end for name, number in cases.ids.items() if number in found}
     expected = {name: cases.end(name).end for name in cases.ids if cases.phase(name) == Phase.ENDED}
@@ -194,13 +194,13 @@ def test_the_accounts_know_jobs_that_the_controller_has_forgotten(cases: Cases) 
         ({"memory_per_node": 10**15}, "Memory specification can not be satisfied"),
     ],
 )
-def test_refusals_for_good(slurm: Lab, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+def test_permanent_refusals(slurm: Lab, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(SubmitRefused, match=words) as refused:
         blocks(tmp_path, **changes).submit("true", 1, "0")
     assert not refused.value.transient
 
 
-def test_the_most_jobs_that_may_be_queued_are_a_refusal_that_passes(slurm: Lab, tmp_path: Path) -> None:
+def test_the_limit_of_queued_jobs_is_a_temporary_refusal(slurm: Lab, tmp_path: Path) -> None:
     provider = blocks(tmp_path, options=("#SBATCH --qos=two --hold",))
     jobs = [provider.submit("true", 1, block) for block in "01"]
     with pytest.raises(SubmitRefused, match="QOSMaxSubmitJobPerUserLimit") as refused:
@@ -209,7 +209,7 @@ def test_the_most_jobs_that_may_be_queued_are_a_refusal_that_passes(slurm: Lab, 
     assert provider.cancel(jobs) == [True, True]
 
 
-def test_while_the_controller_is_away_nothing_is_concluded_and_all_goes_on_after(slurm: Lab, tmp_path: Path) -> None:
+def test_while_the_controller_is_away_no_job_is_taken_for_ended(slurm: Lab, tmp_path: Path) -> None:
     provider = blocks(tmp_path)
     job = provider.submit(FOR_LONG, 1, "0")
     with slurm.controller_away(), ThreadPoolExecutor(3) as threads:

@@ -1,4 +1,4 @@
-"""A campaign on a real Slurm of four nodes, one of which fails every trial, and a trial that kills its process."""
+"""Quarantine on a real Slurm: one of four nodes fails every trial, and one trial always kills its process."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def seen(slurm_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return Seen(result, status, said, job["ExcNodeList"], here.json("verify", "epochs"))
 
 
-def test_no_trial_fails_by_the_fault_of_a_bad_node(seen: Seen) -> None:
+def test_no_trial_fails_because_of_a_bad_node(seen: Seen) -> None:
     result = seen.result
     assert result.code == 0, result.out + result.err
     states = [trial.state for trial in result.trials]
@@ -113,13 +113,13 @@ def test_it_gets_no_more_trials_when_three_have_succeeded_elsewhere(seen: Seen) 
     assert all(seen.result.attempts(number) >= 2 for number in numbers)
 
 
-def test_its_block_ends_and_slurm_keeps_the_next_one_away_from_it(seen: Seen) -> None:
+def test_its_block_ends_and_the_next_one_excludes_the_node(seen: Seen) -> None:
     assert seen.kept_away == BAD
     assert f"quarantined: {BAD}" in seen.result.log
     assert len(seen.result.jobs) == len(NODES) + 1
 
 
-def test_the_user_sees_which_node_and_why(seen: Seen) -> None:
+def test_the_user_is_shown_which_node_and_why(seen: Seen) -> None:
     why = r"trials \d+, \d+ and \d+ failed there in a row and succeeded elsewhere; the last: OSError: Transport"
     (told,) = seen.status["quarantined"]
     assert (told["host"], told["pool"]) == (BAD, "cpu")

@@ -1,4 +1,4 @@
-"""What Cobalt's commands share: settings, texts, times, tables, node lists, the connection to its components."""
+"""Shared by Cobalt's commands: settings, messages, times, tables, node lists and the connection to components."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def leave(code: int) -> NoReturn:
 
 
 def connect(state: State, component: str) -> None:
-    """Go on only when the component answers."""
+    """Exit unless the component answers."""
     if state.config["server_down"]:
         complain(f"component error: Failed to connect to {component}\n")
         leave(1)
@@ -54,7 +54,7 @@ def moment(seconds: float) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """``HH:MM:SS``, however many hours."""
+    """``HH:MM:SS``; hours may exceed two digits."""
     whole = max(0, int(seconds))
     return f"{whole // 3600:02}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
@@ -73,7 +73,7 @@ def minutes(text: str) -> int:
 
 
 def tabular(rows: Sequence[Sequence[str]]) -> str:
-    """A header and rows, left-justified columns, each followed by two blanks."""
+    """A table with a header: left-justified columns, each followed by two blanks."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "=" * (sum(widths) + 2 * len(widths)))
@@ -81,7 +81,7 @@ def tabular(rows: Sequence[Sequence[str]]) -> str:
 
 
 def vertical(rows: Sequence[Sequence[str]]) -> str:
-    """One block of ``title: value`` lines a row."""
+    """A block of ``title: value`` lines for each row."""
     width = max(len(title) for title in rows[0]) + 1
     text = ""
     for row in rows[1:]:
@@ -105,7 +105,7 @@ def ranges(numbers: list[int], width: int = 0) -> str:
 
 
 def location(state: State, job: Job) -> str:
-    """Where a job runs: on a Cray the nodes' numbers; on a cluster names, merged where they are numbered alike."""
+    """The location of a job: node numbers on a Cray; on a cluster node names, merged where they differ by a number."""
     names = job.nodes
     if not names:
         return "None"
@@ -129,7 +129,7 @@ def location(state: State, job: Job) -> str:
 
 
 def log(job: Job, *lines: str) -> None:
-    """Add lines to the job's cobaltlog, if it can be written."""
+    """Append lines to the job's cobaltlog, if it is writable."""
     try:
         with open(job.details["log"], "a") as file:
             file.write("".join(f"{moment(time.time())} {line}\n" for line in lines))

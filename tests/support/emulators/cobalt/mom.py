@@ -1,4 +1,4 @@
-"""The mom of a Cobalt job: script on a MOM node (Cray) or on the first node (cluster), live output, the cobaltlog."""
+"""The mom of a Cobalt job. The script runs on a MOM node (Cray) or the first node (cluster), with live output."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class CobaltMom(Mom):
         return environment
 
     def terminate(self, job: Job) -> None:
-        """SIGTERM goes to the script's process group; launchers pass it on to their nodes."""
+        """Send SIGTERM to the script's process group; launchers pass it on to their nodes."""
         assert self.top is not None
         assert job.order is not None
         if job.order["why"] == "deleted":

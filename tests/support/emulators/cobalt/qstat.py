@@ -32,7 +32,7 @@ USAGE = "Usage: qstat [options] <jobid|queue>\n"
 
 
 def hold_of(state: State, job: Job) -> str:
-    """What keeps a queued job from its turn: a hold, other jobs, or its user's limit of running jobs; else ""."""
+    """Why a queued job does not start: a hold, other jobs, or the limit of its user's running jobs; otherwise ""."""
     if job.phase != "queued":
         return ""
     if job.held:
@@ -115,7 +115,7 @@ def fail(text: str) -> NoReturn:
 
 
 def header(state: State, options: dict[str, str]) -> list[str]:
-    """The columns, by who may set them: the site, the environment, ``--header``."""
+    """The columns: from ``--header``, the environment, or the site."""
     custom, full = state.config["qstat_header"], state.config["qstat_header_full"]
     custom = os.environ.get("CQSTAT_HEADER", os.environ.get("QSTAT_HEADER", custom))
     full = os.environ.get("CQSTAT_HEADER_FULL", os.environ.get("QSTAT_HEADER_FULL", full))
@@ -144,7 +144,7 @@ def queue_rows(state: State, names: list[str]) -> list[list[str]]:
 
 
 def wanted(state: State, operands: list[str], user: str | None) -> list[Job]:
-    """The jobs that are asked for, by number or queue."""
+    """The jobs that were asked for, by number or queue."""
     numbers, queues = set(), set()
     for operand in operands:
         if operand in state.queues:
@@ -161,7 +161,7 @@ def wanted(state: State, operands: list[str], user: str | None) -> list[Job]:
 
 
 def sort_key(columns: list[str], chosen: list[str]) -> Callable[[list[str]], list[tuple[int, float, str]]]:
-    """By the chosen columns, numerically where they are numbers."""
+    """Sort by the chosen columns, numerically if they are numbers."""
     lower = [column.lower() for column in columns]
     places = [lower.index(name.lower()) for name in chosen if name.lower() in lower] or [0]
 

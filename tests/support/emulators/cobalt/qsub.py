@@ -62,14 +62,14 @@ def fail(text: str) -> NoReturn:
 
 
 class QueueError(Exception):
-    """The queue manager does not take the job."""
+    """The queue manager refuses the job."""
 
     def __str__(self) -> str:
         return f"<Fault 1001: {self.args[0]!r}>"
 
 
 def check_attrs(option: optparse.Option, name: str, value: str, parser: Any) -> None:
-    """``k=v:k2=v2``; a bare name is true, ``no_name`` false; given once only."""
+    """Parse ``k=v:k2=v2``; a bare name is true and ``no_name`` false; each may be given once."""
     if parser.values.attrs is not None:
         fail("Multiple --attrs options not supported.  Specify multiple attributes as follows: --attrs FOO=1:BAR=2")
     found = {}
@@ -83,7 +83,7 @@ def check_attrs(option: optparse.Option, name: str, value: str, parser: Any) -> 
 
 
 def check_env(option: optparse.Option, name: str, value: str, parser: Any) -> None:
-    """``K=V:K2=V2``, with ``\\:`` and ``\\=`` for what belongs to a value; several ``--env`` make one."""
+    """Parse ``K=V:K2=V2``, with ``\\:`` and ``\\=`` inside values; several ``--env`` are merged."""
     found = dict(parser.values.env or {})
     protected = value.replace("\\:", "\0").replace("\\=", "\1")
     for item in re.split(r":(?=\w+\b=)", protected):
@@ -165,7 +165,7 @@ def required(parser: optparse.OptionParser, options: Any) -> None:
 
 
 def paths(options: Any, cwd: str) -> dict[str, str]:
-    """Where output, errors and the log go; "" for a name that the job's number is to make."""
+    """Paths of output, errors and log; "" where the name comes from the job's number."""
     found = {"out": options.out, "err": options.err, "log": options.debuglog}
     if options.prefix:
         for name, suffix in (("out", "output"), ("err", "error"), ("log", "cobaltlog")):
@@ -179,7 +179,7 @@ def paths(options: Any, cwd: str) -> dict[str, str]:
 
 
 def admit(state: State, user: str, queue: str, options: Any, wanted: int) -> int:
-    """The job's minutes, once the queue manager takes it. Raises QueueError."""
+    """The job's walltime in minutes, if the queue manager accepts it. Raises QueueError."""
     if queue not in state.queues:
         raise QueueError(f"trying to add job to non-existent queue '{queue}'")
     rules, allowed = state.queues[queue], state.config["accounts"]
@@ -209,7 +209,7 @@ def admit(state: State, user: str, queue: str, options: Any, wanted: int) -> int
 
 
 def submit(machine: Machine, options: Any, command: str, arguments: list[str], where: dict[str, str]) -> int:
-    """Queue the job; returns its number. Raises QueueError."""
+    """Queue the job; return its number. Raises QueueError."""
     user, cwd, wanted = pwd.getpwuid(os.getuid()).pw_name, options.cwd or os.getcwd(), minutes(options.time)
     with machine.change() as state:
         queue = options.queue or state.config["default_queue"]

@@ -33,7 +33,7 @@ def substate(job: Job) -> int:
 
 
 def comment(state: State, job: Job) -> str:
-    """What the scheduler has to say about a job that waits, else what was said when it started or ended."""
+    """The scheduler's comment on a waiting job; otherwise the comment of its start or end."""
     if job.phase != "queued" or job.held:
         return job.comment
     queue = state.queues[job.queue]

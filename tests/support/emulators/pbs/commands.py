@@ -1,4 +1,4 @@
-"""PBS's commands for what is there: ``qdel``, ``qrerun``, ``qhold``, ``qrls``, ``qsig`` and ``pbsnodes``."""
+"""PBS's commands for existing jobs and nodes: ``qdel``, ``qrerun``, ``qhold``, ``qrls``, ``qsig`` and ``pbsnodes``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def me() -> str:
 
 
 def each(command: str, identifiers: list[str], act: Callable[[State, Job], None]) -> int:
-    """Act on every job; returns the last refusal's code."""
+    """Act on every job; return the code of the last refusal."""
     code = 0
     with Machine.here().change() as state:
         for text in identifiers:

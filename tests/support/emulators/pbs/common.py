@@ -1,4 +1,4 @@
-"""What PBS's commands share: settings, error codes and texts, job identifiers, the connection to the server."""
+"""Shared by PBS's commands: settings, error codes and messages, job identifiers and the connection to the server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def leave(code: int) -> NoReturn:
 
 
 def connect(command: str, state: State, code: int) -> None:
-    """Go on only when the server answers; ``code`` is what the command exits with when it does not."""
+    """Exit with ``code`` unless the server answers."""
     if state.config["server_down"]:
         complain("Connection refused")
         complain(f"{command}: cannot connect to server {state.config['server']} (errno={SYSTEM})")

@@ -1,4 +1,4 @@
-"""How ``qstat`` prints: the table, the long listing, JSON and delimiter-separated values, as OpenPBS 23.06 does."""
+"""The output formats of ``qstat`` in OpenPBS 23.06: table, long listing, JSON and delimiter-separated values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def value_of(attributes: Attributes, name: str, resource: str = "") -> str:
 
 
 def cut(text: str, width: int, *, strict: bool = False) -> str:
-    """What is too long ends in an asterisk."""
+    """Cut a text that is too long, and end it with an asterisk."""
     too_long = len(text) >= width if strict else len(text) > width
     return text[: width - 1] + "*" if too_long else text
 
@@ -42,7 +42,7 @@ def row(name: str, attributes: Attributes, wide: bool) -> str:
 
 
 def wrapped(label: str, value: str) -> str:
-    """One attribute of the long listing, broken at commas, and within what is longer than a line."""
+    """An attribute in the long listing: lines are broken at commas, and within words longer than a line."""
     text, start, first = f"    {label} = ", len(label) + 7, True
     tokens = [token for token in value.split(",") if token]
     for place, token in enumerate(tokens):
@@ -82,13 +82,13 @@ def separated(name: str, attributes: Attributes, delimiter: str) -> str:
 
 
 def scalar(value: str) -> str:
-    """A JSON value: whatever C reads as a number is printed as one, just as it stands, be it JSON or not."""
+    """A JSON value: what C reads as a number is printed unchanged, even if that is no valid JSON."""
     number = r"\s*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|0x[0-9a-f]+|inf|infinity|nan)\s*"
     return value.strip() if re.fullmatch(number, value, re.IGNORECASE) else json.dumps(value)
 
 
 def json_job(name: str, attributes: Attributes) -> str:
-    """One job; resources of the same attribute and variables are objects of their own."""
+    """A job: resources of the same attribute, and variables, are nested objects."""
     groups: dict[str, list[str]] = {}
     lines = []
     for attribute, resource, value in attributes:
@@ -113,7 +113,7 @@ def json_job(name: str, attributes: Attributes) -> str:
 
 
 def json_text(server: str, version: str, jobs: list[tuple[str, Attributes]]) -> str:
-    """The whole answer; without jobs there is no ``Jobs`` in it."""
+    """The whole answer; without jobs it has no ``Jobs``."""
     lines = [
         f'    "timestamp":{int(time.time())}',
         f'    "pbs_version":"{version}"',

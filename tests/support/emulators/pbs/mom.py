@@ -19,31 +19,31 @@ from ..state import ENVIRONMENT, Job, State
 from .common import identifier, where
 
 ENDS = {"walltime": " and exceeded resource walltime", "deleted": " and terminated"}
-"""What the comment of a job that was killed says at its end."""
+"""The comment of a job that was killed, by the reason."""
 
 STATUSES = {"walltime": -29, "rerun": -11, "node": -20, "sister": -14}
-"""Exit status of a job by why it was killed: its own does not count then."""
+"""Exit status of a killed job by the reason; its own exit code does not count."""
 
 
 class PbsMom(Mom):
-    """Spools output and delivers it when the job ends; requeues; keeps a history when the server does."""
+    """Spools output and delivers it at the end of a job, requeues jobs, and keeps a history if the server does."""
 
     def kill_delay(self) -> float:
         return float(self.state.config["kill_delay"])
 
     def hears_of(self, job: Job) -> bool:
-        """Only from the job's first node."""
+        """Only the job's first node tells the server."""
         return not self.down(job.nodes[0])
 
     def lost(self, job: Job, now: float) -> str:
-        """The server requeues a job whose first node is gone; the first node ends one that has lost another."""
+        """The server requeues a job whose first node is down; the first node ends a job that has lost another node."""
         down = {node: now - self.state.nodes[node]["since"] for node in job.nodes if self.down(node)}
         if down.pop(job.nodes[0], 0.0) > self.state.config["node_fail_requeue"]:
             return "node"
         return "sister" if any(gone > self.state.config["sister_timeout"] for gone in down.values()) else ""
 
     def terminate(self, job: Job) -> None:
-        """SIGTERM goes to the job's first node only, to all processes in sessions that its mom has started there."""
+        """Send SIGTERM on the first node only, to all processes in sessions that its mom started."""
         sessions, book = {job.session}, self.machine.job_folder(job.number) / SESSIONS
         for line in book.read_text().splitlines() if book.exists() else ():
             session, node = line.split()
@@ -53,7 +53,7 @@ class PbsMom(Mom):
         processes.send([process for process, (_, session, _) in everyone if session in sessions], signal.SIGTERM)
 
     def over(self, job: Job) -> bool:
-        """Only the script's session is waited for; what else there is, on other nodes too, gets SIGKILL then."""
+        """Wait for the script's session only; then everything else, on other nodes too, gets SIGKILL."""
         return all(session != job.session for _, session, _ in processes.below(os.getpid()).values())
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
@@ -117,7 +117,7 @@ class PbsMom(Mom):
         return environment
 
     def streams(self, job: Job) -> tuple[Path, Path]:
-        """Where output and errors are written: spooled, or with ``-k d`` where the user wants them, at once."""
+        """Where output and errors are written: into a spool, or with ``-k d`` directly to their destination."""
         spool = self.machine.job_folder(job.number)
         direct = job.details["keep"] if "d" in job.details["keep"] else ""
         out = Path(job.out) if "o" in direct else spool / "spool.OU"
@@ -130,7 +130,7 @@ class PbsMom(Mom):
             file.write(f"=>> PBS: job killed: walltime {int(ran)} exceeded limit {int(job.walltime or 0)}\n")
 
     def deliver(self, job: Job) -> None:
-        """Copy spooled output to where the user wants it; a file that is new can be read by its owner only."""
+        """Copy spooled output to its destination; a new file is readable by its owner only."""
         out, err = self.streams(job)
         for source, target, unwanted in ((out, Path(job.out), "eo"), (err, Path(job.err), "oe")):
             if source == target or job.details["join"] == unwanted or not source.exists():

@@ -23,7 +23,7 @@ qstat --version"""
 
 
 class Query:
-    """One call of ``qstat``: its options, what it found and the code of what went wrong last."""
+    """A call of ``qstat``: its options, the jobs found, and the code of the last error."""
 
     def __init__(self, words: list[str]):
         try:
@@ -48,7 +48,7 @@ class Query:
         leave(2)
 
     def look_up(self, state: State) -> None:
-        """Find the jobs that are asked for; say what is wrong with the others."""
+        """Find the jobs that were asked for; print errors for the others."""
         for operand in self.operands or [""]:
             if is_identifier(operand):
                 try:

@@ -29,7 +29,7 @@ usage: qsub [-a date_time] [-A account_string] [-c interval]
 
 
 class Options:
-    """Options as they come in: from the command line first, then from the script, which never overrules it."""
+    """The options: from the command line first, then from the script, which does not override them."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -37,7 +37,7 @@ class Options:
         self.attributes: dict[str, str] = {}
 
     def take(self, words: list[str]) -> list[str]:
-        """Read options; returns what follows them. Raises GetoptError and ValueError."""
+        """Read options; return the words after them. Raises GetoptError and ValueError."""
         values: dict[str, str] = {}
         resources: dict[str, str] = {}
         found, rest = getopt.getopt(words, OPTIONS)
@@ -87,7 +87,7 @@ def name_of(options: Options, script: Path | None) -> str:
 
 
 def variables(options: Options, state: State) -> dict[str, str]:
-    """What ``-v`` and ``-V`` send along."""
+    """The variables that ``-v`` and ``-V`` pass on."""
     sent: dict[str, str] = {}
     if "V" in options.values and state.config["export_all"]:
         sent.update(os.environ)
@@ -101,7 +101,7 @@ def variables(options: Options, state: State) -> dict[str, str]:
 
 
 def path_of(given: str | None, name: str, number: int, suffix: str, job_name: str) -> str:
-    """Where a stream of the job ends up; a folder gets a file of the job's identifier."""
+    """The path of an output stream; in a folder, the file is named by the job's identifier."""
     if given is None:
         return f"{os.getcwd()}/{job_name}.{'o' if suffix == 'OU' else 'e'}{number}"
     host, colon, path = given.rpartition(":")
@@ -126,7 +126,7 @@ def waits_for(options: Options, state: State) -> list[list[Any]]:
 
 
 def spool(machine: Machine, state: State, number: int, text: str) -> str:
-    """Keep the script as it is now; returns where."""
+    """Save a copy of the script; return its path."""
     folder = machine.job_folder(number)
     folder.mkdir(parents=True)
     spooled = folder / f"{number}.{state.config['server']}.SC"
@@ -136,7 +136,7 @@ def spool(machine: Machine, state: State, number: int, text: str) -> str:
 
 
 def submit(machine: Machine, options: Options, request: Request, text: str, job_name: str, words: list[str]) -> str:
-    """Queue the job; returns its identifier. Raises Refused and ValueError."""
+    """Queue the job; return its identifier. Raises Refused and ValueError."""
     user = pwd.getpwuid(os.getuid()).pw_name
     with machine.change() as state:
         queue = options.values.get("q", "").partition("@")[0] or state.config["default_queue"]
@@ -204,7 +204,7 @@ def details(options: Options, request: Request, words: list[str], state: State) 
 
 
 def read_script(rest: list[str]) -> tuple[str, Path | None]:
-    """The script's text and its file, if it comes from one; exits when there is none."""
+    """The script's text, and its file if it comes from one; exit if there is none."""
     if rest and rest[0] != "-":
         path = Path(rest[0])
         try:
@@ -220,7 +220,7 @@ def read_script(rest: list[str]) -> tuple[str, Path | None]:
 
 
 def refuse(text: str) -> NoReturn:
-    """What is wrong with the options, and how to use them."""
+    """Print what is wrong with the options, and the usage; exit."""
     if text:
         complain(text)
     complain(USAGE)
@@ -228,7 +228,7 @@ def refuse(text: str) -> NoReturn:
 
 
 def from_command_line(options: Options, words: list[str]) -> list[str]:
-    """Take the options; returns what follows them: a script at most."""
+    """Take the options of the command line; return the words after them (a script at most)."""
     try:
         rest = options.take(words)
     except getopt.GetoptError as error:

@@ -1,4 +1,4 @@
-"""What a PBS job asks for: ``-l`` lists, select and place, walltimes; and whether queue and server let it in."""
+"""Parses the resources that a PBS job asks for (``-l``, select, place) and checks limits of queue and server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JOB_WIDE = {
 PER_CHUNK = {"ncpus", "ngpus", "mpiprocs", "ompthreads", "mem", "vmem", "host", "vnode", "arch"}
 TIMES = {"walltime", "cput", "min_walltime", "max_walltime"}
 SITE = {"filesystems", "system", "place"}
-"""Resources that sites commonly add (as at ALCF): known, without effect."""
+"""Resources that sites commonly define (as at ALCF): accepted, without effect."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ def parse_select(text: str) -> tuple[list[list[int]], int]:
 
 
 def understand(listed: dict[str, str]) -> Request:
-    """The request behind all ``-l`` entries; raises Refused."""
+    """Parse all ``-l`` entries into a request. Raises Refused."""
     request = Request(listed=dict(listed))
     for name, value in listed.items():
         if name not in JOB_WIDE | SITE:
@@ -118,7 +118,7 @@ def understand(listed: dict[str, str]) -> Request:
 
 
 def admit(state: State, user: str, queue: str, account: str, request: Request) -> None:
-    """Raise Refused when the server would not take the job."""
+    """Raise Refused if the server would refuse the job."""
     if queue not in state.queues:
         raise Refused(UNKNOWN_QUEUE)
     rules, allowed = state.queues[queue], state.config["accounts"]
