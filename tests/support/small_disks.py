@@ -83,10 +83,11 @@ def kept_full(folder: Path, while_there: Path) -> Iterator[Path]:
 HURRIED = """
 import sys
 import threading
-from pilotune.pipeline.campaign import pump, room
+from pilotune.pipeline.campaign import disk_backoff
 from pilotune.pipeline.cli.main import main
+from pilotune.pipeline.driver import loop
 
-pump.STUCK = room.PATIENCE = {seconds}
+loop.STUCK = disk_backoff.PATIENCE = {seconds}
 sys.exit(main())
 """
 """``pilotune`` that gives a full disk not two minutes but so many seconds."""

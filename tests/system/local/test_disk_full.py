@@ -74,7 +74,10 @@ def running(here: Here, *words: object) -> Iterator[subprocess.Popen[str]]:
     """A running campaign with three complete trials."""
     here.study("s", OBJECTIVE, STUDY)
     with ended(start_hurried(here, "run", "s.yaml", *TWO, *words)) as process:
-        here.await_status("s", lambda status: status["complete"] >= 3, "some trials are done")
+        here.await_status(
+            "s", lambda status: status["complete"] >= 3 or process.poll() is not None, "some trials are complete"
+        )
+        assert process.poll() is None, end_of(process)
         yield process
 
 
@@ -161,7 +164,7 @@ def test_a_full_disk_of_the_database_is_named_at_once_and_ends_the_campaign_with
     disk = found.here.folder / "disk"
     full = rf"the file system {disk} \(tmpfs\) is full \(.* left\)"
     sentence = rf"the database {disk}/runs/s/study\.db cannot be written: {full}"
-    assert re.search(rf"{sentence}; tried again for", found.ended.stderr)
+    assert re.search(rf"{sentence}; retrying for", found.ended.stderr)
     assert re.search(rf"{sentence}; fix this, then run pilotune resume", found.ended.stdout)
     assert not list(disk.glob("runs/s/*reserve*"))
 
