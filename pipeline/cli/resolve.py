@@ -95,11 +95,11 @@ def prepare_run(
     if trials is not None:
         for_study.append(f"budget.trials={trials}")
     study_file = load_study_file(study_path(study), for_study)
-    the_site = load_site(site or "local", for_site)
-    folder = runs.absolute() if runs else runs_folder(study_file, the_site)
+    chosen_site = load_site(site or "local", for_site)
+    folder = runs.absolute() if runs else runs_folder(study_file, chosen_site)
     check_path(folder)
-    the_site = dataclasses.replace(the_site, runs=folder)
-    return PreparedRun(study_file, the_site, storage_url(study_file, folder, storage), folder)
+    chosen_site = dataclasses.replace(chosen_site, runs=folder)
+    return PreparedRun(study_file, chosen_site, storage_url(study_file, folder, storage), folder)
 
 
 def study_path(study: str | Path) -> Path:

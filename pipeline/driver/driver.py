@@ -42,7 +42,7 @@ from ..record import (
 from ..studyfile import StudyFile
 from ..suggest import make_sampler
 from ..trial.files import TrialFiles, write_atomically
-from ..trial.protocol import AttemptSpec, ChannelAddress, Limits, Outcome
+from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
 from .control import Control
 from .loop import CampaignLoop
 from .run_storage_watch import DiskReserve, StorageWatch
@@ -279,12 +279,7 @@ class Driver:
             yield_before=options.yield_before,
             avoid=sorted(flight.avoid),
             objective=file.objective,
-            limits=Limits(
-                timeout=options.timeout,
-                memory=options.memory,
-                max_output=options.max_output,
-                grace=options.grace,
-            ),
+            limits=options.limits,
             channel=self.channel,
         )
 

@@ -26,7 +26,7 @@ from ...fields import (
     TypeName,
     shown,
 )
-from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT
+from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """What a study may be called; folders and files are named after it."""
@@ -235,6 +235,11 @@ class TrialOptions(Section):
         description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",
     )
     grace: Duration = Field(default=DEFAULT_GRACE, description="Time from SIGTERM to SIGKILL when an attempt is ended.")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that a worker enforces on each attempt."""
+        return Limits(timeout=self.timeout, memory=self.memory, max_output=self.max_output, grace=self.grace)
 
 
 class StartFrom(Section):
