@@ -30,17 +30,17 @@ PAUSE        The attempt ended at a rung, and the trial is not among the best th
 FINISH       The trial completed, was pruned or failed.
 LEAVE        The campaign is ending, or the record did not accept what was staged for the trial.
 
-                 PREPARE            SUBMIT              START
-    NEW ───────────────> PREPARED ─────────> SUBMITTED ─────────> RUNNING
-     └─SUBMIT (taken over)─────────────────────^   │                 │
-                            ^                      └─────RETURN──────┤
-                 PREPARE    │                                        v
-    BACKED_OFF ─────────────┼───────PREPARE────────────────────── RETURNED ──FINISH──> FINISHED
-        ^                   │                                      │  │ ^                ^
-        │                 PAUSED <──────────────PAUSE──────────────┘  │ └─RETURN─ PAUSED ┘ FINISH
-        └───────────────────────────────────────BACK_OFF──────────────┘
+The way of most trials, and where it may differ:
 
-    and LEAVE to LEFT from every state in which a flight rests.
+    NEW -> PREPARED -> SUBMITTED -> RUNNING -> RETURNED -> FINISHED
+
+    NEW -> SUBMITTED                        a dead driver had submitted it
+    SUBMITTED -> RETURNED                   a worker declined it, or died before it began
+    RETURNED -> PREPARED                    another attempt, at once
+    RETURNED -> BACKED_OFF -> PREPARED      another attempt, later
+    RETURNED -> PAUSED -> PREPARED          it paused at a rung, and was promoted
+    RETURNED -> PAUSED -> FINISHED          it paused at a rung, and was not
+    (any state but NEW and the final ones) -> LEFT
 
 Three rules follow from the table, and the rest of the campaign relies on them:
 

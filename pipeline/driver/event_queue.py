@@ -18,6 +18,11 @@ class EventQueue:
 
     The messages of one attempt keep their order, and come before its end. A request that is sent again while it is
     still queued is queued once. So the queue never holds more than what the attempts have to say: one request each.
+
+    >>> queue = EventQueue()
+    >>> queue.put([Report("0.1.c", 1, 0, 0.5), Report("1.1.c", 1, 0, 0.5), Report("0.1.c", 1, 0, 0.5)])
+    >>> len(queue.pop())
+    2
     """
 
     def __init__(self) -> None:
