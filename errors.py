@@ -1,15 +1,22 @@
-"""What can go wrong, by who can mend it. Every message is one sentence: what, where, and what would be right."""
+"""The errors that Pilotune raises, by who can solve the problem.
+
+Every message is one sentence that says what is wrong, where, and what would be right.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 LONGEST = 1000
-"""Characters of a sentence that are shown; what a user gave may be of any length."""
+"""Most characters of a sentence that are shown: it may quote text of any length."""
 
 
 def printable(text: str) -> str:
-    """``text`` as one line for a terminal: control characters and halves of characters escaped, cut where endless."""
+    r"""``text`` as one line for a terminal: control characters and surrogates are escaped, and long text is cut off.
+
+    >>> print(printable("two\nlines"))
+    two\nlines
+    """
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 3]}..."
     if text.isprintable():
@@ -18,19 +25,26 @@ def printable(text: str) -> str:
 
 
 class PilotuneError(Exception):
-    """Base of all errors that Pilotune raises on purpose. ``exit_code`` is what the command line ends with."""
+    """Base of all errors that Pilotune raises on purpose.
+
+    Attributes:
+        exit_code: The exit code of the command line.
+    """
 
     exit_code = 1
 
 
 class UserError(PilotuneError):
-    """A mistake in what the user gave: a study file, a site file, an option, a name.
+    """A mistake of the user: in a study file, a site file, an option or a name.
 
     Args:
         message: What is wrong and what would be right, without the place.
-        file: The file it stands in, if any.
+        file: The file with the mistake, if any.
         line: The line in that file, counted from 1.
         key: The key in that file, dotted (``space.lr.float``).
+
+    >>> print(UserError("must be a number, but is 'ten'", file="study.yaml", line=7, key="budget.target"))
+    study.yaml:7: budget.target: must be a number, but is 'ten'
     """
 
     exit_code = 2
@@ -48,28 +62,28 @@ class UserError(PilotuneError):
 
 
 class StudyMismatch(UserError):
-    """The database holds another study under this name (other space or directions)."""
+    """The database has another study of this name, with other directions or another space."""
 
 
 class CampaignRunning(UserError):
-    """Another driver is alive on a study that only one driver may work on."""
+    """Another driver runs a study that only one driver may run at a time."""
 
 
 class SiteError(PilotuneError):
-    """The site refused: scheduler, network or workers would not do what was asked."""
+    """The site failed: its scheduler, its network, or workers on its nodes."""
 
     exit_code = 3
 
 
 class RecordAway(PilotuneError):
-    """The database cannot be reached or did not answer; what was to be written is kept and can be committed again."""
+    """The database cannot be reached or did not answer. Uncommitted changes are kept and can be committed again."""
 
     exit_code = 3
 
 
 class RecordStuck(RecordAway):
-    """It will not be otherwise by itself: no room, no right to write, nobody who is let in. Somebody has to mend it."""
+    """Writes fail until someone intervenes (disk full, read-only, access denied)."""
 
 
 class RecordLost(RecordStuck):
-    """The database is broken or not where it was; trying again is in vain."""
+    """The database is damaged or no longer where it was. Retries cannot succeed."""

@@ -1,7 +1,7 @@
-"""Values of study and site files: durations, sizes, numbers; and pydantic's findings as sentences of ours.
+"""Types of the keys of study and site files (durations, sizes, numbers), and pydantic's errors as sentences.
 
-A validator here takes what YAML gave and returns the value, or raises ValueError with the end of a sentence
-("must be a whole number of at least 1, but is 'ten'").
+A validator here takes a value as YAML gives it and returns the checked value. It raises ValueError with the end of a
+sentence: "must be a whole number of at least 1, but is 'ten'".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE)
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values are fixed once read."""
+    """Base of all sections of a file: unknown keys are errors, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +49,7 @@ class DefaultText:
 
 
 def shown(value: Any) -> str:
-    """A value as a user would write it, shortened."""
+    """A value as a user would write it, shortened to 60 characters."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -62,7 +62,11 @@ def shown(value: Any) -> str:
 
 
 def duration(value: Any) -> float:
-    """Seconds in ``90``, ``90s``, ``30m``, ``1h30m``, ``2d`` or ``[days-]hh:mm:ss``; more than 0."""
+    """A duration in seconds, from ``90``, ``90s``, ``30m``, ``1h30m``, ``2d`` or ``[days-]hh:mm:ss``; more than 0.
+
+    >>> duration("1h30m"), duration("1-00:00:00")
+    (5400.0, 86400.0)
+    """
     seconds: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
@@ -79,7 +83,13 @@ def duration(value: Any) -> float:
 
 
 def size(value: Any) -> int:
-    """Bytes in ``1000``, ``512MB``, ``2GiB``; more than 0. KB, MB, GB are powers of 1000, KiB, MiB, GiB of 1024."""
+    """A size in bytes, from ``1000``, ``512MB`` or ``2GiB``; more than 0.
+
+    KB, MB, GB are powers of 1000; KiB, MiB, GiB are powers of 1024.
+
+    >>> size("512MB"), size("2GiB")
+    (512000000, 2147483648)
+    """
     number: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value)
@@ -92,7 +102,11 @@ def size(value: Any) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """``5400`` as ``1h30m``: what :func:`duration` reads again."""
+    """Seconds as text that :func:`duration` reads.
+
+    >>> format_duration(5400)
+    '1h30m'
+    """
     if seconds != int(seconds):
         return f"{seconds:g}s"
     parts, left = [], int(seconds)
@@ -104,7 +118,7 @@ def format_duration(seconds: float) -> str:
 
 
 def whole(low: int | None = None) -> Callable[[Any], int]:
-    """A validator of whole numbers of at least ``low``."""
+    """A validator for whole numbers of at least ``low``; None for any."""
     least = "" if low is None else f" of at least {low}"
 
     def check(value: Any) -> int:
@@ -167,10 +181,11 @@ Mapping_ = Annotated[dict[str, Any], BeforeValidator(mapping), TypeName("mapping
 
 
 def validate(model: type[Model], source: YamlFile) -> Model:
-    """``source.data`` as a ``model``.
+    """Check the data of a file, and return it as a ``model``.
 
     Raises:
-        UserError: At the first thing found wrong; what else is wrong follows in its message, one sentence a line.
+        UserError: There are mistakes. The error is at the first one; the others follow in its message, one on each
+            line.
     """
     try:
         return model.model_validate(source.data)
@@ -181,14 +196,14 @@ def validate(model: type[Model], source: YamlFile) -> Model:
 
 
 def all_errors(found: list[UserError]) -> UserError:
-    """The first of ``found`` (by line), with the others below it."""
+    """One error for all of ``found``: at the first by line, with the others below it in the message."""
     first, *others = sorted(found, key=lambda error: error.line or 0)
     message = "\n".join([first.message, *(str(other) for other in others)])
     return UserError(message, file=first.file, line=first.line, key=first.key)
 
 
 def _without_followers(found: list[UserError]) -> list[UserError]:
-    """A key that is missing because it is misspelt is told once."""
+    """Drop errors on missing keys that are misspelt: the misspelling is reported already."""
     misspelt = {error.key.rpartition(".")[0] + "/" + error.message.split("'")[1]
                 for error in found if error.key and "did you mean" in error.message}  # fmt: skip
     return [
@@ -220,7 +235,7 @@ def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) ->
 
 
 def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """The keys that the section at ``loc`` may have; a part of ``loc`` that is no field is a key of a mapping."""
+    """The keys that the section at ``loc`` may have. A part of ``loc`` that is no field is a key of a mapping."""
     here = model
     for part in loc:
         if str(part) in here.model_fields:

@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 
 from .fields import DefaultText, TypeName, format_duration
 from .pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
-from .providers.site.schema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
+from .providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
 
 DOCS = Path(__file__).resolve().parent / "docs"
 
@@ -39,7 +39,7 @@ BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("sites.md", "NetworkSchema", NetworkSchema),
     ("sites.md", "PoolSchema", PoolSchema),
     ("sites.md", "BlocksSchema", BlocksSchema),
-    ("sites.md", "DriverSchema", DriverSchema),
+    ("sites.md", "DriverJob", DriverJob),
 )
 """Page, name of the marked block, and the schema whose keys it lists."""
 

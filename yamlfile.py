@@ -1,8 +1,8 @@
-"""YAML files as data with a place for every key, so that each error can name file, line and key.
+"""Reads YAML files and remembers the line of every key, so that each error can name file, line and key.
 
-What is read is YAML 1.2's core, which holds no surprises: ``1e-5`` is a number, ``on``, ``off``, ``yes`` and ``no`` are
-words, ``2026-01-01`` and ``10:30:00`` are text, ``010`` is ten. Tags that make objects are refused, duplicate keys are
-errors, and keys are always text. Anchors, aliases and ``<<`` work.
+Files are read as YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``1e-5`` is a number, ``on``,
+``off``, ``yes`` and ``no`` are words, ``2026-01-01`` and ``10:30:00`` are text, ``010`` is ten. Tags that make objects
+are refused, duplicate keys are errors, and keys are always text. Anchors, aliases and ``<<`` work.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import yaml
 
 from .errors import UserError, printable
 
-MAX_NODES = 200_000  # aliases of aliases grow without bound; no sane file comes near
+MAX_NODES = 200_000
+"""Most values in a file. Aliases of aliases can multiply without bound; no useful file comes near this number."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with the implicit types of YAML 1.2's core schema."""
+    """PyYAML's safe parser, with the implicit types of YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what _Loader reads: text that looks like a number to it is put in quotes."""
+    """Writes YAML for _Loader: text that _Loader would read as a number is put in quotes."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
@@ -53,10 +54,13 @@ for _class in (_Loader, _Dumper):
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A mapping read from a file, with where its keys stand.
+    """A mapping that was read from a file, with the line of each key.
 
-    ``data`` is what the file says after ``--set``; ``lines`` gives the line (from 1) of each key, written
-    ``space.lr.float[1]``; ``overrides`` says which keys came from ``--set``, and its words.
+    Attributes:
+        path: The file.
+        data: Its contents, with the settings of ``--set`` applied.
+        lines: Key (``space.lr.float[1]``) -> its line in the file, from 1.
+        overrides: Key that was given with ``--set`` -> the option as given (``--set space.lr``).
     """
 
     path: Path
@@ -65,7 +69,7 @@ class YamlFile:
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def error(self, message: str, key: str = "") -> UserError:
-        """The error ``message`` at the place of ``key``, or of the nearest key above it that is there."""
+        """An error at the line of ``key``, or of the nearest key above it that the file has."""
         message = printable(message)
         for ancestor in _upwards(key):
             if ancestor in self.overrides:
@@ -77,7 +81,11 @@ class YamlFile:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'x'?"`` for the known word nearest to ``word``, or the list of them when none is near."""
+    """The end of a sentence about an unknown word: the most similar known word, or all of them when none is similar.
+
+    >>> nearest("batch_sise", ["epochs", "batch_size"])
+    "; did you mean 'batch_size'?"
+    """
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6 if len(word) > 3 else 0.5) or [
         w for w in words if w.lower() == word.lower()
@@ -88,17 +96,25 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def join(key: str, part: str | int) -> str:
-    """``space`` and ``lr`` to ``space.lr``; ``constraints`` and 0 to ``constraints[0]``."""
+    """A key below ``key``.
+
+    >>> join("space", "lr"), join("constraints", 0)
+    ('space.lr', 'constraints[0]')
+    """
     if isinstance(part, int):
         return f"{key}[{part}]"
     return f"{key}.{part}" if key else part
 
 
 def read_yaml(path: Path | str, *, what: str = "file") -> YamlFile:
-    """Read a YAML mapping. ``what`` is what the file is called in errors ("study file").
+    """Read a YAML file that holds a mapping.
+
+    Args:
+        path: The file.
+        what: What errors call it ("study file").
 
     Raises:
-        UserError: The file is missing, unreadable, empty, no mapping, no valid YAML, or has a key twice.
+        UserError: The file is missing, unreadable or empty, is not valid YAML or not a mapping, or has a key twice.
     """
     path = Path(path)
     try:
@@ -116,7 +132,7 @@ def read_yaml(path: Path | str, *, what: str = "file") -> YamlFile:
 
 
 def parse_yaml(text: str, path: Path, *, what: str = "file") -> YamlFile:
-    """As :func:`read_yaml`, for text that is already read; ``path`` is for errors."""
+    """Like :func:`read_yaml`, for the text of a file. ``path`` is used in errors only."""
     node = _compose(text, path)
     if node is None:
         raise UserError(f"the {what} is empty", file=path)
@@ -131,23 +147,32 @@ def parse_yaml(text: str, path: Path, *, what: str = "file") -> YamlFile:
 
 
 def parse_value(text: str) -> Any:
-    """One YAML value, as given to ``--set``. Raises UserError without a place."""
+    """One YAML value, as given to ``--set``. Raises UserError without file and line.
+
+    >>> parse_value("[1, 2.5, yes]")
+    [1, 2.5, 'yes']
+    """
     node = _compose(text, None)
     return None if node is None else _Reader(None).value(node, "")
 
 
 def dump_yaml(data: Any) -> str:
-    """``data`` as YAML that :func:`read_yaml` reads back the same; innermost lists and mappings on one line."""
+    """``data`` as YAML that :func:`read_yaml` reads back unchanged, with innermost lists on one line."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
 def with_overrides(source: YamlFile, settings: Sequence[str], shorthands: Mapping[str, str] | None = None) -> YamlFile:
-    """``source`` with ``--set`` applied.
+    """Apply settings of ``--set`` to a file.
 
     Args:
-        settings: ``key=value`` each; the key dotted (``budget.trials``, ``start_from.enqueue.0.lr``), the value YAML.
-        shorthands: Keys whose plain value stands for a mapping with it under this name: ``{"sampler": "name"}`` lets
-            ``sampler.seed`` be set where the file says ``sampler: tpe``.
+        source: The file.
+        settings: Settings ``key=value``. Keys are dotted (``budget.trials``, ``start_from.enqueue.0.lr``), values are
+            YAML.
+        shorthands: Keys whose plain value is short for a mapping that has it under the given name: with ``{"sampler":
+            "name"}``, ``sampler.seed`` can be set although the file says ``sampler: tpe``.
+
+    Raises:
+        UserError: A setting is not of this form, or its key cannot exist in the file.
     """
     data = copy.deepcopy(source.data)
     lines, places = dict(source.lines), dict(source.overrides)
@@ -170,14 +195,14 @@ def with_overrides(source: YamlFile, settings: Sequence[str], shorthands: Mappin
 
 
 def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: Mapping[str, str]) -> str:
-    """Set ``key`` in ``data``, making the mappings on the way; the key as errors write it."""
+    """Set ``key`` in ``data``, and make the mappings above it. Returns the key as errors write it."""
     here: Any = data
     done, rest = "", key
     while True:
         part, rest = _next_part(here, rest)
         if isinstance(here, list):
             if not part.isdigit() or int(part) >= len(here):
-                raise UserError(f"'{done}' is a list of {len(here)}; '{part}' is not a place in it", file=place)
+                raise UserError(f"'{done}' is a list of {len(here)}; '{part}' is not an index of it", file=place)
             index: Any = int(part)
         else:
             index = part
@@ -197,7 +222,7 @@ def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: 
 
 
 def _next_part(here: Any, rest: str) -> tuple[str, str]:
-    """The first key of ``rest`` and what follows; a key that is there wins, since keys may hold dots."""
+    """Split the dotted keys ``rest`` after the first. Keys may contain dots, so an existing key is preferred."""
     if isinstance(here, dict):
         for known in sorted(here, key=len, reverse=True):
             if rest == known or rest.startswith(known + "."):
@@ -231,7 +256,7 @@ def _compose(text: str, path: Path | None) -> yaml.Node | None:
         raise UserError(f"not valid YAML: {said}{where}", file=path, line=line) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if path else None
-        raise UserError("not valid YAML: a control character stands here", file=path, line=line) from None
+        raise UserError("not valid YAML: this is a control character", file=path, line=line) from None
     except RecursionError:
         line = loader.line + 1 if loader is not None and path else None
         raise UserError("nested too deeply", file=path, line=line) from None
@@ -239,12 +264,12 @@ def _compose(text: str, path: Path | None) -> yaml.Node | None:
 
 
 def is_text(text: str) -> bool:
-    """Whether it holds neither NUL nor halves of characters, which file names, databases and JSON's readers refuse."""
+    """Whether ``text`` has neither NUL nor surrogates, which file names, databases and readers of JSON refuse."""
     return text.isprintable() or not re.search("[\0\ud800-\udfff]", text)
 
 
 def _fits_float(number: int) -> int:
-    """The number itself. Raises OverflowError where it is beyond what any computation here could take."""
+    """Returns ``number``. Raises OverflowError when it is too large for a float."""
     float(number)
     return number
 
@@ -254,13 +279,19 @@ def _short(text: str) -> str:
 
 
 class _Reader:
-    """Turns PyYAML's nodes into data and notes the line of every key."""
+    """Converts PyYAML's nodes to data, and notes the line of every key.
+
+    Attributes:
+        lines: Key -> its line, from 1.
+        count: How many values were read.
+        above: Ids of the nodes that contain the current one: an alias to one of them would never end.
+    """
 
     def __init__(self, path: Path | None):
         self.path = path
         self.lines: dict[str, int] = {}
         self.count = 0
-        self.above: set[int] = set()  # nodes we are inside of: an alias to one of them never ends
+        self.above: set[int] = set()
 
     def fail(self, message: str, node: yaml.Node, key: str) -> UserError:
         return UserError(printable(message), file=self.path, line=_line(node) if self.path else None, key=key or None)
@@ -272,7 +303,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, key)
         if id(node) in self.above:
-            raise self.fail("an alias (*) stands inside what it names", node, key)
+            raise self.fail("an alias (*) must not be inside the value that it refers to", node, key)
         self.above.add(id(node))
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             result: Any = self.mapping(node, key)
@@ -295,12 +326,12 @@ class _Reader:
             if name_node.tag == _TAG + "merge":
                 for source in item.value if isinstance(item, yaml.SequenceNode) else [item]:
                     if not isinstance(source, yaml.MappingNode):
-                        raise self.fail("`<<` takes in mappings only", source, key)
+                        raise self.fail("`<<` merges mappings only", source, key)
                     merged = {**self.value(source, key), **merged}
                 continue
             name = str(name_node.value)
             if not is_text(name):
-                raise self.fail("a key holds no NUL, and no half of a character", name_node, join(key, name))
+                raise self.fail("a key must not contain NUL or surrogates", name_node, join(key, name))
             if name in own:
                 first = self.lines[join(key, name)]
                 raise self.fail(f"duplicate key; first defined on line {first}", name_node, join(key, name))
@@ -311,7 +342,7 @@ class _Reader:
     def scalar(self, node: yaml.ScalarNode, key: str) -> Any:
         text = str(node.value)
         if not is_text(text):
-            raise self.fail("holds a NUL, or half of a character, which no name or command can", node, key)
+            raise self.fail("must not contain NUL or surrogates", node, key)
         kind = node.tag.removeprefix(_TAG)
         try:
             if kind == "str":
@@ -325,7 +356,7 @@ class _Reader:
             if kind == "float":
                 return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except (ValueError, KeyError):
-            raise self.fail(f"{_short(text)} is not of the type {kind} that it is tagged as", node, key) from None
+            raise self.fail(f"{_short(text)} is not of the type {kind} of its tag", node, key) from None
         except OverflowError:
             raise self.fail(f"{_short(text)} is too large a number", node, key) from None
         if kind == "merge":

@@ -1,8 +1,9 @@
-"""Site files: a computer as Pilotune sees it. Scheduler, pools of workers, modules, network."""
+"""Site files, which describe computers: their scheduler, pools of workers, modules and network."""
 
 from .load import SITE_KEYS, load_site
 from .locate import SHIPPED, find_sites, site_folders, site_path
-from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site, node_hours, render_site, site_json
+from .schema import DriverJob
+from .spec import BlockCounts, Network, PoolSpec, Site, node_hours, render_site, site_json
 
 __all__ = [
     "SHIPPED",

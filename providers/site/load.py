@@ -1,4 +1,4 @@
-"""Site files: a computer as Pilotune sees it. Scheduler, pools of workers, modules, network."""
+"""Reads and checks site files."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from typing import Any
 from ...fields import validate
 from ...yamlfile import YamlFile, is_text, join, parse_value, read_yaml, with_overrides
 from .locate import site_path
-from .schema import RUNS, BlocksSchema, DriverSchema, PoolSchema, SiteSchema
-from .spec import BlockCounts, DriverJob, Network, PoolSpec, Site
+from .schema import RUNS, BlocksSchema, DriverJob, PoolSchema, SiteSchema
+from .spec import BlockCounts, Network, PoolSpec, Site
 
-SITE_KEYS = tuple(key for key in SiteSchema.model_fields if key != "name")  # `--set` of these is for the site
+SITE_KEYS = tuple(key for key in SiteSchema.model_fields if key != "name")
+"""Keys that ``--set`` changes in the site file, not in the study file."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _NUMBERS = {"init", "min", "max", "idle", "walltime", "poll", "cores"}
 _OWN_LAUNCHER = {"local": "single", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
-_LEAST_WALLTIME = 60.0  # schedulers keep minutes; less would be none, or no limit
+_LEAST_WALLTIME = 60.0  # schedulers count in minutes; some take 0 minutes as no limit
 
 
 def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ()) -> Site:
     """Read and check a site file.
 
     Args:
-        name_or_path: A path (anything with a slash, or ending in .yaml or .yml), or a name, looked up in the working
-            directory, ``$PILOTUNE_SITES`` (folders, separated by colons), ``~/.config/pilotune/sites`` and the shipped.
-        overrides: ``key=value`` each, as given to ``--set`` (``pools.knl.walltime=1h``).
+        name_or_path: A path (anything with a slash, or ending in .yaml or .yml), or a name. Names are looked up in the
+            working directory, in the folders of ``$PILOTUNE_SITES`` (separated by colons), in
+            ``~/.config/pilotune/sites`` and among the shipped files.
+        overrides: Settings ``key=value``, as given to ``--set`` (``pools.knl.walltime=1h``).
 
     Raises:
-        UserError: With file, line and key.
+        UserError: The file cannot be read or has a mistake. The message names file, line and key.
+
+    >>> load_site("slurm", ["account=proj", "pools.cpu.walltime=30m"]).pool("cpu").walltime
+    1800.0
     """
     path = site_path(name_or_path)
     source = with_overrides(read_yaml(path, what="site file"), overrides, {"launcher": "name"})
@@ -43,13 +48,13 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
         raise source.error("give an interface or an address, not both", "network")
     pools = tuple(_pool(name, pool, schema.scheduler, source) for name, pool in schema.pools.items())
     if not any(pool.is_on for pool in pools):
-        raise source.error("every pool is switched off (blocks.max is 0); one is needed", "pools")
+        raise source.error("every pool is off (blocks.max is 0); at least one must be on", "pools")
     return Site(
         name=schema.name or path.stem,
         scheduler=schema.scheduler,
         pools=pools,
         runs=Path(os.path.abspath(Path(schema.runs or RUNS).expanduser())),
-        account=schema.account or "",
+        account=schema.account,
         modules=schema.modules,
         setup=schema.setup or "",
         network=Network(_interface(network.interface or ()), network.address or "") if network else Network(),
@@ -61,9 +66,9 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
 
 
 def _with_environment(source: YamlFile) -> YamlFile:
-    """``${NAME}`` and ``${NAME:-default}`` filled in everywhere but in ``setup``, which the block's shell expands.
+    """Replace ``${NAME}`` and ``${NAME:-default}`` everywhere but in ``setup``, which the block's shell expands.
 
-    A text of which nothing is left is as if it were not given.
+    A value that becomes empty counts as not given.
     """
 
     def fill(value: Any, key: str) -> Any:
@@ -85,14 +90,14 @@ def _with_environment(source: YamlFile) -> YamlFile:
             message = f"the environment variable {match[1]} is not set; set it, or write its value here"
             raise source.error(message, key)
         if not is_text(value):
-            raise source.error(f"the environment variable {match[1]} holds what is not UTF-8 text", key)
+            raise source.error(f"the environment variable {match[1]} is not UTF-8 text", key)
         return value
 
     return YamlFile(source.path, fill(source.data, ""), source.lines, source.overrides)
 
 
 def _interface(names: Sequence[str]) -> str:
-    """The first of ``names`` that this host has: login and compute nodes have different ones."""
+    """The first of ``names`` that this host has, or the first of all: login and compute nodes have different ones."""
     own = {name for _, name in socket.if_nameindex()}
     return next((name for name in names if name in own), names[0] if names else "")
 
@@ -103,36 +108,32 @@ def _pool(name: str, pool: PoolSchema, scheduler: str, source: YamlFile) -> Pool
     if local and pool.nodes_per_block > 1:
         raise source.error("a local pool has one node", f"{key}.nodes_per_block")
     if pool.exclusive is not None and scheduler != "slurm":
-        message = f"only slurm knows it; on {scheduler} it goes by the queue or a line in options"
+        message = f"only Slurm has it; on {scheduler} the queue decides, or a line in options"
         raise source.error(message, f"{key}.exclusive")
     cores = pool.cores_per_node or (_own_cores() if local else 0)
     gpus = pool.gpus_per_node if pool.gpus_per_node is not None else (_own_gpus() if local else 0)
     workers = pool.workers_per_node or (cores if local else max(gpus, 1))
     launcher, launcher_options = _launcher(pool, scheduler, key, source)
-    return PoolSpec(
-        name=name,
-        queue=pool.queue or "",
-        walltime=_walltime(pool.walltime, scheduler, key, source),
-        blocks=_blocks(pool.blocks, key, source),
-        nodes_per_block=pool.nodes_per_block,
-        workers_per_node=workers,
-        cores_per_node=cores,
-        gpus_per_node=gpus,
-        memory_per_node=pool.memory_per_node,
-        launcher=launcher,
-        launcher_options=launcher_options,
-        options=pool.options,
-        exclusive=pool.exclusive is not False,
-        affinity=_affinity(pool.affinity or "", workers, key, source),
-        gpu_type=pool.gpu_type,
-    )
+    as_given = {each: getattr(pool, each) for each in PoolSchema.model_fields}
+    filled_in = {
+        "walltime": _walltime(pool.walltime, scheduler, key, source),
+        "blocks": _blocks(pool.blocks, key, source),
+        "workers_per_node": workers,
+        "cores_per_node": cores,
+        "gpus_per_node": gpus,
+        "launcher": launcher,
+        "launcher_options": launcher_options,
+        "exclusive": pool.exclusive is not False,
+        "affinity": _affinity(pool.affinity or "", workers, key, source),
+    }
+    return PoolSpec(name=name, **{**as_given, **filled_in})
 
 
 def _walltime(walltime: float | None, scheduler: str, key: str, source: YamlFile) -> float | None:
     if scheduler == "local":
         return walltime
     if walltime is None:
-        message = f"a pool on {scheduler} needs the walltime of its blocks, as in walltime: 1h"
+        message = f"a pool on {scheduler} needs a walltime for its blocks, as in walltime: 1h"
         raise source.error(message, f"{key}.walltime")
     if walltime < _LEAST_WALLTIME:
         raise source.error(f"{scheduler} counts in minutes; give 1m or more", f"{key}.walltime")
@@ -140,17 +141,17 @@ def _walltime(walltime: float | None, scheduler: str, key: str, source: YamlFile
 
 
 def _launcher(pool: PoolSchema, scheduler: str, key: str, source: YamlFile) -> tuple[str, str]:
-    """Its name and its options."""
+    """The name and the options of a pool's launcher."""
     own = "single" if pool.nodes_per_block == 1 else _OWN_LAUNCHER[scheduler]
     launcher = pool.launcher or {"name": own, "options": ""}
     if launcher["name"] == "single" and pool.nodes_per_block > 1:
-        message = f"single starts workers on one node only, and a block has {pool.nodes_per_block}; use {own}"
+        message = f"single starts workers on one node only, but a block has {pool.nodes_per_block}; use {own}"
         raise source.error(message, f"{key}.launcher")
     return launcher["name"], launcher["options"]
 
 
 def _affinity(affinity: str, workers: int, key: str, source: YamlFile) -> str:
-    """A list has as many parts as a node has workers, or none of them would start."""
+    """Check that a list has one part for each worker of a node, or no worker would start."""
     parts = affinity.split(":")[1:]
     if parts and len(parts) != workers:
         message = f"the list has {len(parts)} parts, and a node has {workers} workers; give the cores of each"
@@ -159,7 +160,10 @@ def _affinity(affinity: str, workers: int, key: str, source: YamlFile) -> str:
 
 
 def _blocks(blocks: BlocksSchema, key: str, source: YamlFile) -> BlockCounts:
-    """The default of max is what the other two need, and at least 1; a max of 0 goes before both."""
+    """Fill in how many blocks a pool has.
+
+    ``max`` defaults to what ``init`` and ``min`` need, at least 1. If it is 0, they are 0 too.
+    """
     init = blocks.init if blocks.init is not None else max(blocks.min, 1)
     high = blocks.max if blocks.max is not None else max(blocks.min, init, 1)
     if high == 0:
@@ -173,23 +177,23 @@ def _blocks(blocks: BlocksSchema, key: str, source: YamlFile) -> BlockCounts:
     return BlockCounts(init, blocks.min, high, blocks.idle)
 
 
-def _driver(driver: DriverSchema | None, scheduler: str, source: YamlFile) -> DriverJob:
+def _driver(driver: DriverJob | None, scheduler: str, source: YamlFile) -> DriverJob:
     if driver is None:
         return DriverJob()
     if scheduler == "local":
-        raise source.error("a local site has no jobs that a driver could run in; leave it out", "driver")
+        raise source.error("a local site has no batch job for the driver; leave this key out", "driver")
     if driver.walltime < _LEAST_WALLTIME:
         raise source.error(f"{scheduler} counts in minutes; give 1m or more", "driver.walltime")
-    return DriverJob(driver.queue or "", driver.walltime, driver.cores, driver.memory, driver.options)
+    return driver
 
 
 def _own_cores() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _own_gpus() -> int:
-    """NVIDIA devices of this machine; others are for the site file to tell."""
+    """How many NVIDIA devices this machine has. GPUs of other makers must be given in the site file."""
     return len([path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit()])

@@ -1,4 +1,4 @@
-"""Where site files are, and which of them a name means."""
+"""Finds site files by name."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from ...errors import UserError
 from ...yamlfile import nearest, read_yaml
 
 SHIPPED = Path(__file__).resolve().parents[2] / "site-configs"
+"""Folder of the site files that are installed with Pilotune."""
 
 
 def site_folders() -> list[Path]:
-    """Where site files are looked up, in order."""
+    """The folders in which site files are looked up, in order."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     named = [Path(part).expanduser() for part in os.environ.get("PILOTUNE_SITES", "").split(os.pathsep) if part]
     return [Path.cwd(), *named, config / "pilotune" / "sites", SHIPPED]
 
 
 def find_sites() -> dict[str, Path]:
-    """The sites that can be named, with their files; one that is found first hides later ones.
+    """All sites that can be named, with their files. The first file with a name hides later ones.
 
-    In the working directory, where YAML files are of all kinds, only those that have the key ``scheduler`` count.
+    In the working directory, which may have YAML files of all kinds, only files with the key ``scheduler`` count.
     """
     found: dict[str, Path] = {}
     for folder in site_folders():
@@ -32,9 +33,9 @@ def find_sites() -> dict[str, Path]:
 
 
 def site_path(name_or_path: str | Path) -> Path:
-    """The file that is meant: a path is anything with a slash, or that ends in .yaml or .yml; the rest are names.
+    """The site file for a name or a path. Anything with a slash, or that ends in .yaml or .yml, is a path.
 
-    Raises UserError where no site has this name.
+    Raises UserError when no site has this name.
     """
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or "/" in text or text.endswith((".yaml", ".yml")):

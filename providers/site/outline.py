@@ -1,4 +1,4 @@
-"""What can be told of a site file that need not be fit for use: for lists of sites."""
+"""Describes site files for lists of sites, even files that cannot be used."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SiteOutline:
     """A site in a list.
 
     Attributes:
-        name: By which it is found.
+        name: The name by which it is found.
         path: Its file.
-        scheduler: Empty where the file does not tell.
-        pools: Names of those that are on.
-        unset: Environment variables that it needs and that are not set.
-        error: Why it cannot be used, in a sentence; empty when only variables are missing.
+        scheduler: Its scheduler; empty when the file does not say.
+        pools: Names of the pools that are on.
+        unset: Environment variables that it needs but that are not set.
+        error: Why it cannot be used, in a sentence; empty when it can, or when only variables are missing.
     """
 
     name: str
@@ -39,12 +39,12 @@ class SiteOutline:
 
 
 def outlines() -> list[SiteOutline]:
-    """The sites that can be named, by name; of several with one name the one that is found."""
+    """All sites that can be named, sorted by name. Of several files with the same name, only the one that is used."""
     return [outline(name, path) for name, path in sorted(find_sites().items())]
 
 
 def outline(name: str, path: Path) -> SiteOutline:
-    """The site ``name`` of a file. What the file lacks or has wrong is told in it, not raised."""
+    """Describe the site ``name`` in a file. Mistakes in the file are part of the description, not raised."""
     try:
         source = read_yaml(path, what="site file")
     except UserError as error:
@@ -60,7 +60,7 @@ def outline(name: str, path: Path) -> SiteOutline:
 
 
 def _required(source: YamlFile) -> set[str]:
-    """The variables without a default, anywhere but in ``setup``."""
+    """The environment variables that are used without a default, anywhere but in ``setup``."""
 
     def texts(value: Any) -> list[str]:
         if isinstance(value, Mapping):
@@ -74,7 +74,7 @@ def _required(source: YamlFile) -> set[str]:
 
 
 def _pools(source: YamlFile) -> tuple[str, ...]:
-    """Names of the pools of a file that was not checked, without those that are plainly off."""
+    """Names of the pools in a file that was not checked, without those that are certainly off."""
     pools = source.data.get("pools")
     return tuple(name for name, pool in pools.items() if not _is_off(pool)) if isinstance(pools, Mapping) else ()
 

@@ -44,7 +44,9 @@ def _interfaces(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _word(value: Any) -> str:
+def _optional_word(value: Any) -> str:
+    if value is None:
+        return ""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"must be text, but is {shown(value)}")
     if not value.isprintable() or " " in value.strip():  # it would end its line of the batch script
@@ -103,7 +105,7 @@ def _pools(value: Any) -> Any:
     return value
 
 
-Word = Annotated[str, BeforeValidator(_word), TypeName("one word")]
+OptionalWord = Annotated[str, BeforeValidator(_optional_word), TypeName("one word")]
 Interfaces = Annotated[tuple[str, ...], BeforeValidator(_interfaces), TypeName("name, or list of names")]
 Launcher = Annotated[dict[str, str], BeforeValidator(_launcher), TypeName("name, or mapping")]
 Scheduler = Annotated[str, BeforeValidator(_scheduler), TypeName("`local`, `slurm`, `pbs` or `cobalt`")]
@@ -136,11 +138,14 @@ class BlocksSchema(Section):
     idle: Duration = Field(default=60.0, description="A block that has had no trial for this long is ended.")
 
 
-class DriverSchema(Section):
-    """``driver:``, the batch job in which ``pilotune run --in-job`` runs the driver."""
+class DriverJob(Section):
+    """``driver:``, the batch job in which ``pilotune run --in-job`` runs the driver.
 
-    queue: Annotated[Word | None, DefaultText("the scheduler's")] = Field(
-        default=None, description="The queue; on Slurm the partition."
+    An instance is the checked job too; ``walltime`` is in seconds, ``memory`` in bytes.
+    """
+
+    queue: Annotated[OptionalWord, DefaultText("the scheduler's")] = Field(
+        default="", description="The queue; on Slurm the partition."
     )
     walltime: Duration = Field(
         default=86_400.0,
@@ -154,8 +159,8 @@ class DriverSchema(Section):
 class PoolSchema(Section):
     """``pools.NAME:``, one class of hardware."""
 
-    queue: Annotated[Word | None, DefaultText("the scheduler's")] = Field(
-        default=None, description="The queue; on Slurm the partition."
+    queue: Annotated[OptionalWord, DefaultText("the scheduler's")] = Field(
+        default="", description="The queue; on Slurm the partition."
     )
     walltime: Annotated[Duration | None, DefaultText("required, except on `local`")] = Field(
         default=None, description="How long one block runs, 1 minute or more."
@@ -212,7 +217,9 @@ class SiteSchema(Section):
         default=None, description="The site's name in messages."
     )
     scheduler: Scheduler = Field(description="The scheduler that blocks are submitted to.")
-    account: Word | None = Field(default=None, description="The project that is charged for the jobs.")
+    account: Annotated[OptionalWord, DefaultText("none")] = Field(
+        default="", description="The project that is charged for the jobs."
+    )
     modules: Texts = Field(
         default=(),
         description="Modules to load in every block (`module load`). An item `use FOLDER` becomes a `module use` line. "
@@ -235,7 +242,7 @@ class SiteSchema(Section):
         "`--storage`.",
     )
     poll: Duration = Field(default=60.0, description="Shortest time between two queries of the scheduler.")
-    driver: Annotated[DriverSchema | None, DefaultText("see below")] = Field(
+    driver: Annotated[DriverJob | None, DefaultText("see below")] = Field(
         default=None, description="The batch job of `pilotune run --in-job`; not for `local`."
     )
     pools: Annotated[

@@ -1,4 +1,4 @@
-"""A site as data: what a site file says once it is checked and its defaults are filled in."""
+"""A site as data: the contents of a site file, checked and with defaults filled in."""
 
 from __future__ import annotations
 
@@ -13,14 +13,23 @@ from typing import Any
 from ...errors import UserError
 from ...fields import format_duration
 from ...yamlfile import YamlFile, dump_yaml, nearest
+from .schema import DriverJob
 
 FIND_MODULE = "type module >/dev/null 2>&1 || . /etc/profile"
-"""A batch script's shell is no login shell, so that `module` may be missing; the user's own profile stays out of it."""
+"""Shell line that defines `module` if it is missing: the shell of a batch script is no login shell. It does not read
+the user's own profile."""
 
 
 @dataclass(frozen=True)
 class BlockCounts:
-    """Blocks at the start, at least, at most (0: the pool is off), and the seconds that one stays without work."""
+    """How many blocks a pool has.
+
+    Attributes:
+        init: Blocks to submit at the start.
+        min: Least number of blocks while there is work.
+        max: Most blocks at a time; 0 when the pool is off. ``min <= init <= max``.
+        idle: Seconds without a trial after which a block is ended.
+    """
 
     init: int = 1
     min: int = 0
@@ -30,50 +39,44 @@ class BlockCounts:
 
 @dataclass(frozen=True)
 class Network:
-    """How workers reach the driver: by an interface of its host, or an address; both empty: they probe."""
+    """How workers reach the driver. At most one of both is set; without one they try all of its addresses.
+
+    Attributes:
+        interface: A network interface of the driver's host.
+        address: An address of the driver's host.
+    """
 
     interface: str = ""
     address: str = ""
 
 
 @dataclass(frozen=True)
-class DriverJob:
-    """The batch job that ``pilotune run --in-job`` runs the driver in.
-
-    Attributes:
-        queue: The queue, or the partition on Slurm; empty for the scheduler's default.
-        walltime: In seconds; a successor goes on before it ends.
-        cores: Of the job.
-        memory: Bytes, or None for the queue's default.
-        options: Lines for its batch script.
-    """
-
-    queue: str = ""
-    walltime: float = 86_400.0
-    cores: int = 1
-    memory: int | None = None
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class PoolSpec:
-    """One class of hardware: one Parsl executor.
+    """One class of hardware at a site, as its blocks are submitted. One Parsl executor runs its trials.
+
+    It has the keys of :class:`.schema.PoolSchema`, with defaults filled in.
 
     Attributes:
-        name: Its name in the site file.
+        name: The pool's name in the site file.
         queue: The queue, or the partition on Slurm; empty for the scheduler's default.
-        walltime: Of a block, in seconds; None on ``local``, whose blocks end with the campaign.
-        blocks: How many.
-        nodes_per_block, workers_per_node: Counts.
-        cores_per_node, gpus_per_node: What a node has; 0 cores: unknown.
-        memory_per_node: Bytes, or None when unknown.
+        walltime: Seconds that a block runs; None on ``local``, whose blocks end with the campaign.
+        blocks: How many blocks there are.
+        nodes_per_block: Nodes of one block.
+        workers_per_node: Most trials at a time on a node.
+        cores_per_node: Cores of a node; 0 when unknown.
+        gpus_per_node: GPUs of a node.
+        memory_per_node: Bytes of a node; None when unknown.
         launcher: What starts the workers on a block's nodes: one of LAUNCHERS.
-        launcher_options: Its further options, as on a command line.
-        options: Lines for the batch script (``#SBATCH --constraint=gpu``).
+        launcher_options: Further options of the launcher, as on a command line.
+        options: Further lines for the batch script (``#SBATCH --constraint=gpu``).
         exclusive: Whether a block has its nodes to itself; for Slurm.
-        affinity: Which cores each worker is bound to, as Parsl's ``cpu_affinity``; empty: ``block`` where the cores of
-            a trial are known, else ``none``.
-        gpu_type: Who made the GPUs, which decides the variable they are chosen by: one of GPU_TYPES.
+        affinity: The cores that each worker is bound to, as Parsl's ``cpu_affinity``. Empty when the site file does not
+            say: then ``block`` on clusters where the number of cores is known, else ``none``.
+        gpu_type: The maker of the GPUs, which decides the variable that selects them: one of GPU_TYPES.
+
+    >>> pool = PoolSpec("gpu", walltime=3600, nodes_per_block=2, workers_per_node=4, blocks=BlockCounts(max=3))
+    >>> pool.workers_per_block, node_hours(pool)
+    (8, 6.0)
     """
 
     name: str
@@ -94,12 +97,20 @@ class PoolSpec:
 
     @property
     def workers_per_block(self) -> int:
+        """Most trials at a time in a block."""
         return self.nodes_per_block * self.workers_per_node
 
     def affinity_for(self, workers: int, gpus: int = 0) -> str:
-        """``affinity`` where a node has ``workers`` workers of ``gpus`` GPUs each: the parts of a list are joined.
+        """``affinity`` for workers that get more than one part of a list: Parsl needs exactly one part for each worker.
 
-        Parsl wants one part a worker, and part i belongs to GPU i.
+        Part i of the list belongs to GPU i.
+
+        Args:
+            workers: Workers on a node.
+            gpus: GPUs of each worker.
+
+        >>> PoolSpec("gpu", gpus_per_node=4, affinity="list:0:1:2:3").affinity_for(workers=2, gpus=2)
+        'list:0,1:2,3'
         """
         parts = self.affinity.split(":")[1:]
         if not parts:
@@ -116,10 +127,29 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class Site:
-    """A site file, checked, with defaults and environment variables filled in.
+    """A computer: its scheduler, its pools of workers, and what its batch jobs need.
 
-    ``runs`` is absolute. ``poll``: seconds that lie between two questions to the scheduler at least. ``pools`` holds
-    those that are switched off too.
+    :func:`~pilotune.providers.site.load_site` makes it from a site file, with defaults and environment variables filled
+    in.
+
+    Attributes:
+        name: The site's name in messages.
+        scheduler: One of SCHEDULERS.
+        pools: All pools, also those that are off.
+        runs: Folder for run directories; absolute.
+        account: The project that is charged; empty for none.
+        modules: Modules to load in every block.
+        setup: Bash lines that every block runs after the modules.
+        network: How workers reach the driver.
+        poll: Least seconds between two queries of the scheduler.
+        driver: The batch job of ``pilotune run --in-job``.
+        path: The site file.
+        source: Its contents with line numbers, for errors.
+
+    >>> from pilotune.providers.site import load_site
+    >>> site = load_site("local", ["pools.local.workers_per_node=2"])
+    >>> site.scheduler, [(pool.name, pool.workers_per_node) for pool in site.pools]
+    ('local', [('local', 2)])
     """
 
     name: str
@@ -131,12 +161,12 @@ class Site:
     setup: str = ""
     network: Network = Network()
     poll: float = 60.0
-    driver: DriverJob = DriverJob()
+    driver: DriverJob = field(default_factory=DriverJob)
     path: Path | None = None
     source: YamlFile | None = field(default=None, repr=False, compare=False)
 
     def pool(self, name: str) -> PoolSpec:
-        """The pool ``name``. Raises UserError when there is none."""
+        """The pool with this name. Raises UserError when there is none."""
         for pool in self.pools:
             if pool.name == name:
                 return pool
@@ -144,14 +174,15 @@ class Site:
         raise self.error(f"there is no pool '{name}'{nearest(name, known)}", "pools")
 
     def error(self, message: str, key: str = "") -> UserError:
-        """The error ``message`` at the line where ``key`` (dotted) stands."""
+        """An error at the line of ``key`` in the site file; keys are dotted."""
         return self.source.error(message, key) if self.source else UserError(message, key=key)
 
     @property
     def worker_init(self) -> str:
-        """Shell lines for every block: modules, then setup. A module that does not load ends the block.
+        """Shell lines that every block runs first: those for modules, then ``setup``.
 
-        An item of ``modules`` that begins with ``use`` names folders of modules (``use /soft/modulefiles``).
+        A module that fails to load ends the block. An item of ``modules`` that begins with ``use`` names folders of
+        modules (``use /soft/modulefiles``).
         """
         lines = [FIND_MODULE] if self.modules else []
         for item in self.modules:
@@ -162,7 +193,7 @@ class Site:
         return "\n".join([*lines, *([self.setup.rstrip()] if self.setup.strip() else [])])
 
     def data(self) -> dict[str, Any]:
-        """The whole site as a site file's data, every default written out; what is not known is None."""
+        """The site as the data of a site file, with all defaults written out. Unknown values are None."""
         network = {key: value for key, value in vars(self.network).items() if value}
         clusters = self.scheduler != "local"
         return {
@@ -179,7 +210,7 @@ class Site:
         }
 
     def resolved(self) -> str:
-        """As :meth:`data`, as YAML."""
+        """:meth:`data` as YAML."""
         return dump_yaml(self.data())
 
 
@@ -212,14 +243,14 @@ def _pool_data(pool: PoolSpec, scheduler: str) -> Mapping[str, Any]:
 
 
 def node_hours(pool: PoolSpec) -> float:
-    """The most node hours that all blocks of a pool can use at once; ``math.inf`` without a walltime."""
+    """Most node hours that one set of a pool's blocks can use; ``math.inf`` without a walltime."""
     if pool.walltime is None:
         return math.inf
     return pool.blocks.max * pool.nodes_per_block * pool.walltime / 3600
 
 
 def site_json(site: Site) -> dict[str, Any]:
-    """The site for ``--json``: times in seconds, sizes in bytes, ``node_hours`` of a pool at most (null: no limit)."""
+    """The site for ``--json``: times in seconds, sizes in bytes, and ``node_hours`` for each pool (None: no limit)."""
     pools = []
     for pool in site.pools:
         hours = node_hours(pool)
@@ -234,13 +265,13 @@ def site_json(site: Site) -> dict[str, Any]:
         "network": dataclasses.asdict(site.network),
         "runs": str(site.runs),
         "poll": site.poll,
-        "driver": None if site.scheduler == "local" else dataclasses.asdict(site.driver),
+        "driver": None if site.scheduler == "local" else site.driver.model_dump(),
         "pools": pools,
     }
 
 
 def render_site(site: Site) -> str:
-    """A site's pools as plain text: blocks, workers, node hours at most."""
+    """A site's pools as plain text: blocks, workers, and most node hours."""
     lines = [f"site       {site.name} ({site.scheduler}), runs in {site.runs}"]
     for pool in site.pools:
         if not pool.is_on:

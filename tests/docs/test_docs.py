@@ -20,7 +20,7 @@ from pilotune.pipeline.worker.command.template import FIELDS
 from pilotune.providers.check.findings import CHECKS
 from pilotune.providers.schedulers.launchers import LAUNCHERS
 from pilotune.providers.site import SHIPPED
-from pilotune.providers.site.schema import BlocksSchema, DriverSchema, NetworkSchema, PoolSchema, SiteSchema
+from pilotune.providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_the_readmes_study_file_is_a_valid_one(tmp_path):
         ("sites.md", "`network`", NetworkSchema.model_fields),
         ("sites.md", "`pools`", PoolSchema.model_fields),
         ("sites.md", "`blocks`", BlocksSchema.model_fields),
-        ("sites.md", "`driver`", DriverSchema.model_fields),
+        ("sites.md", "`driver`", DriverJob.model_fields),
         ("sites.md", "`launcher`", LAUNCHERS),
     ],
 )

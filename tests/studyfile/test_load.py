@@ -198,12 +198,12 @@ def test_an_exhaustive_sampler_never_gets_more_trials_than_there_are_points(load
         ("name: !!python/object/apply:os.system [ls]\n",
          "study.yaml:1: name: the tag !!python/object/apply:os.system is not allowed here; write plain values only"),
         ("name: !mine x\n", "study.yaml:1: name: the tag !mine is not allowed here; write plain values only"),
-        ("name: !!int x\n", "study.yaml:1: name: 'x' is not of the type int that it is tagged as"),
-        ("a: &a [*a]\n", "study.yaml:1: a[0]: an alias (*) stands inside what it names"),
+        ("name: !!int x\n", "study.yaml:1: name: 'x' is not of the type int of its tag"),
+        ("a: &a [*a]\n", "study.yaml:1: a[0]: an alias (*) must not be inside the value that it refers to"),
         ("[a]: 1\n", "study.yaml:1: a key must be one word, not a list or a mapping"),
         ("a: 1\n---\nb: 1\n", "study.yaml:2: not valid YAML: a second document begins here; keep one (remove the `---`)"
          " (column 1)"),
-        ("a: \x07\n", "study.yaml:1: not valid YAML: a control character stands here"),
+        ("a: \x07\n", "study.yaml:1: not valid YAML: this is a control character"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_a_study_file_is_refused(load, tmp_path, text, expected):

@@ -148,7 +148,7 @@ def test_a_pool_is_switched_off_with_max_0_whatever_else_its_blocks_say(home):
 def test_what_is_for_one_scheduler_or_all_has_defaults(home):
     site = load_site(write(home, PLAIN))
     (pool,) = site.pools
-    assert (site.poll, site.driver) == (60, DriverJob("", 86_400, 1, None, ()))
+    assert (site.poll, site.driver) == (60, DriverJob())
     assert (pool.exclusive, pool.affinity, pool.gpu_type, pool.blocks.idle) == (True, "", "nvidia", 60)
 
 
@@ -158,7 +158,10 @@ def test_the_drivers_job_and_the_finer_keys_are_understood(home):
     driver = "driver: {queue: cron, walltime: 7d, cores: 2, memory: 4GB, options: ['#SBATCH --qos=cron']}"
     site = load_site(write(home, f"{text}poll: 2m\n{driver}\n"))
     (pool,) = site.pools
-    assert (site.poll, site.driver) == (120, DriverJob("cron", 7 * 86_400, 2, 4 * 10**9, ("#SBATCH --qos=cron",)))
+    assert (site.poll, site.driver) == (
+        120,
+        DriverJob(queue="cron", walltime=7 * 86_400, cores=2, memory=4 * 10**9, options=("#SBATCH --qos=cron",)),
+    )
     assert (pool.exclusive, pool.affinity, pool.gpu_type) == (False, "list:0-3,8:4-7", "amd")
     assert pool.blocks.idle == 300
     assert load_site(write(home, site.resolved(), "again.yaml")) == replace(site, name="site", path=home / "again.yaml")
@@ -246,17 +249,17 @@ MISTAKES = [
     ("walltime: 3h", "walltime: 3x", "site.yaml:13: pools.knl.walltime: must be a duration above 0, as in 90s, "
      "30m, 1h30m "
      "or 00:30:00, but is '3x'"),
-    ("walltime: 3h", "", "site.yaml:11: pools.knl.walltime: a pool on cobalt needs the walltime of its blocks, as in "
+    ("walltime: 3h", "", "site.yaml:11: pools.knl.walltime: a pool on cobalt needs a walltime for its blocks, as in "
      "walltime: 1h"),
     ("max: 4", "max: many", "site.yaml:14: pools.knl.blocks.max: must be a whole number of at least 0, but is 'many'"),
     ("min: 0, max: 4", "min: 5, max: 4", "site.yaml:14: pools.knl.blocks.min: min 5 is above max 4"),
     ("init: 1", "init: 7", "site.yaml:14: pools.knl.blocks.init: must be from min 0 to max 4, but is 7"),
     ("max: 4", "max: 4, idle: 0", "site.yaml:14: pools.knl.blocks.idle: must be a duration above 0, as in 90s, "
      "30m, 1h30m or 00:30:00, but is 0"),
-    ("max: 4", "max: 0", "site.yaml:10: pools: every pool is switched off (blocks.max is 0); one is needed"),
+    ("max: 4", "max: 0", "site.yaml:10: pools: every pool is off (blocks.max is 0); at least one must be on"),
     ("walltime: 3h", "walltime: 59s", "site.yaml:13: pools.knl.walltime: cobalt counts in minutes; give 1m or more"),
     ("nodes_per_block: 128", "exclusive: true",
-     "site.yaml:15: pools.knl.exclusive: only slurm knows it; on cobalt it goes by the queue or a line in options"),
+     "site.yaml:15: pools.knl.exclusive: only Slurm has it; on cobalt the queue decides, or a line in options"),
     ("nodes_per_block: 128", "affinity: blok", "site.yaml:15: pools.knl.affinity: must be none, block, block-reverse, "
      "alternating, or the cores of each worker as in list:0-3:4-7, but is 'blok'"),
     ("nodes_per_block: 128", "affinity: list:0-3:4-7",
@@ -276,7 +279,7 @@ MISTAKES = [
      "mpiexec, aprun, "
      "pbsdsh, or {name: srun, options: --exclusive}, but is 'mpirun'"),
     ("launcher: aprun", "launcher: single", "site.yaml:20: pools.knl.launcher: single starts workers on one "
-     "node only, and "
+     "node only, but "
      "a block has 128; use aprun"),
     ("scheduler: cobalt", "scheduler: local", "site.yaml:15: pools.knl.nodes_per_block: a local pool has one node"),
     ("  knl:", "  k nl:", "site.yaml:10: pools: the pool 'k nl' must be named with letters, digits, '.', '_', "
@@ -285,7 +288,7 @@ MISTAKES = [
 
 
 def test_this_machine_has_no_job_for_the_driver(home):
-    with pytest.raises(UserError, match="driver: a local site has no jobs that a driver could run in; leave it out"):
+    with pytest.raises(UserError, match="driver: a local site has no batch job for the driver; leave this key out"):
         load_site("local", ["driver.cores=2"])
 
 

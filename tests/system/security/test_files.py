@@ -57,7 +57,7 @@ def test_aliases_of_aliases_are_refused_before_they_fill_the_memory() -> None:
     lines = ["a0: &a0 {k: x}"] + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12)]
     with pytest.raises(UserError, match="more than 200,000 values"):
         parse_yaml("\n".join(lines), Path("study.yaml"))
-    with pytest.raises(UserError, match="stands inside what it names"):
+    with pytest.raises(UserError, match="must not be inside the value that it refers to"):
         parse_yaml("a: &a [*a]", Path("study.yaml"))
 
 
