@@ -1,4 +1,4 @@
-"""Optuna's distributions in Optuna's JSON form, without importing Optuna on a worker."""
+"""Writes Optuna's distributions in Optuna's JSON, without importing Optuna on a worker."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any
 def float_distribution(low: float, high: float, step: float | None, log: bool) -> str:
     """``FloatDistribution(low, high, log, step)`` as ``optuna.distributions.distribution_to_json`` writes it.
 
-    Raises ValueError for a range that Optuna refuses. As in Optuna, ``high`` comes down to a whole number of steps.
+    As in Optuna, ``high`` is lowered to a whole number of steps above ``low``.
+    Raises ValueError for a range that Optuna refuses.
+
+    >>> float_distribution(0.0, 1.0, 0.3, log=False)
+    '{"name": "FloatDistribution", "attributes": {"step": 0.3, "low": 0.0, "high": 0.9, "log": false}}'
     """
     low, high = float(low), float(high)
     if log and step is not None:
         raise ValueError("a float cannot have both `step` and `log`")
     _check_range(low, high, lowest=0.0 if log else None, step=step, open_end=True)
     if step is not None:
-        # Decimal, since in binary 0.3 is not a whole number of 0.1.
+        # Decimal, since in binary floating point 0.3 is not a multiple of 0.1.
         first, width = Decimal(str(low)), Decimal(str(step))
         if (Decimal(str(high)) - first) % width != 0:
             high = float((Decimal(str(high)) - first) // width * width + first)
@@ -37,9 +41,9 @@ def int_distribution(low: int, high: int, step: int, log: bool) -> str:
 
 
 def categorical_distribution(choices: Sequence[Any]) -> str:
-    """``CategoricalDistribution(choices)`` in Optuna's JSON. Raises ValueError for none, or for objects."""
+    """``CategoricalDistribution(choices)`` in Optuna's JSON. Raises ValueError for no choices, or for objects."""
     if not choices:
-        raise ValueError("the choices must contain at least one")
+        raise ValueError("there must be at least one choice")
     try:
         return _to_json("CategoricalDistribution", {"choices": list(choices)})
     except TypeError:
@@ -50,7 +54,7 @@ def categorical_distribution(choices: Sequence[Any]) -> str:
 
 
 def choice_for(value: Any, choices: Sequence[Any]) -> Any:
-    """The caller's own object that ``value`` (back from JSON) stands for; ``value`` itself where there is none."""
+    """The one of ``choices`` whose JSON is that of ``value``; ``value`` itself where none is."""
     wanted = json.dumps(value)
     return next((choice for choice in choices if _dumps(choice) == wanted), value)
 

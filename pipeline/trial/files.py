@@ -1,4 +1,4 @@
-"""Where everything of a trial lies. One object owns every file name; nobody else joins paths."""
+"""The files of a trial: every path in its folder, and how files are written there."""
 
 from __future__ import annotations
 
@@ -9,36 +9,44 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CLOCKS = 2.0
-"""Seconds by which a file server's clock may be behind the node's."""
+"""Seconds by which a file server's clock may be behind the node's; NTP keeps them within much less."""
 
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})$")
 WORK = re.compile(r"work-(\d{1,9})$")
 PROCESS = re.compile(r"process-(\d{1,9})$")
+"""Names that carry an attempt's number: its checkpoint folder, its working directory, the note of its process."""
 
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """The files of one trial, under ``<run directory>/trials/<number>/``, mode 0700.
+    """The paths of one trial's files, under ``<run directory>/trials/<number>/`` (mode 0700).
 
-    Files of an attempt carry its number. The checkpoint folder goes from attempt to attempt, by being renamed: whatever
-    an attempt that was given up still writes into the folder it knew reaches none that counts (see :mod:`.fence`).
+    No other code joins these paths. Files of an attempt carry its number. The checkpoint folder is handed from attempt
+    to attempt by a rename, so that an attempt that was given up, and still writes, does not find it any more (see
+    :mod:`pilotune.pipeline.worker.node.fencing`).
+
+    Attributes:
+        directory: The trial's folder.
+
+    >>> TrialFiles(Path("/runs/digits/c1/trials/7")).stdout(2).name
+    'stdout-2.txt'
     """
 
     directory: Path
 
     @property
     def checkpoint(self) -> Path:
-        """A link to the newest attempt's checkpoint folder, for people; its name is the same for ever."""
+        """A symbolic link to the newest attempt's checkpoint folder, for people; its name never changes."""
         return self.directory / "checkpoint"
 
     def checkpoint_of(self, attempt: int) -> Path:
-        """Where an attempt finds what those before it saved, and saves what it needs to go on from."""
+        """Where an attempt finds what earlier ones saved, and saves its own checkpoints."""
         return self.directory / f"checkpoint-{attempt}"
 
     def newest_checkpoint(self) -> tuple[int, Path | None]:
         """The newest checkpoint folder and its attempt; (-1, None) where there is none. Raises OSError.
 
-        0 is the attempt of a folder without a number, which old run directories have.
+        A folder without a number, as old run directories have, counts as that of attempt 0.
         """
         found: tuple[int, Path | None] = (-1, None)
         with os.scandir(self.directory) as entries:
@@ -51,11 +59,11 @@ class TrialFiles:
         return found
 
     def process(self, attempt: int) -> Path:
-        """Which process runs the attempt, while it does (see :mod:`.fence`)."""
+        """Host and pid of the process that runs the attempt, while it does."""
         return self.directory / f"process-{attempt}"
 
     def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
-        """The attempts that have a file of such a name (WORK, PROCESS), in their order. Raises OSError."""
+        """Numbers of attempts that have a file named like ``pattern`` (WORK, PROCESS), ascending. Raises OSError."""
         return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:
@@ -63,9 +71,11 @@ class TrialFiles:
         return self.directory / f"work-{attempt}"
 
     def stdout(self, attempt: int) -> Path:
+        """What the attempt prints."""
         return self.directory / f"stdout-{attempt}.txt"
 
     def stderr(self, attempt: int) -> Path:
+        """What the attempt prints to stderr."""
         return self.directory / f"stderr-{attempt}.txt"
 
     def outcome(self, attempt: int) -> Path:
@@ -73,7 +83,7 @@ class TrialFiles:
         return self.directory / f"outcome-{attempt}.json"
 
     def params(self, attempt: int) -> Path:
-        """The parameters as JSON, for the command form."""
+        """The parameters as JSON, for a command."""
         return self.directory / f"params-{attempt}.json"
 
     def reports(self, attempt: int) -> Path:
@@ -81,7 +91,7 @@ class TrialFiles:
         return self.directory / f"reports-{attempt}.jsonl"
 
     def holds_checkpoint(self) -> bool:
-        """Whether there is anything in the newest checkpoint folder; False where that cannot be told."""
+        """Whether the newest checkpoint folder contains anything; False where it cannot be read."""
         try:
             _, folder = self.newest_checkpoint()
             return folder is not None and bool(os.listdir(folder))
@@ -94,19 +104,24 @@ class TrialFiles:
         saved = (Path(folder, name) for folder, _, names in folders for name in names)
         try:
             return any(path.stat().st_mtime >= moment - CLOCKS for path in saved)
-        except OSError:  # it is being written right now, or the file system is away
+        except OSError:  # files are being replaced right now, or the file system cannot be reached
             return True
 
     def create(self, attempt: int) -> None:
-        """Make the folders an attempt needs, but for its checkpoint's."""
+        """Make the folders that an attempt needs, except its checkpoint folder. Raises OSError."""
         for folder in (self.directory, self.work(attempt)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader sees all of it or nothing, also after a crash; mode 0600.
+    """Write ``text`` so that a reader sees all of it or nothing, even after a crash; mode 0600.
 
-    Raises OSError that names ``path``; nothing is left of what found no room.
+    Args:
+        path: The file; replaced where it exists.
+        text: Its content, written as UTF-8.
+
+    Raises:
+        OSError: It names ``path``. The temporary file is removed.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,7 +1,7 @@
-"""Data from outside as dataclasses: JSON that is none, or a field of another type than it says, is a ValueError.
+"""Builds dataclasses from JSON and checks every field's type.
 
-What comes here was written by another process, which may have been another version, cut off in the middle, or a
-stranger; nobody further in has to doubt a field's type.
+The JSON was written by another process, which may run another version, may have been killed in the middle, or may not
+be Pilotune at all. What passes these functions has the types that its annotations say; anything else is a ValueError.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def read_json(text: str | bytes) -> Any:
-    """What ``text`` says. Raises ValueError for anything that is not JSON, nested too deeply or not UTF-8."""
+    """The value in ``text``. Raises ValueError for anything that is not JSON, nested too deeply or not UTF-8."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -27,12 +27,28 @@ def read_json(text: str | bytes) -> Any:
 
 
 def build(cls: type[T], data: Any) -> T:
-    """A dataclass from what JSON says; keys that it does not have are those of other versions, and left out.
+    """A dataclass from JSON's keys and values; unknown keys are ignored, since another version may have more.
 
-    Raises ValueError for a missing key, or a value that is not of its field's type.
+    Args:
+        cls: A dataclass; its fields may be JSON's types, Literal, unions, Path, and dataclasses or containers of these.
+        data: What :func:`read_json` returned.
+
+    Raises:
+        ValueError: A key is missing, or a value is not of its field's type.
+
+    >>> @dataclasses.dataclass
+    ... class Point:
+    ...     x: float
+    ...     name: str = ""
+    >>> build(Point, {"x": 1, "colour": "red"})
+    Point(x=1, name='')
+    >>> build(Point, {"x": "1"})
+    Traceback (most recent call last):
+        ...
+    ValueError: 'x' has the wrong type: str
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"a {type(data).__name__}, where {cls.__name__} has keys and values")
+        raise ValueError(f"{cls.__name__} needs keys and values, got {type(data).__name__}")
     values = {}
     for name, (hint, required) in _fields(cls).items():  # type: ignore[arg-type]
         if name in data:
@@ -44,7 +60,7 @@ def build(cls: type[T], data: Any) -> T:
 
 @functools.cache
 def _fields(cls: type[Any]) -> dict[str, tuple[Any, bool]]:
-    """Each field's type, and whether it must be given."""
+    """Each field's type, and whether it is required."""
     hints = typing.get_type_hints(cls)
     missing = dataclasses.MISSING
     return {
@@ -55,7 +71,7 @@ def _fields(cls: type[Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def _fitted(value: Any, hint: Any, name: str) -> Any:
-    """``value`` in the type ``hint``, which JSON may write in another one. Raises ValueError."""
+    """``value`` as the type ``hint``: JSON has lists for tuples and text for paths. Raises ValueError."""
     if type(value) is hint or hint is Any:
         return value
     kind, parts = typing.get_origin(hint), typing.get_args(hint)
@@ -82,8 +98,8 @@ def _fitted(value: Any, hint: Any, name: str) -> Any:
         if type(value) is hint:
             return value
     else:
-        raise TypeError(f"{name}: no JSON is a {hint}")
-    raise ValueError(f"{name!r} is not what it is to be, but a {type(value).__name__}")
+        raise TypeError(f"{name}: JSON has no form for {hint}")
+    raise ValueError(f"{name!r} has the wrong type: {type(value).__name__}")
 
 
 def _first_fit(value: Any, hints: tuple[Any, ...], name: str) -> Any:
@@ -92,7 +108,7 @@ def _first_fit(value: Any, hints: tuple[Any, ...], name: str) -> Any:
             return _fitted(value, hint, name)
         except ValueError:
             continue
-    raise ValueError(f"{name!r} is not what it is to be, but a {type(value).__name__}")
+    raise ValueError(f"{name!r} has the wrong type: {type(value).__name__}")
 
 
 def _is_float(value: float) -> bool:

@@ -1,7 +1,7 @@
-"""Which GPUs a worker has, and which variables say so to its trials.
+"""Computes the environment variables that show a trial its GPUs.
 
-Parsl sets the variables of all three makes to its worker's accelerator. On AMD that hides GPUs twice: HIP reads
-``CUDA_VISIBLE_DEVICES`` as well, and counts from 0 what ``ROCR_VISIBLE_DEVICES`` has left.
+Parsl sets the variables of all three makes (NVIDIA, AMD, Intel) to its worker's accelerator. On AMD that hides GPUs
+twice: HIP also reads ``CUDA_VISIBLE_DEVICES``, and numbers from 0 the GPUs that ``ROCR_VISIBLE_DEVICES`` has left.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ from collections.abc import Mapping, Sequence
 from .block_env import GPU_TYPE, NODE_GPUS
 
 VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "amd": "ROCR_VISIBLE_DEVICES", "intel": "ZE_AFFINITY_MASK"}
-"""The variable that says which GPUs a process sees, by make."""
+"""By make, the variable that restricts which GPUs a process sees."""
 
 HIDE_TWICE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
-"""On AMD these choose among those that ``ROCR_VISIBLE_DEVICES`` has left."""
+"""On AMD, variables that choose among the GPUs that ``ROCR_VISIBLE_DEVICES`` has left."""
 
 
 def describe(workers: Sequence[str], environment: Mapping[str, str]) -> str:
-    """The value of :data:`NODE_GPUS`."""
+    """The value of :data:`.block_env.NODE_GPUS`, which the node's agent sets for its workers.
+
+    Args:
+        workers: The GPUs of each worker, by rank, as they stand in the make's variable; empty where workers have none.
+        environment: The block's; its own GPU variables are kept, since Parsl overwrites them.
+    """
     before = {name: environment[name] for name in VISIBLE.values() if name in environment}
     return json.dumps({"workers": list(workers), "before": before})
 
 
 def gpu_environment(gpus: int, environment: Mapping[str, str] = os.environ) -> dict[str, str | None]:
-    """What to change in a worker's ``environment`` for a trial of ``gpus`` GPUs; None takes a variable away.
+    """Changes to a worker's ``environment`` for a trial of ``gpus`` GPUs; None removes a variable.
 
-    A trial without GPUs sees what the block did; so does any where workers have none of their own.
+    A trial without GPUs sees what the block saw, and so does every trial where workers have no GPUs of their own.
     """
     make = environment.get(GPU_TYPE, "nvidia")
     visible = VISIBLE.get(make, VISIBLE["nvidia"])
     known = environment.get(NODE_GPUS)
     if known is None:
-        # Parsl has set all three, if any; what was there before is not known.
+        # Parsl has set all three variables, or none; their earlier values are unknown.
         own, before = environment.get(visible), {}
         if not gpus or own is None:
             return {}
@@ -53,6 +58,6 @@ def gpu_environment(gpus: int, environment: Mapping[str, str] = os.environ) -> d
 
 
 def gpu_ids(gpus: int, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of a trial's GPUs in its own environment; empty for a trial without, or where none are told."""
+    """The names of a trial's GPUs in its own environment; empty where it has none or the variable is not set."""
     visible = VISIBLE.get(environment.get(GPU_TYPE, "nvidia"), VISIBLE["nvidia"])
     return tuple(filter(None, environment.get(visible, "").split(","))) if gpus else ()

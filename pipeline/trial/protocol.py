@@ -1,8 +1,13 @@
-"""What the driver and a worker say to each other. Plain data: JSON on the report channel, dicts through Parsl.
+"""The messages between the driver and a worker: JSON on the report channel, dictionaries through Parsl.
 
-The driver sends an :class:`AttemptSpec` (as a Parsl task's argument). While it runs, the worker sends
-:class:`Started`, :class:`Report` and :class:`Suggest` and gets :class:`Verdict`, :class:`Suggested` and :class:`Stop`
-back over the report channel. The task's result is an :class:`Outcome`.
+The driver sends an :class:`AttemptSpec` as the argument of a Parsl task, and the task's result is an :class:`Outcome`.
+While the attempt runs, they talk over the report channel:
+
+* worker to driver: :class:`Started` once, then :class:`Report` and :class:`Suggest`, each a request with a number;
+* driver to worker: :class:`Verdict` on a Report and :class:`Suggested` for a Suggest, with the request's number, and
+  :class:`Stop` unasked.
+
+When requests are sent, and sent again, is decided by :class:`pilotune.pipeline.worker.dialogue.Dialogue`.
 """
 
 from __future__ import annotations
@@ -17,20 +22,28 @@ from typing import Any, Literal, Self
 from .from_json import build, read_json
 
 OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "declined"]
-"""complete, pruned, failed: final. yielded: goes on as a new attempt. stopped: ended because the driver said kill.
-declined: not begun, since it would not fit into what is left of its block; the same attempt may be submitted again."""
+"""How an attempt ended.
+
+complete, pruned, failed: the trial has ended. yielded: it goes on as a new attempt. stopped: the driver ordered to kill
+the attempt, or a later one has begun. declined: not begun, because its block ends too soon or its host is avoided; the
+same attempt may be submitted again.
+"""
 
 FailureKind = Literal[
     "", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost", "disk"
 ]
-"""Why an attempt failed. exit, signal, memory: its process crashed; lost: the infrastructure's fault; disk: there was
-no room for what it writes, which is not its fault either."""
+"""Why an attempt failed.
+
+exception: the objective raised. value: it returned no usable value. exit, signal, memory: its process crashed. timeout,
+output: it exceeded a limit. setup: it could not be started. lost, disk: the infrastructure's fault (a dead fork server,
+a full file system), for which the trial is tried again.
+"""
 
 StopHow = Literal["yield", "kill"]
-
+"""yield: save a checkpoint and end; kill: end at once."""
 
 MESSAGE_LIMIT = 1_000_000
-"""Bytes of a message of the report channel; who sends more is cut off."""
+"""Most bytes of a message on the report channel; ZeroMQ disconnects a sender of a larger one."""
 
 DEFAULT_MAX_OUTPUT = 100_000_000
 """Bytes that one attempt may write to stdout, and as many to stderr; the study file's ``trial: max_output``."""
@@ -39,27 +52,27 @@ DEFAULT_GRACE = 10.0
 """Seconds from SIGTERM to SIGKILL; the study file's ``trial: grace``."""
 
 STEP_LIMIT = 2**31
-"""Steps are whole numbers below this; Optuna's schema keeps them in 32 bits."""
+"""Steps are whole numbers from 0 to below this, since Optuna's database keeps them in 32 bits."""
 
 
 class Message:
-    """Data that travels: ``to_dict``/``from_dict`` round-trip through JSON."""
+    """Base of all messages: dataclasses whose ``to_dict`` and ``from_dict`` are each other's inverse through JSON."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, messages inside it likewise; lists and dictionaries are the receiver's own."""
+        """The fields by name; nested messages as dictionaries, too. Lists and dictionaries are copies."""
         return {field.name: _own(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Build from ``data``, ignoring keys of other versions.
+        """Build from ``data``; unknown keys are ignored, since another version may have more.
 
-        Raises ValueError where a key is missing, or holds what its field does not.
+        Raises ValueError where a key is missing or a value is not of its field's type.
         """
         return build(cls, data)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """As :meth:`from_dict`; raises ValueError for what is no JSON, too."""
+        """As :meth:`from_dict`, from JSON text. Raises ValueError for invalid JSON, too."""
         return cls.from_dict(read_json(text))
 
 
@@ -71,31 +84,52 @@ def _own(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class ObjectiveSpec(Message):
-    """What a worker runs: a function (``module`` or ``file``, and ``function``) or a ``command``."""
+    """What a worker runs: a function (``module`` or ``file``, and ``function``) or a ``command``.
+
+    Attributes:
+        function: Its name in the module or file, dotted for a method.
+        module: Importable from ``folder``.
+        file: Absolute path of a Python file.
+        folder: The study file's; first on ``sys.path`` while the objective is imported, and ``PILOTUNE_STUDY_DIR``.
+        command: A template with fields in braces; text is split by ``shlex`` unless ``shell`` is set.
+        shell: Run the command by ``/bin/sh``.
+        reports: ``file``, or a regular expression over stdout with a group ``value`` and optionally ``step``.
+    """
 
     function: str = ""
     module: str = ""
-    file: str = ""  # absolute path
-    folder: str = ""  # the study file's folder; on sys.path while a function objective is imported; PILOTUNE_STUDY_DIR
-    command: str | list[str] = ""  # template; a string is split by shlex unless shell is set
+    file: str = ""
+    folder: str = ""
+    command: str | list[str] = ""
     shell: bool = False
-    reports: str = "file"  # "file", or a regular expression over stdout with a group `value` and perhaps `step`
+    reports: str = "file"
 
 
 @dataclass(frozen=True)
 class Limits(Message):
-    timeout: float | None = None  # seconds of wall time for one attempt
-    memory: int | None = None  # bytes; RLIMIT_DATA of the trial's process
-    max_output: int = DEFAULT_MAX_OUTPUT  # bytes of stdout and of stderr
-    grace: float = DEFAULT_GRACE  # seconds from SIGTERM to SIGKILL
+    """Limits of one attempt.
+
+    Attributes:
+        timeout: Seconds of wall time, from the start of the objective's own code; None: no limit.
+        memory: Bytes of data (heap and private mappings) of the trial's process (RLIMIT_DATA); None: no limit.
+        max_output: Bytes of stdout, and as many of stderr.
+        grace: Seconds from SIGTERM to SIGKILL.
+    """
+
+    timeout: float | None = None
+    memory: int | None = None
+    max_output: int = DEFAULT_MAX_OUTPUT
+    grace: float = DEFAULT_GRACE
 
 
 @dataclass(frozen=True)
 class ChannelAddress(Message):
-    """Where the driver listens. The key file (0600) holds the campaign's CurveZMQ keys; no secret travels in a task.
+    """Where the driver listens.
 
-    ``url`` is one URL, or several separated by blanks: the driver's addresses, best first. A worker takes the first
-    that answers.
+    Attributes:
+        url: One URL, or several separated by blanks, best first; a worker uses the first that answers. Empty: nobody
+            listens.
+        key_file: A file (0600) with the campaign's CurveZMQ keys, so that no secret travels in a task.
     """
 
     url: str = ""
@@ -104,28 +138,54 @@ class ChannelAddress(Message):
 
 @dataclass(frozen=True)
 class AttemptSpec(Message):
-    """All that a worker needs to run one attempt."""
+    """Everything that a worker needs to run one attempt.
 
-    token: str  # fences the attempt: "<number>.<attempt>.<campaign>"
+    Attributes:
+        token: ``<number>.<attempt>.<campaign>``; fences the attempt, since messages with another token are ignored.
+        study: The study's name.
+        number: The trial's, from 0.
+        attempt: From 1.
+        params: Parameters and constants by name. With ``defines_space`` what earlier attempts were given.
+        defines_space: The objective suggests its parameters as it runs.
+        directory: The trial's folder (see :class:`.files.TrialFiles`).
+        seed: For the objective's random generators; the same for all attempts.
+        n_values: How many values a complete trial has: one for each direction of the study.
+        metrics: Names of the values; empty where they have none.
+        space_names: Every parameter and constant, inactive ones too.
+        isolate: Run a Python objective in a process of its own.
+        preload: Import a Python objective once, in the fork server, rather than in each process.
+        cores: CPU cores on each node.
+        gpus: GPUs on each node.
+        nodes: Nodes.
+        ranks_per_node: Processes that a multi-node trial's launcher starts on each node.
+        expected: Seconds that this attempt is expected to run; None where that is not known.
+        yield_before: Seconds before its block's end at which it must yield; None for the default.
+        avoid: Hosts whose workers must decline it.
+        objective: What to run.
+        limits: Its limits.
+        channel: Where to send reports.
+    """
+
+    token: str
     study: str
     number: int
-    attempt: int  # from 1
+    attempt: int
     params: dict[str, Any]
-    defines_space: bool  # the objective suggests as it runs; params holds what earlier attempts were given
-    directory: str  # the trial's folder, see TrialFiles
+    defines_space: bool
+    directory: str
     seed: int
     n_values: int
     metrics: list[str] = field(default_factory=list)
-    space_names: list[str] = field(default_factory=list)  # every parameter and constant, inactive ones too
+    space_names: list[str] = field(default_factory=list)
     isolate: bool = True
     preload: bool = True
     cores: int = 1
     gpus: int = 0
     nodes: int = 1
-    ranks_per_node: int = 1  # processes that a multi-node trial's launcher starts on each node
-    expected: float | None = None  # seconds this attempt is expected to run; None where nobody knows
-    yield_before: float | None = None  # seconds before its block's end at which it is to yield; None for the default
-    avoid: list[str] = field(default_factory=list)  # hosts whose workers are to decline it
+    ranks_per_node: int = 1
+    expected: float | None = None
+    yield_before: float | None = None
+    avoid: list[str] = field(default_factory=list)
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)
     channel: ChannelAddress = field(default_factory=ChannelAddress)
@@ -133,24 +193,40 @@ class AttemptSpec(Message):
 
 @dataclass(frozen=True)
 class Started(Message):
+    """A worker has begun the attempt. ``pid`` is the worker's; ``block`` and ``worker`` are Parsl's names."""
+
     token: str
     host: str
-    pid: int  # of the worker
+    pid: int
     block: str
     worker: str
 
 
 @dataclass(frozen=True)
 class Report(Message):
+    """The objective has reported; answered by a :class:`Verdict`, the first to stop on any of the reports in it.
+
+    Attributes:
+        token: The attempt's.
+        request: Its number, repeated in the answer.
+        step: Of the first report, 0 <= step < STEP_LIMIT.
+        value: Of the first report.
+        more: ``[[step, value], ...]`` of the reports after it that are sent in the same message.
+    """
+
     token: str
-    request: int  # echoed in the verdict, which is the first on any of its reports
-    step: int  # 0 <= step < STEP_LIMIT
+    request: int
+    step: int
     value: float
-    more: list[list[float]] = field(default_factory=list)  # [[step, value], ...] that came after it meanwhile
+    more: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def of(cls, token: str, request: int, reports: Sequence[Sequence[float]]) -> Self:
-        """One message of several reports, in their order."""
+        """One message of several reports ``(step, value)``, in order.
+
+        >>> Report.of("7.1.c", 1, [(1, 0.5), (2, 0.6)]).reports
+        [(1, 0.5), [2, 0.6]]
+        """
         (step, value), *more = reports
         return cls(token, request, int(step), value, [list(report) for report in more])
 
@@ -163,20 +239,27 @@ class Report(Message):
 
     @property
     def reports(self) -> list[Sequence[float]]:
-        """Step and value of each, in their order."""
+        """Step and value of each report, in order."""
         return [(self.step, self.value), *self.more]
 
 
 @dataclass(frozen=True)
 class Suggest(Message):
+    """The objective asks for a parameter's value; answered by :class:`Suggested`.
+
+    ``distribution`` is what ``optuna.distributions.distribution_to_json`` writes.
+    """
+
     token: str
     request: int
     name: str
-    distribution: str  # optuna.distributions.distribution_to_json's form
+    distribution: str
 
 
 @dataclass(frozen=True)
 class Verdict(Message):
+    """The driver's answer to a Report: go on (``stop`` is empty), or how to end."""
+
     token: str
     request: int
     stop: Literal["", "prune", "yield", "kill"] = ""
@@ -184,15 +267,17 @@ class Verdict(Message):
 
 @dataclass(frozen=True)
 class Suggested(Message):
+    """The driver's answer to a Suggest: a value, or one sentence that is raised as ValueError in the objective."""
+
     token: str
     request: int
     value: Any = None
-    error: str = ""  # a sentence; raised as ValueError in the objective
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Stop(Message):
-    """From the driver, unasked: end this attempt. An attempt whose token is fenced gets `kill`."""
+    """The driver orders an attempt to end, unasked. One whose token is no longer valid is ordered ``kill``."""
 
     token: str
     how: StopHow
@@ -200,7 +285,29 @@ class Stop(Message):
 
 @dataclass(frozen=True)
 class Outcome(Message):
-    """How an attempt ended. Written to the trial's folder first, then returned."""
+    """How an attempt ended. The worker writes it to the trial's folder before it returns it.
+
+    Attributes:
+        token: The attempt's.
+        number: The trial's.
+        attempt: From 1.
+        kind: How it ended.
+        values: One for each direction; None unless it is complete.
+        failure: Why it failed; empty unless it did.
+        reason: One sentence.
+        traceback: The objective's, or the end of its stderr.
+        user_attrs: What the objective set or returned beside its value.
+        reports: ``[[step, value], ...]`` of this attempt, in order; those that never reached the driver included.
+        params: Parameters that were suggested as it ran.
+        host: Where it ran.
+        pool: The site's pool.
+        block: Parsl's name of the block.
+        worker: Parsl's name of the worker.
+        saved: False where it yielded and wrote nothing into its checkpoint folder.
+        leaving: Its worker should get no more attempts, since its block ends or is being ended.
+        started: Unix seconds on the worker's clock.
+        finished: The same.
+    """
 
     token: str
     number: int
@@ -208,32 +315,36 @@ class Outcome(Message):
     kind: OutcomeKind
     values: list[float] | None = None
     failure: FailureKind = ""
-    reason: str = ""  # one sentence
+    reason: str = ""
     traceback: str = ""
     user_attrs: dict[str, Any] = field(default_factory=dict)
-    reports: list[list[float]] = field(default_factory=list)  # [[step, value], ...] of this attempt, in order
-    params: dict[str, Any] = field(default_factory=dict)  # those suggested as it ran
+    reports: list[list[float]] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
     host: str = ""
     pool: str = ""
     block: str = ""
     worker: str = ""
-    saved: bool = True  # false: it yielded, and wrote nothing into its checkpoint folder
-    leaving: bool = False  # its worker is better given no more, since its block ends or is being ended
-    started: float = 0.0  # Unix seconds on the worker's clock
+    saved: bool = True
+    leaving: bool = False
+    started: float = 0.0
     finished: float = 0.0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         outcome = super().from_dict(data)
         if not (math.isfinite(outcome.started) and math.isfinite(outcome.finished)):
-            raise ValueError("it began or ended at no time")
+            raise ValueError("an outcome needs finite times for its start and its end")
         if not all(len(report) == 2 and _is_step(report[0]) for report in outcome.reports):
             raise ValueError("a report has a step and a value")
         return outcome
 
 
 def values_fit(values: Sequence[Any] | None, directions: int) -> bool:
-    """Whether these are the values of a complete trial: a finite number for each direction."""
+    """Whether these are the values of a complete trial: one finite number for each of the study's ``directions``.
+
+    >>> values_fit([0.5], 1), values_fit([0.5], 2), values_fit([float("nan")], 1)
+    (True, False, False)
+    """
     numbers = values or ()
     return len(numbers) == directions and all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers)
 
@@ -245,15 +356,20 @@ def _is_step(step: float) -> bool:
 WIRE: dict[str, type[Message]] = {
     cls.__name__.lower(): cls for cls in (Started, Report, Suggest, Verdict, Suggested, Stop)
 }
+"""The classes of the report channel by the ``type`` that stands in the JSON."""
 
 
 def encode(message: Message) -> bytes:
-    """A message of the report channel as bytes."""
+    """A message of the report channel as bytes: a JSON object with the message's ``type``.
+
+    >>> decode(encode(Verdict("7.1.c", 3, "prune")))
+    Verdict(token='7.1.c', request=3, stop='prune')
+    """
     return json.dumps({"type": type(message).__name__.lower(), **message.to_dict()}).encode()
 
 
 def decode(data: bytes) -> Message:
-    """The message in ``data``. Raises ValueError for anything that is not one: rubbish from a stranger included."""
+    """The message in ``data``. Raises ValueError for anything else, whoever has sent it."""
     try:
         fields = read_json(data)
         return WIRE[fields["type"]].from_dict(fields)

@@ -1,4 +1,4 @@
-"""Whether it was the file system that failed an attempt: a trial is not to be failed for a disk that is full."""
+"""Recognizes attempts that failed because their file system is full, so that the trial does not fail for it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from ...filesystems import filesystem_of, free, unwritable
 from .objective.ending import Ending
 
 PERHAPS = frozenset({"exception", "exit", "signal", "value", "setup"})
-"""Failures that a full disk may be behind: each language and library puts it in its own way."""
+"""Failures that a full disk may have caused; each language and library reports it in its own way."""
 
 NO_ROOM_WORDS = ("no space left on device", "disk quota exceeded", "disk full")
-"""What the system calls it, in whatever a trial said last."""
+"""The system's words for it, searched in lower case in the reason and the traceback."""
 
 LITTLE = 1e9
-"""Bytes. A trial that was refused room may have freed what it had written in vain; where less is left, it was here."""
+"""Bytes. With less free space than this the failed write was on this file system.
+
+Space may be free again by now, since the trial may have deleted what it had written."""
 
 
 def blame_disk(ending: Ending, directory: str) -> Ending:
-    """The same ending, or one with failure ``disk`` where the trial's directory takes no files.
+    """The ending with failure ``disk`` where the file system of the trial's directory is full; else the same ending.
 
-    A disk of the node's own that is full is the node's fault, and the ending stays what it is.
+    A full disk of the node's own (``/tmp``) does not count: the trial fails, as for any fault of its own.
+
+    Args:
+        ending: How the attempt ended.
+        directory: The trial's folder; empty where it is unknown.
     """
     if ending.kind != "failed" or ending.failure not in PERHAPS or not directory:
         return ending
@@ -39,13 +45,14 @@ def blame_disk(ending: Ending, directory: str) -> Ending:
 
 
 def _nearest(directory: str) -> str:
-    """The folder itself, or the nearest above it that there is: it may be one that could not be made."""
+    """The folder, or its nearest ancestor that exists: the folder itself may not have been created."""
     path = Path(directory)
     return str(next((each for each in (path, *path.parents) if each.is_dir()), path))
 
 
 def _little(directory: str, quota: bool) -> bool:
-    if quota:  # of the user's on a shared file system; nodes have none on their own disks
+    """Whether the failed write can have been on the directory's file system."""
+    if quota:  # nodes have no quota on their own disks, so it was the shared file system's
         return True
     try:
         found = os.statvfs(directory)

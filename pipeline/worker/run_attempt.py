@@ -1,4 +1,4 @@
-"""What a worker does with one attempt, from its description to its outcome."""
+"""Runs one attempt in a worker process, from its specification to its outcome."""
 
 from __future__ import annotations
 
@@ -29,29 +29,35 @@ from .process.inline import InlineConnection, run_inline
 from .supervisor import Supervisor
 
 LAST_MOMENT = 2.0
-"""Seconds that an outcome has to travel before a SIGTERM that the worker was sent takes its usual effect."""
+"""Seconds for the outcome to reach the driver before a SIGTERM that was held back ends the worker."""
 
 LARGEST_OUTCOME = 32 * 2**20
-"""Bytes of an outcome as JSON; the driver's sockets take no message of many times that."""
+"""Most bytes of an outcome as JSON; far below what the driver's sockets accept."""
 
 DECLINED_PAUSE = 1.0
-"""Seconds until a worker that declined an attempt takes another: what it declines may come straight back."""
+"""Seconds until a worker that declined an attempt takes another; Parsl may send the same one straight back."""
 
 Collected = tuple[list[list[float]], dict[str, Any], dict[str, Any]]
 """Reports, suggested parameters and user attributes of an attempt."""
 
 
 def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
-    """Run one attempt and return its :class:`Outcome` as a dict; called in a worker process, one at a time.
+    """Run one attempt and return its :class:`.Outcome`. Called in a worker process, one attempt at a time.
+
+    The outcome is written to the trial's folder before it is returned, except for one that was declined.
+    Never raises: an error before or around the objective becomes an outcome with failure ``setup``.
 
     Args:
-        spec: An :class:`AttemptSpec` as a dict.
+        spec: An :class:`.AttemptSpec` as a dictionary.
 
-    The outcome is written to the trial's folder before it is returned; one that was declined is returned only. Never
-    raises: what goes wrong before or around the objective is an outcome with failure ``setup``.
+    Returns:
+        The outcome as a dictionary.
     """
     end_with_pool()
-    with _sigterm_noted() as terminated, marked_busy():  # in this order: who finds the worker busy sends it SIGTERM
+    with (
+        _sigterm_noted() as terminated,
+        marked_busy(),
+    ):  # in this order, since the node's agent sends SIGTERM to workers that are marked busy
         outcome = _attempt(spec, terminated)
     if outcome["kind"] == "declined":
         time.sleep(DECLINED_PAUSE)
@@ -69,7 +75,7 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         yield_timer, files = YieldTimer(attempt), TrialFiles(Path(attempt.directory))
         found = _enter(attempt, files)
         if found is not None:
-            return _tell(spec, found)
+            return _write(spec, found)
         try:
             ending, collected = _run(attempt, files, yield_timer, terminated)
         finally:
@@ -85,13 +91,13 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
             ([], {}, {}),
         )
     ending = blame_disk(ending, str(spec.get("directory") or ""))
-    return _tell(spec, _outcome(spec, ending, collected, started, leaving))
+    return _write(spec, _outcome(spec, ending, collected, started, leaving))
 
 
 def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
-    """Take the trial over from its earlier attempts; the result of one that has come to its end after all.
+    """Take the trial over from earlier attempts; returns the result of one that has ended meanwhile, else None.
 
-    Raises TakenOver where a later attempt was before this one, OSError.
+    Raises TakenOver where a later attempt has begun, and OSError.
     """
     files.create(spec.attempt)
     enter(files, spec.attempt)
@@ -124,7 +130,7 @@ def _collected(dialogue: Dialogue, user_attrs: dict[str, Any], ending: Ending) -
 
 
 def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
-    # Imported when one is needed: an attempt without isolation needs neither.
+    # Imported here, since an attempt without isolation needs neither.
     if spec.objective.command:
         from .command.process import CommandProcess
 
@@ -160,34 +166,37 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
     )
 
 
-def _tell(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
-    """Write the outcome, and return it in any case; a disk that is full or away must not cost a result."""
-    told = outcome.to_dict()
+def _write(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Write the outcome, and return it even where that fails: a full or unreachable disk must not lose a result."""
+    data = outcome.to_dict()
     if not spec.get("directory"):
-        return told
+        return data
     try:
-        told = cut_outcome(told)
+        data = cut_outcome(data)
         path = TrialFiles(Path(spec["directory"])).outcome(outcome.attempt)
-        write_atomically(path, json.dumps(told))
+        write_atomically(path, json.dumps(data))
     except (OSError, ValueError, TypeError) as error:
         note = f"the outcome could not be written to {spec['directory']}: {first_line(error)}"
-        told["reason"] = f"{told['reason']}; {note}" if told["reason"] else note
-    return told
+        data["reason"] = f"{data['reason']}; {note}" if data["reason"] else note
+    return data
 
 
-def cut_outcome(told: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, Any]:
-    """An outcome that can travel. The driver has its reports already; attributes that are too much are left out."""
+def cut_outcome(data: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, Any]:
+    """The outcome without its user attributes, and then without its reports, where it is larger than ``most`` bytes.
+
+    The driver usually has the reports already.
+    """
     for field, empty in (("user_attrs", {}), ("reports", [])):
-        length = len(json.dumps(told))
+        length = len(json.dumps(data))
         if length <= most:
             break
         note = f"its {field.replace('_', ' ')} were left out, since the outcome takes {length} bytes of at most {most}"
-        told = {**told, field: empty, "reason": f"{told['reason']}; {note}" if told["reason"] else note}
-    return told
+        data = {**data, field: empty, "reason": f"{data['reason']}; {note}" if data["reason"] else note}
+    return data
 
 
 def _place() -> tuple[str, str]:
-    """The block's and the worker's names, as Parsl gives them to its workers."""
+    """Parsl's names of this worker's block and of the worker."""
     block = os.environ.get("PARSL_WORKER_BLOCK_ID", "")
     pool, rank = os.environ.get("PARSL_WORKER_POOL_ID", ""), os.environ.get("PARSL_WORKER_RANK", "")
     return block, f"{pool}/{rank}" if pool else rank
@@ -195,7 +204,7 @@ def _place() -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _sigterm_noted() -> Iterator[threading.Event]:
-    """While an attempt runs, SIGTERM to the worker (its block ends) is noted; afterwards it takes its usual effect."""
+    """Hold SIGTERM back while an attempt runs (its block ends): set the event, and send the signal again afterwards."""
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield noted

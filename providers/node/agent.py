@@ -44,10 +44,10 @@ from ...pipeline.worker.node.posix import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
     children,
+    collect_status,
     end_children,
     kill_group,
     process_control,
-    take_status,
 )
 from .driver_watch import CHECK_INTERVAL, DriverWatch
 from .shm_cleanup import find_leaked, remove_leaked
@@ -383,7 +383,7 @@ def belongs(pid: int, group: int) -> bool:
 def reap(pool: int) -> None:
     """Collect the exit status of all children that have ended, except the worker pool's."""
     for pid in children() - {pool}:
-        take_status(pid)
+        collect_status(pid)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The command form: any program as an objective, in a session of its own under the worker.
+"""Runs a command as an objective: any program, in a session of its own under the worker.
 
-It finds its parameters in its arguments (template fields), in ``PILOTUNE_PARAM_<NAME>`` and in the JSON file
-``PILOTUNE_PARAMS``, and writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reports.ReportFile`) or prints
-what the study file's regular expression matches. Exit status 0 is success; without a final value the last report is it.
-It is ended with SIGTERM, and with SIGKILL after the grace; a command that is asked to yield gets SIGTERM and all the
-time it needs, and has yielded when it then exits with 0 or by that signal without a final line in its report file.
+It gets its parameters in its arguments (template fields), in ``PILOTUNE_PARAM_<NAME>`` and in the JSON file
+``PILOTUNE_PARAMS``. It writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reports.ReportFile`), or prints
+what the study file's regular expression matches. Exit status 0 is success; without a final value the last report is
+the value.
+
+A command is ended by SIGTERM, and by SIGKILL after the grace. One that is asked to yield also gets SIGTERM, but as much
+time as it needs. It has yielded if it then exits with 0 or by that signal, and has written no final line.
 """
 
 from __future__ import annotations
@@ -32,15 +34,15 @@ from .template import as_text, check_command, command_fields, fill, fill_argumen
 
 __all__ = ["CommandProcess", "check_command", "command_fields"]
 
-INTERVAL = 0.1
-"""Seconds between two looks at what a command has said."""
+POLL_INTERVAL = 0.1
+"""Seconds between two reads of a command's reports."""
 
 
 class CommandProcess:
-    """A running command (see :class:`.process.Process`)."""
+    """A running command (see :class:`pilotune.pipeline.worker.process.base.Process`)."""
 
     takes_answers = False
-    poll_interval = INTERVAL
+    poll_interval = POLL_INTERVAL
 
     def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
         self.spec = spec
@@ -67,7 +69,7 @@ class CommandProcess:
             program = "/bin/sh" if spec.objective.shell else error.filename
             self._fail(f"the command cannot be started: {program}: {error.strerror}")
         else:
-            with contextlib.suppress(OSError, AttributeError):  # Linux before 5.3: the interval has to do
+            with contextlib.suppress(OSError, AttributeError):  # Linux before 5.3: its end is noticed by polling
                 self._pidfd = os.pidfd_open(self._process.pid)
 
     def descriptors(self) -> list[int]:
@@ -75,7 +77,7 @@ class CommandProcess:
 
     def receive(self) -> list[Message]:
         if self._process is not None and self.status is None and self._has_ended():
-            self.kill()  # what it left behind, while its zombie still holds the group's number
+            self.kill()  # what it left behind, while its zombie keeps the group's number from being reused
             self.status = self._process.wait()
         reports = self._reader.read(last=self.status is not None)
         if reports:
@@ -161,13 +163,20 @@ class CommandProcess:
 
 
 def reader(spec: AttemptSpec, files: TrialFiles) -> Reader:
+    """What reads the command's reports, by the study file's ``reports``."""
     if spec.objective.reports == "file":
         return ReportFile(files.reports(spec.attempt))
     return StdoutPattern(files.stdout(spec.attempt), spec.objective.reports)
 
 
 def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
-    """Start it. Raises ValueError for a template that cannot be filled, OSError where it cannot be executed."""
+    """Start the command.
+
+    Raises:
+        ValueError: The template cannot be filled.
+        OSError: The command cannot be executed.
+        subprocess.SubprocessError: A later attempt of the trial has begun.
+    """
     write_atomically(files.params(spec.attempt), json.dumps(spec.params))
     files.reports(spec.attempt).unlink(missing_ok=True)
     values = fields(spec, files)
@@ -181,13 +190,13 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
     memory = spec.limits.memory
-    at_worker_s_death = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
+    death_signal = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
 
     def prepare() -> None:
-        process_control(PR_SET_PDEATHSIG, at_worker_s_death)
+        process_control(PR_SET_PDEATHSIG, death_signal)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if note_process(files, spec.attempt):
-            raise RuntimeError  # who starts this gets a SubprocessError
+            raise RuntimeError  # becomes a SubprocessError in the worker
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
@@ -208,7 +217,7 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
 
 
 def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
-    """Every field's value. An inactive conditional parameter is empty."""
+    """The value of every template field. An inactive conditional parameter is None: empty text."""
     return {
         "number": spec.number,
         "attempt": spec.attempt,
@@ -230,7 +239,7 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
 
 
 def surroundings(spec: AttemptSpec, files: TrialFiles) -> dict[str, str]:
-    """The command's environment: the worker's, the trial's, and a variable for each parameter (inactive ones unset)."""
+    """The command's environment: the worker's and the trial's variables, and one for each active parameter."""
     values = dict(os.environ)
     change(values, environment(spec))
     return {

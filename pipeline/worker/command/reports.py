@@ -12,6 +12,7 @@ from ...trial.protocol import STEP_LIMIT
 from ..process.messages import Reported
 
 PIECE = 2**20
+"""Bytes that are read at a time, and the longest line that is kept."""
 
 
 class Reader(Protocol):
@@ -30,7 +31,7 @@ class Reader(Protocol):
 
 
 class _Tail:
-    """New whole lines of a growing file."""
+    """Reads the new complete lines of a growing file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,14 +43,14 @@ class _Tail:
         found: list[bytes] = []
         try:
             with self.path.open("rb") as file:
-                if file.seek(0, 2) < self.position:  # the program began the file anew
+                if file.seek(0, 2) < self.position:  # the program has truncated the file
                     self.position, self.line, self._rest = 0, 0, b""
                 file.seek(self.position)
                 while piece := file.read(PIECE):
                     self.position += len(piece)
                     *whole, self._rest = (self._rest + piece).split(b"\n")
                     found += whole
-                    self._rest = self._rest[-PIECE:]  # a line without end must not fill the memory
+                    self._rest = self._rest[-PIECE:]  # an endless line must not fill the memory
                     if not last:
                         break
         except OSError:
@@ -60,11 +61,14 @@ class _Tail:
 
 
 class ReportFile:
-    """JSON lines. An object with ``step`` and ``value`` is a report; one without ``step`` holds the final value.
+    """Reads JSON lines: an object with ``step`` and ``value`` is a report, one without ``step`` the final value.
 
-    The final line is what a Python objective would return as a dict: ``{"value": 0.9}``, ``{"values": [0.9, 12]}`` or
-    the metrics by name, and what else it holds is kept as user attributes. Empty lines are left out. Any other line is
-    a problem that fails the trial: a report that is not understood must not be lost silently.
+    The final line is what a Python objective would return as a dictionary: ``{"value": 0.9}``,
+    ``{"values": [0.9, 12]}`` or the metrics by name; its other keys become user attributes. Empty lines are skipped.
+    Any other line fails the trial, so that no report is lost silently.
+
+    Args:
+        path: The file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,10 +102,14 @@ class ReportFile:
 
 
 class StdoutPattern:
-    """A regular expression, tried on each line of stdout; the last match's ``value`` is the final value.
+    """Searches each line of stdout for a regular expression; the last match's ``value`` is the final value.
 
-    Every match is a report at its ``step``, or where the expression has no such group at 0, 1, 2, ... A match whose
-    ``value`` is no number is a problem.
+    Every match is a report at its ``step``; without a group of that name at steps 0, 1, 2, ... A match whose ``value``
+    is not a number fails the trial.
+
+    Args:
+        path: The file that stdout goes to.
+        pattern: With a group ``value`` and optionally ``step``.
     """
 
     def __init__(self, path: Path, pattern: str) -> None:

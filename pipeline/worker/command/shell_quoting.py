@@ -1,7 +1,7 @@
-"""Where in a shell's text a quoted value is one word and nothing else, and where the shell would still look into it.
+"""Finds the places in a shell command where a quoted value would still be interpreted by the shell.
 
-A value in single quotes is a word of its own where a word may begin or go on. Inside other quotes, in a comment, a here
-document or arithmetic, the quotes around it are text like any other, and a ``$(...)`` in it would be run.
+A value in single quotes is one word where a word may begin or continue. Inside other quotes, in a comment, a here
+document or arithmetic, the quotes around it are ordinary characters, and a ``$(...)`` in the value would be executed.
 """
 
 from __future__ import annotations
@@ -9,13 +9,22 @@ from __future__ import annotations
 import shlex
 
 PLAIN, LOST = "", "lost"
+"""States of :class:`Shell`: no quote is open; the rest of the text is beyond the rules known here."""
 
 
 class Shell:
-    """Reads a template for ``/bin/sh`` piece by piece; it follows POSIX's rules, and bash's where those are stricter.
+    """Tracks the quoting state of a command for ``/bin/sh``, read piece by piece.
+
+    Follows the quoting rules of POSIX (https://pubs.opengroup.org/onlinepubs/9699919799/, Shell Command Language, 2.2),
+    and bash's where those are stricter. Where it cannot be sure, every later place counts as exposed.
 
     Attributes:
-        state: The quote that is open (``'``, ``"``), ``#`` in a comment, LOST where the rest is beyond these rules.
+        state: The open quote (``'`` or ``"``), ``#`` in a comment, PLAIN outside of both, or LOST.
+
+    >>> shell = Shell()
+    >>> shell.read('echo "a ')
+    >>> shell.exposed
+    True
     """
 
     def __init__(self) -> None:
@@ -25,10 +34,11 @@ class Shell:
 
     @property
     def exposed(self) -> bool:
-        """Whether quotes around what comes next would not be the shell's."""
+        """Whether the shell would interpret a value that stands next, even in single quotes."""
         return self.state != PLAIN or self._escaped or self._before == "$"
 
     def read(self, text: str) -> None:
+        """Continue with a piece of the command's own text."""
         for position, character in enumerate(text):
             if self._escaped:
                 self._escaped = False
@@ -37,7 +47,7 @@ class Shell:
             self._before = character
 
     def word(self) -> None:
-        """A quoted value stands here."""
+        """Continue with a quoted value."""
         self._escaped, self._before = False, "x"
 
     def _step(self, character: str, following: str) -> None:
@@ -53,7 +63,7 @@ class Shell:
             if character == '"':
                 self.state = PLAIN
             elif character == "`" or (character == "$" and following[:1] in ("(", "{")):
-                self.state = LOST  # quotes may begin anew in there
+                self.state = LOST  # a substitution, inside which quoting starts again
         else:
             self._plain(character, following)
         if character == "\n" and self._here:
@@ -69,9 +79,9 @@ class Shell:
         elif character == "<" and following[:1] == "<":
             self._here = True
         elif character == "(" and self._before == "=":
-            self.state = LOST  # an array: after a mistake in one bash goes on with the next line, quoted or not
+            self.state = LOST  # an array: after a syntax error in one, bash continues with the next line, quoted or not
 
 
 def harmless(text: str) -> bool:
-    """Whether a shell reads ``text`` as itself wherever it stands."""
+    """Whether a shell reads ``text`` as plain text wherever it stands."""
     return not text or shlex.quote(text) == text

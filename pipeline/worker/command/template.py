@@ -1,4 +1,4 @@
-"""The command form's template: fields in braces, filled argument by argument."""
+"""Fills a command's template: fields in braces, argument by argument, without letting the shell interpret values."""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ FIELDS = {
     "launcher": "what starts a command on all nodes of the trial, such as `srun --nodes 2 --ntasks 8`; on one node "
     "the site's PILOTUNE_LAUNCHER, mostly nothing",
 }
-"""Fields besides the parameters' names, and what they are. A parameter of the same name wins."""
+"""Template fields besides the parameters, each with its description. A parameter of the same name wins."""
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 def split_command(command: str | Sequence[str]) -> list[str]:
-    """The arguments of a template that is not for a shell. Raises ValueError for quotes that do not close."""
+    """The arguments of a template that is not for a shell. Raises ValueError for an unclosed quote."""
     return shlex.split(command) if isinstance(command, str) else [str(part) for part in command]
 
 
 def command_fields(template: str | Sequence[str]) -> set[str]:
-    """The names in braces. ``{{`` and ``}}`` are literal braces. Raises ValueError for a brace without its partner."""
+    """The names in braces. ``{{`` and ``}}`` are literal braces. Raises ValueError for a single brace.
+
+    >>> sorted(command_fields("python train.py --lr {lr} --seed {seed}"))
+    ['lr', 'seed']
+    """
     text = template if isinstance(template, str) else "\n".join(map(str, template))
     fields = set()
     for match in _TOKEN.finditer(text):
@@ -54,13 +58,13 @@ def command_fields(template: str | Sequence[str]) -> set[str]:
 def check_command(
     command: str | Sequence[str], names: Sequence[str] | None, *, shell: bool = False, reports: str = "file"
 ) -> str:
-    """One sentence what is wrong with a command and its ``reports``; empty where nothing is.
+    """One sentence about what is wrong with a command or its ``reports``; empty where nothing is.
 
     Args:
         command: A template, or a list of templates, one an argument.
-        names: The space's parameters and constants; None where they are not known yet.
-        shell: Whether ``command`` goes to ``/bin/sh``; then it must be a string.
-        reports: ``file``, or a regular expression over stdout with a group ``value`` and perhaps ``step``.
+        names: The space's parameters and constants; None where they are not known, so that no field is an error.
+        shell: The command is run by ``/bin/sh``; then it must be a string.
+        reports: ``file``, or a regular expression over stdout with a group ``value`` and optionally ``step``.
     """
     try:
         fields = command_fields(command)
@@ -91,11 +95,18 @@ def _check_reports(reports: str) -> str:
 
 
 def fill(template: str, values: Mapping[str, Any], *, quote: bool = False) -> str:
-    """``template`` with its fields replaced; ``quote`` makes each value one word of a shell.
+    """``template`` with its fields replaced by values.
+
+    Args:
+        template: The text.
+        values: By field name.
+        quote: Quote each value as one word for a shell, except ``launcher``, which is several words.
 
     Raises:
-        ValueError: A field that ``values`` does not have (the sentence names those it has), or one with a value that a
-            shell would look into where it stands.
+        ValueError: ``values`` lacks a field, or a shell would interpret a value where it stands.
+
+    >>> fill("echo {name}", {"name": "a b"}, quote=True)
+    "echo 'a b'"
     """
 
     exposed = exposed_fields(template) if quote else set()
@@ -107,7 +118,7 @@ def fill(template: str, values: Mapping[str, Any], *, quote: bool = False) -> st
         if name not in values:
             raise ValueError(f"the command has no value for {{{name}}}; known are {', '.join(values)}")
         text = as_text(values[name])
-        if not quote or name == "launcher":  # words of its own, written by the site
+        if not quote or name == "launcher":  # the site wrote it, as words for the shell
             return text
         if name in exposed:
             if not harmless(text):
@@ -119,7 +130,7 @@ def fill(template: str, values: Mapping[str, Any], *, quote: bool = False) -> st
 
 
 def exposed_fields(template: str) -> set[str]:
-    """The fields of a template for a shell that stand where it would look into their values, quoted or not."""
+    """The fields that stand where a shell would interpret their values even when they are quoted."""
     shell, position, found = Shell(), 0, set()
     for match in _TOKEN.finditer(template):
         shell.read(template[position : match.start()])
@@ -135,7 +146,7 @@ def exposed_fields(template: str) -> set[str]:
 
 
 def exposed_problem(name: str, text: str) -> str:
-    """One sentence why such a value cannot stand in such a place."""
+    """One sentence about why field ``name`` cannot have the value ``text`` where it stands."""
     shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
     return (
         f"the shell would read {shown} as more than text where {{{name}}} stands in the command; write {{{name}}} "
@@ -144,7 +155,7 @@ def exposed_problem(name: str, text: str) -> str:
 
 
 def fill_arguments(command: str | Sequence[str], values: Mapping[str, Any]) -> list[str]:
-    """The arguments to execute. An argument that is ``{launcher}`` alone becomes as many words as the launcher has."""
+    """The arguments to execute. An argument that is just ``{launcher}`` becomes one argument for each of its words."""
     arguments: list[str] = []
     for part in split_command(command):
         if part == "{launcher}" and "launcher" in values:
@@ -155,7 +166,11 @@ def fill_arguments(command: str | Sequence[str], values: Mapping[str, Any]) -> l
 
 
 def as_text(value: Any) -> str:
-    """A value in a command line or the environment: text as it is, true/false, an empty text for None, else JSON."""
+    """A value as text for a command line or the environment: text as it is, empty text for None, else JSON.
+
+    >>> as_text(True), as_text(None), as_text(0.001)
+    ('true', '', '0.001')
+    """
     if isinstance(value, str):
         return value
     if value is None:
@@ -164,5 +179,9 @@ def as_text(value: Any) -> str:
 
 
 def variable(name: str) -> str:
-    """``PILOTUNE_PARAM_LR`` for ``lr``; what an environment cannot have in a name becomes ``_``."""
+    """The environment variable of a parameter; characters that cannot stand in such a name become ``_``.
+
+    >>> variable("optimizer.lr-max")
+    'PILOTUNE_PARAM_OPTIMIZER_LR_MAX'
+    """
     return "PILOTUNE_PARAM_" + re.sub(r"[^A-Z0-9_]", "_", name.upper())

@@ -1,6 +1,6 @@
-"""Whether anybody listens at the driver's addresses: a dead driver's host refuses, a lost network is silent.
+"""Detects a dead driver: its host refuses connections at the driver's port, while a lost network is silent.
 
-No campaign listens at a port again that it has given up, so that a refusal is for ever.
+A campaign never listens again at a port that it has closed, so a refusal is final.
 """
 
 from __future__ import annotations
@@ -13,74 +13,90 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 TIMES = 3
-"""Refusals in a row after which the driver is taken for dead."""
+"""Refusals in a row after which the driver counts as dead; a single one may come from a busy host's full backlog."""
 
 PERIOD = 1.5
-"""Seconds between them at least."""
+"""Least seconds between two attempts to connect."""
 
 Address = tuple[str, int]
-"""A host's IP address and a port of it."""
+"""A host's IP address and a port."""
 
 
 def address_of(url: str) -> Address:
-    """Of ``tcp://host:port``. Raises ValueError."""
+    """Host and port of ``tcp://host:port``. Raises ValueError.
+
+    >>> address_of("tcp://10.0.0.1:5555")
+    ('10.0.0.1', 5555)
+    """
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or 0
 
 
 def refused(addresses: Iterable[Address], timeout: float = 0.3) -> bool:
-    """Whether nobody listens at any of these: one at least refuses, and the others too or cannot be reached.
+    """Whether nobody listens at any of these addresses: at least one refuses, and none accepts or is silent.
 
-    An address that does not answer in ``timeout`` seconds may be the driver's, so that nothing is known then.
+    Args:
+        addresses: All addresses at which the driver may listen.
+        timeout: Seconds to wait for an answer. An address that is silent for so long may be the driver's, so the
+            result is then False.
     """
     poller, waiting, refusals = select.poll(), {}, 0
     try:
         for host, port in addresses:
-            knock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-            knock.setblocking(False)
-            waiting[knock.fileno()] = knock
-            poller.register(knock, select.POLLOUT)
-            code = knock.connect_ex((host, port))
+            probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            probe.setblocking(False)
+            waiting[probe.fileno()] = probe
+            poller.register(probe, select.POLLOUT)
+            code = probe.connect_ex((host, port))
             if code in (0, errno.EINPROGRESS):
                 continue
             refusals += code == errno.ECONNREFUSED
-            _drop(waiting, poller, knock)
+            _drop(waiting, poller, probe)
         until = time.monotonic() + timeout
         while waiting and (left := until - time.monotonic()) > 0:
             for descriptor, _ in poller.poll(int(left * 1000) + 1):
-                knock = waiting[descriptor]
-                code = knock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                probe = waiting[descriptor]
+                code = probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if code == 0:
                     return False
                 refusals += code == errno.ECONNREFUSED
-                _drop(waiting, poller, knock)
+                _drop(waiting, poller, probe)
         return not waiting and refusals > 0
-    except (OSError, ValueError):  # no descriptor is free, or this is no address
+    except (OSError, ValueError):  # no free descriptor, or not an address
         return False
     finally:
-        for knock in waiting.values():
-            knock.close()
+        for probe in waiting.values():
+            probe.close()
 
 
-def _drop(waiting: dict[int, socket.socket], poller: select.poll, knock: socket.socket) -> None:
-    poller.unregister(knock)
-    del waiting[knock.fileno()]
-    knock.close()
+def _drop(waiting: dict[int, socket.socket], poller: select.poll, probe: socket.socket) -> None:
+    poller.unregister(probe)
+    del waiting[probe.fileno()]
+    probe.close()
 
 
 class Refusals:
-    """Counts them. ``times`` and ``period``: see TIMES and PERIOD."""
+    """Counts refusals in a row.
+
+    Args:
+        times: Refusals after which the driver counts as dead.
+        period: Least seconds between two attempts to connect.
+
+    Attributes:
+        in_row: Refusals in a row so far.
+        since: When the first of them was, on the caller's clock.
+    """
 
     def __init__(self, times: int = TIMES, period: float = PERIOD):
         self.times, self.period = times, period
         self.reset()
 
     def reset(self) -> None:
-        """There is a connection."""
+        """There is a connection: start counting again."""
         self.in_row, self.since, self._next = 0, 0.0, 0.0
 
     def certain(self, addresses: Iterable[Address], now: float) -> bool:
-        """Whether there were enough in a row; knocks again when it is time. ``since``: of the first of them."""
+        """Whether there were enough refusals in a row; tries again when it is time. ``now``: seconds of any clock."""
         if self.in_row < self.times and now >= self._next:
             self._next = now + self.period
             self.in_row = self.in_row + 1 if refused(addresses) else 0

@@ -1,9 +1,9 @@
-"""Only the newest attempt of a trial has its checkpoint: those that were given up, and may still run, are kept out.
+"""Fences off old attempts, so that only the newest attempt of a trial can write its checkpoint.
 
-A driver gives a trial its next attempt when it takes the last one for lost; on a network that may be wrong. The folder
-decides. It carries the attempt's number, and the next attempt renames it, which is atomic on one file system, so that
-an attempt that was given up finds nothing any more under the name it knows. On the node of the old attempt, the new
-one also ends the old one's process before it begins, since an open file is not fenced by its name.
+A driver starts a trial's next attempt when it believes the last one lost; after a network failure that may be wrong,
+and both run. The name of the checkpoint folder decides between them: it carries the attempt's number, and the next
+attempt renames it, which is atomic on one file system. The old attempt then finds nothing under the name that it knows.
+A file that it holds open is not fenced by this, so on the old attempt's own node the new one first kills its process.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ from .posix import kill_group, place, process_start
 from .ranks import end_ranks
 
 TRIES = 100
-"""Attempts that may come between, one after the other, while one enters."""
+"""Most retries of the rename; each failure means that another attempt has renamed the folder first."""
 
-LOOK = 2.0
-"""Seconds between looks whether a trial was taken over, while its driver cannot be reached and so cannot tell."""
+CHECK_INTERVAL = 2.0
+"""Seconds between checks for a later attempt, while the driver cannot be reached to say so."""
 
-LEAVING = 10.0
-"""Seconds that an old attempt's process may take to end by SIGKILL; one that takes longer hangs in the kernel."""
+KILL_WAIT = 10.0
+"""Seconds to wait for an old attempt's process after SIGKILL; one that takes longer hangs in the kernel."""
 
 
 class TakenOver(Exception):
-    """A later attempt has the trial's checkpoint. The message is one sentence."""
+    """A later attempt has taken the trial's checkpoint. The message is one sentence."""
 
 
 def enter(files: TrialFiles, attempt: int) -> None:
-    """Take the newest checkpoint folder for this attempt, or make one.
+    """Rename the newest checkpoint folder to this attempt's name, or create one.
 
-    Raises TakenOver where a later attempt has it, OSError where it cannot be had.
+    Raises:
+        TakenOver: A later attempt has it.
+        OSError: The file system refuses.
     """
     own = files.checkpoint_of(attempt)
     for _ in range(TRIES):
@@ -51,47 +53,52 @@ def enter(files: TrialFiles, attempt: int) -> None:
             else:
                 folder.rename(own)
         except (FileNotFoundError, FileExistsError):
-            continue  # another attempt was faster: look again
+            continue  # another attempt was faster
         break
     newest = _point(files, attempt)
     if newest > attempt:
-        raise TakenOver(said(attempt, newest))
+        raise TakenOver(_taken_over_reason(attempt, newest))
     if newest < attempt:
-        raise OSError(f"no checkpoint folder can be made in {files.directory}")
+        raise OSError(f"no checkpoint folder can be created in {files.directory}")
 
 
 def _point(files: TrialFiles, attempt: int) -> int:
-    """Let the link that people follow show the newest folder, whose attempt is returned. Raises OSError."""
+    """Point the link ``checkpoint`` at the newest folder; returns that folder's attempt. Raises OSError."""
     part, shown = files.directory / f".checkpoint.{attempt}.part", -1
-    while (newest := files.newest_checkpoint()[0]) != shown:  # a later attempt may come between
+    while (newest := files.newest_checkpoint()[0]) != shown:  # repeated where a later attempt came between
         shown = newest
         try:
             os.symlink(files.checkpoint_of(newest).name, part)
             os.replace(part, files.checkpoint)
-        except OSError:  # a file system without links
+        except OSError:  # a file system without symbolic links
             with contextlib.suppress(OSError):
                 part.unlink()
     return newest
 
 
-def said(attempt: int, newest: int) -> str:
-    return f"attempt {newest} of the trial has begun, so that attempt {attempt} counts no more"
+def _taken_over_reason(attempt: int, newest: int) -> str:
+    return f"attempt {newest} of the trial has begun, so attempt {attempt} no longer counts"
 
 
 def taken_over(files: TrialFiles, attempt: int) -> str:
-    """Why the attempt counts no more: a sentence; empty where it does, and where that cannot be told."""
+    """One sentence where a later attempt has begun; empty where none has, or the folder cannot be read."""
     try:
         newest, _ = files.newest_checkpoint()
     except OSError:
         return ""
-    return said(attempt, newest) if newest > attempt else ""
+    return _taken_over_reason(attempt, newest) if newest > attempt else ""
 
 
 class FenceWatch:
-    """Looks, while there is no connection to the driver, whether the trial was taken over by another one.
+    """Checks for a later attempt while there is no connection to the driver, which would otherwise end this one.
+
+    Args:
+        files: The trial's.
+        attempt: This one.
+        channel: To the driver.
 
     Attributes:
-        reason: Why the attempt counts no more; empty while it does.
+        reason: One sentence where a later attempt has begun; empty before.
     """
 
     def __init__(self, files: TrialFiles, attempt: int, channel: Channel):
@@ -99,10 +106,10 @@ class FenceWatch:
         self._next = 0.0
 
     def closed(self) -> bool:
-        """Whether the attempt counts no more. To be asked again and again."""
+        """Whether a later attempt has begun. To be called often; it reads the folder every CHECK_INTERVAL seconds."""
         now = time.monotonic()
         if not self.reason and now >= self._next and self.channel.down():
-            self._next = now + LOOK
+            self._next = now + CHECK_INTERVAL
             self.reason = taken_over(self.files, self.attempt)
         return bool(self.reason)
 
@@ -111,12 +118,12 @@ class FenceWatch:
 
 
 def note_process(files: TrialFiles, attempt: int) -> str:
-    """Note that this process runs the attempt; returns :func:`taken_over`, which is to be looked at after it.
+    """Write down that this process runs the attempt, then return :func:`taken_over`.
 
-    One of the two is seen in any case: the note by the attempt that takes over, or its folder by this one.
+    In this order one side always notices the other: a later attempt finds the note, or this one finds its folder.
     """
     text = f"{place()}\n{os.getpid()} {process_start(os.getpid())}\n"
-    with contextlib.suppress(OSError):  # on a full disk the folder's name has to do
+    with contextlib.suppress(OSError):  # on a full disk only the folder's name fences
         descriptor = os.open(files.process(attempt), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             os.write(descriptor, text.encode())
@@ -126,15 +133,18 @@ def note_process(files: TrialFiles, attempt: int) -> str:
 
 
 def forget_process(files: TrialFiles, attempt: int) -> None:
-    """The attempt's process has ended."""
+    """Remove the note of :func:`note_process`: the attempt's process has ended."""
     with contextlib.suppress(OSError):
         files.process(attempt).unlink()
 
 
 def end_earlier(files: TrialFiles, attempt: int, *, ranks: bool = False) -> None:
-    """End the processes of earlier attempts that run on this host, and wait until they are gone.
+    """Kill the processes of earlier attempts on this host, and wait until they are gone.
 
-    ``ranks``: launchers of processes on other nodes are among them, which they have to end first.
+    Args:
+        files: The trial's.
+        attempt: This one.
+        ranks: The trial runs on several nodes: launchers get time to end their ranks on other nodes first.
     """
     try:
         earlier = [number for number in files.attempts_with(PROCESS) if number < attempt]
@@ -150,7 +160,7 @@ def end_earlier(files: TrialFiles, attempt: int, *, ranks: bool = False) -> None
 
 
 def _noted(path: Path) -> tuple[int, int]:
-    """Process and start of a note of this host; zeros for those of others."""
+    """Pid and start time in a note of this host; zeros for a note of another host."""
     try:
         where, process, *_ = path.read_text().splitlines()
         pid, start = map(int, process.split())
@@ -164,7 +174,7 @@ def _end(pid: int, start: int) -> None:
         if os.getpgid(pid) == pid:
             kill_group(pid)
         os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + LEAVING
+    until = time.monotonic() + KILL_WAIT
     while process_start(pid) == start and time.monotonic() < until:
         time.sleep(0.01)
 
@@ -173,10 +183,11 @@ def _end(pid: int, start: int) -> None:
 
 
 def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
-    """The result of the attempt before this one, as this one's; None where there is none.
+    """The result of the attempt before this one, as this attempt's outcome; None where it has none.
 
-    It came to its end after its driver had died and before this attempt began, when nobody collected it any more: what
-    it found would be computed a second time. Only results count: what went wrong may have gone wrong by the fence.
+    An attempt may end after its driver died and before the next attempt begins, when no driver collects its outcome;
+    without this the same result would be computed twice. Failures are not taken over, since the fence itself may have
+    caused them.
     """
     try:
         begun = [number for number in files.attempts_with(WORK) if number < spec.attempt]
@@ -185,7 +196,7 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
     found = _result(files.outcome(begun[-1]), spec, begun[-1]) if begun else None
     if found is None:
         return None
-    reason = f"attempt {found.attempt} had come to its end when attempt {spec.attempt} began; this is its result"
+    reason = f"attempt {found.attempt} had ended when attempt {spec.attempt} began; this is its result"
     return replace(found, token=spec.token, attempt=spec.attempt, reason=reason, leaving=False)
 
 

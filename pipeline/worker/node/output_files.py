@@ -1,4 +1,4 @@
-"""Keeps an attempt's output files within their limit."""
+"""An attempt's output files: opens them for printing, checks their size, and cuts them to their limit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from ....filesystems import NO_ROOM
 
 LONGEST_COPY = 2**20
+"""Bytes that are moved at a time."""
 
 
-class _Roomless(io.FileIO):
-    """What finds no room is dropped: a trial does not fail for what it prints."""
+class _IgnoresFullDisk(io.FileIO):
+    """Drops what does not fit on a full disk: a trial does not fail for what it prints."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -25,18 +26,18 @@ class _Roomless(io.FileIO):
 
 
 def open_output(descriptor: int, *, keep: bool = False) -> io.TextIOWrapper:
-    """A text stream onto an output file, written line by line so that what was printed survives a crash.
+    """A text stream to an output file, flushed at each line so that printed lines survive a crash.
 
     Args:
-        descriptor: Of the file.
+        descriptor: The open file.
         keep: Leave it open when the stream is closed.
     """
-    raw = io.BufferedWriter(_Roomless(descriptor, "wb", closefd=not keep))
+    raw = io.BufferedWriter(_IgnoresFullDisk(descriptor, "wb", closefd=not keep))
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def first_over(paths: tuple[Path, ...], limit: int) -> Path | None:
-    """The first file that is larger than ``limit`` bytes."""
+    """The first file that is larger than ``limit`` bytes; None where none is."""
     for path in paths:
         try:
             if path.stat().st_size > limit:
@@ -47,14 +48,14 @@ def first_over(paths: tuple[Path, ...], limit: int) -> Path | None:
 
 
 def cut(path: Path, limit: int) -> None:
-    """Shorten a file to about ``limit`` bytes: its head and its tail, with a line between them that says so."""
+    """Cut the middle out of a file so that about ``limit`` bytes are left, with a line in its place that says so."""
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         keep = limit // 2
         if size <= limit:
             return
         note = f"\n... {size - 2 * keep} bytes of output were cut out here ...\n".encode()
-        # Moved piece by piece within the file: on a full disk there is no room for a copy.
+        # The tail is moved within the file, since a copy does not fit on a full disk.
         read, write = size - keep, keep + len(note)
         if write > read:  # a limit of a few bytes: the note alone would overlap
             file.truncate(keep)

@@ -1,4 +1,4 @@
-"""What looking after processes on Linux needs and the standard library does not have."""
+"""Linux process control that the standard library lacks: prctl, process identity, ending all descendants."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+"""Options of prctl(2): a signal at the parent's death; orphaned descendants become children of this process."""
 
 _libc = ctypes.CDLL(None)
 
 
 def process_control(option: int, value: int) -> None:
-    """prctl(2)."""
+    """Call prctl(2) with one argument."""
     _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
 def kill_group(group: int, number: int = signal.SIGKILL) -> None:
-    """Send a signal to a process group; nothing happens when it is gone or somebody else's."""
+    """Send a signal to a process group; ignored where the group is gone or belongs to another user."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
 
 def place() -> str:
-    """Boot and process namespace of this host: where two agree, the numbers of processes mean the same."""
+    """Boot id and pid namespace of this host: where two processes agree in both, pids mean the same to them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -38,16 +39,16 @@ def place() -> str:
 
 
 def process_start(pid: int) -> int | None:
-    """When a process of this host began, in clock ticks since boot; None when there is none, or only its corpse.
+    """When a process of this host started, in clock ticks since boot; None where it does not run, or is a zombie.
 
-    A later process of the same number has another start.
+    With its pid it identifies a process, since a later one with the same pid has another start time.
     """
     fields = _stat(pid)
     return None if fields is None or fields[0] in "ZX" else int(fields[19])
 
 
 def _stat(pid: int | str) -> list[str] | None:
-    """The fields of a process's ``stat`` from its state on."""
+    """The fields of ``/proc/<pid>/stat`` from the state on."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -55,20 +56,20 @@ def _stat(pid: int | str) -> list[str] | None:
 
 
 def children() -> set[int]:
-    """This process's direct children."""
+    """Pids of this process's direct children."""
     own = os.getpid()
     try:
         return set(map(int, Path(f"/proc/self/task/{own}/children").read_text().split()))
-    except OSError:  # a kernel that does not list them
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
         each = ((int(name), _stat(name)) for name in os.listdir("/proc") if name.isdigit())
         return {pid for pid, fields in each if fields is not None and int(fields[1]) == own}
 
 
 @contextlib.contextmanager
 def descendants() -> Iterator[set[int]]:
-    """What is started inside does not outlive it: daemons and others with a session of their own are ended as well.
+    """End every process that is started in this context when it closes, including daemons in sessions of their own.
 
-    Gives the set of the children that are to stay, to which more may be added.
+    Yields a set of pids of children that are spared; the caller may add to it.
     """
     kept = children()
     process_control(PR_SET_CHILD_SUBREAPER, 1)
@@ -80,29 +81,29 @@ def descendants() -> Iterator[set[int]]:
 
 
 END_LIMIT = 5.0
-"""Seconds for killed processes to end; one that is still there hangs in the kernel."""
+"""Seconds to wait for killed processes; one that is still there hangs in the kernel."""
 
 
 def end_children(spared: Collection[int]) -> None:
-    """SIGKILL to all children but those ``spared``, and to those that become children by that; takes their status.
+    """Kill and collect all children except those ``spared``, and those that become children meanwhile.
 
-    In a subreaper these are descendants that have lost their parent, sessions of their own notwithstanding.
+    In a subreaper these are descendants whose parent has ended, whatever session they are in.
     """
     left_alone, until = set(spared), time.monotonic() + END_LIMIT
     while (left := children() - left_alone) and time.monotonic() < until:
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
-            except PermissionError:  # it runs as somebody else
+            except PermissionError:  # it runs as another user
                 left_alone.add(pid)
             except ProcessLookupError:
                 pass
-        if not any(take_status(pid) for pid in left):
+        if not any(collect_status(pid) for pid in left):
             time.sleep(0.01)
 
 
-def take_status(pid: int) -> bool:
-    """Let the corpse of a child go; whether there was one."""
+def collect_status(pid: int) -> bool:
+    """Collect a child that has ended; whether it had."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

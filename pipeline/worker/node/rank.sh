@@ -1,6 +1,6 @@
 #!/bin/sh
-# One rank of a trial on several nodes: rank.sh PROGRAM ARGUMENTS.
-# Launchers that get SIGTERM kill their ranks, but hand SIGUSR1 on to them; here it becomes the program's SIGTERM.
+# Runs one rank of a trial on several nodes: rank.sh PROGRAM ARGUMENTS.
+# On SIGTERM a launcher kills its ranks at once, but it passes SIGUSR1 on; here SIGUSR1 becomes the program's SIGTERM.
 trap 'told=1; kill -TERM "$child"' USR1 TERM
 (trap '' USR1; exec "$@") &
 child=$!
@@ -9,7 +9,7 @@ while :; do
     told=
     wait "$child"
     now=$?
-    [ "$now" -eq 127 ] && break  # not there, or seen at its end already
+    [ "$now" -eq 127 ] && break  # the child is already collected
     status=$now
     [ -n "$told" ] || break
 done

@@ -1,7 +1,8 @@
-"""Commands on several nodes. Their launcher (srun, mpiexec, aprun) stands between the worker and the ranks.
+"""Signals for commands on several nodes, whose ranks run under a launcher (srun, mpiexec, aprun).
 
-srun and most mpiexec answer SIGTERM by killing their ranks at once, and hand SIGUSR1 on to them. One that is killed
-leaves its ranks running on the other nodes.
+On SIGTERM srun and most mpiexec kill their ranks at once, but they pass SIGUSR1 on; so ranks are asked to yield by
+SIGUSR1, which the wrapper ``rank.sh`` turns into SIGTERM. A launcher that is killed leaves its ranks running on the
+other nodes; so it is first sent SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ from pathlib import Path
 from .posix import kill_group
 
 RANK = Path(__file__).with_name("rank.sh")
+"""The wrapper of each rank."""
 
-LEAVING = 5.0
-"""Seconds that a launcher has to end its ranks."""
+LAUNCHER_WAIT = 5.0
+"""Seconds that a launcher has to end its ranks before it is killed."""
 
 
 def with_ranks(launcher: str) -> str:
-    """A launcher's words, with what lets its ranks yield behind them."""
+    """A launcher's words followed by the wrapper that lets its ranks yield; empty without a launcher."""
     return f"{launcher} /bin/sh {shlex.quote(str(RANK))}" if launcher else ""
 
 
 def ask_ranks_to_yield(group: int, launcher: str) -> bool:
-    """SIGUSR1 to the launchers that run in a process group; whether there was one.
+    """Send SIGUSR1 to the launchers in a process group; whether there was one.
 
     Args:
-        group: The command's.
-        launcher: The words of :func:`with_ranks`.
+        group: The command's process group.
+        launcher: What :func:`with_ranks` returned.
     """
     name, asked = Path(launcher.split(" ", 1)[0]).name, False
     for pid in members(group):
@@ -44,17 +46,17 @@ def ask_ranks_to_yield(group: int, launcher: str) -> bool:
 
 
 def end_ranks(group: int) -> None:
-    """SIGTERM to a process group, on which launchers end their ranks; after a while SIGKILL to what is left of it."""
+    """Send SIGTERM to a process group, so that launchers end their ranks; then SIGKILL to what is left of it."""
     if members(group):
         kill_group(group, signal.SIGTERM)
-    until = time.monotonic() + LEAVING
+    until = time.monotonic() + LAUNCHER_WAIT
     while members(group) and time.monotonic() < until:
         time.sleep(0.05)
     kill_group(group)
 
 
 def members(group: int) -> list[int]:
-    """The processes of a group that have not ended."""
+    """Pids of a process group, without zombies."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""How an objective wants to be called: with a trial, or with the space's parameters as keywords."""
+"""Calls an objective in the style of its signature: with the trial, or with the space's parameters as keywords."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from ...trial.exceptions import ObjectiveError
 
 
 def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequence[str]) -> Any:
-    """Call ``function`` in the style its signature asks for and return what it returns.
+    """Call ``function`` in the style of its signature, and return what it returns.
+
+    Args:
+        function: Takes one argument, the trial; or arguments named like the space's parameters, and perhaps ``trial``.
+        trial: The trial.
+        space_names: Every parameter and constant of the space; inactive ones are passed as None.
 
     Raises:
         ObjectiveError: The signature fits neither style.
+        Exception: Whatever the function raises.
     """
     parameters = _parameters(function)
     problem = signature_problem(function, space_names)
@@ -26,7 +32,7 @@ def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequ
 
 
 def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) -> str:
-    """One sentence why ``function`` cannot be called for a space with these names; empty where it can."""
+    """One sentence about why ``function`` cannot be called for a space with these names; empty where it can."""
     parameters = _parameters(function)
     if parameters is None:
         return ""
@@ -54,7 +60,7 @@ def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) 
 
 
 def is_keyword_style(parameters: Sequence[inspect.Parameter], space_names: Sequence[str]) -> bool:
-    """Whether any parameter is named like one of the space's, or any keyword is taken and none could be the trial."""
+    """Whether an argument is named like a parameter of the space, or only ``**kwargs`` could take the trial."""
     if any(p.name in space_names for p in parameters):
         return True
     return bool(space_names) and _takes_any_keyword(parameters) and not _trial_slots(parameters)
@@ -75,7 +81,7 @@ def _trial_style_problem(
 
 
 def _arguments(parameters: Sequence[inspect.Parameter], trial: Trial, space_names: Sequence[str]) -> dict[str, Any]:
-    """Keyword arguments: active parameters by value, inactive ones by their default, or None where there is none."""
+    """Keyword arguments: active parameters by value; inactive ones keep their default, or get None."""
     arguments: dict[str, Any] = {}
     for parameter in parameters:
         name = parameter.name
@@ -93,7 +99,7 @@ def _arguments(parameters: Sequence[inspect.Parameter], trial: Trial, space_name
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
     try:
         return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some built-in callables tell nothing
+    except (TypeError, ValueError):  # some built-in callables have no signature
         return None
 
 

@@ -1,4 +1,4 @@
-"""How an attempt's process says that it ended, and how exceptions and exit statuses are put into words."""
+"""Turns what ended an attempt (an exception, an exit status, a signal) into a kind, a failure and a sentence."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from ...trial.protocol import FailureKind, Message, OutcomeKind
 from .result import ValueProblem
 
 TAIL_BYTES = 4000
-"""What is kept of the end of stderr when a process dies without a traceback."""
+"""Bytes that are kept of the end of stderr when a process dies without a traceback."""
 
 TRACEBACK_CHARACTERS = 20_000
+"""Characters that are kept of the end of a traceback."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")
-"""What PyTorch, CUDA and C++ say; they raise RuntimeError or abort rather than raise MemoryError."""
+"""What PyTorch, CUDA and C++ print when memory is short; they raise RuntimeError or abort, not MemoryError."""
 
 
 @dataclass(frozen=True)
 class Ending(Message):
-    """The part of an Outcome that the end of the process decides."""
+    """The part of an :class:`.Outcome` that the end of the process decides; fields as there."""
 
     kind: OutcomeKind
     values: list[float] | None = None
@@ -34,7 +35,12 @@ class Ending(Message):
 
 
 def ending_of(error: BaseException, *, yielding: bool) -> Ending:
-    """What an exception that left the objective means. ``yielding``: it was asked to yield, not to prune."""
+    """The ending for an exception that left the objective.
+
+    Args:
+        error: The exception.
+        yielding: The attempt was asked to yield, so that a TrialPruned, all that Optuna's style has, means a yield.
+    """
     if isinstance(error, TrialYield) or (yielding and is_pruned(error)):
         return Ending("yielded", reason=str(error) or "the objective yielded")
     if is_pruned(error):
@@ -56,16 +62,16 @@ def ending_of(error: BaseException, *, yielding: bool) -> Ending:
 
 
 def first_line(error: BaseException) -> str:
-    """``ValueError: what it says``, without what follows the first line."""
+    """The exception's type and the first line of its message: ``ValueError: no such file``."""
     try:
         text = str(error).strip().splitlines()
-    except Exception:  # whatever somebody's __str__ raises
+    except Exception:  # a user's __str__ may raise anything
         text = []
     return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__
 
 
 def format_error(error: BaseException) -> str:
-    """The traceback from the objective's first frame on; Pilotune's own frames above it say nothing to the user."""
+    """The traceback without Pilotune's own frames above the objective's first."""
     pipeline = Path(__file__).parents[2]
     ours = (str(pipeline / "worker"), str(pipeline / "trial"), "<frozen importlib")
     frames = error.__traceback__
@@ -79,7 +85,13 @@ def format_error(error: BaseException) -> str:
 
 
 def crash(status: int, *, memory_limit: int | None, stderr: str) -> Ending:
-    """A process that ended without a result: ``status`` as ``subprocess`` gives it, negative for a signal."""
+    """The ending of a process that ended without a result.
+
+    Args:
+        status: As ``subprocess`` gives it: negative for a signal.
+        memory_limit: Bytes; None without a limit.
+        stderr: The end of what it printed there.
+    """
     if status >= 0:
         reason = f"the process exited with {status} before it returned a value"
         return Ending("failed", failure="exit", reason=reason, traceback=stderr)
@@ -91,12 +103,16 @@ def crash(status: int, *, memory_limit: int | None, stderr: str) -> Ending:
         reason += f", with a memory limit of {memory_limit} bytes"
         return Ending("failed", failure="memory", reason=reason, traceback=stderr)
     if number == signal.SIGKILL:
-        reason += ", perhaps by the system for want of memory"
+        reason += ", perhaps by the system because memory was short"
     return Ending("failed", failure="signal", reason=reason, traceback=stderr)
 
 
 def signal_name(number: int) -> str:
-    """``SIGSEGV (signal 11)``; real-time signals by number only."""
+    """A signal's name and number; real-time signals by number only.
+
+    >>> signal_name(11)
+    'SIGSEGV (signal 11)'
+    """
     try:
         return f"{signal.Signals(number).name} (signal {number})"
     except ValueError:
@@ -104,7 +120,7 @@ def signal_name(number: int) -> str:
 
 
 def tail(path: Path, limit: int = TAIL_BYTES) -> str:
-    """The last ``limit`` bytes of a file as text, from the start of a line where one starts; empty without the file."""
+    """The last ``limit`` bytes of a file as text, from the first whole line on; empty where there is no file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

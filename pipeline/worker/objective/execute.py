@@ -1,4 +1,4 @@
-"""Runs an objective in this process and says how it ended; used in a trial's own process and in the worker alike."""
+"""Runs an objective in this process: in a trial's own process, or in the worker itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ from .result import read_result
 
 
 def execute(spec: AttemptSpec, connection: DriverConnection) -> Ending:
-    """Import, seed, call, read the value. Never raises: whatever comes out of the objective becomes an Ending."""
+    """Import the objective, seed, call it, and read its value. Never raises: any exception becomes an :class:`.Ending`.
+
+    Args:
+        spec: The attempt.
+        connection: The trial's connection to the driver.
+    """
     trial: Trial | None = None
     try:
         function = load_objective(spec.objective)
@@ -45,13 +50,13 @@ def seed_generators(seed: int) -> None:
 
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-"""Set to the trial's cores where nobody set them: libraries would take all cores of the node for each trial."""
+"""Set to the trial's cores where they are not set; otherwise libraries use all cores of the node for each trial."""
 
 
 def environment(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
-    """What every attempt finds in its environment beside, or instead of, its worker's; None: what is taken away."""
+    """Changes to the worker's environment for an attempt; None removes a variable."""
     files = TrialFiles(Path(spec.directory))
-    # Parsl's are of this attempt only; a process that was forked for it would have those of the first.
+    # Parsl sets its variables for each attempt; the fork server has those of its first one.
     parsl = {name: value for name, value in worker.items() if name.startswith("PARSL_")}
     return {
         **parsl,
@@ -76,10 +81,10 @@ def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[
     several = spec.nodes > 1
     threads = max(1, spec.cores // spec.ranks_per_node) if several else spec.cores
     unset = [name for name in THREADS if name not in worker]
-    # Parsl, where it pins, sets the first of them to the number of cores that it has pinned the worker to.
+    # Where Parsl pins workers to cores, it sets OMP_NUM_THREADS to their number.
     if worker.get("KMP_AFFINITY", "").startswith("explicit,proclist=") and "GOMP_CPU_AFFINITY" in worker:
         unset = list(dict.fromkeys(["OMP_NUM_THREADS", *unset]))
-        if spec.cores == 1:  # as good as not said
+        if spec.cores == 1:  # the default, so the user has not chosen
             threads = len(worker["GOMP_CPU_AFFINITY"].split(","))
     changes: dict[str, str | None] = dict.fromkeys(unset, str(threads))
     if several and "SRUN_CPUS_PER_TASK" not in worker:
@@ -88,7 +93,7 @@ def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[
 
 
 def change(environment: MutableMapping[str, str], changes: Mapping[str, str | None]) -> None:
-    """Set and take away variables."""
+    """Apply changes to ``environment``; None removes a variable."""
     for name, value in changes.items():
         if value is None:
             environment.pop(name, None)

@@ -1,4 +1,4 @@
-"""From an :class:`ObjectiveSpec` to a Python function."""
+"""Imports a Python objective."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ...trial.protocol import ObjectiveSpec
 
 
 def load_objective(spec: ObjectiveSpec) -> Callable[..., Any]:
-    """Import the objective's module and return its function (``function`` may be dotted: ``Class.method``).
+    """Import the objective's module and return its function.
 
-    The file's folder and the study's folder stay on ``sys.path``, so that an objective can import its neighbours.
+    The file's folder and the study's folder stay on ``sys.path``, so that an objective can import
+    modules beside it.
 
     Raises:
         ObjectiveError: No such module, file or function, or it cannot be called.
@@ -43,7 +44,7 @@ def _import_module(spec: ObjectiveSpec) -> ModuleType:
     try:
         return importlib.import_module(spec.module)
     except ModuleNotFoundError as error:
-        # One that the objective itself imports and misses is the objective's own error, with its traceback.
+        # A module that the objective imports and that is missing is the objective's own error, with its traceback.
         if error.name is not None and (spec.module == error.name or spec.module.startswith(error.name + ".")):
             raise ObjectiveError(
                 f"there is no module {spec.module!r} (looked in {spec.folder or 'the working directory'} and in the "
@@ -53,7 +54,7 @@ def _import_module(spec: ObjectiveSpec) -> ModuleType:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import ``path`` under its own name, or another where a module of that name is already there."""
+    """Import ``path`` under its file name, or another name where a module of that name is already imported."""
     name = path.stem
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == str(path):
@@ -78,7 +79,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _others(module: ModuleType) -> str:
-    """What the module does have, for a sentence."""
+    """The functions that the module has, for an error message."""
     names = [
         name
         for name, value in vars(module).items()

@@ -1,4 +1,4 @@
-"""What an objective returned, as the values of a trial."""
+"""Reads the values of a trial from what its objective returned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...trial.api import jsonable, shown
 
 
 class ValueProblem(Exception):
-    """The returned value cannot be a trial's. The message is one sentence."""
+    """The objective returned something that is not a trial's value. The message is one sentence."""
 
     def __init__(self, message: str):
         super().__init__(printable(message))
@@ -20,6 +20,8 @@ class ValueProblem(Exception):
 
 @dataclass(frozen=True)
 class Result:
+    """Values of a complete trial, one for each direction, and user attributes."""
+
     values: list[float]
     user_attrs: dict[str, Any] = field(default_factory=dict)
 
@@ -27,11 +29,19 @@ class Result:
 def read_result(returned: Any, n_values: int, metrics: Sequence[str] = ()) -> Result:
     """The values in ``returned``: a number, a sequence of ``n_values`` numbers, or a dict.
 
-    A dict holds ``value``, ``values`` or all names of ``metrics``, and what else it holds is kept as user attributes.
-    NumPy and PyTorch scalars are numbers, their one-dimensional arrays sequences.
+    A dict holds ``value``, ``values`` or all names of ``metrics``; its other keys become user attributes. NumPy and
+    PyTorch scalars count as numbers, and their one-dimensional arrays as sequences.
+
+    Args:
+        returned: What the objective returned.
+        n_values: How many directions the study has.
+        metrics: Names of the values; empty where they have none.
 
     Raises:
-        ValueProblem: None, NaN, infinite, not a number, or another count than ``n_values``.
+        ValueProblem: None, NaN, infinite, not a number, or not ``n_values`` values.
+
+    >>> read_result({"value": 0.9, "parameters": 1234}, 1)
+    Result(values=[0.9], user_attrs={'parameters': 1234})
     """
     attributes: dict[str, Any] = {}
     if isinstance(returned, Mapping):
@@ -69,7 +79,7 @@ def _from_mapping(returned: dict[Any, Any], metrics: Sequence[str]) -> tuple[Any
 def _name(key: Any) -> str:
     try:
         return str(key)
-    except Exception:  # whatever somebody's __str__ raises
+    except Exception:  # a user's __str__ may raise anything
         return shown(key)
 
 
@@ -79,7 +89,7 @@ def _sequence(returned: Any) -> list[Any] | None:
         if isinstance(returned, str | bytes) or not hasattr(returned, "__len__"):
             return None
         return list(returned)
-    except Exception:  # an array without dimensions, or whatever somebody's own sequence raises
+    except Exception:  # an array without dimensions; a user's own class may raise anything
         return None
 
 
@@ -99,7 +109,7 @@ def _number(value: Any, name: str) -> float:
     if not isinstance(value, str | bytes | bool) and type(value).__name__ not in ("bool_", "bool"):
         try:
             number = float(value)
-        except Exception:  # whatever somebody's __float__ raises
+        except Exception:  # a user's __float__ may raise anything
             number = None
     if number is None:
         raise ValueProblem(f"{what} is {_short(value)} ({type(value).__name__}), not a number")

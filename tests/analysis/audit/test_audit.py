@@ -227,7 +227,7 @@ def test_an_outcome_of_an_unknown_kind_is_noted(tmp_path: Path, url: str) -> Non
     study.rewrite(0, kind="perhaps")
     found = study.audit()
     assert found.outcomes["unreadable"] == 1
-    assert "'kind' is not what it is to be" in found.notes[0].what
+    assert "'kind' has the wrong type" in found.notes[0].what
 
 
 def test_an_outcome_of_another_trial_is_noted(tmp_path: Path, url: str) -> None:

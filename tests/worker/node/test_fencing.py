@@ -146,7 +146,7 @@ def test_a_folder_without_a_number_is_taken_over(files: TrialFiles) -> None:
 def test_a_late_start_of_an_old_attempt_takes_nothing(files: TrialFiles) -> None:
     enter(files, 2)
     (files.checkpoint_of(2) / "state").write_text("two")
-    with pytest.raises(TakenOver, match="attempt 2 of the trial has begun, so that attempt 1 counts no more"):
+    with pytest.raises(TakenOver, match="attempt 2 of the trial has begun, so attempt 1 no longer counts"):
         enter(files, 1)
     assert folders(files) == ["checkpoint-2"]
     assert (files.checkpoint / "state").read_text() == "two"
@@ -351,7 +351,7 @@ def test_the_result_of_an_attempt_that_nobody_collected_is_not_computed_again(
         assert [second[name] for name in ("kind", "values", "reports")] == [
             left[name] for name in ("kind", "values", "reports")
         ]
-        assert second["reason"] == "attempt 1 had come to its end when attempt 2 began; this is its result"
+        assert second["reason"] == "attempt 1 had ended when attempt 2 began; this is its result"
         assert json.loads(files.outcome(2).read_text()) == second
 
 
@@ -368,5 +368,5 @@ def test_a_result_of_an_attempt_that_another_had_superseded_counts_no_more(
 def test_attempts_that_were_never_begun_lie_between(tmp_path: Path, files: TrialFiles, objective: Any) -> None:
     run_attempt(attempt(tmp_path, 1, objective("counts")))
     (files.checkpoint / "ran").unlink()
-    assert run_attempt(attempt(tmp_path, 4, objective("counts")))["reason"].startswith("attempt 1 had come to its end")
+    assert run_attempt(attempt(tmp_path, 4, objective("counts")))["reason"].startswith("attempt 1 had ended")
     assert not (files.checkpoint / "ran").exists()

@@ -222,7 +222,7 @@ def test_a_launcher_that_outlives_the_command_ends_its_ranks(folder):
 
 
 def test_a_group_that_does_not_listen_is_killed(monkeypatch):
-    monkeypatch.setattr("pilotune.pipeline.worker.node.ranks.LEAVING", 0.1)
+    monkeypatch.setattr("pilotune.pipeline.worker.node.ranks.LAUNCHER_WAIT", 0.1)
     ignoring = "trap '' TERM; sleep 600 & wait"
     process = subprocess.Popen(["/bin/sh", "-c", ignoring], start_new_session=True)
     until(lambda: len(members(process.pid)) == 2, "the group is there")

@@ -13,7 +13,7 @@ import pytest
 
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import ObjectiveSpec
-from pilotune.pipeline.worker.process import forked as forking
+from pilotune.pipeline.worker.process import forked
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
 from ...support.trial_driver import make_spec
@@ -114,7 +114,7 @@ def test_a_good_attempt_is_complete_and_its_outcome_lies_on_disk(tmp_path, objec
         ("exits", "exit", "the process exited with 3 before it returned a value"),
         ("sys_exits", "exit", "the objective called sys.exit(4)"),
         ("raises", "exception", "RuntimeError: the data are gone"),
-        ("killed", "signal", "killed by SIGKILL (signal 9), perhaps by the system for want of memory"),
+        ("killed", "signal", "killed by SIGKILL (signal 9), perhaps by the system because memory was short"),
     ],
 )
 def test_a_crash_is_named(tmp_path, objective, function, failure, reason):
@@ -168,13 +168,13 @@ def test_what_an_attempt_leaves_running_is_killed(tmp_path, objective):
 
 def test_the_fork_server_is_kept_between_attempts_and_replaced_when_it_died(tmp_path, objective):
     run_attempt(make_spec(tmp_path, objective("fine")))
-    first = forking._server.process.pid
+    first = forked._server.process.pid
     run_attempt(make_spec(tmp_path, objective("fine"), number=8))
-    assert forking._server.process.pid == first
+    assert forked._server.process.pid == first
     os.kill(first, signal.SIGKILL)
     assert wait_until(lambda: not alive(first))
     assert run_attempt(make_spec(tmp_path, objective("fine"), number=9))["kind"] == "complete"
-    assert forking._server.process.pid != first
+    assert forked._server.process.pid != first
 
 
 def test_a_fork_server_killed_under_a_trial_loses_that_attempt_alone(tmp_path, objective):
