@@ -1,1 +1,1 @@
-"""A simulated pool with a virtual clock, for tests and for measurements of scale."""
+"""A simulated pool on a virtual clock, for tests and for measurements of scale."""

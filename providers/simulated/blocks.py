@@ -1,4 +1,4 @@
-"""Blocks with walltimes on the simulated pool's clock, scaled and held by the rules of the real ones."""
+"""Simulated blocks with walltimes, requested and released by the rules of real ones (``blocks/scaling.py``)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..blocks.scaling import accepts_no_more, surplus, wanted
 from ..schedulers.jobs import End, Phase
 from ..site.spec import BlockCounts
 
-TURN = 2.0
-"""Seconds between looks at the blocks."""
+SCALING_INTERVAL = 2.0
+"""Seconds between two decisions about the number of blocks."""
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """What blocks a pretended scheduler gives.
+    """The blocks that a simulated scheduler gives.
 
     Attributes:
-        workers: Of one block.
-        counts: How many blocks.
+        workers: Workers in each block.
+        counts: Limits of the number of blocks, as in a site file.
         walltime: Seconds.
-        queue: Mean seconds in the queue.
-        preempt: Chance that a block is ended before its time.
-        holds: Blocks that end soon are told to take no more trials; otherwise their workers decline what does not fit.
+        queue: Mean seconds in the queue (exponentially distributed).
+        preempt: Probability that a block is preempted before its walltime is over.
+        holds: A block that ends soon is told to accept no more trials. Otherwise its workers decline what does not fit.
         yield_before: As in the study file.
     """
 
@@ -47,21 +47,22 @@ class BlockPlan:
 
 
 class SimulatedBlocks:
-    """The blocks of one pool.
+    """The blocks of one simulated pool.
 
     Args:
-        plan: What they are like.
-        at: Has something done so many seconds from now.
+        plan: What blocks there may be.
+        at: Schedules a call so many seconds from now.
         now: The clock.
-        begun: Called when workers of a block are there.
-        closing: Called when a block's trials are to yield.
-        gone: Called when a block was ended, with its trials.
-        draw: Of queue times and preemptions.
+        on_start: Called when a block has started and its workers are connected.
+        on_closing: Called when a block's trials must yield.
+        on_end: Called when a block, and with it every trial there, was ended.
+        draw: Random numbers for queue times and preemptions.
 
     Attributes:
-        demand: Workers that the campaign could keep busy; None before it has said.
-        expected: Seconds that it expects the next trial to run.
-        most: The most blocks that ever held nodes at a time.
+        blocks: Every block that was ever submitted.
+        demand: Workers that the campaign could keep busy; None before it has said so.
+        expected: Seconds that the campaign expects the next trial to run; None where it does not know.
+        most: The most blocks that ever held nodes at once.
     """
 
     def __init__(
@@ -69,54 +70,55 @@ class SimulatedBlocks:
         plan: BlockPlan,
         at: Callable[[float, Callable[[], None]], None],
         now: Callable[[], float],
-        begun: Callable[[Block], None],
-        closing: Callable[[Block], None],
-        gone: Callable[[Block], None],
+        on_start: Callable[[Block], None],
+        on_closing: Callable[[Block], None],
+        on_end: Callable[[Block], None],
         draw: random.Random,
     ):
         self.plan, self._at, self._now, self._random = plan, at, now, draw
-        self._begun, self._closing, self._gone = begun, closing, gone
+        self._on_start, self._on_closing, self._on_end = on_start, on_closing, on_end
         self.blocks: list[Block] = []
         self.demand: int | None = None
         self.expected: float | None = None
         self.most = 0
-        self._rested: dict[str, float] = {}  # since when a block is without a trial
-        self._at(0.0, self._turn)
+        self._last_used: dict[str, float] = {}  # when a block last began or ended a trial
+        self._at(0.0, self._scale)
 
     # -- what the pool asks -------------------------------------------------------------------------------------------
 
     def capacity(self) -> int:
-        """Attempts that can run at once: where no more are taken, only those that do."""
-        return sum(block.workers if takes(block) else block.tasks for block in self._running())
+        """Attempts that can run at once; a block that accepts no more counts with those that run there."""
+        return sum(block.workers if accepts(block) else block.tasks for block in self._running())
 
     def free(self) -> Block | None:
-        """A block with a worker that takes the next attempt."""
-        return next((block for block in self._running() if takes(block) and block.tasks < block.workers), None)
+        """A block with a worker for the next attempt; None where there is none."""
+        return next((block for block in self._running() if accepts(block) and block.tasks < block.workers), None)
 
-    def taking(self) -> list[Block]:
-        """The blocks whose workers take attempts."""
-        return [block for block in self._running() if takes(block)]
+    def accepting(self) -> list[Block]:
+        """The blocks that accept attempts."""
+        return [block for block in self._running() if accepts(block)]
 
     def hold(self, numbers: Collection[str]) -> None:
-        """These blocks take no more attempts."""
+        """Let these blocks accept no more attempts."""
         for block in self._running():
             if block.number in numbers:
                 block.managers = {"0": False}
 
     def declines(self, spec: AttemptSpec, block: Block) -> bool:
-        """Whether a worker of the block would rather not begin the attempt: the rule of ``trial/block.py``."""
+        """Whether a worker of the block declines the attempt: the rule of ``pipeline/worker/node/block.py``."""
         assert block.ends is not None
-        left, ahead = block.ends - self._now(), self.plan.yield_margin
-        if left < ahead or spec.expected is None:
-            return left < ahead
-        return left < spec.expected and spec.expected + ahead <= self.plan.walltime
+        left, margin = block.ends - self._now(), self.plan.yield_margin
+        if left < margin or spec.expected is None:
+            return left < margin
+        return left < spec.expected and spec.expected + margin <= self.plan.walltime
 
     def occupy(self, block: Block, tasks: int) -> None:
-        """So many attempts more, or fewer, run in the block."""
+        """Count attempts that begin (positive) or end (negative) in the block."""
         block.tasks += tasks
-        self._rested[block.number] = self._now()
+        self._last_used[block.number] = self._now()
 
     def views(self) -> tuple[BlockView, ...]:
+        """The blocks that have not ended, as the campaign sees them."""
         return tuple(
             BlockView("simulated", block.number, block.job, _state(block), block.reason, block.workers, block.ends,
                       block.since)
@@ -128,10 +130,10 @@ class SimulatedBlocks:
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def _scale(self) -> None:
         now, plan = self._now(), self.plan
         for block in self._running():
-            block.idle = now - self._rested[block.number] if not block.tasks else 0.0
+            block.idle = now - self._last_used[block.number] if not block.tasks else 0.0
             if plan.holds and accepts_no_more(block, now, plan.walltime, plan.yield_margin, self.expected):
                 block.managers = {"0": False}
             if block.is_drained:
@@ -141,7 +143,7 @@ class SimulatedBlocks:
             self._end(block, End.CANCELLED)
         for _ in range(want - sum(block.living for block in self.blocks)):
             self._submit()
-        self._at(TURN, self._turn)
+        self._at(SCALING_INTERVAL, self._scale)
 
     def _submit(self) -> None:
         number = str(len(self.blocks))
@@ -156,24 +158,25 @@ class SimulatedBlocks:
         now, walltime = self._now(), self.plan.walltime
         block.phase, block.reason, block.since, block.ends = Phase.RUNNING, "", now, now + walltime
         block.was_connected, block.managers, block.workers = True, {"0": True}, self.plan.workers
-        self._rested[block.number] = now
+        self._last_used[block.number] = now
         self._at(walltime - self.plan.yield_margin, lambda: self._close(block))
         self._at(walltime, lambda: self._end(block, End.WALLTIME))
         if self._random.random() < self.plan.preempt:
             self._at(self._random.uniform(0.0, walltime), lambda: self._end(block, End.PREEMPTED))
-        self._begun(block)
+        self._on_start(block)
 
     def _close(self, block: Block) -> None:
         if block.end is None:
-            self._closing(block)
+            self._on_closing(block)
 
     def _end(self, block: Block, end: End) -> None:
         if block.end is None:
             block.end, block.phase, block.workers = end, Phase.ENDED, 0
-            self._gone(block)
+            self._on_end(block)
 
 
-def takes(block: Block) -> bool:
+def accepts(block: Block) -> bool:
+    """Whether the block accepts attempts."""
     return any((block.managers or {}).values())
 
 

@@ -1,4 +1,4 @@
-"""A clock that moves from one thing that happens to the next, for any number of simulated pools."""
+"""A virtual clock that jumps from one scheduled call to the next; any number of simulated pools may share it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from collections.abc import Callable
 
 
 class VirtualTime:
-    """Physical time of a simulation: nobody's clock, and it never jumps.
+    """The physical time of a simulation. Simulated clocks may be set; this never goes backwards.
+
+    Args:
+        now: Seconds at the start.
 
     Attributes:
         now: Seconds.
+
+    >>> time = VirtualTime()
+    >>> time.at(5.0, lambda: print("five"))
+    >>> time.advance(10.0)
+    five
+    >>> time.now
+    10.0
     """
 
     def __init__(self, now: float = 0.0):
@@ -20,13 +30,13 @@ class VirtualTime:
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
 
     def at(self, delay: float, what: Callable[[], None]) -> None:
-        """Have ``what`` happen ``delay`` seconds from now; of several at one moment, in the order of these calls."""
+        """Call ``what`` in ``delay`` seconds; calls of the same moment are made in the order of scheduling."""
         heapq.heappush(self._agenda, (self.now + delay, next(self._order), what))
 
     def step(self, end: float) -> bool:
-        """Move to the next moment at which anything happens, at most to ``end``, and let all of that moment happen.
+        """Move to the next scheduled moment, but not beyond ``end``, and make all calls of that moment.
 
-        False where nothing happens until then; it is ``end`` now.
+        Returns False where nothing is scheduled until ``end``; the time is then ``end``.
         """
         if not self._agenda or self._agenda[0][0] > max(end, self.now):
             self.now = max(self.now, end)
@@ -37,7 +47,7 @@ class VirtualTime:
         return True
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass, with all that happens in them."""
+        """Let ``seconds`` pass, and make every call that is scheduled in them."""
         end = self.now + seconds
         while self.step(end):
             pass

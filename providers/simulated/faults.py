@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated pool, what its workers leave on their disks, and what really happened there."""
+"""What goes wrong in a simulated pool, what its workers leave on disk, and a record of what they really did."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from ...pipeline.trial.protocol import AttemptSpec, Outcome
 
 @dataclass(frozen=True)
 class Faults:
-    """How often things go wrong, as probabilities; all zero is a perfect machine.
+    """Probabilities of faults; all zero is a perfect machine.
 
     Attributes:
-        lose: An attempt's worker dies at a step; the pool says so ``notice`` seconds later.
-        late: A lost attempt's outcome arrives all the same, after it was declared lost.
-        twice: A message or an outcome is delivered twice, the second time ``delay`` seconds later at most.
-        drop: The answer to a message is lost; the worker sends it again.
-        fail: An attempt ends with an exception.
-        shuffle: Events that are ready together are handed over in random order.
-        notice: Seconds.
-        delay: Seconds.
-        linger: Seconds that workers go on when their driver has died.
-        begin: The workers of a dead driver begin what was submitted to them, too.
+        lose: At each step: the attempt's worker dies. The pool notices ``notice`` seconds later.
+        late: Of a lost attempt: its outcome arrives after it was declared lost.
+        twice: Of each message or outcome: it is delivered twice, the second time up to ``delay`` seconds later.
+        drop: Of each request, and of each answer: it is lost on the way. The worker sends the request again.
+        fail: At each step: the attempt ends with an exception.
+        shuffle: Events that are ready together are delivered in random order.
+        notice: Seconds until the pool notices a dead worker.
+        delay: Most seconds until a duplicate is delivered.
+        linger: Seconds that workers run on when their driver has died.
+        begin: Workers of a dead driver also begin what was submitted before.
     """
 
     lose: float = 0.0
@@ -37,35 +37,37 @@ class Faults:
 
 
 class Disk:
-    """What trials keep in their folders, from attempt to attempt and from driver to driver.
-
-    Only the latest attempt of a trial writes into its checkpoint.
+    """The trials' checkpoints, which survive attempts and drivers; only a trial's latest attempt can write them.
 
     Args:
-        every: A checkpoint is saved after so many steps; 0: only when an attempt yields.
+        every: Steps between two checkpoints; 0: one is saved only when an attempt yields.
+
+    Attributes:
+        saved: Steps in each trial's checkpoint, by trial number.
 
     Raises:
-        ValueError: A step is computed that nobody has lost since it was computed before.
+        ValueError: A step is computed twice although no checkpoint was lost in between, or one is left out.
     """
 
     def __init__(self, every: int = 0):
         self.every = every
-        self.saved: dict[int, int] = {}  # steps in a trial's checkpoint
+        self.saved: dict[int, int] = {}
         self._computed: dict[int, int] = {}
-        self._owner: dict[int, int] = {}  # the attempt whose checkpoint it is
+        self._owner: dict[int, int] = {}  # the attempt that may write the checkpoint
         self._running: set[int] = set()
 
     def begin(self, number: int, attempt: int) -> int:
-        """An attempt begins; returns the steps that it need not compute, none for one that was overtaken."""
+        """An attempt begins; returns how many steps its checkpoint has, 0 for an attempt that was overtaken."""
         if attempt < self._owner.get(number, 0):
             return 0
-        if number in self._running:  # an earlier attempt still runs somewhere, in vain
+        if number in self._running:  # an earlier attempt still runs, but no longer counts
             self._computed[number] = self.saved.get(number, 0)
         self._owner[number] = attempt
         self._running.add(number)
         return self.saved.get(number, 0)
 
     def compute(self, number: int, attempt: int, step: int) -> None:
+        """An attempt has done a step; ignored for one that was overtaken. Raises ValueError."""
         if attempt != self._owner.get(number):
             return
         if step != self._computed.get(number, 0) + 1:
@@ -75,16 +77,17 @@ class Disk:
             self.save(number, attempt)
 
     def save(self, number: int, attempt: int) -> None:
+        """An attempt saves a checkpoint; ignored for one that was overtaken."""
         if attempt == self._owner.get(number):
             self.saved[number] = self._computed.get(number, 0)
 
     def lose(self, number: int, attempt: int) -> None:
-        """What came after the checkpoint is gone."""
+        """The steps after the last checkpoint are lost."""
         if attempt == self._owner.get(number):
             self._computed[number] = self.saved.get(number, 0)
 
     def leave(self, number: int, attempt: int, *, lost: bool) -> None:
-        """The attempt is over."""
+        """The attempt has ended. ``lost``: without saving what it did since the last checkpoint."""
         if lost:
             self.lose(number, attempt)
         if attempt == self._owner.get(number):
@@ -92,13 +95,13 @@ class Disk:
 
 
 class Witness:
-    """Sees what workers really do, whoever hears of it; several pools may share one.
+    """Records what workers really do, whether or not a driver learns of it; several pools may share one.
 
     Attributes:
-        begun: Attempts that a worker began, in their order.
-        reports: What each attempt said, by its token: step and value.
-        outcomes: Everything that a worker wrote.
-        declined: Attempts that no worker began, so far.
+        begun: Attempts that a worker has begun, in order.
+        reports: Step and value of each report, by the attempt's token.
+        outcomes: Every outcome that a worker has written.
+        declined: How many attempts were declined.
     """
 
     def __init__(self) -> None:
@@ -108,11 +111,13 @@ class Witness:
         self.declined = 0
 
     def began(self, spec: AttemptSpec) -> None:
+        """A worker has begun an attempt."""
         self.begun.append(spec)
 
     def said(self, spec: AttemptSpec, step: int, value: float) -> None:
+        """An attempt has reported."""
         self.reports.setdefault(spec.token, []).append((step, value))
 
     def wrote(self, spec: AttemptSpec, outcome: Outcome) -> None:
-        """The worker has written ``outcome`` to the trial's folder; nobody was told of it yet."""
+        """A worker has written ``outcome`` to the trial's folder; no driver has received it yet."""
         self.outcomes.append(outcome)

@@ -1,4 +1,4 @@
-"""The hosts of pretended workers: which of them run attempts, which fail whatever they run, which are quarantined."""
+"""The hosts of simulated workers: which are busy, which fail every attempt, which are quarantined."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .blocks import SimulatedBlocks
 
 @dataclass(frozen=True)
 class Nodes:
-    """The hosts that workers are on, in turns; a block is on one of them.
+    """The hosts over which workers are distributed in turn; a block is on one host.
 
     Attributes:
-        count: How many: ``node0``, ``node1``, ...
-        bad: Those on which every attempt fails, as soon as it has begun.
+        count: How many; their names are ``node0``, ``node1``, ...
+        bad: Numbers of the hosts on which every attempt fails at its start.
     """
 
     count: int
@@ -23,17 +23,21 @@ class Nodes:
 
     @property
     def names(self) -> list[str]:
+        """All host names."""
         return [f"node{number}" for number in range(self.count)]
 
 
 class SimulatedHosts:
-    """Keeps count of what runs where.
+    """Counts the attempts on each host.
 
     Args:
-        nodes: What there is.
-        workers: Of all hosts together, where there are no blocks.
-        blocks: Where workers are in blocks.
-        draw: Of the hosts that blocks and attempts come to.
+        nodes: The hosts.
+        workers: Workers of all hosts together, in a pool without blocks.
+        blocks: The pool's blocks; None without.
+        draw: Random numbers, for the hosts that blocks and attempts get.
+
+    Attributes:
+        quarantined: Hosts that get no more attempts.
     """
 
     def __init__(self, nodes: Nodes, workers: int, blocks: SimulatedBlocks | None, draw: random.Random):
@@ -44,34 +48,36 @@ class SimulatedHosts:
         self._homes: dict[str, str] = {}  # block -> its host
 
     def fails(self, host: str) -> bool:
+        """Whether every attempt fails on this host."""
         return host in self.nodes.names and self.nodes.names.index(host) in self.nodes.bad
 
-    def taking(self) -> frozenset[str]:
-        """The hosts whose workers take attempts."""
+    def accepting(self) -> frozenset[str]:
+        """The hosts whose workers accept attempts."""
         if self.blocks:
-            return frozenset(self._homes[block.number] for block in self.blocks.taking())
+            return frozenset(self._homes[block.number] for block in self.blocks.accepting())
         return frozenset(host for host, workers in self._workers.items() if workers) - self.quarantined
 
     def capacity(self) -> int:
-        """Attempts that can run at once, without blocks; on a quarantined host, those that do."""
+        """Attempts that can run at once in a pool without blocks; a quarantined host counts with those that run."""
         return sum(self._busy[h] if h in self.quarantined else workers for h, workers in self._workers.items())
 
     def free(self) -> str:
-        """A host with a worker that takes the next attempt, without blocks; empty where there is none."""
-        free = [host for host in sorted(self.taking()) if self._busy[host] < self._workers[host]]
+        """A host with a worker for the next attempt, in a pool without blocks; empty where there is none."""
+        free = [host for host in sorted(self.accepting()) if self._busy[host] < self._workers[host]]
         return self._random.choice(free) if free else ""
 
     def occupy(self, host: str, attempts: int) -> None:
-        """So many attempts more, or fewer, run there."""
+        """Count attempts that begin (positive) or end (negative) on the host."""
         self._busy[host] += attempts
 
     def home(self, block: str) -> str:
-        """Where a block is. A scheduler that is told to leaves out the quarantined hosts."""
+        """The host of a block. The simulated scheduler avoids quarantined hosts for new blocks."""
         if block not in self._homes:
             self._homes[block] = self._random.choice(sorted({*self.nodes.names} - self.quarantined))
         return self._homes[block]
 
     def quarantine(self, host: str) -> None:
+        """Send no further attempt to this host."""
         self.quarantined.add(host)
         if self.blocks:
             self.blocks.hold([number for number, home in self._homes.items() if home == host])

@@ -189,7 +189,7 @@ class SimulatedPool:
 
     def _report_changes(self) -> None:
         """Tell the driver what has changed of the workers and their blocks."""
-        capacity = Capacity(self._slots(), self.latency, self.hosts.taking() if self.hosts else frozenset())
+        capacity = Capacity(self._slots(), self.latency, self.hosts.accepting() if self.hosts else frozenset())
         views = self.blocks.views() if self.blocks else ()
         if capacity != self._capacity:
             self._capacity = capacity

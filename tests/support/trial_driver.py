@@ -1,4 +1,4 @@
-"""A driver for the tests of the trial's room: a real CurveZMQ socket in a thread, with answers from a script."""
+"""A driver for the worker's tests: a real CurveZMQ socket in a thread, which answers by a function."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Answer = Callable[[Message], Message | list[Message] | None]
 
 
 class Driver:
-    """Answers each message by ``answer`` (default: go on, and the lower end of each range), and keeps what it got."""
+    """Answers each message by ``answer`` (default: go on, and the lower end of each range), and keeps the messages."""
 
     def __init__(self, folder: Path, answer: Answer | None = None):
         self.answer = answer or go_on
@@ -113,7 +113,7 @@ def verdict_at(step: int, stop: Any) -> Answer:
 
 
 def stop_at_start(how: Any) -> Answer:
-    """An unasked Stop as soon as the attempt runs."""
+    """Sends a Stop, unasked, as soon as the attempt runs."""
 
     def answer(message: Message) -> Message | None:
         return Stop(message.token, how) if isinstance(message, Started) else go_on(message)

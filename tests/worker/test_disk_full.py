@@ -1,4 +1,4 @@
-"""Attempts whose trial directory is full, or deleted under them; on real processes."""
+"""Attempts whose trial directory is full, or is deleted while they run; on real processes."""
 
 from __future__ import annotations
 

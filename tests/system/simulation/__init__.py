@@ -1,7 +1,7 @@
-"""Runs the real campaign, pump and record on simulated machines, one seed a run, and checks what must always hold.
+"""Runs the real campaign, its loop and the record on simulated machines, one seed a run, and checks invariants.
 
-Drivers are killed and stopped between any two steps, statements fail before or after they are carried out, clocks are
-set, outcomes on disk are rubbish, two drivers work on one study, and workers outlive their drivers.
+Drivers are killed or suspended between any two steps, statements fail before or after they are executed, clocks are
+set, outcomes on disk are corrupt, two drivers work on one study, and workers outlive their drivers.
 
 ``python -m tests.system.simulation --seeds 0:100000`` from the repository root searches further than the tests do,
 ``--seeds 0:`` until it is interrupted; with ``--blocks`` the workers are those of blocks with walltimes. ``--seeds 17``

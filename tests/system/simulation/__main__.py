@@ -28,7 +28,7 @@ def seeds_of(text: str) -> Iterable[int]:
 
 
 def memory() -> str | None:
-    """A folder in memory: the databases of seeds need not survive anything."""
+    """A folder in memory: the databases of seeds need not survive a crash of the machine."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 

@@ -1,4 +1,4 @@
-"""What a seed draws: the study, the machines, and everything that goes wrong."""
+"""Draws the case of a seed: the study, the machines, and everything that goes wrong."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SPACE = Space(
     constraints=(Constraint("x * n <= 6"),),
 )
 WISHES = {"x": FloatDistribution(-1.0, 1.0), "n": IntDistribution(1, 8)}
-"""What an objective asks for that suggests as it runs."""
+"""Parameters that an objective asks for when it defines the space as it runs."""
 
 POINTS = ({"x": 0.5, "n": 2}, {"x": -0.25, "n": 7, "kind": "a"})
-"""Configurations that the user wants tried first."""
+"""Configurations that the user enqueues."""
 
 HYPERBAND = Named("hyperband", {"min_resource": 1, "max_resource": 5, "reduction_factor": 2})
 PROMOTE = Named("hyperband", {**HYPERBAND.args, "mode": "promote"})
@@ -39,18 +39,18 @@ PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None,
 
 @dataclass(frozen=True)
 class Trouble:
-    """What goes wrong with a driver, its clocks and its database.
+    """Faults of a driver, its clocks and its database.
 
     Attributes:
         kills: How often each seat's driver dies.
-        points: The most steps that a driver takes before it dies; it dies between any two of them.
-        naps: How often each seat's driver is stopped for a while, and goes on.
-        restart: Seconds until a dead driver is started again, at most.
-        moves: It is started again on another host.
-        away: Chance that a statement fails, before it is carried out or after.
-        outages: How often the database is away for a time.
-        jumps: How often some clock is set.
-        rubbish: Chance that an outcome on disk is unreadable or somebody else's.
+        points: Most steps of a driver before it dies; it may die between any two.
+        naps: How often each seat's driver is suspended for a while.
+        restart: Most seconds until a dead driver is started again.
+        moves: It may be started again on another host.
+        away: Probability that a statement fails, before or after it is executed.
+        outages: How often the database is unreachable for a time.
+        jumps: How often a clock is set.
+        rubbish: Probability that an outcome on disk is unreadable or belongs to another attempt.
     """
 
     kills: int = 0
@@ -66,21 +66,21 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Case:
-    """One seed's draw of everything.
+    """The case of one seed.
 
     Attributes:
-        workers: Of each driver's pool.
+        workers: Workers in each driver's pool.
         trials: The study's budget.
-        seats: Drivers at a time.
+        seats: Drivers at the same time.
         server: The database is a server, which several drivers may use; else it is a file.
-        wishes: The objective suggests as it runs.
-        enqueued: Configurations that the user wants tried first.
-        stop_at: The tick at which the user says ``stop_how``.
+        wishes: The objective defines its space as it runs.
+        enqueued: Configurations that the user enqueues.
+        stop_at: The tick at which the user asks to stop, as ``stop_how`` says.
         every: Steps between checkpoints, with blocks.
         stretch: Mean seconds of a step.
-        expected: What the user says that a trial runs.
-        still: Seconds between a driver's looks at what others did.
-        quiet: The longest that a driver waits for something to happen.
+        expected: The study file's expected seconds of a trial.
+        still: Seconds between a driver's full reads of what other drivers did.
+        quiet: Most seconds that a driver waits for an event.
     """
 
     seed: int
@@ -106,7 +106,7 @@ class Case:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """For the makers of samplers."""
+        """Read by ``make_sampler``."""
         return ("minimize",)
 
     @property
@@ -118,7 +118,7 @@ class Case:
 
     @classmethod
     def of(cls, seed: int) -> Case:
-        """Workers that are there from the start, one driver or two, and all kinds of trouble."""
+        """Workers that are there from the start, one driver or two, and every kind of fault."""
         draw = random.Random(seed)
         faults = Faults(
             lose=draw.choice([0.0, 0.0, 0.02, 0.1]),
@@ -155,7 +155,7 @@ class Case:
 
     @classmethod
     def with_blocks(cls, seed: int) -> Case:
-        """One driver at a time, on blocks that come and go and end at their walltime."""
+        """One driver at a time, on blocks that start, are released, and end at their walltime."""
         draw = random.Random(f"blocks {seed}")
         most = draw.choice([1, 2, 3])
         counts = BlockCounts(draw.choice([0, 1, most]), draw.choice([0, 0, 1]), most, draw.choice([5.0, 60.0]))
@@ -184,7 +184,7 @@ class Case:
 
 
 def _trouble(draw: random.Random) -> Trouble:
-    """Half of the seeds have little of it, so that what is found is not always the same wreck."""
+    """Half of the seeds have few faults, so that they do not all fail in the same way."""
     chosen: dict[str, Any] = {
         "kills": draw.choice([1, 1, 2]),
         "points": draw.choice([30, 300, 3000]),

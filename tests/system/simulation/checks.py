@@ -1,4 +1,4 @@
-"""What must hold at the end of a seed, whatever went wrong in it: the database against what really happened."""
+"""Checks the invariants at the end of a seed: compares the database with what really happened."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .promotions import check_promotions
 from .world import World
 
 LOOK_AHEAD = 15.0
-"""Seconds from a driver's look at the disk to the fence of a further attempt, where nobody stops it."""
+"""Most seconds from a driver's read of the disk to the fence of the next attempt, if the driver is not suspended."""
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 @dataclass
 class History:
-    """What the audit has of one trial. Moments are transactions, in the order of their commits.
+    """What the audit table recorded of one trial. Moments are numbers of transactions, in the order of their commits.
 
     Attributes:
         fences: Moment and attempt.
@@ -57,10 +57,10 @@ class History:
 
 
 def check_end(world: World, finish: Finish) -> str:
-    """Check everything; returns a digest of all that happened. Raises AssertionError with what does not hold."""
+    """Check every invariant; returns a digest of everything that happened. Raises AssertionError."""
     with closing(sqlite3.connect(world.database)) as connection:
         rows = connection.execute("SELECT moment, campaign, what, trial, key, value FROM audit ORDER BY seq").fetchall()
-    with closing(world.drivers[-1].storage) as storage:  # opened again, it reads what is in the database
+    with closing(world.drivers[-1].storage) as storage:  # reopened, so that it reads the database
         storage.unload(1)
         trials = storage.get_all_trials(storage.get_study_id_from_name(STUDY), deepcopy=False)
     histories = read_histories(rows)
@@ -84,7 +84,7 @@ def check_end(world: World, finish: Finish) -> str:
 
 
 def read_histories(rows: list[tuple]) -> dict[int, History]:
-    """The audit, by the trials' database ids."""
+    """The audit table's rows by the trials' database ids."""
     found: dict[int, History] = {}
     for moment, campaign, what, trial, key, value in rows:
         assert what != "rewritten", f"{key} of a trial was changed after it was written"
@@ -105,7 +105,7 @@ def read_histories(rows: list[tuple]) -> dict[int, History]:
 
 
 def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
-    """Kept to the trial, over all drivers; and everything is done."""
+    """Exactly the budget was run, over all drivers, and every trial has ended."""
     assert [trial.number for trial in trials] == list(range(len(trials))), "numbers have holes"
     started = [trial for trial in trials if trial.state != TrialState.WAITING]
     assert len(started) <= world.case.trials, "over budget"
@@ -114,7 +114,7 @@ def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
 
 
 def _recorded_once(trials: list[FrozenTrial]) -> None:
-    """A configuration that was drawn is one trial's: two trials of one are a commit that was made twice."""
+    """No two trials have the same drawn configuration: that would be a commit that was repeated."""
     drawn = [trial.params["x"] for trial in trials if "x" in trial.params and "fixed_params" not in trial.system_attrs]
     assert len(set(drawn)) == len(drawn), "a trial was recorded twice"
 
@@ -126,7 +126,7 @@ def _told_once(history: History) -> None:
 
 
 def _written_by_owner(history: History) -> None:
-    """Only the driver that a trial belongs to changes anything of it."""
+    """Only the driver that owns a trial changes it."""
     writes = [(moment, campaign) for moment, campaign, *_ in (*history.reports, *history.values)]
     writes += [(moment, campaign) for moment, campaign, _, new in history.states if new != "WAITING"]
     for moment, campaign in writes:
@@ -135,7 +135,7 @@ def _written_by_owner(history: History) -> None:
 
 
 def _fenced(world: World, history: History) -> None:
-    """No attempt changes anything once a later one has been committed."""
+    """No attempt changes anything after a later one was committed."""
     assert all(one <= other for (_, one), (_, other) in pairwise(history.fences)), "attempts are counted backwards"
     for moment, _, step, value in history.reports:
         spec = world.truth.spoken.get((history.number, step, value))
@@ -145,7 +145,7 @@ def _fenced(world: World, history: History) -> None:
 
 
 def _prefix(world: World, history: History) -> None:
-    """Of what each attempt said, what is kept is a beginning; what an earlier attempt had said is not kept again."""
+    """The kept reports of each attempt are a prefix of those it made, without steps that another attempt reported."""
     kept: dict[str, list[int]] = defaultdict(list)
     for _, _, step, value in history.reports:
         kept[world.truth.spoken[history.number, step, value].token].append(step)
@@ -156,7 +156,7 @@ def _prefix(world: World, history: History) -> None:
 
 
 def _real(world: World, trial: FrozenTrial, history: History) -> None:
-    """A trial's end is that of its last attempt."""
+    """A trial's end and values are those of its last attempt."""
     if trial.state == TrialState.WAITING:
         return
     attempts = trial.user_attrs["pilotune:attempts"]
@@ -172,7 +172,7 @@ def _real(world: World, trial: FrozenTrial, history: History) -> None:
 
 
 def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict[int, History]) -> None:
-    """Every outcome that a worker wrote is in the database, unless a later attempt had begun."""
+    """Every outcome that a worker wrote is in the database, unless a later attempt had begun by then."""
     for written in world.truth.written:
         outcome = written.outcome
         if outcome.kind not in STATES:
@@ -189,7 +189,7 @@ def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict
 
 def _same_end(trial: FrozenTrial, outcome: Outcome, readable: bool) -> None:
     if not readable and trial.user_attrs["pilotune:exit"] != outcome.kind:
-        return  # nobody could read it, and it did not travel
+        return  # corrupt on disk, and never delivered
     assert trial.state == STATES[outcome.kind], f"{outcome.token} ended {outcome.kind}, trial is {trial.state.name}"
     assert outcome.values is None or trial.values == outcome.values, f"{outcome.token} returned {outcome.values}"
     missing = [step for step, _ in outcome.reports if int(step) not in trial.intermediate_values]
@@ -197,13 +197,13 @@ def _same_end(trial: FrozenTrial, outcome: Outcome, readable: bool) -> None:
 
 
 def _retired(world: World, history: History, outcome: Outcome, at: float) -> None:
-    """The outcome was written only when a driver had already looked for it, and said that the trial goes on no more."""
+    """The outcome was written after a driver had looked for it and decided that the paused trial ends."""
     ended = next(when for when, _, _, new in history.states if new == "PRUNED")
     assert at >= world.begun_at(ended) - LOOK_AHEAD, f"the outcome of {outcome.token} lay on disk at the trial's end"
 
 
 def _overtaken(world: World, history: History, outcome: Outcome, at: float) -> None:
-    """The outcome was written only when a driver had already looked for it, and was about to begin a later attempt."""
+    """The outcome was written after a driver had looked for it and was about to begin a later attempt."""
     moment = next((when for when, attempt in history.fences if attempt > outcome.attempt), None)
     assert moment is not None, f"the outcome of {outcome.token} is lost"
     looked = world.begun_at(moment) - LOOK_AHEAD
@@ -211,7 +211,7 @@ def _overtaken(world: World, history: History, outcome: Outcome, at: float) -> N
 
 
 def _attempts_are_counted(world: World, trials: list[FrozenTrial]) -> None:
-    """Where no campaign ended early, each attempt of a trial was begun; one that was declined is not counted."""
+    """Where no campaign was stopped, every counted attempt was begun; declined ones are not counted."""
     for trial in trials:
         if trial.state.is_finished():
             numbers = sorted(spec.attempt for spec in world.truth.begun if spec.number == trial.number)

@@ -1,4 +1,4 @@
-"""The database of the simulation: real SQLite, which fails on demand and keeps a record of who changed what."""
+"""The simulation's database: real SQLite that fails on demand and records who changed what."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ AUDIT = (
     ),
     "CREATE TRIGGER d AFTER DELETE ON trials BEGIN SELECT RAISE(ABORT, 'a trial is deleted'); END",
 )
-"""What a change to the study's trials leaves behind, whoever makes it; ``moment`` counts transactions."""
+"""Triggers that record every change to a trial in the table ``audit``; ``moment`` numbers the transactions."""
 
 
 def template(folder: Path) -> Path:
-    """A database with Optuna's tables, an empty study and the audit: made once, since that takes longer than a seed."""
+    """A database with Optuna's tables, an empty study and the audit; made once, since that takes longer than a seed."""
     path = folder / "template.db"
     storage = RecordStorage(f"sqlite:///{path}", autocommit=False)
     optuna.create_study(storage=storage, study_name=STUDY, direction="minimize")
@@ -71,7 +71,7 @@ def template(folder: Path) -> Path:
 
 
 def copy(template_path: Path, folder: Path) -> Path:
-    """The template under a name that this process uses for all its seeds, so that statements are compiled once."""
+    """Copy the template to a name that this process uses for all its seeds, so that statements are compiled once."""
     path = folder / f"{os.getpid()}.db"
     for old in folder.glob(f"{path.name}-*"):
         old.unlink()
@@ -80,11 +80,11 @@ def copy(template_path: Path, folder: Path) -> Path:
 
 
 _engines: dict[str, sa.Engine] = {}
-_audience: list[World] = []  # the one whose seed runs
+_audience: list[World] = []  # the world whose seed runs
 
 
 def audience(world: World) -> None:
-    """From now on the audit asks this world for the time and the writer."""
+    """Let the audit's triggers ask this world for the moment and the writer."""
     _audience[:] = [world]
 
 
@@ -109,7 +109,7 @@ def _furnish(connection: sqlite3.Connection, record: object) -> None:
 
 
 class Storage(RecordStorage):
-    """The real one, on a connection that fails."""
+    """The real storage, on a connection that fails on demand."""
 
     @property
     def single_driver(self) -> bool:
@@ -120,15 +120,15 @@ class Storage(RecordStorage):
 class FaultyLink(Database):
     """A driver's connection.
 
-    Each statement may fail, before it is carried out or after, with the connection lost or not; the driver may be
-    killed or stopped before and after each. Where the database is to be a server, reads see each commit of others.
+    Each statement may fail, before or after it is executed, with or without losing the connection; the driver may be
+    killed or suspended before and after each. Where it simulates a server, reads see each commit of others.
     """
 
     def __init__(self, url: str, world: World, driver: Driver):
         super().__init__(url)
         self.world, self.driver = world, driver
         self.inside = False
-        self._bare = False  # in a reading transaction of a server, which need not see the same all the time
+        self._bare = False  # in a read transaction of a server, which has no stable snapshot
         self._severed = False
         self._result: Any = None
 
@@ -136,7 +136,7 @@ class FaultyLink(Database):
         return _engine(str(url))
 
     def _greet(self, connection: sa.Connection) -> None:
-        """The engine has done it."""
+        """Nothing: the engine has already done it."""
 
     def data_version(self) -> tuple[int, int] | None:
         return None if self.world.case.server else super().data_version()
@@ -148,7 +148,7 @@ class FaultyLink(Database):
         if not write and self.world.case.server:
             self._bare = True
             return
-        self.inside = True  # also where it is stopped before it goes on from here
+        self.inside = True  # before begin(), in which the driver may be suspended
         super().begin(write=write)
         if write:
             self.world.transact(self.driver)
@@ -170,12 +170,12 @@ class FaultyLink(Database):
         self._cut()
 
     def sever(self) -> None:
-        """The other side has closed the connection; each statement fails until it is opened again."""
+        """The server closes the connection; every statement fails until it is opened again."""
         self._severed = True
         self._cut()
 
     def _cut(self) -> None:
-        """SQLite takes an open transaction back, as a server does."""
+        """Close the connection; SQLite rolls an open transaction back, as a server does."""
         self.inside = False
         self._close_result()
         super().drop()
@@ -196,7 +196,7 @@ class FaultyLink(Database):
         return result
 
     def _close_result(self) -> None:
-        """An open cursor would keep others from writing until it is garbage."""
+        """Close the last cursor: while open, it would block other writers."""
         result, self._result = self._result, None
         if result is not None:
             result.close()
@@ -204,7 +204,7 @@ class FaultyLink(Database):
     def _run(self, statement: Any, rows: Any) -> Any:
         result = super().run(statement, rows)
         if result.returns_rows and self.driver.points + 1 in self.driver.naps:
-            return result.freeze()()  # the same, where the driver is stopped before it reads the rows
+            return result.freeze()()  # read at once, since the driver may be suspended before it reads the rows
         return result
 
     def _fail_perhaps(self, statement: Any, when: str) -> None:

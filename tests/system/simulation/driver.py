@@ -1,4 +1,4 @@
-"""A simulated driver: the real campaign, pump and record; it can be killed and stopped between any two steps."""
+"""A simulated driver: the real campaign, loop and record; it can be killed or suspended between any two steps."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 
 class DriverKilled(BaseException):
-    """The simulated kill -9 of a driver: no code of it catches this."""
+    """The simulated kill -9 of a driver; no code of the driver catches it."""
 
 
 class Driver(QuietServices):
     """One driver's process, from its claim on the study to its end, which may come at any moment.
 
     Attributes:
-        name: Its campaign's.
+        name: The campaign's name.
         points: Steps taken; between any two of them it may be killed (at ``dies_at``) or stopped (at one of ``naps``,
             for so many seconds).
-        stopped: It stands still.
-        dead: It was killed; nothing of it may run any more.
+        stopped: It is suspended.
+        dead: It was killed; none of its code may run.
     """
 
     def __init__(self, world: World, seat: Seat, name: str):
@@ -72,7 +72,7 @@ class Driver(QuietServices):
         return not (self.dead or self.ended)
 
     def start(self) -> None:
-        """As ``campaign.driver`` does: the claim comes first. Raises CampaignRunning, RecordAway, LeaseLost."""
+        """Start as ``pipeline/driver`` does, the claim first. Raises CampaignRunning, RecordAway, LeaseLost."""
         case, world = self.world.case, self.world
         self.study = optuna.load_study(study_name=STUDY, storage=self.storage, pruner=make_pruner(case))
         claim(self.storage, self.study, self.lease)
@@ -118,14 +118,14 @@ class Driver(QuietServices):
         self.pump.turn()
 
     def die(self) -> None:
-        """Nothing of this process runs any more; its workers do not know yet."""
+        """Kill the process; its workers do not know yet."""
         self.dead = True
         self.database.sever()
         if self.pool:
             self.pool.abandon()
 
     def end(self) -> None:
-        """What the driver does at its end, whatever led to it."""
+        """Do what a driver does at its end, whatever the reason."""
         if self.claimed:
             release(self.storage, self.study, self.lease)
         if self.pool:
@@ -178,7 +178,7 @@ class Driver(QuietServices):
 
 
 class CheckedStudy(CampaignStudy):
-    """Sees to it that each trial is told once."""
+    """Checks that each trial is told once."""
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         assert self.storage.get_trial(trial._trial_id).state == TrialState.RUNNING, "told twice"
@@ -186,7 +186,7 @@ class CheckedStudy(CampaignStudy):
 
 
 class CheckedCampaign(Campaign):
-    """Can be killed before and after its step."""
+    """A campaign that can be killed before and after its step."""
 
     world: World
 
@@ -209,7 +209,7 @@ class CheckedCampaign(Campaign):
 
 
 class Machine(SimulatedPool):
-    """The driver can be killed between any two actions."""
+    """A pool whose driver can be killed between any two actions."""
 
     driver: Driver
 
@@ -220,7 +220,7 @@ class Machine(SimulatedPool):
 
 
 class SteppedPump(CampaignLoop):
-    """Can be killed and stopped between its steps; its bounds are checked after each tick."""
+    """A loop whose driver can be killed or suspended between its steps; its bounds are checked after each tick."""
 
     driver: Driver
     ticks = 0

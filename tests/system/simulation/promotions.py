@@ -1,4 +1,4 @@
-"""What must hold at the end of a seed whose trials pause at rungs: who went on, and who was told that it does not."""
+"""Checks the invariants of trials that pause at rungs: which were promoted, and which were told that they end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .database import STUDY
 from .world import World
 
 Reports = list[tuple[int, str, int, float]]
-"""Of one trial in the order of their commits: moment, campaign, step, value."""
+"""Reports of one trial in the order of their commits: moment, campaign, step, value."""
 
 
 def check_promotions(world: World, trials: list[FrozenTrial], reports: dict[int, Reports]) -> None:
-    """Nothing is paused any more. Where one driver at a time knew of all, the best of each rung went on, and no others.
+    """No trial is still paused. With one driver at a time, the best of each rung were promoted, and no others.
 
-    ``reports``: By trial number.
+    ``reports``: by trial number.
     """
     rungs = rung_schedule(world.case.pruner)
     retired = [trial for trial in trials if trial.user_attrs.get("pilotune:exit") == "paused"]
@@ -48,7 +48,7 @@ def check_promotions(world: World, trials: list[FrozenTrial], reports: dict[int,
 
 
 def _promoted(world: World, number: int, reports: Reports, step: int, after: int) -> bool:
-    """Whether another attempt than the one that came to a rung went on from there.
+    """Whether a later attempt went on from a rung than the attempt that reached it.
 
     One that hears late that it is to pause goes on meanwhile, perhaps to the next rung.
     """
@@ -59,15 +59,15 @@ def _promoted(world: World, number: int, reports: Reports, step: int, after: int
 
 
 def _no_others(factor: int, step: int, reports: dict[int, Reports], went: list[int]) -> None:
-    """Who went on from a rung had been among the best there, at some time since it came."""
-    came: dict[int, tuple[int, tuple[float, int]]] = {}  # moment, and what the rung is ordered by
+    """Every promoted trial was among the best of its rung at some time after it reached it."""
+    came: dict[int, tuple[int, tuple[float, int]]] = {}  # moment, and the rung's sort key
     for number, theirs in reports.items():
         there = next(((moment, value) for moment, _, at, value in theirs if at >= step), None)
         if there:
             came[number] = there[0], (there[1], number)
     for number in went:
         moment, key = came[number]
-        # Of those that came with it nobody can tell which had come before.
+        # The order of reports in the same transaction is unknown.
         rows = [[each for when, each in came.values() if when < moment or (when == moment and each >= key)]]
         rows += [
             [each for when, each in came.values() if when <= until] for until in {when for when, _ in came.values()}
@@ -78,7 +78,7 @@ def _no_others(factor: int, step: int, reports: dict[int, Reports], went: list[i
 
 
 def best_at(trials: list[FrozenTrial], rungs: RungSchedule, bracket: int, step: int) -> list[int]:
-    """The trials that must have gone on from a rung, once no more come to it."""
+    """The trials that must have been promoted from a rung, once no more reach it."""
     values = []
     for trial in trials:
         if bracket_of(STUDY, trial.number, rungs.brackets) == bracket:

@@ -1,4 +1,4 @@
-"""One seed, from its draw to its verdict."""
+"""Runs one seed and checks its end."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .world import World
 
 @dataclass(frozen=True)
 class Found:
-    """How a seed went: what came about in it, and a digest of all that happened."""
+    """The result of a seed: how often each thing happened, and a digest of everything that happened."""
 
     saw: Counter[str]
     digest: str
 
 
 def prepare() -> None:
-    """Check invariants, and make this process fast at running seeds: what is loaded now is never garbage."""
+    """Check invariants, and speed this process up: what is loaded now is excluded from garbage collection."""
     flight_states.VALIDATE = True
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     gc.freeze()
@@ -35,7 +35,7 @@ def prepare() -> None:
 
 
 def check(case: Case, template_path: Path, folder: Path) -> Found:
-    """Run one seed and check its end. Raises AssertionError where something that must hold does not."""
+    """Run one seed and check its end. Raises AssertionError where an invariant does not hold."""
     database, runs = copy(template_path, folder), folder / f"{template_path.stem}-{case.seed}-runs"
     world = World(case, database, runs)
     try:

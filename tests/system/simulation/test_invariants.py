@@ -1,4 +1,4 @@
-"""Each invariant of the simulation can fail: with a part of the real code broken, some seed shows it."""
+"""Each invariant of the simulation can fail: with a part of the real code broken, some seed finds it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def folder() -> Iterator[Path]:
 
 
 def first_complaint(cases: Iterator[Case], folder: Path) -> str:
-    """What the first seed says that something is wrong in."""
+    """The message of the first seed that fails."""
     for case in cases:
         try:
             check(case, folder / "template.db", folder)
@@ -54,27 +54,27 @@ def too_much(campaign: Campaign) -> list[Scale]:
 
 
 def never_landed(ledger: UnitOfWork) -> None:
-    """A commit in doubt is taken for one that failed."""
+    """Treat a commit in doubt as one that failed."""
     pending, ledger._pending = ledger._pending, None
     if pending is not None:
         ledger._put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
 
 
 def always_landed(ledger: UnitOfWork) -> None:
-    """A commit in doubt is taken for one that succeeded."""
+    """Treat a commit in doubt as one that succeeded."""
     pending, ledger._pending = ledger._pending, None
     if pending is not None:
         ledger._landed(pending)
 
 
 def rivals(seed: int) -> Case:
-    """Two drivers on one study, which stand still now and then for longer than their leases last."""
+    """Two drivers on one study, which are sometimes suspended for longer than their leases last."""
     trouble = Trouble(kills=1, points=300, naps=6, away=0.01)
     return replace(Case.of(seed), seats=2, server=True, workers=2, trials=6, stretch=5.0, stop_at=None, trouble=trouble)
 
 
 def heirs(seed: int) -> Case:
-    """One driver after the other, each of which takes over what the last one left, from a database that fails."""
+    """One driver after the other; each takes over the trials of the last, and the database fails."""
     trouble = Trouble(kills=3, points=300, away=0.03)
     return replace(Case.of(seed), seats=1, workers=4, trials=6, stretch=5.0, stop_at=None, trouble=trouble)
 

@@ -1,4 +1,4 @@
-"""The real campaign under simulation: each seed has its own accidents, and no seed loses a result."""
+"""The real campaign under simulation: each seed has its own faults, and no seed loses a result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = 100
 
 
 def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
-    """What went wrong in a chunk of seeds, and what came about in it."""
+    """The failures of a chunk of seeds, and how often each thing happened in it."""
     prepare()
     wrong, saw = [], Counter[str]()
     for seed in range(first, first + CHUNK):
@@ -35,7 +35,7 @@ def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> 
 
 
 def check_all(seeds: int, blocks: bool, folder: Path) -> Counter[str]:
-    """What came about in all seeds, none of which went wrong."""
+    """How often each thing happened in all seeds, none of which failed."""
     path = template(folder)
     chunks = [(first, blocks, path, folder) for first in range(0, seeds, CHUNK)]
     with multiprocessing.get_context("spawn").Pool(2) as processes:
@@ -89,7 +89,7 @@ def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: 
 
 
 def test_a_seed_replays_to_the_last_bit(folder: Path) -> None:
-    """Also in a process that orders sets of names otherwise."""
+    """Also in a process with another order of sets of names."""
     path = template(folder)
     for seed in (17, 42):
         digest = check(Case.of(seed), path, folder).digest

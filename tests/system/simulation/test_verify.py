@@ -1,4 +1,4 @@
-"""The auditor has nothing to complain of in simulated studies, whatever goes wrong in them, and at no moment."""
+"""The audit finds no violation in simulated studies, at any moment, whatever goes wrong in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 SEEDS = range(5_000, 5_020)
 
 EVERY = 150
-"""Turns of drivers between two looks."""
+"""Turns of drivers between two audits."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def empty(folder: Path) -> Path:
 
 
 def complaints(world: World) -> list[str]:
-    """What is wrong, but for the files that the simulation itself has spoiled."""
+    """Violations, except in files that the simulation itself has corrupted."""
     found = audit(f"sqlite:///{world.database}", STUDY)
     told = [written.outcome for written in world.truth.written if not written.readable]
     spoiled = {str(Path("trials", str(each.number), f"outcome-{each.attempt}.json")) for each in told}

@@ -1,4 +1,4 @@
-"""What really happened in a seed's world, whatever the database says of it."""
+"""Records what really happened in a seed's world, independently of the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Written:
     """An outcome that a worker wrote.
 
     Attributes:
-        readable: What is on the disk is the outcome.
+        readable: The file on disk is not corrupt.
         at: When, in physical seconds.
     """
 
@@ -32,7 +32,7 @@ class Written:
 
 
 class Truth(Witness):
-    """Sees all workers of all drivers; writes their outcomes to disk, where it spoils some."""
+    """Records all workers of all drivers, and writes their outcomes to disk, some of them corrupted."""
 
     def __init__(self, world: World):
         super().__init__()
@@ -60,7 +60,7 @@ class Truth(Witness):
         if not self.world.calm and self.random.random() < self.world.case.trouble.rubbish:
             text, readable = self._rubbish(text, outcome), False
             self.world.saw["rubbish on disk"] += 1
-            if self.world.disk:  # where no driver hears of it, the trial goes on from its checkpoint
+            if self.world.disk:  # if no driver receives it, the trial goes on from its checkpoint
                 self.world.disk.lose(outcome.number, outcome.attempt)
         self.written.append(Written(outcome, readable, self.world.time.now))
         path = TrialFiles(Path(spec.directory)).outcome(spec.attempt)

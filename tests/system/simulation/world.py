@@ -1,4 +1,4 @@
-"""One seed's world: its time, its clocks, its drivers and their machines; and who of them goes on when."""
+"""One seed's world: time, clocks, drivers and machines, and which of them runs next."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .driver import Driver, DriverKilled
 from .truth import Truth
 
 LIMIT = 1.3e6
-"""Seconds after which a study that is not done is taken for one that never will be."""
+"""Seconds after which an unfinished study counts as one that never ends."""
 
 LOCKED_AWAY = 120.0
-"""Seconds after which a server ends a transaction in which nothing happens."""
+"""Seconds after which the simulated server ends an idle transaction."""
 
 
 class Seat:
-    """A place from which the study is worked on, by one driver after another."""
+    """A user who runs one driver after another on the study."""
 
     def __init__(self, world: World, index: int, host: str):
         self.world, self.index, self.host = world, index, host
@@ -55,7 +55,7 @@ class Seat:
         return not self.driver.stopped
 
     def turn(self) -> None:
-        """The driver's next turn, or the start of another driver."""
+        """Run the driver's next turn, or start another driver."""
         before = self.world.current
         try:
             self._go_on()
@@ -94,7 +94,7 @@ class Seat:
             self._end_early()
 
     def _nothing_left_behind(self, finish: Finish) -> None:
-        """A campaign that says that all is done has no trial in its hand."""
+        """A campaign that ends with everything done owns no running trial."""
         assert self.driver is not None
         if finish.code in (0, 1):
             running = self.driver.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -119,11 +119,11 @@ class World:
     """Runs a case to its end.
 
     Attributes:
-        time: Physical seconds, nobody's clock.
+        time: Physical seconds; clocks of hosts may differ from it.
         current: The driver whose code runs.
-        moment: Counts transactions.
-        calm: Nothing goes wrong any more.
-        saw: How often what is looked for came about.
+        moment: Number of the last transaction.
+        calm: From now on nothing goes wrong.
+        saw: How often each thing happened.
     """
 
     def __init__(self, case: Case, database: Path, runs: Path):
@@ -131,7 +131,7 @@ class World:
         self.random = random.Random(f"world {case.seed}")
         self.time = VirtualTime(1e6)
         self.moment = 0
-        self._began: dict[int, float] = {}  # when the turn began that made a transaction
+        self._began: dict[int, float] = {}  # transaction -> when the turn that made it began
         self.saw: Counter[str] = Counter()
         self.calm = False
         self.current: Driver | None = None
@@ -141,13 +141,13 @@ class World:
         self.skews: Counter[str] = Counter()  # seconds by which clocks are ahead: of hosts, of the server, of workers
         self.seats = [Seat(self, index, f"login{index + 1}") for index in range(case.seats)]
         self._outages = self._draw_outages()
-        self._holder: Driver | None = None  # of the lock on the database, while it is stopped
+        self._holder: Driver | None = None  # holds the database's lock while it is suspended
         self._locked_until = 0.0
         for _ in range(case.trouble.jumps):
             self.time.at(self.random.expovariate(1.0 / 60.0), self._jump)
 
     def go(self) -> Finish:
-        """Run everything until it is over, and then one driver more, with which nothing goes wrong."""
+        """Run everything to its end, and then one more driver without faults."""
         audience(self)
         with self._identities():
             while any(seat.finish is None for seat in self.seats):
@@ -174,13 +174,13 @@ class World:
         self.time.advance(2000.0)
 
     def begun_at(self, moment: int) -> float:
-        """When the turn began that made the transaction ``moment``."""
+        """When the turn that made the transaction ``moment`` began."""
         return self._began.get(moment, self.time.now)
 
     # -- drivers that are killed and stopped --------------------------------------------------------------------------
 
     def point(self, where: str) -> None:
-        """The current driver is between two steps: it may be killed here, or stopped for a while."""
+        """The current driver is between two steps: it may be killed or suspended here."""
         driver = self.current
         if driver is None or self.calm:
             return
@@ -192,13 +192,13 @@ class World:
             self._stop(driver, driver.naps.pop(driver.points))
 
     def _stop(self, driver: Driver, seconds: float) -> None:
-        """The driver stands still here while everybody else goes on."""
+        """Suspend the driver here, while all others go on."""
         self.saw["stopped"] += 1
         if driver.database.inside:
             self._stop_locking(driver, seconds)
             return
         until, driver.stopped = self.time.now + seconds, True
-        turns = 3  # at least, where the others wait for nothing
+        turns = 3  # at least, even if no time passes
         while turns > 0 or self.time.now < until:
             turns -= 1
             others = [seat for seat in self.seats if seat.ready]
@@ -209,7 +209,7 @@ class World:
         driver.stopped, self.current = False, driver
 
     def _stop_locking(self, driver: Driver, seconds: float) -> None:
-        """The same inside a transaction: nobody else can write until it ends, which a server sees to."""
+        """Suspend it inside a transaction: nobody else can write until a server ends the transaction."""
         if seconds < LOCKED_AWAY or not self.case.server:
             self.time.advance(seconds)
         elif self._holder is None:
@@ -221,7 +221,7 @@ class World:
 
     @contextlib.contextmanager
     def _identities(self) -> Iterator[None]:
-        """Processes and hosts are those of this world."""
+        """Let leases see this world's processes and hosts."""
         with (
             mock.patch.object(campaigns, "place", self._place),
             mock.patch.object(campaigns, "process_start", self._process_start),
@@ -239,7 +239,7 @@ class World:
     # -- clocks -------------------------------------------------------------------------------------------------------
 
     def clock_of(self, driver: Driver) -> float:
-        """The clock that leases are kept by: the server's, or that of the driver's own host."""
+        """The clock that leases use: the server's, or that of the driver's own host."""
         return self.time.now + self.skews["server" if self.case.server else driver.host]
 
     def _jump(self) -> None:
@@ -271,7 +271,7 @@ class World:
         return self.time.now < self._locked_until
 
     def database_fails(self, statement: object) -> str:
-        """How a statement fails now: ``severed``, ``failed``; empty where it does not. Commits fail more often."""
+        """How a statement fails now: ``severed`` or ``failed``; empty where it succeeds. Commits fail more often."""
         if self.calm:
             return ""
         if any(begin <= self.time.now < end for begin, end in self._outages):
@@ -290,9 +290,9 @@ class World:
     # -- trials -------------------------------------------------------------------------------------------------------
 
     def objective(self, spec: AttemptSpec) -> Iterator[Step]:
-        """The same steps in all attempts of a trial; the values tell the attempt."""
+        """Steps of a trial, the same in all its attempts; the values show which attempt made them."""
         draw, case = random.Random(spec.seed), self.case
-        longest = case.plan.walltime / 4 if case.plan else 1e9  # a step that fits into no block is never done
+        longest = case.plan.walltime / 4 if case.plan else 1e9  # a step must fit into a block
 
         def seconds() -> float:
             return min(case.stretch * draw.expovariate(1.0), longest)

@@ -1,4 +1,4 @@
-"""The command form: any program as an objective."""
+"""Commands: any program as an objective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver with several addresses: a worker finds the one at which it is, whoever is behind the others."""
+"""A driver with several addresses: a worker finds the right one, whoever listens at the others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def driver(tmp_path):
 
 @pytest.fixture
 def channel():
-    """Open channels that are closed at the end."""
+    """Opens channels, and closes them at the end."""
     opened = []
 
     def open_one(address):
@@ -69,17 +69,17 @@ def closed():
 
 
 def among(driver, *urls):
-    """The driver's address with these tried before it."""
+    """The driver's address, after these."""
     return dataclasses.replace(driver.address, url=" ".join([*urls, driver.address.url]))
 
 
 def elsewhere(driver):
-    """The same driver by another name."""
+    """The same driver at another address."""
     return driver.address.url.replace("127.0.0.1", "localhost")
 
 
 def relay_to(bound, url):
-    """Listen on a bound socket, and carry one connection on to ``url``."""
+    """Listen on a bound socket, and forward one connection to ``url``."""
     bound.listen()
     near, _ = bound.accept()
     far = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))

@@ -1,4 +1,4 @@
-"""A worker in a block: attempts yield before the block ends, and are not begun where they would not fit."""
+"""A worker in a block: attempts yield before the block ends, and are declined where they do not fit."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def objective(tmp_path):
 
 @pytest.fixture
 def block(monkeypatch):
-    """A block that ends in so many seconds and was given ``walltime``."""
+    """Set a block that ends in so many seconds and was given ``walltime``."""
 
     def begin(left, walltime=None):
         monkeypatch.setenv("PILOTUNE_BLOCK_END", str(time.time() + left))
@@ -80,7 +80,7 @@ def node_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("PILOTUNE_NODE_DIR", str(folder))
     monkeypatch.setattr(
         "pilotune.pipeline.worker.node.block.process_control", lambda *_: None
-    )  # of the tests' own process
+    )  # in the tests' own process
     return folder
 
 
@@ -139,7 +139,7 @@ def test_an_attempt_is_asked_early_enough_for_one_more_report(tmp_path, block, m
     monkeypatch.setenv("PILOTUNE_BLOCK_END", "2000")
     timer = YieldTimer(attempt(tmp_path, yield_before=100.0))
     after(50).start()
-    after(200).on_report()  # the first includes what is done once, but is all that is known
+    after(200).on_report()  # the first interval includes set-up, but is the only one so far
     assert not after(449).due()
     assert after(1).due()
     after(-450).on_report()
@@ -254,7 +254,7 @@ def test_a_busy_worker_yields_at_sigterm_and_tells_its_outcome_before_it_is_free
             time.sleep(0.001)
         told.append(json.loads(outcome_file.read_text())["kind"])
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in a pool that its node looks after
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as on a node with an agent
     thread = threading.Thread(target=end_it)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Reports, verdicts, suggestions and stops over a real CurveZMQ channel; isolated and in the worker alike."""
+"""Reports, verdicts, suggestions and stops over a real CurveZMQ channel; isolated and in the worker."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_a_worker_that_is_ended_lets_its_trial_yield(tmp_path, objective, drive,
     try:
         outcome = run_attempt(make_spec(tmp_path, objective("patient"), channel=driver.address, isolate=isolate))
         assert (outcome["kind"], outcome["reason"]) == ("yielded", "saved")
-        assert ended.wait(20)  # afterwards the signal has the effect that it would have had
+        assert ended.wait(20)  # afterwards the signal takes its usual effect
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -1,4 +1,4 @@
-"""A trial's checkpoint is its newest attempt's: older ones that still run, or begin late, reach nothing that counts."""
+"""Only a trial's newest attempt can write its checkpoint, even if older ones still run or begin late."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def objective(tmp_path: Path) -> Callable[[str], ObjectiveSpec]:
 
 @pytest.fixture
 def worker() -> Iterator[Callable[[dict[str, Any]], subprocess.Popen[str]]]:
-    """A worker of its own for an attempt; its outcome is what it prints."""
+    """Starts a worker process for an attempt; it prints the outcome."""
     started: list[subprocess.Popen[str]] = []
 
     def start(spec: dict[str, Any]) -> subprocess.Popen[str]:
@@ -116,7 +116,7 @@ def folders(files: TrialFiles) -> list[str]:
 def test_the_folder_goes_from_attempt_to_attempt_and_the_link_shows_the_newest(files: TrialFiles) -> None:
     enter(files, 1)
     (files.checkpoint_of(1) / "state").write_text("one")
-    enter(files, 3)  # attempt 2 was never begun
+    enter(files, 3)  # attempt 2 never began
     assert folders(files) == ["checkpoint-3"]
     assert (files.checkpoint / "state").read_text() == "one"
     assert os.readlink(files.checkpoint) == "checkpoint-3"
@@ -204,7 +204,7 @@ def test_a_trial_whose_folder_is_gone_was_not_taken_over(files: TrialFiles) -> N
 
 
 def running(files: TrialFiles, pattern: str = "*") -> list[int]:
-    """The processes of the trial's attempts, as they noted themselves."""
+    """The processes of the trial's attempts, from their notes."""
     try:
         return [int(path.read_text().split()[-2]) for path in files.directory.glob(f"process-{pattern}")]
     except (OSError, IndexError):
@@ -264,13 +264,13 @@ def test_a_process_of_somebody_else_that_has_the_number_now_is_left_alone(
 def test_what_an_old_attempt_writes_by_path_reaches_no_checkpoint(
     tmp_path: Path, files: TrialFiles, objective: Any, worker: Any
 ) -> None:
-    """As on another host: nobody ends its process."""
+    """As on another host, where the new attempt cannot kill the old process."""
     old = worker(attempt(tmp_path, 1, objective("writing")))
     until(lambda: (files.checkpoint / "by-1").exists(), "the old attempt writes")
     enter(files, 2)
     (files.checkpoint_of(2) / "by-1").unlink()
     outcome = json.loads(old.communicate(timeout=60)[0])
-    assert (outcome["kind"], outcome["reason"][:40]) == ("stopped", "attempt 2 of the trial has begun, so tha")
+    assert (outcome["kind"], outcome["reason"][:40]) == ("stopped", "attempt 2 of the trial has begun, so att")
     assert list(files.checkpoint_of(2).iterdir()) == []
 
 

@@ -56,7 +56,7 @@ def no_environment(monkeypatch):
 
 @pytest.fixture
 def look(tmp_path):
-    """Run an attempt in one of the forms and give what it saw."""
+    """Runs an attempt in one of the forms, and returns what it saw."""
     names = f"NAMES = {SEEN!r}\n"
     (tmp_path / "ours.py").write_text(names + textwrap.dedent(OBJECTIVE))
     command = (names + textwrap.dedent(COMMAND)).replace("{", "{{").replace("}", "}}")

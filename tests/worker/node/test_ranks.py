@@ -53,7 +53,7 @@ LAUNCHER = """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     sys.exit(max(child.wait() for child in children))
 """
-"""As srun: hands SIGUSR1 on, kills its ranks at SIGTERM, and when it is killed they run on."""
+"""Like srun: passes SIGUSR1 on, kills its ranks on SIGTERM, and leaves them running when it is killed."""
 
 PROGRAM = """
     import os, pathlib, signal, sys, time
@@ -87,7 +87,7 @@ def mpi(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, mpi):
-    """A folder with a launcher and a program for it; what the program's ranks leave is killed."""
+    """A folder with a launcher and a program for it; ranks that are left are killed."""
     for name, text in (("srun", LAUNCHER), ("program", PROGRAM)):
         (tmp_path / name).write_text(f"#!{sys.executable}\n{textwrap.dedent(text)}")
         (tmp_path / name).chmod(0o700)

@@ -1,4 +1,4 @@
-"""A driver that is slow to answer holds up no trial: what is reported meanwhile comes together, and nothing is lost."""
+"""A slow driver holds up no trial: reports made meanwhile are sent in one message, and none is lost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ both = pytest.mark.parametrize("isolate", [True, False], ids=["isolated", "inlin
 
 @pytest.fixture
 def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Runs a function of OBJECTIVE beside a driver with these answers; what the driver got, and the outcome."""
+    """Runs a function of OBJECTIVE with a driver that answers so; returns the driver and the outcome."""
     monkeypatch.setattr(dialogue, "PATIENCE", 0.05)
     (tmp_path / "ours.py").write_text(textwrap.dedent(OBJECTIVE))
 
@@ -65,7 +65,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def late(folder: Path, stop: str = ""):
-    """The answer to the first report comes when the fifth was made."""
+    """Answers the first report only after the fifth was made."""
 
     def answer(message):
         if isinstance(message, Report) and message.step == 1:

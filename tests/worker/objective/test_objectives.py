@@ -1,4 +1,4 @@
-"""How objectives are found, called and read."""
+"""Finding and calling objectives, and reading their results."""
 
 from __future__ import annotations
 

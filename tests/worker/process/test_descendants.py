@@ -1,4 +1,4 @@
-"""What a trial starts ends with its attempt, daemons with sessions of their own too; and nothing else of the user's."""
+"""Everything that a trial starts ends with its attempt, daemons included; other processes of the user stay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
-"""Puts a daemon into the background, with a session of its own and no parent; appends its number to a file."""
+"""Starts a daemon with a session of its own and no parent; appends its pid to a file."""
 
 OBJECTIVE = """
     import os, signal, subprocess, sys, time

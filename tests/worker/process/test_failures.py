@@ -1,4 +1,4 @@
-"""Every way in which an attempt can fail ends it alone, with a reason; on real processes."""
+"""Every kind of failure ends only its own attempt, with a reason; on real processes."""
 
 from __future__ import annotations
 
