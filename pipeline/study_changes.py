@@ -9,9 +9,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-PAUSED = "pilotune:paused"
-"""User attribute of a trial that runs, or is about to end: the step of the rung at which it is paused or about to be
-(the pruner's ``mode: promote``); null once it goes on."""
+from .attributes import PAUSED
 
 
 def observed(trial: FrozenTrial) -> bool:

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...errors import RecordAway, UserError
+from ..attributes import DEFINITION
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from ..record.database import Database
-
-PREFIX = "pilotune:"
-"""Prefix of the user attributes that Pilotune adds to studies and trials."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class StudyData:
     @property
     def constants(self) -> Mapping[str, Any]:
         """The constants of the study file's space; empty for a study of plain Optuna."""
-        definition = self.user_attrs.get(f"{PREFIX}study")
+        definition = self.user_attrs.get(DEFINITION)
         space = definition.get("space") if isinstance(definition, dict) else None
         return dict(space.get("constants") or {}) if isinstance(space, dict) else {}
 

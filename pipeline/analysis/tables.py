@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from .reading import PREFIX, StudyData, nearest
+from ..attributes import PREFIX
+from .reading import StudyData, nearest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,8 +20,9 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
+from ..attributes import ATTEMPT, BRACKET, OWNER
 from ..fidelity import Bracket, bracket_of
-from ..record import OWNER, RecordStorage
+from ..record import RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
 from .incumbent import Incumbent
@@ -202,7 +203,7 @@ class CampaignStudy:
 
     def bracket(self, number: int) -> dict[str, int]:
         """The attribute that holds the trial's Hyperband bracket; empty with other pruners."""
-        return {"pilotune:bracket": bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
+        return {BRACKET: bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
         """Stage user attributes. One that no database can hold (such as a name of a thousand letters) is left out."""
@@ -224,7 +225,7 @@ class CampaignStudy:
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:
         """Stage that from now on only this attempt of the trial counts."""
-        self.storage.set_trial_system_attr(trial._trial_id, "pilotune:attempt", attempt)
+        self.storage.set_trial_system_attr(trial._trial_id, ATTEMPT, attempt)
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         """Stage the trial's end, and let the sampler know. A sampler that fails at that does not stop the campaign."""

@@ -22,7 +22,25 @@ import optuna
 from optuna.trial import TrialState
 
 from ...exit_codes import FAILED, FINISHED, SITE
-from ..study_changes import PAUSED
+from ..attributes import (
+    ATTEMPTS,
+    BLOCK,
+    DIRECTORY,
+    EXIT,
+    HOST,
+    KILLED,
+    LAST_CRASH,
+    LAST_LOSS,
+    PAUSED,
+    POOL,
+    PREFIX,
+    REASON,
+    RUNG,
+    SECONDS_RUNNING,
+    SECONDS_WAITING,
+    TRACEBACK,
+    WORKER,
+)
 from ..trial.protocol import Outcome, values_fit
 from .campaign_study import CampaignStudy
 from .disk_backoff import DiskBackoff
@@ -32,9 +50,6 @@ from .flight import Flight
 from .flight_states import Move
 from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
 from .quarantine import Hosts
-
-KILLED = "pilotune:killed"
-"""Trial attribute: host -> how the trial killed its process or its worker there. It outlives the campaign."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,7 @@ class OutcomeHandler:
         if outcome.reports:  # a dead driver may not have kept all of them
             flight.new_steps += len(self.study.keep(flight.trial, outcome.reports))
             flight.last_step = int(outcome.reports[-1][0])
-        attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith("pilotune:")}
+        attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith(PREFIX)}
         self.study.annotate(flight.trial, attrs)
         return ran
 
@@ -163,7 +178,7 @@ class OutcomeHandler:
         flight.losses += 1
         if flight.losses > self.limits.max_losses:
             return self._tell_failed(flight, "lost", f"lost {flight.losses} times; the last time: {reason}", now)
-        flight.notes["pilotune:last_loss"] = reason
+        flight.notes[LAST_LOSS] = reason
         return AGAIN
 
     def killed(self, trial: optuna.Trial) -> dict[str, str]:
@@ -198,7 +213,7 @@ class OutcomeHandler:
     def _pruned(self, flight: Flight, now: float) -> NextStep:
         rung = flight.rung if flight.rung is not None else flight.last_step
         if rung is not None:
-            flight.notes["pilotune:rung"] = rung
+            flight.notes[RUNG] = rung
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
         self._describe(flight, "pruned")
         flight.move(Move.FINISH)
@@ -214,7 +229,7 @@ class OutcomeHandler:
 
     def retired(self, flight: Flight) -> None:
         """End a paused trial that will not go on."""
-        flight.notes["pilotune:rung"] = rung = flight.pause
+        flight.notes[RUNG] = rung = flight.pause
         if rung is not None:
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
         self._describe(flight, "paused")
@@ -230,14 +245,14 @@ class OutcomeHandler:
             flight.crashes += 1
             elsewhere = True
         if elsewhere and not sentence:
-            flight.notes["pilotune:last_crash"] = reason
+            flight.notes[LAST_CRASH] = reason
             return AGAIN
         if outcome.traceback:
-            flight.notes["pilotune:traceback"] = outcome.traceback
+            flight.notes[TRACEBACK] = outcome.traceback
         return self._tell_failed(flight, failure, sentence or reason, now)
 
     def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> NextStep:
-        flight.notes["pilotune:reason"] = reason
+        flight.notes[REASON] = reason
         self._describe(flight, failure)
         flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.FAIL)
@@ -251,15 +266,15 @@ class OutcomeHandler:
 
     def _describe(self, flight: Flight, exit_reason: str) -> None:
         attrs: dict[str, Any] = {
-            "pilotune:attempts": flight.attempt,
-            "pilotune:exit": exit_reason,
-            "pilotune:host": flight.host,
-            "pilotune:pool": flight.pool,
-            "pilotune:block": flight.block,
-            "pilotune:worker": flight.worker,
-            "pilotune:seconds_waiting": round(flight.waited, 3),
-            "pilotune:seconds_running": round(flight.ran, 3),
-            "pilotune:directory": flight.directory,
+            ATTEMPTS: flight.attempt,
+            EXIT: exit_reason,
+            HOST: flight.host,
+            POOL: flight.pool,
+            BLOCK: flight.block,
+            WORKER: flight.worker,
+            SECONDS_WAITING: round(flight.waited, 3),
+            SECONDS_RUNNING: round(flight.ran, 3),
+            DIRECTORY: flight.directory,
         }
         if flight.pause is not None:
             attrs[PAUSED] = None

@@ -13,9 +13,9 @@ from itertools import islice
 import optuna
 from optuna.study import StudyDirection
 
+from ..attributes import OWNER, PAUSED
 from ..fidelity import Promotions, RungSchedule
-from ..record import OWNER
-from ..study_changes import PAUSED, StudyWatch
+from ..study_changes import StudyWatch
 from ..trial.protocol import Outcome
 from .campaign_study import CampaignStudy
 from .flight import Flight

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import socket
 import time
 from collections.abc import Sequence
@@ -11,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..record.liveness import SILENCE, start_time
 from .formatting import timestamp
 
 if TYPE_CHECKING:
     from ..driver.status import Status
     from .resolve import StudyLocation
-
-SILENCE = 120.0
-"""Seconds without a new status after which a driver on another host counts as dead; as for leases in the database."""
 
 POLL_INTERVAL = 0.5
 """Seconds between two reads of a campaign's status file."""
@@ -99,20 +96,6 @@ def driver_alive(status: Status) -> bool:
     """
     if status.host != socket.gethostname():
         return time.time() - status.updated < SILENCE
-    began = process_start_time(status.pid)
+    began = start_time(status.pid)
     # A process that began after the last status is another one with the same number.
     return began is not None and began <= status.updated + 1.0
-
-
-def process_start_time(pid: int) -> float | None:
-    """When a process of this host began, in Unix seconds; None if there is none, or if it is a zombie."""
-    from ..worker.node.posix import process_start
-
-    ticks = process_start(pid)
-    if ticks is None:
-        return None
-    try:
-        uptime = float(Path("/proc/uptime").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")

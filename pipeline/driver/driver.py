@@ -198,7 +198,7 @@ class Driver:
 
     def dead_records(self) -> list[Path]:
         """The job records of this study's dead drivers: which jobs they had submitted."""
-        now = self.storage.clock()
+        now = self.storage.database.clock()
         dead = [lease for lease in study_leases(self.storage, self.study) if lease.run and not lease.alive(now)]
         records = [RunDirectory(Path(lease.run)).jobs for lease in dead if lease.campaign != self.lease.campaign]
         return [record for record in records if record.exists()]

@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
-    from .study_cache import LEARNED, OWNER
     from .study_definition import learn_from, open_storage, open_study
     from .unit_of_work import LeaseLost
 
 __all__ = [
-    "LEARNED",
-    "OWNER",
     "CommitResult",
     "Lease",
     "LeaseLost",
@@ -49,7 +46,6 @@ _HOMES = {
     "database": ("normalize_url",),
     "study_definition": ("learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
-    "study_cache": ("LEARNED", "OWNER"),
     "rundir": ("RunDirectory", "new_campaign_id"),
     "salvage": ("save_study",),
     "storage": ("RecordStorage",),

@@ -1,4 +1,4 @@
-"""What a commit must not write: trials that others had first, and starts beyond the budget."""
+"""Drops what a commit must not write: trials that others started or finished first, and starts beyond the budget."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .sync import read_again, read_left, read_states
 
 @dataclass(frozen=True)
 class CommitResult:
-    """What a commit did not do.
+    """What a commit did not write.
 
     Attributes:
-        refused: Local ids of trials that were to start here and did not, since the study has as many as its budget
-            allows. New ones are gone from the mirror; ones that waited in the database wait again.
+        refused: Local ids of trials that were to start here but did not, since the study has as many trials as its
+            budget allows. New trials are gone from memory; those that waited in the database wait again.
         overtaken: Local ids of trials that another process started or finished first. What was staged for them is
-            dropped, the mirror shows what the database holds.
+            dropped, and memory holds what the database holds.
     """
 
     refused: tuple[int, ...] = ()
@@ -28,12 +28,12 @@ class CommitResult:
 
 
 def let_others(database: Database, cache: StudyCache, staged: Staged, limit: int | None) -> list[int]:
-    """Drop what is staged for trials that others started or finished first; their local ids."""
+    """Drop what is staged for trials that others started or finished first; returns their local ids."""
     touched = {local: changes for local, changes in staged.trials.items() if local in cache.db_ids}
     states = read_states(database, [cache.db_ids[local] for local in touched]) if touched else {}
     again: set[int] = set()
     if limit is not None and len(cache.trials) - cache.learned > limit:
-        # The budget counts those that wait as soon as others start them.
+        # Waiting trials count for the budget as soon as others start them.
         waiting = [t._trial_id for t in cache.in_states((TrialState.WAITING,)) if t._trial_id in cache.db_ids]
         again = read_left(database, cache, [local for local in waiting if local not in touched])
     overtaken = []
@@ -48,7 +48,7 @@ def let_others(database: Database, cache: StudyCache, staged: Staged, limit: int
 
 
 def keep_budget(database: Database, cache: StudyCache, staged: Staged, limit: int) -> list[int]:
-    """Drop starts beyond ``limit`` counted trials, the latest first; their local ids."""
+    """Drop starts beyond ``limit`` counted trials, the latest first; returns their local ids."""
     claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
     starts = [*claims, *(local for local in staged.new if cache.trials[local].state == TrialState.RUNNING)]
     refused = starts[max(0, limit - (cache.counted() - len(starts))) :]
@@ -62,7 +62,7 @@ def keep_budget(database: Database, cache: StudyCache, staged: Staged, limit: in
 
 
 def settle_numbers(cache: StudyCache, staged: Staged) -> None:
-    """Number the new trials without gaps, as they will be in the database."""
+    """Give the new trials their final numbers, without gaps."""
     if staged.new:
         first = min(cache.trials[local].number for local in staged.new)
         for place, local in enumerate(staged.new):

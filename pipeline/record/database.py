@@ -1,4 +1,4 @@
-"""Where the database is and how it is reached: URLs, one connection, transactions, and its errors as sentences."""
+"""Connects to the database: URLs, one connection, transactions, and its errors as sentences."""
 
 from __future__ import annotations
 
@@ -21,22 +21,33 @@ from .db_errors import fault_of, inode_of, save_open_database, words
 from .rundir import make_private, strangers_file
 
 BUSY_SECONDS = 15
-"""How long a statement waits for another process's lock before the commit is given up for now."""
+"""Seconds that a statement waits for another process's lock; then the commit fails and is tried again later."""
 CONNECT_SECONDS = 10
+"""Seconds to wait for a PostgreSQL server to accept a connection."""
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 def normalize_url(url: str, folder: Path | None = None) -> str:
-    """The URL as SQLAlchemy is to get it.
+    """A storage URL as SQLAlchemy needs it: an absolute path for SQLite, the driver's name for PostgreSQL.
 
-    ``sqlite:///FILE`` becomes absolute (relative ones count from ``folder``, by default the working directory);
-    ``postgresql://`` is given its driver. Raises UserError for a password in the URL, a database in memory, and any
-    other database; no message repeats the password.
+    Args:
+        url: ``sqlite:///FILE`` or ``postgresql://[USER@]HOST[:PORT]/DATABASE``.
+        folder: What a relative FILE is relative to. Default: the working directory.
+
+    Raises:
+        UserError: For a password in the URL (which the message does not repeat), a database in memory, any other
+            kind of database, or no URL at all.
+
+    Example:
+        >>> normalize_url("sqlite:///study.db", folder=Path("/home/me"))
+        'sqlite:////home/me/study.db'
+        >>> normalize_url("postgresql://login1/tuning")
+        'postgresql+psycopg://login1/tuning'
     """
     try:
         parsed = sa.make_url(url if is_text(url) else "")
     except (ArgumentError, ValueError):
-        raise UserError("the storage is to be a URL: sqlite:///study.db or postgresql://host/database") from None
+        raise UserError("the storage must be a URL: sqlite:///study.db or postgresql://host/database") from None
     if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):
         raise UserError(
             "the storage URL holds a password, which would end up in logs and process lists; take it out and give it "
@@ -54,20 +65,22 @@ def _sqlite_url(parsed: sa.URL, folder: Path) -> str:
         raise UserError(f"an SQLite URL has three slashes and a path: sqlite:///{parsed.host}/{parsed.database or ''}")
     name = parsed.database
     if not name or name == ":memory:" or name.startswith("file:"):
-        raise UserError("a study is to outlive its process: name a file, as in sqlite:///study.db")
+        raise UserError("a study must outlive its process: name a file, as in sqlite:///study.db")
     path = Path(os.path.abspath(folder / Path(name).expanduser()))
     return str(parsed.set(drivername="sqlite", database=str(path)))
 
 
 def on_network(path: Path) -> bool:
-    """Whether ``path`` lies on a file system shared between hosts, where SQLite's write-ahead log must not be used."""
+    """Whether ``path`` is on a file system shared between hosts, where SQLite's write-ahead log must not be used."""
     return filesystem_of(path).network
 
 
 def prepare_file(path: Path) -> None:
-    """Make the folder (0700) and an empty database file (0600) where they are missing.
+    """Create the folder (mode 0700) and an empty database file (0600) if they are missing.
 
-    Raises UserError when it cannot, RecordStuck where there is no room.
+    Raises:
+        UserError: It cannot be created, or others could change it.
+        RecordStuck: The file system is full.
     """
     try:
         make_private(path.parent)
@@ -82,14 +95,31 @@ def prepare_file(path: Path) -> None:
 
 
 class Database:
-    """One connection to the database, opened at the first use and again after it broke; used under a lock of its owner.
+    """One connection to the database, opened at the first use and again after it broke.
 
-    Transactions are begun and ended by statements of our own (the driver is in autocommit), since SQLite's writer must
-    begin with ``BEGIN IMMEDIATE``: one that reads first and writes later can be refused half-way.
+    Not safe for several threads: the owner holds a lock around its use. Transactions begin and end with explicit
+    statements (the driver is in autocommit mode), because a writer on SQLite must begin with ``BEGIN IMMEDIATE``: one
+    that reads first and writes later can be refused half-way.
+
+    An SQLite file that is deleted while it is open is written again from the open connection (see ``saved``).
+
+    Args:
+        url: As ``normalize_url`` returns it. The database must have Optuna's tables; ``open_database`` creates them.
 
     Attributes:
-        saved: What happened to an SQLite file that was deleted while it was open, and where what it held is now; empty
-            where nothing did.
+        dialect: ``"sqlite"`` or ``"postgresql"``.
+        path: SQLite's file; None on PostgreSQL.
+        saved: One sentence on an SQLite file that was deleted while it was open and is written again; else empty.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     database = open_database(f"sqlite:///{folder}/study.db")
+        ...     with database.reading():
+        ...         count = database.run("SELECT count(*) FROM studies").scalar()
+        ...     database.drop()
+        >>> count
+        0
     """
 
     def __init__(self, url: str):
@@ -112,9 +142,9 @@ class Database:
         self._connection: sa.Connection | None = None
         self._opened = 0
         self._clock_offset = 0.0
-        self._inode: int | None = None  # of SQLite's file, once it was opened
-        self._size = 0  # of that file, when it was last looked at
-        self._held = False  # the open connection has what no file has
+        self._inode: int | None = None  # of SQLite's file when it was opened; None before, or once it is written again
+        self._size = 0  # bytes of that file at the last transaction
+        self._only_copy = False  # the file is gone, and the open connection holds what was in it
         self.saved = ""
 
     def _engine(self, url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
@@ -124,6 +154,7 @@ class Database:
 
     @property
     def connection(self) -> sa.Connection:
+        """The open connection. Raises RecordLost when SQLite's file is not the one that was opened before."""
         if self._connection is None:
             if self._moved():
                 raise RecordLost(f"the database file {self.path} was deleted or replaced while the campaign ran")
@@ -144,38 +175,40 @@ class Database:
         if self.path is not None:
             mode = "DELETE" if on_network(self.path) else "WAL"
             connection.exec_driver_sql(f"PRAGMA journal_mode={mode}")
-            # NORMAL would lose the last commits at a power loss, and they have been acted upon.
+            # With NORMAL a power loss would lose the last commits, which have been acted upon.
             connection.exec_driver_sql("PRAGMA synchronous=FULL")
             return
-        # A driver that is stopped inside a transaction must not keep the others from the study for ever.
+        # A driver that is stopped inside a transaction must not block the others for ever.
         connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_SECONDS}s'")
         connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '120s'")
-        # All that is asked for has an index; before the server has counted a new study's rows it would not use it.
+        # All queries have an index, but before the server has analyzed a new study's rows it would not use it.
         connection.exec_driver_sql("SET enable_seqscan = off")
         now = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
         self._clock_offset = float(now) - time.monotonic()
 
     def run(self, statement: Any, rows: Any = None) -> Any:
-        """Execute a statement, one row of arguments or a list of them with it; its CursorResult.
+        """Execute a statement; returns SQLAlchemy's CursorResult.
 
-        SQL text goes to the driver as it is, with its kind of placeholders, and rows are tuples; an SQLAlchemy
-        statement takes them by name.
+        Args:
+            statement: SQL text with the driver's own placeholders, or an SQLAlchemy statement.
+            rows: Arguments: one row, or a list of rows; tuples for text, mappings for SQLAlchemy statements.
         """
         if isinstance(statement, str):
             return self.connection.exec_driver_sql(statement, rows)
         return self.connection.execute(statement, rows)
 
     def begin(self, *, write: bool) -> None:
+        """Begin a transaction; ``write``: one that locks an SQLite database for writing at once."""
         if self._connection is not None and self._moved():
             self._save()
-        self._look_at_size()
+        self._check_size()
         self.run("BEGIN IMMEDIATE" if write and self.dialect == "sqlite" else "BEGIN")
 
     def commit(self) -> None:
         self.run("COMMIT")
 
     def rollback(self) -> None:
-        """Take the transaction back; a connection that cannot is dropped, which takes it back too."""
+        """Roll the transaction back. When that fails the connection is closed, which rolls it back too."""
         if self._connection is None:
             return
         try:
@@ -184,7 +217,7 @@ class Database:
             self.drop()
 
     def _moved(self) -> bool:
-        """Whether SQLite's file is not the one that was opened; what was written to that one would be nowhere."""
+        """Whether SQLite's file is another one than was opened; what is written to the old one would be lost."""
         if self.path is None or self._inode is None:
             return False
         try:
@@ -192,10 +225,11 @@ class Database:
         except OSError:
             return False
 
-    def _look_at_size(self) -> None:
-        """An SQLite file that shrinks was cut off, which who has it open notices late, or tidied up by VACUUM.
+    def _check_size(self) -> None:
+        """Check an SQLite file that has become smaller: it was truncated, or tidied up by VACUUM. Raises RecordLost.
 
-        It is not read beside SQLite: to close it again would take SQLite's locks away. Raises RecordLost.
+        SQLite itself notices a truncated file late. Only its size is looked at: opening and closing the file here
+        would release SQLite's POSIX locks.
         """
         if self.path is None or self._connection is None:
             return
@@ -206,8 +240,8 @@ class Database:
             self.check()
 
     def check(self) -> None:
-        """Read all of an SQLite file afresh. Raises RecordLost where it is broken, RecordAway."""
-        if self.path is None or self._held:
+        """Check all pages of an SQLite file. Raises RecordLost when it is broken, RecordAway. Nothing on PostgreSQL."""
+        if self.path is None or self._only_copy:
             return
         self.drop()
         with self.reading():
@@ -216,32 +250,36 @@ class Database:
             raise RecordLost(f"the database {self.path} is broken ({found})")
 
     def _save(self) -> None:
-        """Write an open database, whose file is gone, into a file again. Raises RecordStuck where that fails, and
-        RecordLost where another file is in its place."""
+        """Write an open database whose file is gone into a file again.
+
+        Raises:
+            RecordStuck: That failed; the connection stays open.
+            RecordLost: Another file is in its place, so the copy is beside it.
+        """
         assert self.path is not None
         assert self._connection is not None
         gone = f"the database file {self.path} was deleted or replaced while the campaign ran"
-        self._held = True
+        self._only_copy = True
         try:
             target = save_open_database(self._connection.connection.dbapi_connection, self.path)
         except (OSError, sqlite3.Error) as error:
             why = why_not(error, self.path.parent) if isinstance(error, OSError) else words(error)
-            raise RecordStuck(f"{gone}, and what it held cannot be written again: {why}") from error
-        self._held, self._size = False, 0
+            raise RecordStuck(f"{gone}, and its content cannot be written again: {why}") from error
+        self._only_copy, self._size = False, 0
         self.drop()
         if target != self.path:
             self._inode = -1
-            raise RecordLost(f"{gone}; what it held is in {target}")
+            raise RecordLost(f"{gone}; its content is in {target}")
         self._inode = None
-        self.saved = f"{gone}; what it held is written there again"
+        self.saved = f"{gone}; its content has been written there again"
 
     def fault(self, error: BaseException) -> RecordAway | None:
-        """The database's fault that an error tells of, as :func:`fault_of` has it."""
+        """The error as a fault of the database; None when it is none (see :func:`fault_of`)."""
         return fault_of(error, self.path)
 
     def drop(self) -> None:
-        """Close the connection; the next statement opens another."""
-        if self._held:
+        """Close the connection; the next statement opens another one."""
+        if self._only_copy:
             return
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -251,12 +289,17 @@ class Database:
                 connection.close()
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
-        """A transaction that only reads; errors of the connection become RecordAway."""
+        """A transaction that only reads; faults of the database are raised as RecordAway."""
         return self._transaction(write=False)
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
-        """A transaction of its own that writes, for what may be done twice without harm."""
+        """A transaction that writes, for what may be done twice without harm; faults are raised as RecordAway."""
         return self._transaction(write=True)
+
+    @property
+    def single_driver(self) -> bool:
+        """Whether a study in this database can have only one driver at a time, as on SQLite."""
+        return self.dialect == "sqlite"
 
     @contextlib.contextmanager
     def _transaction(self, write: bool) -> Iterator[None]:
@@ -273,24 +316,32 @@ class Database:
             raise fault from error
 
     def data_version(self) -> tuple[int, int] | None:
-        """Changes when another connection changed the database, or this one was opened again; None on PostgreSQL."""
+        """A value that changes when another connection changed the database, or this one was opened again.
+
+        None on PostgreSQL, which has nothing of the kind.
+        """
         if self.path is None:
             return None
         version = int(self.run("PRAGMA data_version").scalar_one())
         return self._opened, version
 
     def clock(self) -> float:
-        """Unix seconds by the database server's clock (this host's for SQLite), good to the network's delay.
+        """Unix seconds by the clock that all drivers of a study share: the server's, or this host's for SQLite.
 
-        This host's clock may be set meanwhile: that does not move the server's.
+        Exact up to the network's delay. Setting this host's clock does not change the server's.
         """
         return time.time() if self.path is not None else time.monotonic() + self._clock_offset
 
 
-def open_link(url: str) -> Database:
-    """Connect, make Optuna's tables where there are none, and check their version.
+def open_database(url: str) -> Database:
+    """Connect, create Optuna's tables if there are none, and check their version.
 
-    Raises UserError when any of it fails, RecordStuck where SQLite's file system takes no writes.
+    Args:
+        url: As ``normalize_url`` returns it.
+
+    Raises:
+        UserError: Any of it failed.
+        RecordStuck: The file system of an SQLite file takes no writes.
     """
     database = Database(url)
     if database.path is not None:
@@ -319,7 +370,7 @@ def _create_tables(database: Database) -> None:
     database.drop()
     escaped = database.url.replace("{", "{{").replace("}", "}}")
     for attempt in (1, 2):
-        # Two processes may create the same tables at once; the second finds them there at its second try.
+        # Two processes may create the same tables at once; the slower one finds them at its second try.
         try:
             given = {"application_name": "pilotune", **password.arguments()}
             storage = RDBStorage(escaped, engine_kwargs={} if database.path else {"connect_args": given})
@@ -339,7 +390,8 @@ def _check_version(database: Database) -> None:
     if (schema, revision) != (tables.SCHEMA_VERSION, tables.REVISION):
         database.drop()
         raise UserError(
-            f"the database has Optuna's schema {schema} ({revision}), this version works with {tables.SCHEMA_VERSION} "
-            f"({tables.REVISION}): run `optuna storage upgrade --storage URL`, or name another database",
+            f"the database has Optuna's schema {schema} ({revision}), but this version of Pilotune needs "
+            f"{tables.SCHEMA_VERSION} ({tables.REVISION}): run `optuna storage upgrade --storage URL`, or "
+            "name another database",
             file=database.path,
         )

@@ -1,6 +1,7 @@
-"""The studies that this user has run from this account, so that they can be named from anywhere.
+"""Remembers which studies this account has run, so that commands find them by name from any folder.
 
-One JSON file a study in ``$XDG_STATE_HOME/pilotune/studies`` (``~/.local/state`` by default), 0600 in folders of 0700.
+One JSON file for each study in ``$XDG_STATE_HOME/pilotune/studies`` (default: ``~/.local/state/pilotune/studies``);
+files have mode 0600, folders 0700.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import UserError
+from ...names import NAME, NAME_RULE
 from ..trial.files import write_atomically
 from ..trial.from_json import build, read_json
 from .rundir import make_private
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
-"""What a study may be called; it is a file's name here."""
-
 STORAGE = re.compile(r"(sqlite:///|postgresql(\+psycopg)?://)[^\0]+")
+"""A storage URL as ``normalize_url`` returns it."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,12 @@ class Entry:
     """Where a study was run last.
 
     Attributes:
+        name: The study's name.
+        study_file: Its study file.
         storage: URL of its database, without a password.
         runs: The folder of all run directories.
         site: The site's name.
-        run_dir: Of the latest campaign.
+        run_dir: Run directory of the latest campaign.
         updated: Unix seconds.
     """
 
@@ -48,29 +50,37 @@ class Entry:
 
 
 def folder() -> Path:
+    """The folder of the notes; it need not exist."""
     state = os.environ.get("XDG_STATE_HOME", "")
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return base / "pilotune" / "studies"
 
 
 def remember(*, name: str, study_file: Path, storage: str, runs: Path, site: str, run_dir: Path) -> None:
-    """Write down where a study runs now. An account whose home cannot be written to only loses the short names."""
+    """Note where a study runs now; warn when the note cannot be written. Raises UserError for an impossible name."""
     entry = Entry(_valid(name), study_file, storage, runs, site, run_dir, time.time())
     try:
         make_private(folder())
         write_atomically(_file(name), json.dumps(asdict(entry), default=str, indent=1))
     except OSError as error:
-        log.warning("the list of studies in %s cannot be written (%s): give --storage later", folder(), error.strerror)
+        log.warning(
+            "the list of studies in %s cannot be written (%s); later commands will need --storage",
+            folder(),
+            error.strerror,
+        )
 
 
 def find(name: str) -> Entry | None:
-    """The study of that name; None when it never ran here. Raises UserError for an impossible name or a broken file."""
+    """The study with that name; None when it never ran from this account.
+
+    Raises UserError for an impossible name, or a note that cannot be read.
+    """
     file = _file(_valid(name))
     return _read(file) if file.exists() else None
 
 
 def all() -> list[Entry]:
-    """All studies, the latest first; a broken file is warned of and left out."""
+    """All studies, the latest first; a note that cannot be read is left out with a warning."""
     found = []
     for file in folder().glob("*.json"):
         try:
@@ -82,7 +92,7 @@ def all() -> list[Entry]:
 
 def _valid(name: str) -> str:
     if not NAME.fullmatch(name):
-        raise UserError(f"{name[:140]!r} is no study's name: letters, digits, '.', '_', '+' and '-' only")
+        raise UserError(f"{name[:140]!r} cannot be a study's name: {NAME_RULE}")
     return name
 
 
@@ -95,8 +105,8 @@ def _read(file: Path) -> Entry:
         entry = build(Entry, read_json(file.read_bytes()))
         if entry.name == file.stem and STORAGE.fullmatch(entry.storage):
             return entry
-        raise ValueError("a note of another study")
+        raise ValueError("the note is of another study")
     except (OSError, ValueError):
         raise UserError(
-            "this note of where a study runs cannot be read; delete it and run the study again", file=file
+            "this note on where a study runs cannot be read; delete it and run the study again", file=file
         ) from None

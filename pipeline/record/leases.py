@@ -1,7 +1,7 @@
-"""Which drivers work on a study: leases in its database, and the trials that dead drivers left behind.
+"""Leases of campaigns on a study, and the takeover of trials that dead drivers left behind.
 
-A campaign's lease is the study's system attribute ``pilotune:campaign:<id>``, renewed while its driver lives. Every
-decision about another driver's life is taken with the study locked, and one declared dead can commit nothing more: its
+A campaign's lease is a system attribute of the study (``attributes.LEASE`` and the campaign's id), renewed while its
+driver lives. Another driver is declared dead only with the study locked. After that it cannot commit anything more: its
 next commit raises LeaseLost.
 """
 
@@ -19,36 +19,36 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import CampaignRunning, RecordAway
+from ..attributes import ATTEMPT, DIRECTORY, LEASE, LEFT, OWNER
 from ..trial.files import TrialFiles
 from ..worker.node.posix import place, process_start
+from .liveness import SILENCE
 from .rundir import RunDirectory
 from .storage import RecordStorage
-from .study_cache import OWNER
 from .unit_of_work import LeaseLost
-
-PREFIX = "pilotune:campaign:"
-"""Of the study system attributes that hold leases."""
-ATTEMPT = "pilotune:attempt"
-"""Trial system attribute: the number of the latest attempt."""
-LEFT = "pilotune:left"
-"""Trial system attribute of one that was taken over: who started its latest attempt, and where."""
-SILENCE = 120.0
-"""Seconds without a heartbeat after which a driver on another host is taken for dead."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A campaign's right to its trials.
+    """A campaign's right to run its trials, as stored in the database.
 
     Attributes:
-        campaign: Its id, unique.
-        host: Name of the driver's host, for people.
-        place: Boot and process namespace of that host: where equal to ours, its process can be looked up.
-        pid: The driver's process.
-        pid_start: Clock ticks from boot to that process's start; a later process of the same number has another.
-        started: Unix seconds by the database's clock; ``heartbeat`` too.
+        campaign: The campaign's unique id.
+        host: Name of the driver's host, for messages.
+        place: Boot id and process namespace of that host; the process can be looked up only where they are the same.
+        pid: The driver's process id.
+        pid_start: Clock ticks from boot to that process's start; a later process with the same id has another start.
         run: The campaign's run directory.
-        state: ``running``, ``ended``, or ``dead``: another driver took its trials over.
+        started: Unix seconds by the database's clock.
+        heartbeat: The last renewal, by the same clock.
+        state: ``running``, ``ended``, or ``dead`` (another driver took over its trials).
+
+    Example:
+        >>> lease = Lease.here("20261121-143005-a1b2c3", "/scratch/me/pilotune/digits/20261121-143005-a1b2c3")
+        >>> lease.alive(now=0.0)  # this process lives
+        True
+        >>> Lease.parse(lease.campaign, lease.to_json()) == lease
+        True
     """
 
     campaign: str
@@ -63,12 +63,12 @@ class Lease:
 
     @classmethod
     def here(cls, campaign: str, run: str) -> Lease:
-        """A lease of the calling process, not claimed yet."""
+        """A lease for the calling process, not claimed yet."""
         return cls(campaign, socket.gethostname(), place(), os.getpid(), process_start(os.getpid()) or 0, run)
 
     @classmethod
     def parse(cls, campaign: str, value: Any) -> Lease:
-        """A lease from its attribute; a broken one counts as ended."""
+        """A lease from its attribute's value; one that cannot be read counts as ended."""
         names = {field.name for field in dataclasses.fields(cls)} - {"campaign"}
         try:
             return cls(campaign, **{name: value[name] for name in names})
@@ -77,17 +77,20 @@ class Lease:
 
     @property
     def key(self) -> str:
-        return PREFIX + self.campaign
+        """Key of the study's system attribute that holds the lease."""
+        return LEASE + self.campaign
 
     def alive(self, now: float) -> bool:
-        """Whether its driver works on; ``now``: unix seconds by the database's clock."""
+        """Whether the lease's driver is alive; ``now``: Unix seconds by the database's clock."""
         if self.state != "running":
             return False
         if self.place == place():
             return process_start(self.pid) == self.pid_start
-        return abs(now - self.heartbeat) <= SILENCE  # one that lives and sees its clock set back renews it soon
+        # A heartbeat far in the future is no sign of life: a driver that is alive soon writes one by the clock as set.
+        return abs(now - self.heartbeat) <= SILENCE
 
     def to_json(self) -> dict[str, Any]:
+        """The attribute's value."""
         fields = dataclasses.asdict(self)
         del fields["campaign"]
         return fields
@@ -95,13 +98,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class Orphan:
-    """A trial that a campaign left RUNNING, with what is needed to go on with it.
+    """A trial that a dead or ended campaign left RUNNING, with what is needed to continue it.
 
     Attributes:
-        attempt: Its latest attempt, 0 when it was never started.
-        campaign: The campaign that started that attempt.
-        directory: The trial's directory.
-        params: Its parameters; the constants are in the study file.
+        number: The trial's number.
+        attempt: Number of its latest attempt; 0 when it was never started.
+        campaign: Id of the campaign that started that attempt.
+        directory: The trial's directory; empty when it is not known.
+        params: Its parameters, without the study file's constants.
     """
 
     number: int
@@ -112,31 +116,54 @@ class Orphan:
 
 
 def study_leases(storage: RecordStorage, study: optuna.Study) -> list[Lease]:
-    """All campaigns there ever were on the study, as far as the storage has read."""
+    """The leases of all campaigns that ever worked on the study, as of the storage's last ``sync``."""
     attrs = storage.get_study_system_attrs(study._study_id)
-    return [Lease.parse(key.removeprefix(PREFIX), attrs[key]) for key in attrs if key.startswith(PREFIX)]
+    return [Lease.parse(key.removeprefix(LEASE), attrs[key]) for key in attrs if key.startswith(LEASE)]
 
 
 def claim(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
-    """Begin a campaign: from here on new trials of ``storage`` are its own, and its commits are fenced.
+    """Begin a campaign: from now on it owns the new trials of ``storage``, and its commits are fenced.
 
-    On SQLite a study has one driver at a time. Raises CampaignRunning when another one is alive there, RecordAway.
+    Args:
+        storage: With ``autocommit=False``.
+        study: Loaded from ``storage``.
+        lease: From ``Lease.here``.
+
+    Raises:
+        CampaignRunning: On SQLite, where a study has one driver at a time, another driver is alive.
+        RecordAway: The database did not take it.
+
+    Example:
+        >>> import optuna, tempfile
+        >>> from pilotune.pipeline.record import open_storage
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     storage = open_storage(f"sqlite:///{folder}/study.db")
+        ...     study = optuna.create_study(storage=storage, study_name="s")
+        ...     lease = Lease.here("c1", "/runs/s/c1")
+        ...     claim(storage, study, lease)
+        ...     trial = study.ask()
+        ...     owner = study.trials[0].system_attrs[OWNER]
+        ...     release(storage, study, lease)  # drops the trial, which was only staged
+        ...     states = [each.state for each in study_leases(storage, study)]
+        ...     storage.close()
+        >>> owner, states
+        ('c1', ['ended'])
     """
     study_id = study._study_id
     with storage.locked(study_id):
-        now = storage.clock()
-        if storage.single_driver:
+        now = storage.database.clock()
+        if storage.database.single_driver:
             for other in study_leases(storage, study):
                 if other.campaign != lease.campaign and other.alive(now):
                     raise CampaignRunning(_running(study.study_name, other))
         lease = dataclasses.replace(lease, started=now, heartbeat=now, state="running")
         storage.set_study_system_attr(study_id, lease.key, lease.to_json())
-    storage.campaign, storage.fence = lease.campaign, (study_id, lease.key)
+    storage.campaign, storage.unit_of_work.fence = lease.campaign, (study_id, lease.key)
 
 
 def _running(study: str, other: Lease) -> str:
     where = f"process {other.pid} on {other.host}"
-    after = "" if other.place == place() else f" (if that host is down: {SILENCE:.0f} s after its last sign of life)"
+    after = "" if other.place == place() else f" (if that host is down: {SILENCE:.0f} s after its last heartbeat)"
     return (
         f"the study {study!r} is being worked on by {where}, and an SQLite database takes one driver at a time: "
         f"wait for it, stop it with `pilotune stop {study}`{after}, or keep the study in PostgreSQL"
@@ -144,14 +171,14 @@ def _running(study: str, other: Lease) -> str:
 
 
 def renew(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
-    """Stage a sign of life; the next commit writes it. To be called a few times in SILENCE seconds."""
+    """Stage a new heartbeat, which the next commit writes. Call it several times in ``SILENCE`` (120) seconds."""
     _stage(storage, study, lease, "running")
 
 
 def release(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
-    """End the campaign: commit what is staged (no trial starts any more) and give the lease back.
+    """End the campaign: commit what is staged, without starting any trial, and mark the lease as ended.
 
-    A database that is away keeps the lease; the end of this process ends it as well.
+    Does not raise when the database cannot be reached: the lease then ends with this process, or by its silence.
     """
     try:
         _stage(storage, study, lease, "ended")
@@ -159,34 +186,41 @@ def release(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
     except (RecordAway, LeaseLost):
         pass
     finally:
-        storage.campaign = storage.fence = None
+        storage.campaign = storage.unit_of_work.fence = None
 
 
 def _stage(storage: RecordStorage, study: optuna.Study, lease: Lease, state: str) -> None:
     known = storage.get_study_system_attrs(study._study_id).get(lease.key) or lease.to_json()
-    storage.set_study_system_attr(study._study_id, lease.key, {**known, "heartbeat": storage.clock(), "state": state})
+    storage.set_study_system_attr(
+        study._study_id, lease.key, {**known, "heartbeat": storage.database.clock(), "state": state}
+    )
 
 
 def orphans(storage: RecordStorage, study: optuna.Study, held: Container[int] | None = None) -> list[Orphan]:
-    """Take over, for the campaign that ``storage`` claimed, every trial whose campaign has ended or died.
+    """Take over every running trial whose campaign has ended or died, for the campaign that ``storage`` claimed.
 
-    One transaction: of several drivers one gets each trial. Trials of plain Optuna processes are nobody's orphans.
+    One transaction: of several drivers only one gets each trial. Trials of plain Optuna processes have no campaign and
+    are left alone. Campaigns found dead are marked so, and can commit nothing more.
 
     Args:
-        storage: Of the campaign.
-        study: On it.
-        held: Ids of the trials that the campaign has in hand. Those of its own that are not among them are taken too:
-            they were taken before by a call whose answer was lost. None: it has all its trials in hand.
+        storage: The campaign's storage, after ``claim``.
+        study: Loaded from ``storage``.
+        held: Local ids of the trials that the campaign has in hand. Its own trials that are not among them are
+            returned too: an earlier call took them over, but its answer was lost. None: it has all its trials in hand.
+
+    Returns:
+        The trials that now belong to this campaign, by ascending number.
 
     Raises:
-        RecordAway: Nothing was taken, or nobody can tell; to be called again with ``held``.
-        LeaseLost: Another driver took this campaign for dead.
+        RecordAway: The database did not answer, so it is unknown whether anything was taken; call again with ``held``.
+        LeaseLost: Another driver declared this campaign dead.
+        ValueError: The campaign has not claimed the study.
     """
     if storage.campaign is None:
-        raise ValueError("claim the study before taking trials over")
+        raise ValueError("call claim() before orphans()")
     study_id, found = study._study_id, []
     with storage.locked(study_id):
-        now = storage.clock()
+        now = storage.database.clock()
         known = {lease.campaign: lease for lease in study_leases(storage, study)}
         for trial in storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,)):
             owner = trial.system_attrs.get(OWNER)
@@ -196,18 +230,18 @@ def orphans(storage: RecordStorage, study: optuna.Study, held: Container[int] | 
             else:
                 forgotten = owner is not None and (lease is None or not lease.alive(now))
             if forgotten:
-                found.append(_take(storage, trial, lease))
+                found.append(_take_over(storage, trial, lease))
         for lease in known.values():
             if lease.state == "running" and not lease.alive(now):
                 storage.set_study_system_attr(study_id, lease.key, {**lease.to_json(), "state": "dead"})
     return found
 
 
-def _take(storage: RecordStorage, trial: FrozenTrial, lease: Lease | None) -> Orphan:
+def _take_over(storage: RecordStorage, trial: FrozenTrial, lease: Lease | None) -> Orphan:
     attempt = int(trial.system_attrs.get(ATTEMPT, 0))
     left = trial.system_attrs.get(LEFT, {})
     campaign = str(left["campaign"] if left.get("attempt") == attempt else trial.system_attrs[OWNER])
-    directory = trial.user_attrs.get("pilotune:directory") or left.get("directory") or ""
+    directory = trial.user_attrs.get(DIRECTORY) or left.get("directory") or ""
     if not directory and lease is not None and lease.run:
         files: TrialFiles = RunDirectory(Path(lease.run)).trial(trial.number)
         directory = str(files.directory)

@@ -1,4 +1,4 @@
-"""Where the rows begin that a look at a database may not have seen."""
+"""Tracks up to which primary keys all rows of the database have been read."""
 
 from __future__ import annotations
 
@@ -6,28 +6,37 @@ from collections import deque
 
 
 class RowWatermark:
-    """Up to which primary keys all rows were seen.
+    """The primary keys above which rows may be new.
 
-    PostgreSQL counts a key up when a row is written, and shows the row when its transaction ends: a look may miss rows
-    below the highest key. Those belong to transactions that were in progress then, so everything below the highest key
-    of an earlier look is seen, if no transaction in progress is older than that look.
+    PostgreSQL counts a key up when a row is written, but shows the row only when its transaction ends. So a read may
+    miss rows below the highest key that it sees: those of transactions that are still in progress. Everything below the
+    highest key of an *earlier* read has been seen as soon as no transaction in progress is older than that read.
     """
 
-    _WIDTH = 32  # looks; a transaction that lasts longer would have all rows since its beginning read at each
+    _WIDTH = 32
+    """Most reads to wait for an old transaction. One that lasts longer would make each read fetch again all rows since
+    it began, so its rows are left to the next full rescan."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[int, tuple[int, ...]]] = deque()
+        self._reads: deque[tuple[int, tuple[int, ...]]] = deque()
 
     @property
     def floor(self) -> tuple[int, ...] | None:
-        """Keys above which rows may be new, by part; None before the first look."""
-        return self._looks[0][1] if self._looks else None
+        """The keys above which rows may be new, one for each of ``statements.PARTS``; None before the first read."""
+        return self._reads[0][1] if self._reads else None
 
-    def note(self, oldest: int, following: int, marks: tuple[int, ...]) -> None:
-        """There was a look: the highest keys, the oldest transaction in progress, the one that would come next."""
-        self._looks.append((following, marks))
-        while len(self._looks) > 1 and (self._looks[1][0] <= oldest or len(self._looks) > self._WIDTH):
-            self._looks.popleft()
+    def add(self, oldest: int, following: int, highest: tuple[int, ...]) -> None:
+        """Record a read.
 
-    def void(self) -> None:
-        self._looks.clear()
+        Args:
+            oldest: The oldest transaction in progress at that time.
+            following: The id that the next transaction would get.
+            highest: The highest key of each part.
+        """
+        self._reads.append((following, highest))
+        while len(self._reads) > 1 and (self._reads[1][0] <= oldest or len(self._reads) > self._WIDTH):
+            self._reads.popleft()
+
+    def reset(self) -> None:
+        """Keys were used again: everything may be new."""
+        self._reads.clear()

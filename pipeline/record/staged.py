@@ -1,7 +1,7 @@
-"""Changes that are not in the database yet, and the rows they become.
+"""Collects changes that are not in the database yet, and turns them into rows.
 
-What is kept is which parts of a trial changed, not their values: a commit writes what the mirror holds then. So a
-commit that has to be repeated writes the newest state, and writing it twice does no harm; only new trials must not be
+Only *which* parts of a trial changed is kept, not their values: a commit writes what the cache holds at that time. So a
+commit that has to be repeated writes the newest state, and writing it twice does no harm. Only new trials must not be
 inserted twice.
 """
 
@@ -24,7 +24,17 @@ from .tables import store_float, store_time
 
 @dataclass
 class TrialChanges:
-    """The parts of a committed trial that changed. ``claim``: it waited, and is now to run here."""
+    """The parts of a committed trial that changed.
+
+    Attributes:
+        state: Its state, start or end.
+        claim: The trial waited in the database and is to run here.
+        values: Its objective values.
+        params: Names of parameters.
+        user: Keys of user attributes.
+        system: Keys of system attributes.
+        steps: Steps of reports.
+    """
 
     state: bool = False
     claim: bool = False
@@ -46,7 +56,14 @@ class TrialChanges:
 
 @dataclass
 class Staged:
-    """The changes of one study. ``new`` holds local ids in the order of creation; their rows are written whole."""
+    """The staged changes of one study.
+
+    Attributes:
+        new: Local ids of new trials in order of creation; they are written whole, whatever else is staged for them.
+        trials: Local id -> what changed.
+        user: Keys of the study's user attributes that changed.
+        system: Keys of its system attributes that changed.
+    """
 
     new: dict[int, None] = field(default_factory=dict)
     trials: dict[int, TrialChanges] = field(default_factory=dict)
@@ -57,16 +74,19 @@ class Staged:
         return bool(self.new or self.trials or self.user or self.system)
 
     def of(self, local: int) -> TrialChanges:
+        """The changes of one trial, for the caller to add to."""
         changes = self.trials.get(local)
         if changes is None:
             changes = self.trials[local] = TrialChanges()
         return changes
 
     def forget(self, local: int) -> None:
+        """Drop all changes of a trial."""
         self.new.pop(local, None)
         self.trials.pop(local, None)
 
     def add(self, later: Staged) -> None:
+        """Add changes that were staged after these."""
         self.new |= later.new
         for local, changes in later.trials.items():
             self.of(local).add(changes)
@@ -76,7 +96,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Before:
-    """What was staged when a study was locked."""
+    """A study's cache, staged changes and own trials when ``locked`` began."""
 
     cache: StudyCache
     staged: Staged
@@ -85,7 +105,14 @@ class Before:
 
 @dataclass
 class Pending:
-    """A commit that may be in doubt: its place in the count, what it wrote, and what was before a locked one."""
+    """A commit of which it may be unknown whether it landed.
+
+    Attributes:
+        study_id: The study whose attributes hold the counter of commits.
+        tick: The counter's value that this commit writes.
+        written: Study id -> the changes that it wrote, and the database ids of new trials by local id.
+        before: What was staged before, of a commit by ``locked``.
+    """
 
     study_id: int
     tick: int
@@ -94,13 +121,13 @@ class Pending:
 
 
 Rows = dict[str, list[Row]]
-_encode = json.JSONEncoder().encode  # json.dumps finds out each time that it may use such a one
+_encode = json.JSONEncoder().encode  # json.dumps checks its options anew at each call
 _texts: dict[int, tuple[BaseDistribution, str]] = {}
-_TEXTS = 4096
+_TEXTS = 4096  # distributions; more than the parameters of any study
 
 
 def _text_of(distribution: BaseDistribution) -> str:
-    """Optuna's JSON of a distribution, made once an object: its trials share it."""
+    """Optuna's JSON of a distribution, made once for each object, since all trials share the objects."""
     known = _texts.get(id(distribution))
     if known is not None and known[0] is distribution:
         return known[1]
@@ -112,7 +139,7 @@ def _text_of(distribution: BaseDistribution) -> str:
 
 
 class _Everything:
-    """All that a trial has."""
+    """Contains everything: all parts of a new trial are written."""
 
     def __contains__(self, item: object) -> bool:
         return True
@@ -122,7 +149,7 @@ _ALL = _Everything()
 
 
 def _add_rows(rows: Rows, trial: FrozenTrial, db_id: int, changes: TrialChanges | None) -> None:
-    """The rows of a trial's parts that changed; None: of all its parts. Its own row is another's matter."""
+    """Add the rows of a trial's changed parts (None: of all parts), except its row in table ``trials``."""
     params: Container[str] = _ALL
     user, system = params, params
     if changes is not None:
@@ -149,12 +176,12 @@ def _state(trial: FrozenTrial) -> Row:
 
 
 def _attributes(owner: int, attrs: dict[str, Any], chosen: Container[str]) -> list[Row]:
-    # In the order in which they were set, which is the order that readers see.
+    # In the order in which they were set, which readers see.
     return [(owner, key, _encode(value)) for key, value in attrs.items() if key in chosen] if chosen else []
 
 
 def write_study(database: Database, cache: StudyCache, staged: Staged) -> dict[int, int]:
-    """Write all of ``staged``, one statement a table; returns the database ids of new trials by their local ones."""
+    """Write all of ``staged``, one statement for each table; returns the database ids of new trials by local id."""
     made, new_ids = statements(database.dialect), {}
     if staged.new:
         new = {cache.trials[local].number: local for local in staged.new}

@@ -1,7 +1,8 @@
-"""The record's SQL as text, and all in which SQLite and PostgreSQL differ in it.
+"""The SQL of commits and syncs as text, with all differences between SQLite and PostgreSQL.
 
-These run at every tick and for every trial: they go to the driver as they are, since SQLAlchemy's compiler costs
-several times what the database does. Rows are tuples in the order of the columns named here.
+These statements run at every tick and for every trial. They are passed to the database driver as text, because
+SQLAlchemy's compiler takes several times as long as the database. Rows are tuples in the order of the columns named
+here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ _INTEGER, _TEXT, _FLOAT, _TIME = "integer", "text", "float8", "timestamp"
 
 @dataclass(frozen=True)
 class _Target:
-    """A table that rows are written to: its columns with PostgreSQL's types, those that identify a row first."""
+    """A table that rows are written to.
+
+    Attributes:
+        table: Its name.
+        columns: Name and PostgreSQL type of each column that is written, the unique key first.
+        keys: How many columns the unique key has.
+    """
 
     table: str
     columns: tuple[tuple[str, str], ...]
@@ -77,19 +84,23 @@ PARTS = {
     "user": ("trial_user_attributes", "trial_user_attribute_id", "key, value_json"),
     "system": ("trial_system_attributes", "trial_system_attribute_id", "key, value_json"),
 }
-"""What a trial gathers while it runs: table, its primary key, and what is read of a row after its trial's id."""
+"""What a trial collects while it runs: table, its primary key, and the columns read after the trial's id."""
 
 
 class Statements:
     """The SQL of one dialect.
 
     Attributes:
-        lock: A study's row, locked for writing; ``of``: its id.
-        marks: The highest primary key of each of ``PARTS``, after the oldest transaction that was in progress and the
-            next one to come (both 0 on SQLite, where a transaction that writes is alone).
-        whole: By part (``values`` too): the rows of the trials among ``ids``.
-        later: By part: the same of rows after a primary key; found by that key, not by the trials.
-        left: Ids of trials that do not run any more (of the first set), or do not wait any more (of the second).
+        lock: Lock a study's row for writing. Argument: study id.
+        attribute: One system attribute of a study. Arguments: study id, key.
+        user, system: All user or system attributes of a study. Argument: study id.
+        new_trials: Trials of a study with higher ids. Arguments: study id, trial id.
+        trials, states: Rows, or states only, of a set of trials. Argument: ``ids``.
+        left: Ids of the trials of a first set that no longer run, and of a second set that no longer wait.
+        whole: Part (``values`` too) -> its rows of a set of trials. Argument: ``ids``.
+        later: Part -> its rows with a higher primary key. Arguments: key, ``ids``.
+        highest_keys: The oldest transaction in progress, the next one to come (both 0 on SQLite, where a transaction
+            that writes is alone), and the highest primary key of each of ``PARTS``.
     """
 
     def __init__(self, dialect: str):
@@ -97,7 +108,7 @@ class Statements:
         self._writes = {name: self._upsert(target) for name, target in _TARGETS.items()}
         self._new, self._state = self._insert_new(), self._update_state()
         among = self._among("trial_id")
-        # A sign before a column keeps both databases from its index, where the primary key's is the way to what is new.
+        # "+" before a column keeps both databases from using that column's index: new rows are found by primary key.
         self.lock = self._text("SELECT study_id FROM studies WHERE study_id = ?" + " FOR UPDATE" * self._server)
         self.attribute = self._text("SELECT value_json FROM study_system_attributes WHERE study_id = ? AND key = ?")
         self.user, self.system = (
@@ -126,9 +137,9 @@ class Statements:
             for name, (table, key, columns) in PARTS.items()
         }
         highest = ", ".join(f"(SELECT max({key}) FROM {table})" for table, key, _ in PARTS.values())
-        self.marks = f"SELECT 0, 0, {highest}"
+        self.highest_keys = f"SELECT 0, 0, {highest}"
         if self._server:
-            self.marks = (
+            self.highest_keys = (
                 f"SELECT txid_snapshot_xmin(now), txid_snapshot_xmax(now), {highest} FROM txid_current_snapshot() now"
             )
 
@@ -141,13 +152,13 @@ class Statements:
         return f"{column} IN (SELECT value FROM json_each(?))"
 
     def ids(self, db_ids: Iterable[int]) -> str:
-        """A set of trials as one argument."""
+        """A set of trials as one argument of a statement."""
         return ("{%s}" if self._server else "[%s]") % ",".join(map(str, db_ids))
 
     # Writing
 
     def _rows(self, columns: Sequence[tuple[str, str]]) -> str:
-        """Rows that PostgreSQL gets as one JSON array a column, the cheapest for the client, and one trip."""
+        """Rows sent to PostgreSQL as one JSON array for each column: the cheapest for the client, in one round trip."""
         chosen = ", ".join(f"c{place}::{kind}" for place, (_, kind) in enumerate(columns))
         arrays = ", ".join(["json_array_elements_text(%s::json)"] * len(columns))
         names = ", ".join(f"c{place}" for place in range(len(columns)))
@@ -185,21 +196,21 @@ class Statements:
         return tuple(json.dumps(column) for column in zip(*rows, strict=True)) if self._server else rows
 
     def write(self, database: Database, name: str, rows: list[Row]) -> None:
-        """Insert rows, or overwrite them where their unique key exists; ``name``: one of ``_TARGETS``."""
+        """Insert rows, or overwrite those whose unique key exists. ``name``: a key of ``_TARGETS``."""
         if rows:
             database.run(self._writes[name], self._packed(rows))
 
     def write_states(self, database: Database, rows: list[Row]) -> None:
-        """State, start and end by trial id."""
+        """Overwrite state, start and end of trials; rows are (trial id, state, start, end)."""
         if rows:
             rows = rows if self._server else [(*row[1:], row[0]) for row in rows]
             database.run(self._state, self._packed(rows))
 
     def insert_trials(self, database: Database, rows: list[Row]) -> dict[int, int]:
-        """Insert new trials of one study, (study id, number, state, start, end); their ids by number."""
+        """Insert new trials of a study; rows are (study id, number, state, start, end). Returns their ids by number."""
         if self._server:
             return {number: db_id for db_id, number in database.run(self._new, self._packed(rows))}
-        # Nobody else writes meanwhile, and SQLite itself takes the highest id and one more.
+        # Nobody else writes meanwhile; SQLite itself would use the highest id plus one as well.
         first = database.run("SELECT coalesce(max(trial_id), 0) + 1 FROM trials").scalar_one()
         database.run(self._new, [(first + place, *row) for place, row in enumerate(rows)])
         return {row[1]: first + place for place, row in enumerate(rows)}
@@ -207,5 +218,5 @@ class Statements:
 
 @cache
 def statements(dialect: str) -> Statements:
-    """Those of ``"sqlite"`` or ``"postgresql"``."""
+    """The statements for ``"sqlite"`` or ``"postgresql"``, made once."""
     return Statements(dialect)

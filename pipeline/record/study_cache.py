@@ -1,4 +1,4 @@
-"""A study in memory: its trials as Optuna wants to see them, kept so that no call looks at all of them."""
+"""One study in memory: its trials as Optuna expects them, indexed so that no call has to go through all of them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,21 @@ from optuna.distributions import BaseDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ..attributes import LEARNED
 from ..study_changes import Changes
 from .row_watermark import RowWatermark
-
-OWNER = "pilotune:campaign"
-"""Trial system attribute: the campaign that runs the trial."""
-LEARNED = "pilotune:from"
-"""Trial user attribute: the trial was copied from this one of another study, and does not count for the budget."""
-
 
 _EVERY = frozenset(TrialState)
 _WAITING = frozenset({TrialState.WAITING})
 _LOG = 65_536
-"""Changes that are remembered for those who ask for what is new, beside four a trial."""
+"""Changes that are kept in the log, besides four for each trial: a reader that asks once in a while finds its place."""
 
 
 def replica(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
-    """A shallow copy in which some of the constructor's arguments are others.
+    """A shallow copy of a trial, with some of the constructor's arguments changed.
 
-    Trials that were given out are never changed, only replaced by such copies. Python keeps an object in a third of the
-    room when all its attributes come from its constructor.
+    Trials that callers have received are never changed, only replaced by such copies. Only the constructor sets
+    attributes: Python then stores an object in a third of the memory.
     """
     arguments: dict[str, Any] = {
         "number": trial.number,
@@ -53,7 +48,7 @@ def replica(trial: FrozenTrial, **changes: Any) -> FrozenTrial:
 
 
 def alike(one: FrozenTrial, other: FrozenTrial) -> bool:
-    """Whether two are the same in everything; asking ``one == other`` would cost them the small room that they take."""
+    """Whether two trials are equal in everything. ``one == other`` would triple the memory they take (``__dict__``)."""
     return (
         one.state == other.state
         and one.number == other.number
@@ -76,9 +71,9 @@ def _copied(attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 def opened(trial: FrozenTrial, copied: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> FrozenTrial:
-    """A copy to whose dictionaries the caller may add; distributions are shared, since nobody changes those.
+    """A copy whose dictionaries the caller may change; ``copied`` copies the attributes.
 
-    ``copied`` makes the copies of the attributes.
+    Distributions are shared, since nobody changes those.
     """
     return replica(
         trial,
@@ -91,12 +86,12 @@ def opened(trial: FrozenTrial, copied: Callable[[dict[str, Any]], dict[str, Any]
 
 
 def detached(trial: FrozenTrial) -> FrozenTrial:
-    """The same, and what lies inside the attributes may be changed too."""
+    """As ``opened``, but lists and mappings inside the attributes are copies too."""
     return opened(trial, _copied)
 
 
 class View:
-    """The trials in some states, in order of their numbers, kept up to date by the mirror."""
+    """The trials in some states by ascending number, kept up to date by the cache."""
 
     def __init__(self, states: Container[TrialState], trials: Iterable[FrozenTrial]):
         self.states = tuple(state for state in TrialState if state in states)
@@ -104,6 +99,7 @@ class View:
         self.numbers = [t.number for t in self.trials]
 
     def change(self, old: FrozenTrial | None, new: FrozenTrial | None) -> None:
+        """``old`` became ``new``; None: there was none before, or there is none now."""
         was = old is not None and old.state in self.states
         now = new is not None and new.state in self.states
         if was and now and old is not None and new is not None and old.number == new.number:
@@ -120,16 +116,16 @@ class View:
             self.numbers.insert(place, new.number)
 
     def at(self, number: int) -> FrozenTrial | None:
-        """The trial of this number, the first of several."""
+        """The trial with this number, the first of several; None when there is none."""
         place = bisect_left(self.numbers, number)
         return self.trials[place] if place < len(self.numbers) and self.numbers[place] == number else None
 
     def _place(self, trial: FrozenTrial) -> int:
-        place = trial.number  # where all are in the view, and no number is missing
+        place = trial.number  # right where the view has all trials and no number is missing
         if place < len(self.trials) and self.trials[place]._trial_id == trial._trial_id:
             return place
         place = bisect_left(self.numbers, trial.number)
-        # Optuna's schema does not forbid two trials of one number.
+        # Optuna's schema does not forbid two trials with the same number.
         while self.trials[place]._trial_id != trial._trial_id:
             place += 1
         return place
@@ -137,9 +133,21 @@ class View:
 
 @dataclass
 class StudyCache:
-    """One study.
+    """One study: its attributes, and its trials by local id (see ``LoadedStudies``).
 
-    Trials are known by local ids, which last as long as the process; ``db_ids`` has those of the committed ones.
+    Trials that callers have received are never changed: a change puts a copy in the place of the old trial.
+
+    Attributes:
+        trials: All trials by local id.
+        db_ids: Local id -> id in the database, of committed trials; ``local_ids`` is the inverse.
+        uncommitted: Local ids of new trials that are not in the database yet, in order of creation.
+        ours: Local ids of the trials that this process runs: nobody else changes them, so ``sync`` skips them.
+        distributions: The first distribution of each parameter.
+        learned: How many trials were copied from other studies.
+        last_db_id: The highest id in the database that is known; new trials have higher ones.
+        seen_version: ``Database.data_version`` when the cache was last read; None: it has to be read.
+        syncs: Reads since the last full rescan.
+        attribute_texts: The study's attributes as they were last read: (kind, key) -> JSON and value.
     """
 
     study_id: int
@@ -155,10 +163,10 @@ class StudyCache:
     ours: set[int] = field(default_factory=set)
     learned: int = 0
     last_db_id: int = 0
-    seen: tuple[int, int] | None = None
-    horizon: RowWatermark = field(default_factory=RowWatermark)
-    looks: int = 0
-    texts: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
+    seen_version: tuple[int, int] | None = None
+    watermark: RowWatermark = field(default_factory=RowWatermark)
+    syncs: int = 0
+    attribute_texts: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)
     _views: dict[frozenset[TrialState], View] = field(default_factory=dict)
     _best: FrozenTrial | None = None
     _best_known: bool = True
@@ -170,7 +178,7 @@ class StudyCache:
             self._views[states] = View(states, ())
 
     def put(self, trial: FrozenTrial) -> None:
-        """Add a trial, or put a new copy in the place of the old one."""
+        """Add a trial, or replace the one with the same local id."""
         local = trial._trial_id
         old = self.trials.get(local)
         self.trials[local] = trial
@@ -182,10 +190,10 @@ class StudyCache:
         if old is None or old.user_attrs is not trial.user_attrs:
             self.learned += (LEARNED in trial.user_attrs) - (old is not None and LEARNED in old.user_attrs)
         self._rank(old, trial)
-        self._note(local)
+        self._log_change(local)
 
-    def know(self, local: int, db_id: int) -> None:
-        """The trial is in the database under ``db_id``."""
+    def set_db_id(self, local: int, db_id: int) -> None:
+        """The trial is in the database with the id ``db_id``."""
         self.db_ids[local], self.local_ids[db_id] = db_id, local
         self.uncommitted.pop(local, None)
 
@@ -197,9 +205,9 @@ class StudyCache:
         self.learned -= LEARNED in old.user_attrs
         self.uncommitted.pop(local, None)
         self.ours.discard(local)
-        self._note(local)
+        self._log_change(local)
 
-    def _note(self, local: int) -> None:
+    def _log_change(self, local: int) -> None:
         self._log.append(local)
         if len(self._log) > _LOG + 4 * len(self.trials):
             half = len(self._log) // 2
@@ -207,11 +215,11 @@ class StudyCache:
             self._forgotten += half
 
     def changes(self, since: tuple[StudyCache, int] | None) -> tuple[tuple[StudyCache, int], Changes]:
-        """What changed since an earlier answer's first part, and this answer's own; see ``pipeline.changes``."""
+        """A position in the log, and what changed since an earlier position; see ``RecordStorage.changes``."""
         now = (self, self._forgotten + len(self._log))
         if since is None or since[0] is not self or since[1] < self._forgotten:
             return now, Changes(list(self.trials.values()), whole=True)
-        # The last change of each counts; from behind, it is the first that is met.
+        # Of each trial only the last change counts, which is the first one from the end.
         ids = list(dict.fromkeys(reversed(self._log[since[1] - self._forgotten :])))
         ids.reverse()
         return now, Changes([self.trials[i] for i in ids if i in self.trials], [i for i in ids if i not in self.trials])
@@ -222,12 +230,12 @@ class StudyCache:
             self.put(replica(old, number=number))
 
     def of_number(self, number: int) -> int | None:
-        """The local id of the trial of this number."""
+        """The local id of the trial with this number; None when there is none."""
         trial = self._views[_EVERY].at(number)
         return None if trial is None else trial._trial_id
 
     def in_states(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
-        """The trials in ``states`` (None: all), in order of their numbers; the mirror's own list, not to be changed."""
+        """The trials in ``states`` (None: all) by ascending number. The caller must not change the list."""
         chosen = _EVERY if states is None else frozenset(s for s in TrialState if s in states)
         view = self._views.get(chosen)
         if view is None:
@@ -239,11 +247,11 @@ class StudyCache:
         return everything[-1] + 1 if everything else 0
 
     def counted(self) -> int:
-        """Trials that count for the budget: all but those that wait and those copied from other studies."""
+        """How many trials count for the budget: all but waiting ones and those copied from other studies."""
         return len(self.trials) - len(self._views[_WAITING].trials) - self.learned
 
     def best(self) -> FrozenTrial | None:
-        """The complete trial with the best value, the first of equals; of one direction only."""
+        """The complete trial with the best value, the first of equals; None when there is none. One direction only."""
         if not self._best_known:
             self._best, self._best_known = None, True
             for trial in self.in_states((TrialState.COMPLETE,)):

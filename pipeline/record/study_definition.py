@@ -14,17 +14,14 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import StudyMismatch, UserError
+from ..attributes import DEFINITION, LEARNED
 from .database import normalize_url
 from .storage import RecordStorage
-from .study_cache import LEARNED
 from .tables import plain
 
 if TYPE_CHECKING:
     from ..space import Space
     from ..studyfile import StudyFile
-
-DEFINITION = "pilotune:study"
-"""Study user attribute: the space, directions and metrics that the study was made with."""
 
 
 def open_storage(url: str) -> RecordStorage:
@@ -154,7 +151,7 @@ def learn_from(storage: RecordStorage, study: optuna.Study, names: Sequence[str]
             if fitting is not None:
                 study.add_trial(_copy(trial, *fitting, origin))
                 copied += 1
-        storage.unload(other)
+        storage.unit_of_work.unload(other)
     storage.commit()
     return copied
 

@@ -1,10 +1,14 @@
-"""Reading the database into mirrors: whole studies, and later only what is new in it.
+"""Reads the database into study caches: the whole study first, later only what other processes changed in it.
 
-What others do to a study is found in three ways. Trials are created with the study locked, by Optuna and by us, so new
-ones have higher ids than all that are known. What an unfinished trial gathers (parameters, reports, attributes) are new
-rows, found by their primary keys, which the databases count up. The end of a trial is seen by its state; it is then
-read whole. Two things escape until the trial ends or the next look at all of it: an attribute that plain Optuna writes
-over, and, on PostgreSQL, a row of a transaction that took longer than the ``RowWatermark`` is wide.
+Changes are found in three ways:
+
+- New trials have higher ids than all known ones, because Optuna and Pilotune create trials with the study locked.
+- What an unfinished trial collects (parameters, reports, attributes) are new rows, found by their primary keys, which
+  the database counts up.
+- The end of a trial is seen by its state. The trial is then read whole.
+
+Two changes stay unseen until the trial ends or the next full rescan: an attribute that plain Optuna overwrites, and, on
+PostgreSQL, a row whose transaction lasted longer than the ``RowWatermark`` waits.
 """
 
 from __future__ import annotations
@@ -21,17 +25,15 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ..attributes import TICK
 from .database import Database
 from .interning import shared_attributes, shared_distributions
 from .statements import PARTS, statements
 from .study_cache import StudyCache, alike, replica
 from .tables import load_float, load_time, studies, study_directions
 
-TICK = "pilotune:tick:"
-"""Prefix of the study system attributes that count a storage object's commits; no mirror shows them."""
-
 SLICE = 1024
-"""Trials whose rows are in memory at once while a study is loaded."""
+"""Trials whose rows are in memory at once while a study is loaded; all at once would double the memory needed."""
 
 _of: Any = sa.bindparam("of")
 _Parts = dict[int, dict[Any, Any]]
@@ -39,12 +41,12 @@ _Parts = dict[int, dict[Any, Any]]
 
 @lru_cache(maxsize=4096)
 def distribution_of(text: str) -> BaseDistribution:
-    """A distribution from Optuna's JSON; equal texts share one object."""
+    """A distribution from Optuna's JSON; equal texts give the same object."""
     return json_to_distribution(text)
 
 
-_decode = json.JSONDecoder().decode
-_SHORT = 40
+_decode = json.JSONDecoder().decode  # json.loads checks its options anew at each call
+_SHORT = 40  # characters; longer texts are seldom equal
 
 
 @lru_cache(maxsize=4096)
@@ -53,7 +55,7 @@ def _constant(text: str) -> Any:
 
 
 def _value_of(text: str) -> Any:
-    """A value from JSON; equal short ones that cannot be changed share one object."""
+    """A value from JSON; equal short values that cannot be changed are one object, to save memory."""
     if len(text) >= _SHORT or text[0] in "[{":
         return _decode(text)
     if text[0] == '"' and "\\" not in text:
@@ -65,7 +67,7 @@ def _value_of(text: str) -> Any:
 
 
 def _read_trials(database: Database, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
-    """Trials by their own rows, their database ids in the place of local ones."""
+    """Trials from their rows in table ``trials``; their ids are still those of the database."""
     for start in range(0, len(rows), SLICE):
         yield from _read_slice(database, rows[start : start + SLICE])
 
@@ -129,35 +131,35 @@ def _steps(rows: Iterable[Any]) -> _Parts:
 # -- what others did --------------------------------------------------------------------------------------------------
 
 
-def look(
+def refresh(
     database: Database, cache: StudyCache, theirs: Sequence[int], next_id: Callable[[], int], *, whole: bool
 ) -> None:
-    """Bring in what others did to the study's trials.
+    """Update the cache with what other processes did to the study's trials.
 
     Args:
-        link: In a transaction.
-        mirror: Of the study.
+        database: In a transaction.
+        cache: The study's cache.
         theirs: Local ids of the unfinished trials that others may change.
-        next_id: Gives local ids.
-        whole: Read them anew instead of what is new of them.
+        next_id: Returns local ids for new trials.
+        whole: Read ``theirs`` whole, not only their new rows.
     """
     made = statements(database.dialect)
-    oldest, following, *highest = database.run(made.marks).one()
-    marks, floor = tuple(key or 0 for key in highest), cache.horizon.floor
-    if whole or floor is None or any(mark < key for mark, key in zip(marks, floor, strict=True)):
-        # SQLite gives the keys of a deleted study's rows away again.
-        cache.horizon.void()
+    oldest, following, *keys = database.run(made.highest_keys).one()
+    highest, floor = tuple(key or 0 for key in keys), cache.watermark.floor
+    # SQLite uses the keys of a deleted study's rows again, so the highest key may have become lower.
+    if whole or floor is None or any(now < before for now, before in zip(highest, floor, strict=True)):
+        cache.watermark.reset()
         read_again(database, cache, theirs)
     elif theirs:
         left = read_left(database, cache, theirs)
         read_again(database, cache, left)
         _read_later(database, cache, [local for local in theirs if local not in left], floor)
     read_new(database, cache, next_id)
-    cache.horizon.note(oldest, following, marks)
+    cache.watermark.add(oldest, following, highest)
 
 
 def read_left(database: Database, cache: StudyCache, theirs: Sequence[int]) -> set[int]:
-    """Those of these unfinished trials whose state has changed; local ids."""
+    """Which of these unfinished trials have another state in the database; local ids."""
     if not theirs:
         return set()
     made = statements(database.dialect)
@@ -169,7 +171,7 @@ def read_left(database: Database, cache: StudyCache, theirs: Sequence[int]) -> s
 
 
 def _read_later(database: Database, cache: StudyCache, theirs: Sequence[int], floor: tuple[int, ...]) -> None:
-    """Add what these trials have gathered since the look that ``floor`` is of."""
+    """Add the rows of these trials whose primary keys are above ``floor``."""
     made = statements(database.dialect)
     ids = made.ids(cache.db_ids[local] for local in theirs)
     rows = {
@@ -178,17 +180,17 @@ def _read_later(database: Database, cache: StudyCache, theirs: Sequence[int], fl
     if not any(rows.values()):
         return
     params, distributions = _params(rows["params"])
-    gathered = {
+    collected = {
         "params": params,
         "distributions": distributions,
         "intermediate_values": _steps(rows["steps"]),
         "user_attrs": _attributes(rows["user"]),
         "system_attrs": _attributes(rows["system"]),
     }
-    for db_id in dict.fromkeys(i for parts in gathered.values() for i in parts):
+    for db_id in dict.fromkeys(i for parts in collected.values() for i in parts):
         trial = cache.trials[cache.local_ids[db_id]]
         fields = {}
-        for name, parts in gathered.items():
+        for name, parts in collected.items():
             known = getattr(trial, name)
             new = {**known, **parts.get(db_id, {})}
             if new != known:
@@ -198,7 +200,7 @@ def _read_later(database: Database, cache: StudyCache, theirs: Sequence[int], fl
 
 
 def read_new(database: Database, cache: StudyCache, next_id: Callable[[], int]) -> None:
-    """Bring in trials that other processes created; those of ours that are not committed move behind them."""
+    """Add trials that other processes created; our uncommitted trials are renumbered to follow them."""
     made = statements(database.dialect)
     rows = database.run(made.new_trials, (cache.study_id, cache.last_db_id)).all()
     if not rows:
@@ -207,18 +209,18 @@ def read_new(database: Database, cache: StudyCache, next_id: Callable[[], int]) 
     ours = list(cache.uncommitted)
     if fresh and ours:
         first = max(cache.trials[ours[0]].number, fresh[-1][1] + 1)
-        # From the last one down, so that no two have one number on the way.
+        # From the last one down, so that no two trials have the same number in between.
         for place in range(len(ours) - 1, -1, -1):
             cache.renumber(ours[place], first + place)
     for trial in _read_trials(database, fresh):
         db_id, trial._trial_id = trial._trial_id, next_id()
-        cache.know(trial._trial_id, db_id)
+        cache.set_db_id(trial._trial_id, db_id)
         cache.put(trial)
     cache.last_db_id = max(cache.last_db_id, rows[-1][0])
 
 
 def read_again(database: Database, cache: StudyCache, local_ids: Iterable[int]) -> None:
-    """Replace trials by what the database has of them."""
+    """Replace trials by what the database holds of them."""
     db_ids = sorted(cache.db_ids[local] for local in local_ids)
     if not db_ids:
         return
@@ -226,7 +228,7 @@ def read_again(database: Database, cache: StudyCache, local_ids: Iterable[int]) 
     rows = database.run(made.trials, (made.ids(db_ids),)).all()
     for trial in _read_trials(database, rows):
         trial._trial_id = cache.local_ids[trial._trial_id]
-        # Who keeps tables of trials is not to be told of them for nothing.
+        # Samplers and pruners redo their work for each trial that is put; an unchanged one must not cause that.
         if not alike(trial, cache.trials[trial._trial_id]):
             cache.put(trial)
 
@@ -242,7 +244,7 @@ def read_states(database: Database, db_ids: Iterable[int]) -> dict[int, TrialSta
 
 
 def read_study(database: Database, study_id: int) -> StudyCache:
-    """A mirror of the study without its trials yet; KeyError when there is no such study."""
+    """A cache of the study, without its trials yet. Raises KeyError when there is no such study."""
     name = database.run(sa.select(studies.c.study_name).where(studies.c.study_id == _of), {"of": study_id}).scalar()
     if name is None:
         raise KeyError(f"no study with id {study_id}")
@@ -261,12 +263,12 @@ _Texts = dict[tuple[str, str], tuple[str, Any]]
 def read_attributes(
     database: Database, study_id: int, known: _Texts | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """User and system attributes of a study, the counters of commits left out.
+    """User and system attributes of a study, without the counters of commits (``TICK``).
 
     Args:
-        link: In a transaction.
-        study_id: In the database.
-        known: What was read before, kept here, so that only texts that changed are decoded.
+        database: In a transaction.
+        study_id: The study.
+        known: What earlier calls read, updated here: only texts that changed are decoded.
     """
     made = statements(database.dialect)
     known = {} if known is None else known

@@ -3,10 +3,9 @@
 from ..registry_args import Named
 from .load import StudyFile, load_study_file
 from .plan import Plan, format_size, plan, render_plan
-from .schema import NAME, Budget, StartFrom, TrialOptions
+from .schema import Budget, StartFrom, TrialOptions
 
 __all__ = [
-    "NAME",
     "Budget",
     "Named",
     "Plan",

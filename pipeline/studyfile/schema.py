@@ -26,10 +26,8 @@ from ...fields import (
     TypeName,
     shown,
 )
+from ...names import NAME, NAME_RULE
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Limits
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
-"""What a study may be called; folders and files are named after it."""
 
 DIRECTIONS = ("minimize", "maximize")
 
@@ -38,10 +36,7 @@ def _name(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError(
-            "must be 1 to 128 letters, digits, '.', '_', '+' or '-', beginning with a letter or digit, "
-            f"but is {shown(value)}"
-        )
+        raise ValueError(f"must be {NAME_RULE}, but is {shown(value)}")
     return value
 
 

@@ -24,6 +24,7 @@ from ...fields import (
     TypeName,
     shown,
 )
+from ...names import NAME
 from ...yamlfile import nearest
 
 SCHEDULERS = ("local", "slurm", "pbs", "cobalt")
@@ -32,7 +33,6 @@ GPU_TYPES = ("nvidia", "amd", "intel")
 RUNS = "pilotune-runs"
 """Default folder for run directories, in the working directory."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _CORES = r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*"
 _AFFINITY = re.compile(rf"none|block|block-reverse|alternating|list:{_CORES}(?::{_CORES})*")
 
@@ -86,7 +86,7 @@ def _gpu_type(value: Any) -> str:
 
 
 def _site_name(value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError(f"must be letters, digits, '.', '_', '+' or '-', but is {shown(value)}")
     return value
 
@@ -100,7 +100,7 @@ def _pools(value: Any) -> Any:
         raise ValueError(f"must be a mapping of pools by name, as in pools: {{cpu: {{queue: normal}}}}, "
                          f"but is {shown(value)}")  # fmt: skip
     for name in value:
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"the pool '{name}' must be named with letters, digits, '.', '_', '+' or '-'")
     return value
 

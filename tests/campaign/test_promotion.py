@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from pilotune.pipeline.attributes import PAUSED
 from pilotune.pipeline.campaign.events import Capacity, Lost, Reply, StopAttempt, StopRequested, Submit
 from pilotune.pipeline.campaign.promotion import RETIRED_PER_STEP
 from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.registry_args import Named
-from pilotune.pipeline.study_changes import PAUSED
 from pilotune.pipeline.trial.protocol import AttemptSpec, Report, Verdict
 from tests.support.campaign_bench import Bench, benches, finish_of, over, started
 

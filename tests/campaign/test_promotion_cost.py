@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from pilotune.pipeline.attributes import PAUSED
 from pilotune.pipeline.campaign import flight_states
 from pilotune.pipeline.campaign.events import Capacity, Lost
 from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.registry_args import Named
-from pilotune.pipeline.study_changes import PAUSED
 from pilotune.pipeline.trial.protocol import Report
 
 from ..support.campaign_bench import SPACE, Bench, benches, over, started

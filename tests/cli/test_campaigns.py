@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.cli.campaign_status import list_campaigns, process_start_time
+from pilotune.pipeline.cli.campaign_status import list_campaigns
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory, known_studies
+from pilotune.pipeline.record.liveness import start_time
 
 from ..support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
 
@@ -123,7 +124,7 @@ def test_a_driver_that_died_is_told_apart_from_one_that_ended(pilotune: Pilotune
 def test_a_process_that_took_over_the_number_of_a_dead_driver_is_not_the_driver(
     campaign: Campaign, driver: int, runs: Path
 ) -> None:
-    before = process_start_time(driver)
+    before = start_time(driver)
     assert before is not None
     campaign(pid=driver, updated=before - 3600)
     assert [each.state for each in list_campaigns(runs, "digits")] == ["died"]

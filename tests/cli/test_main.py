@@ -80,7 +80,7 @@ def test_version(pilotune: Pilotune) -> None:
         (["stop", "digits"], "no study 'digits'"),
         (["best", "x", "--storage", "sqlite:///none.db"], "there is no database file"),
         (["best", "x", "--storage", "postgresql://me:secret@host/db"], "holds a password"),
-        (["best", "x", "--storage", "rubbish"], "the storage is to be a URL"),
+        (["best", "x", "--storage", "rubbish"], "the storage must be a URL"),
     ],
 )
 def test_a_users_mistake_is_one_sentence_with_exit_code_2(pilotune: Pilotune, arguments: list[str], words: str) -> None:

@@ -339,7 +339,7 @@ def test_a_database_that_was_written_again_ends_the_campaign_once(bench, tmp_pat
     campaign.turn(Capacity(1))
     (request,) = watch.stop_requests()
     assert (request.how, request.code) == ("finish", 3)
-    assert "what it held is written there again; pilotune resume continues" in request.reason
+    assert "its content has been written there again; pilotune resume continues" in request.reason
     assert watch.stop_requests() == []
     campaign.turn(request)
     assert campaign.campaign.ending.code == 3

@@ -98,8 +98,8 @@ def test_a_database_that_is_deleted_under_the_driver_is_written_again_with_all_t
     kept.storage.commit()
     assert kept.values() == [1.0, 2.0]
     assert kept.storage.database.saved == (
-        f"the database file {kept.path} was deleted or replaced while the campaign ran; what it held is written there "
-        "again"
+        f"the database file {kept.path} was deleted or replaced while the campaign ran; its content has been "
+        "written there again"
     )
     assert (kept.path.stat().st_mode & 0o777, kept.path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     kept.stage(3.0)
@@ -119,7 +119,7 @@ def test_another_file_in_the_place_of_the_database_is_left_alone_and_what_was_th
     kept.storage.commit()
     os.replace(shutil.copy(__file__, tmp_path / "other"), kept.path)
     kept.stage(2.0)
-    with pytest.raises(RecordLost, match=r"was deleted or replaced .*; what it held is in .*study\.db\.\d{8}-\d{6}$"):
+    with pytest.raises(RecordLost, match=r"was deleted or replaced .*; its content is in .*study\.db\.\d{8}-\d{6}$"):
         kept.storage.commit()
     with pytest.raises(RecordLost):
         kept.storage.commit()

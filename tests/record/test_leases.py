@@ -12,8 +12,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pilotune.errors import CampaignRunning, RecordAway
-from pilotune.pipeline.record import OWNER, Lease, LeaseLost, claim, open_storage, orphans, release, renew, study_leases
-from pilotune.pipeline.record.leases import SILENCE
+from pilotune.pipeline.attributes import ATTEMPT, OWNER
+from pilotune.pipeline.record import Lease, LeaseLost, claim, open_storage, orphans, release, renew, study_leases
+from pilotune.pipeline.record.liveness import SILENCE
 
 SPACE = {"x": FloatDistribution(0, 1)}
 
@@ -33,7 +34,7 @@ class Driver:
 
     def start(self, attempt=1):
         trial = self.study.ask(SPACE)
-        self.storage.set_trial_system_attr(trial._trial_id, "pilotune:attempt", attempt)
+        self.storage.set_trial_system_attr(trial._trial_id, ATTEMPT, attempt)
         self.storage.commit()
         return trial
 
@@ -43,7 +44,7 @@ class Driver:
     def silent(self, seconds):
         """Make the lease's last sign of life that old."""
         known = self.storage.get_study_system_attrs(self.study._study_id)[self.lease.key]
-        aged = {**known, "heartbeat": self.storage.clock() - seconds}
+        aged = {**known, "heartbeat": self.storage.database.clock() - seconds}
         self.storage.set_study_system_attr(self.study._study_id, self.lease.key, aged)
         self.storage.commit()
 
@@ -191,7 +192,7 @@ def test_what_the_first_driver_started_is_known_after_two_deaths(tmp_path):
     (orphan,) = third.orphans()
     assert (orphan.campaign, orphan.directory) == ("a", "/runs/s/a/trials/0")
     trial = third.study.trials[0]._trial_id
-    third.storage.set_trial_system_attr(trial, "pilotune:attempt", 3)
+    third.storage.set_trial_system_attr(trial, ATTEMPT, 3)
     third.storage.commit()
     (orphan,) = Driver(url, "d").claim().orphans()
     assert (orphan.campaign, orphan.attempt, orphan.directory) == ("c", 3, "/runs/s/a/trials/0")

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from pilotune.pipeline.record import RecordStorage, normalize_url, open_storage
 from pilotune.pipeline.record.database import Database
 from pilotune.pipeline.record.row_watermark import RowWatermark
-from pilotune.pipeline.record.unit_of_work import WHOLE_LOOK
+from pilotune.pipeline.record.unit_of_work import FULL_RESCAN
 from pilotune.pipeline.study_changes import StudyWatch
 
 SPACE = {f"x{place}": FloatDistribution(0, 1) for place in range(10)}
@@ -185,7 +185,7 @@ def test_an_attribute_that_is_written_over_is_seen_by_each_look_at_all(database_
         assert two.ours.get_trials(deepcopy=False)[0].user_attrs == {"a": 2}
     two.running[0].set_user_attr("a", 3)
     two.theirs._storage.commit()
-    for number in range(WHOLE_LOOK):
+    for number in range(FULL_RESCAN):
         two.running[1].report(0.5, number)  # else nothing is read at all on SQLite
         two.theirs._storage.commit()
         two.look()
@@ -242,21 +242,21 @@ def test_keys_that_are_given_away_again_are_no_reason_to_miss_a_row(tmp_path):
     assert two.same()
 
 
-def test_the_horizon_waits_for_the_oldest_transaction_but_not_for_ever():
-    horizon = RowWatermark()
-    assert horizon.floor is None
-    horizon.note(10, 10, (1,))
-    assert horizon.floor == (1,)
-    horizon.note(10, 12, (2,))  # transaction 10 is in progress
-    horizon.note(10, 14, (3,))
-    assert horizon.floor == (1,)
-    horizon.note(13, 15, (4,))  # 10 is over, 13 began after the second of these looks
-    assert horizon.floor == (2,)
-    horizon.note(16, 16, (5,))
-    assert horizon.floor == (5,)
+def test_the_watermark_waits_for_the_oldest_transaction_but_not_for_ever():
+    watermark = RowWatermark()
+    assert watermark.floor is None
+    watermark.add(10, 10, (1,))
+    assert watermark.floor == (1,)
+    watermark.add(10, 12, (2,))  # transaction 10 is in progress
+    watermark.add(10, 14, (3,))
+    assert watermark.floor == (1,)
+    watermark.add(13, 15, (4,))  # 10 is over, 13 began after the second of these looks
+    assert watermark.floor == (2,)
+    watermark.add(16, 16, (5,))
+    assert watermark.floor == (5,)
     for mark in range(6, 100):
-        horizon.note(16, 17 + mark, (mark,))
-    assert horizon.floor[0] > 60
+        watermark.add(16, 17 + mark, (mark,))
+    assert watermark.floor[0] > 60
 
 
 def test_a_look_at_all_of_trials_that_have_not_changed_tells_nobody(tmp_path):

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ...record import LEARNED, OWNER, Lease
-from ...record.leases import ATTEMPT, LEFT
-from ...record.leases import PREFIX as LEASE
+from ...attributes import ATTEMPT, ATTEMPTS, DIRECTORY, EXIT, LEARNED, LEASE, LEFT, OWNER, PAUSED
+from ...record import Lease
 from ...record.tables import (
     OF_STUDY,
     OF_TRIAL,
@@ -44,10 +43,10 @@ UNIQUE = (
 """Table, column and name of what a trial must not have twice."""
 
 USER = {
-    "pilotune:exit": "exit",
-    "pilotune:attempts": "attempts",
-    "pilotune:directory": "directory",
-    "pilotune:paused": "paused",
+    EXIT: "exit",
+    ATTEMPTS: "attempts",
+    DIRECTORY: "directory",
+    PAUSED: "paused",
     LEARNED: "learned",
 }
 SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left"}

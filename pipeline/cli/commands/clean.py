@@ -50,8 +50,9 @@ def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
 def campaigns_of(study: StudyLocation) -> tuple[list[Path], list[ObservedCampaign]]:
     """The job records of the campaigns whose drivers are dead, oldest first; and the campaigns that run."""
     from ...record import RunDirectory
+    from ...record.liveness import SILENCE
     from ...record.rundir import strangers_in
-    from ..campaign_status import SILENCE, read_campaign
+    from ..campaign_status import read_campaign
 
     dead, living = [], []
     folder = study.folder

@@ -11,7 +11,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from pilotune.pipeline.study_changes import PAUSED, observed
+from pilotune.pipeline.attributes import PAUSED
+from pilotune.pipeline.study_changes import observed
 from pilotune.pipeline.suggest.tpe import TPESampler
 
 SPACE = {"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(-1.0, 1.0)}

@@ -155,7 +155,7 @@ def driver_taken_for_dead(experiment: Experiment, times: int) -> None:
     experiment.inject("driver stopped, and taken for dead", lambda: first.send_signal(signal.SIGCONT))
     experiment.end()
     assert first.wait(PATIENCE) != 0, "it went on with trials that were no longer its own"
-    assert "another driver took this campaign for dead" in experiment.printed(first), experiment.printed(first)
+    assert "another driver declared this campaign dead" in experiment.printed(first), experiment.printed(first)
 
 
 def stop_between_commits(experiment: Experiment, driver: subprocess.Popen[bytes]) -> None:

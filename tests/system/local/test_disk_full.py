@@ -188,7 +188,7 @@ def test_trials_without_disk_space_are_interrupted_and_do_not_fail(stories: dict
 
 
 def test_a_campaign_whose_files_are_deleted_says_so_and_ends_by_itself(stories: dict[str, Story]) -> None:
-    how = r"was deleted; |was deleted or replaced while the campaign ran; what it held is written there again; "
+    how = r"was deleted; |was deleted or replaced while the campaign ran; its content has been written there again; "
     assert re.search(how, stories["deleted"].ended.stdout)
 
 

@@ -12,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from pilotune.pipeline.record.database import open_link
+from pilotune.pipeline.record.database import open_database
 from pilotune.pipeline.record.password import arguments, hidden_password, secret
 
 from ...support.local import Here, end_of, ended, until
@@ -121,7 +121,7 @@ def test_a_service_s_own_password_comes_first_as_libpq_has_it(
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGPASSWORD", "of another database")
     with hidden_password():
-        open_link("postgresql+psycopg:///?service=tuning").drop()
+        open_database("postgresql+psycopg:///?service=tuning").drop()
 
 
 def test_the_password_is_hidden_meanwhile_and_back_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

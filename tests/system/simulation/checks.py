@@ -11,9 +11,8 @@ from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
 
+from pilotune.pipeline.attributes import ATTEMPT, OWNER
 from pilotune.pipeline.campaign.events import Finish
-from pilotune.pipeline.record import OWNER
-from pilotune.pipeline.record.leases import ATTEMPT
 from pilotune.pipeline.trial.protocol import Outcome
 
 from .cases import Trouble
@@ -61,7 +60,7 @@ def check_end(world: World, finish: Finish) -> str:
     with closing(sqlite3.connect(world.database)) as connection:
         rows = connection.execute("SELECT moment, campaign, what, trial, key, value FROM audit ORDER BY seq").fetchall()
     with closing(world.drivers[-1].storage) as storage:  # reopened, so that it reads the database
-        storage.unload(1)
+        storage.unit_of_work.unload(1)
         trials = storage.get_all_trials(storage.get_study_id_from_name(STUDY), deepcopy=False)
     histories = read_histories(rows)
     _budget(world, trials, finish)

@@ -108,15 +108,6 @@ def _furnish(connection: sqlite3.Connection, record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
 
 
-class Storage(RecordStorage):
-    """The real storage, on a connection that fails on demand."""
-
-    @property
-    def single_driver(self) -> bool:
-        assert isinstance(self.database, FaultyLink)
-        return not self.database.world.case.server
-
-
 class FaultyLink(Database):
     """A driver's connection.
 
@@ -140,6 +131,10 @@ class FaultyLink(Database):
 
     def data_version(self) -> tuple[int, int] | None:
         return None if self.world.case.server else super().data_version()
+
+    @property
+    def single_driver(self) -> bool:
+        return not self.world.case.server
 
     def clock(self) -> float:
         return self.world.clock_of(self.driver)

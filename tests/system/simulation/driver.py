@@ -18,7 +18,7 @@ from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
 from pilotune.pipeline.fidelity import make_pruner, rung_schedule
-from pilotune.pipeline.record import Lease, Orphan, RunDirectory, claim, orphans, release, renew
+from pilotune.pipeline.record import Lease, Orphan, RecordStorage, RunDirectory, claim, orphans, release, renew
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
 from pilotune.providers.simulated.faults import Faults
@@ -26,7 +26,7 @@ from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.campaign_bench import QuietServices
 
 from .cases import POINTS
-from .database import STUDY, FaultyLink, Storage
+from .database import STUDY, FaultyLink
 
 if TYPE_CHECKING:
     from .world import Seat, World
@@ -59,7 +59,7 @@ class Driver(QuietServices):
             seat.naps -= 1
             self.naps[int(1000 ** draw.random())] = draw.choice([0.0, 0.0, 1.0, 50.0, 200.0, 400.0])
         self.database = FaultyLink(f"sqlite:///{world.database}", world, self)
-        self.storage = Storage(self.database.url, autocommit=False, database=self.database)
+        self.storage = RecordStorage(self.database.url, autocommit=False, database=self.database)
         self.run = RunDirectory(world.runs / name)
         self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
         self.pool: Machine | None = None

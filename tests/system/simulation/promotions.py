@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
 
+from pilotune.pipeline.attributes import PAUSED
 from pilotune.pipeline.fidelity import RungSchedule, bracket_of, rung_schedule
-from pilotune.pipeline.study_changes import PAUSED
 
 from .database import STUDY
 from .world import World

@@ -53,18 +53,18 @@ def too_much(campaign: Campaign) -> list[Scale]:
     return [campaign.demand]
 
 
-def never_landed(ledger: UnitOfWork) -> None:
+def never_landed(work: UnitOfWork) -> None:
     """Treat a commit in doubt as one that failed."""
-    pending, ledger._pending = ledger._pending, None
+    pending, work._pending = work._pending, None
     if pending is not None:
-        ledger._put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
+        work.studies.put_back({i: staged for i, (staged, _) in pending.written.items()}, pending.before)
 
 
-def always_landed(ledger: UnitOfWork) -> None:
+def always_landed(work: UnitOfWork) -> None:
     """Treat a commit in doubt as one that succeeded."""
-    pending, ledger._pending = ledger._pending, None
+    pending, work._pending = work._pending, None
     if pending is not None:
-        ledger._landed(pending)
+        work._landed(pending)
 
 
 def rivals(seed: int) -> Case:
@@ -92,12 +92,12 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "what others told is told again":
         (commit, "let_others", lambda *_: [], Case.of, "was told 2 times|which was c"),
     "a driver that was taken for dead writes on":
-        (UnitOfWork, "_check_fence", lambda ledger: None, rivals,
+        (UnitOfWork, "_check_fence", lambda work: None, rivals,
          "changed trial|was changed after|backwards|after the trial's"),
     "a commit in doubt is made twice":
-        (UnitOfWork, "_settle", never_landed, rivals, "left its trials|recorded twice"),
+        (UnitOfWork, "settle", never_landed, rivals, "left its trials|recorded twice"),
     "a commit in doubt is forgotten":
-        (UnitOfWork, "_settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
+        (UnitOfWork, "settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
     "the database is asked in the middle of a step":
         (RecordStorage, "get_trial_number_from_id", lambda storage, trial: storage.database.run("SELECT 1") and
          storage._fresh_of(trial)[1].number, Case.of, "OperationalError|InterfaceError"),

@@ -13,8 +13,9 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import TrialState
 
 from pilotune.errors import CampaignRunning, RecordAway
+from pilotune.pipeline.attributes import OWNER
 from pilotune.pipeline.campaign.events import Finish
-from pilotune.pipeline.record import OWNER, LeaseLost
+from pilotune.pipeline.record import LeaseLost
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.trial.protocol import AttemptSpec
 from pilotune.providers.simulated.clock import VirtualTime
