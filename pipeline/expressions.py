@@ -1,4 +1,8 @@
-"""Constraints as text: a small expression language over parameters, evaluated without running anyone's code."""
+"""Constraints as text: a small, safe expression language over parameters and constants.
+
+An expression is parsed by Python, and everything but a short list of syntax nodes is refused; so a study file cannot
+run code. Operations whose result could fill the memory go through functions that bound it.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,10 @@ from types import CodeType
 from typing import Any
 
 LONGEST, LARGEST, DEEPEST = 20_000, 2_000, 100
-"""Characters, parts, and parts inside parts of an expression."""
+"""Most characters, nodes and levels of nesting of an expression: Python's own compiler recurses into each level."""
 
 DIGITS = 400
-"""No number has more before or behind the point, and rounding to more would take all memory."""
+"""Most digits to round to: a float has no more, and rounding an integer to many would fill the memory."""
 
 
 def _rounded(number: float, digits: int = 0) -> float:
@@ -35,16 +39,32 @@ _NODES = (
 
 
 class Constraint:
-    """A condition on parameters and constants, as ``layers * units <= 512``.
+    """A condition on parameters and constants, such as ``layers * units <= 512``.
 
-    Names, numbers, text, lists, ``true``/``false``, arithmetic, comparisons, ``and or not in``, ``a if b else c`` and
-    the functions min max abs round len log log2 log10 exp sqrt. Nothing else: no attributes, no other calls.
+    An expression may contain names, numbers, text, lists, ``true`` and ``false``, arithmetic, comparisons, ``and``,
+    ``or``, ``not``, ``in``, ``a if b else c``, and the functions min, max, abs, round, len, log, log2, log10, exp and
+    sqrt; nothing else, so no attributes and no other calls. Equal texts make equal constraints. Can be pickled.
 
     Args:
-        text: The expression.
+        text: The expression: a comparison, or several joined by ``and``, ``or`` and ``not``.
+
+    Attributes:
+        names: The parameters and constants that it names, sorted.
 
     Raises:
-        ValueError: It is not such an expression; the message is the end of a sentence.
+        ValueError: It is not such an expression. The message completes a sentence that begins with the text.
+
+    Example:
+        >>> constraint = Constraint("layers * units <= 512 and optimizer in ['sgd', 'adamw']")
+        >>> constraint.names
+        ('layers', 'optimizer', 'units')
+        >>> constraint.holds({"layers": 4, "units": 256, "optimizer": "sgd"})
+        False
+        >>> constraint.holds({"layers": 4, "optimizer": "sgd"})  # units is inactive
+        True
+        >>> Constraint("open('x') == 1")
+        Traceback (most recent call last):
+        ValueError: may not call 'open'; only min, max, abs, round, len, log, log2, log10, exp, sqrt
     """
 
     def __init__(self, text: str):
@@ -52,9 +72,13 @@ class Constraint:
         self.names, self._code = _compile(text)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether it is true of ``values``; true where one of its names has no value (an inactive parameter).
+        """Whether the constraint is met.
 
-        An expression without a value for these (division by zero, log of 0) is not true.
+        Args:
+            values: Of parameters and constants. A name without a value is an inactive parameter: the constraint is met.
+
+        Returns:
+            False also where the expression has no value for these, as after a division by zero or the log of 0.
 
         Raises:
             TypeError: It mixes numbers and text.
@@ -90,7 +114,7 @@ class Constraint:
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    """As floats where the result could be a whole number of millions of digits."""
+    """``base ** exponent``; in floating point where an integer result could have millions of digits."""
     _numbers(base, exponent, "**")
     result = base**exponent if abs(exponent) <= 64 and abs(base) <= 1e6 else float(base) ** float(exponent)
     if isinstance(result, complex):
@@ -109,13 +133,13 @@ def _modulo(left: Any, right: Any) -> Any:
 
 
 def _numbers(left: Any, right: Any, operator: str) -> None:
-    """On text these operators repeat and format, up to any size."""
+    """Refuse text, which these operators repeat and format, to any size."""
     if not isinstance(left, int | float) or not isinstance(right, int | float):
         raise TypeError(f"`{operator}` takes numbers only")
 
 
 class _Guard(ast.NodeTransformer):
-    """Puts powers, products and remainders through functions that cannot be made to fill the memory."""
+    """Replaces ``**``, ``*`` and ``%`` by calls of functions whose results are bounded."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
@@ -150,16 +174,17 @@ def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
 
 
 def _refuse_endless(tree: ast.Expression) -> None:
-    """What walks over an expression, Python's compiler too, calls itself for each part inside another."""
+    """Refuse expressions that are too large or nested too deeply. Does not recurse, since that is what it protects."""
     count, level, depth = 0, [tree.body], 0
     while level and depth <= DEEPEST and count <= LARGEST:
         count, depth = count + len(level), depth + 1
         level = [part for node in level for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
     if level:
-        raise ValueError("has too many parts, or parts inside parts, for a condition")
+        raise ValueError("has too many parts or is nested too deeply for a condition")
 
 
 def _refuse_others(tree: ast.Expression) -> None:
+    """Refuse all syntax but that of :class:`Constraint`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and (
             not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS or node.keywords
@@ -175,6 +200,7 @@ def _refuse_others(tree: ast.Expression) -> None:
 
 
 def _assigns(text: str) -> bool:
+    """Whether there is a single ``=`` in the text, which was probably meant as ``==``."""
     return any(
         mark == "=" and text[i - 1 : i] not in ("=", "<", ">", "!") and text[i + 1 : i + 2] != "="
         for i, mark in enumerate(text)

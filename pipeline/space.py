@@ -1,4 +1,4 @@
-"""What a trial may be: parameters with Optuna's distributions, conditions, constants and constraints."""
+"""The search space: parameters with Optuna's distributions, conditions, constants and constraints."""
 
 from __future__ import annotations
 
@@ -20,16 +20,26 @@ __all__ = ["Constraint", "Parameter", "Space", "cardinality", "contains", "descr
 
 
 MOST_CASES = 20_000
-"""Combinations of parents' values that are told apart in counting a space."""
+"""Most combinations of conditions' values that are kept apart when a space is counted; bounds time and memory."""
 
 LARGEST = sys.float_info.max
+"""The size of a finite space with more configurations than a float can hold: only a continuous one is infinite."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its name, its Optuna distribution, and when it is active.
+    """One parameter of a search space.
 
-    ``when`` maps other parameters (or constants) to the values at which this one is active; all must hold.
+    Attributes:
+        name: Unique in the space.
+        distribution: Its values, as Optuna describes them.
+        when: From other parameters or constants to the values of theirs at which this one is active. All conditions
+            must hold; without any it is always active.
+
+    Example:
+        >>> momentum = Parameter("momentum", FloatDistribution(0.0, 0.99), when={"optimizer": ("sgd",)})
+        >>> momentum.active({"optimizer": "sgd"}), momentum.active({"optimizer": "adamw"})
+        (True, False)
     """
 
     name: str
@@ -37,12 +47,35 @@ class Parameter:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def active(self, values: Mapping[str, Any]) -> bool:
+        """Whether all conditions hold; one on a parameter without a value does not."""
         return all(parent in values and values[parent] in wanted for parent, wanted in self.when.items())
 
 
 @dataclass(frozen=True)
 class Space:
-    """A search space. ``parameters`` stand in the order they are suggested in: parents before children."""
+    """A search space.
+
+    Attributes:
+        parameters: In the order in which values are suggested: a parameter comes after those its conditions name.
+        constants: Values that every configuration has, by name.
+        constraints: Conditions on parameters and constants that every configuration must meet.
+
+    Example:
+        >>> space = Space(
+        ...     parameters=(
+        ...         Parameter("layers", IntDistribution(1, 4)),
+        ...         Parameter("optimizer", CategoricalDistribution(["sgd", "adamw"])),
+        ...     ),
+        ...     constants={"epochs": 27},
+        ...     constraints=(Constraint("layers < 4 or optimizer == 'adamw'"),),
+        ... )
+        >>> space.size()
+        8.0
+        >>> sorted(space.sample(random.Random(0)))
+        ['epochs', 'layers', 'optimizer']
+        >>> space.feasible({"layers": 4, "optimizer": "sgd"})
+        False
+    """
 
     parameters: tuple[Parameter, ...]
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -50,24 +83,32 @@ class Space:
 
     @property
     def names(self) -> list[str]:
-        """Parameters, then constants."""
+        """The names of the parameters, then those of the constants."""
         return [p.name for p in self.parameters] + list(self.constants)
 
     @property
     def conditional(self) -> bool:
-        """Whether some configurations lack some parameters."""
+        """Whether some configurations lack a parameter: whether any has a condition."""
         return any(p.when for p in self.parameters)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
+        """The distributions by parameter."""
         return {p.name: p.distribution for p in self.parameters}
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
-        """Ask ``trial`` for every active parameter; those and the constants, by name."""
+        """Suggest a configuration with ``trial``: the values of its active parameters and the constants, by name."""
         return self.walk(lambda name, distribution: _suggest(trial, name, distribution))
 
     def walk(self, value: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
-        """Ask for the ``value`` of every active parameter, parents first; those and the constants, by name."""
+        """A configuration whose values are chosen by ``value``.
+
+        Args:
+            value: Called with the name and distribution of each active parameter, in order; returns its value.
+
+        Returns:
+            The active parameters' values and the constants, by name.
+        """
         values = dict(self.constants)
         params = {}
         for p in self.parameters:
@@ -76,7 +117,7 @@ class Space:
         return {**params, **self.constants}
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
-        """A configuration drawn uniformly (log-uniformly where ``log``), whatever the constraints say."""
+        """A configuration drawn uniformly (log-uniformly where ``log``); constraints are not considered."""
         values = dict(self.constants)
         for p in self.parameters:
             if p.active(values):
@@ -84,9 +125,13 @@ class Space:
         return values
 
     def feasible(self, params: Mapping[str, Any]) -> bool:
-        """Whether all constraints hold; one that names an inactive parameter does.
+        """Whether a configuration meets all constraints. A constraint on an inactive parameter counts as met.
 
-        ``params`` need not hold the constants. Raises TypeError where a constraint mixes numbers and text.
+        Args:
+            params: With or without the constants.
+
+        Raises:
+            TypeError: A constraint mixes numbers and text.
         """
         if not self.constraints:
             return True
@@ -94,14 +139,15 @@ class Space:
         return all(constraint.holds(values) for constraint in self.constraints)
 
     def size(self) -> float:
-        """The number of configurations: conditions counted, constraints not; ``math.inf`` with a continuous one.
+        """The number of configurations; ``math.inf`` if a parameter is continuous.
 
-        Where conditions are entangled beyond MOST_CASES cases it is that of the space without them.
+        Conditions are considered, constraints are not. Where more than ``MOST_CASES`` combinations of conditions would
+        have to be kept apart, the conditions of these parameters are ignored, too, and the result is an upper bound.
         """
         return _size(self)
 
     def to_json(self) -> dict[str, Any]:
-        """A canonical form, for the database and for :func:`differences`."""
+        """The space as plain data in a canonical order, for the database and for :func:`differences`."""
         return {
             "parameters": {p.name: _parameter_json(p) for p in sorted(self.parameters, key=lambda p: p.name)},
             "constants": {name: self.constants[name] for name in sorted(self.constants)},
@@ -110,9 +156,11 @@ class Space:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """How two spaces (as :meth:`Space.to_json`) differ, one sentence a difference; empty when they do not.
+    """The differences between two spaces, a sentence each; empty where they are the same.
 
-    ``old`` is called the database's, ``new`` the study file's.
+    Args:
+        old: The space in the database, as :meth:`Space.to_json` gives it.
+        new: The space in the study file, likewise.
     """
     found = []
     for kind, text in (("parameters", _parameter_text), ("constants", lambda value: f"constant {value!r}")):
@@ -131,12 +179,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def describe(distribution: BaseDistribution) -> str:
-    """``float [1e-05, 0.1] log``, ``int [16, 256] step 16``, ``choice [sgd, adamw]``."""
+    """A distribution in words.
+
+    Example:
+        >>> describe(FloatDistribution(1e-5, 0.1, log=True)), describe(CategoricalDistribution(["sgd", "adamw"]))
+        ('float [1e-05, 0.1] log', 'choice [sgd, adamw]')
+    """
     return _parameter_text(_distribution_json(distribution))
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether ``value`` is one that the distribution can take (type, bounds, step)."""
+    """Whether the distribution can take ``value``, by type, bounds and step."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -221,7 +274,7 @@ def _parameter_text(data: Mapping[str, Any]) -> str:
 
 
 def word(value: Any) -> str:
-    """A choice as YAML would write it; text that looks like something else in quotes."""
+    """A choice as in YAML: text in quotes where it could be taken for something else."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -232,7 +285,7 @@ def word(value: Any) -> str:
 
 
 def _size(space: Space) -> float:
-    """The product over groups of parameters that no condition connects."""
+    """The product of the sizes of the groups of parameters that conditions connect."""
     groups: dict[str, list[Parameter]] = {}
     for p in space.parameters:  # parents before children
         own = [p]
@@ -249,23 +302,27 @@ def _size(space: Space) -> float:
 
 
 def _group_size(parameters: list[Parameter], constants: Mapping[str, Any]) -> float:
-    """Walk the parameters in order, telling apart only the values that a later condition names."""
+    """Count the configurations of parameters that conditions connect.
+
+    Goes through the parameters in order, and counts the partial configurations by the values that a later condition
+    names; all other values of a parameter are counted together.
+    """
     last_use = {parent: i for i, p in enumerate(parameters) for parent in p.when}
     named: dict[str, list[Any]] = {}
     for p in parameters:
         for parent, wanted in p.when.items():
             named.setdefault(parent, []).extend(v for v in wanted if v not in named.get(parent, []))
-    counts: dict[tuple[tuple[str, Any], ...], float] = {(): 1}  # configurations so far by the values that still matter
+    counts: dict[tuple[tuple[str, Any], ...], float] = {(): 1}  # partial configurations by the values that still matter
     for index, p in enumerate(parameters):
-        told = [v for v in named.get(p.name, ()) if contains(p.distribution, v)]
-        rest = _count(p) - len(told)
-        ways = [*((v, 1.0) for v in told), *([(_OTHER, rest)] if rest > 0 else [])]
+        distinct = [v for v in named.get(p.name, ()) if contains(p.distribution, v)]
+        rest = _count(p) - len(distinct)
+        ways = [*((v, 1.0) for v in distinct), *([(_OTHER, rest)] if rest > 0 else [])]
         after: dict[tuple[tuple[str, Any], ...], float] = {}
         for known, count in counts.items():
             active = p.active({**constants, **dict(known)})
             for value, times in ways if active else [(_INACTIVE, 1.0)]:
-                told_now = (*known, (p.name, value)) if value is not _INACTIVE else known
-                kept = tuple((name, v) for name, v in told_now if last_use.get(name, -1) > index)
+                values_now = (*known, (p.name, value)) if value is not _INACTIVE else known
+                kept = tuple((name, v) for name, v in values_now if last_use.get(name, -1) > index)
                 after[kept] = after.get(kept, 0) + count * times
         counts = after
         if len(counts) > MOST_CASES:
@@ -279,8 +336,8 @@ def _count(parameter: Parameter) -> float:
 
 
 class _Mark:
-    """No value of a parameter's."""
+    """Stands in for a value of a parameter while a space is counted."""
 
 
 _OTHER, _INACTIVE = _Mark(), _Mark()
-"""Any value that no condition names; and none at all."""
+"""All values that no condition names; and that the parameter is inactive."""

@@ -1,3 +1,5 @@
+"""The search space: suggestions, conditions, constraints, sizes and differences."""
+
 import itertools
 import json
 import math
@@ -35,7 +37,7 @@ def test_suggest_gives_active_parameters_and_constants_by_name():
     assert seen == {"sgd", "adamw"}
 
 
-def test_samples_lie_in_the_space():
+def test_samples_are_within_the_space():
     rng = random.Random(1)
     for _ in range(200):
         values = SGD.sample(rng)
@@ -70,7 +72,7 @@ def test_a_constraint_on_an_inactive_parameter_holds():
         ("flag == true", {"flag": True}, True),
         ("1 / a > 0", {"a": 0}, False),  # no value: not satisfied
         ("log(a) > 0", {"a": -1}, False),
-        ("a ** b < 10", {"a": 9, "b": 10**9}, False),  # answers at once, without a number of a billion digits
+        ("a ** b < 10", {"a": 9, "b": 10**9}, False),  # answers at once, without computing a billion digits
         ("a ** 64 ** 64 < 10", {"a": 9}, False),
         ("(a ** 60) ** 60 < 1", {"a": 9**60}, False),
         ("a ** 0.5 < 9", {"a": -4}, False),
@@ -90,13 +92,13 @@ def test_a_constraint_is_evaluated(text, values, holds):
      "a < 1; b", "",
      "a + b", "'a' * 9 == b.c", "min(a, key=b) < 1", "b'x' == a", "a @ b < 1"],
 )  # fmt: skip
-def test_what_is_no_constraint_is_refused(text):
+def test_other_expressions_are_refused(text):
     with pytest.raises(ValueError, match=r"is not|may not"):
         Constraint(text)
 
 
 @pytest.mark.parametrize("text", ["'a' * n == b", "'%1000000000000d' % n == b", "b ** 'a' == n"])
-def test_text_cannot_be_made_to_fill_the_memory(text):
+def test_operators_on_text_cannot_fill_the_memory(text):
     with pytest.raises(TypeError, match="numbers only"):
         Constraint(text).holds({"n": 10**12, "b": 1})
 
@@ -108,7 +110,7 @@ def test_a_space_survives_pickling():
 
 
 def all_configurations(space):
-    """By brute force: every assignment of every parameter, with the inactive ones dropped."""
+    """All configurations by brute force: every combination of values, without the inactive parameters."""
     found = set()
     domains = []
     for p in space.parameters:

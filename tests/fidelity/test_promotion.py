@@ -1,4 +1,4 @@
-"""The rung tables of ``mode: promote``, beside a plain form of the same rules that looks at everything each time."""
+"""Promotions, compared with a plain implementation of the same rules that computes everything anew each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.fidelity import Promotions, RungSchedule, bracket_of, check_pruner, rung_schedule
-from pilotune.pipeline.fidelity import promotion as module
+from pilotune.pipeline.fidelity.promotion import MODES
 from pilotune.pipeline.registry_args import Named
 
 STUDY = "some study"
@@ -31,7 +31,7 @@ def halving(high: int, factor: int = 2) -> RungSchedule:
 
 
 class Plain:
-    """The rules, word for word."""
+    """The rules of promotion as the paper states them, without any table."""
 
     def __init__(self, steps: RungSchedule, *, maximize: bool):
         self.steps, self.maximize, self.closed = steps, maximize, False
@@ -75,7 +75,7 @@ class Plain:
 
     @property
     def promotable(self) -> list[int]:
-        """The next first."""
+        """The trials that may be promoted, the next one first."""
         found = []
         for number, (bracket, rung) in self.waiting.items():
             if number in self.best(bracket, rung):
@@ -85,51 +85,51 @@ class Plain:
 
 
 @pytest.mark.parametrize("block", range(8))
-def test_tables_and_the_plain_rules_agree_over_random_sequences(block: int) -> None:
+def test_promotions_follow_the_plain_rules_over_random_sequences(block: int) -> None:
     for seed in range(250 * block, 250 * (block + 1)):
         draw = random.Random(seed)
         steps = draw.choice(
             [hyperband(9), hyperband(27), hyperband(8, 2), hyperband(20, 4, 2), halving(8), halving(9, 4)]
         )
         maximize = draw.random() < 0.5
-        tables, plain = Promotions(steps, STUDY, maximize=maximize), Plain(steps, maximize=maximize)
-        at: dict[int, int] = {}  # trials that run -> their last step
+        promotions, plain = Promotions(steps, STUDY, maximize=maximize), Plain(steps, maximize=maximize)
+        at: dict[int, int] = {}  # running trials -> their last step
         values = draw.choice([[0.0, 1.0, 2.0, math.nan], [math.inf, -math.inf, 0.5, math.nan], None])
         for _ in range(draw.choice([10, 40, 80])):
-            _step(draw, tables, plain, at, steps.high, values)
+            _step(draw, promotions, plain, at, steps.high, values)
             promotable = plain.promotable
-            assert tables.promotable == len(promotable), f"seed {seed}"
-            assert tables.next() == (promotable[0] if promotable else None), f"seed {seed}"
+            assert promotions.promotable == len(promotable), f"seed {seed}"
+            assert promotions.next() == (promotable[0] if promotable else None), f"seed {seed}"
             if draw.random() < 0.5 and promotable:
-                tables.leave(promotable[0])
+                promotions.leave(promotable[0])
                 del plain.waiting[promotable[0]]
                 at[promotable[0]] = draw.choice([0, at.get(promotable[0], 0)])
 
 
 def _step(
-    draw: random.Random, tables: Promotions, plain: Plain, at: dict[int, int], high: int, values: list[float] | None
+    draw: random.Random, promotions: Promotions, plain: Plain, at: dict[int, int], high: int, values: list[float] | None
 ) -> None:
     if draw.random() < 0.02:
-        tables.close()
+        promotions.close()
         plain.closed = True
     number = draw.randrange(30)
-    if draw.random() < 0.1:  # it ends, whatever it did
+    if draw.random() < 0.1:  # the trial ends
         at.pop(number, None)
-        tables.leave(number)
+        promotions.leave(number)
         plain.waiting.pop(number, None)
         return
     if number in plain.waiting and draw.random() < 0.9:
         return
     at[number] = at.get(number, 0) + draw.choice([1, 1, 1, 2, 5])
     value = draw.choice(values) if values else draw.random()
-    told = tables.report(number, at[number], value)
-    assert told == plain.report(number, at[number], value)
-    if told is not None and draw.random() < 0.8:
-        tables.pause(number)
+    pause_at = promotions.report(number, at[number], value)
+    assert pause_at == plain.report(number, at[number], value)
+    if pause_at is not None and draw.random() < 0.8:
+        promotions.pause(number)
         plain.pause(number)
 
 
-def test_tables_told_everything_again_in_another_order_are_the_same() -> None:
+def test_the_same_reports_in_another_order_give_the_same_state() -> None:
     draw = random.Random(4)
     first, again = (Promotions(hyperband(27), STUDY) for _ in range(2))
     reports = {number: {step: draw.choice([0.0, 1.0, draw.random()]) for step in (1, 3, 9)[: draw.randint(1, 3)]}
@@ -154,61 +154,61 @@ def test_tables_told_everything_again_in_another_order_are_the_same() -> None:
     assert len(order) > 20
 
 
-def test_one_in_three_of_a_rung_goes_on_and_equals_in_the_order_of_their_numbers() -> None:
-    tables = Promotions(halving(9, 3), STUDY)
-    assert [tables.report(number, 1, 5.0) for number in range(2)] == [1, 1]
-    tables.pause(0)
-    tables.pause(1)
-    assert tables.next() is None
-    assert tables.report(2, 1, 5.0) == 1
-    assert tables.next() == 0
-    tables.leave(0)
-    assert tables.next() is None
-    assert tables.report(3, 1, 1.0) is None, "the best of all goes on without a pause"
+def test_one_in_three_is_promoted_and_equal_values_by_number() -> None:
+    promotions = Promotions(halving(9, 3), STUDY)
+    assert [promotions.report(number, 1, 5.0) for number in range(2)] == [1, 1]
+    promotions.pause(0)
+    promotions.pause(1)
+    assert promotions.next() is None
+    assert promotions.report(2, 1, 5.0) == 1
+    assert promotions.next() == 0
+    promotions.leave(0)
+    assert promotions.next() is None
+    assert promotions.report(3, 1, 1.0) is None, "the best of the rung continues without a pause"
 
 
-def test_what_is_no_number_never_goes_on_and_counts_as_the_worst() -> None:
-    tables = Promotions(halving(8), STUDY)
+def test_nan_is_never_promoted_and_counts_as_the_worst() -> None:
+    promotions = Promotions(halving(8), STUDY)
     for number in range(4):
-        assert tables.report(number, 1, math.nan) == 1
-        tables.pause(number)
-    assert (tables.promotable, tables.next()) == (0, None)
-    assert tables.report(4, 1, 1e300) is None
-    tables.close()
-    assert tables.next() is None
+        assert promotions.report(number, 1, math.nan) == 1
+        promotions.pause(number)
+    assert (promotions.promotable, promotions.next()) == (0, None)
+    assert promotions.report(4, 1, 1e300) is None
+    promotions.close()
+    assert promotions.next() is None
 
 
-def test_the_rungs_from_the_top_down_and_no_further_than_one_before_the_last_step() -> None:
-    tables = Promotions(halving(8), STUDY)
+def test_the_highest_rung_comes_first_and_the_last_step_has_none() -> None:
+    promotions = Promotions(halving(8), STUDY)
     for number, value in enumerate([4.0, 3.0, 2.0, 1.0]):
-        tables.report(number, 1, value)
-        tables.pause(number)
-    assert tables.report(3, 2, 1.0) == 2
-    assert tables.report(2, 2, 2.0) == 2
+        promotions.report(number, 1, value)
+        promotions.pause(number)
+    assert promotions.report(3, 2, 1.0) == 2
+    assert promotions.report(2, 2, 2.0) == 2
     for number in (2, 3):
-        tables.pause(number)
-    assert tables.next() == 3, "of the rung at step 2"
-    assert tables.report(3, 8, 1.0) == 4, "the first report behind a rung counts there"
-    assert tables.report(3, 9, 1.0) is None
+        promotions.pause(number)
+    assert promotions.next() == 3, "from the rung at step 2"
+    assert promotions.report(3, 8, 1.0) == 4, "the first report after a rung counts there"
+    assert promotions.report(3, 9, 1.0) is None
 
 
-def test_few_trials_pause_for_ever_until_no_more_will_come() -> None:
-    tables = Promotions(hyperband(27), STUDY)
+def test_too_few_trials_for_a_rung_pause_until_no_more_will_start() -> None:
+    promotions = Promotions(hyperband(27), STUDY)
     for number in range(40):
-        if bracket_of(STUDY, number, tables.rung_schedule.brackets) == 0 and len(tables._at) < 2:
-            tables.report(number, 1, float(number))
-            tables.pause(number)
-    first, second = sorted(tables._at)
-    assert tables.next() is None
-    tables.close()
-    assert tables.next() == first
-    tables.leave(first)
-    assert tables.next() is None, f"{second} is not the best"
-    assert tables.report(first, 3, 0.0) is None, "nor does it pause where it is alone"
+        if bracket_of(STUDY, number, promotions.rung_schedule.brackets) == 0 and len(promotions._at) < 2:
+            promotions.report(number, 1, float(number))
+            promotions.pause(number)
+    first, second = sorted(promotions._at)
+    assert promotions.next() is None
+    promotions.close()
+    assert promotions.next() == first
+    promotions.leave(first)
+    assert promotions.next() is None, f"{second} is not the best"
+    assert promotions.report(first, 3, 0.0) is None, "and it does not pause at a rung where it is alone"
 
 
 class Counted(float):
-    """A number that counts how often it is compared."""
+    """A number that counts its comparisons."""
 
     count = 0
 
@@ -225,19 +225,19 @@ class Counted(float):
     __hash__ = float.__hash__
 
 
-def test_the_work_of_a_report_hardly_grows_with_the_trials() -> None:
+def test_the_cost_of_a_report_hardly_grows_with_the_trials() -> None:
     def work(trials: int) -> float:
-        """Comparisons of a trial's reports, its pause and a promotion, on average over the last thousand trials."""
-        draw, tables = random.Random(1), Promotions(halving(64), STUDY)
+        """Comparisons per trial (its reports, its pause and a promotion), averaged over the last thousand trials."""
+        draw, promotions = random.Random(1), Promotions(halving(64), STUDY)
         for number in range(trials):
             if number == trials - 1000:
                 Counted.count = 0
             for step in (1, 2, 4, 8, 16, 32):
-                if tables.report(number, step, Counted(draw.random())) is not None:
-                    tables.pause(number)
+                if promotions.report(number, step, Counted(draw.random())) is not None:
+                    promotions.pause(number)
                     break
-            if (best := tables.next()) is not None:
-                tables.leave(best)
+            if (best := promotions.next()) is not None:
+                promotions.leave(best)
         return Counted.count / 1000
 
     few, many = work(2_000), work(32_000)
@@ -279,4 +279,4 @@ def test_the_rungs_are_those_of_the_pruner_below_the_last_step() -> None:
     assert (found.factor, found.brackets[0].rungs) == (4, (4, 16, 64))
     assert rung_schedule(Named("hyperband", {"max_resource": 27})) is None
     assert rung_schedule(None) is None
-    assert module.MODES[0] == "stop"
+    assert MODES[0] == "stop"

@@ -43,7 +43,7 @@ def test_brackets_are_those_of_optunas_pruner(low, high, factor):
 
 
 @pytest.mark.parametrize(("low", "high", "factor"), [(1, 27, 3), (2, 40, 4)])
-def test_rungs_are_the_steps_at_which_optunas_pruner_judges(low, high, factor):
+def test_rungs_are_the_steps_at_which_optunas_pruner_prunes(low, high, factor):
     args = {"min_resource": low, "max_resource": high, "reduction_factor": factor}
     brackets = hyperband_brackets(args)
     study = optuna.create_study(study_name="rungs", pruner=optuna.pruners.HyperbandPruner(**args))
@@ -55,7 +55,7 @@ def test_rungs_are_the_steps_at_which_optunas_pruner_judges(low, high, factor):
         judged = []
         for step in range(1, high + 1):
             known = len(attributes(trial._trial_id))
-            trial.report(-trial.number, step)  # each better than all before: none is pruned
+            trial.report(-trial.number, step)  # each is better than all before, so none is pruned
             assert not trial.should_prune()
             if len(attributes(trial._trial_id)) > known:
                 judged.append(step)
@@ -115,7 +115,7 @@ def test_every_pruner_of_optuna_has_a_name():
     assert "max_resource" in pruner_arguments("hyperband")
 
 
-def test_no_pruner_never_prunes():
+def test_without_a_pruner_nothing_is_pruned():
     assert isinstance(make_pruner(SimpleNamespace(pruner=None)), optuna.pruners.NopPruner)
 
 

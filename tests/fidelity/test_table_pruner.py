@@ -1,4 +1,4 @@
-"""The pruners' tables: what a verdict looks at, how they travel, and which private parts of Optuna they stand on."""
+"""The pruners' tables: what a verdict reads, copies and threads, and the private parts of Optuna that are used."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def optunas(kind: str) -> Any:
 
 
 def history(storage: BaseStorage, pruner: Any, count: int, name: str = "s") -> Study:
-    """A study of ``count`` trials that reported up to 9 steps; every tenth still runs."""
+    """A study of ``count`` trials that reported up to 9 steps each; every tenth is still running."""
     study = optuna.create_study(storage=storage, study_name=name, pruner=pruner)
     rng = random.Random(count)
     for place in range(count):
@@ -60,15 +60,13 @@ def report(study: Study, trial: optuna.Trial, rng: random.Random, steps: range) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_report_looks_at_does_not_grow_with_the_study(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[int] = []
+def test_a_report_reads_no_more_in_a_larger_study(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
     look = StudyWatch.look
 
     def counting(self: StudyWatch, study: Study) -> Changes:
         changes = look(self, study)
-        looked.append(len(changes.trials) + len(changes.gone))
+        read.append(len(changes.trials) + len(changes.gone))
         return changes
 
     monkeypatch.setattr(StudyWatch, "look", counting)
@@ -80,26 +78,26 @@ def test_what_a_report_looks_at_does_not_grow_with_the_study(
         with monkeypatch.context() as patch:
             for name in ("get_all_trials", "get_n_trials"):
                 patch.setattr(record, name, lambda *_, **__: pytest.fail("all trials were listed"))
-            looked.clear()
+            read.clear()
             report(study, trial, random.Random(1), range(1, 10))
-        most[count] = max(looked)
+        most[count] = max(read)
         record.close()
     assert most[40] <= most[400] <= 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_copy_has_a_table_of_its_own_and_judges_alike(kind: str) -> None:
+def test_a_copy_has_its_own_table_and_gives_the_same_verdicts(kind: str) -> None:
     study = history(InMemoryStorage(), ours(kind), 60)
     assert not set(ours(kind).UNSAVED) & study.pruner.__getstate__().keys()
-    twin = copy.deepcopy(study)
-    assert twin.pruner._table is not study.pruner._table
-    outcomes = [go_on([one], 30) for one in (study, twin)]
+    copied = copy.deepcopy(study)
+    assert copied.pruner._table is not study.pruner._table
+    outcomes = [run_further([one], 30) for one in (study, copied)]
     assert outcomes[0] == outcomes[1]
-    assert rungs(study) == rungs(twin)
+    assert rungs(study) == rungs(copied)
 
 
-def go_on(studies: list[Study], count: int) -> list[int]:
-    """How far ``count`` more trials come, in the studies by turns."""
+def run_further(studies: list[Study], count: int) -> list[int]:
+    """How many steps ``count`` further trials reach, in the studies by turns."""
     rng = random.Random(5)
     steps = []
     for turn in range(count):
@@ -113,12 +111,12 @@ def go_on(studies: list[Study], count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pruner_that_goes_from_study_to_study_mixes_nothing_up(kind: str) -> None:
+def test_a_pruner_of_two_studies_keeps_them_apart(kind: str) -> None:
     outcomes = []
     for make in (ours, optunas):
         pruner = make(kind)
         studies = [history(InMemoryStorage(), pruner, 20, name) for name in "ab"]
-        outcomes.append((go_on(studies, 30), *map(rungs, studies)))
+        outcomes.append((run_further(studies, 30), *map(rungs, studies)))
     assert outcomes[0] == outcomes[1]
 
 
@@ -150,7 +148,7 @@ def test_threads_share_a_pruner(kind: str) -> None:
         assert sorted(held) == sorted(trial.system_attrs[key] for trial in trials if key in trial.system_attrs)
 
 
-def test_a_trial_that_another_driver_finished_otherwise_leaves_the_percentiles(tmp_path: Path) -> None:
+def test_a_trial_that_another_driver_failed_leaves_the_percentiles(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     here, there = (RecordStorage(url, autocommit=False) for _ in range(2))
     pruner = fidelity.MedianPruner(n_startup_trials=1)
@@ -166,7 +164,7 @@ def test_a_trial_that_another_driver_finished_otherwise_leaves_the_percentiles(t
     assert pruner.prune(study, here.get_trial(second._trial_id))
     here.commit()
     assert study.trials[first.number].state == TrialState.FAIL
-    assert not pruner.prune(study, here.get_trial(second._trial_id)), "no complete trial is left to be worse than"
+    assert not pruner.prune(study, here.get_trial(second._trial_id)), "no complete trial is left to compare with"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,7 +178,7 @@ def test_patience_wraps_a_pruner_of_ours(kind: str) -> None:
     assert TrialState.PRUNED in outcomes[0][1]
 
 
-def test_samplers_see_each_bracket_apart_as_with_optunas_pruner() -> None:
+def test_samplers_see_one_bracket_as_with_optunas_pruner() -> None:
     studies = [history(InMemoryStorage(), make("HyperbandPruner"), 50) for make in (ours, optunas)]
     for number in range(50):
         seen = [
@@ -191,7 +189,7 @@ def test_samplers_see_each_bracket_apart_as_with_optunas_pruner() -> None:
         assert 0 < len(seen[0]) < 50
 
 
-def test_a_brackets_study_is_made_once_and_shows_what_is_new() -> None:
+def test_the_study_of_a_bracket_is_made_once_and_shows_new_trials() -> None:
     study = history(InMemoryStorage(), ours("HyperbandPruner"), 50)
     brackets = {}
     for _ in range(20):
@@ -209,7 +207,7 @@ def test_a_brackets_study_is_made_once_and_shows_what_is_new() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_private_parts_of_optuna_that_are_used_are_there(kind: str) -> None:
+def test_the_private_parts_of_optuna_still_exist(kind: str) -> None:
     used = {
         "HyperbandPruner": [
             "_pruners",
@@ -230,7 +228,7 @@ def test_the_private_parts_of_optuna_that_are_used_are_there(kind: str) -> None:
     assert all(hasattr(pruner, name) for name in used.get(kind, percentile))
     assert isinstance(ours(kind), getattr(optuna.pruners, kind))
     assert vars(ours(kind)).keys() - vars(pruner).keys() == set(ours(kind).UNSAVED), (
-        "no name of ours is one of Optuna's"
+        "our attributes have other names than Optuna's"
     )
     for seed in range(20):
         args = arguments(kind, random.Random(seed))

@@ -1,4 +1,4 @@
-"""Our pruners judge as Optuna's do, on any history, in any storage, beside other drivers."""
+"""Our pruners give Optuna's verdicts, on any history, in any storage, with other drivers on the same study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pilotune.pipeline import fidelity
 from pilotune.pipeline.fidelity.percentile import interpolated
 from pilotune.pipeline.record import RecordStorage
 
-from ..support.paired_pruners import KINDS, Twins, number
+from ..support.paired_pruners import KINDS, PairedStudies, number
 
 SEQUENCES = 250
 pytestmark = pytest.mark.filterwarnings("ignore:All-NaN", "ignore:invalid value", "ignore:overflow")
@@ -40,21 +40,21 @@ def test_verdicts_are_optunas_over_random_histories(kind: str, place: str, tmp_p
         storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     verdicts: list[bool] = []
     for seed in range(SEQUENCES):
-        twins = Twins(kind, storage, f"study {seed}", seed)
+        twins = PairedStudies(kind, storage, f"study {seed}", seed)
         twins.play(60)
         verdicts += twins.verdicts
     assert 0.04 < sum(verdicts) / len(verdicts) < 0.9, "both verdicts are there to be compared"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_verdicts_are_optunas_where_each_write_is_a_commit(kind: str, tmp_path: Path) -> None:
+def test_verdicts_are_optunas_with_a_commit_for_each_write(kind: str, tmp_path: Path) -> None:
     storage = RecordStorage(f"sqlite:///{tmp_path}/study.db")
     for seed in range(4):
-        Twins(kind, storage, f"study {seed}", 1000 + seed).play(50)
+        PairedStudies(kind, storage, f"study {seed}", 1000 + seed).play(50)
 
 
 class Shared:
-    """Two drivers with a record and a pruner each at one study, and a budget that refuses what is too much."""
+    """Two drivers on one study, each with a storage and a pruner, and a budget that refuses surplus trials."""
 
     ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "HyperbandPruner": {"max_resource": 9},
@@ -102,7 +102,7 @@ class Shared:
         record.set_trial_intermediate_value(trial_id, step, number(self.rng))
         theirs = getattr(optuna.pruners, self.kind)(**self.ARGUMENTS[self.kind])
         trial = record.get_trial(trial_id)
-        with patch.object(record, "set_trial_system_attr") as wanted_rungs:  # Optuna's is asked, and leaves no trace
+        with patch.object(record, "set_trial_system_attr") as wanted_rungs:  # ask Optuna's pruner without writing
             wanted = theirs.prune(study, trial)
         with patch.object(record, "set_trial_system_attr", wraps=record.set_trial_system_attr) as our_rungs:
             assert study.pruner.prune(study, trial) == wanted

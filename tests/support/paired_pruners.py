@@ -1,4 +1,4 @@
-"""Pruners of ours beside Optuna's: the arguments to try, and random histories of reports told to both."""
+"""Compares our pruners with Optuna's: random arguments, and random histories of reports passed to both."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def arguments(kind: str, rng: random.Random) -> dict[str, Any]:
 
 
 def number(rng: random.Random) -> float:
-    """A report's value: often one that was there before, now and then none that can be compared."""
+    """A report's value: often one of a few values, so that ties occur, and sometimes NaN or infinite."""
     kind = rng.random()
     if kind < 0.06:
         return float("nan")
@@ -56,8 +56,8 @@ def number(rng: random.Random) -> float:
     return float(rng.randrange(6)) if kind < 0.4 else rng.gauss(0, 1)
 
 
-class Twins:
-    """One history in two studies of one name: Optuna's pruner in memory, and ours in ``storage``."""
+class PairedStudies:
+    """The same history in two studies of the same name: with Optuna's pruner in memory, and with ours in ``storage``."""
 
     def __init__(self, kind: str, storage: BaseStorage, name: str, seed: int):
         self.rng = random.Random(seed)
@@ -75,7 +75,7 @@ class Twins:
         self.verdicts: list[bool] = []
 
     def play(self, turns: int) -> None:
-        """So many random turns; every verdict and all that is written of rungs is compared."""
+        """Make ``turns`` random moves. Compares every verdict, and at the end the rungs written to the studies."""
         for _ in range(turns):
             rng = self.rng
             kind = rng.random()
@@ -100,7 +100,7 @@ class Twins:
         self.running.append((one, other))
 
     def _add(self) -> None:
-        """A trial from elsewhere, finished or not, maybe with rungs of its own."""
+        """Add a trial made elsewhere, in any state, perhaps with values at rungs."""
         rng = self.rng
         state = rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.FAIL])
         steps = {step: number(rng) for step in range(rng.randrange(4))}
@@ -124,18 +124,18 @@ class Twins:
         last = max(steps, default=-1)
         step = rng.randrange(30) if rng.random() < 0.1 else last + rng.choice([1, 1, 1, 1, 1, 2, 9])
         value = number(rng) + pair[0].number % 4 * 1.5  # some trials are worse than others
-        said = []
+        verdicts = []
         for study, pruner, trial in zip(self.studies, (self.theirs, self.ours), pair, strict=True):
             study._storage.set_trial_intermediate_value(trial._trial_id, step, value)
-            said.append(bool(pruner.prune(study, study._storage.get_trial(trial._trial_id))))
-        assert said[0] == said[1], (self.kind, self.args, pair[0].number, step, value)
-        self.verdicts.append(said[0])
-        if said[0] and rng.random() < 0.7:
+            verdicts.append(bool(pruner.prune(study, study._storage.get_trial(trial._trial_id))))
+        assert verdicts[0] == verdicts[1], (self.kind, self.args, pair[0].number, step, value)
+        self.verdicts.append(verdicts[0])
+        if verdicts[0] and rng.random() < 0.7:
             self._end(pair, TrialState.PRUNED)
 
 
 def rungs(study: Study) -> list[dict[str, float]]:
-    """What is written of each trial's rungs."""
+    """Each trial's values at rungs, as written to the study."""
     return [
         {key: value for key, value in trial.system_attrs.items() if key.startswith("completed_rung")}
         for trial in study.get_trials(deepcopy=False)
