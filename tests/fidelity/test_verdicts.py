@@ -40,9 +40,9 @@ def test_verdicts_are_optunas_over_random_histories(kind: str, place: str, tmp_p
         storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     verdicts: list[bool] = []
     for seed in range(SEQUENCES):
-        twins = PairedStudies(kind, storage, f"study {seed}", seed)
-        twins.play(60)
-        verdicts += twins.verdicts
+        paired = PairedStudies(kind, storage, f"study {seed}", seed)
+        paired.play(60)
+        verdicts += paired.verdicts
     assert 0.04 < sum(verdicts) / len(verdicts) < 0.9, "both verdicts are there to be compared"
 
 

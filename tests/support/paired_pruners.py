@@ -57,7 +57,7 @@ def number(rng: random.Random) -> float:
 
 
 class PairedStudies:
-    """The same history in two studies of the same name: with Optuna's pruner in memory, and with ours in ``storage``."""
+    """One history in two studies of the same name: with Optuna's pruner in memory, and with ours in ``storage``."""
 
     def __init__(self, kind: str, storage: BaseStorage, name: str, seed: int):
         self.rng = random.Random(seed)
