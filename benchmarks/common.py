@@ -1,7 +1,7 @@
-"""What the benchmarks share: tables, the machine's description, and ``RESULTS.md``, where results of a run are kept.
+"""Shared by the benchmarks: tables, the machine's description, and ``RESULTS.md``, where results are stored.
 
-Every benchmark prints tables of aligned Markdown; with ``--keep`` it also replaces its own section of
-``benchmarks/RESULTS.md``, with the date, the machine, the versions and the command that made it.
+Every benchmark prints aligned Markdown tables. With ``--keep`` it also replaces its own section of
+``benchmarks/RESULTS.md``, together with the date, the machine, the versions and the command.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def text_of(cell: object) -> str:
 
 
 def table(title: str, head: list[str], rows: list[list]) -> str:
-    """Title and rows as an aligned Markdown table; numbers to the right, everything else to the left.
+    """A title and an aligned Markdown table; numbers are aligned right, everything else left.
 
     Cells: text, int, float (three significant digits), or None (a dash).
     """
@@ -75,7 +75,7 @@ def memory() -> str:
 
 
 def versions() -> str:
-    """Python's version and those of the packages that are installed here."""
+    """The versions of Python and of the packages that are compared, as far as they are installed."""
     found = [f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}"]
     for name in PACKAGES:
         try:
@@ -94,7 +94,7 @@ def machine() -> str:
 
 
 def keep(section: str, text: str, command: str) -> None:
-    """Replaces `section` of benchmarks/RESULTS.md by `text`, under the date, the machine and `command`."""
+    """Replace `section` of benchmarks/RESULTS.md by `text`, headed by the date, the machine and `command`."""
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     body = f"## {section}\n\n`{command}`, {today}\n{machine()}\n\n{text.strip()}\n"
     sections = {}
@@ -108,7 +108,7 @@ def keep(section: str, text: str, command: str) -> None:
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A command line with what all benchmarks offer: `--small` and `--keep`."""
+    """A command line with the options of all benchmarks: `--small` and `--keep`."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--small", action="store_true", help="smaller sizes, about half a minute")
     made.add_argument("--keep", action="store_true", help="replace this benchmark's section of RESULTS.md")
@@ -116,26 +116,26 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def command() -> str:
-    """The command as it was typed, with a path that works from the repository's root."""
+    """The command as typed, with a path from the repository's root."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join(["python", f"benchmarks/{name}", *sys.argv[1:]])
 
 
 def finish(section: str, text: str, kept: bool) -> None:
-    """Prints `text`, and keeps it where asked for."""
+    """Print `text`; with `kept`, also store it in RESULTS.md."""
     print(text)
     if kept:
         keep(section, text, command())
 
 
 def ratio(theirs: float | None, ours: float | None) -> str:
-    """How many times `ours` fits into `theirs`, as text; a dash where one was not measured."""
+    """`theirs` over `ours` as text; a dash where one was not measured."""
     return "-" if not theirs or not ours else f"{theirs / ours:,.1f}x"
 
 
 def missing(package: str) -> str | None:
-    """A sentence for a peer that is not installed; None where it is."""
+    """A sentence saying that a peer's package is not installed; None where it is."""
     try:
         importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

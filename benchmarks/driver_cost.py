@@ -1,10 +1,10 @@
-"""What a trial costs the driver (ask, record, tell; TPE; ten mixed parameters) with n finished and r running trials.
+"""The driver's cost of a trial (ask, store, tell; TPE; ten mixed parameters) with n finished and r running trials.
 
 ``python benchmarks/driver_cost.py [--small] [--keep] [--n 1000 10000] [--r 0 512] [--postgres URL]``
 
 Pilotune's rows are whole ticks of a real driver in which 16 trials end and 16 are asked for, divided by 16. Optuna's
 are ``study.ask``, the ten suggestions and ``study.tell``. Both are medians; CPU is that of the driver's process (a
-database server has its own), and ratios are of CPU but for PostgreSQL, where they are of wall time. The first
+database server's time is not included), and ratios are of CPU time, except for PostgreSQL: of wall time. The first
 measurements on each study, which read it, do not count.
 """
 
@@ -42,16 +42,22 @@ CELLS = [
 ]
 SMALL = [(100, 0), (1_000, 0), (1_000, 512)]
 BUDGETS = {(10_000, 2_048): 5.0, (100_000, 2_048): 15.0}
-"""Milliseconds of the driver's time a trial may take."""
+"""By (n, r), most milliseconds of the driver's time for a trial."""
 
 MOST = {"memory": 100_000, "journal": 10_000, "SQLite": 10_000, "PostgreSQL": 10_000}
-"""Finished trials up to which each storage is measured: beyond, making or loading the study takes minutes. Pilotune on
-SQLite is measured always."""
+"""Most finished trials for which a storage is measured: with more, making or loading the study takes minutes. Pilotune
+on SQLite is always measured."""
 
 
 @dataclass
 class Clock:
-    """Takes times, by CPU and by wall, and says when it has enough of them."""
+    """Measures CPU and wall time repeatedly.
+
+    Attributes:
+        cap: Seconds of wall time after which no further measurement begins.
+        least, most: Numbers of measurements.
+        cpu, wall: The measurements, in seconds.
+    """
 
     cap: float
     least: int
@@ -64,7 +70,7 @@ class Clock:
         return len(self.cpu) >= self.least and (sum(self.wall) >= self.cap or len(self.cpu) >= self.most)
 
     def once(self, prepare: Callable[[], Any], what: Callable[[Any], object], *, counts: bool = True) -> None:
-        """`what` of what `prepare` gives, which is not timed."""
+        """Time `what`, called with the result of `prepare`, which is not timed."""
         given = prepare()
         cpu, wall = time.process_time(), time.perf_counter()
         what(given)
@@ -73,14 +79,14 @@ class Clock:
             self.wall.append(time.perf_counter() - wall)
 
     def repeat(self, prepare: Callable[[], Any], what: Callable[[Any], object], warm_up: int = 1) -> None:
-        """So many times without the clock, then until it has enough."""
+        """Call `what` `warm_up` times untimed, then timed until there are enough measurements."""
         for _ in range(warm_up):
             self.once(prepare, what, counts=False)
         while not self.enough:
             self.once(prepare, what)
 
     def medians(self, by: int = 1) -> tuple[float, float]:
-        """Milliseconds of CPU and of wall time, of one of `by`."""
+        """Median milliseconds of CPU and of wall time, divided by `by`."""
         return tuple(1e3 * statistics.median(times) / by for times in (self.cpu, self.wall))  # type: ignore[return-value]
 
 
@@ -93,7 +99,7 @@ def pilotune(n: int, r: int, cap: float, url: str = "", profile: bool = False) -
             desk, clock = Desk(driver, workers=ASKS_PER_STEP), Clock(cap, 3, 20)
             profiler = cProfile.Profile(time.process_time)
             tick = partial(profiler.runcall, desk.tick) if profile else desk.tick
-            for _ in range(2):  # the second ends trials that it has asked for itself
+            for _ in range(2):  # in the second tick, trials end that the first one asked for
                 desk.tick(desk.turn_over())
             clock.repeat(desk.turn_over, tick, warm_up=0)
             if profile:

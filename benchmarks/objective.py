@@ -1,4 +1,4 @@
-"""What the throughput benchmark runs: ten mixed parameters, and nothing but a pause."""
+"""The throughput benchmark's objective: ten mixed parameters, a pause, and next to no computation."""
 
 import os
 import time
@@ -13,12 +13,12 @@ def evaluate(params: dict) -> float:
 
 
 def run(trial) -> float:
-    """For Pilotune."""
+    """The objective for Pilotune."""
     return evaluate(trial.params)
 
 
 def objective(trial) -> float:
-    """For Optuna."""
+    """The objective for Optuna."""
     params = {f"x{i}": trial.suggest_float(f"x{i}", -1.0, 1.0) for i in range(6)}
     params["n0"] = trial.suggest_int("n0", 1, 16)
     params["n1"] = trial.suggest_int("n1", 1, 16)

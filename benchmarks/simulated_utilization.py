@@ -1,16 +1,16 @@
-"""Worker utilization on a simulated machine with 128 to 16,384 workers, the driver's own cost charged to its clock.
+"""Worker utilization on a simulated machine with 128 to 16,384 workers, with the driver's own time on its clock.
 
 ``python benchmarks/simulated_utilization.py [--small] [--keep] [--workers 8192] [--seconds 120]``
 
-The driver is real (campaign, record on SQLite, pump, TPE), its workers are pretended ones on a virtual clock, and
-trials are of lognormal length. Whatever CPU time the driver uses between two looks at its workers passes on that clock
-too, and so does a millisecond for each submission, which is what Parsl takes for a task. Beside it the same loop with
-Optuna's own sampler and storage. All workers run trials when it begins, with what is left of them drawn as it is in the
-long run, and 10,000 trials have finished. The first ask, which reads the study, is free, and the first tenth of the
-time after it does not count. A worker that waits for an answer counts as idle.
+The driver is real (campaign, record on SQLite, loop, TPE); its workers are simulated on a virtual clock, and their
+trials' durations are lognormal. The CPU time that the driver uses between two turns passes on that clock, too, and so does a
+millisecond for each submission, which is what Parsl takes for a task. Beside it runs the same loop with Optuna's own
+sampler and storage. At the beginning 10,000 trials are finished and all workers run trials, whose remaining durations
+are drawn as in a campaign that has run for long. The first ask, which reads the study, is not charged, and the first
+tenth of the time after it does not count. A worker that waits for an answer counts as idle.
 
-Where the driver is busy all the time, workers go idle one after another until as many run as it can feed: such a row
-gives the utilization at which that ends (marked ->), from the rate at which it starts trials.
+Where the driver is busy all the time, workers go idle one after another until only as many run as it can supply. Such a
+row, marked ->, gives the utilization that this converges to, computed from the rate at which trials start.
 """
 
 from __future__ import annotations
@@ -38,22 +38,29 @@ from pilotune.providers.simulated.clock import VirtualTime
 from pilotune.providers.simulated.pool import SimulatedPool, Step
 
 SIGMA = 0.6
-"""Of the logarithm of a trial's length."""
+"""Standard deviation of the logarithm of a trial's duration."""
 
 SUBMISSION = 1e-3
-"""Seconds of the driver's time for a task in Parsl."""
+"""Seconds of the driver's time that Parsl takes for a task."""
 
 WORKERS, LENGTHS = (128, 512, 2_048, 8_192, 16_384), (60.0, 120.0, 600.0)
 PEER_LENGTH, SQLITE_WORKERS = 120.0, (128, 2_048)
 BUDGETS = {(8_192, 120.0): 0.99}
 SATURATED = 0.98
-"""Share of the time in which a driver computes that is all of it."""
+"""The fraction of the time that a driver computes from which on it counts as busy all the time."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Workers, the median length of trials in seconds, finished trials at the start, and the limits of a simulation:
-    trials started for each worker, and seconds that it may take."""
+    """One simulation.
+
+    Attributes:
+        workers: Their number.
+        length: Median duration of a trial, in seconds.
+        n: Finished trials at the beginning.
+        per_worker: Stop after this many trials started for each worker.
+        cap: Stop after this many seconds of CPU time.
+    """
 
     workers: int
     length: float
@@ -67,11 +74,11 @@ class Case:
 
 
 class Trials:
-    """What the workers compute: a report after the trial's time, then its end.
+    """What the workers run: a report after the trial's duration, then its end.
 
     Attributes:
-        computed: From when to when a worker computed, for each trial.
-        begun: Numbers of the trials that ran when the simulation began.
+        computed: For each trial the times between which a worker computed.
+        begun: The numbers of the trials that were running when the simulation began.
     """
 
     def __init__(self, case: Case, now: Callable[[], float], begun: set[int]):
@@ -81,7 +88,7 @@ class Trials:
 
     def __call__(self, spec: AttemptSpec) -> Iterator[Step]:
         mean = math.log(self.case.length)
-        if spec.number in self.begun:  # the longer a trial, the likelier it is to be seen under way
+        if spec.number in self.begun:  # among running trials long ones are over-represented
             seconds = self.random.lognormvariate(mean + SIGMA**2, SIGMA) * self.random.random()
         else:
             seconds = self.random.lognormvariate(mean, SIGMA)
@@ -90,15 +97,15 @@ class Trials:
         yield 0.0, None
 
     def seconds(self, first: float, last: float) -> float:
-        """Worker seconds computed between two times."""
+        """Seconds that workers computed between two times, summed over workers."""
         return sum(max(0.0, min(end, last) - max(start, first)) for start, end in self.computed)
 
 
 class ChargedPool(SimulatedPool):
-    """A simulated pool on whose clock the driver's own computing takes time.
+    """A simulated pool on whose clock the driver's own CPU time passes.
 
     Attributes:
-        charged: Seconds that the driver computed.
+        charged: Seconds that the driver has computed.
         submitted: When trials were submitted.
     """
 
@@ -123,7 +130,7 @@ class ChargedPool(SimulatedPool):
         self._since = time.process_time() if self._charging else None
 
     def begin(self) -> None:
-        """From now on the driver is charged."""
+        """Charge the driver from now on."""
         self.charged, self.submitted, self._charging = 0.0, [], True
 
     def _charge(self, more: float = 0.0) -> None:
@@ -135,7 +142,7 @@ class ChargedPool(SimulatedPool):
 
 
 def simulate(case: Case, pool: ChargedPool, turn: Callable[[], None]) -> list:
-    """Turns until enough trials were started or the time is over; what a row says of it."""
+    """Run turns until enough trials have started or the time is over. Returns the cells of the row."""
     pool.submitted.clear()
     while not pool.submitted:  # the first ask reads the study
         turn()
@@ -170,13 +177,13 @@ def pilotune(case: Case) -> list:
             loop = loop_of(driver, pool)
             clock = SimpleNamespace(time=pool.now)
             with mock.patch("pilotune.pipeline.driver.driver.time", clock):
-                pool.pause(pool.latency)  # all of them have begun
+                pool.pause(pool.latency)  # until all of them have started
                 loop.turn()
                 return simulate(case, pool, loop.turn)
 
 
 def optuna_loop(case: Case, kind: str) -> list:
-    """The plainest driver there is: as many asks a turn as Pilotune's, and what comes in goes into the storage."""
+    """A minimal driver on Optuna: as many asks a turn as Pilotune's, and every event is written to the storage."""
     with studies.peer_storage(kind, lambda: studies.templates(case.n, case.workers)) as storage:
         study = optuna.load_study(study_name=studies.NAME, storage=storage, sampler=optuna.samplers.TPESampler(seed=0))
         running = {trial.number: trial for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
@@ -216,7 +223,7 @@ def optuna_loop(case: Case, kind: str) -> list:
 
 def measure(cases: list[Case]) -> str:
     lengths = {case.length for case in cases}
-    length = PEER_LENGTH if PEER_LENGTH in lengths else min(lengths)  # the one of Optuna's rows
+    length = PEER_LENGTH if PEER_LENGTH in lengths else min(lengths)  # that of Optuna's rows
     rows = []
     for case in cases:
         rows.append([case.workers, case.length, "Pilotune, SQLite", *pilotune(case)])

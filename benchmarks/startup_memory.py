@@ -1,10 +1,10 @@
-"""How long everything takes to start, how long to resume a study, and how much memory a driver takes.
+"""Start-up times, the time to resume a study, and the driver's memory.
 
 ``python benchmarks/startup_memory.py [--small] [--keep] [--only start resume memory]``
 
-Medians of wall time, each in a process of its own. "First line" is from the command to the first line of the first
-trial's objective; for DeepHyper and Ray Tune to the end of that trial, which does nothing. Memory is what the process
-holds after it has read the study and asked for a few trials, and the most it held.
+Medians of wall time, each measured in its own process. "First line" is the time from the command to the first line of
+the first trial's objective; for DeepHyper and Ray Tune, to the end of that trial, which does nothing. Memory is that of
+the process after it has read the study and asked for a few trials, and its peak.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from throughput_peers import PEERS, run_peer
 BIN = Path(sys.executable).parent
 PARTS = ("start", "resume", "memory")
 BUDGETS = {"pilotune --help": 0.3, "import pilotune": 0.15, "first line": 4.0, "resume": 3.0}
-"""Seconds."""
+"""Most seconds."""
 
 MEMORY = 500.0
-"""MB of a driver of 100,000 trials."""
+"""Most MB of a driver with 100,000 trials."""
 
 FIRST_LINE = """
 import os, time
@@ -46,7 +46,7 @@ def run(trial):
 
 
 def seconds(command: list[object]) -> tuple[float, float]:
-    """Wall time, and CPU time of the command and all that it started and waited for."""
+    """Seconds of wall time, and of CPU time of the command and its children."""
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -54,7 +54,7 @@ def seconds(command: list[object]) -> tuple[float, float]:
 
 
 def medians(repeats: int, command: list[object]) -> tuple[float, float]:
-    """Of wall and CPU time."""
+    """Median seconds of wall and of CPU time."""
     wall, cpu = zip(*(seconds(command) for _ in range(repeats)), strict=True)
     return statistics.median(wall), statistics.median(cpu)
 
@@ -121,7 +121,7 @@ def peer_starts(name: str) -> float:
 
 
 def child(who: str, n: int, r: int, url: str) -> dict[str, float]:
-    """In a process of its own: read the study, ask for a trial, then for a few more."""
+    """In a new process, read the study, ask for a trial, then for a few more."""
     arguments = [sys.executable, __file__, "--child", who, "--n", n, "--r", r, "--url", url]
     done = subprocess.run([str(word) for word in arguments], check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -145,7 +145,7 @@ def pilotune_reads(stack: contextlib.ExitStack, n: int, r: int, url: str, began:
 
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench"))
     driver = stack.enter_context(driver_on(Path(folder), url))
-    desk = Desk(driver, workers=r + 1)  # takes up what runs, and asks for one
+    desk = Desk(driver, workers=r + 1)  # adopts the running trials, and asks for one
     took = time.perf_counter() - began
     return lambda: [desk.tick(desk.turn_over()) for _ in range(3)], took
 

@@ -1,4 +1,4 @@
-"""Studies with trials in them: `n` finished and `r` running, ten mixed parameters, the same for every storage."""
+"""Makes studies with `n` finished and `r` running trials of ten mixed parameters, the same in every storage."""
 
 from __future__ import annotations
 
@@ -52,24 +52,24 @@ def study_text(objective: str, *, sampler: str = "tpe", pruner: str = "", trial:
 
 
 def value_of(params: dict[str, Any]) -> float:
-    """A bowl with its bottom at 0 in the floats, slopes elsewhere."""
+    """The objective: a sphere in the floats plus linear terms."""
     return sum(params[f"x{i}"] ** 2 for i in range(6)) + params["n0"] / 16 + (params["c0"] == "a")
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
-    """The ten parameters from an Optuna trial."""
+    """Suggest the ten parameters with an Optuna trial."""
     return {name: trial._suggest(name, distribution) for name, distribution in DISTRIBUTIONS.items()}
 
 
 def templates(n: int, r: int, *, reports: str = "", seed: int = 0) -> Iterator[FrozenTrial]:
-    """`n` finished trials, then `r` running ones with parameters.
+    """Make `n` finished trials, then `r` running ones with parameters.
 
     Args:
         n: Finished trials.
         r: Running trials.
-        reports: "pruned": all have reports, and Optuna's rung attributes, as Hyperband with `HYPERBAND` leaves them: a
-            third of those that reach a rung goes on, the others are pruned there. "whole": finished ones have reports
-            at all of Hyperband's rungs and are complete.
+        reports: "pruned": all have reports and Optuna's rung attributes, as Hyperband with `HYPERBAND` would leave
+            them: a third of the trials at a rung goes on, the others are pruned. "whole": finished ones are complete
+            and have reports at all of Hyperband's rungs.
         seed: Of their parameters.
     """
     random = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def templates(n: int, r: int, *, reports: str = "", seed: int = 0) -> Iterator[F
 
 
 def add(storage: optuna.storages.BaseStorage, trials: Iterator[FrozenTrial]) -> None:
-    """The study with `trials`; made where there is none. A record keeps them in one transaction."""
+    """Add `trials` to the study, made where there is none. RecordStorage writes them in one transaction."""
     try:
         study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], NAME)
     except optuna.exceptions.DuplicatedStudyError:
@@ -126,13 +126,13 @@ def add(storage: optuna.storages.BaseStorage, trials: Iterator[FrozenTrial]) -> 
 
 
 def fill_database(url: str, trials: Iterator[FrozenTrial]) -> None:
-    """Trials in Optuna's own schema, in bulk: Optuna's relational storage takes 9 ms for each."""
+    """Write trials in bulk with RecordStorage, in Optuna's schema: Optuna's own storage takes 9 ms for each."""
     with contextlib.closing(RecordStorage(url, autocommit=False)) as storage:
         add(storage, trials)
 
 
 class _Memory(BaseJournalBackend):
-    """A journal in a list."""
+    """A journal backend that is a list."""
 
     def __init__(self) -> None:
         self.logs: list[dict[str, Any]] = []
@@ -145,7 +145,7 @@ class _Memory(BaseJournalBackend):
 
 
 def fill_journal(path: Path, trials: Iterator[FrozenTrial]) -> None:
-    """A journal file, written at once."""
+    """Write a journal file at once."""
     memory = _Memory()
     add(optuna.storages.JournalStorage(memory), trials)
     JournalFileBackend(str(path)).append_logs(memory.logs)
@@ -153,7 +153,7 @@ def fill_journal(path: Path, trials: Iterator[FrozenTrial]) -> None:
 
 @contextlib.contextmanager
 def peer_storage(kind: str, fill: Callable[[], Iterator[FrozenTrial]], url: str = "") -> Iterator[Any]:
-    """One of Optuna's storages, holding what `fill` gives.
+    """One of Optuna's storages with the trials of `fill`.
 
     Args:
         kind: "memory", "SQLite", "journal" or "PostgreSQL" (at `url`; a study of that name there is deleted first).
@@ -188,7 +188,7 @@ def forget(url: str) -> None:
 
 @contextlib.contextmanager
 def postgres_at(given: str) -> Iterator[str]:
-    """The URL to use for PostgreSQL: `given`; for "start" that of a server as the tests start it, but with fsync."""
+    """The URL of PostgreSQL: `given`; for "start", that of a server started as for the tests, but with fsync."""
     if given != "start":
         yield normalize_url(given) if given else ""
         return

@@ -3,8 +3,8 @@
 ``python benchmarks/throughput.py [--small] [--keep] [--trials 304] [--sampler tpe] [--only utilization]``
 
 With 8 workers, an objective that does nothing and one that sleeps 50 ms; and with 1 and 4 workers one of half a second.
-A row counts from the end of the first tenth of its trials to the end of the last, so that nobody's start-up counts;
-the time from command to prompt is printed to stderr. Peers that are not installed are left out.
+A row is measured from the end of its first tenth of trials to the end of the last one, so that start-up does not count;
+the whole time of the command is printed to stderr. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from throughput_peers import PEERS, run_peer
 
 PILOTUNE = Path(sys.executable).with_name("pilotune")
 WORKERS = 8
-"""For which the budgets hold."""
+"""The number of workers for which the budgets hold."""
 
 PARTS = ("no-op", "utilization", "speed-up")
 
 BUDGETS = {("no-op", "Pilotune"): 60.0, ("no-op", "Pilotune, isolate: false"): 300.0}
 UTILIZATION, SPEED_UP = 0.90, 3.95
-"""Budgets of Pilotune's."""
+"""Pilotune's budgets."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Row:
 
     @property
     def trials(self) -> int:
-        """Those that count: of whole waves, since workers may all end at once."""
+        """The trials that count: whole waves only, since all workers may end at the same time."""
         return len(self.ends) // self.workers * self.workers - self._skipped
 
     @property
@@ -68,7 +68,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """What each row runs."""
+    """What a row runs.
+
+    Attributes:
+        pause: Seconds that the objective sleeps.
+    """
 
     trials: int
     workers: int
@@ -77,7 +81,7 @@ class Task:
 
 
 def ends_in(storage: object) -> tuple[float, ...]:
-    """When trials ended, as the study says."""
+    """When the study's trials ended (Unix seconds), ascending."""
     import optuna
 
     trials = optuna.load_study(study_name=studies.NAME, storage=storage).get_trials(deepcopy=False)
@@ -159,7 +163,7 @@ def row_of(who: str, task: Task, run: Callable[[Task], tuple[float, ...]]) -> Ro
 
 
 def rows_of(task: Task, few: int, peers: list[str]) -> list[Row]:
-    """All of them; the slow peers run ``few`` trials."""
+    """The rows of all tools; the slow peers run only ``few`` trials."""
     fewer = dataclasses.replace(task, trials=few)
     rows = [
         row_of("Pilotune", task, pilotune),
@@ -167,14 +171,14 @@ def rows_of(task: Task, few: int, peers: list[str]) -> list[Row]:
         row_of(f"Optuna, {task.workers} threads, in memory", task, optuna_threads),
         row_of(f"Optuna, {task.workers} processes, SQLite", fewer, optuna_processes),
     ]
-    for name in peers:  # Ray Tune starts a trial or two a second
+    for name in peers:  # Ray Tune starts only one or two trials a second
         fits = dataclasses.replace(fewer, trials=min(few, 48)) if PEERS[name] == "ray" else fewer
         rows.append(row_of(name, fits, partial(peer, name)))
     return rows
 
 
 def verdict(part: str, row: Row) -> str | None:
-    """Whether Pilotune keeps its budget; None where there is none."""
+    """Whether Pilotune keeps its budget; None where the row has none."""
     budget = UTILIZATION if part == "utilization" and row.who.startswith("Pilotune") else BUDGETS.get((part, row.who))
     if budget is None or row.workers != WORKERS:
         return None
@@ -195,7 +199,7 @@ def measured(part: str, task: Task, few: int, peers: list[str]) -> str:
 
 
 def speed_up(pause: float, trials: int, sampler: str, peers: list[str]) -> str:
-    """Trials a second with 4 workers over those with 1."""
+    """The throughput with 4 workers over that with 1."""
     runs: dict[str, Callable[[Task], tuple[float, ...]]] = {"Pilotune": pilotune, "Optuna, threads": optuna_threads}
     runs |= {name: partial(peer, name) for name in peers}
     rows = []
@@ -211,7 +215,7 @@ def speed_up(pause: float, trials: int, sampler: str, peers: list[str]) -> str:
 def parser() -> argparse.ArgumentParser:
     made = common.parser(__doc__)
     made.add_argument("--trials", type=int, default=304, help="per row; a third for slow peers [304]")
-    made.add_argument("--workers", type=int, default=WORKERS, help="but for the speed-up [8]")
+    made.add_argument("--workers", type=int, default=WORKERS, help="of all parts but the speed-up [8]")
     made.add_argument("--sampler", default="tpe", choices=["tpe", "random"])
     made.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     made.add_argument("--no-peers", action="store_true", help="without DeepHyper and Ray Tune")

@@ -1,6 +1,6 @@
-"""DeepHyper and Ray Tune on the throughput benchmark's objective, each run in a process of its own.
+"""Runs DeepHyper and Ray Tune on the throughput benchmark's objective, each in its own process.
 
-``python benchmarks/throughput_peers.py NAME WORKERS TRIALS PAUSE`` prints, as JSON, when trials ended (Unix seconds).
+``python benchmarks/throughput_peers.py NAME WORKERS TRIALS PAUSE`` prints the end of each trial (Unix seconds) as JSON.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ PEERS = {
     "DeepHyper random, processes": "deephyper",
     "Ray Tune, TPE of Optuna": "ray",
 }
-"""Names, and the package that each needs."""
+"""The package that each peer needs."""
 
 
 def deephyper_job(job) -> dict:
-    """A trial of DeepHyper's, which maximizes."""
+    """A trial for DeepHyper, which maximizes."""
     return {"objective": -objective.evaluate(dict(job.parameters)), "metadata": {"ended": time.time()}}
 
 
@@ -89,7 +89,11 @@ def ray_tune(_: str, workers: int, trials: int) -> list[float]:
 
 
 def run_peer(name: str, workers: int, trials: int, pause: float) -> list[float]:
-    """When the peer's trials ended, in order. Raises RuntimeError with its last words."""
+    """When the peer's trials ended (Unix seconds), ascending.
+
+    Raises:
+        RuntimeError: The peer failed; the message ends with the end of its stderr.
+    """
     command = [sys.executable, __file__, name, str(workers), str(trials), str(pause)]
     environment = {**os.environ, "BENCH_PAUSE": str(pause), "RAY_AIR_NEW_OUTPUT": "0"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)

@@ -1,10 +1,10 @@
-"""What a report and its verdict cost the driver, with n finished and r running trials: Hyperband, median, percentile.
+"""The driver's cost of a report with its verdict, with n finished and r running trials: Hyperband, median, percentile.
 
 ``python benchmarks/verdict_cost.py [--small] [--keep] [--n 10000] [--r 64 2048]``
 
 Pilotune's rows are ticks of a real driver with 16 reports each, divided by 16, its commit included; Optuna's are
-``Trial.report`` and ``Trial.should_prune``. Medians of CPU time. At a rung Hyperband compares the trial with its
-bracket, off a rung it need not; the others compare at every step. The first measurement does not count.
+``Trial.report`` and ``Trial.should_prune``. Medians of CPU time. Hyperband compares a trial with its bracket at rungs
+only; the other pruners compare at every step. The first measurement does not count.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pilotune.pipeline.fidelity import bracket_of, hyperband_brackets
 CELLS = [(100, 64), (1_000, 64), (1_000, 512), (10_000, 64), (10_000, 512), (10_000, 2_048)]
 SMALL = [(100, 64), (1_000, 64)]
 REPORTS = 16
-"""Reports in a tick."""
+"""Reports a tick."""
 
 BUDGET = 0.5
-"""Milliseconds for a report with Hyperband's verdict at 10,000 finished trials."""
+"""Most milliseconds for a report with Hyperband's verdict at 10,000 finished trials."""
 
 BRACKETS = hyperband_brackets(studies.HYPERBAND)
 PRUNERS = {
@@ -45,7 +45,7 @@ PRUNERS = {
 
 @dataclass
 class Costs:
-    """Milliseconds of CPU a report, and transactions committed a tick or (Optuna) a report."""
+    """Milliseconds of CPU time a report, and commits a tick (Pilotune) or a report (Optuna)."""
 
     at_rung: float
     off_rung: float
@@ -54,7 +54,7 @@ class Costs:
 
 @contextlib.contextmanager
 def counted_commits() -> Iterator[list[int]]:
-    """Counts commits of all databases meanwhile, in the one item of the list."""
+    """Count the commits of all databases while in this context, in the only item of the list."""
     count = [0]
 
     def committed(connection: sa.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Test functions, on the standard library alone. They cost nothing, so they try out a site, a sampler or a pruner.
+"""Test functions, which cost nothing: to try out a site, a sampler or a pruner. Need the standard library only.
 
 In a study file::
 
@@ -21,37 +21,44 @@ from ..pipeline.trial import Trial
 
 
 def sphere(trial: Trial) -> float:
-    """The sum of squares of all numeric parameters. Minimum 0 where all are 0."""
+    """The sum of squares of all numeric parameters. To be minimized; 0 where all are 0."""
     return sum(value * value for value in _numbers(trial.params))
 
 
 def rastrigin(trial: Trial) -> float:
-    """Rastrigin's function of all numeric parameters, usually within -5.12..5.12. Minimum 0 where all are 0.
+    """Rastrigin's function of all numeric parameters, usually within -5.12..5.12. To be minimized; 0 where all are 0.
 
-    Many local minima, one at nearly every point of whole numbers (Rastrigin 1974).
+    It has many local minima, one near every point of whole numbers (Rastrigin 1974).
     """
     return sum(10 + value * value - 10 * math.cos(2 * math.pi * value) for value in _numbers(trial.params))
 
 
 def branin(x: float, y: float) -> float:
-    """Branin's function for x in -5..10 and y in 0..15. Minimum 0.397887 at three points (Dixon and Szegö 1978)."""
+    """Branin's function for x in -5..10 and y in 0..15. To be minimized (Dixon and Szegö 1978).
+
+    The minimum is 0.397887, at (-pi, 12.275), (pi, 2.275) and (9.42478, 2.475).
+
+    Example:
+        >>> round(branin(math.pi, 2.275), 6)
+        0.397887
+    """
     valley = y - 5.1 / (4 * math.pi**2) * x * x + 5 / math.pi * x - 6
     return valley * valley + 10 * (1 - 1 / (8 * math.pi)) * math.cos(x) + 10
 
 
 def schaffer(x: float) -> tuple[float, float]:
-    """Two directions, both to be minimized: x² and (x - 2)². Every x in 0..2 is on the Pareto front (Schaffer 1985)."""
+    """x² and (x - 2)²: two directions, both to be minimized. The Pareto front is x in 0..2 (Schaffer 1985)."""
     return x * x, (x - 2) * (x - 2)
 
 
 def learning_curve(trial: Trial) -> float:
-    """A make-believe training run that reports an error after each epoch, and goes on where it was stopped.
+    """A simulated training run: reports an error after each epoch, and continues from its checkpoint. To be minimized.
 
-    The error falls as a power of the epoch towards a floor that is lowest (0.05) at ``lr`` = 0.01 and ``width`` = 128.
-    A configuration far from there diverges. Direction: minimize.
+    The error falls as a power of the epoch towards a limit, the lowest (0.05) at ``lr`` = 0.01 and ``width`` = 128.
+    A configuration far from there diverges.
 
-    Parameters (all optional): ``lr`` (default 0.01), ``width`` (128), ``epochs`` (27), ``noise`` (standard deviation of
-    each report, 0.005), ``seconds`` (that each epoch takes, 0).
+    Parameters, all optional: ``lr`` (default 0.01), ``width`` (128), ``epochs`` (27), ``noise`` (standard deviation of
+    each report, 0.005), ``seconds`` (duration of each epoch, 0).
     """
     params: dict[str, Any] = {"lr": 0.01, "width": 128, "epochs": 27, "noise": 0.005, "seconds": 0.0, **trial.params}
     distance = math.log10(params["lr"] / 0.01) ** 2 + 0.1 * math.log2(params["width"] / 128) ** 2
@@ -60,7 +67,7 @@ def learning_curve(trial: Trial) -> float:
     error = 1.0
     for epoch in range(done + 1, params["epochs"] + 1):
         time.sleep(params["seconds"])
-        rng = random.Random(f"{trial.rng_seed} {epoch}")  # the same noise when an epoch is repeated
+        rng = random.Random(f"{trial.rng_seed} {epoch}")  # so that a repeated epoch has the same noise
         error = _error(epoch, distance) + rng.gauss(0, params["noise"])
         saved.write_text(str(epoch))
         trial.report(error, step=epoch)
@@ -75,5 +82,5 @@ def _error(epoch: int, distance: float) -> float:
 
 
 def _numbers(params: Mapping[str, Any]) -> list[float]:
-    """The values that are numbers; choices of other kinds are left out."""
+    """The numeric values; other choices are left out."""
     return [value for value in params.values() if isinstance(value, int | float) and not isinstance(value, bool)]

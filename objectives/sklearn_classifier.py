@@ -1,4 +1,4 @@
-"""A scikit-learn classifier on a table: cross-validated accuracy. Keyword style; direction: maximize.
+"""A scikit-learn classifier on a table: cross-validated accuracy, to be maximized. Keyword style.
 
 In a study file::
 
@@ -12,7 +12,7 @@ In a study file::
       gamma: {float: [1.0e-5, 1.0], log: true, when: {model: svm}}
       max_depth: {int: [2, 32], when: {model: forest}}
 
-A classifier is given those of its hyperparameters (:data:`MODELS`) that the configuration has; the others keep
+A classifier gets those of its hyperparameters (:data:`MODELS`) that the configuration has; the others keep
 scikit-learn's defaults. Needs scikit-learn.
 """
 
@@ -37,7 +37,7 @@ MODELS = {
     ),
     "neighbors": ("neighbors:KNeighborsClassifier", ("n_neighbors", "weights")),
 }
-"""Model: its class in scikit-learn, and the hyperparameters that it takes here."""
+"""By model, its class in scikit-learn and the hyperparameters that it takes here."""
 
 
 def train(
@@ -60,14 +60,19 @@ def train(
     n_neighbors: int | None = None,
     weights: str | None = None,
 ) -> dict[str, float]:
-    """The mean accuracy over ``folds`` stratified folds as ``value``, and its standard deviation as ``spread``.
+    """Train and score the classifier by cross-validation.
 
     Args:
-        data: See :func:`~.tables.load_table`.
-        target: The column with the class.
+        data: A data set or CSV file, see :func:`~.tables.load_table`.
+        target: The column with the class; default: the last one.
         model: One of :data:`MODELS`.
-        folds: How many folds, at least 2.
-        seed: Of the folds, and of a model that has randomness. The same for every trial, so that trials compare.
+        folds: The number of stratified folds, at least 2.
+        seed: Of the folds, and of a model that uses random numbers. The same for every trial, so that trials compare.
+
+    The other arguments are hyperparameters, named as in scikit-learn; None: its default.
+
+    Returns:
+        ``value``, the mean accuracy over the folds (0..1), and ``spread``, its standard deviation.
 
     Raises:
         ValueError: An unknown model, or a hyperparameter that the model does not take.
@@ -86,7 +91,7 @@ def train(
 
 
 def build(model: str, seed: int, hyperparameters: dict[str, Any]) -> Any:
-    """The classifier, behind a scaler of the features. Raises ValueError as :func:`train` does."""
+    """The classifier, after a step that scales the features. Raises ValueError as :func:`train` does."""
     if model not in MODELS:
         raise ValueError(f"there is no model {model!r}; the models are {', '.join(MODELS)}")
     place, taken = MODELS[model]

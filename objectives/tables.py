@@ -1,4 +1,4 @@
-"""Tables to classify: a CSV file, or one of the data sets that scikit-learn ships."""
+"""Loads a table to classify: a CSV file, or one of the data sets that scikit-learn ships."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SHIPPED = ("breast_cancer", "digits", "iris", "wine")
 
 
 def load_table(data: str, target: str | None = None) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The features and the classes of a table.
+    """Load the features and the classes of a table.
 
     Args:
-        data: One of :data:`SHIPPED` (needs scikit-learn), or the path of a CSV file with a header, absolute or from the
-            study file's folder.
+        data: One of :data:`SHIPPED` (needs scikit-learn), or the path of a CSV file with a header, absolute or relative
+            to the study file's folder.
         target: The column of a CSV file that holds the class (default: the last one).
 
     Returns:
@@ -25,7 +25,7 @@ def load_table(data: str, target: str | None = None) -> tuple[np.ndarray[Any, An
         value; and classes (rows,) as int64 from 0, in sorted order of their names.
 
     Raises:
-        ValueError: No such file or column, or a value is missing.
+        ValueError: There is no such file or column, or a value is missing.
     """
     if data in SHIPPED:
         from sklearn import datasets
@@ -51,7 +51,15 @@ def load_table(data: str, target: str | None = None) -> tuple[np.ndarray[Any, An
 def split_rows(
     classes: np.ndarray[Any, Any], share: float, seed: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Row numbers in two random parts, the second of about ``share`` of each class and at least one row of it.
+    """Split the rows at random, by class.
+
+    Args:
+        classes: The class of each row.
+        share: The fraction of each class that goes into the second part, 0..1; at least one row does.
+        seed: Of the split.
+
+    Returns:
+        The row numbers of the first part, and those of the second.
 
     Raises:
         ValueError: A class has fewer than two rows.

@@ -1,4 +1,4 @@
-"""A PyTorch network on a table, reporting the accuracy on held-out rows after each epoch. Direction: maximize.
+"""A PyTorch network on a table: reports the accuracy on held-out rows after each epoch. To be maximized.
 
 In a study file::
 
@@ -15,9 +15,8 @@ In a study file::
       epochs: 27
     pruner: {name: hyperband, min_resource: 1, max_resource: 27, reduction_factor: 3}
 
-:data:`DEFAULTS` are the parameters and what they are when the space does not name them. A parameter of another name
-fails the trial. An attempt that was cut short goes on from its last epoch. Uses a GPU where the trial has one. Needs
-PyTorch.
+:data:`DEFAULTS` lists the parameters with their defaults; a parameter with another name fails the trial. An attempt
+that is interrupted continues from its last epoch. Uses a GPU where the trial has one. Needs PyTorch.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch._dynamo  # the first optimizer imports it, for a second; here that is done once on a worker
+import torch._dynamo  # takes a second; the first optimizer imports it anyway, and here it is done once a worker
 from torch import nn
 
 from ..pipeline.trial import Trial
@@ -36,7 +35,7 @@ from .tables import load_table, split_rows
 DEFAULTS: dict[str, Any] = {
     "data": "digits",
     "target": None,
-    "held_out": 0.2,  # the share of the rows that is scored, not trained on
+    "held_out": 0.2,  # the fraction of the rows that is scored, not trained on
     "split_seed": 0,  # the same for every trial, so that trials compare
     "epochs": 27,
     "batch_size": 32,
@@ -53,7 +52,7 @@ ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh", "gelu": "GELU", "silu": "SiLU"}
 
 
 def train(trial: Trial) -> float:
-    """The share of held-out rows that are told right after the last epoch, 0..1.
+    """Train the network. Returns the accuracy on the held-out rows after the last epoch, 0..1.
 
     Raises:
         ValueError: A parameter that is not in :data:`DEFAULTS`, or a value that is not offered.
@@ -95,16 +94,16 @@ def settings(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def tensors(params: dict[str, Any]) -> tuple[torch.Tensor, ...]:
-    """Features and classes of the rows to train on, then of those held out; features scaled by the rows to train on."""
+    """Features and classes of the training rows, then of the held-out ones; features scaled by the training rows."""
     x, y = load_table(params["data"], params["target"])
     train_rows, held_rows = split_rows(y, params["held_out"], params["split_seed"])
     mean, spread = x[train_rows].mean(0), x[train_rows].std(0)
-    x = (x - mean) / (spread + (spread == 0))  # a column that never changes stays 0
+    x = (x - mean) / (spread + (spread == 0))  # a constant column becomes 0
     return tuple(torch.from_numpy(part[rows]) for rows in (train_rows, held_rows) for part in (x, y))
 
 
 def build_network(params: dict[str, Any], features: int, classes: int) -> nn.Module:
-    """``layers`` hidden layers of ``units`` units, each with its activation and dropout, then a linear one."""
+    """``layers`` hidden layers of ``units`` units, each with activation and dropout, then a linear layer."""
     parts: list[nn.Module] = []
     width = features
     for _ in range(params["layers"]):
@@ -123,7 +122,7 @@ def build_optimizer(params: dict[str, Any], network: nn.Module) -> torch.optim.O
 
 
 def _load(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: str) -> tuple[int, float]:
-    """Put a saved state back; the last epoch that was done, and its score."""
+    """Restore a saved state. Returns the last completed epoch and its score; (0, 0.0) without one."""
     if not file.exists():
         return 0, 0.0
     saved = torch.load(file, map_location=device)
@@ -134,7 +133,7 @@ def _load(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, devi
 
 
 def _save(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, score: float) -> None:
-    """Save all that :func:`_load` wants; ``file`` is whole at any moment."""
+    """Save the state for :func:`_load`, atomically."""
     state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
     part = file.with_suffix(".part")
     torch.save({**state, "epoch": epoch, "score": score}, part)

@@ -1,9 +1,9 @@
-"""Search quality with 1, 16 and 128 asynchronous workers: median regret beside Optuna's TPE, random and DeepHyper.
+"""Search quality with 1, 16 and 128 asynchronous workers: median regret, beside Optuna's TPE, random and DeepHyper.
 
 ``python benchmarks/quality [--seeds 20] [--workers 1,16,128] [--problems a,b] [--samplers a,b] [--keep]`` prints a
-table for each number of workers. Regret 0 is the best there is, 1 what 100 random configurations find in median.
-Workers run on a virtual clock: one that is free asks, and tells when its trial's time is over. A sampler's rank is its
-place among all on the same problem and seed, 1 the best, equal ones sharing places.
+table for each number of workers. Regret 0 is the optimum, 1 the median best of 100 random configurations. Workers run
+on a virtual clock: a free one asks for a trial, and tells its value when its duration is over. A sampler's rank is its
+place among all samplers on the same problem and seed; 1 is the best, and ties share the mean of their places.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # small matrices, whose threads would wait
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = (
+    "1"  # for small matrices, threads cost more than they gain
+)
 
 from benchmarks import common
 from benchmarks.quality import problems, results
 from benchmarks.quality.samplers import SAMPLERS, absent
 
 TRIALS = {1: 100, 16: 256, 128: 640}
-"""Few enough that most curves still fall at the end."""
+"""Trials by number of workers: few enough that the best value still improves at the end on most problems."""
 SMALL = {1: 20, 16: 40}
 
 
 def listed(text: str, known: list[str]) -> list[str]:
-    """The names in `text`, each one of `known`."""
+    """The names in the comma-separated `text`. Exits with a message where one is not in `known`."""
     names = text.split(",")
     for name in names:
         if name not in known:
-            raise SystemExit(f"{name} is none of {', '.join(known)}.")
+            raise SystemExit(f"{name} is unknown; known are {', '.join(known)}.")
     return names
 
 
@@ -43,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--problems", default=",".join(problems.MAKERS), help="default: %(default)s")
     others = ",".join(name for name in SAMPLERS if name != "pilotune-crowd")
     parser.add_argument("--samplers", default=others, help="default: %(default)s; pilotune-crowd by name")
-    parser.add_argument("--cache", type=Path, help="a folder in which results are kept, so that runs add up")
+    parser.add_argument("--cache", type=Path, help="a folder in which results are stored and found again")
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""Problems of search quality: exhaustive tables, learning curves, a grid with real failures, and surrogates.
+"""The problems of the quality benchmark: exhaustive tables, learning curves, a grid with real failures, surrogates.
 
-All data are in the folder that ``PILOTUNE_DATA`` names. Every problem is minimized (what its data maximize is negated).
-Numbers whose grid is irregular are searched as the integers 0..k-1, in order.
+All data are in the folder that ``PILOTUNE_DATA`` names. Every problem is minimized; values to maximize are negated.
+A number on an irregular grid of k values is searched as an integer 0..k-1, in order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Space = dict[str, BaseDistribution]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one configuration gives: a value (None: it fails), seconds (None: unknown), and (step, value) on its way."""
+    """The result of a configuration: value (None: it fails), seconds (None: unknown), and curve of (step, value)."""
 
     value: float | None
     seconds: float | None = None
@@ -34,9 +34,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Problem:
-    """A search space, what each of its configurations gives, and the least value there is.
+    """A search space with the result of each of its configurations.
 
-    `steps` is the last step of a learning curve; where there is one, trials are stopped early by Hyperband.
+    Attributes:
+        optimum: The least value.
+        steps: The last step of the learning curves, on which Hyperband prunes; None where there are none.
     """
 
     name: str
@@ -47,19 +49,19 @@ class Problem:
 
     @cached_property
     def reference(self) -> float:
-        """The best value that 100 random configurations find in median, from 4,000 draws of one seed."""
+        """The median best value of 100 random configurations, estimated from 4,000 draws with one seed."""
         rng = np.random.default_rng(0)
         draws = [self.evaluate({name: drawn(kind, rng) for name, kind in self.space.items()}) for _ in range(4000)]
         values = sorted(math.inf if out.value is None else out.value for out in draws)
         return values[int(len(values) * (1 - 0.5 ** (1 / 100)))]
 
     def regret(self, value: float) -> float:
-        """0 at the optimum, 1 at what 100 random configurations find in median; infinite where nothing was found."""
+        """0 at the optimum, 1 at the median best of 100 random configurations; infinite where none was complete."""
         return max(0.0, (value - self.optimum) / (self.reference - self.optimum))
 
 
 def drawn(kind: BaseDistribution, rng: np.random.Generator) -> Any:
-    """A random value, uniform in `kind` (in its logarithm where it has one)."""
+    """A random value of the distribution `kind`, uniform, or log-uniform where it is logarithmic."""
     if isinstance(kind, CategoricalDistribution):
         return kind.choices[rng.integers(len(kind.choices))]
     assert isinstance(kind, IntDistribution | FloatDistribution)
@@ -96,7 +98,7 @@ def table(folder: Path, bench: str, dataset: str) -> Problem:
 
 
 def kernel(folder: Path, gpu: str) -> Problem:
-    """Run time in ms of a convolution kernel; what does not compile or run, or is no legal configuration, fails."""
+    """Run time (ms) of a convolution kernel. Configurations that are illegal, or do not compile or run, fail."""
     names = ["block_size_x", "block_size_y", "tile_size_x", "tile_size_y", "read_only", "use_padding", "use_shmem"]
     with gzip.open(folder / f"kernel_tuning/convolution_{gpu}.csv.gz", "rt") as file:
         rows = list(csv.DictReader(file))
@@ -122,10 +124,10 @@ TASKSET = {"learning_rate": (1e-8, 10.0), "beta1": (1e-4, 1.0), "beta2": (1e-3, 
 
 
 def taskset(folder: Path, task: str) -> Problem:
-    """Validation loss over 51 steps of training with Adam; a configuration is trained as the nearest that was.
+    """Validation loss over 51 steps of training with Adam; a configuration gets the curve of the nearest one.
 
-    beta1 and beta2 are searched as 1 - beta, in the logarithm like all others; near is by the square of the distance
-    in units of the ranges, the learning rate's taken four times. A loss that is not a number fails the trial there.
+    beta1 and beta2 are searched as 1 - beta, logarithmically like all others. Nearest is by squared distance in units
+    of the ranges, with a weight of 4 for the learning rate. A trial fails where its loss becomes NaN.
     """
     with np.load(folder / f"taskset/imdb_{task}.npz") as data:
         hp, curves = data["hp"].astype(float), data["valid"].astype(float)
@@ -167,11 +169,11 @@ LCBENCH: Space = {
     "max_dropout": FloatDistribution(0.0, 1.0),
 }
 LCBENCH_BEST = {"167168": 89.427, "189906": 95.276, "168329": 54.951}
-"""The best that 60,000 random draws and an evolution of 150,000 more from the best of them found."""
+"""The best values found by 60,000 random draws and an evolution of 150,000 more, started from the best of them."""
 
 
 def lcbench(folder: Path, task: str) -> Problem:
-    """Validation accuracy in per cent after 52 epochs, and training time, by YAHPO Gym's surrogate of LCBench."""
+    """Validation accuracy (%) after 52 epochs, and training time, by YAHPO Gym's surrogate of LCBench."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -203,16 +205,16 @@ MAKERS: dict[str, Callable[[Path], Problem]] = {
 
 
 def data_folder() -> Path:
-    """Where the data are: ``PILOTUNE_DATA``, or ``../shared/data`` from the repository's root."""
+    """The folder of the data: ``PILOTUNE_DATA``, or ``../shared/data`` from the repository's root."""
     here = Path(__file__).resolve().parents[2]
     return Path(os.environ.get("PILOTUNE_DATA") or here.parent / "shared" / "data")
 
 
 def missing(name: str) -> str | None:
-    """A sentence that says why problem `name` cannot be had here; None where it can."""
+    """Why the problem `name` is not available here, in a sentence; None where it is."""
     folder = data_folder()
     if not folder.is_dir():
-        return f"{name} is left out: there is no folder {folder} (set PILOTUNE_DATA to where the data are)."
+        return f"{name} is left out: there is no folder {folder}; set PILOTUNE_DATA to the folder of the data."
     if name.startswith("lcbench"):
         try:
             import onnxruntime  # noqa: F401

@@ -1,4 +1,4 @@
-"""Regrets of many runs: computed once, kept in files, and set side by side."""
+"""Computes the regrets of many runs, stores them in files, and makes tables of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from . import problems, simulate
 from .samplers import SAMPLERS
 
 Found = dict[tuple[str, str], list[list[float]]]
-"""By problem and sampler: a row a seed, the regret after each quarter of the trials."""
+"""By problem and sampler, for each seed: the regret after each quarter of the trials."""
 
 
 class Results:
-    """Regrets by sampler, problem, workers, trials and seed; with `folder`, those found before are read from there."""
+    """Regrets by sampler, problem, workers, trials and seed; with `folder`, stored there and read from there."""
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder
@@ -29,7 +29,7 @@ class Results:
     def collect(
         self, names: Iterable[str], samplers: Iterable[str], workers: int, trials: int, seeds: Iterable[int]
     ) -> Found:
-        """Runs what was not found before."""
+        """The regrets; runs what is not stored."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         return {
             (name, sampler): self.rows(name, sampler, workers, trials, seeds) for name in names for sampler in samplers
@@ -56,20 +56,20 @@ class Results:
 
 
 def places(regrets: np.ndarray) -> np.ndarray:
-    """Places along the first axis, 1 the least; equal ones share the mean of theirs."""
+    """Ranks along the first axis, 1 for the least regret; ties share the mean of their ranks."""
     less = (regrets[None] < regrets[:, None]).sum(axis=1)
     same = (regrets[None] == regrets[:, None]).sum(axis=1)
     return less + (same + 1) / 2
 
 
 def ranks(found: Found, names: list[str], samplers: list[str]) -> np.ndarray:
-    """Mean place of each sampler over problems and seeds, after each quarter of the trials; shape (samplers, 4)."""
+    """The mean rank of each sampler over problems and seeds, after each quarter of the trials: (samplers, 4)."""
     cubes = [np.stack([np.array(found[name, sampler]) for sampler in samplers]) for name in names]
     return np.mean([places(cube).mean(axis=1) for cube in cubes], axis=0)
 
 
 def text(found: Found, names: list[str], samplers: list[str], workers: int, trials: int, seeds: int) -> str:
-    """The table of one number of workers: median regret by problem, and mean ranks."""
+    """The table for one number of workers: median regrets by problem, and mean ranks."""
     rows: list[list] = []
     for name in names:
         for when, quarter in (("half-way", 1), ("at the end", 3)):

@@ -21,8 +21,9 @@ from .problems import Problem, Space
 class DeepHyper(BaseSampler):
     """DeepHyper's centralized Bayesian optimization (CBO), asked for one configuration at a time.
 
-    Its defaults but for the maximum of the acquisition, which is the best of 1,000 random configurations: its genetic
-    algorithm takes 0.7 s a trial, hours for a table. It is told a pruned trial's last report, and which trials failed.
+    With its defaults, except that the acquisition function is maximized over 1,000 random configurations: its genetic
+    algorithm takes 0.7 s a trial, which is hours for a table. A pruned trial counts with its last report, a failed one
+    as failed.
     """
 
     def __init__(self, space: Space, seed: int):
@@ -60,10 +61,10 @@ class DeepHyper(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         value = values[0] if values else trial.intermediate_values.get(trial.last_step or 0)
-        told = "F" if state == TrialState.FAIL or value is None else -value
+        objective = "F" if state == TrialState.FAIL or value is None else -value
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.search.tell([(trial.params, told)])
+            self.search.tell([(trial.params, objective)])
 
 
 def pilotune(**options: Any) -> Callable[[Problem, int], BaseSampler]:
@@ -87,5 +88,5 @@ SAMPLERS: dict[str, Callable[[Problem, int], BaseSampler]] = {
 
 
 def absent(name: str) -> str | None:
-    """A sentence that says why sampler `name` cannot be had here; None where it can."""
+    """Why the sampler `name` is not available here, in a sentence; None where it is."""
     return common.missing("deephyper") if name == "deephyper" else None

@@ -1,4 +1,4 @@
-"""Asynchronous workers on a virtual clock: a worker that is free asks, and tells when its trial's time is over."""
+"""Simulates asynchronous workers on a virtual clock: a free one asks, and tells when its trial's duration is over."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from optuna.trial import Trial, TrialState
 from .problems import Outcome, Problem
 
 SPREAD = 0.5
-"""Sigma of the lognormal durations of trials (median 1) whose data have none."""
+"""Sigma of the lognormal durations (median 1) of trials whose data have no durations."""
 
 
 def pruner_of(problem: Problem) -> optuna.pruners.BasePruner:
-    """Hyperband from one step to the last where the problem has learning curves."""
+    """Hyperband where the problem has learning curves, from one step to the last; else no pruner."""
     if problem.steps is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=problem.steps, reduction_factor=3)
 
 
 class Workers:
-    """`workers` of them on one study in memory; `best` grows by one value with each trial that ends."""
+    """`workers` simulated workers on one study in memory.
+
+    Attributes:
+        best: The best value so far, after each trial that ended.
+    """
 
     def __init__(self, problem: Problem, sampler: BaseSampler, workers: int, trials: int, seed: int):
         self.problem, self.workers, self.trials = problem, workers, trials
-        name = f"{problem.name} {seed}"  # Hyperband's brackets hash it
+        name = f"{problem.name} {seed}"  # determines the trials' brackets in Hyperband
         self.study = optuna.create_study(study_name=name, sampler=sampler, pruner=pruner_of(problem))
         self.paces = np.random.default_rng([seed, 1]).lognormal(0.0, SPREAD, trials)
         self.events: list[tuple[float, int, Trial, Outcome, int]] = []
@@ -36,7 +40,7 @@ class Workers:
         self.best: list[float] = []
 
     def run(self) -> list[float]:
-        """The best value of complete trials after each trial that ended, in the order of their ends."""
+        """Run all trials. Returns the best value of complete trials after each trial that ended."""
         for _ in range(min(self.workers, self.trials)):
             self.ask(0.0)
         while self.events:
@@ -53,7 +57,7 @@ class Workers:
         self.wait(now, trial, self.problem.evaluate(trial.params), 0)
 
     def wait(self, now: float, trial: Trial, outcome: Outcome, stage: int) -> None:
-        """To the next report, or to the end."""
+        """Schedule the trial's next report, or its end."""
         pace = float(self.paces[trial.number])
         if self.problem.steps is None:
             takes = pace if outcome.seconds is None else outcome.seconds
@@ -63,7 +67,7 @@ class Workers:
         heapq.heappush(self.events, (now + takes, trial.number, trial, outcome, stage))
 
     def goes_on(self, trial: Trial, outcome: Outcome, stage: int) -> bool:
-        """Reports or tells; False where the trial has ended."""
+        """Report a value, or end the trial. Returns whether it goes on."""
         if stage < len(outcome.curve):
             step, value = outcome.curve[stage]
             trial.report(value, step)

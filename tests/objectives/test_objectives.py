@@ -1,4 +1,4 @@
-"""The ready-made objectives, called without a driver."""
+"""The ready-made objectives, called directly, without a driver."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_learning_curve_of_a_bad_configuration_ends_higher(tmp_path):
         (torch_classifier.train, {"data": "iris", "epochs": 6, "dropout": 0.3}),
     ],
 )
-def test_an_attempt_that_was_cut_short_goes_on_to_the_same_result(tmp_path, train, params):
+def test_an_interrupted_attempt_continues_to_the_same_result(tmp_path, train, params):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
@@ -79,7 +79,7 @@ def test_an_attempt_that_was_cut_short_goes_on_to_the_same_result(tmp_path, trai
     assert first.reports + second.reports == expected.reports
 
 
-def test_sklearn_classifier_tells_the_wines_apart():
+def test_sklearn_classifier_learns_the_wines():
     outcome = sklearn_classifier.train(data="wine", model="svm", C=1.0, kernel="rbf")
     assert outcome["value"] > 0.95
     assert outcome["spread"] < 0.1
@@ -143,7 +143,7 @@ def test_a_csv_table_that_cannot_be_used_is_refused_in_a_sentence(tmp_path, text
         tables.load_table(str(file), target)
 
 
-def test_a_csv_table_that_is_not_there_is_named(tmp_path):
+def test_a_missing_csv_table_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no\.csv: there is no such CSV file"):
         tables.load_table(str(tmp_path / "no.csv"))
 
