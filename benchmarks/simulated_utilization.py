@@ -3,11 +3,11 @@
 ``python benchmarks/simulated_utilization.py [--small] [--keep] [--workers 8192] [--seconds 120]``
 
 The driver is real (campaign, record on SQLite, loop, TPE); its workers are simulated on a virtual clock, and their
-trials' durations are lognormal. The CPU time that the driver uses between two turns passes on that clock, too, and so does a
-millisecond for each submission, which is what Parsl takes for a task. Beside it runs the same loop with Optuna's own
-sampler and storage. At the beginning 10,000 trials are finished and all workers run trials, whose remaining durations
-are drawn as in a campaign that has run for long. The first ask, which reads the study, is not charged, and the first
-tenth of the time after it does not count. A worker that waits for an answer counts as idle.
+trials' durations are lognormal. The CPU time that the driver uses between two turns passes on that clock, too, and so
+does a millisecond for each submission, which is what Parsl takes for a task. Beside it runs the same loop with Optuna's
+own sampler and storage. At the beginning 10,000 trials are finished and all workers run trials, whose remaining
+durations are drawn as in a campaign that has run for long. The first ask, which reads the study, is not charged, and
+the first tenth of the time after it does not count. A worker that waits for an answer counts as idle.
 
 Where the driver is busy all the time, workers go idle one after another until only as many run as it can supply. Such a
 row, marked ->, gives the utilization that this converges to, computed from the rate at which trials start.
