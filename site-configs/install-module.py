@@ -1,14 +1,14 @@
-"""Installs Pilotune for a group: an environment of its own, and a module file for Lmod. ``make install-module``.
+"""Installs Pilotune for a group, as an environment with a module file for Lmod (``make install-module``).
 
-Under the prefix come to lie
+Under the prefix it creates
 
     pilotune/<version>/venv/           the environment
-    pilotune/<version>/bin/pilotune    all of it that `module load pilotune` puts on PATH
-    pilotune/sites/                    site files for everybody who loads the module
+    pilotune/<version>/bin/pilotune    the only program that `module load pilotune` puts on PATH
+    pilotune/sites/                    site files for all who load the module
     modulefiles/pilotune/<version>.lua
 
-The module file is written last, so that nobody loads half an installation. A second run installs the package again
-into the same environment. Only the standard library is used.
+The module file is written last, so that nobody loads an incomplete installation. A second run installs the package
+again into the same environment. Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_COPIED = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "pilotune-runs", "tests")
 PLAIN = re.compile(r"[A-Za-z0-9/._+,@=-]+")
-"""What a prefix may be made of: it comes to stand in PATH, in a script's first line and in a Lua text."""
+"""Characters that a prefix may have: it becomes part of PATH, of the first line of scripts, and of a Lua string."""
 
 
 class Mistake(Exception):
-    """A sentence for who installs."""
+    """A mistake of the caller. The message is one sentence."""
 
 
 def main() -> int:
@@ -57,10 +57,10 @@ def main() -> int:
 
 
 def checked(text: str) -> Path:
-    """The prefix. Raises Mistake where nothing can be installed."""
+    """The prefix as a path. Raises Mistake when nothing can be installed there."""
     example = "make install-module PREFIX=/soft/apps"
     if not text:
-        raise Mistake(f"say where to: {example}")
+        raise Mistake(f"PREFIX is missing, as in {example}")
     prefix = Path(os.path.normpath(text))
     if not prefix.is_absolute():
         raise Mistake(f"PREFIX must be absolute, as in {example}, but is {text!r}")
@@ -68,12 +68,12 @@ def checked(text: str) -> Path:
         raise Mistake(f"PREFIX must be made of letters, digits and /._+,@=- only, but is {text!r}")
     there = next(folder for folder in [prefix, *prefix.parents] if os.path.lexists(folder))
     if not there.is_dir():
-        raise Mistake(f"{there} is no folder; give another PREFIX")
+        raise Mistake(f"{there} is not a folder; give another PREFIX")
     return prefix
 
 
 def install(prefix: Path, extras: str, system_site_packages: bool) -> Path:
-    """Make the environment and the module file; returns the latter's path."""
+    """Create the environment and the module file. Returns the path of the module file."""
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     root, sites = prefix / "pilotune" / version, prefix / "pilotune" / "sites"
     environment, module = root / "venv", prefix / "modulefiles" / "pilotune" / f"{version}.lua"
@@ -88,23 +88,23 @@ def install(prefix: Path, extras: str, system_site_packages: bool) -> Path:
     part.write_text(text, encoding="utf-8")
     part.replace(module)
     link(module.parent / "default", Path(module.name))
-    tell_who_cannot_read(prefix)
+    note_closed_folders(prefix)
     return module
 
 
 def make_folders(*folders: Path) -> None:
-    """Raises Mistake where one cannot be made or written to."""
+    """Create folders. Raises Mistake when one cannot be created or written to."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise Mistake(f"{folder} cannot be made or written to ({error.strerror}); give another PREFIX") from None
+            raise Mistake(f"{folder} cannot be created or written to ({error.strerror}); give another PREFIX") from None
 
 
 def make_environment(folder: Path, system_site_packages: bool) -> None:
-    """A virtual environment; one that is there and works is kept."""
+    """Create a virtual environment. An existing one that works is kept."""
     python = folder / "bin" / "python"
     if works(python):
         return
@@ -113,7 +113,7 @@ def make_environment(folder: Path, system_site_packages: bool) -> None:
 
 
 def works(python: Path) -> bool:
-    """Whether an environment's Python starts and has pip."""
+    """Whether the Python of an environment starts and has pip."""
     try:
         return subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode == 0
     except OSError:
@@ -121,7 +121,7 @@ def works(python: Path) -> bool:
 
 
 def install_package(python: Path, extras: str) -> None:
-    """Install this tree, from a copy: building writes beside the sources, which may be somebody else's."""
+    """Install this source tree from a copy: the build writes beside the sources, which may belong to somebody else."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "pilotune"
         shutil.copytree(REPOSITORY, copy, ignore=NOT_COPIED)
@@ -130,15 +130,15 @@ def install_package(python: Path, extras: str) -> None:
 
 
 def link(path: Path, target: Path) -> None:
-    """A symbolic link, put in place whole."""
+    """Create or replace a symbolic link atomically."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     part.symlink_to(target)
     part.replace(path)
 
 
-def tell_who_cannot_read(prefix: Path) -> None:
-    """Folders above, and the Python that the environment is made from, are not ours to open."""
+def note_closed_folders(prefix: Path) -> None:
+    """Print a note if others cannot enter the prefix or reach the Python of the environment."""
     for path in (prefix, Path(sys.executable).resolve().parent):
         closed = [folder for folder in [path, *path.parents] if folder.stat().st_mode & 0o001 == 0]
         if closed:

@@ -1,4 +1,4 @@
-"""The emulated Cobalt: its texts and codes, and jobs that run for real."""
+"""The emulated Cobalt prints the real one's texts, exits with its codes, and really runs jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The emulated OpenPBS runs jobs for real, kills, requeues and forgets them as the real one does."""
+"""The emulated OpenPBS really runs jobs; it kills, requeues and forgets them as the real one does."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_job_has_the_moms_environment_and_what_v_sends(desk):
     assert found["PBS_O_WORKDIR"] == str(desk.folder)
     assert (found["SENT"], found["TOO"]) == ("a b", "yes")
     assert (found["NCPUS"], found["OMP_NUM_THREADS"], found["PBS_ENVIRONMENT"]) == ("2", "2", "PBS_BATCH")
-    # -V has been seen to deliver nothing that was freshly exported; and PATH is never the submitter's.
+    # On real systems -V was seen to omit newly exported variables, and PATH is never the submitter's.
     assert "NOT" not in found
     assert found["PATH"].startswith("/usr/local/bin:/usr/bin:/bin:")
     assert found["PBS_O_PATH"].startswith(str(desk.emulated.folder / "bin"))

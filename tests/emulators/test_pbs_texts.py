@@ -1,4 +1,4 @@
-"""What the emulated commands of OpenPBS print and exit with, word for word."""
+"""The output and exit codes of the emulated commands of OpenPBS, word for word."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def desk(tmp_path) -> Iterator[Desk]:
 
 
 def finished(desk: Desk) -> str:
-    """A job that has ended and is remembered."""
+    """A job that has ended and is still known."""
     desk.emulated.set(history=True)
     job = desk.good("qsub", "job.sh").strip()
     desk.wait_for(int(job.partition(".")[0]), "ended")
@@ -228,7 +228,7 @@ def test_qdel_of_what_is_not_there(desk):
     job = finished(desk)
     desk.good("qsub", *HELD, "job.sh")
     assert answer(desk, "qdel", "99") == (153, "", "qdel: Unknown Job Id 99.pbshead\n")
-    # The live ones of a list are deleted whatever becomes of the others.
+    # Of a list, jobs that live are deleted whatever happens to the others.
     assert answer(desk, "qdel", "2", job) == (35, "", f"qdel: Job has finished {job}\n")
     assert [job.phase for job in desk.emulated.jobs()] == ["ended", "ended"]
     assert desk.run("qdel").returncode == 2

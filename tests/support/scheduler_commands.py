@@ -1,4 +1,4 @@
-"""Stands for a scheduler's commands in tests of what is submitted, asked and understood."""
+"""Fakes a scheduler's commands for tests of its provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pilotune.providers.schedulers.commands import Answer
 
 
 class Commands:
-    """Notes what is run, and gives the next of ``answers`` to it."""
+    """Records the commands that are run in ``ran``, and answers each with the next of ``answers``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, scheduler: str):
         self.ran: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Blocks while the run directory takes no files: none is submitted without a record of it, and what runs goes on."""
+"""While files in the run directory cannot be written, no block is submitted, and running blocks continue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_no_block_is_submitted_that_is_not_on_record_and_what_runs_goes_on(disk: Path) -> None:
+def test_no_block_is_submitted_without_a_record_and_running_blocks_continue(disk: Path) -> None:
     lab = Lab(disk)
     lab.connect("0", tasks=2)
     filler = fill(disk)
@@ -82,7 +82,7 @@ def test_a_script_that_cannot_be_written_is_waited_for_in_the_same_way(tmp_path:
     assert len(lab.scheduler.submitted) == 3
 
 
-def test_a_program_that_is_missing_is_no_matter_of_room(tmp_path: Path) -> None:
+def test_a_missing_program_is_no_problem_of_disk_space(tmp_path: Path) -> None:
     lab = Lab(tmp_path, init=0)
 
     def missing(*arguments: object) -> str:
@@ -102,7 +102,7 @@ def test_a_line_that_was_cut_off_does_not_take_the_next_with_it(tmp_path: Path) 
     assert [job.name for job in read_jobs(tmp_path / "jobs.jsonl")] == ["lab-cpu-0", "lab-cpu-1"]
 
 
-def test_the_log_goes_without_the_lines_that_find_no_room(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_drops_lines_while_the_disk_is_full(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("pilotune.test")
     with logging_to(disk / "driver.log"):
         log.warning("first")
@@ -120,7 +120,7 @@ def test_the_log_goes_without_the_lines_that_find_no_room(disk: Path, capsys: py
     assert capsys.readouterr().err == ""
 
 
-def test_a_log_that_is_closed_without_room_is_closed(disk: Path) -> None:
+def test_a_log_can_be_closed_while_the_disk_is_full(disk: Path) -> None:
     handler = LogFile(disk / "driver.log")
     fill(disk)
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""The blocks of a pool over time, against a scheduler that is told what to say."""
+"""The blocks of a pool over time, with a fake scheduler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = 60.0
 
 
 class Scheduler:
-    """Says what it is told; remembers what it was asked."""
+    """A fake scheduler: answers with the states in ``said``, and records what is submitted and cancelled."""
 
     def __init__(self, folder: Path, pool: PoolSpec):
         self.site = Site("here", "slurm", (pool,), folder)
@@ -56,7 +56,7 @@ class Scheduler:
 
 
 class Lab:
-    """A pool of two-worker blocks on virtual time."""
+    """A pool of blocks with two workers each, on virtual time."""
 
     def __init__(self, folder: Path, **counts: int):
         self.pool = PoolSpec(
@@ -111,7 +111,7 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def test_one_block_is_tried_first_and_the_others_follow_when_its_workers_are_there(lab):
+def test_one_block_is_submitted_first_and_the_others_when_its_workers_have_connected(lab):
     lab.turn()
     assert len(lab.scheduler.submitted) == 1
     assert [(view.state, view.reason) for view in lab.blocks.views(lab.now)] == [("queued", "Priority")]
@@ -121,7 +121,7 @@ def test_one_block_is_tried_first_and_the_others_follow_when_its_workers_are_the
     assert lab.blocks.workers == 2
 
 
-def test_idle_blocks_go_when_there_is_less_work(lab):
+def test_idle_blocks_are_ended_when_there_is_less_work(lab):
     lab.connect("0", tasks=2)
     lab.turn()
     lab.connect("1", idle=100.0)
@@ -140,7 +140,7 @@ def test_a_block_that_ended_by_its_walltime_is_replaced_at_once(lab):
     assert lab.blocks.views(lab.now)[0].reason == "walltime: TIMEOUT"
 
 
-def test_bad_blocks_are_paused_after_and_then_given_up_with_the_reason(lab):
+def test_failed_blocks_are_replaced_after_pauses_until_the_pool_gives_up(lab):
     lab.scheduler.files("0").stderr.write_text("module: no such module\n")
     turns = 0
     while not lab.blocks.failure and turns < 60:
@@ -153,7 +153,7 @@ def test_bad_blocks_are_paused_after_and_then_given_up_with_the_reason(lab):
     assert lab.blocks.note == "" or "next block at" in lab.blocks.note
 
 
-def test_a_refusal_that_cannot_pass_ends_the_pool_with_the_schedulers_words(tmp_path):
+def test_a_permanent_refusal_ends_the_pool_with_the_schedulers_words(tmp_path):
     lab = Lab(tmp_path, init=0)
     lab.scheduler.refuses = SubmitRefused("invalid partition specified: nope", transient=False)
     lab.turn()
@@ -161,7 +161,7 @@ def test_a_refusal_that_cannot_pass_ends_the_pool_with_the_schedulers_words(tmp_
     assert lab.blocks.views(lab.now)[0].state == "ended"
 
 
-def test_a_refusal_that_may_pass_is_waited_for(tmp_path):
+def test_a_transient_refusal_is_retried(tmp_path):
     lab = Lab(tmp_path, init=0)
     lab.scheduler.refuses = SubmitRefused("Socket timed out", transient=True)
     lab.turn()
@@ -173,8 +173,8 @@ def test_a_refusal_that_may_pass_is_waited_for(tmp_path):
     assert len(lab.scheduler.submitted) == 1
 
 
-def test_whatever_the_scheduler_is_understood_to_say_submissions_have_a_limit(tmp_path):
-    """Blocks that it calls preempted as soon as they are queued: nobody else sees them end."""
+def test_submissions_have_a_limit_whatever_the_scheduler_says(tmp_path):
+    """The scheduler reports queued blocks as preempted; nobody else sees them end."""
     lab = Lab(tmp_path)
     for _ in range(200):
         lab.blocks.attempt_ended()
@@ -185,7 +185,7 @@ def test_whatever_the_scheduler_is_understood_to_say_submissions_have_a_limit(tm
     assert "whose end only the scheduler reported" in lab.blocks.failure
 
 
-def test_a_block_whose_workers_are_connected_lives_whatever_the_scheduler_is_understood_to_say(lab):
+def test_a_block_whose_workers_are_connected_lives_whatever_the_scheduler_says(lab):
     lab.connect("0")
     lab.turn(demand=2)
     lab.scheduler.said["j0"] = Job("j0", Phase.ENDED, End.FINISHED)
@@ -195,7 +195,7 @@ def test_a_block_whose_workers_are_connected_lives_whatever_the_scheduler_is_und
     assert len(lab.scheduler.submitted) == 1
 
 
-def test_a_block_that_was_let_go_makes_room_when_the_scheduler_says_so(tmp_path):
+def test_a_released_block_makes_room_when_the_scheduler_says_so(tmp_path):
     lab = Lab(tmp_path, max=1)
     lab.connect("0", idle=1000.0)
     lab.turn(demand=0)
@@ -205,14 +205,14 @@ def test_a_block_that_was_let_go_makes_room_when_the_scheduler_says_so(tmp_path)
     assert lab.living == ["1"]
 
 
-def test_what_was_let_go_at_last_is_on_record_too(lab, tmp_path):
+def test_released_blocks_are_recorded_as_ended(lab, tmp_path):
     lab.connect("0", idle=1000.0)
     lab.turn(demand=0)
     assert lab.blocks.cancel() == []
     assert [job.ended for job in read_jobs(tmp_path / "jobs.jsonl")] == ["cancelled"]
 
 
-def test_a_block_near_its_end_takes_no_more_and_goes_when_it_is_empty(lab):
+def test_a_block_near_its_end_gets_no_more_trials_and_is_ended_when_empty(lab):
     lab.connect("0", tasks=1)
     lab.scheduler.files("0").end.write_text(str(lab.now + 500.0))
     lab.turn(demand=2, expected=600.0)
@@ -227,7 +227,7 @@ def test_a_block_near_its_end_takes_no_more_and_goes_when_it_is_empty(lab):
     assert lab.living == ["1"]
 
 
-def test_a_block_that_lost_its_workers_is_replaced_though_the_scheduler_says_that_it_runs(lab):
+def test_a_block_without_its_workers_is_replaced_even_if_the_scheduler_says_that_it_runs(lab):
     lab.connect("0")
     lab.turn(demand=2)
     lab.connected.clear()
@@ -249,7 +249,7 @@ def test_a_requeued_block_waits_again(lab):
     assert len(lab.scheduler.submitted) == 1
 
 
-def test_all_jobs_are_on_record_before_and_after(lab, tmp_path):
+def test_all_jobs_are_recorded_before_and_after(lab, tmp_path):
     lab.connect("0")
     lab.turn()
     assert lab.blocks.cancel() == []
@@ -263,12 +263,12 @@ def test_all_jobs_are_on_record_before_and_after(lab, tmp_path):
     assert len(read_jobs(tmp_path / "jobs.jsonl")) == 3
 
 
-def test_nothing_is_submitted_that_cannot_be_written_down(tmp_path):
+def test_nothing_is_submitted_that_cannot_be_recorded(tmp_path):
     with pytest.raises(SiteError, match="no block is submitted without a record of it"):
         JobLog(tmp_path / "none" / "jobs.jsonl", "slurm", MINUTE).submitting("lab-cpu-0", "cpu", "0")
 
 
-def test_the_scheduler_is_asked_once_a_minute_at_most_and_less_without_news(lab):
+def test_the_scheduler_is_asked_once_a_minute_at_most_and_less_often_without_changes(lab):
     start, queries = lab.now, []
     while lab.now < start + 3600.0:
         before = lab.job_log.queries
@@ -281,7 +281,7 @@ def test_the_scheduler_is_asked_once_a_minute_at_most_and_less_without_news(lab)
     assert max(gaps) == pytest.approx(5 * MINUTE, abs=2.0)
 
 
-def test_a_scheduler_that_does_not_answer_is_asked_less_and_less_and_nothing_is_concluded(lab):
+def test_a_scheduler_that_does_not_answer_is_asked_less_often_and_changes_nothing(lab):
     lab.scheduler.away = True
     for _ in range(600):
         lab.turn(demand=2, seconds=10.0)
@@ -291,7 +291,7 @@ def test_a_scheduler_that_does_not_answer_is_asked_less_and_less_and_nothing_is_
     assert len(lab.scheduler.submitted) == 1
 
 
-def test_a_job_that_is_not_listed_once_is_not_gone(lab):
+def test_a_job_that_is_missing_from_one_answer_is_not_gone(lab):
     lab.turn(demand=2)
     managed = lab.scheduler.said.pop("j0")
     lab.turn(demand=2, seconds=2 * MINUTE)

@@ -1,4 +1,4 @@
-"""Blocks whose hosts are quarantined, against a scheduler that is told what to say; and workers on such hosts."""
+"""Blocks and workers on quarantined hosts, with a fake scheduler."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Ward(Lab):
                 each["tasks"] = 0
 
     def leave(self, number: str) -> None:
-        """A block that was ended is gone, for Parsl too."""
+        """The worker pools of a block disconnect."""
         self.connected = {key: each for key, each in self.connected.items() if each["block_id"] != number}
 
     def quarantine(self, *hosts: str) -> None:
         self.blocks.quarantined |= set(hosts)
 
     def land_badly(self) -> None:
-        """The newest block comes to lie on quarantined hosts, and is ended."""
+        """The newest block is placed on quarantined hosts, and is ended."""
         number = self.blocks.blocks[-1].number
         for host in ("bad", "worse"):
             self.join(number, host)
@@ -63,10 +63,10 @@ def ward(tmp_path: Path) -> Ward:
     return Ward(tmp_path)
 
 
-# Blocks
+# -- blocks -----------------------------------------------------------------------------------------------------------
 
 
-def test_worker_pools_on_a_quarantined_host_take_no_more_and_do_not_count(ward: Ward) -> None:
+def test_worker_pools_on_a_quarantined_host_get_no_more_trials_and_do_not_count(ward: Ward) -> None:
     ward.join("0", "good", tasks=2)
     ward.join("0", "bad", tasks=1)
     ward.turn(demand=2)
@@ -102,7 +102,7 @@ def test_a_block_whose_hosts_are_all_quarantined_ends_when_its_trials_have_and_t
     assert not ward.blocks.note
 
 
-def test_a_block_is_not_judged_before_all_its_nodes_had_time_to_come(ward: Ward) -> None:
+def test_a_block_is_not_ended_before_all_its_nodes_had_time_to_connect(ward: Ward) -> None:
     ward.quarantine("bad")
     ward.join("0", "bad")
     ward.turn(demand=2)
@@ -114,7 +114,7 @@ def test_a_block_is_not_judged_before_all_its_nodes_had_time_to_come(ward: Ward)
     assert ward.living == ["0"]
 
 
-def test_where_the_scheduler_keeps_nothing_away_replacements_pause_and_have_an_end(ward: Ward) -> None:
+def test_if_the_scheduler_cannot_exclude_hosts_replacements_pause_and_end(ward: Ward) -> None:
     ward.quarantine("bad", "worse")
     for count in range(1, LOSS_LIMIT):
         ward.land_badly()
@@ -146,7 +146,7 @@ def test_a_block_on_another_host_ends_the_row(ward: Ward) -> None:
     assert "in a row were on quarantined hosts" not in ward.blocks.note
 
 
-def test_a_scheduler_that_does_not_know_the_hosts_names_gives_blocks_anywhere(
+def test_if_the_scheduler_does_not_know_the_hosts_blocks_are_submitted_without_exclusion(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ward = Ward(tmp_path, init=0, excludes=True)
@@ -165,7 +165,7 @@ def test_a_scheduler_that_does_not_know_the_hosts_names_gives_blocks_anywhere(
     assert "next block at" in ward.blocks.note, "from then on it pauses as others do"
 
 
-def test_a_refusal_for_another_reason_is_told_in_the_schedulers_words(tmp_path: Path) -> None:
+def test_a_refusal_for_another_reason_is_reported_in_the_schedulers_words(tmp_path: Path) -> None:
     ward = Ward(tmp_path, init=0, excludes=True)
     ward.quarantine("bad")
     ward.scheduler.refuses = SubmitRefused("invalid partition", transient=False)
@@ -173,7 +173,7 @@ def test_a_refusal_for_another_reason_is_told_in_the_schedulers_words(tmp_path: 
     assert ward.blocks.failure == "the scheduler refused the block: invalid partition"
 
 
-# Several pools
+# -- several pools ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_attempt_goes_to_a_pool_with_hosts_that_are_to_run_it(avoid: list[str
     assert ParslPool._choose(pool, AttemptSpec.from_dict(make_spec(Path("/tmp"), ObjectiveSpec(), avoid=avoid))) == home
 
 
-# Slurm
+# -- Slurm ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -203,17 +203,17 @@ def test_an_attempt_goes_to_a_pool_with_hosts_that_are_to_run_it(avoid: list[str
         (("#SBATCH -C gpu -x n4", "#SBATCH --comment=a-x"), ("n1",), ["--exclude=n4,n1"]),
     ],
 )
-def test_slurm_is_told_what_the_site_file_and_the_quarantine_exclude(
+def test_slurm_excludes_hosts_of_the_site_file_and_of_the_quarantine(
     options: tuple[str, ...], excluded: tuple[str, ...], words: list[str], tmp_path: Path
 ) -> None:
-    """The command line's takes the place of the script's."""
+    """The option on the command line replaces the one in the script."""
     pool = PoolSpec("cpu", walltime=MINUTE, options=options)
     provider = SlurmBlocks.for_pool(Site("lab", "slurm", (pool,), tmp_path), pool, "")
     provider.excluded = excluded
     assert provider.submit_command(tmp_path / "a.sh") == ["sbatch", "--parsable", *words, str(tmp_path / "a.sh")]
 
 
-# Workers
+# -- workers ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_driver_knows_a_worker_pools_host_by_its_name() -> None:

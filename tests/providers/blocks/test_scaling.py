@@ -1,4 +1,4 @@
-"""How many blocks a pool has, which go, which take no more trials, and how an end is judged."""
+"""How many blocks a pool has, which are ended, which get no more trials, and how a block ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def block(number: str, **more) -> Block:
     return Block(number, f"j{number}", 0.0, **more)
 
 
-def test_what_is_too_much_goes_from_the_queue_first_then_the_longest_idle_and_never_the_busy():
+def test_surplus_blocks_are_queued_ones_first_then_the_longest_idle_and_never_busy_ones():
     running = {"phase": Phase.RUNNING, "was_connected": True}
     blocks = [
         block("0", tasks=1, **running),
@@ -60,10 +60,10 @@ def test_a_trial_yields_a_minute_before_the_end_or_a_tenth_of_a_short_walltime()
     ("left", "expected", "no_more"),
     [
         (130, None, False),
-        (110, None, True),  # less than twice the lead
+        (110, None, True),  # less than twice the yield margin
         (700, 600.0, False),
         (650, 600.0, True),  # it would fit into a new block
-        (650, 99999.0, False),  # it fits into none, and goes on from checkpoint to checkpoint
+        (650, 99999.0, False),  # it fits into none, and continues from checkpoint to checkpoint
         (110, 99999.0, True),
     ],
 )
@@ -80,11 +80,15 @@ def test_a_block_that_has_not_started_takes_trials():
     [
         ({"was_connected": True}, {"exit_code": 0}, End.FINISHED),
         ({"was_connected": True}, {"exit_code": 3}, End.FAILED),
-        ({"was_connected": True, "ends": 100.0}, {}, End.WALLTIME),  # the scheduler has forgotten it; its time was over
+        (
+            {"was_connected": True, "ends": 100.0},
+            {},
+            End.WALLTIME,
+        ),  # the scheduler has forgotten it; its walltime had ended
         ({"was_connected": True, "ends": 900.0}, {}, End.FINISHED),
         ({"was_connected": False}, {"exit_code": 1, "end": End.FAILED}, End.BAD_ENVIRONMENT),
         ({"was_connected": False}, {"end": End.FINISHED}, End.BAD_ENVIRONMENT),
-        ({"was_connected": False}, {"end": End.WALLTIME}, End.BAD_ENVIRONMENT),  # nobody came in all its time
+        ({"was_connected": False}, {"end": End.WALLTIME}, End.BAD_ENVIRONMENT),  # no worker ever connected
         ({"was_connected": False}, {"end": End.CANCELLED}, End.CANCELLED),
         ({"was_connected": False}, {"end": End.PREEMPTED}, End.PREEMPTED),
         ({"was_connected": False}, {"end": End.NODE_FAILURE}, End.NODE_FAILURE),
@@ -93,11 +97,11 @@ def test_a_block_that_has_not_started_takes_trials():
         ({"was_connected": True, "released": "none is left in it"}, {"end": End.PREEMPTED}, End.PREEMPTED),
     ],
 )
-def test_an_end_is_judged_by_what_both_sides_know(known, job, end):
+def test_the_end_follows_from_what_both_sides_know(known, job, end):
     assert end_cause(block("0", **known), Job("j0", Phase.ENDED, **job), 95.0) == end
 
 
-def test_the_sentence_of_a_bad_block_ends_with_its_own_last_words(tmp_path):
+def test_the_message_on_a_failed_block_ends_with_its_last_output(tmp_path):
     stderr = tmp_path / "err"
     stderr.write_text("".join(f"line {n}\n" for n in range(9)))
     bad = block("7", end=End.BAD_ENVIRONMENT)

@@ -1,4 +1,4 @@
-"""What `pilotune site check` says of what it saw, with canned probes of healthy and of ailing nodes."""
+"""The findings of `pilotune site check`, from recorded probes of healthy and faulty nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LUSTRE = Mount("lustre", "/lustre/orion", "10.0.0.1@o2ib:/orion")
 
 
 def probe(host: str, number: int = 0, **changes: Any) -> dict[str, Any]:
-    """What a healthy worker sends."""
+    """The probe of a healthy worker."""
     return {
         "token": f"{host}.{number}",
         "host": host,
@@ -49,7 +49,7 @@ def probe(host: str, number: int = 0, **changes: Any) -> dict[str, Any]:
 
 
 def facts(*probes: Mapping[str, Any], **changes: Any) -> Facts:
-    """A block of two nodes that came up well, but for ``changes``."""
+    """Facts of a healthy block of two nodes, except for ``changes``."""
     seen = list(probes) or [probe("n1"), probe("n2")]
     healthy = Facts(
         pool=SMALL,
@@ -75,7 +75,7 @@ def facts(*probes: Mapping[str, Any], **changes: Any) -> Facts:
 
 
 def dead(**changes: Any) -> Facts:
-    """A block from which no worker came."""
+    """Facts of a block without any worker."""
     return facts(**{"nodes": 0, "workers": 0, "probes": [], "seen": [], **changes})
 
 
@@ -84,13 +84,13 @@ def line(seen: Facts, name: str) -> Finding:
     return found
 
 
-def test_of_a_healthy_pool_every_line_is_ok() -> None:
+def test_every_line_of_a_healthy_pool_is_ok() -> None:
     found = findings(facts())
     assert [each.name for each in found] == list(CHECKS)
     assert {(each.state, each.pool) for each in found} == {(State.OK, "gpu")}
 
 
-def test_of_a_block_that_never_came_only_that_is_said() -> None:
+def test_a_block_that_never_started_has_only_the_lines_up_to_there() -> None:
     assert [each.name for each in findings(dead(job="", waited=None, refused="no such queue"))] == ["submission"]
     assert [each.name for each in findings(dead(waited=None))] == ["submission", "queue"]
     assert [each.name for each in findings(dead(set_up=False, trouble="it ended"))] == ["submission", "queue", "set-up"]
@@ -198,7 +198,7 @@ def test_of_a_block_that_never_came_only_that_is_said() -> None:
         (facts(seen=["worker-n1.0"]), "run directory", ["this host cannot read what n2 writes"]),
     ],
 )
-def test_what_fails_is_said_with_what_would_be_right(seen: Facts, name: str, words: list[str]) -> None:
+def test_a_failure_is_reported_with_what_to_do(seen: Facts, name: str, words: list[str]) -> None:
     found = line(seen, name)
     assert found.state == State.FAILED
     assert [each for each in words if each not in found.text] == []
@@ -228,7 +228,7 @@ def test_what_fails_is_said_with_what_would_be_right(seen: Facts, name: str, wor
         (facts(probe("n1"), probe("n2", submit=None)), "in-job", ["not on PATH in a block (on n2)", "--in-job"]),
     ],
 )
-def test_what_is_doubtful_is_a_warning(seen: Facts, name: str, words: list[str]) -> None:
+def test_doubtful_facts_are_warnings(seen: Facts, name: str, words: list[str]) -> None:
     found = line(seen, name)
     assert found.state == State.WARNING
     assert [each for each in words if each not in found.text] == []
@@ -266,11 +266,11 @@ def test_what_is_doubtful_is_a_warning(seen: Facts, name: str, words: list[str])
         (facts(), "in-job", "a job finds /usr/bin/sbatch, as pilotune run --in-job needs"),
     ],
 )
-def test_what_is_well_is_told_with_what_was_seen(seen: Facts, name: str, text: str) -> None:
+def test_what_is_ok_is_reported_with_what_was_found(seen: Facts, name: str, text: str) -> None:
     assert line(seen, name) == Finding(name, State.OK, text, "gpu")
 
 
-def test_tiles_of_intels_gpus_are_fewer_as_devices() -> None:
+def test_intels_gpus_have_fewer_devices_than_tiles() -> None:
     pool = replace(SMALL, gpu_type="intel", gpus_per_node=12)
     cards = {"variable": "ZE_AFFINITY_MASK", "value": None, "devices": [f"renderD{each}" for each in range(6)]}
     found = line(facts(probe("n1", gpus=cards), pool=pool), "GPUs")
@@ -288,7 +288,7 @@ def test_without_gpus_none_are_missed() -> None:
     assert (found.state, found.text) == (State.OK, "none, as the site file says")
 
 
-def test_a_local_block_is_a_process_and_waits_for_nobody() -> None:
+def test_a_local_block_is_a_process_and_has_no_queue() -> None:
     found = {each.name: each.text for each in findings(facts(scheduler="local"))}
     assert found["submission"] == "process 12: 2 nodes for 10m"
     assert not {"queue", "in-job"} & found.keys()

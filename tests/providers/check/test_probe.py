@@ -1,4 +1,4 @@
-"""What a probe finds on a node: limits, devices, files, and the way to a driver; and how much space a disk has."""
+"""What a probe finds on a node: limits, devices, files, and the channel to the driver; and free disk space."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_markers_are_read_and_left(tmp_path: Path) -> None:
     assert found["filesystem"]["kind"] == filesystems.filesystem_of(tmp_path).kind
 
 
-def test_a_folder_that_is_not_here_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     found = probe.check_folder(str(tmp_path / "elsewhere"), "marker", "n1-7")
     assert (found["read"], found["wrote"]) == (None, None)
     assert found["error"] == f"{tmp_path}/elsewhere/marker: No such file or directory"
@@ -94,13 +94,13 @@ def test_a_folder_that_is_not_here_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture
 def ahead() -> float:
-    """Seconds that the driver's clock is behind the probe's."""
+    """Seconds by which the driver's clock is behind the probe's."""
     return 5000.0
 
 
 @pytest.fixture
 def driver(tmp_path: Path, ahead: float) -> Iterator[ChannelServer]:
-    """Answers as the driver of a check does, from a clock of its own."""
+    """Answers like the driver of a check, with a clock of its own."""
     server = ChannelServer(tmp_path / "keys", make_keys(tmp_path / "keys"))
     over = threading.Event()
     heard: list[Any] = []
@@ -124,7 +124,7 @@ def driver(tmp_path: Path, ahead: float) -> Iterator[ChannelServer]:
 
 @pytest.fixture(autouse=True)
 def own_channel() -> Iterator[None]:
-    """The process keeps a channel from attempt to attempt; not from test to test."""
+    """A process keeps its channel for all attempts; here each test needs its own."""
     yield
     if channels._channel is not None:
         channels._channel.close()
@@ -139,13 +139,13 @@ def test_round_trips_are_timed_and_clocks_compared(driver: ChannelServer, ahead:
     assert found["skew"] == pytest.approx(ahead, abs=500)
 
 
-def test_of_several_addresses_the_one_that_answers_is_told(driver: ChannelServer) -> None:
+def test_the_address_that_answers_is_reported(driver: ChannelServer) -> None:
     port = driver.address.url.rpartition(":")[2]
     found = probe.measure_channel("a-1", f"tcp://127.0.0.9:1 tcp://127.0.0.1:{port}", driver.address.key_file)
     assert (found["url"], found["error"]) == (f"tcp://127.0.0.1:{port}", "")
 
 
-def test_a_driver_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "ROUND_LIMIT", 0.2)
     make_keys(tmp_path / "keys")
     found = probe.measure_channel("a-1", "tcp://127.0.0.1:9", str(tmp_path / "keys"))
@@ -153,7 +153,7 @@ def test_a_driver_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
     assert found["error"].startswith("tcp://127.0.0.1:9 does not answer")
 
 
-def test_keys_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_unreadable_keys_are_reported(tmp_path: Path) -> None:
     found = probe.measure_channel("a-1", "tcp://127.0.0.1:9", str(tmp_path / "none"))
     assert "No such file or directory" in found["error"]
 

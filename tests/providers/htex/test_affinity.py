@@ -1,4 +1,4 @@
-"""Which cores a pool's workers are bound to, as Parsl is told."""
+"""The binding of a pool's workers to cores, as it is given to Parsl."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIST = "list:0-3:4-7:8-11:12-15"
         ("pbs", {"gpus_per_node": 4, "workers_per_node": 4, "affinity": LIST}, {"gpus": 4}, "list:0-3,4-7,8-11,12-15"),
     ],
 )
-def test_workers_share_a_nodes_cores_where_there_are_enough(scheduler, pool, resources, expected):
+def test_workers_share_a_nodes_cores_if_there_are_enough(scheduler, pool, resources, expected):
     spec = PoolSpec("cpu", walltime=3600, **pool)
     site = Site("site", scheduler, (spec,), Path("/runs"))
     assert affinity(site, spec, TrialResources(**resources)) == expected

@@ -1,4 +1,4 @@
-"""The program on each node of a block: starts a worker pool, lets its busy workers yield, leaves nothing behind."""
+"""The agent on each node starts a worker pool, lets its busy workers yield, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 (node / str(os.getpid())).unlink()
 time.sleep(600)
 """
-"""As one of Parsl's: in the pool's group, with a trial in a session of its own below it."""
+"""A worker like Parsl's: in the pool's process group, with a trial below it in a session of its own."""
 
 POOL = f"""
 import os, pathlib, signal, subprocess, sys, time
@@ -49,7 +49,7 @@ def worker(name, busy):
 
 @pytest.fixture
 def node(tmp_path):
-    """Start the program for a pool that runs this Python code."""
+    """Start the agent with a worker pool that runs this Python code."""
     started = []
     temporary = Path(tempfile.mkdtemp(prefix="node-"))  # a short path
 
@@ -96,7 +96,7 @@ def gone(pid: str | int) -> None:
 
 @pytest.fixture
 def finish(tmp_path):
-    """Wait for the program; its exit status, and what it and its pool have said."""
+    """Wait for the agent. Returns its exit status, and what it and its pool have printed."""
 
     def wait(process):
         process.wait(60)
@@ -149,7 +149,7 @@ def test_a_launcher_that_ignores_the_end_of_children_changes_nothing(node, finis
         ('{"command": "/nowhere/pool"}', "the worker pool /nowhere/pool cannot be started: No such file or directory"),
     ],
 )
-def test_what_cannot_be_started_is_told_in_a_sentence(tmp_path, text, sentence):
+def test_what_cannot_be_started_is_reported_in_a_sentence(tmp_path, text, sentence):
     launch = tmp_path / "launch.json"
     if text is not None:
         launch.write_text(text)
@@ -270,7 +270,7 @@ def test_gpus_of_each_make_are_found_in_its_own_variable(make, variable):
 
 
 @pytest.mark.parametrize("given", ["1", "NoDevFiles", ""])
-def test_a_job_with_fewer_gpus_than_its_workers_need_is_told_so(given):
+def test_a_job_with_fewer_gpus_than_its_workers_need_is_reported(given):
     with pytest.raises(LaunchError, match=r"its workers need 2; request them in the site file's `options`"):
         worker_gpus(Launch(("pool",), ("0", "1")), {"CUDA_VISIBLE_DEVICES": given})
 

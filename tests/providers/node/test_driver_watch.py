@@ -36,14 +36,14 @@ sys.exit(node.main(sys.argv[1:]))
 
 
 def refusing() -> int:
-    """A port of this host where nobody listens."""
+    """A port of this host on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 @contextmanager
 def silent() -> Iterator[tuple[str, int]]:
-    """An address that does not answer: its queue is full. At the same port of 127.0.0.1 nobody listens."""
+    """An address that does not answer because its queue is full. On the same port of 127.0.0.1 nobody listens."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.socket())
         server.bind(("127.0.0.2", 0))
@@ -60,8 +60,8 @@ def test_a_connection_is_one_that_is_established_to_the_drivers_port(tmp_path: P
     table = tmp_path / "tcp"
     table.write_text(ROWS)
     assert connected(0xD543, table) == {"127.0.0.1"}
-    assert connected(0xD544, table) == set(), "it is only being tried"
-    assert connected(0xD2F0, table) == set(), "it is listened to here"
+    assert connected(0xD544, table) == set(), "it is only being opened"
+    assert connected(0xD2F0, table) == set(), "it is a listening socket"
     assert connected(1, tmp_path / "none") is None, "the kernel does not tell"
 
 

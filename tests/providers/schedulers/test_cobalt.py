@@ -1,4 +1,4 @@
-"""Blocks as Cobalt jobs: what is submitted, what is asked, and what is made of answers as Cobalt 1.0.33 gives them."""
+"""Cobalt's provider: its scripts and submissions, its queries, and how it reads answers of Cobalt 1.0.33."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 def table(*rows: tuple[str, str]) -> Answer:
-    """As qstat lays it out: columns as wide as their widest cell, then two blanks, also after the last."""
+    """A table in qstat's layout: columns as wide as their widest cell, each followed by two blanks."""
     cells = [("JobID", "State"), *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     ids = max((len(row[0]) for row in rows), default=0)
@@ -40,11 +40,11 @@ def table(*rows: tuple[str, str]) -> Answer:
     return Answer(0, "\n".join([lines[0], "=" * (sum(widths) + 4), *lines[1:]]) + "\n", "")
 
 
-# -- what is submitted ------------------------------------------------------------------------------------------------
+# -- submission -------------------------------------------------------------------------------------------------------
 
 
 def test_directives_stand_straight_after_the_first_line(tmp_path: Path) -> None:
-    """After any other line, an empty one too, Cobalt reads no more of them."""
+    """Cobalt stops reading directives at any other line, even an empty one."""
     provider = blocks(
         tmp_path,
         account="proj",
@@ -98,7 +98,7 @@ def test_the_jobs_end_is_cobalts_own_where_it_tells(tmp_path: Path) -> None:
     [("3827-3830,3835", [3827, 3828, 3829, 3830, 3835]), ("7,11", [7, 11]), ("1,4-5", [1, 4, 5])],
 )
 def test_a_block_that_trials_share_out_lists_its_nodes(tmp_path: Path, partition: str, nodes: list[int]) -> None:
-    """A Cray tells them in a variable only."""
+    """On a Cray only a variable has them."""
     folder = tmp_path / "my runs"
     folder.mkdir()
     provider = blocks(folder, nodes_per_block=len(nodes), launcher="single")
@@ -164,10 +164,10 @@ def test_a_refusal_keeps_cobalts_words(tmp_path: Path, commands: Commands, words
     assert (refused.value.words, refused.value.transient) == (words, transient)
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
+# -- queries ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_jobs_are_asked_for_in_one_question_with_columns_of_our_own(
+def test_all_jobs_are_in_one_query_with_columns_of_our_own(
     tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CQSTAT_HEADER", "User:JobID:Command:State")
@@ -176,7 +176,7 @@ def test_all_jobs_are_asked_for_in_one_question_with_columns_of_our_own(
     assert commands.ran == [["qstat", "--header", "JobID:State", "9", "10"]]
 
 
-def test_nothing_is_asked_of_no_jobs(tmp_path: Path, commands: Commands) -> None:
+def test_no_query_is_made_for_no_jobs(tmp_path: Path, commands: Commands) -> None:
     assert blocks(tmp_path).query([]) == {}
     assert commands.ran == []
 
@@ -261,7 +261,9 @@ def test_a_job_that_is_gone_without_a_word_in_its_log_is_just_gone(tmp_path: Pat
         Answer(-9, "", ""),
     ],
 )
-def test_a_server_that_is_away_does_not_make_jobs_gone(tmp_path: Path, commands: Commands, answer: Answer) -> None:
+def test_a_server_that_does_not_answer_does_not_make_jobs_gone(
+    tmp_path: Path, commands: Commands, answer: Answer
+) -> None:
     """Both end with 1; a server that knows none of the jobs says nothing at all."""
     commands.answers = [answer]
     with pytest.raises(SchedulerUnreachable):
@@ -280,7 +282,7 @@ def test_parsl_gets_its_own_words_for_states(tmp_path: Path, commands: Commands)
     assert states == [JobState.COMPLETED, JobState.PENDING, JobState.RUNNING, JobState.RUNNING]
 
 
-# -- what is ended ----------------------------------------------------------------------------------------------------
+# -- ending jobs ------------------------------------------------------------------------------------------------------
 
 
 def test_jobs_are_ended_one_by_one_and_gone_ones_count_as_ended(tmp_path: Path, commands: Commands) -> None:
@@ -290,7 +292,7 @@ def test_jobs_are_ended_one_by_one_and_gone_ones_count_as_ended(tmp_path: Path, 
     assert commands.ran == [["qdel", "7"], ["qdel", "8"], ["qdel", "9"]]
 
 
-def test_a_server_that_is_away_ends_nothing(tmp_path: Path, commands: Commands) -> None:
+def test_a_server_that_does_not_answer_ends_nothing(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(1, "", "component error: Failed to connect to http://localhost:8256\n")]
     with pytest.raises(SchedulerUnreachable, match="Failed to connect"):
         blocks(tmp_path).cancel_one("7")

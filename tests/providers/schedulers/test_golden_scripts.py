@@ -1,4 +1,4 @@
-"""What would be submitted at each shipped site, word for word.
+"""The batch scripts for each shipped site, word for word.
 
 ``python -m tests.providers.schedulers.golden`` writes the files anew.
 """
@@ -36,12 +36,12 @@ def files() -> list[str]:
     return sorted(path.name for path in FOLDER.glob("*.sh"))
 
 
-def test_there_is_one_for_every_pool_of_every_shipped_site_and_no_other(rendered: dict[str, str]) -> None:
+def test_every_pool_of_every_shipped_site_has_a_script(rendered: dict[str, str]) -> None:
     assert sorted(rendered) == files()
 
 
 @pytest.mark.parametrize("name", files())
-def test_a_script_is_as_it_was(rendered: dict[str, str], name: str) -> None:
+def test_a_script_has_not_changed(rendered: dict[str, str], name: str) -> None:
     assert rendered[name] == (FOLDER / name).read_text(encoding="utf-8"), (
         "python -m tests.providers.schedulers.golden accepts the change"
     )
@@ -54,7 +54,7 @@ def test_a_script_is_bash(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", files())
-def test_directives_stand_before_all_commands(name: str) -> None:
+def test_directives_precede_all_commands(name: str) -> None:
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
     assert lines[0] == "#!/bin/bash"
     kinds = [any(line.startswith(word) for word in DIRECTIVE.values()) for line in lines]
@@ -63,7 +63,7 @@ def test_directives_stand_before_all_commands(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", files())
-def test_nothing_in_it_is_of_the_surroundings_or_only_known_at_run_time(name: str) -> None:
+def test_a_script_holds_nothing_of_this_environment_or_of_a_run(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
     assert str(Path(sys.executable).parent) not in text
     assert "None" not in text

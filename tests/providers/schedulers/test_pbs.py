@@ -1,4 +1,4 @@
-"""Blocks as PBS jobs: what is submitted, what is asked, and what is made of answers as OpenPBS 23.06 gives them."""
+"""PBS's provider: its scripts and submissions, its queries, and how it reads answers of OpenPBS 23.06."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def listed(*lines: str, code: int = 0, err: str = "") -> Answer:
     return Answer(code, "".join(f"{each}\n" for each in lines), err)
 
 
-# -- what is submitted ------------------------------------------------------------------------------------------------
+# -- submission -------------------------------------------------------------------------------------------------------
 
 
 def test_directives_come_first_and_the_site_files_own_last(tmp_path: Path) -> None:
@@ -163,10 +163,10 @@ def test_a_submission_without_an_id_is_no_submission(tmp_path: Path, commands: C
         blocks(tmp_path).submit("program", 1, "0")
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
+# -- queries ----------------------------------------------------------------------------------------------------------
 
 
-def test_all_jobs_are_asked_for_in_one_question(tmp_path: Path, commands: Commands) -> None:
+def test_all_jobs_are_in_one_query(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [listed(line("1.pbshead", job_state="R"), line("2.pbshead", job_state="Q", comment="later"))]
     assert blocks(tmp_path).query(["1.pbshead", "2.pbshead"]) == {
         "1.pbshead": Job("1.pbshead", Phase.RUNNING),
@@ -175,7 +175,7 @@ def test_all_jobs_are_asked_for_in_one_question(tmp_path: Path, commands: Comman
     assert commands.ran == [["qstat", "-x", "-f", "-F", "dsv", "1.pbshead", "2.pbshead"]]
 
 
-def test_nothing_is_asked_of_no_jobs(tmp_path: Path, commands: Commands) -> None:
+def test_no_query_is_made_for_no_jobs(tmp_path: Path, commands: Commands) -> None:
     assert blocks(tmp_path).query([]) == {}
     assert commands.ran == []
 
@@ -254,7 +254,7 @@ RAN = "Job run at Sat Nov 21 at 15:02 on (node1:ncpus=2)"
         ({}, End.FINISHED, None, ""),
     ],
 )
-def test_how_a_job_ended_is_told_from_its_exit_status_and_comment(
+def test_how_a_job_ended_is_read_from_its_exit_status_and_comment(
     tmp_path: Path, commands: Commands, attributes: dict[str, object], end: End, exit_code: int | None, reason: str
 ) -> None:
     commands.answers = [listed(line("1.pbshead", job_state="F", **attributes))]
@@ -263,7 +263,7 @@ def test_how_a_job_ended_is_told_from_its_exit_status_and_comment(
 
 
 def test_without_a_history_living_jobs_live_on(tmp_path: Path, commands: Commands) -> None:
-    """The default of PBS: asked for finished jobs too it tells of none at all, and exits with 0."""
+    """The default of PBS: when asked for finished jobs as well, it lists no job at all and exits with 0."""
     refusal = "".join(f"qstat: PBS is not configured to maintain job history {job}.pbshead\n" for job in (1, 2, 3))
     commands.answers = [
         Answer(0, "", refusal),
@@ -291,8 +291,8 @@ def test_an_unknown_job_hides_no_other(tmp_path: Path, commands: Commands) -> No
     assert jobs == {"2.pbshead": Job("2.pbshead", Phase.RUNNING)}
 
 
-def test_a_job_that_is_just_left_out_is_asked_for_alone(tmp_path: Path, commands: Commands) -> None:
-    """As some versions tell of the first job only."""
+def test_a_job_that_is_left_out_is_asked_for_alone(tmp_path: Path, commands: Commands) -> None:
+    """Some versions list the first job only."""
     commands.answers = [
         listed(line("1.pbshead", job_state="R")),
         listed(line("2.pbshead", job_state="F", Exit_status=0)),
@@ -303,7 +303,7 @@ def test_a_job_that_is_just_left_out_is_asked_for_alone(tmp_path: Path, commands
     assert [ran[5:] for ran in commands.ran[1:]] == [["2.pbshead"], ["3.pbshead"]]
 
 
-def test_a_job_of_which_nothing_is_said_at_all_stays_what_it_was(tmp_path: Path, commands: Commands) -> None:
+def test_a_job_that_is_never_listed_keeps_its_state(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [listed(line("1.pbshead", job_state="R")), *[listed()] * 4]
     provider = blocks(tmp_path)
     running = provider.query(["1.pbshead"])
@@ -323,11 +323,13 @@ def test_the_servers_name_may_be_written_otherwise(tmp_path: Path, commands: Com
         Answer(255, "", "Connection refused\nqstat: cannot connect to server pbshead (errno=15010)\n"),
         Answer(TIMED_OUT, "", "qstat did not answer within 60 s."),
         Answer(1, "", ""),
-        # Away between two answers: what it did say does not make the rest gone.
+        # The server failed between two answers: jobs that are missing from its output are not gone.
         listed(line("2.pbshead", job_state="R"), code=255, err="qstat: End of File\n"),
     ],
 )
-def test_a_server_that_is_away_says_nothing_about_jobs(tmp_path: Path, commands: Commands, answer: Answer) -> None:
+def test_a_server_that_does_not_answer_says_nothing_about_jobs(
+    tmp_path: Path, commands: Commands, answer: Answer
+) -> None:
     commands.answers = [answer]
     with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).query(["15010.pbshead"])
@@ -338,7 +340,7 @@ def test_bars_quotes_and_digits_in_a_job_confuse_nothing() -> None:
     assert dict(read_dsv(f"\n{text}Job\n"))["1"]["job_state"] == "R"
 
 
-# -- what is ended ----------------------------------------------------------------------------------------------------
+# -- ending jobs ------------------------------------------------------------------------------------------------------
 
 
 def test_jobs_are_ended_one_by_one(tmp_path: Path, commands: Commands) -> None:
@@ -355,7 +357,7 @@ def test_jobs_are_ended_one_by_one(tmp_path: Path, commands: Commands) -> None:
     assert commands.ran == [["qdel", job] for job in ids]
 
 
-def test_a_server_that_is_away_ends_nothing(tmp_path: Path, commands: Commands) -> None:
+def test_a_server_that_does_not_answer_ends_nothing(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(15010 & 255, "", "Connection refused\nCouldn't connect to cluster: pbshead\n")]
     with pytest.raises(SchedulerUnreachable, match="pbshead"):
         blocks(tmp_path).cancel_one("1.pbshead")

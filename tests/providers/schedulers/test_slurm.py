@@ -1,4 +1,4 @@
-"""Blocks as Slurm jobs: what is submitted, what is asked, and what is made of answers as Slurm gives them."""
+"""Slurm's provider: its scripts and submissions, its queries, and how it reads answers in Slurm's format."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def listed(*lines: str) -> Answer:
     return Answer(0, "".join(f"{each}\n" for each in lines), "")
 
 
-# -- what is submitted ------------------------------------------------------------------------------------------------
+# -- submission -------------------------------------------------------------------------------------------------------
 
 
 def directives(provider: SlurmBlocks) -> list[str]:
@@ -175,7 +175,7 @@ def test_ids_are_found_in_what_sbatch_says(tmp_path: Path, said: str, job: str |
         ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", True),
     ],
 )
-def test_refusals_keep_sbatchs_words_and_tell_those_that_may_pass(
+def test_refusals_keep_sbatchs_words_and_say_whether_they_may_pass(
     tmp_path: Path, commands: Commands, words: str, transient: bool
 ) -> None:
     commands.answers = [Answer(1, "", f"{words}\n")]
@@ -205,10 +205,10 @@ def test_a_drivers_own_job_does_not_reach_its_blocks(tmp_path: Path, monkeypatch
     assert "PATH" in os.environ
 
 
-# -- what is asked ----------------------------------------------------------------------------------------------------
+# -- queries ----------------------------------------------------------------------------------------------------------
 
 
-def test_one_question_is_asked_for_all_jobs(tmp_path: Path, commands: Commands) -> None:
+def test_all_jobs_are_in_one_query(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [listed("8|PENDING|0|Priority|", "7|RUNNING|0|None|", "9|RUNNING|0|None|")]
     found = blocks(tmp_path).query(["7", "8"])
     assert found == {
@@ -220,7 +220,7 @@ def test_one_question_is_asked_for_all_jobs(tmp_path: Path, commands: Commands) 
     assert "--jobs=7,8" in command
 
 
-def test_nothing_is_asked_for_no_jobs(tmp_path: Path, commands: Commands) -> None:
+def test_no_query_is_made_for_no_jobs(tmp_path: Path, commands: Commands) -> None:
     assert blocks(tmp_path).query([]) == {}
     assert commands.ran == []
 
@@ -234,7 +234,7 @@ def test_only_jobs_that_the_controller_has_forgotten_are_looked_up_in_the_accoun
     assert "--jobs=8" in commands.ran[1]
 
 
-def test_the_last_job_forgotten_is_no_failure_of_the_question(tmp_path: Path, commands: Commands) -> None:
+def test_the_last_job_forgotten_is_no_failure_of_the_query(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [UNKNOWN, listed("7|CANCELLED by 1000|0:15|None")]
     assert blocks(tmp_path).query(["7"]) == {"7": Job("7", Phase.ENDED, End.CANCELLED, "CANCELLED by 1000")}
 
@@ -251,7 +251,7 @@ def test_a_site_without_accounts_is_asked_for_them_once(tmp_path: Path, commands
     assert [each[0] for each in commands.ran] == ["squeue", "sacct", "squeue"]
 
 
-def test_accounts_that_are_away_are_asked_again(tmp_path: Path, commands: Commands) -> None:
+def test_accounts_that_do_not_answer_are_asked_again(tmp_path: Path, commands: Commands) -> None:
     away = Answer(1, "", "sacct: error: slurmdbd: Sending PersistInit msg: Connection refused\n")
     commands.answers = [UNKNOWN, away, UNKNOWN, listed("7|COMPLETED|0:0|None")]
     provider = blocks(tmp_path)
@@ -270,7 +270,7 @@ def test_a_machine_without_sacct_has_no_accounts(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("answer", [AWAY, Answer(TIMED_OUT, "", "squeue did not answer within 60 s.")])
-def test_a_controller_that_is_away_says_nothing_about_any_job(
+def test_a_controller_that_does_not_answer_says_nothing_about_any_job(
     tmp_path: Path, commands: Commands, answer: Answer
 ) -> None:
     commands.answers = [answer]
@@ -278,7 +278,7 @@ def test_a_controller_that_is_away_says_nothing_about_any_job(
         blocks(tmp_path).query(["7"])
 
 
-# -- what is understood -----------------------------------------------------------------------------------------------
+# -- parsing ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -354,12 +354,12 @@ def test_exit_codes_are_as_a_shell_gives_them(text: str, code: int | None) -> No
         ("InvalidQOS", "never start"),
     ],
 )
-def test_reasons_are_told_in_plain_words_beside_slurms_own(reason: str, part: str) -> None:
+def test_reasons_are_explained_in_plain_words_beside_slurms_own(reason: str, part: str) -> None:
     assert part in meaning_of(reason)
     assert read_job("7", "PENDING", "0", reason).reason == f"{reason}: {meaning_of(reason)}"
 
 
-def test_a_reason_that_nobody_knows_is_handed_on() -> None:
+def test_an_unknown_reason_is_passed_on() -> None:
     assert read_job("7", "PENDING", "0", "WeirdNewReason").reason == "WeirdNewReason"
 
 
@@ -380,7 +380,7 @@ def test_a_job_that_is_gone_counts_as_ended(tmp_path: Path, commands: Commands, 
     assert blocks(tmp_path).cancel_one("7") is ended
 
 
-def test_a_job_cannot_be_ended_while_the_controller_is_away(tmp_path: Path, commands: Commands) -> None:
+def test_a_job_cannot_be_ended_while_the_controller_does_not_answer(tmp_path: Path, commands: Commands) -> None:
     commands.answers = [Answer(1, "", "scancel: error: Unable to contact slurm controller (connect failure)")]
     with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).cancel_one("7")

@@ -1,4 +1,4 @@
-"""The shell lines that a block begins with: modules that load, that do not, and a shell that knows no modules."""
+"""The first shell lines of a block: modules that load, modules that fail, and a shell without `module`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SITE = (
 
 @pytest.fixture
 def block(tmp_path: Path):
-    """Runs a block's first lines in a bash without start-up files; ``before`` is what its scheduler had set up."""
+    """Run a block's first lines in a bash without start-up files, after the lines ``before`` of its scheduler."""
     (tmp_path / "site.yaml").write_text(SITE.format(folder=tmp_path / "modules"))
     lines = load_site(tmp_path / "site.yaml").worker_init
 
@@ -48,7 +48,7 @@ def test_a_module_that_does_not_load_ends_the_block_with_its_own_words(block):
 
 
 def test_a_shell_that_knows_no_modules_asks_the_systems_profile(block):
-    """Where that knows none either, the block ends too."""
+    """The block ends if /etc/profile does not define `module` either."""
     done = block("")
     assert done.returncode != 0
     assert "workers start" not in done.stdout

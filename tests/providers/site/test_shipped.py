@@ -1,4 +1,4 @@
-"""The shipped site files: each loads, says where its facts are from, and is commented for people who edit it."""
+"""Each shipped site file loads, names its sources, and has comments for those who edit it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_shows_how_to_try_it_and_that_nothing_is_burnt_at_first(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_line_that_is_commented_out_is_valid(name, tmp_path):
-    """Lines such as ``# cores_per_node: 64   # why`` may be uncommented one by one."""
+    """Lines such as ``# cores_per_node: 64   # why`` can be uncommented one by one."""
     lines = FILES[name].read_text().splitlines()
     keys = (
         r"account|modules|network|runs|poll|driver|queue|cores_per_node|gpus_per_node|gpu_type|memory_per_node|affinity"
@@ -80,7 +80,7 @@ def test_a_real_machine_asks_for_the_project_by_name(name, monkeypatch):
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_its_switches_in_the_head_work_as_written(name):
-    """``--set pools.debug.blocks.max=1 --set pools.X.blocks.max=0`` leaves the debug pool alone on."""
+    """``--set pools.debug.blocks.max=1 --set pools.X.blocks.max=0`` leaves only the debug pool on."""
     (line,) = {line for line in FILES[name].read_text().splitlines() if "pools.debug.blocks.max=1" in line}
     site = load_site(FILES[name], re.findall(r"--set (\S+)", line))
     assert [pool.name for pool in site.pools if pool.is_on] == ["debug"]

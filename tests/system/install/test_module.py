@@ -150,13 +150,13 @@ def test_a_second_run_installs_again_in_the_same_place(prefix: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("", "say where to: make install-module PREFIX=/soft/apps"),
+        ("", "PREFIX is missing, as in make install-module PREFIX=/soft/apps"),
         ("soft/apps", "PREFIX must be absolute, as in make install-module PREFIX=/soft/apps, but is 'soft/apps'"),
         ("/soft/a:b", "PREFIX must be made of letters, digits and /._+,@=- only, but is '/soft/a:b'"),
-        ("/etc/passwd/apps", "/etc/passwd is no folder; give another PREFIX"),
+        ("/etc/passwd/apps", "/etc/passwd is not a folder; give another PREFIX"),
         (
             "/proc/apps",
-            f"/proc/apps/pilotune/{VERSION}/bin cannot be made or written to (No such file or directory); "
+            f"/proc/apps/pilotune/{VERSION}/bin cannot be created or written to (No such file or directory); "
             "give another PREFIX",
         ),
     ],

@@ -1,4 +1,4 @@
-"""The batch script of every pool of every shipped site as ``pilotune run --dry-run`` prints it, in fixed surroundings.
+"""The batch script of every pool of every shipped site, as ``pilotune run --dry-run`` prints it in a fixed environment.
 
 ``python -m tests.providers.schedulers.golden`` writes them anew; look at the difference before it is committed.
 """
@@ -24,7 +24,7 @@ ENVIRONMENT = {"PROJECT": "proj", "SCRATCH": "/scratch/me", "USER": "me"}
 
 
 def render() -> Iterator[tuple[str, str]]:
-    """File name and text of each script; pools that are off by default are switched on for it."""
+    """File name and text of each script. Pools that are off by default are switched on."""
     with patch.dict(os.environ, ENVIRONMENT, clear=True), patch.object(sys, "executable", PYTHON):
         for path in sorted(SHIPPED.glob("*.yaml")):
             pools = list(read_yaml(path).data["pools"])
