@@ -255,7 +255,7 @@ PBS = Lab(
 )
 
 COBALT_WORDS = Words(
-    setup_failed=(f"{START_FAILED} (exit code 1)", "Its last words: conda: command not found"),
+    setup_failed=(f"{START_FAILED} (exit code 1)", "Its last output: conda: command not found"),
     unknown_queue="the scheduler refused the block: <Fault 1001: \"trying to add job to non-existent queue 'nosuch'",
     unknown_account="<Fault 1001: 'Project nobody does not exist or has no allocation'>",
     walltime="maximum execution time exceeded; initiating job termination",
