@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import numbers
 import os
 import time
 import warnings
@@ -18,13 +17,8 @@ from .block_env import LAUNCHER, block_end
 from .exceptions import TrialPruned, TrialYield
 from .gpus import gpu_ids
 from .link import DriverConnection, Stopping
-from .protocol import MESSAGE_LIMIT, STEP_LIMIT, AttemptSpec
-
-DEEPEST = 100
-"""Most levels of lists and dictionaries in a user attribute; JSON and pickle recurse, and fail at a few hundred."""
-
-LONGEST_REPR = 10_000
-"""Characters kept of the ``repr`` of a user attribute that JSON has no form for."""
+from .protocol import MESSAGE_LIMIT, AttemptSpec
+from .values import as_float, as_step, jsonable
 
 
 @dataclass(frozen=True)
@@ -158,7 +152,7 @@ class Trial:
         >>> connection.reports
         [(1, 0.1), (2, 0.2)]
         """
-        number, position = _as_float(value), _as_step(step)
+        number, position = as_float(value), as_step(step)
         if position in self._steps:
             warnings.warn(f"step {position} was reported before; this report is ignored", stacklevel=2)
         else:
@@ -388,70 +382,7 @@ class Trial:
         return f"parameter {name!r} is not in the study file's space ({known}); add it there, or leave `space:` out"
 
 
-def jsonable(value: Any) -> Any:
-    """``value`` as JSON keeps it: itself, a number for a NumPy or PyTorch scalar, else its ``repr``.
-
-    >>> jsonable({"a": (1, 2)})
-    {'a': [1, 2]}
-    >>> jsonable(1 + 2j)
-    '(1+2j)'
-    """
-    try:
-        return _through_json(value)
-    except (TypeError, ValueError, RecursionError):
-        pass
-    try:
-        item = getattr(value, "item", None)  # of NumPy and PyTorch scalars
-        return _through_json(item()) if callable(item) else shown(value)
-    except Exception:  # a user's item() may raise anything
-        return shown(value)
-
-
-def _through_json(value: Any) -> Any:
-    """``value`` after a round trip through JSON. Raises ValueError where it is nested more than DEEPEST levels deep."""
-    kept = json.loads(json.dumps(value))
-    level, depth = [kept], 0
-    while level:
-        depth += 1
-        inside = [each for each in level if isinstance(each, dict | list)]
-        level = [item for each in inside for item in (each.values() if isinstance(each, dict) else each)]
-        if depth > DEEPEST:
-            raise ValueError("nested too deeply")
-    return kept
-
-
-def shown(value: Any) -> str:
-    """``repr(value)``, cut at LONGEST_REPR characters; a substitute where it raises."""
-    try:
-        text = repr(value)
-    except Exception:
-        return f"a {type(value).__name__} that cannot be shown"
-    return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 3]}..."
-
-
 def _compatible(one: str, other: str) -> bool:
     first, second = json.loads(one), json.loads(other)
     same_choices = first["attributes"].get("choices") == second["attributes"].get("choices")
     return bool(first["name"] == second["name"] and same_choices)
-
-
-def _as_float(value: Any) -> float:
-    if not isinstance(value, str | bytes | bool):
-        try:
-            return float(value)
-        except Exception:  # a user's __float__ may raise anything
-            pass
-    raise TypeError(f"report() needs a number as value, got {shown(value)} ({type(value).__name__})")
-
-
-def _as_step(step: Any) -> int:
-    if isinstance(step, str | bytes | bool) or not (isinstance(step, numbers.Real) or hasattr(step, "__int__")):
-        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})")
-    try:
-        number = float(step)
-        whole = int(number)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})") from None
-    if whole != number or not 0 <= whole < STEP_LIMIT:
-        raise ValueError(f"report() needs a whole number from 0 to {STEP_LIMIT - 1} as step, got {shown(step)}")
-    return whole

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ...pipeline.trial.protocol import AttemptSpec
+from ...pipeline.trial.protocol import AttemptSpec, Outcome, OutcomeKind
 from ...pipeline.worker.dialogue import Dialogue
 from ..blocks.block import Block
 
@@ -66,3 +66,19 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.dialogue = Dialogue(self.spec.token)
+
+    def outcome(self, kind: OutcomeKind, finished: float) -> Outcome:
+        """The outcome that the worker writes; ``finished`` is on the worker's clock."""
+        return Outcome(
+            token=self.spec.token,
+            number=self.spec.number,
+            attempt=self.spec.attempt,
+            kind=kind,
+            values=[self.value] * self.spec.n_values if kind == "complete" else None,
+            failure="exception" if kind == "failed" else "",
+            reason="the objective raised" if kind == "failed" else "",
+            reports=self.dialogue.reports,
+            host=self.host,
+            started=self.started,
+            finished=finished,
+        )

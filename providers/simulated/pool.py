@@ -376,19 +376,7 @@ class SimulatedPool:
             self.disk.save(spec.number, spec.attempt)
         # What follows the last checkpoint is lost: where nobody can read the outcome, the trial goes on from there.
         self._leave(attempt, lost=kind != "yielded")
-        outcome = Outcome(
-            token=spec.token,
-            number=spec.number,
-            attempt=spec.attempt,
-            kind=kind,
-            values=[attempt.value] * spec.n_values if kind == "complete" else None,
-            failure="exception" if kind == "failed" else "",
-            reason="the objective raised" if kind == "failed" else "",
-            reports=attempt.dialogue.reports,
-            host=attempt.host,
-            started=attempt.started,
-            finished=self.time.now + self.skew,
-        )
+        outcome = attempt.outcome(kind, self.time.now + self.skew)
         self.witness.wrote(spec, outcome)
         return outcome
 

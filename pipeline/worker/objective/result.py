@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ....errors import printable
-from ...trial.api import jsonable, shown
+from ...trial.values import jsonable, shown
 
 
 class ValueProblem(Exception):

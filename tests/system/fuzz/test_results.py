@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotune.pipeline.expressions import Constraint
-from pilotune.pipeline.trial.api import jsonable
 from pilotune.pipeline.trial.protocol import STEP_LIMIT, Outcome
+from pilotune.pipeline.trial.values import jsonable
 from pilotune.pipeline.worker.command.reports import Reader, ReportFile, StdoutPattern
 from pilotune.pipeline.worker.objective.result import ValueProblem, read_result
 

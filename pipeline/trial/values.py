@@ -1,0 +1,80 @@
+"""Reads what an objective hands over: numbers of any library, and values of any type to be kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import numbers
+from typing import Any
+
+from .protocol import STEP_LIMIT
+
+DEEPEST = 100
+"""Most levels of lists and dictionaries in a user attribute; JSON and pickle recurse, and fail at a few hundred."""
+
+LONGEST_REPR = 10_000
+"""Characters kept of the ``repr`` of a user attribute that JSON has no form for."""
+
+
+def jsonable(value: Any) -> Any:
+    """``value`` as JSON keeps it: itself, a number for a NumPy or PyTorch scalar, else its ``repr``.
+
+    >>> jsonable({"a": (1, 2)})
+    {'a': [1, 2]}
+    >>> jsonable(1 + 2j)
+    '(1+2j)'
+    """
+    try:
+        return _through_json(value)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        item = getattr(value, "item", None)  # of NumPy and PyTorch scalars
+        return _through_json(item()) if callable(item) else shown(value)
+    except Exception:  # a user's item() may raise anything
+        return shown(value)
+
+
+def _through_json(value: Any) -> Any:
+    """``value`` after a round trip through JSON. Raises ValueError where it is nested more than DEEPEST levels deep."""
+    kept = json.loads(json.dumps(value))
+    level, depth = [kept], 0
+    while level:
+        depth += 1
+        inside = [each for each in level if isinstance(each, dict | list)]
+        level = [item for each in inside for item in (each.values() if isinstance(each, dict) else each)]
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
+    return kept
+
+
+def shown(value: Any) -> str:
+    """``repr(value)``, cut at LONGEST_REPR characters; a substitute where it raises."""
+    try:
+        text = repr(value)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 3]}..."
+
+
+def as_float(value: Any) -> float:
+    """The reported value as a float. Raises TypeError for texts, booleans and what ``float`` does not take."""
+    if not isinstance(value, str | bytes | bool):
+        try:
+            return float(value)
+        except Exception:  # a user's __float__ may raise anything
+            pass
+    raise TypeError(f"report() needs a number as value, got {shown(value)} ({type(value).__name__})")
+
+
+def as_step(step: Any) -> int:
+    """The reported step as an int. Raises TypeError for what is not a number, ValueError for one that is no step."""
+    if isinstance(step, str | bytes | bool) or not (isinstance(step, numbers.Real) or hasattr(step, "__int__")):
+        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})")
+    try:
+        number = float(step)
+        whole = int(number)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})") from None
+    if whole != number or not 0 <= whole < STEP_LIMIT:
+        raise ValueError(f"report() needs a whole number from 0 to {STEP_LIMIT - 1} as step, got {shown(step)}")
+    return whole
