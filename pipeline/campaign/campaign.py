@@ -8,7 +8,7 @@ The states of a trial in the campaign's hands are in :mod:`.flight_states`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
@@ -36,13 +36,12 @@ from .events import (
     StopRequested,
     Submit,
 )
-from .flight import Flight, adopted, pause_before, token_of
-from .flight_states import Move
-from .flight_table import BackoffQueue, FlightTable
-from .invariants import check_end, check_homes, check_prepared, check_times
+from .flight import Flight, adopted, pause_before
+from .flight_states import Move, require
+from .held_trials import HeldTrials
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
 from .outcomes import AGAIN, NextStep, OutcomeHandler
-from .promotion import PromotionController, goes_on, paused_at
+from .promotion import PromotionController, paused_at
 from .replies import answer
 from .services import CampaignServices
 
@@ -75,11 +74,9 @@ class Campaign:
         rung_schedule: The rungs at which trials pause; None where no trial pauses.
 
     Attributes:
-        flights: The attempts that the pool has, by token. A trial is in at most one of ``flights``, ``backoff``, the
-            paused trials of ``promotion``, and what was prepared in this tick.
-        backoff: Trials that came back with nothing done too often to be submitted again at once. Empty once the
-            campaign is ending.
-        promotion: Trials that are paused at rungs, and which of them go on; None where no trial pauses.
+        trials: All trials in this campaign's hands. Once the campaign is ending, none of them is to be submitted.
+        flights: Those of them that the pool has, by token.
+        backoff: Those of them that wait before they are submitted again.
         outcomes: What follows from the end of an attempt; durations, failures and hosts.
         workers: Attempts that the pool can run at once.
         latency: Seconds from a submission to the start on a free worker.
@@ -109,8 +106,9 @@ class Campaign:
         self.study, self.limits, self.services, self.campaign_id = study, limits, services, campaign_id
         self.began = self.now = self.last_progress = now
         self.outcomes = OutcomeHandler(study, limits)
-        self.flights, self.backoff = FlightTable(), BackoffQueue()
-        self.promotion = PromotionController(study, rung_schedule) if rung_schedule else None
+        promotion = PromotionController(study, rung_schedule) if rung_schedule else None
+        self.trials = HeldTrials(study, campaign_id, promotion)
+        self.flights, self.backoff = self.trials.flights, self.trials.backoff
         self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
         self.pool_note = ""
@@ -121,7 +119,6 @@ class Campaign:
         self.demand: Scale | None = None
         self._next_demand = now
         self._most_asks = ASKS_PER_STEP  # in the next step
-        self._prepared: list[Flight] = []  # launched in this step, not yet submitted
         self._outbox: list[Action] = []
         self._unchecked = 0  # steps and releases since the last check of the invariants
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -155,7 +152,7 @@ class Campaign:
         self._check_limits()
         self._take_up()
         self._ask(any(isinstance(event, Report | Suggest) for event in events))
-        if self.ending and not self.flights and not self._prepared:
+        if self.ending and not self.in_flight:
             self._finish()
         self._check_invariants()
 
@@ -168,34 +165,28 @@ class Campaign:
         """
         gone = {*refused, *overtaken}
         if gone:
-            self._let_go(gone)
+            self.study.recount()
+            self._outbox += [StopAttempt(token, "kill") for token in self.trials.drop(gone)]
         actions, self._outbox = self._outbox, []
-        prepared, self._prepared = self._prepared, []
-        for flight in prepared:
-            if flight.trial_id in gone:
-                flight.move(Move.LEAVE)
-                continue
-            flight.number = self.study.storage.get_trial_number_from_id(flight.trial_id)
-            flight.token = token_of(flight.number, flight.attempt, self.campaign_id)
-            self.flights.add(flight)
-            actions.append(Submit(self.services.make_spec(flight)))
+        actions += [Submit(self.services.make_spec(flight)) for flight in self.trials.submit(gone)]
         self._check_invariants()
         return [*self.outcomes.hosts.new_quarantines(), *actions, *self._demanded()]
 
     def validate(self) -> None:
-        """Check all invariants of the campaign and its flights; see :mod:`.invariants`.
+        """Check what must hold after every step and every release, of the campaign and of all its flights.
 
         Raises:
             BrokenInvariant: With a sentence that says what does not hold.
         """
-        self.flights.validate()
-        self.backoff.validate()
-        if self.promotion:
-            self.promotion.validate()
-        check_prepared(self._prepared)
-        check_homes(*self._homes())
-        check_end(self.ending, self.finished, self.flights, len(self._prepared) + len(self.backoff))
-        check_times(self.began, self.last_progress, self.now, self.busy_seconds, self.worker_seconds)
+        self.trials.validate()
+        to_submit, flights = len(self.trials.to_submit), len(self.flights)
+        require(not (self.ending and to_submit), f"the campaign is ending, and {to_submit} trials are still to submit")
+        if self.ending and self.finished:
+            require(not flights, f"the campaign has finished with {flights} attempts in flight")
+        began, last, now = self.began, self.last_progress, self.now
+        require(began <= last <= now, f"the last progress was at {last}, outside of the campaign's {began} to {now}")
+        busy, total = self.busy_seconds, self.worker_seconds
+        require(busy <= total + 1e-6, f"workers were busy for {busy} s of {total} s")
 
     def _check_invariants(self) -> None:
         if not flight_states.VALIDATE:
@@ -205,15 +196,6 @@ class Campaign:
         if self._unchecked * VALIDATED_PER_STEP >= self.in_flight + paused:
             self._unchecked = 0
             self.validate()
-
-    def _let_go(self, gone: set[int]) -> None:
-        """Other processes ended these trials, or used up the budget."""
-        self.study.recount()
-        if self.promotion:
-            self.promotion.drop(gone)
-        for flight in filter(None, map(self.flights.of_trial, sorted(gone))):
-            self.flights.pop(flight.token, Move.LEAVE)
-            self._outbox.append(StopAttempt(flight.token, "kill"))
 
     def _demanded(self) -> list[Action]:
         """The demand for workers, where it has changed."""
@@ -237,17 +219,17 @@ class Campaign:
     @property
     def in_flight(self) -> int:
         """Number of trials that are submitted, running, about to be submitted, or backed off; not the paused ones."""
-        return len(self.flights) + len(self._prepared) + len(self.backoff)
+        return self.trials.in_flight
 
     @property
     def held(self) -> set[int]:
         """Database ids of all trials in this campaign's hands, paused ones too."""
-        return {flight.trial_id for home in self._homes() for flight in home}
+        return self.trials.ids
 
-    def _homes(self) -> tuple[Iterable[Flight], ...]:
-        """The places where flights are kept; each flight is in one of them."""
-        paused = self.promotion.paused.values() if self.promotion else ()
-        return self.flights.values(), self._prepared, self.backoff, paused
+    @property
+    def promotion(self) -> PromotionController | None:
+        """The paused trials, and which of them go on; None where no trial pauses."""
+        return self.trials.promotion
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
@@ -366,11 +348,7 @@ class Campaign:
 
     def _launch(self, flight: Flight) -> None:
         """Prepare the trial's next attempt; it is submitted at the next release."""
-        goes_on(self.study, flight)
-        flight.prepare()
-        flight.avoid = self.outcomes.hosts.avoided(flight)
-        self.study.fence(flight.trial, flight.attempt)
-        self._prepared.append(flight)
+        self.trials.launch(flight, avoid=self.outcomes.hosts.avoided(flight))
 
     def _try_again(self, flight: Flight) -> None:
         """Pause the trial, back it off, or launch a new attempt; a campaign that is ending leaves it to a later one."""
@@ -411,7 +389,7 @@ class Campaign:
 
     def _check_limits(self) -> None:
         if self.ending and not self.workers:  # no worker will begin them: blocks may be queued for hours
-            self._leave(list(self.flights.waiting))
+            self.trials.leave(list(self.flights.waiting))
         if self.limits.time is not None and self.now - self.began >= self.limits.time and not self.ending:
             self._end(FINISHED, f"the time budget of {self.limits.time:.0f} s is used up")
             self._yield_all()
@@ -423,7 +401,7 @@ class Campaign:
 
     def _end_once_settled(self, reason: str) -> None:
         """End, since no new trial will begin; but first let the best of the paused trials go on, and end the others."""
-        if self.promotion is None or (self.promotion.settle(self._retire) and not self._prepared):
+        if self.promotion is None or (self.promotion.settle(self._retire) and not self.trials.prepared):
             self._end(FINISHED, reason)
         else:
             self.more_to_ask = not self.promotion.promotable
@@ -445,30 +423,19 @@ class Campaign:
         if self.ending is None or code in (STOPPED, SITE):
             self.ending = Finish(code, reason)
         self.outcomes.hosts.closing = True
-        for flight in self._prepared:  # not submitted yet: left to a later campaign, as if this attempt never was
-            if not flight.declines:  # else this attempt is on record already, and the record never goes back
-                flight.attempt -= 1
-                self.study.fence(flight.trial, flight.attempt)
-            flight.move(Move.LEAVE)
-        self._prepared.clear()
-        self.backoff.clear()
+        self.trials.leave_unsubmitted()
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():
             if not flight.yield_asked:
                 flight.yield_asked = True
                 self._outbox.append(StopAttempt(flight.token, "yield"))
-        self._leave(list(self.flights.waiting))
+        self.trials.leave(list(self.flights.waiting))
 
     def _drop_all(self) -> None:
         for flight in self.flights.values():
             self._outbox.append(StopAttempt(flight.token, "kill"))
-        self._leave(list(self.flights))
-
-    def _leave(self, tokens: Sequence[str]) -> None:
-        """Leave these attempts to a later campaign; whatever still arrives from them is fenced."""
-        for token in tokens:
-            self.flights.pop(token, Move.LEAVE)
+        self.trials.leave(list(self.flights))
 
     def _finish(self) -> None:
         assert self.ending is not None

@@ -8,7 +8,7 @@ State        Meaning, and where the flight is kept
 -----------  ---------------------------------------------------------------------------------------------------------
 NEW          Just created, within the handling of one event. Kept nowhere.
 PREPARED     Its next attempt is staged in the record (number and fence), but not committed yet, so no worker may know
-             of it. ``Campaign._prepared``, from a step to the release of the same tick.
+             of it. ``HeldTrials.prepared``, from a step to the release of the same tick.
 SUBMITTED    Its attempt is committed, and the pool has it; no worker has begun it. ``FlightTable.waiting``.
 RUNNING      A worker has begun its attempt. ``FlightTable.running``.
 RETURNED     Its attempt is over, by an outcome or by a loss, and is being judged. Kept nowhere, within one event.
@@ -51,7 +51,7 @@ Three rules follow from the table, and the rest of the campaign relies on them:
   which a second outcome for its token could find it.
 
 An illegal move always raises. The invariants that cost more to check, since they compare whole collections, are in the
-``validate`` methods of Flight, FlightTable, BackoffQueue, PromotionController and Campaign. They run where
+``validate`` methods of Flight, FlightTable, BackoffQueue, PromotionController, HeldTrials and Campaign. They run where
 :data:`VALIDATE` is on.
 """
 

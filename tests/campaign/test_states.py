@@ -111,7 +111,7 @@ def test_a_trial_that_does_nothing_backs_off_and_a_campaign_that_ends_leaves_it(
 def test_a_refused_trial_is_left(bench) -> None:
     campaign = bench(trials=2).campaign
     campaign.step(1001.0, [Capacity(1)])
-    (flight,) = campaign._prepared
+    (flight,) = campaign.trials.prepared
     campaign.study.storage.commit(2)
     campaign.release(refused=[flight.trial_id])
     assert flight.state is State.LEFT
@@ -226,11 +226,11 @@ def launched_from_the_queue(campaign: Campaign) -> None:
 def in_two_places(campaign: Campaign) -> None:
     twin = dataclasses.replace(flights_of(campaign)[0], state=State.NEW)
     twin.prepare()
-    campaign._prepared.append(twin)
+    campaign.trials.prepared.append(twin)
 
 
 def submitted_is_prepared(campaign: Campaign) -> None:
-    campaign._prepared.append(flights_of(campaign)[0])
+    campaign.trials.prepared.append(flights_of(campaign)[0])
 
 
 def ending_with_a_queue(campaign: Campaign) -> None:
@@ -261,7 +261,7 @@ BROKEN_CAMPAIGNS: dict[Callable[[Campaign], None], str] = {
     launched_from_the_queue: "(PREPARED) is in the backoff queue",
     in_two_places: "in two places",
     submitted_is_prepared: "is to be submitted",
-    ending_with_a_queue: "the campaign is ending, and 1 trials are still to be submitted",
+    ending_with_a_queue: "the campaign is ending, and 1 trials are still to submit",
     finished_too_early: "the campaign has finished with 3 attempts in flight",
     progress_to_come: "the last progress was at",
     busier_than_possible: "workers were busy for",

@@ -247,7 +247,7 @@ class SteppedPump(CampaignLoop):
     def _check(self) -> None:
         case, campaign = self.driver.world.case, self.campaign
         most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
-        flights = (*campaign.flights.values(), *campaign.backoff, *campaign._prepared)
+        flights = (*campaign.flights.values(), *campaign.trials.to_submit)
         adopted = sum(not flight.fully_timed for flight in flights)
         assert campaign.in_flight <= most + adopted, "too much in flight"
         assert self.driver.pool
