@@ -1,3 +1,5 @@
+"""Reading a study, its rows, the best trials, the summary and importances."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""The commands ``status``, ``watch`` and ``stop``, with campaigns written as their drivers would write them."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The group of commands: help, errors and exit codes, completion, commands of other packages, and what is imported."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""The display of progress on a terminal, its plain lines elsewhere, and how numbers are formatted."""
+
 from __future__ import annotations
 
 import io

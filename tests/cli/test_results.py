@@ -1,3 +1,5 @@
+"""The commands ``best``, ``trials``, ``export`` and ``importance``, and how they find the study."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""The commands ``init``, ``check``, ``run`` and ``resume``. Campaigns are replaced; none runs here."""
+
 from __future__ import annotations
 
 import json

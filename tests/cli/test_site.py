@@ -1,3 +1,5 @@
+"""The commands ``pilotune site list`` and ``pilotune site show``, and completion of sites."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""A study file is read, checked and laid out as a plan; its YAML is read safely."""
+
 import dataclasses
 import json
 import math
