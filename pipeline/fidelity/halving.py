@@ -23,7 +23,7 @@ class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPrune
 
     Rungs are at the steps ``min_resource * reduction_factor ** (min_early_stopping_rate + k)``, k = 0, 1, ... A trial
     that reaches a rung is compared with all trials that have reached it so far, and pruned there unless it is among the
-    best; nobody waits for anybody. Verdicts are those of ``optuna.pruners.SuccessiveHalvingPruner``.
+    best; trials never wait for each other. Verdicts are those of ``optuna.pruners.SuccessiveHalvingPruner``.
 
     Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (algorithm 2 without promotion).
 
@@ -73,8 +73,8 @@ class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPrune
 class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
     """Hyperband: asynchronous successive halving in several brackets, which begin to prune at different steps.
 
-    Early values may mislead, and nobody knows how far: so some trials are pruned early and many (bracket 0), others
-    later and fewer. A hash of the study's name and the trial's number gives the trial's bracket, within which it
+    How early a trial can be judged depends on the problem and is not known beforehand. So bracket 0 prunes early and
+    many trials, each further bracket later and fewer. A hash of the study's name and the trial's number gives the trial's bracket, within which it
     competes. Verdicts are those of ``optuna.pruners.HyperbandPruner``.
 
     Li et al., Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization, JMLR 18, 2018.

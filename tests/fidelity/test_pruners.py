@@ -1,3 +1,5 @@
+"""Hyperband's brackets, and pruners by name: their arguments and errors."""
+
 import warnings
 from types import SimpleNamespace
 
@@ -137,3 +139,24 @@ def test_a_bad_argument_is_a_sentence(name, args, message):
     with pytest.raises(UserError) as caught:
         make_pruner(study_file(name, **args))
     assert message in str(caught.value)
+
+
+def test_a_package_adds_a_pruner_by_an_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "acme_pruning.py").write_text(
+        "import optuna\n\n\n"
+        "class AcmePruner(optuna.pruners.NopPruner):\n"
+        "    def __init__(self, margin: float = 0.5) -> None:\n"
+        "        self.margin = margin\n"
+    )
+    metadata = tmp_path / "acme-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[pilotune.pruners]\nacme = acme_pruning:AcmePruner\nbroken = acme_pruning:Missing\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert pruner_name("AcmePruner") == "acme"
+    assert pruner_arguments("acme") == ["margin"]
+    assert make_pruner(study_file("acme", margin=0.25)).margin == 0.25
+    with pytest.raises(UserError, match=r"pruner\.name: the pruner broken of the package acme 1\.0 cannot be imported"):
+        make_pruner(study_file("broken"))

@@ -1,3 +1,5 @@
+"""Samplers by name: their arguments, their errors, and those that other packages add."""
+
 import logging
 import sys
 import warnings
