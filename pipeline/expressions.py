@@ -174,7 +174,7 @@ def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
 
 
 def _refuse_endless(tree: ast.Expression) -> None:
-    """Refuse expressions that are too large or nested too deeply, for which the recursion of Python's compiler fails."""
+    """Refuse expressions that are too large or nested too deeply, on which Python's own compiler recurses too far."""
     count, level, depth = 0, [tree.body], 0
     while level and depth <= DEEPEST and count <= LARGEST:
         count, depth = count + len(level), depth + 1

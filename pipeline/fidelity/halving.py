@@ -74,8 +74,8 @@ class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
     """Hyperband: asynchronous successive halving in several brackets, which begin to prune at different steps.
 
     How early a trial can be judged depends on the problem and is not known beforehand. So bracket 0 prunes early and
-    many trials, each further bracket later and fewer. A hash of the study's name and the trial's number gives the trial's bracket, within which it
-    competes. Verdicts are those of ``optuna.pruners.HyperbandPruner``.
+    many trials, each further bracket later and fewer. A hash of the study's name and the trial's number gives the
+    trial's bracket, within which it competes. Verdicts are those of ``optuna.pruners.HyperbandPruner``.
 
     Li et al., Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization, JMLR 18, 2018.
 

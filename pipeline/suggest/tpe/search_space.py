@@ -41,7 +41,7 @@ class ParameterGroups:
         self._seen: set[frozenset[str]] = set()
 
     def add(self, distributions: Distributions) -> None:
-        """Add a trial with these parameters: splits each group into the parameters that it has and those that it lacks."""
+        """Add a trial with these parameters: splits each group into those that it has and those that it lacks."""
         names = frozenset(distributions)
         if names in self._seen:
             return
