@@ -13,6 +13,8 @@ import pytest
 
 import pilotune
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 LMOD = Path("/usr/share/lmod/lmod/init")
 VERSION = pilotune.__version__
