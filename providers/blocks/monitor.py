@@ -29,7 +29,7 @@ MANAGERS_PER_SECOND = 512
 """Worker pools whose state is asked for in a second, at most: each refresh asks Parsl for all of them."""
 
 LONGEST_PAUSE = 5.0
-"""Longest time in seconds that a requested refresh is delayed where there are thousands of worker pools."""
+"""Longest time in seconds that a requested refresh is delayed when there are thousands of worker pools."""
 
 REPLACEMENTS = 3
 """Most executors of a pool that are replaced when Parsl gives them up; one more failure is no coincidence."""

@@ -13,7 +13,7 @@ from ...pipeline.trial.protocol import Outcome
 
 
 def event_of(token: str, pool: str | None, future: Future[Any]) -> Ended | Lost:
-    """What the campaign is told about a task that has ended.
+    """The event that reports the end of a task to the campaign.
 
     Args:
         token: The token of the task's attempt.

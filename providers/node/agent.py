@@ -97,7 +97,7 @@ class Launch:
 
     @property
     def port(self) -> int | None:
-        """The driver's port, from the worker pool's command line. None where it is not given."""
+        """The driver's port, from the worker pool's command line. None when it is not given."""
         found = [word.partition("=")[2] for word in self.command if word.startswith("--port=")]
         return int(found[0]) if found and found[0].isdigit() else None
 
@@ -190,7 +190,7 @@ def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
 
 
 def bind(words: Sequence[str]) -> list[str]:
-    """The pool's arguments, without binding of workers to cores where the job lacks the cores for it.
+    """The pool's arguments, without binding of workers to cores if the job lacks these cores.
 
     On a shared node a job may have fewer cores than the site file gives, and a worker that cannot be bound never
     starts.

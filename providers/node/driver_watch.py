@@ -91,7 +91,7 @@ class DriverWatch:
 
 
 def connected(port: int, table: Path = Path("/proc/net/tcp")) -> set[str] | None:
-    """The addresses at whose ``port`` anything on this node has a connection; None where the kernel does not tell."""
+    """The addresses at whose ``port`` anything on this node has a connection; None when the kernel does not say."""
     try:
         rows = [line.split() for line in table.read_text().splitlines()[1:]]
     except OSError:
