@@ -225,17 +225,17 @@ def gpus(facts: Facts) -> Assessment | None:
     counts = {probe["host"]: count_gpus(probe["gpus"]) for probe in facts.probes}
     least = min(counts.values())
     host = min(counts, key=lambda name: counts[name])
-    selected = _variable_in_words(next(probe["gpus"] for probe in facts.probes if probe["host"] == host))
+    how = _variable_in_words(next(probe["gpus"] for probe in facts.probes if probe["host"] == host))
     if kind == "intel" and said and least and said % least == 0:
-        return State.OK, f"{least} on a node ({selected}), in {said} parts"
+        return State.OK, f"{least} on a node ({how}), in {said} parts"
     if least < said:
         return State.FAILED, (
-            f"{least} seen on {host} ({selected}), and the site file says gpus_per_node: {said}; correct it or gpu_type, "
+            f"{least} seen on {host} ({how}), and the site file says gpus_per_node: {said}; correct it or gpu_type, "
             "or request them in options"
         )
     if least > said:
-        return State.WARNING, f"{least} seen on a node ({selected}), and the site file says gpus_per_node: {said}"
-    return State.OK, f"{least} on a node ({selected})" if least else "none, as the site file says"
+        return State.WARNING, f"{least} seen on a node ({how}), and the site file says gpus_per_node: {said}"
+    return State.OK, f"{least} on a node ({how})" if least else "none, as the site file says"
 
 
 def count_gpus(seen: Mapping[str, Any]) -> int:
