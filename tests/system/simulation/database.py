@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -15,9 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.record.database import Database
 
-if TYPE_CHECKING:
-    from .driver import Driver
-    from .world import World
+from .surroundings import Surroundings
 
 STUDY = "simulated"
 
@@ -80,10 +78,10 @@ def copy(template_path: Path, folder: Path) -> Path:
 
 
 _engines: dict[str, sa.Engine] = {}
-_audience: list[World] = []  # the world whose seed runs
+_audience: list[Surroundings] = []  # the world whose seed runs
 
 
-def audience(world: World) -> None:
+def audience(world: Surroundings) -> None:
     """Let the audit's triggers ask this world for the moment and the writer."""
     _audience[:] = [world]
 
@@ -115,7 +113,7 @@ class FaultyLink(Database):
     killed or suspended before and after each. Where it simulates a server, reads see each commit of others.
     """
 
-    def __init__(self, url: str, world: World, driver: Driver):
+    def __init__(self, url: str, world: Surroundings, driver: Any):
         super().__init__(url)
         self.world, self.driver = world, driver
         self.inside = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -27,9 +27,7 @@ from tests.support.campaign_bench import QuietServices
 
 from .cases import POINTS
 from .database import STUDY, FaultyLink
-
-if TYPE_CHECKING:
-    from .world import Seat, World
+from .surroundings import Seat, Surroundings
 
 
 class DriverKilled(BaseException):
@@ -47,7 +45,7 @@ class Driver(QuietServices):
         dead: It was killed; none of its code may run.
     """
 
-    def __init__(self, world: World, seat: Seat, name: str):
+    def __init__(self, world: Surroundings, seat: Seat, name: str):
         self.world, self.name, self.host = world, name, seat.host
         self.pid = len(world.drivers)
         self.points, self.dies_at, self.naps = 0, 0, dict[int, float]()
@@ -188,7 +186,7 @@ class CheckedStudy(CampaignStudy):
 class CheckedCampaign(Campaign):
     """A campaign that can be killed before and after its step."""
 
-    world: World
+    world: Surroundings
 
     def _launch(self, flight: Flight) -> None:
         if flight.pause is not None:

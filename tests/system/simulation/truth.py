@@ -7,14 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
 from pilotune.providers.simulated.faults import Witness
 
-if TYPE_CHECKING:
-    from .world import World
+from .surroundings import Surroundings
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Written:
 class Truth(Witness):
     """Records all workers of all drivers, and writes their outcomes to disk, some of them corrupted."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: Surroundings):
         super().__init__()
         self.world = world
         self.random = Random(f"disk {world.case.seed}")
