@@ -182,7 +182,7 @@ class JobLog:
         return state != before
 
 
-def read_jobs(path: Path) -> list[RecordedJob]:
+def read_job_log(path: Path) -> list[RecordedJob]:
     """The jobs in a campaign's file, in the order of their submission. Incomplete lines are skipped."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -18,7 +18,7 @@ from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import Job, Phase, SchedulerUnreachable
 from ..schedulers.registry import provider_class
 from ..site import PoolSpec, Site
-from .job_log import JobLog, RecordedJob, read_jobs
+from .job_log import JobLog, RecordedJob, read_job_log
 
 PATIENCE = 20.0
 """Seconds to wait for jobs to end: schedulers give them some time to end by themselves."""
@@ -79,7 +79,7 @@ def end_orphaned_jobs(
         One entry for each job that was not recorded as ended, in the order of the records. An unreachable scheduler is
         reported in the entries, not raised.
     """
-    found = [OrphanedJob(record, job) for record in records for job in read_jobs(record) if not job.ended]
+    found = [OrphanedJob(record, job) for record in records for job in read_job_log(record) if not job.ended]
     seen: list[OrphanedJob] = []
     for scheduler, those in groupby(sorted(found, key=_scheduler), key=_scheduler):
         seen += _at(query_provider(scheduler), list(those), 0.0 if dry_run else patience, dry_run, pause)

@@ -41,12 +41,12 @@ def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
 
 def add_unfinished_jobs(result: Audit) -> None:
     """Add a note for jobs of dead drivers that may still be at the scheduler; local blocks end by themselves."""
-    from ....providers.blocks.job_log import read_jobs
+    from ....providers.blocks.job_log import read_job_log
     from ...record import RunDirectory
 
     for run in result.dead:
         record = RunDirectory(run).jobs
-        left = [job.job or job.name for job in read_jobs(record) if not job.ended and job.scheduler != "local"]
+        left = [job.job or job.name for job in read_job_log(record) if not job.ended and job.scheduler != "local"]
         if left:
             words = ", ".join(left[:SHOWN])
             jobs = count(len(left), "job")

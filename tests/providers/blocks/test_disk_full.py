@@ -12,7 +12,7 @@ import pytest
 
 from pilotune.errors import SiteError
 from pilotune.pipeline.driver.run import LogFile, logging_to
-from pilotune.providers.blocks.job_log import JobLog, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, read_job_log
 from pilotune.providers.blocks.pool_blocks import DISK_PATIENCE, DISK_RETRY
 from tests.providers.blocks.test_monitor import Lab
 from tests.support.small_disks import fill, small_disk
@@ -99,7 +99,7 @@ def test_a_line_that_was_cut_off_does_not_take_the_next_with_it(tmp_path: Path) 
     with (tmp_path / "jobs.jsonl").open("a") as file:
         file.write('{"event": "submitt')
     job_log.submitting("lab-cpu-1", "cpu", "1")
-    assert [job.name for job in read_jobs(tmp_path / "jobs.jsonl")] == ["lab-cpu-0", "lab-cpu-1"]
+    assert [job.name for job in read_job_log(tmp_path / "jobs.jsonl")] == ["lab-cpu-0", "lab-cpu-1"]
 
 
 def test_the_log_drops_lines_while_the_disk_is_full(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:

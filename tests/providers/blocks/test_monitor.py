@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.errors import SiteError
-from pilotune.providers.blocks.job_log import JobLog, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, read_job_log
 from pilotune.providers.blocks.pool_blocks import FAILURE_LIMIT, UNSEEN_LIMIT, PoolBlocks
 from pilotune.providers.schedulers.batch import BlockFiles
 from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
@@ -209,7 +209,7 @@ def test_released_blocks_are_recorded_as_ended(lab, tmp_path):
     lab.connect("0", idle=1000.0)
     lab.turn(demand=0)
     assert lab.blocks.cancel() == []
-    assert [job.ended for job in read_jobs(tmp_path / "jobs.jsonl")] == ["cancelled"]
+    assert [job.ended for job in read_job_log(tmp_path / "jobs.jsonl")] == ["cancelled"]
 
 
 def test_a_block_near_its_end_gets_no_more_trials_and_is_ended_when_empty(lab):
@@ -253,14 +253,14 @@ def test_all_jobs_are_recorded_before_and_after(lab, tmp_path):
     lab.connect("0")
     lab.turn()
     assert lab.blocks.cancel() == []
-    assert [(each.job, each.ended) for each in read_jobs(tmp_path / "jobs.jsonl")] == [
+    assert [(each.job, each.ended) for each in read_job_log(tmp_path / "jobs.jsonl")] == [
         ("j0", "cancelled"),
         ("j1", "cancelled"),
         ("j2", "cancelled"),
     ]
     with open(tmp_path / "jobs.jsonl", "a") as file:
         file.write('{"event": "submitt')
-    assert len(read_jobs(tmp_path / "jobs.jsonl")) == 3
+    assert len(read_job_log(tmp_path / "jobs.jsonl")) == 3
 
 
 def test_nothing_is_submitted_that_cannot_be_recorded(tmp_path):

@@ -24,7 +24,7 @@ from pilotune.pipeline.driver.job_chain import JobChain, chains_in, read_chain
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import known_studies
 from pilotune.pipeline.trial.protocol import Outcome
-from pilotune.providers.blocks.job_log import JobLog, RecordedJob, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, RecordedJob, read_job_log
 from pilotune.providers.node.agent import LaunchError, read_launch
 
 from ...support.cli import new_study
@@ -168,7 +168,7 @@ def test_any_record_of_jobs_keeps_what_is_whole(tmp_path_factory, lines, cut) ->
     path.write_bytes(path.read_bytes() + b"\n".join(line.replace(b"\n", b" ") for line in lines) + b"\n" * (not cut))
     path.write_bytes(path.read_bytes() + b"\n" * cut)
     book.submitted("mine", "cpu", "0", "7", 1.0)
-    jobs = read_jobs(path)
+    jobs = read_job_log(path)
     assert next(job.job for job in jobs if job.name == "mine") == "7"
     for job in jobs:
         assert {type(getattr(job, name)) for name in ("name", "scheduler", "pool", "block", "job", "ended")} == {str}

@@ -15,7 +15,7 @@ import pytest
 
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory, known_studies
-from pilotune.providers.blocks.job_log import JobLog, read_jobs
+from pilotune.providers.blocks.job_log import JobLog, read_job_log
 from pilotune.providers.blocks.orphaned_jobs import end_orphaned_jobs
 from pilotune.providers.schedulers.batch import BatchBlocks
 from pilotune.providers.schedulers.jobs import Job, Phase
@@ -167,7 +167,7 @@ def test_a_scheduler_that_does_not_answer_is_reported_and_asked_again(
     assert result.code == 3
     assert "is not on PATH" in result.out
     assert "1 job may still exist; run pilotune clean digits again" in result.err
-    assert [job.ended for job in read_jobs(machine.record("20260101-120000-aaaaaa"))] == [""]
+    assert [job.ended for job in read_job_log(machine.record("20260101-120000-aaaaaa"))] == [""]
     assert pilotune("clean", "digits").code == 0
     assert machine.phases(left) == ["over"]
 
