@@ -13,6 +13,8 @@ from ..support.emulators.desk import Desk, until
 from ..support.emulators.install import install
 from ..support.emulators.processes import started
 
+pytestmark = pytest.mark.slow
+
 ME = getpass.getuser()
 MOMENT = r"\w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4} [+-]\d{4} \(\w+\)"
 FULL = (

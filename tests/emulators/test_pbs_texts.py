@@ -13,6 +13,8 @@ import pytest
 from ..support.emulators.desk import Desk
 from ..support.emulators.install import install
 
+pytestmark = pytest.mark.slow
+
 ME = getpass.getuser()
 HELD = ("-h", "-N", "waits", "-l", "select=2:ncpus=2", "-l", "walltime=01:00:00")
 

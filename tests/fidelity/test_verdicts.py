@@ -19,9 +19,10 @@ from pilotune.pipeline.fidelity.percentile import interpolated
 from pilotune.pipeline.record import RecordStorage
 
 from ..support.paired_pruners import KINDS, PairedStudies, number
+from ..support.sizes import at_size
 
-SEQUENCES = 250
-pytestmark = pytest.mark.filterwarnings("ignore:All-NaN", "ignore:invalid value", "ignore:overflow")
+SEQUENCES = at_size(100, 250)
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:All-NaN", "ignore:invalid value", "ignore:overflow")]
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ from optuna.testing.pytest_storages import StorageTestCase
 
 from pilotune.pipeline.record import RecordStorage, normalize_url
 
+pytestmark = pytest.mark.slow
+
 
 class TestOptunasSuite(StorageTestCase):
     @pytest.fixture

@@ -11,6 +11,8 @@ from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveS
 from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.tpe.history import RELATIVE
 
+pytestmark = pytest.mark.slow
+
 
 class TestIndependent(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
     @pytest.fixture(params=[{}, {"multivariate": False}, {"constant_liar": False}])

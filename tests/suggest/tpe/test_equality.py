@@ -9,7 +9,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import PartialFixedSampler
 from optuna.trial import TrialState
 
+from ...support.sizes import at_size
 from ...support.tpe_histories import Space, asked, both, close, compare, seeded, study_of, tied
+
+pytestmark = pytest.mark.slow
 
 TWO, THREE = ("minimize", "maximize"), ("maximize", "minimize", "minimize")
 EVERYTHING = {"running": 0.2, "pruned": 0.25, "infeasible": 0.25, "special": 0.05}
@@ -29,7 +32,7 @@ CASES = {
     "few candidates": ({}, {"n_ei_candidates": 3}, EVERYTHING, ("minimize",)),
     "random at first": ({}, {"n_startup_trials": 40}, EVERYTHING, ("minimize",)),
 }
-HISTORIES = 150
+HISTORIES = at_size(50, 150)
 
 
 @pytest.fixture(autouse=True)
