@@ -267,7 +267,7 @@ def postgresql_stopped(experiment: Experiment, times: int) -> None:
         try:
             experiment.here.await_status(NAME, lambda status: "unreachable" in status["message"], "it says so")
             time.sleep(experiment.lasts)
-            assert "waiting" in experiment.here.run("status", NAME).stdout
+            assert "database unreachable" in experiment.here.run("status", NAME).stdout
         finally:
             server.start()
         experiment.inject("PostgreSQL stopped")

@@ -78,7 +78,7 @@ def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_po
 @campaign(everything)
 def test_a_study_goes_on_after_all_its_processes_died_at_once(result: Result) -> None:
     check(result, 1)
-    assert "taking up" in result.log
+    assert "took over" in result.log
 
 
 @campaign(stopped)
