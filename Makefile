@@ -43,7 +43,7 @@ demo: $(VENV)/.demo
 	$(BIN)/pilotune export digits-torch --best --out $(DEMO)/best.json
 	$(BIN)/python examples/digits-torch/evaluate.py $(DEMO)/best.json
 
-PYTEST := $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup --no-loadscope-reorder --durations=30
+PYTEST := $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=30
 
 test: $(VENV)/.test
 	@sh tests/support/setup.sh

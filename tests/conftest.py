@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from .support.postgres import Server, Unavailable
 from .support.slurm import Lab
@@ -23,18 +27,32 @@ SERVERS = {"postgres_server", "slurm_lab"}
 """Fixtures that start a real server: tests that use one are ``real``."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a server, keep each file in one process, and begin with what takes longest.
+class HeavyFileScheduling(LoadFileScheduling):
+    """Each file is one process's, and all files marked ``heavy`` are the same process's.
 
-    Files marked ``heavy`` run many campaigns side by side by themselves. They share one process, so that two of them
-    never run at once. With ``--dist loadgroup`` a group is one process's.
+    They run many campaigns side by side by themselves, so two of them must not run at once. pytest-xdist's own groups
+    need node ids that pytest 9.2 no longer takes from plugins, hence a scheduler that reads which files have the mark.
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return "heavy" if is_heavy(self.config.rootpath / file) else file
+
+
+@functools.cache
+def is_heavy(file: Path) -> bool:
+    return "pytest.mark.heavy" in file.read_text(encoding="utf-8")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> HeavyFileScheduling:
+    return HeavyFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a server as ``real``, and begin with the tests that take longest."""
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
-        heavy = item.get_closest_marker("heavy")
-        item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.nodeid.partition("::")[0]))
     items.sort(key=lambda item: item.get_closest_marker("heavy") is None)
 
 
