@@ -1,0 +1,1 @@
+"""Machines: site files, schedulers, blocks, and the pools of workers on them. Uses Parsl; knows nothing of Optuna."""
