@@ -1,4 +1,4 @@
-"""What of a study is new since somebody last looked: for samplers and pruners that keep tables of its trials."""
+"""Reports what changed in a study since the last call, for samplers and pruners that keep tables of its trials."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def observed(trial: FrozenTrial) -> bool:
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed since the last look.
+    """What changed since the last call.
 
     Attributes:
         trials: New and changed trials as they are now, each once, in the order of their last change.
-        gone: Ids (``trial._trial_id``) of trials that are no more: they never reached the database.
-        whole: ``trials`` is the whole study, and what was known before is void.
+        gone: Ids (``trial._trial_id``) of trials that were dropped before they reached the database.
+        whole: ``trials`` is the whole study; forget what was known before.
     """
 
     trials: Sequence[FrozenTrial]
@@ -38,7 +38,7 @@ class Changes:
 
 
 class StudyWatch:
-    """One reader's place in one study.
+    """One reader's position in the changes of one study.
 
     With a storage that keeps account of changes (``changes(study_id, since)``, as ``RecordStorage``) a look costs what
     changed. With any other storage of Optuna all trials are listed, and those known to be finished passed over.

@@ -1,4 +1,4 @@
-"""What a failing database says: whether waiting helps or somebody has to mend it; how a deleted file comes back."""
+"""Classifies database errors (does waiting help, or must someone intervene?) and restores a deleted SQLite file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .password import secret
 from .rundir import make_private
 
 AWAY = (OperationalError, InterfaceError, InternalError, sa.exc.TimeoutError)
-"""Errors of a database, not of what it was asked."""
+"""Errors of the database itself, not of the statement."""
 
 _NO_WRITING = frozenset(
     {
@@ -35,7 +35,7 @@ _BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DISK_FULL, _READ_ONLY, _LOCKED = "53100", "25006", "55P03"
 _REFUSED = ("28", "42501", "3D000", "3F000", "42P01")
-"""Who asks is not let in, or what is asked for is not there."""
+"""Access is denied, or the database or schema does not exist."""
 
 # An error of connecting has no code: https://www.psycopg.org/psycopg3/docs/api/errors.html
 _REFUSED_WORDS = re.compile(
@@ -45,14 +45,14 @@ _REFUSED_WORDS = re.compile(
 
 
 def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
-    """The database's fault that an error tells of; None for an error of what it was asked.
+    """The error as a fault of the database; None when the statement is at fault.
 
     Args:
         error: What SQLAlchemy raised.
-        path: The database's file, of SQLite.
+        path: SQLite's file; None on PostgreSQL.
 
     Returns:
-        RecordAway where waiting helps, RecordStuck where somebody has to mend it, RecordLost where nothing does.
+        RecordAway when waiting helps, RecordStuck when someone must intervene, RecordLost when nothing helps.
     """
     if not isinstance(error, SQLAlchemyError):
         return None
@@ -93,7 +93,7 @@ def _of_server(state: str, error: SQLAlchemyError) -> RecordAway | None:
 
 
 def words(error: BaseException) -> str:
-    """The first line of what the database said, without SQL, parameters and passwords."""
+    """The first line of the database's message, without SQL, parameters and passwords."""
     text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
     text = text.splitlines()[0]
     return text.replace(secret(), "…") if secret() else text
@@ -103,7 +103,7 @@ def words(error: BaseException) -> str:
 
 
 def inode_of(path: Path) -> int | None:
-    """What tells a file from another of its name; None where there is none. Raises OSError where nobody knows."""
+    """The file's inode; None when there is no file. Raises OSError when it cannot be looked up."""
     try:
         return path.stat().st_ino
     except (FileNotFoundError, NotADirectoryError):
@@ -111,10 +111,10 @@ def inode_of(path: Path) -> int | None:
 
 
 def save_open_database(connection: Any, path: Path) -> Path:
-    """Write what an open connection's deleted database holds into a new file: ``path``, or beside what is there now.
+    """Write a deleted database from its open connection to ``path``, or beside it when another file is there now.
 
-    The connection is closed when the copy is whole, and stays open where it cannot be written. Raises OSError and
-    sqlite3.Error.
+    Returns the new file. The connection is closed once the copy is complete, and stays open when it cannot be
+    written. Raises OSError and sqlite3.Error.
     """
     make_private(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -126,7 +126,7 @@ def save_open_database(connection: Any, path: Path) -> Path:
         if path.exists():
             target = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
         connection.close()
-        if target == path:  # a log that was left would be taken for the new file's
+        if target == path:  # SQLite would apply a leftover log to the new file
             for log in ("-wal", "-shm", "-journal"):
                 path.with_name(path.name + log).unlink(missing_ok=True)
         os.replace(part, target)

@@ -1,6 +1,6 @@
-"""One object for what equal trials have in common: there may be a hundred thousand of them in memory.
+"""Shares equal dictionaries between trials, to save memory: a study may have a hundred thousand trials.
 
-Dictionaries of trials that were given out are never changed, only replaced, so several trials may have one.
+Dictionaries of trials that callers have received are never changed, only replaced, so several trials may share one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _attributes: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 def shared_distributions(distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
-    """A dictionary of the same names and the very same distributions."""
+    """A dictionary with the same names and identical distributions, shared by all trials that have these."""
     # The cached one holds the distributions, so no other can have their identity meanwhile.
     key = tuple([(name, id(each)) for name, each in distributions.items()])
     return _one(_distributions, key, distributions)
 
 
 def shared_attributes(attrs: dict[str, Any]) -> dict[str, Any]:
-    """A dictionary of the same names and values, where those are plain: 1 is not True here, and 0.0 not -0.0."""
+    """A dictionary with the same keys and values, shared when all are plain. 1 and True are not the same here."""
     if len(attrs) > 8 or not all(type(value) in _CONSTANTS for value in attrs.values()):
         return attrs
     return _one(_attributes, tuple([(key, type(value), value) for key, value in attrs.items()]), attrs)

@@ -1,4 +1,4 @@
-"""``PGPASSWORD`` while a campaign runs: its own connections get it, and nothing that it starts inherits it."""
+"""Keeps ``PGPASSWORD`` from the processes that a campaign starts, while its own connections still use it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _passfile: int | None = None
 
 
 def secret() -> str:
-    """The password that the environment gave; empty where it gave none. It is to be left out of all that is told."""
+    """The password from the environment, to be left out of messages; empty when there is none."""
     return _hidden or os.environ.get(VARIABLE, "")
 
 
 @contextlib.contextmanager
 def hidden_password() -> Iterator[None]:
-    """Take the password out of this process's environment, which workers, trials and batch jobs would inherit.
+    """Remove the password from this process's environment, which workers, trials and batch jobs would inherit.
 
-    What libpq connects with meanwhile it reads, as it would ``~/.pgpass``, from a file in this process's memory
-    (:func:`arguments`): so a password that a service file gives still comes first.
+    Meanwhile libpq reads it from a password file like ``~/.pgpass`` that exists only in this process's memory
+    (:func:`arguments`), so that a password in a service file still takes precedence.
     """
     global _hidden, _passfile
     password = os.environ.pop(VARIABLE, "")
@@ -31,7 +31,7 @@ def hidden_password() -> Iterator[None]:
         return
     _hidden, _passfile = password, os.memfd_create("pgpass", os.MFD_CLOEXEC)
     try:
-        os.fchmod(_passfile, 0o600)  # libpq takes no other
+        os.fchmod(_passfile, 0o600)  # libpq ignores files that others can read
         escaped = password.replace("\\", "\\\\").replace(":", "\\:")
         os.write(_passfile, f"*:*:*:*:{escaped}\n".encode())
         yield
@@ -42,5 +42,5 @@ def hidden_password() -> Iterator[None]:
 
 
 def arguments() -> dict[str, str]:
-    """What a connection to PostgreSQL is to be given beside its URL."""
+    """Arguments for a connection to PostgreSQL, besides its URL."""
     return {} if _passfile is None else {"passfile": f"/proc/self/fd/{_passfile}"}

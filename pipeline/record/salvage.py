@@ -1,4 +1,4 @@
-"""A study written into another database file from what a campaign has of it in memory, where its own file is broken."""
+"""Writes a study from memory into a new database file when its own file is broken."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .storage import RecordStorage
 
 
 def save_study(storage: RecordStorage, study_id: int) -> Path | None:
-    """Write the study beside its SQLite file, what was not committed yet included; the new file.
+    """Write the study, uncommitted changes included, into a new file beside its SQLite file.
 
-    None where the database is no file. Raises OSError, UserError and RecordAway where it cannot be written.
+    Returns the new file; None on PostgreSQL. Raises OSError, UserError or RecordAway when it cannot be written.
     """
     file = storage.database.path
     if file is None:
