@@ -1,4 +1,7 @@
-"""Which file system a path lies on, from the kernel's list of mounts. The standard library only: workers use it too."""
+"""Finds the file system of a path, and explains why writes to it fail.
+
+Imports only the standard library, because workers use it too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTS = "/proc/self/mounts"
+"""The kernel's list of mounted file systems."""
 
 NETWORK: Mapping[str, str] = {
     "nfs": "NFS",
@@ -33,13 +37,13 @@ NETWORK: Mapping[str, str] = {
     "dvs": "DVS",
     "9p": "9P",
 }
-"""How the types of file systems that several hosts share begin -> their names."""
+"""Beginning of a network file system's type, as the kernel names it -> its usual name."""
 
 PROBE = 64 * 1024
-"""Bytes that are written to see whether a file system takes any."""
+"""Bytes written to test whether a file system accepts writes."""
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a write fails with where there is no room for it."""
+"""Error numbers of a write for which there is no space."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Mount:
     """A mounted file system.
 
     Attributes:
-        kind: Its type as the kernel has it (``ext4``, ``nfs4``); empty where that is not known.
+        kind: Its type as the kernel names it (``ext4``, ``nfs4``); empty when unknown.
         point: Where it is mounted.
         source: What is mounted there: a device, or ``server:/path``.
     """
@@ -58,12 +62,12 @@ class Mount:
 
     @property
     def network(self) -> bool:
-        """Whether other hosts have it too: their locks and caches are not this host's."""
+        """Whether other hosts may mount it too, so that locks and caches differ between hosts."""
         return self.kind.startswith(tuple(NETWORK))
 
     @property
     def name(self) -> str:
-        """As people call it."""
+        """Its usual name, for messages."""
         known = [begin for begin in NETWORK if self.kind.startswith(begin)]
         return NETWORK[max(known, key=len)] if known else self.kind or "an unknown file system"
 
@@ -89,7 +93,7 @@ def mount_of(path: str | os.PathLike[str], mounts: str) -> Mount:
 
 
 def filesystem_of(path: str | os.PathLike[str]) -> Mount:
-    """The mount that a path really lies on here, links followed; an empty one where the kernel does not tell."""
+    """The mount of a path on this host, with symbolic links resolved; an empty one when ``MOUNTS`` cannot be read."""
     try:
         mounts = Path(MOUNTS).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -101,13 +105,14 @@ def _plain(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
-# -- room -------------------------------------------------------------------------------------------------------------
+# -- free space -------------------------------------------------------------------------------------------------------
 
 
 def unwritable(folder: str | os.PathLike[str], size: int = PROBE) -> str:
-    """Why a file of ``size`` bytes cannot be written in ``folder``, as the end of a sentence; empty where it can.
+    """Why a file of ``size`` bytes cannot be written in ``folder``, as the end of a sentence; empty when it can.
 
-    It is tried: quotas are seen by no question, and a network file system finds out when the file is closed.
+    A file is written and deleted, because no call reports quotas, and a network file system may report an error only
+    when the file is closed.
     """
     path = os.path.join(folder, f".room-{os.getpid()}-{os.urandom(4).hex()}")
     try:
@@ -128,7 +133,12 @@ def unwritable(folder: str | os.PathLike[str], size: int = PROBE) -> str:
 
 
 def why_not(error: OSError, folder: str | os.PathLike[str]) -> str:
-    """What a failed write in ``folder`` says of its file system, as the end of a sentence."""
+    """Explain a failed write in ``folder``, as the end of a sentence.
+
+    Args:
+        error: What the write raised.
+        folder: Where the file is.
+    """
     mount = filesystem_of(folder)
     place = f"the file system {mount.point or folder} ({mount.name})"
     if error.errno == errno.ENOSPC:
@@ -139,25 +149,30 @@ def why_not(error: OSError, folder: str | os.PathLike[str]) -> str:
     if error.errno == errno.EROFS:
         return f"{place} is read-only"
     if error.errno == errno.ENOENT:
-        return f"the folder {folder} does not exist any more"
+        return f"the folder {folder} no longer exists"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"the folder {folder} may not be written to ({error.strerror})"
-    return f"{place} does not take it ({error.strerror or error})"
+        return f"no permission to write to the folder {folder} ({error.strerror})"
+    return f"{place} failed the write ({error.strerror or error})"
 
 
 def free(folder: str | os.PathLike[str]) -> str:
-    """What is left for its user on a folder's file system, in words: bytes, or that no further file can be made."""
+    """Free space for the user on a folder's file system, in words; empty when unknown."""
     try:
         found = os.statvfs(folder)
     except OSError:
         return ""
     if found.f_files and not found.f_favail:
-        return "no room for a further file"
+        return "no inodes"
     return size_in_words(found.f_bavail * found.f_frsize)
 
 
 def size_in_words(size: float) -> str:
-    """``512 B``, ``3.2 GB``: powers of ten, as in study and site files."""
+    """A size as ``512 B`` or ``3.2 GB``, in powers of ten as in study and site files.
+
+    Example:
+        >>> size_in_words(3_200_000_000)
+        '3.2 GB'
+    """
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"

@@ -13,9 +13,9 @@ from .attributes import PAUSED
 
 
 def observed(trial: FrozenTrial) -> bool:
-    """Whether a sampler may learn from the trial: it is complete or pruned, or it has come to a rung and paused there.
+    """Whether a sampler may learn from the trial: it is complete, pruned, or paused at a rung.
 
-    Most of the trials that pause are told as pruned at the study's very end only.
+    Most trials that pause become pruned only when the study ends, so paused ones count at once.
     """
     if trial.state == TrialState.RUNNING:
         return PAUSED in trial.user_attrs
@@ -49,16 +49,16 @@ class StudyWatch:
         self._since: Any = None
         self._finished: dict[int, FrozenTrial] = {}
 
-    def look(self, study: Study) -> Changes:
-        """What is new. The first look, and one at another study, gives the whole study."""
-        # Optuna's own samplers and pruners take the storage from here too; it has no public name.
+    def refresh(self, study: Study) -> Changes:
+        """What changed since the last call. The first call, and one with another study, reports the whole study."""
+        # Optuna's own samplers and pruners use this attribute too; it has no public name.
         storage, study_id = study._storage, study._study_id
         if self._study is None or self._study[0] is not storage or self._study[1] != study_id:
             self._study, self._since, self._finished = (storage, study_id), None, {}
-        account = getattr(storage, "changes", None)
-        if account is None:
+        read_changes = getattr(storage, "changes", None)
+        if read_changes is None:
             return self._compare(storage.get_all_trials(study_id, deepcopy=False))
-        self._since, changes = account(study_id, self._since)
+        self._since, changes = read_changes(study_id, self._since)
         found: Changes = changes
         return found
 

@@ -1,4 +1,4 @@
-"""Which file system a path lies on, from lists of mounts as Linux writes them."""
+"""The file system of a path is found in the kernel's list of mounts."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ tmpfs /tmp tmpfs rw 0 0
         ("/scratch of all/me", "xfs", "/scratch of all", False),
     ],
 )
-def test_the_longest_mount_point_above_a_path_counts(path: str, name: str, point: str, network: bool) -> None:
+def test_the_longest_mount_point_above_a_path_is_its_mount(path: str, name: str, point: str, network: bool) -> None:
     found = mount_of(path, MOUNTS)
     assert (found.name, found.point, found.network) == (name, point, network)
 
 
-def test_of_two_on_one_place_the_later_hides_the_other() -> None:
+def test_the_later_of_two_mounts_at_one_point_hides_the_other() -> None:
     assert mount_of("/home/me", MOUNTS).source == "filer:/vol/home"
 
 
-def test_where_nothing_is_told_nothing_is_claimed() -> None:
+def test_without_a_mount_the_file_system_is_unknown() -> None:
     found = mount_of("/home", "rubbish\n")
     assert (found, found.name, found.network) == (Mount(), "an unknown file system", False)
 

@@ -131,7 +131,7 @@ def reading(url: str) -> Iterator[Database]:
     from ..record.database import Database
 
     class ReadOnly(Database):
-        def _greet(self, connection: sa.Connection) -> None:
+        def _configure(self, connection: sa.Connection) -> None:
             """Do not set the journal mode, which would write to the database."""
 
     url = normalize_url(url)

@@ -98,10 +98,10 @@ def save_options(folder: Path, request: Request) -> None:
 
 def load_options(folder: Path | None) -> RememberedOptions:
     """The options of the last run; empty if the file is missing or broken, or if another user could have changed it."""
-    from ..record.rundir import strangers_in
+    from ..record.rundir import why_untrusted
     from ..trial.from_json import build, read_json
 
-    if folder is None or strangers_in(folder):
+    if folder is None or why_untrusted(folder):
         return RememberedOptions()
     try:
         return build(RememberedOptions, read_json((folder / FILE).read_bytes()))

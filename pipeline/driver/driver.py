@@ -114,7 +114,7 @@ def remember(settings: RunSettings, run: RunDirectory) -> None:
         write_atomically(run.site_file, settings.site.resolved())
     except OSError as error:
         raise SiteError(f"the run directory cannot be written: {why_not(error, run.path)}") from None
-    known_studies.remember(
+    known_studies.save(
         name=settings.study_file.name,
         study_file=settings.study_file.path,
         storage=settings.storage_url,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from ..campaign.events import Signal, StopRequested
-from ..record.rundir import strangers_in
+from ..record.rundir import why_untrusted
 from ..trial.files import write_atomically
 from ..trial.from_json import build, read_json
 
@@ -116,7 +116,7 @@ def chains_in(study_folder: Path | None) -> list[JobChain]:
 
     An empty list where the folder belongs to somebody else, whose files are not to be trusted.
     """
-    if study_folder is None or strangers_in(study_folder):
+    if study_folder is None or why_untrusted(study_folder):
         return []
     found = [read_chain(folder) for folder in sorted(study_folder.glob(f"{PREFIX}*"), reverse=True)]
     return [chain for chain in found if chain is not None]

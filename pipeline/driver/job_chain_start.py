@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ...errors import SiteError
 from ...exit_codes import STOPPED
 from ..record import RunDirectory, new_campaign_id
-from ..record.rundir import make_own, make_private
+from ..record.rundir import make_private, make_trusted
 from ..trial.files import write_atomically
 from .job_chain import MOST_JOBS, PREFIX, JobChain, JobSlot, margin, read_chain
 from .settings import RunSettings, label_of
@@ -76,7 +76,7 @@ def start_chain(chain: JobChain, site: Site) -> JobChain:
     from ...providers.blocks.driver_job import submit_driver
     from ...providers.schedulers.jobs import SubmitRefused
 
-    make_own(chain.folder.parent)
+    make_trusted(chain.folder.parent)
     make_private(chain.folder)
     try:
         write_atomically(chain.site_file, site.resolved())

@@ -63,7 +63,7 @@ class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPrune
     def _estimate_min_resource(self, study: Study) -> bool:
         """Set ``min_resource`` from the longest complete trial; False where there is none."""
         # New trials are enough: were there a complete one among those read before, the estimate would exist.
-        steps = longest(self._table.watch.look(study).trials)
+        steps = longest(self._table.watch.refresh(study).trials)
         if steps is None:
             return False
         self._min_resource, self._table = max(steps // 100, 1), RungTable()
@@ -122,7 +122,7 @@ class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
         """Make the brackets, where the steps of a full trial are known."""
         if self._max_resource == "auto":
             # New trials are enough: were there a complete one among those read before, the brackets would exist.
-            steps = longest(self._table.watch.look(study).trials)
+            steps = longest(self._table.watch.refresh(study).trials)
             if steps is None:
                 return
             self._max_resource, self._table = steps + 1, RungTable()

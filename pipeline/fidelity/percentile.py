@@ -63,7 +63,7 @@ class ReportTable(Table):
 
     def refresh(self, study: Study) -> None:
         """Bring the table up to date."""
-        changes = self.watch.look(study)
+        changes = self.watch.refresh(study)
         if changes.whole:
             self.complete, self._steps = {}, {}
         for trial_id in changes.gone:

@@ -41,7 +41,7 @@ class RungTable(Table):
 
     def refresh(self, study: Study, bracket_of: Callable[[FrozenTrial], int]) -> None:
         """Bring the table up to date. ``bracket_of`` gives the bracket of a trial that reached a rung."""
-        changes = self.watch.look(study)
+        changes = self.watch.refresh(study)
         if changes.whole:
             self._trials, self._sorted = {}, {}
         for trial_id in changes.gone:

@@ -1,6 +1,6 @@
-"""What is kept: studies in their database, campaigns and leases, run directories, a list of this user's studies.
+"""Stores studies in their database, campaigns' leases, run directories, and the list of this account's studies.
 
-The names are loaded at their first use, so that a command that only reads run directories does not wait for Optuna.
+Each name is imported at its first use, so that a command that only reads run directories need not import Optuna.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
     "study_leases",
 ]
 
-_HOMES = {
+_MODULES = {
     "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew"),
     "unit_of_work": ("LeaseLost",),
     "database": ("normalize_url",),
@@ -55,7 +55,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "known_studies":
         return importlib.import_module(".known_studies", __name__)
-    for home, names in _HOMES.items():
+    for module, names in _MODULES.items():
         if name in names:
-            return getattr(importlib.import_module(f".{home}", __name__), name)
+            return getattr(importlib.import_module(f".{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

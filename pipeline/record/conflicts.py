@@ -1,4 +1,5 @@
-"""Drops what a commit must not write: trials that others started or finished first, and starts beyond the budget."""
+"""Drops staged changes that must not be written: to trials that other drivers started or finished first, and new
+trials beyond the budget."""
 
 from __future__ import annotations
 
@@ -14,28 +15,28 @@ from .sync import read_again, read_left, read_states
 
 @dataclass(frozen=True)
 class CommitResult:
-    """What a commit did not write.
+    """The trials whose staged changes a commit did not write.
 
     Attributes:
-        refused: Local ids of trials that were to start here but did not, since the study has as many trials as its
-            budget allows. New trials are gone from memory; those that waited in the database wait again.
-        overtaken: Local ids of trials that another process started or finished first. What was staged for them is
-            dropped, and memory holds what the database holds.
+        refused: Local ids of trials that were not started because the study's budget is used up. New trials are
+            removed from memory; trials that were WAITING in the database are WAITING again.
+        overtaken: Local ids of trials that another process started or finished first. Their staged changes are
+            dropped, and their copies in memory are read again from the database.
     """
 
     refused: tuple[int, ...] = ()
     overtaken: tuple[int, ...] = ()
 
 
-def let_others(database: Database, cache: StudyCache, staged: Staged, limit: int | None) -> list[int]:
-    """Drop what is staged for trials that others started or finished first; returns their local ids."""
+def drop_overtaken(database: Database, cache: StudyCache, staged: Staged, limit: int | None) -> list[int]:
+    """Drop staged changes to trials that other processes started or finished first; returns their local ids."""
     touched = {local: changes for local, changes in staged.trials.items() if local in cache.db_ids}
     states = read_states(database, [cache.db_ids[local] for local in touched]) if touched else {}
-    again: set[int] = set()
+    reread: set[int] = set()
     if limit is not None and len(cache.trials) - cache.learned > limit:
-        # Waiting trials count for the budget as soon as others start them.
+        # The budget is nearly used up, so it matters how many waiting trials others have started: those count.
         waiting = [t._trial_id for t in cache.in_states((TrialState.WAITING,)) if t._trial_id in cache.db_ids]
-        again = read_left(database, cache, [local for local in waiting if local not in touched])
+        reread = read_left(database, cache, [local for local in waiting if local not in touched])
     overtaken = []
     for local, changes in touched.items():
         state = states.get(cache.db_ids[local])
@@ -43,12 +44,15 @@ def let_others(database: Database, cache: StudyCache, staged: Staged, limit: int
             staged.forget(local)
             cache.ours.discard(local)
             overtaken.append(local)
-    read_again(database, cache, [*again, *overtaken])
+    read_again(database, cache, [*reread, *overtaken])
     return overtaken
 
 
-def keep_budget(database: Database, cache: StudyCache, staged: Staged, limit: int) -> list[int]:
-    """Drop starts beyond ``limit`` counted trials, the latest first; returns their local ids."""
+def enforce_budget(database: Database, cache: StudyCache, staged: Staged, limit: int) -> list[int]:
+    """Drop the starts that would bring the study above ``limit`` counted trials; returns their local ids.
+
+    The latest starts are dropped first.
+    """
     claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
     starts = [*claims, *(local for local in staged.new if cache.trials[local].state == TrialState.RUNNING)]
     refused = starts[max(0, limit - (cache.counted() - len(starts))) :]
@@ -61,9 +65,9 @@ def keep_budget(database: Database, cache: StudyCache, staged: Staged, limit: in
     return refused
 
 
-def settle_numbers(cache: StudyCache, staged: Staged) -> None:
-    """Give the new trials their final numbers, without gaps."""
+def assign_numbers(cache: StudyCache, staged: Staged) -> None:
+    """Give the new trials their final numbers: consecutive, in the order of their creation."""
     if staged.new:
         first = min(cache.trials[local].number for local in staged.new)
-        for place, local in enumerate(staged.new):
-            cache.renumber(local, first + place)
+        for offset, local in enumerate(staged.new):
+            cache.renumber(local, first + offset)

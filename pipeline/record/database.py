@@ -18,7 +18,7 @@ from ...filesystems import NO_ROOM, filesystem_of, why_not
 from ...yamlfile import is_text
 from . import password, tables
 from .db_errors import fault_of, inode_of, save_open_database, words
-from .rundir import make_private, strangers_file
+from .rundir import make_private, why_untrusted_database
 
 BUSY_SECONDS = 15
 """Seconds that a statement waits for another process's lock; then the commit fails and is tried again later."""
@@ -35,7 +35,7 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
         folder: What a relative FILE is relative to. Default: the working directory.
 
     Raises:
-        UserError: For a password in the URL (which the message does not repeat), a database in memory, any other
+        UserError: For a password in the URL (which the message does not show), a database in memory, any other
             kind of database, or no URL at all.
 
     Example:
@@ -85,7 +85,7 @@ def prepare_file(path: Path) -> None:
     try:
         make_private(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        problem = strangers_file(path)
+        problem = why_untrusted_database(path)
         if problem:
             raise UserError(problem, file=path)
     except OSError as error:
@@ -160,7 +160,7 @@ class Database:
                 raise RecordLost(f"the database file {self.path} was deleted or replaced while the campaign ran")
             connection = self.engine.connect()
             try:
-                self._greet(connection)
+                self._configure(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -171,7 +171,7 @@ class Database:
                     self._inode = inode_of(self.path)
         return self._connection
 
-    def _greet(self, connection: sa.Connection) -> None:
+    def _configure(self, connection: sa.Connection) -> None:
         if self.path is not None:
             mode = "DELETE" if on_network(self.path) else "WAL"
             connection.exec_driver_sql(f"PRAGMA journal_mode={mode}")
@@ -181,7 +181,7 @@ class Database:
         # A driver that is stopped inside a transaction must not block the others for ever.
         connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_SECONDS}s'")
         connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '120s'")
-        # All queries have an index, but before the server has analyzed a new study's rows it would not use it.
+        # All queries have an index, but until the server has analyzed a new study's rows it would not use the index.
         connection.exec_driver_sql("SET enable_seqscan = off")
         now = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
         self._clock_offset = float(now) - time.monotonic()
@@ -217,7 +217,7 @@ class Database:
             self.drop()
 
     def _moved(self) -> bool:
-        """Whether SQLite's file is another one than was opened; what is written to the old one would be lost."""
+        """Whether SQLite's file was deleted or replaced since it was opened, so that writes to it would be lost."""
         if self.path is None or self._inode is None:
             return False
         try:
@@ -226,9 +226,9 @@ class Database:
             return False
 
     def _check_size(self) -> None:
-        """Check an SQLite file that has become smaller: it was truncated, or tidied up by VACUUM. Raises RecordLost.
+        """Check an SQLite file that has become smaller: it was truncated, or compacted by VACUUM. Raises RecordLost.
 
-        SQLite itself notices a truncated file late. Only its size is looked at: opening and closing the file here
+        SQLite itself detects a truncated file late. Only the size is compared: opening and closing the file here
         would release SQLite's POSIX locks.
         """
         if self.path is None or self._connection is None:
@@ -240,14 +240,19 @@ class Database:
             self.check()
 
     def check(self) -> None:
-        """Check all pages of an SQLite file. Raises RecordLost when it is broken, RecordAway. Nothing on PostgreSQL."""
+        """Check all pages of an SQLite file; on PostgreSQL, do nothing.
+
+        Raises:
+            RecordLost: The file is corrupt.
+            RecordAway: It cannot be read now.
+        """
         if self.path is None or self._only_copy:
             return
         self.drop()
         with self.reading():
             found = self.run("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise RecordLost(f"the database {self.path} is broken ({found})")
+            raise RecordLost(f"the database {self.path} is corrupt ({found})")
 
     def _save(self) -> None:
         """Write an open database whose file is gone into a file again.
@@ -293,7 +298,7 @@ class Database:
         return self._transaction(write=False)
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
-        """A transaction that writes, for what may be done twice without harm; faults are raised as RecordAway."""
+        """A transaction that writes, for changes that may safely be repeated; faults are raised as RecordAway."""
         return self._transaction(write=True)
 
     @property
@@ -318,7 +323,7 @@ class Database:
     def data_version(self) -> tuple[int, int] | None:
         """A value that changes when another connection changed the database, or this one was opened again.
 
-        None on PostgreSQL, which has nothing of the kind.
+        None on PostgreSQL, which has no such counter.
         """
         if self.path is None:
             return None
@@ -328,7 +333,7 @@ class Database:
     def clock(self) -> float:
         """Unix seconds by the clock that all drivers of a study share: the server's, or this host's for SQLite.
 
-        Exact up to the network's delay. Setting this host's clock does not change the server's.
+        Accurate to the network's delay. Setting this host's clock does not change the server's.
         """
         return time.time() if self.path is not None else time.monotonic() + self._clock_offset
 
@@ -340,7 +345,7 @@ def open_database(url: str) -> Database:
         url: As ``normalize_url`` returns it.
 
     Raises:
-        UserError: Any of it failed.
+        UserError: One of these steps failed.
         RecordStuck: The file system of an SQLite file takes no writes.
     """
     database = Database(url)
@@ -370,10 +375,10 @@ def _create_tables(database: Database) -> None:
     database.drop()
     escaped = database.url.replace("{", "{{").replace("}", "}}")
     for attempt in (1, 2):
-        # Two processes may create the same tables at once; the slower one finds them at its second try.
+        # Two processes may create the same tables at once; the slower one finds them at its second attempt.
         try:
-            given = {"application_name": "pilotune", **password.arguments()}
-            storage = RDBStorage(escaped, engine_kwargs={} if database.path else {"connect_args": given})
+            connect_args = {"application_name": "pilotune", **password.arguments()}
+            storage = RDBStorage(escaped, engine_kwargs={} if database.path else {"connect_args": connect_args})
         except (OperationalError, IntegrityError, sa.exc.ProgrammingError):
             if attempt == 2:
                 raise

@@ -21,7 +21,7 @@ from .rundir import make_private
 AWAY = (OperationalError, InterfaceError, InternalError, sa.exc.TimeoutError)
 """Errors of the database itself, not of the statement."""
 
-_NO_WRITING = frozenset(
+_UNWRITABLE = frozenset(
     {
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
@@ -37,7 +37,7 @@ _DISK_FULL, _READ_ONLY, _LOCKED = "53100", "25006", "55P03"
 _REFUSED = ("28", "42501", "3D000", "3F000", "42P01")
 """Access is denied, or the database or schema does not exist."""
 
-# An error of connecting has no code: https://www.psycopg.org/psycopg3/docs/api/errors.html
+# A failed connection has no SQLSTATE, only a message: https://www.psycopg.org/psycopg3/docs/api/errors.html
 _REFUSED_WORDS = re.compile(
     r"authentication failed|no password supplied|not permitted to log in|no pg_hba\.conf entry|"
     r"(database|role) \".*\" does not exist|permission denied for database"
@@ -48,7 +48,7 @@ def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
     """The error as a fault of the database; None when the statement is at fault.
 
     Args:
-        error: What SQLAlchemy raised.
+        error: The exception, as SQLAlchemy raised it.
         path: SQLite's file; None on PostgreSQL.
 
     Returns:
@@ -62,17 +62,17 @@ def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
     else:
         found = _of_server(str(getattr(cause, "sqlstate", None) or ""), error)
     if found is None and isinstance(error, AWAY):
-        return RecordAway(f"the database did not take it: {words(error)}")
+        return RecordAway(f"the database failed: {words(error)}")
     return found
 
 
 def _of_sqlite(error: sqlite3.Error, path: Path) -> RecordAway | None:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _BROKEN:
-        return RecordLost(f"the database {path} is broken ({words(error)})")
+        return RecordLost(f"the database {path} is corrupt ({words(error)})")
     if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
-        return RecordLost(f"the database {path} has lost its tables ({words(error)})")
-    if code in _NO_WRITING:
+        return RecordLost(f"the tables of the database {path} are missing ({words(error)})")
+    if code in _UNWRITABLE:
         why = unwritable(path.parent)
         return RecordStuck(f"the database {path} cannot be written: {why or words(error)}")
     return None
@@ -83,12 +83,12 @@ def _of_server(state: str, error: SQLAlchemyError) -> RecordAway | None:
     if state == _DISK_FULL:
         return RecordStuck(f"the database server's disk is full ({text})")
     if state == _READ_ONLY:
-        return RecordStuck(f"the database takes no writes, as a standby or as one made read-only ({text})")
+        return RecordStuck(f"the database is read-only: it is a standby server or was set read-only ({text})")
     if state == _LOCKED:
-        held = "another program holds the lock on the study; the server ends one that stopped in the midst of writing"
-        return RecordAway(f"{held} after two minutes ({text})")
+        held = "another program holds the lock on the study; the server closes an idle transaction after two minutes"
+        return RecordAway(f"{held} ({text})")
     if state.startswith(_REFUSED) or (not state and isinstance(error, AWAY) and _REFUSED_WORDS.search(text)):
-        return RecordStuck(f"the database server refuses ({text})")
+        return RecordStuck(f"the database server denies access ({text})")
     return None
 
 
@@ -99,7 +99,7 @@ def words(error: BaseException) -> str:
     return text.replace(secret(), "…") if secret() else text
 
 
-# -- an SQLite file that is deleted, or replaced, while it is open ---------------------------------------------------
+# -- an SQLite file that is deleted or replaced while it is open ---------------------------------------------------
 
 
 def inode_of(path: Path) -> int | None:

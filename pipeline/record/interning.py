@@ -10,7 +10,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 _LIMIT = 4096
-_CONSTANTS = (str, int, bool, type(None))
+"""Most dictionaries kept for sharing; the table is cleared when it is full, which only costs memory."""
+_IMMUTABLE = (str, int, bool, type(None))
+"""Types of shared values. No floats: 0.0 and -0.0 are equal as keys."""
 
 _distributions: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
 _attributes: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -18,19 +20,19 @@ _attributes: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 def shared_distributions(distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
     """A dictionary with the same names and identical distributions, shared by all trials that have these."""
-    # The cached one holds the distributions, so no other can have their identity meanwhile.
+    # The shared dictionary keeps the distributions alive, so no other object can get one of these ids.
     key = tuple([(name, id(each)) for name, each in distributions.items()])
-    return _one(_distributions, key, distributions)
+    return _shared(_distributions, key, distributions)
 
 
 def shared_attributes(attrs: dict[str, Any]) -> dict[str, Any]:
     """A dictionary with the same keys and values, shared when all are plain. 1 and True are not the same here."""
-    if len(attrs) > 8 or not all(type(value) in _CONSTANTS for value in attrs.values()):
+    if len(attrs) > 8 or not all(type(value) in _IMMUTABLE for value in attrs.values()):
         return attrs
-    return _one(_attributes, tuple([(key, type(value), value) for key, value in attrs.items()]), attrs)
+    return _shared(_attributes, tuple([(key, type(value), value) for key, value in attrs.items()]), attrs)
 
 
-def _one(known: dict[tuple[Any, ...], dict[str, Any]], key: tuple[Any, ...], new: dict[str, Any]) -> dict[str, Any]:
+def _shared(known: dict[tuple[Any, ...], dict[str, Any]], key: tuple[Any, ...], new: dict[str, Any]) -> dict[str, Any]:
     if len(known) >= _LIMIT:
         known.clear()
     return known.setdefault(key, new)

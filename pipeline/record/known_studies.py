@@ -1,4 +1,4 @@
-"""Remembers which studies this account has run, so that commands find them by name from any folder.
+"""Records which studies this account has run, so that commands find them by name from any folder.
 
 One JSON file for each study in ``$XDG_STATE_HOME/pilotune/studies`` (default: ``~/.local/state/pilotune/studies``);
 files have mode 0600, folders 0700.
@@ -50,14 +50,17 @@ class Entry:
 
 
 def folder() -> Path:
-    """The folder of the notes; it need not exist."""
+    """The folder of the JSON files; it need not exist."""
     state = os.environ.get("XDG_STATE_HOME", "")
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return base / "pilotune" / "studies"
 
 
-def remember(*, name: str, study_file: Path, storage: str, runs: Path, site: str, run_dir: Path) -> None:
-    """Note where a study runs now; warn when the note cannot be written. Raises UserError for an impossible name."""
+def save(*, name: str, study_file: Path, storage: str, runs: Path, site: str, run_dir: Path) -> None:
+    """Record where a study runs now; log a warning when that cannot be written.
+
+    The arguments are those of :class:`Entry`. Raises UserError for a name that breaks ``NAME_RULE``.
+    """
     entry = Entry(_valid(name), study_file, storage, runs, site, run_dir, time.time())
     try:
         make_private(folder())
@@ -71,16 +74,16 @@ def remember(*, name: str, study_file: Path, storage: str, runs: Path, site: str
 
 
 def find(name: str) -> Entry | None:
-    """The study with that name; None when it never ran from this account.
+    """The study with this name; None when it never ran from this account.
 
-    Raises UserError for an impossible name, or a note that cannot be read.
+    Raises UserError for a name that breaks ``NAME_RULE``, or an entry that cannot be read.
     """
     file = _file(_valid(name))
     return _read(file) if file.exists() else None
 
 
 def all() -> list[Entry]:
-    """All studies, the latest first; a note that cannot be read is left out with a warning."""
+    """All studies, the latest first; an entry that cannot be read is left out with a warning."""
     found = []
     for file in folder().glob("*.json"):
         try:
@@ -105,8 +108,8 @@ def _read(file: Path) -> Entry:
         entry = build(Entry, read_json(file.read_bytes()))
         if entry.name == file.stem and STORAGE.fullmatch(entry.storage):
             return entry
-        raise ValueError("the note is of another study")
+        raise ValueError("the entry is of another study")
     except (OSError, ValueError):
         raise UserError(
-            "this note on where a study runs cannot be read; delete it and run the study again", file=file
+            "this entry of the list of studies cannot be read; delete it and run the study again", file=file
         ) from None

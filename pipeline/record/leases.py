@@ -131,7 +131,7 @@ def claim(storage: RecordStorage, study: optuna.Study, lease: Lease) -> None:
 
     Raises:
         CampaignRunning: On SQLite, where a study has one driver at a time, another driver is alive.
-        RecordAway: The database did not take it.
+        RecordAway: The database cannot be reached.
 
     Example:
         >>> import optuna, tempfile
@@ -212,7 +212,8 @@ def orphans(storage: RecordStorage, study: optuna.Study, held: Container[int] | 
         The trials that now belong to this campaign, by ascending number.
 
     Raises:
-        RecordAway: The database did not answer, so it is unknown whether anything was taken; call again with ``held``.
+        RecordAway: The database did not answer, so it is unknown whether trials were taken over. Call again
+            with ``held``.
         LeaseLost: Another driver declared this campaign dead.
         ValueError: The campaign has not claimed the study.
     """

@@ -1,4 +1,4 @@
-"""The studies in memory: a cache of each, its staged changes, and which study a trial id belongs to."""
+"""Holds the studies in memory: each study's cache and staged changes, and which study a trial id belongs to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .study_cache import StudyCache, replica
 
 
 class LoadedStudies:
-    """What one storage holds in memory. It never reads or writes the database.
+    """The studies that one storage has in memory. Never reads or writes the database.
 
-    Trial ids are local: they are counted up in the order in which this process first saw the trials, so that a trial
+    Trial ids are local: they are numbered in the order in which this process first saw the trials, so that a trial
     has an id before the database gives it one.
 
     Attributes:
@@ -30,7 +30,7 @@ class LoadedStudies:
         self._last_id = -1
 
     def new_id(self, cache: StudyCache) -> int:
-        """A local id for one more trial of the study; ids are never used twice."""
+        """A new local id for a trial of the study; ids are never used twice."""
         self._last_id += 1
         self.cache_of[self._last_id] = cache
         return self._last_id
@@ -43,22 +43,22 @@ class LoadedStudies:
         return staged
 
     def replace(self, cache: StudyCache, trial: FrozenTrial, **fields: Any) -> None:
-        """Put a copy of the trial with other ``fields`` in its place."""
+        """Replace the trial by a copy with these ``fields`` changed."""
         cache.put(replica(trial, **fields))
 
     def forget_trials(self, local_ids: Iterable[int]) -> None:
-        """These ids are void from now on."""
+        """Remove these trial ids; they are never used again."""
         for local in local_ids:
             del self.cache_of[local]
 
     def discard(self, study_id: int) -> None:
-        """Forget a study, its trials' ids and what was staged for it."""
+        """Remove a study from memory, with its trials' ids and staged changes."""
         self.staged.pop(study_id, None)
         cache = self.caches.pop(study_id, None)
         self.forget_trials(cache.trials if cache is not None else ())
 
     def committed(self, pending: Pending) -> None:
-        """The commit is in the database: its new trials have ids there."""
+        """Record that a commit is in the database, and which ids its new trials have there."""
         for study_id, (_, new_ids) in pending.written.items():
             cache = self.caches[study_id]
             for local, db_id in new_ids.items():
@@ -66,11 +66,11 @@ class LoadedStudies:
                 cache.last_db_id = max(cache.last_db_id, db_id)
 
     def put_back(self, taken: dict[int, Staged], before: Before | None = None) -> None:
-        """Stage again what did not reach the database, with what was staged since on top of it.
+        """Stage the changes of a failed commit again, and on top of them those that were staged since.
 
         Args:
             taken: Study id -> the changes that the failed commit took.
-            before: What was staged when ``locked`` began, which is all that stays; None outside ``locked``.
+            before: What was staged when ``locked`` began: only this stays staged. None outside ``locked``.
         """
         later = {study_id: self.staged.pop(study_id, Staged()) for study_id in taken}
         self.staged |= taken
@@ -82,7 +82,7 @@ class LoadedStudies:
             self.stage(study_id).add(staged)
 
     def _undo(self, before: Before) -> None:
-        """Forget what was staged inside ``locked``; the next ``sync`` reads what the database has instead."""
+        """Drop what was staged inside ``locked``; the next ``sync`` restores the trials from the database."""
         cache, then = before.cache, before.staged
         now = self.staged.pop(cache.study_id, Staged())
         for local in now.new.keys() - then.new.keys():

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 VARIABLE = "PGPASSWORD"
+"""The environment variable from which libpq takes the password."""
 
 _hidden = ""
 _passfile: int | None = None

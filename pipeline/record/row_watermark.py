@@ -38,5 +38,5 @@ class RowWatermark:
             self._reads.popleft()
 
     def reset(self) -> None:
-        """Keys were used again: everything may be new."""
+        """Forget all reads, because keys were used again: any row may be new."""
         self._reads.clear()

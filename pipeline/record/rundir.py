@@ -1,4 +1,7 @@
-"""The run directory of a campaign: every file in it that is not a trial's is named here, and nowhere else."""
+"""Defines the layout of a campaign's run directory, and checks that no other user can change what is in it.
+
+Every file of a run directory that does not belong to a trial is named here, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +19,44 @@ from ...filesystems import NO_ROOM, why_not
 from ..trial.files import TrialFiles
 
 NAMEABLE = re.compile(r"[^\x00-\x1f\x7f\\*?\[\u0085\u2028\u2029\ud800-\udfff]*")
-"""Paths that the directives of all schedulers can name, each in its own way, and no pattern of file names."""
+"""Paths that the directives of all schedulers can name: without control characters, backslashes and wildcards."""
 
 
 def new_campaign_id() -> str:
-    """Local time and six random hexadecimal digits, as in ``20261121-143005-a1b2c3``; sorts by time."""
+    """A new campaign id: local time and six random hexadecimal digits, so that ids sort by time.
+
+    Example:
+        >>> len(new_campaign_id())  # such as 20261121-143005-a1b2c3
+        22
+    """
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """``<runs>/<study>/<campaign id>/``, mode 0700. It can be deleted without losing the study."""
+    """The run directory ``<runs>/<study>/<campaign id>/``, mode 0700. Deleting it does not lose the study.
+
+    Args:
+        path: The directory; ``create`` makes it.
+
+    Example:
+        >>> run = RunDirectory(Path("/scratch/me/pilotune/digits/20261121-143005-a1b2c3"))
+        >>> run.log.name
+        'driver.log'
+        >>> str(run.trial(7).directory.relative_to(run.path))
+        'trials/7'
+    """
 
     path: Path
 
     @property
     def study_file(self) -> Path:
-        """The study file as it ran, overrides applied."""
+        """The study file as the campaign used it, with overrides applied."""
         return self.path / "study.yaml"
 
     @property
     def site_file(self) -> Path:
-        """The site file as it ran."""
+        """The site file as the campaign used it."""
         return self.path / "site.yaml"
 
     @property
@@ -52,7 +71,7 @@ class RunDirectory:
 
     @property
     def stop(self) -> Path:
-        """Control file: written by who wants the campaign to end."""
+        """Control file: whoever writes it asks the campaign to stop."""
         return self.path / "stop"
 
     @property
@@ -62,98 +81,105 @@ class RunDirectory:
 
     @property
     def blocks(self) -> Path:
-        """The blocks' scripts and what they printed."""
+        """The blocks' batch scripts and output."""
         return self.path / "blocks"
 
     @property
     def jobs(self) -> Path:
-        """Every job that was submitted, a JSON line an event."""
+        """Log of all submitted jobs: one line of JSON for each event."""
         return self.path / "jobs.jsonl"
 
     @property
     def channel_key(self) -> Path:
-        """The workers' half of the report channel's keys."""
+        """The workers' part of the report channel's keys."""
         return self.path / "channel.key"
 
     @property
     def trials(self) -> Path:
+        """The folder of all trials' directories."""
         return self.path / "trials"
 
     def trial(self, number: int) -> TrialFiles:
+        """The directory of the trial with this number."""
         return TrialFiles(self.trials / str(number))
 
     def create(self) -> None:
-        """Make it, with the folders above it that are missing, all 0700.
+        """Create the directory and its missing parents, all with mode 0700.
 
-        Raises UserError when it cannot, where somebody else could change what is in it, and for a path that batch
-        scripts cannot name; SiteError where there is no room for it.
+        Raises:
+            UserError: It cannot be created, another user could change what is in it, or batch scripts cannot name it.
+            SiteError: The file system is full, or the quota is used up.
         """
         if not NAMEABLE.fullmatch(str(self.path)):
             shown = ascii(str(self.path))
-            raise UserError(f"no run directory at {shown}: \\, *, ? and [ and control characters cannot be in its path")
+            raise UserError(f"the run directory's path {shown} must not contain \\, *, ?, [ or control characters")
         try:
-            make_own(self.path.parent)
-            make_own(self.path)
+            make_trusted(self.path.parent)
+            make_trusted(self.path)
             make_private(self.trials)
             make_private(self.blocks)
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise SiteError(f"the run directory cannot be made: {why_not(error, existing(self.path))}") from None
-            message = f"the run directory cannot be made there: {error.strerror}"
+                raise SiteError(f"the run directory cannot be created: {why_not(error, existing(self.path))}") from None
+            message = f"the run directory cannot be created: {error.strerror}"
             raise UserError(message, file=self.path) from None
 
 
 def existing(path: Path) -> Path:
-    """The nearest folder that there is, of ``path`` and those above it."""
+    """``path`` or its nearest parent that is an existing folder."""
     return next(each for each in (path, *path.parents) if each.is_dir())
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder and those above it that are missing, mode 0700."""
+    """Create a folder and its missing parents, with mode 0700."""
     for each in reversed([folder, *folder.parents]):
         if not each.is_dir():
             each.mkdir(mode=0o700, exist_ok=True)
 
 
-def make_own(folder: Path) -> None:
-    """The same, for the folder of a study. Raises UserError where somebody else could change what is in it, OSError."""
+def make_trusted(folder: Path) -> None:
+    """Create a folder as ``make_private`` does, and check that other users cannot change what is in it.
+
+    Raises UserError when they can, and OSError.
+    """
     make_private(folder)
-    problem = strangers_in(folder) or replaceable(folder)
+    problem = why_untrusted(folder) or why_replaceable(folder)
     if problem:
-        raise UserError(f"{problem}; name another folder with --runs", file=folder)
+        raise UserError(f"{problem}; choose another folder with --runs", file=folder)
 
 
-def strangers_in(folder: Path) -> str:
-    """Why what lies in a folder may be somebody else's; empty where it is not, or where there is no such folder."""
+def why_untrusted(folder: Path) -> str:
+    """Why the files in a folder may come from another user; empty when they do not, or there is no such folder."""
     try:
-        seen = [folder.lstat(), folder.stat()]  # of a link, both itself and where it leads
+        found = [folder.lstat(), folder.stat()]  # of a symbolic link, both the link and its target
     except OSError:
         return ""
-    others = [each.st_uid for each in seen if each.st_uid not in (0, os.geteuid())]
+    others = [each.st_uid for each in found if each.st_uid not in (0, os.geteuid())]
     if others:
-        return f"this folder belongs to {user_name(others[0])}, who could change what a campaign keeps in it"
-    return "everybody may write into this folder (chmod o-w ends that)" if seen[1].st_mode & stat.S_IWOTH else ""
+        return f"this folder belongs to {user_name(others[0])}, who could change a campaign's files in it"
+    return "all users may write to this folder (fix: chmod o-w)" if found[1].st_mode & stat.S_IWOTH else ""
 
 
-def replaceable(folder: Path) -> str:
-    """Why somebody else could put another folder in the place of this one; empty where nobody can."""
+def why_replaceable(folder: Path) -> str:
+    """Why other users could replace this folder by another one; empty when they cannot."""
     mode = folder.parent.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        return f"everybody may write into {folder.parent} and replace what is in it (chmod o-w ends that)"
+        return f"all users may write to {folder.parent} and replace what is in it (fix: chmod o-w)"
     return ""
 
 
-def strangers_file(path: Path) -> str:
-    """Why what is in a database's file may be a stranger's; empty where it is not. Raises OSError."""
-    found, around = path.stat(), path.parent.stat().st_mode
+def why_untrusted_database(path: Path) -> str:
+    """Why a database file may come from another user; empty when it does not. Raises OSError."""
+    found, folder_mode = path.stat(), path.parent.stat().st_mode
     if found.st_mode & stat.S_IWOTH:
-        return "everybody may write to this database; chmod o-w ends that"
-    if found.st_uid not in (0, os.geteuid()) and around & stat.S_IWOTH:
-        return f"this database belongs to {user_name(found.st_uid)}, in a folder where everybody may make files"
+        return "all users may write to this database (fix: chmod o-w)"
+    if found.st_uid not in (0, os.geteuid()) and folder_mode & stat.S_IWOTH:
+        return f"this database belongs to {user_name(found.st_uid)}, in a folder where all users may create files"
     return ""
 
 
 def user_name(uid: int) -> str:
+    """The login name of a user id, or ``user UID`` when it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -42,12 +42,13 @@ class RecordStorage(optuna.storages.BaseStorage):
         url: As ``normalize_url`` returns it.
         autocommit: True: each write is a commit, and each read looks for changes of other processes first, as Optuna's
             own storages do. False: the owner calls ``commit``, ``sync`` and ``locked``.
-        database: One that has Optuna's tables. None: the one at ``url`` is opened, and its tables made if need be.
+        database: A database that has Optuna's tables. None: open the one at ``url``, and create its tables if they are
+            missing.
 
     Attributes:
         unit_of_work: Transactions, and the studies in memory. It never changes.
         campaign: The campaign that this storage works for: trials that are created or started here are its own, and
-            ``claim`` and ``release`` set it. None: nobody owns them.
+            ``claim`` and ``release`` set it. None: trials have no owner.
 
     Trial ids are local to this object: other storages give the same trial another id.
 
@@ -109,7 +110,7 @@ class RecordStorage(optuna.storages.BaseStorage):
     # -- access to the caches -----------------------------------------------------------------------------------------
 
     def _fresh(self, study_id: int) -> StudyCache:
-        """The study's cache; with autocommit, after a look for changes of other processes."""
+        """The study's cache; with autocommit, after reading changes of other processes."""
         cache = self.unit_of_work.load(study_id)
         if self.unit_of_work.autocommit:
             self.unit_of_work.sync(study_id)
@@ -149,13 +150,13 @@ class RecordStorage(optuna.storages.BaseStorage):
     # -- studies ------------------------------------------------------------------------------------------------------
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        """Committed at once. Raises DuplicatedStudyError."""
+        """Create a study, committed at once. Raises DuplicatedStudyError."""
         name = check_key(study_name if study_name is not None else f"no-name-{uuid.uuid4()}")
         with self._outside_transactions():
             return study_rows.insert_study(self.database, name, directions)
 
     def delete_study(self, study_id: int) -> None:
-        """Committed at once."""
+        """Delete a study, committed at once."""
         with self._outside_transactions():
             self.unit_of_work.settle()
             study_rows.delete_study(self.database, study_id)
@@ -177,7 +178,7 @@ class RecordStorage(optuna.storages.BaseStorage):
 
     def get_study_id_from_name(self, study_name: str) -> int:
         with self._lock, self.unit_of_work.translated():
-            # Optuna's Hyperband asks at every verdict, also while the database cannot be reached.
+            # Optuna's HyperbandPruner calls this at every decision, also while the database cannot be reached.
             if not self.unit_of_work.autocommit:
                 for cache in self._studies.caches.values():
                     if cache.name == study_name:
@@ -210,7 +211,7 @@ class RecordStorage(optuna.storages.BaseStorage):
     # -- trials: writing ----------------------------------------------------------------------------------------------
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """The trial's number is preliminary until the commit: another driver may have taken it meanwhile."""
+        """Create a trial. Its number is preliminary until the commit: another driver may have used it meanwhile."""
         with self._lock:
             cache = self._fresh(study_id)
             trial = new_trial() if template_trial is None else from_template(template_trial)
@@ -232,7 +233,7 @@ class RecordStorage(optuna.storages.BaseStorage):
             cache.ours.add(local)
 
     def adopt(self, trial_ids: Iterable[int]) -> None:
-        """From now on this process runs these trials: ``sync`` no longer reads them again."""
+        """Record that this process runs these trials from now on, so that ``sync`` does not read them again."""
         with self._lock:
             for local in trial_ids:
                 self._studies.cache_of[local].ours.add(local)
@@ -243,10 +244,10 @@ class RecordStorage(optuna.storages.BaseStorage):
         self.set_trial_params(trial_id, {param_name: (param_value_internal, distribution)})
 
     def set_trial_params(self, trial_id: int, values: Mapping[str, tuple[float, BaseDistribution]]) -> None:
-        """Several at once.
+        """Set several parameters at once.
 
         Args:
-            trial_id: Of an unfinished trial.
+            trial_id: An unfinished trial.
             values: Parameter name -> the value as Optuna stores it (``to_internal_repr``), and its distribution.
         """
         with self._changing(trial_id) as (cache, trial):
@@ -254,7 +255,7 @@ class RecordStorage(optuna.storages.BaseStorage):
             for name, (value, distribution) in values.items():
                 known = cache.distributions.get(check_key(name))
                 if known is not None and same_distribution(known, distribution):
-                    distribution = known  # one object for all trials: there may be a million of them
+                    distribution = known  # all trials share one object, to save memory
                 elif known is not None:
                     check_distribution_compatibility(known, distribution)
                 params[name], distributions[name] = distribution.to_external_repr(value), distribution
@@ -262,19 +263,19 @@ class RecordStorage(optuna.storages.BaseStorage):
             self._studies.stage(cache.study_id).of(trial_id).params.update(values)
 
     def forget_params(self, trial_id: int) -> None:
-        """Take back the trial's parameters that are not in the database yet, so that it can be sampled again."""
+        """Remove the trial's parameters that are not in the database yet, so that it can be sampled again."""
         with self._lock:
             cache = self._studies.cache_of[trial_id]
             staged = self._studies.stage(cache.study_id)
             trial = cache.trials[trial_id]
-            gone = set(trial.params) if trial_id in staged.new else set(staged.of(trial_id).params)
+            removed = set(trial.params) if trial_id in staged.new else set(staged.of(trial_id).params)
             self._studies.replace(
                 cache,
                 trial,
-                params={name: value for name, value in trial.params.items() if name not in gone},
-                distributions={name: each for name, each in trial.distributions.items() if name not in gone},
+                params={name: value for name, value in trial.params.items() if name not in removed},
+                distributions={name: each for name, each in trial.distributions.items() if name not in removed},
             )
-            staged.of(trial_id).params -= gone
+            staged.of(trial_id).params -= removed
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         with self._lock:
@@ -307,7 +308,7 @@ class RecordStorage(optuna.storages.BaseStorage):
         self.set_trial_intermediate_values(trial_id, {int(step): intermediate_value})
 
     def set_trial_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
-        """Several reports at once, by step."""
+        """Set several intermediate values at once, by step."""
         with self._changing(trial_id) as (cache, trial):
             check_steps(values)
             steps = {**trial.intermediate_values, **{step: float(value) for step, value in values.items()}}
@@ -318,7 +319,7 @@ class RecordStorage(optuna.storages.BaseStorage):
         self.set_trial_user_attrs(trial_id, {key: value})
 
     def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
-        """Several at once; none when one of them cannot be stored (ValueError, TypeError)."""
+        """Set several user attributes at once; none of them when one cannot be stored (ValueError, TypeError)."""
         with self._changing(trial_id) as (cache, trial):
             attrs = trial.user_attrs | checked_attributes(values)
             self._studies.replace(cache, trial, user_attrs=attrs)
@@ -364,7 +365,10 @@ class RecordStorage(optuna.storages.BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """By ascending number. Without ``deepcopy`` the trials are those in memory, which nobody may change."""
+        """The study's trials by ascending number.
+
+        Without ``deepcopy`` these are the objects in memory, which the caller must not change.
+        """
         with self._lock:
             found = self._fresh(study_id).in_states(states)
             return [detached(trial) for trial in found] if deepcopy else found.copy()

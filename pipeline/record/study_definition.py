@@ -1,4 +1,7 @@
-"""Opening a study under its name: made when it is new, else compared with its study file; and taught by others."""
+"""Opens the study that a study file describes, and copies trials from other studies into it (transfer learning).
+
+A new study is created; an existing one must have the directions and the space that the study file says.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +28,33 @@ if TYPE_CHECKING:
 
 
 def open_storage(url: str) -> RecordStorage:
-    """The database at ``url`` for a campaign: writes are staged until ``commit``. Raises UserError."""
+    """Open the database at ``url`` for a campaign: writes are staged until ``commit``.
+
+    Args:
+        url: ``sqlite:///FILE`` or ``postgresql://[USER@]HOST[:PORT]/DATABASE``; a relative FILE is relative to the
+            working directory. An SQLite file is created if it is missing, with mode 0600.
+
+    Raises:
+        UserError: The URL is not valid, or the database cannot be opened.
+        RecordStuck: The file system of an SQLite file is full or read-only.
+    """
     return RecordStorage(normalize_url(url), autocommit=False)
 
 
 def open_study(
     storage: RecordStorage, study_file: StudyFile, *, sampler: BaseSampler | None, pruner: BasePruner | None
 ) -> optuna.Study:
-    """The study that a study file describes, made if there is none of its name.
+    """Open the study that a study file describes, and create it if the database has none with its name.
+
+    Args:
+        storage: With ``autocommit=False``, as ``open_storage`` returns it.
+        study_file: The study's name, directions, metrics and space.
+        sampler: The study's sampler. None: Optuna's default.
+        pruner: The study's pruner. None: Optuna's default.
 
     Raises:
-        StudyMismatch: The database has a study of this name with other directions or another space.
-        RecordAway: The database did not answer.
+        StudyMismatch: The database has a study with this name, but other directions or another space.
+        RecordAway: The database cannot be reached.
     """
     name, directions = study_file.name, list(study_file.directions)
     try:
@@ -52,8 +70,8 @@ def open_study(
     found = _differences(storage, study, known, wanted, study_file.space)
     if found:
         raise StudyMismatch(
-            f"the database has another study named {name!r}: {'; '.join(found)}. Give this one a name of its own "
-            "(--new-name), or take the study file back to what it was",
+            f"the database already has a different study named {name!r}: {'; '.join(found)}. Give this one another "
+            "name (--new-name), or undo the changes in the study file",
             file=study_file.path,
         )
     if known is None:
@@ -87,19 +105,19 @@ def _differences(
     wanted: Mapping[str, Any],
     space: Space | None,
 ) -> list[str]:
-    was, found = [direction.name.lower() for direction in study.directions], []
-    if was != wanted["directions"]:
-        found.append(f"{_directions(was)} in the database, {_directions(wanted['directions'])} in the study file")
+    stored, found = [direction.name.lower() for direction in study.directions], []
+    if stored != wanted["directions"]:
+        found.append(f"{_directions(stored)} in the database, {_directions(wanted['directions'])} in the study file")
     if known is None:
-        # Made by plain Optuna: what its trials have sampled is all that it says about its space.
-        seen = storage.distributions(study._study_id)
-        return found if space is None else found + _clashes(seen, space.distributions)
+        # The study was created by plain Optuna, so its space is known only from its trials' distributions.
+        sampled = storage.distributions(study._study_id)
+        return found if space is None else found + _clashes(sampled, space.distributions)
     old, new = known.get("space"), wanted["space"]
     if (old is None) != (new is None):
-        ways = "defined by the objective as it runs", "given by `space`"
+        kinds = "defined by the objective as it runs", "given by `space`"
         return [
             *found,
-            f"the space is {ways[old is not None]} in the database, {ways[new is not None]} in the study file",
+            f"the space is {kinds[old is not None]} in the database, {kinds[new is not None]} in the study file",
         ]
     if old is None:
         return found
@@ -127,25 +145,31 @@ def _clashes(seen: Mapping[str, BaseDistribution], wanted: Mapping[str, BaseDist
 def learn_from(storage: RecordStorage, study: optuna.Study, names: Sequence[str], space: Space | None = None) -> int:
     """Copy the complete trials of other studies in the same database into ``study``, for its sampler to learn from.
 
-    They do not count for the budget. Copied are those whose parameters are a configuration of ``space`` (None: whose
-    distributions go with those that the study has); each once, however often this is called.
+    Copied trials do not count for the budget. Each is copied once, however often this is called.
+
+    Args:
+        storage: The storage of ``study``.
+        study: The study to copy into.
+        names: Names of the studies to copy from.
+        space: Copy the trials whose parameters are a configuration of this space. None: those whose distributions are
+            compatible with the study's.
 
     Returns:
-        How many were copied now.
+        Number of trials copied by this call.
 
     Raises:
-        UserError: No such study, or it has other directions.
-        RecordAway: The database did not answer.
+        UserError: There is no such study, or it has other directions.
+        RecordAway: The database cannot be reached.
     """
     copied = 0
     here = storage.get_all_trials(study._study_id, deepcopy=False)
-    before = {trial.user_attrs[LEARNED] for trial in here if LEARNED in trial.user_attrs}
+    copied_before = {trial.user_attrs[LEARNED] for trial in here if LEARNED in trial.user_attrs}
     for name in names:
         other = _other(storage, study, name)
         for trial in storage.get_all_trials(other, deepcopy=False, states=(TrialState.COMPLETE,)):
             origin = f"{name}#{trial.number}"
-            # What was itself copied would be learned twice where both studies are named.
-            if origin in before or LEARNED in trial.user_attrs:
+            # A trial that was itself copied would be learned twice if its first study is named too.
+            if origin in copied_before or LEARNED in trial.user_attrs:
                 continue
             fitting = _fit(trial, space) if space is not None else _compatible(storage, study, trial)
             if fitting is not None:
@@ -165,7 +189,9 @@ def _other(storage: RecordStorage, study: optuna.Study, name: str) -> int:
         known = ", ".join(sorted(each.study_name for each in storage.get_all_studies())) or "none"
         raise UserError(f"no study {name!r} in the database; it has: {known}", key="start_from.studies") from None
     if storage.get_study_directions(study_id) != study.directions:
-        raise UserError(f"{name!r} has other directions, nothing can be learned from it", key="start_from.studies")
+        raise UserError(
+            f"{name!r} has other directions than this study, so its trials cannot be copied", key="start_from.studies"
+        )
     return study_id
 
 
@@ -191,8 +217,8 @@ def _fit(trial: FrozenTrial, space: Space) -> _Fitting | None:
 
 
 def _compatible(storage: RecordStorage, study: optuna.Study, trial: FrozenTrial) -> _Fitting | None:
-    seen = storage.distributions(study._study_id)
-    return None if _clashes(seen, trial.distributions) else (dict(trial.params), dict(trial.distributions))
+    sampled = storage.distributions(study._study_id)
+    return None if _clashes(sampled, trial.distributions) else (dict(trial.params), dict(trial.distributions))
 
 
 def _copy(

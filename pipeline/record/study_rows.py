@@ -21,11 +21,11 @@ from .tables import studies, study_directions, trials
 
 def insert_study(database: Database, name: str, directions: Sequence[StudyDirection]) -> int:
     """Create a study; returns its id. Raises DuplicatedStudyError when the name is taken, RecordAway."""
-    rows = [{"direction": direction, "objective": place} for place, direction in enumerate(directions)]
+    rows = [{"direction": direction, "objective": objective} for objective, direction in enumerate(directions)]
     try:
         with database.writing():
-            made = database.run(sa.insert(studies).returning(studies.c.study_id), {"study_name": name})
-            study_id = int(made.scalar_one())
+            inserted = database.run(sa.insert(studies).returning(studies.c.study_id), {"study_name": name})
+            study_id = int(inserted.scalar_one())
             database.run(sa.insert(study_directions), [{"study_id": study_id, **row} for row in rows])
     except IntegrityError:
         raise DuplicatedStudyError(f"a study named {name!r} exists") from None

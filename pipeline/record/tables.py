@@ -1,7 +1,7 @@
-"""The tables of Optuna's own database schema, declared by ourselves, and how their values are encoded.
+"""Declares the tables of Optuna's database schema, and encodes and decodes their values.
 
-The package imports nothing private of Optuna; a test compares these declarations with what Optuna 5 creates. Times are
-stored as naive UTC and seen in memory as naive local time, as Optuna does. A float that a database cannot hold
+Optuna's own declarations are private, so they are repeated here; a test compares them with what Optuna 5 creates. As in
+Optuna, times are stored as naive UTC, and are naive local time in memory. A float that a database cannot hold
 (infinity, NaN) is stored as NULL beside a type that names it.
 """
 
@@ -18,9 +18,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 SCHEMA_VERSION = 12
+"""Optuna's version of the schema, in table ``version_info``."""
 REVISION = "v3.2.0.a"
+"""Alembic's revision of the same schema, in table ``alembic_version``."""
 KEY_LENGTH = 512
+"""Most characters of a study's, parameter's or attribute's name."""
 STEP_LIMIT = 2**31
+"""Steps are stored as signed integers of 32 bits, so they lie in [-STEP_LIMIT, STEP_LIMIT)."""
 
 metadata = sa.MetaData()
 _key = sa.String(KEY_LENGTH)
@@ -120,7 +124,9 @@ OF_TRIAL = (
     trial_system_attributes,
     trial_user_attributes,
 )
+"""The tables whose rows belong to a trial, by ``trial_id``."""
 OF_STUDY = (study_system_attributes, study_user_attributes, study_directions)
+"""The tables whose rows belong to a study, by ``study_id``."""
 
 
 def store_float(value: float) -> tuple[float | None, str]:
@@ -144,7 +150,7 @@ def store_time(value: datetime | None) -> str | None:
 
 
 def load_time(value: datetime | str | None) -> datetime | None:
-    """Naive UTC, as text on SQLite, to naive local time."""
+    """The inverse of ``store_time``: naive UTC (text on SQLite) to naive local time."""
     if value is None:
         return None
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -152,12 +158,16 @@ def load_time(value: datetime | str | None) -> datetime | None:
 
 
 def plain(value: Any) -> Any:
-    """What ``value`` is after a way through JSON, as every reader of the database will see it.
+    """``value`` encoded as JSON and decoded again, as every reader of the database will see it.
 
-    Raises TypeError if it has no JSON.
+    Raises TypeError if it cannot be encoded.
+
+    Example:
+        >>> plain((1, 2))
+        [1, 2]
     """
     kind = type(value)
-    if kind is str and len(value) < 40:  # most trials have the same hosts and reasons: one object for all
+    if kind is str and len(value) < 40:  # many trials have the same host, pool or reason: they share one object
         return sys.intern(value)
     if value is None or kind in (str, int, float, bool):
         return value
@@ -165,10 +175,11 @@ def plain(value: Any) -> Any:
 
 
 def check_key(key: str) -> str:
-    """``key`` itself, or ValueError when no database could hold it as a name."""
+    """Return ``key``. Raises ValueError when the database cannot store it as a name."""
     if len(key) > KEY_LENGTH or "\0" in key or not (key.isascii() or _is_text(key)):
         raise ValueError(
-            f"a name in the database has at most {KEY_LENGTH} characters, no NUL and no half of one, got {key[:40]!r}…"
+            f"a name in the database has at most {KEY_LENGTH} characters, no NUL and no lone surrogate; "
+            f"got {key[:40]!r}…"
         )
     return sys.intern(key) if type(key) is str else key
 

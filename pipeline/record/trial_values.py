@@ -1,4 +1,4 @@
-"""New trials, and checks of what a trial is given before it is staged."""
+"""Creates new trials, and checks values before they are staged."""
 
 from __future__ import annotations
 
@@ -58,14 +58,16 @@ def check_steps(steps: Iterable[int]) -> None:
     """Raises ValueError for a step that the database's column cannot hold."""
     for step in steps:
         if not -STEP_LIMIT <= step < STEP_LIMIT:
-            raise ValueError(f"a step must be a whole number of 32 bits, as the database stores it, but is {step}")
+            raise ValueError(
+                f"a step must be an integer that fits 32 bits, because the database stores it so; got {step}"
+            )
 
 
 def same_distribution(one: BaseDistribution, other: BaseDistribution) -> bool:
-    """Whether two distributions are interchangeable; equal choices may still differ in type, as 1 and True do."""
+    """Whether two distributions are interchangeable; equal choices may still differ in type, as 1 and True."""
     if one is other:
         return True
     if isinstance(one, CategoricalDistribution) and isinstance(other, CategoricalDistribution):
-        kinds = [[type(choice) for choice in each.choices] for each in (one, other)]
-        return kinds[0] == kinds[1] and one == other
+        types = [[type(choice) for choice in each.choices] for each in (one, other)]
+        return types[0] == types[1] and one == other
     return type(one) is type(other) and one == other

@@ -2,7 +2,7 @@
 
 Exactly once: every commit also writes a counter of this object (the study system attribute ``TICK`` and a random id).
 When the connection breaks at COMMIT, nobody knows whether the database took it. Then the next use locks the study,
-which waits for the lost transaction to end, and reads the counter: it tells whether the changes have to be written
+which waits for the lost transaction to end, and reads the counter: it shows whether the changes have to be written
 again.
 """
 
@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import PilotuneError, RecordAway
 from ..attributes import TICK
-from .conflicts import CommitResult, keep_budget, let_others, settle_numbers
+from .conflicts import CommitResult, assign_numbers, drop_overtaken, enforce_budget
 from .database import Database
 from .db_errors import words
 from .loaded_studies import LoadedStudies
@@ -36,8 +36,8 @@ class LeaseLost(PilotuneError):
 
 
 FULL_RESCAN = 60
-"""Every 60th ``sync`` that reads anything reads the unfinished trials of others whole, since the others miss two
-rare cases (see ``sync.py``); a whole read costs what the trials hold, so it must be rare."""
+"""Every 60th ``sync`` that reads anything reads the unfinished trials of others whole, since the other reads miss
+two rare cases (see ``sync.py``). A whole read fetches every row of those trials, so it must be rare."""
 
 
 class UnitOfWork:
@@ -53,7 +53,7 @@ class UnitOfWork:
             ``sync`` reads all that they may have changed.
 
     Attributes:
-        studies: What is in memory.
+        studies: The studies in memory.
         fence: Study id and attribute key of the campaign's lease. A commit raises LeaseLost once another driver has
             set that lease's state to ``dead``. None: no check.
         lock: Held by every method, and by the owner around its changes of ``studies``.
@@ -160,7 +160,7 @@ class UnitOfWork:
             The trials that were refused, and those that another process started or finished first.
 
         Raises:
-            RecordAway: The database did not take the changes. They stay staged, and the next commit writes them; it
+            RecordAway: The database did not accept the changes. They stay staged, and the next commit writes them; it
                 finds out first whether this one landed after all, so nothing is written twice.
             LeaseLost: Another driver took over this campaign's trials.
         """
@@ -189,7 +189,7 @@ class UnitOfWork:
             limit: As for ``commit``.
 
         Raises:
-            RecordAway: The database did not take it.
+            RecordAway: The database did not accept the changes.
             LeaseLost: Another driver took over this campaign's trials.
             ValueError: Inside another study's ``locked``.
         """
@@ -240,7 +240,7 @@ class UnitOfWork:
         except SQLAlchemyError as error:
             self.database.drop()
             self._pending = pending if pending.written else None
-            away = self.database.fault(error) or RecordAway(f"the database did not take the changes: {words(error)}")
+            away = self.database.fault(error) or RecordAway(f"the database did not accept the changes: {words(error)}")
             raise away from error
         self._landed(pending)
 
@@ -275,12 +275,12 @@ class UnitOfWork:
         """Drop what must not be written, note it for the result, and give the new trials their final numbers."""
         staged = self.studies.stage(cache.study_id)
         if changed:
-            self._overtaken += let_others(self.database, cache, staged, limit)
+            self._overtaken += drop_overtaken(self.database, cache, staged, limit)
         if limit is not None:
-            refused = keep_budget(self.database, cache, staged, limit)
+            refused = enforce_budget(self.database, cache, staged, limit)
             self.studies.forget_trials(local for local in refused if local not in cache.trials)
             self._refused += refused
-        settle_numbers(cache, staged)
+        assign_numbers(cache, staged)
 
     # -- exactly once -------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def campaign(runs: Path) -> Campaign:
         run.create()
         status = status_of(run.path, **changes)
         run.status.write_text(status.to_json())
-        known_studies.remember(
+        known_studies.save(
             name="digits", study_file=runs / "s.yaml", storage=status.storage, runs=runs, site="local", run_dir=run.path
         )
         return run.path

@@ -210,7 +210,7 @@ def test_completion_completes_commands_options_and_studies(words: str, expected:
     from pilotune.pipeline.record import known_studies
 
     here = Path.cwd()
-    known_studies.remember(
+    known_studies.save(
         name="digits", study_file=here / "s.yaml", storage="sqlite:///x.db", runs=here, site="local", run_dir=here
     )
     environment = {

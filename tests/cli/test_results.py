@@ -160,7 +160,7 @@ def test_importance_as_table_and_json(pilotune: Pilotune, tmp_path: Path) -> Non
 
 def register(name: str, url: str) -> None:
     here = Path.cwd()
-    known_studies.remember(name=name, study_file=here / "s.yaml", storage=url, runs=here, site="local", run_dir=here)
+    known_studies.save(name=name, study_file=here / "s.yaml", storage=url, runs=here, site="local", run_dir=here)
 
 
 def test_a_known_name_is_enough_and_the_only_study_needs_none(pilotune: Pilotune, url: str) -> None:

@@ -46,7 +46,7 @@ class Campaigns:
         if name not in (optuna.get_all_study_names(settings.storage_url) if path.exists() else []):
             of_pilotune(settings.storage_url, name)
         run = settings.runs / name / "20260101-120000-aaaaaa"
-        known_studies.remember(
+        known_studies.save(
             name=name,
             study_file=settings.study_file.path,
             storage=settings.storage_url,

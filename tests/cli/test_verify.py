@@ -64,7 +64,7 @@ def test_json_has_everything(pilotune: Pilotune, study: Audited) -> None:
 
 
 def test_a_study_is_named_as_for_other_commands(pilotune: Pilotune, study: Audited) -> None:
-    known_studies.remember(name=NAME, study_file=study.folder / "digits.yaml", storage=study.url,
+    known_studies.save(name=NAME, study_file=study.folder / "digits.yaml", storage=study.url,
                       runs=study.folder / "runs", site="local", run_dir=study.run.path)  # fmt: skip
     assert pilotune("verify").code == 0
     assert "No problems found." in pilotune("verify", NAME).out

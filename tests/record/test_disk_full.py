@@ -68,7 +68,7 @@ def test_a_disk_without_inodes_is_full_too(tmp_path: Path) -> None:
             if why := unwritable(disk):
                 break
             (disk / str(name)).touch()
-        assert why == f"the file system {disk} (tmpfs) is full (no room for a further file left)"
+        assert why == f"the file system {disk} (tmpfs) is full (no inodes left)"
 
 
 def test_a_file_system_that_turns_read_only_is_named_and_lets_go_on_later(disk: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_broken_database_is_a_sentence_that_says_what_to_do(tmp_path: Path) ->
         file.seek(4096)
         file.write(os.urandom(kept.path.stat().st_size - 4096))
     kept.stage(2.0)
-    with pytest.raises(RecordLost, match=rf"the database {kept.path} is broken \(.*\)$"):
+    with pytest.raises(RecordLost, match=rf"the database {kept.path} is corrupt \(.*\)$"):
         kept.storage.commit()
 
 
@@ -174,7 +174,7 @@ def test_a_database_that_is_cut_off_while_it_is_open_is_noticed_at_once(tmp_path
         kept.storage.commit()
     os.truncate(kept.path, kept.path.stat().st_size // 2)
     kept.stage(3.0)
-    with pytest.raises(RecordLost, match=r"study\.db is broken \(database disk image is malformed\)"):
+    with pytest.raises(RecordLost, match=r"study\.db is corrupt \(database disk image is malformed\)"):
         kept.storage.commit()
 
 
@@ -203,7 +203,7 @@ def test_what_is_broken_behind_the_back_of_an_open_connection_is_found_by_a_look
     with kept.path.open("r+b") as file:
         file.seek(20 * 4096)
         file.write(os.urandom(10 * 4096))
-    with pytest.raises(RecordLost, match=r"study\.db is broken \("):
+    with pytest.raises(RecordLost, match=r"study\.db is corrupt \("):
         kept.storage.database.check()
 
 
@@ -248,7 +248,7 @@ def test_there_is_no_room_to_begin(disk: Path, tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
     with (
         small_disk(tmp_path / "no-inodes", nr_inodes="3") as other,
-        pytest.raises(SiteError, match=f"the run directory cannot be made: the file system {other}") as refused,
+        pytest.raises(SiteError, match=f"the run directory cannot be created: the file system {other}") as refused,
     ):
         RunDirectory(other / "runs" / "s" / "c").create()
     assert refused.value.exit_code == 3

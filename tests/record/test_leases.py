@@ -1,4 +1,4 @@
-"""Leases, and the trials of dead drivers: each is taken over once, by one driver, and the dead write nothing more."""
+"""Leases: trials of a dead driver are taken over once, by one driver, and the dead driver commits nothing more."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ SPACE = {"x": FloatDistribution(0, 1)}
 
 
 class Driver:
-    """What a driver has: a storage, the study, a lease."""
+    """A driver's storage, study and lease."""
 
     def __init__(self, url, campaign, **changes):
         self.storage = open_storage(url)
@@ -41,8 +41,8 @@ class Driver:
     def orphans(self):
         return orphans(self.storage, self.study)
 
-    def silent(self, seconds):
-        """Make the lease's last sign of life that old."""
+    def age_heartbeat(self, seconds):
+        """Set the lease's heartbeat to ``seconds`` ago."""
         known = self.storage.get_study_system_attrs(self.study._study_id)[self.lease.key]
         aged = {**known, "heartbeat": self.storage.database.clock() - seconds}
         self.storage.set_study_system_attr(self.study._study_id, self.lease.key, aged)
@@ -50,7 +50,7 @@ class Driver:
 
 
 def dead_pid():
-    """A process id of which nobody is left."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -72,7 +72,7 @@ def test_postgres_takes_several_drivers(postgres_url):
     assert second.study.trials[trial.number].system_attrs[OWNER] == "a"
 
 
-def test_a_released_campaign_makes_room(tmp_path):
+def test_after_release_another_driver_can_claim(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     first = Driver(url, "a").claim()
     release(first.storage, first.study, first.lease)
@@ -92,22 +92,22 @@ def test_a_killed_driver_is_dead_at_once_on_its_own_host(tmp_path, changes):
     assert Driver(url, "b").claim().orphans() == []
 
 
-def test_a_driver_elsewhere_is_dead_after_its_silence_only(tmp_path):
+def test_a_driver_remote_is_dead_after_its_silence_only(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
-    elsewhere = Driver(url, "a", host="login2", place="other-boot/pid:[1]").claim()
-    elsewhere.silent(SILENCE - 30)
+    remote = Driver(url, "a", host="login2", place="other-boot/pid:[1]").claim()
+    remote.age_heartbeat(SILENCE - 30)
     with pytest.raises(CampaignRunning, match="on login2"):
         Driver(url, "b").claim()
-    elsewhere.silent(SILENCE + 1)
+    remote.age_heartbeat(SILENCE + 1)
     Driver(url, "c").claim()
 
 
-def test_a_renewed_lease_lives_on(tmp_path):
+def test_a_renewed_lease_is_alive(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
-    elsewhere = Driver(url, "a", place="other-boot/pid:[1]").claim()
-    elsewhere.silent(SILENCE + 1)
-    renew(elsewhere.storage, elsewhere.study, elsewhere.lease)
-    elsewhere.storage.commit()
+    remote = Driver(url, "a", place="other-boot/pid:[1]").claim()
+    remote.age_heartbeat(SILENCE + 1)
+    renew(remote.storage, remote.study, remote.lease)
+    remote.storage.commit()
     with pytest.raises(CampaignRunning):
         Driver(url, "b").claim()
 
@@ -130,7 +130,7 @@ def test_trials_of_a_dead_driver_are_taken_over_once(postgres_url):
 def test_a_driver_that_was_declared_dead_commits_nothing_more(postgres_url):
     first = Driver(postgres_url, "a", place="other-boot/pid:[1]").claim()
     trial = first.start()
-    first.silent(SILENCE + 1)
+    first.age_heartbeat(SILENCE + 1)
     assert len(Driver(postgres_url, "b").claim().orphans()) == 1
     first.study.tell(trial, 0.5)
     renew(first.storage, first.study, first.lease)
@@ -142,11 +142,11 @@ def test_a_driver_that_was_declared_dead_commits_nothing_more(postgres_url):
     assert {lease.state for lease in study_leases(fresh.storage, fresh.study)} == {"dead", "running"}
 
 
-def test_a_look_at_what_others_did_does_not_hide_from_a_driver_that_it_was_declared_dead(tmp_path):
+def test_after_sync_a_driver_that_was_declared_dead_still_loses_its_lease(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     first = Driver(url, "a", place="other-boot/pid:[1]").claim()
     trial = first.start()
-    first.silent(SILENCE + 1)
+    first.age_heartbeat(SILENCE + 1)
     assert len(Driver(url, "b").claim().orphans()) == 1
     first.storage.sync()
     first.study.tell(trial, 0.5)
@@ -155,7 +155,7 @@ def test_a_look_at_what_others_did_does_not_hide_from_a_driver_that_it_was_decla
     assert Driver(url, "c").study.trials[0].state == TrialState.RUNNING
 
 
-def test_a_trial_that_somebody_else_has_finished_is_not_told_again_after_a_look(tmp_path):
+def test_after_sync_a_trial_that_another_process_finished_is_not_finished_again(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     first = Driver(url, "a").claim()
     trial = first.start()
@@ -166,7 +166,7 @@ def test_a_trial_that_somebody_else_has_finished_is_not_told_again_after_a_look(
     assert first.study.trials[0].value == 0.25
 
 
-def test_trials_that_were_taken_over_unnoticed_are_taken_again(tmp_path):
+def test_a_takeover_whose_answer_was_lost_is_repeated(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     Driver(url, "a", pid=dead_pid()).claim().start(attempt=2)
     second = Driver(url, "b").claim()
@@ -177,13 +177,13 @@ def test_trials_that_were_taken_over_unnoticed_are_taken_again(tmp_path):
     assert orphans(second.storage, second.study, held) == []
 
 
-def test_a_sign_of_life_from_the_future_is_none():
+def test_a_heartbeat_far_in_the_future_counts_as_dead():
     lease = dataclasses.replace(Lease.here("a", ""), place="other-boot/pid:[1]", heartbeat=1e6)
     assert lease.alive(1e6 - SILENCE)
     assert not lease.alive(1e6 - SILENCE - 1)
 
 
-def test_what_the_first_driver_started_is_known_after_two_deaths(tmp_path):
+def test_the_first_drivers_files_are_known_after_two_takeovers(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     gone = dead_pid()
     Driver(url, "a", pid=gone).claim().start(attempt=2)
@@ -209,20 +209,20 @@ def test_trials_of_plain_optuna_processes_are_left_alone(tmp_path):
 def test_release_starts_no_trial_that_was_only_staged(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     driver = Driver(url, "a").claim()
-    told = driver.start()
-    driver.study.tell(told, 0.5)
+    finished = driver.start()
+    driver.study.tell(finished, 0.5)
     driver.study.ask(SPACE)
     release(driver.storage, driver.study, driver.lease)
     assert [trial.state for trial in Driver(url, "b").study.trials] == [TrialState.COMPLETE]
 
 
-def test_release_does_not_hide_how_the_campaign_ended_when_the_database_is_away(tmp_path, monkeypatch):
+def test_release_does_not_hide_how_the_campaign_ended_when_the_database_is_unreachable(tmp_path, monkeypatch):
     driver = Driver(f"sqlite:///{tmp_path}/s.db", "a").claim()
 
-    def away(limit=None):
+    def unreachable(limit=None):
         raise RecordAway("gone")
 
-    monkeypatch.setattr(driver.storage, "commit", away)
+    monkeypatch.setattr(driver.storage, "commit", unreachable)
     release(driver.storage, driver.study, driver.lease)
     assert driver.storage.campaign is None
 

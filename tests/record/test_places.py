@@ -52,7 +52,7 @@ def test_other_urls_are_refused_without_repeating_a_password(url, sentence):
     assert "hunter2" not in str(error.value)
 
 
-def test_the_database_and_its_folder_are_the_users_alone(tmp_path):
+def test_only_the_user_can_read_the_database_and_its_folder(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path}/new/deep/s.db")
     optuna.create_study(storage=storage)
     for file in (tmp_path / "new" / "deep").iterdir():
@@ -60,7 +60,7 @@ def test_the_database_and_its_folder_are_the_users_alone(tmp_path):
     assert mode(tmp_path / "new") == mode(tmp_path / "new" / "deep") == 0o700
 
 
-def test_a_path_with_strange_characters_is_taken_as_it_is(tmp_path):
+def test_a_path_may_hold_special_characters(tmp_path):
     folder = tmp_path / "a {b} 100% ü"
     storage = open_storage(normalize_url(f"sqlite:///{folder}/s.db"))
     optuna.create_study(storage=storage)
@@ -84,7 +84,7 @@ def test_a_database_of_another_schema_is_refused(tmp_path):
         open_storage(f"sqlite:///{tmp_path}/s.db")
 
 
-def test_a_server_that_is_not_there_is_a_sentence(monkeypatch):
+def test_an_unreachable_server_gives_one_line_without_the_password(monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "hunter2")
     with pytest.raises(UserError) as error:
         open_storage("postgresql://me@127.0.0.1:1/x")
@@ -93,7 +93,7 @@ def test_a_server_that_is_not_there_is_a_sentence(monkeypatch):
     assert "hunter2" not in str(error.value)
 
 
-def test_the_tables_are_made_on_an_empty_server(postgres_server):
+def test_tables_are_created_in_an_empty_database(postgres_server):
     url = postgres_server.new_database()
     storage = open_storage(url)
     assert storage.get_all_studies() == []
@@ -116,7 +116,7 @@ def test_no_write_ahead_log_on_a_shared_file_system(monkeypatch, tmp_path):
     assert storage.database.run("PRAGMA journal_mode").scalar() == "delete"
 
 
-def test_a_run_directory_is_the_users_alone(tmp_path):
+def test_only_the_user_can_read_a_run_directory(tmp_path):
     name = new_campaign_id()
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", name)
     run = RunDirectory(tmp_path / "runs" / "digits" / name)
@@ -126,7 +126,7 @@ def test_a_run_directory_is_the_users_alone(tmp_path):
         assert mode(folder) == 0o700
     assert run.trial(7).directory == run.path / "trials" / "7"
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be created"):
         RunDirectory(tmp_path / "file" / "x").create()
 
 
@@ -136,8 +136,8 @@ def state(monkeypatch, tmp_path):
     return tmp_path / "state" / "pilotune" / "studies"
 
 
-def remember(name):
-    known_studies.remember(
+def save(name):
+    known_studies.save(
         name=name,
         study_file=Path("/home/me/study.yaml"),
         storage="sqlite:////s.db",
@@ -150,9 +150,9 @@ def remember(name):
 def test_studies_are_found_by_name_the_latest_first(state):
     assert known_studies.all() == []
     assert known_studies.find("digits") is None
-    remember("digits")
-    remember("svm")
-    remember("digits")
+    save("digits")
+    save("svm")
+    save("digits")
     assert [entry.name for entry in known_studies.all()] == ["digits", "svm"]
     assert known_studies.find("svm").run_dir == Path("/runs/svm/1")
     assert mode(state) == 0o700
@@ -160,8 +160,8 @@ def test_studies_are_found_by_name_the_latest_first(state):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", json.dumps({"name": "x"})])
-def test_a_broken_note_is_a_sentence_and_hides_no_other(state, caplog, text):
-    remember("digits")
+def test_an_unreadable_entry_gives_one_line_and_hides_no_other(state, caplog, text):
+    save("digits")
     (state / "broken.json").write_text(text)
     assert [entry.name for entry in known_studies.all()] == ["digits"]
     assert "broken.json" in caplog.text
@@ -170,7 +170,7 @@ def test_a_broken_note_is_a_sentence_and_hides_no_other(state, caplog, text):
 
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "x" * 200])
-def test_names_that_are_no_file_names_are_refused(state, name):
+def test_names_that_cannot_be_file_names_are_refused(state, name):
     with pytest.raises(UserError, match="cannot be a study's name"):
         known_studies.find(name)
 

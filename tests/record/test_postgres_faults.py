@@ -138,7 +138,7 @@ def test_a_database_that_takes_no_writes_is_said_to_be_a_standby_or_read_only(gu
     guest.stage(1.0)
     with pytest.raises(RecordAway):
         guest.storage.commit()
-    with pytest.raises(RecordStuck, match="takes no writes, as a standby or as one made read-only"):
+    with pytest.raises(RecordStuck, match="is read-only: it is a standby server or was set read-only"):
         guest.storage.commit()
     guest.server.execute(f"ALTER DATABASE {guest.database} RESET default_transaction_read_only")
     guest.storage.commit()
@@ -181,7 +181,7 @@ def test_who_is_not_let_in_is_told_so(guest: Guest, name: str) -> None:
     execute(shut)
     guest.storage.close()
     guest.stage(1.0)
-    with pytest.raises(RecordStuck, match=rf"the database server refuses \(.*{words}"):
+    with pytest.raises(RecordStuck, match=rf"the database server denies access \(.*{words}"):
         guest.storage.commit()
     execute(open_again)
     guest.storage.commit()

@@ -1,4 +1,4 @@
-"""A look at what others did reads what is new and no more, whatever they did; and nothing of it escapes."""
+"""``sync`` reads every change that other processes made to a study, and no more rows than that needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pilotune.pipeline.record.row_watermark import RowWatermark
 from pilotune.pipeline.record.unit_of_work import FULL_RESCAN
 from pilotune.pipeline.study_changes import StudyWatch
 
-SPACE = {f"x{place}": FloatDistribution(0, 1) for place in range(10)}
+SPACE = {f"x{i}": FloatDistribution(0, 1) for i in range(10)}
 
 
 def open_study(storage):
@@ -25,8 +25,8 @@ def open_study(storage):
     return optuna.create_study(storage=storage, study_name="s", sampler=sampler, load_if_exists=True)
 
 
-class Two:
-    """One driver's study, and another's, whose trials the first looks at."""
+class TwoDrivers:
+    """Two drivers with one study: ``theirs`` runs trials, ``ours`` reads them by ``sync``."""
 
     def __init__(self, url):
         self.url = url
@@ -35,20 +35,20 @@ class Two:
         self.theirs._storage.commit()
         self.storage = open_storage(url)
         self.ours = open_study(self.storage)
-        self.look()
+        self.sync()
 
-    def look(self):
+    def sync(self):
         self.storage.sync()
         return {trial.number: trial for trial in self.ours.get_trials(deepcopy=False)}
 
-    def same(self):
-        """Whether we know all that a fresh reader knows."""
+    def in_step(self):
+        """Whether ``ours`` has what a new connection reads."""
         fresh = open_study(RecordStorage(normalize_url(self.url), autocommit=False)).get_trials(deepcopy=False)
         ours = self.ours.get_trials(deepcopy=False)
-        return [_seen(trial) for trial in fresh] == [_seen(trial) for trial in ours]
+        return [_content(trial) for trial in fresh] == [_content(trial) for trial in ours]
 
 
-def _seen(trial):
+def _content(trial):
     parts = (trial.params, trial.distributions, trial.user_attrs, trial.system_attrs, trial.intermediate_values)
     times = (trial.datetime_start, trial.datetime_complete)
     return (trial.number, trial.state, trial.values, *times, *(sorted(part.items(), key=repr) for part in parts))
@@ -56,7 +56,7 @@ def _seen(trial):
 
 @contextlib.contextmanager
 def counting(storage, monkeypatch):
-    """The statements, and the rows that they returned, of the trials' tables."""
+    """Record the statements that ``storage`` sends, and the rows that they return from the trials' tables."""
     statements, rows = [], []
     run = Database.run
 
@@ -76,123 +76,123 @@ def counting(storage, monkeypatch):
         yield statements, rows
 
 
-def test_a_look_reads_as_many_rows_as_there_are_changes(database_url, monkeypatch):
-    two = Two(database_url)
+def test_sync_reads_as_many_rows_as_there_are_changes(database_url, monkeypatch):
+    drivers = TwoDrivers(database_url)
 
     def read():
-        with counting(two.storage, monkeypatch) as (_, rows):
-            two.look()
-        assert two.same()
+        with counting(drivers.storage, monkeypatch) as (_, rows):
+            drivers.sync()
+        assert drivers.in_step()
         return len(rows)
 
     assert read() == 0
-    two.running[3].report(0.5, 7)
-    two.running[4].report(0.25, 7)
-    two.running[4].set_user_attr("a", 1)
-    two.theirs._storage.commit()
+    drivers.running[3].report(0.5, 7)
+    drivers.running[4].report(0.25, 7)
+    drivers.running[4].set_user_attr("a", 1)
+    drivers.theirs._storage.commit()
     assert read() == 3
-    two.theirs.ask(SPACE)
-    two.theirs._storage.commit()
+    drivers.theirs.ask(SPACE)
+    drivers.theirs._storage.commit()
     new = 1 + len(SPACE)
     assert read() == new
-    two.theirs.tell(two.running[3], 0.5)
-    two.theirs._storage.commit()
-    its_parts = len(SPACE) + 1 + 1  # the report and the value
-    assert read() == 1 + 1 + its_parts  # that it has ended, and it itself
+    drivers.theirs.tell(drivers.running[3], 0.5)
+    drivers.theirs._storage.commit()
+    its_rows = len(SPACE) + 1 + 1  # the report and the value
+    assert read() == 1 + 1 + its_rows  # its state, and its row
     assert read() == 0
 
 
-def test_a_look_sends_as_many_statements_for_many_trials_as_for_few(database_url, monkeypatch):
-    two = Two(database_url)
+def test_sync_sends_as_many_statements_for_many_trials_as_for_few(database_url, monkeypatch):
+    drivers = TwoDrivers(database_url)
 
     def sent(count):
         for _ in range(count):
-            two.running.append(two.theirs.ask(SPACE))
+            drivers.running.append(drivers.theirs.ask(SPACE))
         for _ in range(count):
-            trial = two.running.pop(0)
+            trial = drivers.running.pop(0)
             trial.report(0.5, count)
-            two.theirs.tell(trial, 0.5)
-        two.theirs._storage.commit()
-        with counting(two.storage, monkeypatch) as (statements, _):
-            two.look()
-        assert two.same()
+            drivers.theirs.tell(trial, 0.5)
+        drivers.theirs._storage.commit()
+        with counting(drivers.storage, monkeypatch) as (statements, _):
+            drivers.sync()
+        assert drivers.in_step()
         return len(statements)
 
     assert sent(2) == sent(20)
 
 
 def test_a_commit_costs_the_same_beside_many_trials_that_run_or_wait_as_beside_few(database_url, monkeypatch):
-    two = Two(database_url)
+    drivers = TwoDrivers(database_url)
 
     def cost():
-        trials = [two.ours.ask(SPACE) for _ in range(3)]
-        two.storage.commit(limit=10_000)
+        trials = [drivers.ours.ask(SPACE) for _ in range(3)]
+        drivers.storage.commit(limit=10_000)
         for trial in trials:
             trial.report(0.5, 1)
-            two.ours.tell(trial, 0.5)
-        two.ours.ask(SPACE)
-        with counting(two.storage, monkeypatch) as (statements, rows):
-            two.storage.commit(limit=10_000)
+            drivers.ours.tell(trial, 0.5)
+        drivers.ours.ask(SPACE)
+        with counting(drivers.storage, monkeypatch) as (statements, rows):
+            drivers.storage.commit(limit=10_000)
         return len(statements), len(rows)
 
     few = cost()
     for _ in range(100):
-        two.theirs.ask(SPACE)
-        two.theirs.tell(two.theirs.ask(SPACE), 0.5)
-    two.theirs._storage.commit()
-    two.look()
-    two.ours.enqueue_trial({"x0": 0.5})
-    assert two.ours.ask(SPACE).params["x0"] == 0.5
+        drivers.theirs.ask(SPACE)
+        drivers.theirs.tell(drivers.theirs.ask(SPACE), 0.5)
+    drivers.theirs._storage.commit()
+    drivers.sync()
+    drivers.ours.enqueue_trial({"x0": 0.5})
+    assert drivers.ours.ask(SPACE).params["x0"] == 0.5
     for _ in range(100):
-        two.theirs.enqueue_trial({"x0": 0.5})
-    two.theirs._storage.commit()
-    two.look()
-    monkeypatch.setattr(two.ours, "_pop_waiting_trial_id", lambda: None)
+        drivers.theirs.enqueue_trial({"x0": 0.5})
+    drivers.theirs._storage.commit()
+    drivers.sync()
+    monkeypatch.setattr(drivers.ours, "_pop_waiting_trial_id", lambda: None)
     assert cost() == few
 
 
-def test_what_plain_optuna_does_is_seen_at_the_next_look(database_url):
-    two = Two(database_url)
+def test_changes_by_plain_optuna_are_read_by_the_next_sync(database_url):
+    drivers = TwoDrivers(database_url)
     plain = optuna.storages.RDBStorage(normalize_url(database_url))
     theirs = optuna.load_study(study_name="s", storage=plain, sampler=optuna.samplers.RandomSampler(1))
     trial = theirs.ask()
-    assert two.look()[30].params == {}
+    assert drivers.sync()[30].params == {}
     trial.suggest_float("x0", 0, 1)
     trial.report(0.5, 1)
     trial.set_user_attr("a", [1])
-    two.look()
-    assert two.same()
+    drivers.sync()
+    assert drivers.in_step()
     theirs.enqueue_trial({"x0": 0.5})
-    two.look()
-    assert two.same()
+    drivers.sync()
+    assert drivers.in_step()
     started = theirs.ask()
     assert started.number == 31
     started.suggest_float("x0", 0, 1)
     theirs.tell(trial, 0.5)
-    theirs.tell(two.running[0].number, state=TrialState.FAIL)
-    two.look()
-    assert two.same()
+    theirs.tell(drivers.running[0].number, state=TrialState.FAIL)
+    drivers.sync()
+    assert drivers.in_step()
 
 
-def test_an_attribute_that_is_written_over_is_seen_by_each_look_at_all(database_url):
-    two = Two(database_url)
-    two.running[0].set_user_attr("a", 1)
-    two.theirs._storage.commit()
-    assert two.look()[0].user_attrs == {"a": 1}
-    two.running[0].set_user_attr("a", 2)
-    two.theirs._storage.commit()
-    with two.storage.locked(two.ours._study_id):
-        assert two.ours.get_trials(deepcopy=False)[0].user_attrs == {"a": 2}
-    two.running[0].set_user_attr("a", 3)
-    two.theirs._storage.commit()
+def test_an_overwritten_attribute_is_read_by_each_full_rescan(database_url):
+    drivers = TwoDrivers(database_url)
+    drivers.running[0].set_user_attr("a", 1)
+    drivers.theirs._storage.commit()
+    assert drivers.sync()[0].user_attrs == {"a": 1}
+    drivers.running[0].set_user_attr("a", 2)
+    drivers.theirs._storage.commit()
+    with drivers.storage.locked(drivers.ours._study_id):
+        assert drivers.ours.get_trials(deepcopy=False)[0].user_attrs == {"a": 2}
+    drivers.running[0].set_user_attr("a", 3)
+    drivers.theirs._storage.commit()
     for number in range(FULL_RESCAN):
-        two.running[1].report(0.5, number)  # else nothing is read at all on SQLite
-        two.theirs._storage.commit()
-        two.look()
-    assert two.same()
+        drivers.running[1].report(0.5, number)  # without a change, SQLite reads nothing
+        drivers.theirs._storage.commit()
+        drivers.sync()
+    assert drivers.in_step()
 
 
-def test_a_storage_that_commits_by_itself_sees_what_is_written_over_at_once(database_url):
+def test_with_autocommit_an_overwritten_attribute_is_read_at_once(database_url):
     first, second = (RecordStorage(normalize_url(database_url)) for _ in range(2))
     trial = open_study(first).ask()
     other = open_study(second)
@@ -202,8 +202,8 @@ def test_a_storage_that_commits_by_itself_sees_what_is_written_over_at_once(data
 
 
 @pytest.mark.postgres
-def test_a_row_that_was_hidden_by_its_transaction_is_seen_when_that_ends(postgres_url):
-    two = Two(postgres_url)
+def test_a_row_of_a_long_transaction_is_read_when_that_ends(postgres_url):
+    drivers = TwoDrivers(postgres_url)
     ids = dict(
         sa.create_engine(normalize_url(postgres_url))
         .connect()
@@ -216,33 +216,33 @@ def test_a_row_that_was_hidden_by_its_transaction_is_seen_when_that_ends(postgre
     )
     with psycopg.connect(postgres_url) as slow:
         slow.execute(insert, (ids[5], 1))
-        two.running[6].report(0.25, 1)
-        two.theirs._storage.commit()
+        drivers.running[6].report(0.25, 1)
+        drivers.theirs._storage.commit()
         for _ in range(3):
-            assert two.look()[6].intermediate_values == {1: 0.25}
-        assert two.look()[5].intermediate_values == {}
-    assert two.look()[5].intermediate_values == {1: 0.5}
-    assert two.same()
+            assert drivers.sync()[6].intermediate_values == {1: 0.25}
+        assert drivers.sync()[5].intermediate_values == {}
+    assert drivers.sync()[5].intermediate_values == {1: 0.5}
+    assert drivers.in_step()
 
 
-def test_keys_that_are_given_away_again_are_no_reason_to_miss_a_row(tmp_path):
+def test_reused_primary_keys_hide_no_row(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
-    two = Two(url)
+    drivers = TwoDrivers(url)
     other = optuna.create_study(storage=open_storage(url), study_name="other", sampler=optuna.samplers.RandomSampler(0))
     for _ in range(5):
         trial = other.ask(SPACE)
         for step in range(5):
             trial.report(0.5, step)
     other._storage.commit()
-    two.look()
+    drivers.sync()
     other._storage.delete_study(other._study_id)
-    two.running[0].report(0.125, 1)
-    two.theirs._storage.commit()
-    two.look()
-    assert two.same()
+    drivers.running[0].report(0.125, 1)
+    drivers.theirs._storage.commit()
+    drivers.sync()
+    assert drivers.in_step()
 
 
-def test_the_watermark_waits_for_the_oldest_transaction_but_not_for_ever():
+def test_the_watermark_waits_for_the_oldest_transaction_up_to_a_limit():
     watermark = RowWatermark()
     assert watermark.floor is None
     watermark.add(10, 10, (1,))
@@ -250,7 +250,7 @@ def test_the_watermark_waits_for_the_oldest_transaction_but_not_for_ever():
     watermark.add(10, 12, (2,))  # transaction 10 is in progress
     watermark.add(10, 14, (3,))
     assert watermark.floor == (1,)
-    watermark.add(13, 15, (4,))  # 10 is over, 13 began after the second of these looks
+    watermark.add(13, 15, (4,))  # 10 is over, 13 began after the second of these reads
     assert watermark.floor == (2,)
     watermark.add(16, 16, (5,))
     assert watermark.floor == (5,)
@@ -259,15 +259,15 @@ def test_the_watermark_waits_for_the_oldest_transaction_but_not_for_ever():
     assert watermark.floor[0] > 60
 
 
-def test_a_look_at_all_of_trials_that_have_not_changed_tells_nobody(tmp_path):
-    two = Two(f"sqlite:///{tmp_path}/s.db")
+def test_a_full_rescan_reports_only_changed_trials(tmp_path):
+    drivers = TwoDrivers(f"sqlite:///{tmp_path}/s.db")
     watch = StudyWatch()
-    assert watch.look(two.ours).whole
-    with two.storage.locked(two.ours._study_id):
+    assert watch.refresh(drivers.ours).whole
+    with drivers.storage.locked(drivers.ours._study_id):
         pass
-    assert not watch.look(two.ours).trials
-    two.running[2].report(0.5, 1)
-    two.theirs._storage.commit()
-    with two.storage.locked(two.ours._study_id):
+    assert not watch.refresh(drivers.ours).trials
+    drivers.running[2].report(0.5, 1)
+    drivers.theirs._storage.commit()
+    with drivers.storage.locked(drivers.ours._study_id):
         pass
-    assert [trial.number for trial in watch.look(two.ours).trials] == [2]
+    assert [trial.number for trial in watch.refresh(drivers.ours).trials] == [2]

@@ -118,13 +118,13 @@ def test_a_trial_whose_folder_cannot_even_be_made_waits_for_room(attempt: Any, t
     with small_disk(tmp_path / "disk", nr_inodes="2") as other:
         outcome = attempt("raises", folder=other)
     assert outcome.failure == "disk", outcome
-    assert outcome.reason.startswith(f"the file system {other} (tmpfs) is full (no room for a further file left)")
+    assert outcome.reason.startswith(f"the file system {other} (tmpfs) is full (no inodes left)")
 
 
 def test_a_trial_whose_directory_is_deleted_is_not_failed_for_it(attempt: Any, disk: Path) -> None:
     outcome = attempt("deletes")
     assert outcome.failure == "disk", outcome
-    assert outcome.reason.startswith(f"the folder {disk}/trials/7 does not exist any more")
+    assert outcome.reason.startswith(f"the folder {disk}/trials/7 no longer exists")
 
 
 def test_a_disk_of_the_nodes_own_that_is_full_is_an_exception_of_the_trials(

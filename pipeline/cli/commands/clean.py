@@ -51,12 +51,12 @@ def campaigns_of(study: StudyLocation) -> tuple[list[Path], list[ObservedCampaig
     """The job records of the campaigns whose drivers are dead, oldest first; and the campaigns that run."""
     from ...record import RunDirectory
     from ...record.liveness import SILENCE
-    from ...record.rundir import strangers_in
+    from ...record.rundir import why_untrusted
     from ..campaign_status import read_campaign
 
     dead, living = [], []
     folder = study.folder
-    problem = strangers_in(folder) if folder is not None else ""
+    problem = why_untrusted(folder) if folder is not None else ""
     if problem:
         raise UserError(f"{problem}; only its owner can clean up here", file=folder)
     for each in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:

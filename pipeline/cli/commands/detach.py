@@ -32,10 +32,10 @@ def start_detached(request: Request, prepared: PreparedRun) -> int:
 
     Returns the exit code: 0, or the campaign's own if it ended at once.
     """
-    from ...record.rundir import make_own
+    from ...record.rundir import make_trusted
 
     folder = prepared.runs / prepared.study_file.name
-    make_own(folder)
+    make_trusted(folder)
     log = folder / f"detached-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     with hangups_ignored():
         process = spawn_driver(log, command_line(request, prepared))

@@ -77,7 +77,7 @@ def register_study(prepared: PreparedRun, chain: JobChain) -> None:
     """Add the study to the user's list, so that its name works before the job begins."""
     from ...record import known_studies
 
-    known_studies.remember(
+    known_studies.save(
         name=chain.study,
         study_file=prepared.study_file.path,
         storage=prepared.storage,

@@ -221,7 +221,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         account = Account(folder)
         account.run.mkdir(parents=True)
         new_study(account.url).add_trial(create_trial(state=TrialState.COMPLETE, value=0.5))
-        known_studies.remember(
+        known_studies.save(
             name="digits",
             study_file=folder / "s.yaml",
             storage=account.url,

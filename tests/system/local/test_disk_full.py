@@ -199,7 +199,7 @@ def test_a_study_whose_database_was_destroyed_goes_on_from_the_salvaged_copy(tmp
         os.truncate(study, 100)
         here.write("happened", "")
         first = end_of(process, 3)
-    assert f"the database {study} is broken (" in first.stdout
+    assert f"the database {study} is corrupt (" in first.stdout
     (saved,) = study.parent.glob("study.db.*-saved")
     for log in ("-wal", "-shm"):
         study.with_name(study.name + log).unlink(missing_ok=True)

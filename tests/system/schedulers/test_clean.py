@@ -52,7 +52,7 @@ class Machine:
         now = time.time()
         facts = {"state": "running", "host": socket.gethostname(), "pid": NOBODY, "started": now, "updated": now}
         run.status.write_text(Status("digits", name, **{**facts, **status}).to_json())
-        known_studies.remember(
+        known_studies.save(
             name="digits", study_file=self.runs / "s.yaml", storage="sqlite:////x.db", runs=self.runs, site="lab",
             run_dir=run.path,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from pilotune.pipeline.cli.request import Request, load_options
 from pilotune.pipeline.cli.resolve import StudyLocation, prepare_run
 from pilotune.pipeline.driver.job_chain import chains_in
 from pilotune.pipeline.record import RunDirectory, known_studies, open_storage
-from pilotune.pipeline.record.rundir import strangers_in
+from pilotune.pipeline.record.rundir import why_untrusted
 from pilotune.pipeline.trial.files import write_atomically
 
 from ...support.adversary import NOBODY
@@ -61,7 +61,7 @@ def test_a_folder_that_belongs_to_another_user_is_refused(place: str, tmp_path: 
     folder = run.path if place == "campaign" else run.path.parent
     folder.mkdir(mode=0o777, parents=True)
     theirs(folder)
-    with pytest.raises(UserError, match=r"this folder belongs to .*name another folder with --runs"):
+    with pytest.raises(UserError, match=r"this folder belongs to .*choose another folder with --runs"):
         run.create()
     assert not run.trials.exists()
 
@@ -74,18 +74,18 @@ def test_a_link_that_another_user_made_is_refused(tmp_path: Path) -> None:
     run.create()  # one's own is as good as a folder
     if os.geteuid() == 0:
         os.chown(run.path.parent, NOBODY, NOBODY, follow_symlinks=False)
-        assert "belongs to" in strangers_in(run.path.parent)
+        assert "belongs to" in why_untrusted(run.path.parent)
 
 
 def test_folders_that_everybody_may_write_to_are_refused(tmp_path: Path) -> None:
     run = run_directory(tmp_path)
     run.path.parent.mkdir(parents=True)
     run.path.parent.chmod(0o777)
-    with pytest.raises(UserError, match="everybody may write into this folder"):
+    with pytest.raises(UserError, match="all users may write to this folder"):
         run.create()
     run.path.parent.chmod(0o700)
     run.path.parent.parent.chmod(0o777)
-    with pytest.raises(UserError, match=r"everybody may write into .*runs and replace what is in it"):
+    with pytest.raises(UserError, match=r"all users may write to .*runs and replace what is in it"):
         run.create()
     run.path.parent.parent.chmod(0o1777)  # as /tmp is: nobody replaces what is not theirs
     run.create()
@@ -131,12 +131,12 @@ def test_a_database_that_others_can_write_to_is_refused(tmp_path: Path, theirs: 
     path = tmp_path / "study.db"
     path.touch()
     path.chmod(0o666)
-    with pytest.raises(UserError, match="everybody may write to this database"):
+    with pytest.raises(UserError, match="all users may write to this database"):
         open_storage(f"sqlite:///{path}")
     path.chmod(0o600)
     tmp_path.chmod(0o1777)
     theirs(path)
-    with pytest.raises(UserError, match=r"belongs to .*, in a folder where everybody may make files"):
+    with pytest.raises(UserError, match=r"belongs to .*, in a folder where all users may create files"):
         open_storage(f"sqlite:///{path}")
 
 
@@ -146,7 +146,7 @@ def test_database_and_registry_are_their_user_s_whatever_the_umask(
     os.umask(0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     storage = open_storage(f"sqlite:///{tmp_path}/data/study.db")
-    known_studies.remember(name="s", study_file=Path("/s.yaml"), storage="sqlite:////x.db", runs=tmp_path, site="local",
+    known_studies.save(name="s", study_file=Path("/s.yaml"), storage="sqlite:////x.db", runs=tmp_path, site="local",
                       run_dir=tmp_path)  # fmt: skip
     made = [*(tmp_path / "data").rglob("*"), *(tmp_path / "state").rglob("*")]
     assert {path.name for path in made} >= {"study.db", "study.db-wal", "studies", "s.json"}

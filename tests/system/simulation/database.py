@@ -124,7 +124,7 @@ class FaultyLink(Database):
     def _engine(self, url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
         return _engine(str(url))
 
-    def _greet(self, connection: sa.Connection) -> None:
+    def _configure(self, connection: sa.Connection) -> None:
         """Nothing: the engine has already done it."""
 
     def data_version(self) -> tuple[int, int] | None:

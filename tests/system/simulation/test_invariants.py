@@ -88,9 +88,9 @@ def pausing(seed: int) -> Case:
 
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
-        (commit, "keep_budget", lambda *_: [], Case.of, "over budget"),
+        (commit, "enforce_budget", lambda *_: [], Case.of, "over budget"),
     "what others told is told again":
-        (commit, "let_others", lambda *_: [], Case.of, "was told 2 times|which was c"),
+        (commit, "drop_overtaken", lambda *_: [], Case.of, "was told 2 times|which was c"),
     "a driver that was taken for dead writes on":
         (UnitOfWork, "_check_fence", lambda work: None, rivals,
          "changed trial|was changed after|backwards|after the trial's"),
