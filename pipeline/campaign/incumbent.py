@@ -22,7 +22,7 @@ class Incumbent:
 
     def refresh(self, study: Study) -> FrozenTrial | None:
         """The best complete trial now; with several objectives, the first on the Pareto front. None before any."""
-        changes = self._watch.look(study)
+        changes = self._watch.refresh(study)
         complete = [trial for trial in changes.trials if trial.state == TrialState.COMPLETE]
         if changes.whole or any(key in self._front for key in (*changes.gone, *(each._trial_id for each in complete))):
             # A trial of the front has changed: trials that it dominated may belong to the front now.

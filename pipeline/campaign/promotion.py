@@ -74,7 +74,7 @@ class PromotionController:
 
     def refresh(self) -> None:
         """Learn what other campaigns' trials reported. Costs what has changed since the last call."""
-        for trial in self._watch.look(self._study.study).trials:
+        for trial in self._watch.refresh(self._study.study).trials:
             if trial.intermediate_values and trial.system_attrs.get(OWNER) != self._study.campaign:
                 self._rungs.learn(trial.number, trial.intermediate_values)
 

@@ -89,7 +89,7 @@ class Model:
 
     def refresh(self, study: Study, trial: FrozenTrial | None = None) -> None:
         """Read what changed in the study. ``trial``: the one that values will be suggested to."""
-        self.history.apply(self._watch.look(study))
+        self.history.apply(self._watch.refresh(study))
         self._refreshed_for = None if trial is None else trial._trial_id
 
     def refresh_once(self, study: Study, trial: FrozenTrial) -> None:
