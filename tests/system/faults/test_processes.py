@@ -74,6 +74,7 @@ def test_results_of_a_frozen_node_that_comes_back_count_once(result: Result) -> 
     assert failed(result) == 0
 
 
+@pytest.mark.exhaustive  # a frozen node, above, freezes its workers too
 @campaign(worker_stopped)
 def test_a_worker_that_was_stopped_continues_its_trial(result: Result) -> None:
     assert result.findings.all == []

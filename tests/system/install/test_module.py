@@ -25,6 +25,7 @@ def make(prefix: object, *, code: int = 0, **environment: str) -> subprocess.Com
     command = ["make", "--silent", "install-module", f"PREFIX={prefix}", f"PYTHON={sys.executable}"]
     own = ("MAKE", "ARGS")  # of `make test`
     around = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    around["PIP_NO_COMPILE"] = "1"  # Python compiles the modules that are used
     done = subprocess.run(
         command, cwd=REPOSITORY, env={**around, **environment}, capture_output=True, text=True, timeout=300
     )

@@ -63,6 +63,7 @@ def test_digits_training_that_was_cut_short_goes_on_to_the_same_result(tmp_path)
     assert first.reports + second.reports == expected.reports
 
 
+@pytest.mark.exhaustive
 def test_a_good_configuration_reaches_the_test_accuracy_asked_for(tmp_path):
     done = evaluate(tmp_path, GOOD)
     assert done.returncode == 0, done.stderr

@@ -33,9 +33,13 @@ pytestmark = [pytest.mark.real, pytest.mark.heavy]
 TWO_BLOCKS = {"blocks": {"init": 2, "max": 2}}
 
 
-def on(*labs: Lab) -> pytest.MarkDecorator:
-    """Run the test on these schedulers."""
-    return pytest.mark.parametrize("lab", labs, ids=[lab.name for lab in labs])
+def on(*labs: Lab, also: Sequence[Lab] = ()) -> pytest.MarkDecorator:
+    """Run the test on these schedulers, and in ``make test-all`` on those of ``also`` as well.
+
+    ``also`` is for scenarios in which the scheduler does nothing that another test of it does not need already.
+    """
+    more = [pytest.param(lab, marks=pytest.mark.exhaustive) for lab in also]
+    return pytest.mark.parametrize("lab", [*labs, *more], ids=[lab.name for lab in (*labs, *also)])
 
 
 # -- over several blocks ----------------------------------------------------------------------------------------------
@@ -72,7 +76,7 @@ def bad_setup(folder: Path, lab: Lab) -> Result:
         return user.finish(process)
 
 
-@on(SLURM, PBS, CRAY)
+@on(SLURM, also=[PBS, CRAY])
 @campaign(bad_setup)
 def test_a_block_whose_setup_fails_shows_what_it_printed(result: Result, lab: Lab) -> None:
     assert result.code == 3
@@ -145,7 +149,7 @@ def node_down(folder: Path, lab: Lab) -> tuple[Result, str]:
         return user.finish(process), lost
 
 
-@on(PBS, CRAY)  # the Slurm's nodes are shared; test_slurm.py sets down one that no other campaign uses
+@on(PBS, also=[CRAY])  # the Slurm's nodes are shared; test_slurm.py sets down one that no other campaign uses
 @campaign(node_down)
 def test_a_node_that_goes_down_costs_its_trial_an_attempt(result: tuple[Result, str], lab: Lab) -> None:
     ended, lost = result
@@ -195,7 +199,7 @@ def server_away(folder: Path, lab: Lab) -> tuple[str, Result]:
         return status["waiting"], user.finish(process)
 
 
-@on(PBS, CRAY)  # all campaigns share the Slurm; test_slurm_blocks.py ends its controller
+@on(PBS, also=[CRAY])  # all campaigns share the Slurm; test_slurm_blocks.py ends its controller
 @campaign(server_away)
 def test_while_the_scheduler_is_away_trials_run_on_and_the_status_says_so(result: tuple[str, Result], lab: Lab) -> None:
     message, ended = result
@@ -215,7 +219,7 @@ def job_limit(folder: Path, lab: Lab) -> Result:
         return user.finish(process)
 
 
-@on(PBS, CRAY)
+@on(PBS, also=[CRAY])
 @campaign(job_limit)
 def test_a_queues_limit_of_jobs_leaves_the_campaign_the_blocks_it_has(result: Result, lab: Lab) -> None:
     assert result.code == 0, result.out + result.err
@@ -237,7 +241,7 @@ def killed_driver(folder: Path, lab: Lab) -> tuple[int, Result]:
             return jobs, user.finish(process)
 
 
-@on(SLURM, PBS, CRAY)
+@on(SLURM, also=[PBS, CRAY])
 @campaign(killed_driver)
 def test_after_a_killed_driver_no_job_is_left_and_the_study_goes_on(result: tuple[int, Result], lab: Lab) -> None:
     jobs, ended = result
@@ -260,7 +264,7 @@ def cleaned(folder: Path, lab: Lab) -> str:
         return printed
 
 
-@on(PBS, CRAY)  # for Slurm: test_clean.py
+@on(PBS, also=[CRAY])  # for Slurm: test_clean.py
 @campaign(cleaned)
 def test_after_a_killed_driver_running_and_queued_blocks_are_cleaned_up(result: str, lab: Lab) -> None:
     rows = [line.split()[-2:] for line in result.splitlines()[1:]]
@@ -295,7 +299,7 @@ def test_the_launcher_starts_workers_on_all_nodes_of_two_blocks(result: Result, 
     check_nodes(result, lab.nodes, blocks=2)
 
 
-@on(SLURM, PBS, CLUSTER)
+@on(SLURM, also=[PBS, CLUSTER])
 @campaign(blocks_of_one_node)
 def test_blocks_of_one_node_use_four_nodes(result: Result, lab: Lab) -> None:
     check_nodes(result, lab.nodes, blocks=4)
@@ -327,7 +331,7 @@ def several_nodes(folder: Path, lab: Lab) -> tuple[Result, list[list[str]]]:
         return user.run_ranks()
 
 
-@on(SLURM, PBS, CRAY, CLUSTER)
+@on(SLURM, PBS, CRAY, also=[CLUSTER])
 @campaign(several_nodes)
 def test_trials_on_several_nodes_start_their_ranks_there(result: tuple[Result, list[list[str]]], lab: Lab) -> None:
     ended, ranks = result

@@ -127,7 +127,12 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", BROKEN)
+LATE = ("a driver that was taken for dead writes on", "trials that were taken over unnoticed are forgotten",
+        "a trial that was put aside is forgotten")  # fmt: skip
+"""What only one seed in many shows."""
+
+
+@pytest.mark.parametrize("what", [pytest.param(w, marks=pytest.mark.exhaustive) if w in LATE else w for w in BROKEN])
 def test_what_is_broken_is_found(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, replacement, of, words = BROKEN[what]
     monkeypatch.setattr(owner, name, replacement)
