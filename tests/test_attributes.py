@@ -1,4 +1,4 @@
-"""The database's keys are written in one place, so that a key cannot be misspelt or given two meanings."""
+"""Every key of the database is defined in ``attributes.py`` only, once, with a docstring."""
 
 import ast
 from collections import Counter
@@ -12,7 +12,7 @@ PACKAGES = ("pipeline", "providers", "objectives")
 
 
 def literals(file: Path) -> list[str]:
-    """The texts in a file that begin like a key, parts of f-strings included; messages have a blank after the colon."""
+    """The string literals of a file that begin like a key, parts of f-strings included; messages have a blank there."""
     found = []
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -62,14 +62,14 @@ def report(study: Study, trial: optuna.Trial, rng: random.Random, steps: range) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_reads_no_more_in_a_larger_study(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    look = StudyWatch.look
+    refresh = StudyWatch.refresh
 
     def counting(self: StudyWatch, study: Study) -> Changes:
-        changes = look(self, study)
+        changes = refresh(self, study)
         read.append(len(changes.trials) + len(changes.gone))
         return changes
 
-    monkeypatch.setattr(StudyWatch, "look", counting)
+    monkeypatch.setattr(StudyWatch, "refresh", counting)
     most = {}
     for count in (40, 400):
         record = RecordStorage(f"sqlite:///{tmp_path}/{count}.db", autocommit=False)

@@ -1,4 +1,4 @@
-"""The database is Optuna's: its tables and encodings; plain Optuna goes on with what we wrote, and we with its work."""
+"""The database has Optuna's tables and encodings: plain Optuna and ``RecordStorage`` continue each other's studies."""
 
 import math
 import pickle
@@ -30,8 +30,8 @@ def random_study(storage, name="s"):
     )
 
 
-def play(study):
-    """Trials of every state, with every kind of value."""
+def run_trials(study):
+    """Run trials of every state, with every kind of value."""
     study.set_user_attr("note", {"a": [1, None, "ü"]})
     for values in ([0.5], [math.inf], [-math.inf]):
         trial = study.ask(SPACE)
@@ -48,8 +48,8 @@ def play(study):
     study.enqueue_trial({"lr": 0.01}, user_attrs={"from": "me"})
 
 
-def seen(study):
-    """All of a study's trials, as data that can be compared, NaN included."""
+def content(study):
+    """All trials of a study, as data that compares equal also where it has NaN."""
     return [
         repr(
             (
@@ -89,13 +89,13 @@ def _shape(table, dialect):
     return found
 
 
-def test_optuna_reads_what_we_wrote_and_goes_on_with_it(database_url):
+def test_optuna_continues_our_study(database_url):
     storage = open_storage(database_url)
     study = random_study(storage)
-    play(study)
+    run_trials(study)
     storage.commit()
     theirs = optuna.load_study(study_name="s", storage=plain(database_url), sampler=optuna.samplers.RandomSampler(1))
-    assert seen(theirs) == seen(study)
+    assert content(theirs) == content(study)
     assert theirs.user_attrs == study.user_attrs
     assert theirs.best_trial.number == study.best_trial.number
     theirs.tell(5, 0.125)
@@ -107,19 +107,19 @@ def test_optuna_reads_what_we_wrote_and_goes_on_with_it(database_url):
     assert study.trials[7].state == TrialState.RUNNING
 
 
-def test_we_read_what_optuna_wrote_and_go_on_with_it(database_url):
+def test_we_continue_optunas_study(database_url):
     theirs = random_study(plain(database_url))
-    play(theirs)
+    run_trials(theirs)
     storage = open_storage(database_url)
     study = optuna.load_study(study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler(1))
-    assert seen(study) == seen(theirs)
+    assert content(study) == content(theirs)
     assert study.user_attrs == theirs.user_attrs
     enqueued, new = study.ask(SPACE), study.ask(SPACE)
     storage.commit()
     assert (enqueued.number, new.number) == (6, 7)
     study.tell(new, 0.0625)
     storage.commit()
-    assert seen(theirs) == seen(study)
+    assert content(theirs) == content(study)
 
 
 def test_two_storages_see_each_others_changes_of_running_trials(database_url):
@@ -146,7 +146,7 @@ def test_only_one_of_two_starts_a_waiting_trial(database_url):
     assert not theirs.set_trial_state_values(others, TrialState.RUNNING)
 
 
-def test_trials_that_were_given_out_never_change(tmp_path):
+def test_returned_trials_never_change(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path}/s.db")
     study = random_study(storage)
     trial = study.ask(SPACE)
@@ -174,7 +174,7 @@ def test_parameters_of_an_uncommitted_trial_can_be_sampled_again(tmp_path):
 
 
 @pytest.mark.parametrize("bad", ["k" * 513, "nul\0"])
-def test_names_that_no_database_holds_are_refused_at_once(tmp_path, bad):
+def test_names_that_no_database_can_store_are_refused(tmp_path, bad):
     storage = open_storage(f"sqlite:///{tmp_path}/s.db")
     study = random_study(storage)
     trial = study.ask()

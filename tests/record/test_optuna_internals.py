@@ -1,6 +1,6 @@
-"""What the record relies on in Optuna beyond its documentation, and what it shares between trials to save memory.
+"""Undocumented parts of Optuna that the storage relies on, and the objects that trials in memory share.
 
-A release of Optuna that changes one of these parts fails here, and not in somebody's campaign.
+A release of Optuna that changes one of these parts fails here, and not in a user's campaign.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5)
 
 
 def a_trial() -> FrozenTrial:
-    """One that differs from a new one in every part."""
+    """A trial that differs from a new one in every attribute."""
     return FrozenTrial(
         number=7,
         state=TrialState.PRUNED,
@@ -43,7 +43,7 @@ def a_trial() -> FrozenTrial:
     )
 
 
-def test_a_copy_of_a_trial_has_all_that_makes_a_trial() -> None:
+def test_a_replica_has_every_attribute_of_a_trial() -> None:
     trial = a_trial()
     assert replica(trial) == detached(trial) == trial
     assert alike(replica(trial), trial)
@@ -53,7 +53,7 @@ def test_a_copy_of_a_trial_has_all_that_makes_a_trial() -> None:
     assert all(vars(trial)[part] != vars(empty)[part] for part in vars(empty)), "a part that is not compared here"
 
 
-def test_a_copy_can_differ_in_each_part_that_the_constructor_takes() -> None:
+def test_a_replica_can_change_every_argument_of_the_constructor() -> None:
     taken = set(inspect.signature(FrozenTrial).parameters) - {"value"}
     trial = a_trial()
     for part in taken:
@@ -66,7 +66,7 @@ def test_a_copy_can_differ_in_each_part_that_the_constructor_takes() -> None:
         assert alike(trial, changed) == (part == "trial_id")
 
 
-def test_a_detached_trial_can_be_changed_at_will() -> None:
+def test_changing_a_detached_trial_leaves_the_original() -> None:
     trial = a_trial()
     before, other = copy.deepcopy(trial), detached(trial)
     other.params["x"], other.intermediate_values[4] = 0.5, 1.0
@@ -76,7 +76,7 @@ def test_a_detached_trial_can_be_changed_at_will() -> None:
     assert trial == before
 
 
-def test_storages_list_studies_in_the_class_that_we_list_them_in() -> None:
+def test_optunas_storages_list_studies_as_frozen_studies() -> None:
     storage = InMemoryStorage()
     optuna.create_study(storage=storage)
     (study,) = storage.get_all_studies()
@@ -85,7 +85,7 @@ def test_storages_list_studies_in_the_class_that_we_list_them_in() -> None:
     assert vars(ours).keys() == vars(study).keys()
 
 
-def test_the_record_has_every_method_that_optuna_asks_of_a_storage() -> None:
+def test_the_storage_has_every_method_that_optuna_requires() -> None:
     assert not RecordStorage.__abstractmethods__
     for name, method in inspect.getmembers(optuna.storages.BaseStorage, inspect.isfunction):
         if name in RecordStorage.__dict__ and not name.startswith("_"):
@@ -100,7 +100,7 @@ def test_all_cases_of_optunas_suite_run() -> None:
     assert len([name for name in dir(StorageTestCase) if name.startswith("test")]) >= 45
 
 
-def test_equal_trials_share_what_is_equal_and_nothing_else() -> None:
+def test_equal_trials_share_only_equal_objects() -> None:
     assert shared_attributes({"a": 1, "b": "x"}) is shared_attributes({"a": 1, "b": "x"})
     assert type(shared_attributes({"a": True})["a"]) is bool
     assert type(shared_attributes({"a": 1})["a"]) is int
@@ -110,7 +110,7 @@ def test_equal_trials_share_what_is_equal_and_nothing_else() -> None:
     assert shared_attributes({"a": [1]}) is not shared_attributes({"a": [1]})
 
 
-def test_a_loaded_study_has_one_object_for_what_its_trials_have_in_common(tmp_path) -> None:
+def test_trials_of_a_loaded_study_share_equal_objects(tmp_path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     space = {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution((1, True, "a"))}
     storage = open_storage(url)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server without room, without a place for us, without writes; one that restarts in the middle."""
+"""A PostgreSQL server that is full, read-only, out of connections, denies access, or restarts during a transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = "correct-horse"
 
 
 class Guest:
-    """A study of somebody who is no superuser of the server, and can be shut out."""
+    """A study of a user who is no superuser of the server, so that access can be denied."""
 
     def __init__(self, server: Server, name: str = "guest"):
         self.server, self.name = server, name
@@ -41,8 +41,8 @@ class Guest:
         trial.set_user_attr("load", "x" * load)
         self.study.tell(trial, value)
 
-    def cut_off(self) -> None:
-        """End the connections of the study."""
+    def disconnect(self) -> None:
+        """Terminate the study's connections."""
         self.server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.database}'")
 
     def values(self) -> list[float]:
@@ -50,7 +50,7 @@ class Guest:
         assert {trial.state for trial in trials} <= {TrialState.COMPLETE}
         return [trial.value for trial in trials]
 
-    def leave(self) -> None:
+    def drop(self) -> None:
         self.storage.close()
         self.server.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
         self.server.execute(f"DROP OWNED BY {self.name}")
@@ -61,23 +61,23 @@ class Guest:
 def guest(postgres_server: Server) -> Iterator[Guest]:
     made = Guest(postgres_server)
     yield made
-    made.leave()
+    made.drop()
 
 
 @pytest.mark.parametrize("within", [False, True], ids=["between", "within a transaction"])
-def test_a_connection_that_is_terminated_costs_nothing(guest: Guest, within: bool) -> None:
+def test_a_terminated_connection_loses_nothing(guest: Guest, within: bool) -> None:
     guest.stage(1.0)
     if within:
         work = guest.storage.database.commit
 
-        def cut_then_commit() -> None:
+        def disconnect_then_commit() -> None:
             guest.storage.database.commit = work
-            guest.cut_off()
+            guest.disconnect()
             work()
 
-        guest.storage.database.commit = cut_then_commit
+        guest.storage.database.commit = disconnect_then_commit
     else:
-        guest.cut_off()
+        guest.disconnect()
     with pytest.raises(RecordAway) as caught:
         guest.storage.commit()
     assert not isinstance(caught.value, RecordStuck)
@@ -85,18 +85,18 @@ def test_a_connection_that_is_terminated_costs_nothing(guest: Guest, within: boo
     assert guest.values() == [1.0]
 
 
-def _stage_while_it_goes(guest: Guest) -> None:
+def _stage_while_the_server_stops(guest: Guest) -> None:
     with guest.storage.locked(guest.study._study_id):
         guest.stage(3.0)
         guest.server.shut_down()
 
 
-def test_a_server_that_restarts_in_mid_transaction_is_waited_for_and_nothing_is_written_twice(guest: Guest) -> None:
+def test_after_a_restart_during_a_transaction_nothing_is_lost_or_written_twice(guest: Guest) -> None:
     guest.stage(1.0)
     guest.storage.commit()
     guest.stage(2.0)
     with pytest.raises(RecordAway) as caught:
-        _stage_while_it_goes(guest)
+        _stage_while_the_server_stops(guest)
     assert not isinstance(caught.value, RecordStuck)
     with pytest.raises(RecordAway, match="connection"):
         guest.storage.commit()
@@ -104,12 +104,12 @@ def test_a_server_that_restarts_in_mid_transaction_is_waited_for_and_nothing_is_
     guest.storage.commit()
     guest.stage(4.0)
     guest.storage.commit()
-    assert guest.values() == [1.0, 2.0, 4.0], "what was staged inside the lock went with it"
+    assert guest.values() == [1.0, 2.0, 4.0], "what was staged inside the lock is dropped with it"
 
 
 @pytest.fixture
 def small_space(guest: Guest) -> Iterator[Path]:
-    """The guest's database on a small disk of its own, where the server's own user can reach it."""
+    """Move the guest's database to a small disk that the server's user can write to."""
     folder, space = Path(f"/tmp/pilotune-{guest.database}"), f"small_{guest.database}"
     with small_disk(folder, "24m", uid=str(guest.server.user.pw_uid)) as disk:
         guest.server.execute(f"CREATE TABLESPACE {space} LOCATION '{disk}'")
@@ -122,7 +122,7 @@ def small_space(guest: Guest) -> Iterator[Path]:
     folder.rmdir()
 
 
-def test_a_server_without_room_is_named_and_the_commit_lands_later(guest: Guest, small_space: Path) -> None:
+def test_a_full_server_is_reported_and_the_commit_succeeds_later(guest: Guest, small_space: Path) -> None:
     filler = fill(small_space)
     guest.stage(1.0, load=3_000_000)
     with pytest.raises(RecordStuck, match=r"the database server's disk is full .*No space left on device"):
@@ -132,9 +132,9 @@ def test_a_server_without_room_is_named_and_the_commit_lands_later(guest: Guest,
     assert guest.values() == [1.0]
 
 
-def test_a_database_that_takes_no_writes_is_said_to_be_a_standby_or_read_only(guest: Guest) -> None:
+def test_a_read_only_database_is_reported_as_standby_or_read_only(guest: Guest) -> None:
     guest.server.execute(f"ALTER DATABASE {guest.database} SET default_transaction_read_only = on")
-    guest.cut_off()
+    guest.disconnect()
     guest.stage(1.0)
     with pytest.raises(RecordAway):
         guest.storage.commit()
@@ -145,7 +145,7 @@ def test_a_database_that_takes_no_writes_is_said_to_be_a_standby_or_read_only(gu
     assert guest.values() == [1.0]
 
 
-def test_too_many_connections_are_waited_for(guest: Guest) -> None:
+def test_a_commit_without_a_free_connection_can_be_repeated(guest: Guest) -> None:
     guest.server.execute(f"ALTER ROLE {guest.name} CONNECTION LIMIT 0")
     guest.storage.close()
     guest.stage(1.0)
@@ -168,7 +168,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", list(REFUSALS))
-def test_who_is_not_let_in_is_told_so(guest: Guest, name: str) -> None:
+def test_denied_access_is_reported(guest: Guest, name: str) -> None:
     shut, open_again, words = REFUSALS[name]
 
     def execute(statement: str) -> None:
@@ -188,14 +188,14 @@ def test_who_is_not_let_in_is_told_so(guest: Guest, name: str) -> None:
     assert guest.values() == [1.0]
 
 
-def test_a_password_that_was_changed_is_told_without_it_and_the_new_one_is_taken(
+def test_a_changed_password_is_reported_without_it_and_the_new_one_is_used(
     guest: Guest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hba = guest.server.data / "pg_hba.conf"
     before = hba.read_text()
     passwords = tmp_path / "pgpass"
 
-    def give(password: str) -> None:
+    def set_password(password: str) -> None:
         passwords.write_text(f"*:*:*:{guest.name}:{password}\n")
         passwords.chmod(0o600)
 
@@ -204,7 +204,7 @@ def test_a_password_that_was_changed_is_told_without_it_and_the_new_one_is_taken
         hba.write_text(f"host all {guest.name} 127.0.0.1/32 scram-sha-256\n{before}")
         guest.server.execute("SELECT pg_reload_conf()")
         until(lambda: _refused(guest), "the server asks for passwords")
-        give("old-battery")
+        set_password("old-battery")
         guest.storage.close()
         guest.stage(1.0)
         with pytest.raises(RecordStuck, match=r"refuses .*password authentication failed") as caught:
@@ -212,7 +212,7 @@ def test_a_password_that_was_changed_is_told_without_it_and_the_new_one_is_taken
         assert "old-battery" not in str(caught.value)
         with pytest.raises(UserError, match="the database cannot be opened"):
             RecordStorage(guest.url)
-        give(PASSWORD)
+        set_password(PASSWORD)
         guest.storage.commit()
         assert guest.values() == [1.0]
     finally:
@@ -233,10 +233,10 @@ def _refused(guest: Guest) -> bool:
     return False
 
 
-def test_a_database_that_was_dropped_is_told(guest: Guest) -> None:
+def test_a_dropped_database_is_reported(guest: Guest) -> None:
     guest.server.execute(f"DROP DATABASE {guest.database} WITH (FORCE)")
     guest.stage(1.0)
     with pytest.raises(RecordAway):
         guest.storage.commit()
-    with pytest.raises(RecordStuck, match=rf"refuses \(.*database \"{guest.database}\" does not exist"):
+    with pytest.raises(RecordStuck, match=rf"denies access \(.*database \"{guest.database}\" does not exist"):
         guest.storage.commit()

@@ -1,4 +1,4 @@
-"""Opening a study by its file, refusing another one of its name, and learning from studies before it."""
+"""Opening a study by its study file, refusing a different one with its name, and copying trials of other studies."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ def opened(storage, **changes):
 
 
 def complete(study, params, values=(0.5,)):
-    """A complete trial with these parameters."""
+    """Add a complete trial with these parameters."""
     study.enqueue_trial(params)
     trial = study.ask()
     study_space = Space((LR, KIND, MOMENTUM))
@@ -41,7 +41,7 @@ def storage(tmp_path):
     storage.close()
 
 
-def test_a_new_study_is_made_and_the_same_file_opens_it_again(storage):
+def test_a_new_study_is_created_and_the_same_file_opens_it_again(storage):
     made = opened(storage, directions=("minimize", "maximize"), metrics=("loss", "accuracy"))
     again = opened(open_storage(storage.url), directions=("minimize", "maximize"), metrics=("loss", "accuracy"))
     assert again._study_id == made._study_id
@@ -68,14 +68,14 @@ def test_other_directions_under_the_name_are_refused_with_both_shown(storage):
         opened(storage, directions=("minimize", "minimize"))
 
 
-def test_a_study_that_defines_its_own_space_is_not_one_with_a_space(storage):
+def test_a_study_without_space_is_not_opened_with_one(storage):
     opened(storage, space=None)
     with pytest.raises(StudyMismatch, match="defined by the objective as it runs in the database, given by `space`"):
         opened(storage)
     opened(storage, space=None)
 
 
-def test_a_study_of_plain_optuna_is_taken_on_when_it_fits(storage):
+def test_a_study_of_plain_optuna_is_opened_when_it_is_compatible(storage):
     study = optuna.create_study(storage=storage, study_name="digits", direction="maximize")
     complete(study, {"lr": 0.01, "kind": "adam"})
     assert len(opened(storage).trials) == 1
@@ -85,7 +85,7 @@ def test_a_study_of_plain_optuna_is_taken_on_when_it_fits(storage):
         opened(storage, name="clash")
 
 
-def test_complete_trials_of_another_study_are_learned_once_and_cost_no_budget(storage):
+def test_complete_trials_of_another_study_are_copied_once_outside_the_budget(storage):
     old = opened(storage, name="old")
     complete(old, {"lr": 0.01, "kind": "sgd", "momentum": 0.5}, [0.75])
     complete(old, {"lr": 0.02, "kind": "adam"}, [0.5])
@@ -105,7 +105,7 @@ def test_complete_trials_of_another_study_are_learned_once_and_cost_no_budget(st
     assert [t.datetime_complete for t in plain.trials[:2]] == [t.datetime_complete for t in old.trials[:2]]
 
 
-def test_trials_that_are_no_configuration_of_the_space_are_not_learned(storage):
+def test_trials_outside_the_space_are_not_copied(storage):
     old = optuna.create_study(storage=storage, study_name="old", direction="maximize")
     complete(old, {"lr": 0.01, "kind": "adam"})  # fits
     complete(old, {"lr": 0.09, "kind": "adam"})  # breaks the constraint
@@ -116,14 +116,14 @@ def test_trials_that_are_no_configuration_of_the_space_are_not_learned(storage):
     assert learn_from(storage, study, ["old"], SPACE) == 1
 
 
-def test_without_a_space_compatible_trials_are_learned(storage):
+def test_without_a_space_compatible_trials_are_copied(storage):
     old = optuna.create_study(storage=storage, study_name="old", direction="maximize")
     complete(old, {"lr": 0.01, "kind": "adam"})
     study = opened(storage, name="new", space=None)
     assert learn_from(storage, study, ["old"]) == 1
 
 
-def test_learning_from_what_is_not_there_or_does_not_match_is_refused(storage):
+def test_unknown_or_incompatible_studies_to_learn_from_are_refused(storage):
     study = opened(storage)
     opened(storage, name="other", directions=("minimize",))
     with pytest.raises(UserError, match="no study 'old' in the database; it has: digits, other"):

@@ -1,4 +1,4 @@
-"""A commit is one transaction, exactly once, within the budget, whatever breaks on the way."""
+"""A commit is one transaction within the budget, and is written exactly once whichever statement fails."""
 
 import contextlib
 import sqlite3
@@ -27,7 +27,7 @@ def stored(url):
 
 
 def staged_work(study):
-    """A running trial told, two new ones, reports and attributes: something for every kind of statement."""
+    """Stage a change for every kind of statement: a finished trial, two new ones, reports and attributes."""
     first = study.ask(SPACE)
     study._storage.commit()
     first.report(0.5, 1)
@@ -41,7 +41,7 @@ def staged_work(study):
 
 @contextlib.contextmanager
 def breaking(storage, which, *, after=False):
-    """Break the ``which``-th statement from now on, or the one of this text, before or after it is executed."""
+    """Make a statement fail before or after it is executed: the ``which``-th from now, or the one with this text."""
     seen = []
 
     def hook(connection, cursor, statement, parameters, context, executemany):
@@ -58,7 +58,7 @@ def breaking(storage, which, *, after=False):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not-sent", "answer-lost"])
-def test_a_commit_that_breaks_at_any_statement_is_made_good_exactly_once(database_url, after):
+def test_a_commit_that_fails_at_any_statement_is_repeated_exactly_once(database_url, after):
     position, landed = 0, False
     while not landed:
         position += 1
@@ -79,7 +79,7 @@ def test_a_commit_that_breaks_at_any_statement_is_made_good_exactly_once(databas
     assert position >= 10
 
 
-def test_work_goes_on_while_it_is_unknown_whether_a_commit_landed(database_url):
+def test_trials_go_on_while_it_is_unknown_whether_a_commit_succeeded(database_url):
     for after in (False, True):
         storage = open_storage(database_url)
         study = new_study(storage)
@@ -98,7 +98,7 @@ def test_work_goes_on_while_it_is_unknown_whether_a_commit_landed(database_url):
         storage.close()
 
 
-def test_a_locked_database_is_away_and_then_takes_the_same_changes(tmp_path):
+def test_a_commit_to_a_locked_database_is_repeated_later(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     storage = open_storage(url)
     study = new_study(storage)
@@ -113,7 +113,7 @@ def test_a_locked_database_is_away_and_then_takes_the_same_changes(tmp_path):
     assert len(stored(url)) == 1
 
 
-def test_a_full_disk_is_away_and_then_takes_the_same_changes(tmp_path):
+def test_a_commit_to_a_full_disk_is_repeated_later(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     storage = open_storage(url)
     study = new_study(storage)
@@ -123,7 +123,7 @@ def test_a_full_disk_is_away_and_then_takes_the_same_changes(tmp_path):
     trial.set_user_attr("big", "x" * 100_000)
     with pytest.raises(RecordAway, match="full"):
         storage.commit()
-    storage.commit()  # on a connection of its own, without the limit
+    storage.commit()  # on a new connection, without the limit
     assert len(stored(url)) == 1
 
 
@@ -189,7 +189,7 @@ def test_drivers_at_the_same_time_keep_numbers_and_budget(database_url):
     assert {row[1] for row in rows} == {TrialState.COMPLETE}
 
 
-def test_numbers_that_another_driver_took_are_given_anew(database_url):
+def test_trials_whose_numbers_another_driver_used_get_new_ones(database_url):
     ours, theirs = open_storage(database_url), open_storage(database_url)
     mine, others = new_study(ours), new_study(theirs)
     trial, second = mine.ask(SPACE), mine.ask(SPACE)
@@ -220,7 +220,7 @@ def test_a_waiting_trial_that_another_driver_started_is_overtaken(database_url):
     assert len(stored(database_url)) == 1
 
 
-def test_a_waiting_trial_beyond_the_budget_goes_on_waiting(database_url):
+def test_a_waiting_trial_beyond_the_budget_stays_waiting(database_url):
     storage = open_storage(database_url)
     study = new_study(storage)
     study.ask(SPACE)
@@ -234,7 +234,7 @@ def test_a_waiting_trial_beyond_the_budget_goes_on_waiting(database_url):
     assert storage.commit(limit=2).refused == ()
 
 
-def test_what_fails_inside_a_locked_study_leaves_no_trace(database_url):
+def test_an_exception_inside_locked_undoes_every_change(database_url):
     storage = open_storage(database_url)
     study = new_study(storage)
     kept = study.ask(SPACE)

@@ -18,7 +18,7 @@ import psycopg
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    # What is tested is our transactions and the server's death, not that of its host.
+    # The tests kill the server but never its host, so nothing has to reach the disk.
     "fsync": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
@@ -28,32 +28,38 @@ SETTINGS = {
 
 
 class Unavailable(Exception):
-    """No server can run here; the message says why."""
+    """Raised when no server can run on this machine; the message says why."""
 
 
-def programs() -> Path:
-    """The folder of ``initdb`` and ``postgres``, installed first if need be."""
+def find_binaries() -> Path:
+    """The folder of ``initdb`` and ``postgres``, installed with apt-get if they are missing."""
     if os.geteuid() != 0:
-        raise Unavailable("PostgreSQL tests start their own server, which takes root to become the user postgres")
-    if not _found():
+        raise Unavailable("PostgreSQL tests start a server as the user postgres, which needs root")
+    if not _installed():
         subprocess.run(["apt-get", "update", "-q"], check=False, stdout=subprocess.DEVNULL)
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "postgresql"]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env=environment)
-    if not _found():
+    if not _installed():
         raise Unavailable("no postgres below /usr/lib/postgresql, and apt-get could not install it")
-    return _found()[-1]
+    return _installed()[-1]
 
 
-def _found() -> list[Path]:
+def _installed() -> list[Path]:
     return sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 class Server:
-    """One server; ``stop`` ends it by its process id and deletes its folder."""
+    """A PostgreSQL server in a temporary folder.
+
+    Attributes:
+        folder: Its folder, which ``stop`` deletes.
+        port: Its port on 127.0.0.1.
+        process: The running server.
+    """
 
     def __init__(self) -> None:
-        binaries = programs()
+        binaries = find_binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="pilotune-postgres-", dir="/tmp"))
         self.user = pwd.getpwnam("postgres")
         os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
@@ -65,10 +71,10 @@ class Server:
         self.start()
 
     def _run(self, command: list[object]) -> None:
-        words = [str(word) for word in command]
-        done = subprocess.run(words, user=self.user.pw_uid, group=self.user.pw_gid, capture_output=True, cwd="/")
-        if done.returncode:
-            raise RuntimeError(f"{words[0]}: {done.stderr.decode()}")
+        arguments = [str(word) for word in command]
+        result = subprocess.run(arguments, user=self.user.pw_uid, group=self.user.pw_gid, capture_output=True, cwd="/")
+        if result.returncode:
+            raise RuntimeError(f"{arguments[0]}: {result.stderr.decode()}")
 
     def start(self) -> None:
         options = [f"--{name}={value}" for name, value in SETTINGS.items()]
@@ -105,7 +111,10 @@ class Server:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
     def new_database(self, *, tables: bool = False) -> str:
-        """The URL of a database of its own: empty, or with Optuna's tables (copied, which is faster than made)."""
+        """Create a database and return its URL.
+
+        With ``tables`` it has Optuna's tables, copied from a template because creating them is slow.
+        """
         if tables and not self.execute("SELECT 1 FROM pg_database WHERE datname = 'prepared'"):
             self.execute("CREATE DATABASE prepared")
             storage = optuna.storages.RDBStorage(self.url("prepared").replace("://", "+psycopg://"))
@@ -119,11 +128,12 @@ class Server:
         self.execute(f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")
 
     def shut_down(self) -> None:
-        """End the server at once, as a crash of its host would look to a client."""
+        """Stop the server at once, which to a client looks like a crash of its host."""
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(30)
 
     def stop(self) -> None:
+        """Stop the server and delete its folder."""
         if self.process.poll() is None:
             self.shut_down()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Small file systems that fill up, for tests; they take root to be mounted."""
+"""Small file systems for tests of full disks; root is needed to mount them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .local import Here
 
 @contextmanager
 def small_disk(folder: Path, size: str = "16m", **options: str) -> Iterator[Path]:
-    """A file system of its own in ``folder``, of ``size`` bytes. Without root such tests are skipped, never in CI."""
+    """Mount a tmpfs of ``size`` bytes on ``folder``. Without root the test is skipped, or fails in CI."""
     if os.geteuid() != 0:
-        reason = "tests of full disks mount a small tmpfs of their own, which takes root"
+        reason = "tests of full disks mount a small tmpfs, which needs root"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     folder.mkdir(parents=True, exist_ok=True)
-    words = ",".join([f"size={size}", "mode=0700", *(f"{name}={value}" for name, value in options.items())])
-    subprocess.run(["mount", "-t", "tmpfs", "-o", words, "tmpfs", folder], check=True)
+    mount_options = ",".join([f"size={size}", "mode=0700", *(f"{name}={value}" for name, value in options.items())])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", mount_options, "tmpfs", folder], check=True)
     try:
         yield folder
     finally:
@@ -33,11 +33,12 @@ def small_disk(folder: Path, size: str = "16m", **options: str) -> Iterator[Path
 
 
 def remount(folder: Path, options: str) -> None:
+    """Change the mount options of ``folder``, as ``ro``."""
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
 def fill(folder: Path, leave: int = 0) -> Path:
-    """Fill a file system up to ``leave`` bytes; the file to be deleted for room."""
+    """Fill a file system except for ``leave`` bytes; returns the file to delete to make space."""
     path = folder / "filler"
     with path.open("ab", buffering=0) as file:
         try:
@@ -57,26 +58,26 @@ def fill(folder: Path, leave: int = 0) -> Path:
 
 @contextmanager
 def kept_full(folder: Path, while_there: Path) -> Iterator[Path]:
-    """Take all room on a file system, also what is given back, until ``while_there`` is gone; the file that takes it.
+    """Keep a file system full while the file ``while_there`` exists, also when space is freed; yields the filling file.
 
-    SQLite frees its log when it begins anew, which would be room enough for a short study.
+    SQLite frees its log when it restarts it, which would be enough space for a short study.
     """
-    over, path = threading.Event(), fill(folder)
+    stop, path = threading.Event(), fill(folder)
 
-    def take() -> None:
+    def refill() -> None:
         with path.open("ab", buffering=0) as file:
-            while not over.is_set() and while_there.exists():
+            while not stop.is_set() and while_there.exists():
                 try:
                     file.write(b"x" * 4096)
                 except OSError:
-                    over.wait(0.002)
+                    stop.wait(0.002)
 
-    thread = threading.Thread(target=take)
+    thread = threading.Thread(target=refill)
     thread.start()
     try:
         yield path
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
@@ -90,11 +91,17 @@ from pilotune.pipeline.driver import loop
 loop.STUCK = disk_backoff.PATIENCE = {seconds}
 sys.exit(main())
 """
-"""``pilotune`` that gives a full disk not two minutes but so many seconds."""
+"""A ``pilotune`` that gives up on a full disk after some seconds instead of two minutes."""
 
 
 def start_hurried(here: Here, *words: object, seconds: float = 4.0) -> subprocess.Popen[str]:
-    """A command, left running, as :meth:`Here.start` does."""
+    """Start a ``pilotune`` command in the background, as :meth:`Here.start` does, with the shorter waiting time.
+
+    Args:
+        here: The test's folder and environment.
+        words: The command's arguments.
+        seconds: How long the campaign waits for disk space.
+    """
     program = here.write("hurried.py", HURRIED.format(seconds=seconds))
     return subprocess.Popen(
         [sys.executable, str(program), *map(str, words)],
