@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from .database import Database
 from .staged import Staged
 from .study_cache import StudyCache
-from .sync import read_again, read_left, read_states
+from .sync import find_changed_states, read_again, read_states
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def drop_overtaken(database: Database, cache: StudyCache, staged: Staged, limit:
     if limit is not None and len(cache.trials) - cache.learned > limit:
         # The budget is nearly used up, so it matters how many waiting trials others have started: those count.
         waiting = [t._trial_id for t in cache.in_states((TrialState.WAITING,)) if t._trial_id in cache.db_ids]
-        reread = read_left(database, cache, [local for local in waiting if local not in touched])
+        reread = find_changed_states(database, cache, [local for local in waiting if local not in touched])
     overtaken = []
     for local, changes in touched.items():
         state = states.get(cache.db_ids[local])

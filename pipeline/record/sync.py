@@ -151,14 +151,14 @@ def refresh(
         cache.watermark.reset()
         read_again(database, cache, theirs)
     elif theirs:
-        left = read_left(database, cache, theirs)
+        left = find_changed_states(database, cache, theirs)
         read_again(database, cache, left)
         _read_later(database, cache, [local for local in theirs if local not in left], floor)
     read_new(database, cache, next_id)
     cache.watermark.add(oldest, following, highest)
 
 
-def read_left(database: Database, cache: StudyCache, theirs: Sequence[int]) -> set[int]:
+def find_changed_states(database: Database, cache: StudyCache, theirs: Sequence[int]) -> set[int]:
     """Which of these unfinished trials have another state in the database; local ids."""
     if not theirs:
         return set()

@@ -207,7 +207,7 @@ def test_a_changed_password_is_reported_without_it_and_the_new_one_is_used(
         set_password("old-battery")
         guest.storage.close()
         guest.stage(1.0)
-        with pytest.raises(RecordStuck, match=r"refuses .*password authentication failed") as caught:
+        with pytest.raises(RecordStuck, match=r"denies access .*password authentication failed") as caught:
             guest.storage.commit()
         assert "old-battery" not in str(caught.value)
         with pytest.raises(UserError, match="the database cannot be opened"):
