@@ -45,6 +45,9 @@ demo: $(VENV)/.demo
 
 PYTEST := $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --durations=30
 
+# Thousands of short processes: each would compile the modules anew where Python is told to keep no bytecode.
+test test-fast test-all: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.test
 	@sh tests/support/setup.sh
 	$(PYTEST) -m "not exhaustive" $(ARGS)

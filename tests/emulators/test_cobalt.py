@@ -13,7 +13,7 @@ from ..support.emulators.desk import Desk, until
 from ..support.emulators.install import install
 from ..support.emulators.processes import started
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive  # what it prints and does is met by every test of a scheduler, too
 
 ME = getpass.getuser()
 MOMENT = r"\w{3} \w{3} \d\d \d\d:\d\d:\d\d \d{4} [+-]\d{4} \(\w+\)"

@@ -15,7 +15,7 @@ from ..support.emulators.desk import Desk, until
 from ..support.emulators.install import install
 from ..support.emulators.processes import started
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive  # what it prints and does is met by every test of a scheduler, too
 
 QUICK = {"starting": 0.0, "late": 0.5, "kill_delay": 1.0, "exiting": 0.2, "tick": 0.05, "node_fail_requeue": 0.5}
 

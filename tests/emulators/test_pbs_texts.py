@@ -13,7 +13,7 @@ import pytest
 from ..support.emulators.desk import Desk
 from ..support.emulators.install import install
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive  # what it prints and does is met by every test of a scheduler, too
 
 ME = getpass.getuser()
 HELD = ("-h", "-N", "waits", "-l", "select=2:ncpus=2", "-l", "walltime=01:00:00")

@@ -12,10 +12,13 @@ from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.tpe.history import RELATIVE
 
 pytestmark = pytest.mark.slow
+EXHAUSTIVE = pytest.mark.exhaustive
 
 
 class TestIndependent(BasicSamplerTestCase, MultiObjectiveSamplerTestCase):
-    @pytest.fixture(params=[{}, {"multivariate": False}, {"constant_liar": False}])
+    @pytest.fixture(
+        params=[{}, *(pytest.param(o, marks=EXHAUSTIVE) for o in ({"multivariate": False}, {"constant_liar": False}))]
+    )
     def sampler(self, request):
         return lambda: TPESampler(n_startup_trials=0, **request.param)
 

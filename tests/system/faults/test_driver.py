@@ -69,6 +69,7 @@ def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_sq
     check(result, KILLS_ON_SQLITE)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.postgres
 @campaign(killed_on_postgresql)
 def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_postgresql(result: Result) -> None:

@@ -85,7 +85,13 @@ def await_more_trials(here: Here, name: str) -> dict[str, Any]:
     return here.await_status(name, lambda status: status["complete"] >= before + 3, "more trials are finished")
 
 
-@pytest.mark.parametrize("when", ["after the command has returned", "while the command waits for the workers"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param("after the command has returned", marks=pytest.mark.exhaustive),
+        "while the command waits for the workers",
+    ],
+)
 def test_it_continues_when_its_terminal_hangs_up(here: Here, when: str) -> None:
     here.study(
         "far", QUICK, "direction: minimize\nspace: {x: {float: [0, 1]}}\nsampler: random\nbudget: {trials: 100000}\n"

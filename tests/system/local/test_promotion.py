@@ -77,7 +77,7 @@ def check_the_end(here: Here) -> None:
     assert "No problems found." in here.run("verify", "rungs").stdout
 
 
-@pytest.mark.parametrize("how", ["is stopped", "is killed"])
+@pytest.mark.parametrize("how", [pytest.param("is stopped", marks=pytest.mark.exhaustive), "is killed"])
 def test_promoted_trials_go_on_from_their_checkpoints_after_the_campaign(how: str, tmp_path: Path) -> None:
     here = Here(tmp_path, PILOTUNE_DRIVER_TIMEOUT="3")
     here.study("rungs", EPOCHS, STUDY)

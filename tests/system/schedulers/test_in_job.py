@@ -177,6 +177,7 @@ def test_on_pbs_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: Chai
     check(seen)
 
 
+@pytest.mark.exhaustive
 @campaign(cobalt)
 def test_on_cobalt_the_study_goes_on_in_a_successor_from_its_checkpoints(seen: ChainResult) -> None:
     check(seen)
