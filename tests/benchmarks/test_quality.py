@@ -151,4 +151,4 @@ def test_an_unknown_name_is_refused():
     command = [sys.executable, str(ROOT / "benchmarks" / "quality"), "--problems", "nothing"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
-    assert "nothing is none of" in done.stderr
+    assert "nothing is unknown; known are" in done.stderr

@@ -142,6 +142,5 @@ def _surroundings(spec: AttemptSpec, files: TrialFiles) -> Iterator[None]:
         finally:
             os.chdir(before)
             change(os.environ, saved)
-            os.sched_setaffinity(
-                0, cores
-            )  # an OpenMP library that the objective loaded may have bound the process to one core
+            # An OpenMP library that the objective loaded may have bound the process to one core.
+            os.sched_setaffinity(0, cores)
