@@ -128,14 +128,14 @@ def test_the_pictures_have_every_room():
 
 
 def test_helper_modules_import_only_each_other():
-    strangers = {
+    undefined = {
         f"{module} imports {target}"
         for module in sources()
         if module.as_posix() in HELPERS and module.name != "__init__.py"
         for target in imported_files(module)
         if target.as_posix() not in HELPERS
     }
-    assert not strangers
+    assert not undefined
 
 
 def test_rooms_import_only_rooms_on_lower_layers():

@@ -61,7 +61,7 @@ class Driver(QuietServices):
         self.run = RunDirectory(world.runs / name)
         self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
         self.pool: Machine | None = None
-        self.pump: SteppedPump | None = None
+        self.loop: SteppedLoop | None = None
         self.claimed = False
         self.turn_began = world.time.now
 
@@ -99,7 +99,7 @@ class Driver(QuietServices):
             rung_schedule(case.pruner),
         )
         self.campaign.world = world
-        self.pump = SteppedPump(
+        self.loop = SteppedLoop(
             self.campaign,
             self.pool,
             self.storage,
@@ -109,11 +109,11 @@ class Driver(QuietServices):
             still_period=case.still,
             longest_wait=case.quiet,
         )
-        self.pump.driver = self
+        self.loop.driver = self
 
     def turn(self) -> None:
-        assert self.pump is not None
-        self.pump.turn()
+        assert self.loop is not None
+        self.loop.turn()
 
     def die(self) -> None:
         """Kill the process; its workers do not know yet."""
@@ -217,7 +217,7 @@ class Machine(SimulatedPool):
             self.driver.world.point(f"after {type(action).__name__}")
 
 
-class SteppedPump(CampaignLoop):
+class SteppedLoop(CampaignLoop):
     """A loop whose driver can be killed or suspended between its steps; its bounds are checked after each tick."""
 
     driver: Driver

@@ -79,8 +79,8 @@ class Seat:
         except LeaseLost:
             world.saw["lease lost"] += 1
             self._end_early()
-        if self.driver and self.driver.pump and self.driver.pump.campaign.finished:
-            self.finish = self.driver.pump.campaign.finished
+        if self.driver and self.driver.loop and self.driver.loop.campaign.finished:
+            self.finish = self.driver.loop.campaign.finished
             self._nothing_left_behind(self.finish)
             self.driver.end()
 
