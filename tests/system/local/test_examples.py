@@ -134,7 +134,17 @@ def pilotune(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("example", sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml")))
+DEMO = "digits-torch"
+"""The study that ``make demo`` runs whole."""
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(name, marks=pytest.mark.exhaustive) if name == DEMO else name
+        for name in sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml"))
+    ],
+)
 def test_each_study_runs_on_local_workers(example, pilotune, tmp_path):
     pilotune("run", str(EXAMPLES / example), "--trials", "4", "--runs", str(tmp_path / "runs"))
     trials = json.loads(pilotune("trials", example, "--json"))

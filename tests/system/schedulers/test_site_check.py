@@ -86,7 +86,7 @@ PBS_POOLS = {
 COBALT_POOLS = {"good": TWO_NODES, "gpus": {"gpus_per_node": 4}, "partition": {"queue": "no-such"}}
 
 
-@pytest.fixture(scope="module", params=["local", "slurm", "pbs", "cobalt"])
+@pytest.fixture(scope="module", params=["local", "slurm", "pbs", pytest.param("cobalt", marks=pytest.mark.exhaustive)])
 def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp(request.param)
     with ExitStack() as stack:
