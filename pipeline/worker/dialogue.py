@@ -33,6 +33,8 @@ The rules that join them:
   that it knows in the same way as before, so nothing is counted twice.
 * **Stops.** The last verdict that is not "go on" stands: every later report is answered with it at once. A trial that
   waits for a value ends for a yield or a kill only, since a verdict to prune belongs to a report.
+* **Interruptions.** A trial may ask again before it was answered: a signal handler raised an exception that the
+  objective caught, or asked a question itself. The new question takes the place of the old one, which gets no answer.
 * Answers to other attempts, to requests that are no longer open, or of a kind that does not fit, change nothing.
 
 Who uses it
@@ -106,7 +108,7 @@ TRIAL_TRANSITIONS: Mapping[TrialState, Mapping[Event, TrialState]] = {
     T.AWAITS_VERDICT: {E.ANSWERED: T.RUNNING},
     T.AWAITS_VALUE: {E.ANSWERED: T.RUNNING},
 }
-"""An event that is not listed is a mistake of the caller: a trial asks one question at a time."""
+"""A question that is not listed withdraws the one before it, since a trial asks one at a time (see the rules)."""
 
 REQUEST_TRANSITIONS: Mapping[RequestState, Mapping[Event, RequestState]] = {
     R.NONE: {E.SEND_REPORTS: R.REPORTS_OPEN, E.SEND_SUGGEST: R.SUGGEST_OPEN, E.DRIVER_GONE: R.NONE},
@@ -114,10 +116,6 @@ REQUEST_TRANSITIONS: Mapping[RequestState, Mapping[Event, RequestState]] = {
     R.SUGGEST_OPEN: {E.VALUE: R.NONE, E.STOP_VERDICT: R.NONE, E.DRIVER_GONE: R.NONE},
 }
 """What comes from the driver and is not listed is ignored, since anything may come late or twice over a network."""
-
-
-class DialogueError(RuntimeError):
-    """The caller did something that the trial's state does not allow, such as a second question before an answer."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +151,7 @@ class Dialogue:
         verdict: The last verdict other than "go on"; empty before there is one.
         order: The strongest that the driver has ordered, by a verdict or unasked: ``yield``, then ``kill``. A verdict
             to prune is no order, since only the trial can tell at which report it ends.
+        questions: How many the trial has asked that wait for an answer; it only grows.
         trial: What the trial waits for.
         request: Which request is open.
 
@@ -174,6 +173,7 @@ class Dialogue:
         self.verdict: Stopping = ""
         self.order: StopHow | None = None
         self.trial, self.request = TrialState.RUNNING, RequestState.NONE
+        self.questions = 0
         self._backlog: deque[list[float]] = deque()  # reports that were not sent
         self._wanted: Suggest | None = None  # what a trial in AWAITS_VALUE asked for; its number is set when it is sent
         self._answer: Answer | None = None  # for the waiting trial
@@ -187,22 +187,20 @@ class Dialogue:
     # -- the trial ----------------------------------------------------------------------------------------------------
 
     def report(self, step: int, value: float, now: float, *, waits: bool = True) -> None:
-        """The trial has reported. ``waits``: it wants to hear the verdict; a command does not, it gets signals.
-
-        Raises DialogueError while the trial waits for an answer.
-        """
+        """The trial has reported. ``waits``: it wants to hear the verdict; a command does not, it gets signals."""
         self.reports.append([step, value])
         self._backlog.append([step, value])
         if waits:
+            self.withdraw()
             self._trial_event(Event.REPORT)
+            self.questions += 1
             self._patience_ends = now + (PATIENCE if self.request is RequestState.NONE else 0.0)
 
     def suggest(self, name: str, distribution: str) -> None:
-        """The trial asks for the value of parameter ``name``; ``distribution`` is Optuna's JSON.
-
-        Raises DialogueError while the trial waits for an answer.
-        """
+        """The trial asks for the value of parameter ``name``; ``distribution`` is Optuna's JSON."""
+        self.withdraw()
         self._trial_event(Event.SUGGEST)
+        self.questions += 1
         self._wanted = Suggest(self.token, 0, name, distribution)
 
     def take_answer(self, now: float) -> Answer | None:
@@ -216,7 +214,7 @@ class Dialogue:
         return answer
 
     def withdraw(self) -> None:
-        """The trial no longer waits for an answer: it ends for a reason that the driver did not give."""
+        """The trial no longer waits for an answer: it was interrupted, or ends for a reason of its own."""
         if self.trial is not TrialState.RUNNING:
             self._answer = self._wanted = None
             self._trial_event(Event.ANSWERED)
@@ -315,10 +313,7 @@ class Dialogue:
             self.order = how
 
     def _trial_event(self, event: Event) -> None:
-        try:
-            self.trial = TRIAL_TRANSITIONS[self.trial][event]
-        except KeyError:
-            raise DialogueError(f"{event.value}, but it {self.trial.value}") from None
+        self.trial = TRIAL_TRANSITIONS[self.trial][event]
 
     def _request_event(self, event: Event) -> bool:
         """Make the transition; False where there is none."""

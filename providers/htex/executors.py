@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,14 @@ class GuardedExecutor:
         """
         if self.interchange_alive:
             self.command_client.run(["HOLD_MANAGER", manager], timeout_s=ANSWER_TIMEOUT)
+
+    def _start_local_interchange_process(self) -> None:
+        """Start the interchange with SIGINT blocked: until it has a session of its own, Ctrl-C would reach it, too."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super()._start_local_interchange_process()  # type: ignore[misc]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def initialize_scaling(self) -> None:
         """Write the launch file, now that the interchange's ports are known. Starts no block."""

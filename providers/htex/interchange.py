@@ -21,6 +21,7 @@ def main(driver: int, script: str) -> None:
     """Become the interchange. Exits when the driver is dead already."""
     with contextlib.suppress(PermissionError):  # this process leads one already
         os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by the driver until now
     process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != driver:  # the driver died before PR_SET_PDEATHSIG was set
         sys.exit(f"pilotune: the driver, process {driver}, is gone")

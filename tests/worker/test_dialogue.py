@@ -14,7 +14,6 @@ from pilotune.pipeline.worker.dialogue import (
     RESEND,
     TRIAL_TRANSITIONS,
     Dialogue,
-    DialogueError,
     Event,
     RequestState,
     TrialState,
@@ -95,12 +94,28 @@ def test_requests_are_numbered_upwards(dialogue: Dialogue) -> None:
 
 
 @pytest.mark.parametrize("first", ["report", "suggest"])
-@pytest.mark.parametrize("second", ["report", "suggest"])
-def test_a_second_question_before_the_answer_is_an_error(dialogue: Dialogue, first: str, second: str) -> None:
-    questions = {"report": lambda: dialogue.report(1, 0.1, 0.0), "suggest": lambda: dialogue.suggest("x", "{}")}
-    questions[first]()
-    with pytest.raises(DialogueError):
-        questions[second]()
+def test_a_question_takes_the_place_of_one_that_was_interrupted(dialogue: Dialogue, first: str) -> None:
+    before = reported(dialogue) if first == "report" else asked(dialogue)
+    dialogue.suggest("y", "{}")
+    late = Suggested(TOKEN, before.request, 1) if first == "suggest" else verdict(before)
+    assert dialogue.receive(late)
+    assert dialogue.take_answer(0.0) is None, "the answer to the first question is not the second one's"
+    request = dialogue.outgoing(0.0)
+    assert isinstance(request, Suggest)
+    assert request.name == "y"
+    dialogue.receive(Suggested(TOKEN, request.request, 2))
+    assert dialogue.take_answer(0.0) == ValueAnswer(2)
+
+
+def test_a_report_after_an_interrupted_one_gets_its_verdict(dialogue: Dialogue) -> None:
+    before = reported(dialogue)
+    dialogue.report(2, 0.2, 0.0)
+    dialogue.receive(verdict(before))
+    request = dialogue.outgoing(0.0)
+    assert isinstance(request, Report)
+    assert [list(each) for each in request.reports] == [[2, 0.2]]
+    dialogue.receive(verdict(request, "prune"))
+    assert dialogue.take_answer(0.0) == VerdictAnswer("prune")
 
 
 # -- patience, batching, one open request -----------------------------------------------------------------------------

@@ -69,6 +69,8 @@ class JsonLines:
             data = self.connection.recv(CHUNK, flags)
         except BlockingIOError:
             return False
+        except TimeoutError:  # an OSError, but not the socket's: a signal handler of the objective raised it
+            raise
         except OSError:
             data = b""
         self.closed = not data

@@ -57,7 +57,7 @@ class InlineConnection:
         self.fence = FenceWatch(files, spec.attempt, channel)
         self.user_attrs: dict[str, Any] = {}
         self._yield_timer, self._terminated = yield_timer, terminated
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler of the objective may report, too
 
     @property
     def killed(self) -> bool:
@@ -69,12 +69,16 @@ class InlineConnection:
             self._yield_timer.on_report()
             self.dialogue.report(step, value, time.monotonic())
             answer = self._wait()
+        if answer is None:
+            return self.dialogue.verdict
         return answer.stop if isinstance(answer, VerdictAnswer) else "yield"
 
     def suggest(self, name: str, distribution: str) -> Any:
+        answer: Answer | None = None
         with self._lock:
-            self.dialogue.suggest(name, distribution)
-            answer = self._wait()
+            while answer is None:
+                self.dialogue.suggest(name, distribution)
+                answer = self._wait()
         if not isinstance(answer, ValueAnswer):
             raise TrialYield("asked to yield")
         if answer.error:
@@ -95,9 +99,13 @@ class InlineConnection:
         ordered = self.dialogue.order is not None or bool(self.fence.reason)
         return ordered or self._terminated() or self.channel.gone() or self._yield_timer.due()
 
-    def _wait(self) -> Answer:
-        """The answer to the trial's question; a verdict to yield where the attempt must end before there is one."""
-        while True:
+    def _wait(self) -> Answer | None:
+        """The answer to the trial's question; a verdict to yield where the attempt must end before there is one.
+
+        None where a signal handler asked a question meanwhile, which took the place of this one.
+        """
+        asked = self.dialogue.questions
+        while asked == self.dialogue.questions:
             now = time.monotonic()
             exchange(self.channel, self.dialogue, now)
             answer = self.dialogue.take_answer(now)
@@ -109,6 +117,7 @@ class InlineConnection:
             deadline = self.dialogue.deadline()
             left = POLL_INTERVAL if deadline is None else min(POLL_INTERVAL, max(0.0, deadline - now))
             self.channel.wait([], left)
+        return None
 
 
 def run_inline(spec: AttemptSpec, files: TrialFiles, connection: InlineConnection) -> Ending:

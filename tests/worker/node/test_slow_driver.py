@@ -15,6 +15,7 @@ from pilotune.pipeline.worker.run_attempt import run_attempt
 from ...support.trial_driver import Driver, go_on, make_spec
 
 OBJECTIVE = """
+    import signal
     import time
     from pathlib import Path
 
@@ -39,6 +40,22 @@ OBJECTIVE = """
             if step == 5:
                 (HERE / "said").touch()
             time.sleep(0.01)
+        return 0.5
+
+    def interrupted(trial):
+        def stop(*_):
+            raise TimeoutError
+
+        before = signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        try:
+            trial.report(0.1, 1)
+        except TimeoutError:
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        trial.report(0.2, 2)
         return 0.5
 
     def ends(trial):
@@ -85,7 +102,7 @@ def late(folder: Path, stop: str = ""):
 @both
 def test_reports_made_while_the_driver_is_silent_come_in_one_message(tmp_path: Path, attempt, isolate: bool) -> None:
     driver, outcome = attempt("catches_up", late(tmp_path), isolate)
-    assert outcome["kind"] == "complete", outcome
+    assert outcome["kind"] == "complete", outcome["reason"]
     first, second, third = driver.of(Report)
     assert [step for step, _ in first.reports] == [1]
     assert [list(report) for report in second.reports] == [[step, step / 10] for step in range(2, 6)]
@@ -96,7 +113,7 @@ def test_reports_made_while_the_driver_is_silent_come_in_one_message(tmp_path: P
 @both
 def test_a_verdict_that_comes_late_is_heard_at_the_next_report(tmp_path: Path, attempt, isolate: bool) -> None:
     driver, outcome = attempt("goes_on", late(tmp_path, "prune"), isolate)
-    assert outcome["kind"] == "pruned", outcome
+    assert outcome["kind"] == "pruned", outcome["reason"]
     assert len(outcome["reports"]) >= 5, "it went on meanwhile"
     sent = [step for message in driver.of(Report) for step, _ in message.reports]
     assert sent == list(range(1, len(sent) + 1)), "in their order, each once"
@@ -105,7 +122,7 @@ def test_a_verdict_that_comes_late_is_heard_at_the_next_report(tmp_path: Path, a
 @both
 def test_a_late_request_to_yield_is_heard_too(tmp_path: Path, attempt, isolate: bool) -> None:
     _, outcome = attempt("goes_on", late(tmp_path, "yield"), isolate)
-    assert outcome["kind"] == "yielded", outcome
+    assert outcome["kind"] == "yielded", outcome["reason"]
     assert len(outcome["reports"]) >= 5
 
 
@@ -114,3 +131,9 @@ def test_without_any_answer_the_outcome_brings_all_reports(attempt, isolate: boo
     driver, outcome = attempt("ends", lambda message: None, isolate)
     assert (outcome["kind"], outcome["reports"]) == ("complete", [[1, 0.1], [2, 0.2], [3, 0.3]])
     assert len(driver.of(Report)) == 1
+
+
+@both
+def test_a_report_that_a_signal_handler_interrupts_counts_and_so_does_the_next(attempt, isolate: bool) -> None:
+    _, outcome = attempt("interrupted", lambda message: None, isolate)
+    assert (outcome["kind"], outcome["reports"]) == ("complete", [[1, 0.1], [2, 0.2]]), outcome["reason"]
