@@ -12,6 +12,9 @@ from ....filesystems import NO_ROOM
 LONGEST_COPY = 2**20
 """Bytes that are moved at a time."""
 
+LONGEST_NOTE = 80
+"""Bytes, at most, of the line that stands for what was cut out."""
+
 
 class _IgnoresFullDisk(io.FileIO):
     """Drops what does not fit on a full disk: a trial does not fail for what it prints."""
@@ -51,15 +54,16 @@ def cut(path: Path, limit: int) -> None:
     """Cut the middle out of a file so that about ``limit`` bytes are left, with a line in its place that says so."""
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        keep = limit // 2
         if size <= limit:
+            return
+        # Of a file that is hardly longer than the limit, so much is cut that the note fits in.
+        keep = min(limit // 2, (size - LONGEST_NOTE) // 2)
+        if keep <= 0:  # a limit of a few bytes
+            file.truncate(limit // 2)
             return
         note = f"\n... {size - 2 * keep} bytes of output were cut out here ...\n".encode()
         # The tail is moved within the file, since a copy does not fit on a full disk.
         read, write = size - keep, keep + len(note)
-        if write > read:  # a limit of a few bytes: the note alone would overlap
-            file.truncate(keep)
-            return
         file.seek(keep)
         file.write(note)
         while read < size:

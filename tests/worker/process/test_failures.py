@@ -13,6 +13,7 @@ import pytest
 
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import ObjectiveSpec
+from pilotune.pipeline.worker.node.output_files import LONGEST_NOTE, cut
 from pilotune.pipeline.worker.process import forked
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
@@ -156,6 +157,17 @@ def test_too_much_output_fails_and_is_cut(tmp_path, objective, function):
     if function == "prints":
         assert text.startswith("head\n")
         assert text.endswith("tail\n")
+
+
+@pytest.mark.parametrize("over", [1, 10, 100, 5000])
+def test_output_that_is_hardly_too_long_is_cut_as_well(tmp_path, over):
+    file = tmp_path / "stdout"
+    file.write_bytes(b"head\n" + b"x" * (1000 + over - 10) + b"tail\n")
+    cut(file, 1000)
+    text = file.read_text()
+    assert len(text) <= 1000 + LONGEST_NOTE
+    assert "bytes of output were cut out here" in text
+    assert (text[:5], text[-5:]) == ("head\n", "tail\n")
 
 
 def test_what_an_attempt_leaves_running_is_killed(tmp_path, objective):
