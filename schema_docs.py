@@ -153,6 +153,9 @@ def _size(count: int) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the pages that are out of date; with ``--check`` only name them. Returns the exit code."""
+    if not DOCS.is_dir():
+        print(f"{DOCS} is missing: run this in a checkout, with the .venv that make creates", file=sys.stderr)
+        return 2
     stale = stale_pages()
     for path, text in stale.items():
         if "--check" not in arguments:
