@@ -36,6 +36,7 @@ def driver_on(folder: Path, url: str, *, sampler: str = "tpe", pruner: str = "")
     settings = RunSettings(load_study_file(study), load_site("local"), url, folder / "runs")
     run = RunDirectory(folder / "runs" / studies.NAME / "c1")
     run.create()
+    run.channel_key.touch()  # its absence would mean that somebody deleted the directory
     with claimed(settings, run, "c1") as (storage, study, lease):
         yield Driver(settings, storage, study, run, lease, BEGAN, lambda status: None)
 
