@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import NoReturn, TextIO
 
 import click
 
@@ -83,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = cli.main(args=None if argv is None else list(argv), prog_name="pilotune", standalone_mode=False)
+        with warnings_to_log():
+            code = cli.main(args=None if argv is None else list(argv), prog_name="pilotune", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except PilotuneError as error:
@@ -107,6 +110,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 def debugging() -> bool:
     """Whether ``PILOTUNE_DEBUG`` asks for tracebacks."""
     return os.environ.get("PILOTUNE_DEBUG", "") not in ("", "0")
+
+
+@contextlib.contextmanager
+def warnings_to_log() -> Iterator[None]:
+    """Inside, Python's warnings go to the log, which is driver.log in a campaign, and not to the terminal.
+
+    They are written for the developers of libraries, such as Optuna's about a distribution. ``PILOTUNE_DEBUG``,
+    ``PYTHONWARNINGS`` and ``python -W`` bring them back.
+    """
+    if debugging() or sys.warnoptions:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.showwarning = log_warning
+        yield
+
+
+def log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Write a warning to the log ``py.warnings``, as ``logging.captureWarnings`` does, but import logging only now."""
+    import logging
+
+    log = logging.getLogger("py.warnings")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())  # else logging prints it on stderr where no log file is open
+    log.warning("%s", warnings.formatwarning(message, category, filename, lineno, line).rstrip())
 
 
 def fail(error: Exception, code: int, text: str = "") -> int:

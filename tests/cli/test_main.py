@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -185,6 +187,37 @@ def test_debugging_prints_the_traceback(pilotune: Pilotune, monkeypatch: pytest.
     raising(monkeypatch, KeyError("lr"))
     monkeypatch.setenv("PILOTUNE_DEBUG", "1")
     assert "Traceback" in pilotune("status").err
+
+
+def warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on every command begins with a library's warning."""
+    resolve = cli.LazyGroup.resolve_command
+
+    def warn(*args: Any, **options: Any) -> Any:
+        warnings.warn("the distribution is odd", UserWarning, stacklevel=1)
+        return resolve(*args, **options)
+
+    monkeypatch.setattr(cli.LazyGroup, "resolve_command", warn)
+
+
+@pytest.mark.filterwarnings("always")
+def test_warnings_of_libraries_go_to_the_log_and_not_to_the_terminal(
+    pilotune: Pilotune, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    warning(monkeypatch)
+    result = pilotune("status")
+    assert result.code == 0
+    assert "odd" not in result.err
+    (record,) = [record for record in caplog.records if record.name == "py.warnings"]
+    assert "UserWarning: the distribution is odd" in record.getMessage()
+
+
+@pytest.mark.filterwarnings("always")
+def test_debugging_leaves_warnings_as_they_are(pilotune: Pilotune, monkeypatch: pytest.MonkeyPatch) -> None:
+    warning(monkeypatch)
+    monkeypatch.setenv("PILOTUNE_DEBUG", "1")
+    with pytest.warns(UserWarning, match="the distribution is odd"):
+        pilotune("status")
 
 
 def test_a_closed_pipe_is_not_an_error() -> None:
