@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.cli.campaign_status import list_campaigns
+from pilotune.pipeline.cli.campaign_status import ObservedCampaign, list_campaigns
+from pilotune.pipeline.cli.commands import watch
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory, known_studies
 from pilotune.pipeline.record.liveness import start_time
@@ -206,12 +207,22 @@ def test_stopping_a_campaign_that_is_not_running_is_an_error(pilotune: Pilotune,
     assert not (run / "stop").exists()
 
 
+def stopped_when_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone stops the campaign as soon as the command follows it."""
+
+    def follow(campaign: ObservedCampaign, as_json: bool) -> int:
+        (campaign.folder / "stop").write_text("finish")
+        return real(campaign, as_json)
+
+    real = watch.follow
+    monkeypatch.setattr(watch, "follow", follow)
+
+
 def test_watch_follows_to_the_end_and_ends_with_the_campaigns_code(
-    pilotune: Pilotune, campaign: Campaign, driver: int
+    pilotune: Pilotune, campaign: Campaign, driver: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = campaign(pid=driver)
-    thread = ends_when_asked(run)
-    (run / "stop").write_text("finish")
+    thread = ends_when_asked(campaign(pid=driver))
+    stopped_when_followed(monkeypatch)
     result = pilotune("watch", "digits")
     thread.join()
     assert result.code == 130
@@ -219,11 +230,11 @@ def test_watch_follows_to_the_end_and_ends_with_the_campaigns_code(
     assert "stopped" in result.out
 
 
-def test_watch_as_json_prints_a_line_for_each_status(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
-    run = campaign(pid=driver)
-    thread = ends_when_asked(run)
-    timer = threading.Timer(0.3, (run / "stop").write_text, ["finish"])
-    timer.start()
+def test_watch_as_json_prints_a_line_for_each_status(
+    pilotune: Pilotune, campaign: Campaign, driver: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = ends_when_asked(campaign(pid=driver))
+    stopped_when_followed(monkeypatch)
     result = pilotune("watch", "--json")
     thread.join()
     lines = [json.loads(line) for line in result.out.splitlines()]
