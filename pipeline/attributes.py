@@ -22,6 +22,12 @@ LEASE = "pilotune:campaign:"
 
 Written by the campaign's driver every few seconds; a driver that takes over a dead campaign's trials marks it dead."""
 
+CALLBACKS = "pilotune:callbacks:"
+"""Prefix of study system attributes; a campaign's id follows. The trials whose callbacks are still to be called:
+``{number: how often another campaign has taken them over}``.
+
+Written with the end of a trial, where the study file has callbacks, and again when they have returned."""
+
 TICK = "pilotune:tick:"
 """Prefix of study system attributes; a random id of a storage object follows. How many commits that object has made.
 

@@ -178,8 +178,8 @@ def check_arguments(
         if argument not in taken:
             message = f"{name} has no argument '{argument}'{nearest(argument, taken)}"
             raise UserError(message, key=f"{key}.{argument}")
-        if not _fits(value, taken[argument]):
-            wanted = _wanted(taken[argument])
+        if not fits(value, taken[argument]):
+            wanted = in_words(taken[argument])
             raise UserError(f"must be {wanted}, but is {shown(value)}", key=f"{key}.{argument}")
 
 
@@ -195,7 +195,7 @@ def arguments(cls: type, offered: Mapping[str, Any] | None = None) -> dict[str, 
         for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:  # type: ignore[misc]
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
-            kinds = _kinds(parameter.annotation)
+            kinds = annotated_types(parameter.annotation)
             if kinds:
                 taken[parameter.name] = kinds
     for argument, annotation in (offered or {}).items():
@@ -225,7 +225,7 @@ def quietly(make: Callable[..., T], key: str, /, **args: Any) -> T:
 _PLAIN: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "None": type(None)}
 
 
-def _kinds(annotation: Any) -> tuple[type, ...]:
+def annotated_types(annotation: Any) -> tuple[type, ...]:
     """The plain types in an annotation, which Optuna writes as text; empty where there are none but None."""
     if isinstance(annotation, str):
         words = [word.strip() for word in annotation.split("|")]
@@ -239,7 +239,19 @@ def _kinds(annotation: Any) -> tuple[type, ...]:
     return kinds if any(kind is not type(None) for kind in kinds) else ()
 
 
-def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+def plain_types(annotation: Any) -> tuple[type, ...]:
+    """As :func:`annotated_types`; empty where the annotation has other types as well, which a value may be of."""
+    if isinstance(annotation, str):
+        parts: list[Any] = [_PLAIN.get(word.strip()) for word in annotation.split("|")]
+    elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        parts = list(typing.get_args(annotation))
+    else:
+        parts = [annotation]
+    return annotated_types(annotation) if all(part in _PLAIN.values() for part in parts) else ()
+
+
+def fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a value of a file is of one of these plain types; a whole number is a float, true is no number."""
     if isinstance(value, bool):
         return bool in kinds
     if isinstance(value, int) and float in kinds:
@@ -247,6 +259,11 @@ def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds)
 
 
-def _wanted(kinds: tuple[type, ...]) -> str:
+def in_words(kinds: tuple[type, ...]) -> str:
+    """Plain types as the end of a sentence.
+
+    >>> in_words((int, type(None)))
+    'a whole number'
+    """
     words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", dict: "a mapping"}
     return " or ".join(words[kind] for kind in kinds if kind in words)

@@ -393,11 +393,20 @@ class Campaign:
         if self.limits.time is not None and self.now - self.began >= self.limits.time and not self.ending:
             self._end(FINISHED, f"the time budget of {self.limits.time:.0f} s is used up")
             self._yield_all()
+        if self.limits.patience is not None and not self.ending:
+            self._check_patience(self.limits.patience)
         if not self.ending and not self.in_flight and not self.adoption_in_doubt:
             if self.study.exhausted:
                 self._end_once_settled("every configuration of the space has been tried")
             elif self._budget_used():
                 self._end_once_settled(f"the budget of {self.limits.trials} trials is used up")
+
+    def _check_patience(self, patience: int) -> None:
+        waited = self.study.trials_without_improvement()
+        if waited >= patience:
+            best = self.study.best()
+            which = f"; the best is trial {best.number} with {best.values[0]:.6g}" if best else ""
+            self._end(FINISHED, f"no better value in the last {waited} trials (patience {patience}){which}")
 
     def _end_once_settled(self, reason: str) -> None:
         """End, since no new trial will begin; but first let the best of the paused trials go on, and end the others."""

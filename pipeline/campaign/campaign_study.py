@@ -22,11 +22,12 @@ from optuna.trial import TrialState
 from ...errors import PilotuneError
 from ..attributes import ATTEMPT, BRACKET, OWNER
 from ..fidelity import Bracket, bracket_of
-from ..record import RecordStorage
+from ..record import DueCallbacks, RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
 from .incumbent import Incumbent
 from .sampling import ParamSampler
+from .stagnation import Stagnation
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class CampaignStudy:
         counts: Number of the study's trials in each state.
         asked: Number of trials that count for the budget, over all campaigns.
         exhausted: The sampler has suggested every configuration of a finite space.
+        ended: Ids of the trials that were told to the study since :meth:`pop_ended`.
+        due: Where the trials are noted whose callbacks are to be called; None where there are none.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class CampaignStudy:
         self.study, self.storage, self.space, self.campaign = study, storage, space, campaign
         self._brackets = brackets
         self.exhausted = False
+        self.ended: list[int] = []
+        self.due: DueCallbacks | None = None
         self._random: optuna.Study | None = None
-        self._best = Incumbent()
+        self._best, self._stagnation = Incumbent(), Stagnation()
         self.recount()
 
     # -- the study's state --------------------------------------------------------------------------------------------
@@ -89,6 +94,10 @@ class CampaignStudy:
     def best(self) -> optuna.trial.FrozenTrial | None:
         """The best complete trial; with several objectives the first on the Pareto front. None before any."""
         return self._best.refresh(self.study) if self.counts[TrialState.COMPLETE] else None
+
+    def trials_without_improvement(self) -> int:
+        """Finished trials of the study since one was better than all before; for studies with one direction."""
+        return self._stagnation.refresh(self.study)
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -242,3 +251,19 @@ class CampaignStudy:
                 log.warning("trial %d: the sampler failed when the trial ended: %r", trial.number, error)
         self.counts[TrialState.RUNNING] -= 1
         self.counts[state] += 1
+        self.ended.append(trial._trial_id)
+        if self.due is not None:
+            self.due.add(self.storage.get_trial_number_from_id(trial._trial_id))
+
+    def pop_ended(self, overtaken: Sequence[int] = ()) -> list[int]:
+        """Numbers of the trials that were told to the study since the last call, once that is committed.
+
+        ``overtaken``: ids of those that another process had ended before, which calls their callbacks itself.
+        """
+        ended, self.ended = self.ended, []
+        numbers = {trial_id: self.storage.get_trial_number_from_id(trial_id) for trial_id in ended}
+        for trial_id in {*overtaken} & numbers.keys():
+            number = numbers.pop(trial_id)
+            if self.due is not None:
+                self.due.remove(number)
+        return list(numbers.values())

@@ -38,6 +38,8 @@ class CampaignLimits:
         failures: The campaign ends after this many failed trials in a row.
         target: The campaign ends when a trial reaches this value. For one objective only.
         maximize: Whether that objective is maximized; needed for ``target``.
+        patience: The campaign ends when this many trials of the study in a row have ended without a better value. For
+            one objective only.
         retries: Most new attempts of a trial whose process crashed.
         retry_errors: Whether exceptions and timeouts count as crashes.
         max_losses: Most new attempts of a trial whose worker, node or block was lost.
@@ -55,6 +57,7 @@ class CampaignLimits:
     failures: int = 20
     target: float | None = None
     maximize: bool = False
+    patience: int | None = None
     retries: int = 0
     retry_errors: bool = False
     max_losses: int = MAX_LOSSES

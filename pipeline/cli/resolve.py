@@ -87,7 +87,7 @@ def prepare_run(
     import json
 
     from ...providers.site import load_site
-    from ..studyfile import load_study_file
+    from ..studyfile import check_user_parts, load_study_file
 
     for_site, for_study = split_overrides(overrides)
     if new_name is not None:
@@ -96,6 +96,7 @@ def prepare_run(
         for_study.append(f"budget.trials={trials}")
     study_file = load_study_file(study_path(study), for_study)
     chosen_site = load_site(site or "local", for_site)
+    check_user_parts(study_file)
     folder = runs.absolute() if runs else runs_folder(study_file, chosen_site)
     check_path(folder)
     chosen_site = dataclasses.replace(chosen_site, runs=folder)

@@ -44,6 +44,7 @@ from ..suggest import make_sampler
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
 from .control import Control
+from .ended_trials import EndedTrials
 from .loop import CampaignLoop
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
@@ -56,6 +57,9 @@ log = logging.getLogger(__name__)
 
 STATUS_PERIOD, STILL_PERIOD = 1.0, 5.0
 """Seconds between two writes of ``status.json``: while something changes, and while only the time does."""
+
+LEASE_PERIOD = 15.0
+"""Seconds between two renewals of the lease after the campaign has ended, while callbacks are waited for."""
 
 SHOW_PERIOD = 0.25
 """Shortest time between two calls of the listener, seconds."""
@@ -167,10 +171,13 @@ class Driver:
         self.control: Control | None = None
         self._written = self._shown = 0.0
         self._last: Status | None = None  # the last one written
+        self.ended = EndedTrials(self.study_file, storage, study, lease.campaign)
         pruner = self.study_file.pruner
         brackets = hyperband_brackets(pruner.args) if pruner is not None and pruner.name == "hyperband" else []
+        campaign_study = CampaignStudy(study, storage, self.study_file.space, lease.campaign, brackets)
+        campaign_study.due = self.ended.due
         self.campaign = Campaign(
-            CampaignStudy(study, storage, self.study_file.space, lease.campaign, brackets),
+            campaign_study,
             _limits(self.study_file),
             self,
             lease.campaign,
@@ -189,12 +196,29 @@ class Driver:
         self.channel = pool.channel.address
         pool.start(self.dead_records())
         loop = CampaignLoop(self.campaign, pool, self.storage, self, limit=self.study_file.budget.trials)
+        self.ended.start(pool.wake)
         with self.reserve:
             finish = self.checked(loop.run())
         self.problem = ""
         if finish.code == SITE and self.storage_watch.trouble:  # which may be why
             finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.storage_watch.trouble}")
         log.info("ended: %s", finish.reason)
+
+    def finish_callbacks(self) -> None:
+        """Wait for the callbacks of the last trials, after the campaign has ended. Its lease is renewed meanwhile."""
+        renewed = time.time()
+
+        def tell(message: str) -> None:
+            nonlocal renewed
+            if time.time() - renewed > LEASE_PERIOD:
+                renewed = time.time()
+                with contextlib.suppress(RecordAway):
+                    self.renew_lease()
+                    self.storage.commit(limit=0)
+            self.report_status(message)
+
+        self.ended.finish(lambda: bool(self.control and self.control.stop_requests()), tell)
+        self.problem = ""
 
     def dead_records(self) -> list[Path]:
         """The job records of this study's dead drivers: which jobs they had submitted."""
@@ -207,7 +231,8 @@ class Driver:
 
     def stop_requests(self) -> Sequence[StopRequested]:
         """Requests from signals and the control file, and those of the storage watch."""
-        return [*(self.control.stop_requests() if self.control else ()), *self.storage_watch.stop_requests()]
+        asked = self.control.stop_requests() if self.control else ()
+        return [*asked, *self.storage_watch.stop_requests(), *self.ended.requests()]
 
     def renew_lease(self) -> None:
         """Stage the renewal of this campaign's lease."""
@@ -215,11 +240,16 @@ class Driver:
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Take over the trials of dead drivers, with the outcomes that their workers wrote."""
+        self.ended.take_over()
         taken = orphans(self.storage, self.study, self.campaign.held)
         outcomes = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         if taken:
             log.info("took over %d trials of dead drivers; %d of them had ended", len(taken), len(outcomes))
         return taken, outcomes
+
+    def on_ended(self, numbers: Sequence[int]) -> None:
+        """Call the callbacks of trials that have ended, and let the terminator judge the study."""
+        self.ended.put(numbers)
 
     def written_outcome(self, flight: Flight) -> Outcome | None:
         """The outcome that the attempt's worker wrote; None where it wrote none."""
@@ -310,7 +340,7 @@ class Driver:
         storage, folder = self.settings.storage_url, str(self.run.path)
         disk = self.storage_watch.trouble or self.campaign.outcomes.disk_backoff.trouble
         pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
-        message = "; ".join(each for each in (self.problem, disk, pauses) if each)
+        message = "; ".join(each for each in (self.problem, disk, pauses, self.ended.message) if each)
         status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
         self._shown = now
         self.listener(status)
@@ -354,6 +384,7 @@ def _limits(file: StudyFile) -> CampaignLimits:
         failures=file.budget.failures,
         target=file.budget.target,
         maximize=file.directions[0] == "maximize",
+        patience=file.budget.patience,
         retries=file.trial.retries,
         retry_errors=file.trial.retry_errors,
         expected=file.trial.expected,

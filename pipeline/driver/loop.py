@@ -103,6 +103,8 @@ class CampaignLoop:
         if result is None:
             return
         self.pool.perform(self.campaign.release(result.refused, result.overtaken))
+        if ended := self.campaign.study.pop_ended(result.overtaken):
+            self.services.on_ended(ended)
         self.services.report_status("")
 
     def _as_written(self, event: Event) -> Event:

@@ -79,6 +79,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
                 driver = Driver(settings, storage, study, run, lease, began, listener)
                 driver.drive(pool, control)
                 pool.close()
+                driver.finish_callbacks()
                 return driver.show(time.time())
         finally:
             pool.close()

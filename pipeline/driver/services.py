@@ -36,6 +36,9 @@ class DriverServices(CampaignServices, Protocol):
         ``problem`` is a sentence for the user; empty while the database takes what is written.
         """
 
+    def on_ended(self, numbers: Sequence[int]) -> None:
+        """The ends of these trials are committed. Called once for each of this campaign's trials, after the tick."""
+
     def free_reserve(self) -> bool:
         """Give the database the disk space that was reserved for its last commits; returns whether there was any."""
 

@@ -8,7 +8,15 @@ from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, 
 from .halving import HyperbandPruner, SuccessiveHalvingPruner
 from .percentile import MedianPruner, PercentilePruner
 from .promotion import MODES, PROMOTE, Promotions, RungSchedule, render_rung_schedule, rung_schedule
-from .registry import check_pruner, make_pruner, pruner_arguments, pruner_name, pruner_names
+from .registry import (
+    check_pruner,
+    make_pruner,
+    pruner_arguments,
+    pruner_name,
+    pruner_names,
+    resolved_pruner,
+    user_pruner,
+)
 
 __all__ = [
     "MODES",
@@ -29,6 +37,8 @@ __all__ = [
     "pruner_names",
     "render_brackets",
     "render_rung_schedule",
+    "resolved_pruner",
     "rung_of",
     "rung_schedule",
+    "user_pruner",
 ]

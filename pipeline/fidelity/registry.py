@@ -7,7 +7,9 @@ in the group ``pilotune.pruners``.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import optuna.pruners as optuna_pruners
@@ -16,6 +18,7 @@ from optuna.pruners import BasePruner
 from ...errors import UserError
 from ...fields import shown
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
+from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 from .promotion import MODES, PROMOTE
 
 OPTUNA = "optuna.pruners"
@@ -43,6 +46,8 @@ OFFERED: dict[str, dict[str, Any]] = {
     "patient": {"wrapped_pruner": (str, dict)},
 }
 """By pruner, the types of arguments that a file gives in another form than code does, and ``mode``, which is ours."""
+NESTED = "wrapped_pruner"
+"""The argument that is a pruner itself."""
 PACKAGES = {"wilcoxon": ("scipy",)}
 """Packages that a pruner imports and Pilotune does not require."""
 REQUIRED = {"percentile": "percentile", "patient": "patience"}
@@ -58,6 +63,8 @@ LEAST = {
 class _StudyFile(Protocol):
     @property
     def pruner(self) -> Named | None: ...
+    @property
+    def folder(self) -> Path: ...
     def error(self, message: str, key: str = "") -> UserError: ...
 
 
@@ -66,11 +73,12 @@ def pruner_names() -> list[str]:
     return list(PRUNERS.entries())
 
 
-def pruner_name(name: str, *, key: str = "pruner.name") -> str:
-    """The short name of a pruner.
+def pruner_name(name: str, *, folder: Path | None = None, key: str = "pruner.name") -> str:
+    """The short name of a pruner, or where the user's own class is.
 
     Args:
-        name: The short name in any case, an alias, or the name of the class.
+        name: The short name in any case, an alias, the name of the class, or ``file.py:Class`` or ``module:Class``.
+        folder: The study file's folder, where the user's files are looked up. None: they are looked up already.
         key: Where it stands in the study file.
 
     Raises:
@@ -80,7 +88,24 @@ def pruner_name(name: str, *, key: str = "pruner.name") -> str:
         >>> pruner_name("ASHA"), pruner_name("HyperbandPruner"), pruner_name("off")
         ('successive_halving', 'hyperband', 'none')
     """
+    if is_reference(name):
+        return name if folder is None else absolute(name, folder, what="class", key=key)
     return PRUNERS.short_name(name, key=key)
+
+
+def resolved_pruner(name: str, args: Mapping[str, Any], folder: Path) -> Named:
+    """A pruner as a study file in ``folder`` names it, with short names, and absolute paths of the user's files.
+
+    Raises:
+        UserError: There is no such pruner, file or class. Its key is relative to the study file.
+    """
+    resolved, value = dict(args), args.get(NESTED)
+    if isinstance(value, str) and is_reference(value):
+        resolved[NESTED] = absolute(value, folder, what="class", key=f"pruner.{NESTED}")
+    elif isinstance(value, dict) and isinstance(value.get("name"), str) and is_reference(value["name"]):
+        named = resolved_pruner(value["name"], {k: v for k, v in value.items() if k != "name"}, folder)
+        resolved[NESTED] = {"name": named.name, **named.args}
+    return Named(pruner_name(name, folder=folder), resolved)
 
 
 def pruner_arguments(name: str) -> list[str]:
@@ -100,22 +125,41 @@ def make_pruner(study_file: _StudyFile) -> BasePruner:
     if study_file.pruner is None:
         return optuna_pruners.NopPruner()
     try:
-        return _build(study_file.pruner, "pruner")
+        return _build(study_file.pruner, "pruner", study_file.folder)
     except UserError as error:
         raise study_file.error(error.message, error.key or "pruner") from None
 
 
 def check_pruner(named: Named) -> None:
-    """Check that the pruner ``named`` can be made.
+    """Check that the pruner ``named`` can be made. A class of the user's is not imported.
 
     Raises:
         UserError: It cannot. The key is relative to the study file.
     """
-    _build(named, "pruner")
+    _build(named, "pruner", None)
 
 
-def _build(named: Named, key: str) -> BasePruner:
+def user_pruner(name: str, folder: Path, key: str = "pruner") -> type[BasePruner]:
+    """Import the user's own class that ``name`` stands for. Raises UserError where that fails."""
+    return load_user_class(name, folder, base=BasePruner, kind="pruner", key=f"{key}.name")
+
+
+def _build_users(named: Named, key: str, folder: Path) -> BasePruner:
+    """A pruner of a class of the user's; an argument that is annotated as a pruner may be given by name."""
+    cls, args = user_pruner(named.name, folder, key), dict(named.args)
+    check_user_arguments(cls, args, kind="pruner", key=key)
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if "Pruner" in str(parameter.annotation) and isinstance(args.get(name), str | dict):
+            args[name] = _wrapped(args[name], f"{key}.{name}", folder)
+    pruner: BasePruner = build_user_class(cls, args, kind="pruner", key=key)
+    return pruner
+
+
+def _build(named: Named, key: str, folder: Path | None) -> BasePruner:
+    """The pruner. ``folder``: the study file's; None: only check, and leave out the classes of the user's."""
     name, args = named.name, dict(named.args)
+    if is_reference(name):
+        return optuna_pruners.NopPruner() if folder is None else _build_users(named, key, folder)
     for package in PACKAGES.get(name, ()):
         if importlib.util.find_spec(package) is None:
             message = f"the pruner {name} needs the package {package}; install it: pip install {package}"
@@ -134,7 +178,7 @@ def _build(named: Named, key: str) -> BasePruner:
     if name == "threshold" and "lower" not in args and "upper" not in args:
         raise UserError("the pruner threshold needs lower, upper or both", key=key)
     if name == "patient":
-        args["wrapped_pruner"] = _wrapped(args.get("wrapped_pruner"), f"{key}.wrapped_pruner")
+        args[NESTED] = _wrapped(args.get(NESTED), f"{key}.{NESTED}", folder)
     pruner: BasePruner = quietly(pruner_class, key, **args)
     return pruner
 
@@ -175,7 +219,7 @@ def _promotes(name: str, args: dict[str, Any], key: str) -> bool:
     return True
 
 
-def _wrapped(value: str | dict[str, Any] | None, key: str) -> BasePruner | None:
+def _wrapped(value: str | dict[str, Any] | None, key: str, folder: Path | None) -> BasePruner | None:
     """The pruner inside ``patient``: given by name, or as a mapping with ``name`` and arguments."""
     if value is None:
         return None
@@ -185,4 +229,4 @@ def _wrapped(value: str | dict[str, Any] | None, key: str) -> BasePruner | None:
         raise UserError("must name a pruner, as in {name: median, n_startup_trials: 5}", key=key)
     if data.get("mode") == PROMOTE:
         raise UserError("a pruner inside another cannot promote", key=f"{key}.mode")
-    return _build(Named(pruner_name(name, key=f"{key}.name"), data), key)
+    return _build(Named(pruner_name(name, folder=folder, key=f"{key}.name"), data), key, folder)

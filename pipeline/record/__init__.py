@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import known_studies
     from .conflicts import CommitResult
     from .database import normalize_url
+    from .due_callbacks import DueCallbacks
     from .leases import Lease, Orphan, claim, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommitResult",
+    "DueCallbacks",
     "Lease",
     "LeaseLost",
     "Orphan",
@@ -46,6 +48,7 @@ _MODULES = {
     "database": ("normalize_url",),
     "study_definition": ("learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
+    "due_callbacks": ("DueCallbacks",),
     "rundir": ("RunDirectory", "new_campaign_id"),
     "salvage": ("save_study",),
     "storage": ("RecordStorage",),

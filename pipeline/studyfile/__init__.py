@@ -4,16 +4,23 @@ from ..registry_args import Named
 from .load import StudyFile, load_study_file
 from .plan import Plan, format_size, plan, render_plan
 from .schema import Budget, StartFrom, TrialOptions
+from .terminator import make_terminator, terminator_in_words
+from .user_parts import Callback, check_user_parts, make_callbacks
 
 __all__ = [
     "Budget",
+    "Callback",
     "Named",
     "Plan",
     "StartFrom",
     "StudyFile",
     "TrialOptions",
+    "check_user_parts",
     "format_size",
     "load_study_file",
+    "make_callbacks",
+    "make_terminator",
     "plan",
     "render_plan",
+    "terminator_in_words",
 ]

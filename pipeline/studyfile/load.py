@@ -12,16 +12,18 @@ from pathlib import Path
 from ...errors import UserError
 from ...fields import validate
 from ...yamlfile import YamlFile, dump_yaml, read_yaml, with_overrides
-from ..fidelity import check_pruner, pruner_name
+from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
-from ..suggest import check_sampler, grid_values, sampler_name
+from ..suggest import check_sampler, grid_values, resolved_sampler
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
 from ..worker.command.template import as_text, check_command, exposed_fields, exposed_problem
 from .objective import find_objective
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point
+from .terminator import resolved_terminator
+from .user_parts import resolved_callbacks
 
 SHORTHANDS = {"sampler": "name", "pruner": "name", "command": "run"}
 """Keys that may be a plain value instead of a mapping -> the key in the mapping that this value means."""
@@ -43,6 +45,7 @@ class StudyFile:
         pruner: The pruner's short name and arguments; None if nothing is pruned.
         budget: When a campaign ends. With an exhaustive sampler ``trials`` is at most the size of the space.
         trial: What one trial gets, and how its failures are handled.
+        callbacks: What the driver calls after each finished trial.
         start_from: Points to try first, and studies to learn from.
         storage: URL of the database as written; None for the default.
         seed: The sampler's seed; None if it has none.
@@ -60,6 +63,7 @@ class StudyFile:
     pruner: Named | None
     budget: Budget
     trial: TrialOptions
+    callbacks: tuple[Named, ...]
     start_from: StartFrom
     storage: str | None
     seed: int | None
@@ -82,6 +86,8 @@ class StudyFile:
         data["directions"] = list(self.directions)
         data["sampler"] = {"name": self.sampler.name, **self.sampler.args}
         data["pruner"] = {"name": self.pruner.name, **self.pruner.args} if self.pruner else None
+        if self.callbacks:
+            data["callbacks"] = [{"name": each.name, **each.args} for each in self.callbacks]
         for key, section in (("budget", self.budget), ("trial", self.trial), ("start_from", self.start_from)):
             data[key] = section.model_dump(mode="json")
         if self.storage:
@@ -114,7 +120,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     directions = _directions(schema, source)
     space = _space(schema, source)
     _check_shell(objective, space, source)
-    sampler = _sampler(schema, space, directions, source)
+    sampler = _sampler(schema, absolute.parent, space, directions, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -124,12 +130,13 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         metrics=schema.metrics,
         space=space,
         sampler=sampler,
-        pruner=_pruner(schema, directions, source),
-        budget=_budget(schema, sampler, space, directions, source),
+        pruner=_pruner(schema, absolute.parent, directions, source),
+        budget=_budget(schema, sampler, space, absolute.parent, directions, source),
         trial=_trial(schema, source),
+        callbacks=_callbacks(schema, absolute.parent, source),
         start_from=_start_from(schema, sampler, space, source),
         storage=schema.storage,
-        seed=sampler.args.get("seed"),
+        seed=_seed(sampler),
         source=source,
     )
 
@@ -138,9 +145,11 @@ def _objective(schema: StudySchema, folder: Path, source: YamlFile) -> Objective
     if schema.objective is not None and schema.command is not None:
         raise source.error("a study has an objective or a command, not both", "command")
     if schema.objective is not None:
-        return find_objective(schema.objective, folder, source)
+        return find_objective(schema.objective, schema.objective_args, folder, source)
     if schema.command is None:
         raise source.error("is missing; give file.py:function, or a `command`", "objective")
+    if schema.objective_args:
+        raise source.error("is for a Python `objective`; a command gets the values in its `run`", "objective_args")
     if schema.space is None:
         raise source.error("a command needs a `space` with its parameters", "space")
     _check_command(schema.command, list(schema.space), source)
@@ -191,14 +200,22 @@ def _space(schema: StudySchema, source: YamlFile) -> Space | None:
     return None
 
 
-def _sampler(schema: StudySchema, space: Space | None, directions: tuple[str, ...], source: YamlFile) -> Named:
+def _sampler(
+    schema: StudySchema, folder: Path, space: Space | None, directions: tuple[str, ...], source: YamlFile
+) -> Named:
     args = {name: value for name, value in schema.sampler.items() if name != "name"}
     try:
-        named = Named(sampler_name(schema.sampler["name"]), args)
+        named = resolved_sampler(schema.sampler["name"], args, folder)
         check_sampler(named, space, directions)
     except UserError as error:
         raise source.error(error.message, _written_key(error.key, "sampler", source)) from None
     return named
+
+
+def _seed(sampler: Named) -> int | None:
+    """The sampler's seed; None where it has none, or one of its own kind in a class of the user's."""
+    seed = sampler.args.get("seed")
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
 
 
 def _written_key(key: str | None, section: str, source: YamlFile) -> str:
@@ -207,12 +224,12 @@ def _written_key(key: str | None, section: str, source: YamlFile) -> str:
     return section if not key or (plain and key == f"{section}.name") else key
 
 
-def _pruner(schema: StudySchema, directions: tuple[str, ...], source: YamlFile) -> Named | None:
+def _pruner(schema: StudySchema, folder: Path, directions: tuple[str, ...], source: YamlFile) -> Named | None:
     if schema.pruner is None:
         return None
     args = {name: value for name, value in schema.pruner.items() if name != "name"}
     try:
-        named = Named(pruner_name(schema.pruner["name"]), args)
+        named = resolved_pruner(schema.pruner["name"], args, folder)
         check_pruner(named)
     except UserError as error:
         raise source.error(error.message, _written_key(error.key, "pruner", source)) from None
@@ -226,16 +243,35 @@ def _pruner(schema: StudySchema, directions: tuple[str, ...], source: YamlFile) 
     return named
 
 
+def _callbacks(schema: StudySchema, folder: Path, source: YamlFile) -> tuple[Named, ...]:
+    try:
+        return resolved_callbacks(schema.callbacks, folder)
+    except UserError as error:
+        raise source.error(error.message, error.key or "callbacks") from None
+
+
 def _budget(
-    schema: StudySchema, sampler: Named, space: Space | None, directions: tuple[str, ...], source: YamlFile
+    schema: StudySchema,
+    sampler: Named,
+    space: Space | None,
+    folder: Path,
+    directions: tuple[str, ...],
+    source: YamlFile,
 ) -> Budget:
     budget = schema.budget or Budget()
-    if budget.target is not None and len(directions) > 1:
-        raise source.error(f"a study with {len(directions)} directions cannot have a target", "budget.target")
+    for key, words in (("target", "a target"), ("patience", "patience"), ("terminator", "a terminator")):
+        if getattr(budget, key) is not None and len(directions) > 1:
+            raise source.error(f"a study with {len(directions)} directions cannot have {words}", f"budget.{key}")
+    if budget.terminator is not None:
+        try:
+            terminator = resolved_terminator(budget.terminator, folder)
+        except UserError as error:
+            raise source.error(error.message, error.key or "budget.terminator") from None
+        budget = budget.model_copy(update={"terminator": terminator})
     most = _all_points(sampler, space)
     if most is not None and (budget.trials is None or budget.trials > most):
         return budget.model_copy(update={"trials": most})
-    if budget.trials is None and budget.time is None and budget.target is None:
+    if all(getattr(budget, key) is None for key in ("trials", "time", "target", "patience", "terminator")):
         raise source.error("no stopping condition: set trials, time or target, as in budget: {trials: 100}", "budget")
     return budget
 

@@ -22,6 +22,8 @@ from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
 from .load import StudyFile
+from .terminator import terminator_in_words
+from .user_parts import check_user_parts
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Plan:
         enqueued: Number of points that are tried first.
         notes: Advice.
         promotes: Whether trials pause at the brackets' rungs instead of being pruned.
+        callbacks: What the driver calls after each finished trial.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Plan:
     enqueued: int
     notes: tuple[str, ...] = field(default=())
     promotes: bool = False
+    callbacks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The plan for ``--json``; infinite counts become null."""
@@ -90,7 +94,8 @@ class Plan:
 
 
 def plan(study_file: StudyFile) -> Plan:
-    """The plan of a study. Raises UserError if the sampler or the pruner cannot be created."""
+    """The plan of a study. Raises UserError if the sampler, the pruner or a callback cannot be created."""
+    check_user_parts(study_file)
     make_sampler(study_file)
     make_pruner(study_file)
     space, pruner = study_file.space, study_file.pruner
@@ -114,6 +119,7 @@ def plan(study_file: StudyFile) -> Plan:
         pruner=_named(pruner.name, pruner.args) if pruner else "none",
         brackets=brackets,
         promotes=promoting is not None,
+        callbacks=tuple(_named(each.name, each.args) for each in study_file.callbacks),
         budget=_budget(study_file),
         trials=study_file.budget.trials,
         trial=_trial(study_file),
@@ -134,6 +140,7 @@ def render_plan(plan: Plan) -> str:
         f"budget     {', '.join(plan.budget)}",
         f"trial      {', '.join(plan.trial)}",
     ]
+    lines += [f"{'callbacks' if index == 0 else '':11}{name}" for index, name in enumerate(plan.callbacks)]
     if plan.enqueued:
         lines.append(f"first      {plan.enqueued} point{'s' if plan.enqueued > 1 else ''} from the study file")
     if plan.size is None:
@@ -173,7 +180,7 @@ def _runs(objective: ObjectiveSpec) -> str:
     if objective.command:
         command = objective.command
         return command if isinstance(command, str) else " ".join(command)
-    return f"{objective.file or objective.module}:{objective.function}"
+    return _named(f"{objective.file or objective.module}:{objective.function}", objective.args)
 
 
 def _named(name: str, args: Mapping[str, Any]) -> str:
@@ -186,6 +193,11 @@ def _budget(study_file: StudyFile) -> tuple[str, ...]:
         parts.append(f"{budget.trials:,} trial{'s' if budget.trials > 1 else ''}")
     if budget.time is not None:
         parts.append(f"{format_duration(budget.time)} a campaign")
+    if budget.patience is not None:
+        trials = f"{budget.patience:,} trial{'s' if budget.patience > 1 else ''}"
+        parts.append(f"until {trials} in a row bring nothing better")
+    if budget.terminator is not None:
+        parts.append(f"until {terminator_in_words(budget.terminator)} says that nothing is left to gain")
     if budget.target is not None:
         sign = ">=" if study_file.directions[0] == "maximize" else "<="
         parts.append(f"until a value {sign} {budget.target:g}")

@@ -67,6 +67,27 @@ def _named(value: Any) -> dict[str, Any]:
     return value
 
 
+def _callbacks(value: Any) -> tuple[dict[str, Any], ...]:
+    """The callbacks, each as a mapping with its name and its arguments if any."""
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        named = {"name": item} if isinstance(item, str) and item else item
+        if not isinstance(named, dict) or not isinstance(named.get("name"), str):
+            wanted = "must be a list of functions, as in [file.py:function] or [{name: file.py:Class, every: 10}]"
+            raise ValueError(f"{wanted}, but is {shown(value)}")
+        found.append(named)
+    return tuple(found)
+
+
+def _terminator(value: Any) -> dict[str, Any] | None:
+    """The arguments of the terminator; None for none."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, bool):
+        return {} if value else None
+    raise ValueError(f"must be true, or a mapping as in {{min_n_trials: 30}}, but is {shown(value)}")
+
+
 def _sampler(value: Any) -> dict[str, Any]:
     return _named({"name": "tpe", **value} if isinstance(value, dict) else value)
 
@@ -118,6 +139,8 @@ Direction = Annotated[str, BeforeValidator(_direction), TypeName("`minimize` or 
 Directions = Annotated[tuple[str, ...], BeforeValidator(_directions), TypeName("list of `minimize` and `maximize`")]
 SamplerChoice = Annotated[dict[str, Any], BeforeValidator(_sampler), TypeName("name, or mapping")]
 PrunerChoice = Annotated[dict[str, Any], BeforeValidator(_named), TypeName("name, or mapping")]
+Callbacks = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_callbacks), TypeName("list of functions")]
+TerminatorChoice = Annotated[dict[str, Any] | None, BeforeValidator(_terminator), TypeName("`true`, or mapping")]
 CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
 Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
 Points = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points), TypeName("list of points")]
@@ -172,6 +195,16 @@ class Budget(Section):
         default=None,
         description="A value that is good enough: the first trial that reaches it ends the campaign. For studies with "
         "one direction.",
+    )
+    patience: Positive | None = Field(
+        default=None,
+        description="The campaign ends when this many trials of the study in a row have ended, complete, pruned or "
+        "failed, without a better value than before. For studies with one direction.",
+    )
+    terminator: TerminatorChoice | None = Field(
+        default=None,
+        description="The campaign ends when Optuna's terminator finds that nothing is left to gain, see below. For "
+        "studies with one direction.",
     )
 
 
@@ -267,8 +300,14 @@ class StudySchema(Section):
         DefaultText("this or `command` is required"),
     ] = Field(
         default=None,
-        description="The function to run, or the name of a ready-made objective such as `branin`. A file's path is "
-        "relative to the study file's folder, which is also on `sys.path`.",
+        description="The function to run, or the name of a ready-made objective such as `branin`. It may also be a "
+        "class with `__call__`, or `Class.method`. A file's path is relative to the study file's folder, which is also "
+        "on `sys.path`.",
+    )
+    objective_args: Annotated[Mapping_, DefaultText("none")] = Field(
+        default_factory=dict,
+        description="Arguments with which each attempt makes an instance of an objective that is a class; or further "
+        "arguments of a function. They are the same for all trials.",
     )
     command: Annotated[
         Command | None,
@@ -301,6 +340,11 @@ class StudySchema(Section):
     )
     trial: TrialOptions = Field(
         default=TrialOptions(), description="What one trial gets, and how its failures are handled, see below."
+    )
+    callbacks: Callbacks = Field(
+        default=(),
+        description="Functions of your own that the driver calls with the study and the trial after each finished "
+        "trial, see below.",
     )
     start_from: StartFrom = Field(default=StartFrom(), description="What is known before the study begins, see below.")
     storage: Annotated[

@@ -13,9 +13,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ...fields import boolean, shown
 from ...yamlfile import YamlFile, join, nearest
 from ..space import Constraint, Parameter, Space, contains, describe
+from .space_hints import as_yaml, form_of_list, form_of_text, right_form
 
 KINDS = ("float", "int", "choice")
 """Kinds of parameters."""
+
+CONSTANT = "constant"
+"""Key of a constant that a plain value cannot express: a list, or a text that looks like a range."""
 
 OPTIONS = {"float": ("log", "step", "when"), "int": ("log", "step", "when"), "choice": ("when",)}
 """Keys that each kind may have beside its own."""
@@ -46,7 +50,9 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
     for name, value in data.items():
         key = f"space.{name}"
         _check_name(name, key, source)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and CONSTANT in value:
+            constants[name] = _explicit_constant(value, key, source)
+        elif isinstance(value, dict):
             distributions[name] = _distribution(value, key, source)
         else:
             constants[name] = _constant(value, key, source)
@@ -105,17 +111,39 @@ def _check_name(name: str, key: str, source: YamlFile) -> None:
         raise source.error(message, key)
 
 
+def _explicit_constant(data: Mapping[str, Any], key: str, source: YamlFile) -> Any:
+    """The value of ``{constant: value}``, which may be a list or any text."""
+    for name in data:
+        if name in KINDS:
+            raise source.error(f"has both {CONSTANT} and {name}; give one of them", join(key, name))
+        if name != CONSTANT:
+            raise source.error(f"a constant has no {name}", join(key, name))
+    if data[CONSTANT] is None:
+        raise source.error("is empty; give the value, as in {constant: [64, 32]}", join(key, CONSTANT))
+    return _checked_constant(data[CONSTANT], join(key, CONSTANT), source)
+
+
 def _constant(value: Any, key: str, source: YamlFile) -> Any:
+    """A value that is written without a kind: a number, a text, true or false."""
     if value is None:
         raise source.error("is empty; give a range, as in {float: [0, 1]}, or a constant value", key)
+    if isinstance(value, list):
+        raise source.error(f"a list is not a parameter; {form_of_list(value)}", key)
+    if isinstance(value, str) and (form := form_of_text(value)):
+        constant = f"for this text as a constant {{constant: {as_yaml(value)}}}"
+        raise source.error(f"the text {shown(value)} is not a range; {form}, {constant}", key)
+    return _checked_constant(value, key, source)
+
+
+def _checked_constant(value: Any, key: str, source: YamlFile) -> Any:
+    if isinstance(value, dict):
+        raise source.error("a constant is a plain value or a list of them, not a mapping", key)
     if isinstance(value, float) and not math.isfinite(value):
         raise source.error(f"must be finite, but is {value}", key)
     if isinstance(value, list):
         for index, item in enumerate(value):
-            if isinstance(item, dict):
-                raise source.error("a constant is a plain value or a list of them, not a mapping", join(key, index))
             if item is not None:
-                _constant(item, join(key, index), source)
+                _checked_constant(item, join(key, index), source)
     return value
 
 
@@ -123,6 +151,9 @@ def _distribution(data: Mapping[str, Any], key: str, source: YamlFile) -> BaseDi
     kinds = [kind for kind in KINDS if kind in data]
     if not kinds:
         first = next((name for name in data if name not in ("log", "step", "when")), None)
+        form = right_form(data)
+        if form:
+            raise source.error(f"write it as {form}", key)
         hint = nearest(first, KINDS) if first else ""
         message = "needs one of float: [low, high], int: [low, high] or choice: [...]"
         raise source.error(f"unknown key{hint}; a parameter {message}" if first else message,
@@ -163,7 +194,9 @@ def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> 
     bounds = data[kind]
     whole = kind == "int"
     if not isinstance(bounds, list) or len(bounds) != 2:
-        raise source.error(f"must be [low, high], but is {shown(bounds)}", join(key, kind))
+        form = right_form({**data, "type": kind, "range": bounds, **(bounds if isinstance(bounds, dict) else {})})
+        hint = f"; write {form}" if form else ""
+        raise source.error(f"must be [low, high], but is {shown(bounds)}{hint}", join(key, kind))
     low, high = (_number(value, whole, join(join(key, kind), i), source) for i, value in enumerate(bounds))
     if whole and max(abs(low), abs(high)) > MAX_EXACT:
         message = f"whole numbers are exact only up to {MAX_EXACT}; use a float, or make the exponent the parameter"

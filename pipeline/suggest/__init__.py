@@ -3,13 +3,24 @@
 Each is an ``optuna.samplers.BaseSampler``. One folder a family: ``tpe/``.
 """
 
-from .registry import check_sampler, grid_values, make_sampler, sampler_arguments, sampler_name, sampler_names
+from .registry import (
+    check_sampler,
+    grid_values,
+    make_sampler,
+    resolved_sampler,
+    sampler_arguments,
+    sampler_name,
+    sampler_names,
+    user_sampler,
+)
 
 __all__ = [
     "check_sampler",
     "grid_values",
     "make_sampler",
+    "resolved_sampler",
     "sampler_arguments",
     "sampler_name",
     "sampler_names",
+    "user_sampler",
 ]

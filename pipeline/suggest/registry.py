@@ -7,8 +7,10 @@ samplers with entry points in the group ``pilotune.samplers``.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import optuna.samplers as optuna_samplers
@@ -19,6 +21,7 @@ from ...errors import UserError
 from ...yamlfile import nearest
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
 from ..space import Space, cardinality, contains
+from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 
 MAX_GRID = 1_000_000
 """Most points of a grid: Optuna keeps all of them in memory."""
@@ -44,6 +47,9 @@ SAMPLERS = Registry(
     base=BaseSampler,
     aliases={"cma_es": "cmaes", "nsga2": "nsgaii", "nsga3": "nsgaiii", "brute_force": "bruteforce", "sobol": "qmc"},
 )
+
+NESTED = ("independent_sampler", "base_sampler")
+"""Arguments that are samplers themselves."""
 
 _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name and arguments
 _DEPRECATED = dict.fromkeys(("consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints"))
@@ -83,6 +89,8 @@ class _StudyFile(Protocol):
     def space(self) -> Space | None: ...
     @property
     def directions(self) -> tuple[str, ...]: ...
+    @property
+    def folder(self) -> Path: ...
     def error(self, message: str, key: str = "") -> UserError: ...
 
 
@@ -91,11 +99,12 @@ def sampler_names() -> list[str]:
     return list(SAMPLERS.entries())
 
 
-def sampler_name(name: str, *, key: str = "sampler.name") -> str:
-    """The short name of a sampler.
+def sampler_name(name: str, *, folder: Path | None = None, key: str = "sampler.name") -> str:
+    """The short name of a sampler, or where the user's own class is.
 
     Args:
-        name: The short name in any case, an alias, or the name of the class.
+        name: The short name in any case, an alias, the name of the class, or ``file.py:Class`` or ``module:Class``.
+        folder: The study file's folder, where the user's files are looked up. None: they are looked up already.
         key: Where it stands in the study file.
 
     Raises:
@@ -105,7 +114,27 @@ def sampler_name(name: str, *, key: str = "sampler.name") -> str:
         >>> sampler_name("CMA-ES"), sampler_name("TPESampler"), sampler_name("sobol")
         ('cmaes', 'tpe', 'qmc')
     """
+    if is_reference(name):
+        return name if folder is None else absolute(name, folder, what="class", key=key)
     return SAMPLERS.short_name(name, key=key)
+
+
+def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path) -> Named:
+    """A sampler as a study file in ``folder`` names it, with short names, and absolute paths of the user's files.
+
+    Raises:
+        UserError: There is no such sampler, file or class. Its key is relative to the study file.
+    """
+    resolved = dict(args)
+    for argument in NESTED:
+        value = args.get(argument)
+        key = f"sampler.{argument}"
+        if isinstance(value, str) and is_reference(value):
+            resolved[argument] = absolute(value, folder, what="class", key=key)
+        elif isinstance(value, dict) and isinstance(value.get("name"), str) and is_reference(value["name"]):
+            named = resolved_sampler(value["name"], {k: v for k, v in value.items() if k != "name"}, folder)
+            resolved[argument] = {"name": named.name, **named.args}
+    return Named(sampler_name(name, folder=folder), resolved)
 
 
 def sampler_arguments(name: str) -> list[str]:
@@ -131,24 +160,53 @@ def make_sampler(study_file: _StudyFile, *, seed: int | None = None) -> BaseSamp
     """
     named = study_file.sampler
     try:
-        if seed is not None and "seed" in arguments(SAMPLERS.load(named.name, key="sampler.name")):
+        if seed is not None and _takes_seed(named.name, study_file.folder):
             named = Named(named.name, {**named.args, "seed": seed})
-        return _build(named, study_file.space, study_file.directions, "sampler")
+        return _build(named, study_file.space, study_file.directions, "sampler", study_file.folder)
     except UserError as error:
         raise study_file.error(error.message, error.key or "sampler") from None
 
 
+def _takes_seed(name: str, folder: Path) -> bool:
+    if is_reference(name):
+        return "seed" in inspect.signature(user_sampler(name, folder)).parameters
+    return "seed" in arguments(SAMPLERS.load(name, key="sampler.name"))
+
+
+def user_sampler(name: str, folder: Path, key: str = "sampler") -> type[BaseSampler]:
+    """Import the user's own class that ``name`` stands for. Raises UserError where that fails."""
+    return load_user_class(name, folder, base=BaseSampler, kind="sampler", key=f"{key}.name")
+
+
 def check_sampler(named: Named, space: Space | None, directions: tuple[str, ...]) -> None:
-    """Check that the sampler ``named`` can work on such a study.
+    """Check that the sampler ``named`` can work on such a study. A class of the user's is not imported.
 
     Raises:
         UserError: It cannot, or refuses an argument. Its key is relative to the study file.
     """
-    _build(named, space, directions, "sampler")
+    _build(named, space, directions, "sampler", None)
 
 
-def _build(named: Named, space: Space | None, directions: tuple[str, ...], key: str) -> BaseSampler:
+def _build_users(named: Named, space: Space | None, directions: tuple[str, ...], key: str, folder: Path) -> BaseSampler:
+    """A sampler of a class of the user's; an argument that is annotated as a sampler may be given by name."""
+    cls, args = user_sampler(named.name, folder, key), dict(named.args)
+    check_user_arguments(cls, args, kind="sampler", key=key)
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if "Sampler" in str(parameter.annotation) and isinstance(args.get(name), str | dict):
+            args[name] = _nested(args[name], space, directions, f"{key}.{name}", folder)
+    sampler: BaseSampler = build_user_class(cls, args, kind="sampler", key=key)
+    return sampler
+
+
+def _build(
+    named: Named, space: Space | None, directions: tuple[str, ...], key: str, folder: Path | None
+) -> BaseSampler:
+    """The sampler. ``folder``: the study file's; None: only check, and leave out the classes of the user's."""
     name = named.name
+    if is_reference(name):
+        if folder is None:
+            return optuna_samplers.RandomSampler()
+        return _build_users(named, space, directions, key, folder)
     for package in PACKAGES.get(name, ()):
         if importlib.util.find_spec(package) is None:
             message = f"the sampler {name} needs the package {package}; install it: pip install {package}"
@@ -165,9 +223,9 @@ def _build(named: Named, space: Space | None, directions: tuple[str, ...], key: 
         return _exhaustive(name, sampler_class, args, space, key)
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
-    for argument in ("independent_sampler", "base_sampler"):
+    for argument in NESTED:
         if argument in args:
-            args[argument] = _nested(args[argument], space, directions, f"{key}.{argument}")
+            args[argument] = _nested(args[argument], space, directions, f"{key}.{argument}", folder)
     if name == "partial_fixed":
         args = _partial_fixed(args, space, directions, key)
     if name in ("nsgaii", "nsgaiii"):
@@ -191,12 +249,14 @@ def _tpe(args: dict[str, Any], space: Space | None, directions: tuple[str, ...])
     return args
 
 
-def _nested(value: str | dict[str, Any], space: Space | None, directions: tuple[str, ...], key: str) -> BaseSampler:
+def _nested(
+    value: str | dict[str, Any], space: Space | None, directions: tuple[str, ...], key: str, folder: Path | None
+) -> BaseSampler:
     data = {"name": value} if isinstance(value, str) else dict(value)
     name = data.pop("name", None)
     if not isinstance(name, str):
         raise UserError("must name a sampler, as in {name: random, seed: 0}", key=key)
-    return _build(Named(sampler_name(name, key=f"{key}.name"), data), space, directions, key)
+    return _build(Named(sampler_name(name, folder=folder, key=f"{key}.name"), data), space, directions, key, folder)
 
 
 def _partial_fixed(args: dict[str, Any], space: Space | None, directions: tuple[str, ...], key: str) -> dict[str, Any]:
@@ -205,7 +265,7 @@ def _partial_fixed(args: dict[str, Any], space: Space | None, directions: tuple[
     _check_point(args["fixed_params"], space, f"{key}.fixed_params")
     seed = {"seed": args.pop("seed")} if "seed" in args else {}
     if "base_sampler" not in args:
-        args["base_sampler"] = _build(Named("tpe", seed), space, directions, f"{key}.base_sampler")
+        args["base_sampler"] = _build(Named("tpe", seed), space, directions, f"{key}.base_sampler", None)
     return args
 
 

@@ -87,7 +87,8 @@ class ObjectiveSpec(Message):
     """What a worker runs: a function (``module`` or ``file``, and ``function``) or a ``command``.
 
     Attributes:
-        function: Its name in the module or file, dotted for a method.
+        function: Its name in the module or file, dotted for a method. It may be a class, which each attempt constructs.
+        args: Keyword arguments of that class, or further ones of the function.
         module: Importable from ``folder``.
         file: Absolute path of a Python file.
         folder: The study file's; first on ``sys.path`` while the objective is imported, and ``PILOTUNE_STUDY_DIR``.
@@ -97,6 +98,7 @@ class ObjectiveSpec(Message):
     """
 
     function: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
     module: str = ""
     file: str = ""
     folder: str = ""

@@ -1,6 +1,7 @@
 """Hyperband's brackets, and pruners by name: their arguments and errors."""
 
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
@@ -21,7 +22,10 @@ from pilotune.pipeline.registry_args import Named
 
 
 def study_file(name, **args):
-    return SimpleNamespace(pruner=Named(name, args), error=lambda message, key="": UserError(message, key=key))
+    def error(message, key=""):
+        return UserError(message, key=key)
+
+    return SimpleNamespace(pruner=Named(name, args), folder=Path(), error=error)
 
 
 SETTINGS = [(1, 27, 3), (1, 81, 3), (1, 243, 3), (2, 100, 4), (1, 1, 3), (5, 17, 2), (3, 1000, 5), (1, 16, 2)]

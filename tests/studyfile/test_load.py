@@ -23,7 +23,7 @@ space:
   optimizer: {choice: [sgd, adamw]}
   flags:     {choice: [on, off, no, true, null, 1e-3, "1", 010]}
   epochs:    27
-  widths:    [1, [2, 3]]
+  widths:    {constant: [1, [2, 3]]}
 constraints: ["layers * units <= 512"]
 sampler: {name: TPESampler, seed: 3, n_startup_trials: 5}
 pruner: {name: hyperband, min_resource: 1, max_resource: 27, reduction_factor: 3}

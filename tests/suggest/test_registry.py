@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
@@ -26,7 +27,7 @@ def study_file(name, space=FLAT, directions=("minimize",), **args):
     def error(message, key=""):
         return UserError(message, key=key)
 
-    return SimpleNamespace(sampler=Named(name, args), space=space, directions=directions, error=error)
+    return SimpleNamespace(sampler=Named(name, args), space=space, directions=directions, folder=Path(), error=error)
 
 
 def first_values(sampler, count=12, space=FLAT):

@@ -39,6 +39,8 @@ class QuietServices:
     def report_status(self, problem: str) -> None:
         pass
 
+    def on_ended(self, numbers: Sequence[int]) -> None: ...
+
     def free_reserve(self) -> bool:
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ...trial.api import Trial
@@ -27,8 +28,13 @@ def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequ
     if problem:
         raise ObjectiveError(problem)
     if parameters is None or not is_keyword_style(parameters, space_names):
-        return function(trial)
-    return function(**_arguments(parameters, trial, space_names))
+        returned = function(trial)
+    else:
+        returned = function(**_arguments(parameters, trial, space_names))
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise ObjectiveError(f"{_name(function)}() is an async function, which nobody awaits; write a plain function")
+    return returned
 
 
 def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) -> str:
@@ -36,7 +42,7 @@ def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) 
     parameters = _parameters(function)
     if parameters is None:
         return ""
-    name = getattr(function, "__name__", type(function).__name__)
+    name = _name(function)
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not is_keyword_style(parameters, space_names):
         return _trial_style_problem(name, parameters, required)
@@ -59,6 +65,18 @@ def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) 
     return ""
 
 
+def _name(function: Callable[..., Any]) -> str:
+    """The function's name for messages; an instance has that of its class."""
+    while isinstance(function, partial):
+        function = function.func
+    if not hasattr(function, "__name__"):
+        return f"{type(function).__name__}.__call__"
+    if not inspect.ismethod(function):
+        return str(function.__name__)
+    owner = function.__self__ if isinstance(function.__self__, type) else type(function.__self__)
+    return f"{owner.__name__}.{function.__name__}"
+
+
 def is_keyword_style(parameters: Sequence[inspect.Parameter], space_names: Sequence[str]) -> bool:
     """Whether an argument is named like a parameter of the space, or only ``**kwargs`` could take the trial."""
     if any(p.name in space_names for p in parameters):
@@ -70,7 +88,9 @@ def _trial_style_problem(
     name: str, parameters: Sequence[inspect.Parameter], required: Sequence[inspect.Parameter]
 ) -> str:
     if not _trial_slots(parameters):
-        return f"{name}() takes no argument for the trial; write `def {name}(trial)` or name the space's parameters"
+        method = name.rpartition(".")[2] if "." in name else ""
+        form = f"def {method}(self, trial)" if method else f"def {name}(trial)"
+        return f"{name}() takes no argument for the trial; write `{form}` or name the space's parameters"
     more = [p.name for p in required if p is not _trial_slots(parameters)[0]]
     if more:
         return (

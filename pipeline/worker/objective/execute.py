@@ -17,7 +17,7 @@ from ...trial.protocol import AttemptSpec
 from ..node.block import launcher, nodelist
 from .call import call_objective
 from .ending import Ending, ending_of
-from .load import load_objective
+from .load import import_objective, make_objective
 from .result import read_result
 
 
@@ -30,8 +30,9 @@ def execute(spec: AttemptSpec, connection: DriverConnection) -> Ending:
     """
     trial: Trial | None = None
     try:
-        function = load_objective(spec.objective)
-        seed_generators(spec.seed)
+        module = import_objective(spec.objective)
+        seed_generators(spec.seed)  # of what the module has imported
+        function = make_objective(module, spec.objective)
         trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), connection)
         result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)

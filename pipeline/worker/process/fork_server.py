@@ -24,7 +24,7 @@ import warnings
 
 from ...trial.protocol import Message, ObjectiveSpec
 from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
-from ..objective.load import load_objective
+from ..objective.load import file_of_objective, import_objective
 from .child import run_child
 from .messages import Exited, Forked, ForkFailed, Preload, Ready, decode, encode
 
@@ -57,10 +57,12 @@ def main(descriptor: int) -> None:
 
 
 def preload(objective: ObjectiveSpec) -> str:
-    """Import the objective's module and return its file; empty where it fails, since the attempt reports that error."""
+    """Import the objective's module and return its file; empty where it fails, since the attempt reports that error.
+
+    An objective that is a class is not constructed here: each attempt does that in its own process.
+    """
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(BaseException):
-        function = load_objective(objective)
-        return str(getattr(sys.modules.get(function.__module__), "__file__", None) or "")
+        return file_of_objective(import_objective(objective), objective)
     return ""
 
 

@@ -1,0 +1,73 @@
+"""Counts the finished trials since the best value of a study last improved, for ``budget: patience``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from optuna import Study
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from ..attributes import LEARNED
+from ..study_changes import StudyWatch
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+class Stagnation:
+    """Finished trials of one study, all drivers' together, since one was better than all before it.
+
+    Trials count in the order in which they ended: complete, pruned and failed ones. Nothing counts before the first
+    complete trial. One that breaks a constraint is no improvement. Trials that were copied from other studies do not
+    count, but their best value has to be improved upon. A refresh costs what has changed, not the whole study.
+
+    Attributes:
+        count: Trials since the last improvement, as of the last refresh.
+        best: Number of the trial that improved the value last; None before any, or where a copied one is the best.
+
+    Example:
+        >>> import optuna
+        >>> study = optuna.create_study(direction="maximize")
+        >>> for value in (0.5, 0.9, 0.9, 0.1):
+        ...     study.tell(study.ask(), value) and None
+        >>> Stagnation().refresh(study)
+        2
+    """
+
+    def __init__(self) -> None:
+        self._watch = StudyWatch()
+        self._seen: set[int] = set()  # ids of the trials that were counted or are the best
+        self._loss: float | None = None
+        self.count = 0
+        self.best: int | None = None
+
+    def refresh(self, study: Study) -> int:
+        """``count`` after all changes of the study until now."""
+        changes = self._watch.refresh(study)
+        trials: Sequence[FrozenTrial] = [trial for trial in changes.trials if trial.state.is_finished()]
+        if changes.whole or any(key in self._seen for key in (*changes.gone, *(each._trial_id for each in trials))):
+            # The whole study comes by number. A trial that was counted may have been ended otherwise by another driver.
+            self._seen, self._loss, self.count, self.best = set(), None, 0, None
+            trials = sorted(study.get_trials(deepcopy=False, states=FINISHED), key=_end)
+        sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+        for trial in trials:
+            self._add(trial, sign)
+        return self.count
+
+    def _add(self, trial: FrozenTrial, sign: float) -> None:
+        self._seen.add(trial._trial_id)
+        copied = LEARNED in trial.user_attrs
+        feasible = all(amount <= 0.0 for amount in trial.constraints.values())
+        if trial.state == TrialState.COMPLETE and feasible:
+            loss = sign * trial.values[0]
+            if self._loss is None or loss < self._loss:
+                self._loss, self.count, self.best = loss, 0, None if copied else trial.number
+                return
+        if self._loss is not None and not copied:
+            self.count += 1
+
+
+def _end(trial: FrozenTrial) -> tuple[bool, datetime]:
+    """When a trial ended, for sorting; copied ones come first."""
+    return LEARNED not in trial.user_attrs, trial.datetime_complete or datetime.min

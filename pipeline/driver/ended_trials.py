@@ -1,0 +1,126 @@
+"""What follows the end of trials beside the campaign itself: the user's callbacks, and Optuna's terminator."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import RecordAway
+from ..campaign.events import StopRequested
+from ..record import DueCallbacks, LeaseLost, RecordStorage
+from ..studyfile import StudyFile, make_callbacks, make_terminator, terminator_in_words
+from .after_trials import AfterTrials
+
+if TYPE_CHECKING:
+    import optuna
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT = 60.0
+"""Seconds that a callback may run on after the campaign has ended; then it is left to the next campaign."""
+
+
+class EndedTrials:
+    """Hands trials that have ended to their callbacks, and remembers in the database whose callbacks are still due.
+
+    All methods are called from the driver's loop. A study without callbacks and terminator costs nothing.
+
+    Args:
+        study_file: Its ``callbacks`` and ``budget.terminator``; they are imported here.
+        storage: The record.
+        study: The study, claimed.
+        campaign: The campaign's id.
+
+    Attributes:
+        due: The trials whose callbacks are due, for the campaign to add to; None where there are no callbacks.
+        lost: A sentence about the trials whose callbacks were given up, or left to the next campaign.
+
+    Raises:
+        UserError: A callback or the terminator cannot be imported or created.
+    """
+
+    def __init__(self, study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign: str):
+        self._storage, self._study = storage, study
+        budget, terminator = study_file.budget, study_file.budget.terminator
+        callbacks = make_callbacks(study_file)
+        self._after = AfterTrials(
+            study,
+            callbacks,
+            None if terminator is None else make_terminator(terminator, study_file.folder),
+            "" if terminator is None else terminator_in_words(terminator),
+            only_terminator=budget.trials is None and budget.time is None and budget.patience is None,
+        )
+        self.due = DueCallbacks(storage, study._study_id, campaign) if callbacks else None
+        self.lost = ""
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin, and ask the terminator, which may end a resumed study at once. ``wake`` ends the loop's wait."""
+        self._after.wake = wake
+        self._after.judge()
+
+    def put(self, numbers: Sequence[int]) -> None:
+        """The ends of these trials are committed."""
+        self._after.put(numbers)
+
+    def take_over(self) -> None:
+        """Call what the drivers that have ended or died left. Raises RecordAway where the database does not answer."""
+        if self.due is None:
+            return
+        taken, given_up = self.due.take_over(self._study)
+        self._after.put(taken)
+        if given_up:
+            numbers = ", ".join(map(str, given_up))
+            self.lost = f"the callbacks of trials {numbers} are given up: each driver that called them died"
+            log.warning(self.lost)
+
+    def requests(self) -> list[StopRequested]:
+        """Stage that callbacks have returned; requests to end since the last call."""
+        self._settle(self._after.returned())
+        return self._after.stop_requests()
+
+    def _settle(self, returned: Sequence[int]) -> None:
+        for number in returned if self.due is not None else ():
+            self.due.remove(number)
+
+    @property
+    def message(self) -> str:
+        """What to show while the campaign runs; empty where all is well."""
+        return "; ".join(part for part in (self._after.trouble(), *self.warnings) if part)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence for each callback or terminator that failed, and about callbacks that were not called."""
+        return [*self._after.warnings, *([self.lost] if self.lost else [])]
+
+    def finish(self, stopped: Callable[[], bool], tell: Callable[[str], None]) -> None:
+        """Wait for the callbacks of the last trials, and commit what they have written.
+
+        Args:
+            stopped: Whether the user wants to wait no longer.
+            tell: Called all the time with a sentence to show; it also keeps the campaign's lease alive.
+        """
+        if not self._after.needed:
+            return
+        self._after.close()
+        last = time.monotonic()  # when a callback returned last
+        while self._after.busy:
+            returned = self._after.returned()
+            if returned:
+                last = time.monotonic()
+                self._settle(returned)
+            if stopped() or time.monotonic() - last > LONGEST_WAIT:
+                self.lost = (
+                    f"a callback was still running {time.monotonic() - last:.0f} s after the end; the next campaign "
+                    "calls the callbacks that are left"
+                )
+                log.warning(self.lost)
+                break
+            tell(self._after.trouble() and f"waiting for callbacks: {self._after.trouble()}")
+            time.sleep(0.05)
+        self._settle(self._after.returned())
+        try:
+            self._storage.commit(limit=0)
+        except (RecordAway, LeaseLost) as error:
+            log.warning("what the last callbacks wrote was not committed: %s", error)

@@ -1,0 +1,103 @@
+"""The user's own code that the driver of a study runs: callbacks, and a check that all of it can be imported."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UserError
+from ..fidelity import user_pruner
+from ..importing import where
+from ..references import argument_problem, find_reference
+from ..registry_args import Named
+from ..suggest import user_sampler
+from ..user_code import check_user_arguments, is_reference, load_user_callable
+from .terminator import make_terminator
+
+if TYPE_CHECKING:
+    from .load import StudyFile
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A callback, ready to be called with the study and a finished trial.
+
+    Attributes:
+        name: As the study file names it, with an absolute path.
+        function: What is called.
+    """
+
+    name: str
+    function: Callable[..., Any]
+
+
+def resolved_callbacks(given: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Named, ...]:
+    """The callbacks of a study file in ``folder``, with absolute paths. They are looked up and not imported.
+
+    Raises:
+        UserError: With the key: there is no such file, module or function, or it does not take the arguments.
+    """
+    callbacks = []
+    for index, callback in enumerate(given):
+        key, args = f"callbacks[{index}]", {name: value for name, value in callback.items() if name != "name"}
+        try:
+            found = find_reference(callback["name"], folder)
+        except UserError as error:
+            raise UserError(error.message, key=key) from None
+        problem, argument = argument_problem(found, list(args))
+        if problem:
+            raise UserError(problem, key=f"{key}.{argument}" if argument else key)
+        callbacks.append(Named(str(found), args))
+    return tuple(callbacks)
+
+
+def make_callbacks(study_file: StudyFile) -> list[Callback]:
+    """Import the callbacks, and make instances of those that are classes.
+
+    Raises:
+        UserError: With file, line and key: one cannot be imported, or does not take a study and a trial.
+    """
+    made = []
+    for index, named in enumerate(study_file.callbacks):
+        try:
+            made.append(_callback(named, study_file.folder, f"callbacks[{index}]"))
+        except UserError as error:
+            raise study_file.error(error.message, error.key or "callbacks") from None
+    return made
+
+
+def _callback(named: Named, folder: Path, key: str) -> Callback:
+    function = load_user_callable(named.name, named.args, folder, kind="callback", key=key)
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        place = where(function, named.name)
+        message = f"the callback {named.name} ({place}) must take two arguments, as in def callback(study, trial)"
+        raise UserError(message, key=key) from None
+    except ValueError:  # it has no signature
+        pass
+    return Callback(named.name, function)
+
+
+def check_user_parts(study_file: StudyFile) -> None:
+    """Import the user's own samplers, pruners, terminator and callbacks, so that a run does not begin without them.
+
+    Nothing of a sampler or pruner is created, but the arguments are checked. A study without any costs nothing.
+
+    Raises:
+        UserError: With file, line and key.
+    """
+    sampler, pruner, folder = study_file.sampler, study_file.pruner, study_file.folder
+    try:
+        if is_reference(sampler.name):
+            check_user_arguments(user_sampler(sampler.name, folder), sampler.args, kind="sampler", key="sampler")
+        if pruner is not None and is_reference(pruner.name):
+            check_user_arguments(user_pruner(pruner.name, folder), pruner.args, kind="pruner", key="pruner")
+        if study_file.budget.terminator is not None:
+            make_terminator(study_file.budget.terminator, folder)
+    except UserError as error:
+        raise study_file.error(error.message, error.key or "") from None
+    make_callbacks(study_file)
