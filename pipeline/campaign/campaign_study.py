@@ -25,6 +25,7 @@ from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
+from ..user_code import FAILURES, said
 from .incumbent import Incumbent
 from .sampling import ParamSampler
 from .stagnation import Stagnation
@@ -39,6 +40,10 @@ RANDOM_TRIES = 5_000
 
 ATTRIBUTE_LIMIT = 2**26
 """Most characters of an attribute. Databases have limits, and a value beyond them would make every commit fail."""
+
+
+class NoTrial(ValueError):
+    """No trial can be suggested. The message is the end of a sentence."""
 
 
 def _check_size(value: Any) -> None:
@@ -78,6 +83,7 @@ class CampaignStudy:
         self._brackets = brackets
         self.exhausted = False
         self.ended: list[int] = []
+        self._failures: dict[str, tuple[int, str]] = {}  # sampler, pruner -> how often it failed, and how at last
         self.due: DueCallbacks | None = None
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
@@ -107,13 +113,19 @@ class CampaignStudy:
         Raises:
             ValueError: No configuration was found that satisfies the constraints, or the sampler failed.
         """
+        self.storage.last_started = None
         try:
             return self._ask()
-        except (PilotuneError, ValueError):
+        except PilotuneError:
             raise
-        except Exception as error:  # a third-party sampler, or a constraint that adds a number to a string
+        except FAILURES as error:
+            if self.storage.last_started is not None:
+                self.storage.undo_start(self.storage.last_started)
+                self.recount()
+            if isinstance(error, NoTrial):
+                raise
             log.exception("asking for a trial failed")
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+            raise ValueError(f"the sampler failed: {said(error, self.study.sampler)}") from error
 
     def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()
@@ -128,10 +140,17 @@ class CampaignStudy:
         if sampler.enqueued:
             return trial, params
         for _ in range(SAMPLER_TRIES):
-            if self.space.feasible(params):
+            if self._feasible(params):
                 return trial, params
             trial, params = self._redraw(trial, self.study)
         return self._ask_random(trial)
+
+    def _feasible(self, params: Mapping[str, Any]) -> bool:
+        assert self.space is not None
+        try:
+            return self.space.feasible(params)
+        except Exception as error:  # a constraint that adds a number to a text
+            raise NoTrial(f"a constraint cannot be evaluated: {type(error).__name__}: {error}") from error
 
     def _redraw(self, trial: optuna.Trial, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
         assert self.space is not None
@@ -149,9 +168,9 @@ class CampaignStudy:
             )
         for _ in range(RANDOM_TRIES):
             trial, params = self._redraw(trial, self._random)
-            if self.space.feasible(params):
+            if self._feasible(params):
                 return optuna.Trial(self.study, trial._trial_id), params
-        raise ValueError(f"none of {RANDOM_TRIES} random configurations satisfies the study file's constraints")
+        raise NoTrial(f"none of {RANDOM_TRIES} random configurations satisfies the study file's constraints")
 
     def resumed(self, number: int) -> optuna.Trial:
         """Take over trial ``number`` of an earlier campaign; its parameters stay as they are."""
@@ -191,8 +210,8 @@ class CampaignStudy:
             return self.study.pruner.prune(self.study, self.storage.get_trial(trial._trial_id))
         except PilotuneError:
             raise
-        except Exception as error:  # a third-party pruner: the reports are kept, and the trial goes on
-            log.warning("trial %d: the pruner failed: %r", trial.number, error)
+        except FAILURES as error:  # a third-party pruner: the reports are kept, and the trial goes on
+            self._warn("pruner", trial.number, error, self.study.pruner)
             return False
 
     def keep(self, trial: optuna.Trial, reports: Sequence[Sequence[float]]) -> dict[int, float]:
@@ -240,7 +259,7 @@ class CampaignStudy:
         """Stage the trial's end, and let the sampler know. A sampler that fails at that does not stop the campaign."""
         try:
             _tell_with_warning(self.study, trial, list(values) if values is not None else None, state)
-        except Exception as error:
+        except FAILURES as error:
             if not self.storage.get_trial(trial._trial_id).state.is_finished():
                 raise
             # Samplers of a finite space call Study.stop at its end, which raises this outside of Study.optimize. Any
@@ -248,12 +267,28 @@ class CampaignStudy:
             if isinstance(error, RuntimeError) and "Study.stop" in str(error):
                 self.exhausted = True
             else:
-                log.warning("trial %d: the sampler failed when the trial ended: %r", trial.number, error)
+                self._warn("sampler", trial.number, error, self.study.sampler)
         self.counts[TrialState.RUNNING] -= 1
         self.counts[state] += 1
         self.ended.append(trial._trial_id)
         if self.due is not None:
             self.due.add(self.storage.get_trial_number_from_id(trial._trial_id))
+
+    def _warn(self, what: str, number: int, error: BaseException, code: object) -> None:
+        """Note that a sampler or a pruner failed without an end to the campaign."""
+        how = said(error, code)
+        if what not in self._failures:
+            log.warning("trial %d: the %s failed: %s", number, what, how, exc_info=error)
+        count, _ = self._failures.get(what, (0, ""))
+        self._failures[what] = count + 1, f"with trial {number}: {how}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """A sentence each for a pruner and a sampler that failed where the campaign could go on."""
+        return [
+            f"the {what} failed {f'{count} times, at last ' if count > 1 else ''}{how}"
+            for what, (count, how) in self._failures.items()
+        ]
 
     def pop_ended(self, overtaken: Sequence[int] = ()) -> list[int]:
         """Numbers of the trials that were told to the study since the last call, once that is committed.

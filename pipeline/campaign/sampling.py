@@ -17,11 +17,8 @@ from optuna.distributions import (
 # Hyperband shows samplers the trials of one bracket only; Optuna's own Trial uses this function for that.
 from optuna.pruners import _filter_study
 
-from ..record import RecordStorage
+from ..record.storage import FIXED, RecordStorage
 from ..space import Space
-
-FIXED = "fixed_params"
-"""Optuna's trial system attribute for the parameters that the user enqueued."""
 
 
 class ParamSampler:

@@ -48,6 +48,7 @@ def render(summary: Summary, status: Status) -> str:
     if status.workers or status.utilization:
         lines.append(("workers", f"{status.workers}, busy {100 * status.utilization:.0f}% of the time"))
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
+    lines += [("warning", sentence) for sentence in status.warnings]
     lines += best_lines(summary)
     lines += [("storage", status.storage), ("files", status.run_dir), ("more", next_commands(summary, status))]
     return pairs(lines)

@@ -340,8 +340,9 @@ class Driver:
         storage, folder = self.settings.storage_url, str(self.run.path)
         disk = self.storage_watch.trouble or self.campaign.outcomes.disk_backoff.trouble
         pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
-        message = "; ".join(each for each in (self.problem, disk, pauses, self.ended.message) if each)
-        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, now=now)
+        warnings = [*self.ended.warnings, *self.campaign.study.warnings]
+        message = "; ".join(each for each in (self.problem, disk, pauses, self.ended.trouble, *warnings) if each)
+        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, warnings=warnings, now=now)
         self._shown = now
         self.listener(status)
         if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):

@@ -85,9 +85,9 @@ class EndedTrials:
             self.due.remove(number)
 
     @property
-    def message(self) -> str:
-        """What to show while the campaign runs; empty where all is well."""
-        return "; ".join(part for part in (self._after.trouble(), *self.warnings) if part)
+    def trouble(self) -> str:
+        """Which callback takes long, as a sentence; empty while all are quick."""
+        return self._after.trouble()
 
     @property
     def warnings(self) -> list[str]:

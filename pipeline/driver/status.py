@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Self
@@ -76,6 +77,9 @@ class Status:
     running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
     quarantined: list[dict[str, Any]] = field(default_factory=list)  # host, pool, reason, since
+    warnings: list[str] = field(default_factory=list)  # callbacks, pruners or samplers of the user's that failed
+    patience: int | None = None  # as the study file has it
+    unimproved: int | None = None  # trials since the best value improved; None without patience
     spared: str = ""  # why no further host is quarantined although it fails trials
 
     def to_json(self) -> str:
@@ -111,7 +115,15 @@ class Status:
         return status
 
 
-def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "", now: float = 0.0) -> Status:
+def snapshot(
+    campaign: Campaign,
+    *,
+    storage: str,
+    run_dir: str,
+    message: str = "",
+    warnings: Sequence[str] = (),
+    now: float = 0.0,
+) -> Status:
     """A snapshot of the campaign after its last step.
 
     Args:
@@ -119,6 +131,7 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         storage: URL of its database, without a password.
         run_dir: Its run directory.
         message: A sentence for the user.
+        warnings: Sentences about what failed and did not stop the campaign.
         now: Unix seconds, if later than the last step: the database has been unreachable since.
     """
     study, finished = campaign.study, campaign.finished
@@ -156,6 +169,9 @@ def snapshot(campaign: Campaign, *, storage: str, run_dir: str, message: str = "
         waiting=waiting(campaign),
         blocks=[dataclasses.asdict(block) for block in campaign.blocks],
         running_trials=_running(campaign),
+        warnings=list(warnings),
+        patience=campaign.limits.patience,
+        unimproved=None if campaign.limits.patience is None else study.trials_without_improvement(),
         quarantined=[dataclasses.asdict(each) for each in campaign.outcomes.hosts.quarantined.values()],
         spared=campaign.outcomes.hosts.spared,
     )

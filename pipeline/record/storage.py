@@ -29,6 +29,9 @@ from .tables import check_key, plain
 from .trial_values import check_steps, checked_attributes, checked_values, from_template, new_trial, same_distribution
 from .unit_of_work import UnitOfWork
 
+FIXED = "fixed_params"
+"""Optuna's trial system attribute for the parameters of an enqueued trial."""
+
 
 class RecordStorage(optuna.storages.BaseStorage):
     """An Optuna storage in Optuna's own database schema, on SQLite or PostgreSQL, for one driver with many trials.
@@ -49,6 +52,7 @@ class RecordStorage(optuna.storages.BaseStorage):
         unit_of_work: Transactions, and the studies in memory. It never changes.
         campaign: The campaign that this storage works for: trials that are created or started here are its own, and
             ``claim`` and ``release`` set it. None: trials have no owner.
+        last_started: Local id of the trial that was created as running or started last; the owner may set it to None.
 
     Trial ids are local to this object: other storages give the same trial another id.
 
@@ -75,6 +79,7 @@ class RecordStorage(optuna.storages.BaseStorage):
         self.url = url
         self.unit_of_work = UnitOfWork(database or open_database(url), autocommit=autocommit)
         self.campaign: str | None = None
+        self.last_started: int | None = None
         self._studies = self.unit_of_work.studies
         self._lock = self.unit_of_work.lock
 
@@ -224,7 +229,30 @@ class RecordStorage(optuna.storages.BaseStorage):
             self._own(cache, local, trial.state)
             self._studies.stage(study_id).new[local] = None
             self._flush()
+            if trial.state == TrialState.RUNNING:
+                self.last_started = local
             return local
+
+    def undo_start(self, trial_id: int) -> None:
+        """Undo the start of a trial that is staged and not committed; an enqueued one waits again.
+
+        With ``autocommit=False`` only. The id of another trial is void afterwards, as if it had never been.
+        """
+        with self._lock:
+            cache = self._studies.cache_of[trial_id]
+            staged, trial = self._studies.stage(cache.study_id), cache.trials[trial_id]
+            new, enqueued = trial_id in staged.new, FIXED in trial.system_attrs
+            if not new or enqueued:
+                system = {key: value for key, value in trial.system_attrs.items() if key != OWNER}
+                fields = {"state": TrialState.WAITING, "datetime_start": None, "params": {}, "distributions": {}}
+                self._studies.replace(cache, trial, system_attrs=system, **fields)
+            cache.ours.discard(trial_id)
+            staged.forget(trial_id)
+            if new and enqueued:
+                staged.new[trial_id] = None
+            elif new:
+                cache.drop(trial_id)
+                self._studies.forget_trials([trial_id])
 
     def _own(self, cache: StudyCache, local: int, state: TrialState) -> None:
         if self.unit_of_work.autocommit or state != TrialState.RUNNING:
@@ -298,6 +326,8 @@ class RecordStorage(optuna.storages.BaseStorage):
                 fields["system_attrs"] = shared_attributes(trial.system_attrs)
             self._studies.replace(cache, trial, **fields)
             self._own(cache, trial_id, state)
+            if state == TrialState.RUNNING:
+                self.last_started = trial_id
             if self._flush(trial_id):
                 return True
         if state == TrialState.RUNNING:

@@ -26,7 +26,7 @@ def examples() -> dict[str, dict[str, str]]:
 
 
 def test_every_kind_of_objective_has_a_complete_example():
-    assert len(examples()) == 5
+    assert len(examples()) == 6
     assert all("study.yaml" in files and len(files) == 2 for files in examples().values())
 
 

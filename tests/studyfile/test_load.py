@@ -117,7 +117,7 @@ def test_a_module_is_found_beside_the_study_file_without_being_imported(load, tm
     )
     study = load("name: s\nobjective: beside:fit\ndirection: min\nbudget: {trials: 1}\n")
     assert (study.objective.module, study.objective.function) == ("beside", "fit")
-    installed = load("name: s\nobjective: json.decoder:JSONDecoder\ndirection: min\nbudget: {trials: 1}\n")
+    installed = load("name: s\nobjective: json.decoder:JSONDecoder.decode\ndirection: min\nbudget: {trials: 1}\n")
     assert installed.objective.module == "json.decoder"
 
 

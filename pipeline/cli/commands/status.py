@@ -142,6 +142,10 @@ def detail_lines(study: StudyLocation, campaign: ObservedCampaign, jobs: Sequenc
         lines.append(("pruned", ", ".join(f"{amount} at step {step}" for step, amount in status.rungs.items())))
     if status.best_number is not None:
         lines.append(("best", f"{best_values(status)} (trial {status.best_number})"))
+    if alive and status.patience is not None:
+        lines.append(("patience", f"{status.unimproved} of {status.patience} trials without a better value"))
+    if not alive:
+        lines += [("warning", sentence) for sentence in status.warnings]
     if alive:
         lines.append(("workers", ", ".join(part for part in (str(status.workers), speed_text(status)) if part)))
         lines += [("blocks", blocks_line(status))] if blocks_line(status) else []

@@ -50,7 +50,13 @@ def seed_generators(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",  # what joblib's n_jobs=-1 means
+)
 """Set to the trial's cores where they are not set; otherwise libraries use all cores of the node for each trial."""
 
 
