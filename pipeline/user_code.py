@@ -76,7 +76,7 @@ def load_user_class(text: str, folder: Path, *, base: type, kind: str, key: str)
     wanted = f"a class derived from {base.__module__.split('._')[0]}.{base.__name__}"
     if isinstance(found, type) and issubclass(found, base):
         if inspect.isabstract(found):
-            missing = ", ".join(sorted(found.__abstractmethods__))
+            missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
             raise UserError(f"the {kind} {name} ({where(found)}) has no method {missing}", key=key)
         return found
     if found is None:

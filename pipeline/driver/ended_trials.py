@@ -81,8 +81,9 @@ class EndedTrials:
         return self._after.stop_requests()
 
     def _settle(self, returned: Sequence[int]) -> None:
-        for number in returned if self.due is not None else ():
-            self.due.remove(number)
+        if self.due is not None:
+            for number in returned:
+                self.due.remove(number)
 
     @property
     def trouble(self) -> str:

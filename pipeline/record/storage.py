@@ -244,7 +244,12 @@ class RecordStorage(optuna.storages.BaseStorage):
             new, enqueued = trial_id in staged.new, FIXED in trial.system_attrs
             if not new or enqueued:
                 system = {key: value for key, value in trial.system_attrs.items() if key != OWNER}
-                fields = {"state": TrialState.WAITING, "datetime_start": None, "params": {}, "distributions": {}}
+                fields: dict[str, Any] = {
+                    "state": TrialState.WAITING,
+                    "datetime_start": None,
+                    "params": {},
+                    "distributions": {},
+                }
                 self._studies.replace(cache, trial, system_attrs=system, **fields)
             cache.ours.discard(trial_id)
             staged.forget(trial_id)
