@@ -12,8 +12,22 @@ Nothing heavy (no Optuna, Parsl, SQLAlchemy, pandas) is imported by this module:
 from a parallel file system.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .pipeline.trial import Resources, Trial, TrialPruned, TrialYield
 
-__all__ = ["Resources", "Trial", "TrialPruned", "TrialYield", "__version__"]
+if TYPE_CHECKING:
+    from .pipeline.trial.fixed import FixedTrial
+
+__all__ = ["FixedTrial", "Resources", "Trial", "TrialPruned", "TrialYield", "__version__"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import :class:`FixedTrial` at its first use, since workers have none."""
+    if name == "FixedTrial":
+        from .pipeline.trial.fixed import FixedTrial
+
+        return FixedTrial
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
