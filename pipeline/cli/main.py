@@ -21,6 +21,7 @@ from .lazy_group import LazyGroup
 COMMANDS = {
     "init": ("init", "Write a study file and an objective to start from."),
     "check": ("check", "Validate a study without running it, and print the plan."),
+    "try": ("try_trial", "Run one trial here, in the foreground, without the database."),
     "run": ("run", "Run a study, or resume it."),
     "resume": ("resume", "Resume a stopped study."),
     "status": ("status", "Show your studies and their campaigns, or one study in detail."),
@@ -67,6 +68,7 @@ def cli() -> None:
     \b
     pilotune init my-study                 a study file and an objective to start from
     pilotune check my-study/study.yaml     show what would be run
+    pilotune try my-study/study.yaml       run one trial on this terminal
     pilotune run my-study/study.yaml       run it here, or elsewhere with --site
     pilotune best my-study                 show the best trial
     """

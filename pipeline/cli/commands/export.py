@@ -70,6 +70,6 @@ def params_file(data: StudyData, trial: int | None, kind: str) -> str:
     params = strict(best_params(data, trial))
     if kind == "json":
         return json.dumps(params, indent=2) + "\n"
-    import yaml
+    from ....yamlfile import dump_plain
 
-    return str(yaml.safe_dump(params, sort_keys=False, allow_unicode=True))
+    return dump_plain(params)

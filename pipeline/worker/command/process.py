@@ -57,7 +57,7 @@ class CommandProcess:
         self._pidfd: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         try:
-            self._process = start(spec, files)
+            self._process = self._start(files)
         except ValueError as error:
             self._fail(str(error))
         except subprocess.SubprocessError:
@@ -71,6 +71,9 @@ class CommandProcess:
         else:
             with contextlib.suppress(OSError, AttributeError):  # Linux before 5.3: its end is noticed by polling
                 self._pidfd = os.pidfd_open(self._process.pid)
+
+    def _start(self, files: TrialFiles) -> subprocess.Popen[bytes]:
+        return start(self.spec, files)
 
     def descriptors(self) -> list[int]:
         return [] if self._pidfd is None else [self._pidfd]
@@ -177,16 +180,7 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
         OSError: The command cannot be executed.
         subprocess.SubprocessError: A later attempt of the trial has begun.
     """
-    write_atomically(files.params(spec.attempt), json.dumps(spec.params))
-    files.reports(spec.attempt).unlink(missing_ok=True)
-    values = fields(spec, files)
-    objective = spec.objective
-    if objective.shell:
-        arguments = ["/bin/sh", "-c", fill(str(objective.command), values, quote=True)]
-    else:
-        arguments = fill_arguments(objective.command, values)
-        if not arguments:
-            raise ValueError("the command is empty")
+    arguments = prepare_arguments(spec, files)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
     memory = spec.limits.memory
@@ -214,6 +208,20 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     finally:
         for descriptor in outputs:
             os.close(descriptor)
+
+
+def prepare_arguments(spec: AttemptSpec, files: TrialFiles) -> list[str]:
+    """Write the files that the command reads, and return its words. Raises as :func:`start`."""
+    write_atomically(files.params(spec.attempt), json.dumps(spec.params))
+    files.reports(spec.attempt).unlink(missing_ok=True)
+    values = fields(spec, files)
+    objective = spec.objective
+    if objective.shell:
+        return ["/bin/sh", "-c", fill(str(objective.command), values, quote=True)]
+    arguments = fill_arguments(objective.command, values)
+    if not arguments:
+        raise ValueError("the command is empty")
+    return arguments
 
 
 def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:

@@ -42,7 +42,11 @@ def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) 
     parameters = _parameters(function)
     if parameters is None:
         return ""
-    name = _name(function)
+    return parameters_problem(_name(function), parameters, space_names)
+
+
+def parameters_problem(name: str, parameters: Sequence[inspect.Parameter], space_names: Sequence[str]) -> str:
+    """As :func:`signature_problem`, for a function with this name and these parameters, imported or not."""
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not is_keyword_style(parameters, space_names):
         return _trial_style_problem(name, parameters, required)

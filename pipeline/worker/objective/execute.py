@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
 from ...trial.api import Trial
@@ -21,22 +21,33 @@ from .load import import_objective, make_objective
 from .result import read_result
 
 
-def execute(spec: AttemptSpec, connection: DriverConnection) -> Ending:
-    """Import the objective, seed, call it, and read its value. Never raises: any exception becomes an :class:`.Ending`.
+def execute(
+    spec: AttemptSpec,
+    connection: DriverConnection,
+    *,
+    checkpoint_dir: Path | None = None,
+    on_error: Callable[[BaseException], None] | None = None,
+) -> Ending:
+    """Import the objective, seed, call it, and read its value. Any exception becomes an :class:`.Ending`.
 
     Args:
         spec: The attempt.
         connection: The trial's connection to the driver.
+        checkpoint_dir: The trial's; None for the one in the trial's folder.
+        on_error: Called with an exception before it becomes the ending; what it raises leaves this function.
     """
     trial: Trial | None = None
     try:
         module = import_objective(spec.objective)
         seed_generators(spec.seed)  # of what the module has imported
         function = make_objective(module, spec.objective)
-        trial = Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), connection)
+        folder = checkpoint_dir or TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt)
+        trial = Trial(spec, folder, connection)
         result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)
     except BaseException as error:
+        if on_error is not None:
+            on_error(error)
         return ending_of(error, yielding=trial is not None and not trial.pruned and trial.should_yield())
 
 
