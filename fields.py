@@ -180,8 +180,17 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(texts), TypeName("list of tex
 Mapping_ = Annotated[dict[str, Any], BeforeValidator(mapping), TypeName("mapping")]
 
 
-def validate(model: type[Model], source: YamlFile) -> Model:
+Explain = Callable[[tuple[str | int, ...], YamlFile], str]
+"""From the path of an unknown key, and its file, to the end of a sentence that says what to write; or empty."""
+
+
+def validate(model: type[Model], source: YamlFile, explain: Explain | None = None) -> Model:
     """Check the data of a file, and return it as a ``model``.
+
+    Args:
+        model: The file's keys.
+        source: The file.
+        explain: Knows other names of keys. Where it has nothing to say, the nearest key is named.
 
     Raises:
         UserError: There are mistakes. The error is at the first one; the others follow in its message, one on each
@@ -190,7 +199,7 @@ def validate(model: type[Model], source: YamlFile) -> Model:
     try:
         return model.model_validate(source.data)
     except ValidationError as error:
-        found = [_sentence(model, source, dict(item)) for item in error.errors()]
+        found = [_sentence(model, source, dict(item), explain) for item in error.errors()]
         found = _without_followers(found)
     raise all_errors(found)
 
@@ -215,14 +224,15 @@ def _without_followers(found: list[UserError]) -> list[UserError]:
 _REQUIRED = "this key is required"
 
 
-def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) -> UserError:
+def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any], explain: Explain | None) -> UserError:
     key = ""
     for part in item["loc"]:
         key = join(key, part)
     kind = item["type"]
     if kind == "extra_forbidden":
-        known = _fields(model, item["loc"][:-1])
-        return source.error(f"unknown key{nearest(str(item['loc'][-1]), known)}", key)
+        hint = explain(item["loc"], source) if explain else ""
+        known = section_fields(model, item["loc"][:-1])
+        return source.error(f"unknown key{hint or nearest(str(item['loc'][-1]), known)}", key)
     if kind == "missing":
         return source.error(_REQUIRED, key)
     if kind == "value_error":
@@ -234,7 +244,7 @@ def _sentence(model: type[BaseModel], source: YamlFile, item: dict[str, Any]) ->
     return source.error(f"cannot be {shown(item['input'])}", key)
 
 
-def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+def section_fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     """The keys that the section at ``loc`` may have. A part of ``loc`` that is no field is a key of a mapping."""
     here = model
     for part in loc:

@@ -1,10 +1,11 @@
-"""What one trial takes of a machine, and how many trials fit on a pool's nodes."""
+"""What one trial takes of a machine, how many trials fit on a pool's nodes, and which pools a study uses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import SiteError
+from ...errors import UserError
 from ..site import PoolSpec, Site
 
 
@@ -53,24 +54,75 @@ def trials_per_node(pool: PoolSpec, resources: TrialResources) -> int:
     return max(0, min(fits))
 
 
-def usable_pools(site: Site, resources: TrialResources) -> list[PoolSpec]:
-    """The pools that are on and can run such trials.
+@dataclass(frozen=True)
+class PoolUse:
+    """Whether a study uses a pool.
 
-    Pools with GPUs are left to other work when the trials take none and another pool can run them.
+    Attributes:
+        pool: The pool.
+        trials: How many trials a block of it runs at a time.
+        why_not: Why the study does not use it, in words; empty where it does.
+    """
+
+    pool: PoolSpec
+    trials: int = 0
+    why_not: str = ""
+
+
+def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
+    """All pools of a site, and which of them a study with such trials uses. This is the only place of the rule.
+
+    A study uses every pool that is on and whose blocks can hold one of its trials. But if its trials take no GPU, and a
+    pool without GPUs can run them, then the pools with GPUs are left to other work.
+    """
+    fitting = {pool.name for pool in site.pools if pool.is_on and trials_per_block(pool, resources)}
+    without_gpus = [pool.name for pool in site.pools if pool.name in fitting and not pool.gpus_per_node]
+    uses = []
+    for pool in site.pools:
+        if not pool.is_on:
+            uses.append(PoolUse(pool, why_not="it is off (blocks.max is 0)"))
+        elif pool.name not in fitting:
+            offer = _offer_in_words(pool, resources)
+            uses.append(PoolUse(pool, why_not=f"a trial needs {_trial_in_words(resources)}; it offers {offer}"))
+        elif without_gpus and pool.gpus_per_node and not resources.gpus:
+            uses.append(PoolUse(pool, why_not=f"a trial needs no GPU, and pool {without_gpus[0]} has none"))
+        else:
+            uses.append(PoolUse(pool, trials_per_block(pool, resources)))
+    return uses
+
+
+def usable_pools(site: Site, resources: TrialResources) -> list[PoolSpec]:
+    """The pools that a study with such trials uses, by the rule of :func:`pool_uses`.
 
     Raises:
-        SiteError: There is no such pool. The message says what each pool has.
+        UserError: There is none. The message says what a trial needs and what the pools offer; the key is the one of
+            the study file that asks for too much.
     """
+    used = [use.pool for use in pool_uses(site, resources) if not use.why_not]
+    if used:
+        return used
     pools = [pool for pool in site.pools if pool.is_on]
-    fitting = [pool for pool in pools if trials_per_block(pool, resources)]
-    if not fitting:
-        reasons = "; ".join(f"pool {pool.name} {_offer_in_words(pool)}" for pool in pools)
-        trial = _trial_in_words(resources)
-        raise SiteError(
-            f"site {site.name}: no pool can run a trial of {trial} ({reasons}); see `trial:` in the study file"
-        )
-    without_gpus = [pool for pool in fitting if not pool.gpus_per_node]
-    return without_gpus if without_gpus and not resources.gpus else fitting
+    if site.scheduler == "local" and len(pools) == 1:
+        offers = f"this machine offers {_offer_in_words(pools[0], resources)}"
+    else:
+        offers = "; ".join(f"pool {pool.name} offers {_offer_in_words(pool, resources)}" for pool in pools)
+    message = f"a trial needs {_trial_in_words(resources)}; {offers}"
+    raise UserError(message, key=f"trial.{_excessive(pools, resources)}")
+
+
+def _excessive(pools: Sequence[PoolSpec], resources: TrialResources) -> str:
+    """The key below ``trial:`` that no pool can meet alone; else the first that some pool cannot meet."""
+    alone = {
+        "nodes": TrialResources(nodes=resources.nodes),
+        "gpus": TrialResources(gpus=resources.gpus),
+        "cores": TrialResources(cores=resources.cores),
+        "memory": TrialResources(memory=resources.memory),
+    }
+    for enough in (any, all):
+        for key, part in alone.items():
+            if not enough(trials_per_block(pool, part) for pool in pools):
+                return key
+    return "gpus" if resources.gpus else "cores"
 
 
 def accelerators(pool: PoolSpec, resources: TrialResources) -> list[str]:
@@ -96,14 +148,34 @@ def pool_in_words(pool: PoolSpec, resources: TrialResources) -> str:
 
 
 def _trial_in_words(resources: TrialResources) -> str:
-    parts = [f"{resources.nodes} nodes"] if resources.nodes > 1 else []
-    parts += [f"{resources.cores} cores", f"{resources.gpus} GPUs"]
+    """What a trial needs, as in ``1 core and 2 GPUs``."""
+    parts = [_count(resources.cores, "core")]
+    if resources.gpus:
+        parts.append(_count(resources.gpus, "GPU"))
     if resources.memory:
-        parts.append(f"{resources.memory / 1e9:.3g} GB")
-    return ", ".join(parts[:-1]) + f" and {parts[-1]}"
+        parts.append(f"{resources.memory / 1e9:.3g} GB of memory")
+    each = _listed(parts)
+    return f"{resources.nodes} nodes, each with {each}" if resources.nodes > 1 else each
 
 
-def _offer_in_words(pool: PoolSpec) -> str:
-    cores = f"{pool.cores_per_node} cores, " if pool.cores_per_node else ""
-    memory = f", {pool.memory_per_node / 1e9:.3g} GB" if pool.memory_per_node else ""
-    return f"has {pool.nodes_per_block} node(s) a block of {cores}{pool.gpus_per_node} GPUs{memory}"
+def _offer_in_words(pool: PoolSpec, resources: TrialResources) -> str:
+    """What a pool has of what such trials take, as in ``2 cores and no GPU``."""
+    parts = [_count(pool.cores_per_node, "core")] if pool.cores_per_node else []
+    if resources.gpus:
+        parts.append(_count(pool.gpus_per_node, "GPU"))
+    if resources.memory and pool.memory_per_node:
+        parts.append(f"{pool.memory_per_node / 1e9:.3g} GB of memory")
+    each = _listed(parts) or "an unknown number of cores"
+    if resources.nodes == 1:
+        return each
+    return (
+        f"{_count(pool.nodes_per_block, 'node')} in a block, {'each ' if pool.nodes_per_block > 1 else ''}with {each}"
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number or 'no'} {word}{'s' if number > 1 else ''}"

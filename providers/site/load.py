@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...errors import UserError
 from ...fields import validate
-from ...yamlfile import YamlFile, is_text, join, parse_value, read_yaml, with_overrides
-from .locate import site_path
+from ...yamlfile import YamlFile, is_text, join, nearest, parse_value, read_yaml, with_overrides
+from .locate import SHIPPED, site_path
+from .misnamed import PREFIXES, TITLES, what_instead
 from .schema import RUNS, BlocksSchema, DriverJob, PoolSchema, SiteSchema
 from .spec import BlockCounts, Network, PoolSpec, Site
 
@@ -40,9 +42,10 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
     1800.0
     """
     path = site_path(name_or_path)
-    source = with_overrides(read_yaml(path, what="site file"), overrides, {"launcher": "name"})
-    source = _with_environment(source)
-    schema = validate(SiteSchema, source)
+    source = read_yaml(path, what="site file")
+    _check_pools_of(overrides, source)
+    source = _with_environment(with_overrides(source, overrides, {"launcher": "name"}))
+    schema = validate(SiteSchema, source, what_instead)
     network = schema.network
     if network and network.interface and network.address:
         raise source.error("give an interface or an address, not both", "network")
@@ -63,6 +66,58 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
         path=Path(os.path.abspath(path)),
         source=source,
     )
+
+
+def _check_pools_of(overrides: Sequence[str], source: YamlFile) -> None:
+    """Raise UserError if a setting is of a pool that the file does not have: a mistyped name must not add one."""
+    pools = source.data.get("pools")
+    known = [str(name) for name in pools] if isinstance(pools, dict) else []
+    for setting in overrides:
+        key = setting.partition("=")[0].strip()
+        top, _, rest = key.partition(".")
+        if top != "pools" or not rest or not known or any(f"{rest}.".startswith(f"{name}.") for name in known):
+            continue
+        name, dot, _ = rest.partition(".")
+        if dot:
+            raise UserError(f"there is no pool '{name}'{nearest(name, known)}", file=f"--set {key}")
+        known.append(name)  # a whole pool
+
+
+class UnsetVariables(UserError):
+    """A site file uses environment variables that are not set."""
+
+
+def _unset(missing: dict[str, str], source: YamlFile) -> UnsetVariables:
+    """The error for variables that are not set: all of them at once, with the place of the first.
+
+    Args:
+        missing: From each variable to the key that uses it first.
+        source: The site file.
+    """
+    names = list(missing)
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    what = f"variable {listed} is" if len(names) == 1 else f"variables {listed} are"
+    shipped = source.path.resolve().parent == SHIPPED
+    where = (
+        f"copy this file to {_own_folder()} and edit it"
+        if shipped
+        else f"write {'its value' if len(names) == 1 else 'their values'} here"
+    )
+    export = " ".join(f"{name}={_example(name)}" for name in names)
+    error = source.error(f"the environment {what} not set; run `export {export}`, or {where}", missing[names[0]])
+    return UnsetVariables(error.message, file=error.file, line=error.line, key=error.key)
+
+
+def _own_folder() -> str:
+    config = os.environ.get("XDG_CONFIG_HOME")
+    return f"{config}/pilotune/sites" if config else "~/.config/pilotune/sites"
+
+
+def _example(name: str) -> str:
+    """What stands for a variable's value in an advice."""
+    if re.search("PROJ|ACCOUNT|ALLOC", name.upper()):
+        return "<your project>"
+    return "<folder>" if re.search("SCRATCH|DIR|HOME|PATH|WORK|ROOT|STORE", name.upper()) else "<value>"
 
 
 def _with_environment(source: YamlFile) -> YamlFile:
@@ -87,13 +142,17 @@ def _with_environment(source: YamlFile) -> YamlFile:
     def look_up(match: re.Match[str], key: str) -> str:
         value = os.environ.get(match[1]) or match[2]
         if value is None:
-            message = f"the environment variable {match[1]} is not set; set it, or write its value here"
-            raise source.error(message, key)
+            missing.setdefault(match[1], key)
+            return ""
         if not is_text(value):
             raise source.error(f"the environment variable {match[1]} is not UTF-8 text", key)
         return value
 
-    return YamlFile(source.path, fill(source.data, ""), source.lines, source.overrides)
+    missing: dict[str, str] = {}
+    data = fill(source.data, "")
+    if missing:
+        raise _unset(missing, source)
+    return YamlFile(source.path, data, source.lines, source.overrides)
 
 
 def _interface(names: Sequence[str]) -> str:
@@ -110,6 +169,7 @@ def _pool(name: str, pool: PoolSchema, scheduler: str, source: YamlFile) -> Pool
     if pool.exclusive is not None and scheduler != "slurm":
         message = f"only Slurm has it; on {scheduler} the queue decides, or a line in options"
         raise source.error(message, f"{key}.exclusive")
+    _check_options(pool.options, scheduler, f"{key}.options", source)
     cores = pool.cores_per_node or (_own_cores() if local else 0)
     gpus = pool.gpus_per_node if pool.gpus_per_node is not None else (_own_gpus() if local else 0)
     workers = pool.workers_per_node or (cores if local else max(gpus, 1))
@@ -135,9 +195,65 @@ def _walltime(walltime: float | None, scheduler: str, key: str, source: YamlFile
     if walltime is None:
         message = f"a pool on {scheduler} needs a walltime for its blocks, as in walltime: 1h"
         raise source.error(message, f"{key}.walltime")
-    if walltime < _LEAST_WALLTIME:
-        raise source.error(f"{scheduler} counts in minutes; give 1m or more", f"{key}.walltime")
+    _check_least(walltime, scheduler, f"{key}.walltime", source)
     return walltime
+
+
+def _check_least(walltime: float, scheduler: str, key: str, source: YamlFile) -> None:
+    """Raise UserError for a walltime of less than a minute. A bare number is in seconds, but may mean minutes."""
+    if walltime >= _LEAST_WALLTIME:
+        return
+    written = _written(key, source)
+    least = f"{TITLES[scheduler]} needs at least 1m"
+    number = str(written).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", number):
+        message = f"'{number}' means {number} second{'' if number == '1' else 's'}; {least}. Did you mean {number}m?"
+    else:
+        message = f"is {number}, but {least}"
+    raise source.error(message, key)
+
+
+def _written(key: str, source: YamlFile) -> Any:
+    """What stands in the file at a key of mappings; None where there is nothing."""
+    here: Any = source.data
+    rest = key
+    while isinstance(here, dict) and rest:
+        name = next((each for each in here if rest == each or rest.startswith(f"{each}.")), None)
+        if name is None:
+            return None
+        here, rest = here[name], rest[len(name) + 1 :]
+    return here
+
+
+_ALSO = {"slurm": ("#DW ", "#BB ")}
+"""Prefixes of other lines that the scheduler reads: those for Slurm's burst buffers."""
+
+
+def _check_options(lines: Sequence[str], scheduler: str, key: str, source: YamlFile) -> None:
+    """Raise UserError for a line that the scheduler would not read as a directive: it would be ignored, or run."""
+    prefix = PREFIXES.get(scheduler)
+    if prefix is None:
+        return
+    for index, line in enumerate(lines):
+        for part in line.strip().splitlines():
+            if not re.match(rf"{prefix}\s+\S", part) and not part.startswith(_ALSO.get(scheduler, ())):
+                raise source.error(f"{part!r} {_right_form(part, scheduler, prefix)}", join(key, index))
+
+
+def _right_form(line: str, scheduler: str, prefix: str) -> str:
+    """The end of a sentence on a line of ``options`` that is no directive."""
+    text, title = line.strip(), TITLES[scheduler]
+    other = next((name for name, mark in PREFIXES.items() if name != scheduler and text.startswith(mark)), "")
+    if other:
+        return f"is a line for {TITLES[other]}; on {title} it begins with {prefix}"
+    bare = re.sub(rf"^#*\s*({prefix[1:]})?\s*", "", text, flags=re.IGNORECASE)
+    if bare.startswith("-"):
+        return f"is no directive of {title}; write '{prefix} {bare}'"
+    if re.match(r"[a-z][\w-]*=\S+$", bare) and scheduler == "slurm":
+        return f"is no directive of {title}; write '{prefix} --{bare}'"
+    if re.match(r"[a-z]\w*=\S+$", bare) and scheduler == "pbs":
+        return f"is no directive of {title}; write '{prefix} -l {bare}'"
+    return f"is no directive of {title}, which begins with {prefix}; shell lines stand in `setup`"
 
 
 def _launcher(pool: PoolSchema, scheduler: str, key: str, source: YamlFile) -> tuple[str, str]:
@@ -182,8 +298,8 @@ def _driver(driver: DriverJob | None, scheduler: str, source: YamlFile) -> Drive
         return DriverJob()
     if scheduler == "local":
         raise source.error("a local site has no batch job for the driver; leave this key out", "driver")
-    if driver.walltime < _LEAST_WALLTIME:
-        raise source.error(f"{scheduler} counts in minutes; give 1m or more", "driver.walltime")
+    _check_least(driver.walltime, scheduler, "driver.walltime", source)
+    _check_options(driver.options, scheduler, "driver.options", source)
     return driver
 
 

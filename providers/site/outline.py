@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...yamlfile import YamlFile, read_yaml
-from .load import load_site
+from .load import UnsetVariables, load_site
 from .locate import find_sites
 
 _REQUIRED = re.compile(r"\$\{(\w+)\}")
@@ -53,9 +53,10 @@ def outline(name: str, path: Path) -> SiteOutline:
     scheduler = str(source.data.get("scheduler") or "")
     try:
         site = load_site(path)
+    except UnsetVariables:
+        return SiteOutline(name, path, scheduler, _pools(source), unset)
     except UserError as error:
-        of_variable = any(f"environment variable {variable} is not set" in error.message for variable in unset)
-        return SiteOutline(name, path, scheduler, _pools(source), unset, "" if of_variable else str(error))
+        return SiteOutline(name, path, scheduler, _pools(source), unset, str(error))
     return SiteOutline(name, path, site.scheduler, tuple(pool.name for pool in site.pools if pool.is_on), unset)
 
 

@@ -270,8 +270,13 @@ def site_json(site: Site) -> dict[str, Any]:
     }
 
 
-def render_site(site: Site) -> str:
-    """A site's pools as plain text: blocks, workers, and most node hours."""
+def render_site(site: Site, uses: Mapping[str, str] | None = None) -> str:
+    """A site's pools as plain text: blocks, workers, and most node hours.
+
+    Args:
+        site: The site.
+        uses: By pool, a line on whether a study uses it.
+    """
     lines = [f"site       {site.name} ({site.scheduler}), runs in {site.runs}"]
     for pool in site.pools:
         if not pool.is_on:
@@ -281,8 +286,11 @@ def render_site(site: Site) -> str:
         cost = ""
         if pool.walltime is not None:
             cost = f", {format_duration(pool.walltime)} each, {node_hours(pool):,.4g} node hours at most"
+        blocks = f"{pool.blocks.min} to {pool.blocks.max} block{'s' if pool.blocks.max > 1 else ''}"
         lines.append(
-            f"pool       {pool.name}: {pool.blocks.min} to {pool.blocks.max} blocks of {nodes} "
-            f"x {pool.workers_per_node} workers{cost}"
+            f"pool       {pool.name}: {blocks} of {nodes} "
+            f"x {pool.workers_per_node} worker{'s' if pool.workers_per_node > 1 else ''}{cost}"
         )
+        if uses and pool.name in uses:
+            lines.append(f"           {uses[pool.name]}")
     return "\n".join(lines)

@@ -108,7 +108,10 @@ def test_show_in_json_has_seconds_and_bytes(pilotune: Pilotune, sites: Path) -> 
 def test_show_names_a_missing_variable_and_an_unknown_site(pilotune: Pilotune, sites: Path) -> None:
     result = pilotune("site", "show", "polaris")
     assert (result.code, result.out) == (2, "")
-    assert "account: the environment variable PROJECT is not set; set it, or write its value here" in result.err
+    assert (
+        "account: the environment variable PROJECT is not set; run `export PROJECT=<your project>`, or copy"
+        in result.err
+    )
     assert "there is no site 'polarsi'; did you mean 'polaris'?" in pilotune("site", "show", "polarsi").err
 
 

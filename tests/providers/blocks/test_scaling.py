@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilotune.errors import SiteError
+from pilotune.errors import UserError
 from pilotune.pipeline.trial.block_env import yield_margin
 from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.end_cause import end_cause, end_message, last_words
@@ -151,5 +151,8 @@ def test_pools_that_cannot_run_the_trial_or_are_off_are_left_out_and_none_is_an_
     assert usable_pools(site, TrialResources()) == [small], "no GPU is taken that is not used"
     assert usable_pools(Site("s", "slurm", (large, off), tmp_path), TrialResources()) == [large]
     assert usable_pools(site, TrialResources(gpus=2)) == [large]
-    with pytest.raises(SiteError, match=r"no pool can run a trial of 1 cores and 4 GPUs \(pool small has .*pool large"):
+    with pytest.raises(UserError) as caught:
         usable_pools(site, TrialResources(gpus=4))
+    assert str(caught.value) == (
+        "trial.gpus: a trial needs 1 core and 4 GPUs; pool small offers no GPU; pool large offers 2 GPUs"
+    )

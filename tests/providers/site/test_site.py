@@ -89,7 +89,7 @@ def test_every_key_of_a_site_file_is_understood(home):
     assert site.pool("knl").workers_per_block == 128
     assert node_hours(site.pool("knl")) == 4 * 128 * 3
     assert json.loads(json.dumps(site_json(site)))["pools"][0]["node_hours"] == 1536
-    assert "0 to 4 blocks of 128 nodes x 1 workers, 3h each, 1,536 node hours at most" in render_site(site)
+    assert "0 to 4 blocks of 128 nodes x 1 worker, 3h each, 1,536 node hours at most" in render_site(site)
 
 
 def test_setup_is_left_to_the_shell_of_the_block(home):
@@ -230,9 +230,8 @@ def test_an_unknown_site_names_the_nearest(home):
 
 
 MISTAKES = [
-    ("account: ${PROJECT}", "account: ${UNSET_HERE}", "site.yaml:3: account: the environment variable "
-     "UNSET_HERE is not "
-     "set; set it, or write its value here"),
+    ("account: ${PROJECT}", "account: ${UNSET_HERE}", "site.yaml:3: account: the environment variable UNSET_HERE is "
+     "not set; run `export UNSET_HERE=<value>`, or write its value here"),
     ("scheduler: cobalt", "scheduler: slrum", "site.yaml:2: scheduler: must be one of local, slurm, pbs, "
      "cobalt, but is "
      "'slrum'; did you mean 'slurm'?"),
@@ -257,7 +256,11 @@ MISTAKES = [
     ("max: 4", "max: 4, idle: 0", "site.yaml:14: pools.knl.blocks.idle: must be a duration above 0, as in 90s, "
      "30m, 1h30m or 00:30:00, but is 0"),
     ("max: 4", "max: 0", "site.yaml:10: pools: every pool is off (blocks.max is 0); at least one must be on"),
-    ("walltime: 3h", "walltime: 59s", "site.yaml:13: pools.knl.walltime: cobalt counts in minutes; give 1m or more"),
+    ("walltime: 3h", "walltime: 59s", "site.yaml:13: pools.knl.walltime: is 59s, but Cobalt needs at least 1m"),
+    ("walltime: 3h", "walltime: 30", "site.yaml:13: pools.knl.walltime: '30' means 30 seconds; Cobalt needs at least "
+     "1m. Did you mean 30m?"),
+    ("walltime: 3h", "walltime: 1", "site.yaml:13: pools.knl.walltime: '1' means 1 second; Cobalt needs at least 1m. "
+     "Did you mean 1m?"),
     ("nodes_per_block: 128", "exclusive: true",
      "site.yaml:15: pools.knl.exclusive: only Slurm has it; on cobalt the queue decides, or a line in options"),
     ("nodes_per_block: 128", "affinity: blok", "site.yaml:15: pools.knl.affinity: must be none, block, block-reverse, "
@@ -269,7 +272,9 @@ MISTAKES = [
     ("name: theta", "poll: 0", "site.yaml:1: poll: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, "
      "but is 0"),
     ("name: theta", "driver: {walltime: 30s}",
-     "site.yaml:1: driver.walltime: cobalt counts in minutes; give 1m or more"),
+     "site.yaml:1: driver.walltime: is 30s, but Cobalt needs at least 1m"),
+    ("name: theta", "driver: {walltime: 24}",
+     "site.yaml:1: driver.walltime: '24' means 24 seconds; Cobalt needs at least 1m. Did you mean 24m?"),
     ("name: theta", "driver: {wall: 1h}", "site.yaml:1: driver.wall: unknown key; did you mean 'walltime'?"),
     ("nodes_per_block: 128", "nodes_per_block: 0",
      "site.yaml:15: pools.knl.nodes_per_block: must be a whole number of at least 1, but is 0"),
@@ -304,7 +309,7 @@ def test_a_mistake_is_a_sentence_with_its_place(home, line, instead, expected):
 def test_a_mistake_in_set_names_the_option(home):
     with pytest.raises(UserError) as caught:
         load_site("local", ["pools.local.workers=2"])
-    assert str(caught.value) == "--set pools.local.workers: unknown key; did you mean 'workers_per_node'?"
+    assert str(caught.value) == "--set pools.local.workers: unknown key; `workers` is set with `workers_per_node:`"
 
 
 def test_an_unknown_pool_is_an_error(home):

@@ -93,7 +93,7 @@ def test_a_study_that_no_pool_can_run_is_refused_with_the_resources_of_each(tmp_
     here = Here(tmp_path)
     here.write("two.yaml", "scheduler: local\npools: {a: {gpus_per_node: 1}, b: {gpus_per_node: 2}}\n")
     study(here, "large", 1, 1)
-    done = here.run("run", "large.yaml", "--site", "./two.yaml", "--set", "trial.gpus=4", code=3)
-    assert "no pool can run a trial of 1 cores and 4 GPUs" in done.stderr
-    assert "pool a has 1 node(s) a block" in done.stderr
-    assert "see `trial:` in the study file" in done.stderr
+    done = here.run("run", "large.yaml", "--site", "./two.yaml", "--set", "trial.gpus=4", code=2)
+    assert "--set trial.gpus: a trial needs 1 core and 4 GPUs; pool a offers " in done.stderr
+    assert "1 GPU; pool b offers" in done.stderr
+    assert "2 GPUs (site two)" in done.stderr

@@ -1,0 +1,62 @@
+"""Notes on a site file and a study that can run, but perhaps not as its user means it."""
+
+from __future__ import annotations
+
+import socket
+
+from ..site import Site
+from .resources import TrialResources, pool_uses, trials_per_node
+
+
+def site_notes(site: Site) -> list[str]:
+    """Notes on the site alone: its name, and its network interface; a sentence each."""
+    return [*_name_note(site), *_interface_note(site)]
+
+
+def study_notes(site: Site, resources: TrialResources) -> list[str]:
+    """Notes on what such trials make of the pools that they would use; a sentence each."""
+    notes = []
+    used = [use.pool for use in pool_uses(site, resources) if not use.why_not]
+    for pool in used:
+        each, cores = trials_per_node(pool, resources), pool.cores_per_node
+        if cores and each * resources.cores > cores:
+            notes.append(
+                f"pool {pool.name} runs {each} trials at a time on a node, but a node has {_cores(cores)}; "
+                f"workers_per_node: {cores} would give each its own"
+            )
+        elif not cores and resources.cores > 1 and each > 1:
+            notes.append(
+                f"pool {pool.name} runs {each} trials of {_cores(resources.cores)} at a time on a node, whose cores "
+                "are not known; with cores_per_node, only as many run as fit"
+            )
+    if site.scheduler != "local" and used and not resources.gpus and all(pool.gpus_per_node for pool in used):
+        names = ", ".join(pool.name for pool in used)
+        which = f"pool {names} has" if len(used) == 1 else f"pools {names} have"
+        notes.append(
+            f"the trials use no GPU, but their {which} GPUs; write `trial: {{gpus: 1}}` in the study file if they "
+            "should, or switch on a pool without GPUs"
+        )
+    return notes
+
+
+def _name_note(site: Site) -> list[str]:
+    given = site.source.data.get("name") if site.source else None
+    if given is None or site.path is None or site.path.stem == given:
+        return []
+    says = f"the site file {site.path.name} says `name: {given}`, which messages use"
+    return [f"{says}; without `name` it is {site.path.stem}"]
+
+
+def _interface_note(site: Site) -> list[str]:
+    names = site.network.interface
+    own = [name for _, name in socket.if_nameindex()]
+    if not names or names in own:
+        return []
+    return [
+        f"this host has no network interface {names!r} (it has {', '.join(own)}); a driver on this host cannot start, "
+        "unless network.interface or network.address names one of them"
+    ]
+
+
+def _cores(number: int) -> str:
+    return f"{number} core{'s' if number > 1 else ''}"
