@@ -87,7 +87,7 @@ def find_reference(text: str, folder: Path, *, what: str = "function", others: S
         return Reference(name, str(path), "", str(folder), *find_definition(path, name, what=what), str(path))
     if not all(part.isidentifier() for part in target.split(".")):
         raise UserError(f"'{target}' is neither a file.py nor the name of a module")
-    spec = _find_module(target, folder)
+    spec = find_module(target, folder)
     if spec is None:
         file = folder / (target.replace(".", "/") + ".py")
         message = f"there is no module '{target}' in {folder} or among the installed packages (looked for {file.name})"
@@ -98,12 +98,17 @@ def find_reference(text: str, folder: Path, *, what: str = "function", others: S
     return Reference(name, "", target, str(folder), *found, spec.origin)
 
 
-def _find_module(name: str, folder: Path) -> ModuleSpec | None:
-    """Find a module without importing anything; ``importlib.util.find_spec`` would import its parent packages."""
+def find_module(name: str, *folders: Path) -> ModuleSpec | None:
+    """Find a module without importing anything; ``importlib.util.find_spec`` would import its parent packages.
+
+    Args:
+        name: Its dotted name.
+        folders: Searched first, in this order.
+    """
     path: list[str] | None = None
     spec = None
     saved = list(sys.path)
-    sys.path.insert(0, str(folder))
+    sys.path[:0] = [str(folder) for folder in folders]
     try:
         for depth, _ in enumerate(parts := name.split(".")):
             spec = _first_spec(".".join(parts[: depth + 1]), path)
@@ -142,7 +147,7 @@ def find_definition(
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     first, *rest = name.split(".")
-    names = list(_bound(tree.body))
+    names = list(bound_names(tree.body))
     if first not in names and "*" not in names and "__getattr__" not in names:
         kinds = ast.ClassDef if what == "class" else Function | ast.ClassDef
         known = [node.name for node in tree.body if isinstance(node, kinds)]
@@ -154,7 +159,7 @@ def find_definition(
             if node is not None:
                 raise UserError(f"'{name}': {node.name} in {path.name}:{node.lineno} is a function, not a class")
             return None, None
-        owner, inner = node, list(_bound(node.body))
+        owner, inner = node, list(bound_names(node.body))
         if part not in inner and not _may_have(node, part):
             methods = [each.name for each in node.body if isinstance(each, Function) and each.name[:2] != "__"]
             message = f"the class {node.name} in {path.name}:{node.lineno} has no method '{part}'"
@@ -165,14 +170,14 @@ def find_definition(
 
 def _defined(body: list[ast.stmt], name: str) -> Function | ast.ClassDef | None:
     """The last plain definition of ``name``; None where another statement binds it as well."""
-    found = [node for node in body if name in _bound([node])]
+    found = [node for node in body if name in bound_names([node])]
     last = found[-1] if found else None
     return last if isinstance(last, Function | ast.ClassDef) else None
 
 
 def _check_no_constant(body: Sequence[ast.stmt], name: str, path: Path, what: str) -> None:
     """Raise UserError where the last statement that binds ``name`` gives it a number, a text, a list or the like."""
-    found = [node for node in body if name in _bound([node])]
+    found = [node for node in body if name in bound_names([node])]
     if found and isinstance(found[-1], ast.Assign | ast.AnnAssign):
         value = found[-1].value
         if isinstance(value, ast.Constant | ast.List | ast.Dict | ast.Tuple | ast.JoinedStr):
@@ -182,14 +187,14 @@ def _check_no_constant(body: Sequence[ast.stmt], name: str, path: Path, what: st
 
 def _may_have(node: ast.ClassDef, attribute: str) -> bool:
     """Whether instances may have the attribute from elsewhere than the names in the class's body."""
-    if not _has_plain_bases(node) or {"__getattr__", "__getattribute__", "__slots__"} & set(_bound(node.body)):
+    if not _has_plain_bases(node) or {"__getattr__", "__getattribute__", "__slots__"} & set(bound_names(node.body)):
         return True
     calls = (each.func.id for each in ast.walk(node) if isinstance(each, ast.Call) and isinstance(each.func, ast.Name))
     stores = (each for each in ast.walk(node) if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store))
     return "setattr" in calls or attribute in (each.attr for each in stores)
 
 
-def _bound(body: Sequence[ast.stmt]) -> Iterator[str]:
+def bound_names(body: Sequence[ast.stmt]) -> Iterator[str]:
     """Names that statements define, also inside ``if``, ``try``, ``with`` and loops."""
     for node in body:
         if isinstance(node, Function | ast.ClassDef):
@@ -201,9 +206,9 @@ def _bound(body: Sequence[ast.stmt]) -> Iterator[str]:
             yield from (n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name))
         for inner in ("body", "orelse", "finalbody"):
             if isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
-                yield from _bound(getattr(node, inner, []))
+                yield from bound_names(getattr(node, inner, []))
         for handler in getattr(node, "handlers", []):
-            yield from _bound(handler.body)
+            yield from bound_names(handler.body)
 
 
 # -- what a definition takes ------------------------------------------------------------------------------------------
@@ -223,7 +228,7 @@ def _needs_no_instance(method: ast.FunctionDef) -> bool:
 
 def defines(node: ast.ClassDef, method: str) -> bool:
     """Whether the class has this method, or may have it from elsewhere."""
-    return method in _bound(node.body) or not _has_plain_bases(node)
+    return method in bound_names(node.body) or not _has_plain_bases(node)
 
 
 def _has_plain_bases(node: ast.ClassDef) -> bool:

@@ -67,12 +67,13 @@ def read_study(url: str, name: str) -> StudyData:
     """
     from itertools import count
 
-    from ..record import sync
+    from ..record import known_studies, normalize_url, sync
 
-    with reading(url) as database:
+    elsewhere = known_studies.found_elsewhere(name, normalize_url(url))
+    with reading(url, elsewhere) as database:
         known = studies_of(database)
         if name not in known:
-            raise UserError(f"no study {name!r} in {safe_url(url)}{nearest(name, list(known))}")
+            raise UserError(f"no study {name!r} in {safe_url(url)}{elsewhere or nearest(name, list(known))}")
         cache = sync.read_study(database, known[name])
         user, system = sync.read_attributes(database, known[name])
         sync.read_new(database, cache, count().__next__)
@@ -123,8 +124,13 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 @contextmanager
-def reading(url: str) -> Iterator[Database]:
-    """One transaction on a connection that cannot write. The database's errors become UserError or RecordAway."""
+def reading(url: str, elsewhere: str = "") -> Iterator[Database]:
+    """One transaction on a connection that cannot write. The database's errors become UserError or RecordAway.
+
+    Args:
+        url: The database.
+        elsewhere: The end of a sentence on where the wanted study is, if there is no such file.
+    """
     import sqlalchemy as sa
 
     from ..record import normalize_url
@@ -135,7 +141,7 @@ def reading(url: str) -> Iterator[Database]:
             """Do not set the journal mode, which would write to the database."""
 
     url = normalize_url(url)
-    target, arguments = read_only(url)
+    target, arguments = read_only(url, elsewhere)
     database = ReadOnly(url)
     database.engine = sa.create_engine(
         target, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool, hide_parameters=True
@@ -149,7 +155,7 @@ def reading(url: str) -> Iterator[Database]:
         database.drop()
 
 
-def read_only(url: str) -> tuple[str, dict[str, Any]]:
+def read_only(url: str, elsewhere: str = "") -> tuple[str, dict[str, Any]]:
     """URL and connection arguments with which the database refuses every write."""
     from sqlalchemy.engine import make_url
 
@@ -160,7 +166,8 @@ def read_only(url: str) -> tuple[str, dict[str, Any]]:
         return url, {}
     path = Path(parts.database)
     if not path.is_file():
-        raise UserError(f"there is no database file {path}; `pilotune run` creates it, or give --storage URL")
+        hint = elsewhere or "; `pilotune run` creates it, or give --storage URL"
+        raise UserError(f"there is no database file {path}{hint}")
     target = parts.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "ro", "uri": "true"})
     return target.render_as_string(), {"timeout": 60}
 

@@ -100,7 +100,48 @@ def prepare_run(
     folder = runs.absolute() if runs else runs_folder(study_file, chosen_site)
     check_path(folder)
     chosen_site = dataclasses.replace(chosen_site, runs=folder)
-    return PreparedRun(study_file, chosen_site, storage_url(study_file, folder, storage), folder)
+    check_pools(study_file, chosen_site)
+    url = storage_url(study_file, folder, storage)
+    check_database_folder(study_file, url, folder, given=storage is not None)
+    return PreparedRun(study_file, chosen_site, url, folder)
+
+
+def check_pools(study_file: StudyFile, site: Site) -> None:
+    """Raise UserError, at the line of the study file, if no pool of the site can run the study's trials."""
+    from ...providers.blocks.resources import usable_pools
+    from ..driver.settings import needs_of
+
+    try:
+        usable_pools(site, needs_of(study_file))
+    except UserError as error:
+        raise study_file.error(f"{error.message} (site {site.name})", error.key or "trial") from None
+
+
+def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given: bool) -> None:
+    """Raise UserError if the folder of an SQLite file does not exist, unless it is the study's default one.
+
+    Args:
+        study_file: The study.
+        url: Its database.
+        runs: The folder of run directories.
+        given: The URL is from ``--storage``, not from the study file.
+    """
+    path = sqlite_path(url)
+    if path is None or path.parent.is_dir() or path.parent == runs / study_file.name:
+        return
+    from ..record import known_studies
+
+    message = f"there is no folder {path.parent} for the database; make it, or correct the path"
+    message += known_studies.found_elsewhere(study_file.name, url)
+    raise UserError(message, file="--storage") if given else study_file.error(message, "storage")
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL; None for other databases."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def study_path(study: str | Path) -> Path:

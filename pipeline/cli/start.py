@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from ...errors import CampaignRunning, UserError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ def start(request: Request, detach: bool, in_job: bool) -> int:
         raise UserError("--detach keeps the driver on this host, --in-job submits it to a scheduler: give one of them")
     prepared = request.prepare()
     refuse_second_driver(prepared)
+    if not request.quiet:
+        note_new_database(prepared)
     if in_job:
         return submit(request, prepared)
     if script := script_of_this_job():
@@ -32,6 +36,18 @@ def start(request: Request, detach: bool, in_job: bool) -> int:
     save_options(prepared.runs / prepared.study_file.name, request)
     status = execute(request, prepared)
     return status.code or 0
+
+
+def note_new_database(prepared: PreparedRun) -> None:
+    """Say on stderr that the study has run in another database, where this run starts it anew in a new file."""
+    from ..record import known_studies
+    from .resolve import sqlite_path
+
+    path = sqlite_path(prepared.storage)
+    if path is not None and not path.exists():
+        elsewhere = known_studies.found_elsewhere(prepared.study_file.name, prepared.storage)
+        if elsewhere:
+            click.echo(f"note: the database {path} is new{elsewhere}", err=True)
 
 
 def refuse_second_driver(prepared: PreparedRun) -> None:

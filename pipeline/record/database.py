@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
     try:
         parsed = sa.make_url(url if is_text(url) else "")
     except (ArgumentError, ValueError):
-        raise UserError("the storage must be a URL: sqlite:///study.db or postgresql://host/database") from None
+        raise UserError(f"the storage must be a URL: {_meant(url)} or postgresql://host/database") from None
     if parsed.password is not None or any("pass" in key.lower() and key != "passfile" for key in parsed.query):
         raise UserError(
             "the storage URL holds a password, which would end up in logs and process lists; take it out and give it "
@@ -60,9 +61,22 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
     raise UserError(f"no storage for {parsed.drivername!r}: use sqlite:///study.db or postgresql://host/database")
 
 
+def _meant(text: str) -> str:
+    """The SQLite URL that a text is probably meant as: the path of a file, or a URL with too few slashes.
+
+    >>> _meant("results/study.db"), _meant("sqlite:/home/me/study.db"), _meant("study")
+    ('sqlite:///results/study.db', 'sqlite:////home/me/study.db', 'sqlite:///study.db')
+    """
+    path = text.removeprefix("sqlite:")
+    if is_text(path) and re.fullmatch(r"[\w./~+-]+", path) and (path != text or Path(path).suffix):
+        return f"sqlite:///{path}"
+    return "sqlite:///study.db"
+
+
 def _sqlite_url(parsed: sa.URL, folder: Path) -> str:
     if parsed.host:
-        raise UserError(f"an SQLite URL has three slashes and a path: sqlite:///{parsed.host}/{parsed.database or ''}")
+        meant = "/".join(part for part in (parsed.host, parsed.database) if part)
+        raise UserError(f"an SQLite URL has three slashes and a path: sqlite:///{meant}")
     name = parsed.database
     if not name or name == ":memory:" or name.startswith("file:"):
         raise UserError("a study must outlive its process: name a file, as in sqlite:///study.db")

@@ -93,6 +93,25 @@ def all() -> list[Entry]:
     return sorted(found, key=lambda entry: -entry.updated)
 
 
+def found_elsewhere(name: str, url: str) -> str:
+    """The end of a sentence on a study that was looked for at ``url``: where it ran last, if that is another place.
+
+    Args:
+        name: The study's name.
+        url: A URL as ``normalize_url`` returns it.
+    """
+    try:
+        entry = find(name)
+    except UserError:
+        return ""
+    if entry is None or entry.storage == url:
+        return ""
+    file = entry.storage.removeprefix("sqlite:///") if entry.storage.startswith("sqlite:///") else None
+    if file is not None and not Path(file).is_file():
+        return ""
+    return f"; study {name!r} is in {entry.storage}"
+
+
 def _valid(name: str) -> str:
     if not NAME.fullmatch(name):
         raise UserError(f"{name[:140]!r} cannot be a study's name: {NAME_RULE}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...fields import validate
-from ...yamlfile import YamlFile, dump_yaml, read_yaml, with_overrides
+from ...yamlfile import YamlFile, dump_yaml, nearest, read_yaml, with_overrides
 from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
@@ -113,7 +113,9 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         study_file = load_study_file("study.yaml", ["budget.trials=10"])
         study_file.space.names, study_file.budget.trials
     """
-    source = with_overrides(read_yaml(path, what="study file"), overrides, SHORTHANDS)
+    source = read_yaml(path, what="study file")
+    _check_names_of(overrides, source)
+    source = with_overrides(source, overrides, SHORTHANDS)
     absolute = Path(os.path.abspath(path))
     schema = validate(StudySchema, source)
     objective = _objective(schema, absolute.parent, source)
@@ -141,11 +143,29 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     )
 
 
+def _check_names_of(overrides: Sequence[str], source: YamlFile) -> None:
+    """Raise UserError if a setting is of a parameter that the space does not have: a mistyped name must not add one.
+
+    A whole parameter (``space.units={int: [1, 9]}``), and a constant with a name unlike all others, may be added.
+    """
+    space = source.data.get("space")
+    known = [str(name) for name in space] if isinstance(space, dict) else []
+    for setting in overrides:
+        key, _, value = setting.partition("=")
+        top, _, rest = key.strip().partition(".")
+        if top != "space" or not rest or not known or any(f"{rest}.".startswith(f"{name}.") for name in known):
+            continue
+        name, dot, _ = rest.partition(".")
+        if dot or ("did you mean" in nearest(name, known) and not value.strip().startswith("{")):
+            raise UserError(f"there is no parameter '{name}'{nearest(name, known)}", file=f"--set {key.strip()}")
+        known.append(name)
+
+
 def _objective(schema: StudySchema, folder: Path, source: YamlFile) -> ObjectiveSpec:
     if schema.objective is not None and schema.command is not None:
         raise source.error("a study has an objective or a command, not both", "command")
     if schema.objective is not None:
-        return find_objective(schema.objective, schema.objective_args, folder, source)
+        return find_objective(schema.objective, schema.objective_args, folder, source, list(schema.space or ()))
     if schema.command is None:
         raise source.error("is missing; give file.py:function, or a `command`", "objective")
     if schema.objective_args:

@@ -55,6 +55,8 @@ def resume_command(
         raise UserError(
             f"the study file of {study.name!r} is gone; put it back, or use pilotune run", file=study.study_file
         )
+    if storage is not None:
+        check_database(study.name, storage)
     last = load_options(study.folder)
     request = Request(
         str(study.study_file),
@@ -68,3 +70,15 @@ def resume_command(
         quiet,
     )
     return start(request, detach, in_job)
+
+
+def check_database(name: str, storage: str) -> None:
+    """Raise UserError if a database that was given as ``--storage`` does not exist: there is nothing to resume."""
+    from ...record import known_studies, normalize_url
+    from ..resolve import sqlite_path
+
+    url = normalize_url(storage)
+    path = sqlite_path(url)
+    if path is not None and not path.is_file():
+        elsewhere = known_studies.found_elsewhere(name, url)
+        raise UserError(f"there is no database file {path}{elsewhere}", file="--storage")

@@ -1,0 +1,159 @@
+"""``pilotune check`` and what ``run`` refuses as well: pools, imports, and where the database is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pilotune.pipeline.record import known_studies
+
+from ..support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
+
+LAB = """
+scheduler: slurm
+%s
+pools:
+  gpu: {walltime: 1h, cores_per_node: 64, gpus_per_node: 4}
+  cpu: {walltime: 1h, cores_per_node: 64, workers_per_node: 8%s}
+"""
+
+
+@pytest.fixture
+def study(pilotune: Pilotune) -> Path:
+    """The study that ``pilotune init`` writes."""
+    assert pilotune("init", "rings").code == 0
+    return Path.cwd() / "rings" / "study.yaml"
+
+
+def test_check_and_run_refuse_what_no_pool_can_run_at_the_line_of_the_study_file(
+    pilotune: Pilotune, study: Path
+) -> None:
+    cores = len(os.sched_getaffinity(0))
+    offered = f"{cores} core{'s' if cores > 1 else ''}"
+    study.write_text(study.read_text().replace("trial:", "trial:\n  gpus: 2\n  cores: 1\n#", 1))
+    for command in ("check", "run", "try"):
+        result = pilotune(command, study, *(["--set", "pools.local.gpus_per_node=0"] if command != "try" else []))
+        if command == "try":
+            assert "trial needs" not in result.err
+            continue
+        assert (result.code, result.out) == (2, "")
+        assert "study.yaml:" in result.err
+        assert f"trial.gpus: a trial needs 1 core and 2 GPUs; this machine offers {offered} and no GPU" in result.err
+    huge = pilotune("check", study, "--set", "trial.gpus=0", "--set", f"trial.cores={cores + 1}")
+    assert f"--set trial.cores: a trial needs {cores + 1} cores; this machine offers {offered}" in huge.err
+
+
+def test_check_shows_which_pools_would_be_used_and_notes_what_may_not_be_meant(pilotune: Pilotune, study: Path) -> None:
+    Path("lab.yaml").write_text(LAB % ("network: {interface: hsn99}\nname: slurm", ""))
+    result = pilotune("check", study, "--site", "lab.yaml")
+    assert result.code == 0
+    for words in (
+        "pool       gpu: 0 to 1 block of 1 node x 4 workers",
+        "not used: a trial needs no GPU, and pool cpu has none",
+        "used: 8 trials at a time in a block",
+        "note: this host has no network interface 'hsn99'",
+        "note: the site file lab.yaml says `name: slurm`",
+        "\nNo problems found.",
+    ):
+        assert words in result.out
+    data = json.loads(pilotune("check", study, "--site", "lab.yaml", "--json").out)
+    assert [(pool["name"], pool["used"], pool["trials"]) for pool in data["pools"]] == [
+        ("gpu", False, 0),
+        ("cpu", True, 8),
+    ]
+    assert len(data["notes"]) == 2
+    Path("lab.yaml").write_text(LAB % ("", ", blocks: {max: 0}"))
+    result = pilotune("check", study, "--site", "lab.yaml")
+    assert "note: the trials use no GPU, but their pool gpu has GPUs" in result.out
+    planned = json.loads(pilotune("run", study, "--site", "lab.yaml", "--dry-run", "--json").out)
+    assert len(planned["scripts"]) == 1
+    assert "pool gpu" in planned["scripts"][0]["name"]
+
+
+def test_check_finds_an_import_that_fails_and_only_notes_it_where_the_site_loads_modules(
+    pilotune: Pilotune, study: Path
+) -> None:
+    objective = study.with_name("objective.py")
+    objective.write_text("import torchh\n" + objective.read_text())
+    result = pilotune("check", study)
+    assert result.code == 2
+    assert "objective.py:1: imports 'torchh', which is neither installed in" in result.err
+    Path("lab.yaml").write_text(LAB % ("modules: [pytorch]", ""))
+    result = pilotune("check", study, "--site", "lab.yaml")
+    assert result.code == 0
+    assert "note: " in result.out
+    assert "imports 'torchh'" in result.out
+    assert "the site's modules and setup must provide it" in result.out
+
+
+def test_a_mistyped_folder_of_the_database_is_not_made_and_the_study_is_named_where_it_is(
+    pilotune: Pilotune, study: Path
+) -> None:
+    known(study, f"sqlite:///{Path.cwd()}/results.db")
+    for command in ("check", "run"):
+        result = pilotune(command, study, "--storage", "sqlite:///resluts/study.db")
+        assert result.code == 2
+        folder = Path.cwd() / "resluts"
+        assert f"--storage: there is no folder {folder} for the database; make it, or correct the path" in result.err
+        assert f"; study 'rings' is in sqlite:///{Path.cwd()}/results.db" in result.err
+        assert not folder.exists()
+    study.write_text(study.read_text() + "storage: sqlite:///nowhere/study.db\n")
+    result = pilotune("run", study)
+    assert result.code == 2
+    assert f"storage: there is no folder {study.parent}/nowhere for the database" in result.err
+    assert not (study.parent / "nowhere").exists()
+
+
+def test_a_mistyped_file_of_the_database_is_not_made_by_what_reads_or_resumes(pilotune: Pilotune, study: Path) -> None:
+    known(study, f"sqlite:///{Path.cwd()}/results.db")
+    wrong = ["--storage", "sqlite:///resluts.db"]
+    for command in (
+        ["best", "rings"],
+        ["trials", "rings"],
+        ["export", "rings"],
+        ["resume", "rings"],
+        ["status", "rings"],
+    ):
+        result = pilotune(*command, *(wrong if command[0] != "status" else []))
+        if command[0] == "status":
+            continue
+        assert result.code == 2, command
+        assert f"there is no database file {Path.cwd()}/resluts.db" in result.err
+        assert f"; study 'rings' is in sqlite:///{Path.cwd()}/results.db" in result.err
+    assert not Path("resluts.db").exists()
+    result = pilotune("check", study, *wrong)
+    assert (
+        f"note: the database {Path.cwd()}/resluts.db does not exist yet; study 'rings' is in sqlite:///" in result.out
+    )
+    of_pilotune(f"sqlite:///{Path.cwd()}/other.db", "squares")
+    result = pilotune("best", "rings", "--storage", "sqlite:///other.db")
+    assert f"no study 'rings' in sqlite:///{Path.cwd()}/other.db; study 'rings' is in sqlite:///" in result.err
+
+
+def known(study: Path, url: str) -> None:
+    """The study ``rings`` has run, and is in the database at ``url``."""
+    of_pilotune(url, "rings")
+    known_studies.save(
+        name="rings", study_file=study, storage=url, runs=study.parent, site="local", run_dir=study.parent / "x"
+    )
+
+
+URLS = [
+    ("sqlite://db.sqlite3", "sqlite:///db.sqlite3\n"),
+    ("sqlite://results/study.db", "sqlite:///results/study.db\n"),
+    ("study.db", "a URL: sqlite:///study.db or postgresql://host/database\n"),
+    ("results/my.sqlite3", "a URL: sqlite:///results/my.sqlite3 or"),
+    ("/home/me/study.db", "a URL: sqlite:////home/me/study.db or"),
+    ("sqlite:study.db", "a URL: sqlite:///study.db or"),
+    ("sqlite:/home/me/study.db", "a URL: sqlite:////home/me/study.db or"),
+]
+
+
+@pytest.mark.parametrize(("url", "words"), URLS)
+def test_a_mistyped_url_is_answered_with_the_right_one(pilotune: Pilotune, study: Path, url: str, words: str) -> None:
+    result = pilotune("check", study, "--storage", url)
+    assert result.code == 2
+    assert words in result.err
