@@ -185,6 +185,8 @@ class Campaign:
             require(not flights, f"the campaign has finished with {flights} attempts in flight")
         began, last, now = self.began, self.last_progress, self.now
         require(began <= last <= now, f"the last progress was at {last}, outside of the campaign's {began} to {now}")
+        if self.limits.patience is not None:
+            self.study.validate_patience()
         busy, total = self.busy_seconds, self.worker_seconds
         require(busy <= total + 1e-6, f"workers were busy for {busy} s of {total} s")
 

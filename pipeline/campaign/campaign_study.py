@@ -26,6 +26,7 @@ from ..record import DueCallbacks, RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
 from ..user_code import FAILURES, said
+from .flight_states import require
 from .incumbent import Incumbent
 from .sampling import ParamSampler
 from .stagnation import Stagnation
@@ -104,6 +105,11 @@ class CampaignStudy:
     def trials_without_improvement(self) -> int:
         """Finished trials of the study since one was better than all before; for studies with one direction."""
         return self._stagnation.refresh(self.study)
+
+    def validate_patience(self) -> None:
+        """Check that what was counted from changes is what a look at the whole study gives. Raises BrokenInvariant."""
+        counted, whole = self.trials_without_improvement(), Stagnation().refresh(self.study)
+        require(counted == whole, f"{counted} trials without improvement were counted, but there are {whole}")
 
     # -- asking ------------------------------------------------------------------------------------------------
 

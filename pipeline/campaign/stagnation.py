@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,6 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..attributes import LEARNED
 from ..study_changes import StudyWatch
+
+_End = tuple[datetime, int]
+"""When a trial ended, and its number."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
@@ -23,7 +27,6 @@ class Stagnation:
     count, but their best value has to be improved upon. A refresh costs what has changed, not the whole study.
 
     Attributes:
-        count: Trials since the last improvement, as of the last refresh.
         best: Number of the trial that improved the value last; None before any, or where a copied one is the best.
 
     Example:
@@ -37,9 +40,13 @@ class Stagnation:
 
     def __init__(self) -> None:
         self._watch = StudyWatch()
-        self._seen: set[int] = set()  # ids of the trials that were counted or are the best
-        self._loss: float | None = None
-        self.count = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: set[int] = set()  # ids of all ended trials
+        self._ends: list[_End] = []  # of those that count, sorted
+        self._loss: float | None = None  # the best; where several trials have it, the first that ended is the best
+        self._best_end: _End = (datetime.min, -1)
         self.best: int | None = None
 
     def refresh(self, study: Study) -> int:
@@ -47,27 +54,27 @@ class Stagnation:
         changes = self._watch.refresh(study)
         trials: Sequence[FrozenTrial] = [trial for trial in changes.trials if trial.state.is_finished()]
         if changes.whole or any(key in self._seen for key in (*changes.gone, *(each._trial_id for each in trials))):
-            # The whole study comes by number. A trial that was counted may have been ended otherwise by another driver.
-            self._seen, self._loss, self.count, self.best = set(), None, 0, None
-            trials = sorted(study.get_trials(deepcopy=False, states=FINISHED), key=_end)
+            # A trial that was counted may have been ended otherwise by another driver.
+            self._forget()
+            trials = study.get_trials(deepcopy=False, states=FINISHED)
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         for trial in trials:
             self._add(trial, sign)
         return self.count
 
+    @property
+    def count(self) -> int:
+        """Trials since the last improvement, as of the last refresh."""
+        return 0 if self._loss is None else len(self._ends) - bisect_right(self._ends, self._best_end)
+
     def _add(self, trial: FrozenTrial, sign: float) -> None:
         self._seen.add(trial._trial_id)
+        end: _End = (datetime.min, -1)
         copied = LEARNED in trial.user_attrs
-        feasible = all(amount <= 0.0 for amount in trial.constraints.values())
-        if trial.state == TrialState.COMPLETE and feasible:
+        if not copied:
+            end = (trial.datetime_complete or datetime.min, trial.number)
+            insort(self._ends, end)
+        if trial.state == TrialState.COMPLETE and all(amount <= 0.0 for amount in trial.constraints.values()):
             loss = sign * trial.values[0]
-            if self._loss is None or loss < self._loss:
-                self._loss, self.count, self.best = loss, 0, None if copied else trial.number
-                return
-        if self._loss is not None and not copied:
-            self.count += 1
-
-
-def _end(trial: FrozenTrial) -> tuple[bool, datetime]:
-    """When a trial ended, for sorting; copied ones come first."""
-    return LEARNED not in trial.user_attrs, trial.datetime_complete or datetime.min
+            if self._loss is None or (loss, end) < (self._loss, self._best_end):
+                self._loss, self._best_end, self.best = loss, end, None if copied else trial.number

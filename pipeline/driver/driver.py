@@ -240,8 +240,8 @@ class Driver:
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Take over the trials of dead drivers, with the outcomes that their workers wrote."""
-        self.ended.take_over()
         taken = orphans(self.storage, self.study, self.campaign.held)
+        self.ended.take_over()
         outcomes = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         if taken:
             log.info("took over %d trials of dead drivers; %d of them had ended", len(taken), len(outcomes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -112,6 +113,11 @@ class Case:
     @property
     def space(self) -> Space | None:
         return None if self.wishes else SPACE
+
+    @property
+    def folder(self) -> Path:
+        """Read by ``make_sampler``, where the user's own files would be."""
+        return Path()
 
     def error(self, message: str, key: str = "") -> Exception:
         return ValueError(f"{key}: {message}")

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.attributes import ATTEMPT, OWNER
 from pilotune.pipeline.campaign.events import Finish
+from pilotune.pipeline.record.due_callbacks import MOST_TAKEOVERS
 from pilotune.pipeline.trial.protocol import Outcome
 
 from .cases import Trouble
@@ -77,6 +78,7 @@ def check_end(world: World, finish: Finish) -> str:
     check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
+    _called_back(world, [trial for trial in trials if trial.state.is_finished()])
     if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:
         _attempts_are_counted(world, trials)
     return hashlib.sha256(repr((rows, [(t.number, t.state, t.values) for t in trials])).encode()).hexdigest()
@@ -207,6 +209,19 @@ def _overtaken(world: World, history: History, outcome: Outcome, at: float) -> N
     assert moment is not None, f"the outcome of {outcome.token} is lost"
     looked = world.begun_at(moment) - LOOK_AHEAD
     assert at >= looked, f"the outcome of {outcome.token} lay on disk and was passed over"
+
+
+def _called_back(world: World, ended: list[FrozenTrial]) -> None:
+    """The callbacks of every trial were called, and only where drivers died more than once."""
+    called = world.truth.called
+    for trial in ended:
+        assert called[trial.number] > 0, f"the callbacks of trial {trial.number} were never called"
+        most = 1 + MOST_TAKEOVERS if len(world.drivers) > 1 + world.case.seats else 1
+        assert called[trial.number] <= most, (
+            f"the callbacks of trial {trial.number} were called {called[trial.number]} times"
+        )
+    assert called.keys() <= {trial.number for trial in ended}, "callbacks were called for trials that have not ended"
+    assert all(called[number] > MOST_TAKEOVERS for number in world.truth.given_up), "callbacks were given up early"
 
 
 def _attempts_are_counted(world: World, trials: list[FrozenTrial]) -> None:

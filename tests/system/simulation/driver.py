@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from pilotune.errors import RecordAway
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Action, Event, Scale, StopRequested
@@ -18,7 +20,18 @@ from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
 from pilotune.pipeline.fidelity import make_pruner, rung_schedule
-from pilotune.pipeline.record import Lease, Orphan, RecordStorage, RunDirectory, claim, orphans, release, renew
+from pilotune.pipeline.record import (
+    DueCallbacks,
+    Lease,
+    LeaseLost,
+    Orphan,
+    RecordStorage,
+    RunDirectory,
+    claim,
+    orphans,
+    release,
+    renew,
+)
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
 from pilotune.providers.simulated.faults import Faults
@@ -63,6 +76,7 @@ class Driver(QuietServices):
         self.pool: Machine | None = None
         self.loop: SteppedLoop | None = None
         self.claimed = False
+        self.returned: list[int] = []
         self.turn_began = world.time.now
 
     @property
@@ -92,13 +106,16 @@ class Driver(QuietServices):
         self.pool.driver, self.pool.skew = self, world.skews["workers"]
         self.campaign = CheckedCampaign(
             CheckedStudy(self.study, self.storage, case.space, self.name),
-            CampaignLimits(trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries),
+            CampaignLimits(
+                trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries, patience=10**6
+            ),
             self,
             self.name,
             world.time.now,
             rung_schedule(case.pruner),
         )
         self.campaign.world = world
+        self.due = self.campaign.study.due = DueCallbacks(self.storage, self.study._study_id, self.name)
         self.loop = SteppedLoop(
             self.campaign,
             self.pool,
@@ -125,6 +142,10 @@ class Driver(QuietServices):
     def end(self) -> None:
         """Do what a driver does at its end, whatever the reason."""
         if self.claimed:
+            if self.loop:
+                self._settle()
+                with contextlib.suppress(RecordAway, LeaseLost):
+                    self.storage.commit(limit=0)
             release(self.storage, self.study, self.lease)
         if self.pool:
             self.pool.close()
@@ -165,11 +186,32 @@ class Driver(QuietServices):
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         taken = orphans(self.storage, self.study, self.campaign.held)
+        due, given_up = self.due.take_over(self.study)
+        self.world.saw["callbacks taken over"] += len(due)
+        self.world.truth.given_up.update(given_up)
+        self.on_ended(due)
         self.world.saw["trials taken over"] += len(taken)
         self.world.point("before the outcomes are read")
         found = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         self.world.saw["outcomes found on disk"] += len(found)
         return taken, found
+
+    def on_ended(self, numbers: Sequence[int]) -> None:
+        """Call the callbacks, one trial after the other; the driver may die before and after each."""
+        for number in numbers:
+            self.world.point("before a callback")
+            self.world.truth.called[number] += 1
+            self.world.point("after a callback")
+            self.returned.append(number)
+
+    def _settle(self) -> None:
+        returned, self.returned = self.returned, []
+        for number in returned:
+            self.due.remove(number)
+
+    def stop_requests(self) -> Sequence[StopRequested]:
+        self._settle()
+        return []
 
     def written_outcome(self, flight: Flight) -> Outcome | None:
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)

@@ -40,6 +40,8 @@ class Truth(Witness):
         self.written: list[Written] = []
         self.starts: Counter[str] = Counter()  # how often each attempt was begun, by its token
         self.params: dict[int, dict[str, Any]] = {}
+        self.called: Counter[int] = Counter()  # how often the callbacks of each trial were called, by its number
+        self.given_up: set[int] = set()  # trials whose callbacks were given up
         self.spoken: dict[tuple[int, int, float], AttemptSpec] = {}  # number, step, value
 
     def began(self, spec: AttemptSpec) -> None:
