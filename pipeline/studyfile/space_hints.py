@@ -14,7 +14,7 @@ KIND = ("type", "distribution", "dist", "kind", "name", "parameter_type", "metho
 STEP = ("step", "q", "quantization", "increment")
 CONSTANT = ("const", "value", "fixed", "default")
 
-FLOAT_WORDS = ("float", "uniform", "real", "double", "interval", "continuous", "range")
+FLOAT_WORDS = ("float", "uniform", "real", "double", "interval", "continuous")
 INT_WORDS = ("int", "integer", "randint", "discrete")
 CHOICE_WORDS = ("choice", "categor", "ordinal", "enum", "grid_search", "sample_from")
 
@@ -115,7 +115,11 @@ def form_of_text(value: str) -> str:
     kind, inside = call[1].lower(), [_parsed(part) for part in re.split(r"\s*,\s*", call[2].strip("[]() ")) if part]
     if any(word in kind for word in CHOICE_WORDS):
         return f"for a choice write {{choice: {as_yaml(inside)}}}" if inside else ""
-    if any(word in kind for word in (*FLOAT_WORDS, *INT_WORDS)) and all(map(_is_number, inside)) and len(inside) > 1:
+    if (
+        any(word in kind for word in (*FLOAT_WORDS, *INT_WORDS, "range"))
+        and all(map(_is_number, inside))
+        and len(inside) > 1
+    ):
         return f"for a range write {right_form({'type': kind, 'range': inside[:3]})}"
     return ""
 

@@ -131,7 +131,7 @@ def _constant(value: Any, key: str, source: YamlFile) -> Any:
         raise source.error(f"a list is not a parameter; {form_of_list(value)}", key)
     if isinstance(value, str) and (form := form_of_text(value)):
         constant = f"for this text as a constant {{constant: {as_yaml(value)}}}"
-        raise source.error(f"the text {shown(value)} is not a range; {form}, {constant}", key)
+        raise source.error(f"the text {shown(value)} is not a parameter; {form}, {constant}", key)
     return _checked_constant(value, key, source)
 
 

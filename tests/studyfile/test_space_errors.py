@@ -54,6 +54,90 @@ MISTAKES = [
      "space.x.when: the conditions form a cycle: x -> y -> x"),
 ]  # fmt: skip
 
+FOREIGN = [
+    ("x: {type: float, low: 1e-5, high: 0.1, log: true}", "{float: [1e-05, 0.1], log: true}"),
+    ("x: {type: int, low: 1, high: 10, step: 3}", "{int: [1, 10], step: 3}"),
+    ("x: {type: categorical, choices: [sgd, adam]}", "{choice: [sgd, adam]}"),
+    ("x: {uniform: [0, 1]}", "{float: [0, 1]}"),
+    ("x: {loguniform: [0.001, 0.1]}", "{float: [0.001, 0.1], log: true}"),
+    ("x: {log_uniform: {min: 0.001, max: 0.1}}", "{float: [0.001, 0.1], log: true}"),
+    ("x: {distribution: log_uniform_values, min: 0.001, max: 0.1}", "{float: [0.001, 0.1], log: true}"),
+    ("x: {_type: quniform, _value: [0, 10, 2]}", "{float: [0, 10], step: 2}"),
+    ("x: {randint: [1, 5]}", "{int: [1, 5]}"),
+    ("x: {categorical: [a, null, 3]}", "{choice: [a, null, 3]}"),
+    ("x: {values: [1, 2]}", "{choice: [1, 2]}"),
+    ("x: {min: 1, max: 8}", "{int: [1, 8]}"),
+    ("x: {low: 0.1, high: 1}", "{float: [0.1, 1]}"),
+    ("x: {type: uniform_float, lower: 0, upper: 1}", "{float: [0, 1]}"),
+    ("x: {name: x, type: range, bounds: [0.0, 1.0]}", "{float: [0.0, 1.0]}"),
+    ("x: {prior: log-uniform, low: 0.001, high: 1.0}", "{float: [0.001, 1.0], log: true}"),
+    ("x: {type: bool}", "{choice: [true, false]}"),
+    ("x: {value: [1, 2]}", "{constant: [1, 2]}"),
+]
+"""Parameters as other tools write them, and what a study file writes."""
+
+PLAIN = [
+    ("[2, 4, 8]", "a list is not a parameter; for a choice write {choice: [2, 4, 8]}, for a constant list "
+     "{constant: [2, 4, 8]}"),
+    ("[1, 10]", "a list is not a parameter; for a choice write {choice: [1, 10]}, for a range {int: [1, 10]}, "
+     "for a constant list {constant: [1, 10]}"),
+    ("[a, b]", "a list is not a parameter; for a choice write {choice: [a, b]}, for a constant list "
+     "{constant: [a, b]}"),
+    ("[[1, 2], 3]", "a list is not a parameter; for a constant list write {constant: [[1, 2], 3]}"),
+    ("[]", "a list is not a parameter; for a constant list write {constant: []}"),
+    ("2, 4, 8", "the text '2, 4, 8' is not a parameter; for a choice write {choice: [2, 4, 8]}, for this text as a "
+     'constant {constant: "2, 4, 8"}'),
+    ("0.1..0.5", "the text '0.1..0.5' is not a parameter; for a range write {float: [0.1, 0.5]}, for this text as a "
+     'constant {constant: "0.1..0.5"}'),
+    ("2-8", "the text '2-8' is not a parameter; for a range write {int: [2, 8]}, for this text as a constant "
+     '{constant: "2-8"}'),
+    ("loguniform(0.001, 0.1)", "the text 'loguniform(0.001, 0.1)' is not a parameter; for a range write "
+     '{float: [0.001, 0.1], log: true}, for this text as a constant {constant: "loguniform(0.001, 0.1)"}'),
+    ("choice(a, b)", "the text 'choice(a, b)' is not a parameter; for a choice write {choice: [a, b]}, for this text "
+     'as a constant {constant: "choice(a, b)"}'),
+]  # fmt: skip
+"""Plain values that are no constants, and what is said."""
+
+
+@pytest.mark.parametrize(("line", "form"), FOREIGN)
+def test_a_parameter_in_another_tools_form_is_answered_with_the_right_form(tmp_path, line, form):
+    assert message(tmp_path, HEAD + "  ok: {int: [0, 9]}\n  " + line) == f"study.yaml:7: space.x: write it as {form}"
+    path = tmp_path / "study.yaml"
+    path.write_text(f"{HEAD}  ok: {{int: [0, 9]}}\n  x: {form}\n")
+    assert "x" in load_study_file(path).space.names, "the advice is right"
+
+
+@pytest.mark.parametrize(("value", "said"), PLAIN)
+def test_a_list_or_a_text_that_looks_like_a_range_is_no_constant(tmp_path, value, said):
+    assert message(tmp_path, HEAD + "  ok: {int: [0, 9]}\n  x: " + value) == f"study.yaml:7: space.x: {said}"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "form"),
+    [
+        ("float: {low: 0, high: 1}", "{float: [0, 1]}"),
+        ("float: [0, 1, 0.1]", "{float: [0, 1], step: 0.1}"),
+        ("int: {min: 1, max: 4}", "{int: [1, 4]}"),
+    ],
+)
+def test_bounds_in_another_form_are_answered_with_the_right_form(tmp_path, bounds, form):
+    assert message(tmp_path, HEAD + f"  x: {{{bounds}}}").endswith(f"; write {form}")
+
+
+def test_an_explicit_constant_may_be_a_list_or_look_like_a_range(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f'{HEAD}  ok: {{int: [0, 9]}}\n  x: {{constant: [64, [32]]}}\n  y: {{constant: "2-8"}}\n  z: gpu-0\n'
+    )
+    assert load_study_file(path).space.constants == {"x": [64, [32]], "y": "2-8", "z": "gpu-0"}
+    for wrong, said in (
+        ("{constant: 1, int: [0, 1]}", "space.x.int: has both constant and int; give one of them"),
+        ("{constant: 1, when: {ok: 1}}", "space.x.when: a constant has no when"),
+        ("{constant: {a: 1}}", "space.x.constant: a constant is a plain value or a list of them, not a mapping"),
+        ("{constant: }", "space.x.constant: is empty; give the value, as in {constant: [64, 32]}"),
+    ):
+        assert message(tmp_path, HEAD + f"  ok: {{int: [0, 9]}}\n  x: {wrong}") == f"study.yaml:7: {said}"
+
 
 def message(folder, text):
     path = folder / "study.yaml"

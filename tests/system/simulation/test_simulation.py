@@ -69,6 +69,7 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         "rubbish on disk": "rubbish on disk",
         "took trials over": "trials taken over",
         "found outcomes": "outcomes found on disk",
+        "took callbacks over": "callbacks taken over",
         "refused trials beyond the budget": "trials refused beyond the budget",
         "overtaken by others": "trials overtaken",
         "told to end": "told to end: ",
