@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from .errors import UserError
+from .grammar import a
 from .yamlfile import YamlFile, join, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -57,7 +58,7 @@ def shown(value: Any) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # of millions of digits, or nested too deeply
-        text = f"a {type(value).__name__} that is too large"
+        text = f"{a(type(value).__name__)} that is too large"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

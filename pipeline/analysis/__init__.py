@@ -14,11 +14,12 @@ from .export import FORMATS, export, format_of, strict
 from .importance import EVALUATORS, importances
 from .reading import StudyData, nearest, read_study, safe_url, study_names
 from .summary import Summary, summarize
-from .tables import PAUSED, STATES, Row, columns, dataframe, row_of, rows
+from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows
 
 __all__ = [
     "EVALUATORS",
     "FORMATS",
+    "INTERRUPTED",
     "PAUSED",
     "STATES",
     "Row",

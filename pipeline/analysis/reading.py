@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...errors import RecordAway, UserError
-from ..attributes import DEFINITION
+from ..attributes import DEFINITION, LEASE
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -31,6 +31,7 @@ class StudyData:
         metrics: The objectives' names; ``("value",)`` or ``("value_0", "value_1", ...)`` if the study names none.
         trials: All trials of any state, by ascending number.
         user_attrs: The study's user attributes.
+        live: Ids of the campaigns whose drivers are alive.
     """
 
     url: str
@@ -39,6 +40,7 @@ class StudyData:
     metrics: tuple[str, ...]
     trials: tuple[FrozenTrial, ...]
     user_attrs: Mapping[str, Any]
+    live: frozenset[str] = frozenset()
 
     @property
     def constants(self) -> Mapping[str, Any]:
@@ -77,10 +79,25 @@ def read_study(url: str, name: str) -> StudyData:
         cache = sync.read_study(database, known[name])
         user, system = sync.read_attributes(database, known[name])
         sync.read_new(database, cache, count().__next__)
+        live = live_campaigns(system, database.clock())
     directions = tuple(direction.name.lower() for direction in cache.directions)
     trials = sorted(cache.trials.values(), key=lambda trial: trial.number)
     metrics = metric_names(system.get("study:metric_names"), len(directions))
-    return StudyData(url, name, directions, metrics, tuple(trials), user)
+    return StudyData(url, name, directions, metrics, tuple(trials), user, live)
+
+
+def live_campaigns(system_attrs: Mapping[str, Any], now: float) -> frozenset[str]:
+    """Ids of the campaigns whose drivers are alive.
+
+    Args:
+        system_attrs: The study's system attributes, which hold the leases.
+        now: Unix seconds by the database's clock.
+    """
+    from ..record import Lease
+
+    leases = (Lease.parse(key.removeprefix(LEASE), value) for key, value in system_attrs.items()
+              if key.startswith(LEASE))  # fmt: skip
+    return frozenset(lease.campaign for lease in leases if lease.alive(now))
 
 
 def study_names(url: str) -> list[str]:

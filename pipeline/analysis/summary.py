@@ -19,7 +19,8 @@ class Summary:
     Attributes:
         study: The study's name.
         total: Number of trials.
-        complete: Trials in this state; ``pruned``, ``failed``, ``running``, ``paused`` and ``waiting`` likewise.
+        complete: Trials in this state; ``pruned``, ``failed``, ``running``, ``interrupted``, ``paused`` and ``waiting``
+            likewise.
         rungs: Number of trials pruned at each step, by ascending step.
         failures: Number of failed trials of each kind (exception, signal, timeout, ...), most frequent first.
         best: The best trial, or the Pareto front.
@@ -34,6 +35,7 @@ class Summary:
     pruned: int
     failed: int
     running: int
+    interrupted: int
     paused: int
     waiting: int
     rungs: Mapping[int, int]
@@ -45,7 +47,8 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """The summary for JSON. The keys do not change between versions."""
-        plain = ("study", "total", "complete", "pruned", "failed", "running", "paused", "waiting", "seconds")
+        states = ("complete", "pruned", "failed", "running", "interrupted", "paused", "waiting")
+        plain = ("study", "total", *states, "seconds")
         return {
             **{name: getattr(self, name) for name in plain},
             "metrics": list(self.metrics),
@@ -69,6 +72,7 @@ def summarize(data: StudyData) -> Summary:
         pruned=states["pruned"],
         failed=states["failed"],
         running=states["running"],
+        interrupted=states["interrupted"],
         paused=states["paused"],
         waiting=states["waiting"],
         rungs=dict(sorted(rungs.items())),

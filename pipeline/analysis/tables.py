@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import PREFIX
+from ..attributes import OWNER, PREFIX
 from .reading import StudyData, nearest
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running
 
 PAUSED = "paused"
 """State of a trial that waits at a rung for its promotion; Optuna calls it running."""
+
+INTERRUPTED = "interrupted"
+"""State of a trial whose driver has ended or died while it ran; ``pilotune resume`` continues it. Optuna calls it
+running."""
 
 NUMBER_LIMIT = 2**63
 """Numbers in a trial's attributes must be below this, since tables have whole numbers of 64 bits."""
@@ -33,8 +37,9 @@ class Row:
 
     Attributes:
         number: The trial's number in the study, from 0.
-        state: A word of :data:`STATES`, or :data:`PAUSED`.
-        values: The values by metric; None if not known (yet). A pruned or paused trial has its last report here.
+        state: A word of :data:`STATES`, :data:`PAUSED` or :data:`INTERRUPTED`.
+        values: The values by metric; None if not known (yet). A trial that was pruned, or has not ended, has its last
+            report here.
         params: Parameters, and the constants.
         seconds: Run time of its attempts; if unknown, the time from start to end. None before the end.
         host: Host of the last attempt; empty if not known.
@@ -42,6 +47,7 @@ class Row:
         exit: How it ended, in one word (complete, pruned, exception, signal, timeout, ...); empty before the end.
         reason: Why it ended like that, in one sentence; empty for a complete trial.
         rung: The step at which it was pruned or is paused; None for other trials.
+        step: The step of its last report; None if it has made none.
         directory: Its folder in the run directory; empty if not known.
         attrs: User attributes that the objective set.
     """
@@ -58,6 +64,7 @@ class Row:
     rung: int | None
     directory: str
     attrs: Mapping[str, Any]
+    step: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The row for JSON. The keys do not change between versions."""
@@ -72,18 +79,25 @@ class Row:
             "exit": self.exit,
             "reason": self.reason,
             "rung": self.rung,
+            "step": self.step,
             "directory": self.directory,
             "user_attrs": dict(self.attrs),
         }
 
 
-def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, Any] | None = None) -> Row:
+def row_of(
+    trial: FrozenTrial,
+    metrics: Sequence[str],
+    constants: Mapping[str, Any] | None = None,
+    live: Collection[str] = (),
+) -> Row:
     """A trial of Pilotune or of plain Optuna as a row.
 
     Args:
         trial: The trial.
         metrics: The objectives' names.
         constants: Added to its parameters.
+        live: Campaigns whose drivers are alive; a trial that another campaign left running is interrupted.
     """
     ours = {key[len(PREFIX) :]: value for key, value in trial.user_attrs.items() if key.startswith(PREFIX)}
     state = WORDS[trial.state.name]
@@ -92,7 +106,14 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
     at = number_attribute(ours, "paused", (int,), None)
     if state == "running" and at is not None:
         state = PAUSED
-    if state in ("pruned", PAUSED) and trial.values is None and trial.intermediate_values and len(metrics) == 1:
+    elif state == "running" and (owner := trial.system_attrs.get(OWNER)) is not None and owner not in live:
+        state = INTERRUPTED
+    if (
+        state in ("pruned", "running", PAUSED, INTERRUPTED)
+        and trial.values is None
+        and trial.intermediate_values
+        and len(metrics) == 1
+    ):
         values = [trial.intermediate_values[max(trial.intermediate_values)]]
     reason = ours.get("reason") or trial.system_attrs.get("fail_reason") or ""
     last = max(trial.intermediate_values, default=None)
@@ -109,6 +130,7 @@ def row_of(trial: FrozenTrial, metrics: Sequence[str], constants: Mapping[str, A
         rung=at if state == PAUSED else number_attribute(ours, "rung", (int,), last if state == "pruned" else None),
         directory=str(ours.get("directory", "")),
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
+        step=last,
     )
 
 
@@ -128,7 +150,8 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
 
     Args:
         data: The study.
-        states: Keep only trials in these states (words of :data:`STATES`, or :data:`PAUSED`); empty: all.
+        states: Keep only trials in these states (words of :data:`STATES`, :data:`PAUSED` or :data:`INTERRUPTED`);
+            empty: all.
         sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``state``, ``attempts``, ``host`` or a
             parameter's name (ascending). A minus before it reverses the order. Trials without the value come last.
         limit: Keep only the first ones after sorting; None: all.
@@ -140,7 +163,8 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
 
         [row.number for row in rows(data, states=["complete"], sort="value", limit=10)]
     """
-    kept = [row for row in (row_of(trial, data.metrics) for trial in data.trials) if not states or row.state in states]
+    all_rows = (row_of(trial, data.metrics, live=data.live) for trial in data.trials)
+    kept = [row for row in all_rows if not states or row.state in states]
     reverse, key = sort.startswith("-"), sort.removeprefix("-")
     if key == "value":
         key = data.metrics[0]

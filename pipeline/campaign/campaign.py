@@ -14,6 +14,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from ...exit_codes import FAILED, FINISHED, SITE, STOPPED
+from ...grammar import count
 from ..fidelity import RungSchedule
 from ..record import Orphan
 from ..trial.protocol import Report, Started, Suggest
@@ -44,6 +45,7 @@ from .outcomes import AGAIN, NextStep, OutcomeHandler
 from .promotion import PromotionController, paused_at
 from .replies import answer
 from .services import CampaignServices
+from .speed import Speed
 
 DEMAND_PERIOD = 1.0
 """Shortest time between two Scale actions, seconds: for each of them the pool goes through all its blocks."""
@@ -92,6 +94,7 @@ class Campaign:
             campaign's without its knowledge. It does not end before that is settled.
         demand: The last Scale that the pool was sent.
         busy_seconds, worker_seconds: Time of workers that ran trials, and of all workers; the former is never more.
+        speed: What these two and the number of ended trials were at earlier moments.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Campaign:
         self.finished: Finish | None = None
         self.more_to_ask = self.adoption_in_doubt = False
         self.busy_seconds = self.worker_seconds = 0.0
+        self.speed = Speed()
         self.demand: Scale | None = None
         self._next_demand = now
         self._most_asks = ASKS_PER_STEP  # in the next step
@@ -189,6 +193,7 @@ class Campaign:
             self.study.validate_patience()
         busy, total = self.busy_seconds, self.worker_seconds
         require(busy <= total + 1e-6, f"workers were busy for {busy} s of {total} s")
+        self.speed.validate()
 
     def _check_invariants(self) -> None:
         if not flight_states.VALIDATE:
@@ -239,6 +244,8 @@ class Campaign:
         self.worker_seconds += passed * max(self.workers, self.running)
         self.busy_seconds += passed * self.running
         self.now = max(now, self.now)
+        if self.workers or self.speed.samples:
+            self.speed.note(self.now, self.worker_seconds, self.busy_seconds, self.outcomes.ended_in_all)
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -401,7 +408,7 @@ class Campaign:
             if self.study.exhausted:
                 self._end_once_settled("every configuration of the space has been tried")
             elif self._budget_used():
-                self._end_once_settled(f"the budget of {self.limits.trials} trials is used up")
+                self._end_once_settled(f"the budget of {count(self.limits.trials or 0, 'trial')} is used up")
 
     def _check_patience(self, patience: int) -> None:
         waited = self.study.trials_without_improvement()

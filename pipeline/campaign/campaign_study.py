@@ -67,6 +67,8 @@ class CampaignStudy:
     Attributes:
         counts: Number of the study's trials in each state.
         asked: Number of trials that count for the budget, over all campaigns.
+        asked_before, asked_here: What ``asked`` was at first, and how many this campaign has asked for since.
+        metrics: The names of the values; empty where the study has none.
         exhausted: The sampler has suggested every configuration of a finite space.
         ended: Ids of the trials that were told to the study since :meth:`pop_ended`.
         due: Where the trials are noted whose callbacks are to be called; None where there are none.
@@ -88,7 +90,9 @@ class CampaignStudy:
         self.due: DueCallbacks | None = None
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
+        self.metrics = tuple(storage.get_study_system_attrs(study._study_id).get("study:metric_names") or ())
         self.recount()
+        self.asked_before, self.asked_here = self.asked, 0
 
     # -- the study's state --------------------------------------------------------------------------------------------
 
@@ -137,6 +141,7 @@ class CampaignStudy:
         trial = self.study.ask()
         self.counts[TrialState.RUNNING] += 1
         self.asked += 1
+        self.asked_here += 1
         if self.storage.campaign != self.campaign:  # otherwise the storage sets the owner itself
             self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
         if self.space is None:

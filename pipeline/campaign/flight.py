@@ -96,7 +96,7 @@ class Flight:
         new_steps: Steps that the current attempt reported, and none before it.
         last_reply: Answer to the attempt's newest request, in case the request is sent again; None before the first.
         yield_asked: The attempt was asked to yield.
-        last_step: The last reported step; None before the first.
+        last_step, last_value: Step and value of the last report that this campaign saw; None before the first.
         rung: The step whose report was answered with `prune`; None where none was.
         pause: The step of the rung at which the trial is to pause, or is paused; None otherwise.
         notes: Trial attributes to write when the trial ends.
@@ -133,6 +133,7 @@ class Flight:
     last_reply: Verdict | Suggested | None = None
     yield_asked: bool = False
     last_step: int | None = None
+    last_value: float | None = None
     rung: int | None = None
     pause: int | None = None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -174,6 +175,7 @@ class Flight:
             require(fits, f"{name} is in attempt {self.attempt}, but its token is {self.token!r}")
             reply = self.last_reply
             require(reply is None or reply.token == self.token, f"{name} keeps a reply to another attempt: {reply}")
+        require((self.last_step is None) == (self.last_value is None), f"{name} has a report without a step or a value")
         if self.state is State.RUNNING:
             require(self.started is not None, f"{name} has no start time")
         if self.state is State.SUBMITTED:

@@ -22,6 +22,10 @@ CRASHES = ("signal", "exit", "memory")
 UNLIMITED = 1_000_000
 """Demand for workers of a campaign without a limit on trials."""
 
+IMPORT_FAILURES = 3
+"""A campaign of a Python objective ends when its first trials, this many, could not be started (the objective cannot be
+imported): no parameter changes that, and each further trial would only use up the budget."""
+
 ASKS_PER_STEP, ASKS_AMONG_REPORTS, MOST_ASKS = 16, 64, 256
 """Trials that one step asks for: few, so that reports never wait behind a long row of suggestions. While still more
 workers are free, each step asks for twice as many as the last one: up to the second number where attempts wait for the
@@ -36,12 +40,14 @@ class CampaignLimits:
         trials: Trials in the study, over all campaigns and drivers; None means no limit.
         time: Seconds that this campaign may last; then running trials yield, and can be resumed. None means no limit.
         failures: The campaign ends after this many failed trials in a row.
+        import_failures: The campaign ends when this many trials could not be started before any has succeeded; None:
+            such failures count as any other.
         target: The campaign ends when a trial reaches this value. For one objective only.
         maximize: Whether that objective is maximized; needed for ``target``.
         patience: The campaign ends when this many trials of the study in a row have ended without a better value. For
             one objective only.
         retries: Most new attempts of a trial whose process crashed.
-        retry_errors: Whether exceptions and timeouts count as crashes.
+        retry_errors: Whether exceptions, timeouts and failures to start count as crashes.
         max_losses: Most new attempts of a trial whose worker, node or block was lost.
         expected: Seconds that a whole trial runs, as the user says; None means that it is learned.
         second_opinions: Whether a trial that may have failed through its host's fault is tried once more on another.
@@ -55,6 +61,7 @@ class CampaignLimits:
     trials: int | None = None
     time: float | None = None
     failures: int = 20
+    import_failures: int | None = None
     target: float | None = None
     maximize: bool = False
     patience: int | None = None
@@ -72,7 +79,7 @@ class CampaignLimits:
 
     def retried(self, failure: str) -> bool:
         """Whether a failure of this kind is one that ``retries`` applies to."""
-        return failure in CRASHES or (self.retry_errors and failure in ("exception", "timeout"))
+        return failure in CRASHES or (self.retry_errors and failure in ("exception", "setup", "timeout"))
 
 
 def ahead(workers: int, latency: float, duration: float | None) -> int:

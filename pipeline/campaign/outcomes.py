@@ -22,6 +22,7 @@ import optuna
 from optuna.trial import TrialState
 
 from ...exit_codes import FAILED, FINISHED, SITE
+from ...grammar import count
 from ..attributes import (
     ATTEMPTS,
     BLOCK,
@@ -46,6 +47,7 @@ from .campaign_study import CampaignStudy
 from .disk_backoff import DiskBackoff
 from .durations import Durations
 from .events import Finish, Lost
+from .failed_attempt import LONGEST_REASON, FailedAttempt, last_lines
 from .flight import Flight
 from .flight_states import Move
 from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
@@ -76,21 +78,32 @@ class OutcomeHandler:
         limits: Retries, and when the campaign gives up.
 
     Attributes:
-        finish_times: When the last 1,000 trials ended, Unix seconds.
+        finish_times: When the last 1,000 trials ended or paused, Unix seconds.
+        stage_seconds: How long the last 1,000 of them ran whose time is known whole: since their start, or since they
+            last went on from a rung.
+        ended_in_all: How many have ended or paused; ``first_stages`` those that had not gone on from a rung.
         rungs: Step -> number of trials that were pruned there, or ended paused there.
         durations: How long trials ran.
         hosts: Decides whether a failure is the trial's or its host's fault.
         disk_backoff: Whether trials fail because their disk is full.
+        first_failure, last_failure: The first and the latest attempt that failed through no fault of the
+            infrastructure; None before.
     """
 
     def __init__(self, study: CampaignStudy, limits: CampaignLimits):
         self.study, self.limits = study, limits
         self.finish_times: deque[float] = deque(maxlen=1000)
+        self.stage_seconds: deque[float] = deque(maxlen=1000)
+        self.ended_in_all = self.first_stages = 0
         self.rungs: dict[int, int] = {}
         self.durations = Durations(limits.expected)
         self.hosts = Hosts(limits.second_opinions)
         self.disk_backoff = DiskBackoff()
+        self.first_failure: FailedAttempt | None = None
+        self.last_failure: FailedAttempt | None = None
         self._failures_in_row = 0
+        self._not_imported = 0  # trials in a row that failed because the objective cannot be imported
+        self._succeeded = False  # whether any trial has
 
     def ended(self, flight: Flight, outcome: Outcome, now: float) -> NextStep:
         """Judge an attempt that has ended with ``outcome``."""
@@ -139,7 +152,7 @@ class OutcomeHandler:
         flight.block, flight.worker = outcome.block, outcome.worker
         if outcome.reports:  # a dead driver may not have kept all of them
             flight.new_steps += len(self.study.keep(flight.trial, outcome.reports))
-            flight.last_step = int(outcome.reports[-1][0])
+            flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
         attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith(PREFIX)}
         self.study.annotate(flight.trial, attrs)
         return ran
@@ -177,7 +190,9 @@ class OutcomeHandler:
     def _lose(self, flight: Flight, reason: str, now: float) -> NextStep:
         flight.losses += 1
         if flight.losses > self.limits.max_losses:
-            return self._tell_failed(flight, "lost", f"lost {flight.losses} times; the last time: {reason}", now)
+            return self._tell_failed(
+                flight, "lost", f"lost {count(flight.losses, 'time')}; the last time: {reason}", now
+            )
         flight.notes[LAST_LOSS] = reason
         return AGAIN
 
@@ -246,23 +261,43 @@ class OutcomeHandler:
             elsewhere = True
         if elsewhere and not sentence:
             flight.notes[LAST_CRASH] = reason
+            self._note_failure(flight, failure, reason, outcome.traceback, again=True)
             return AGAIN
         if outcome.traceback:
             flight.notes[TRACEBACK] = outcome.traceback
         return self._tell_failed(flight, failure, sentence or reason, now)
 
+    def _note_failure(self, flight: Flight, failure: str, reason: str, traceback: str, *, again: bool) -> None:
+        """Remember the failure, to show it to the user at once."""
+        end = last_lines(traceback)
+        self.last_failure = FailedAttempt(
+            flight.number, flight.attempt, failure, reason[:LONGEST_REASON], end, flight.host, flight.directory, again
+        )
+        self.first_failure = self.first_failure or self.last_failure
+
     def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> NextStep:
+        self._note_failure(flight, failure, reason, flight.notes.get(TRACEBACK, ""), again=False)
         flight.notes[REASON] = reason
         self._describe(flight, failure)
         flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.FAIL)
         self._failures_in_row += 1
-        self.finish_times.append(now)
-        self.durations.add(flight.stage_seconds, whole=False)
-        if self._failures_in_row < self.limits.failures:
-            return NextStep()
-        last = f"the last one (trial {flight.number}): {reason}"
-        return NextStep(finish=Finish(FAILED, f"{self._failures_in_row} trials failed in a row, {last}"))
+        self._not_imported = self._not_imported + 1 if failure == "setup" else 0
+        self._note_end(flight, now, failed=True)
+        reason = self._gives_up(flight, reason)
+        return NextStep(finish=Finish(FAILED, reason) if reason else None)
+
+    def _gives_up(self, flight: Flight, reason: str) -> str:
+        """Why the campaign ends after these failures in a row; empty while it goes on."""
+        failed, most = self._failures_in_row, self.limits.import_failures
+        if most is not None and not self._succeeded and most <= self._not_imported == failed:
+            trials = f"first {failed} trials" if failed > 1 else "first trial"
+            return f"the {trials} could not be started, and no other could: {reason}"
+        if failed < self.limits.failures:
+            return ""
+        if failed == 1:
+            return f"trial {flight.number} failed, and budget.failures is 1: {reason}"
+        return f"{count(failed, 'trial')} failed in a row, the last one (trial {flight.number}): {reason}"
 
     def _describe(self, flight: Flight, exit_reason: str) -> None:
         attrs: dict[str, Any] = {
@@ -282,7 +317,16 @@ class OutcomeHandler:
         self.study.annotate(flight.trial, {**attrs, **flight.notes})
 
     def _count_success(self, flight: Flight, now: float) -> None:
-        self._failures_in_row = 0
+        self._failures_in_row = self._not_imported = 0
+        self._succeeded = True
         self.disk_backoff.on_success()
+        self._note_end(flight, now)
+
+    def _note_end(self, flight: Flight, now: float, failed: bool = False) -> None:
+        """The trial has ended, or pauses: note when, and how long it ran."""
         self.finish_times.append(now)
-        self.durations.add(flight.stage_seconds, whole=flight.fully_timed)
+        self.ended_in_all += 1
+        self.first_stages += flight.ran_before_rung == 0.0
+        if flight.fully_timed:
+            self.stage_seconds.append(flight.stage_seconds)
+        self.durations.add(flight.stage_seconds, whole=flight.fully_timed and not failed)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ...grammar import count
 from .events import Quarantine
 from .flight import Doubt, Flight
 
@@ -158,7 +159,9 @@ class Hosts:
             return True
         flight.doubts = ()
         if record.row >= IN_A_ROW and not self._another({host}):
-            self._spare(f"{record.row} trials in a row failed on {host} as well; the last: {reason[:LONGEST_REASON]}")
+            self._spare(
+                f"{count(record.row, 'trial')} in a row failed on {host} as well; the last: {reason[:LONGEST_REASON]}"
+            )
         if any(doubt.host != host for doubt in doubts):
             self._confirm(doubts, record)
         return False

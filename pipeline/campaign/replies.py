@@ -52,7 +52,7 @@ def _keep(
     """
     for report in reports:
         for step, value in study.keep(flight.trial, [report]).items():
-            flight.last_step = step
+            flight.last_step, flight.last_value = step, value
             flight.new_steps += 1
             if flight.rung is None and study.prunes(flight.trial):
                 flight.rung = step

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...exit_codes import SITE, STOPPED
 from ..record.liveness import SILENCE, start_time
 from .formatting import timestamp
 
@@ -41,11 +42,19 @@ class ObservedCampaign:
         return self.status.state if self.alive or self.status.state == "ended" else "died"
 
     @property
+    def word(self) -> str:
+        """The state in a word: as :attr:`state`, but ``stopped`` for a campaign that did not come to its own end."""
+        stopped = self.status.state == "ended" and self.status.code in (SITE, STOPPED)
+        return "stopped" if stopped else self.state
+
+    @property
     def state_text(self) -> str:
-        """The state with its time, and how to resume a campaign that died."""
+        """The state with its time, and how to resume a campaign that stopped or died."""
         status = self.status
         if self.alive:
             return f"{status.state} since {timestamp(status.started)}"
+        if self.word == "stopped":
+            return f"stopped at {timestamp(status.updated)}: {status.reason} – pilotune resume {status.study}"
         if status.state == "ended":
             return f"ended at {timestamp(status.updated)}"
         return f"died at {timestamp(status.updated)} – pilotune resume {status.study}"

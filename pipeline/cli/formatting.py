@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from ...grammar import count as count
 from ..analysis import strict
 
 
@@ -36,6 +37,17 @@ def number(value: Any) -> str:
 def is_whole(value: float) -> bool:
     """Whether a float is a whole number of at most six digits, which is shown in full."""
     return math.isfinite(value) and value == int(value) and abs(value) < 1e6
+
+
+def named_values(names: Sequence[str], values: Sequence[float]) -> str:
+    """The values of a trial with their names, as far as they have some.
+
+    >>> named_values(["accuracy", "size"], [0.97312, 250000.0]), named_values([], [0.5])
+    ('accuracy 0.9731, size 250000', '0.5')
+    """
+    if len(names) != len(values):
+        return ", ".join(map(number, values))
+    return ", ".join(f"{name} {number(value)}" for name, value in zip(names, values, strict=True))
 
 
 def exact(value: Any) -> str:
@@ -102,15 +114,6 @@ def pairs(lines: Sequence[tuple[str, str]], indent: str = "") -> str:
     """Names and values, one pair a line, with the values aligned."""
     size = max((len(name) for name, _ in lines), default=0)
     return "\n".join(f"{indent}{name.ljust(size)}  {value}" for name, value in lines)
-
-
-def count(amount: int, word: str) -> str:
-    """An amount with its noun.
-
-    >>> count(1, "trial"), count(2000, "trial")
-    ('1 trial', '2,000 trials')
-    """
-    return f"{amount:,} {word}{'' if amount == 1 else 's'}"
 
 
 def timestamp(moment: float) -> str:

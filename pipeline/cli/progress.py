@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .block_table import blocks_line, quarantine_lines
-from .formatting import count, duration, number
+from .failures import failure_lines
+from .formatting import count, duration, named_values, number
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,6 +28,8 @@ UNCHANGED_LINE_INTERVAL = 600.0
 
 class Progress:
     """Shows each :class:`Status` that it is called with. A context manager; it leaves the terminal clean.
+
+    The first failure of a campaign is told once, in full, and stays on the terminal.
 
     Args:
         stream: Where to write, stderr by default. Gets plain lines unless it is a terminal.
@@ -48,6 +51,7 @@ class Progress:
         self._counts: tuple[Any, ...] = ()
         self._waiting = ""
         self._quarantined: list[str] = []
+        self._failed = ""  # the campaign whose first failure was told
 
     def _start(self, console: Console | None) -> Live:
         from rich.console import Console
@@ -74,6 +78,7 @@ class Progress:
     def __call__(self, status: Status) -> None:
         if self.quiet or not status.study:
             return
+        self._tell_first_failure(status)
         now = time.monotonic()
         headline = (status.state, status.best_number, status.message)
         if self._live is None:
@@ -81,6 +86,18 @@ class Progress:
         elif now - self._last_shown >= REDRAW_INTERVAL or (*headline, status.waiting) != self._headline:
             self._last_shown, self._headline = now, (*headline, status.waiting)
             self._live.update(render_status(status), refresh=True)
+
+    def _tell_first_failure(self, status: Status) -> None:
+        """Say at once why the first trial failed: often all others fail in the same way."""
+        if status.first_failure is None or self._failed == status.campaign:
+            return
+        self._failed = status.campaign
+        first, *more = failure_lines(status.study, status.first_failure, status.host)
+        text = "\n".join([f"{duration(elapsed(status))} {first}", *more])
+        if self._live is None:
+            self._write(text)
+        else:
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _write_lines(self, status: Status, now: float, headline: tuple[Any, ...]) -> None:
         """Write the lines that are due. Blocks may queue for days, which must not fill a log with equal lines."""
@@ -125,8 +142,8 @@ def status_line(status: Status) -> str:
     done = f"{finished(status)}/{status.budget}" if status.budget else str(finished(status))
     parts = [
         f"{duration(elapsed(status))} {state_text(status)}",
-        f"{done} trials: {status.complete} complete, {status.pruned} pruned, {status.failed} failed, "
-        f"{status.running} running{paused_text(status)}",
+        f"{done} {'trial' if done == '1' else 'trials'}: {status.complete} complete, {status.pruned} pruned, "
+        f"{status.failed} failed, {status.running} running{paused_text(status)}",
     ]
     if status.best_number is not None:
         parts.append(f"best {best_values(status)} (trial {status.best_number})")
@@ -149,20 +166,29 @@ def elapsed(status: Status) -> float:
 
 
 def best_values(status: Status) -> str:
-    """The values of the best trial."""
-    return ", ".join(number(value) for value in status.best_values or ())
+    """The values of the best trial, with their names where the study has some."""
+    return named_values(status.metrics, status.best_values or ())
 
 
 def speed_text(status: Status) -> str:
     """``23 trials/min, utilization 97%, 1m 02s left``, as far as these are known."""
     parts = []
     if status.rate > 0:
-        parts.append(f"{status.rate:.3g} trials/min")
+        parts.append(rate_text(status.rate))
     if status.workers:
         parts.append(f"utilization {100 * status.utilization:.0f}%")
     if status.time_left is not None and status.state in ("starting", "running"):
         parts.append(f"{duration(status.time_left)} left")
     return ", ".join(parts)
+
+
+def rate_text(rate: float) -> str:
+    """Trials a minute, or an hour where they are few.
+
+    >>> rate_text(23.04), rate_text(0.05)
+    ('23 trials/min', '3 trials/h')
+    """
+    return f"{rate:.3g} trials/min" if rate >= 1.0 else f"{60 * rate:.3g} trials/h"
 
 
 def render_status(status: Status) -> RenderableType:
@@ -188,10 +214,10 @@ def render_status(status: Status) -> RenderableType:
         bar.add_column(max_width=42)
         bar.add_column(no_wrap=True, overflow="ellipsis")
         ratio = ProgressBar(total=status.budget, completed=min(status.budget, finished(status)), width=40)
-        bar.add_row(ratio, f"{done} of {status.budget:,} trials")
+        bar.add_row(ratio, f"{done} of {count(status.budget, 'trial')}")
         lines.append(bar)
     else:
-        lines.append(text((f"{done} trials", "")))
+        lines.append(text((count(finished(status), "trial"), "")))
     lines.append(
         text(
             (f"{status.complete:,} complete", "green"),

@@ -11,6 +11,9 @@ from .resolve import resolve_study
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData
 
+UNFINISHED = ("running", "interrupted")
+"""States of trials whose last reported step is shown."""
+
 REASON_WIDTH = 160
 """Characters of a reason in a table; JSON and files have all of it."""
 
@@ -40,7 +43,8 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
     right = ["seconds", *(["attempts"] if any(row.attempts > 1 for row in items) else [])]
 
     def cells(row: Row) -> list[str]:
-        state = row.state if row.rung is None else f"{row.state} at {row.rung}"
+        at = row.rung if row.rung is not None or row.state not in UNFINISHED else row.step
+        state = row.state if at is None else f"{row.state} at {at}"
         return [str(row.number), state, *(number(row.values.get(metric)) for metric in metrics)]
 
     def more(row: Row) -> list[str]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ...errors import PilotuneError
+from ...exit_codes import SITE, STOPPED
 from .block_table import quarantine_lines
+from .failures import failure_line, kinds_in_words
 from .formatting import count, duration, echo_json, exact, number, pairs
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def print_summary(status: Status, as_json: bool) -> None:
     try:
         summary = summarize(read_study(status.storage, status.study))
     except PilotuneError:
-        if status.code != 3:
+        if status.code != SITE:
             raise
         summary = None
     if as_json:
@@ -36,15 +38,15 @@ def render(summary: Summary, status: Status) -> str:
     """The summary as text: counts, pruned and failed trials, the best one, where the files are, what to do next."""
     lines = [
         ("study", summary.study),
-        ("ended", f"{status.reason or 'done'} (after {duration(status.updated - status.started)})"),
+        (end_word(status), f"{status.reason or 'done'} (after {duration(status.updated - status.started)})"),
         ("trials", trial_counts(summary)),
     ]
     if summary.rungs:
         at = ", ".join(f"{amount} at step {step}" for step, amount in summary.rungs.items())
         lines.append(("pruned", at))
     if summary.failures:
-        kinds = ", ".join(f"{amount} {kind}" for kind, amount in summary.failures.items())
-        lines.append(("failed", f"{kinds}; reasons: pilotune trials {summary.study} --state failed"))
+        lines.append(("failed", kinds_in_words(summary.failures)))
+        lines += [("", f"the last: {failure_line(status.last_failure, status.host)}")] if status.last_failure else []
     if status.workers or status.utilization:
         lines.append(("workers", f"{status.workers}, busy {100 * status.utilization:.0f}% of the time"))
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
@@ -56,15 +58,25 @@ def render(summary: Summary, status: Status) -> str:
 
 def render_without_counts(status: Status) -> str:
     """The summary of a campaign whose database cannot be read now."""
-    lines = [("study", status.study), ("ended", status.reason)]
+    lines = [("study", status.study), (end_word(status), status.reason)]
     lines += [("storage", status.storage), ("files", status.run_dir), ("more", f"pilotune resume {status.study}")]
     return pairs(lines)
+
+
+def end_word(status: Status) -> str:
+    """``stopped`` for a campaign that did not come to its own end, and can be resumed; else ``ended``."""
+    return "stopped" if status.code in (SITE, STOPPED) else "ended"
 
 
 def trial_counts(summary: Summary) -> str:
     """``36: 20 complete, 12 pruned, 2 failed, 2 interrupted``."""
     parts = [f"{summary.complete:,} complete", f"{summary.pruned:,} pruned", f"{summary.failed:,} failed"]
-    unfinished = (("interrupted", summary.running), ("paused", summary.paused), ("waiting", summary.waiting))
+    unfinished = (
+        ("running", summary.running),
+        ("interrupted", summary.interrupted),
+        ("paused", summary.paused),
+        ("waiting", summary.waiting),
+    )
     parts += [f"{amount:,} {word}" for word, amount in unfinished if amount]
     return f"{summary.total:,}: " + ", ".join(parts)
 
@@ -86,8 +98,12 @@ def best_lines(summary: Summary) -> list[tuple[str, str]]:
 def next_commands(summary: Summary, status: Status) -> str:
     """Commands that the user may want next."""
     name = summary.study
-    commands = [f"pilotune trials {name}", f"pilotune export {name} --best"]
-    if status.code in (3, 130) or summary.running or summary.paused or summary.waiting:
+    commands = [f"pilotune trials {name}"]
+    if summary.best:
+        commands.append(f"pilotune export {name} --best")
+    if status.last_failure and not status.last_failure["again"]:
+        commands.append(f"pilotune trials {name} --traceback {status.last_failure['number']}")
+    if status.code in (SITE, STOPPED) or summary.interrupted or summary.paused or summary.waiting:
         commands.insert(0, f"pilotune resume {name}")
     elif status.code == 0:
         commands.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")

@@ -21,7 +21,7 @@ from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish, StopRequested
 from ..campaign.flight import Flight, seed_of, token_of
-from ..campaign.limits import CampaignLimits
+from ..campaign.limits import IMPORT_FAILURES, CampaignLimits
 from ..fidelity import hyperband_brackets, make_pruner, rung_schedule
 from ..record import (
     Lease,
@@ -383,6 +383,7 @@ def _limits(file: StudyFile) -> CampaignLimits:
         trials=file.budget.trials,
         time=file.budget.time,
         failures=file.budget.failures,
+        import_failures=None if file.objective.command else IMPORT_FAILURES,
         target=file.budget.target,
         maximize=file.directions[0] == "maximize",
         patience=file.budget.patience,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import json
+import math
 import os
 import socket
 from collections.abc import Sequence
@@ -13,14 +15,18 @@ from typing import Any, Self
 
 from optuna.trial import TrialState
 
+from ..attributes import OWNER, PAUSED
 from ..campaign.campaign import Campaign
 from ..campaign.events import BlockView
+from ..campaign.failed_attempt import FailedAttempt
+from ..campaign.flight import Flight
 from ..campaign.quarantine import Quarantined
 from ..trial.from_json import build, read_json
 from .stall_report import waiting
+from .time_left import campaign_time_left
 
-RATE_WINDOW = 300.0
-"""Seconds over which the rate of finished trials is measured."""
+RATE_WINDOW, RATE_TRIALS = 300.0, 10
+"""Seconds over which the rate of finished trials is measured, and least number of trials, which may take longer."""
 
 SHOWN_RUNNING = 50
 """Most running trials that a status lists; a progress display has no space for more."""
@@ -31,12 +37,22 @@ LATEST = 1e11
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A running trial in a status; ``seconds`` since its current attempt began."""
+    """A running trial in a status.
+
+    Attributes:
+        number: The trial's number.
+        attempt: Its attempt, from 1.
+        host: Where it runs.
+        seconds: Since its current attempt began.
+        step, value: Its last report; None before the first, and ``value`` also where it is not finite.
+    """
 
     number: int
     attempt: int
     host: str
     seconds: float
+    step: int | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,20 +82,24 @@ class Status:
     best_number: int | None = None
     best_values: list[float] | None = None
     best_params: dict[str, Any] | None = None
+    metrics: list[str] = field(default_factory=list)  # the values' names; empty where the study has none
     rate: float = 0.0  # trials a minute, finished by this campaign
     utilization: float = 0.0  # busy worker seconds / worker seconds, from 0 to 1
-    time_left: float | None = None  # seconds
+    time_left: float | None = None  # seconds; None while unknown
+    interrupted: int = 0  # once ended: trials that this campaign left running, for pilotune resume
     storage: str = ""
     run_dir: str = ""
     rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
     message: str = ""
     waiting: str = ""  # what the campaign waits for, while it makes no progress
-    running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds
+    running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds, step, value
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
     quarantined: list[dict[str, Any]] = field(default_factory=list)  # host, pool, reason, since
     warnings: list[str] = field(default_factory=list)  # callbacks, pruners or samplers of the user's that failed
     patience: int | None = None  # as the study file has it
     unimproved: int | None = None  # trials since the best value improved; None without patience
+    first_failure: dict[str, Any] | None = None  # the first failed attempt, see FailedAttempt
+    last_failure: dict[str, Any] | None = None  # the latest one
     spared: str = ""  # why no further host is quarantined although it fails trials
 
     def to_json(self) -> str:
@@ -102,6 +122,8 @@ class Status:
         trials = [build(RunningTrial, trial) for trial in status.running_trials]
         blocks = [build(BlockView, block) for block in status.blocks]
         quarantined = [build(Quarantined, host) for host in status.quarantined]
+        for failure in filter(None, (status.first_failure, status.last_failure)):
+            build(FailedAttempt, failure)
         times = [
             status.started,
             status.updated,
@@ -136,7 +158,6 @@ def snapshot(
     """
     study, finished = campaign.study, campaign.finished
     best = study.best()
-    rate = _rate(campaign)
     state = "ended" if finished else "stopping" if campaign.ending else "running" if campaign.workers else "starting"
     return Status(
         study=study.study.study_name,
@@ -159,9 +180,11 @@ def snapshot(
         best_number=best.number if best else None,
         best_values=list(best.values) if best else None,
         best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
-        rate=rate,
+        metrics=list(study.metrics),
+        rate=_rate(campaign),
         utilization=campaign.busy_seconds / campaign.worker_seconds if campaign.worker_seconds else 0.0,
-        time_left=_time_left(campaign, rate),
+        time_left=None if campaign.ending else campaign_time_left(campaign),
+        interrupted=_interrupted(campaign) if finished else 0,
         storage=storage,
         run_dir=run_dir,
         rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},
@@ -174,27 +197,37 @@ def snapshot(
         unimproved=None if campaign.limits.patience is None else study.trials_without_improvement(),
         quarantined=[dataclasses.asdict(each) for each in campaign.outcomes.hosts.quarantined.values()],
         spared=campaign.outcomes.hosts.spared,
+        first_failure=_as_dict(campaign.outcomes.first_failure),
+        last_failure=_as_dict(campaign.outcomes.last_failure),
     )
 
 
+def _as_dict(failure: FailedAttempt | None) -> dict[str, Any] | None:
+    return None if failure is None else dataclasses.asdict(failure)
+
+
 def _rate(campaign: Campaign) -> float:
-    """Finished trials a minute, over the last five minutes or since the start."""
-    recent = [time for time in campaign.outcomes.finish_times if time >= campaign.now - RATE_WINDOW]
-    if not recent:
+    """Finished trials a minute, over the last five minutes or the last ten trials, whichever are longer."""
+    times, now = list(campaign.outcomes.finish_times), campaign.now
+    recent = len(times) - bisect.bisect_left(times, now - RATE_WINDOW)
+    counted = max(recent, min(RATE_TRIALS, len(times)))
+    if not counted:
         return 0.0
-    full = len(recent) == campaign.outcomes.finish_times.maxlen
-    since = recent[0] if full else max(campaign.began, campaign.now - RATE_WINDOW)
-    return 60.0 * len(recent) / max(campaign.now - since, 1e-3)
+    if counted < len(times):
+        since = now - RATE_WINDOW if counted == recent else times[-counted - 1]
+    elif len(times) < campaign.outcomes.ended_in_all:
+        since = times[0]
+    else:
+        since = campaign.speed.samples[0].time if campaign.speed.samples else campaign.began
+    return 60.0 * counted / max(now - since, 1e-3)
 
 
-def _time_left(campaign: Campaign, rate: float) -> float | None:
-    """Seconds until the trials are used up at this rate, or until the time limit, whichever comes first."""
-    estimates = []
-    if campaign.limits.trials is not None and rate > 0:
-        estimates.append(60.0 * max(0, campaign.limits.trials - campaign.study.asked + campaign.in_flight) / rate)
-    if campaign.limits.time is not None:
-        estimates.append(max(0.0, campaign.began + campaign.limits.time - campaign.now))
-    return min(estimates, default=None)
+def _interrupted(campaign: Campaign) -> int:
+    """How many trials the campaign has left running in the database, those that are paused at a rung not included."""
+    study = campaign.study
+    left = study.storage.get_all_trials(study.study._study_id, deepcopy=False, states=(TrialState.RUNNING,))
+    mine = [trial for trial in left if trial.system_attrs.get(OWNER) == study.campaign]
+    return sum(trial.user_attrs.get(PAUSED) is None for trial in mine)
 
 
 def _running(campaign: Campaign) -> list[dict[str, Any]]:
@@ -205,6 +238,16 @@ def _running(campaign: Campaign) -> list[dict[str, Any]]:
             "attempt": flight.attempt,
             "host": flight.host,
             "seconds": round(campaign.now - (flight.started or 0.0), 1),
+            **_last_report(campaign, flight),
         }
         for flight in shown
     ]
+
+
+def _last_report(campaign: Campaign, flight: Flight) -> dict[str, Any]:
+    """Step and value of the trial's last report, by an earlier attempt where this one has made none yet."""
+    step, value = flight.last_step, flight.last_value
+    if step is None and flight.attempt > 1:
+        reports = campaign.study.storage.get_trial(flight.trial_id).intermediate_values
+        step, value = max(reports.items(), default=(None, None))
+    return {"step": step, "value": value if value is None or math.isfinite(value) else None}

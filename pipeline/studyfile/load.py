@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...fields import validate
+from ...grammar import count as counted
 from ...yamlfile import YamlFile, dump_yaml, nearest, read_yaml, with_overrides
 from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
@@ -205,7 +206,7 @@ def _directions(schema: StudySchema, source: YamlFile) -> tuple[str, ...]:
         raise source.error("is missing; give minimize or maximize", "direction")
     if schema.metrics and len(schema.metrics) != len(directions):
         count = f"{len(directions)} direction{'s' if len(directions) > 1 else ''}"
-        message = f"names {len(schema.metrics)} values, but the study has {count}; give one name for each"
+        message = f"names {counted(len(schema.metrics), 'value')}, but the study has {count}; give one name for each"
         raise source.error(message, "metrics")
     if len(set(schema.metrics)) < len(schema.metrics):
         raise source.error("names a value twice", "metrics")

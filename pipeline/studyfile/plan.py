@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...fields import format_duration
+from ...grammar import count as counted
 from ..fidelity import (
     Bracket,
     RungSchedule,
@@ -211,7 +212,7 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
         if count and (what != "node" or count > 1):
             parts.append(f"{count} {what}{'s' if count > 1 else ''}")
     if options.ranks_per_node > 1:
-        parts.append(f"{options.ranks_per_node} ranks a node")
+        parts.append(f"{counted(options.ranks_per_node, 'rank')} a node")
     if options.expected is not None:
         parts.append(f"expected to run {format_duration(options.expected)}")
     if options.timeout is not None:

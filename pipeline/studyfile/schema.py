@@ -189,7 +189,9 @@ class Budget(Section):
         description="Time of one campaign. Trials that are running at its end are interrupted and can be resumed.",
     )
     failures: Positive = Field(
-        default=20, description="This many failed trials in a row end the campaign, with exit code 1."
+        default=20,
+        description="This many failed trials in a row end the campaign, with exit code 1. If the first three could not "
+        "be started, because the Python objective cannot be imported, it ends then.",
     )
     target: Number | None = Field(
         default=None,
@@ -234,7 +236,10 @@ class TrialOptions(Section):
         default=0,
         description="New attempts after a crash of the trial's process: a signal, an exit status, out of memory.",
     )
-    retry_errors: Bool = Field(default=False, description="Use `retries` after an exception or a timeout as well.")
+    retry_errors: Bool = Field(
+        default=False,
+        description="Use `retries` after an exception, a timeout or a failure to start as well.",
+    )
     gpus: NotNegative = Field(default=0, description="GPUs on each of the trial's nodes.")
     cores: Positive = Field(
         default=1,

@@ -6,6 +6,7 @@ import json
 import numbers
 from typing import Any
 
+from ...grammar import a
 from .protocol import STEP_LIMIT
 
 DEEPEST = 100
@@ -52,7 +53,7 @@ def shown(value: Any) -> str:
     try:
         text = repr(value)
     except Exception:
-        return f"a {type(value).__name__} that cannot be shown"
+        return f"{a(type(value).__name__)} that cannot be shown"
     return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 3]}..."
 
 

@@ -73,7 +73,7 @@ class JobLog:
         jobs: Job id -> its last known state. Jobs whose blocks have ended are removed.
         unreachable: Why the scheduler did not answer the last query; empty when it did.
         queries: How many queries were made.
-        last_query: When the last one was made, in Unix seconds.
+        last_query, answered: When the last one was made, and when the last one was answered, in Unix seconds.
     """
 
     def __init__(self, path: Path | None, scheduler: str, period: float):
@@ -83,6 +83,7 @@ class JobLog:
         self.queries = 0
         self._absent: dict[str, int] = {}
         self.last_query, self._due, self._interval = -1e18, 0.0, period
+        self.answered = -1e18
 
     # -- the record ---------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class JobLog:
             self._due = now + self._interval
             log.warning("the scheduler does not answer (%s); next query in %.0f s", error, self._interval)
             return
-        self.unreachable = ""
+        self.unreachable, self.answered = "", now
         changed = [self._update(job, answer.get(job)) for job in living]
         self._interval = self.period if any(changed) else min(self._interval * GROWTH, self.period * LONGEST_INTERVAL)
         self._due = now + self._interval

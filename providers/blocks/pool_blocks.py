@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SiteError
+from ...fields import format_duration
 from ...filesystems import why_not
 from ...pipeline.campaign.events import BlockView
 from ...pipeline.trial.block_env import yield_margin
@@ -38,6 +39,9 @@ ASSEMBLY_TIME = 60.0
 
 NO_WORKERS_LIMIT = 180.0
 """Seconds that a running block may be without the workers it had: PBS takes minutes to notice that a node is lost."""
+
+AWAY_PAUSE = 60.0
+"""Longest time in seconds between two submissions to a scheduler that does not answer."""
 
 DISK_PATIENCE, DISK_RETRY = 120.0, 20.0
 """Seconds without any block after which the pool gives up because files in the run directory cannot be written, and
@@ -96,6 +100,7 @@ class PoolBlocks:
         self._last_end = ""
         self._not_before = -1e18
         self._unwritable_since: float | None = None  # since when files of blocks cannot be written
+        self._away_since: float | None = None  # since when the scheduler has not answered a submission
         self._environment_limit = 1 if provider.site.scheduler == "local" else FAILURE_LIMIT
 
     def start(self, now: float) -> None:
@@ -163,11 +168,20 @@ class PoolBlocks:
             return  # workers are connected, so it lives, whatever the scheduler says
         if job.phase == Phase.ENDED:
             self._finish(block, job, now)
+        elif self.job_log.unreachable and self._is_gone(block, now):
+            gone = "its workers are gone, and the scheduler does not answer"
+            self._finish(block, Job(block.job, Phase.ENDED, reason=gone), now)
         elif job.phase == Phase.QUEUED and block.phase != Phase.QUEUED:  # the scheduler put it back into the queue
             block.ends = None
             block.enter(Phase.QUEUED, job.reason, now)
         else:
             block.enter(job.phase, job.reason, now)
+
+    def _is_gone(self, block: Block, now: float) -> bool:
+        """Whether a block without workers counts as ended, although the scheduler does not say so."""
+        if block.was_connected:
+            return now - block.last_connected > NO_WORKERS_LIMIT
+        return bool(block.released) and now - block.since > NO_WORKERS_LIMIT
 
     def _finish(self, block: Block, job: Job, now: float) -> None:
         files = self.provider.files(block.number)
@@ -286,6 +300,9 @@ class PoolBlocks:
                 return
 
     def _note_pause(self) -> None:
+        if self._away_since is not None:  # without the time of the next try, so that the sentence stays the same
+            self.note = self._last_end
+            return
         at = time.strftime("%H:%M:%S", time.localtime(self._not_before))
         self.note = f"next block at {at}. {self._last_end}"
 
@@ -317,7 +334,7 @@ class PoolBlocks:
             why = why_not(error, self.provider.files(number).folder)
             self._on_unwritable(f"the block's script cannot be written: {why}", now)
             return False
-        self._unwritable_since = None
+        self._unwritable_since = self._away_since = None
         self.blocks.append(block)
         log.info("block %s of pool %s is job %s", number, self.pool.name, block.job)
         self.job_log.submitted(name, self.pool.name, number, block.job, now)
@@ -343,12 +360,35 @@ class PoolBlocks:
         self.job_log.ended(
             self.provider.files(block.number).job_name, self.pool.name, block.number, block.job, End.REFUSED
         )
+        if error.away:
+            self._on_no_answer(error, now)
+            return
+        self._away_since = None
         self._failures += 1
         self._last_end = f"pool {self.pool.name}: {error}"
         self._not_before = now + PAUSES[min(self._failures, len(PAUSES)) - 1]
         log.warning("%s", self._last_end)
         if not error.transient and not any(each.living for each in self.blocks):
             self.failure = str(error)
+
+    def _on_no_answer(self, error: SubmitRefused, now: float) -> None:
+        """The scheduler does not answer: it is asked again for a time, and longer while there are blocks."""
+        if self._away_since is None or self.job_log.answered > self._away_since:
+            self._away_since = now
+        patience = self.provider.site.patience
+        until, waited = self._away_since + patience, now - self._away_since
+        pause = min(AWAY_PAUSE, max(PAUSES[0], waited))
+        self._not_before = min(now + pause, until) if now < until else now + pause
+        log.warning("pool %s: %s", self.pool.name, error)
+        if any(each.living for each in self.blocks):
+            self._last_end = f"pool {self.pool.name}: {error}; it is asked again, and blocks that it has taken continue"
+        elif now < until:
+            at = time.strftime("%H:%M:%S", time.localtime(until))
+            self._last_end = f"pool {self.pool.name}: {error}; it is asked again until {at} (patience in the site file)"
+            self.note = self._last_end
+        else:
+            waited_for = f"{format_duration(patience)} (patience in the site file)"
+            self.failure = f"the scheduler has not answered for {waited_for}: {error.words}"
 
     def _on_unwritable(self, why: str, now: float) -> None:
         """The job log or a block's script cannot be written: running blocks continue, no further one is submitted."""
@@ -387,9 +427,15 @@ class PoolBlocks:
                 self._release(block, why)
 
     def views(self, now: float) -> list[BlockView]:
-        """The blocks to show to the user: those that have not ended, and those that ended lately."""
+        """The blocks to show to the user: those that have not ended, and those that ended lately.
+
+        Of those that the scheduler did not take only the last one, since they are submitted again and again.
+        """
         shown = [block for block in self.blocks if block.end is None or now - block.since < ENDED_SHOWN]
-        return [block.view(self.pool.name) for block in shown]
+        refused = [block.number for block in shown if block.end == End.REFUSED]
+        return [
+            block.view(self.pool.name) for block in shown if block.end != End.REFUSED or block.number == refused[-1]
+        ]
 
 
 def _read_end(path: Path) -> float | None:

@@ -248,7 +248,7 @@ def count_gpus(seen: Mapping[str, Any]) -> int:
 def _variable_in_words(seen: Mapping[str, Any]) -> str:
     if seen["value"] is not None:
         return f"{seen['variable']}={seen['value']}"
-    devices = f"{len(seen['devices'])} devices" if seen["devices"] else "no devices"
+    devices = _count(len(seen["devices"]), "device") if seen["devices"] else "no devices"
     return f"{seen['variable']} is not set, {devices}"
 
 

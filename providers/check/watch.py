@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...grammar import count
 from ..blocks.block import Block
 from ..blocks.end_cause import last_lines
 from ..htex.pool import ParslPool
@@ -126,7 +127,9 @@ class ProbeWatch:
 
     def _probe(self, now: float) -> None:
         """Send a probe for each worker. A probe keeps its worker busy, so that the others get one each."""
-        self._say(f"{self.facts.workers} workers registered on {self.facts.nodes} nodes; probing them")
+        self._say(
+            f"{count(self.facts.workers, 'worker')} registered on {count(self.facts.nodes, 'node')}; probing them"
+        )
         hold = HOLD * 3**self._holds
         self._holds += 1
         self._due = now + hold + PROBE_LIMIT

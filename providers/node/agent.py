@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...grammar import count
 from ...pipeline.trial.block_env import NODE_DIR, NODE_GPUS
 from ...pipeline.trial.gpus import VISIBLE, describe
 from ...pipeline.worker.node.block import busy_workers, mark_ending
@@ -169,7 +170,7 @@ def worker_gpus(launch: Launch, environment: Mapping[str, str]) -> list[str]:
     except IndexError:
         needed = 1 + max(int(index) for each in launch.accelerators for index in each.split(","))
         raise LaunchError(
-            f"the job has {len(given)} GPU(s) here ({visible}={environment[visible]}), but its workers need "
+            f"the job has {count(len(given), 'GPU')} here ({visible}={environment[visible]}), but its workers need "
             f"{needed}; request them in the site file's `options`, or correct `gpus_per_node`"
         ) from None
 
@@ -206,9 +207,9 @@ def bind(words: Sequence[str]) -> list[str]:
         fits = len(cores) >= workers
     if not fits:
         given = ",".join(map(str, sorted(cores)))
+        bound = f"{count(workers, 'worker')} cannot be bound ({words[at]})"
         warn(
-            f"the job has the cores {given} here, to which {workers} workers cannot be bound ({words[at]}); they run "
-            "unbound"
+            f"the job has the cores {given} here, to which {bound}; {'it runs' if workers == 1 else 'they run'} unbound"
         )
         words[at] = "none"
     return words

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from parsl.jobs.states import JobState, JobStatus
 
 from ..site import PoolSpec, Site
-from .commands import Answer, run
+from .commands import TIMED_OUT, Answer, run
 from .jobs import Job, Phase, SchedulerUnreachable, SubmitRefused
 
 PARSL_STATES = {
@@ -102,6 +102,7 @@ class BatchBlocks(ABC):
 
     Class attributes:
         transient: Regular expressions that match the words of a refusal that may pass.
+        away: Regular expression that matches what its commands say when the scheduler does not answer; this may pass.
         grain: Seconds; the scheduler rounds walltimes up to multiples of it.
         end_time: Shell word for the job's end in Unix seconds, if the scheduler gives it; ``{reckoned}`` in it stands
             for the start of the script plus the walltime. Empty to use that.
@@ -118,6 +119,7 @@ class BatchBlocks(ABC):
     """
 
     transient: ClassVar[tuple[str, ...]] = ()
+    away: ClassVar[str] = r"did not answer"
     grain: ClassVar[int] = 60
     end_time: ClassVar[str] = ""
     not_inherited: str = ""
@@ -239,7 +241,9 @@ class BatchBlocks(ABC):
         job = self.read_job_id(answer) if answer.code == 0 else None
         if job is None:
             words = answer.words or f"its command printed nothing and exited with {answer.code}"
-            raise SubmitRefused(words, transient=any(re.search(each, words) for each in self.transient))
+            away = answer.code == TIMED_OUT or re.search(self.away, words) is not None
+            transient = away or any(re.search(each, words) for each in self.transient)
+            raise SubmitRefused(words, transient, away)
         self.resources[job] = {"job_id": job, "status": JobStatus(JobState.PENDING)}
         return job
 

@@ -71,10 +71,8 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
     """Submits blocks as Cobalt jobs."""
 
     end_time: ClassVar[str] = "${{COBALT_ENDTIME:-{reckoned}}}"
-    transient: ClassVar[tuple[str, ...]] = (
-        r"Failed to connect|Connection refused|timed out|did not answer",
-        r"limit of \d+ jobs per user in the .* queue has been reached",
-    )
+    away: ClassVar[str] = r"Failed to connect|Connection refused|timed out|did not answer|No route to host"
+    transient: ClassVar[tuple[str, ...]] = (r"limit of \d+ jobs per user in the .* queue has been reached",)
 
     worker_init: str
 

@@ -64,8 +64,10 @@ class SubmitRefused(SiteError):
     Attributes:
         words: The scheduler's words.
         transient: Whether it may take the same job later (its controller was down, a limit on the number of jobs).
+        away: Whether it was no answer of the scheduler: its controller is down, or cannot be reached.
     """
 
-    def __init__(self, words: str, transient: bool):
-        super().__init__(f"the scheduler refused the block: {words}")
-        self.words, self.transient = words, transient
+    def __init__(self, words: str, transient: bool, away: bool = False):
+        refused = "the scheduler does not answer" if away else "the scheduler refused the block"
+        super().__init__(f"{refused}: {words}")
+        self.words, self.transient, self.away = words, transient, away

@@ -81,7 +81,10 @@ NO_HISTORY = "not configured to maintain job history"
 OF_ONE_JOB = (0, 35, 153)
 """Exit codes of qstat and qdel that concern the requested jobs: success, finished, unknown."""
 
-AWAY = r"cannot connect|Connection refused|End of File|timed out|did not answer|shutting down|protocol error"
+AWAY = (
+    r"(cannot|could not|Unable to) connect|Connection (refused|reset)|End of File|timed out|did not answer"
+    r"|shutting down|protocol error|No route to host|Communication failure|cannot read reply from pbs_server"
+)
 """Pattern of what PBS's commands say when the server does not answer."""
 
 
@@ -94,8 +97,8 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
     """
 
     grain: ClassVar[int] = 1
+    away: ClassVar[str] = AWAY
     transient: ClassVar[tuple[str, ...]] = (
-        AWAY,
         r"would exceed .*limit",  # "would exceed queue workq's per-user limit"
         r"Maximum number of jobs",
         r"Resource temporarily unavailable",

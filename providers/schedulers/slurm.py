@@ -106,6 +106,8 @@ REASONS: Mapping[str, str] = {
 AWAY = (
     r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out)|did not answer"
     r"|Zero Bytes were transmitted|temporarily (un)?able|Resource temporarily unavailable|DNS SRV lookup failed"
+    r"|Protocol authentication error|Munge encode failed|No route to host|Unable to resolve"
+    r"|Could not establish a configuration source|controller not responding|is in standby mode"
 )
 """Pattern of what Slurm's commands say when the controller does not answer."""
 
@@ -147,8 +149,8 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
     """
 
     end_time: ClassVar[str] = "${{SLURM_JOB_END_TIME:-{reckoned}}}"
+    away: ClassVar[str] = AWAY
     transient: ClassVar[tuple[str, ...]] = (
-        AWAY,
         r"MaxSubmitJob|GrpSubmitJobs",
         r"Requested (partition configuration|nodes|node configuration) (is|are )?(not available now|busy)",
         r"Required (node|partition) not available",

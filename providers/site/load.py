@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...fields import validate
+from ...grammar import count
 from ...yamlfile import YamlFile, is_text, join, nearest, parse_value, read_yaml, with_overrides
 from .locate import SHIPPED, site_path
 from .misnamed import PREFIXES, TITLES, what_instead
@@ -21,7 +22,7 @@ SITE_KEYS = tuple(key for key in SiteSchema.model_fields if key != "name")
 """Keys that ``--set`` changes in the site file, not in the study file."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-_NUMBERS = {"init", "min", "max", "idle", "walltime", "poll", "cores"}
+_NUMBERS = {"init", "min", "max", "idle", "walltime", "poll", "patience", "cores"}
 _OWN_LAUNCHER = {"local": "single", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
 _LEAST_WALLTIME = 60.0  # schedulers count in minutes; some take 0 minutes as no limit
 
@@ -62,6 +63,7 @@ def load_site(name_or_path: str | Path = "local", overrides: Sequence[str] = ())
         setup=schema.setup or "",
         network=Network(_interface(network.interface or ()), network.address or "") if network else Network(),
         poll=schema.poll,
+        patience=schema.patience,
         driver=_driver(schema.driver, schema.scheduler, source),
         path=Path(os.path.abspath(path)),
         source=source,
@@ -270,7 +272,8 @@ def _affinity(affinity: str, workers: int, key: str, source: YamlFile) -> str:
     """Check that a list has one part for each worker of a node, or no worker would start."""
     parts = affinity.split(":")[1:]
     if parts and len(parts) != workers:
-        message = f"the list has {len(parts)} parts, and a node has {workers} workers; give the cores of each"
+        has = f"the list has {count(len(parts), 'part')}, and a node has {count(workers, 'worker')}"
+        message = f"{has}; give the cores of each"
         raise source.error(message, f"{key}.affinity")
     return affinity
 

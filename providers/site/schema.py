@@ -242,6 +242,11 @@ class SiteSchema(Section):
         "`--storage`.",
     )
     poll: Duration = Field(default=60.0, description="Shortest time between two queries of the scheduler.")
+    patience: Duration = Field(
+        default=600.0,
+        description="How long a scheduler that does not answer is asked again before the campaign stops with exit code "
+        "3. Blocks that are queued or running are waited for, however long that takes.",
+    )
     driver: Annotated[DriverJob | None, DefaultText("see below")] = Field(
         default=None, description="The batch job of `pilotune run --in-job`; not for `local`."
     )

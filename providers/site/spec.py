@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...fields import format_duration
+from ...grammar import count
 from ...yamlfile import YamlFile, dump_yaml, nearest
 from .schema import DriverJob
 
@@ -142,6 +143,7 @@ class Site:
         setup: Bash lines that every block runs after the modules.
         network: How workers reach the driver.
         poll: Least seconds between two queries of the scheduler.
+        patience: Seconds for which a scheduler that does not answer is asked again while there is no block.
         driver: The batch job of ``pilotune run --in-job``.
         path: The site file.
         source: Its contents with line numbers, for errors.
@@ -161,6 +163,7 @@ class Site:
     setup: str = ""
     network: Network = Network()
     poll: float = 60.0
+    patience: float = 600.0
     driver: DriverJob = field(default_factory=DriverJob)
     path: Path | None = None
     source: YamlFile | None = field(default=None, repr=False, compare=False)
@@ -205,6 +208,7 @@ class Site:
             "network": network or None,
             "runs": str(self.runs),
             "poll": format_duration(self.poll),
+            "patience": format_duration(self.patience),
             "driver": _driver_data(self.driver) if clusters else None,
             "pools": {pool.name: _pool_data(pool, self.scheduler) for pool in self.pools},
         }
@@ -265,9 +269,26 @@ def site_json(site: Site) -> dict[str, Any]:
         "network": dataclasses.asdict(site.network),
         "runs": str(site.runs),
         "poll": site.poll,
+        "patience": site.patience,
         "driver": None if site.scheduler == "local" else site.driver.model_dump(),
         "pools": pools,
     }
+
+
+def at_most(hours: float) -> str:
+    """An amount of node hours as a limit.
+
+    >>> at_most(1.0), at_most(0.25), at_most(12000.0)
+    ('1 node hour at most', '0.25 node hours at most', '12,000 node hours at most')
+    """
+    amount = f"{hours:,.0f}" if 1000 <= hours < math.inf else f"{hours:.4g}"
+    return f"{amount} node hour{'' if hours == 1 else 's'} at most"
+
+
+def _blocks(counts: BlockCounts) -> str:
+    if counts.min == counts.max:
+        return count(counts.max, "block")
+    return f"{counts.min} to {count(counts.max, 'block')}"
 
 
 def render_site(site: Site, uses: Mapping[str, str] | None = None) -> str:
@@ -282,15 +303,11 @@ def render_site(site: Site, uses: Mapping[str, str] | None = None) -> str:
         if not pool.is_on:
             lines.append(f"pool       {pool.name}: off (blocks.max is 0)")
             continue
-        nodes = f"{pool.nodes_per_block} node{'s' if pool.nodes_per_block > 1 else ''}"
+        nodes, workers = count(pool.nodes_per_block, "node"), count(pool.workers_per_node, "worker")
         cost = ""
         if pool.walltime is not None:
-            cost = f", {format_duration(pool.walltime)} each, {node_hours(pool):,.4g} node hours at most"
-        blocks = f"{pool.blocks.min} to {pool.blocks.max} block{'s' if pool.blocks.max > 1 else ''}"
-        lines.append(
-            f"pool       {pool.name}: {blocks} of {nodes} "
-            f"x {pool.workers_per_node} worker{'s' if pool.workers_per_node > 1 else ''}{cost}"
-        )
+            cost = f", {format_duration(pool.walltime)} each, {at_most(node_hours(pool))}"
+        lines.append(f"pool       {pool.name}: {_blocks(pool.blocks)} of {nodes} x {workers}{cost}")
         if uses and pool.name in uses:
             lines.append(f"           {uses[pool.name]}")
     return "\n".join(lines)

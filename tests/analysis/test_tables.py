@@ -34,7 +34,7 @@ def url(tmp_path: Path) -> str:
 def test_rows_say_how_each_trial_ended(url: str) -> None:
     of_pilotune(url)
     found = rows(read_study(url, "digits"))
-    assert [row.state for row in found] == ["complete", "complete", "pruned", "failed", "running", "waiting"]
+    assert [row.state for row in found] == ["complete", "complete", "pruned", "failed", "interrupted", "waiting"]
     assert found[1].values == {"value": 0.9}
     assert found[1].params == {"epochs": 27, "lr": 0.01, "units": 32, "optimizer": "sgd"}
     assert (found[1].seconds, found[1].attempts, found[1].host) == (1.5, 2, "n2")
@@ -146,7 +146,7 @@ def test_a_summary_counts_states_rungs_and_failures(url: str) -> None:
     of_pilotune(url)
     summary = summarize(read_study(url, "digits"))
     assert (summary.total, summary.complete, summary.pruned, summary.failed) == (6, 2, 1, 1)
-    assert (summary.running, summary.waiting) == (1, 1)
+    assert (summary.running, summary.interrupted, summary.waiting) == (0, 1, 1)
     assert (summary.rungs, summary.failures) == ({3: 1}, {"signal": 1})
     assert [row.number for row in summary.best] == [1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pilotune.pipeline.campaign.events import (
     StopRequested,
     Submit,
 )
+from pilotune.pipeline.campaign.failed_attempt import SHOWN_LINES
 from pilotune.pipeline.campaign.limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, ahead
 from pilotune.pipeline.fidelity import SuccessiveHalvingPruner
 from pilotune.pipeline.record import Orphan
@@ -216,6 +217,67 @@ def test_a_failure_is_retried_if_its_kind_allows(bench, failure: str, limits: di
     (trial,) = campaign.trials()
     assert (count, trial.state, trial.user_attrs["pilotune:exit"]) == (attempts, TrialState.FAIL, failure)
     assert "because" in trial.user_attrs["pilotune:reason"]
+
+
+LONG = {"started": 0.0, "finished": 60.0}
+"""Trials that run so long that none is asked for ahead."""
+
+
+def ends(campaign: Bench, kinds: Sequence[str]) -> Iterator[list[Any]]:
+    """One trial after the other ends like this; yields the actions that follow, as long as the campaign goes on."""
+    specs = campaign.specs(Capacity(1))
+    for number, kind in enumerate(kinds):
+        fields = {"failure": kind, "reason": f"because {number}", "traceback": "x\n" * 99, **LONG}
+        event = over(specs[0], **LONG) if kind == "complete" else over(specs[0], "failed", **fields)
+        actions = campaign.turn(started(specs[0]), event)
+        yield actions
+        specs = [action.spec for action in actions if isinstance(action, Submit)]
+        if campaign.campaign.finished:
+            return
+
+
+def test_the_first_and_the_last_failure_are_kept_for_the_user(bench) -> None:
+    campaign = bench(trials=9)
+    assert len(list(ends(campaign, ["complete", "exception", "timeout", "complete"]))) == 4
+    first, last = campaign.campaign.outcomes.first_failure, campaign.campaign.outcomes.last_failure
+    assert (first.number, first.failure, first.reason, first.again) == (1, "exception", "because 1", False)
+    assert (last.number, last.failure, last.reason) == (2, "timeout", "because 2")
+    assert last.traceback == "\n".join(["x"] * SHOWN_LINES)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "after"),
+    [
+        (["setup"] * 9, 3),
+        (["setup", "exception", "setup", "setup", "setup"], None),
+        (["complete", "setup", "setup", "setup", "setup"], None),
+        (["exception"] * 5, None),
+    ],
+)
+def test_a_campaign_whose_first_trials_could_not_be_started_ends_soon(
+    bench, kinds: list[str], after: int | None
+) -> None:
+    campaign = bench(trials=20, import_failures=3)
+    actions = list(ends(campaign, kinds))
+    if after is None:
+        assert (len(actions), campaign.campaign.ending) == (len(kinds), None)
+    else:
+        finish = finish_of(actions[-1])
+        assert (len(actions), finish.code) == (after, 1)
+        assert finish.reason == "the first 3 trials could not be started, and no other could: because 2"
+    assert len(list(ends(bench(campaign="c2", trials=20), ["setup"] * 5))) == 5, "a command may depend on parameters"
+
+
+@pytest.mark.parametrize(
+    ("failures", "reason"),
+    [
+        (1, "trial 0 failed, and budget.failures is 1: because 0"),
+        (2, "2 trials failed in a row, the last one (trial 1): because 1"),
+    ],
+)
+def test_failures_in_a_row_end_the_campaign(bench, failures: int, reason: str) -> None:
+    *_, actions = ends(bench(trials=9, failures=failures), ["value"] * 9)
+    assert (finish_of(actions).code, finish_of(actions).reason) == (1, reason)
 
 
 def test_a_trial_may_yield_any_number_of_times(bench) -> None:

@@ -113,6 +113,52 @@ def test_status_in_detail(pilotune: Pilotune, campaign: Campaign, driver: int) -
     assert out.splitlines()[-1].split() == ["34", "1", "n1", "2.0s"]
 
 
+def test_status_shows_the_last_report_of_a_running_trial_and_the_metrics_name(
+    pilotune: Pilotune, campaign: Campaign, driver: int
+) -> None:
+    trials = [
+        {"number": 34, "attempt": 1, "host": "n1", "seconds": 2.0, "step": 7, "value": 0.25},
+        {"number": 35, "attempt": 1, "host": "n1", "seconds": 2.0, "step": None, "value": None},
+    ]
+    campaign(pid=driver, metrics=["accuracy"], running_trials=trials)
+    out = pilotune("status", "digits").out
+    assert "  accuracy 0.9731 (trial 14)\n" in out
+    head, one, two = out.splitlines()[-3:]
+    assert head.split() == ["running", "attempt", "host", "for", "step", "accuracy"]
+    assert one.split() == ["34", "1", "n1", "2.0s", "7", "0.25"]
+    assert two.split() == ["35", "1", "n1", "2.0s", "-", "-"]
+
+
+def test_status_shows_the_last_failure_also_that_of_an_earlier_campaign(
+    pilotune: Pilotune, campaign: Campaign, driver: int
+) -> None:
+    failure = {"number": 3, "attempt": 2, "failure": "exception", "reason": "ValueError: no", "traceback": "",
+               "host": "n7", "directory": "/runs/3", "again": False}  # fmt: skip
+    campaign(pid=NOBODY, state="ended", code=130, last_failure=failure)
+    campaign("20260101-130000-bbbbbb", pid=driver, started=time.time() - 5)
+    out = pilotune("status", "digits").out
+    assert "failed last  trial 3, attempt 2, failed on n7: ValueError: no" in out
+
+
+@pytest.mark.parametrize(("code", "word"), [(0, "ended"), (1, "ended"), (3, "stopped"), (130, "stopped")])
+def test_a_campaign_that_did_not_come_to_its_own_end_has_stopped(
+    pilotune: Pilotune, campaign: Campaign, code: int, word: str
+) -> None:
+    campaign(pid=NOBODY, state="ended", reason="the scheduler has not answered for 10m: no", code=code, interrupted=2)
+    assert pilotune("status").out.splitlines()[1].split()[:2] == ["digits", word]
+    out = pilotune("status", "digits").out
+    assert f"{word} at " in out
+    assert ("no – pilotune resume digits" in out) is (word == "stopped")
+    assert out.count("has not answered") == 1
+    assert "2 failed, 2 interrupted (pilotune resume digits continues them)" in out
+    assert json.loads(pilotune("status", "digits", "--json").out)["campaigns"][0]["state"] == "ended"
+
+
+def test_the_trials_of_a_driver_that_died_are_interrupted(pilotune: Pilotune, campaign: Campaign) -> None:
+    campaign(pid=NOBODY)
+    assert "2 failed, 2 interrupted (pilotune resume digits continues them)" in pilotune("status", "digits").out
+
+
 def test_a_driver_that_died_is_told_apart_from_one_that_ended(pilotune: Pilotune, campaign: Campaign) -> None:
     campaign(pid=NOBODY)
     out = pilotune("status", "digits").out

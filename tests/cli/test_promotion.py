@@ -117,6 +117,10 @@ def test_paused_trials_are_counted_and_listed_as_such(tmp_path: Path, url: str) 
     ]
     found = summarize(data)
     assert (found.paused, found.running, found.as_dict()["paused"]) == (2, 2, 2)
+    assert "2 running, 2 paused" in trial_counts(found)
+    study.stop()
+    found = summarize(read_study(url, NAME))
+    assert (found.running, found.interrupted) == (0, 2)
     assert "2 interrupted, 2 paused" in trial_counts(found)
 
 

@@ -116,7 +116,7 @@ def test_run_prints_the_summary_and_how_to_continue(pilotune: Pilotune, study: P
     for words in (
         "2 complete, 1 pruned, 1 failed",
         "1 at step 3",
-        "1 signal",
+        "1 killed by a signal",
         "value 0.9 (trial 1)",
         "pilotune resume rings",
     ):

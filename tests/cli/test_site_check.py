@@ -106,7 +106,7 @@ def test_a_failure_is_exit_code_3_and_keeps_the_run_directory(pilotune: Pilotune
     assert result.code == 3
     folder = checks.calls[-1][2].blocks.parent
     assert folder.parent.parent == Path.cwd() / "pilotune-runs"
-    assert result.out.endswith(f"3 ok, 0 warnings, 1 failed\nThe files of its blocks are in {folder}\n")
+    assert result.out.endswith(f"3 ok, 0 warnings, 1 failed\nJob scripts and output are kept in {folder}\n")
     assert folder.is_dir()
 
 

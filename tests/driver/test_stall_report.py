@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -188,6 +189,48 @@ def test_the_status_holds_the_blocks_and_the_sentence(bench) -> None:
          "ends": None, "since": 1000.0}
     ]  # fmt: skip
     assert type(status).from_json(status.to_json()) == status
+
+
+def test_a_status_has_the_last_report_of_each_running_trial(bench) -> None:
+    campaign = bench(trials=9)
+    one, two = campaign.specs(Capacity(2))
+    campaign.turn(started(one), started(two), Report(one.token, 1, 4, 0.5), Report(two.token, 1, 0, math.nan))
+    status = snapshot(campaign.campaign, storage="", run_dir="")
+    assert [(each["step"], each["value"]) for each in status.running_trials] == [(4, 0.5), (0, None)]
+    assert type(status).from_json(status.to_json()) == status
+    (again,) = campaign.specs(Lost(one.token, "its node died"))
+    campaign.turn(started(again))
+    shown = {each["number"]: each for each in snapshot(campaign.campaign, storage="", run_dir="").running_trials}
+    assert (shown[one.number]["step"], shown[one.number]["value"]) == (4, 0.5), "a new attempt keeps the old reports"
+
+
+def test_the_time_left_follows_from_the_trials_that_ended_and_those_that_run(bench) -> None:
+    """Two workers, trials of 100 s; the study has 20 of them, so that it takes 1,000 s."""
+    campaign = bench(trials=20)
+    specs = campaign.specs(Capacity(2), after=0.0)
+    campaign.turn(*map(started, specs), after=0.0)
+    for round_ in range(9):
+        campaign.turn(after=50.0)
+        left = snapshot(campaign.campaign, storage="", run_dir="").time_left
+        if round_ < 2:
+            assert left is None
+        else:
+            assert left == pytest.approx(1000.0 - 100.0 * round_ - 50.0, rel=0.25)
+        ends = [over(spec, started=0.0, finished=100.0) for spec in specs]
+        specs = campaign.specs(*ends, after=50.0)
+        campaign.turn(*map(started, specs), after=0.0)
+    status = snapshot(campaign.campaign, storage="", run_dir="")
+    assert status.rate == pytest.approx(1.2, rel=0.1)
+
+
+@pytest.mark.parametrize(("passed", "left"), [(10.0, None), (30.0, 70.0)])
+def test_a_budget_of_time_is_shown_as_the_time_left_once_some_of_it_has_passed(bench, passed, left) -> None:
+    campaign = bench(trials=1000, time=100.0)
+    campaign.turn(Capacity(2), after=passed)
+    assert snapshot(campaign.campaign, storage="", run_dir="").time_left == left
+    only = bench(campaign="c2", time=100.0)
+    only.turn(Capacity(2), after=passed)
+    assert snapshot(only.campaign, storage="", run_dir="").time_left == 100.0 - passed, "it is exact from the beginning"
 
 
 def test_a_status_in_which_only_time_has_passed_is_recognized(bench) -> None:

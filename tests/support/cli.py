@@ -14,6 +14,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from pilotune.pipeline.attributes import OWNER
 from pilotune.pipeline.cli.main import main
 
 DISTRIBUTIONS = {
@@ -68,6 +69,7 @@ def trial(
         distributions=DISTRIBUTIONS if state != TrialState.WAITING else {},
         intermediate_values={step: step / 10 for step in range(1, steps + 1)},
         user_attrs={f"pilotune:{key}": item for key, item in attrs.items()},
+        system_attrs={} if state == TrialState.WAITING else {OWNER: "a campaign that has ended"},
     )
     if state.is_finished():
         made.datetime_start = datetime(2026, 1, 1)
@@ -91,7 +93,7 @@ def new_study(url: str, name: str = "digits", **options: Any) -> optuna.Study:
 
 
 def of_pilotune(url: str, name: str = "digits") -> optuna.Study:
-    """Six trials: two complete (the second is best), one pruned at step 3, one failed, one running, one waiting."""
+    """Six trials: two complete (the second is best), one pruned at step 3, one failed, one interrupted, one waiting."""
     study = new_study(url, name)
     study.add_trials(
         [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ....grammar import count as counted
 from ...attributes import ATTEMPT, ATTEMPTS, DIRECTORY, EXIT, LEARNED, LEASE, LEFT, OWNER, PAUSED
 from ...record import Lease
 from ...record.tables import (
@@ -214,7 +215,8 @@ def stray_rows(database: Database) -> list[str]:
         belongs = sa.exists().where(owner.c[key] == table.c[key])
         count = database.run(sa.select(sa.func.count()).select_from(table).where(~belongs)).scalar_one()
         if count:
-            found.append(f"{count} rows of {table.name} belong to no {key.removesuffix('_id')}")
+            belong = "belongs" if count == 1 else "belong"
+            found.append(f"{counted(count, 'row')} of {table.name} {belong} to no {key.removesuffix('_id')}")
     for table, key, what in UNIQUE:
         pair = (table.c.trial_id, table.c[key])
         double = sa.select(*pair).group_by(*pair).having(sa.func.count() > 1).limit(1)

@@ -15,6 +15,9 @@ from .database import Claims, RecordedTrial
 from .files import TrialFolder, WrittenOutcome
 from .findings import Audit, list_trials
 
+FATE_WORDS = {"fenced": "late, and ignored"}
+"""Fates whose names do not say what they mean -> words for a sentence."""
+
 FATES = ("kept", "retried", "fenced", "waiting", "lost", "doubled", "altered", "unreadable")
 """What became of an outcome: kept in the database; of a failed attempt that was retried; fenced, since another attempt
 had replaced its own or the trial had been given up; waiting for the next driver; lost, doubled or altered, which must
@@ -101,7 +104,8 @@ def _account(
         if tokens[each.token] > 1:
             judgement = Judgement("doubled", f"{tokens[each.token]} files have an outcome of this attempt")
         fates.append(judgement.fate)
-        what = f"the outcome of attempt {each.attempt} of trial {each.number} is {judgement.fate}: {judgement.words}"
+        fate = FATE_WORDS.get(judgement.fate, judgement.fate)
+        what = f"the outcome of attempt {each.attempt} of trial {each.number} is {fate}: {judgement.words}"
         if judgement.fate in VIOLATIONS:
             found.violation(what, each.number, each.path)
         elif judgement.words:

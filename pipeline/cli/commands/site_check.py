@@ -104,7 +104,7 @@ def site_check_command(
             }
         )
     else:
-        where = f"The files of its blocks are in {run.path}" if failed else ""
+        where = f"Job scripts and output are kept in {run.path}" if failed else ""
         click.echo(render(f"site {loaded.name} ({loaded.scheduler}), {loaded.path}", found, where, terminal_width()))
     return 3 if failed else 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from ..formatting import ago, count, duration, echo_json, number, pairs, table, 
 from ..options import json_option, name_argument, storage_option
 
 if TYPE_CHECKING:
+    from ...driver.status import Status
     from ..campaign_status import ObservedCampaign
     from ..resolve import StudyLocation
 
@@ -59,7 +60,7 @@ def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -
     rate = f"{status.rate:.1f}" if campaign.alive else "-"
     counts = [str(each) for each in (status.complete, status.pruned, status.failed)]
     running = str(status.running if campaign.alive else 0)
-    state = "queued" if queued and not campaign.alive else campaign.state
+    state = "queued" if queued and not campaign.alive else campaign.word
     if campaign.alive and status.waiting and not status.workers:
         state = "waiting"  # `pilotune status NAME` says what for
     return [study.name, state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
@@ -84,7 +85,7 @@ def detail(name: str | None, storage: str | None, as_json: bool) -> None:
     if not campaigns:
         print_counts(study)
         return
-    click.echo(campaign_details(study, campaigns[0], jobs))
+    click.echo(campaign_details(study, campaigns[0], jobs, campaigns[1:]))
     others = [campaign for campaign in campaigns[1:] if campaign.alive]
     for campaign in others:
         click.echo(f"\n{campaign_details(study, campaign)}")
@@ -94,52 +95,95 @@ def detail(name: str | None, storage: str | None, as_json: bool) -> None:
 
 def print_counts(study: StudyLocation) -> None:
     """Print the counts in the database of a study that has no campaign here."""
-    from ...analysis import read_study, summarize
+    from ...analysis import read_study, rows, summarize
+    from ..failures import kind_in_words
     from ..summary import best_lines, trial_counts
 
-    summary = summarize(read_study(study.storage, study.name))
+    data = read_study(study.storage, study.name)
+    summary = summarize(data)
     lines = [("study", summary.study), ("trials", trial_counts(summary)), *best_lines(summary)]
+    if failed := rows(data, states=["failed"]):
+        last = failed[-1]
+        lines.append(("failed last", f"trial {last.number} failed: {last.reason or kind_in_words(last.exit)}"))
     click.echo(pairs([*lines, ("storage", study.storage)]))
 
 
-def campaign_details(study: StudyLocation, campaign: ObservedCampaign, jobs: Sequence[str] = ()) -> str:
+def campaign_details(
+    study: StudyLocation,
+    campaign: ObservedCampaign,
+    jobs: Sequence[str] = (),
+    earlier: Sequence[ObservedCampaign] = (),
+) -> str:
     """A campaign as text: names and values, then tables of its blocks and running trials.
 
     Args:
         study: Its study.
         campaign: The campaign.
         jobs: The jobs of the study's driver, a sentence each.
+        earlier: The study's earlier campaigns, which may have seen the last failure.
     """
     from ..block_table import blocks_line, blocks_table
 
     status = campaign.status
-    text = pairs(detail_lines(study, campaign, jobs))
+    text = pairs(detail_lines(study, campaign, jobs, earlier))
     if campaign.alive and blocks_line(status):
         text += "\n\n" + blocks_table(status, terminal_width())
     if campaign.alive and status.running_trials:
-        rows = [
-            [str(t["number"]), str(t["attempt"]), str(t["host"]), duration(t["seconds"])] for t in status.running_trials
-        ]
-        text += "\n\n" + table(["running", "attempt", "host", "for"], rows, right=["running", "attempt", "for"])
+        text += "\n\n" + running_table(status)
     return text
 
 
-def detail_lines(study: StudyLocation, campaign: ObservedCampaign, jobs: Sequence[str]) -> list[tuple[str, str]]:
+def running_table(status: Status) -> str:
+    """The running trials, with the last report of each if any of them has made one."""
+    trials = status.running_trials
+    reports = any(trial.get("step") is not None for trial in trials)
+    head = ["running", "attempt", "host", "for", *(["step", (status.metrics or ["value"])[0]] if reports else [])]
+    rows = [
+        [
+            str(trial["number"]),
+            str(trial["attempt"]),
+            str(trial["host"]),
+            duration(trial["seconds"]),
+            *([number(trial.get("step")), number(trial.get("value"))] if reports else []),
+        ]
+        for trial in trials
+    ]
+    return table(head, rows, right=[name for name in head if name != "host"])
+
+
+def interrupted_text(campaign: ObservedCampaign) -> str:
+    """``, 2 interrupted``: the trials that wait for another campaign; empty if there are none."""
+    status = campaign.status
+    left = status.interrupted if status.state == "ended" else status.running
+    return f", {left} interrupted (pilotune resume {status.study} continues them)" if left else ""
+
+
+def last_failure(campaigns: Sequence[ObservedCampaign]) -> dict[str, Any] | None:
+    """The last failed attempt of the first of these campaigns that has one."""
+    return next((campaign.status.last_failure for campaign in campaigns if campaign.status.last_failure), None)
+
+
+def detail_lines(
+    study: StudyLocation, campaign: ObservedCampaign, jobs: Sequence[str], earlier: Sequence[ObservedCampaign]
+) -> list[tuple[str, str]]:
     """Names and values of a campaign, as far as there is something to say."""
     from ..block_table import blocks_line, quarantine_lines
+    from ..failures import failure_line
     from ..progress import best_values, paused_text, speed_text
 
     status, alive = campaign.status, campaign.alive
     lines = [("study", status.study), ("campaign", f"{status.campaign}, {campaign.state_text}")]
-    if status.reason:
+    if status.reason and campaign.word != "stopped":
         lines.append(("reason", status.reason))
     of = f" of {status.budget}" if status.budget else ""
     done = status.complete + status.pruned + status.failed
     counts = f"{status.complete} complete, {status.pruned} pruned, {status.failed} failed"
-    running = f", {status.running} running" if alive else ""
+    running = f", {status.running} running" if alive else interrupted_text(campaign)
     lines.append(("trials", f"{done}{of}: {counts}{running}{paused_text(status)}"))
     if status.rungs:
         lines.append(("pruned", ", ".join(f"{amount} at step {step}" for step, amount in status.rungs.items())))
+    if (failure := last_failure([campaign, *earlier])) and failure["reason"] not in status.reason:
+        lines.append(("failed last", failure_line(failure, status.host)))
     if status.best_number is not None:
         lines.append(("best", f"{best_values(status)} (trial {status.best_number})"))
     if alive and status.patience is not None:

@@ -9,7 +9,7 @@ import click
 
 from ....errors import PilotuneError
 from ..campaign_status import POLL_INTERVAL
-from ..formatting import count, echo_json
+from ..formatting import count, echo_json, timestamp
 from ..options import json_option, name_argument
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def stop_result(campaign: ObservedCampaign, waited: bool) -> str:
     """What came of stopping a campaign."""
     if campaign.alive:
         return "still stopping" if waited else "asked to stop"
-    return campaign.state_text + (f", {campaign.status.reason}" if campaign.status.reason else "")
+    if campaign.state == "ended":
+        reason = f", {campaign.status.reason}" if campaign.status.reason else ""
+        return f"ended at {timestamp(campaign.status.updated)}{reason}"
+    return campaign.state_text
 
 
 def wait_for_end(campaign: ObservedCampaign, how: str) -> ObservedCampaign:

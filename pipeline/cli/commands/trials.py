@@ -1,10 +1,10 @@
-"""``pilotune trials``: the trials of a study as a table."""
+"""``pilotune trials``: the trials of a study as a table, or one of them in detail."""
 
 from __future__ import annotations
 
 import click
 
-from ...analysis import PAUSED, STATES
+from ...analysis import INTERRUPTED, PAUSED, STATES
 from ..formatting import echo_json, terminal_width
 from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study, trials_table
@@ -16,7 +16,7 @@ from ..results import read_named_study, trials_table
 @click.option(
     "--state",
     "states",
-    type=click.Choice([*STATES, PAUSED]),
+    type=click.Choice([*STATES, PAUSED, INTERRUPTED]),
     multiple=True,
     help="Only trials in this state; may be repeated.",
 )
@@ -28,17 +28,40 @@ from ..results import read_named_study, trials_table
     help="value or a metric (best first), number, seconds, state, attempts, host or a parameter; -KEY reverses.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N after sorting.")
+@click.option(
+    "--traceback",
+    "number",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Trial N alone: its whole traceback, the end of its output, and where its files are.",
+)
 @json_option
 def trials_command(
-    name: str | None, storage: str | None, states: tuple[str, ...], sort: str, limit: int | None, as_json: bool
+    name: str | None,
+    storage: str | None,
+    states: tuple[str, ...],
+    sort: str,
+    limit: int | None,
+    number: int | None,
+    as_json: bool,
 ) -> None:
     """List the trials of a study, and why failed ones failed.
 
-    A pruned or paused trial is shown with the last value that it reported.
+    A pruned, paused, running or interrupted trial is shown with the last value that it reported. A trial is interrupted
+    if its driver has ended or died while it ran; `pilotune resume` continues it.
     """
     from ...analysis import rows
 
     data = read_named_study(name, storage)
+    if number is not None:
+        from ..trial_details import detail_json, render_details, trial_details
+
+        details = trial_details(data, number)
+        if as_json:
+            echo_json(detail_json(details))
+        else:
+            click.echo(render_details(data, details))
+        return
     items = rows(data, states, sort, limit)
     if as_json:
         echo_json([row.as_dict() for row in items])

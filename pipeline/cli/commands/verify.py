@@ -24,8 +24,9 @@ SHOWN = 20
 def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
     """Check that a study's database agrees with the files that its workers wrote. Nothing is changed.
 
-    Every outcome file in the run directories is accounted for: kept in the database, retried, fenced, or waiting for
-    the next driver. Exit code 1 means that a result is lost, doubled or altered. May be used while a campaign runs.
+    Every outcome file in the run directories is accounted for: kept in the database, retried, ignored because it came
+    late from an attempt that had been replaced, or waiting for the next driver. Exit code 1 means that a result is
+    lost, doubled or altered. May be used while a campaign runs.
     """
     from ...analysis.audit import audit
 
@@ -57,7 +58,7 @@ def add_unfinished_jobs(result: Audit) -> None:
 def show(result: Audit) -> None:
     """Print the counts, then the notes, then the violations."""
     states = ", ".join(f"{number} {state}" for state, number in result.states.items() if number)
-    fates = ", ".join(f"{n} {fate}" for fate, n in result.outcomes.items() if n and fate != "written")
+    fates = ", ".join(fate_in_words(fate, n) for fate, n in result.outcomes.items() if n and fate != "written")
     written = result.outcomes.get("written", 0)
     lines = [
         ("study", result.study),
@@ -68,6 +69,17 @@ def show(result: Audit) -> None:
     show_findings("note", result.notes)
     show_findings("violation", result.violations)
     click.echo("No problems found." if result.ok else count(len(result.violations), "violation"))
+
+
+def fate_in_words(fate: str, amount: int) -> str:
+    """How many outcomes had this fate.
+
+    >>> fate_in_words("kept", 20), fate_in_words("fenced", 1)
+    ('20 kept', '1 late result of a replaced attempt, ignored')
+    """
+    if fate != "fenced":
+        return f"{amount} {fate}"
+    return f"{count(amount, 'late result')} of {'a replaced attempt' if amount == 1 else 'replaced attempts'}, ignored"
 
 
 def show_findings(head: str, findings: list[AuditFinding]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from ....grammar import a
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -66,7 +68,7 @@ def _axis(name: str, distribution: BaseDistribution) -> Axis:
     if isinstance(distribution, CategoricalDistribution):
         return Axis(name, distribution, choices=len(distribution.choices))
     if not isinstance(distribution, FloatDistribution | IntDistribution):
-        raise ValueError(f"parameter {name!r}: TPE cannot model a {type(distribution).__name__}")
+        raise ValueError(f"parameter {name!r}: TPE cannot model {a(type(distribution).__name__)}")
     range_low, range_high, step = float(distribution.low), float(distribution.high), float(distribution.step or 0.0)
     low, high = range_low - step / 2, range_high + step / 2
     if distribution.log:

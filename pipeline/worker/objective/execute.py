@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import sys
@@ -36,9 +37,12 @@ def execute(
         checkpoint_dir: The trial's; None for the one in the trial's folder.
         on_error: Called with an exception before it becomes the ending; what it raises leaves this function.
     """
-    trial: Trial | None = None
     try:
         module = import_objective(spec.objective)
+    except BaseException as error:
+        return not_imported(ending_of(error, yielding=False))
+    trial: Trial | None = None
+    try:
         seed_generators(spec.seed)  # of what the module has imported
         function = make_objective(module, spec.objective)
         folder = checkpoint_dir or TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt)
@@ -49,6 +53,13 @@ def execute(
         if on_error is not None:
             on_error(error)
         return ending_of(error, yielding=trial is not None and not trial.pruned and trial.should_yield())
+
+
+def not_imported(ending: Ending) -> Ending:
+    """The ending of an attempt whose objective raised while it was imported: it could not be started."""
+    if ending.failure != "exception":
+        return ending
+    return dataclasses.replace(ending, failure="setup", reason=f"the objective cannot be imported: {ending.reason}")
 
 
 def seed_generators(seed: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ....errors import printable
+from ....grammar import count
 from ...trial.values import jsonable, shown
 
 
@@ -57,7 +58,7 @@ def read_result(returned: Any, n_values: int, metrics: Sequence[str] = ()) -> Re
             )
     if len(numbers) != n_values:
         directions = "one direction" if n_values == 1 else f"{n_values} directions"
-        raise ValueProblem(f"the objective returned {len(numbers)} values where the study has {directions}")
+        raise ValueProblem(f"the objective returned {count(len(numbers), 'value')} where the study has {directions}")
     names = list(metrics) if len(metrics) == n_values else [""] * n_values
     return Result([_number(value, name) for value, name in zip(numbers, names, strict=True)], attributes)
 

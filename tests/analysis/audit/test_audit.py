@@ -187,7 +187,7 @@ def test_the_outcome_of_a_trial_that_another_program_ended_is_fenced(tmp_path: P
     found = study.audit()
     assert found.outcomes == {**NONE, "written": 1, "kept": 0, "fenced": 1}
     (note,) = found.notes
-    assert "is fenced: a program other than Pilotune had ended the trial" in note.what
+    assert "is late, and ignored: a program other than Pilotune had ended the trial" in note.what
     assert (note.trial, note.file) == (0, str(study.outcome(0)))
 
 

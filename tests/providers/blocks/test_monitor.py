@@ -161,6 +161,63 @@ def test_a_permanent_refusal_ends_the_pool_with_the_schedulers_words(tmp_path):
     assert lab.blocks.views(lab.now)[0].state == "ended"
 
 
+WORDS = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
+
+
+def test_a_scheduler_that_does_not_answer_is_given_up_after_a_time_with_its_words(tmp_path):
+    lab = Lab(tmp_path, init=0)
+    lab.scheduler.refuses = SubmitRefused(WORDS, transient=True, away=True)
+    began = lab.now
+    notes = []
+    while not lab.blocks.failure:
+        lab.turn(seconds=2.0)
+        notes.append(lab.blocks.note)
+        assert lab.now < began + 700.0
+    assert lab.now - began == pytest.approx(600.0, abs=5.0)
+    assert lab.blocks.failure == f"the scheduler has not answered for 10m (patience in the site file): {WORDS}"
+    assert len({note for note in notes if note}) == 1, "the sentence must not change with every try"
+    assert f"pool cpu: the scheduler does not answer: {WORDS}; it is asked again until " in notes[0]
+    assert 8 <= len(lab.blocks.blocks) <= 20, "it is asked at least once a minute, and not every two seconds"
+    assert len(lab.blocks.views(lab.now)) == 1
+
+
+def test_a_scheduler_that_comes_back_in_time_is_used(tmp_path):
+    lab = Lab(tmp_path, init=0)
+    lab.scheduler.refuses = SubmitRefused(WORDS, transient=True, away=True)
+    for _ in range(9):
+        lab.turn()
+    lab.scheduler.refuses = None
+    lab.turn()
+    lab.turn()
+    assert (len(lab.scheduler.submitted), lab.blocks.failure) == (1, "")
+    lab.end("0")
+    lab.blocks.blocks[0].released = "for the test"
+    lab.scheduler.refuses = SubmitRefused(WORDS, transient=True, away=True)
+    for _ in range(5):
+        lab.turn()
+    assert not lab.blocks.failure, "the time begins anew"
+
+
+def test_blocks_that_live_are_waited_for_while_the_scheduler_does_not_answer(tmp_path):
+    lab = Lab(tmp_path)
+    lab.connect("0", tasks=2)
+    lab.turn()
+    lab.scheduler.away = True
+    lab.scheduler.refuses = SubmitRefused(WORDS, transient=True, away=True)
+    lab.end("1")
+    lab.end("2")
+    for _ in range(30):
+        lab.turn()
+    assert not lab.blocks.failure
+    lab.connected.clear()  # its walltime is over, which the scheduler cannot say
+    lab.blocks.blocks[1].end = lab.blocks.blocks[2].end = End.CANCELLED
+    for _ in range(30):
+        lab.turn()
+        if lab.blocks.failure:
+            break
+    assert WORDS in lab.blocks.failure
+
+
 def test_a_transient_refusal_is_retried(tmp_path):
     lab = Lab(tmp_path, init=0)
     lab.scheduler.refuses = SubmitRefused("Socket timed out", transient=True)

@@ -162,6 +162,7 @@ def test_a_refusal_keeps_cobalts_words(tmp_path: Path, commands: Commands, words
     with pytest.raises(SubmitRefused) as refused:
         blocks(tmp_path).submit("program", 1, "0")
     assert (refused.value.words, refused.value.transient) == (words, transient)
+    assert refused.value.away is ("connect" in words or "answer" in words)
 
 
 # -- queries ----------------------------------------------------------------------------------------------------------

@@ -154,6 +154,7 @@ def test_a_refusal_keeps_the_schedulers_words(
         blocks(tmp_path).submit("program", 1, "0")
     assert refused.value.words == words
     assert refused.value.transient is transient
+    assert refused.value.away is ("connect" in words or "answer" in words)
     assert isinstance(refused.value, SiteError)
 
 

@@ -183,6 +183,7 @@ def test_refusals_keep_sbatchs_words_and_say_whether_they_may_pass(
         blocks(tmp_path).submit("program", 1, "0")
     assert refused.value.words == words.replace("\n", " | ")
     assert refused.value.transient is transient
+    assert refused.value.away is (transient and "Limit" not in words and "not available" not in words)
 
 
 def test_a_drivers_own_job_does_not_reach_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,8 +155,9 @@ def test_a_missing_module_is_a_sentence_and_one_that_the_objective_misses_a_trac
     assert "there is no module 'nowhere.train'" in outcome["reason"]
     (tmp_path / "needy.py").write_text("import nowhere_at_all\n")
     outcome = run_attempt(make_spec(tmp_path, ObjectiveSpec(module="needy", function="f", folder=str(tmp_path))))
-    assert outcome["failure"] == "exception"
-    assert outcome["reason"] == "ModuleNotFoundError: No module named 'nowhere_at_all'"
+    assert outcome["failure"] == "setup"
+    sentence = "the objective cannot be imported: ModuleNotFoundError: No module named 'nowhere_at_all'"
+    assert outcome["reason"] == sentence
     assert "needy.py" in outcome["traceback"]
 
 
