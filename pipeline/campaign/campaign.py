@@ -17,7 +17,7 @@ from ...exit_codes import FAILED, FINISHED, SITE, STOPPED
 from ...grammar import count
 from ..fidelity import RungSchedule
 from ..record import Orphan
-from ..trial.protocol import Report, Started, Suggest
+from ..trial.protocol import Attributes, Query, Report, Started, Suggest
 from . import flight_states
 from .campaign_study import CampaignStudy
 from .events import (
@@ -32,6 +32,7 @@ from .events import (
     PoolFailed,
     PoolNote,
     Reply,
+    Request,
     Scale,
     StopAttempt,
     StopRequested,
@@ -130,6 +131,8 @@ class Campaign:
             Started: self._on_started,
             Report: self._on_request,
             Suggest: self._on_request,
+            Query: self._on_request,
+            Attributes: self._on_attributes,
             Ended: self._on_ended,
             Lost: self._on_lost,
             StopRequested: self._on_stop_requested,
@@ -155,7 +158,7 @@ class Campaign:
             self._handlers[type(event)](event)
         self._check_limits()
         self._take_up()
-        self._ask(any(isinstance(event, Report | Suggest) for event in events))
+        self._ask(any(isinstance(event, Request) for event in events))
         if self.ending and not self.in_flight:
             self._finish()
         self._check_invariants()
@@ -274,7 +277,7 @@ class Campaign:
         if flight.yield_asked:  # before a worker had begun it
             self._outbox.append(StopAttempt(event.token, "yield"))
 
-    def _on_request(self, event: Report | Suggest) -> None:
+    def _on_request(self, event: Request) -> None:
         flight = self.flights.get(event.token)
         steps = flight.new_steps if flight else 0
         message = answer(self.study, self.promotion, flight, event)
@@ -282,6 +285,14 @@ class Campaign:
             self._outbox.append(Reply(message))
         if flight and flight.new_steps > steps:
             self.last_progress = self.now
+        if flight and isinstance(event, Query) and event.what == "stop" and not self.ending:
+            self._end(FINISHED, f"trial {flight.number} called study.stop()")
+
+    def _on_attributes(self, event: Attributes) -> None:
+        flight = self.flights.get(event.token)
+        if flight is not None and event.serial > flight.attrs_serial:
+            flight.attrs_serial = event.serial
+            self.study.note(flight.trial, event.user_attrs, event.system_attrs)
 
     def _on_ended(self, event: Ended) -> None:
         flight = self.flights.pop(event.outcome.token, Move.RETURN)

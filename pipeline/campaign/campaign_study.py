@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER
+from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX
 from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..space import Space
@@ -39,6 +40,9 @@ SAMPLER_TRIES = 100
 RANDOM_TRIES = 5_000
 """Random configurations that are tried after that, before the campaign ends: then hardly any can satisfy them."""
 
+CONSTRAINTS = "constraints"
+"""Optuna's trial system attribute for the list of a ``constraints_func``; with ``:`` and a name, for one constraint."""
+
 ATTRIBUTE_LIMIT = 2**26
 """Most characters of an attribute. Databases have limits, and a value beyond them would make every commit fail."""
 
@@ -52,6 +56,35 @@ def _check_size(value: Any) -> None:
         return
     if isinstance(value, str | list | dict) and len(json.dumps(value)) > ATTRIBUTE_LIMIT:
         raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and store its name")
+
+
+STEERING = (
+    *(PREFIX, "fixed_params", "grid_id", "search_space", "completed_rung_", "tpe:", "gp:", "cma:", "qmc:"),
+    *("NSGAIISampler:", "NSGAIIISampler:", "BaseGASampler:"),
+)
+"""How system attributes begin by which campaigns, samplers and pruners steer; an objective must not change them."""
+
+
+def _new(attrs: Mapping[str, Any], known: Mapping[str, Any], reserved: tuple[str, ...]) -> dict[str, Any]:
+    """The attributes that are the objective's to set, and have another value than the known ones."""
+    return {
+        key: value
+        for key, value in attrs.items()
+        if not key.startswith(reserved) and (key not in known or repr(known[key]) != repr(value))
+    }
+
+
+def _check_constraint(key: str, value: Any) -> None:
+    """Raise ValueError where ``key`` is that of constraints, and ``value`` would break samplers and the best trial."""
+    if key == CONSTRAINTS:
+        if value is not None and not (isinstance(value, list) and all(map(_is_amount, value))):
+            raise ValueError("constraints are a list of numbers")
+    elif key.startswith(f"{CONSTRAINTS}:") and not _is_amount(value):
+        raise ValueError("a constraint is a number")
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 class CampaignStudy:
@@ -114,6 +147,17 @@ class CampaignStudy:
         """Check that what was counted from changes is what a look at the whole study gives. Raises BrokenInvariant."""
         counted, whole = self.trials_without_improvement(), Stagnation().refresh(self.study)
         require(counted == whole, f"{counted} trials without improvement were counted, but there are {whole}")
+
+    def best_trials(self) -> list[optuna.trial.FrozenTrial]:
+        """The complete trials on the Pareto front that meet all constraints; of one direction only the best."""
+        if len(self.study.directions) == 1:
+            best = self.best()
+            return [] if best is None else [best]
+        return sorted(self.study.best_trials, key=lambda trial: trial.number)
+
+    def has_attrs(self, trial: optuna.Trial) -> bool:
+        """Whether the trial has user attributes that are not Pilotune's."""
+        return any(not key.startswith(PREFIX) for key in self.storage.get_trial_user_attrs(trial._trial_id))
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -243,6 +287,20 @@ class CampaignStudy:
     def bracket(self, number: int) -> dict[str, int]:
         """The attribute that holds the trial's Hyperband bracket; empty with other pruners."""
         return {BRACKET: bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
+
+    def note(self, trial: optuna.Trial, user_attrs: Mapping[str, Any], system_attrs: Mapping[str, Any]) -> None:
+        """Stage what an objective has set, but for Pilotune's own keys, and for what has the same value already."""
+        if not user_attrs and not system_attrs:
+            return
+        known = self.storage.get_trial(trial._trial_id)
+        self.annotate(trial, _new(user_attrs, known.user_attrs, (PREFIX,)))
+        for key, value in _new(system_attrs, known.system_attrs, STEERING).items():
+            try:
+                _check_constraint(key, value)
+                _check_size(value)
+                self.storage.set_trial_system_attr(trial._trial_id, key, value)
+            except (ValueError, TypeError, RecursionError) as error:
+                log.warning("trial %d: system attribute %r was left out: %s", trial.number, key[:80], error)
 
     def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
         """Stage user attributes. One that no database can hold (such as a name of a thousand letters) is left out."""

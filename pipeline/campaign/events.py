@@ -7,7 +7,8 @@ Event (in)             | from
 -----------------------|------------------------------------------------------------------------------
 Capacity               | the pool: how many attempts it can run
 Started                | a worker: it has begun an attempt
-Report, Suggest        | a worker: the objective reports a value, or asks for a parameter
+Report, Suggest, Query | a worker: the objective reports a value, asks for a parameter, or about its study
+Attributes             | a worker: the objective has set attributes
 Ended, Lost            | the pool: an attempt has an outcome, or its worker died
 BlocksSeen, PoolNote   | the pool: the state of its blocks, a sentence for the user
 PoolFailed             | the pool: it can run nothing any more
@@ -16,7 +17,7 @@ StopRequested          | the user, a signal, or the driver itself
 Action (out)           | what the pool does
 -----------------------|------------------------------------------------------------------------------
 Submit                 | run an attempt
-Reply                  | send the answer to a Report or a Suggest
+Reply                  | send the answer to a Report, a Suggest or a Query
 StopAttempt            | end an attempt
 Scale                  | adapt the number of blocks to this demand
 Quarantine             | send no further trial to this host
@@ -28,7 +29,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..trial.protocol import AttemptSpec, Outcome, Report, Started, StopHow, Suggest, Suggested, Verdict
+from ..trial.protocol import (
+    AttemptSpec,
+    Attributes,
+    Outcome,
+    Query,
+    Report,
+    Started,
+    StopHow,
+    Suggest,
+    Suggested,
+    Verdict,
+)
 
 Signal = Literal["finish", "yield", "now"]
 """How to end. finish: no new trials, running ones finish. yield: running trials save a checkpoint and end. now: running
@@ -140,7 +152,10 @@ class PoolNote:
     text: str
 
 
-Event = Capacity | Started | Report | Suggest | Ended | Lost | StopRequested | PoolFailed | BlocksSeen | PoolNote
+Request = Report | Suggest | Query
+"""What a worker waits for an answer to."""
+
+Event = Capacity | Started | Request | Attributes | Ended | Lost | StopRequested | PoolFailed | BlocksSeen | PoolNote
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,7 @@ class Submit:
 class Reply:
     """Send ``message`` to the worker that runs the attempt ``message.token``.
 
-    It is a :class:`Verdict` on a Report, or a :class:`Suggested` for a Suggest. The pool sends it as it is.
+    It is a :class:`Verdict` on a Report, or a :class:`Suggested` for a Suggest or a Query. The pool sends it as it is.
     """
 
     message: Verdict | Suggested

@@ -94,6 +94,7 @@ class Flight:
         disk_failures: How often the trial came back because the disk was full.
         not_before: When it may be submitted again, Unix seconds; set while it is backed off.
         new_steps: Steps that the current attempt reported, and none before it.
+        attrs_serial: Number of the current attempt's last message of attributes.
         last_reply: Answer to the attempt's newest request, in case the request is sent again; None before the first.
         yield_asked: The attempt was asked to yield.
         last_step, last_value: Step and value of the last report that this campaign saw; None before the first.
@@ -130,6 +131,7 @@ class Flight:
     disk_failures: int = 0
     not_before: float = 0.0
     new_steps: int = 0
+    attrs_serial: int = 0
     last_reply: Verdict | Suggested | None = None
     yield_asked: bool = False
     last_step: int | None = None
@@ -160,13 +162,14 @@ class Flight:
         self.move(Move.PREPARE)
         self.attempt += 1
         self.started, self.last_reply, self.rung = None, None, None
-        self.yield_asked, self.new_steps = False, 0
+        self.yield_asked, self.new_steps, self.attrs_serial = False, 0, 0
 
     def validate(self) -> None:
         """Check the invariants of the attributes. Raises BrokenInvariant with a sentence."""
         name = f"trial {self.number} ({self.state.name})"
         counters = (self.attempt, self.crashes, self.losses, self.idle_yields, self.stalls, self.declines)
-        require(min(*counters, self.disk_failures, self.new_steps) >= 0, f"{name} has a negative counter")
+        of_attempt = (self.disk_failures, self.new_steps, self.attrs_serial)
+        require(min(*counters, *of_attempt) >= 0, f"{name} has a negative counter")
         require(self.waited >= 0.0, f"{name} waited {self.waited} s")
         require(0.0 <= self.ran_before_rung <= self.ran, f"{name} ran {self.ran} s, {self.ran_before_rung} to its rung")
         if self.state in IN_FLIGHT:

@@ -34,7 +34,6 @@ from ..attributes import (
     LAST_LOSS,
     PAUSED,
     POOL,
-    PREFIX,
     REASON,
     RUNG,
     SECONDS_RUNNING,
@@ -153,8 +152,7 @@ class OutcomeHandler:
         if outcome.reports:  # a dead driver may not have kept all of them
             flight.new_steps += len(self.study.keep(flight.trial, outcome.reports))
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
-        attrs = {key: value for key, value in outcome.user_attrs.items() if not key.startswith(PREFIX)}
-        self.study.annotate(flight.trial, attrs)
+        self.study.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
         return ran
 
     # -- the trial goes on --------------------------------------------------------------------------------------------

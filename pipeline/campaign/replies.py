@@ -1,17 +1,20 @@
-"""Answers attempts that report a value or ask for a parameter."""
+"""Answers attempts that report a value, ask for a parameter, or ask about their study."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..trial.protocol import Report, Suggest, Suggested, Verdict
+from ...errors import PilotuneError
+from ..trial.protocol import Query, Report, Suggest, Suggested, Verdict
 from .campaign_study import CampaignStudy
+from .events import Request
 from .flight import Flight
 from .promotion import PromotionController
+from .study_queries import answer_query
 
 
 def answer(
-    study: CampaignStudy, promotion: PromotionController | None, flight: Flight | None, request: Report | Suggest
+    study: CampaignStudy, promotion: PromotionController | None, flight: Flight | None, request: Request
 ) -> Verdict | Suggested | None:
     """The message that answers ``request``; None where it needs no answer.
 
@@ -28,6 +31,8 @@ def answer(
     if last is None or request.request > last.request:
         if isinstance(request, Suggest):
             last = _suggested(study, flight, request)
+        elif isinstance(request, Query):
+            last = _answered(study, request)
         else:
             last = _verdict(study, promotion, flight, request)
         flight.last_reply = last
@@ -66,3 +71,12 @@ def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Sugges
     except Exception as error:  # whatever Optuna or a sampler raises is the failure of this trial only
         return Suggested(request.token, request.request, error=str(error) or repr(error))
     return Suggested(request.token, request.request, value)
+
+
+def _answered(study: CampaignStudy, request: Query) -> Suggested:
+    try:
+        return Suggested(request.token, request.request, answer_query(study, request))
+    except PilotuneError:
+        raise
+    except Exception as error:  # whatever Optuna raises is this trial's matter only
+        return Suggested(request.token, request.request, error=str(error) or repr(error))

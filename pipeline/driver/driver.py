@@ -297,6 +297,8 @@ class Driver:
             directory=flight.directory,
             seed=seed_of(file.seed, file.name, flight.number),
             n_values=len(file.directions),
+            directions=list(file.directions),
+            has_attrs=self.campaign.study.has_attrs(flight.trial),
             metrics=list(file.metrics),
             space_names=space.names if space else [],
             isolate=options.isolate,

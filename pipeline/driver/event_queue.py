@@ -7,17 +7,21 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..campaign.events import Ended, Event, Lost
-from ..trial.protocol import Report, Started, Suggest
+from ..trial.protocol import Attributes, Query, Report, Started, Suggest
 
 BATCH = 256
 """Most messages and ends of attempts in one batch. Where there are many of both, each kind gets at least half of it."""
+
+
+_Message = Started | Report | Suggest | Query | Attributes
 
 
 class EventQueue:
     """Two queues side by side, of attempts' messages and of their ends; all other events go first.
 
     The messages of one attempt keep their order, and come before its end. A request that is sent again while it is
-    still queued is queued once. So the queue never holds more than what the attempts have to say: one request each.
+    still queued is queued once. So the queue never holds more than what the attempts have to say: one request each, and
+    the attributes that they set, once a second or with each request.
 
     >>> queue = EventQueue()
     >>> queue.put([Report("0.1.c", 1, 0, 0.5), Report("1.1.c", 1, 0, 0.5), Report("0.1.c", 1, 0, 0.5)])
@@ -29,7 +33,7 @@ class EventQueue:
         self._count = itertools.count()
         self._others: list[tuple[int, Event]] = []
         self._ends: deque[tuple[int, Ended | Lost]] = deque()
-        self._messages: dict[str, list[tuple[int, Started | Report | Suggest]]] = {}  # by token
+        self._messages: dict[str, list[tuple[int, _Message]]] = {}  # by token
 
     def __len__(self) -> int:
         """Number of queued ends and other events, and of attempts with queued messages."""
@@ -38,7 +42,7 @@ class EventQueue:
     def put(self, events: Iterable[Event]) -> None:
         """Queue these events, in their order."""
         for event in events:
-            if isinstance(event, Started | Report | Suggest):
+            if isinstance(event, _Message):
                 queued = self._messages.setdefault(event.token, [])
                 if all(event != other for _, other in queued):
                     queued.append((next(self._count), event))

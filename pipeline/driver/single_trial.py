@@ -22,6 +22,7 @@ from ..studyfile.params_file import FittedParams, fit_params
 from ..suggest import make_sampler
 from ..trial.fixed import fitted
 from ..trial.link import Stopping
+from ..trial.offline import OfflineConnection
 from ..trial.protocol import AttemptSpec
 from ..worker.foreground import ForegroundFiles, run_in_foreground
 from ..worker.objective.ending import Ending
@@ -204,6 +205,7 @@ def _spec(trial: SingleTrial, files: ForegroundFiles) -> AttemptSpec:
         directory=str(files.directory),
         seed=seed_of(file.seed, file.name, 0),
         n_values=len(file.directions),
+        directions=list(file.directions),
         metrics=list(file.metrics),
         space_names=space.names if space else [],
         isolate=False,
@@ -224,6 +226,8 @@ class ForegroundConnection:
         ask: Makes a trial whose sampler draws the others; None where the space is in the study file.
     """
 
+    bound_to_process = True
+
     def __init__(
         self,
         trial: SingleTrial,
@@ -233,6 +237,7 @@ class ForegroundConnection:
     ) -> None:
         self._trial, self._listener, self._given, self._ask = trial, listener, given, ask
         self._asked: optuna.Trial | None = None
+        self._empty = OfflineConnection()
 
     def report(self, step: int, value: float) -> Stopping:
         self._trial.reports.append((step, value))
@@ -253,9 +258,13 @@ class ForegroundConnection:
         self._listener.on_suggest(name, value, describe(wanted), name in self._given)
         return value
 
-    def set_attr(self, key: str, value: Any) -> None:
-        self._trial.user_attrs[key] = value
-        self._listener.on_attr(key, value)
+    def ask(self, what: str, arguments: dict[str, Any]) -> Any:
+        return self._empty.ask(what, arguments)  # of a study that has no trials yet
+
+    def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:
+        if not system:
+            self._trial.user_attrs[key] = value
+            self._listener.on_attr(key, value)
 
     def yield_asked(self) -> bool:
         return False

@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from . import distributions as forms
 from .block_env import LAUNCHER, block_end
 from .exceptions import TrialPruned, TrialYield
 from .gpus import gpu_ids
 from .link import DriverConnection, Stopping
+from .optuna_classes import json_of
+from .optuna_side import OptunaSide
 from .protocol import MESSAGE_LIMIT, AttemptSpec
-from .values import as_float, as_step, jsonable
+from .values import as_float, as_step
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Resources:
     launcher: str = ""
 
 
-class Trial:
+class Trial(OptunaSide):
     """One trial, as the objective sees it.
 
     Pilotune calls the objective with it in a process on a compute node. The parameters come with it; reports go to the
@@ -66,7 +68,8 @@ class Trial:
                 trial.report(accuracy, step=epoch)
             return accuracy
 
-    * **Optuna's.** An objective that was written for Optuna runs unchanged. As soon as it has called a ``suggest_*``
+    * **Optuna's.** An objective that was written for Optuna runs unchanged; :attr:`study`, :attr:`storage` and the
+      other things that it may use are in :class:`.optuna_side.OptunaSide`. As soon as it has called a ``suggest_*``
       method, :meth:`report` does not raise, and :meth:`should_prune` gives the verdict::
 
         def objective(trial):
@@ -117,8 +120,7 @@ class Trial:
         self._stop: Stopping = ""  # the verdict on the last report
         self._steps: set[int] = set()  # that were reported
         self._forms: dict[str, str] = {}  # distributions of what was suggested, as Optuna's JSON
-        self._user_attrs: dict[str, Any] = {}
-        self._system_attrs: dict[str, Any] = {}
+        self._begin(spec)
 
     def __repr__(self) -> str:
         return f"<pilotune.Trial {self.number} of {self._study_name}, attempt {self.attempt}, params={self.params}>"
@@ -209,31 +211,6 @@ class Trial:
     def pruned(self) -> bool:
         """Whether the verdict on the last report was to prune."""
         return self._stop == "prune"
-
-    def set_user_attr(self, key: str, value: Any) -> None:
-        """Keep something about the trial in the database, beside its values.
-
-        Optuna shows it as ``study.trials[n].user_attrs``, and ``pilotune export`` writes it.
-
-        Args:
-            key: Any name. Setting it again replaces the value.
-            value: Numbers, texts, lists and dictionaries are kept as JSON, and NumPy and PyTorch scalars as numbers.
-                Anything else is kept as its ``repr``, cut at 10,000 characters.
-
-        >>> from pilotune.pipeline.trial.offline import offline_trial
-        >>> trial = offline_trial({"lr": 0.1})
-        >>> trial.set_user_attr("parameters", 123456)
-        >>> trial.user_attrs
-        {'parameters': 123456}
-        """
-        value = jsonable(value)
-        self._user_attrs[str(key)] = value
-        self._connection.set_attr(str(key), value)
-
-    @property
-    def user_attrs(self) -> dict[str, Any]:
-        """The user attributes that this attempt has set (a copy)."""
-        return dict(self._user_attrs)
 
     # -- Optuna's methods -------------------------------------------------------------------------------------------
 
@@ -327,15 +304,6 @@ class Trial:
         """Optuna's old name of ``suggest_float(name, low, high, step=q)``."""
         return self.suggest_float(name, low, high, step=q)
 
-    def set_system_attr(self, key: str, value: Any) -> None:
-        """Keep a system attribute for this attempt only; those in the database belong to the driver."""
-        self._system_attrs[str(key)] = value
-
-    @property
-    def system_attrs(self) -> dict[str, Any]:
-        """The system attributes that this attempt has set (a copy)."""
-        return dict(self._system_attrs)
-
     @property
     def relative_params(self) -> dict[str, Any]:
         """A copy of :attr:`params`; Optuna's means those that the sampler drew together."""
@@ -349,18 +317,9 @@ class Trial:
         decode = import_module("optuna.distributions").json_to_distribution
         return {name: decode(form) for name, form in self._forms.items()}
 
-    @property
-    def study(self) -> NoReturn:
-        """Not there: only the driver reads and writes the study.
-
-        Raises AttributeError with what to use instead.
-        """
-        raise AttributeError(
-            f"a trial on a worker has no study: only the driver of {self._study_name!r} reads and writes it; "
-            "use trial.number, trial.params and trial.user_attrs"
-        )
-
-    def _suggest(self, name: str, form: str) -> Any:
+    def _suggest(self, name: str, distribution: Any) -> Any:
+        """The value of a parameter; ``distribution`` is Optuna's JSON, or the object that some libraries give."""
+        form = distribution if isinstance(distribution, str) else json_of(distribution)
         self._optuna_style = True
         before = self._forms.get(name)
         if before is not None and not _compatible(before, form):

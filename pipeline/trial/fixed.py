@@ -6,13 +6,14 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .api import Trial
 from .offline import OfflineConnection
+from .optuna_classes import json_of
 from .protocol import AttemptSpec
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class FixedTrial(Trial):
         seed: The trial's ``rng_seed``. Unlike a worker, this object does not seed any random generator.
         cores: The trial's ``resources.cores``.
         gpus: The trial's ``resources.gpus``.
+        directions: The directions of ``trial.study``, which has no trials; some callbacks compare them with a metric's.
         prune_at: The first step at which a report raises TrialPruned (in Optuna's style: ``should_prune`` is true).
         yield_at: The first step at which a report raises TrialYield.
 
@@ -67,6 +69,7 @@ class FixedTrial(Trial):
         seed: int = 0,
         cores: int = 1,
         gpus: int = 0,
+        directions: Sequence[str] = ("minimize",),
         prune_at: int | None = None,
         yield_at: int | None = None,
     ) -> None:
@@ -81,7 +84,8 @@ class FixedTrial(Trial):
             defines_space=True,
             directory="",
             seed=seed,
-            n_values=1,
+            n_values=len(directions),
+            directions=list(directions),
             space_names=list(params),
             cores=cores,
             gpus=gpus,
@@ -114,8 +118,13 @@ class FixedTrial(Trial):
     def checkpoint_dir(self, folder: Path) -> None:
         """Called by :class:`Trial` with what was given here already."""
 
-    def _suggest(self, name: str, form: str) -> Any:
+    def _suggest(self, name: str, distribution: Any) -> Any:
+        form = distribution if isinstance(distribution, str) else json_of(distribution)
         return fitted(name, super()._suggest(name, form), form, stacklevel=4)
+
+    def __reduce__(self) -> Any:
+        restore, (kind, process, identity, known) = super().__reduce__()
+        return restore, (kind, process, identity, {**known, "_temporary": None})
 
 
 class FixedConnection(OfflineConnection):

@@ -13,7 +13,12 @@ class DriverConnection(Protocol):
 
     A process of its own implements it over a socket to its worker, ``isolate: false`` over the worker's channel, and
     :class:`.offline.OfflineConnection` without any driver.
+
+    Attributes:
+        bound_to_process: It works only in the process that made it, so that a pickled trial goes without it.
     """
+
+    bound_to_process: bool
 
     def report(self, step: int, value: float) -> Stopping:
         """Send a report and return the verdict.
@@ -34,8 +39,20 @@ class DriverConnection(Protocol):
             TrialYield: The attempt must end before there is a value.
         """
 
-    def set_attr(self, key: str, value: Any) -> None:
-        """Keep a user attribute; ``value`` must have a form in JSON."""
+    def ask(self, what: str, arguments: dict[str, Any]) -> Any:
+        """Ask about the study, or change it; one round trip to the driver.
+
+        Args:
+            what: One of :data:`.protocol.QUERIES`.
+            arguments: What the question needs, by name.
+
+        Raises:
+            ValueError: The driver refuses, with a sentence why.
+            TrialYield: The attempt must end before there is an answer.
+        """
+
+    def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:
+        """Keep a user attribute, or a system attribute; ``value`` must have a form in JSON. Does not wait."""
 
     def yield_asked(self) -> bool:
         """Whether the attempt was asked to yield. Does not wait."""

@@ -14,7 +14,7 @@ from .protocol import AttemptSpec
 
 
 class OfflineConnection(DriverConnection):
-    """Answers like a driver, but by fixed rules; keeps what the objective says.
+    """Answers like a driver, but by fixed rules; keeps what the objective says. It works in any process.
 
     Args:
         prune_at: The first step at which reports are answered with "prune"; None: every answer is "go on".
@@ -24,7 +24,11 @@ class OfflineConnection(DriverConnection):
     Attributes:
         reports: Step and value of each report, in order.
         user_attrs: What was set.
+        system_attrs: The same.
+        study_attrs: The study's attributes that were set, ``user`` and ``system``.
     """
+
+    bound_to_process = False
 
     def __init__(
         self, prune_at: int | None = None, yield_at: int | None = None, values: Mapping[str, Any] | None = None
@@ -32,6 +36,8 @@ class OfflineConnection(DriverConnection):
         self.prune_at, self.yield_at, self.values = prune_at, yield_at, dict(values or {})
         self.reports: list[tuple[int, float]] = []
         self.user_attrs: dict[str, Any] = {}
+        self.system_attrs: dict[str, Any] = {}
+        self.study_attrs: dict[str, dict[str, Any]] = {"user": {}, "system": {}}
         self._yield = False
 
     def report(self, step: int, value: float) -> Stopping:
@@ -44,8 +50,16 @@ class OfflineConnection(DriverConnection):
         default = attributes["choices"][0] if "choices" in attributes else attributes["low"]
         return self.values.get(name, default)
 
-    def set_attr(self, key: str, value: Any) -> None:
-        self.user_attrs[key] = value
+    def ask(self, what: str, arguments: dict[str, Any]) -> Any:
+        """The answers of a study without trials."""
+        if what == "set_study_attr":
+            self.study_attrs[arguments["kind"]][arguments["key"]] = arguments["value"]
+        if what == "study_attrs":
+            return self.study_attrs
+        return 0 if what == "n_trials" else {"trials": [], "forms": [], "more": False}
+
+    def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:
+        (self.system_attrs if system else self.user_attrs)[key] = value
 
     def yield_asked(self) -> bool:
         return self._yield
@@ -78,6 +92,7 @@ def offline_trial(
         "attempt": 1,
         "seed": 1,
         "n_values": 1,
+        "directions": ["minimize"],
         "defines_space": not params,
         "space_names": list(params or ()),
         "directory": str(checkpoint_dir),

@@ -3,9 +3,10 @@
 The driver sends an :class:`AttemptSpec` as the argument of a Parsl task, and the task's result is an :class:`Outcome`.
 While the attempt runs, they talk over the report channel:
 
-* worker to driver: :class:`Started` once, then :class:`Report` and :class:`Suggest`, each a request with a number;
-* driver to worker: :class:`Verdict` on a Report and :class:`Suggested` for a Suggest, with the request's number, and
-  :class:`Stop` unasked.
+* worker to driver: :class:`Started` once, then :class:`Report`, :class:`Suggest` and :class:`Query`, each a request
+  with a number; and :class:`Attributes`, which is not answered;
+* driver to worker: :class:`Verdict` on a Report and :class:`Suggested` for a Suggest or a Query, with the request's
+  number, and :class:`Stop` unasked.
 
 When requests are sent, and sent again, is decided by :class:`pilotune.pipeline.worker.dialogue.Dialogue`.
 """
@@ -152,8 +153,10 @@ class AttemptSpec(Message):
         directory: The trial's folder (see :class:`.files.TrialFiles`).
         seed: For the objective's random generators; the same for all attempts.
         n_values: How many values a complete trial has: one for each direction of the study.
+        directions: The study's, ``minimize`` or ``maximize``.
         metrics: Names of the values; empty where they have none.
         space_names: Every parameter and constant, inactive ones too.
+        has_attrs: The trial has user attributes from before this attempt, which the driver is asked for when needed.
         isolate: Run a Python objective in a process of its own.
         preload: Import a Python objective once, in the fork server, rather than in each process.
         cores: CPU cores on each node.
@@ -177,8 +180,10 @@ class AttemptSpec(Message):
     directory: str
     seed: int
     n_values: int
+    directions: list[str] = field(default_factory=list)
     metrics: list[str] = field(default_factory=list)
     space_names: list[str] = field(default_factory=list)
+    has_attrs: bool = False
     isolate: bool = True
     preload: bool = True
     cores: int = 1
@@ -258,6 +263,39 @@ class Suggest(Message):
     distribution: str
 
 
+QUERIES = (
+    *("study_attrs", "trials", "best_trials", "trial", "n_trials"),
+    *("set_study_attr", "enqueue", "stop"),
+)
+"""What a :class:`Query` may ask, and what it may change; ``pipeline/campaign/study_queries.py`` says how each works."""
+
+
+@dataclass(frozen=True)
+class Query(Message):
+    """The objective asks about its study, or changes it; answered by :class:`Suggested`.
+
+    ``what`` is one of :data:`QUERIES`, and ``arguments`` what it needs.
+    """
+
+    token: str
+    request: int
+    what: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attributes(Message):
+    """Attributes that the objective has set since the last such message; not answered, since the outcome repeats them.
+
+    ``serial`` counts an attempt's messages from 1, so that one that arrives late changes nothing.
+    """
+
+    token: str
+    serial: int
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Verdict(Message):
     """The driver's answer to a Report: go on (``stop`` is empty), or how to end."""
@@ -269,7 +307,7 @@ class Verdict(Message):
 
 @dataclass(frozen=True)
 class Suggested(Message):
-    """The driver's answer to a Suggest: a value, or one sentence that is raised as ValueError in the objective."""
+    """The driver's answer to a Suggest or a Query: a value, or one sentence, raised as ValueError in the objective."""
 
     token: str
     request: int
@@ -299,6 +337,7 @@ class Outcome(Message):
         reason: One sentence.
         traceback: The objective's, or the end of its stderr.
         user_attrs: What the objective set or returned beside its value.
+        system_attrs: System attributes that it set, such as constraints.
         reports: ``[[step, value], ...]`` of this attempt, in order; those that never reached the driver included.
         params: Parameters that were suggested as it ran.
         host: Where it ran.
@@ -320,6 +359,7 @@ class Outcome(Message):
     reason: str = ""
     traceback: str = ""
     user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
     reports: list[list[float]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     host: str = ""
@@ -356,7 +396,7 @@ def _is_step(step: float) -> bool:
 
 
 WIRE: dict[str, type[Message]] = {
-    cls.__name__.lower(): cls for cls in (Started, Report, Suggest, Verdict, Suggested, Stop)
+    cls.__name__.lower(): cls for cls in (Started, Report, Suggest, Query, Attributes, Verdict, Suggested, Stop)
 }
 """The classes of the report channel by the ``type`` that stands in the JSON."""
 

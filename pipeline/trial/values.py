@@ -15,29 +15,43 @@ DEEPEST = 100
 LONGEST_REPR = 10_000
 """Characters kept of the ``repr`` of a user attribute that JSON has no form for."""
 
+MOST_ELEMENTS = 10_000
+"""Elements of an array that is kept as a list; of a larger one its ``repr``, which shows the ends of it."""
+
 
 def jsonable(value: Any) -> Any:
-    """``value`` as JSON keeps it: itself, a number for a NumPy or PyTorch scalar, else its ``repr``.
+    """``value`` as JSON keeps it: itself, numbers and lists for NumPy's and PyTorch's, else its ``repr``.
 
     >>> jsonable({"a": (1, 2)})
     {'a': [1, 2]}
-    >>> jsonable(1 + 2j)
-    '(1+2j)'
+    >>> jsonable([0.5, 1 + 2j])
+    [0.5, '(1+2j)']
     """
     try:
         return _through_json(value)
     except (TypeError, ValueError, RecursionError):
-        pass
-    try:
-        item = getattr(value, "item", None)  # of NumPy and PyTorch scalars
-        return _through_json(item()) if callable(item) else shown(value)
-    except Exception:  # a user's item() may raise anything
         return shown(value)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: a number or a list where it is a scalar or an array, else its ``repr``."""
+    try:
+        convert = getattr(value, "tolist", None) or getattr(value, "item", None)  # of NumPy, PyTorch, pandas, JAX
+        if callable(convert) and not isinstance(value, type) and _elements(value) <= MOST_ELEMENTS:
+            return convert()
+    except Exception:  # a user's methods may raise anything
+        pass
+    return shown(value)
+
+
+def _elements(value: Any) -> int:
+    count = getattr(value, "numel", None)  # of PyTorch
+    return int(count()) if callable(count) else int(getattr(value, "size", 1))
 
 
 def _through_json(value: Any) -> Any:
     """``value`` after a round trip through JSON. Raises ValueError where it is nested more than DEEPEST levels deep."""
-    kept = json.loads(json.dumps(value))
+    kept = json.loads(json.dumps(value, default=_plain))
     level, depth = [kept], 0
     while level:
         depth += 1

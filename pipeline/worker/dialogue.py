@@ -4,9 +4,9 @@ Theory
 ------
 Three parties talk: the *trial* (the objective's code), the *worker* that runs it, and the *driver* that decides. The
 trial asks the worker two kinds of questions. After a report it wants to know whether to go on (a verdict); for a
-parameter that it defines as it runs, it wants a value. The worker forwards both to the driver as requests. A driver
-may be slow (it serves thousands of workers, and waits for its database) and messages may be lost, so the two sides
-are kept apart by a state for each.
+parameter that it defines as it runs, or about its study, it wants a value. The worker forwards both to the driver as
+requests. A driver may be slow (it serves thousands of workers, and waits for its database) and messages may be lost, so
+the two sides are kept apart by a state for each.
 
 What the trial waits for (:class:`TrialState`)::
 
@@ -33,6 +33,8 @@ The rules that join them:
   that it knows in the same way as before, so nothing is counted twice.
 * **Stops.** The last verdict that is not "go on" stands: every later report is answered with it at once. A trial that
   waits for a value ends for a yield or a kill only, since a verdict to prune belongs to a report.
+* **Attributes.** What the trial notes about itself is not answered, and repeated by the outcome. It is sent before the
+  next request, or ATTRIBUTES_AFTER seconds later, so that it is not lost with the worker.
 * **Interruptions.** A trial may ask again before it was answered: a signal handler raised an exception that the
   objective caught, or asked a question itself. The new question takes the place of the old one, which gets no answer.
 * Answers to other attempts, to requests that are no longer open, or of a kind that does not fit, change nothing.
@@ -42,7 +44,8 @@ Who uses it
 The supervisor of a process, the inline connection of ``isolate: false``, and the simulated pool, each in the same way::
 
     dialogue.report(step, value, now)          # the trial has a question
-    request = dialogue.outgoing(now)           # what to send to the driver now, if anything
+    attributes = dialogue.attributes.outgoing(now)  # what to send to the driver now, if anything; before the request
+    request = dialogue.outgoing(now)           # the same
     dialogue.receive(message)                  # what has come from the driver
     answer = dialogue.take_answer(now)         # what to tell the waiting trial now, if anything
     wait_until(dialogue.deadline())            # nothing happens before, unless a message or a question comes
@@ -53,11 +56,12 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..trial.link import Stopping
-from ..trial.protocol import Message, Report, Stop, StopHow, Suggest, Suggested, Verdict
+from ..trial.protocol import Message, Query, Report, Stop, StopHow, Suggest, Suggested, Verdict
+from .attribute_feed import AttributeFeed
 
 PATIENCE = 1.0
 """Seconds that a trial waits for the verdict on a report. A driver that is slower, or waits for its database, holds up
@@ -91,13 +95,13 @@ class Event(enum.Enum):
     """What changes a state."""
 
     REPORT = "the trial reports"
-    SUGGEST = "the trial asks for a parameter's value"
+    SUGGEST = "the trial asks for a parameter's value, or about its study"
     ANSWERED = "the trial is answered"
     SEND_REPORTS = "reports are sent"
-    SEND_SUGGEST = "a suggest is sent"
+    SEND_SUGGEST = "a suggest or a query is sent"
     VERDICT = "the driver says go on"
     STOP_VERDICT = "the driver says prune, yield or kill"
-    VALUE = "the driver suggests a value, or refuses"
+    VALUE = "the driver gives the value, or refuses"
     DRIVER_GONE = "the driver is dead"
 
 
@@ -127,7 +131,7 @@ class VerdictAnswer(Message):
 
 @dataclass(frozen=True)
 class ValueAnswer(Message):
-    """To a trial that asked for a parameter: its value, or one sentence why there is none."""
+    """To a trial that asked for a parameter or about its study: the value, or one sentence why there is none."""
 
     value: Any = None
     error: str = ""
@@ -151,6 +155,7 @@ class Dialogue:
         verdict: The last verdict other than "go on"; empty before there is one.
         order: The strongest that the driver has ordered, by a verdict or unasked: ``yield``, then ``kill``. A verdict
             to prune is no order, since only the trial can tell at which report it ends.
+        attributes: What the trial has noted about itself.
         questions: How many the trial has asked that wait for an answer; it only grows.
         trial: What the trial waits for.
         request: Which request is open.
@@ -170,15 +175,18 @@ class Dialogue:
         self.token = token
         self.reports: list[list[float]] = []
         self.params: dict[str, Any] = {}
+        self.attributes = AttributeFeed(token)
         self.verdict: Stopping = ""
         self.order: StopHow | None = None
         self.trial, self.request = TrialState.RUNNING, RequestState.NONE
         self.questions = 0
         self._backlog: deque[list[float]] = deque()  # reports that were not sent
-        self._wanted: Suggest | None = None  # what a trial in AWAITS_VALUE asked for; its number is set when it is sent
+        self._wanted: Suggest | Query | None = (
+            None  # what a trial in AWAITS_VALUE asked for; its number is set when it is sent
+        )
         self._answer: Answer | None = None  # for the waiting trial
         self._patience_ends = 0.0  # of a trial in AWAITS_VERDICT
-        self._open: Report | Suggest | None = None  # set unless the request's state is NONE
+        self._open: Report | Suggest | Query | None = None  # set unless the request's state is NONE
         self._number = 0  # of the last request
         self._send_at = 0.0  # when the open request is sent, or sent again
         self._pause = 0.0  # seconds before it is sent again; 0 before it is sent the first time
@@ -198,10 +206,17 @@ class Dialogue:
 
     def suggest(self, name: str, distribution: str) -> None:
         """The trial asks for the value of parameter ``name``; ``distribution`` is Optuna's JSON."""
+        self._want(Suggest(self.token, 0, name, distribution))
+
+    def ask(self, what: str, arguments: dict[str, Any]) -> None:
+        """The trial asks about its study, or changes it (see :class:`..trial.protocol.Query`)."""
+        self._want(Query(self.token, 0, what, arguments))
+
+    def _want(self, question: Suggest | Query) -> None:
         self.withdraw()
         self._trial_event(Event.SUGGEST)
         self.questions += 1
-        self._wanted = Suggest(self.token, 0, name, distribution)
+        self._wanted = question
 
     def take_answer(self, now: float) -> Answer | None:
         """The answer that the trial gets now, once; None while it must wait, or does not wait."""
@@ -221,7 +236,7 @@ class Dialogue:
 
     # -- the driver ---------------------------------------------------------------------------------------------------
 
-    def outgoing(self, now: float) -> Report | Suggest | None:
+    def outgoing(self, now: float) -> Report | Suggest | Query | None:
         """The request to send now: the next one where none is open, the open one where it is time to send it again."""
         if self._open is None:
             self._open_next(now)
@@ -256,6 +271,7 @@ class Dialogue:
         if reconnections != self._reconnections:
             self._reconnections = reconnections
             self._send_at, self._pause = now, 0.0
+            self.attributes.on_reconnection(now)
 
     def on_driver_gone(self) -> None:
         """There is no driver any more: nothing is open, and the trial is told to yield."""
@@ -267,7 +283,8 @@ class Dialogue:
 
     def deadline(self) -> float | None:
         """When :meth:`outgoing` or :meth:`take_answer` has something next if nothing comes in; None for never."""
-        moments = []
+        noted = self.attributes.deadline()
+        moments = [] if noted is None else [noted]
         if self.trial is TrialState.AWAITS_VERDICT:
             moments.append(self._patience_ends)
         if self._open is not None and self._connected:
@@ -283,9 +300,7 @@ class Dialogue:
             self._open = Report.of(self.token, self._number + 1, batch)
         elif self._wanted is not None and self._answer is None:
             self._request_event(Event.SEND_SUGGEST)
-            self._open = self._wanted = Suggest(
-                self.token, self._number + 1, self._wanted.name, self._wanted.distribution
-            )
+            self._open = self._wanted = replace(self._wanted, request=self._number + 1)
         else:
             return
         self._number += 1
@@ -302,7 +317,7 @@ class Dialogue:
         elif self.trial is TrialState.AWAITS_VALUE and (ends_wait or stop in ("yield", "kill")):
             self._answer = VerdictAnswer(stop)
 
-    def _on_value(self, message: Suggested, asked: Report | Suggest) -> None:
+    def _on_value(self, message: Suggested, asked: Report | Suggest | Query) -> None:
         if isinstance(asked, Suggest) and not message.error:
             self.params[asked.name] = message.value
         if asked is self._wanted:  # not one that the trial has given up

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,15 @@ LARGEST_OUTCOME = 32 * 2**20
 DECLINED_PAUSE = 1.0
 """Seconds until a worker that declined an attempt takes another; Parsl may send the same one straight back."""
 
-Collected = tuple[list[list[float]], dict[str, Any], dict[str, Any]]
-"""Reports, suggested parameters and user attributes of an attempt."""
+
+@dataclass(frozen=True)
+class Collected:
+    """What an attempt's objective has said while it ran: reports, suggested parameters and attributes."""
+
+    reports: list[list[float]] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
 
 
 def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         away = avoided(attempt)
         reason = away or decline(attempt)
         if reason:
-            return _outcome(spec, Ending("declined", reason=reason), ([], {}, {}), started, not away).to_dict()
+            return _outcome(spec, Ending("declined", reason=reason), Collected(), started, not away).to_dict()
         yield_timer, files = YieldTimer(attempt), TrialFiles(Path(attempt.directory))
         found = _enter(attempt, files)
         if found is not None:
@@ -82,13 +90,13 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
             forget_process(files, attempt.attempt)
         leaving = yield_timer.due() or terminated.is_set()
     except TakenOver as taken:
-        ending, collected = Ending("stopped", reason=str(taken)), ([], {}, {})
+        ending, collected = Ending("stopped", reason=str(taken)), Collected()
     except Exception as error:
         place = f" in {spec['directory']}" if spec.get("directory") else ""
         reason = f"the worker could not run the attempt{place}: {first_line(error)}"
         ending, collected = (
             Ending("failed", failure="setup", reason=reason, traceback=traceback.format_exc()),
-            ([], {}, {}),
+            Collected(),
         )
     ending = blame_disk(ending, str(spec.get("directory") or ""))
     return _write(spec, _outcome(spec, ending, collected, started, leaving))
@@ -116,17 +124,18 @@ def _run(
     if not spec.isolate and not spec.objective.command:
         connection = InlineConnection(spec, files, channel, yield_timer, terminated.is_set)
         ending = run_inline(spec, files, connection)
-        return ending, _collected(connection.dialogue, connection.user_attrs, ending)
+        return ending, _collected(connection.dialogue, ending)
     with descendants() as kept:
         process = _process(spec, files)
         kept |= process.kept_pids()
         supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set)
         ending = supervisor.run()
-    return ending, _collected(supervisor.dialogue, supervisor.user_attrs, ending)
+    return ending, _collected(supervisor.dialogue, ending)
 
 
-def _collected(dialogue: Dialogue, user_attrs: dict[str, Any], ending: Ending) -> Collected:
-    return dialogue.reports, dialogue.params, {**user_attrs, **ending.user_attrs}
+def _collected(dialogue: Dialogue, ending: Ending) -> Collected:
+    noted = dialogue.attributes
+    return Collected(dialogue.reports, dialogue.params, {**noted.user, **ending.user_attrs}, noted.system)
 
 
 def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
@@ -141,7 +150,6 @@ def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
 
 
 def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started: float, leaving: bool) -> Outcome:
-    reports, params, user_attrs = collected
     block, worker = _place()
     return Outcome(
         token=str(spec.get("token", "")),
@@ -152,9 +160,10 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         failure=ending.failure,
         reason=ending.reason,
         traceback=ending.traceback,
-        user_attrs=user_attrs,
-        reports=reports,
-        params=params,
+        user_attrs=collected.user_attrs,
+        system_attrs=collected.system_attrs,
+        reports=collected.reports,
+        params=collected.params,
         host=socket.gethostname(),
         pool=os.environ.get(POOL, ""),
         block=block,
@@ -182,16 +191,16 @@ def _write(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
 
 
 def cut_outcome(data: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, Any]:
-    """The outcome without its user attributes, and then without its reports, where it is larger than ``most`` bytes.
+    """The outcome without its attributes, and then without its reports, where it is larger than ``most`` bytes.
 
     The driver usually has the reports already.
     """
-    for field, empty in (("user_attrs", {}), ("reports", [])):
+    for part, empty in (("user_attrs", {}), ("system_attrs", {}), ("reports", [])):
         length = len(json.dumps(data))
         if length <= most:
             break
-        note = f"its {field.replace('_', ' ')} were left out, since the outcome takes {length} bytes of at most {most}"
-        data = {**data, field: empty, "reason": f"{data['reason']}; {note}" if data["reason"] else note}
+        note = f"its {part.replace('_', ' ')} were left out, since the outcome takes {length} bytes of at most {most}"
+        data = {**data, part: empty, "reason": f"{data['reason']}; {note}" if data["reason"] else note}
     return data
 
 

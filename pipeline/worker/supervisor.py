@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from ..trial.files import TrialFiles
 from ..trial.protocol import AttemptSpec, Message
@@ -16,7 +16,7 @@ from .node.fencing import FenceWatch, taken_over
 from .node.output_files import cut, first_over
 from .objective.ending import Ending, crash, tail
 from .process.base import Process
-from .process.messages import AttrSet, ObjectiveEnded, ParamRequested, Reported
+from .process.messages import AttrSet, ObjectiveEnded, ParamRequested, Reported, StudyAsked
 
 POLL_INTERVAL = 0.5
 """Longest time in seconds between two checks of the limits and of the output files' sizes."""
@@ -49,8 +49,7 @@ class Supervisor:
         terminated: Whether the worker itself was sent SIGTERM.
 
     Attributes:
-        dialogue: The conversation with the driver; holds the reports and the suggested parameters.
-        user_attrs: What the objective has set so far.
+        dialogue: The conversation with the driver; holds the reports, the suggested parameters and the attributes.
         cause: Why the supervisor ended the process; empty while it has not.
         yielding: Who asked the attempt to yield, for the outcome's reason; empty while nobody has.
     """
@@ -68,7 +67,6 @@ class Supervisor:
         self.dialogue = Dialogue(spec.token)
         self.fence = FenceWatch(files, spec.attempt, channel)
         self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt))
-        self.user_attrs: dict[str, Any] = {}
         self.ended: Ending | None = None  # what the process itself said
         self.cause: Cause = ""
         self.yielding = ""
@@ -114,8 +112,10 @@ class Supervisor:
             self.dialogue.report(message.step, message.value, time.monotonic(), waits=waits)
         elif isinstance(message, ParamRequested):
             self.dialogue.suggest(message.name, message.distribution)
+        elif isinstance(message, StudyAsked):
+            self.dialogue.ask(message.what, message.arguments)
         elif isinstance(message, AttrSet):
-            self.user_attrs[message.key] = message.value
+            self.dialogue.attributes.set(message.key, message.value, time.monotonic(), system=message.system)
         elif isinstance(message, ObjectiveEnded):
             self.ended = message.ending
             self._kill_at = time.monotonic() + self.spec.limits.grace  # it has only to exit

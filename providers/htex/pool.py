@@ -30,7 +30,7 @@ from ...pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from ...pipeline.trial.protocol import AttemptSpec, Message, Report, Started, Stop, Suggest
+from ...pipeline.trial.protocol import AttemptSpec, Attributes, Message, Query, Report, Started, Stop, Suggest
 from ...pipeline.worker.node.channel import make_keys
 from ..blocks.batch_scripts import block_provider, node_command
 from ..blocks.job_log import JobLog
@@ -342,7 +342,7 @@ class ParslPool:
     # -- events -------------------------------------------------------------------------------------------------------
 
     def _on_message(self, identity: bytes, message: Message, events: list[Event]) -> None:
-        if isinstance(message, (Started, Report, Suggest)):
+        if isinstance(message, Started | Report | Suggest | Query | Attributes):
             self._workers_of[message.token] = identity
             events.append(message)
 

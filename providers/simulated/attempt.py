@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ...pipeline.trial.protocol import AttemptSpec, Outcome, OutcomeKind
 from ...pipeline.worker.dialogue import Dialogue
@@ -24,8 +25,26 @@ class Wish:
     distribution: str
 
 
-Step = tuple[float, float | Wish | None]
-"""Seconds until the step is done, and what it is: a value to report, a parameter to ask for, or None for the end.
+@dataclass(frozen=True)
+class Question:
+    """A step at which an objective asks about its study, or changes it (see :class:`.protocol.Query`)."""
+
+    what: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Note:
+    """A step at which an objective sets an attribute of its trial."""
+
+    key: str
+    value: Any
+    system: bool = False
+
+
+Step = tuple[float, float | Wish | Question | Note | None]
+"""Seconds until the step is done, and what it is: a value to report, something to ask for or to note, or None for the
+end.
 
 The trial's final value is the last one reported.
 """
@@ -77,6 +96,8 @@ class Attempt:
             values=[self.value] * self.spec.n_values if kind == "complete" else None,
             failure="exception" if kind == "failed" else "",
             reason="the objective raised" if kind == "failed" else "",
+            user_attrs=dict(self.dialogue.attributes.user),
+            system_attrs=dict(self.dialogue.attributes.system),
             reports=self.dialogue.reports,
             host=self.host,
             started=self.started,

@@ -22,30 +22,21 @@ from ...pipeline.campaign.events import (
     Lost,
     Quarantine,
     Reply,
+    Request,
     Scale,
     StopAttempt,
     Submit,
 )
-from ...pipeline.trial.protocol import (
-    AttemptSpec,
-    Outcome,
-    OutcomeKind,
-    Report,
-    Started,
-    Stop,
-    Suggest,
-    Suggested,
-    Verdict,
-)
+from ...pipeline.trial.protocol import AttemptSpec, Attributes, Outcome, OutcomeKind, Started, Stop, Suggested, Verdict
 from ...pipeline.worker.dialogue import Answer, ValueAnswer, VerdictAnswer
 from ..blocks.block import Block
-from .attempt import Attempt, Objective, Step, Wish
+from .attempt import Attempt, Note, Objective, Question, Step, Wish
 from .blocks import BlockPlan, SimulatedBlocks
 from .clock import VirtualTime
 from .faults import Disk, Faults, Witness
 from .hosts import Nodes, SimulatedHosts
 
-__all__ = ["Objective", "SimulatedPool", "Step", "Wish"]
+__all__ = ["Note", "Objective", "Question", "SimulatedPool", "Step", "Wish"]
 
 
 DECLINED_PAUSE = 1.0
@@ -280,15 +271,27 @@ class SimulatedPool:
             self._end_soon(attempt, "failed", delay)
         elif what is None:
             self._end_soon(attempt, "complete", delay)
-        elif isinstance(what, Wish):
-            self._at(delay, lambda: self._suggest(attempt, what))
+        elif isinstance(what, Wish | Question):
+            self._at(delay, lambda: self._question(attempt, what))
+        elif isinstance(what, Note):
+            self._at(delay, lambda: self._note(attempt, what))
         else:
             self._at(delay, lambda: self._report(attempt, what))
 
-    def _suggest(self, attempt: Attempt, wish: Wish) -> None:
+    def _question(self, attempt: Attempt, asked: Wish | Question) -> None:
+        if attempt.over:
+            return
+        if isinstance(asked, Wish):
+            attempt.dialogue.suggest(asked.name, asked.distribution)
+        else:
+            attempt.dialogue.ask(asked.what, asked.arguments)
+        self._converse(attempt)
+
+    def _note(self, attempt: Attempt, note: Note) -> None:
         if not attempt.over:
-            attempt.dialogue.suggest(wish.name, wish.distribution)
+            attempt.dialogue.attributes.set(note.key, note.value, self.time.now, system=note.system)
             self._converse(attempt)
+            self._next_step(attempt)
 
     def _report(self, attempt: Attempt, value: float) -> None:
         if attempt.over:
@@ -307,8 +310,9 @@ class SimulatedPool:
             return
         dialogue, now = attempt.dialogue, self.time.now
         request = dialogue.outgoing(now)
-        if request is not None:
-            self._send(request)
+        for message in (dialogue.attributes.outgoing(now, request=request is not None), request):
+            if message is not None:
+                self._send(message)
         answer = dialogue.take_answer(now)
         if answer is not None:
             self._on_answer(attempt, answer)
@@ -321,10 +325,10 @@ class SimulatedPool:
         attempt.wake_at = math.inf
         self._converse(attempt)
 
-    def _send(self, request: Report | Suggest) -> None:
-        """A request goes to the driver; with the fault ``drop`` it may be lost on the way."""
+    def _send(self, message: Request | Attributes) -> None:
+        """A message goes to the driver; with the fault ``drop`` it may be lost on the way."""
         if self.random.random() >= self.faults.drop:
-            self._deliver(request)
+            self._deliver(message)
 
     def _on_answer(self, attempt: Attempt, answer: Answer) -> None:
         """The trial is answered: it goes on, or ends as it is told."""
@@ -403,5 +407,5 @@ class SimulatedPool:
         self._at(0.0, self._start_next)
 
 
-def _number(value: float | Wish | None) -> float:
+def _number(value: float | Wish | Question | Note | None) -> float:
     return value if isinstance(value, float) else 0.0

@@ -21,8 +21,10 @@ from pilotune.pipeline.record import RecordStorage
 from pilotune.pipeline.space import Space
 from pilotune.pipeline.trial.protocol import (
     AttemptSpec,
+    Attributes,
     Message,
     Outcome,
+    Query,
     Report,
     Started,
     Stop,
@@ -128,6 +130,8 @@ class Desk(QuietServices):
             "started": lambda host, block, worker: Started(spec.token, host, 1, block, worker),
             "report": lambda request, step, value: Report(spec.token, request, step, value),
             "suggest": lambda request, name, form: Suggest(spec.token, request, name, form),
+            "query": lambda request, what, arguments: Query(spec.token, request, what, arguments),
+            "attributes": lambda serial, user, system: Attributes(spec.token, serial, user, system),
         }
         return heard(encode(made[kind](*said)))
 

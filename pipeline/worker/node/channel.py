@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 from ...trial.block_env import driver_timeout
 from ...trial.files import write_atomically
 from ...trial.protocol import (
+    Attributes,
     ChannelAddress,
     Message,
+    Query,
     Report,
     Started,
     Suggest,
@@ -70,8 +72,8 @@ class Channel(Protocol):
     def begin(self, started: Started) -> None:
         """A new attempt runs: tell the driver, now and after each reconnection."""
 
-    def send(self, request: Report | Suggest) -> None:
-        """Send a request; dropped where the queue of a driver that cannot be reached is full."""
+    def send(self, message: Report | Suggest | Query | Attributes) -> None:
+        """Send a message; dropped where the queue of a driver that cannot be reached is full."""
 
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
         """Wait up to ``timeout`` seconds for a message or for a readable descriptor; the readable descriptors."""
@@ -100,9 +102,13 @@ def exchange(channel: Channel, dialogue: Dialogue, now: float, *, send: bool = T
     dialogue.on_connection(not channel.down(), channel.reconnections, now)
     if channel.gone():
         dialogue.on_driver_gone()
-    request = dialogue.outgoing(now) if send else None
-    if request is not None:
-        channel.send(request)
+    if not send:
+        return
+    request = dialogue.outgoing(now)
+    attributes = dialogue.attributes.outgoing(now, request=request is not None)
+    for outgoing in (attributes, request):
+        if outgoing is not None:
+            channel.send(outgoing)
 
 
 class NoChannel:
@@ -115,12 +121,13 @@ class NoChannel:
     def begin(self, started: Started) -> None:
         self._replies.clear()
 
-    def send(self, request: Report | Suggest) -> None:
-        if isinstance(request, Report):
-            self._replies.append(Verdict(request.token, request.request))
-        else:
-            error = "this attempt has no report channel, so nobody can suggest a value"
-            self._replies.append(Suggested(request.token, request.request, error=error))
+    def send(self, message: Report | Suggest | Query | Attributes) -> None:
+        if isinstance(message, Report):
+            self._replies.append(Verdict(message.token, message.request))
+        elif not isinstance(message, Attributes):
+            what = "suggest a value" if isinstance(message, Suggest) else "answer for the study"
+            error = f"this attempt has no report channel, so nobody can {what}"
+            self._replies.append(Suggested(message.token, message.request, error=error))
 
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
         poller = select.poll()
@@ -192,8 +199,8 @@ class CurveChannel:
         self._started = started
         self._send(started)
 
-    def send(self, request: Report | Suggest) -> None:
-        self._send(request)
+    def send(self, message: Report | Suggest | Query | Attributes) -> None:
+        self._send(message)
 
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
         sockets = [(self._socket, self._zmq.POLLIN), (self._monitor, self._zmq.POLLIN)]

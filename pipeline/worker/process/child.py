@@ -31,6 +31,7 @@ from .messages import (
     ObjectiveEnded,
     ParamRequested,
     Reported,
+    StudyAsked,
     Terminate,
     YieldRequest,
 )
@@ -45,6 +46,8 @@ class ChildConnection:
     Questions from several threads wait for each other, since the worker answers one at a time.
     """
 
+    bound_to_process = True
+
     def __init__(self, stream: MessageStream) -> None:
         self.stream = stream
         self._lock = threading.Lock()
@@ -55,15 +58,21 @@ class ChildConnection:
         return answer.stop if isinstance(answer, VerdictAnswer) else ""
 
     def suggest(self, name: str, distribution: str) -> Any:
-        answer = self._ask(ParamRequested(name, distribution))
+        return self._value(ParamRequested(name, distribution))
+
+    def ask(self, what: str, arguments: dict[str, Any]) -> Any:
+        return self._value(StudyAsked(what, arguments))
+
+    def _value(self, question: Message) -> Any:
+        answer = self._ask(question)
         if not isinstance(answer, ValueAnswer):
             raise TrialYield("asked to yield")
         if answer.error:
             raise ValueError(answer.error)
         return answer.value
 
-    def set_attr(self, key: str, value: Any) -> None:
-        self.stream.send(AttrSet(key, value))
+    def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:
+        self.stream.send(AttrSet(key, value, system))
 
     def yield_asked(self) -> bool:
         # Another thread that waits for an answer also receives the request to yield.

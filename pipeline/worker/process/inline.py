@@ -41,9 +41,10 @@ class InlineConnection:
         terminated: Whether the worker was sent SIGTERM.
 
     Attributes:
-        dialogue: The conversation with the driver; holds the reports and the suggested parameters.
-        user_attrs: What the objective has set so far.
+        dialogue: The conversation with the driver; holds the reports, the suggested parameters and the attributes.
     """
+
+    bound_to_process = True
 
     def __init__(
         self,
@@ -55,7 +56,6 @@ class InlineConnection:
     ) -> None:
         self.channel, self.dialogue = channel, Dialogue(spec.token)
         self.fence = FenceWatch(files, spec.attempt, channel)
-        self.user_attrs: dict[str, Any] = {}
         self._yield_timer, self._terminated = yield_timer, terminated
         self._lock = threading.RLock()  # a signal handler of the objective may report, too
 
@@ -74,10 +74,16 @@ class InlineConnection:
         return answer.stop if isinstance(answer, VerdictAnswer) else "yield"
 
     def suggest(self, name: str, distribution: str) -> Any:
+        return self._value(lambda: self.dialogue.suggest(name, distribution))
+
+    def ask(self, what: str, arguments: dict[str, Any]) -> Any:
+        return self._value(lambda: self.dialogue.ask(what, arguments))
+
+    def _value(self, ask: Callable[[], None]) -> Any:
         answer: Answer | None = None
         with self._lock:
             while answer is None:
-                self.dialogue.suggest(name, distribution)
+                ask()
                 answer = self._wait()
         if not isinstance(answer, ValueAnswer):
             raise TrialYield("asked to yield")
@@ -85,8 +91,11 @@ class InlineConnection:
             raise ValueError(answer.error)
         return answer.value
 
-    def set_attr(self, key: str, value: Any) -> None:
-        self.user_attrs[key] = value
+    def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self.dialogue.attributes.set(key, value, now, system=system)
+            exchange(self.channel, self.dialogue, now)  # nobody else sends what was set before while it computes
 
     def yield_asked(self) -> bool:
         # Another thread that waits for an answer also receives what the driver orders.

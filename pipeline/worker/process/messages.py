@@ -6,7 +6,7 @@ is the class's name:
 * worker and fork server, over a packet socket: :class:`Preload`; :class:`Ready`, :class:`Forked`, :class:`ForkFailed`,
   :class:`Exited`;
 * the trial's process to the worker, over a stream socket (:class:`MessageStream`): :class:`Reported`,
-  :class:`ParamRequested`, :class:`AttrSet`, :class:`ObjectiveEnded`;
+  :class:`ParamRequested`, :class:`StudyAsked`, :class:`AttrSet`, :class:`ObjectiveEnded`;
 * the worker to the trial's process: :class:`Begin`, then answers (:class:`.dialogue.VerdictAnswer`,
   :class:`.dialogue.ValueAnswer`), :class:`YieldRequest` and :class:`Terminate`.
 """
@@ -42,11 +42,20 @@ class ParamRequested(Message):
 
 
 @dataclass(frozen=True)
+class StudyAsked(Message):
+    """The objective asks about its study, or changes it, and waits for an answer as after a ParamRequested."""
+
+    what: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class AttrSet(Message):
-    """The objective has set a user attribute; not answered."""
+    """The objective has set a user attribute, or a system attribute; not answered."""
 
     key: str
     value: Any
+    system: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class ObjectiveEnded(Message):
     ending: Ending
 
 
-TrialMessage = Reported | ParamRequested | AttrSet | ObjectiveEnded
+TrialMessage = Reported | ParamRequested | StudyAsked | AttrSet | ObjectiveEnded
 
 # -- the worker to the trial's process --------------------------------------------------------------------------------
 
@@ -119,7 +128,7 @@ class Exited(Message):
 _TYPES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Reported, ParamRequested, AttrSet, ObjectiveEnded),
+        *(Reported, ParamRequested, StudyAsked, AttrSet, ObjectiveEnded),
         *(Begin, VerdictAnswer, ValueAnswer, YieldRequest, Terminate),
         *(Preload, Ready, Forked, ForkFailed, Exited),
     )

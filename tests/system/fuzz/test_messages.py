@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.events import Capacity, Ended, Lost
-from pilotune.pipeline.trial.protocol import Report, Started, Stop, Suggest, Suggested, Verdict, encode
+from pilotune.pipeline.trial.protocol import (
+    QUERIES,
+    Attributes,
+    Query,
+    Report,
+    Started,
+    Stop,
+    Suggest,
+    Suggested,
+    Verdict,
+    encode,
+)
 from pilotune.providers.htex.pool import ParslPool
 
 from ...support.campaign_bench import SPACE
@@ -25,6 +36,8 @@ MESSAGES = [
     Started("0.1.c", "host", 1, "0", "0"),
     Report("0.1.c", 1, 1, 0.5),
     Suggest("0.1.c", 2, "x", '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}'),
+    Query("0.1.c", 3, "trials", {"after": -1, "states": ["COMPLETE"]}),
+    Attributes("0.1.c", 1, {"rows": 150}, {"constraints:c": 0.5}),
     Verdict("0.1.c", 1, "prune"),
     Suggested("0.1.c", 2, 0.5),
     Stop("0.1.c", "kill"),
@@ -89,6 +102,7 @@ GOOD = {
     "reason": "as it was",
     "traceback": "",
     "user_attrs": {"note": "x"},
+    "system_attrs": {"constraints:c": 0.5},
     "reports": [[0, 0.5], [1, 0.75]],
     "params": {},
     "host": "h",
@@ -123,10 +137,32 @@ KINDS = st.sampled_from(
         2**70,
     )
 )
+KEYS = st.one_of(
+    st.sampled_from(
+        ("constraints", "constraints:c", "fixed_params", "tpe:relative_params:0", "completed_rung_0", "mlflow")
+    ),
+    texts(),
+)
+ATTRS = st.dictionaries(KEYS, rubbish(), max_size=3)
+ARGUMENTS = mutated(
+    {
+        "after": -1,
+        "states": ["COMPLETE", "PRUNED"],
+        "number": 0,
+        "kind": "user",
+        "key": "note",
+        "value": 1,
+        "params": {"x": 0.5},
+        "user_attrs": {"a": 1},
+        "skip": True,
+    }
+)
 ACTS = st.one_of(
     st.tuples(st.just("started"), texts(), texts(), texts()),
     st.tuples(st.just("report"), REQUESTS, STEPS, VALUES),
     st.tuples(st.just("suggest"), REQUESTS, NAMES, DISTRIBUTIONS),
+    st.tuples(st.just("query"), REQUESTS, st.one_of(st.sampled_from(QUERIES), texts()), ARGUMENTS),
+    st.tuples(st.just("attributes"), REQUESTS, ATTRS, ATTRS),
     st.tuples(st.just("outcome"), mutated(GOOD, KINDS)),
     st.tuples(st.just("lost"), texts()),
 )
