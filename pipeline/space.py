@@ -16,7 +16,17 @@ from .expressions import Constraint
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-__all__ = ["Constraint", "Parameter", "Space", "cardinality", "contains", "describe", "differences", "word"]
+__all__ = [
+    "Constraint",
+    "Parameter",
+    "Space",
+    "cardinality",
+    "contains",
+    "describe",
+    "differences",
+    "point_key",
+    "word",
+]
 
 
 MOST_CASES = 20_000
@@ -197,6 +207,36 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, IntDistribution) and value != int(value):
         return False
     return bool(distribution._contains(value))
+
+
+def point_key(point: Mapping[str, Any], space: Space | None = None) -> frozenset[tuple[str, Any]]:
+    """What two points have in common only if they have the same parameters with exactly equal values.
+
+    Args:
+        point: Values by parameter.
+        space: Tells which values are the same choice; None: values of different types differ, other than 1 and 1.0.
+
+    Example:
+        >>> point_key({"n": 1, "lr": 0.1}) == point_key({"lr": 0.1, "n": 1.0})
+        True
+        >>> point_key({"n": 123456}) == point_key({"n": 123457}), point_key({"n": 1}) == point_key({"n": True})
+        (False, False)
+    """
+    distributions = space.distributions if space is not None else {}
+    return frozenset((name, _value_key(value, distributions.get(name))) for name, value in point.items())
+
+
+def _value_key(value: Any, distribution: BaseDistribution | None) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        try:
+            return distribution.to_internal_repr(value)
+        except (ValueError, TypeError):
+            pass
+    if isinstance(value, bool) or value is None:
+        return repr(value)
+    if isinstance(value, int | float):
+        return value if value == value else "nan"
+    return repr(value)
 
 
 def cardinality(distribution: BaseDistribution) -> float:

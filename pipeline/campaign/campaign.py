@@ -167,7 +167,8 @@ class Campaign:
         """Return the actions of the last step, now that it is committed.
 
         Args:
-            refused: Ids of the trials that the record did not take, because others had used up the study's budget.
+            refused: Ids of the trials that the record did not take, because others had used up the study's budget, or
+                had taken their configurations.
             overtaken: Ids of the trials that another process ended meanwhile; this campaign lets go of them.
         """
         gone = {*refused, *overtaken}
@@ -212,14 +213,26 @@ class Campaign:
         workers = self.in_flight
         if self.promotion and not self.ending:
             workers += self.promotion.promotable
-        if not self.ending and not self.study.exhausted:
-            trials = self.limits.trials
-            workers = UNLIMITED if trials is None else workers + max(0, trials - self.study.asked)
+        if not self.ending:
+            planned = self.planned
+            workers = UNLIMITED if planned is None else workers + max(0, planned - self.study.asked)
         demand = Scale(workers, self.outcomes.durations.expected)
         if demand == self.demand or self.now < self._next_demand:
             return []
         self.demand, self._next_demand = demand, self.now + DEMAND_PERIOD
         return [demand]
+
+    @property
+    def planned(self) -> int | None:
+        """How many trials the study will have at its end, by the budget and by what a finite space has left.
+
+        None without a limit on trials.
+        """
+        left, limit = self.study.left, self.limits.trials
+        if left is None:
+            return limit
+        most = self.study.asked + left
+        return min(most, limit) if limit is not None else most if most <= UNLIMITED else None
 
     @property
     def running(self) -> int:
@@ -417,7 +430,7 @@ class Campaign:
             self._check_patience(self.limits.patience)
         if not self.ending and not self.in_flight and not self.adoption_in_doubt:
             if self.study.exhausted:
-                self._end_once_settled("every configuration of the space has been tried")
+                self._end_once_settled(self.study.exhausted_because)
             elif self._budget_used():
                 self._end_once_settled(f"the budget of {count(self.limits.trials or 0, 'trial')} is used up")
 

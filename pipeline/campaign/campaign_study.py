@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import optuna
@@ -29,7 +30,7 @@ from ..trial.protocol import STEP_LIMIT
 from ..user_code import FAILURES, said
 from .flight_states import require
 from .incumbent import Incumbent
-from .sampling import ParamSampler
+from .sampling import FiniteSampler, ParamSampler
 from .stagnation import Stagnation
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,6 @@ class CampaignStudy:
         asked: Number of trials that count for the budget, over all campaigns.
         asked_before, asked_here: What ``asked`` was at first, and how many this campaign has asked for since.
         metrics: The names of the values; empty where the study has none.
-        exhausted: The sampler has suggested every configuration of a finite space.
         ended: Ids of the trials that were told to the study since :meth:`pop_ended`.
         due: Where the trials are noted whose callbacks are to be called; None where there are none.
     """
@@ -117,10 +117,13 @@ class CampaignStudy:
     ):
         self.study, self.storage, self.space, self.campaign = study, storage, space, campaign
         self._brackets = brackets
-        self.exhausted = False
         self.ended: list[int] = []
         self._failures: dict[str, tuple[int, str]] = {}  # sampler, pruner -> how often it failed, and how at last
         self.due: DueCallbacks | None = None
+        self._stopped = False  # the sampler called Study.stop
+        self._finite = study.sampler if isinstance(study.sampler, FiniteSampler) else None
+        if self._finite is not None:
+            storage.unit_of_work.repeated = partial(self._finite.repeated, study)
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
         self.metrics = tuple(storage.get_study_system_attrs(study._study_id).get("study:metric_names") or ())
@@ -134,6 +137,35 @@ class CampaignStudy:
         study_id = self.study._study_id
         self.counts = {state: self.storage.get_n_trials(study_id, (state,)) for state in TrialState}
         self.asked = self.storage.counted(study_id)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to try of a finite space: no point that no trial has taken, and no enqueued one."""
+        if self._finite is None or self._stopped:
+            return self._stopped
+        if self.storage.get_n_trials(self.study._study_id, (TrialState.WAITING,)):
+            return False
+        try:
+            return self._finite.exhausted(self.study)
+        except ValueError:  # the next call of ``ask`` says it
+            return False
+
+    @property
+    def left(self) -> int | None:
+        """Most trials that may still be asked for until the sampler is exhausted; None where that is not known."""
+        if self._finite is None:
+            return 0 if self._stopped else None
+        if self.exhausted:
+            return 0
+        waiting = self.storage.get_n_trials(self.study._study_id, (TrialState.WAITING,))
+        return max(1, self._finite.left(self.study)) + waiting
+
+    @property
+    def exhausted_because(self) -> str:
+        """A sentence for a study that is exhausted."""
+        if self._finite is None:
+            return "every configuration of the space has been tried"
+        return self._finite.finished(self.study)
 
     def best(self) -> optuna.trial.FrozenTrial | None:
         """The best complete trial; with several objectives the first on the Pareto front. None before any."""
@@ -334,7 +366,7 @@ class CampaignStudy:
             # Samplers of a finite space call Study.stop at its end, which raises this outside of Study.optimize. Any
             # other error is the sampler's own. The trial has its state in both cases.
             if isinstance(error, RuntimeError) and "Study.stop" in str(error):
-                self.exhausted = True
+                self._stopped = True
             else:
                 self._warn("sampler", trial.number, error, self.study.sampler)
         self.counts[TrialState.RUNNING] -= 1

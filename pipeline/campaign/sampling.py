@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Protocol, runtime_checkable
 
 import optuna
 from optuna.distributions import (
@@ -19,6 +20,23 @@ from optuna.pruners import _filter_study
 
 from ..record.storage import FIXED, RecordStorage
 from ..space import Space
+
+
+@runtime_checkable
+class FiniteSampler(Protocol):
+    """What a campaign needs of a sampler that tries each point of a finite space once."""
+
+    def left(self, study: optuna.Study) -> int:
+        """Number of points that no trial has taken; an upper bound where counting them would take long."""
+
+    def exhausted(self, study: optuna.Study) -> bool:
+        """Whether every point has been taken. May raise what sampling raises."""
+
+    def finished(self, study: optuna.Study) -> str:
+        """A sentence for a study that is exhausted."""
+
+    def repeated(self, study: optuna.Study, new: Collection[int]) -> list[int]:
+        """Those of the trials ``new`` (ids) whose point another trial has taken, too."""
 
 
 class ParamSampler:

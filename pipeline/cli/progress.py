@@ -52,6 +52,7 @@ class Progress:
         self._waiting = ""
         self._quarantined: list[str] = []
         self._failed = ""  # the campaign whose first failure was told
+        self._notes: set[str] = set()
 
     def _start(self, console: Console | None) -> Live:
         from rich.console import Console
@@ -79,6 +80,7 @@ class Progress:
         if self.quiet or not status.study:
             return
         self._tell_first_failure(status)
+        self._say_notes(status)
         now = time.monotonic()
         headline = (status.state, status.best_number, status.message)
         if self._live is None:
@@ -114,6 +116,16 @@ class Progress:
             self._waiting = status.waiting
             if status.waiting:
                 self._write(f"{duration(elapsed(status))} waiting: {status.waiting}")
+
+    def _say_notes(self, status: Status) -> None:
+        """Say each note once; on a terminal it stays above what is redrawn."""
+        for note in status.notes:
+            if note not in self._notes:
+                self._notes.add(note)
+                if self._live is None:
+                    self._write(f"note: {note}")
+                else:
+                    self._live.console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
 
     def _write(self, text: str) -> None:
         self.stream.write(text + "\n")

@@ -29,6 +29,7 @@ from ..record import (
     RecordStorage,
     RunDirectory,
     claim,
+    enqueue,
     known_studies,
     learn_from,
     open_storage,
@@ -67,9 +68,15 @@ SHOW_PERIOD = 0.25
 
 @contextlib.contextmanager
 def claimed(
-    settings: RunSettings, run: RunDirectory, campaign_id: str
+    settings: RunSettings, run: RunDirectory, campaign_id: str, notes: list[str] | None = None
 ) -> Iterator[tuple[RecordStorage, optuna.Study, Lease]]:
     """Open the study and claim it for this campaign; release it at the end.
+
+    Args:
+        settings: What to run and where.
+        run: The campaign's run directory.
+        campaign_id: The campaign's id.
+        notes: What the user should know of how the study was set up is added here, in sentences.
 
     Raises:
         UserError: Another study has this name, another driver works on it, or there is no such database.
@@ -82,20 +89,25 @@ def claimed(
         lease = Lease.here(campaign_id, str(run.path))
         claim(storage, study, lease)
         try:
-            _set_up(study_file, storage, study, campaign_id)
+            skipped = _set_up(study_file, storage, study, campaign_id)
+            if notes is not None:
+                notes += skipped
             yield storage, study, lease
         finally:
             release(storage, study, lease)
 
 
-def _set_up(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> None:
-    """Give the study the trials it learns from, its first points, and its sampler. Called once the study is claimed."""
+def _set_up(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> list[str]:
+    """Give the study the trials it learns from, its first points, and its sampler. Called once the study is claimed.
+
+    Returns the first points that were skipped, in sentences.
+    """
     if study_file.start_from.studies:
         learn_from(storage, study, study_file.start_from.studies, study_file.space)
-    for point in study_file.start_from.enqueue:
-        study.enqueue_trial(point, skip_if_exists=True)
+    skipped = enqueue(study, study_file.start_from.enqueue, study_file.space)
     storage.commit()
     study.sampler = make_sampler(study_file, seed=_sampler_seed(study_file.seed, study, campaign_id))
+    return skipped
 
 
 def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> int | None:
@@ -141,6 +153,7 @@ class Driver:
         lease: The claim; it is renewed while the campaign runs.
         began: When the campaign began, Unix seconds.
         listener: Called with a snapshot, at most four times a second.
+        notes: Sentences that the user is told once.
 
     Attributes:
         campaign: The campaign.
@@ -160,7 +173,11 @@ class Driver:
         lease: Lease,
         began: float,
         listener: Callable[[Status], None],
+        notes: Sequence[str] = (),
     ):
+        self.notes = list(notes)
+        for note in notes:
+            log.info("%s", note)
         self.settings, self.storage, self.study, self.run = settings, storage, study, run
         self.lease, self.listener = lease, listener
         self.study_file = settings.study_file
@@ -344,7 +361,15 @@ class Driver:
         pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
         warnings = [*self.ended.warnings, *self.campaign.study.warnings]
         message = "; ".join(each for each in (self.problem, disk, pauses, self.ended.trouble, *warnings) if each)
-        status = snapshot(self.campaign, storage=storage, run_dir=folder, message=message, warnings=warnings, now=now)
+        status = snapshot(
+            self.campaign,
+            storage=storage,
+            run_dir=folder,
+            message=message,
+            warnings=warnings,
+            notes=self.notes,
+            now=now,
+        )
         self._shown = now
         self.listener(status)
         if urgent or now - self._written >= (STATUS_PERIOD if self._changed(status) else STILL_PERIOD):

@@ -73,10 +73,11 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
             # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.
             from .driver import Driver, claimed, remember
 
-            with claimed(settings, run, campaign_id) as (storage, study, lease):
+            notes: list[str] = []
+            with claimed(settings, run, campaign_id, notes) as (storage, study, lease):
                 claimed_study = True
                 remember(settings, run)
-                driver = Driver(settings, storage, study, run, lease, began, listener)
+                driver = Driver(settings, storage, study, run, lease, began, listener, notes)
                 driver.drive(pool, control)
                 pool.close()
                 driver.finish_callbacks()

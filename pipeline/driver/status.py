@@ -78,7 +78,8 @@ class Status:
     failed: int = 0
     paused: int = 0  # this campaign's trials that wait at a rung for their promotion
     total: int = 0  # trials that count for the budget
-    budget: int | None = None
+    budget: int | None = None  # most trials of the study, by its budget or by the points of a finite space
+    exhausted: bool = False  # nothing is left to try of a finite space
     best_number: int | None = None
     best_values: list[float] | None = None
     best_params: dict[str, Any] | None = None
@@ -91,6 +92,7 @@ class Status:
     run_dir: str = ""
     rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
     message: str = ""
+    notes: list[str] = field(default_factory=list)  # sentences that are shown once
     waiting: str = ""  # what the campaign waits for, while it makes no progress
     running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds, step, value
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
@@ -144,6 +146,7 @@ def snapshot(
     run_dir: str,
     message: str = "",
     warnings: Sequence[str] = (),
+    notes: Sequence[str] = (),
     now: float = 0.0,
 ) -> Status:
     """A snapshot of the campaign after its last step.
@@ -154,6 +157,7 @@ def snapshot(
         run_dir: Its run directory.
         message: A sentence for the user.
         warnings: Sentences about what failed and did not stop the campaign.
+        notes: Sentences that the user is told once.
         now: Unix seconds, if later than the last step: the database has been unreachable since.
     """
     study, finished = campaign.study, campaign.finished
@@ -176,7 +180,8 @@ def snapshot(
         failed=study.counts[TrialState.FAIL],
         paused=len(campaign.promotion.paused) if campaign.promotion else 0,
         total=study.asked,
-        budget=campaign.limits.trials,
+        budget=campaign.planned,
+        exhausted=study.exhausted,
         best_number=best.number if best else None,
         best_values=list(best.values) if best else None,
         best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
@@ -189,6 +194,7 @@ def snapshot(
         run_dir=run_dir,
         rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},
         message=message,
+        notes=list(notes),
         waiting=waiting(campaign),
         blocks=[dataclasses.asdict(block) for block in campaign.blocks],
         running_trials=_running(campaign),

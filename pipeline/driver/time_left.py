@@ -72,9 +72,10 @@ def campaign_time_left(campaign: Campaign) -> float | None:
     """Seconds until the campaign's trials or its time are used up, whichever comes first; None while unknown."""
     limits, passed = campaign.limits, campaign.now - campaign.began
     until_limit = None if limits.time is None else max(0.0, limits.time - passed)
-    if limits.trials is None or campaign.study.exhausted:
+    planned = campaign.planned
+    if planned is None:
         return until_limit
-    progress = progress_of(campaign, limits.trials)
+    progress = progress_of(campaign, planned)
     estimate = time_left(progress)
     if until_limit is None:
         return estimate
@@ -85,7 +86,7 @@ def campaign_time_left(campaign: Campaign) -> float | None:
 
 
 def progress_of(campaign: Campaign, trials: int) -> Progress:
-    """What is known of a campaign's speed; ``trials``: the study's budget."""
+    """What is known of a campaign's speed; ``trials``: how many the study will have at its end."""
     study, outcomes, now = campaign.study, campaign.outcomes, campaign.now
     running = [flight.stage_seconds + now - (flight.started or now) for flight in campaign.flights.running.values()]
     others_too = max(1, study.asked - study.asked_before)  # other drivers use up the same budget

@@ -1,5 +1,7 @@
 """Computes Hyperband's brackets as Optuna's HyperbandPruner does (Li et al., Hyperband, JMLR 18, 2018, algorithm 1).
 
+Only the rungs differ: Optuna's has one at ``max_resource``, too.
+
 Each bracket is an asynchronous successive halving of its own. A hash of the study's name and the trial's number puts a
 trial into one, so that the brackets' shares follow the paper's numbers of configurations.
 """
@@ -21,7 +23,8 @@ class Bracket:
         id: From 0, the bracket that prunes earliest and most.
         allocation: The paper's number of configurations, relative to those of the other brackets.
         share: The fraction of all trials that go into it, 0 to 1.
-        rungs: The steps at which a trial may be pruned, ascending. At each about 1 in ``reduction_factor`` goes on.
+        rungs: The steps at which a trial can be pruned, ascending, all below the last one. At each about 1 in
+            ``reduction_factor`` goes on. None in the bracket whose trials all run to the end.
     """
 
     id: int
@@ -46,7 +49,7 @@ def hyperband_brackets(args: Mapping[str, Any]) -> list[Bracket]:
 
     Example:
         >>> [bracket.rungs for bracket in hyperband_brackets({"max_resource": 9})]
-        [(1, 3, 9), (3, 9), (9,)]
+        [(1, 3), (3,), ()]
     """
     low, high, factor = args.get("min_resource", 1), args.get("max_resource", "auto"), args.get("reduction_factor", 3)
     if high == "auto":
@@ -77,11 +80,11 @@ def rung_of(step: int, bracket: Bracket) -> int | None:
 
 def render_brackets(brackets: Sequence[Bracket], trials: int | None = None) -> str:
     """The brackets as a table in plain text. ``trials``: the budget, to show how many trials each bracket gets."""
-    head = ["bracket", "share of trials", "may be pruned at steps", "10 trials in it after"]
+    head = ["bracket", "share of trials", "can prune at steps", "has 10 trials after about (total)"]
     rows = []
     for b in brackets:
         share = f"{100 * b.share:.1f} %" + (f" (about {b.share * trials:.0f})" if trials else "")
-        rows.append([str(b.id), share, ", ".join(map(str, b.rungs)) or "never", f"about {b.trials_until()}"])
+        rows.append([str(b.id), share, ", ".join(map(str, b.rungs)) or "never", str(b.trials_until())])
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
@@ -90,7 +93,7 @@ def render_brackets(brackets: Sequence[Bracket], trials: int | None = None) -> s
 
 def _rungs(first: int, high: int, factor: int) -> tuple[int, ...]:
     rungs = []
-    while first <= high:
+    while first < high:  # at the last step there is nothing left to save
         rungs.append(first)
         first *= factor
     return tuple(rungs)

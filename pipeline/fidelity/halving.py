@@ -2,7 +2,9 @@
 
 Optuna's own pruners list all trials at each report that reaches a rung, and Hyperband hashes each into its bracket.
 These keep the rungs' values sorted: a verdict costs what changed in the study since the last one, and O(log n). The
-verdicts, and what is written to the study, are the same, so that a study can change from one to the other.
+verdicts, and what is written to the study, are the same, so that a study can change from one to the other; except that
+these never prune at the last step, where nothing is left to save. Optuna's do where steps count from 1: a trial that
+reports at step 27 of 27 is complete but for its return.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPrune
 
     Rungs are at the steps ``min_resource * reduction_factor ** (min_early_stopping_rate + k)``, k = 0, 1, ... A trial
     that reaches a rung is compared with all trials that have reached it so far, and pruned there unless it is among the
-    best; trials never wait for each other. Verdicts are those of ``optuna.pruners.SuccessiveHalvingPruner``.
+    best; trials never wait for each other. Verdicts are those of ``optuna.pruners.SuccessiveHalvingPruner``, but for
+    the last step, at which nothing is pruned.
 
     Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (algorithm 2 without promotion).
 
@@ -33,6 +36,8 @@ class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPrune
         reduction_factor: One trial in this many goes on, at least 2. Default 4.
         min_early_stopping_rate: Rungs to skip at the beginning. Default 0.
         bootstrap_count: Trials that must reach a rung before any goes on from there. Default 0.
+        max_resource: The last step of a full trial. Default ``"auto"``: that of the longest complete trial, once there
+            is one.
 
     Raises:
         ValueError: An argument is out of range, or ``bootstrap_count`` is given with ``min_resource="auto"``.
@@ -53,12 +58,25 @@ class SuccessiveHalvingPruner(TablePruner, optuna.pruners.SuccessiveHalvingPrune
     TABLE = RungTable
     _table: RungTable
 
+    def __init__(
+        self,
+        min_resource: str | int = "auto",
+        reduction_factor: int = 4,
+        min_early_stopping_rate: int = 0,
+        bootstrap_count: int = 0,
+        max_resource: str | int = "auto",
+    ) -> None:
+        super().__init__(min_resource, reduction_factor, min_early_stopping_rate, bootstrap_count)
+        if max_resource != "auto" and (not isinstance(max_resource, int) or max_resource < 1):
+            raise ValueError(f"max_resource must be a whole number of at least 1, or auto, but is {max_resource!r}")
+        self._last = max_resource if isinstance(max_resource, int) else None
+
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether to prune the trial after its last report. Writes the value at each rung to the trial's attributes."""
         with self._lock:
             if trial.last_step is None or (self._min_resource is None and not self._estimate_min_resource(study)):
                 return False
-            return halve(self, self._table, 0, lambda _: 0, study, trial)
+            return halve(self, self._table, 0, lambda _: 0, study, trial, self._last)
 
     def _estimate_min_resource(self, study: Study) -> bool:
         """Set ``min_resource`` from the longest complete trial; False where there is none."""
@@ -75,14 +93,16 @@ class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
 
     How early a trial can be judged depends on the problem and is not known beforehand. So bracket 0 prunes early and
     many trials, each further bracket later and fewer. A hash of the study's name and the trial's number gives the
-    trial's bracket, within which it competes. Verdicts are those of ``optuna.pruners.HyperbandPruner``.
+    trial's bracket, within which it competes. Verdicts are those of ``optuna.pruners.HyperbandPruner``, but for the
+    last step, at which nothing is pruned.
 
     Li et al., Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization, JMLR 18, 2018.
 
     Args:
         min_resource: Steps before the first rung of bracket 0. Default 1.
-        max_resource: Steps of a full trial, such as its epochs. Default ``"auto"``: those of the first trial that
-            completes; until then nothing is pruned.
+        max_resource: Steps of a full trial, such as its epochs; at this step and later nothing is pruned. Default
+            ``"auto"``: those of the first trial that completes; until then nothing is pruned, and from then on nothing
+            at or after the last step of the longest complete trial.
         reduction_factor: One trial in this many goes on at each rung, at least 2. Default 3.
         bootstrap_count: Trials that must reach a rung before any goes on from there. Default 0.
 
@@ -107,6 +127,16 @@ class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
         made._bracket_studies = {}
         return made
 
+    def __init__(
+        self,
+        min_resource: int = 1,
+        max_resource: str | int = "auto",
+        reduction_factor: int = 3,
+        bootstrap_count: int = 0,
+    ) -> None:
+        super().__init__(min_resource, max_resource, reduction_factor, bootstrap_count)
+        self._by_trials = max_resource == "auto"  # the last step is that of the longest complete trial
+
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether to prune the trial after its last report. Writes the value at each rung to the trial's attributes."""
         with self._lock:
@@ -116,7 +146,8 @@ class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
                 return False
             bracket = self._get_bracket_id(study, trial)
             bracket_of = partial(self._get_bracket_id, study)
-            return halve(self._pruners[bracket], self._table, bracket, bracket_of, study, trial)
+            last = None if self._by_trials else cast(int, self._max_resource)
+            return halve(self._pruners[bracket], self._table, bracket, bracket_of, study, trial, last)
 
     def _make_brackets(self, study: Study) -> None:
         """Make the brackets, where the steps of a full trial are known."""

@@ -215,7 +215,8 @@ class Promotions:
         """Take in a report of a trial. Returns the step of the rung at which it is to pause; None: it continues.
 
         The first report at or after a rung's step is the trial's value at the rung. A trial that is already among the
-        best of the rung continues without a pause, and so does one that reports again before the next rung.
+        best of the rung continues without a pause, and so does one that reports again before the next rung, or at the
+        last step, where nothing is left to save.
         """
         bracket, reached = self._at.get(number) or (bracket_of(self._study, number, self.rung_schedule.brackets), 0)
         above = bisect_right(self.rung_schedule.brackets[bracket].rungs, step)
@@ -228,6 +229,8 @@ class Promotions:
             rung.add(number, key)
         self._at[number] = bracket, above
         entry = rungs[above - 1].entries[number]
+        if step >= self.rung_schedule.high:
+            return None
         return None if entry.best and not entry.key[0] else rungs[above - 1].step
 
     def learn(self, number: int, reports: Mapping[int, float]) -> None:

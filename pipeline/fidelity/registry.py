@@ -42,7 +42,7 @@ PRUNERS = Registry(
 
 OFFERED: dict[str, dict[str, Any]] = {
     "hyperband": {"max_resource": (int, str), "mode": (str,)},
-    "successive_halving": {"min_resource": (int, str), "max_resource": (int,), "mode": (str,)},
+    "successive_halving": {"min_resource": (int, str), "max_resource": (int, str), "mode": (str,)},
     "patient": {"wrapped_pruner": (str, dict)},
 }
 """By pruner, the types of arguments that a file gives in another form than code does, and ``mode``, which is ours."""
@@ -196,15 +196,22 @@ def _check_hyperband(args: Mapping[str, Any], key: str) -> None:
         raise UserError("cannot be given with max_resource: auto", key=f"{key}.bootstrap_count")
 
 
+def _check_last_step(args: Mapping[str, Any], key: str) -> None:
+    """Check ``max_resource``, the last step, beside ``min_resource``."""
+    low, high = args.get("min_resource"), args.get("max_resource")
+    if isinstance(high, str) and high != "auto":
+        raise UserError(f"must be a whole number or auto, but is {shown(high)}", key=f"{key}.max_resource")
+    if isinstance(low, int) and isinstance(high, int) and high < low:
+        raise UserError(f"must be at least min_resource ({low}), but is {high}", key=f"{key}.max_resource")
+
+
 def _promotes(name: str, args: dict[str, Any], key: str) -> bool:
     """Whether the mode is ``promote``. Checks the arguments that depend on it, and takes ``mode`` out of ``args``."""
     mode, high = args.pop("mode", MODES[0]), args.get("max_resource")
     if mode not in MODES:
         raise UserError(f"must be stop or promote, but is {shown(mode)}", key=f"{key}.mode")
     if mode != PROMOTE:
-        if name == "successive_halving" and high is not None:
-            message = "is for mode: promote only; with mode: stop each trial decides itself at which step it ends"
-            raise UserError(message, key=f"{key}.max_resource")
+        _check_last_step(args, key)
         return False
     low = args.get("min_resource", 1)
     if isinstance(low, str):

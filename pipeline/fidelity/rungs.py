@@ -36,6 +36,7 @@ class RungTable(Table):
 
     def __init__(self) -> None:
         super().__init__()
+        self.longest: int | None = None  # the largest last step of all complete trials; None before there is one
         self._trials: dict[int, _TrialRungs] = {}
         self._sorted: dict[tuple[int, str], Any] = {}
 
@@ -43,14 +44,19 @@ class RungTable(Table):
         """Bring the table up to date. ``bracket_of`` gives the bracket of a trial that reached a rung."""
         changes = self.watch.refresh(study)
         if changes.whole:
-            self._trials, self._sorted = {}, {}
+            self._trials, self._sorted, self.longest = {}, {}, None
         for trial_id in changes.gone:
             self._remove(trial_id)
         added: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
         for trial in changes.trials:
             self._collect(trial, bracket_of, added)
+            self._note_length(trial)
         for place, values in added.items():
             self._sorted.setdefault(place, SortedList()).update(values)
+
+    def _note_length(self, trial: FrozenTrial) -> None:
+        if trial.state == TrialState.COMPLETE and (step := trial.last_step) is not None:
+            self.longest = step if self.longest is None else max(step, self.longest)
 
     def _collect(
         self,
@@ -100,25 +106,34 @@ def halve(
     bracket_of: Callable[[FrozenTrial], int],
     study: Study,
     trial: FrozenTrial,
+    last: int | None = None,
 ) -> bool:
     """Decide whether to prune the trial after its last report; writes its value at each rung it reached to the study.
+
+    At the last step there is nothing left to save, so nothing is pruned there, and no rung is reached. Optuna's pruner
+    prunes there, too, where steps count from 1.
 
     Args:
         rule: Optuna's pruner with the rule's parameters; its ``min_resource`` must be known.
         table: Refreshed only when the trial reached a rung.
         bracket: The trial's, within which it competes.
         bracket_of: Gives the bracket of any trial.
+        last: The last step. None: that of the longest complete trial, once there is one.
     """
     step = trial.last_step
     assert step is not None
+    if last is not None and step >= last:
+        return False
     assert rule._min_resource is not None
     value = trial.intermediate_values[step]
     first = rung = _rung(trial)
     while step >= rule._min_resource * rule._reduction_factor ** (rule._min_early_stopping_rate + rung):
-        if math.isnan(value):
-            return True
         if rung == first:
             table.refresh(study, bracket_of)
+            if last is None and table.longest is not None and step >= table.longest:
+                return False
+        if math.isnan(value):
+            return True
         key = f"{PREFIX}{rung}"
         study._storage.set_trial_system_attr(trial._trial_id, key, value)
         better, others = table.rank(bracket, key, value, study.direction)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .conflicts import CommitResult
     from .database import normalize_url
     from .due_callbacks import DueCallbacks
+    from .first_points import enqueue
     from .leases import Lease, Orphan, claim, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
@@ -29,6 +30,7 @@ __all__ = [
     "RecordStorage",
     "RunDirectory",
     "claim",
+    "enqueue",
     "known_studies",
     "learn_from",
     "new_campaign_id",
@@ -49,6 +51,7 @@ _MODULES = {
     "study_definition": ("learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
     "due_callbacks": ("DueCallbacks",),
+    "first_points": ("enqueue",),
     "rundir": ("RunDirectory", "new_campaign_id"),
     "salvage": ("save_study",),
     "storage": ("RecordStorage",),

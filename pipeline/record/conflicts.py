@@ -3,6 +3,7 @@ trials beyond the budget."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.trial import TrialState
@@ -18,8 +19,9 @@ class CommitResult:
     """The trials whose staged changes a commit did not write.
 
     Attributes:
-        refused: Local ids of trials that were not started because the study's budget is used up. New trials are
-            removed from memory; trials that were WAITING in the database are WAITING again.
+        refused: Local ids of trials that were not started because the study's budget is used up, or because another
+            process has started the same configuration of an exhaustive sampler. New trials are removed from memory;
+            trials that were WAITING in the database are WAITING again.
         overtaken: Local ids of trials that another process started or finished first. Their staged changes are
             dropped, and their copies in memory are read again from the database.
     """
@@ -56,18 +58,26 @@ def enforce_budget(database: Database, cache: StudyCache, staged: Staged, limit:
     claims = [local for local, changes in staged.trials.items() if changes.claim and local not in staged.new]
     starts = [*claims, *(local for local in staged.new if cache.trials[local].state == TrialState.RUNNING)]
     refused = starts[max(0, limit - (cache.counted() - len(starts))) :]
+    drop_starts(database, cache, staged, refused)
+    return refused
+
+
+def drop_starts(database: Database, cache: StudyCache, staged: Staged, refused: Sequence[int]) -> None:
+    """Drop these starts: new trials vanish from memory, those that were WAITING in the database are so again."""
     for local in refused:
         if local in staged.new:
             cache.drop(local)
         cache.ours.discard(local)
         staged.forget(local)
     read_again(database, cache, [local for local in refused if local in cache.db_ids])
-    return refused
 
 
-def assign_numbers(cache: StudyCache, staged: Staged) -> None:
-    """Give the new trials their final numbers: consecutive, in the order of their creation."""
-    if staged.new:
-        first = min(cache.trials[local].number for local in staged.new)
-        for offset, local in enumerate(staged.new):
-            cache.renumber(local, first + offset)
+def first_number(cache: StudyCache, staged: Staged) -> int:
+    """The number that the first new trial is to have. Asked before any of them is dropped."""
+    return min((cache.trials[local].number for local in staged.new), default=0)
+
+
+def assign_numbers(cache: StudyCache, staged: Staged, first: int) -> None:
+    """Give the new trials their final numbers: consecutive from ``first``, in the order of their creation."""
+    for offset, local in enumerate(staged.new):
+        cache.renumber(local, first + offset)

@@ -13,7 +13,7 @@ import copy
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from optuna.trial import TrialState
@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import PilotuneError, RecordAway
 from ..attributes import TICK
-from .conflicts import CommitResult, assign_numbers, drop_overtaken, enforce_budget
+from .conflicts import CommitResult, assign_numbers, drop_overtaken, drop_starts, enforce_budget, first_number
 from .database import Database
 from .db_errors import words
 from .loaded_studies import LoadedStudies
@@ -56,6 +56,8 @@ class UnitOfWork:
         studies: The studies in memory.
         fence: Study id and attribute key of the campaign's lease. A commit raises LeaseLost once another driver has
             set that lease's state to ``dead``. None: no check.
+        repeated: Called in a commit that finds changes of others, with the local ids of the new trials that would
+            start: which of them must not, since others took their configurations meanwhile. None: no check.
         lock: Held by every method, and by the owner around its changes of ``studies``.
 
     Example:
@@ -75,6 +77,7 @@ class UnitOfWork:
         self.database, self.autocommit = database, autocommit
         self.studies = LoadedStudies()
         self.fence: tuple[int, str] | None = None
+        self.repeated: Callable[[Collection[int]], Collection[int]] | None = None
         self.lock = threading.RLock()
         self._sql = statements(database.dialect)
         self._tick, self._ticker = 0, f"{TICK}{uuid.uuid4().hex}"
@@ -276,11 +279,17 @@ class UnitOfWork:
         staged = self.studies.stage(cache.study_id)
         if changed:
             self._overtaken += drop_overtaken(self.database, cache, staged, limit)
+        refused: list[int] = []
+        first = first_number(cache, staged)
+        if changed and self.repeated is not None:
+            new = [local for local in staged.new if cache.trials[local].state == TrialState.RUNNING]
+            refused += self.repeated(new) if new else ()
+            drop_starts(self.database, cache, staged, refused)
         if limit is not None:
-            refused = enforce_budget(self.database, cache, staged, limit)
-            self.studies.forget_trials(local for local in refused if local not in cache.trials)
-            self._refused += refused
-        assign_numbers(cache, staged)
+            refused += enforce_budget(self.database, cache, staged, limit)
+        self.studies.forget_trials(local for local in refused if local not in cache.trials)
+        self._refused += refused
+        assign_numbers(cache, staged, first)
 
     # -- exactly once -------------------------------------------------------------------------------------------------
 

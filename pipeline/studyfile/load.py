@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from ...yamlfile import YamlFile, dump_yaml, nearest, read_yaml, with_overrides
 from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
-from ..suggest import check_sampler, grid_values, resolved_sampler
+from ..suggest import check_sampler, resolved_sampler
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
 from ..worker.command.template import as_text, check_command, exposed_fields, exposed_problem
@@ -44,7 +43,9 @@ class StudyFile:
         space: The search space; None if the objective defines it as it runs.
         sampler: The sampler's short name and arguments.
         pruner: The pruner's short name and arguments; None if nothing is pruned.
-        budget: When a campaign ends. With an exhaustive sampler ``trials`` is at most the size of the space.
+        budget: When a campaign ends, besides the end of all points.
+        points: How many points an exhaustive sampler tries, after which a campaign ends, too; an upper bound in a large
+            space with constraints. None with other samplers.
         trial: What one trial gets, and how its failures are handled.
         callbacks: What the driver calls after each finished trial.
         start_from: Points to try first, and studies to learn from.
@@ -68,6 +69,7 @@ class StudyFile:
     start_from: StartFrom
     storage: str | None
     seed: int | None
+    points: int | None
     source: YamlFile = field(repr=False, compare=False)
 
     def error(self, message: str, key: str = "") -> UserError:
@@ -123,7 +125,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     directions = _directions(schema, source)
     space = _space(schema, source)
     _check_shell(objective, space, source)
-    sampler = _sampler(schema, absolute.parent, space, directions, source)
+    sampler, points = _sampler(schema, absolute.parent, space, directions, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -134,12 +136,13 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         space=space,
         sampler=sampler,
         pruner=_pruner(schema, absolute.parent, directions, source),
-        budget=_budget(schema, sampler, space, absolute.parent, directions, source),
+        budget=_budget(schema, points, absolute.parent, directions, source),
         trial=_trial(schema, source),
         callbacks=_callbacks(schema, absolute.parent, source),
         start_from=_start_from(schema, sampler, space, source),
         storage=schema.storage,
         seed=_seed(sampler),
+        points=points,
         source=source,
     )
 
@@ -223,14 +226,15 @@ def _space(schema: StudySchema, source: YamlFile) -> Space | None:
 
 def _sampler(
     schema: StudySchema, folder: Path, space: Space | None, directions: tuple[str, ...], source: YamlFile
-) -> Named:
+) -> tuple[Named, int | None]:
+    """The sampler, and the number of points that it tries where it is exhaustive."""
     args = {name: value for name, value in schema.sampler.items() if name != "name"}
     try:
         named = resolved_sampler(schema.sampler["name"], args, folder)
-        check_sampler(named, space, directions)
+        points = check_sampler(named, space, directions)
     except UserError as error:
         raise source.error(error.message, _written_key(error.key, "sampler", source)) from None
-    return named
+    return named, points
 
 
 def _seed(sampler: Named) -> int | None:
@@ -273,8 +277,7 @@ def _callbacks(schema: StudySchema, folder: Path, source: YamlFile) -> tuple[Nam
 
 def _budget(
     schema: StudySchema,
-    sampler: Named,
-    space: Space | None,
+    points: int | None,
     folder: Path,
     directions: tuple[str, ...],
     source: YamlFile,
@@ -289,10 +292,8 @@ def _budget(
         except UserError as error:
             raise source.error(error.message, error.key or "budget.terminator") from None
         budget = budget.model_copy(update={"terminator": terminator})
-    most = _all_points(sampler, space)
-    if most is not None and (budget.trials is None or budget.trials > most):
-        return budget.model_copy(update={"trials": most})
-    if all(getattr(budget, key) is None for key in ("trials", "time", "target", "patience", "terminator")):
+    conditions = ("trials", "time", "target", "patience", "terminator")
+    if points is None and all(getattr(budget, key) is None for key in conditions):
         raise source.error("no stopping condition: set trials, time or target, as in budget: {trials: 100}", "budget")
     return budget
 
@@ -305,15 +306,6 @@ def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
     return trial
 
 
-def _all_points(sampler: Named, space: Space | None) -> int | None:
-    """Number of points that an exhaustive sampler can try; None for other samplers."""
-    if space is None or sampler.name not in ("grid", "bruteforce"):
-        return None
-    if sampler.name == "bruteforce":
-        return int(space.size())
-    return math.prod(len(values) for values in grid_values(space, sampler.args.get("search_space", {})).values())
-
-
 def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source: YamlFile) -> StartFrom:
     start = schema.start_from
     if space is None:
@@ -322,7 +314,8 @@ def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source
     for index, point in enumerate(start.enqueue):
         key = f"start_from.enqueue[{index}]"
         points.append(check_point(point, space, key, source))
-        missing = [name for name in space.distributions if name not in point]
+        values = {**space.constants, **points[-1]}
+        missing = [p.name for p in space.parameters if p.name not in point and p.active(values)]
         if sampler.name == "grid" and missing:
             raise source.error(f"a point for the sampler grid needs all parameters; '{missing[0]}' is missing", key)
     return start.model_copy(update={"enqueue": tuple(points)})

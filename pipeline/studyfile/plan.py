@@ -18,7 +18,7 @@ from ..fidelity import (
     render_rung_schedule,
     rung_schedule,
 )
-from ..space import Parameter, cardinality, describe, word
+from ..space import Parameter, cardinality, describe, point_key, word
 from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
@@ -61,7 +61,7 @@ class Plan:
         pruner: The pruner with its arguments, or ``none``.
         brackets: Brackets of a pruner that has rungs.
         budget: The stopping conditions, in words.
-        trials: ``budget.trials``.
+        trials: Most trials of the study: ``budget.trials``, or the points of an exhaustive sampler and those enqueued.
         trial: What one trial gets, in words.
         enqueued: Number of points that are tried first.
         notes: Advice.
@@ -122,7 +122,7 @@ def plan(study_file: StudyFile) -> Plan:
         promotes=promoting is not None,
         callbacks=tuple(_named(each.name, each.args) for each in study_file.callbacks),
         budget=_budget(study_file),
-        trials=study_file.budget.trials,
+        trials=_most_trials(study_file),
         trial=_trial(study_file),
         enqueued=len(study_file.start_from.enqueue),
         notes=_notes(study_file, brackets, promoting),
@@ -188,9 +188,27 @@ def _named(name: str, args: Mapping[str, Any]) -> str:
     return f"{name} ({', '.join(f'{key}={word(value)}' for key, value in args.items())})" if args else name
 
 
+def _most_trials(study_file: StudyFile) -> int | None:
+    trials, points = study_file.budget.trials, study_file.points
+    if points is None:
+        return trials
+    points += len(study_file.start_from.enqueue)  # these may be other points than the sampler's
+    return points if trials is None else min(trials, points)
+
+
+def _points(study_file: StudyFile, points: int) -> str:
+    """Which of the points of an exhaustive sampler are tried, in words."""
+    trials, noun = study_file.budget.trials, "grid point" if study_file.sampler.name == "grid" else "configuration"
+    if trials is not None and trials < points:
+        return f"{trials:,} of the {points:,} {noun}s"
+    return f"all {points:,} {noun}s" if points > 1 else f"1 {noun}"
+
+
 def _budget(study_file: StudyFile) -> tuple[str, ...]:
     budget, parts = study_file.budget, []
-    if budget.trials is not None:
+    if study_file.points is not None:
+        parts.append(_points(study_file, study_file.points))
+    elif budget.trials is not None:
         parts.append(f"{budget.trials:,} trial{'s' if budget.trials > 1 else ''}")
     if budget.time is not None:
         parts.append(f"{format_duration(budget.time)} a campaign")
@@ -228,10 +246,10 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
 
 
 def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: RungSchedule | None) -> tuple[str, ...]:
-    notes = _launcher_notes(study_file)
+    notes = _launcher_notes(study_file) + _repeated_points(study_file)
     if promoting:
         return (*notes, _pause_note(study_file.objective, promoting))
-    pruner, trials = study_file.pruner, study_file.budget.trials
+    pruner, trials = study_file.pruner, _most_trials(study_file)
     if pruner and pruner.name == "hyperband" and not brackets:
         notes.append("with max_resource: auto, nothing is pruned until the first trial completes")
     if brackets and trials:
@@ -242,6 +260,19 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: Rung
                 f"trials, but the budget is {trials}: a larger min_resource or reduction_factor makes fewer brackets"
             )
     return tuple(notes)
+
+
+def _repeated_points(study_file: StudyFile) -> list[str]:
+    """A note on each enqueued point that stands twice."""
+    first: dict[Any, int] = {}
+    notes = []
+    for index, point in enumerate(study_file.start_from.enqueue):
+        before = first.setdefault(point_key(point, study_file.space), index)
+        if before != index:
+            notes.append(
+                f"start_from.enqueue[{index}] is the same point as start_from.enqueue[{before}], so it is tried once"
+            )
+    return notes
 
 
 def _pause_note(objective: ObjectiveSpec, promoting: RungSchedule) -> str:

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna.samplers as optuna_samplers
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
 from ...errors import UserError
+from ...fields import shown
 from ...yamlfile import nearest
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
 from ..space import Space, cardinality, contains
 from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
+from .exhaustive import ExhaustiveSampler
+from .points import Points
 
 MAX_GRID = 1_000_000
 """Most points of a grid: Optuna keeps all of them in memory."""
@@ -178,13 +180,17 @@ def user_sampler(name: str, folder: Path, key: str = "sampler") -> type[BaseSamp
     return load_user_class(name, folder, base=BaseSampler, kind="sampler", key=f"{key}.name")
 
 
-def check_sampler(named: Named, space: Space | None, directions: tuple[str, ...]) -> None:
+def check_sampler(named: Named, space: Space | None, directions: tuple[str, ...]) -> int | None:
     """Check that the sampler ``named`` can work on such a study. A class of the user's is not imported.
+
+    Returns:
+        How many points an exhaustive sampler tries, an upper bound in a large space with constraints; None for others.
 
     Raises:
         UserError: It cannot, or refuses an argument. Its key is relative to the study file.
     """
-    _build(named, space, directions, "sampler", None)
+    sampler = _build(named, space, directions, "sampler", None)
+    return sampler.points.size if isinstance(sampler, ExhaustiveSampler) else None
 
 
 def _build_users(named: Named, space: Space | None, directions: tuple[str, ...], key: str, folder: Path) -> BaseSampler:
@@ -227,6 +233,9 @@ def _build(
         if argument in args:
             args[argument] = _nested(args[argument], space, directions, f"{key}.{argument}", folder)
     if name == "partial_fixed":
+        fixed_grid = _fixed_grid(args, space, directions, key)
+        if fixed_grid is not None:
+            return fixed_grid
         args = _partial_fixed(args, space, directions, key)
     if name in ("nsgaii", "nsgaiii"):
         args = _genetic(args, key)
@@ -291,68 +300,83 @@ def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:
     return args
 
 
+def _fixed_grid(args: dict[str, Any], space: Space | None, directions: tuple[str, ...], key: str) -> BaseSampler | None:
+    """An exhaustive sampler inside ``partial_fixed``: it tries the points with the fixed values; None for others."""
+    base = args.get("base_sampler")
+    if not isinstance(base, ExhaustiveSampler) or space is None:
+        return None
+    fixed = args.get("fixed_params") or {}
+    _partial_fixed({**args, "base_sampler": base}, space, directions, key)
+    values = {axis.name: [axis.value(place) for place in range(axis.count)] for axis in base.points.axes}
+    sampler = ExhaustiveSampler(Points(space, {**values, **{name: [fixed[name]] for name in fixed}}), base.seed)
+    sampler.NOUN = base.NOUN
+    return sampler
+
+
 def _exhaustive(
-    name: str, sampler_class: type[BaseSampler], args: dict[str, Any], space: Space | None, key: str
-) -> BaseSampler:
+    name: str, sampler_class: type[ExhaustiveSampler], args: dict[str, Any], space: Space | None, key: str
+) -> ExhaustiveSampler:
     if space is None:
         raise UserError(f"the sampler {name} needs a `space:` in the study file", key=f"{key}.name")
+    sampler: ExhaustiveSampler
     if name == "bruteforce":
         for p in space.parameters:
             if cardinality(p.distribution) == math.inf:
                 raise UserError(f"the sampler bruteforce needs a finite space, and '{p.name}' is continuous; "
                                 "give it a step", key=f"{key}.name")  # fmt: skip
-        return quietly(sampler_class, key, **args)
-    values = grid_values(space, args.pop("search_space", {}), key)
-    return quietly(sampler_class, key, search_space=values, **args)
+        sampler = quietly(sampler_class, key, space=space, **args)
+    else:
+        given = args.pop("search_space", {})
+        grid_values(space, given, key)
+        sampler = quietly(sampler_class, key, space=space, search_space=given, **args)
+    if not sampler.points.size:
+        raise UserError(f"no point of the {name} satisfies the constraints", key=f"{key}.name")
+    return sampler
 
 
 def grid_values(space: Space, given: Mapping[str, Any], key: str = "sampler") -> dict[str, list[Any]]:
     """The values of each parameter in a grid.
 
     Args:
-        space: The search space. Its conditions are ignored: the grid is the full product.
-        given: From some parameters to a value or a list of values. The others take all values of their range.
+        space: The search space.
+        given: From some parameters to a list of their values. The others take all values of their range.
         key: Where the sampler stands in the study file.
 
     Raises:
-        UserError: A parameter is continuous and not given, a value is out of range, or there are more than
-            ``MAX_GRID`` points.
+        UserError: A parameter is continuous and not given, its values are no list, an empty one, or one with a value
+            twice or out of range, or there are more than ``MAX_GRID`` points.
     """
-    for name in given:
-        if name not in space.distributions:
-            message = f"there is no parameter '{name}'{nearest(name, space.distributions)}"
-            raise UserError(message, key=f"{key}.search_space.{name}")
-    result: dict[str, list[Any]] = {}
-    points = 1.0
+    for name, values in given.items():
+        _check_grid_values(space, name, values, f"{key}.search_space.{name}")
     for name, distribution in space.distributions.items():
-        if name in given:
-            result[name] = given[name] if isinstance(given[name], list) else [given[name]]
-            for value in result[name]:
-                if not contains(distribution, value):
-                    raise UserError(f"{value!r} is outside the parameter's range", key=f"{key}.search_space.{name}")
-            points *= len(result[name])
-            continue
-        count = cardinality(distribution)
-        if count == math.inf:
+        if name not in given and cardinality(distribution) == math.inf:
             raise UserError(f"a grid needs a finite space, and '{name}' is continuous; give it a step, or its "
                             f"values here: search_space: {{{name}: [...]}}", key=f"{key}.name")  # fmt: skip
-        points *= count
-        if points <= MAX_GRID:
-            result[name] = _values(distribution, int(count))
-    if points > MAX_GRID:
-        message = f"the grid has {points:,.0f} points; {MAX_GRID:,} is the most, so use larger steps or another sampler"
+    points = Points(space, given)
+    if points.size > MAX_GRID:
+        many = f"{points.size:,}" if points.size < 10**15 else "more than 10^15"
+        message = f"the grid has {many} points; {MAX_GRID:,} is the most, so use larger steps or another sampler"
         raise UserError(message, key=f"{key}.name")
-    return result
+    return {axis.name: [axis.value(place) for place in range(axis.count)] for axis in points.axes}
 
 
-def _values(distribution: Any, count: int) -> list[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return list(range(distribution.low, distribution.high + 1, distribution.step))
-    assert isinstance(distribution, FloatDistribution)
-    step = distribution.step or 0.0
-    return [min(round(distribution.low + i * step, 12), distribution.high) for i in range(count)]
+def _check_grid_values(space: Space, name: str, values: Any, key: str) -> None:
+    """Check the values that a grid is to use for one parameter."""
+    if name not in space.distributions:
+        raise UserError(f"there is no parameter '{name}'{nearest(name, space.distributions)}", key=key)
+    if not isinstance(values, list):
+        example = f"[{shown(values)}]" if not isinstance(values, dict) and values is not None else "[1, 2, 3]"
+        raise UserError(f"must be a list of values, as in {name}: {example}, but is {shown(values)}", key=key)
+    if not values:
+        raise UserError(f"has no value; list at least one, or leave '{name}' out to try its whole range", key=key)
+    distribution, seen = space.distributions[name], set()
+    for value in values:
+        if not contains(distribution, value):
+            raise UserError(f"{value!r} is outside the parameter's range", key=key)
+        internal = distribution.to_internal_repr(value)
+        if internal in seen:
+            raise UserError(f"lists {shown(value)} twice; each value is tried once", key=key)
+        seen.add(internal)
 
 
 def _check_point(point: Mapping[str, Any], space: Space | None, key: str) -> None:

@@ -66,6 +66,8 @@ class Plain:
         self.waiting.pop(number, None)
         for rung in new:
             self.values.setdefault((bracket, rung), {})[number] = value
+        if step >= self.steps.high:  # the last step: nothing is left to save
+            return None
         return None if number in self.best(bracket, new[-1]) else rungs[new[-1]]
 
     def pause(self, number: int) -> None:
@@ -188,8 +190,9 @@ def test_the_highest_rung_comes_first_and_the_last_step_has_none() -> None:
     for number in (2, 3):
         promotions.pause(number)
     assert promotions.next() == 3, "from the rung at step 2"
-    assert promotions.report(3, 8, 1.0) == 4, "the first report after a rung counts there"
-    assert promotions.report(3, 9, 1.0) is None
+    assert promotions.report(3, 7, 1.0) == 4, "the first report after a rung counts there"
+    assert promotions.report(3, 8, 1.0) is None
+    assert promotions.report(2, 8, 2.0) is None, "a trial that skips the rung at step 4 has nothing left to run"
 
 
 def test_too_few_trials_for_a_rung_pause_until_no_more_will_start() -> None:
@@ -252,7 +255,8 @@ def test_the_cost_of_a_report_hardly_grows_with_the_trials() -> None:
         ("hyperband", {"mode": "pause", "max_resource": 9}, "pruner.mode", "must be stop or promote, but is 'pause'"),
         ("hyperband", {"mode": 3, "max_resource": 9}, "pruner.mode", "a word"),
         ("successive_halving", {"mode": "promote"}, "pruner.max_resource", "whole number"),
-        ("successive_halving", {"max_resource": 9}, "pruner.max_resource", "mode: promote"),
+        ("successive_halving", {"max_resource": "nine"}, "pruner.max_resource", "whole number or auto"),
+        ("successive_halving", {"max_resource": 2, "min_resource": 3}, "pruner.max_resource", "min_resource (3)"),
         ("successive_halving", {"mode": "promote", "max_resource": 9, "min_resource": "auto"}, "pruner.min_resource",
          "whole number"),
         ("successive_halving", {"mode": "promote", "max_resource": 2, "min_resource": 3}, "pruner.max_resource",

