@@ -113,8 +113,8 @@ class HyperbandPruner(TablePruner, optuna.pruners.HyperbandPruner):
         >>> import optuna
         >>> from pilotune.pipeline.fidelity import HyperbandPruner, hyperband_brackets
         >>> pruner = HyperbandPruner(min_resource=1, max_resource=27)
-        >>> [bracket.rungs[0] for bracket in hyperband_brackets({"max_resource": 27})]
-        [1, 3, 9, 27]
+        >>> [bracket.rungs for bracket in hyperband_brackets({"max_resource": 27})]
+        [(1, 3, 9), (3, 9), (9,), ()]
     """
 
     TABLE = RungTable
