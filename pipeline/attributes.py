@@ -1,11 +1,18 @@
 """Every ``pilotune:*`` key in the database, once: attributes of studies and trials that Pilotune writes for itself.
 
 The database has Optuna's plain schema, so these keys sit beside those of Optuna and of the user. *System attributes*
-steer the campaigns; *user attributes* are notes for people and show up in Optuna's dashboard. Numbers of seconds are
-rounded to milliseconds. This module imports nothing, so that every room may import it.
+steer the campaigns and hold technical notes; *user attributes* are the few notes that people look for, since Optuna's
+dashboard and ``study.trials_dataframe()`` show them. Numbers of seconds are rounded to milliseconds. This module
+imports nothing of Pilotune, so that every room may import it.
+
+In earlier versions the definition, the traceback and all details were user attributes. Databases with that layout are
+read as they are: see ``details_of``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 PREFIX = "pilotune:"
 """How all keys of this module begin. An objective's own attributes must not, so they are left out of its outcome."""
@@ -13,9 +20,14 @@ PREFIX = "pilotune:"
 # -- of a study -------------------------------------------------------------------------------------------------------
 
 DEFINITION = "pilotune:study"
-"""Study user attribute: the space, the directions and the metrics that the study was created with.
+"""Study system attribute: the space, the directions and the metrics that the study was created with.
 
-Written by ``open_study`` when it creates a study, and compared with the study file whenever the study is opened."""
+Written by ``open_study`` when it creates a study, and compared with the study file whenever the study is opened. It is
+long, so it is no user attribute: Optuna's dashboard and ``optuna studies`` would show all of it. Earlier versions wrote
+it as a user attribute; ``open_study`` moves it."""
+
+VERSION = "pilotune:version"
+"""Study user attribute: the version of Pilotune that created the study. Written by ``open_study``."""
 
 LEASE = "pilotune:campaign:"
 """Prefix of study system attributes; a campaign's id follows. The lease of that campaign, as ``Lease.to_json``.
@@ -33,6 +45,9 @@ TICK = "pilotune:tick:"
 
 Written by each commit, and read when the answer to a COMMIT was lost. No ``StudyCache`` shows these attributes."""
 
+RENAMED = "pilotune:renamed"
+"""Study system attribute: the name that the study had before. Written by ``rename_study``."""
+
 # -- of a trial, for the campaigns ------------------------------------------------------------------------------------
 
 OWNER = "pilotune:campaign"
@@ -48,6 +63,11 @@ Written by ``CampaignStudy.fence`` before an attempt is submitted."""
 LEFT = "pilotune:left"
 """Trial system attribute of a trial that was taken over: ``{"campaign": ..., "attempt": ..., "directory": ...}`` of
 its latest attempt. Written by ``orphans``, so that a second takeover still finds the files of the first campaign."""
+
+COPIED = "pilotune:copied"
+"""Trial system attribute: ``STUDY#NUMBER`` of the trial in the study that this study is a copy of.
+
+Written by ``copy_study``. The files of such a trial belong to the original."""
 
 # -- of a trial, for people -------------------------------------------------------------------------------------------
 
@@ -66,23 +86,8 @@ KILLED = "pilotune:killed"
 
 Written by the campaign after such a crash; a trial that did it on two hosts is not tried again."""
 
-BRACKET = "pilotune:bracket"
-"""Trial user attribute: index of the trial's Hyperband bracket; absent with other pruners. Written when it starts."""
-
-RUNG = "pilotune:rung"
-"""Trial user attribute: the step of the last rung that the trial reached. Written when it pauses or is pruned there."""
-
-LAST_LOSS = "pilotune:last_loss"
-"""Trial user attribute: why the latest attempt was lost with its worker or block. Written when the trial is retried."""
-
-LAST_CRASH = "pilotune:last_crash"
-"""Trial user attribute: why the latest attempt crashed. Written when the trial is retried."""
-
 REASON = "pilotune:reason"
 """Trial user attribute: why the trial failed, as one sentence. Written at its end."""
-
-TRACEBACK = "pilotune:traceback"
-"""Trial user attribute: the objective's traceback. Written when an attempt fails."""
 
 ATTEMPTS = "pilotune:attempts"
 """Trial user attribute: number of attempts in all. Written at the trial's end, as are those that follow."""
@@ -93,20 +98,84 @@ EXIT = "pilotune:exit"
 HOST = "pilotune:host"
 """Trial user attribute: name of the host that the last attempt ran on."""
 
-POOL = "pilotune:pool"
-"""Trial user attribute: name of the pool that the last attempt ran in."""
-
-BLOCK = "pilotune:block"
-"""Trial user attribute: id of the block that the last attempt ran in."""
-
-WORKER = "pilotune:worker"
-"""Trial user attribute: id of the worker that ran the last attempt."""
-
-SECONDS_WAITING = "pilotune:seconds_waiting"
-"""Trial user attribute: seconds that the trial waited for a worker, over all attempts."""
-
 SECONDS_RUNNING = "pilotune:seconds_running"
 """Trial user attribute: seconds that the trial ran, over all attempts."""
 
 DIRECTORY = "pilotune:directory"
 """Trial user attribute: path of the trial's directory."""
+
+TRACEBACK = "pilotune:traceback"
+"""Trial system attribute: the objective's traceback. Written when a failed trial ends."""
+
+DETAILS = "pilotune:details"
+"""Trial system attribute: technical notes in one dictionary, whose keys follow. Written when the trial ends.
+
+One attribute and not eight, since each is a row of the database and a column of ``study.trials_dataframe()``."""
+
+# Keys of DETAILS. Earlier versions wrote each of them as a user attribute "pilotune:<key>".
+
+POOL = "pool"
+"""In the attribute DETAILS: name of the pool that the last attempt ran in."""
+
+BLOCK = "block"
+"""In the attribute DETAILS: id of the block that the last attempt ran in."""
+
+WORKER = "worker"
+"""In the attribute DETAILS: id of the worker that ran the last attempt."""
+
+SECONDS_WAITING = "seconds_waiting"
+"""In the attribute DETAILS: seconds that the trial waited for a worker, over all attempts."""
+
+BRACKET = "bracket"
+"""In the attribute DETAILS: index of the trial's Hyperband bracket; absent with other pruners."""
+
+RUNG = "rung"
+"""In the attribute DETAILS: the step of the last rung that the trial reached; absent unless it was pruned there, or
+ended paused."""
+
+LAST_LOSS = "last_loss"
+"""In the attribute DETAILS: why an attempt was last lost with its worker or block; absent if none was."""
+
+LAST_CRASH = "last_crash"
+"""In the attribute DETAILS: why an attempt last crashed and was repeated; absent if none was."""
+
+DETAIL_KEYS = (POOL, BLOCK, WORKER, SECONDS_WAITING, BRACKET, RUNG, LAST_LOSS, LAST_CRASH)
+"""All keys of the attribute DETAILS."""
+
+
+class HasAttributes(Protocol):
+    """A trial of Optuna's."""
+
+    @property
+    def user_attrs(self) -> Mapping[str, Any]:
+        """Its user attributes."""
+
+    @property
+    def system_attrs(self) -> Mapping[str, Any]:
+        """Its system attributes."""
+
+
+def details_of(trial: HasAttributes) -> dict[str, Any]:
+    """The technical notes of a trial by the keys above, wherever the version that wrote them put them.
+
+    >>> import optuna
+    >>> details_of(optuna.create_trial(value=1.0, system_attrs={"pilotune:details": {"pool": "gpu"}}))
+    {'pool': 'gpu'}
+    >>> details_of(optuna.create_trial(value=1.0, user_attrs={"pilotune:pool": "gpu"}))  # as earlier versions wrote it
+    {'pool': 'gpu'}
+    """
+    found = trial.system_attrs.get(DETAILS)
+    if isinstance(found, dict):
+        return found
+    user = trial.user_attrs
+    return {key: user[PREFIX + key] for key in DETAIL_KEYS if PREFIX + key in user}
+
+
+def traceback_of(trial: HasAttributes) -> str:
+    """The traceback of a failed trial; empty if none was recorded.
+
+    >>> import optuna
+    >>> traceback_of(optuna.create_trial(state=optuna.trial.TrialState.FAIL))
+    ''
+    """
+    return str(trial.system_attrs.get(TRACEBACK) or trial.user_attrs.get(TRACEBACK) or "")

@@ -10,8 +10,8 @@ Example::
 """
 
 from .best import best_params, best_trials
-from .export import FORMATS, export, format_of, strict
-from .importance import EVALUATORS, importances
+from .export import FORMATS, export, export_reports, format_of, strict
+from .importance import EVALUATORS, Importances, importances, measure
 from .reading import StudyData, nearest, read_study, safe_url, study_names
 from .summary import Summary, summarize
 from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows
@@ -22,6 +22,7 @@ __all__ = [
     "INTERRUPTED",
     "PAUSED",
     "STATES",
+    "Importances",
     "Row",
     "StudyData",
     "Summary",
@@ -30,8 +31,10 @@ __all__ = [
     "columns",
     "dataframe",
     "export",
+    "export_reports",
     "format_of",
     "importances",
+    "measure",
     "nearest",
     "read_study",
     "row_of",

@@ -1,16 +1,16 @@
-"""Exports a study's trials as CSV, JSON or Parquet."""
+"""Exports a study's trials, or all that they reported, as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...errors import UserError
 from .reading import StudyData
-from .tables import Row, dataframe, rows
+from .tables import Row, dataframe, fits_64_bits, reports_frame, with_constants
 
 FORMATS = ("csv", "json", "parquet")
 """Formats of :func:`export`; the first is the default."""
@@ -18,16 +18,25 @@ FORMATS = ("csv", "json", "parquet")
 
 def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
     """One line for each trial, with the columns of :func:`dataframe`."""
-    return str(dataframe(data, items).to_csv(index=False)).encode()
+    frame = dataframe(data, items)
+    for name, moments in (("start", [row.start for row in items]), ("end", [row.end for row in items])):
+        frame[name] = [None if moment is None else moment.isoformat() for moment in moments]
+    return str(frame.to_csv(index=False)).encode()
 
 
 def to_json(data: StudyData, items: Sequence[Row]) -> bytes:
-    """An object with the study's name, its directions, its metrics, and ``trials`` as a list of objects."""
+    """An object with the study's name, its directions, its metrics, and ``trials`` as a list of objects.
+
+    Each trial has its ``reports`` as a list of ``[step, value]``.
+    """
+    reports = {
+        trial.number: [list(report) for report in sorted(trial.intermediate_values.items())] for trial in data.trials
+    }
     whole = {
         "study": data.name,
         "directions": list(data.directions),
         "metrics": list(data.metrics),
-        "trials": [row.as_dict() for row in items],
+        "trials": [{**row.as_dict(), "reports": reports[row.number]} for row in items],
     }
     return (json.dumps(strict(whole), indent=2) + "\n").encode()
 
@@ -41,24 +50,28 @@ def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
     Raises:
         UserError: pyarrow is not installed.
     """
+    need_pyarrow()
+    frame = dataframe(data, items)
+    for name in frame.columns:
+        if frame[name].dtype != object:
+            continue
+        values = frame[name].dropna()
+        kinds = {type(value) for value in values}
+        if kinds == {int, float} and fits_64_bits(values):
+            frame[name] = frame[name].astype("float64")
+        elif len(kinds) > 1 or kinds & {list, dict, tuple} or not fits_64_bits(values):
+            frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
+    return bytes(frame.to_parquet(index=False, engine="pyarrow"))
+
+
+def need_pyarrow() -> None:
+    """Raise UserError if pyarrow is not installed."""
     try:
         import pyarrow  # type: ignore[import-untyped]  # noqa: F401
     except ImportError:
         raise UserError(
             "Parquet needs pyarrow, which is not installed: pip install 'pilotune[parquet]', or --format csv"
         ) from None
-    frame = dataframe(data, items)
-    for name in frame.columns:
-        values = frame[name].dropna()
-        kinds = {type(value) for value in values}
-        if (len(kinds) > 1 and not kinds <= {int, float}) or kinds & {list, dict, tuple} or exceeds_64_bits(values):
-            frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
-    return bytes(frame.to_parquet(index=False, engine="pyarrow"))
-
-
-def exceeds_64_bits(values: Iterable[Any]) -> bool:
-    """Whether a whole number does not fit into 64 bits."""
-    return any(type(value) is int and not -(2**63) <= value < 2**63 for value in values)
 
 
 WRITERS: dict[str, Callable[[StudyData, Sequence[Row]], bytes]] = {
@@ -87,9 +100,26 @@ def export(data: StudyData, form: str, out: BinaryIO) -> int:
         with open("trials.csv", "wb") as file:
             export(read_study("sqlite:///study.db", "digits"), "csv", file)
     """
-    items = rows(data)
+    items = with_constants(data)
     out.write(WRITERS[form](data, items))
     return len(items)
+
+
+def export_reports(data: StudyData, form: str, out: BinaryIO) -> int:
+    """Write all values that the trials reported, one line for each; JSON: a list of objects.
+
+    Arguments and errors are those of :func:`export`. Returns the number of reports.
+    """
+    if form == "parquet":
+        need_pyarrow()
+    frame = reports_frame(data)
+    if form == "parquet":
+        out.write(frame.to_parquet(index=False, engine="pyarrow"))
+    elif form == "csv":
+        out.write(frame.to_csv(index=False, na_rep="nan").encode())
+    else:
+        out.write((json.dumps(strict(frame.to_dict("records")), indent=2) + "\n").encode())
+    return len(frame)
 
 
 def format_of(path: Path | None, given: str | None, allowed: Sequence[str] = FORMATS) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,6 +32,7 @@ class StudyData:
         trials: All trials of any state, by ascending number.
         user_attrs: The study's user attributes.
         live: Ids of the campaigns whose drivers are alive.
+        system_attrs: The study's system attributes.
     """
 
     url: str
@@ -41,11 +42,12 @@ class StudyData:
     trials: tuple[FrozenTrial, ...]
     user_attrs: Mapping[str, Any]
     live: frozenset[str] = frozenset()
+    system_attrs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def constants(self) -> Mapping[str, Any]:
         """The constants of the study file's space; empty for a study of plain Optuna."""
-        definition = self.user_attrs.get(DEFINITION)
+        definition = self.system_attrs.get(DEFINITION, self.user_attrs.get(DEFINITION))  # earlier versions: the latter
         space = definition.get("space") if isinstance(definition, dict) else None
         return dict(space.get("constants") or {}) if isinstance(space, dict) else {}
 
@@ -83,7 +85,7 @@ def read_study(url: str, name: str) -> StudyData:
     directions = tuple(direction.name.lower() for direction in cache.directions)
     trials = sorted(cache.trials.values(), key=lambda trial: trial.number)
     metrics = metric_names(system.get("study:metric_names"), len(directions))
-    return StudyData(url, name, directions, metrics, tuple(trials), user, live)
+    return StudyData(url, name, directions, metrics, tuple(trials), user, live, system)
 
 
 def live_campaigns(system_attrs: Mapping[str, Any], now: float) -> frozenset[str]:

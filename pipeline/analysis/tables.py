@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import OWNER, PREFIX
+from ..attributes import OWNER, POOL, PREFIX, RUNG, SECONDS_WAITING, details_of
 from .reading import StudyData, nearest
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ class Row:
             report here.
         params: Parameters, and the constants.
         seconds: Run time of its attempts; if unknown, the time from start to end. None before the end.
+        waiting: Seconds that its attempts waited for a worker; None if not known.
+        start: When the trial was asked for, in UTC; None if it was not yet.
+        end: When it ended, in UTC; None before.
         host: Host of the last attempt; empty if not known.
+        pool: Pool of the last attempt; empty if not known.
         attempts: Number of attempts.
         exit: How it ended, in one word (complete, pruned, exception, signal, timeout, ...); empty before the end.
         reason: Why it ended like that, in one sentence; empty for a complete trial.
@@ -57,7 +62,11 @@ class Row:
     values: Mapping[str, float | None]
     params: Mapping[str, Any]
     seconds: float | None
+    waiting: float | None
+    start: datetime | None
+    end: datetime | None
     host: str
+    pool: str
     attempts: int
     exit: str
     reason: str
@@ -74,7 +83,11 @@ class Row:
             "values": dict(self.values),
             "params": dict(self.params),
             "seconds": self.seconds,
+            "seconds_waiting": self.waiting,
+            "start": None if self.start is None else self.start.isoformat(),
+            "end": None if self.end is None else self.end.isoformat(),
             "host": self.host,
+            "pool": self.pool,
             "attempts": self.attempts,
             "exit": self.exit,
             "reason": self.reason,
@@ -117,17 +130,23 @@ def row_of(
         values = [trial.intermediate_values[max(trial.intermediate_values)]]
     reason = ours.get("reason") or trial.system_attrs.get("fail_reason") or ""
     last = max(trial.intermediate_values, default=None)
+    details = details_of(trial)
+    rung = number_attribute(details, RUNG, (int,), last if state == "pruned" else None)
     return Row(
         number=trial.number,
         state=state,
         values=dict(zip(metrics, values, strict=False)),
         params={**trial.params, **(constants or {}), **(own if isinstance(own := ours.get("constants"), dict) else {})},
         seconds=number_attribute(ours, "seconds_running", (int, float), elapsed(trial) if finished else None),
+        waiting=number_attribute(details, SECONDS_WAITING, (int, float), None),
+        start=in_utc(trial.datetime_start),
+        end=in_utc(trial.datetime_complete),
         host=str(ours.get("host", "")),
+        pool=str(details.get(POOL, "")),
         attempts=number_attribute(ours, "attempts", (int,), 1 if state != "waiting" else 0),
         exit=str(ours.get("exit", state if finished else "")),
         reason=str(reason),
-        rung=at if state == PAUSED else number_attribute(ours, "rung", (int,), last if state == "pruned" else None),
+        rung=at if state == PAUSED else rung,
         directory=str(ours.get("directory", "")),
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
         step=last,
@@ -138,6 +157,11 @@ def number_attribute(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...
     """A number among the attributes; ``otherwise`` if it is missing, or has been set to something else."""
     value: Any = attrs.get(name)
     return value if type(value) in kinds and -NUMBER_LIMIT < value < NUMBER_LIMIT else otherwise
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """Optuna's local time without a zone as UTC."""
+    return None if moment is None else moment.astimezone(UTC)
 
 
 def elapsed(trial: FrozenTrial) -> float | None:
@@ -188,6 +212,11 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
     return result if limit is None else result[:limit]
 
 
+def with_constants(data: StudyData) -> list[Row]:
+    """All trials by number, with the constants of the study file among their parameters."""
+    return [row_of(trial, data.metrics, data.constants, data.live) for trial in data.trials]
+
+
 def columns(items: Sequence[Row]) -> list[str]:
     """Names of all parameters in the rows, in the order of their first appearance."""
     return list(dict.fromkeys(name for row in items for name in row.params))
@@ -206,8 +235,11 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         items: The rows to take; None: all trials by number.
 
     Returns:
-        Columns ``number``, ``state``, one for each metric, ``params_<name>``, ``seconds``, ``host``, ``attempts``,
-        ``exit``, ``reason``, ``rung``, ``directory``, ``user_attrs_<name>``.
+        Columns ``number``, ``state``, one for each metric (``values_<metric>`` if there is a column of its name),
+        ``params_<name>``, ``start``, ``end``, ``seconds``,
+        ``seconds_waiting``, ``host``, ``pool``, ``attempts``, ``exit``, ``reason``, ``rung``, ``directory``,
+        ``user_attrs_<name>``. Whole numbers and truth values stay what they are where some trials have none (pandas'
+        nullable types).
     """
     import pandas as pd
 
@@ -215,13 +247,80 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
     attrs = list(dict.fromkeys(name for row in items for name in row.attrs))
     table: dict[str, list[Any]] = {"number": [row.number for row in items], "state": [row.state for row in items]}
     for metric in data.metrics:
-        table[metric] = [row.values.get(metric) for row in items]
+        name = f"values_{metric}" if metric in table or metric in COLUMNS else metric
+        table[name] = [row.values.get(metric) for row in items]
     for name in columns(items):
         table[f"params_{name}"] = [row.params.get(name) for row in items]
-    for name in ("seconds", "host", "attempts", "exit", "reason", "rung", "directory"):
-        table[name] = [getattr(row, name) for row in items]
+    for name, field in COLUMNS.items():
+        table[name] = [getattr(row, field) for row in items]
     for name in attrs:
         table[f"user_attrs_{name}"] = [row.attrs.get(name) for row in items]
-    frame = pd.DataFrame({name: [encodable(value) for value in column] for name, column in table.items()})
-    frame["rung"] = frame["rung"].astype("Int64")
-    return frame
+    series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
+    return pd.DataFrame(series)
+
+
+COLUMNS = {
+    name: {"seconds_waiting": "waiting"}.get(name, name)
+    for name in ("start", "end", "seconds", "seconds_waiting", "host", "pool", "attempts", "exit", "reason", "rung",
+                 "directory")
+}  # fmt: skip
+"""Column of :func:`dataframe` -> field of :class:`Row`."""
+
+DTYPES = {
+    "start": "datetime64[us, UTC]",
+    "end": "datetime64[us, UTC]",
+    "seconds": "float64",
+    "seconds_waiting": "float64",
+    "rung": "Int64",
+}
+"""Types of columns that may be empty."""
+
+
+def typed(values: list[Any], dtype: str | None = None) -> pd.Series[Any]:
+    """A column whose whole numbers and truth values stay what they are, also where some values are missing.
+
+    Args:
+        values: The values; None where there is none.
+        dtype: The type; None: as the values have it.
+
+    >>> typed([1, None, 3]).tolist(), typed([1, 2.5]).tolist()
+    ([1, <NA>, 3], [1, 2.5])
+    """
+    import pandas as pd
+
+    if dtype is None:
+        kinds = {type(value) for value in values if value is not None}
+        if len(kinds) > 1 or not fits_64_bits(values):
+            dtype = "object"
+        elif None in values and kinds == {bool}:
+            dtype = "boolean"
+        elif None in values and kinds == {int}:
+            dtype = "Int64"
+    return pd.Series(values, dtype=dtype)
+
+
+def fits_64_bits(values: Iterable[Any]) -> bool:
+    """Whether all whole numbers among the values fit into 64 bits."""
+    return all(type(value) is not int or -(2**63) <= value < 2**63 for value in values)
+
+
+def reports_frame(data: StudyData) -> pd.DataFrame:
+    """All values that the trials reported, one line for each, by trial and step.
+
+    Returns:
+        Columns ``number`` (the trial's), ``step``, ``value``, and ``state`` (the trial's).
+
+    Example::
+
+        reports_frame(read_study("sqlite:///study.db", "digits")).pivot(index="step", columns="number", values="value")
+    """
+    import pandas as pd
+
+    lines = [
+        (row.number, step, value, row.state)
+        for trial in data.trials
+        for row in [row_of(trial, data.metrics, live=data.live)]
+        for step, value in sorted(trial.intermediate_values.items())
+    ]
+    types = {"number": "int64", "step": "int64", "value": "float64", "state": "object"}
+    return pd.DataFrame(lines, columns=list(types)).astype(types)

@@ -317,7 +317,7 @@ class CampaignStudy:
         return missing
 
     def bracket(self, number: int) -> dict[str, int]:
-        """The attribute that holds the trial's Hyperband bracket; empty with other pruners."""
+        """The detail that holds the trial's Hyperband bracket; empty with other pruners."""
         return {BRACKET: bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
 
     def note(self, trial: optuna.Trial, user_attrs: Mapping[str, Any], system_attrs: Mapping[str, Any]) -> None:
@@ -334,23 +334,23 @@ class CampaignStudy:
             except (ValueError, TypeError, RecursionError) as error:
                 log.warning("trial %d: system attribute %r was left out: %s", trial.number, key[:80], error)
 
-    def annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
-        """Stage user attributes. One that no database can hold (such as a name of a thousand letters) is left out."""
+    def annotate(self, trial: optuna.Trial, user: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> None:
+        """Stage attributes. One that no database can hold (such as a name of a thousand letters) is left out."""
+        system = system or {}
         try:
-            self._annotate(trial, attrs)
+            for value in (*user.values(), *system.values()):
+                _check_size(value)
+            if user or system:
+                self.storage.set_trial_attrs(trial._trial_id, user, system)
         except (ValueError, TypeError, RecursionError) as error:
-            if len(attrs) > 1:
-                for key, value in attrs.items():
+            if len(user) + len(system) > 1:
+                for key, value in user.items():
                     self.annotate(trial, {key: value})
+                for key, value in system.items():
+                    self.annotate(trial, {}, {key: value})
                 return
-            for key in attrs:
+            for key in (*user, *system):
                 log.warning("trial %d: attribute %r was left out: %s", trial.number, key[:80], error)
-
-    def _annotate(self, trial: optuna.Trial, attrs: Mapping[str, Any]) -> None:
-        for value in attrs.values():
-            _check_size(value)
-        if attrs:
-            self.storage.set_trial_user_attrs(trial._trial_id, attrs)
 
     def fence(self, trial: optuna.Trial, attempt: int) -> None:
         """Stage that from now on only this attempt of the trial counts."""

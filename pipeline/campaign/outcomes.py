@@ -26,6 +26,8 @@ from ...grammar import count
 from ..attributes import (
     ATTEMPTS,
     BLOCK,
+    DETAIL_KEYS,
+    DETAILS,
     DIRECTORY,
     EXIT,
     HOST,
@@ -298,21 +300,27 @@ class OutcomeHandler:
         return f"{count(failed, 'trial')} failed in a row, the last one (trial {flight.number}): {reason}"
 
     def _describe(self, flight: Flight, exit_reason: str) -> None:
-        attrs: dict[str, Any] = {
+        notes = dict(flight.notes)
+        user: dict[str, Any] = {
             ATTEMPTS: flight.attempt,
             EXIT: exit_reason,
             HOST: flight.host,
-            POOL: flight.pool,
-            BLOCK: flight.block,
-            WORKER: flight.worker,
-            SECONDS_WAITING: round(flight.waited, 3),
             SECONDS_RUNNING: round(flight.ran, 3),
             DIRECTORY: flight.directory,
         }
         if flight.pause is not None:
-            attrs[PAUSED] = None
-        attrs |= self.study.bracket(flight.number)
-        self.study.annotate(flight.trial, {**attrs, **flight.notes})
+            user[PAUSED] = None
+        if REASON in notes:
+            user[REASON] = notes.pop(REASON)
+        details: dict[str, Any] = {
+            POOL: flight.pool,
+            BLOCK: flight.block,
+            WORKER: flight.worker,
+            SECONDS_WAITING: round(flight.waited, 3),
+            **self.study.bracket(flight.number),
+            **{key: notes.pop(key) for key in DETAIL_KEYS if key in notes},
+        }
+        self.study.annotate(flight.trial, user, {DETAILS: details, **notes})
 
     def _count_success(self, flight: Flight, now: float) -> None:
         self._failures_in_row = self._not_imported = 0

@@ -32,6 +32,9 @@ COMMANDS = {
     "trials": ("trials", "List the trials, and why failed ones failed."),
     "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "importance": ("importance", "Show which parameters mattered."),
+    "copy": ("copy", "Copy a study with all its trials."),
+    "rename": ("rename", "Give a study another name."),
+    "delete": ("delete", "Delete a study with its trials and run directories."),
     "verify": ("verify", "Check that no result is lost, doubled or altered."),
     "site": ("site", "Show the machines that studies can run on."),
     "completion": ("completion", "Print the completion script for bash or zsh."),
@@ -93,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except PilotuneError as error:
         return fail(error, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:  # `pilotune` and `pilotune site` alone
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         return misused(error)
     except (KeyboardInterrupt, click.Abort):

@@ -36,6 +36,17 @@ class SiteName(click.ParamType[str]):
         return [CompletionItem(name) for name in names] + files
 
 
+class Setting(click.ParamType[str]):
+    """KEY=VALUE of ``--set``; the shell completes the keys."""
+
+    name = "setting"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from .set_keys import complete
+
+        return complete(ctx, incomplete)
+
+
 def name_argument(required: bool = True) -> Callable[[Any], Any]:
     """NAME, a study that has run before."""
     return click.argument("name", type=StudyName(), required=required)
@@ -62,6 +73,7 @@ def set_option(function: Any) -> Any:
     return click.option(
         "--set",
         "overrides",
+        type=Setting(),
         metavar="KEY=VALUE",
         multiple=True,
         help="Change a key of the study or site file for this run: budget.time=1h, pools.local.workers_per_node=4.",
@@ -102,6 +114,10 @@ def in_job_option(function: Any) -> Any:
         is_flag=True,
         help="Run the driver itself in a batch job, which submits a successor before its walltime ends.",
     )(function)
+
+
+def yes_option(function: Any) -> Any:
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(function)
 
 
 def quiet_option(function: Any) -> Any:

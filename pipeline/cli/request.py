@@ -88,11 +88,16 @@ class RememberedOptions:
 
 def save_options(folder: Path, request: Request) -> None:
     """Keep the options of ``request`` for ``resume``. ``folder``: the study's, ``<runs>/<study>``."""
+    write_options(folder, RememberedOptions(absolute_site(request.site), request.trials, request.overrides))
+
+
+def write_options(folder: Path, options: RememberedOptions) -> None:
+    """Keep options for ``resume`` in a study's folder."""
     from ..record.rundir import make_private
     from ..trial.files import write_atomically
 
     make_private(folder)
-    data = {"site": absolute_site(request.site), "trials": request.trials, "overrides": list(request.overrides)}
+    data = {"site": options.site, "trials": options.trials, "overrides": list(options.overrides)}
     write_atomically(folder / FILE, json.dumps(data))
 
 

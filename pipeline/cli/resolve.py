@@ -151,7 +151,15 @@ def study_path(study: str | Path) -> Path:
         path = path / "study.yaml"
     if path.is_file():
         check_path(path.absolute())
+        refuse_other_kinds(path)
         return path
+    from ..record import known_studies
+
+    if str(study) in {entry.name for entry in known_studies.all()}:
+        raise UserError(
+            f"{str(study)!r} is a study that you have run: continue it with pilotune resume {study}, or give its study "
+            "file"
+        )
     hint = "`pilotune init` writes one"
     if path.parent.is_dir():
         files = [str(each) for each in sorted(path.parent.iterdir()) if is_study_path(each)]
@@ -159,6 +167,21 @@ def study_path(study: str | Path) -> Path:
 
         hint = nearest(str(path), files).lstrip("; ") if files else hint
     raise UserError(f"there is no study file {path}; {hint}")
+
+
+OTHER_KINDS = {".py": "Python code", ".ipynb": "a notebook", ".db": "a database", ".sqlite3": "a database"}
+"""Endings of files that belong to a study, but are no study files."""
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Raise UserError for a file that is no study file, but something that belongs to one."""
+    kind = OTHER_KINDS.get(path.suffix)
+    if kind is None:
+        return
+    files = [str(each) for each in sorted(path.parent.iterdir()) if is_study_path(each)]
+    hint = f"such as {' or '.join(files)}" if files else "which `pilotune init` writes"
+    names = " whose `objective:` names it" if path.suffix == ".py" else ""
+    raise UserError(f"this is {kind}; give the study file{names}, {hint}", file=path)
 
 
 def check_path(path: Path) -> None:

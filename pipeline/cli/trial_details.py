@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
 from ...grammar import count
-from ..attributes import TRACEBACK
+from ..attributes import traceback_of
 from ..trial.files import TrialFiles
 from .failures import kind_in_words
 from .formatting import duration, exact, pairs
@@ -53,7 +53,7 @@ def trial_details(data: StudyData, number: int) -> TrialDetails:
         has = f"has trials 0 to {data.trials[-1].number}" if data.trials else "has no trials yet"
         raise UserError(f"there is no trial {number}: study {data.name!r} {has}")
     row = row_of(trial, data.metrics, data.constants, data.live)
-    return TrialDetails(row, str(trial.user_attrs.get(TRACEBACK) or ""), outputs_of(row))
+    return TrialDetails(row, traceback_of(trial), outputs_of(row))
 
 
 def outputs_of(row: Row) -> tuple[tuple[Path, str], ...]:

@@ -73,6 +73,11 @@ def save(*, name: str, study_file: Path, storage: str, runs: Path, site: str, ru
         )
 
 
+def forget(name: str) -> None:
+    """Remove a study from the list, if it is there. Raises OSError."""
+    _file(_valid(name)).unlink(missing_ok=True)
+
+
 def find(name: str) -> Entry | None:
     """The study with this name; None when it never ran from this account.
 

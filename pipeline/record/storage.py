@@ -174,6 +174,15 @@ class RecordStorage(optuna.storages.BaseStorage):
             self._studies.stage(study_id).user.add(key)
             self._flush()
 
+    def drop_study_user_attr(self, study_id: int, key: str) -> None:
+        """Delete a user attribute of a study, committed at once."""
+        with self._outside_transactions():
+            self.unit_of_work.settle()
+            cache = self.unit_of_work.load(study_id)
+            study_rows.delete_user_attribute(self.database, study_id, key)
+            self._studies.stage(study_id).user.discard(key)
+            cache.user_attrs = {name: value for name, value in cache.user_attrs.items() if name != key}
+
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         with self._lock:
             cache = self._fresh(study_id)
@@ -355,16 +364,22 @@ class RecordStorage(optuna.storages.BaseStorage):
 
     def set_trial_user_attrs(self, trial_id: int, values: Mapping[str, Any]) -> None:
         """Set several user attributes at once; none of them when one cannot be stored (ValueError, TypeError)."""
-        with self._changing(trial_id) as (cache, trial):
-            attrs = trial.user_attrs | checked_attributes(values)
-            self._studies.replace(cache, trial, user_attrs=attrs)
-            self._studies.stage(cache.study_id).of(trial_id).user.update(values)
+        self.set_trial_attrs(trial_id, values, {})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.set_trial_attrs(trial_id, {}, {key: value})
+
+    def set_trial_attrs(self, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]) -> None:
+        """Set several attributes of both kinds at once; none when one cannot be stored (ValueError, TypeError)."""
         with self._changing(trial_id) as (cache, trial):
-            attrs = {**trial.system_attrs, check_key(key): plain(value)}
-            self._studies.replace(cache, trial, system_attrs=attrs)
-            self._studies.stage(cache.study_id).of(trial_id).system.add(key)
+            fields, changes = {}, self._studies.stage(cache.study_id).of(trial_id)
+            if user:
+                fields["user_attrs"] = trial.user_attrs | checked_attributes(user)
+            if system:
+                fields["system_attrs"] = trial.system_attrs | checked_attributes(system)
+            self._studies.replace(cache, trial, **fields)
+            changes.user.update(user)
+            changes.system.update(system)
 
     # -- trials: reading ----------------------------------------------------------------------------------------------
 

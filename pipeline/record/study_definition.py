@@ -1,6 +1,8 @@
 """Opens the study that a study file describes, and copies trials from other studies into it (transfer learning).
 
-A new study is created; an existing one must have the directions and the space that the study file says.
+A new study is created; an existing one must have the directions and the space that the study file says. Both are
+kept in a system attribute of the study, ``DEFINITION``. Earlier versions kept them in a user attribute, which is moved
+when such a study is opened; their drivers can still open the study afterwards.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from ... import __version__
 from ...errors import StudyMismatch, UserError
-from ..attributes import DEFINITION, LEARNED
+from ..attributes import DEFINITION, LEARNED, VERSION
 from .database import normalize_url
 from .storage import RecordStorage
 from .tables import plain
@@ -66,22 +69,40 @@ def open_study(
             study_id = storage.get_study_id_from_name(name)
     study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
     wanted = _definition(study_file)
-    known = storage.get_study_user_attrs(study_id).get(DEFINITION)
+    known = _known_definition(storage, study_id)
     found = _differences(storage, study, known, wanted, study_file.space)
     if found:
+        what = "directions" if found[0].startswith("direction") else "search space"
         raise StudyMismatch(
-            f"the database already has a different study named {name!r}: {'; '.join(found)}. Give this one another "
-            "name (--new-name), or undo the changes in the study file",
+            f"the {what} of {name!r} changed after it ran: {'; '.join(found)}. Undo the change, or run this as a new "
+            "study with --new-name NAME",
             file=study_file.path,
         )
     if known is None:
-        storage.set_study_user_attr(study_id, DEFINITION, wanted)
+        storage.set_study_user_attr(study_id, VERSION, __version__)
         if study_file.metrics:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 study.set_metric_names(list(study_file.metrics))
-        storage.commit()
+    _keep_definition(storage, study_id, wanted if known is None else known)
     return study
+
+
+def _known_definition(storage: RecordStorage, study_id: int) -> dict[str, Any] | None:
+    """What the study was created with; None if Pilotune has never opened it."""
+    for attrs in (storage.get_study_system_attrs(study_id), storage.get_study_user_attrs(study_id)):
+        if isinstance(attrs.get(DEFINITION), dict):
+            return dict(attrs[DEFINITION])
+    return None
+
+
+def _keep_definition(storage: RecordStorage, study_id: int, definition: Mapping[str, Any]) -> None:
+    """Commit the definition as a system attribute, and then remove the user attribute of earlier versions."""
+    if storage.get_study_system_attrs(study_id).get(DEFINITION) != definition:
+        storage.set_study_system_attr(study_id, DEFINITION, definition)
+    storage.commit()
+    if DEFINITION in storage.get_study_user_attrs(study_id):
+        storage.drop_study_user_attr(study_id, DEFINITION)
 
 
 def _direction(text: str) -> optuna.study.StudyDirection:

@@ -34,15 +34,27 @@ def insert_study(database: Database, name: str, directions: Sequence[StudyDirect
 
 def delete_study(database: Database, study_id: int) -> None:
     """Delete a study with all its trials. Raises KeyError when there is no such study, RecordAway."""
-    its_trials = sa.select(trials.c.trial_id).where(trials.c.study_id == study_id)
     with database.writing():
         lock = sa.select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
         if database.run(lock).first() is None:
             raise KeyError(f"no study with id {study_id}")
-        for table in tables.OF_TRIAL:
-            database.run(sa.delete(table).where(table.c.trial_id.in_(its_trials)))
-        for table in (trials, *tables.OF_STUDY, studies):
-            database.run(sa.delete(table).where(table.c.study_id == study_id))
+        delete_rows(database, study_id)
+
+
+def delete_rows(database: Database, study_id: int) -> None:
+    """Delete a locked study with all its trials, inside the caller's transaction."""
+    its_trials = sa.select(trials.c.trial_id).where(trials.c.study_id == study_id)
+    for table in tables.OF_TRIAL:
+        database.run(sa.delete(table).where(table.c.trial_id.in_(its_trials)))
+    for table in (trials, *tables.OF_STUDY, studies):
+        database.run(sa.delete(table).where(table.c.study_id == study_id))
+
+
+def delete_user_attribute(database: Database, study_id: int, key: str) -> None:
+    """Delete a user attribute of a study, if it has it. Raises RecordAway."""
+    attributes = tables.study_user_attributes
+    with database.writing():
+        database.run(sa.delete(attributes).where(attributes.c.study_id == study_id, attributes.c.key == key))
 
 
 def find_study(database: Database, name: str) -> int | None:

@@ -30,7 +30,7 @@ from .database import Database
 from .interning import shared_attributes, shared_distributions
 from .statements import PARTS, statements
 from .study_cache import StudyCache, alike, replica
-from .tables import load_float, load_time, studies, study_directions
+from .tables import SHORT, lean, load_float, load_time, studies, study_directions
 
 SLICE = 1024
 """Trials whose rows are in memory at once while a study is loaded; all at once would double the memory needed."""
@@ -45,8 +45,7 @@ def distribution_of(text: str) -> BaseDistribution:
     return json_to_distribution(text)
 
 
-_decode = json.JSONDecoder().decode  # json.loads checks its options anew at each call
-_SHORT = 40  # characters; longer texts are seldom equal
+_decode = json.JSONDecoder(object_pairs_hook=lean).decode  # json.loads checks its options anew at each call
 
 
 @lru_cache(maxsize=4096)
@@ -56,7 +55,7 @@ def _constant(text: str) -> Any:
 
 def _value_of(text: str) -> Any:
     """A value from JSON; equal short values that cannot be changed are one object, to save memory."""
-    if len(text) >= _SHORT or text[0] in "[{":
+    if len(text) >= SHORT or text[0] in "[{":
         return _decode(text)
     if text[0] == '"' and "\\" not in text:
         return sys.intern(text[1:-1])

@@ -26,6 +26,9 @@ KEY_LENGTH = 512
 STEP_LIMIT = 2**31
 """Steps are stored as signed integers of 32 bits, so they lie in [-STEP_LIMIT, STEP_LIMIT)."""
 
+SHORT = 40
+"""Texts with fewer characters are often equal in many trials, which then share one object."""
+
 metadata = sa.MetaData()
 _key = sa.String(KEY_LENGTH)
 _float = sa.Float(precision=53)
@@ -167,11 +170,19 @@ def plain(value: Any) -> Any:
         [1, 2]
     """
     kind = type(value)
-    if kind is str and len(value) < 40:  # many trials have the same host, pool or reason: they share one object
+    if kind is str and len(value) < SHORT:  # many trials have the same host, pool or reason: they share one object
         return sys.intern(value)
     if value is None or kind in (str, int, float, bool):
         return value
-    return json.loads(json.dumps(value))
+    return json.loads(json.dumps(value), object_pairs_hook=lean)
+
+
+def lean(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A dictionary of JSON whose keys and short texts are shared with those of other trials, to save memory."""
+    return {
+        sys.intern(key): sys.intern(value) if type(value) is str and len(value) < SHORT else value
+        for key, value in pairs
+    }
 
 
 def check_key(key: str) -> str:

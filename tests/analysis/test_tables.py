@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import json
 import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
+import pyarrow.parquet
 import pytest
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
 from sqlalchemy.engine import URL
 
 from pilotune.errors import PilotuneError, UserError
 from pilotune.pipeline.analysis import (
+    EVALUATORS,
     best_params,
     best_trials,
     dataframe,
+    export,
+    export_reports,
     importances,
+    measure,
     read_study,
     rows,
     study_names,
     summarize,
 )
 from pilotune.pipeline.analysis.reading import reading
+from pilotune.pipeline.analysis.tables import reports_frame
+from pilotune.pipeline.attributes import traceback_of
 
 from ..support.cli import new_study, of_pilotune, random_study, trial
 
@@ -83,11 +96,124 @@ def test_a_dataframe_has_a_column_for_each_metric_and_parameter(url: str) -> Non
     of_pilotune(url)
     frame = dataframe(read_study(url, "digits"))
     assert list(frame.columns) == [
-        "number", "state", "value", "params_lr", "params_units", "params_optimizer", "params_epochs", "seconds", "host",
-        "attempts", "exit", "reason", "rung", "directory",
+        "number", "state", "value", "params_lr", "params_units", "params_optimizer", "params_epochs", "start", "end",
+        "seconds", "seconds_waiting", "host", "pool", "attempts", "exit", "reason", "rung", "directory",
     ]  # fmt: skip
     assert frame["value"].max() == 0.9
     assert list(frame["rung"].dropna()) == [3]
+
+
+def test_whole_numbers_and_truth_values_stay_what_they_are_where_a_trial_has_none(url: str) -> None:
+    study = new_study(url)
+    kinds = {"layers": IntDistribution(1, 9), "fast": CategoricalDistribution((True, False)),
+             "size": CategoricalDistribution((1, 0.5)), "big": CategoricalDistribution((2**70, 1))}  # fmt: skip
+    study.add_trial(
+        create_trial(value=0.0, params={"layers": 3, "fast": True, "size": 1, "big": 2**70}, distributions=kinds)
+    )
+    study.add_trial(create_trial(value=0.0, user_attrs={"count": 4}))
+    study.add_trial(create_trial(value=0.0, params={"size": 0.5}, distributions={"size": kinds["size"]}))
+    data = read_study(url, "digits")
+    frame = dataframe(data)
+    assert [str(frame[name].dtype) for name in ("params_layers", "params_fast", "user_attrs_count")] == [
+        "Int64", "boolean", "Int64",
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    export(data, "csv", buffer)
+    first, second, third = csv.DictReader(io.StringIO(buffer.getvalue().decode()))
+    assert [first[f"params_{name}"] for name in kinds] == ["3", "True", "1", str(2**70)]
+    assert [second[f"params_{name}"] for name in kinds] == [""] * 4
+    assert (second["user_attrs_count"], third["params_size"]) == ("4", "0.5")
+    buffer = io.BytesIO()
+    export(data, "json", buffer)
+    trials = json.loads(buffer.getvalue())["trials"]
+    assert trials[0]["params"] == {"layers": 3, "fast": True, "size": 1, "big": 2**70}
+    assert type(trials[0]["params"]["layers"]) is int
+    buffer = io.BytesIO()
+    export(data, "parquet", buffer)
+    table = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue()))
+    assert table.column("params_layers").to_pylist() == [3, None, None]
+    types = {name: str(table.schema.field(name).type) for name in ("params_layers", "params_fast", "params_size")}
+    assert types == {"params_layers": "int64", "params_fast": "bool", "params_size": "double"}
+    assert str(table.schema.field("start").type) == "timestamp[us, tz=UTC]"
+
+
+def test_the_times_of_a_trial_are_in_utc(url: str) -> None:
+    of_pilotune(url)
+    data = read_study(url, "digits")
+    row = rows(data)[0]
+    assert row.start is not None
+    assert row.end is not None
+    assert row.start.utcoffset() == timedelta(0)
+    assert row.start == datetime(2026, 1, 1).astimezone()  # Optuna's times are local and have no zone
+    assert (row.end - row.start).total_seconds() == 2.0
+    assert row.as_dict()["start"] == row.start.isoformat()
+    assert rows(data)[5].end is None
+
+
+def test_a_metric_with_the_name_of_a_column_has_its_own(url: str) -> None:
+    study = random_study(url, 3, direction=None, directions=["maximize", "minimize"])
+    study.set_metric_names(["accuracy", "seconds"])
+    data = read_study(url, "digits")
+    frame = dataframe(data)
+    assert list(frame["values_seconds"]) == [trial.values[1] for trial in study.trials]
+    assert frame["seconds"].max() < 60
+
+
+def test_all_reports_in_long_form(url: str) -> None:
+    study = of_pilotune(url)
+    study.add_trial(
+        create_trial(state=TrialState.PRUNED, intermediate_values={2: float("nan"), 1: float("inf"), 0: 0.5})
+    )
+    data = read_study(url, "digits")
+    assert reports_frame(data)["step"].tolist() == [1, 2, 3, 0, 1, 2]
+    buffer = io.BytesIO()
+    assert export_reports(data, "csv", buffer) == 6
+    assert buffer.getvalue().decode().splitlines() == [
+        "number,step,value,state",
+        *(f"2,{step},{step / 10},pruned" for step in (1, 2, 3)),
+        "6,0,0.5,pruned", "6,1,inf,pruned", "6,2,nan,pruned",
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    export_reports(data, "json", buffer)
+    assert json.loads(buffer.getvalue())[-1] == {"number": 6, "step": 2, "value": "nan", "state": "pruned"}
+    buffer = io.BytesIO()
+    export_reports(data, "parquet", buffer)
+    table = pyarrow.parquet.read_table(io.BytesIO(buffer.getvalue()))
+    assert table.column("step").to_pylist() == [1, 2, 3, 0, 1, 2]
+    buffer = io.BytesIO()
+    export(data, "json", buffer)
+    assert json.loads(buffer.getvalue())["trials"][2]["reports"] == [[1, 0.1], [2, 0.2], [3, 0.3]]
+
+
+def test_reports_of_a_study_without_any_have_their_columns(url: str) -> None:
+    new_study(url)
+    for form, text in (("csv", b"number,step,value,state\n"), ("json", b"[]\n")):
+        buffer = io.BytesIO()
+        assert export_reports(read_study(url, "digits"), form, buffer) == 0
+        assert buffer.getvalue() == text
+
+
+def test_exports_have_the_constants_of_the_study_file(url: str) -> None:
+    study = of_pilotune(url)
+    definition = {"space": {"parameters": {}, "constants": {"epochs": 9, "depth": 2}}}
+    study._storage.set_study_system_attr(study._study_id, "pilotune:study", definition)
+    buffer = io.BytesIO()
+    export(read_study(url, "digits"), "csv", buffer)
+    lines = list(csv.DictReader(io.StringIO(buffer.getvalue().decode())))
+    assert [line["params_depth"] for line in lines] == ["2"] * 6
+    assert [line["params_epochs"] for line in lines] == ["9", "27", "9", "9", "9", "9"]
+
+
+def test_notes_of_earlier_versions_are_read(url: str) -> None:
+    """They were all user attributes."""
+    study = new_study(url)
+    old = {"rung": 3, "pool": "gpu", "seconds_waiting": 1.5, "exit": "pruned", "traceback": "Traceback ..."}
+    study.add_trial(
+        create_trial(state=TrialState.PRUNED, user_attrs={f"pilotune:{key}": value for key, value in old.items()})
+    )
+    (row,) = rows(read_study(url, "digits"))
+    assert (row.rung, row.pool, row.waiting, row.exit, row.attrs) == (3, "gpu", 1.5, "pruned", {})
+    assert traceback_of(read_study(url, "digits").trials[0]) == "Traceback ..."
 
 
 def test_a_study_is_read_as_optuna_reads_it(url: str) -> None:
@@ -172,6 +298,69 @@ def test_forest_evaluators_agree_and_need_a_metric_if_there_are_several(url: str
     random_study(url, 5, "two", direction=None, directions=["minimize", "maximize"])
     with pytest.raises(UserError, match=r"--metric value_0\|value_1"):
         importances(read_study(url, "two"), evaluator)
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("value", [0.5, 1e308, -0.0])
+def test_importance_of_equal_values_is_refused(url: str, evaluator: str, value: float) -> None:
+    study = new_study(url)
+    study.optimize(lambda trial: value + 0 * trial.suggest_float("x", 0, 1), n_trials=4)
+    with pytest.raises(PilotuneError) as error:
+        measure(read_study(url, "digits"), evaluator)
+    assert str(error.value).startswith("all 4 complete trials of 'digits' have the same value (")
+    assert error.value.exit_code == 1
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_importance_counts_the_trials_that_it_used(url: str, evaluator: str) -> None:
+    study = random_study(url, 30)
+    study.add_trials([*study.trials[:2]])
+    for state, value in ((TrialState.COMPLETE, float("inf")), (TrialState.FAIL, None), (TrialState.PRUNED, None)):
+        study.add_trial(create_trial(state=state, value=value, params=study.trials[0].params,
+                                     distributions=study.trials[0].distributions))  # fmt: skip
+    found = measure(read_study(url, "digits"), evaluator)
+    assert (found.used, found.complete, found.trials, found.evaluator) == (32, 33, 35, evaluator)
+    assert next(iter(found.shares)) == "x"
+    assert (found.active, found.left_out) == ({}, ())
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+def test_a_parameter_that_the_objective_ignores_is_not_told_from_chance(url: str, evaluator: str) -> None:
+    random_study(url, 60)
+    found = measure(read_study(url, "digits"), evaluator)
+    assert found.certain == {"x"}
+    assert found.chance["x"] < found.shares["x"]
+    assert found.chance["noise"] >= found.shares["noise"] - 0.02
+
+
+def test_conditional_parameters_count_where_they_are_active(url: str) -> None:
+    study = new_study(url, sampler=optuna.samplers.RandomSampler(seed=1))
+
+    def objective(trial: optuna.Trial) -> float:
+        kind = trial.suggest_categorical("kind", ["a", "b"])
+        return trial.suggest_float("momentum", 0, 1) if kind == "a" else 0.5
+
+    study.optimize(objective, n_trials=40)
+    number = sum("momentum" in trial.params for trial in study.trials)
+    data = read_study(url, "digits")
+    assert measure(data).active == {"momentum": number}
+    found = measure(data, "mean-decrease-impurity")
+    assert (list(found.shares), found.left_out) == (["kind"], ("momentum",))
+
+
+def test_importance_of_one_possible_value_each_is_refused(url: str) -> None:
+    study = new_study(url)
+    study.optimize(lambda trial: trial.suggest_int("x", 1, 1) + trial.number, n_trials=4)
+    with pytest.raises(PilotuneError, match="the parameter has only one possible value"):
+        measure(read_study(url, "digits"))
+
+
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("scale", [1e308, 1e-300])
+def test_importance_of_values_whose_squares_are_no_floats(url: str, evaluator: str, scale: float) -> None:
+    study = new_study(url, sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(lambda trial: trial.suggest_float("x", -1, 1) * scale, n_trials=12)
+    assert importances(read_study(url, "digits"), evaluator) == {"x": pytest.approx(1)}
 
 
 def test_importance_of_one_trial_is_refused(url: str) -> None:

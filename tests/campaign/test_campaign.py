@@ -11,6 +11,7 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import details_of
 from pilotune.pipeline.campaign.events import (
     Capacity,
     Finish,
@@ -116,7 +117,7 @@ def test_several_reports_in_one_message_are_judged_one_by_one(bench) -> None:
     campaign.turn(over(two, "pruned", started=0.0, finished=1.0))
     trial = campaign.trials()[1]
     assert trial.intermediate_values == {1: 5.0, 2: 8.5, 3: 8.5}
-    assert trial.user_attrs["pilotune:rung"] == 2
+    assert details_of(trial)["rung"] == 2
 
 
 def test_a_request_that_is_sent_again_gets_the_same_answer_and_counts_once(bench) -> None:
@@ -131,7 +132,7 @@ def test_a_request_that_is_sent_again_gets_the_same_answer_and_counts_once(bench
     assert (finish.code, "no trial completed" in finish.reason) == (1, True)
     (trial,) = campaign.trials()
     assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {0: 1.0, 1: 9.0})
-    assert trial.user_attrs["pilotune:rung"] == 1
+    assert details_of(trial)["rung"] == 1
 
 
 def test_several_reports_in_one_message_are_all_kept_and_the_first_verdict_stands(bench) -> None:
@@ -145,7 +146,7 @@ def test_several_reports_in_one_message_are_all_kept_and_the_first_verdict_stand
     campaign.turn(over(spec, "pruned"))
     (trial,) = campaign.trials()
     assert trial.intermediate_values == {0: 4.0, 1: 1.0, 2: 2.0, 3: 6.0, 4: 1.0}
-    assert trial.user_attrs["pilotune:rung"] == 3
+    assert details_of(trial)["rung"] == 3
 
 
 def test_a_suggestion_that_is_requested_again_is_the_same(bench) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.attributes import PAUSED
+from pilotune.pipeline.attributes import PAUSED, details_of
 from pilotune.pipeline.campaign.events import Capacity, Lost, Reply, StopAttempt, StopRequested, Submit
 from pilotune.pipeline.campaign.promotion import RETIRED_PER_STEP
 from pilotune.pipeline.fidelity import rung_schedule
@@ -83,7 +83,7 @@ def test_the_best_of_three_goes_on_as_the_next_attempt_and_to_its_end(bench) -> 
     assert [trial.state.name for trial in trials] == ["COMPLETE", "PRUNED", "PRUNED"]
     assert [paused(trial) for trial in trials] == [None] * 3
     assert [trial.user_attrs["pilotune:exit"] for trial in trials] == ["complete", "paused", "paused"]
-    assert [trial.user_attrs.get("pilotune:rung") for trial in trials] == [None, 1, 1]
+    assert [details_of(trial).get("rung") for trial in trials] == [None, 1, 1]
     assert [trial.value for trial in trials] == [0.1, 2.0, 3.0]
     assert campaign.campaign.outcomes.rungs == {1: 2}
 
@@ -182,7 +182,7 @@ def test_a_stop_keeps_paused_trials_paused_and_the_next_campaign_goes_on_with_th
     assert submitted(actions) == [(2, 2)]
     assert sorted(heir.campaign.promotion.paused) == [0, 1]
     assert len(heir.campaign.held) == 3
-    assert "pilotune:last_loss" not in heir.trials()[0].user_attrs
+    assert "last_loss" not in details_of(heir.trials()[0])
     (again,) = [action.spec for action in actions if isinstance(action, Submit)]
     actions = heir.turn(started(again), over(again, value=0.1))
     if how == "now":  # its report was not handled, so the better of the two others goes on

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import details_of
 from pilotune.pipeline.campaign.durations import ENOUGH, REMEMBERED, Durations
 from pilotune.pipeline.campaign.events import Capacity, Lost, Scale, StopAttempt, StopRequested
 from pilotune.pipeline.campaign.flight import LONGEST_PAUSE
@@ -159,8 +160,8 @@ def test_a_declined_attempt_comes_back_as_the_same_one(bench) -> None:
     campaign.turn(started(again), ran(again, 5.0))
     (trial,) = campaign.trials()
     assert (trial.state, trial.user_attrs["pilotune:attempts"]) == (TrialState.COMPLETE, 1)
-    assert trial.user_attrs["pilotune:seconds_waiting"] == 2.0, "since the trial was created"
-    assert "pilotune:last_loss" not in trial.user_attrs
+    assert details_of(trial)["seconds_waiting"] == 2.0, "since the trial was created"
+    assert "last_loss" not in details_of(trial)
 
 
 def test_an_attempt_that_is_declined_again_and_again_waits_and_is_neither_lost_nor_failed(bench) -> None:

@@ -255,3 +255,89 @@ def test_completion_completes_commands_options_and_studies(words: str, expected:
     command = [sys.executable, "-m", "pilotune.pipeline.cli.main"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert f"plain,{expected}" in done.stdout.splitlines()
+
+
+KEYS_STUDY = """
+name: digits
+objective: train.py:train
+direction: maximize
+space: {lr: {float: [0, 1]}, units: {int: [1, 9]}}
+sampler: {name: random, seed: 1}
+pruner: median
+"""
+
+
+def completed(words: str, shell: str = "bash") -> list[str]:
+    """What the shell would offer for the last word."""
+    command = [sys.executable, "-m", "pilotune.pipeline.cli.main"]
+    environment = {
+        **os.environ,
+        "_PILOTUNE_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    return [line.removeprefix("plain,") for line in lines] if shell == "bash" else lines[1::3]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "missing"),
+    [
+        ("pilotune run study.yaml --set budget.tr", ["budget.trials="], ["budget.time="]),
+        ("pilotune run study.yaml --set sp", ["space.lr=", "space.units="], []),
+        ("pilotune run --set space.", ["space.lr="], []),  # the study file of this folder, as none is given yet
+        ("pilotune check study.yaml --set pruner.", ["pruner.name=", "pruner.n_startup_trials="], ["pruner.seed="]),
+        ("pilotune run study.yaml --set sampler.", ["sampler.seed="], ["sampler.multivariate="]),
+        (
+            "pilotune run study.yaml --site cluster.yaml --set pools.",
+            ["pools.gpu.walltime=", "pools.gpu.blocks.max="],
+            [],
+        ),
+        ("pilotune run study.yaml --set pools.", ["pools.local.workers_per_node="], ["pools.gpu.walltime="]),
+        ("pilotune site show cluster.yaml --set pools.gpu.wa", ["pools.gpu.walltime="], []),
+        ("pilotune run nothing.yaml --set bud", ["budget.trials="], []),
+        ("pilotune run broken.yaml --set bud", ["budget.trials="], []),
+        ("pilotune resume known --set space.l", ["space.lr="], []),
+    ],
+)
+def test_completion_completes_the_keys_of_set(words: str, expected: list[str], missing: list[str]) -> None:
+    from pilotune.pipeline.record import known_studies
+
+    here = Path.cwd()
+    Path("study.yaml").write_text(KEYS_STUDY)
+    Path("broken.yaml").write_text("name: [\n")
+    Path("cluster.yaml").write_text("scheduler: slurm\npools: {gpu: {walltime: 1h}}\n")
+    known_studies.save(name="known", study_file=here / "study.yaml", storage="sqlite:///x.db", runs=here, site="local",
+                       run_dir=here)  # fmt: skip
+    found = completed(words)
+    assert set(expected) <= set(found)
+    assert not set(missing) & set(found)
+    assert all(key.endswith("=") and key.startswith(words.split(" ")[-1]) for key in found)
+
+
+def test_zsh_completes_values_of_keys_that_have_few() -> None:
+    assert completed("pilotune run study.yaml --set direction=max", "zsh") == ["direction=maximize"]
+    assert "sampler=tpe" in completed("pilotune run study.yaml --set sampler=t", "zsh")
+    assert completed("pilotune run study.yaml --set budget.time=1", "zsh") == []
+
+
+def test_bash_adds_no_space_after_a_key(pilotune: Pilotune, tmp_path: Path) -> None:
+    """The script is run by bash itself, with a program that answers as Pilotune does."""
+    script = tmp_path / "completion.bash"
+    script.write_text(pilotune("completion", "bash").out)
+    program = tmp_path / "pilotune"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pilotune.pipeline.cli.main "$@"\n')
+    program.chmod(0o755)
+    for word, reply, options in (("budget.tr", "budget.trials=", "nospace"), ("--", "", "")):
+        lines = f"""
+            compopt() {{ echo "option $1 $2"; }}
+            . {script}
+            COMP_WORDS=({program} run study.yaml --set {word}) COMP_CWORD=4
+            _pilotune_completion {program}
+            echo "reply ${{COMPREPLY[*]}}"
+        """
+        done = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=True)
+        assert f"reply {reply}" in done.stdout.splitlines()[-1]
+        assert ("option -o nospace" in done.stdout) == bool(options)

@@ -65,8 +65,8 @@ def test_trials_filters_sorts_and_limits(pilotune: Pilotune, url: str) -> None:
     (only,) = json.loads(pilotune("trials", "digits", "--storage", url, *arguments).out)
     assert only["number"] == 1
     assert set(only) == {
-        "number", "state", "values", "params", "seconds", "host", "attempts", "exit", "reason", "rung", "step",
-        "directory", "user_attrs",
+        "number", "state", "values", "params", "start", "end", "seconds", "seconds_waiting", "host", "pool", "attempts",
+        "exit", "reason", "rung", "step", "directory", "user_attrs",
     }  # fmt: skip
 
 

@@ -7,7 +7,9 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from pilotune import __version__
 from pilotune.errors import StudyMismatch, UserError
+from pilotune.pipeline.attributes import DEFINITION, VERSION
 from pilotune.pipeline.record import learn_from, open_storage, open_study
 from pilotune.pipeline.space import Constraint, Parameter, Space
 
@@ -23,6 +25,11 @@ def study_file(name="digits", space=SPACE, directions=("maximize",), metrics=())
 
 def opened(storage, **changes):
     return open_study(storage, study_file(**changes), sampler=optuna.samplers.RandomSampler(0), pruner=None)
+
+
+def definition_of(study):
+    """The definition that Pilotune keeps with the study."""
+    return study._storage.get_study_system_attrs(study._study_id)[DEFINITION]
 
 
 def complete(study, params, values=(0.5,)):
@@ -49,6 +56,54 @@ def test_a_new_study_is_created_and_the_same_file_opens_it_again(storage):
     assert [direction.name for direction in again.directions] == ["MINIMIZE", "MAXIMIZE"]
 
 
+def test_the_only_attribute_that_dashboards_show_is_short(storage):
+    study = opened(storage)
+    assert study.user_attrs == {VERSION: __version__}
+    seen = optuna.load_study(study_name="digits", storage=storage.url)
+    assert seen.user_attrs == {VERSION: __version__}
+    assert set(definition_of(seen)["space"]["parameters"]) == {"lr", "kind", "momentum"}
+
+
+def test_the_definition_of_an_earlier_version_is_compared_and_moved(storage):
+    """That version kept the definition in a user attribute, and none of it elsewhere."""
+    definition = definition_of(opened(storage))
+    for other in ("old", "changed"):
+        plain = optuna.create_study(study_name=other, storage=storage.url, direction="maximize")
+        plain.set_user_attr(DEFINITION, definition)
+    changed = Space((LR, KIND, MOMENTUM), {"epochs": 9})
+    with pytest.raises(StudyMismatch, match="epochs: constant 27 in the database, constant 9 in the study file"):
+        opened(open_storage(storage.url), name="changed", space=changed)
+    assert optuna.load_study(study_name="changed", storage=storage.url).user_attrs == {DEFINITION: definition}
+    for _ in range(2):
+        study = opened(open_storage(storage.url), name="old")
+        assert (study.user_attrs, definition_of(study)) == ({}, definition)
+        seen = optuna.load_study(study_name="old", storage=storage.url)
+        assert (seen.user_attrs, definition_of(seen)) == ({}, definition)
+
+
+def test_a_driver_of_an_earlier_version_may_come_in_between(storage):
+    """It finds no definition in a user attribute, so it writes its own; the study keeps what it was created with."""
+    definition = definition_of(opened(storage))
+    optuna.load_study(study_name="digits", storage=storage.url).set_user_attr(DEFINITION, {"space": None})
+    study = opened(open_storage(storage.url))
+    assert (study.user_attrs, definition_of(study)) == ({VERSION: __version__}, definition)
+
+
+def test_the_definition_is_moved_while_the_old_driver_works(storage):
+    """The old driver holds a lease, and writes the study's attributes from its own memory."""
+    definition = definition_of(opened(storage))
+    storage.set_study_user_attr(storage.get_study_id_from_name("digits"), DEFINITION, definition)
+    storage.commit()
+    new = open_storage(storage.url)
+    opened(new)
+    study_id = storage.get_study_id_from_name("digits")
+    storage.set_study_system_attr(study_id, "pilotune:campaign:old", {"state": "running"})
+    storage.commit()
+    new.sync()
+    assert DEFINITION not in new.get_study_user_attrs(study_id)
+    assert DEFINITION not in optuna.load_study(study_name="digits", storage=storage.url).user_attrs
+
+
 def test_another_space_under_the_name_is_refused_with_both_shown(storage):
     opened(storage)
     other = Space((Parameter("lr", FloatDistribution(1e-4, 0.1, log=True)), KIND, MOMENTUM), {"epochs": 9})
@@ -56,7 +111,8 @@ def test_another_space_under_the_name_is_refused_with_both_shown(storage):
         opened(storage, space=other)
     text = str(error.value)
     assert error.value.exit_code == 2
-    for part in ("study.yaml", "'digits'", "lr", "1e-05", "0.0001", "epochs", "27", "9", "--new-name"):
+    assert "the search space of 'digits' changed after it ran: " in text
+    for part in ("study.yaml", "lr", "1e-05", "0.0001", "epochs", "27", "9", "Undo the change", "--new-name"):
         assert part in text
 
 

@@ -14,7 +14,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pilotune.pipeline.attributes import OWNER
+from pilotune.pipeline.attributes import DETAIL_KEYS, DETAILS, OWNER, TRACEBACK
 from pilotune.pipeline.cli.main import main
 
 DISTRIBUTIONS = {
@@ -61,7 +61,10 @@ def pilotune_(capsys: pytest.CaptureFixture[str]) -> Pilotune:
 def trial(
     state: TrialState, value: float | None = None, *, steps: int = 0, seconds: float = 2.0, **attrs: Any
 ) -> FrozenTrial:
-    """A trial with three parameters. ``attrs`` are Pilotune's user attributes, without their prefix."""
+    """A trial with three parameters. ``attrs`` are Pilotune's attributes and details, without their prefix."""
+    details = {key: attrs.pop(key) for key in DETAIL_KEYS if key in attrs}
+    owned = {} if state == TrialState.WAITING else {OWNER: "a campaign that has ended"}
+    system = {TRACEBACK: attrs.pop("traceback")} if "traceback" in attrs else {}
     made = create_trial(
         state=state,
         value=value,
@@ -69,7 +72,7 @@ def trial(
         distributions=DISTRIBUTIONS if state != TrialState.WAITING else {},
         intermediate_values={step: step / 10 for step in range(1, steps + 1)},
         user_attrs={f"pilotune:{key}": item for key, item in attrs.items()},
-        system_attrs={} if state == TrialState.WAITING else {OWNER: "a campaign that has ended"},
+        system_attrs={**owned, **system, **({DETAILS: details} if details else {})},
     )
     if state.is_finished():
         made.datetime_start = datetime(2026, 1, 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ....grammar import count as counted
-from ...attributes import ATTEMPT, ATTEMPTS, DIRECTORY, EXIT, LEARNED, LEASE, LEFT, OWNER, PAUSED
+from ...attributes import ATTEMPT, ATTEMPTS, COPIED, DIRECTORY, EXIT, LEARNED, LEASE, LEFT, OWNER, PAUSED
 from ...record import Lease
 from ...record.tables import (
     OF_STUDY,
@@ -50,7 +50,7 @@ USER = {
     PAUSED: "paused",
     LEARNED: "learned",
 }
-SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left"}
+SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left", COPIED: "copied"}
 """User and system attributes that the audit reads -> fields of :class:`RecordedTrial`."""
 
 MAX_INTEGRITY_ERRORS = 5
@@ -71,6 +71,8 @@ class RecordedTrial:
         left: If another campaign took it over: who had started its latest attempt, and where.
         directory: Its folder, recorded at its end.
         learned: The trial of another study that it was copied from.
+        copied: The trial that it is a copy of, in the study that was copied. Its end and its folder are not shown here,
+            since the original's outcomes account for it.
         paused: The step of the rung at which it is paused.
         values: Its values; empty if it has none.
         objectives: Index of the objective of each value.
@@ -86,6 +88,7 @@ class RecordedTrial:
     left: Any = None
     directory: str | None = None
     learned: Any = None
+    copied: Any = None
     paused: Any = None
     values: list[float] = field(default_factory=list)
     objectives: list[int] = field(default_factory=list)
@@ -166,6 +169,8 @@ def read_recorded_trials(database: Database, study_id: int) -> dict[int, Recorde
         trial.attempt = trial.attempt if type(trial.attempt) is int else 0
         trial.directory = trial.directory if isinstance(trial.directory, str) else None
         trial.exit = None if trial.exit is None else str(trial.exit)
+        if trial.copied is not None:
+            trial.exit = trial.directory = None
     r = trial_intermediate_values.c
     reports = sa.select(r.trial_id, r.step, r.intermediate_value, r.intermediate_value_type).where(r.trial_id.in_(of))
     for i, pairs in _by_trial(database.run(reports)):

@@ -24,21 +24,31 @@ if TYPE_CHECKING:
 @click.option("--format", "form", type=click.Choice([*FORMATS, "yaml"]), help="Default: from FILE's name, else csv.")
 @click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Default: stdout.")
 @click.option("--best", is_flag=True, help="Only the best trial's parameters, as YAML (default) or JSON.")
+@click.option("--reports", is_flag=True, help="All values that trials reported, one line for each trial and step.")
 @click.option("--trial", "trial", type=click.IntRange(min=0), metavar="N", help="Like --best, but those of trial N.")
 def export_command(
-    name: str | None, storage: str | None, form: str | None, out: Path | None, best: bool, trial: int | None
+    name: str | None,
+    storage: str | None,
+    form: str | None,
+    out: Path | None,
+    best: bool,
+    reports: bool,
+    trial: int | None,
 ) -> None:
     """Write all trials as CSV, JSON or Parquet, or the best parameters as a file to train with.
 
     \b
     pilotune export my-study -o trials.parquet
+    pilotune export my-study --reports -o reports.csv
     pilotune export my-study --best -o best.yaml
     """
     import io
 
-    from ...analysis import export, format_of
+    from ...analysis import export, export_reports, format_of
 
     buffer = io.BytesIO()
+    if reports and (best or trial is not None):
+        raise UserError("--reports writes what trials reported, --best and --trial write parameters: give one of them")
     if best or trial is not None:
         kind = format_of(out, form, ("yaml", "json"))
         if kind not in ("yaml", "json"):
@@ -49,11 +59,16 @@ def export_command(
     else:
         kind = format_of(out, form)
         if kind not in FORMATS:
-            raise UserError(f"trials are written as {', '.join(FORMATS)}, not as {kind}; or add --best")
+            what = "reports" if reports else "trials"
+            raise UserError(f"{what} are written as {', '.join(FORMATS)}, not as {kind}; or add --best")
         if kind == "parquet" and out is None and sys.stdout.isatty():
             raise UserError("Parquet cannot be shown on a terminal; give --out FILE")
         data = read_named_study(name, storage)
-        done = count(export(data, kind, buffer), "trial")
+        done = (
+            count(export_reports(data, kind, buffer), "report")
+            if reports
+            else count(export(data, kind, buffer), "trial")
+        )
     if out is None:
         click.echo(buffer.getvalue(), nl=False)
     else:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ...analysis import EVALUATORS
-from ..formatting import echo_json, table
+from ..formatting import count, echo_json, table
 from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study
+
+if TYPE_CHECKING:
+    from ...analysis import Importances
+
+UNCERTAIN = "not distinguishable from chance"
 
 
 @click.command("importance")
@@ -21,14 +28,53 @@ def importance_command(
 ) -> None:
     """Show how much each parameter mattered for the value; the shares add up to 1.
 
-    fanova and mean-decrease-impurity need scikit-learn; ped-anova does not.
+    "by chance" is what the parameter's values reach when they are shuffled between the trials. fanova and
+    mean-decrease-impurity need scikit-learn; ped-anova does not.
     """
-    from ...analysis import importances
+    from ...analysis import measure
 
-    data = read_named_study(name, storage)
-    shares = importances(data, evaluator, metric)
+    found = measure(read_named_study(name, storage), evaluator, metric)
     if as_json:
-        echo_json({"study": data.name, "evaluator": evaluator, "metric": metric, "importance": shares})
+        echo_json(importance_json(found))
         return
-    lines = [[param, f"{share:.3f}", "#" * round(30 * share)] for param, share in shares.items()]
-    click.echo(table(["parameter", "importance", ""], lines, right=["importance"]))
+    lines = [
+        [param, f"{share:.3f}", f"{found.chance[param]:.3f}", "#" * round(30 * share) if param in found.certain
+         else UNCERTAIN]
+        for param, share in found.shares.items()
+    ]  # fmt: skip
+    click.echo(table(["parameter", "importance", "by chance", ""], lines, right=["importance", "by chance"]))
+    click.echo("\n" + "\n".join(explained(found)))
+
+
+def importance_json(found: Importances) -> dict[str, object]:
+    """The importances for ``--json``."""
+    return {
+        "study": found.study,
+        "evaluator": found.evaluator,
+        "metric": found.metric,
+        "importance": dict(found.shares),
+        "by_chance": dict(found.chance),
+        "distinguishable": {param: param in found.certain for param in found.shares},
+        "trials": found.trials,
+        "trials_used": found.used,
+        "active": dict(found.active),
+        "left_out": list(found.left_out),
+    }
+
+
+def explained(found: Importances) -> list[str]:
+    """What the shares are computed from, and what they do not say, a line each."""
+    infinite = found.complete - found.used
+    what = "complete" + (f", without {count(infinite, 'trial')} whose value is not finite" if infinite else "")
+    lines = [f"by {found.evaluator}, from {found.used} of {count(found.trials, 'trial')} ({what})"]
+    if found.active:
+        parts = ", ".join(f"{param} in {count(number, 'trial')}" for param, number in found.active.items())
+        lines.append(f"conditional parameters count only in the trials that have them: {parts}")
+    if found.left_out:
+        lines.append(f"left out, since not every complete trial has them: {', '.join(found.left_out)} "
+                     "(--evaluator ped-anova uses them)")  # fmt: skip
+    if len(found.shares) == 1:
+        lines.append("the only parameter has the share 1, whatever it does")
+    if not found.certain:
+        lines.append("no parameter can be told from chance with these trials")
+    return lines

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import details_of
+
 from ...support.campaigns import LONG, Case, campaign, side_by_side
 from .cases import run
 from .experiment import Result
@@ -57,9 +59,7 @@ def trial_killed(folder: Path) -> Result:
 
 def losses(result: Result) -> list[str]:
     """The reasons that retried trials give for their lost attempts."""
-    return [
-        trial.user_attrs["pilotune:last_loss"] for trial in result.trials if "pilotune:last_loss" in trial.user_attrs
-    ]
+    return [details_of(trial)["last_loss"] for trial in result.trials if "last_loss" in details_of(trial)]
 
 
 def failed(result: Result) -> int:

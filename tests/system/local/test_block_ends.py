@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.pipeline.attributes import details_of
+
 from ...support.local import Here, begun, end_of, ended, patient, processes, until
 
 pytestmark = pytest.mark.real
@@ -36,7 +38,7 @@ def test_trials_of_a_block_that_is_ended_yield_and_go_on_in_another(here: Here) 
         end_of(process)
     for trial in here.optuna("moved").trials:
         assert trial.user_attrs["pilotune:attempts"] == 2
-        assert "pilotune:last_loss" not in trial.user_attrs  # the outcomes came before the pool went
+        assert "last_loss" not in details_of(trial)  # the outcomes came before the pool went
     for number in (0, 1):
         before, after = sorted(each for each in begun(here) if each.number == number)
         reported = len(here.optuna("moved").trials[number].intermediate_values)

@@ -95,7 +95,7 @@ def test_good_trials_among_them_complete(by_way) -> None:
 
 
 def test_an_exception_keeps_its_traceback(by_way) -> None:
-    assert 'raise ValueError("the data is missing")' in by_way["raise"].user_attrs["pilotune:traceback"]
+    assert 'raise ValueError("the data is missing")' in by_way["raise"].system_attrs["pilotune:traceback"]
 
 
 def test_the_list_of_trials_shows_each_reason(campaign: Here) -> None:

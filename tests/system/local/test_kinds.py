@@ -10,6 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import details_of
+
 from ...support.local import Here, end_of
 
 pytestmark = pytest.mark.real
@@ -219,7 +221,7 @@ def test_an_unchanged_optuna_objective_defines_its_space_and_is_pruned(trials: T
             assert trial.state == TrialState.PRUNED
             assert set(trial.params) == {"kind", "n"}
             assert list(trial.intermediate_values) == [0, 1]
-            assert trial.user_attrs["pilotune:rung"] == 1
+            assert details_of(trial)["rung"] == 1
     assert isinstance(kinds["high"].distributions["n"], optuna.distributions.IntDistribution)
     assert kinds["high"].distributions["n"].log
 
@@ -253,7 +255,7 @@ def test_several_objectives_have_a_front(here: Here, trials: Trials) -> None:
 def test_crashes_are_retried_as_often_as_allowed(trials: Trials) -> None:
     once, always, raised = trials["crashes"]
     assert (once.value, once.user_attrs["pilotune:attempts"]) == (2.0, 2)
-    assert "exited with 9" in once.user_attrs["pilotune:last_crash"]
+    assert "exited with 9" in details_of(once)["last_crash"]
     assert (always.state, always.user_attrs["pilotune:attempts"]) == (TrialState.FAIL, 3)
     assert "SIGABRT" in always.user_attrs["pilotune:reason"]
     assert (raised.state, raised.user_attrs["pilotune:attempts"]) == (TrialState.FAIL, 1)

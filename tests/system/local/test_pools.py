@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import details_of
+
 from ...support.local import Here, end_of, ended, processes, until
 
 pytestmark = [pytest.mark.real, pytest.mark.heavy]
@@ -68,7 +70,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Here, di
 def test_every_pool_of_a_site_runs_trials(started: tuple[Here, dict[str, subprocess.Popen[str]]]) -> None:
     here, running = started
     end_of(running["both"])
-    pools = Counter(trial.user_attrs["pilotune:pool"] for trial in here.optuna("both").trials)
+    pools = Counter(details_of(trial)["pool"] for trial in here.optuna("both").trials)
     assert sum(pools.values()) == 9
     assert pools["a"] > pools["b"] > 0
 
@@ -82,7 +84,7 @@ def test_trials_longer_than_their_blocks_go_on_from_block_to_block_and_compute_n
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
     assert all(list(trial.intermediate_values) == list(range(1, 91)) for trial in trials)
     assert all(trial.user_attrs["pilotune:attempts"] >= 2 for trial in trials)
-    assert all("pilotune:last_loss" not in trial.user_attrs for trial in trials), "they yielded before the end"
+    assert all("last_loss" not in details_of(trial) for trial in trials), "they yielded before the end"
     epochs = [tuple(map(int, line.split(":"))) for line in here.lines("epochs")]
     computed = Counter((number, epoch) for number, _, epoch in epochs if number < 2)
     assert all(times == 1 for (_, epoch), times in computed.items() if epoch > 3), "both studies note epochs 1 to 3"

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import pytest
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import details_of
+
 from ...support.local import NOTE, Here, ended, processes, until
 
 pytestmark = pytest.mark.real
@@ -67,7 +69,7 @@ def check_the_end(here: Here) -> None:
     """Trial 0 is the best at each rung: of nine trials three are promoted, then one."""
     trials, epochs = here.optuna("rungs").trials, computed(here)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, *[TrialState.PRUNED] * (TRIALS - 1)]
-    assert Counter(trial.user_attrs.get("pilotune:rung") for trial in trials) == {None: 1, 1: 6, 3: 2}
+    assert Counter(details_of(trial).get("rung") for trial in trials) == {None: 1, 1: 6, 3: 2}
     assert [trial.user_attrs["pilotune:paused"] for trial in trials] == [None] * TRIALS
     assert max(Counter((each.number, each.epoch) for each in epochs).values()) == 1, "no epoch is computed twice"
     assert len(epochs) == 9 + 2 * 3 + 6

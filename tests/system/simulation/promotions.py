@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.attributes import PAUSED
+from pilotune.pipeline.attributes import PAUSED, details_of
 from pilotune.pipeline.fidelity import RungSchedule, bracket_of, rung_schedule
 
 from .database import STUDY
@@ -31,7 +31,7 @@ def check_promotions(world: World, trials: list[FrozenTrial], reports: dict[int,
     world.saw["trials paused for ever"] += len(retired)
     for trial in retired:
         steps = rungs.brackets[bracket_of(STUDY, trial.number, rungs.brackets)].rungs
-        at = trial.user_attrs["pilotune:rung"]
+        at = details_of(trial)["rung"]
         assert at in steps, f"trial {trial.number} paused at step {at}, which is no rung of its bracket"
         assert max(trial.intermediate_values) >= at, f"trial {trial.number} paused before its rung"
         if world.case.seats == 1:
