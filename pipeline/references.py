@@ -248,7 +248,7 @@ def argument_problem(reference: Reference, args: Sequence[str]) -> tuple[str, st
         if _needs_no_instance(node):
             return "", ""
         node = reference.owner
-    what = f"{node.name if node else reference.name} in {reference.where}"
+    what = f"{node.name} in {Path(reference.source).name}:{node.lineno}" if node is not None else ""
     if isinstance(node, ast.ClassDef):
         function, bound = constructor(node), 1
         if function is None:
