@@ -17,6 +17,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..fields import shown
+from ..grammar import a
 from ..yamlfile import nearest
 from .importing import ImportProblem, import_code, make_callable, where
 from .references import find_reference, is_reference
@@ -81,7 +82,7 @@ def load_user_class(text: str, folder: Path, *, base: type, kind: str, key: str)
         return found
     if found is None:
         raise UserError(f"{text} has no class '{name}'", key=key)
-    what = f"a {type(found).__name__}" if not isinstance(found, type) else "another class"
+    what = a(type(found).__name__) if not isinstance(found, type) else "another class"
     place = f" ({where(found)})" if where(found) else ""
     raise UserError(f"the {kind} must be {wanted}, but {name}{place} is {what}", key=key)
 

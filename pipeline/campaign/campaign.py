@@ -439,7 +439,7 @@ class Campaign:
         if waited >= patience:
             best = self.study.best()
             which = f"; the best is trial {best.number} with {best.values[0]:.6g}" if best else ""
-            self._end(FINISHED, f"no better value in the last {waited} trials (patience {patience}){which}")
+            self._end(FINISHED, f"no better value in the last {count(waited, 'trial')} (patience {patience}){which}")
 
     def _end_once_settled(self, reason: str) -> None:
         """End, since no new trial will begin; but first let the best of the paused trials go on, and end the others."""

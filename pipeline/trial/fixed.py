@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...grammar import a
 from .api import Trial
 from .offline import OfflineConnection
 from .optuna_classes import json_of
@@ -74,7 +75,7 @@ class FixedTrial(Trial):
         yield_at: int | None = None,
     ) -> None:
         if not isinstance(params, Mapping):
-            raise TypeError(f"FixedTrial needs a dictionary of values by name, got a {type(params).__name__}")
+            raise TypeError(f"FixedTrial needs a dictionary of values by name, got {a(type(params).__name__)}")
         spec = AttemptSpec(
             token=f"{number}.1.fixed",
             study="fixed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from ...grammar import count
 from ..site import Site
 from .resources import TrialResources, pool_uses, trials_per_node
 
@@ -21,7 +22,7 @@ def study_notes(site: Site, resources: TrialResources) -> list[str]:
         each, cores = trials_per_node(pool, resources), pool.cores_per_node
         if cores and each * resources.cores > cores:
             notes.append(
-                f"pool {pool.name} runs {each} trials at a time on a node, but a node has {_cores(cores)}; "
+                f"pool {pool.name} runs {count(each, 'trial')} at a time on a node, but a node has {_cores(cores)}; "
                 f"workers_per_node: {cores} would give each its own"
             )
         elif not cores and resources.cores > 1 and each > 1:

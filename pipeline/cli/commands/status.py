@@ -187,7 +187,7 @@ def detail_lines(
     if status.best_number is not None:
         lines.append(("best", f"{best_values(status)} (trial {status.best_number})"))
     if alive and status.patience is not None:
-        lines.append(("patience", f"{status.unimproved} of {status.patience} trials without a better value"))
+        lines.append(("patience", f"{status.unimproved} of {count(status.patience, 'trial')} without a better value"))
     if not alive:
         lines += [("warning", sentence) for sentence in status.warnings]
     if alive:

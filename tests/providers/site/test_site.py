@@ -266,7 +266,7 @@ MISTAKES = [
     ("nodes_per_block: 128", "affinity: blok", "site.yaml:15: pools.knl.affinity: must be none, block, block-reverse, "
      "alternating, or the cores of each worker as in list:0-3:4-7, but is 'blok'"),
     ("nodes_per_block: 128", "affinity: list:0-3:4-7",
-     "site.yaml:15: pools.knl.affinity: the list has 2 parts, and a node has 1 workers; give the cores of each"),
+     "site.yaml:15: pools.knl.affinity: the list has 2 parts, and a node has 1 worker; give the cores of each"),
     ("nodes_per_block: 128", "gpu_type: cuda",
      "site.yaml:15: pools.knl.gpu_type: must be one of nvidia, amd, intel, but is 'cuda'"),
     ("name: theta", "poll: 0", "site.yaml:1: poll: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, "
