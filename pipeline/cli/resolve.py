@@ -203,7 +203,15 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         if "=" not in text or text.startswith("="):
             raise UserError(f"--set {text}: give KEY=VALUE, as in --set budget.trials=10")
     from ...providers.site import SITE_KEYS
+    from ...yamlfile import nearest
+    from ..studyfile.schema import StudySchema
 
+    known = [*StudySchema.model_fields, *SITE_KEYS]
+    for text in overrides:
+        key = text.split("=")[0].strip()
+        if key.split(".")[0] not in known:
+            hint = nearest(key.split(".")[0], known)
+            raise UserError(f"neither study files nor site files have this key{hint}", file=f"--set {key}")
     site = [text for text in overrides if text.split("=")[0].split(".")[0].strip() in SITE_KEYS]
     return site, [text for text in overrides if text not in site]
 

@@ -110,9 +110,7 @@ class RunDirectory:
             UserError: It cannot be created, another user could change what is in it, or batch scripts cannot name it.
             SiteError: The file system is full, or the quota is used up.
         """
-        if not NAMEABLE.fullmatch(str(self.path)):
-            shown = ascii(str(self.path))
-            raise UserError(f"the run directory's path {shown} must not contain \\, *, ?, [ or control characters")
+        self._check_name()
         try:
             make_trusted(self.path.parent)
             make_trusted(self.path)
@@ -123,6 +121,26 @@ class RunDirectory:
                 raise SiteError(f"the run directory cannot be created: {why_not(error, existing(self.path))}") from None
             message = f"the run directory cannot be created: {error.strerror}"
             raise UserError(message, file=self.path) from None
+
+    def check(self) -> None:
+        """Raise UserError for what :meth:`create` would refuse, as far as that can be seen without creating it."""
+        self._check_name()
+        study = self.path.parent
+        problem = why_untrusted(study) or (why_replaceable(study) if study.parent.is_dir() else "")
+        if problem:
+            raise UserError(f"{problem}; choose another folder with --runs", file=study)
+        above = existing(study)
+        inside = [each for each in (study, *study.parents) if each != above and each.is_relative_to(above)]
+        blocked = next((each for each in inside if each.exists()), None)
+        if blocked is not None:
+            raise UserError("the run directory cannot be created: this is a file", file=blocked)
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UserError("the run directory cannot be created: you may not write to this folder", file=above)
+
+    def _check_name(self) -> None:
+        if not NAMEABLE.fullmatch(str(self.path)):
+            shown = ascii(str(self.path))
+            raise UserError(f"the run directory's path {shown} must not contain \\, *, ?, [ or control characters")
 
 
 def existing(path: Path) -> Path:

@@ -89,7 +89,8 @@ class _Reader:
     def _from(self, node: ast.ImportFrom, path: Path, module: str) -> Iterator[ImportProblem]:
         names, target = tuple(alias.name for alias in node.names), node.module or ""
         if node.level:
-            package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+            parts = [part for part in module.split(".") if part]
+            package = parts if path.name == "__init__.py" else parts[:-1]
             package = package[: len(package) - node.level + 1] if node.level <= len(package) else []
             if not package:
                 yield ImportProblem(UserError(_RELATIVE, file=path, line=node.lineno))

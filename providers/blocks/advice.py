@@ -49,13 +49,15 @@ def _name_note(site: Site) -> list[str]:
 
 
 def _interface_note(site: Site) -> list[str]:
-    names = site.network.interface
     own = [name for _, name in socket.if_nameindex()]
-    if not names or names in own:
+    if not site.network.interface or site.network.interface in own:
         return []
+    network = site.source.data.get("network") if site.source else None
+    given = network.get("interface") if isinstance(network, dict) else None
+    names = " or ".join(given) if isinstance(given, list) else site.network.interface
     return [
-        f"this host has no network interface {names!r} (it has {', '.join(own)}); a driver on this host cannot start, "
-        "unless network.interface or network.address names one of them"
+        f"this host has no network interface {names} (it has {', '.join(own)}); a driver on this host cannot start "
+        "unless network.interface names one of them"
     ]
 
 

@@ -26,7 +26,7 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "cores_per_node": ("cores", "cpus", "ncpus", "cpus_per_task", "cpus_per_node", "c", "core", "cores_per_worker"),
     "gpus_per_node": ("gpus", "ngpus", "gres", "gpu", "num_gpus", "gpus_per_task", "accelerators"),
     "memory_per_node": ("mem", "memory", "mem_per_node", "ram", "mem_per_worker"),
-    "blocks": ("max_blocks", "min_blocks", "init_blocks", "jobs", "max_jobs", "n_blocks", "num_blocks"),
+    "blocks": ("jobs", "max_jobs", "n_blocks", "num_blocks"),
     "modules": ("module", "module_load", "module_loads"),
     "setup": ("worker_init", "prologue", "init", "env", "environment", "conda", "venv", "commands"),
     "options": ("scheduler_options", "directives", "sbatch", "extra", "flags", "args", "select_options", "sbatch_args"),
@@ -92,36 +92,32 @@ def what_instead(loc: tuple[str | int, ...], source: YamlFile) -> str:
         source: The site file.
     """
     scheduler = str(source.data.get("scheduler") or "")
-    title = TITLES.get(scheduler, "")
-    on = f"on {title} " if title and scheduler != "local" else ""
+    on = f"on {TITLES[scheduler]} " if scheduler in PREFIXES else ""
     word = str(loc[-1])
-    plain = word.lower().replace("-", "_")
+    plain = word.lower().strip("-").replace("-", "_")
     here = section_fields(SiteSchema, loc[:-1])
     if plain in QUEUE_TOO.get(scheduler, ()):
-        return f"; {on}a {word} is a queue: write `queue: NAME`"
+        return f"; {on}a {word} is a queue: write `queue: NAME`{_where('queue', here)}"
     directive = BY_DIRECTIVE.get(scheduler, {}).get(plain)
-    if directive and "options" in here:
-        return f'; {on}it stands in `options: ["{PREFIXES[scheduler]} {directive}"]`'
+    if directive:
+        return f'; {on}it stands in `options: ["{PREFIXES[scheduler]} {directive}"]`{_where("options", here)}'
+    if plain.endswith("_blocks") and plain.removesuffix("_blocks") in BlocksSchema.model_fields:
+        name = plain.removesuffix("_blocks")
+        return f"; write `{name}: N`" if name in here else f"; write `blocks: {{{name}: N}}`{_where('blocks', here)}"
     key = next((key for key, names in OTHER_NAMES.items() if plain in names or plain == key), "")
     if not key:
-        return _elsewhere(word, here)
-    if key in here:
-        return (
-            f"; {on}the {word} is set with `{key}:`" if key == "queue" else f"; {_meaning(word)} is set with `{key}:`"
-        )
+        return _where(word, here).replace(" ", f"; `{word}` stands ", 1)
     if key == "account" and "options" in here and scheduler in ("slurm", "pbs"):
         own = f'`options: ["{PREFIXES[scheduler]} {"--account=" if scheduler == "slurm" else "-A "}NAME"]`'
         return f"; the project that is charged is set with `account:` at the top of the file, or here by {own}"
-    return _elsewhere(key, here)
+    if plain == key:
+        return f"; `{key}` stands{_where(key, here)}"
+    what = f"{on}the {word}" if key == "queue" else f"`{word}`"
+    return f"; {what} is set with `{key}:`{_where(key, here)}"
 
 
-def _meaning(word: str) -> str:
-    return f"`{word}`"
-
-
-def _elsewhere(key: str, here: list[str]) -> str:
-    """Where in a site file the key would stand; empty where it has none."""
+def _where(key: str, here: list[str]) -> str:
+    """Where in a site file a key stands, after a blank; empty where that is here, or where there is no such key."""
     if key in here:
         return ""
-    found = [place for place, model in KEYS_OF.items() if key in model.model_fields]
-    return f"; `{key}` stands {found[0]}" if found else ""
+    return next((f" {place}" for place, model in KEYS_OF.items() if key in model.model_fields), "")

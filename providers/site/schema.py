@@ -95,6 +95,12 @@ def _or_empty(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _block_counts(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"must be a mapping, as in {{max: {value}}}, but is {value}")
+    return _or_empty(value)
+
+
 def _pools(value: Any) -> Any:
     if not isinstance(value, dict) or not value:
         raise ValueError(f"must be a mapping of pools by name, as in pools: {{cpu: {{queue: normal}}}}, "
@@ -165,7 +171,7 @@ class PoolSchema(Section):
     walltime: Annotated[Duration | None, DefaultText("required, except on `local`")] = Field(
         default=None, description="How long one block runs, 1 minute or more."
     )
-    blocks: Annotated[BlocksSchema, BeforeValidator(_or_empty)] = Field(
+    blocks: Annotated[BlocksSchema, BeforeValidator(_block_counts)] = Field(
         default=BlocksSchema(), description="How many blocks the pool has."
     )
     nodes_per_block: Positive = Field(default=1, description="Nodes of one block. On `local` always 1.")

@@ -54,7 +54,7 @@ def test_check_shows_which_pools_would_be_used_and_notes_what_may_not_be_meant(p
         "pool       gpu: 0 to 1 block of 1 node x 4 workers",
         "not used: a trial needs no GPU, and pool cpu has none",
         "used: 8 trials at a time in a block",
-        "note: this host has no network interface 'hsn99'",
+        "note: this host has no network interface hsn99 ",
         "note: the site file lab.yaml says `name: slurm`",
         "\nNo problems found.",
     ):
@@ -157,3 +157,32 @@ def test_a_mistyped_url_is_answered_with_the_right_one(pilotune: Pilotune, study
     result = pilotune("check", study, "--storage", url)
     assert result.code == 2
     assert words in result.err
+
+
+def test_check_refuses_run_directories_and_databases_that_run_refuses(pilotune: Pilotune, study: Path) -> None:
+    Path("file").write_text("not a database, and not a folder")
+    Path("open").mkdir(mode=0o777)
+    Path("open").chmod(0o777)
+    refusals = {
+        ("--runs", "a*b"): "must not contain \\, *, ?, [ or control characters",
+        ("--runs", "file/runs"): "file: the run directory cannot be created: this is a file",
+        ("--runs", "open"): "all users may write to ",
+        ("--storage", "sqlite:///file"): "file: this file is no SQLite database; name another one",
+        ("--storage", "sqlite:///open"): "open: this is a folder; name a file for the database in it",
+        (
+            "--set",
+            "start_from.studies=[squares]",
+        ): "start_from.studies: no study 'squares' in the database, which does not",
+    }
+    for options, words in refusals.items():
+        result = pilotune("check", study, *options)
+        assert (result.code, result.out) == (2, ""), options
+        assert words in result.err
+    of_pilotune(f"sqlite:///{Path.cwd()}/other.db", "squares")
+    learn = ["--storage", "sqlite:///other.db", "--set"]
+    assert pilotune("check", study, *learn, "start_from.studies=[squares]").code == 0
+    result = pilotune("check", study, *learn, "start_from.studies=[sqares]")
+    assert "start_from.studies: no study 'sqares' in the database; did you mean 'squares'?" in result.err
+    result = pilotune("check", study, *learn, "start_from.studies=[rings]")
+    assert "start_from.studies: the study 'rings' cannot learn from itself" in result.err
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["file", "open", "other.db", "rings"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ....errors import UserError
+from ..formatting import pairs
 
 TEMPLATES = Path(__file__).parent.with_name("templates")
 """Folder of the files that are written."""
@@ -38,7 +39,9 @@ def init_command(folder: Path, name: str | None) -> None:
             out.write(text)
     study = folder / "study.yaml"
     written = " and ".join(str(folder / file.name) for file in files)
-    click.echo(f"wrote {written}\n\npilotune check {study}    show the plan\npilotune run {study}      run it here")
+    commands = {"check": "show the plan", "try": "run one trial on this terminal", "run": "run it here"}
+    calls = [(f"pilotune {command} {study}", what) for command, what in commands.items()]
+    click.echo(f"wrote {written}\n\n{pairs(calls)}")
 
 
 def name_of(folder: Path) -> str:

@@ -42,12 +42,14 @@ KEYS = [
      'file, or here by `options: ["#SBATCH --account=NAME"]`'),
     ("pbs", "project: me", "project: ?; the project that is charged is set with `account:` at the top of the "
      'file, or here by `options: ["#PBS -A NAME"]`'),
-    ("cobalt", "project: me", "project: ?; `account` stands at the top of the file"),
+    ("cobalt", "project: me", "project: ?; `project` is set with `account:` at the top of the file"),
     ("slurm", "max: 3", "max: ?; `max` stands in `blocks` of a pool"),
     ("slurm", "interface: ib0", "interface: ?; `interface` stands in `network`"),
     ("slurm", "modules: [python]", "modules: ?; `modules` stands at the top of the file"),
-    ("slurm", "max_blocks: 3", "max_blocks: ?; `max_blocks` is set with `blocks:`"),
+    ("slurm", "max_blocks: 3", "max_blocks: ?; write `blocks: {max: N}`"),
     ("local", "partition: gpu", "partition: ?; the partition is set with `queue:`"),
+    ("slurm", "--time: 1h", "--time: ?; `--time` is set with `walltime:`"),
+    ("slurm", "blocks: {max_blocks: 4}", "blocks.max_blocks: ?; write `max: N`"),
     ("slurm", "walltmie: 1h", "walltmie: ?; did you mean 'walltime'?"),
 ]  # fmt: skip
 
@@ -61,7 +63,10 @@ def test_a_pools_key_under_another_name(tmp_path: Path, scheduler: str, line: st
 TOP = [
     ("project: m1", "project: unknown key; `project` is set with `account:`"),
     ("walltime: 1h", "walltime: unknown key; `walltime` stands below a pool"),
-    ("partition: x", "partition: unknown key; `queue` stands below a pool"),
+    ("partition: x", "partition: unknown key; on Slurm the partition is set with `queue:` below a pool"),
+    ("nodes: 4", "nodes: unknown key; `nodes` is set with `nodes_per_block:` below a pool"),
+    ("qos: x", 'qos: unknown key; on Slurm it stands in `options: ["#SBATCH --qos=NAME"]` below a pool'),
+    ("max_blocks: 4", "max_blocks: unknown key; write `blocks: {max: N}` below a pool"),
     ("worker_init: x", "worker_init: unknown key; `worker_init` is set with `setup:`"),
     ("module: x", "module: unknown key; `module` is set with `modules:`"),
     ("interface: x", "interface: unknown key; `interface` stands in `network`"),

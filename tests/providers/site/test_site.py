@@ -250,6 +250,8 @@ MISTAKES = [
      "or 00:30:00, but is '3x'"),
     ("walltime: 3h", "", "site.yaml:11: pools.knl.walltime: a pool on cobalt needs a walltime for its blocks, as in "
      "walltime: 1h"),
+    ("blocks: {init: 1, min: 0, max: 4}", "blocks: 4", "site.yaml:14: pools.knl.blocks: must be a mapping, as in "
+     "{max: 4}, but is 4"),
     ("max: 4", "max: many", "site.yaml:14: pools.knl.blocks.max: must be a whole number of at least 0, but is 'many'"),
     ("min: 0, max: 4", "min: 5, max: 4", "site.yaml:14: pools.knl.blocks.min: min 5 is above max 4"),
     ("init: 1", "init: 7", "site.yaml:14: pools.knl.blocks.init: must be from min 0 to max 4, but is 7"),

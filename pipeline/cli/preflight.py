@@ -1,0 +1,96 @@
+"""What ``pilotune check`` finds out before a run: what the run would refuse, and what may not be meant. Only reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .resolve import PreparedRun
+
+
+def check_start(prepared: PreparedRun) -> None:
+    """Raise UserError for what a run would refuse when it starts: its folder, its database, studies to learn from."""
+    from ..record import RunDirectory, new_campaign_id
+    from .resolve import sqlite_path
+
+    RunDirectory(prepared.runs / prepared.study_file.name / new_campaign_id()).check()
+    path = sqlite_path(prepared.storage)
+    if path is not None:
+        check_sqlite_file(path)
+    if path is None or path.is_file():
+        check_learned_studies(prepared)
+    elif prepared.study_file.start_from.studies:
+        name = prepared.study_file.start_from.studies[0]
+        message = f"no study {name!r} in the database, which does not exist yet: {path}"
+        raise prepared.study_file.error(message, "start_from.studies")
+
+
+def check_sqlite_file(path: Path) -> None:
+    """Raise UserError if a file cannot be a study's database."""
+    from ..record.rundir import why_untrusted_database
+
+    if path.is_dir():
+        raise UserError("this is a folder; name a file for the database in it", file=path)
+    try:
+        problem = why_untrusted_database(path)
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"the database cannot be read: {error.strerror}", file=path) from None
+    if problem:
+        raise UserError(problem, file=path)
+    if head and head != b"SQLite format 3\0":
+        raise UserError("this file is no SQLite database; name another one", file=path)
+
+
+def check_learned_studies(prepared: PreparedRun) -> None:
+    """Raise UserError if the study is to learn from a study that its database does not have."""
+    from ..analysis import nearest, study_names
+
+    wanted = prepared.study_file.start_from.studies
+    known = study_names(prepared.storage) if wanted else []
+    for name in wanted:
+        if name == prepared.study_file.name:
+            raise prepared.study_file.error(f"the study {name!r} cannot learn from itself", "start_from.studies")
+        if name not in known:
+            raise prepared.study_file.error(
+                f"no study {name!r} in the database{nearest(name, known)}", "start_from.studies"
+            )
+
+
+def import_notes(prepared: PreparedRun) -> list[str]:
+    """Notes on packages that the objective imports and that are missing here, but may be there on the site's nodes.
+
+    Raises UserError for imports that fail everywhere, and where the site says nothing of another environment.
+    """
+    from ...fields import all_errors
+    from ..studyfile.imports import import_problems
+
+    problems = import_problems(prepared.study_file.objective)
+    elsewhere = bool(prepared.site.modules or prepared.site.setup)
+    certain = [problem.error for problem in problems if not (problem.installed and elsewhere)]
+    if certain:
+        raise all_errors(certain)
+    return [f"{problem.error}; the site's modules and setup must provide it" for problem in problems]
+
+
+def advice(prepared: PreparedRun) -> list[str]:
+    """Notes on the site, on what the study makes of it, and on a new database beside an old one."""
+    from ...providers.blocks.advice import site_notes, study_notes
+    from ..driver.settings import needs_of
+    from ..record import known_studies
+    from .resolve import sqlite_path
+
+    notes = [*site_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]
+    path = sqlite_path(prepared.storage)
+    if path is not None and not path.exists():
+        elsewhere = known_studies.found_elsewhere(prepared.study_file.name, prepared.storage)
+        if elsewhere:
+            notes.append(f"the database {path} does not exist yet{elsewhere}")
+    return notes
