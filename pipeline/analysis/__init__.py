@@ -12,7 +12,7 @@ Example::
 from .best import best_params, best_trials
 from .export import FORMATS, export, export_reports, format_of, strict
 from .importance import EVALUATORS, Importances, importances, measure
-from .reading import StudyData, nearest, read_study, safe_url, study_names
+from .reading import StudyData, nearest, read_study, safe_url, stored_study, study_names
 from .summary import Summary, summarize
 from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows
 
@@ -40,6 +40,7 @@ __all__ = [
     "row_of",
     "rows",
     "safe_url",
+    "stored_study",
     "strict",
     "study_names",
     "summarize",

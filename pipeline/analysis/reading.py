@@ -88,6 +88,33 @@ def read_study(url: str, name: str) -> StudyData:
     return StudyData(url, name, directions, metrics, tuple(trials), user, live, system)
 
 
+def stored_study(url: str, name: str) -> tuple[tuple[str, ...], dict[str, Any] | None] | None:
+    """A study's directions, and what Pilotune has created it with (None for a study of plain Optuna); without trials.
+
+    Returns:
+        None where the database has no such study, or no tables yet.
+
+    Raises:
+        UserError: There is no such database file, or it is no database.
+        RecordAway: The database server does not answer.
+    """
+    import sqlalchemy as sa
+
+    from ..record import sync
+
+    with reading(url) as database:
+        if not sa.inspect(database.connection).has_table("studies"):
+            return None
+        known = studies_of(database)
+        if name not in known:
+            return None
+        cache = sync.read_study(database, known[name])
+        user, system = sync.read_attributes(database, known[name])
+    definition = system.get(DEFINITION, user.get(DEFINITION))
+    directions = tuple(direction.name.lower() for direction in cache.directions)
+    return directions, definition if isinstance(definition, dict) else None
+
+
 def live_campaigns(system_attrs: Mapping[str, Any], now: float) -> frozenset[str]:
     """Ids of the campaigns whose drivers are alive.
 

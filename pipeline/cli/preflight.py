@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import UserError
+from ...errors import RecordAway, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from .resolve import PreparedRun
 
 
-def check_start(prepared: PreparedRun) -> None:
-    """Raise UserError for what a run would refuse when it starts: its folder, its database, studies to learn from."""
+def check_start(prepared: PreparedRun) -> list[str]:
+    """Raise UserError for what a run would refuse when it starts: its folder, its database, another study in that.
+
+    Returns:
+        A note if the database's server does not answer now.
+    """
     from ..record import RunDirectory, new_campaign_id
     from .resolve import sqlite_path
 
@@ -22,11 +26,35 @@ def check_start(prepared: PreparedRun) -> None:
     if path is not None:
         check_sqlite_file(path)
     if path is None or path.is_file():
-        check_learned_studies(prepared)
+        try:
+            check_stored_study(prepared)
+            check_learned_studies(prepared)
+        except RecordAway as error:
+            return [str(error)]
     elif prepared.study_file.start_from.studies:
         name = prepared.study_file.start_from.studies[0]
         message = f"no study {name!r} in the database, which does not exist yet: {path}"
         raise prepared.study_file.error(message, "start_from.studies")
+    return []
+
+
+def check_stored_study(prepared: PreparedRun) -> None:
+    """Raise StudyMismatch if the database has another study of this name."""
+    from ..analysis import read_study, stored_study
+    from ..record import check_definition
+
+    name = prepared.study_file.name
+    stored = stored_study(prepared.storage, name)
+    if stored is not None:
+        check_definition(
+            prepared.study_file,
+            *stored,
+            lambda: {
+                param: distribution
+                for trial in read_study(prepared.storage, name).trials
+                for param, distribution in trial.distributions.items()
+            },
+        )
 
 
 def check_sqlite_file(path: Path) -> None:

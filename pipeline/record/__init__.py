@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
-    from .study_definition import learn_from, open_storage, open_study
+    from .study_definition import check_definition, learn_from, open_storage, open_study
     from .unit_of_work import LeaseLost
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Orphan",
     "RecordStorage",
     "RunDirectory",
+    "check_definition",
     "claim",
     "enqueue",
     "known_studies",
@@ -48,7 +49,7 @@ _MODULES = {
     "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew"),
     "unit_of_work": ("LeaseLost",),
     "database": ("normalize_url",),
-    "study_definition": ("learn_from", "open_storage", "open_study"),
+    "study_definition": ("check_definition", "learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
     "due_callbacks": ("DueCallbacks",),
     "first_points": ("enqueue",),

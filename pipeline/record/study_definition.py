@@ -8,7 +8,7 @@ when such a study is opened; their drivers can still open the study afterwards.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -70,14 +70,8 @@ def open_study(
     study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
     wanted = _definition(study_file)
     known = _known_definition(storage, study_id)
-    found = _differences(storage, study, known, wanted, study_file.space)
-    if found:
-        what = "directions" if found[0].startswith("direction") else "search space"
-        raise StudyMismatch(
-            f"the {what} of {name!r} changed after it ran: {'; '.join(found)}. Undo the change, or run this as a new "
-            "study with --new-name NAME",
-            file=study_file.path,
-        )
+    stored = [direction.name.lower() for direction in study.directions]
+    check_definition(study_file, stored, known, lambda: storage.distributions(study_id))
     if known is None:
         storage.set_study_user_attr(study_id, VERSION, __version__)
         if study_file.metrics:
@@ -86,6 +80,30 @@ def open_study(
                 study.set_metric_names(list(study_file.metrics))
     _keep_definition(storage, study_id, wanted if known is None else known)
     return study
+
+
+def check_definition(
+    study_file: StudyFile,
+    directions: Sequence[str],
+    known: Mapping[str, Any] | None,
+    sampled: Callable[[], Mapping[str, BaseDistribution]],
+) -> None:
+    """Raise StudyMismatch if a study file describes another study than the one of its name in the database.
+
+    Args:
+        study_file: The study file.
+        directions: The directions of the study in the database.
+        known: What it was created with; None if Pilotune has never opened it.
+        sampled: Returns the distributions of its trials; called for a study that Pilotune has never opened.
+    """
+    found = _differences(directions, known, _definition(study_file), study_file.space, sampled)
+    if found:
+        what = "directions" if found[0].startswith("direction") else "search space"
+        raise StudyMismatch(
+            f"the {what} of {study_file.name!r} changed after it ran: {'; '.join(found)}. Undo the change, or run this "
+            "as a new study with --new-name NAME",
+            file=study_file.path,
+        )
 
 
 def _known_definition(storage: RecordStorage, study_id: int) -> dict[str, Any] | None:
@@ -120,19 +138,18 @@ def _definition(study_file: StudyFile) -> dict[str, Any]:
 
 
 def _differences(
-    storage: RecordStorage,
-    study: optuna.Study,
+    stored: Sequence[str],
     known: Mapping[str, Any] | None,
     wanted: Mapping[str, Any],
     space: Space | None,
+    sampled: Callable[[], Mapping[str, BaseDistribution]],
 ) -> list[str]:
-    stored, found = [direction.name.lower() for direction in study.directions], []
-    if stored != wanted["directions"]:
+    found = []
+    if list(stored) != wanted["directions"]:
         found.append(f"{_directions(stored)} in the database, {_directions(wanted['directions'])} in the study file")
     if known is None:
         # The study was created by plain Optuna, so its space is known only from its trials' distributions.
-        sampled = storage.distributions(study._study_id)
-        return found if space is None else found + _clashes(sampled, space.distributions)
+        return found if space is None else found + _clashes(sampled(), space.distributions)
     old, new = known.get("space"), wanted["space"]
     if (old is None) != (new is None):
         kinds = "defined by the objective as it runs", "given by `space`"

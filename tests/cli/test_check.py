@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.record import known_studies
+from pilotune.pipeline.record import known_studies, open_storage, open_study
+from pilotune.pipeline.studyfile import load_study_file
 
 from ..support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
 
@@ -186,3 +188,28 @@ def test_check_refuses_run_directories_and_databases_that_run_refuses(pilotune: 
     result = pilotune("check", study, *learn, "start_from.studies=[rings]")
     assert "start_from.studies: the study 'rings' cannot learn from itself" in result.err
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["file", "open", "other.db", "rings"]
+
+
+def test_check_refuses_another_study_of_the_same_name_in_the_database_as_run_does(
+    pilotune: Pilotune, study: Path
+) -> None:
+    url = f"sqlite:///{Path.cwd()}/s.db"
+    read = load_study_file(study)
+    with closing(open_storage(url)) as storage:
+        open_study(storage, read, sampler=None, pruner=None)
+    assert pilotune("check", study, "--storage", url).code == 0
+    changed = pilotune("check", study, "--storage", url, "--set", "space.units={int: [2, 64]}")
+    assert changed.code == 2
+    assert (
+        "the search space of 'rings' changed after it ran: units: int [2, 32] in the database, int [2, 64]"
+        in changed.err
+    )
+    turned = pilotune("check", study, "--storage", url, "--set", "direction=minimize")
+    assert "the directions of 'rings' changed after it ran" in turned.err
+    of_pilotune(f"sqlite:///{Path.cwd()}/plain.db", "rings")  # of plain Optuna: lr, units and optimizer
+    assert pilotune("check", study, "--storage", "sqlite:///plain.db").code == 0
+    plain = pilotune("check", study, "--storage", "sqlite:///plain.db", "--set", "space.optimizer={int: [1, 2]}")
+    assert (plain.code, "'rings' changed after it ran" in plain.err) == (2, True)
+    Path("empty.db").touch()
+    assert pilotune("check", study, "--storage", "sqlite:///empty.db").code == 0
+    assert Path("empty.db").stat().st_size == 0

@@ -46,8 +46,7 @@ def check_command(
 
     prepared = prepare_run(study, site, storage, overrides, trials=trials, runs=runs)
     laid_out = plan(prepared.study_file)
-    check_start(prepared)
-    notes = [*import_notes(prepared), *advice(prepared)]
+    notes = [*check_start(prepared), *import_notes(prepared), *advice(prepared)]
     uses = pool_uses(prepared.site, needs_of(prepared.study_file))
     if not as_json:
         lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses))]
