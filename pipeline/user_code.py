@@ -28,6 +28,7 @@ FAILURES = (Exception, SystemExit)
 
 __all__ = [
     "FAILURES",
+    "UserCodeFailure",
     "absolute",
     "build_user_class",
     "check_user_arguments",
@@ -37,6 +38,19 @@ __all__ = [
     "said",
     "spoken",
 ]
+
+
+class UserCodeFailure(Exception):
+    """Users' code failed that something else had called, such as a sampler; the cause is its own error.
+
+    Attributes:
+        what: What failed, for messages.
+        code: The user's function.
+    """
+
+    def __init__(self, what: str, code: Any) -> None:
+        super().__init__(f"{what} failed")
+        self.what, self.code = what, code
 
 
 def absolute(text: str, folder: Path, *, what: str, key: str) -> str:

@@ -27,7 +27,7 @@ from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..space import Space
 from ..trial.protocol import STEP_LIMIT
-from ..user_code import FAILURES, said
+from ..user_code import FAILURES, UserCodeFailure, said
 from .flight_states import require
 from .incumbent import Incumbent
 from .sampling import FiniteSampler, ParamSampler
@@ -367,6 +367,8 @@ class CampaignStudy:
             # other error is the sampler's own. The trial has its state in both cases.
             if isinstance(error, RuntimeError) and "Study.stop" in str(error):
                 self._stopped = True
+            elif isinstance(error, UserCodeFailure) and error.__cause__ is not None:
+                self._warn(error.what, trial.number, error.__cause__, error.code)
             else:
                 self._warn("sampler", trial.number, error, self.study.sampler)
         self.counts[TrialState.RUNNING] -= 1
@@ -385,7 +387,7 @@ class CampaignStudy:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence each for a pruner and a sampler that failed where the campaign could go on."""
+        """A sentence each for a pruner, a sampler and a constraints_func that failed where the campaign could go on."""
         return [
             f"the {what} failed {f'{count} times, at last ' if count > 1 else ''}{how}"
             for what, (count, how) in self._failures.items()

@@ -13,7 +13,7 @@ from ..fidelity import user_pruner
 from ..importing import where
 from ..references import argument_problem, find_reference
 from ..registry_args import Named
-from ..suggest import user_sampler
+from ..suggest import constraints_function, user_sampler
 from ..user_code import check_user_arguments, is_reference, load_user_callable
 from .terminator import make_terminator
 
@@ -94,6 +94,8 @@ def check_user_parts(study_file: StudyFile) -> None:
     try:
         if is_reference(sampler.name):
             check_user_arguments(user_sampler(sampler.name, folder), sampler.args, kind="sampler", key="sampler")
+        elif "constraints_func" in sampler.args:
+            constraints_function(sampler.args["constraints_func"], folder, "sampler.constraints_func")
         if pruner is not None and is_reference(pruner.name):
             check_user_arguments(user_pruner(pruner.name, folder), pruner.args, kind="pruner", key="pruner")
         if study_file.budget.terminator is not None:

@@ -3,6 +3,7 @@
 Each is an ``optuna.samplers.BaseSampler``. One folder a family: ``tpe/``.
 """
 
+from .constraints import constraints_function
 from .registry import (
     check_sampler,
     grid_values,
@@ -16,6 +17,7 @@ from .registry import (
 
 __all__ = [
     "check_sampler",
+    "constraints_function",
     "grid_values",
     "make_sampler",
     "resolved_sampler",

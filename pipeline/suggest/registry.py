@@ -22,6 +22,7 @@ from ...yamlfile import nearest
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
 from ..space import Space, cardinality, contains
 from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
+from .constraints import constraints_function
 from .exhaustive import ExhaustiveSampler
 from .points import Points
 
@@ -53,6 +54,9 @@ SAMPLERS = Registry(
 NESTED = ("independent_sampler", "base_sampler")
 """Arguments that are samplers themselves."""
 
+CONSTRAINED = ("tpe", "optuna_tpe", "gp", "nsgaii", "nsgaiii")
+"""Samplers that take a ``constraints_func``, a function of the user's."""
+
 _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name and arguments
 _DEPRECATED = dict.fromkeys(("consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints"))
 OFFERED: dict[str, dict[str, Any]] = {
@@ -73,6 +77,8 @@ OFFERED: dict[str, dict[str, Any]] = {
     "partial_fixed": {"fixed_params": (dict,), "base_sampler": _NESTED},
 }
 """By sampler, the types of arguments that a file gives in another form than code does; None: not offered."""
+for _name in CONSTRAINED:
+    OFFERED[_name] = {**OFFERED[_name], "constraints_func": (str,)}
 PACKAGES = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
 """Packages that a sampler imports and Pilotune does not require."""
 ONE_DIRECTION = ("cmaes",)
@@ -128,6 +134,9 @@ def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path) -> Named:
         UserError: There is no such sampler, file or class. Its key is relative to the study file.
     """
     resolved = dict(args)
+    if isinstance(args.get("constraints_func"), str) and not is_reference(name):
+        function = absolute(args["constraints_func"], folder, what="function", key="sampler.constraints_func")
+        resolved["constraints_func"] = function
     for argument in NESTED:
         value = args.get(argument)
         key = f"sampler.{argument}"
@@ -227,6 +236,9 @@ def _build(
     args = {**QUIET.get(name, {}), **named.args}
     if name in EXHAUSTIVE:
         return _exhaustive(name, sampler_class, args, space, key)
+    if "constraints_func" in args and name in CONSTRAINED:
+        function = constraints_function(args.pop("constraints_func"), folder, f"{key}.constraints_func")
+        args |= {} if function is None else {"constraints_func": function}
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
     for argument in NESTED:

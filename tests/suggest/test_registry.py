@@ -90,7 +90,15 @@ def test_every_sampler_of_optuna_has_a_name():
 
 
 def test_deprecated_arguments_are_not_offered():
-    taken = {"n_startup_trials", "n_ei_candidates", "seed", "multivariate", "group", "constant_liar"}
+    taken = {
+        "n_startup_trials",
+        "n_ei_candidates",
+        "seed",
+        "multivariate",
+        "group",
+        "constant_liar",
+        "constraints_func",
+    }
     assert set(sampler_arguments("optuna_tpe")) == taken
     assert set(sampler_arguments("tpe")) == taken | {"parallel"}
 
