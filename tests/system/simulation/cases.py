@@ -75,6 +75,7 @@ class Case:
         seats: Drivers at the same time.
         server: The database is a server, which several drivers may use; else it is a file.
         wishes: The objective defines its space as it runs.
+        notes: The objective sets attributes, and asks about its study.
         enqueued: Configurations that the user enqueues.
         stop_at: The tick at which the user asks to stop, as ``stop_how`` says.
         every: Steps between checkpoints, with blocks.
@@ -92,6 +93,7 @@ class Case:
     seats: int = 1
     server: bool = False
     wishes: bool = False
+    notes: bool = False
     enqueued: int = 0
     retries: int = 0
     sampler: Named = SAMPLERS[0]
@@ -148,6 +150,7 @@ class Case:
             seats=2 if draw.random() < (0.6 if server else 0.1) else 1,
             server=server,
             wishes=draw.random() < 0.2,
+            notes=seed % 3 == 0,
             enqueued=draw.choice([0, 0, 0, 1, 2]),
             retries=draw.choice([0, 0, 1]),
             sampler=draw.choice(SAMPLERS),
@@ -179,6 +182,7 @@ class Case:
             case,
             seats=1,
             wishes=False,
+            notes=False,  # a checkpoint counts the steps of reports
             trials=draw.choice([5, 12, 20]),
             workers=most * plan.workers,
             plan=plan,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
@@ -36,6 +37,7 @@ class History:
         owners: Moment and campaign.
         states: Moment, campaign, old and new state.
         reports: Moment, campaign, step and value.
+        notes: Moment, campaign, attempt, and the reports that it had made when it set the attribute.
     """
 
     number: int
@@ -44,6 +46,7 @@ class History:
     states: list[tuple[int, str, str, str]] = field(default_factory=list)
     reports: list[tuple[int, str, int, float]] = field(default_factory=list)
     values: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[tuple[int, str, int, int]] = field(default_factory=list)
 
     def fence_before(self, moment: int) -> int:
         return max((attempt for when, attempt in self.fences if when < moment), default=0)
@@ -70,6 +73,7 @@ def check_end(world: World, finish: Finish) -> str:
         _written_by_owner(history)
         _fenced(world, history)
         _prefix(world, history)
+        _noted(history)
     _recorded_once(trials)
     by_number = {history.number: history for history in histories.values()}
     assert len(by_number) == len(histories), "two trials have one number"
@@ -96,6 +100,8 @@ def read_histories(rows: list[tuple]) -> dict[int, History]:
             found[trial].states.append((moment, campaign, key, value))
         elif what == "report":
             found[trial].reports.append((moment, campaign, key, value))
+        elif what == "note":
+            found[trial].notes.append((moment, campaign, *json.loads(value)))
         elif what == "value":
             found[trial].values.append((moment, campaign))
         elif what == ATTEMPT:
@@ -128,7 +134,7 @@ def _told_once(history: History) -> None:
 
 def _written_by_owner(history: History) -> None:
     """Only the driver that owns a trial changes it."""
-    writes = [(moment, campaign) for moment, campaign, *_ in (*history.reports, *history.values)]
+    writes = [(moment, campaign) for moment, campaign, *_ in (*history.reports, *history.values, *history.notes)]
     writes += [(moment, campaign) for moment, campaign, _, new in history.states if new != "WAITING"]
     for moment, campaign in writes:
         owner = history.owner_at(moment)
@@ -156,6 +162,15 @@ def _prefix(world: World, history: History) -> None:
         assert sorted(said[: len(steps)]) == sorted(steps), f"of {token}'s reports {said} only {steps} were kept"
 
 
+def _noted(history: History) -> None:
+    """Attributes are those of the attempt that counts, and never go back within it."""
+    for moment, _, attempt, _ in history.notes:
+        fence = history.fence_before(moment)
+        assert attempt >= fence, f"attempt {attempt} of trial {history.number} set an attribute after {fence} began"
+    order = [(attempt, step) for _, _, attempt, step in history.notes]
+    assert order == sorted(order), f"an older attribute of trial {history.number} replaced a newer one: {order}"
+
+
 def _real(world: World, trial: FrozenTrial, history: History) -> None:
     """A trial's end and values are those of its last attempt."""
     if trial.state == TrialState.WAITING:
@@ -170,6 +185,18 @@ def _real(world: World, trial: FrozenTrial, history: History) -> None:
         returned = [written.outcome for written in world.truth.written if written.outcome.number == trial.number]
         ends = [(outcome.kind, outcome.attempt, outcome.values) for outcome in returned]
         assert ("complete", attempts, trial.values) in ends, "a value that nobody returned"
+    _last_attributes(world, trial, attempts)
+
+
+def _last_attributes(world: World, trial: FrozenTrial, attempts: int) -> None:
+    """A trial that has ended has the attributes that its last attempt set last."""
+    if not world.case.notes or trial.state == TrialState.FAIL:
+        return
+    ends = [written.outcome for written in world.truth.written if written.outcome.number == trial.number]
+    last = [outcome for outcome in ends if outcome.attempt == attempts and STATES.get(outcome.kind) == trial.state]
+    for outcome in last:
+        for noted, kept in ((outcome.user_attrs, trial.user_attrs), (outcome.system_attrs, trial.system_attrs)):
+            assert noted.items() <= kept.items(), f"{outcome.token} set {noted}, and the trial has {kept}"
 
 
 def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict[int, History]) -> None:

@@ -47,6 +47,11 @@ AUDIT = (
         f"{_LOG} NEW.key, NEW.trial_id, NULL, NEW.value_json; END"
         for place, event in enumerate(["INSERT", "UPDATE"])
     ),
+    *(
+        f"CREATE TRIGGER e{place} AFTER {event} ON trial_user_attributes WHEN NEW.key = 'noted' BEGIN "
+        f"{_LOG} 'note', NEW.trial_id, NULL, NEW.value_json; END"
+        for place, event in enumerate(["INSERT", "UPDATE"])
+    ),
     "CREATE TRIGGER d AFTER DELETE ON trials BEGIN SELECT RAISE(ABORT, 'a trial is deleted'); END",
 )
 """Triggers that record every change to a trial in the table ``audit``; ``moment`` numbers the transactions."""

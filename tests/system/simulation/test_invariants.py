@@ -14,6 +14,7 @@ import pytest
 
 from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
+from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Scale
 from pilotune.pipeline.campaign.outcomes import OutcomeHandler
 from pilotune.pipeline.campaign.promotion import PromotionController
@@ -22,6 +23,7 @@ from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.storage import RecordStorage
 from pilotune.pipeline.record.unit_of_work import UnitOfWork
+from pilotune.pipeline.trial.protocol import Attributes
 from pilotune.providers.simulated.faults import Disk
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
@@ -86,6 +88,18 @@ def pausing(seed: int) -> Case:
     return replace(case, trials=9, pruner=PROMOTE, server=False)
 
 
+def noted_whenever(campaign: Campaign, event: Attributes) -> None:
+    """Keep attributes even where a message is older than the last one."""
+    flight = campaign.flights.get(event.token)
+    if flight is not None:
+        campaign.study.note(flight.trial, event.user_attrs, event.system_attrs)
+
+
+def noting(seed: int) -> Case:
+    """Objectives that set attributes, and messages that come late, twice or not at all."""
+    return replace(Case.of(3 * seed), notes=True, faults=replace(Case.of(3 * seed).faults, shuffle=True, twice=0.5))
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "enforce_budget", lambda *_: [], Case.of, "over budget"),
@@ -117,6 +131,10 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (Promotions, "promotable", property(lambda promotions: 0), pausing, "among the best"),
     "a trial that was put aside is forgotten":
         (Campaign, "_take_up", lambda *_: None, Case.with_blocks, "."),
+    "late attributes replace newer ones":
+        (Campaign, "_on_attributes", noted_whenever, noting, "an older attribute"),
+    "attributes of an outcome are not kept":
+        (CampaignStudy, "note", lambda *_: None, noting, "set {'noted'"),
     "a declined attempt is taken for a lost one":
         (OutcomeHandler, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
          "have holes|begun twice|given up"),

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from optuna.distributions import distribution_to_json
@@ -20,12 +21,22 @@ from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.trial.protocol import AttemptSpec
 from pilotune.providers.simulated.clock import VirtualTime
 from pilotune.providers.simulated.faults import Disk
-from pilotune.providers.simulated.pool import Step, Wish
+from pilotune.providers.simulated.pool import Note, Question, Step, Wish
 
 from .cases import WISHES, Case
 from .database import audience
 from .driver import Driver, DriverKilled
 from .truth import Truth
+
+NOTED, CONSTRAINT = "noted", "constraints:steps"
+"""Attributes that objectives set: attempt and number of reports before; the latter."""
+
+QUESTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("study_attrs", {}),
+    ("trials", {"after": -1, "states": None}),
+    ("best_trials", {"after": -1}),
+    ("set_study_attr", {"kind": "user", "key": "seen", "value": 1}),
+]
 
 LIMIT = 1.3e6
 """Seconds after which an unfinished study counts as one that never ends."""
@@ -304,6 +315,15 @@ class World:
         if case.wishes:
             for name, distribution in WISHES.items():
                 yield seconds(), Wish(name, distribution_to_json(distribution))
-        for step in range(draw.randint(0, 9 if case.plan else 5)):
+        steps = draw.randint(0, 9 if case.plan else 5)
+        asks = random.Random(f"asks {spec.seed}")
+        for step in range(steps):
+            if case.notes:
+                yield 0.0, Note(NOTED, [spec.attempt, step])
+                yield 0.0, Note(CONSTRAINT, float(step), system=True)
             yield seconds(), value(step + 1.0)
+            if case.notes and asks.random() < 0.5:
+                yield asks.expovariate(1.0), Question(*asks.choice(QUESTIONS))
+        if case.notes:
+            yield 0.0, Note(NOTED, [spec.attempt, steps])
         yield seconds(), None
