@@ -23,7 +23,8 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from ..attributes import PREFIX
-from ..space import contains
+from ..record.first_points import FIXED
+from ..space import contains, point_key
 from ..trial.protocol import QUERIES, Query
 from .campaign_study import CampaignStudy
 
@@ -174,7 +175,18 @@ def _enqueue(study: CampaignStudy, arguments: Mapping[str, Any]) -> None:
             if not contains(study.space.distributions[name], value):
                 raise ValueError(f"enqueue_trial: {value!r} is outside the range of the parameter {name!r}")
     attrs = {key: value for key, value in arguments["user_attrs"].items() if not key.startswith(PREFIX)}
-    study.study.enqueue_trial(params, user_attrs=attrs, skip_if_exists=arguments["skip"])
+    if not (arguments["skip"] and _exists(study, params)):
+        study.study.enqueue_trial(params, user_attrs=attrs)
+
+
+def _exists(study: CampaignStudy, params: Mapping[str, Any]) -> bool:
+    """Whether a trial has, or is to have, exactly these values; Optuna itself compares numbers roughly."""
+    names, wanted = frozenset(params), point_key(params, study.space)
+    for trial in study.study.get_trials(deepcopy=False):
+        taken = trial.system_attrs.get(FIXED, trial.params)
+        if frozenset(taken) == names and point_key(taken, study.space) == wanted:
+            return True
+    return False
 
 
 def _stop(study: CampaignStudy, _: Mapping[str, Any]) -> None:

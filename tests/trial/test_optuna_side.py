@@ -163,9 +163,11 @@ def test_a_configuration_is_enqueued_with_its_attributes(study) -> None:
     trial, _ = running_in(study)
     trial.study.enqueue_trial({"x": 0.25}, user_attrs={"memo": "good", "pilotune:exit": "no"})
     trial.study.enqueue_trial({"x": 0.25}, skip_if_exists=True)
+    trial.study.enqueue_trial({"x": 0.250001}, skip_if_exists=True)
     waiting = study.get_trials(states=(optuna.trial.TrialState.WAITING,))
     assert [(each.system_attrs["fixed_params"], each.user_attrs) for each in waiting] == [
-        ({"x": 0.25}, {"memo": "good"})
+        ({"x": 0.25}, {"memo": "good"}),
+        ({"x": 0.250001}, {}),
     ]
     with pytest.raises(TypeError, match="JSON"):
         trial.study.enqueue_trial({"x": object()})
