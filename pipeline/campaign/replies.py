@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
-from ...errors import PilotuneError
-from ..trial.protocol import Query, Report, Suggest, Suggested, Verdict
+from ...errors import PilotuneError, said
+from ..trial.protocol import Query, Report, Suggest, Suggested, Verdict, refused
 from .campaign_study import CampaignStudy
 from .events import Request
 from .flight import Flight
 from .promotion import PromotionController
 from .study_queries import answer_query
+
+log = logging.getLogger(__name__)
 
 
 def answer(
@@ -29,12 +32,19 @@ def answer(
         return Verdict(request.token, request.request, stop="kill")
     last = flight.last_reply
     if last is None or request.request > last.request:
-        if isinstance(request, Suggest):
-            last = _suggested(study, flight, request)
-        elif isinstance(request, Query):
-            last = _answered(study, request)
-        else:
-            last = _verdict(study, promotion, flight, request)
+        try:
+            if isinstance(request, Suggest):
+                last = _suggested(study, flight, request)
+            elif isinstance(request, Query):
+                last = _answered(study, request)
+            else:
+                last = _verdict(study, promotion, flight, request)
+        except PilotuneError:
+            raise
+        except Exception as error:  # of a third-party sampler, for example: the failure of this trial only
+            log.exception("trial %d: a request could not be handled", flight.number)
+            last = refused(request, error)
+            assert last is not None
         flight.last_reply = last
     return last if last.request == request.request else None
 
@@ -68,8 +78,12 @@ def _keep(
 def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Suggested:
     try:
         value = flight.params[request.name] = study.suggest(flight.trial, request.name, request.distribution)
-    except Exception as error:  # whatever Optuna or a sampler raises is the failure of this trial only
-        return Suggested(request.token, request.request, error=str(error) or repr(error))
+    except PilotuneError:
+        raise
+    except Exception as error:  # of Optuna, which refuses the range, or of a sampler
+        log.warning("trial %d: no value for %r: %r", flight.number, request.name, error)
+        why = said(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {said(error)}".rstrip(": ")
+        return Suggested(request.token, request.request, error=why or type(error).__name__)
     return Suggested(request.token, request.request, value)
 
 

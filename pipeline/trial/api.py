@@ -20,7 +20,7 @@ from .link import DriverConnection, Stopping
 from .optuna_classes import json_of
 from .optuna_side import OptunaSide
 from .protocol import MESSAGE_LIMIT, AttemptSpec
-from .values import as_float, as_step
+from .values import as_float, as_name, as_step
 
 
 @dataclass(frozen=True)
@@ -274,8 +274,8 @@ class Trial(OptunaSide):
 
         Args:
             name: The parameter's.
-            choices: At least one; None, bool, int, float or str, since they are kept in a database. For other objects,
-                suggest a name and look the object up by it.
+            choices: At least one; None, bool, int, float or str, or lists and dictionaries of these, which are kept in
+                the database as their JSON text. For other objects, suggest a name and look the object up by it.
 
         Returns:
             The very object that was given as a choice.
@@ -290,7 +290,9 @@ class Trial(OptunaSide):
         'adamw'
         """
         choices = tuple(choices)
-        return forms.choice_for(self._suggest(name, forms.categorical_distribution(choices)), choices)
+        value = forms.choice_for(self._suggest(name, forms.categorical_distribution(choices)), choices)
+        self.params[as_name(name)] = value
+        return value
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
         """Optuna's old name of ``suggest_float(name, low, high)``."""
@@ -321,6 +323,7 @@ class Trial(OptunaSide):
         """The value of a parameter; ``distribution`` is Optuna's JSON, or the object that some libraries give."""
         form = distribution if isinstance(distribution, str) else json_of(distribution)
         self._optuna_style = True
+        name = as_name(name)
         before = self._forms.get(name)
         if before is not None and not _compatible(before, form):
             raise ValueError(f"parameter {name!r} was suggested before with another kind or other choices: {before}")

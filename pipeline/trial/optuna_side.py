@@ -13,7 +13,7 @@ from .link import DriverConnection, Stopping
 from .optuna_classes import optuna_object
 from .protocol import AttemptSpec
 from .study import TrialStorage, TrialStudy, checked_arguments
-from .values import as_float, as_step, jsonable
+from .values import as_float, as_name, as_step, jsonable
 
 CONSTRAINT = "constraints:"
 """How Optuna names the system attribute of a constraint; its name follows."""
@@ -104,9 +104,9 @@ class OptunaSide:
         >>> trial.user_attrs
         {'parameters': 123456}
         """
-        value = jsonable(value)
-        self._connection.set_attr(str(key), value)
-        self._user_attrs[str(key)] = value
+        name, value = as_name(key), jsonable(value)
+        self._connection.set_attr(name, value)
+        self._user_attrs[name] = value
 
     @property
     def user_attrs(self) -> dict[str, Any]:
@@ -118,9 +118,9 @@ class OptunaSide:
 
     def set_system_attr(self, key: str, value: Any) -> None:
         """Keep a system attribute of the trial, as :meth:`set_user_attr` keeps one of the user's."""
-        value = jsonable(value)
-        self._connection.set_attr(str(key), value, system=True)
-        self._system_attrs[str(key)] = value
+        name, value = as_name(key), jsonable(value)
+        self._connection.set_attr(name, value, system=True)
+        self._system_attrs[name] = value
 
     @property
     def system_attrs(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from ...errors import printable, said
 from .from_json import build, read_json
 
 OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "declined"]
@@ -298,11 +299,15 @@ class Attributes(Message):
 
 @dataclass(frozen=True)
 class Verdict(Message):
-    """The driver's answer to a Report: go on (``stop`` is empty), or how to end."""
+    """The driver's answer to a Report: go on (``stop`` is empty), or how to end.
+
+    ``error``: one sentence why the driver could not handle the request; it is raised in the objective.
+    """
 
     token: str
     request: int
     stop: Literal["", "prune", "yield", "kill"] = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -405,15 +410,49 @@ def encode(message: Message) -> bytes:
     """A message of the report channel as bytes: a JSON object with the message's ``type``.
 
     >>> decode(encode(Verdict("7.1.c", 3, "prune")))
-    Verdict(token='7.1.c', request=3, stop='prune')
+    Verdict(token='7.1.c', request=3, stop='prune', error='')
     """
     return json.dumps({"type": type(message).__name__.lower(), **message.to_dict()}).encode()
 
 
 def decode(data: bytes) -> Message:
-    """The message in ``data``. Raises ValueError for anything else, whoever has sent it."""
+    """The message in ``data``. Raises :class:`Undecodable` (a ValueError) for anything else, whoever has sent it."""
+    fields: Any = None
     try:
         fields = read_json(data)
         return WIRE[fields["type"]].from_dict(fields)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"not a message of the report channel: {data[:80]!r}") from error
+        message = f"not a message of the report channel: {data[:80]!r}"
+        raise Undecodable(message, refused(fields, error)) from error
+
+
+class Undecodable(ValueError):
+    """Bytes that are no message of the report channel.
+
+    Attributes:
+        refusal: The answer to it where it is recognizably a request, so that nobody waits for one without end. None
+            where it does not say whose request it is.
+    """
+
+    def __init__(self, message: str, refusal: Verdict | None):
+        super().__init__(message)
+        self.refusal = refusal
+
+
+def refused(request: Any, error: Exception) -> Verdict | None:
+    """The answer that refuses a request, or None where ``request`` is none.
+
+    Args:
+        request: A :class:`Report` or :class:`Suggest`, or the keys and values of what should have been one.
+        error: Why it cannot be handled.
+
+    >>> refused({"type": "suggest", "token": "7.1.c", "request": 3, "name": 5}, ValueError("'name' is no text")).error
+    "the driver could not handle what the trial sent: 'name' is no text"
+    """
+    fields = request if isinstance(request, dict) else vars(request) if isinstance(request, Message) else {}
+    token, number = fields.get("token"), fields.get("request")
+    if not isinstance(token, str) or type(number) is not int:
+        return None
+    words = said(error)
+    why = words if words and isinstance(error, ValueError) else f"{type(error).__name__}: {words}".rstrip(": ")
+    return Verdict(token, number, error=f"the driver could not handle what the trial sent: {printable(why)}")

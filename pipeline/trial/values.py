@@ -29,7 +29,7 @@ def jsonable(value: Any) -> Any:
     """
     try:
         return _through_json(value)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # nested too deeply, a number of too many digits, or a key that is no text
         return shown(value)
 
 
@@ -71,22 +71,64 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST_REPR else f"{text[: LONGEST_REPR - 3]}..."
 
 
+def as_name(name: Any) -> str:
+    """The name of a parameter or attribute, as Optuna's databases keep it: ``str(name)``. Raises TypeError without one.
+
+    >>> as_name("lr"), as_name(3), as_name(None)
+    ('lr', '3', 'None')
+    """
+    try:
+        return str.__str__(name) if isinstance(name, str) else str.__str__(str(name))
+    except Exception:  # a user's __str__ may raise anything
+        raise TypeError(f"a name must be a text, and this {type(name).__name__} has none: its str() fails") from None
+
+
+def number_of(value: Any) -> float | None:
+    """``value`` as a float; None for texts, booleans, complex numbers and what ``float`` does not take.
+
+    Raises OverflowError for a number that is too large for a float.
+
+    >>> number_of(3), number_of("3"), number_of(True), number_of(3 + 0j)
+    (3.0, None, None, None)
+    """
+    kind = getattr(getattr(value, "dtype", None), "kind", "")  # of NumPy's scalars and arrays
+    if isinstance(value, str | bytes | bytearray | memoryview | bool) or kind in ("b", "c", "S", "U", "M", "m"):
+        return None
+    if isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        raise
+    except Exception:  # a user's __float__ may raise anything
+        return None
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` counts as one number, if perhaps too large a one."""
+    try:
+        return number_of(value) is not None
+    except OverflowError:
+        return True
+
+
 def as_float(value: Any) -> float:
     """The reported value as a float. Raises TypeError for texts, booleans and what ``float`` does not take."""
-    if not isinstance(value, str | bytes | bool):
-        try:
-            return float(value)
-        except Exception:  # a user's __float__ may raise anything
-            pass
-    raise TypeError(f"report() needs a number as value, got {shown(value)} ({type(value).__name__})")
+    try:
+        number = number_of(value)
+    except OverflowError:
+        number = None
+    if number is None:
+        raise TypeError(f"report() needs a number as value, got {shown(value)} ({type(value).__name__})")
+    return number
 
 
 def as_step(step: Any) -> int:
     """The reported step as an int. Raises TypeError for what is not a number, ValueError for one that is no step."""
-    if isinstance(step, str | bytes | bool) or not (isinstance(step, numbers.Real) or hasattr(step, "__int__")):
-        raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})")
     try:
-        number = float(step)
+        number = number_of(step)
+        if number is None:
+            raise TypeError
         whole = int(number)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"report() needs a whole number as step, got {shown(step)} ({type(step).__name__})") from None

@@ -35,6 +35,8 @@ The rules that join them:
   waits for a value ends for a yield or a kill only, since a verdict to prune belongs to a report.
 * **Attributes.** What the trial notes about itself is not answered, and repeated by the outcome. It is sent before the
   next request, or ATTRIBUTES_AFTER seconds later, so that it is not lost with the worker.
+* **Refusals.** What the driver cannot handle it answers with an error. A trial that waits is told at once. Where the
+  request was one of reports, the error stands: every later question is answered with it, too.
 * **Interruptions.** A trial may ask again before it was answered: a signal handler raised an exception that the
   objective caught, or asked a question itself. The new question takes the place of the old one, which gets no answer.
 * Answers to other attempts, to requests that are no longer open, or of a kind that does not fit, change nothing.
@@ -101,7 +103,8 @@ class Event(enum.Enum):
     SEND_SUGGEST = "a suggest or a query is sent"
     VERDICT = "the driver says go on"
     STOP_VERDICT = "the driver says prune, yield or kill"
-    VALUE = "the driver gives the value, or refuses"
+    VALUE = "the driver gives the value"
+    REFUSED = "the driver refuses, or could not handle the request"
     DRIVER_GONE = "the driver is dead"
 
 
@@ -116,17 +119,21 @@ TRIAL_TRANSITIONS: Mapping[TrialState, Mapping[Event, TrialState]] = {
 
 REQUEST_TRANSITIONS: Mapping[RequestState, Mapping[Event, RequestState]] = {
     R.NONE: {E.SEND_REPORTS: R.REPORTS_OPEN, E.SEND_SUGGEST: R.SUGGEST_OPEN, E.DRIVER_GONE: R.NONE},
-    R.REPORTS_OPEN: {E.VERDICT: R.NONE, E.STOP_VERDICT: R.NONE, E.DRIVER_GONE: R.NONE},
-    R.SUGGEST_OPEN: {E.VALUE: R.NONE, E.STOP_VERDICT: R.NONE, E.DRIVER_GONE: R.NONE},
+    R.REPORTS_OPEN: {E.VERDICT: R.NONE, E.STOP_VERDICT: R.NONE, E.REFUSED: R.NONE, E.DRIVER_GONE: R.NONE},
+    R.SUGGEST_OPEN: {E.VALUE: R.NONE, E.STOP_VERDICT: R.NONE, E.REFUSED: R.NONE, E.DRIVER_GONE: R.NONE},
 }
 """What comes from the driver and is not listed is ignored, since anything may come late or twice over a network."""
 
 
 @dataclass(frozen=True)
 class VerdictAnswer(Message):
-    """To a trial that reported: go on (empty), or how to end. Ends a wait for a value, too."""
+    """To a trial that reported: go on (empty), or how to end. Ends a wait for a value, too.
+
+    ``error``: one sentence why the driver could not handle a report; it is raised in the objective.
+    """
 
     stop: Stopping = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,7 @@ class Dialogue:
             what was not sent.
         params: Values that the driver suggested, by parameter name.
         verdict: The last verdict other than "go on"; empty before there is one.
+        error: One sentence why the driver could not handle reports; empty where it could.
         order: The strongest that the driver has ordered, by a verdict or unasked: ``yield``, then ``kill``. A verdict
             to prune is no order, since only the trial can tell at which report it ends.
         attributes: What the trial has noted about itself.
@@ -168,7 +176,7 @@ class Dialogue:
     >>> dialogue.receive(Verdict("7.1.c", request.request, "prune"))
     True
     >>> dialogue.take_answer(now=0.3)
-    VerdictAnswer(stop='prune')
+    VerdictAnswer(stop='prune', error='')
     """
 
     def __init__(self, token: str) -> None:
@@ -177,6 +185,7 @@ class Dialogue:
         self.params: dict[str, Any] = {}
         self.attributes = AttributeFeed(token)
         self.verdict: Stopping = ""
+        self.error = ""
         self.order: StopHow | None = None
         self.trial, self.request = TrialState.RUNNING, RequestState.NONE
         self.questions = 0
@@ -221,6 +230,8 @@ class Dialogue:
     def take_answer(self, now: float) -> Answer | None:
         """The answer that the trial gets now, once; None while it must wait, or does not wait."""
         answer = self._answer
+        if answer is None and self.error and self.trial is not TrialState.RUNNING:
+            answer = VerdictAnswer(error=self.error)
         if self.trial is TrialState.AWAITS_VERDICT and answer is None and (self.verdict or now >= self._patience_ends):
             answer = VerdictAnswer(self.verdict)
         if answer is not None:
@@ -256,7 +267,9 @@ class Dialogue:
             return False
         if (message.token, message.request) != (self.token, opened.request) or not self._request_event(_kind(message)):
             return False
-        if isinstance(message, Suggested):
+        if message.error:
+            self._on_refusal(message.error, opened)
+        elif isinstance(message, Suggested):
             self._on_value(message, opened)
         else:
             self._on_verdict(message.stop, ends_wait=opened is self._wanted)
@@ -318,10 +331,16 @@ class Dialogue:
             self._answer = VerdictAnswer(stop)
 
     def _on_value(self, message: Suggested, asked: Report | Suggest | Query) -> None:
-        if isinstance(asked, Suggest) and not message.error:
+        if isinstance(asked, Suggest):
             self.params[asked.name] = message.value
         if asked is self._wanted:  # not one that the trial has given up
-            self._answer = ValueAnswer(message.value, message.error)
+            self._answer = ValueAnswer(message.value)
+
+    def _on_refusal(self, error: str, asked: Report | Suggest | Query) -> None:
+        if isinstance(asked, Report):
+            self.error = error
+        elif asked is self._wanted:
+            self._answer = ValueAnswer(error=error)
 
     def _obey(self, how: StopHow) -> None:
         if self.order != "kill":
@@ -342,6 +361,8 @@ class Dialogue:
 
 
 def _kind(message: Verdict | Suggested) -> Event:
+    if message.error:
+        return Event.REFUSED
     if isinstance(message, Suggested):
         return Event.VALUE
     return Event.STOP_VERDICT if message.stop else Event.VERDICT

@@ -9,14 +9,14 @@ from typing import Literal
 
 from ..trial.files import TrialFiles
 from ..trial.protocol import AttemptSpec, Message
-from .dialogue import Dialogue
+from .dialogue import Dialogue, VerdictAnswer
 from .node.block import YieldTimer
 from .node.channel import Channel, exchange
 from .node.fencing import FenceWatch, taken_over
 from .node.output_files import cut, first_over
 from .objective.ending import Ending, crash, tail
 from .process.base import Process
-from .process.messages import AttrSet, ObjectiveEnded, ParamRequested, Reported, StudyAsked
+from .process.messages import AttrSet, Garbled, ObjectiveEnded, ParamRequested, Reported, StudyAsked
 
 POLL_INTERVAL = 0.5
 """Longest time in seconds between two checks of the limits and of the output files' sizes."""
@@ -30,8 +30,9 @@ KILL_WAIT = 30.0
 OUTPUT_GRACE = 1.0
 """Longest grace in seconds for a trial that writes too much: at full speed it would fill a disk in the usual grace."""
 
-Cause = Literal["", "timeout", "import", "output", "kill", "prune", "terminated", "fence"]
-"""Why the supervisor ended the process. terminated: the worker was sent SIGTERM; fence: a later attempt runs."""
+Cause = Literal["", "timeout", "import", "output", "kill", "prune", "terminated", "fence", "refused"]
+"""Why the supervisor ended the process. terminated: the worker was sent SIGTERM; fence: a later attempt runs; refused:
+the driver could not handle its reports."""
 
 
 class Supervisor:
@@ -119,6 +120,8 @@ class Supervisor:
         elif isinstance(message, ObjectiveEnded):
             self.ended = message.ending
             self._kill_at = time.monotonic() + self.spec.limits.grace  # it has only to exit
+        elif isinstance(message, Garbled) and self.process.takes_answers:
+            self.process.answer(VerdictAnswer(error=f"the worker could not handle what the trial sent: {message.why}"))
 
     def _converse(self) -> None:
         """Exchange messages with the driver, follow its orders, and answer the trial where an answer is ready."""
@@ -130,6 +133,8 @@ class Supervisor:
             self._yield("the driver")
         if self.dialogue.verdict == "prune" and not self.process.takes_answers:
             self._stop("prune")
+        if self.dialogue.error and not self.process.takes_answers:
+            self._stop("refused")
         answer = self.dialogue.take_answer(now)
         if answer is not None:
             self.process.answer(answer)
@@ -215,6 +220,8 @@ class Supervisor:
             return Ending("pruned", reason=f"pruned at step {reports[-1][0]}" if reports else "pruned")
         if self.cause == "terminated":
             return Ending("yielded", reason="its worker was ended")
+        if self.cause == "refused":
+            return Ending("failed", failure="exception", reason=self.dialogue.error, traceback=last)
         if self.cause == "timeout":
             reason = f"it ran longer than its timeout of {limits.timeout:g} s"
             return Ending("failed", failure="timeout", reason=reason, traceback=last)

@@ -13,7 +13,17 @@ from pathlib import Path
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from ...pipeline.trial.protocol import MESSAGE_LIMIT, ChannelAddress, Message, decode, encode
+from ...pipeline.trial.protocol import (
+    MESSAGE_LIMIT,
+    ChannelAddress,
+    Message,
+    Suggested,
+    Undecodable,
+    Verdict,
+    decode,
+    encode,
+    refused,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,22 +83,41 @@ class ChannelServer:
         self.address = ChannelAddress(url=urls, key_file=str(key_file))
 
     def drain(self) -> Iterable[tuple[bytes, Message]]:
-        """The messages that have arrived, each with its sender's identity. Invalid messages are logged and dropped."""
+        """The messages that have arrived, each with its sender's identity.
+
+        An invalid message is logged. Where it is a worker's request, the worker is told, so that the trial fails with
+        a sentence and does not wait for an answer.
+        """
         for _ in range(MESSAGES_AT_ONCE):
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            if len(frames) != 2:
+                log.warning("dropped an invalid message of %d frames on the report channel", len(frames))
+                continue
+            identity, payload = frames
             try:
-                identity, payload = frames
                 yield identity, decode(payload)
-            except ValueError:
-                log.warning("dropped an invalid message on the report channel")
+            except Undecodable as error:
+                if error.refusal is None:
+                    log.warning("dropped an invalid message on the report channel: %s", error)
+                    continue
+                log.warning("refused an invalid request: %s", error)
+                self.send(identity, error.refusal)
 
     def send(self, identity: bytes, message: Message) -> None:
         """Send a message to a worker. It is dropped when the worker is gone; a living one repeats its request."""
         try:
-            self.socket.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+            data = encode(message)
+        except (TypeError, ValueError, RecursionError) as error:  # the value of a third-party sampler's own type
+            log.warning("an answer cannot be sent: %r", error)
+            refusal = refused(message, error) if isinstance(message, Suggested | Verdict) else None
+            if refusal is None:
+                return
+            data = encode(refusal)
+        try:
+            self.socket.send_multipart([identity, data], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             log.info("could not answer a worker: %s", error)
 

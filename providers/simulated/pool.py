@@ -28,7 +28,7 @@ from ...pipeline.campaign.events import (
     Submit,
 )
 from ...pipeline.trial.protocol import AttemptSpec, Attributes, Outcome, OutcomeKind, Started, Stop, Suggested, Verdict
-from ...pipeline.worker.dialogue import Answer, ValueAnswer, VerdictAnswer
+from ...pipeline.worker.dialogue import Answer, VerdictAnswer
 from ..blocks.block import Block
 from .attempt import Attempt, Note, Objective, Question, Step, Wish
 from .blocks import BlockPlan, SimulatedBlocks
@@ -333,10 +333,10 @@ class SimulatedPool:
     def _on_answer(self, attempt: Attempt, answer: Answer) -> None:
         """The trial is answered: it goes on, or ends as it is told."""
         stop = answer.stop if isinstance(answer, VerdictAnswer) else ""
-        if stop or attempt.yielding:
-            self._end_soon(attempt, KINDS[stop or "yield"])
-        elif isinstance(answer, ValueAnswer) and answer.error:
+        if answer.error:
             self._end_soon(attempt, "failed")
+        elif stop or attempt.yielding:
+            self._end_soon(attempt, KINDS[stop or "yield"])
         else:
             self._next_step(attempt)
 

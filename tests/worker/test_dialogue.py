@@ -79,6 +79,44 @@ def test_a_refused_suggestion_is_no_parameter(dialogue: Dialogue) -> None:
     assert dialogue.params == {}
 
 
+def refusal(request: Report | Suggest) -> Verdict:
+    return Verdict(TOKEN, request.request, error="'name' has the wrong type: int")
+
+
+def test_a_request_that_the_driver_cannot_read_ends_the_wait_for_a_value(dialogue: Dialogue) -> None:
+    dialogue.receive(refusal(asked(dialogue)))
+    assert dialogue.take_answer(0.0) == ValueAnswer(error="'name' has the wrong type: int")
+    assert (dialogue.trial, dialogue.request, dialogue.params) == (TrialState.RUNNING, RequestState.NONE, {})
+    dialogue.receive(Suggested(TOKEN, asked(dialogue).request, 3))
+    assert dialogue.take_answer(0.0) == ValueAnswer(3), "the next question is another one"
+
+
+def test_reports_that_the_driver_cannot_handle_fail_this_report_and_all_later_questions(dialogue: Dialogue) -> None:
+    dialogue.receive(refusal(reported(dialogue)))
+    wrong = VerdictAnswer(error="'name' has the wrong type: int")
+    assert dialogue.take_answer(0.0) == wrong
+    dialogue.report(2, 0.2, 0.0)
+    assert dialogue.take_answer(0.0) == wrong
+    dialogue.suggest("x", "{}")
+    assert dialogue.take_answer(0.0) == wrong
+
+
+def test_a_refusal_that_comes_after_the_patience_is_heard_at_the_next_question(dialogue: Dialogue) -> None:
+    request = reported(dialogue)
+    assert dialogue.take_answer(PATIENCE) == VerdictAnswer("")
+    dialogue.receive(refusal(request))
+    assert dialogue.take_answer(PATIENCE) is None, "it computes"
+    dialogue.report(2, 0.2, PATIENCE)
+    assert dialogue.take_answer(PATIENCE) == VerdictAnswer(error="'name' has the wrong type: int")
+
+
+def test_a_command_s_reports_that_are_refused_are_kept_as_an_error(dialogue: Dialogue) -> None:
+    dialogue.report(1, 0.1, 0.0, waits=False)
+    dialogue.receive(refusal(dialogue.outgoing(0.0)))
+    assert (dialogue.error, dialogue.request) == ("'name' has the wrong type: int", RequestState.NONE)
+    assert dialogue.reports == [[1, 0.1]], "the outcome brings them"
+
+
 def test_requests_are_numbered_upwards(dialogue: Dialogue) -> None:
     numbers = []
     for _ in range(3):

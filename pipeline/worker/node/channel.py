@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from ...trial.block_env import driver_timeout
 from ...trial.files import write_atomically
 from ...trial.protocol import (
+    MESSAGE_LIMIT,
     Attributes,
     ChannelAddress,
     Message,
@@ -27,9 +28,11 @@ from ...trial.protocol import (
     Started,
     Suggest,
     Suggested,
+    Undecodable,
     Verdict,
     decode,
     encode,
+    refused,
 )
 from ..dialogue import Dialogue
 from .driver_liveness import Refusals, address_of
@@ -188,6 +191,7 @@ class CurveChannel:
         self._refusals = Refusals()
         self._connections = self.reconnections = 0
         self._started: Started | None = None
+        self._refused: list[Message] = []  # answers to requests that cannot be sent
         self._candidates = address.url.split()
         self.url = self._candidates[0] if len(self._candidates) == 1 else ""
         socket.immediate = not self.url  # nothing is sent to those who have not proved to be the driver
@@ -209,14 +213,15 @@ class CurveChannel:
 
     def receive(self) -> list[Message]:
         self._watch_connection()
-        found: list[Message] = []
+        found, self._refused = self._refused, []
         while True:
             try:
                 found.append(decode(self._socket.recv_multipart(self._zmq.NOBLOCK)[-1]))
             except self._zmq.Again:
                 return found
-            except ValueError:
-                continue  # from a driver of another version; the request will be sent again
+            except Undecodable as error:  # from a driver of another version
+                if error.refusal is not None:
+                    found.append(error.refusal)
 
     def down(self) -> bool:
         return self._down_since is not None
@@ -291,7 +296,15 @@ class CurveChannel:
 
     def _send(self, message: Message) -> None:
         try:
-            self._socket.send(encode(message), self._zmq.NOBLOCK)
+            data = encode(message)
+            if len(data) > MESSAGE_LIMIT:  # the driver would disconnect, again and again
+                raise ValueError(f"it has {len(data)} bytes, more than {MESSAGE_LIMIT}")
+        except (TypeError, ValueError, RecursionError) as error:
+            refusal = refused(message, error)
+            self._refused += [] if refusal is None else [refusal]
+            return
+        try:
+            self._socket.send(data, self._zmq.NOBLOCK)
         except self._zmq.Again:
             pass  # the queue to a driver that cannot be reached is full; requests are sent again
 

@@ -24,6 +24,7 @@ class JsonLines:
         self.connection = connection
         self.closed = False
         self._buffer = b""
+        self._unsent = b""
 
     def fileno(self) -> int:
         """The socket's descriptor."""
@@ -31,8 +32,29 @@ class JsonLines:
 
     def send(self, line: dict[str, Any]) -> None:
         """Send one line. Ignored where the other end is gone: the reader learns that from :attr:`closed`."""
+        data = json.dumps(line).encode() + b"\n"
+        if self._unsent:
+            self._unsent += data
+            self.flush()
+            return
         with contextlib.suppress(OSError):
-            self.connection.sendall(json.dumps(line).encode() + b"\n")
+            self.connection.sendall(data)
+
+    def queue(self, line: dict[str, Any]) -> None:
+        """As :meth:`send`, but never waits: what does not fit into the socket's buffer is left to :meth:`flush`."""
+        self._unsent += json.dumps(line).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what :meth:`queue` has left, as far as there is room now."""
+        while self._unsent:
+            try:
+                sent = self.connection.send(self._unsent, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                sent = len(self._unsent)
+            self._unsent = self._unsent[sent:]
 
     def receive(self) -> list[dict[str, Any]]:
         """All lines that have arrived; does not wait."""

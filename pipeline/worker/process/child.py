@@ -55,6 +55,8 @@ class ChildConnection:
 
     def report(self, step: int, value: float) -> Stopping:
         answer = self._ask(Reported(step, value))
+        if answer.error:
+            raise ValueError(answer.error)
         return answer.stop if isinstance(answer, VerdictAnswer) else ""
 
     def suggest(self, name: str, distribution: str) -> Any:
@@ -65,10 +67,10 @@ class ChildConnection:
 
     def _value(self, question: Message) -> Any:
         answer = self._ask(question)
-        if not isinstance(answer, ValueAnswer):
-            raise TrialYield("asked to yield")
         if answer.error:
             raise ValueError(answer.error)
+        if not isinstance(answer, ValueAnswer):
+            raise TrialYield("asked to yield")
         return answer.value
 
     def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:

@@ -156,8 +156,8 @@ class ForkedProcess:
         self._server = fork_server(spec)
         ours, theirs = socket.socketpair()
         self._stream = MessageStream(ours)
-        # Sent before the process exists: it reads this when it starts.
-        self._stream.send(Begin(spec, environment(spec), sorted(os.sched_getaffinity(0))))
+        # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
+        self._stream.queue(Begin(spec, environment(spec), sorted(os.sched_getaffinity(0))))
         self._server.fork(theirs)
         theirs.close()
 
@@ -166,6 +166,7 @@ class ForkedProcess:
         return [self._server.control.fileno(), *own]
 
     def receive(self) -> list[Message]:
+        self._stream.flush()
         messages, dead = self._server.receive()
         for message in messages:
             if isinstance(message, Forked):

@@ -71,6 +71,8 @@ class InlineConnection:
             answer = self._wait()
         if answer is None:
             return self.dialogue.verdict
+        if answer.error:
+            raise ValueError(answer.error)
         return answer.stop if isinstance(answer, VerdictAnswer) else "yield"
 
     def suggest(self, name: str, distribution: str) -> Any:
@@ -85,10 +87,10 @@ class InlineConnection:
             while answer is None:
                 ask()
                 answer = self._wait()
-        if not isinstance(answer, ValueAnswer):
-            raise TrialYield("asked to yield")
         if answer.error:
             raise ValueError(answer.error)
+        if not isinstance(answer, ValueAnswer):
+            raise TrialYield("asked to yield")
         return answer.value
 
     def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:

@@ -17,6 +17,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from ....errors import printable
 from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
 from ..dialogue import ValueAnswer, VerdictAnswer
 from ..node.jsonlines import JsonLines
@@ -65,7 +66,18 @@ class ObjectiveEnded(Message):
     ending: Ending
 
 
-TrialMessage = Reported | ParamRequested | StudyAsked | AttrSet | ObjectiveEnded
+@dataclass(frozen=True)
+class Garbled(Message):
+    """Stands for a line that is no message; never sent. Its sender may wait for an answer.
+
+    Attributes:
+        why: What is wrong with it.
+    """
+
+    why: str
+
+
+TrialMessage = Reported | ParamRequested | StudyAsked | AttrSet | ObjectiveEnded | Garbled
 
 # -- the worker to the trial's process --------------------------------------------------------------------------------
 
@@ -157,7 +169,7 @@ def decode(data: Any) -> Message:
 
 
 class MessageStream:
-    """Typed messages over a connected stream socket; what is not a message is dropped.
+    """Typed messages over a connected stream socket; in place of a line that is no message comes a :class:`Garbled`.
 
     Attributes:
         closed: The other end is closed, or this one.
@@ -177,6 +189,14 @@ class MessageStream:
     def send(self, message: Message) -> None:
         """Send it; ignored where the other end is gone."""
         self._lines.send(encode(message))
+
+    def queue(self, message: Message) -> None:
+        """As :meth:`send`, for one that the other end may not read yet: :meth:`flush` sends what it does not take."""
+        self._lines.queue(encode(message))
+
+    def flush(self) -> None:
+        """Send what :meth:`queue` has left, as far as the other end takes it."""
+        self._lines.flush()
 
     def receive(self) -> list[Message]:
         """All messages that have arrived; does not wait."""
@@ -204,6 +224,6 @@ def _decoded(lines: list[dict[str, Any]]) -> list[Message]:
     for line in lines:
         try:
             found.append(decode(line))
-        except ValueError:
-            continue
+        except ValueError as error:
+            found.append(Garbled(printable(str(error))))
     return found
