@@ -28,7 +28,7 @@ from ..node.posix import PR_SET_PDEATHSIG, process_control
 from ..node.ranks import ask_ranks_to_yield, end_ranks
 from ..objective.ending import Ending, tail
 from ..objective.execute import change, environment
-from ..objective.result import ValueProblem, read_result
+from ..objective.result import COMMAND, ValueProblem, read_result
 from .reports import Reader, ReportFile, StdoutPattern
 from .template import as_text, check_command, command_fields, fill, fill_arguments, variable
 
@@ -141,10 +141,10 @@ class CommandProcess:
             where = "its report file" if self.spec.objective.reports == "file" else "its stdout"
             return Ending("failed", failure="value", reason=f"the command ended without a value in {where}")
         try:
-            result = read_result(self._last if final is None else final, self.spec.n_values, self.spec.metrics)
+            value = self._last if final is None else final
+            result = read_result(value, self.spec.n_values, self.spec.metrics, COMMAND)
         except ValueProblem as problem:
-            reason = str(problem).replace("the objective returned", "the command reported")
-            return Ending("failed", failure="value", reason=reason.replace("the objective's", "the command's"))
+            return Ending("failed", failure="value", reason=str(problem))
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)
 
     def _fail(self, reason: str) -> None:

@@ -6,17 +6,21 @@ import signal
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from ....errors import said
 from ...trial.exceptions import ObjectiveError, TrialYield, is_pruned
-from ...trial.protocol import FailureKind, Message, OutcomeKind
+from ...trial.protocol import FailureKind, Message, ObjectiveSpec, OutcomeKind
+from ...trial.values import shown
+from .hints import hint_for
 from .result import ValueProblem
 
 TAIL_BYTES = 4000
 """Bytes that are kept of the end of stderr when a process dies without a traceback."""
 
 TRACEBACK_CHARACTERS = 20_000
-"""Characters that are kept of the end of a traceback."""
+"""Characters that are kept of a traceback: a third from its beginning, the others from its end."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc")
 """What PyTorch, CUDA and C++ print when memory is short; they raise RuntimeError or abort, not MemoryError."""
@@ -34,29 +38,38 @@ class Ending(Message):
     user_attrs: dict[str, Any] = field(default_factory=dict)
 
 
-def ending_of(error: BaseException, *, yielding: bool) -> Ending:
+def ending_of(error: BaseException, *, yielding: bool, objective: ObjectiveSpec | None = None) -> Ending:
     """The ending for an exception that left the objective.
 
     Args:
-        error: The exception.
+        error: The exception. Its class may be the user's, and raise anything whatever is asked of it.
         yielding: The attempt was asked to yield, so that a TrialPruned, all that Optuna's style has, means a yield.
+        objective: Where the objective is, for a hint.
     """
+    try:
+        return _ending_of(error, yielding, objective or ObjectiveSpec())
+    except BaseException:
+        frames = _frames_only(error, _traceback_of(error))
+        return Ending("failed", failure="exception", reason=type(error).__name__, traceback=frames)
+
+
+def _ending_of(error: BaseException, yielding: bool, objective: ObjectiveSpec) -> Ending:
     if isinstance(error, TrialYield) or (yielding and is_pruned(error)):
-        return Ending("yielded", reason=str(error) or "the objective yielded")
+        return Ending("yielded", reason=said(error) or "the objective yielded")
     if is_pruned(error):
-        return Ending("pruned", reason=str(error) or "pruned")
+        return Ending("pruned", reason=said(error) or "pruned")
     if isinstance(error, ValueProblem):
-        return Ending("failed", failure="value", reason=str(error))
+        return Ending("failed", failure="value", reason=said(error))
     if isinstance(error, ObjectiveError):
-        return Ending("failed", failure="setup", reason=str(error))
+        return Ending("failed", failure="setup", reason=said(error))
     if isinstance(error, SystemExit):
-        reason = f"the objective called sys.exit({'' if error.code is None else repr(error.code)})"
+        reason = f"the objective called sys.exit({'' if error.code is None else shown(error.code)})"
         return Ending("failed", failure="exit", reason=reason, traceback=format_error(error))
-    memory = isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+    memory = isinstance(error, MemoryError) or any(words in said(error) for words in OUT_OF_MEMORY)
     return Ending(
         "failed",
         failure="memory" if memory else "exception",
-        reason=first_line(error),
+        reason=first_line(error) + hint_for(error, objective),
         traceback=format_error(error),
     )
 
@@ -65,8 +78,8 @@ def first_line(error: BaseException) -> str:
     """The exception's type and the first line of its message: ``ValueError: no such file``."""
     try:
         text = str(error).strip().splitlines()
-    except Exception:  # a user's __str__ may raise anything
-        text = []
+    except Exception as other:  # a user's __str__ may raise anything
+        text = [f"its message cannot be shown, since its __str__ raises {type(other).__name__}"]
     return f"{type(error).__name__}: {text[0][:500]}" if text else type(error).__name__
 
 
@@ -74,14 +87,28 @@ def format_error(error: BaseException) -> str:
     """The traceback without Pilotune's own frames above the objective's first."""
     pipeline = Path(__file__).parents[2]
     ours = (str(pipeline / "worker"), str(pipeline / "trial"), "<frozen importlib")
-    frames = error.__traceback__
+    frames = _traceback_of(error)
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(ours):
         frames = frames.tb_next
     try:
-        text = "".join(traceback.format_exception(type(error), error, frames or error.__traceback__))
+        text = "".join(traceback.format_exception(type(error), error, frames or _traceback_of(error)))
     except Exception:
-        return first_line(error)
-    return text if len(text) <= TRACEBACK_CHARACTERS else f"...\n{text[-TRACEBACK_CHARACTERS:]}"
+        text = _frames_only(error, frames or _traceback_of(error))
+    if len(text) <= TRACEBACK_CHARACTERS:
+        return text
+    first = TRACEBACK_CHARACTERS // 3  # the frames stand before a message of any length
+    return f"{text[:first]}\n...\n{text[first - TRACEBACK_CHARACTERS :]}"
+
+
+def _traceback_of(error: BaseException) -> TracebackType | None:
+    """``error.__traceback__``, without the class's own way to look up attributes."""
+    found: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    return found
+
+
+def _frames_only(error: BaseException, frames: TracebackType | None) -> str:
+    """A traceback without what the exception says of itself."""
+    return "".join(["Traceback (most recent call last):\n", *traceback.format_tb(frames), f"{type(error).__name__}\n"])
 
 
 def crash(status: int, *, memory_limit: int | None, stderr: str) -> Ending:

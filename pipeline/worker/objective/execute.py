@@ -52,7 +52,8 @@ def execute(
     except BaseException as error:
         if on_error is not None:
             on_error(error)
-        return ending_of(error, yielding=trial is not None and not trial.pruned and trial.should_yield())
+        yielding = trial is not None and not trial.pruned and trial.should_yield()
+        return ending_of(error, yielding=yielding, objective=spec.objective)
 
 
 def not_imported(ending: Ending) -> Ending:
