@@ -24,6 +24,7 @@ __all__ = [
     "contains",
     "describe",
     "differences",
+    "own",
     "point_key",
     "word",
 ]
@@ -45,6 +46,7 @@ class Parameter:
         distribution: Its values, as Optuna describes them.
         when: From other parameters or constants to the values of theirs at which this one is active. All conditions
             must hold; without any it is always active.
+        objects: The choices that are lists or mappings, by the JSON text that stands for them in the distribution.
 
     Example:
         >>> momentum = Parameter("momentum", FloatDistribution(0.0, 0.99), when={"optimizer": ("sgd",)})
@@ -55,6 +57,19 @@ class Parameter:
     name: str
     distribution: BaseDistribution
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    objects: Mapping[str, Any] = field(default_factory=dict)
+
+    def own(self, value: Any) -> Any:
+        """``value`` as the distribution has it: the choice that equals it, a float, an int. It must contain it.
+
+        >>> Parameter("flag", CategoricalDistribution([True, False])).own(1)
+        True
+        """
+        return own(self.distribution, self.text_of(value))
+
+    def text_of(self, value: Any) -> Any:
+        """The text that stands for ``value`` where that is one of :attr:`objects`; else ``value`` itself."""
+        return next((text for text, known in self.objects.items() if known == value), value)
 
     def active(self, values: Mapping[str, Any]) -> bool:
         """Whether all conditions hold; one on a parameter without a value does not."""
@@ -126,6 +141,14 @@ class Space:
                 params[p.name] = values[p.name] = value(p.name, p.distribution)
         return {**params, **self.constants}
 
+    def for_objective(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """``params`` as the objective gets them: lists and mappings in place of the texts that stand for them."""
+        params = dict(params)
+        for p in self.parameters:
+            if p.objects and p.name in params:
+                params[p.name] = p.objects.get(params[p.name], params[p.name])
+        return params
+
     def sample(self, rng: random.Random) -> dict[str, Any]:
         """A configuration drawn uniformly (log-uniformly where ``log``); constraints are not considered."""
         values = dict(self.constants)
@@ -196,6 +219,15 @@ def describe(distribution: BaseDistribution) -> str:
         ('float [1e-05, 0.1] log', 'choice [sgd, adamw]')
     """
     return _parameter_text(_distribution_json(distribution))
+
+
+def own(distribution: BaseDistribution, value: Any) -> Any:
+    """``value`` as ``distribution`` has it. Raises ValueError where it is none of its choices, or no number.
+
+    >>> own(CategoricalDistribution([1, 2]), True), own(FloatDistribution(0, 1), 1)
+    (1, 1.0)
+    """
+    return distribution.to_external_repr(distribution.to_internal_repr(value))
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
@@ -320,6 +352,8 @@ def word(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
+        if value[:1] + value[-1:] in ("[]", "{}"):  # a list or a mapping
+            return value
         return value if value.replace("_", "a").replace("-", "a").isalnum() and not value[0].isdigit() else repr(value)
     return repr(value)
 

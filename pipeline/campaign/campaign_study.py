@@ -25,7 +25,7 @@ from ...errors import PilotuneError
 from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX
 from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
-from ..space import Space
+from ..space import Space, own
 from ..trial.protocol import STEP_LIMIT
 from ..user_code import FAILURES, UserCodeFailure, said
 from .flight_states import require
@@ -283,7 +283,7 @@ class CampaignStudy:
         if isinstance(wanted, IntDistribution):
             return trial.suggest_int(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
         if isinstance(wanted, CategoricalDistribution):
-            return trial.suggest_categorical(name, wanted.choices)
+            return own(wanted, trial.suggest_categorical(name, wanted.choices))  # enqueued values only equal a choice
         raise ValueError(f"{name!r}: Optuna does not know the distribution {distribution[:80]}")
 
     # -- reporting and telling ----------------------------------------------------------------------------------------

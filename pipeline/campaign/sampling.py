@@ -19,7 +19,7 @@ from optuna.distributions import (
 from optuna.pruners import _filter_study
 
 from ..record.storage import FIXED, RecordStorage
-from ..space import Space
+from ..space import Space, own
 
 
 @runtime_checkable
@@ -80,24 +80,24 @@ class ParamSampler:
         trial = self._trial
         if name in trial.distributions:
             check_distribution_compatibility(trial.distributions[name], distribution)
-            return _typed(trial.params[name], distribution)
-        value, internal = self._choose(name, distribution)
+            return own(distribution, trial.params[name])
+        internal = self._choose(name, distribution)
+        value = distribution.to_external_repr(internal)  # an enqueued 1 becomes the choice that it equals, as True
         self._new[name] = internal, distribution
         trial.distributions[name], trial.params[name] = distribution, value
-        return _typed(value, distribution)
+        return value
 
-    def _choose(self, name: str, distribution: BaseDistribution) -> tuple[Any, float]:
-        """A value, and its internal representation. Raises ValueError for what is no value, such as NaN."""
+    def _choose(self, name: str, distribution: BaseDistribution) -> float:
+        """A value in its internal representation. Raises ValueError for what is no value, such as NaN."""
         if name in self._fixed:
             value = self._fixed[name]
             internal = distribution.to_internal_repr(value)
             if not distribution._contains(internal):
                 message = f"Fixed parameter {name} with value {value} is out of range for distribution {distribution}."
                 warnings.warn(message, stacklevel=2)
-            return value, internal
+            return internal
         if distribution.single():
-            value = _only(distribution)
-            return value, distribution.to_internal_repr(value)
+            return distribution.to_internal_repr(_only(distribution))
         relative = self._relative_sample()
         if name in relative:
             if name not in self._distributions:
@@ -105,9 +105,9 @@ class ParamSampler:
             check_distribution_compatibility(self._distributions[name], distribution)
             internal = distribution.to_internal_repr(relative[name])
             if distribution._contains(internal):
-                return relative[name], internal
+                return internal
         value = self._sampler.sample_independent(self._study, self._trial, name, distribution)
-        return value, distribution.to_internal_repr(value)
+        return distribution.to_internal_repr(value)
 
     def _relative_sample(self) -> dict[str, Any]:
         if self._relative is None:
@@ -122,7 +122,3 @@ def _only(distribution: BaseDistribution) -> Any:
         return distribution.choices[0]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return distribution.low
-
-
-def _typed(value: Any, distribution: BaseDistribution) -> Any:
-    return int(value) if isinstance(distribution, IntDistribution) else value

@@ -309,7 +309,7 @@ class Driver:
             study=file.name,
             number=flight.number,
             attempt=flight.attempt,
-            params=flight.params,
+            params=space.for_objective(flight.params) if space else flight.params,
             defines_space=space is None,
             directory=flight.directory,
             seed=seed_of(file.seed, file.name, flight.number),

@@ -16,6 +16,7 @@ from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
 from ..suggest import check_sampler, resolved_sampler
+from ..trial.distributions import stored_choice
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
 from ..worker.command.template import as_text, check_command, exposed_fields, exposed_problem
@@ -309,7 +310,8 @@ def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
 def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source: YamlFile) -> StartFrom:
     start = schema.start_from
     if space is None:
-        return start
+        enqueued = [{name: stored_choice(value) for name, value in point.items()} for point in start.enqueue]
+        return start.model_copy(update={"enqueue": tuple(enqueued)})
     points = []
     for index, point in enumerate(start.enqueue):
         key = f"start_from.enqueue[{index}]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -13,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ...fields import boolean, shown
 from ...yamlfile import YamlFile, join, nearest
 from ..space import Constraint, Parameter, Space, contains, describe
+from ..trial.distributions import RangeProblem, check_range, stepped, stored_choice
 from .space_hints import as_yaml, form_of_list, form_of_text, right_form
 
 KINDS = ("float", "int", "choice")
@@ -23,9 +23,6 @@ CONSTANT = "constant"
 
 OPTIONS = {"float": ("log", "step", "when"), "int": ("log", "step", "when"), "choice": ("when",)}
 """Keys that each kind may have beside its own."""
-
-MAX_EXACT = 2**53
-"""Largest whole number of a parameter: Optuna stores numbers as 64-bit floats, which are exact up to this one."""
 
 FEASIBILITY_TRIES = 5000
 """Random configurations that are tried to find one that the constraints allow."""
@@ -46,6 +43,7 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
         UserError: The first mistake.
     """
     distributions: dict[str, BaseDistribution] = {}
+    objects: dict[str, dict[str, Any]] = {}
     constants: dict[str, Any] = {}
     for name, value in data.items():
         key = f"space.{name}"
@@ -54,12 +52,14 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
             constants[name] = _explicit_constant(value, key, source)
         elif isinstance(value, dict):
             distributions[name] = _distribution(value, key, source)
+            objects[name] = _objects(value.get("choice"))
         else:
             constants[name] = _constant(value, key, source)
     if not distributions:
         raise source.error("has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}", "space")
     whens = {name: _when(name, data[name], distributions, constants, source) for name in distributions}
-    parameters = tuple(Parameter(name, distributions[name], whens[name]) for name in _ordered(whens, source))
+    order = _ordered(whens, source)
+    parameters = tuple(Parameter(name, distributions[name], whens[name], objects[name]) for name in order)
     checked = tuple(_constraint(text, index, [*data], source) for index, text in enumerate(constraints))
     space = Space(parameters, constants, checked)
     if checked:
@@ -88,10 +88,9 @@ def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFi
         if name not in by_name:
             raise source.error(f"unknown parameter{nearest(name, by_name)}", where)
         distribution = by_name[name].distribution
-        if not contains(distribution, value):
+        if not contains(distribution, by_name[name].text_of(value)):
             raise source.error(f"{shown(value)} is not one of {describe(distribution)}", where)
-        kind = {FloatDistribution: float, IntDistribution: int}.get(type(distribution))
-        result[name] = kind(value) if kind else value
+        result[name] = by_name[name].own(value)
     values = {**space.constants, **result}
     for name in result:
         for parent, wanted in by_name[name].when.items():
@@ -176,18 +175,31 @@ def _categorical(choices: Any, key: str, source: YamlFile) -> CategoricalDistrib
         raise source.error(f"must be a list of values, as in [sgd, adamw], but is {shown(choices)}", key)
     if not choices:
         raise source.error("is empty; list the values to choose from, as in [sgd, adamw]", key)
+    kept: list[Any] = []
     for index, choice in enumerate(choices):
         where = join(key, index)
-        if choice is not None and not isinstance(choice, bool | int | float | str):
-            kind = "mapping" if isinstance(choice, dict) else "list"
-            raise source.error(f"a choice is a number, text, true, false or null, not a {kind}", where)
-        if isinstance(choice, float) and not math.isfinite(choice):
-            raise source.error(f"a choice must be finite, but is {choice}", where)
-        if choice in choices[:index]:
-            twin = choices[choices.index(choice)]
+        if not _finite(choice):
+            raise source.error(f"a choice must be finite, but is {shown(choice)}", where)
+        stored = stored_choice(choice)
+        if stored in kept:
+            twin = choices[kept.index(stored)]
             also = "" if repr(twin) == repr(choice) else f" ({shown(twin)} and {shown(choice)} are equal)"
             raise source.error(f"{shown(choice)} is listed twice{also}", where)
-    return CategoricalDistribution(choices)
+        kept.append(stored)
+    return CategoricalDistribution(kept)
+
+
+def _finite(value: Any) -> bool:
+    """Whether no number in ``value``, which may be a list or a mapping, is infinite or NaN."""
+    if isinstance(value, list | dict):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _objects(choices: Any) -> dict[str, Any]:
+    """The choices that are lists or mappings, by the text that is stored for them."""
+    found = [choice for choice in choices if isinstance(choice, list | dict)] if isinstance(choices, list) else []
+    return {stored_choice(choice): choice for choice in found}
 
 
 def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> BaseDistribution:
@@ -198,39 +210,37 @@ def _numeric(kind: str, data: Mapping[str, Any], key: str, source: YamlFile) -> 
         hint = f"; write {form}" if form else ""
         raise source.error(f"must be [low, high], but is {shown(bounds)}{hint}", join(key, kind))
     low, high = (_number(value, whole, join(join(key, kind), i), source) for i, value in enumerate(bounds))
-    if whole and max(abs(low), abs(high)) > MAX_EXACT:
-        message = f"whole numbers are exact only up to {MAX_EXACT}; use a float, or make the exponent the parameter"
-        raise source.error(message, join(key, kind))
     if low > high:
         raise source.error(f"low {low} is above high {high}; write [{high}, {low}]", join(key, kind))
-    if not math.isfinite(high - low):
-        raise source.error(f"the range from {low} to {high} is too large for 64-bit numbers", join(key, kind))
     try:
         log = boolean(data.get("log", False))
     except ValueError as error:
         raise source.error(str(error), join(key, "log")) from None
-    if log and low <= 0:
-        raise source.error(f"low must be above 0 on a log scale, but is {low}", join(key, kind))
     step = data.get("step")
     if step is not None:
         step = _number(step, whole, join(key, "step"), source)
-        if step <= 0:
-            raise source.error(f"must be above 0, but is {step}", join(key, "step"))
-        if log and not (whole and step == 1):
-            raise source.error("a log scale cannot have a step; leave one of them out", join(key, "step"))
-        if (high - low) / step > MAX_EXACT:
-            message = f"a step of {step} is too small for the range from {low} to {high}; leave the step out"
-            raise source.error(message, join(key, "step"))
-        rest = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
-        if rest:
-            top = type(low)(Decimal(str(high)) - rest)
-            raise source.error(
-                f"steps of {step} from {low} do not reach {high}; the last one is {top}, so write [{low}, {top}]",
-                join(key, "step"),
-            )
+    try:
+        check_range(low, high, step, log=log, whole=whole)
+    except RangeProblem as problem:
+        raise source.error(str(problem), join(key, kind if problem.part == "range" else problem.part)) from None
+    if step is not None and low < high:
+        low, high = _reached(low, high, step, join(key, "step"), source)
     if whole:
         return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
     return FloatDistribution(low, high, log=log, step=step)
+
+
+def _reached(low: Any, high: Any, step: Any, key: str, source: YamlFile) -> tuple[Any, Any]:
+    """The ends of a range, where steps from ``low`` reach ``high`` but for rounding."""
+    if step > high - low:
+        message = f"a step of {step} is larger than the range from {low} to {high}; give a smaller one"
+        raise source.error(f"{message}, or a choice of the values that you mean", key)
+    first, last = (low, low + (high - low) // step * step) if type(low) is int else stepped(low, high, step)
+    if abs(last - high) > math.ulp(max(abs(low), abs(high))):
+        raise source.error(
+            f"steps of {step} from {low} do not reach {high}; the last one is {last}, so write [{low}, {last}]", key
+        )
+    return first, last
 
 
 def _number(value: Any, whole: bool, key: str, source: YamlFile) -> Any:
@@ -266,6 +276,7 @@ def _when(
             others = [other for other in [*distributions, *constants] if other != name]
             raise source.error(f"there is no parameter '{parent}'{nearest(parent, others)}", where)
         if parent in distributions:
+            values = tuple(map(stored_choice, values))
             distribution = distributions[parent]
             if isinstance(distribution, FloatDistribution) and distribution.step is None:
                 message = (

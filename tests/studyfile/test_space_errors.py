@@ -29,7 +29,26 @@ MISTAKES = [
     ("x: {choice: sgd}", "space.x.choice: must be a list of values, as in [sgd, adamw], but is 'sgd'"),
     ("x: {choice: [a, b, a]}", "space.x.choice[2]: 'a' is listed twice"),
     ("x: {choice: [1, true]}", "space.x.choice[1]: true is listed twice (1 and true are equal)"),
-    ("x: {choice: [[1, 2]]}", "space.x.choice[0]: a choice is a number, text, true, false or null, not a list"),
+    ("x: {choice: [[1, 2], a, [1, 2]]}", "space.x.choice[2]: [1, 2] is listed twice"),
+    ("x: {choice: [[1, 2], '[1, 2]']}",
+     "space.x.choice[1]: '[1, 2]' is listed twice ([1, 2] and '[1, 2]' are equal)"),
+    ("x: {choice: [{a: [.nan]}]}", "space.x.choice[0]: a choice must be finite, but is {'a': [nan]}"),
+    ("x: {int: [0, 1], when: {y: [1, 2]}}\n  y: {choice: [[1, 2], [3]]}",
+     "space.x.when.y: 'y' cannot be 1; it is choice [[1, 2], [3]]"),
+    ("x: {int: [0, 3], step: 5}",
+     "space.x.step: a step of 5 is larger than the range from 0 to 3; give a smaller one, or a choice of the values "
+     "that you mean"),
+    ("x: {float: [0, 1], step: 1.5}",
+     "space.x.step: a step of 1.5 is larger than the range from 0.0 to 1.0; give a smaller one, or a choice of the "
+     "values that you mean"),
+    ("x: {float: [0, 1], step: .inf}", "space.x.step: must be a number, but is inf"),
+    ("x: {float: [0, 1], step: 1.0e-9}",
+     "space.x.step: a step of 1e-09 is too small for the range from 0.0 to 1.0; leave the step out"),
+    ("x: {float: [-1.0e+308, 1.0e+308]}",
+     "space.x.float: the range from -1e+308 to 1e+308 is too large for 64-bit numbers"),
+    ("x: {int: [0, 9007199254740994]}",
+     "space.x.int: whole numbers are exact only up to 9007199254740992; use a float, or make the exponent the "
+     "parameter"),
     ("x: {choice: [a, b], log: true}", "space.x.log: a choice has no log"),
     ("x: {flaot: [0, 1]}", "space.x.flaot: unknown key; did you mean 'float'?; a parameter needs one of "
      "float: [low, high], int: [low, high] or choice: [...]"),
