@@ -3,6 +3,10 @@
 Three representations of a value are in use. *External*: what the objective gets (``"adamw"``, ``16``). *Internal*, as
 in Optuna's database: a float, the index of a choice. *Transformed*: the internal one, or its logarithm with ``log``,
 which is what kernels are centred at.
+
+Ranges that would overflow or vanish when differences are squared (wider than about 1e90, narrower than 1e-90) are
+multiplied with a power of two, which changes no digit. A ``log`` range of nearly equal ends is modelled as a linear
+one, since logarithms cannot tell its values apart.
 """
 
 from __future__ import annotations
@@ -17,6 +21,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from ....grammar import a
 
+MOST_EXPONENT = 300
+"""A range is scaled if its width is above 2 to this power, or below 2 to its negative."""
+
+LEAST_LOG_WIDTH = 1e-6
+"""The least width, in logarithms, of a range that is modelled on a logarithmic scale."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -30,6 +40,7 @@ class Axis:
         range_low, range_high: The ends of the range itself, not transformed.
         step: 0.0 for a continuous parameter.
         log: Kernels are over the logarithm of the value.
+        scale: What a value is multiplied with, or 1.0.
     """
 
     name: str
@@ -41,6 +52,12 @@ class Axis:
     range_high: float = 0.0
     step: float = 0.0
     log: bool = False
+    scale: float = 1.0
+
+    @property
+    def middle(self) -> float:
+        """The middle of the transformed range, where the prior is centred."""
+        return 0.5 * (self.low + self.high)
 
     @property
     def width(self) -> float:
@@ -50,9 +67,34 @@ class Axis:
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Internal values as transformed ones."""
         if not self.log:
-            return values
+            return values if self.scale == 1.0 else values * self.scale
         logarithms: np.ndarray = np.log(values)
         return logarithms
+
+    def inverse(self, transformed: np.ndarray) -> np.ndarray:
+        """Transformed values as internal ones within the range, on a step where there are steps."""
+        if self.log:
+            with np.errstate(over="ignore", under="ignore"):
+                values = np.exp(transformed)
+        elif self.scale == 1.0:
+            values = transformed
+        else:  # bounded first, since half a step beyond the range may be more than a float holds
+            values = np.clip(transformed, self.range_low * self.scale, self.range_high * self.scale) / self.scale
+        if self.step:
+            values = self.range_low + np.round((values - self.range_low) / self.step) * self.step
+        return np.asarray(np.minimum(np.maximum(values, self.range_low), self.range_high))
+
+    def step_ends(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ends, transformed, of the step around each of ``values`` (internal), and its length.
+
+        The length is exact where the ends are rounded to the same number.
+        """
+        if self.log:
+            low = values - self.step / 2
+            return np.log(low), np.log(values + self.step / 2), np.log1p(self.step / low)
+        size = self.step * self.scale
+        centre = self.transform(values)
+        return centre - size / 2, centre + size / 2, np.full_like(centre, size)
 
     def to_external(self, value: float) -> Any:
         """An internal value as the objective gets it."""
@@ -70,7 +112,11 @@ def _axis(name: str, distribution: BaseDistribution) -> Axis:
     if not isinstance(distribution, FloatDistribution | IntDistribution):
         raise ValueError(f"parameter {name!r}: TPE cannot model {a(type(distribution).__name__)}")
     range_low, range_high, step = float(distribution.low), float(distribution.high), float(distribution.step or 0.0)
-    low, high = range_low - step / 2, range_high + step / 2
     if distribution.log:
-        low, high = math.log(low), math.log(high)
-    return Axis(name, distribution, 0, low, high, range_low, range_high, step, distribution.log)
+        low, high = math.log(range_low - step / 2), math.log(range_high + step / 2)
+        if high - low >= LEAST_LOG_WIDTH:
+            return Axis(name, distribution, 0, low, high, range_low, range_high, step, log=True)
+    exponent = math.frexp(range_high - range_low)[1]
+    scale = math.ldexp(1.0, min(-exponent, 1000)) if abs(exponent) > MOST_EXPONENT else 1.0
+    low, high = (range_low * scale) - (step * scale) / 2, (range_high * scale) + (step * scale) / 2
+    return Axis(name, distribution, 0, low, high, range_low, range_high, step, scale=scale)

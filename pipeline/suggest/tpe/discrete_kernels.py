@@ -11,7 +11,7 @@ import numpy as np
 
 from .axes import Axis
 from .mixture import KernelSettings
-from .truncnorm import log_mass
+from .truncnorm import log_mass, log_step_mass
 
 MAX_CACHED = 2**22
 """Most numbers that a table of logarithms keeps between suggestions (32 MB)."""
@@ -128,6 +128,6 @@ class StepKernels:
     def _log_mass(self, values: np.ndarray, codes: np.ndarray) -> np.ndarray:
         axis = self._axis
         centres, widths, whole = self._by_code[:, codes]
-        left, right = axis.transform(values - axis.step / 2), axis.transform(values + axis.step / 2)
-        mass = log_mass((left - centres) / widths, (right - centres) / widths)
+        left, right, size = axis.step_ends(values)
+        mass = log_step_mass((left - centres) / widths, (right - centres) / widths, size / widths)
         return np.asarray(np.where(np.isnan(mass), -np.inf, mass) - whole)

@@ -63,10 +63,10 @@ class IncrementalMixture:
         self._bandwidths = {i: Bandwidths(axis, settings) for i, axis in enumerate(axes) if not axis.choices}
         self._quadratic = [i for i, bandwidths in self._bandwidths.items() if _is_quadratic(self.axes[i], bandwidths)]
         quadratic = [self.axes[i] for i in self._quadratic]
-        self._middles = np.array([0.5 * (axis.low + axis.high) for axis in quadratic])
+        self._middles = np.array([axis.middle for axis in quadratic])
         self._spans = np.array([axis.width for axis in quadratic])
-        self._step_sizes = np.array([axis.step for axis in quadratic])
-        self._log_step_sizes = np.array([math.log(axis.step) if axis.step else 0.0 for axis in quadratic])
+        self._step_sizes = np.array([axis.step * axis.scale for axis in quadratic])
+        self._log_step_sizes = np.array([math.log(size) if size else 0.0 for size in self._step_sizes])
         self._choice_kernels = {i: ChoiceKernels(axis, settings) for i, axis in enumerate(axes) if axis.choices}
         self._step_kernels = {i: StepKernels(self.axes[i]) for i in self._bandwidths if i not in self._quadratic}
         self._seen_changes, self._generation = -1, -1
@@ -112,7 +112,7 @@ class IncrementalMixture:
         chosen = numbers[(history.state[numbers] != NONE) & ~history.below[numbers]]
         values, present = history.rows(self._names, chosen)
         for i, axis in enumerate(self.axes):
-            if axis.log:
+            if axis.log or axis.scale != 1.0:
                 values[:, i] = axis.transform(values[:, i])
         return values, present
 
@@ -122,7 +122,7 @@ class IncrementalMixture:
         self.count, self._end = len(numbers), len(numbers) + 1  # row 0 is the prior
         capacity = -(-(self._end + self._end // 2) // ROW_MULTIPLE) * ROW_MULTIPLE
         self._values = np.zeros((capacity, len(self.axes)))
-        self._values[0] = [0.5 * (axis.low + axis.high) for axis in self.axes]
+        self._values[0] = [axis.middle for axis in self.axes]
         self._numbers = np.full(capacity, -1, dtype=np.int64)
         self._values[1 : self._end], self._numbers[1 : self._end] = values, numbers
         self._row_of = np.full(len(self._history.state), -1, dtype=np.int64)
@@ -287,7 +287,7 @@ class IncrementalMixture:
         factors = np.ones((2 * len(self._quadratic) + 2, len(points)))
         for place, i in enumerate(self._quadratic):
             axis = self.axes[i]
-            factors[2 * place + 1] = (axis.transform(points[:, i]) - 0.5 * (axis.low + axis.high)) / axis.width
+            factors[2 * place + 1] = (axis.transform(points[:, i]) - axis.middle) / axis.width
             factors[2 * place] = factors[2 * place + 1] ** 2
         factors[-1] = 0.0
         return factors
@@ -354,7 +354,8 @@ def _rows(limit: int, each: int) -> int:
 
 def _is_quadratic(axis: Axis, bandwidths: Bandwidths) -> bool:
     """Whether the logarithm of a kernel on the axis is quadratic, up to rounding."""
-    return not axis.step or (not axis.log and 0.5 * axis.step / bandwidths.min_width <= NEARLY_CONTINUOUS)
+    half = 0.5 * axis.step * axis.scale
+    return not axis.step or (not axis.log and half / bandwidths.min_width <= NEARLY_CONTINUOUS)
 
 
 assert REBUILD_UP_TO <= EXACT_TIES_UP_TO  # else equal centres would be ordered differently below and above the limit

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .axes import Axis
-from .truncnorm import LOG_SQRT_2PI, log_mass, quantile
+from .truncnorm import LOG_SQRT_2PI, log_mass, log_step_mass, quantile
 
 MIN_BANDWIDTH = 1e-12
 """Least bandwidth without the magic clip: only so that nothing is divided by zero."""
@@ -151,12 +151,7 @@ class Mixture:
         at = np.arange(len(numbers.axis_indices))[:, None], components[numbers.axis_indices]
         drawn = quantile(random.uniform(size=at[1].shape), numbers.lows[at], numbers.highs[at])
         for i, row in zip(numbers.axis_indices, drawn * numbers.widths[at] + numbers.centres[at], strict=True):
-            axis = self.axes[i]
-            values = np.exp(row) if axis.log else row
-            if axis.step:
-                values = axis.range_low + np.round((values - axis.range_low) / axis.step) * axis.step
-                values = np.minimum(np.maximum(values, axis.range_low), axis.range_high)
-            points[:, i] = values
+            points[:, i] = self.axes[i].inverse(row)
         return points
 
     @functools.cached_property
@@ -250,8 +245,8 @@ class NumericKernels:
 
 def log_step_masses(axis: Axis, values: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """The logarithm of each kernel's mass (columns) on the step around each of ``values`` (rows)."""
-    left, right = axis.transform(values - axis.step / 2), axis.transform(values + axis.step / 2)
-    return log_mass((left[:, None] - centres) / widths, (right[:, None] - centres) / widths)
+    left, right, size = (ends[:, None] for ends in axis.step_ends(values))
+    return log_step_mass((left - centres) / widths, (right - centres) / widths, size / widths)
 
 
 def build_mixture(
@@ -276,7 +271,7 @@ def build_mixture(
 
 def _numbers(axis: Axis, centres: np.ndarray, settings: KernelSettings) -> tuple[np.ndarray, np.ndarray]:
     widths = kernel_bandwidths(centres, axis, settings)
-    return np.append(centres, 0.5 * (axis.low + axis.high)), np.append(widths, axis.width)
+    return np.append(centres, axis.middle), np.append(widths, axis.width)
 
 
 def _choices(axis: Axis, indices: np.ndarray, settings: KernelSettings) -> np.ndarray:

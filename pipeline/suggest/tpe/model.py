@@ -34,8 +34,13 @@ Split = Callable[[int], list[int]]
 
 
 def largest_ratio(log_below: np.ndarray, log_above: np.ndarray) -> int:
-    """The index of the candidate with the largest l(x) / g(x): the one of the largest expected improvement."""
-    return int(np.argmax(log_below - log_above))
+    """The index of the candidate with the largest l(x) / g(x): the one of the largest expected improvement.
+
+    A candidate that neither density can have (both are 0 to a float's precision) is the last choice.
+    """
+    with np.errstate(invalid="ignore"):
+        ratio = log_below - log_above
+    return int(np.argmax(np.where(np.isnan(ratio), -np.inf, ratio)))
 
 
 @dataclass
