@@ -60,7 +60,7 @@ def check_range(low: float, high: float, step: float | None, *, log: bool, whole
         )
     if low > high:
         raise RangeProblem(f"low {low} is above high {high}")
-    if not math.isfinite(high - low):
+    if not math.isfinite(high - low + (step or 0.0)):  # samplers draw from half a step beyond both ends
         raise RangeProblem(f"the range from {low} to {high} is too large for 64-bit numbers")
     if log and low <= 0:
         raise RangeProblem(f"low must be above 0 on a log scale, but is {low}")
@@ -78,6 +78,8 @@ def _check_step(low: float, high: float, step: float, *, log: bool, whole: bool)
     if not whole and low < high and math.ulp(max(abs(low), abs(high))) > FINEST * step:
         message = f"a step of {step} is too small for the range from {low} to {high}; leave the step out"
         raise RangeProblem(message, "step")
+    if whole and step != 1 and high - low > MAX_EXACT:
+        raise RangeProblem(f"a range with a step is at most {MAX_EXACT} wide, but this one is {high - low}")
 
 
 def stepped(low: float, high: float, step: float) -> tuple[float, float]:

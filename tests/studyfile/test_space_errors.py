@@ -41,6 +41,8 @@ MISTAKES = [
     ("x: {float: [0, 1], step: 1.5}",
      "space.x.step: a step of 1.5 is larger than the range from 0.0 to 1.0; give a smaller one, or a choice of the "
      "values that you mean"),
+    ("x: {int: [-9007199254740992, 9007199254740992], step: 2}",
+     "space.x.int: a range with a step is at most 9007199254740992 wide, but this one is 18014398509481984"),
     ("x: {float: [0, 1], step: .inf}", "space.x.step: must be a number, but is inf"),
     ("x: {float: [0, 1], step: 1.0e-9}",
      "space.x.step: a step of 1e-09 is too small for the range from 0.0 to 1.0; leave the step out"),

@@ -5,8 +5,9 @@ in Optuna's database: a float, the index of a choice. *Transformed*: the interna
 which is what kernels are centred at.
 
 Ranges that would overflow or vanish when differences are squared (wider than about 1e90, narrower than 1e-90) are
-multiplied with a power of two, which changes no digit. A ``log`` range of nearly equal ends is modelled as a linear
-one, since logarithms cannot tell its values apart.
+multiplied with a power of two, which changes no digit. Of a range that is far from 0, compared with its width, the
+lower end is subtracted, so that the ends of steps keep their digits. A ``log`` range of nearly equal ends is modelled
+as a linear one, since logarithms cannot tell its values apart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from ....grammar import a
 MOST_EXPONENT = 300
 """A range is scaled if its width is above 2 to this power, or below 2 to its negative."""
 
+FAR = 2.0**20
+"""A range counts as far from 0 if its ends are more than this many times as large as its width."""
+
 LEAST_LOG_WIDTH = 1e-6
 """The least width, in logarithms, of a range that is modelled on a logarithmic scale."""
 
@@ -40,7 +44,8 @@ class Axis:
         range_low, range_high: The ends of the range itself, not transformed.
         step: 0.0 for a continuous parameter.
         log: Kernels are over the logarithm of the value.
-        scale: What a value is multiplied with, or 1.0.
+        offset: What is subtracted from a value, or 0.0.
+        scale: What it is multiplied with then, or 1.0.
     """
 
     name: str
@@ -52,7 +57,13 @@ class Axis:
     range_high: float = 0.0
     step: float = 0.0
     log: bool = False
+    offset: float = 0.0
     scale: float = 1.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether transformed values are the internal ones."""
+        return not self.log and self.scale == 1.0 and not self.offset
 
     @property
     def middle(self) -> float:
@@ -67,7 +78,7 @@ class Axis:
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Internal values as transformed ones."""
         if not self.log:
-            return values if self.scale == 1.0 else values * self.scale
+            return values if self.plain else (values - self.offset) * self.scale
         logarithms: np.ndarray = np.log(values)
         return logarithms
 
@@ -76,10 +87,11 @@ class Axis:
         if self.log:
             with np.errstate(over="ignore", under="ignore"):
                 values = np.exp(transformed)
-        elif self.scale == 1.0:
+        elif self.plain:
             values = transformed
         else:  # bounded first, since half a step beyond the range may be more than a float holds
-            values = np.clip(transformed, self.range_low * self.scale, self.range_high * self.scale) / self.scale
+            ends = self.transform(np.array([self.range_low, self.range_high]))
+            values = np.clip(transformed, *ends) / self.scale + self.offset
         if self.step:
             values = self.range_low + np.round((values - self.range_low) / self.step) * self.step
         return np.asarray(np.minimum(np.maximum(values, self.range_low), self.range_high))
@@ -118,5 +130,7 @@ def _axis(name: str, distribution: BaseDistribution) -> Axis:
             return Axis(name, distribution, 0, low, high, range_low, range_high, step, log=True)
     exponent = math.frexp(range_high - range_low)[1]
     scale = math.ldexp(1.0, min(-exponent, 1000)) if abs(exponent) > MOST_EXPONENT else 1.0
-    low, high = (range_low * scale) - (step * scale) / 2, (range_high * scale) + (step * scale) / 2
-    return Axis(name, distribution, 0, low, high, range_low, range_high, step, scale=scale)
+    far = max(abs(range_low), abs(range_high)) > FAR * (range_high - range_low)
+    offset, half = range_low if far else 0.0, (step * scale) / 2
+    low, high = (range_low - offset) * scale - half, (range_high - offset) * scale + half
+    return Axis(name, distribution, 0, low, high, range_low, range_high, step, offset=offset, scale=scale)

@@ -112,7 +112,7 @@ class IncrementalMixture:
         chosen = numbers[(history.state[numbers] != NONE) & ~history.below[numbers]]
         values, present = history.rows(self._names, chosen)
         for i, axis in enumerate(self.axes):
-            if axis.log or axis.scale != 1.0:
+            if not axis.plain:
                 values[:, i] = axis.transform(values[:, i])
         return values, present
 
@@ -237,7 +237,8 @@ class IncrementalMixture:
         self._features[rows, 1:-2:2] = -2.0 * square * centres
         self._features[rows, -2] = (square * centres**2 + constant).sum(axis=1)
         self._farthest = max(self._farthest, float(np.abs(centres).max(initial=0.0)))
-        self._single[rows] = self._features[rows]
+        with np.errstate(over="ignore"):  # kernels that are too narrow for it, which _error() knows
+            self._single[rows] = self._features[rows]
 
     def _normalized_weights(self) -> np.ndarray:
         if self._weights is None:

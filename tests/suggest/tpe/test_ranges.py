@@ -47,7 +47,7 @@ RANGES: dict[str, BaseDistribution] = {
     "close, log": FloatDistribution(1.0, 1.0 + 1e-7, log=True),
     "small steps": FloatDistribution(0.0, 1e-300, step=1e-302),
     "large steps": FloatDistribution(0.0, 1e308, step=1e306),
-    "two large steps": FloatDistribution(-0.8e308, 0.8e308, step=0.8e308),
+    "two large steps": FloatDistribution(-0.5e308, 0.5e308, step=0.5e308),
     "many steps": FloatDistribution(0.0, 1.0, step=1e-7),
     "two steps": FloatDistribution(0.0, 1.0, step=0.5),
 }
@@ -186,4 +186,4 @@ def test_transformed_values_lead_back_to_the_range(name):
     assert (back >= axis.range_low).all()
     assert (back <= axis.range_high).all()
     if not axis.log:
-        assert (back == values).all()
+        assert back == pytest.approx(values, rel=1e-15, abs=0.0)
