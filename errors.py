@@ -24,10 +24,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def said(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """What an exception of somebody else's code says; empty where it says nothing, or where its ``__str__`` raises.
 
-    >>> said(ValueError("no such layer"))
+    >>> words_of(ValueError("no such layer"))
     'no such layer'
     """
     try:

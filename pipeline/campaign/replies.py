@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from ...errors import PilotuneError, said
+from ...errors import PilotuneError, words_of
 from ..trial.protocol import Query, Report, Suggest, Suggested, Verdict, refused
+from ..user_code import FAILURES, said
 from .campaign_study import CampaignStudy
 from .events import Request
 from .flight import Flight
@@ -41,7 +42,7 @@ def answer(
                 last = _verdict(study, promotion, flight, request)
         except PilotuneError:
             raise
-        except Exception as error:  # of a third-party sampler, for example: the failure of this trial only
+        except FAILURES as error:  # of a third-party pruner, for example: the failure of this trial only
             log.exception("trial %d: a request could not be handled", flight.number)
             last = refused(request, error)
             assert last is not None
@@ -80,10 +81,10 @@ def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Sugges
         value = flight.params[request.name] = study.suggest(flight.trial, request.name, request.distribution)
     except PilotuneError:
         raise
-    except Exception as error:  # of Optuna, which refuses the range, or of a sampler
-        log.warning("trial %d: no value for %r: %r", flight.number, request.name, error)
-        why = said(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {said(error)}".rstrip(": ")
-        return Suggested(request.token, request.request, error=why or type(error).__name__)
+    except FAILURES as error:  # of Optuna, which refuses the range, or of a sampler
+        why = (words_of(error) if isinstance(error, ValueError) else "") or said(error)
+        log.warning("trial %d: no value for %r: %s", flight.number, request.name, why)
+        return Suggested(request.token, request.request, error=why)
     return Suggested(request.token, request.request, value)
 
 
@@ -93,4 +94,4 @@ def _answered(study: CampaignStudy, request: Query) -> Suggested:
     except PilotuneError:
         raise
     except Exception as error:  # whatever Optuna raises is this trial's matter only
-        return Suggested(request.token, request.request, error=str(error) or repr(error))
+        return Suggested(request.token, request.request, error=words_of(error) or type(error).__name__)

@@ -200,7 +200,7 @@ def _spec(trial: SingleTrial, files: ForegroundFiles) -> AttemptSpec:
         study=file.name,
         number=0,
         attempt=1,
-        params=dict(trial.params),
+        params=space.for_objective(trial.params) if space else dict(trial.params),
         defines_space=space is None,
         directory=str(files.directory),
         seed=seed_of(file.seed, file.name, 0),

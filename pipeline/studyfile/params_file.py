@@ -155,7 +155,7 @@ def _fitted(value: Any, parameter: Parameter, given: YamlFile) -> tuple[Any, str
     """A value as its parameter has it, and a note where it is outside the range."""
     distribution, name = parameter.distribution, parameter.name
     if isinstance(distribution, CategoricalDistribution):
-        return _choice(value, distribution, name, given), ""
+        return _choice(parameter.text_of(value), distribution, name, given), ""
     return _numeric(value, distribution, name, given)
 
 

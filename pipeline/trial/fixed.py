@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...grammar import a
 from .api import Trial
+from .distributions import stored_choice
 from .offline import OfflineConnection
 from .optuna_classes import json_of
 from .protocol import AttemptSpec
@@ -161,6 +162,7 @@ def fitted(name: str, value: Any, form: str, *, stacklevel: int = 2) -> Any:
     attributes = json.loads(form)["attributes"]
     if "choices" in attributes:
         choices = attributes["choices"]
+        value = _as_stored(value)
         same = [each for each in choices if type(each) is type(value) and each == value]
         equal = same or [each for each in choices if each == value]
         if not equal:
@@ -178,6 +180,13 @@ def fitted(name: str, value: Any, form: str, *, stacklevel: int = 2) -> Any:
         message = f"{name!r} is {value!r}, which is not a whole number of steps of {step} above {low}"
         warnings.warn(message, stacklevel=stacklevel)
     return value
+
+
+def _as_stored(value: Any) -> Any:
+    try:
+        return stored_choice(value)
+    except (TypeError, ValueError, RecursionError):  # an object, which is no choice
+        return value
 
 
 def on_step(value: float, low: float, step: float) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from ...errors import printable, said
+from ...errors import printable, words_of
 from .from_json import build, read_json
 
 OutcomeKind = Literal["complete", "pruned", "failed", "yielded", "stopped", "declined"]
@@ -439,12 +439,12 @@ class Undecodable(ValueError):
         self.refusal = refusal
 
 
-def refused(request: Any, error: Exception) -> Verdict | None:
+def refused(request: Any, error: BaseException) -> Verdict | None:
     """The answer that refuses a request, or None where ``request`` is none.
 
     Args:
         request: A :class:`Report` or :class:`Suggest`, or the keys and values of what should have been one.
-        error: Why it cannot be handled.
+        error: Why it cannot be handled; an exception of any class.
 
     >>> refused({"type": "suggest", "token": "7.1.c", "request": 3, "name": 5}, ValueError("'name' is no text")).error
     "the driver could not handle what the trial sent: 'name' is no text"
@@ -453,6 +453,6 @@ def refused(request: Any, error: Exception) -> Verdict | None:
     token, number = fields.get("token"), fields.get("request")
     if not isinstance(token, str) or type(number) is not int:
         return None
-    words = said(error)
+    words = words_of(error)
     why = words if words and isinstance(error, ValueError) else f"{type(error).__name__}: {words}".rstrip(": ")
     return Verdict(token, number, error=f"the driver could not handle what the trial sent: {printable(why)}")

@@ -37,6 +37,9 @@ OBJECTIVE = """
         trial._connection.report(1, json.loads(trial.params["value"]))
         return 0.5
 
+    def lengths(trial):
+        return len(trial.params["text"])
+
     def goes_on(trial):
         try:
             trial._connection.suggest(5, "{}")
@@ -222,3 +225,8 @@ def test_a_line_of_a_trial_that_is_no_message_is_not_dropped():
     *garbled, whole = _decoded(lines)
     assert [type(message) for message in garbled] == [Garbled] * 3
     assert whole == ParamRequested("x", "{}")
+
+
+def test_parameters_longer_than_a_socket_s_buffer_reach_the_trial(attempt):
+    outcome = attempt("lengths", True, text="x" * 3_000_000)
+    assert outcome["values"] == [3_000_000.0]

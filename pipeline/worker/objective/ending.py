@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ....errors import said
+from ....errors import words_of
 from ...trial.exceptions import ObjectiveError, TrialYield, is_pruned
 from ...trial.protocol import FailureKind, Message, ObjectiveSpec, OutcomeKind
 from ...trial.values import shown
@@ -55,17 +55,17 @@ def ending_of(error: BaseException, *, yielding: bool, objective: ObjectiveSpec 
 
 def _ending_of(error: BaseException, yielding: bool, objective: ObjectiveSpec) -> Ending:
     if isinstance(error, TrialYield) or (yielding and is_pruned(error)):
-        return Ending("yielded", reason=said(error) or "the objective yielded")
+        return Ending("yielded", reason=words_of(error) or "the objective yielded")
     if is_pruned(error):
-        return Ending("pruned", reason=said(error) or "pruned")
+        return Ending("pruned", reason=words_of(error) or "pruned")
     if isinstance(error, ValueProblem):
-        return Ending("failed", failure="value", reason=said(error))
+        return Ending("failed", failure="value", reason=words_of(error))
     if isinstance(error, ObjectiveError):
-        return Ending("failed", failure="setup", reason=said(error))
+        return Ending("failed", failure="setup", reason=words_of(error))
     if isinstance(error, SystemExit):
         reason = f"the objective called sys.exit({'' if error.code is None else shown(error.code)})"
         return Ending("failed", failure="exit", reason=reason, traceback=format_error(error))
-    memory = isinstance(error, MemoryError) or any(words in said(error) for words in OUT_OF_MEMORY)
+    memory = isinstance(error, MemoryError) or any(words in words_of(error) for words in OUT_OF_MEMORY)
     return Ending(
         "failed",
         failure="memory" if memory else "exception",

@@ -40,7 +40,7 @@ def execute(
     try:
         module = import_objective(spec.objective)
     except BaseException as error:
-        return not_imported(ending_of(error, yielding=False))
+        return not_imported(ending_of(error, yielding=False, objective=spec.objective))
     trial: Trial | None = None
     try:
         seed_generators(spec.seed)  # of what the module has imported

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from ....errors import said
+from ....errors import words_of
 from ...trial.protocol import ObjectiveSpec
 
 QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
@@ -28,7 +28,7 @@ def hint_for(error: BaseException, objective: ObjectiveSpec) -> str:
     """
     if isinstance(error, FileNotFoundError):
         return _relative_path(error, objective)
-    if isinstance(error, ImportError) and "relative import" in said(error):
+    if isinstance(error, ImportError) and "relative import" in words_of(error):
         return _relative_import(objective)
     return ""
 
@@ -48,7 +48,7 @@ def _path_of(error: FileNotFoundError) -> str:
     name: Any = error.filename
     if isinstance(name, str | bytes | os.PathLike):
         return os.fsdecode(name)
-    quoted = QUOTED.search(said(error)) if name is None else None
+    quoted = QUOTED.search(words_of(error)) if name is None else None
     return (quoted[1] or quoted[2]) if quoted else ""
 
 

@@ -181,7 +181,10 @@ def test_a_relative_import_is_told_the_module_s_name(tmp_path):
     (package / "layers.py").touch()
     folder = str(tmp_path / "study")
     spec = ObjectiveSpec(file=str(package / "train.py"), function="objective", folder=folder)
-    words = "ImportError: attempted relative import with no known parent package; name the objective as package.module:"
+    words = (
+        "the objective cannot be imported: ImportError: attempted relative import with no known parent package; "
+        "name the objective as package.module:"
+    )
     here = "function, here nets.train:objective"
     assert run_attempt(make_spec(tmp_path, spec))["reason"] == words + here
     (package / "__init__.py").touch()
