@@ -165,7 +165,7 @@ ATTRIBUTES = [
     ({1: 2, None: 3}, {"1": 2, "null": 3}),
     ({(1, 2): 3}, "{(1, 2): 3}"),
     ({1, 2}, "{1, 2}"),
-    (np.array([1, 2]), "array([1, 2])"),
+    (np.array([1, 2]), [1, 2]),
     (1 + 2j, "(1+2j)"),
     (Silent(), "a Silent that cannot be shown"),
     ([Silent()], ["a Silent that cannot be shown"]),
