@@ -198,18 +198,25 @@ def said(error: BaseException, code: Any = None) -> str:
 
 def _place(error: BaseException, file: str) -> str:
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [frame for frame in frames if file and os.path.realpath(frame[0]) == os.path.realpath(file)]
+    if file and not file.startswith(_ours()):
+        own = [frame for frame in frames if os.path.realpath(frame[0]) == os.path.realpath(file)]
+    else:
+        own = []
     users = own or [frame for frame in frames if not frame[0].startswith(_installed())]
     return f"{users[-1][0]}:{users[-1][1]}" if users else ""
 
 
-def _installed() -> tuple[str, ...]:
-    """Folders of the standard library, of installed packages and of Pilotune, and names that are no files."""
-    paths = sysconfig.get_paths()
+def _ours() -> tuple[str, ...]:
+    """Folders of Optuna and Pilotune, and what a file that is none begins with."""
     optuna = importlib.util.find_spec("optuna")
     folders = [str(Path(optuna.origin).parent)] if optuna is not None and optuna.origin else []
-    folders += [paths["stdlib"], paths["purelib"], paths["platlib"], str(Path(__file__).parents[1] / "pipeline")]
-    return (*folders, "<")
+    return (*folders, str(Path(__file__).parent), "<")
+
+
+def _installed() -> tuple[str, ...]:
+    """Folders of the standard library, of installed packages and of Pilotune."""
+    paths = sysconfig.get_paths()
+    return (*_ours(), paths["stdlib"], paths["purelib"], paths["platlib"])
 
 
 def _file_of(code: Any) -> str:

@@ -374,7 +374,8 @@ class Campaign:
 
     def _room(self) -> int:
         """How many more trials the workers can take, with what is submitted ahead of them."""
-        return self.workers + ahead(self.workers, self.latency, self.outcomes.durations.median) - self.in_flight
+        more = ahead(self.workers, self.latency, self.outcomes.durations.median) if self.limits.asks_ahead else 0
+        return self.workers + more - self.in_flight
 
     def _budget_used(self) -> bool:
         return self.limits.trials is not None and self.study.asked >= self.limits.trials

@@ -211,7 +211,11 @@ class CampaignStudy:
             if isinstance(error, NoTrial):
                 raise
             log.exception("asking for a trial failed")
-            raise ValueError(f"the sampler failed: {said(error, self.study.sampler)}") from error
+            running = self.counts[TrialState.RUNNING]
+            hint = f"; {running} other trials were running, which have no value yet" if running > 1 else ""
+            if running == 1:
+                hint = "; another trial was running, which has no value yet"
+            raise ValueError(f"the sampler failed: {said(error, self.study.sampler)}{hint}") from error
 
     def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()

@@ -50,6 +50,8 @@ class CampaignLimits:
         retry_errors: Whether exceptions, timeouts and failures to start count as crashes.
         max_losses: Most new attempts of a trial whose worker, node or block was lost.
         expected: Seconds that a whole trial runs, as the user says; None means that it is learned.
+        asks_ahead: Whether trials are asked for before a worker is free for them. Not for a sampler of the user's own,
+            which may count on the trial before having ended where there is one worker, as with ``Study.optimize``.
         second_opinions: Whether a trial that may have failed through its host's fault is tried once more on another.
 
     >>> CampaignLimits(target=0.99, maximize=True).reached(0.995)
@@ -70,6 +72,7 @@ class CampaignLimits:
     max_losses: int = MAX_LOSSES
     expected: float | None = None
     second_opinions: bool = True
+    asks_ahead: bool = True
 
     def reached(self, value: float) -> bool:
         """Whether ``value`` is as good as the target."""

@@ -105,6 +105,8 @@ def next_commands(summary: Summary, status: Status) -> str:
         commands.append(f"pilotune trials {name} --traceback {status.last_failure['number']}")
     if status.code in (SITE, STOPPED) or summary.interrupted or summary.paused or summary.waiting:
         commands.insert(0, f"pilotune resume {name}")
+    elif status.patience is not None and (status.unimproved or 0) >= status.patience:
+        commands.append(f"pilotune resume {name} --set budget.patience={2 * status.patience}")
     elif status.code == 0 and not status.exhausted:
         commands.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")
     return ", ".join(commands)

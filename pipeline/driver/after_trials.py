@@ -32,6 +32,12 @@ TERMINATOR_SHARE = 10.0
 """The terminator rests for this many times as long as its last decision took: it may fit a model to all trials, and
 the driver needs the processor too."""
 
+NO_SCORES = (
+    "the best trial has no cross-validation scores; call "
+    "optuna.terminator.report_cross_validation_scores(trial, scores) in the objective, or write "
+    "error_evaluator: {name: static, constant: 0.01} or improvement_evaluator: stagnation"
+)
+
 
 class AfterTrials:
     """Calls callbacks as ``Study.optimize`` does: ``callback(study, frozen_trial)``, one after the other, by trial.
@@ -204,6 +210,8 @@ class AfterTrials:
                 warnings.simplefilter("ignore")
                 ends = terminator.should_terminate(self._study)
         except FAILURES as error:
+            if "Cross-validation scores have not been reported" in str(error):
+                error = ValueError(NO_SCORES)
             self._failed(name, f"with {complete} complete trials", error, terminator)
             if self._only:
                 self._stop(f"{name} failed, and nothing else ends this study: {said(error, terminator)}", FAILED)

@@ -44,6 +44,7 @@ from ..studyfile import StudyFile
 from ..suggest import make_sampler
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
+from ..user_code import is_reference
 from .control import Control
 from .ended_trials import EndedTrials
 from .loop import CampaignLoop
@@ -418,6 +419,7 @@ def _limits(file: StudyFile) -> CampaignLimits:
         retry_errors=file.trial.retry_errors,
         expected=file.trial.expected,
         second_opinions=file.trial.nodes == 1,
+        asks_ahead=not is_reference(file.sampler.name),
     )
 
 

@@ -23,7 +23,7 @@ from ..suggest import make_sampler
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
 from .load import StudyFile
-from .terminator import terminator_in_words
+from .terminator import needs_scores, terminator_in_words
 from .user_parts import check_user_parts
 
 
@@ -247,6 +247,11 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
 
 def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: RungSchedule | None) -> tuple[str, ...]:
     notes = _launcher_notes(study_file) + _repeated_points(study_file)
+    if study_file.budget.terminator is not None and needs_scores(study_file.budget.terminator):
+        notes.append(
+            "the terminator looks at cross-validation scores: the objective has to call "
+            "optuna.terminator.report_cross_validation_scores(trial, scores)"
+        )
     if promoting:
         return (*notes, _pause_note(study_file.objective, promoting))
     pruner, trials = study_file.pruner, _most_trials(study_file)

@@ -138,6 +138,19 @@ def _paired(data: Mapping[str, Any]) -> Any:
     return _evaluator("improvement_evaluator", {"improvement_evaluator": "regret_bound", **data})
 
 
+def needs_scores(data: Mapping[str, Any]) -> bool:
+    """Whether the objective has to report cross-validation scores for this terminator.
+
+    >>> needs_scores({}), needs_scores({"improvement_evaluator": "stagnation"})
+    (True, False)
+    """
+    if "name" in data:
+        return False
+    if "error_evaluator" in data:
+        return _name(data["error_evaluator"], "error_evaluator") == "cross_validation"
+    return _name(data.get("improvement_evaluator", "regret_bound"), "improvement_evaluator") != "stagnation"
+
+
 def terminator_in_words(data: Mapping[str, Any]) -> str:
     """The terminator for ``check`` and for the reason of the end: ``Optuna's terminator (regret_bound)``."""
     if "name" in data:
