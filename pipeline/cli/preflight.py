@@ -19,10 +19,10 @@ def check_start(prepared: PreparedRun) -> list[str]:
         A note if the database's server does not answer now.
     """
     from ..record import RunDirectory, new_campaign_id
-    from .resolve import sqlite_path
+    from .study_files import sqlite_file
 
     RunDirectory(prepared.runs / prepared.study_file.name / new_campaign_id()).check()
-    path = sqlite_path(prepared.storage)
+    path = sqlite_file(prepared.storage)
     if path is not None:
         check_sqlite_file(path)
     if path is None or path.is_file():
@@ -113,10 +113,10 @@ def advice(prepared: PreparedRun) -> list[str]:
     from ...providers.blocks.advice import site_notes, study_notes
     from ..driver.settings import needs_of
     from ..record import known_studies
-    from .resolve import sqlite_path
+    from .study_files import sqlite_file
 
     notes = [*site_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]
-    path = sqlite_path(prepared.storage)
+    path = sqlite_file(prepared.storage)
     if path is not None and not path.exists():
         elsewhere = known_studies.found_elsewhere(prepared.study_file.name, prepared.storage)
         if elsewhere:

@@ -126,22 +126,25 @@ def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given:
         runs: The folder of run directories.
         given: The URL is from ``--storage``, not from the study file.
     """
-    path = sqlite_path(url)
+    from ..record import known_studies
+    from .study_files import sqlite_file
+
+    path = sqlite_file(url)
     if path is None or path.parent.is_dir() or path.parent == runs / study_file.name:
         return
-    from ..record import known_studies
-
     message = f"there is no folder {path.parent} for the database; make it, or correct the path"
     message += known_studies.found_elsewhere(study_file.name, url)
     raise UserError(message, file="--storage") if given else study_file.error(message, "storage")
 
 
-def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL; None for other databases."""
-    from sqlalchemy.engine import make_url
+def require_folder(url: str, option: str) -> None:
+    """Raise UserError if the folder of an SQLite file that an option names does not exist: it is probably mistyped."""
+    from .study_files import sqlite_file
 
-    parsed = make_url(url)
-    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    path = sqlite_file(url)
+    if path is not None and not path.parent.is_dir():
+        message = f"there is no folder {path.parent} for the database; make it, or correct the path"
+        raise UserError(message, file=option)
 
 
 def study_path(study: str | Path) -> Path:

@@ -82,13 +82,13 @@ class FixedTrial(Trial):
             study="fixed",
             number=number,
             attempt=1,
-            params=dict(params),
+            params={str(name): value for name, value in params.items()},
             defines_space=True,
             directory="",
             seed=seed,
             n_values=len(directions),
             directions=list(directions),
-            space_names=list(params),
+            space_names=[str(name) for name in params],
             cores=cores,
             gpus=gpus,
         )
@@ -122,6 +122,7 @@ class FixedTrial(Trial):
 
     def _suggest(self, name: str, distribution: Any) -> Any:
         form = distribution if isinstance(distribution, str) else json_of(distribution)
+        name = str(name)  # Optuna takes names of any type
         return fitted(name, super()._suggest(name, form), form, stacklevel=4)
 
     def __reduce__(self) -> Any:

@@ -213,3 +213,20 @@ def test_check_refuses_another_study_of_the_same_name_in_the_database_as_run_doe
     Path("empty.db").touch()
     assert pilotune("check", study, "--storage", "sqlite:///empty.db").code == 0
     assert Path("empty.db").stat().st_size == 0
+
+
+def test_no_command_makes_the_folder_of_a_mistyped_database(pilotune: Pilotune, study: Path) -> None:
+    known(study, f"sqlite:///{Path.cwd()}/results.db")
+    for command in (
+        ["copy", "rings", "rings2", "--to", "sqlite:///nowhere/s.db"],
+        ["site", "check", "local", "--storage", "sqlite:///nowhere/s.db"],
+        ["best", "rings", "--storage", "sqlite:///nowhere/s.db"],
+        ["resume", "rings", "--storage", "sqlite:///nowhere/s.db"],
+        ["verify", "rings", "--storage", "sqlite:///nowhere/s.db"],
+        ["importance", "rings", "--storage", "sqlite:///nowhere/s.db"],
+    ):
+        result = pilotune(*command)
+        assert result.code == 2, command
+        assert f"{Path.cwd()}/nowhere" in result.err
+        assert "Traceback" not in result.err
+    assert not Path("nowhere").exists()

@@ -85,6 +85,11 @@ def test_a_parameter_without_a_value_is_refused_by_its_name():
         pilotune.FixedTrial([1, 2])  # type: ignore[arg-type]
 
 
+def test_a_name_may_be_of_any_type_as_in_optuna():
+    assert pilotune.FixedTrial({1: 3, "2": 4}).suggest_int(1, 0, 9) == 3  # type: ignore[arg-type]
+    assert pilotune.FixedTrial({"2": 4}).suggest_int(2, 0, 9) == 4  # type: ignore[arg-type]
+
+
 def test_a_choice_is_the_choices_own_object():
     trial = pilotune.FixedTrial({"bias": 1, "k": 1.0})
     assert trial.suggest_categorical("bias", [True, False]) is True

@@ -55,10 +55,13 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
 def target_url(study: StudyLocation, new: str, to: str | None) -> str:
     """Where the copy goes: as given; beside the default database of its original; else into the same database."""
     from ...record import normalize_url
+    from ..resolve import require_folder
     from ..study_files import DATABASE, sqlite_file, sqlite_url
 
     if to is not None:
-        return normalize_url(to)
+        url = normalize_url(to)
+        require_folder(url, "--to")
+        return url
     if study.folder is not None and study.runs is not None and sqlite_file(study.storage) == study.folder / DATABASE:
         return sqlite_url(study.runs / new / DATABASE)
     return study.storage

@@ -75,10 +75,10 @@ def resume_command(
 def check_database(name: str, storage: str) -> None:
     """Raise UserError if a database that was given as ``--storage`` does not exist: there is nothing to resume."""
     from ...record import known_studies, normalize_url
-    from ..resolve import sqlite_path
+    from ..study_files import sqlite_file
 
     url = normalize_url(storage)
-    path = sqlite_path(url)
+    path = sqlite_file(url)
     if path is not None and not path.is_file():
         elsewhere = known_studies.found_elsewhere(name, url)
         raise UserError(f"there is no database file {path}{elsewhere}", file="--storage")
