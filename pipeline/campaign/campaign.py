@@ -47,6 +47,7 @@ from .promotion import PromotionController, paused_at
 from .replies import answer
 from .services import CampaignServices
 from .speed import Speed
+from .stopping import Stopping
 
 DEMAND_PERIOD = 1.0
 """Shortest time between two Scale actions, seconds: for each of them the pool goes through all its blocks."""
@@ -80,6 +81,7 @@ class Campaign:
         trials: All trials in this campaign's hands. Once the campaign is ending, none of them is to be submitted.
         flights: Those of them that the pool has, by token.
         backoff: Those of them that wait before they are submitted again.
+        stopping: Ends running attempts when the campaign ends.
         outcomes: What follows from the end of an attempt; durations, failures and hosts.
         workers: Attempts that the pool can run at once.
         latency: Seconds from a submission to the start on a free worker.
@@ -113,6 +115,7 @@ class Campaign:
         promotion = PromotionController(study, rung_schedule) if rung_schedule else None
         self.trials = HeldTrials(study, campaign_id, promotion)
         self.flights, self.backoff = self.trials.flights, self.trials.backoff
+        self.stopping = Stopping(limits)
         self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
         self.pool_note = ""
@@ -195,6 +198,7 @@ class Campaign:
         require(began <= last <= now, f"the last progress was at {last}, outside of the campaign's {began} to {now}")
         if self.limits.patience is not None:
             self.study.validate_patience()
+        self.stopping.validate(self.flights.running.values(), now)
         busy, total = self.busy_seconds, self.worker_seconds
         require(busy <= total + 1e-6, f"workers were busy for {busy} s of {total} s")
         self.speed.validate()
@@ -288,7 +292,7 @@ class Campaign:
             flight.waited += self.now - flight.asked
         flight.host, flight.block, flight.worker = event.host, event.block, event.worker
         if flight.yield_asked:  # before a worker had begun it
-            self._outbox.append(StopAttempt(event.token, "yield"))
+            self._outbox.append(self.stopping.ask(flight, self.now))
 
     def _on_request(self, event: Request) -> None:
         flight = self.flights.get(event.token)
@@ -298,6 +302,7 @@ class Campaign:
             self._outbox.append(Reply(message))
         if flight and flight.new_steps > steps:
             self.last_progress = self.now
+            flight.note_report(self.now, flight.new_steps - steps)
         if flight and isinstance(event, Query) and event.what == "stop" and not self.ending:
             self._end(FINISHED, f"trial {flight.number} called study.stop()")
 
@@ -329,6 +334,7 @@ class Campaign:
         if next_step.again:
             self._try_again(flight)
         else:
+            self.stopping.ended(flight)
             self.last_progress = self.now
 
     def _on_stop_requested(self, event: StopRequested) -> None:
@@ -422,6 +428,8 @@ class Campaign:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _check_limits(self) -> None:
+        if self.ending:
+            self._stop_overdue()
         if self.ending and not self.workers:  # no worker will begin them: blocks may be queued for hours
             self.trials.leave(list(self.flights.waiting))
         if self.limits.time is not None and self.now - self.began >= self.limits.time and not self.ending:
@@ -471,9 +479,14 @@ class Campaign:
     def _yield_all(self) -> None:
         for flight in self.flights.values():
             if not flight.yield_asked:
-                flight.yield_asked = True
-                self._outbox.append(StopAttempt(flight.token, "yield"))
+                self._outbox.append(self.stopping.ask(flight, self.now))
         self.trials.leave(list(self.flights.waiting))
+
+    def _stop_overdue(self) -> None:
+        """Stop the attempts that did not yield in time, and let go of those whose end does not arrive."""
+        stops, left = self.stopping.overdue(self.flights.running.values(), self.now)
+        self._outbox += stops
+        self.trials.leave(left)
 
     def _drop_all(self) -> None:
         for flight in self.flights.values():
@@ -486,5 +499,6 @@ class Campaign:
             code, reason = self.ending.code, self.ending.reason
             if code == FINISHED and not self.study.counts[TrialState.COMPLETE]:
                 code, reason = FAILED, f"{reason}, and no trial completed"
+            reason += self.stopping.put_aside_text()
             self.finished = Finish(code, reason)
             self._outbox.append(self.finished)

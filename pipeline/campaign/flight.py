@@ -97,6 +97,11 @@ class Flight:
         attrs_serial: Number of the current attempt's last message of attributes.
         last_reply: Answer to the attempt's newest request, in case the request is sent again; None before the first.
         yield_asked: The attempt was asked to yield.
+        yield_by: When it is stopped unless it has ended by then, Unix seconds; None until it is asked to yield.
+        leave_by: When the campaign lets go of it, whether it has ended or not; None until it is stopped.
+        last_report: When its newest report arrived, or the attempt began; None before.
+        longest_interval: Longest time between two of its reports, seconds. The time to the first one counts until
+            there is a second, as in the worker's ``YieldTimer``.
         last_step, last_value: Step and value of the last report that this campaign saw; None before the first.
         rung: The step whose report was answered with `prune`; None where none was.
         pause: The step of the rung at which the trial is to pause, or is paused; None otherwise.
@@ -134,6 +139,10 @@ class Flight:
     attrs_serial: int = 0
     last_reply: Verdict | Suggested | None = None
     yield_asked: bool = False
+    yield_by: float | None = None
+    leave_by: float | None = None
+    last_report: float | None = None
+    longest_interval: float = 0.0
     last_step: int | None = None
     last_value: float | None = None
     rung: int | None = None
@@ -163,6 +172,14 @@ class Flight:
         self.attempt += 1
         self.started, self.last_reply, self.rung = None, None, None
         self.yield_asked, self.new_steps, self.attrs_serial = False, 0, 0
+        self.yield_by, self.leave_by, self.last_report, self.longest_interval = None, None, None, 0.0
+
+    def note_report(self, now: float, steps: int) -> None:
+        """The attempt has reported ``steps`` new steps, more than none."""
+        interval = 0.0 if self.last_report is None else now - self.last_report
+        first = self.new_steps - steps < 2
+        self.longest_interval = interval if first else max(self.longest_interval, interval)
+        self.last_report = now
 
     def validate(self) -> None:
         """Check the invariants of the attributes. Raises BrokenInvariant with a sentence."""
@@ -178,6 +195,8 @@ class Flight:
             require(fits, f"{name} is in attempt {self.attempt}, but its token is {self.token!r}")
             reply = self.last_reply
             require(reply is None or reply.token == self.token, f"{name} keeps a reply to another attempt: {reply}")
+            require(self.yield_asked == (self.yield_by is not None), f"{name} has no time by which it must yield")
+            require(self.leave_by is None or self.yield_asked, f"{name} was stopped without being asked to yield")
         require((self.last_step is None) == (self.last_value is None), f"{name} has a report without a step or a value")
         if self.state is State.RUNNING:
             require(self.started is not None, f"{name} has no start time")
@@ -188,6 +207,7 @@ class Flight:
             leftover = (self.started, self.last_reply, self.rung, self.pause)
             require(leftover == (None,) * 4, f"{name} keeps {leftover} of its last attempt")
             require(not self.yield_asked and not self.new_steps, f"{name} was not reset after its last attempt")
+            require(self.yield_by is self.leave_by is None, f"{name} has a time by which its last attempt was to end")
         if self.state is State.PAUSED:
             require(self.pause is not None, f"{name} is paused at no rung")
             require(self.last_reply is None, f"{name} keeps a reply, and no attempt of it runs")

@@ -45,7 +45,7 @@ class FlightTable(Mapping[str, Flight]):
     def begin(self, flight: Flight, now: float) -> None:
         """A worker has begun the attempt."""
         flight.move(Move.START)
-        flight.started = now
+        flight.started = flight.last_report = now
         self.running[flight.token] = self.waiting.pop(flight.token)
 
     def pop(self, token: str, move: Move) -> Flight | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..trial.block_env import YIELD_WAIT
+from ..trial.protocol import DEFAULT_GRACE
+
 MAX_LOSSES = 5
 """Most losses of worker, node or block that one trial survives. Then it fails, since it may be what kills them."""
 
@@ -52,6 +55,8 @@ class CampaignLimits:
         expected: Seconds that a whole trial runs, as the user says; None means that it is learned.
         asks_ahead: Whether trials are asked for before a worker is free for them. Not for a sampler of the user's own,
             which may count on the trial before having ended where there is one worker, as with ``Study.optimize``.
+        yield_wait: Seconds that an attempt has to save a checkpoint and end, when the campaign asks it to. Default 60.
+        grace: Seconds from SIGTERM to SIGKILL of an attempt that is stopped. Default 10.
         second_opinions: Whether a trial that may have failed through its host's fault is tried once more on another.
 
     >>> CampaignLimits(target=0.99, maximize=True).reached(0.995)
@@ -71,6 +76,8 @@ class CampaignLimits:
     retry_errors: bool = False
     max_losses: int = MAX_LOSSES
     expected: float | None = None
+    yield_wait: float = YIELD_WAIT
+    grace: float = DEFAULT_GRACE
     second_opinions: bool = True
     asks_ahead: bool = True
 

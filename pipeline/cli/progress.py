@@ -49,7 +49,7 @@ class Progress:
         self._last_shown = -1e18
         self._headline: tuple[Any, ...] = ()
         self._counts: tuple[Any, ...] = ()
-        self._waiting = ""
+        self._waiting = self._stopping = ""
         self._quarantined: list[str] = []
         self._failed = ""  # the campaign whose first failure was told
         self._notes: set[str] = set()
@@ -85,8 +85,10 @@ class Progress:
         headline = (status.state, status.best_number, status.message)
         if self._live is None:
             self._write_lines(status, now, headline)
-        elif now - self._last_shown >= REDRAW_INTERVAL or (*headline, status.waiting) != self._headline:
-            self._last_shown, self._headline = now, (*headline, status.waiting)
+        elif (
+            now - self._last_shown >= REDRAW_INTERVAL or (*headline, status.stopping, status.waiting) != self._headline
+        ):
+            self._last_shown, self._headline = now, (*headline, status.stopping, status.waiting)
             self._live.update(render_status(status), refresh=True)
 
     def _tell_first_failure(self, status: Status) -> None:
@@ -112,6 +114,10 @@ class Progress:
         self._quarantined += new_hosts
         for sentence in new_hosts:
             self._write(f"{duration(elapsed(status))} {sentence}")
+        if status.stopping != self._stopping:
+            self._stopping = status.stopping
+            if status.stopping:
+                self._write(f"{duration(elapsed(status))} {status.stopping}")
         if status.waiting != self._waiting:
             self._waiting = status.waiting
             if status.waiting:
@@ -246,8 +252,7 @@ def render_status(status: Status) -> RenderableType:
     if blocks_line(status):
         lines.append(text((f"blocks {blocks_line(status)}", "")))
     lines += [Text(sentence, "yellow") for sentence in quarantine_lines(status)]
-    if status.waiting:
-        lines.append(Text(status.waiting, "yellow"))
+    lines += [Text(sentence, "yellow") for sentence in (status.stopping, status.waiting) if sentence]
     if status.message:
         lines.append(text((status.message, "yellow")))
     elif status.state == "stopping" and status.reason:

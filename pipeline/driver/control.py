@@ -14,7 +14,7 @@ from ..campaign.events import Signal, StopRequested
 from .job_chain import JobSlot
 
 ORDER: tuple[Signal, ...] = ("finish", "yield", "now")
-"""What the first, second and third signal mean."""
+"""What the first, second and third signal mean, unless the campaign is that far already."""
 
 ORDER_IN_JOB: tuple[Signal, ...] = ("yield", "now")
 """The same in a batch job, where trials have no time to finish: the scheduler kills the job soon after its signal."""
@@ -46,6 +46,7 @@ class Control:
         self._order = ORDER_IN_JOB if slot else ORDER
         self.wake: Callable[[], None] = lambda: None
         self._signals = 0
+        self._next = 0  # place in the order of what the next signal means
         self._requested: list[Signal] = []
         self._last_word = ""
         self._last_read = 0.0
@@ -63,9 +64,19 @@ class Control:
             signal.signal(number, _ignore if self._signals else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._requested.append(self._order[min(self._signals, len(self._order) - 1)])
+        how = self._order[min(self._next, len(self._order) - 1)]
+        self._requested.append(how)
         self._signals += 1
+        self.reached(how)
         self.wake()
+
+    def reached(self, how: Signal) -> None:
+        """The campaign ends in this way already, whoever asked for it: the next signal means more than that.
+
+        Not in a batch job: the scheduler's own signal comes soon after the campaign has begun to end.
+        """
+        if how in self._order and (self.slot is None or self._signals):
+            self._next = max(self._next, self._order.index(how) + 1)
 
     def stop_requests(self) -> list[StopRequested]:
         """The requests since the last call."""
@@ -89,3 +100,4 @@ class Control:
         if word != self._last_word and word in ORDER:
             self._last_word = word
             self._requested.append(word)
+            self.reached(word)

@@ -42,6 +42,7 @@ from ..record import (
 )
 from ..studyfile import StudyFile
 from ..suggest import make_sampler
+from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
 from ..user_code import is_reference
@@ -249,6 +250,9 @@ class Driver:
 
     def stop_requests(self) -> Sequence[StopRequested]:
         """Requests from signals and the control file, and those of the storage watch."""
+        if self.control and self.campaign.ending:
+            yields = any(flight.yield_asked for flight in self.campaign.flights.running.values())
+            self.control.reached("yield" if yields else "finish")
         asked = self.control.stop_requests() if self.control else ()
         return [*asked, *self.storage_watch.stop_requests(), *self.ended.requests()]
 
@@ -418,6 +422,8 @@ def _limits(file: StudyFile) -> CampaignLimits:
         retries=file.trial.retries,
         retry_errors=file.trial.retry_errors,
         expected=file.trial.expected,
+        yield_wait=yield_wait(file.budget.time, file.trial.yield_before),
+        grace=file.trial.grace,
         second_opinions=file.trial.nodes == 1,
         asks_ahead=not is_reference(file.sampler.name),
     )

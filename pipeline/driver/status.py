@@ -93,6 +93,7 @@ class Status:
     rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
     message: str = ""
     notes: list[str] = field(default_factory=list)  # sentences that are shown once
+    stopping: str = ""  # what becomes of the running trials, while the campaign ends
     waiting: str = ""  # what the campaign waits for, while it makes no progress
     running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds, step, value
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
@@ -195,6 +196,7 @@ def snapshot(
         rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},
         message=message,
         notes=list(notes),
+        stopping=_stopping(campaign),
         waiting=waiting(campaign),
         blocks=[dataclasses.asdict(block) for block in campaign.blocks],
         running_trials=_running(campaign),
@@ -206,6 +208,13 @@ def snapshot(
         first_failure=_as_dict(campaign.outcomes.first_failure),
         last_failure=_as_dict(campaign.outcomes.last_failure),
     )
+
+
+def _stopping(campaign: Campaign) -> str:
+    if campaign.ending is None or campaign.finished is not None:
+        return ""
+    flights = campaign.flights
+    return campaign.stopping.sentence(flights.running.values(), handed_out=bool(flights.waiting))
 
 
 def _as_dict(failure: FailedAttempt | None) -> dict[str, Any] | None:

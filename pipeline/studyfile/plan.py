@@ -20,6 +20,7 @@ from ..fidelity import (
 )
 from ..space import Parameter, cardinality, describe, point_key, word
 from ..suggest import make_sampler
+from ..trial.block_env import yield_wait
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
 from .load import StudyFile
@@ -237,6 +238,8 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
         parts.append(f"at most {format_duration(options.timeout)}")
     if options.yield_before is not None:
         parts.append(f"yields {format_duration(options.yield_before)} before its block ends")
+    wait = format_duration(yield_wait(study_file.budget.time, options.yield_before))
+    parts.append(f"has {wait} to save and end when the campaign stops")
     if options.memory is not None:
         parts.append(f"at most {options.memory / 1e9:.3g} GB")
     if options.retries:

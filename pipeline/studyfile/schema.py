@@ -186,7 +186,8 @@ class Budget(Section):
     )
     time: Duration | None = Field(
         default=None,
-        description="Time of one campaign. Trials that are running at its end are interrupted and can be resumed.",
+        description="Time of one campaign. Trials that are running at its end are asked to save a checkpoint and end; "
+        "those that do not end [in time](running.md#stopping-and-going-on) are stopped. Both can be resumed.",
     )
     failures: Positive = Field(
         default=20,
@@ -229,8 +230,9 @@ class TrialOptions(Section):
     )
     yield_before: Annotated[Duration | None, DefaultText("`1m`, or a tenth of the walltime if less")] = Field(
         default=None,
-        description="How long before the end of its block an attempt is asked to save a checkpoint and yield. The "
-        "trial then continues in another block.",
+        description="How long before the end of its block an attempt is asked to save a checkpoint and yield; the "
+        "trial then continues in another block. An attempt has as long when the campaign is stopped or its time is "
+        "used up ([the default](running.md#stopping-and-going-on) is shorter if `budget.time` is).",
     )
     retries: NotNegative = Field(
         default=0,

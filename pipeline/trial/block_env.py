@@ -66,6 +66,25 @@ def driver_timeout(environment: Mapping[str, str] = os.environ) -> float:
     return DEFAULT_DRIVER_TIMEOUT if seconds is None else seconds
 
 
+YIELD_WAIT, LEAST_YIELD_WAIT = 60.0, 10.0
+"""Seconds that an attempt has to save a checkpoint and end when its campaign ends: the default, and its least value."""
+
+
+def yield_wait(time: float | None, yield_before: float | None = None) -> float:
+    """Seconds that an attempt has to save a checkpoint and end, when its campaign is stopped or its time is used up.
+
+    Args:
+        time: The study file's ``budget: time``, seconds; None without one.
+        yield_before: The study file's ``trial: yield_before``, which wins; None where it says nothing.
+
+    >>> yield_wait(None), yield_wait(14400.0), yield_wait(300.0), yield_wait(12.0), yield_wait(12.0, yield_before=300.0)
+    (60.0, 60.0, 30.0, 10.0, 300.0)
+    """
+    if yield_before is not None:
+        return yield_before
+    return YIELD_WAIT if time is None else min(YIELD_WAIT, max(LEAST_YIELD_WAIT, time / 10))
+
+
 def yield_margin(walltime: float | None, yield_before: float | None = None) -> float:
     """Seconds before a block's end at which a trial is asked to yield.
 

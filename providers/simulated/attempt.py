@@ -67,6 +67,8 @@ class Attempt:
         step: Steps done, those of earlier attempts included.
         value: The last one's.
         yielding: The attempt was asked to yield because its block ends, or by the driver; it ends at its next report.
+        hangs: It was to yield and does not: it takes no further step.
+        immortal: It hangs, and does not end when it is killed.
         over: It has ended; nothing that is still scheduled for it happens.
         wake_at: When the pool will let the conversation go on if nothing happens before.
     """
@@ -80,6 +82,8 @@ class Attempt:
     step: int = 0
     value: float = 0.0
     yielding: bool = False
+    hangs: bool = False
+    immortal: bool = False
     over: bool = False
     wake_at: float = math.inf
 

@@ -22,6 +22,8 @@ class Faults:
         delay: Most seconds until a duplicate is delivered.
         linger: Seconds that workers run on when their driver has died.
         begin: Workers of a dead driver also begin what was submitted before.
+        deaf: Of each attempt that the driver asks to yield: it does not hear that, and neither reports nor ends any
+            more; half of these cannot be killed either, as an objective in the worker's own process.
     """
 
     lose: float = 0.0
@@ -34,6 +36,7 @@ class Faults:
     delay: float = 0.0
     linger: float = 0.0
     begin: bool = False
+    deaf: float = 0.0
 
 
 class Disk:

@@ -294,7 +294,7 @@ class SimulatedPool:
             self._next_step(attempt)
 
     def _report(self, attempt: Attempt, value: float) -> None:
-        if attempt.over:
+        if attempt.over or attempt.hangs:
             return
         spec = attempt.spec
         attempt.step, attempt.value = attempt.step + 1, value
@@ -353,6 +353,8 @@ class SimulatedPool:
         if attempt.dialogue.order == "kill":
             self._end_soon(attempt, "stopped")
         elif isinstance(message, Stop):
+            if self.faults.deaf and self.random.random() < self.faults.deaf:
+                attempt.hangs, attempt.immortal = True, self.random.random() < 0.5
             self._end_soon(attempt, "yielded")
         elif attempt.dialogue.order == "yield" and not attempt.yielding:
             self._ask_to_yield(attempt)
@@ -370,8 +372,9 @@ class SimulatedPool:
         self._at(self.latency if delay is None else delay, lambda: self._end(attempt, kind))
 
     def _end(self, attempt: Attempt, kind: OutcomeKind) -> None:
-        if not attempt.over:
-            self._deliver(Ended(self._write(attempt, kind)))
+        if attempt.over or (attempt.hangs and (attempt.immortal or kind != "stopped")):
+            return
+        self._deliver(Ended(self._write(attempt, kind)))
 
     def _write(self, attempt: Attempt, kind: OutcomeKind) -> Outcome:
         """The attempt ends, and its worker writes its outcome."""

@@ -57,8 +57,8 @@ def run_command(
 ) -> int:
     """Run the study in the file STUDY, or resume it if it has run before.
 
-    Progress goes to stderr, the summary to stdout. Ctrl-C once: start no new trials, wait for the running ones; twice:
-    interrupt the running ones, so that `pilotune resume` continues them; three times: stop now.
+    Progress goes to stderr, the summary to stdout. Ctrl-C once: ask for no more trials and wait for those that workers
+    have; twice: ask the running ones to save a checkpoint and end, for `pilotune resume`; three times: stop them now.
     """
     request = Request(study, site, storage, trials, overrides, new_name, runs, as_json, quiet)
     if dry_run:

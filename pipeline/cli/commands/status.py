@@ -193,6 +193,7 @@ def detail_lines(
     if alive:
         lines.append(("workers", ", ".join(part for part in (str(status.workers), speed_text(status)) if part)))
         lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
+        lines += [("stopping", status.stopping)] if status.stopping else []
         lines += [("waiting", status.waiting)] if status.waiting else []
         lines += [("message", status.message)] if status.message else []
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]

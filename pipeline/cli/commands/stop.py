@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 @click.command("stop")
 @name_argument()
 @click.option(
-    "--yield", "how", flag_value="yield", help="Running trials save a checkpoint; `resume` continues from it."
+    "--yield",
+    "how",
+    flag_value="yield",
+    help="Running trials are asked to save a checkpoint and end; `resume` continues from it. Those that do not end in "
+    "time are stopped.",
 )
 @click.option("--now", "how", flag_value="now", help="End running trials at once; `resume` starts them again.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the campaign has ended (default).")
 @json_option
 def stop_command(name: str, how: str | None, wait: bool, as_json: bool) -> int:
-    """End the campaign of the study NAME, on any login node: no new trials start, and running ones finish.
+    """End the campaign of the study NAME, on any login node: no further trials; those that workers have finish.
 
     A job of its driver that is queued is cancelled; one that runs submits no successor.
     """
@@ -73,10 +77,15 @@ def wait_for_end(campaign: ObservedCampaign, how: str) -> ObservedCampaign:
     if how == "finish" and campaign.status.running:
         harder = f"pilotune stop {campaign.status.study} --yield or --now ends them earlier"
         click.echo(f"waiting for {count(campaign.status.running, 'running trial')}; {harder}", err=True)
+    said = ""
     try:
         while campaign.alive:
             time.sleep(POLL_INTERVAL)
             campaign = read_campaign(campaign.folder) or campaign
+            if campaign.alive and how == "yield" and campaign.status.stopping != said:
+                said = campaign.status.stopping
+                if said:
+                    click.echo(said, err=True)
     except KeyboardInterrupt:
         click.echo("the campaign keeps stopping without this command", err=True)
     return campaign

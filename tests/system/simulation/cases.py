@@ -141,7 +141,7 @@ class Case:
             begin=draw.random() < 0.5,
         )
         server = draw.random() < 0.5
-        return cls(
+        case = cls(
             seed=seed,
             workers=draw.choice([1, 2, 4, 7]),
             trials=draw.choice([1, 2, 2, 5]),
@@ -161,6 +161,7 @@ class Case:
             still=draw.choice([1.0, 10.0, 30.0, 1e9]),
             quiet=draw.choice([1.0, 5.0]),
         )
+        return replace(case, faults=replace(faults, deaf=draw.choice([0.0, 0.5])))
 
     @classmethod
     def with_blocks(cls, seed: int) -> Case:

@@ -143,6 +143,7 @@ class Driver(QuietServices):
         """Do what a driver does at its end, whatever the reason."""
         if self.claimed:
             if self.loop:
+                self.world.saw["trials put aside"] += len(self.campaign.stopping.put_aside)
                 self._settle()
                 with contextlib.suppress(RecordAway, LeaseLost):
                     self.storage.commit(limit=0)

@@ -73,6 +73,7 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         "refused trials beyond the budget": "trials refused beyond the budget",
         "overtaken by others": "trials overtaken",
         "told to end": "told to end: ",
+        "put aside trials that did not yield": "trials put aside",
         "promoted trials": "trials promoted",
         "told paused trials that they would not go on": "trials paused for ever",
     }
