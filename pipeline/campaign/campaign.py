@@ -115,7 +115,7 @@ class Campaign:
         promotion = PromotionController(study, rung_schedule) if rung_schedule else None
         self.trials = HeldTrials(study, campaign_id, promotion)
         self.flights, self.backoff = self.trials.flights, self.trials.backoff
-        self.stopping = Stopping(limits)
+        self.stopping = Stopping(limits, study.study.study_name)
         self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
         self.pool_note = ""

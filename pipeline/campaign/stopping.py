@@ -31,13 +31,14 @@ class Stopping:
 
     Args:
         limits: ``yield_wait`` and ``grace``.
+        study: The study's name, for the commands that users are told.
 
     Attributes:
         put_aside: Numbers of the trials whose attempts were stopped, and which have not ended.
     """
 
-    def __init__(self, limits: CampaignLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: CampaignLimits, study: str) -> None:
+        self._limits, self._study = limits, study
         self.put_aside: set[int] = set()
 
     def ask(self, flight: Flight, now: float) -> StopAttempt:
@@ -86,7 +87,7 @@ class Stopping:
             until = time.strftime("%H:%M:%S", time.localtime(max(asked)))
             parts.append(
                 f"running trials were asked to save a checkpoint and end; those that have not by {until} are stopped "
-                "and wait for pilotune resume (Ctrl-C, or pilotune stop --now, stops them at once)"
+                f"and wait for pilotune resume (Ctrl-C, or pilotune stop {self._study} --now, stops them at once)"
             )
         if stopped:
             which = "trial" if len(stopped) == 1 else "trials"
@@ -97,8 +98,8 @@ class Stopping:
             what = "running trials finish" if running else "no trial is running"
             more = ", and trials that workers have already received still begin" if handed_out else ""
             parts.append(
-                f"{what}{more}; press Ctrl-C, or run pilotune stop --yield, and running trials save a checkpoint and "
-                "end now, for pilotune resume"
+                f"{what}{more}; press Ctrl-C, or run pilotune stop {self._study} --yield, and running trials save a "
+                "checkpoint and end now, for pilotune resume"
             )
         return "; ".join(parts)
 

@@ -131,8 +131,8 @@ def test_a_stop_that_lets_trials_finish_says_what_another_one_does_and_what_stil
     assert stopping(campaign) == ""
     campaign.turn(StopRequested("finish"))
     more = (
-        "; press Ctrl-C, or run pilotune stop --yield, and running trials save a checkpoint and end now, for pilotune "
-        "resume"
+        "; press Ctrl-C, or run pilotune stop s --yield, and running trials save a checkpoint and end now, for "
+        "pilotune resume"
     )
     begin = ", and trials that workers have already received still begin"
     assert stopping(campaign) == f"running trials finish{begin}{more}"
