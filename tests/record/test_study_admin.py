@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from pilotune.errors import CampaignRunning, UserError
 from pilotune.pipeline.attributes import ATTEMPT, COPIED, DIRECTORY, LEARNED, LEFT, OWNER, PAUSED, RENAMED
-from pilotune.pipeline.record import Lease, claim, open_storage, release, study_leases
+from pilotune.pipeline.record import Lease, claim, normalize_url, open_storage, release, study_leases
 from pilotune.pipeline.record.database import open_database
 from pilotune.pipeline.record.study_admin import UNFINISHED, copy_study, delete_study, rename_study, renamed_from
 from pilotune.pipeline.record.tables import OF_STUDY, OF_TRIAL, trials
@@ -19,8 +19,9 @@ DIST = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/s.db"
+def url(database_url):
+    """A database on SQLite, and one on PostgreSQL."""
+    return normalize_url(database_url)
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_a_name_that_is_taken_or_unknown_is_refused_and_nothing_changes(url, dat
 @pytest.mark.parametrize("same", [True, False])
 def test_a_copy_has_all_results_and_no_campaign(url, tmp_path, same):
     original = new(url, "a", **{PAUSED: 3})
-    target = url if same else f"sqlite:///{tmp_path}/t.db"
+    target = url if same else f"sqlite:///{tmp_path}/t.db"  # from PostgreSQL too
     with contextlib.closing(open_storage(url)) as source, contextlib.closing(open_storage(target)) as storage:
         copied = copy_study(source, "a", storage, "b")
     assert (copied.trials, copied.unfinished) == (4, 1)
