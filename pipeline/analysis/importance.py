@@ -163,6 +163,10 @@ def usable(data: StudyData, evaluator: str, used: tuple[FrozenTrial, ...]) -> tu
     if all(distribution.single() for trial in used for distribution in trial.distributions.values()):
         names = "parameter has" if len(kinds) == 1 else "parameters have"
         raise PilotuneError(f"the {names} only one possible value in {data.name!r}, so none can make a difference")
+    if all(trial.params == used[0].params for trial in used):
+        raise PilotuneError(
+            f"all {len(used)} complete trials of {data.name!r} have the same parameters, so nothing can be compared"
+        )
     if evaluator == "ped-anova":
         return tuple(kinds)
     counts = Counter(name for trial in used for name in trial.params)
@@ -182,7 +186,7 @@ def evaluate(data: StudyData, evaluator: BaseImportanceEvaluator, target: Target
             warnings.simplefilter("ignore")
             found = evaluator.evaluate(study_of(data), target=target)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise PilotuneError(f"the evaluator cannot use the trials of {data.name!r}: {error}") from error
+        raise PilotuneError(f"this evaluator cannot use the trials of {data.name!r}: {error}") from error
     return {name: float(value) for name, value in found.items()}
 
 

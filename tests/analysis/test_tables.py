@@ -355,6 +355,20 @@ def test_importance_of_one_possible_value_each_is_refused(url: str) -> None:
         measure(read_study(url, "digits"))
 
 
+def test_importance_of_trials_with_the_same_parameters_is_refused(url: str) -> None:
+    choice = {"x": CategoricalDistribution(("a", "b"))}
+    new_study(url).add_trials(create_trial(value=v, params={"x": "a"}, distributions=choice) for v in (1.0, 2.0))
+    with pytest.raises(PilotuneError, match="all 2 complete trials of 'digits' have the same parameters"):
+        measure(read_study(url, "digits"))
+
+
+def test_an_evaluator_that_cannot_use_a_range_says_so(url: str) -> None:
+    study = new_study(url)
+    study.optimize(lambda trial: trial.suggest_float("x", -1e300, 1e300), n_trials=8)
+    with pytest.raises(PilotuneError, match="cannot use the trials of 'digits'"):
+        measure(read_study(url, "digits"), "fanova")
+
+
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("scale", [1e308, 1e-300])
 def test_importance_of_values_whose_squares_are_no_floats(url: str, evaluator: str, scale: float) -> None:
