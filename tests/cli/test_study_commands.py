@@ -206,13 +206,27 @@ def test_a_name_that_cannot_be_is_refused(pilotune: Pilotune, here: Here, new: s
     assert here.run.is_dir()
 
 
-def test_a_name_in_the_same_database_is_refused(pilotune: Pilotune, here: Here) -> None:
+def test_a_name_in_the_same_database_is_refused(pilotune: Pilotune, tmp_path: Path) -> None:
+    here = Here(tmp_path, f"sqlite:///{tmp_path}/shared.db")
     random_study(here.storage, 1, "other")
     for command in ("rename", "copy"):
-        result = pilotune(command, "digits", "other", *(["--to", here.storage] if command == "copy" else []))
+        result = pilotune(command, "digits", "other")
         assert (result.code, "'other' in this database already" in result.err) == (2, True)
     assert sorted(here.names()) == ["digits", "other"]
     assert here.run.is_dir()
+
+
+def test_a_database_with_other_studies_is_not_moved(pilotune: Pilotune, here: Here) -> None:
+    assert pilotune("copy", "digits", "guest", "--to", here.storage).code == 0
+    result = pilotune("rename", "digits", "new")
+    assert (result.code, "has other studies (guest); copy the study instead" in result.err) == (2, True)
+    assert pilotune("best", "guest").code == 0
+
+
+def test_a_copy_makes_no_folder_for_a_mistyped_path(pilotune: Pilotune, here: Here, tmp_path: Path) -> None:
+    result = pilotune("copy", "digits", "new", "--to", f"sqlite:///{tmp_path}/dta/x.db")
+    assert (result.code, f"there is no folder {tmp_path}/dta" in result.err) == (2, True)
+    assert not (tmp_path / "dta").exists()
 
 
 def test_hyperband_needs_a_decision(pilotune: Pilotune, here: Here) -> None:

@@ -92,6 +92,12 @@ def rename_in_database(entry: Entry, new: str, move: Move, yes: bool) -> None:
             raise UserError("this folder exists already; choose another name", file=move.new)
         if entry.name not in names:
             raise UserError(f"there is no study {entry.name!r} in its database")
+        others = [name for name in names if name != entry.name]
+        if others and move.url(url) != url:
+            raise UserError(
+                f"the database in the folder of {entry.name!r}, which would be renamed, has other studies "
+                f"({', '.join(others)}); copy the study instead: pilotune copy {entry.name} {new}"
+            )
         if not yes:
             require_no_brackets(read_study(url, entry.name).trials, entry.name)
         rename_study(database, entry.name, new, move.path)
