@@ -230,7 +230,7 @@ def test_pbsdsh_passes_a_signal_on_and_leaves(desk):
     task = desk.script(
         "task.sh",
         f"""#!/bin/bash
-trap 'echo asked > {desk.folder}/$EMULATED_NODE; exit' TERM
+trap 'echo asked > {desk.folder}/$EMULATED_NODE; until test -e {desk.folder}/leave; do sleep 0.05; done; exit' TERM
 touch {desk.folder}/ready.$EMULATED_NODE
 while true; do sleep 0.05; done
 """,
@@ -250,8 +250,10 @@ while true; do sleep 0.05; done
     until(lambda: len(list(desk.folder.glob("ready.*"))) == 2, "both tasks run")
     desk.good("qdel", "1")
     until(lambda: (desk.folder / "node1").exists() and (desk.folder / "node2").exists(), "both tasks are asked to end")
-    until(lambda: "\n1\n" in desk.text("out"), "the script goes on")
+    until(lambda: desk.text("out").count(" signal 15\n") == 2, "pbsdsh says so for both")
     assert "pbsdsh: killing task 0x00000000 signal 15\n" in desk.text("out")
+    (desk.folder / "leave").touch()
+    until(lambda: "\n1\n" in desk.text("out"), "the script goes on")
     assert desk.emulated.job(1).phase == "killing"
 
 
