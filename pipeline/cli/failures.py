@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..trial.files import TrialFiles
+
+COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""Escape sequences that move a terminal's cursor or change its colours."""
 
 KINDS = {
     "exception": "raised an exception",
@@ -22,6 +26,25 @@ KINDS = {
     "yielded": "yielded without getting further",
 }
 """Kind of failure (:data:`~pilotune.pipeline.trial.protocol.FailureKind`), as the database has it -> words."""
+
+
+def harmless(text: str) -> str:
+    r"""Text of a trial as lines for a terminal: without colours, and with other control characters escaped.
+
+    Of a line that was written over again and again, as progress bars do, the last version is kept.
+
+    >>> print(harmless("\x1b[31mred\x1b[0m\n10%\r20%\r\nbell\a"))
+    red
+    20%
+    bell\x07
+    """
+    lines = (COLOURS.sub("", line).rstrip("\r").rsplit("\r", 1)[-1].expandtabs() for line in text.split("\n"))
+    return "\n".join(
+        line
+        if line.isprintable()
+        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        for line in lines
+    )
 
 
 def kind_in_words(failure: str) -> str:
@@ -50,9 +73,9 @@ def failure_line(failure: Mapping[str, Any], here: str = "") -> str:
         here: The driver's host, which is not named.
     """
     attempt = f", attempt {failure['attempt']}," if failure["attempt"] > 1 or failure["again"] else ""
-    again = " (it is tried again)" if failure["again"] else ""
+    again, reason = " (it is tried again)" if failure["again"] else "", harmless(failure["reason"]).replace("\n", " ")
     host = f" on {failure['host']}" if failure["host"] not in ("", here) else ""
-    return f"trial {failure['number']}{attempt} failed{host}{again}: {failure['reason']}"
+    return f"trial {failure['number']}{attempt} failed{host}{again}: {reason}"
 
 
 def failure_lines(study: str, failure: Mapping[str, Any], here: str = "") -> list[str]:
@@ -63,7 +86,7 @@ def failure_lines(study: str, failure: Mapping[str, Any], here: str = "") -> lis
         failure: The attempt, as ``status.json`` has it.
         here: The driver's host, which is not named.
     """
-    lines = [failure_line(failure, here), *(f"  {line}" for line in failure["traceback"].splitlines())]
+    lines = [failure_line(failure, here), *(f"  {line}" for line in harmless(failure["traceback"]).splitlines())]
     place = output_of(failure)
     if place is not None:
         lines.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .failures import harmless
 from .formatting import cut, duration, number, table
 from .resolve import resolve_study
 
@@ -51,7 +52,7 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
         return [duration(row.seconds), *([str(row.attempts)] if len(right) > 1 else [])]
 
     def why(row: Row) -> list[str]:
-        return [cut(row.reason, REASON_WIDTH)] if reasons else []
+        return [cut(harmless(row.reason), REASON_WIDTH)] if reasons else []
 
     def value(row: Row, name: str) -> str:
         return number(row.params[name]) if name in row.params else ""

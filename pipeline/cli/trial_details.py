@@ -10,14 +10,17 @@ from ...errors import UserError
 from ...grammar import count
 from ..attributes import traceback_of
 from ..trial.files import TrialFiles
-from .failures import kind_in_words
-from .formatting import duration, exact, pairs
+from .failures import harmless, kind_in_words
+from .formatting import cut, duration, exact, pairs
 
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData
 
 OUTPUT_LINES, OUTPUT_BYTES = 20, 16_384
 """Last lines of stdout and of stderr that are shown, and bytes at the end of the files that are read for them."""
+
+LINE_WIDTH = 500
+"""Most characters of a line of output that are shown."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def last_lines(path: Path) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join(text.rstrip().splitlines()[-OUTPUT_LINES:])
+    return "\n".join(cut(line, LINE_WIDTH) for line in text.rstrip().split("\n")[-OUTPUT_LINES:])
 
 
 def detail_json(details: TrialDetails) -> dict[str, Any]:
@@ -92,7 +95,9 @@ def render_details(data: StudyData, details: TrialDetails) -> str:
     state = row.state if row.step is None else f"{row.state}, last report at step {row.step}"
     lines = [("trial", f"{row.number} of {data.name}"), ("state", state)]
     if row.state == "failed":
-        lines += [("failed", f"{kind_in_words(row.exit)}: {row.reason}" if row.reason else kind_in_words(row.exit))]
+        lines += [
+            ("failed", f"{kind_in_words(row.exit)}: {harmless(row.reason)}" if row.reason else kind_in_words(row.exit))
+        ]
     elif row.reason:
         lines += [("reason", row.reason)]
     lines += [(name, exact(value)) for name, value in row.values.items() if value is not None]
@@ -102,13 +107,13 @@ def render_details(data: StudyData, details: TrialDetails) -> str:
     lines += [("with", ", ".join(f"{name}={exact(value)}" for name, value in row.params.items()))] if row.params else []
     parts = [pairs(lines)]
     if details.traceback:
-        parts.append(details.traceback.rstrip())
+        parts.append(harmless(details.traceback.rstrip()))
     else:
         parts.append(f"It has no traceback{'' if row.state == 'failed' else f': it is {row.state}'}.")
     for path, text in details.outputs:
         text = text.removesuffix(details.traceback.strip()).rstrip()  # a worker writes the traceback into stderr, too
         if text:
-            parts.append(f"--- the end of {path} ---\n{text}")
+            parts.append(f"--- the end of {path} ---\n{harmless(text)}")
     if not details.outputs and row.directory:
         gone = "it ran in the worker itself (isolate: false), or its folder was deleted"
         parts.append(f"There is no output of its own: {gone}.")

@@ -27,6 +27,15 @@ FAILURE = {"number": 3, "attempt": 1, "failure": "exception", "reason": "ValueEr
 STATUS = Status("digits", "c", "running", host="n1", failed=1, first_failure=FAILURE, last_failure=FAILURE)
 
 
+def test_a_message_cannot_steer_the_terminal() -> None:
+    reason = "ValueError: \x1b[2Jgone \x1b]0;title\x07"
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress(replace(STATUS, first_failure={**FAILURE, "reason": reason, "traceback": f"a\n\tb\r{reason}\n"}))
+    assert "\x1b" not in stream.getvalue()
+    assert "trial 3 failed: ValueError: gone \\x1b]0;title\\x07" in stream.getvalue()
+
+
 def test_every_kind_of_failure_has_words() -> None:
     assert set(get_args(FailureKind)) - {""} <= set(KINDS)
     assert kind_in_words("setup") == "could not be started"
