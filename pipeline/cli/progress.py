@@ -203,9 +203,11 @@ def speed_text(status: Status) -> str:
 def rate_text(rate: float) -> str:
     """Trials a minute, or an hour where they are few.
 
-    >>> rate_text(23.04), rate_text(0.05)
-    ('23 trials/min', '3 trials/h')
+    >>> rate_text(23.04), rate_text(0.05), rate_text(1234.5)
+    ('23 trials/min', '3 trials/h', '1,234 trials/min')
     """
+    if rate >= 100.0:
+        return f"{rate:,.0f} trials/min"
     return f"{rate:.3g} trials/min" if rate >= 1.0 else f"{60 * rate:.3g} trials/h"
 
 

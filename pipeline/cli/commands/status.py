@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formatting import ago, count, duration, echo_json, number, pairs, table, terminal_width
+from ..formatting import ago, count, duration, echo_json, named_values, number, pairs, table, terminal_width
 from ..options import json_option, name_argument, storage_option
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -
     status = campaign.status
     of = f"/{status.budget}" if status.budget else ""
     done = status.complete + status.pruned + status.failed
-    best = ", ".join(number(value) for value in status.best_values or []) or "-"
+    best = named_values(status.metrics, status.best_values or []) or "-"
     rate = f"{status.rate:.1f}" if campaign.alive else "-"
     counts = [str(each) for each in (status.complete, status.pruned, status.failed)]
     running = str(status.running if campaign.alive else 0)
