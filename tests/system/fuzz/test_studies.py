@@ -34,7 +34,7 @@ SPACE = {
     "momentum": {"float": [0.0, 0.9], "step": 0.1, "when": {"optimizer": "sgd"}},
     "deeper": {"choice": [1, 2.5], "when": {"layers": [3, 4], "optimizer": ["sgd", None]}},
     "epochs": 27,
-    "sizes": [1, 2],
+    "sizes": {"constant": [1, 2]},
 }
 STUDIES: dict[str, dict[str, Any]] = {
     "function": {
