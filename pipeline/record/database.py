@@ -54,7 +54,7 @@ def normalize_url(url: str, folder: Path | None = None) -> str:
             "the storage URL holds a password, which would end up in logs and process lists; take it out and give it "
             "by PGPASSWORD, ~/.pgpass or a service file"
         )
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+    if parsed.drivername.lower() in ("sqlite", "sqlite+pysqlite"):
         return _sqlite_url(parsed, folder or Path.cwd())
     if parsed.drivername in _POSTGRES:
         return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=True)
@@ -68,7 +68,8 @@ def _meant(text: str) -> str:
     ('sqlite:///results/study.db', 'sqlite:////home/me/study.db', 'sqlite:///study.db')
     """
     path = text.removeprefix("sqlite:")
-    if is_text(path) and re.fullmatch(r"[\w./~+-]+", path) and (path != text or Path(path).suffix):
+    is_path = path != text or Path(path).suffix or path.startswith("/")
+    if is_text(path) and re.fullmatch(r"[\w ./~+-]+", path) and is_path:
         return f"sqlite:///{path}"
     return "sqlite:///study.db"
 
