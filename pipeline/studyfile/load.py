@@ -20,6 +20,7 @@ from ..trial.distributions import stored_choice
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
 from ..worker.command.template import as_text, check_command, exposed_fields, exposed_problem
+from .misnamed import what_instead
 from .objective import find_objective
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point
@@ -121,7 +122,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     _check_names_of(overrides, source)
     source = with_overrides(source, overrides, SHORTHANDS)
     absolute = Path(os.path.abspath(path))
-    schema = validate(StudySchema, source)
+    schema = validate(StudySchema, source, what_instead)
     objective = _objective(schema, absolute.parent, source)
     directions = _directions(schema, source)
     space = _space(schema, source)
