@@ -290,8 +290,12 @@ class Trial(OptunaSide):
         'adamw'
         """
         choices = tuple(choices)
-        value = forms.choice_for(self._suggest(name, forms.categorical_distribution(choices)), choices)
+        form = forms.categorical_distribution(choices)
+        stored = self._suggest(name, form)
+        value = forms.choice_for(stored, choices)
         self.params[as_name(name)] = value
+        if any(isinstance(choice, list | tuple | dict) for choice in choices):
+            self._choices[as_name(name)] = dict(zip(json.loads(form)["attributes"]["choices"], choices, strict=True))
         return value
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:

@@ -107,9 +107,13 @@ class TrialReader:
     """Makes trials from what the driver sends: Optuna's ``FrozenTrial``, or :class:`StoredTrial`.
 
     Distributions that several trials share are read once.
+
+    Args:
+        choices: Of parameters whose choices the database keeps as text (lists, dictionaries): from text to choice.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, choices: Mapping[str, Mapping[Any, Any]]) -> None:
+        self._choices = choices
         self._frozen = optuna_object("optuna.trial", "FrozenTrial")
         self._states = optuna_object("optuna.trial", "TrialState") or TrialState
         self._decode = optuna_object("optuna.distributions", "json_to_distribution")
@@ -123,7 +127,9 @@ class TrialReader:
         if self._frozen is None or self._decode is None:
             state = self._states[record["state"]]
             attrs = (record["user_attrs"], record["system_attrs"])
-            return StoredTrial(record["number"], state, values, record["params"], *attrs, steps, start, end)
+            return StoredTrial(
+                record["number"], state, values, self._chosen(record["params"]), *attrs, steps, start, end
+            )
         distributions = {name: self._distribution(forms[place]) for name, place in record["forms"].items()}
         return self._frozen(
             number=record["number"],
@@ -132,7 +138,7 @@ class TrialReader:
             values=values,
             datetime_start=start,
             datetime_complete=end,
-            params=_in_order(record["params"], distributions),
+            params=self._chosen(_as_chosen(record["params"], distributions)),
             distributions=distributions,
             user_attrs=record["user_attrs"],
             system_attrs=record["system_attrs"],
@@ -140,13 +146,21 @@ class TrialReader:
             trial_id=record["number"],
         )
 
+    def _chosen(self, params: dict[str, Any]) -> dict[str, Any]:
+        if not self._choices:
+            return params
+        return {
+            name: self._choices[name].get(value, value) if name in self._choices else value
+            for name, value in params.items()
+        }
+
     def _distribution(self, form: str) -> Any:
         if form not in self._distributions:
             self._distributions[form] = self._decode(form)
         return self._distributions[form]
 
 
-def _in_order(params: Mapping[str, Any], distributions: Mapping[str, Any]) -> dict[str, Any]:
+def _as_chosen(params: Mapping[str, Any], distributions: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters as the choices' own objects: JSON has lost whether a choice was 1 or 1.0."""
     return {name: distributions[name].to_external_repr(distributions[name].to_internal_repr(value))
             for name, value in params.items()}  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .link import DriverConnection, Stopping
-from .optuna_classes import optuna_object
+from .optuna_classes import TrialReader, optuna_object
 from .protocol import AttemptSpec
 from .study import TrialStorage, TrialStudy, checked_arguments
 from .values import as_float, as_name, as_step, jsonable
@@ -44,6 +44,7 @@ class OptunaSide:
         self._user_attrs: dict[str, Any] = {}  # that this attempt has set
         self._earlier_attrs: dict[str, Any] | None = None if spec.has_attrs else {}  # None: not asked for yet
         self._system_attrs: dict[str, Any] = {}
+        self._choices: dict[str, dict[Any, Any]] = {}  # of parameters whose choices are kept as text: text -> choice
 
     @property  # type: ignore[misc]  # isinstance() reads it
     def __class__(self) -> Any:
@@ -83,6 +84,10 @@ class OptunaSide:
             TrialYield: The attempt must end before there is an answer.
         """
         return self._connection.ask(what, checked_arguments(what, arguments))
+
+    def reader(self) -> TrialReader:
+        """Reads the study's trials as this objective knows its parameters."""
+        return TrialReader(self._choices)
 
     # -- attributes ---------------------------------------------------------------------------------------------------
 
@@ -155,10 +160,11 @@ class OptunaSide:
             raise TypeError(message) from None
         if math.isnan(number):
             raise ValueError(f"the value of the constraint {key!r} is NaN, not a number")
-        if CONSTRAINT + str(key) in self._system_attrs:
+        name = CONSTRAINT + as_name(key)
+        if name in self._system_attrs:
             warnings.warn(f"the constraint {key!r} was set before; this value is ignored", stacklevel=2)
             return
-        self.set_system_attr(CONSTRAINT + str(key), number)
+        self.set_system_attr(name, number)
 
     @property
     def constraints(self) -> dict[str, float]:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..attributes import PREFIX
-from .optuna_classes import TrialReader, directions, optuna_object, state_names
+from .distributions import stored_choice
+from .optuna_classes import directions, optuna_object, state_names
 from .protocol import MESSAGE_LIMIT
-from .values import jsonable
+from .values import as_name, jsonable
 
 if TYPE_CHECKING:
     from .optuna_side import OptunaSide
@@ -128,7 +129,7 @@ class TrialStudy:
         found = self._trial.ask_driver("best_trials", after=-1)
         if not found["trials"]:
             raise ValueError("no trial is complete yet, or none meets the constraints")
-        return TrialReader().read(found["trials"][0], found["forms"])
+        return self._trial.reader().read(found["trials"][0], found["forms"])
 
     @property
     def best_value(self) -> float:
@@ -167,7 +168,7 @@ class TrialStudy:
     def _pages(self, what: str, **arguments: Any) -> list[Any]:
         """All trials that the driver has to this question; it answers a part of a large study at a time."""
         trials: list[Any] = []
-        reader, after = TrialReader(), -1
+        reader, after = self._trial.reader(), -1
         while True:
             found = self._trial.ask_driver(what, after=after, **arguments)
             trials += [reader.read(record, found["forms"]) for record in found["trials"]]
@@ -199,8 +200,9 @@ class TrialStudy:
 
         An attempt that is repeated enqueues it again, unless ``skip_if_exists`` is true.
         """
-        arguments = {"params": dict(params), "user_attrs": dict(user_attrs or {}), "skip": bool(skip_if_exists)}
-        self._trial.ask_driver("enqueue", **arguments)
+        stored = {as_name(name): stored_choice(value) for name, value in params.items()}
+        attrs = {as_name(name): jsonable(value) for name, value in (user_attrs or {}).items()}
+        self._trial.ask_driver("enqueue", params=stored, user_attrs=attrs, skip=bool(skip_if_exists))
 
     def stop(self) -> None:
         """End this campaign: no further trial begins, and the running ones, this one included, run to their end."""
@@ -278,7 +280,7 @@ class TrialStorage:
         found = self._trial.ask_driver("trial", number=int(trial_id))
         if not found["trials"]:
             raise KeyError(f"no trial with id {trial_id}")
-        return TrialReader().read(found["trials"][0], found["forms"])
+        return self._trial.reader().read(found["trials"][0], found["forms"])
 
     def get_trial_params(self, trial_id: int) -> dict[str, Any]:
         """The trial's parameters."""
@@ -338,7 +340,7 @@ class TrialStorage:
 
 def own_key(key: Any) -> str:
     """``key`` as text. Raises ValueError for Pilotune's own keys."""
-    text = str(key)
+    text = as_name(key)
     if text.startswith(PREFIX):
         raise ValueError(f"attributes whose names begin with {PREFIX!r} are Pilotune's own; choose another name")
     return text

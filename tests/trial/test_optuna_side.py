@@ -261,6 +261,23 @@ def test_libraries_suggest_by_distribution_objects() -> None:
         trial._suggest("y", 3)
 
 
+def test_choices_that_are_lists_are_lists_in_other_trials_too(tmp_path) -> None:
+    storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
+    study = optuna.create_study(storage=storage, study_name="s")
+    first = study.ask({"sizes": optuna.distributions.CategoricalDistribution(["[16, 8]", "[2, 2, 2]"])})
+    study.tell(first, 1.0)
+    number = study.ask().number
+    connection = Answers(study, storage, number)
+    connection.suggest = lambda name, form: "[2, 2, 2]"  # type: ignore[method-assign]
+    trial = offline_trial({}, connection=connection, number=number, study="s", defines_space=True)
+    sizes = [[16, 8], [2, 2, 2]]
+    assert trial.suggest_categorical("sizes", sizes) is sizes[1]
+    trial.study.enqueue_trial({"sizes": [16, 8]}, user_attrs={"rows": np.int64(3)})
+    waiting = study.get_trials(states=(optuna.trial.TrialState.WAITING,))[0]
+    assert (waiting.system_attrs["fixed_params"], waiting.user_attrs) == ({"sizes": "[16, 8]"}, {"rows": 3})
+    assert trial.study.best_params == trial.study.trials[0].params == {"sizes": json.loads(first.params["sizes"])}
+
+
 # -- constraints ------------------------------------------------------------------------------------------------------
 
 
