@@ -121,7 +121,11 @@ class Registry:
         for short, entry in entries.items():
             if entry.attribute.lower() in (word, word + self._kind):
                 return short
-        raise UserError(f"there is no {self._kind} '{name}'{nearest(name, [*entries, *self._aliases])}", key=key)
+        hint = nearest(name, [*entries, *self._aliases])
+        module, dot, cls = name.rpartition(".")
+        if dot and cls[:1].isupper():
+            hint = f"; a class of another module is written {module}:{cls}"
+        raise UserError(f"there is no {self._kind} '{name}'{hint}", key=key)
 
     def entry(self, name: str) -> Entry | None:
         """The entry with the short name ``name``; None where there is none."""

@@ -35,6 +35,7 @@ __all__ = [
     "is_reference",
     "load_user_callable",
     "load_user_class",
+    "load_user_object",
     "said",
     "spoken",
 ]
@@ -99,6 +100,20 @@ def load_user_class(text: str, folder: Path, *, base: type, kind: str, key: str)
     what = a(type(found).__name__) if not isinstance(found, type) else "another class"
     place = f" ({where(found)})" if where(found) else ""
     raise UserError(f"the {kind} must be {wanted}, but {name}{place} is {what}", key=key)
+
+
+def load_user_object(text: str, folder: Path, *, kind: str, key: str) -> Any:
+    """Import what ``text`` names, as it is; the method of a class is a plain function then.
+
+    Raises UserError where it cannot be imported, or does not exist.
+    """
+    module, name = _import(text, folder, kind=kind, key=key)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise UserError(f"{text} cannot be used: there is no '{part}'", key=key)
+        found = getattr(found, part)
+    return found
 
 
 def load_user_callable(text: str, args: Mapping[str, Any], folder: Path, *, kind: str, key: str) -> Callable[..., Any]:

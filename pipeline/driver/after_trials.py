@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ...exit_codes import FAILED, FINISHED
 from ..campaign.events import StopRequested
 from ..studyfile import Callback
-from ..user_code import FAILURES, said, spoken
+from ..user_code import said, spoken
 
 if TYPE_CHECKING:
     from optuna.terminator import BaseTerminator
@@ -174,7 +174,7 @@ class AfterTrials:
         try:
             with spoken():
                 callback.function(self._study, trial)
-        except FAILURES as error:
+        except BaseException as error:  # nothing may end this thread, nor the driver
             self._failed(name, f"after trial {trial.number}", error, callback.function)
         finally:
             with self._lock:
@@ -209,7 +209,7 @@ class AfterTrials:
             with spoken(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 ends = terminator.should_terminate(self._study)
-        except FAILURES as error:
+        except BaseException as error:
             if "Cross-validation scores have not been reported" in str(error):
                 error = ValueError(NO_SCORES)
             self._failed(name, f"with {complete} complete trials", error, terminator)

@@ -14,7 +14,7 @@ from ..importing import where
 from ..references import argument_problem, find_reference
 from ..registry_args import Named
 from ..suggest import constraints_function, user_sampler
-from ..user_code import check_user_arguments, is_reference, load_user_callable
+from ..user_code import check_user_arguments, is_reference, load_user_callable, load_user_object
 from .terminator import make_terminator
 
 if TYPE_CHECKING:
@@ -71,21 +71,40 @@ def make_callbacks(study_file: StudyFile) -> list[Callback]:
 
 def _callback(named: Named, folder: Path, key: str) -> Callback:
     function = load_user_callable(named.name, named.args, folder, kind="callback", key=key)
+    _check_signature(named.name, function, 2, key)
+    return Callback(named.name, function)
+
+
+def _import_callbacks(study_file: StudyFile) -> None:
+    """Import the callbacks, and construct none: a constructor may begin something, such as a run at a tracking service.
+
+    Raises UserError with the key.
+    """
+    for index, named in enumerate(study_file.callbacks):
+        key = f"callbacks[{index}]"
+        found = load_user_object(named.name, study_file.folder, kind="callback", key=key)
+        if isinstance(found, type):
+            _check_signature(named.name, found.__call__, 3, key)  # with self
+        elif callable(found) and "." not in named.name.rpartition(":")[2] and not named.args:
+            _check_signature(named.name, found, 2, key)
+
+
+def _check_signature(name: str, function: Callable[..., Any], count: int, key: str) -> None:
+    what = f"the callback {name} ({where(function, name)})"
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
+        raise UserError(f"{what} is an async function, which nobody awaits; write a plain one", key=key)
     try:
-        inspect.signature(function).bind(None, None)
+        inspect.signature(function).bind(*[None] * count)
     except TypeError:
-        place = where(function, named.name)
-        message = f"the callback {named.name} ({place}) must take two arguments, as in def callback(study, trial)"
-        raise UserError(message, key=key) from None
+        raise UserError(f"{what} must take two arguments, as in def callback(study, trial)", key=key) from None
     except ValueError:  # it has no signature
         pass
-    return Callback(named.name, function)
 
 
 def check_user_parts(study_file: StudyFile) -> None:
     """Import the user's own samplers, pruners, terminator and callbacks, so that a run does not begin without them.
 
-    Nothing of a sampler or pruner is created, but the arguments are checked. A study without any costs nothing.
+    No sampler, pruner or callback is created, but their arguments are checked. A study without any costs nothing.
 
     Raises:
         UserError: With file, line and key.
@@ -100,6 +119,6 @@ def check_user_parts(study_file: StudyFile) -> None:
             check_user_arguments(user_pruner(pruner.name, folder), pruner.args, kind="pruner", key="pruner")
         if study_file.budget.terminator is not None:
             make_terminator(study_file.budget.terminator, folder)
+        _import_callbacks(study_file)
     except UserError as error:
         raise study_file.error(error.message, error.key or "") from None
-    make_callbacks(study_file)

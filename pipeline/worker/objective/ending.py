@@ -86,7 +86,7 @@ def first_line(error: BaseException) -> str:
 def format_error(error: BaseException) -> str:
     """The traceback without Pilotune's own frames above the objective's first."""
     pipeline = Path(__file__).parents[2]
-    ours = (str(pipeline / "worker"), str(pipeline / "trial"), "<frozen importlib")
+    ours = (*(str(pipeline / name) for name in ("worker", "trial", "importing.py")), "<frozen importlib")
     frames = _traceback_of(error)
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(ours):
         frames = frames.tb_next

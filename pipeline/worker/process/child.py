@@ -209,6 +209,10 @@ def _limit_memory(limit: int | None) -> None:
 
 def _leave() -> None:
     """Run exit handlers and flush, without the interpreter's slow teardown; the worker kills one that hangs here."""
+    # As at the end of the interpreter, and first: they end the process pools of concurrent.futures and joblib, whose
+    # processes the next handler waits for.
+    for handler in reversed(getattr(threading, "_threading_atexits", ())):
+        handler()
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util._exit_function()

@@ -91,6 +91,25 @@ def test_a_daemon_of_an_objective_ends_with_its_attempt(tmp_path: Path, other: A
     assert other.poll() is None, "a child of the worker that is none of the attempt's was ended"
 
 
+OPEN_POOL = """
+    import atexit, concurrent.futures
+
+    def objective(trial):
+        atexit.register((trial.checkpoint_dir / "left").touch)
+        global pool
+        pool = concurrent.futures.ProcessPoolExecutor(1)
+        return pool.submit(abs, -3).result()
+"""
+
+
+def test_a_process_pool_that_an_objective_leaves_open_is_closed_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pool.py"
+    path.write_text(textwrap.dedent(OPEN_POOL))
+    outcome = run_attempt(make_spec(tmp_path, ObjectiveSpec(file=str(path), function="objective"), grace=60.0))
+    assert (outcome["kind"], outcome["values"]) == ("complete", [3.0]), outcome["traceback"]
+    assert (tmp_path / "trials/7/checkpoint/left").exists(), "it was killed before its exit handlers had run"
+
+
 @pytest.mark.parametrize("end", ["exit 0", "exit 3", "sleep 600"])
 def test_a_daemon_of_a_command_ends_with_its_attempt(tmp_path: Path, daemon: Path, other: Any, end: str) -> None:
     saved = tmp_path / "pid"
