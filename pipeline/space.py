@@ -326,7 +326,8 @@ def _distribution_json(distribution: BaseDistribution) -> dict[str, Any]:
 
 def _parameter_json(parameter: Parameter) -> dict[str, Any]:
     when = {parent: list(parameter.when[parent]) for parent in sorted(parameter.when)}
-    return {**_distribution_json(parameter.distribution), "when": when}
+    objects = {"objects": list(parameter.objects)} if parameter.objects else {}
+    return {**_distribution_json(parameter.distribution), "when": when, **objects}
 
 
 def _parameter_text(data: Mapping[str, Any]) -> str:

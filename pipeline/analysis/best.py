@@ -57,7 +57,7 @@ def best_params(data: StudyData, number: int | None = None) -> dict[str, Any]:
             raise UserError(
                 f"study {data.name!r} has no trial {number}; its trials are in `pilotune trials {data.name}`"
             )
-        return dict(row_of(chosen[0], data.metrics, data.constants).params)
+        return _for_objective(row_of(chosen[0], data.metrics, data.constants), data)
     front = best_trials(data)
     if not front:
         raise PilotuneError(f"study {data.name!r} has no complete trial yet, so there is no best one")
@@ -66,4 +66,10 @@ def best_params(data: StudyData, number: int | None = None) -> dict[str, Any]:
         raise UserError(
             f"{len(front)} trials of {data.name!r} are on the Pareto front ({numbers}); choose with --trial N"
         )
-    return dict(front[0].params)
+    return _for_objective(front[0], data)
+
+
+def _for_objective(row: Row, data: StudyData) -> dict[str, Any]:
+    """A trial's parameters as its objective had them."""
+    objects = data.objects
+    return {name: objects.get(name, {}).get(value, value) for name, value in row.params.items()}

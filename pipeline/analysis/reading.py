@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,9 +48,23 @@ class StudyData:
     @property
     def constants(self) -> Mapping[str, Any]:
         """The constants of the study file's space; empty for a study of plain Optuna."""
+        return dict(self._space.get("constants") or {})
+
+    @property
+    def objects(self) -> Mapping[str, Mapping[str, Any]]:
+        """By parameter the choices that are lists or mappings, by the text that the trials have for them."""
+        parameters: dict[str, Any] = self._space.get("parameters") or {}
+        return {
+            name: {text: json.loads(text) for text in parameter["objects"]}
+            for name, parameter in parameters.items()
+            if parameter.get("objects")
+        }
+
+    @property
+    def _space(self) -> Mapping[str, Any]:
         definition = self.system_attrs.get(DEFINITION, self.user_attrs.get(DEFINITION))  # earlier versions: the latter
         space = definition.get("space") if isinstance(definition, dict) else None
-        return dict(space.get("constants") or {}) if isinstance(space, dict) else {}
+        return space if isinstance(space, dict) else {}
 
 
 def read_study(url: str, name: str) -> StudyData:

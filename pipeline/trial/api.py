@@ -7,7 +7,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,7 @@ class Trial(OptunaSide):
         >>> trial.params
         {'lr': 0.003}
         """
-        return float(self._suggest(name, forms.float_distribution(low, high, step, log)))
+        return float(self._suggest(name, _form(name, forms.float_distribution, low, high, step, log)))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """Suggest a value for an integer parameter, as ``optuna.Trial.suggest_int``.
@@ -267,7 +267,7 @@ class Trial(OptunaSide):
         >>> offline_trial(connection=OfflineConnection(values={"units": 32})).suggest_int("units", 16, 256, step=16)
         32
         """
-        return int(self._suggest(name, forms.int_distribution(low, high, step, log)))
+        return int(self._suggest(name, _form(name, forms.int_distribution, low, high, step, log)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Suggest one of several choices, as ``optuna.Trial.suggest_categorical``.
@@ -290,7 +290,7 @@ class Trial(OptunaSide):
         'adamw'
         """
         choices = tuple(choices)
-        form = forms.categorical_distribution(choices)
+        form = _form(name, forms.categorical_distribution, choices)
         stored = self._suggest(name, form)
         value = forms.choice_for(stored, choices)
         self.params[as_name(name)] = value
@@ -346,6 +346,14 @@ class Trial(OptunaSide):
             return f"parameter {name!r} is inactive in this trial (its `when` does not hold), so it has no value"
         known = ", ".join(self._space_names) or "nothing"
         return f"parameter {name!r} is not in the study file's space ({known}); add it there, or leave `space:` out"
+
+
+def _form(name: Any, form: Callable[..., str], *arguments: Any) -> str:
+    """A distribution in Optuna's JSON. Raises ValueError with the parameter's name where it is refused."""
+    try:
+        return form(*arguments)
+    except ValueError as error:
+        raise ValueError(f"parameter {as_name(name)[:80]!r}: {error}") from None
 
 
 def _compatible(one: str, other: str) -> bool:

@@ -141,7 +141,8 @@ def _checked(low: float, high: float, step: float | None, *, log: bool, whole: b
     try:
         check_range(low, high, step, log=log, whole=whole)
     except RangeProblem as problem:
-        raise RangeProblem(f"`step` {problem}" if problem.part == "step" else str(problem), problem.part) from None
+        bare = problem.part == "step" and str(problem).startswith("must ")
+        raise RangeProblem(f"`step` {problem}" if bare else str(problem), problem.part) from None
 
 
 def _bound(value: Any, name: str, kind: Callable[[Any], Any]) -> Any:
