@@ -244,13 +244,20 @@ def _reached(low: Any, high: Any, step: Any, key: str, source: YamlFile) -> tupl
 
 
 def _number(value: Any, whole: bool, key: str, source: YamlFile) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _fits_float(value):
         raise source.error(f"must be a {'whole ' if whole else ''}number, but is {shown(value)}", key)
     if whole:
         if value != int(value):
             raise source.error(f"must be a whole number, but is {value}", key)
         return int(value)
     return float(value)
+
+
+def _fits_float(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int of more than 308 digits
+        return False
 
 
 def _when(

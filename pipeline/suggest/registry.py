@@ -338,7 +338,7 @@ def _exhaustive(
                                 "give it a step", key=f"{key}.name")  # fmt: skip
         sampler = quietly(sampler_class, key, space=space, **args)
     else:
-        given = args.pop("search_space", {})
+        given = _stored(args.pop("search_space", {}), space)
         grid_values(space, given, key)
         sampler = quietly(sampler_class, key, space=space, search_space=given, **args)
     if not sampler.points.size:
@@ -358,6 +358,7 @@ def grid_values(space: Space, given: Mapping[str, Any], key: str = "sampler") ->
         UserError: A parameter is continuous and not given, its values are no list, an empty one, or one with a value
             twice or out of range, or there are more than ``MAX_GRID`` points.
     """
+    given = _stored(given, space)
     for name, values in given.items():
         _check_grid_values(space, name, values, f"{key}.search_space.{name}")
     for name, distribution in space.distributions.items():
@@ -370,6 +371,15 @@ def grid_values(space: Space, given: Mapping[str, Any], key: str = "sampler") ->
         message = f"the grid has {many} points; {MAX_GRID:,} is the most, so use larger steps or another sampler"
         raise UserError(message, key=f"{key}.name")
     return {axis.name: [axis.value(place) for place in range(axis.count)] for axis in points.axes}
+
+
+def _stored(given: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Values by parameter, with the texts that stand for choices that are lists or mappings."""
+    by_name = {parameter.name: parameter for parameter in space.parameters if parameter.objects}
+    return {
+        name: list(map(by_name[name].text_of, values)) if name in by_name and isinstance(values, list) else values
+        for name, values in given.items()
+    }
 
 
 def _check_grid_values(space: Space, name: str, values: Any, key: str) -> None:

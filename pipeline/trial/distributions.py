@@ -52,12 +52,14 @@ def check_range(low: float, high: float, step: float | None, *, log: bool, whole
         ...
     pilotune.pipeline.trial.distributions.RangeProblem: low 1 is above high 0
     """
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise RangeProblem(f"both ends must be finite numbers, but they are {low} and {high}")
     if whole and max(abs(low), abs(high)) > MAX_EXACT:
         raise RangeProblem(
             f"whole numbers are exact only up to {MAX_EXACT}; use a float, or make the exponent the parameter"
         )
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RangeProblem(f"both ends must be finite numbers, but they are {low} and {high}")
+    if step is not None and not 0 < step < math.inf:
+        raise RangeProblem(f"must be above 0{' and finite' if step > 0 else ''}, but is {step}", "step")
     if low > high:
         raise RangeProblem(f"low {low} is above high {high}")
     if not math.isfinite(high - low + (step or 0.0)):  # samplers draw from half a step beyond both ends
@@ -69,10 +71,6 @@ def check_range(low: float, high: float, step: float | None, *, log: bool, whole
 
 
 def _check_step(low: float, high: float, step: float, *, log: bool, whole: bool) -> None:
-    if not 0 < step < math.inf:
-        raise RangeProblem(
-            f"must be above 0 and finite, but is {step}" if step > 0 else f"must be above 0, but is {step}", "step"
-        )
     if log:
         raise RangeProblem("a log scale cannot have a step; leave one of them out", "step")
     if not whole and low < high and math.ulp(max(abs(low), abs(high))) > FINEST * step:
@@ -87,8 +85,8 @@ def stepped(low: float, high: float, step: float) -> tuple[float, float]:
 
     ``high`` is lowered to the last value, as in Optuna. Optuna computes it from the decimal digits of the ends, each
     time that it reads them, and loses one more step where these digits do not fit a whole number of steps. So the ends
-    are chosen such that it does not change them: ``low`` moves by at most two floats of ``high``'s size
-    where it must, and never across 0.
+    are chosen such that it does not change them: where it must, ``low`` moves by at most two floats of ``high``'s size,
+    and never across 0.
 
     >>> stepped(0.0, 1.0, 0.3), stepped(0.1, 0.3, 0.1)
     ((0.0, 0.9), (0.1, 0.3))

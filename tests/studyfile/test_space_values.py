@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import re
@@ -9,10 +10,15 @@ import warnings
 
 import pytest
 from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.trial import create_trial
 
 from pilotune.errors import UserError
+from pilotune.pipeline.analysis.best import best_params
+from pilotune.pipeline.analysis.reading import StudyData
+from pilotune.pipeline.attributes import DEFINITION
 from pilotune.pipeline.space import cardinality
 from pilotune.pipeline.studyfile import load_study_file
+from pilotune.pipeline.suggest import grid_values
 
 HEAD = "name: s\ncommand: run\ndirection: minimize\nbudget: {trials: 5}\n"
 
@@ -108,3 +114,36 @@ def test_an_enqueued_number_has_the_parameter_s_type(tmp_path, kind, typed, runs
     file = load(tmp_path, f"space: {{x: {{{kind}: [0, 9]}}}}\nstart_from: {{enqueue: [{{x: {typed}}}]}}\n")
     (point,) = file.start_from.enqueue
     assert (type(point["x"]), point["x"]) == (type(runs), runs)
+
+
+def test_a_grid_takes_lists_for_choices_that_are_lists(tmp_path):
+    file = load(
+        tmp_path,
+        """
+space: {units: {choice: [[2, 2, 2], [16, 8, 1], {deep: 1}]}, n: {int: [1, 2]}}
+sampler: {name: grid, search_space: {units: [[16, 8, 1], {deep: 1}]}}
+""",
+    )
+    given = file.sampler.args["search_space"]
+    assert grid_values(file.space, given) == {"units": ["[16, 8, 1]", '{"deep": 1}'], "n": [1, 2]}
+
+
+def test_the_best_parameters_have_the_list_itself(tmp_path):
+    file = load(tmp_path, "space: {units: {choice: [[2, 2], '[3]', x]}, n: {int: [1, 2]}}\n")
+    trials = [
+        create_trial(params={"units": units, "n": 1}, distributions=file.space.distributions, value=float(value))
+        for value, units in enumerate(["[2, 2]", "[3]", "x"])
+    ]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    data = StudyData(
+        url="sqlite:///x.db",
+        name="s",
+        directions=("minimize",),
+        metrics=("value",),
+        trials=tuple(trials),
+        user_attrs={},
+        system_attrs={DEFINITION: {"space": json.loads(json.dumps(file.space.to_json()))}},
+    )
+    assert [best_params(data, number)["units"] for number in range(3)] == [[2, 2], "[3]", "x"]
+    assert best_params(data) == {"units": [2, 2], "n": 1}

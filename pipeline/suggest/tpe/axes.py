@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Axis:
     """
 
     name: str
-    distribution: BaseDistribution
+    distribution: BaseDistribution = field(hash=False)  # choices of other programs may be lists
     choices: int = 0
     low: float = 0.0
     high: float = 0.0

@@ -89,7 +89,7 @@ class Model:
         self._settings, self._gamma, self._multi_objective = settings, gamma, len(directions) > 1
         self._watch = StudyWatch()
         self._refreshed_for: int | None = None
-        self._subspaces: OrderedDict[Any, Subspace] = OrderedDict()
+        self._subspaces: OrderedDict[tuple[Axis, ...], Subspace] = OrderedDict()
         self._subspace_by_ids: dict[tuple[int, ...], tuple[dict[str, BaseDistribution], Subspace]] = {}
 
     def refresh(self, study: Study, trial: FrozenTrial | None = None) -> None:
@@ -149,14 +149,13 @@ class Model:
         return subspace
 
     def _find_subspace(self, space: Mapping[str, BaseDistribution]) -> Subspace:
-        key = tuple(space.items())
-        subspace = self._subspaces.get(key)
+        axes = axes_of(space)
+        subspace = self._subspaces.get(axes)
         if subspace is None:
-            axes = axes_of(space)
-            subspace = self._subspaces[key] = Subspace(axes, IncrementalMixture(self.history, axes, self._settings))
+            subspace = self._subspaces[axes] = Subspace(axes, IncrementalMixture(self.history, axes, self._settings))
             if len(self._subspaces) > MAX_SUBSPACES + 2 * len(self.history.columns):
                 self._subspaces.popitem(last=False)
-        self._subspaces.move_to_end(key)
+        self._subspaces.move_to_end(axes)
         return subspace
 
     def _split_mixtures(

@@ -158,6 +158,15 @@ def test_random_ranges_are_modelled_without_a_warning(seed):
     suggest(space, draw.choice([12, 140]), seed, **OPTIONS[draw.choice(list(OPTIONS))])
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_choices_that_another_program_kept_as_lists_are_modelled(options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Optuna, about choices that are lists
+        space = {"x": CategoricalDistribution([[2, 2], [16, 8], {"a": 1}]), "y": FloatDistribution(0, 1)}
+    for n in (12, 140):
+        suggest(space, n, **OPTIONS[options])
+
+
 def test_a_candidate_without_any_density_is_chosen_last():
     nothing = -np.inf
     assert largest_ratio(np.array([nothing, -3.0, -2.0]), np.array([nothing, -5.0, -1.0])) == 1
