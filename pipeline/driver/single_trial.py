@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,19 +14,21 @@ from typing import Any, Protocol
 import optuna
 from optuna.distributions import BaseDistribution, json_to_distribution
 
-from ...errors import PilotuneError
+from ...errors import PilotuneError, UserError
 from ...yamlfile import YamlFile
 from ..campaign.flight import seed_of
 from ..space import describe
 from ..studyfile import StudyFile
 from ..studyfile.params_file import FittedParams, fit_params
 from ..suggest import make_sampler
+from ..trial.exceptions import ObjectiveError
 from ..trial.fixed import fitted
 from ..trial.link import Stopping
 from ..trial.offline import OfflineConnection
 from ..trial.protocol import AttemptSpec
 from ..worker.foreground import ForegroundFiles, run_in_foreground
-from ..worker.objective.ending import Ending
+from ..worker.objective.ending import Ending, first_line
+from ..worker.objective.load import load_objective
 
 TRIES = 2000
 """Configurations that are drawn to find one that meets the constraints."""
@@ -124,6 +127,27 @@ def try_study(
     return trial
 
 
+def import_here(study_file: StudyFile) -> float:
+    """Import a Python objective in this process, for ``pilotune check --import``; returns how many seconds it took.
+
+    Raises:
+        UserError: It cannot be imported or made; with the last place in the traceback.
+    """
+    began = time.monotonic()
+    try:
+        load_objective(study_file.objective)
+    except KeyboardInterrupt:
+        raise
+    except ObjectiveError as error:
+        raise study_file.error(str(error), "objective") from None
+    except BaseException as error:  # a module may raise anything, SystemExit included
+        frames = traceback.extract_tb(error.__traceback__)
+        last = frames[-1] if frames else None
+        text = f"importing the objective raises {first_line(error)}"
+        raise UserError(text, file=last.filename if last else None, line=last.lineno if last else None) from error
+    return time.monotonic() - began
+
+
 @contextlib.contextmanager
 def _folders(study_file: StudyFile, checkpoints: Path | None) -> Iterator[ForegroundFiles]:
     """The trial's folder, which is deleted at the end, and the checkpoint folder, which stays where it was given."""
@@ -186,6 +210,10 @@ def _differences(study_file: StudyFile) -> list[str]:
     options, notes = study_file.trial, []
     if options.nodes > 1:
         notes.append(f"a trial has {options.nodes} nodes, but this one runs on this host alone; {{launcher}} is empty")
+    if options.gpus:
+        notes.append(
+            f"trial.gpus is {options.gpus}, but no GPU is assigned here: the objective sees all that this shell sees"
+        )
     limits = [f"trial.{name}" for name in ("timeout", "memory") if getattr(options, name) is not None]
     if limits:
         notes.append(f"{' and '.join(limits)} {'is' if len(limits) == 1 else 'are'} not enforced here")

@@ -203,7 +203,8 @@ class PoolSchema(Section):
     ] = Field(default=None, description="What starts the workers on the nodes of a block, see below.")
     options: Texts = Field(
         default=(),
-        description='Further directives for the batch script, after all others: `"#SBATCH --qos=debug"`. A PBS '
+        description='Further directives for the batch script, after all others: `"#SBATCH --qos=debug"`. Each begins '
+        "with the scheduler's prefix; shell lines stand in `setup`. A PBS "
         "`-l select=` among them replaces the one that is made from the keys above.",
     )
     exclusive: Annotated[Bool | None, DefaultText("`true` on Slurm")] = Field(

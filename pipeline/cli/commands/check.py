@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..formatting import count, echo_json
+from ..formatting import count, duration, echo_json
 from ..options import json_option, runs_option, set_option, site_option, storage_option, study_argument, trials_option
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @trials_option
 @set_option
 @runs_option
+@click.option("--import", "import_it", is_flag=True, help="Import the objective as well, which may take a while.")
 @json_option
 def check_command(
     study: str,
@@ -30,12 +31,13 @@ def check_command(
     trials: int | None,
     overrides: tuple[str, ...],
     runs: Path | None,
+    import_it: bool,
     as_json: bool,
 ) -> None:
     """Validate the study in the file STUDY and the site, and print the plan: space, sampler, brackets, blocks.
 
-    Nothing is started, and no file is written. The objective is not imported: only its syntax, its arguments and
-    whether what it imports exists are checked. `pilotune try` runs it.
+    Nothing is started, and no file is written. The objective is not imported without --import: only its syntax, its
+    arguments and whether what it imports exists are checked. `pilotune try` runs it.
     """
     from ....providers.blocks.resources import pool_uses
     from ....providers.site import render_site, site_json
@@ -47,6 +49,10 @@ def check_command(
     prepared = prepare_run(study, site, storage, overrides, trials=trials, runs=runs)
     laid_out = plan(prepared.study_file)
     notes = [*check_start(prepared), *import_notes(prepared), *advice(prepared)]
+    if import_it and not prepared.study_file.objective.command:
+        from ...driver.single_trial import import_here
+
+        notes.append(f"the objective was imported in {duration(import_here(prepared.study_file))}")
     uses = pool_uses(prepared.site, needs_of(prepared.study_file))
     if not as_json:
         lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses))]
