@@ -93,11 +93,6 @@ def test_check_finds_an_import_that_fails_and_only_notes_it_where_the_site_loads
 
 def test_check_imports_the_objective_only_when_asked_to(pilotune: Pilotune, study: Path) -> None:
     objective, text = study.with_name("objective.py"), study.with_name("objective.py").read_text()
-    objective.write_text("print('imported')\n" + text)
-    assert "imported" not in pilotune("check", study).out
-    result = pilotune("check", study, "--import")
-    assert result.code == 0
-    assert "note: the objective was imported in " in result.out
     for line, words in (
         ("raise ValueError('no data')", "raises ValueError: no data"),
         ("raise SystemExit(3)", "raises SystemExit: 3"),
@@ -107,6 +102,11 @@ def test_check_imports_the_objective_only_when_asked_to(pilotune: Pilotune, stud
         result = pilotune("check", study, "--import")
         assert result.code == 2
         assert f"objective.py:2: importing the objective {words}" in result.err
+    objective.write_text("print('imported')\n" + text)
+    assert "imported" not in pilotune("check", study).out
+    result = pilotune("check", study, "--import")
+    assert result.code == 0
+    assert "note: the objective was imported in " in result.out
 
 
 def test_a_mistyped_folder_of_the_database_is_not_made_and_the_study_is_named_where_it_is(
