@@ -71,7 +71,10 @@ class CobaltBlocks(BatchBlocks, ClusterProvider):  # type: ignore[misc]
     """Submits blocks as Cobalt jobs."""
 
     end_time: ClassVar[str] = "${{COBALT_ENDTIME:-{reckoned}}}"
-    away: ClassVar[str] = r"Failed to connect|Connection refused|timed out|did not answer|No route to host"
+    away: ClassVar[str] = (
+        r"(?i)(failed to|could not) connect|connection (refused|reset)|timed out|did not answer|no route to host"
+        r"|is not running|unable to find component|failed to find service location"
+    )
     transient: ClassVar[tuple[str, ...]] = (r"limit of \d+ jobs per user in the .* queue has been reached",)
 
     worker_init: str

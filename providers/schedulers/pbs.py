@@ -84,6 +84,7 @@ OF_ONE_JOB = (0, 35, 153)
 AWAY = (
     r"(cannot|could not|Unable to) connect|Connection (refused|reset)|End of File|timed out|did not answer"
     r"|shutting down|protocol error|No route to host|Communication failure|cannot read reply from pbs_server"
+    r"|encode failed"
 )
 """Pattern of what PBS's commands say when the server does not answer."""
 

@@ -104,10 +104,11 @@ REASONS: Mapping[str, str] = {
 """Pattern of the ``Reason`` of a job that waits or failed -> what it means. The first full match counts."""
 
 AWAY = (
-    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out)|did not answer"
+    r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|did not answer"
     r"|Zero Bytes were transmitted|temporarily (un)?able|Resource temporarily unavailable|DNS SRV lookup failed"
     r"|Protocol authentication error|Munge encode failed|No route to host|Unable to resolve"
-    r"|Could not establish a configuration source|controller not responding|is in standby mode"
+    r"|Transport endpoint is not connected"
+    r"|Could not establish a configuration source|controller not responding|in standby mode"
 )
 """Pattern of what Slurm's commands say when the controller does not answer."""
 

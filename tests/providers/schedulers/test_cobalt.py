@@ -155,6 +155,8 @@ def test_what_a_sites_filters_say_is_kept(tmp_path: Path, commands: Commands, ca
         ("<Fault 1001: \"The limit of 20 jobs per user in the 'q' queue has been reached\">", True),
         ("component error: Failed to connect to http://localhost:8256", True),
         ("qsub did not answer within 60 s.", True),
+        ("Could not connect to component queue-manager.", True),
+        ("failed to connect to queue-manager", True),
     ],
 )
 def test_a_refusal_keeps_cobalts_words(tmp_path: Path, commands: Commands, words: str, transient: bool) -> None:

@@ -144,6 +144,9 @@ def test_submission_hands_the_script_over_and_reads_the_id(tmp_path: Path, comma
         (38, "qsub: Maximum number of jobs already in queue workq", True),
         (162, "qsub: cannot connect to server pbshead (errno=15010)", True),
         (TIMED_OUT, "qsub did not answer within 60 s.", True),
+        (1, "qsub: could not connect to trqauthd", True),
+        (1, "No default server name | qsub: cannot connect to server  (errno=15034)", True),
+        (1, "qsub: Unknown Host.", False),
     ],
 )
 def test_a_refusal_keeps_the_schedulers_words(
