@@ -82,6 +82,8 @@ class OutcomeHandler:
         finish_times: When the last 1,000 trials ended or paused, Unix seconds.
         stage_seconds: How long the last 1,000 of them ran whose time is known whole: since their start, or since they
             last went on from a rung.
+        handed_over: Seconds from the start of an attempt to its end, as the campaign learnt of them, beyond those that
+            it ran; of all attempts together.
         ended_in_all: How many have ended or paused; ``first_stages`` those that had not gone on from a rung.
         rungs: Step -> number of trials that were pruned there, or ended paused there.
         durations: How long trials ran.
@@ -95,6 +97,7 @@ class OutcomeHandler:
         self.study, self.limits = study, limits
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.stage_seconds: deque[float] = deque(maxlen=1000)
+        self.handed_over = 0.0
         self.ended_in_all = self.first_stages = 0
         self.rungs: dict[int, int] = {}
         self.durations = Durations(limits.expected)
@@ -111,6 +114,8 @@ class OutcomeHandler:
         if outcome.kind == "declined":
             return self._declined(flight, now)
         ran = self._keep(flight, outcome)
+        if flight.started is not None:
+            self.handed_over += max(0.0, now - flight.started - ran)
         flight.asked, flight.declines = now, 0
         flight.idle_yields += 1
         if ran >= IDLE_SECONDS or flight.new_steps:

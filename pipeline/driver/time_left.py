@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..campaign.campaign import Campaign
 
-SHOWN_FROM = 0.25
-"""Share of a campaign's time that must have passed before the time left is shown: before, too little is known."""
+SHOWN_FROM, WORKED_FROM = 0.25, 0.1
+"""Share of a campaign's time that must have passed before the time left is shown, and share of the time after its first
+worker came: before, too little is known."""
 
 SAMPLES = 200
 """Most durations, and most running trials, that an estimate is made from."""
@@ -51,9 +52,10 @@ class Progress:
         workers: Trials that can run at once.
         availability: The share of these workers that there was lately, on average; more than 1 where there were more.
         overhead: Time for which a worker is idle between two trials.
-        elapsed: Time since the first worker came.
+        elapsed: Time since the campaign began.
+        worked: Time since the first worker came.
 
-    >>> steady = Progress([10.0] * 8, 8, [5.0, 5.0], to_come=10, workers=2, elapsed=45.0)
+    >>> steady = Progress([10.0] * 8, 8, [5.0, 5.0], to_come=10, workers=2, elapsed=45.0, worked=45.0)
     >>> round(time_left(steady))
     55
     """
@@ -66,6 +68,7 @@ class Progress:
     availability: float = 1.0
     overhead: float = 0.0
     elapsed: float = 0.0
+    worked: float = 0.0
 
 
 def campaign_time_left(campaign: Campaign) -> float | None:
@@ -95,10 +98,10 @@ def progress_of(campaign: Campaign, trials: int) -> Progress:
     stages = max(1.0, outcomes.ended_in_all / max(1, outcomes.first_stages))
     if campaign.promotion:
         waiting += campaign.promotion.promotable
-    workers, availability, overhead, elapsed = max(campaign.workers, len(running)), 1.0, 0.0, 0.0
+    workers, availability, overhead, worked = max(campaign.workers, len(running)), 1.0, 0.0, 0.0
     since = campaign.speed.recent(now)
     if since is not None:
-        elapsed = now - campaign.speed.samples[0].time
+        worked = now - campaign.speed.samples[0].time
         passed, worker_seconds = now - since.time, campaign.worker_seconds - since.worker_seconds
         idle = worker_seconds - (campaign.busy_seconds - since.busy_seconds)
         if passed > 0.0 and workers:
@@ -106,6 +109,7 @@ def progress_of(campaign: Campaign, trials: int) -> Progress:
         elif passed > 0.0:
             workers = max(1, round(worker_seconds / passed))
         overhead = max(0.0, idle) / max(1, outcomes.ended_in_all - since.ended + len(running))
+        overhead += outcomes.handed_over / max(1, outcomes.ended_in_all)
     return Progress(
         ended=list(outcomes.stage_seconds),
         known=outcomes.ended_in_all,
@@ -114,7 +118,8 @@ def progress_of(campaign: Campaign, trials: int) -> Progress:
         workers=workers,
         availability=availability,
         overhead=overhead,
-        elapsed=elapsed,
+        elapsed=now - campaign.began,
+        worked=worked,
     )
 
 
@@ -123,7 +128,8 @@ def time_left(progress: Progress) -> float | None:
     if not progress.ended or (not progress.running and progress.to_come <= 0):
         return None
     left = Rest(progress).seconds()
-    return left if progress.elapsed >= SHOWN_FROM * (progress.elapsed + left) else None
+    shown = progress.elapsed >= SHOWN_FROM * (progress.elapsed + left)
+    return left if shown and progress.worked >= WORKED_FROM * (progress.worked + left) else None
 
 
 class Durations:

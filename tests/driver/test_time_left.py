@@ -6,11 +6,11 @@ import heapq
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
-from pilotune.pipeline.driver.time_left import Progress, time_left
+from pilotune.pipeline.driver.time_left import Durations, Progress, time_left
 
 Draw = Callable[[random.Random, float], float]
 """The duration of a trial; the second argument is how far the campaign is, from 0 to 1."""
@@ -76,6 +76,7 @@ class Simulated:
             workers=self.workers,
             overhead=self.overhead,
             elapsed=now,
+            worked=now,
         )
 
     def estimates(self) -> Iterator[tuple[float, float | None, float]]:
@@ -124,3 +125,42 @@ def test_from_a_quarter_of_the_way_on_the_estimate_is_within_a_factor_of_two(
     assert quantiles[1] <= 2.0
     assert quantiles[0] <= 1.6
     assert early == 0
+
+
+def test_the_time_in_the_queue_counts_for_the_quarter_but_some_trials_must_have_run() -> None:
+    known = Progress([60.0] * 4, 4, [10.0] * 4, to_come=52, workers=4, elapsed=670.0, worked=70.0)
+    assert time_left(known) is None, "a twelfth of the work is done"
+    later = replace(known, ended=[60.0] * 8, known=8, to_come=48, elapsed=730.0, worked=130.0)
+    assert time_left(later) == pytest.approx(770.0, rel=0.1)
+    assert time_left(replace(later, elapsed=130.0)) is None, "without the queue it is a seventh of the time"
+
+
+def test_workers_that_were_there_only_at_times_take_longer() -> None:
+    steady = Progress([60.0] * 40, 40, [30.0] * 4, to_come=36, workers=4, elapsed=1e4, worked=1e4)
+    whole, half = time_left(steady), time_left(replace(steady, availability=0.5))
+    assert whole == pytest.approx(570.0, rel=0.05)
+    assert half == pytest.approx(1110.0, rel=0.05)
+    assert time_left(replace(steady, overhead=60.0)) == pytest.approx(1110.0, rel=0.05)
+
+
+def test_nothing_is_estimated_before_a_trial_has_ended_and_after_the_last_one() -> None:
+    assert time_left(Progress([], 0, [100.0] * 4, to_come=4, workers=4, elapsed=100.0, worked=100.0)) is None
+    assert time_left(Progress([1.0] * 4, 4, [], to_come=0, workers=4, elapsed=100.0, worked=100.0)) is None
+
+
+def test_trials_that_run_count_for_the_distribution() -> None:
+    """Of ten trials that began together three have ended after 10 s: the others take longer than these."""
+    found = Durations([10.0] * 3, [30.0] * 7, 1.0)
+    assert found.mean > 25.0
+    assert found.quantile(0.2) == 10.0
+    assert found.quantile(0.5) > 10.0
+    assert found.quantile(0.5, ran=30.0) > 30.0
+    alone = Durations([10.0], [], 1.0)
+    assert (alone.mean, alone.quantile(0.99)) == (10.0, 10.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 1e9])
+def test_any_duration_gives_a_finite_estimate(seconds: float) -> None:
+    left = time_left(Progress([seconds] * 9, 9, [seconds] * 3, to_come=5, workers=3, elapsed=1e12, worked=1e12))
+    assert left is not None
+    assert 0.0 <= left < 1e12
