@@ -136,9 +136,14 @@ def _instances_are_callable(cls: type) -> bool:
 
 
 def _belongs_to_instances(cls: type, attribute: str) -> bool:
-    """Whether ``attribute`` needs an instance: static methods, class methods and inner classes do not."""
+    """Whether ``attribute`` needs an instance: methods, properties, and what the class itself does not have.
+
+    Static methods, class methods, inner classes, members of an enum and other values of the class do not.
+    """
     found = inspect.getattr_static(cls, attribute, None)
-    return not isinstance(found, staticmethod | classmethod | type)
+    if found is None:
+        return True
+    return not isinstance(found, staticmethod | classmethod | type) and hasattr(type(found), "__get__")
 
 
 def _construct(cls: type, place: str, args: Mapping[str, Any]) -> Any:

@@ -79,17 +79,17 @@ def _check_arguments(found: Reference, args: Sequence[str], names: Sequence[str]
 
     Nothing is said of what has decorators, which may change the arguments.
     """
-    node, given, bound = found.node, list(args), int(found.owner is not None)
+    node, given, bound, name = found.node, list(args), int(found.owner is not None), found.name
     if isinstance(node, ast.ClassDef):
         inner = [each for each in node.body if isinstance(each, Function) and each.name == "__call__"]
-        node, given, bound = inner[0] if len(inner) == 1 else None, [], 1
+        node, given, bound, name = inner[0] if len(inner) == 1 else None, [], 1, f"{found.name}.__call__"
     elif found.owner is not None:
         given = []  # they are the constructor's
     if not isinstance(node, ast.FunctionDef) or node.decorator_list:
         return
     parameters = _parameters_of(node.args)[bound:]
     called = [each.replace(default=None) if each.name in given else each for each in parameters]
-    problem = parameters_problem(found.name, called, names)
+    problem = parameters_problem(name, called, names)
     if problem:
         raise UserError(problem, file=found.source, line=node.lineno)
 

@@ -407,3 +407,30 @@ def test_check_shows_the_stop_rules(load):
     assert "until 30 trials in a row bring nothing better" in text
     assert "until Optuna's terminator (stagnation) says that nothing is left to gain" in text
     assert "parts.py:note" in text
+
+
+def test_check_and_run_construct_no_callback_before_the_driver_does(load, tmp_path):
+    (tmp_path / "tracking.py").write_text(
+        "class Tracker:\n    def __init__(self):\n        raise RuntimeError('begins a run')\n"
+        "    def __call__(self, study, trial): pass\n"
+        "class Short:\n    def __call__(self, study): pass\n"
+        "async def later(study, trial): pass\n"
+    )
+    study = load("objective: parts.py:train\ncallbacks: tracking.py:Tracker\n")
+    check_user_parts(study)
+    plan(study)
+    with pytest.raises(UserError, match=r"the callback Tracker cannot be created: RuntimeError: begins a run \("):
+        make_callbacks(study)
+    assert said(load, tmp_path, "objective: parts.py:train\ncallbacks: tracking.py:Short\n").endswith(
+        "must take two arguments, as in def callback(study, trial)"
+    )
+    assert said(load, tmp_path, "objective: parts.py:train\ncallbacks: tracking.py:later\n").endswith(
+        "is an async function, which nobody awaits; write a plain one"
+    )
+
+
+def test_a_class_in_another_module_is_written_with_a_colon(load, tmp_path):
+    found = said(load, tmp_path, "objective: parts.py:train\nsampler: optuna.samplers.NoSuchSampler\n")
+    assert found.endswith("a class of another module is written optuna.samplers:NoSuchSampler")
+    study = load("objective: parts.py:train\nsampler: {name: 'optuna.samplers:RandomSampler', seed: 1}\n")
+    assert type(make_sampler(study)) is optuna.samplers.RandomSampler
