@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import known_studies
     from .conflicts import CommitResult
-    from .database import normalize_url
     from .due_callbacks import DueCallbacks
     from .first_points import enqueue
     from .leases import Lease, Orphan, claim, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
+    from .storage_urls import normalize_url
     from .study_definition import check_definition, learn_from, open_storage, open_study
     from .unit_of_work import LeaseLost
 
@@ -48,7 +48,7 @@ __all__ = [
 _MODULES = {
     "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew"),
     "unit_of_work": ("LeaseLost",),
-    "database": ("normalize_url",),
+    "storage_urls": ("normalize_url",),
     "study_definition": ("check_definition", "learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
     "due_callbacks": ("DueCallbacks",),

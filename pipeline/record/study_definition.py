@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ... import __version__
 from ...errors import StudyMismatch, UserError
 from ..attributes import DEFINITION, LEARNED, VERSION
-from .database import normalize_url
 from .storage import RecordStorage
+from .storage_urls import normalize_url
 from .tables import plain
 
 if TYPE_CHECKING:
