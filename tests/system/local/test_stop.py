@@ -104,7 +104,8 @@ def test_a_detached_campaign_is_shown_stopped_and_resumed_from_anywhere(here: He
 
         here.json("resume", "far", "--detach")
         here.await_status("far", lambda s: s["running"] == 2 and s["state"] == "running", "they run again")
-        assert {(each.number, each.attempt) for each in begun(here)} >= {(1, 2), (2, 2)}
+        both = {(1, 2), (2, 2)}
+        until(lambda: both <= {(each.number, each.attempt) for each in begun(here)}, "their objectives have begun")
         with ended(here.start("stop", "far", "--yield")) as stop:
             # The deaf trial ignores the request to yield, so the stop waits for its end.
             until(lambda: here.status("far")["running"] == 1, "the other one has yielded")
