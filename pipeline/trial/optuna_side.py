@@ -13,7 +13,7 @@ from .link import DriverConnection, Stopping
 from .optuna_classes import TrialReader, optuna_object
 from .protocol import AttemptSpec
 from .study import TrialStorage, TrialStudy, checked_arguments
-from .values import as_float, as_name, as_step, jsonable
+from .values import as_float, as_name, as_step, jsonable, warn_of_name
 
 CONSTRAINT = "constraints:"
 """How Optuna names the system attribute of a constraint; its name follows."""
@@ -110,6 +110,7 @@ class OptunaSide:
         {'parameters': 123456}
         """
         name, value = as_name(key), jsonable(value)
+        warn_of_name(name, stacklevel=2)
         self._connection.set_attr(name, value)
         self._user_attrs[name] = value
 

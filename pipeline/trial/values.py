@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import numbers
+import warnings
 from typing import Any
 
 from ...grammar import a
@@ -81,6 +82,26 @@ def as_name(name: Any) -> str:
         return str.__str__(name) if isinstance(name, str) else str.__str__(str(name))
     except Exception:  # a user's __str__ may raise anything
         raise TypeError(f"a name must be a text, and this {type(name).__name__} has none: its str() fails") from None
+
+
+LONGEST_NAME = 512
+"""Most characters of a name in Optuna's databases."""
+
+
+def warn_of_name(name: str, stacklevel: int) -> None:
+    """Warn where no database can keep an attribute of this name; it is then left out."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as in file names of another encoding
+        kept = False
+    else:
+        kept = len(name) <= LONGEST_NAME and "\0" not in name
+    if not kept:
+        warnings.warn(
+            f"the attribute {name[:80]!r} cannot be kept in a database and is left out: a name has at most "
+            f"{LONGEST_NAME} characters, no NUL and no lone surrogate",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def number_of(value: Any) -> float | None:

@@ -6,6 +6,7 @@ import enum
 import json
 import math
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -58,6 +59,16 @@ def test_a_name_without_a_text_is_a_type_error():
     ):
         with pytest.raises(TypeError, match="a name must be a text, and this Silent has none"):
             call(offline_trial())
+
+
+@pytest.mark.parametrize("name", ["x" * 513, "a\0b", "\ud800"])
+def test_an_attribute_that_no_database_keeps_is_said_to_be_left_out(name):
+    trial = offline_trial()
+    with pytest.warns(UserWarning, match="cannot be kept in a database and is left out"):
+        trial.set_user_attr(name, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trial.set_user_attr("ü" * 512, 1)
 
 
 REFUSED = [

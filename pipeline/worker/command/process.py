@@ -28,6 +28,7 @@ from ..node.posix import PR_SET_PDEATHSIG, process_control
 from ..node.ranks import ask_ranks_to_yield, end_ranks
 from ..objective.ending import Ending, tail
 from ..objective.execute import change, environment
+from ..objective.hints import program_hint
 from ..objective.result import COMMAND, ValueProblem, read_result
 from .reports import Reader, ReportFile, StdoutPattern
 from .template import as_text, check_command, command_fields, fill, fill_arguments, variable
@@ -67,7 +68,8 @@ class CommandProcess:
             self._fail(taken)
         except OSError as error:
             program = "/bin/sh" if spec.objective.shell else error.filename
-            self._fail(f"the command cannot be started: {program}: {error.strerror}")
+            hint = program_hint(str(program), spec.objective) if isinstance(error, FileNotFoundError) else ""
+            self._fail(f"the command cannot be started: {program}: {error.strerror}{hint}")
         else:
             with contextlib.suppress(OSError, AttributeError):  # Linux before 5.3: its end is noticed by polling
                 self._pidfd = os.pidfd_open(self._process.pid)

@@ -43,6 +43,20 @@ def _relative_path(error: FileNotFoundError, objective: ObjectiveSpec) -> str:
     return f"; each trial has a working directory of its own, so use an absolute path, or one that begins with {place}"
 
 
+def program_hint(program: str, objective: ObjectiveSpec) -> str:
+    """As :func:`hint_for`, for the program of a command that was not found.
+
+    >>> program_hint("./solve.sh", ObjectiveSpec(folder="/study"))
+    '; each trial has a working directory of its own, so write {study_dir}/solve.sh'
+    >>> program_hint("solve", ObjectiveSpec(folder="/study")), program_hint("/bin/solve", ObjectiveSpec())
+    ('', '')
+    """
+    beside = bool(objective.folder) and os.path.exists(os.path.join(objective.folder, program))
+    if os.path.isabs(program) or not ("/" in program or beside):
+        return ""
+    return f"; each trial has a working directory of its own, so write {{study_dir}}/{os.path.normpath(program)}"
+
+
 def _path_of(error: FileNotFoundError) -> str:
     """The path that was not found; empty where neither the exception nor its message has one."""
     name: Any = error.filename

@@ -174,6 +174,24 @@ def test_only_relative_paths_get_the_hint(error, hint):
     assert (OWN in reason(error, ObjectiveSpec(folder="/study"))) == hint
 
 
+def test_a_program_beside_the_study_file_is_told_where_it_is(tmp_path):
+    own = "; each trial has a working directory of its own, so write {study_dir}/"
+    missing = "the command cannot be started: {}: No such file or directory"
+    (tmp_path / "solve.sh").touch()
+    for number, (program, hint) in enumerate(
+        [
+            ("./go.sh", "go.sh"),
+            ("bin/go", "bin/go"),
+            ("solve.sh", "solve.sh"),
+            ("no-such-program", ""),
+            ("/no/such", ""),
+        ]
+    ):
+        objective = ObjectiveSpec(command=[program], folder=str(tmp_path))
+        outcome = run_attempt(make_spec(tmp_path, objective, number=number))
+        assert outcome["reason"] == missing.format(program) + (own + hint if hint else "")
+
+
 def test_a_relative_import_is_told_the_module_s_name(tmp_path):
     package = tmp_path / "study" / "nets"
     package.mkdir(parents=True)
