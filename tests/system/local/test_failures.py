@@ -32,7 +32,17 @@ def objective(how):
     if how == "print":
         while True:
             print("x" * 10_000)
-    return {"nan": float("nan"), "none": None, "two": [1.0, 2.0], "text": "0.9", "good": 0.5, "better": 0.7}[how]
+    if how == "unsaid":
+        raise Unsaid()
+    if how == "relative":
+        open("data.csv")
+    odd = {"set": {0.5}, "empty": {}, "null": {"value": None}}
+    usual = {"nan": float("nan"), "none": None, "two": [1.0, 2.0], "text": "0.9", "good": 0.5, "better": 0.7}
+    return {**odd, **usual}[how]
+
+class Unsaid(Exception):
+    def __str__(self):
+        raise RuntimeError("no")
 """
 
 TIMEOUT = 15
@@ -41,6 +51,8 @@ TIMEOUT = 15
 WAYS = {
     "hang": ("timeout", f"timeout of {TIMEOUT} s"),
     "raise": ("exception", "ValueError: the data is missing"),
+    "unsaid": ("exception", "Unsaid: its message cannot be shown, since its __str__ raises RuntimeError"),
+    "relative": ("exception", "'data.csv'; each trial has a working directory of its own, so use an absolute path"),
     "segfault": ("signal", "killed by SIGSEGV (signal 11)"),
     "exit": ("exit", "the process exited with 3"),
     "memory": ("memory", "MemoryError"),
@@ -49,6 +61,9 @@ WAYS = {
     "none": ("value", "returned None"),
     "two": ("value", "2 values where the study has one direction"),
     "text": ("value", "'0.9' (str), not a number"),
+    "set": ("value", "{0.5} (set), not a number"),
+    "empty": ("value", "returned an empty dict; it needs 'value', 'values' or the metrics by name"),
+    "null": ("value", "'value' in the returned dict is None"),
 }
 GOOD = {"good": 0.5, "better": 0.7}
 
@@ -96,6 +111,7 @@ def test_good_trials_among_them_complete(by_way) -> None:
 
 def test_an_exception_keeps_its_traceback(by_way) -> None:
     assert 'raise ValueError("the data is missing")' in by_way["raise"].system_attrs["pilotune:traceback"]
+    assert "raise Unsaid()" in by_way["unsaid"].system_attrs["pilotune:traceback"]
 
 
 def test_the_list_of_trials_shows_each_reason(campaign: Here) -> None:

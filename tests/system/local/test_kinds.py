@@ -78,6 +78,25 @@ pruner: {name: threshold, upper: 4.0, n_warmup_steps: 1}
 budget: {trials: 8}
 """
 
+ODD = """
+def objective(trial):
+    shift = trial.suggest_int(0, 0, 3)
+    units = trial.suggest_categorical("units", [[2, 2], [16, 8, 1], {"deep": 1}])
+    flag = trial.suggest_categorical("flag", [True, False])
+    assert isinstance(units, (list, dict)) and flag in (True, False) and type(flag) is bool
+    if trial.number == 1:
+        trial.suggest_int("a\\0b", 0, 3)
+    if trial.number == 2:
+        trial.suggest_float("wide", -1e308, 1e308)
+    return shift + len(units)
+"""
+ODD_STUDY = """
+direction: minimize
+sampler: {name: tpe, seed: 1, n_startup_trials: 3}
+budget: {trials: 10}
+start_from: {enqueue: [{units: [16, 8, 1], flag: 0, "0": 2.0}]}
+"""
+
 SCRIPT = """
 set -e
 test "$PILOTUNE_PARAM_X" = "$1"
@@ -120,6 +139,7 @@ def studies(here: Here) -> None:
     here.study("keywords", KEYWORDS, KEYWORDS_STUDY)
     here.study("inline", KEYWORDS, f"{KEYWORDS_STUDY}\ntrial: {{isolate: false}}\n")
     here.study("unchanged", UNCHANGED, UNCHANGED_STUDY)
+    here.study("odd", ODD, ODD_STUDY)
     here.write("script.sh", SCRIPT)
     command = "direction: minimize\nspace: {x: {float: [0.0, 4.0], step: 0.5}}\nsampler: {name: random, seed: 0}\n"
     here.write(
@@ -142,7 +162,7 @@ def studies(here: Here) -> None:
     here.study("crashes", CRASHES, CRASHES_STUDY)
 
 
-NAMES = ("function", "keywords", "inline", "unchanged", "file", "stdout", "several", "crashes")
+NAMES = ("function", "keywords", "inline", "unchanged", "odd", "file", "stdout", "several", "crashes")
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +244,22 @@ def test_an_unchanged_optuna_objective_defines_its_space_and_is_pruned(trials: T
             assert details_of(trial)["rung"] == 1
     assert isinstance(kinds["high"].distributions["n"], optuna.distributions.IntDistribution)
     assert kinds["high"].distributions["n"].log
+
+
+def test_names_of_any_kind_and_choices_that_are_lists_as_in_optuna(here: Here, trials: Trials) -> None:
+    first, nul, wide, *others = trials["odd"]
+    assert (first.params, first.value) == ({"0": 2, "units": "[16, 8, 1]", "flag": False}, 5.0)
+    assert first.params["flag"] is False, "the choice that the enqueued 0 equals"
+    assert (nul.state, wide.state) == (TrialState.FAIL, TrialState.FAIL)
+    assert "at most 512 characters, no NUL" in nul.user_attrs["pilotune:reason"]
+    assert "parameter 'wide': the range from" in wide.user_attrs["pilotune:reason"]
+    for trial in others:
+        assert (
+            trial.value == trial.params["0"] + {"[2, 2]": 2, "[16, 8, 1]": 3, '{"deep": 1}': 1}[trial.params["units"]]
+        )
+    assert here.json("best", "odd")["best"][0]["params"].keys() == first.params.keys()
+    assert "units" in here.run("importance", "odd").stdout
+    assert '"[16, 8, 1]"' in here.run("export", "odd").stdout
 
 
 def test_a_command_reports_through_its_file_and_is_pruned(trials: Trials) -> None:
