@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ class Row:
         step: The step of its last report; None if it has made none.
         directory: Its folder in the run directory; empty if not known.
         attrs: User attributes that the objective set.
+        constraints: By how much it breaks each constraint: above 0, it is broken. Empty where nothing says so.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Row:
     directory: str
     attrs: Mapping[str, Any]
     step: int | None = None
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The row for JSON. The keys do not change between versions."""
@@ -95,6 +97,7 @@ class Row:
             "step": self.step,
             "directory": self.directory,
             "user_attrs": dict(self.attrs),
+            "constraints": dict(self.constraints),
         }
 
 
@@ -150,7 +153,19 @@ def row_of(
         directory=str(ours.get("directory", "")),
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
         step=last,
+        constraints=constraints_of(trial),
     )
+
+
+def constraints_of(trial: FrozenTrial) -> dict[str, float]:
+    """The trial's constraints by name, without what other programs wrote that is no number."""
+    if not any(key.startswith("constraints") for key in trial.system_attrs):
+        return {}
+    try:
+        found = trial.constraints
+    except TypeError:  # "constraints" is not a list
+        return {}
+    return {name: float(value) for name, value in found.items() if type(value) in (int, float)}
 
 
 def number_attribute(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:
@@ -238,8 +253,8 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         Columns ``number``, ``state``, one for each metric (``values_<metric>`` if there is a column of its name),
         ``params_<name>``, ``start``, ``end``, ``seconds``,
         ``seconds_waiting``, ``host``, ``pool``, ``attempts``, ``exit``, ``reason``, ``rung``, ``directory``,
-        ``user_attrs_<name>``. Whole numbers and truth values stay what they are where some trials have none (pandas'
-        nullable types).
+        ``user_attrs_<name>``, ``constraints_<name>``. Whole numbers and truth values stay what they are where some
+        trials have none (pandas' nullable types).
     """
     import pandas as pd
 
@@ -251,10 +266,12 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         table[name] = [row.values.get(metric) for row in items]
     for name in columns(items):
         table[f"params_{name}"] = [row.params.get(name) for row in items]
-    for name, field in COLUMNS.items():
-        table[name] = [getattr(row, field) for row in items]
+    for name, attribute in COLUMNS.items():
+        table[name] = [getattr(row, attribute) for row in items]
     for name in attrs:
         table[f"user_attrs_{name}"] = [row.attrs.get(name) for row in items]
+    for name in dict.fromkeys(name for row in items for name in row.constraints):
+        table[f"constraints_{name}"] = [row.constraints.get(name) for row in items]
     series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
     return pd.DataFrame(series)
 

@@ -103,6 +103,24 @@ def test_a_dataframe_has_a_column_for_each_metric_and_parameter(url: str) -> Non
     assert list(frame["rung"].dropna()) == [3]
 
 
+def test_constraints_are_columns_of_their_own(url: str) -> None:
+    study = new_study(url)
+    for attrs in (
+        {"constraints:memory": 0.5},
+        {"constraints": [-1.0]},
+        {"constraints": 7},
+        {"constraints:memory": "x"},
+    ):
+        study.add_trial(create_trial(value=0.0, system_attrs=attrs))
+    data = read_study(url, "digits")
+    assert [row.constraints for row in rows(data)] == [{"memory": 0.5}, {"0": -1.0}, {}, {}]
+    buffer = io.BytesIO()
+    export(data, "csv", buffer)
+    found = [(each["constraints_memory"], each["constraints_0"])
+             for each in csv.DictReader(io.StringIO(buffer.getvalue().decode()))]  # fmt: skip
+    assert found == [("0.5", ""), ("", "-1.0"), ("", ""), ("", "")]
+
+
 def test_whole_numbers_and_truth_values_stay_what_they_are_where_a_trial_has_none(url: str) -> None:
     study = new_study(url)
     kinds = {"layers": IntDistribution(1, 9), "fast": CategoricalDistribution((True, False)),

@@ -66,7 +66,7 @@ def test_trials_filters_sorts_and_limits(pilotune: Pilotune, url: str) -> None:
     assert only["number"] == 1
     assert set(only) == {
         "number", "state", "values", "params", "start", "end", "seconds", "seconds_waiting", "host", "pool", "attempts",
-        "exit", "reason", "rung", "step", "directory", "user_attrs",
+        "exit", "reason", "rung", "step", "directory", "user_attrs", "constraints",
     }  # fmt: skip
 
 
