@@ -213,6 +213,16 @@ def test_resume_keeps_the_options_of_the_last_run_and_changes_those_given(
     assert campaigns.asked[3].study_file.budget.failures != 3
 
 
+def test_resume_at_another_site_leaves_the_settings_of_the_last_ones_pools_out(
+    pilotune: Pilotune, study: Path, campaigns: Campaigns
+) -> None:
+    pilotune("run", study, "--set", "pools.local.workers_per_node=3", "--set", "budget.failures=4")
+    Path("two.yaml").write_text("scheduler: local\npools: {small: {}}\n")
+    assert pilotune("resume", "rings", "--site", "two.yaml").code == 0
+    asked = campaigns.asked[-1]
+    assert ([pool.name for pool in asked.site.pools], asked.study_file.budget.failures) == (["small"], 4)
+
+
 def test_resume_without_the_study_file_says_so(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
     pilotune("run", study)
     study.unlink()

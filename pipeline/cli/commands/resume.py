@@ -43,10 +43,11 @@ def resume_command(
 ) -> int:
     """Resume the study NAME from any folder. Finished trials count; interrupted ones continue as new attempts.
 
-    Site and --set are those of the last run, changed by what is given here. To run more trials than before, give the
+    Site and --set are those of the last run, changed by what is given here; with another --site, only --set of the
+    study file is kept. To run more trials than before, give the
     new total: --trials N.
     """
-    from ..resolve import resolve_study
+    from ..resolve import resolve_study, split_overrides
 
     study = resolve_study(name)
     if study.study_file is None:
@@ -58,12 +59,15 @@ def resume_command(
     if storage is not None:
         check_database(study.name, storage)
     last = load_options(study.folder)
+    kept = last.overrides
+    if site is not None and site not in (last.site, study.site):
+        kept = tuple(split_overrides(kept)[1])  # the others are of the other site's pools
     request = Request(
         str(study.study_file),
         site or last.site or study.site,
         storage or study.storage,
         trials or last.trials,
-        (*last.overrides, *overrides),
+        (*kept, *overrides),
         study.name,
         study.runs,
         as_json,
