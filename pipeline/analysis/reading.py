@@ -96,7 +96,7 @@ def read_study(url: str, name: str) -> StudyData:
         cache = sync.read_study(database, known[name])
         user, system = sync.read_attributes(database, known[name])
         sync.read_new(database, cache, count().__next__)
-        live = live_campaigns(system, database.clock())
+        live = live_campaigns(database, system)
     directions = tuple(direction.name.lower() for direction in cache.directions)
     trials = sorted(cache.trials.values(), key=lambda trial: trial.number)
     metrics = metric_names(system.get("study:metric_names"), len(directions))
@@ -130,18 +130,26 @@ def stored_study(url: str, name: str) -> tuple[tuple[str, ...], dict[str, Any] |
     return directions, definition if isinstance(definition, dict) else None
 
 
-def live_campaigns(system_attrs: Mapping[str, Any], now: float) -> frozenset[str]:
+def live_campaigns(database: Database, system_attrs: Mapping[str, Any]) -> frozenset[str]:
     """Ids of the campaigns whose drivers are alive.
 
     Args:
+        database: The study's database, in a transaction.
         system_attrs: The study's system attributes, which hold the leases.
-        now: Unix seconds by the database's clock.
     """
     from ..record import Lease
 
-    leases = (Lease.parse(key.removeprefix(LEASE), value) for key, value in system_attrs.items()
-              if key.startswith(LEASE))  # fmt: skip
+    found = {key.removeprefix(LEASE): value for key, value in system_attrs.items() if key.startswith(LEASE)}
+    leases = [lease for campaign, value in found.items() if (lease := Lease.parse(campaign, value)).state == "running"]
+    now = clock_of(database) if leases else 0.0
     return frozenset(lease.campaign for lease in leases if lease.alive(now))
+
+
+def clock_of(database: Database) -> float:
+    """Unix seconds by the clock of the drivers: the server's, or this host's for SQLite."""
+    if database.dialect != "postgresql":
+        return database.clock()
+    return float(database.run("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
 
 
 def study_names(url: str) -> list[str]:

@@ -78,8 +78,7 @@ def campaign_time_left(campaign: Campaign) -> float | None:
     planned = campaign.planned
     if planned is None:
         return until_limit
-    progress = progress_of(campaign, planned)
-    estimate = time_left(progress)
+    estimate = time_left(progress_of(campaign, planned)) if campaign.outcomes.stage_seconds else None
     if until_limit is None:
         return estimate
     if estimate is not None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import sqlite3
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -34,7 +35,8 @@ from pilotune.pipeline.analysis import (
 )
 from pilotune.pipeline.analysis.reading import reading
 from pilotune.pipeline.analysis.tables import reports_frame
-from pilotune.pipeline.attributes import traceback_of
+from pilotune.pipeline.attributes import OWNER, traceback_of
+from pilotune.pipeline.record import Lease
 
 from ..support.cli import new_study, of_pilotune, random_study, trial
 
@@ -54,6 +56,22 @@ def test_rows_say_how_each_trial_ended(url: str) -> None:
     assert (found[2].rung, found[2].values) == (3, {"value": pytest.approx(0.3)})
     assert (found[3].exit, found[3].reason, found[3].values) == ("signal", "killed by SIGSEGV", {"value": None})
     assert (found[4].seconds, found[5].attempts) == (None, 0)
+
+
+@pytest.mark.parametrize(("silence", "state"), [(5.0, "running"), (600.0, "interrupted")])
+def test_a_trial_runs_while_its_driver_on_another_host_is_alive(database_url: str, silence: float, state: str) -> None:
+    study = optuna.create_study(storage=database_url, study_name="s")
+    lease = Lease("c1", "login7", "another host", 1, 1, "/runs/c1", heartbeat=time.time() - silence)
+    study._storage.set_study_system_attr(study._study_id, lease.key, lease.to_json())
+    reports = {0: 1.0, 7: 0.5}
+    for owner in ({OWNER: "c1"}, {OWNER: "c0"}, {}):
+        study.add_trial(create_trial(state=TrialState.RUNNING, system_attrs=owner, intermediate_values=reports))
+    found = rows(read_study(database_url, "s"))
+    assert [(row.state, row.step, row.values["value"]) for row in found] == [
+        (state, 7, 0.5),
+        ("interrupted", 7, 0.5),
+        ("running", 7, 0.5),
+    ], "a trial of plain Optuna has no driver"
 
 
 def test_a_study_of_plain_optuna_has_rows_too(url: str) -> None:

@@ -28,6 +28,7 @@ from ...record.tables import (
     trial_values,
     trials,
 )
+from ..reading import clock_of
 from ..tables import WORDS
 from .files import NOTHING, Reports
 
@@ -139,9 +140,7 @@ def use_one_snapshot(database: Database) -> None:
 
 def read_claims(database: Database, study_id: int) -> Claims:
     """The campaigns of a study. Which drivers are alive is decided by the database's clock."""
-    now = database.clock()
-    if database.dialect == "postgresql":
-        now = float(database.run("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+    now = clock_of(database)
     a = study_system_attributes.c
     rows = database.run(sa.select(a.key, a.value_json).where(a.study_id == study_id, a.key.startswith(LEASE)))
     found = {key.removeprefix(LEASE): Lease.parse(key.removeprefix(LEASE), _json(text)) for key, text in rows}

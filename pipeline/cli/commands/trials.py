@@ -52,6 +52,8 @@ def trials_command(
     """
     from ...analysis import rows
 
+    if number is not None and (states or limit):
+        raise click.UsageError("--traceback shows one trial: leave out --state and --limit")
     data = read_named_study(name, storage)
     if number is not None:
         from ..trial_details import detail_json, render_details, trial_details
