@@ -221,6 +221,9 @@ def test_resume_at_another_site_leaves_the_settings_of_the_last_ones_pools_out(
     assert pilotune("resume", "rings", "--site", "two.yaml").code == 0
     asked = campaigns.asked[-1]
     assert ([pool.name for pool in asked.site.pools], asked.study_file.budget.failures) == (["small"], 4)
+    pilotune("run", study, "--site", "two.yaml", "--set", "pools.small.workers_per_node=5")
+    pilotune("resume", "rings", "--site", "two.yaml")
+    assert campaigns.asked[-1].site.pools[0].workers_per_node == 5
 
 
 def test_resume_without_the_study_file_says_so(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:

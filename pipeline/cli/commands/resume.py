@@ -16,7 +16,7 @@ from ..options import (
     storage_option,
     trials_option,
 )
-from ..request import Request, load_options
+from ..request import Request, absolute_site, load_options
 from ..start import start
 
 
@@ -60,7 +60,7 @@ def resume_command(
         check_database(study.name, storage)
     last = load_options(study.folder)
     kept = last.overrides
-    if site is not None and site not in (last.site, study.site):
+    if site is not None and absolute_site(site) not in (last.site, study.site):
         kept = tuple(split_overrides(kept)[1])  # the others are of the other site's pools
     request = Request(
         str(study.study_file),
