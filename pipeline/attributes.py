@@ -17,6 +17,12 @@ from typing import Any, Protocol
 PREFIX = "pilotune:"
 """How all keys of this module begin. An objective's own attributes must not, so they are left out of its outcome."""
 
+STEERING = (
+    *(PREFIX, "fixed_params", "grid_id", "search_space", "completed_rung_", "tpe:", "gp:", "cma:", "qmc:"),
+    *("NSGAIISampler:", "NSGAIIISampler:", "BaseGASampler:"),
+)
+"""How system attributes begin by which campaigns, samplers and pruners steer; an objective must not change them."""
+
 # -- of a study -------------------------------------------------------------------------------------------------------
 
 DEFINITION = "pilotune:study"

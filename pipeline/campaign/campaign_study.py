@@ -22,7 +22,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX
+from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX, STEERING
 from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..space import Space, own
@@ -57,13 +57,6 @@ def _check_size(value: Any) -> None:
         return
     if isinstance(value, str | list | dict) and len(json.dumps(value)) > ATTRIBUTE_LIMIT:
         raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and store its name")
-
-
-STEERING = (
-    *(PREFIX, "fixed_params", "grid_id", "search_space", "completed_rung_", "tpe:", "gp:", "cma:", "qmc:"),
-    *("NSGAIISampler:", "NSGAIIISampler:", "BaseGASampler:"),
-)
-"""How system attributes begin by which campaigns, samplers and pruners steer; an objective must not change them."""
 
 
 def _new(attrs: Mapping[str, Any], known: Mapping[str, Any], reserved: tuple[str, ...]) -> dict[str, Any]:

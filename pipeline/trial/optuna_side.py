@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..attributes import STEERING
 from .link import DriverConnection, Stopping
 from .optuna_classes import TrialReader, optuna_object
 from .protocol import AttemptSpec
@@ -123,7 +124,13 @@ class OptunaSide:
         return {**self._earlier_attrs, **self._user_attrs}
 
     def set_system_attr(self, key: str, value: Any) -> None:
-        """Keep a system attribute of the trial, as :meth:`set_user_attr` keeps one of the user's."""
+        """Keep a system attribute of the trial, as :meth:`set_user_attr` keeps one of the user's.
+
+        Those by which campaigns and samplers steer, such as ``fixed_params``, are not kept; a warning says so.
+        """
+        if as_name(key).startswith(STEERING):
+            warnings.warn(f"the system attribute {key!r} is not kept: the driver steers by it", stacklevel=2)
+            return
         name, value = as_name(key), jsonable(value)
         self._connection.set_attr(name, value, system=True)
         self._system_attrs[name] = value

@@ -293,6 +293,15 @@ def test_constraints_are_optunas_attributes(study) -> None:
         trial.set_constraint("other", float("nan"))
 
 
+@pytest.mark.parametrize("key", ["fixed_params", "pilotune:attempt", "tpe:relative_params:0", "completed_rung_0"])
+def test_what_campaigns_and_samplers_steer_by_is_not_an_objectives_to_set(study, key) -> None:
+    trial, _ = running_in(study)
+    with pytest.warns(UserWarning, match=f"'{key}' is not kept"):
+        trial.storage.set_trial_system_attr(trial._trial_id, key, {"x": 0.5})
+    assert trial.system_attrs == {}
+    assert key not in study.trials[7].system_attrs
+
+
 # -- attributes of earlier attempts -----------------------------------------------------------------------------------
 
 
