@@ -118,3 +118,40 @@ def test_a_detached_campaign_is_shown_stopped_and_resumed_from_anywhere(here: He
     finally:
         for pid in processes(here):
             os.kill(pid, 9)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param("inworker", "trial.isolate=false"),
+        pytest.param("isolated", "trial.isolate=true", marks=pytest.mark.exhaustive),
+        pytest.param("command", "", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_trial_that_never_reports_is_put_aside_when_the_campaign_yields(here: Here, name: str, kind: str) -> None:
+    if kind:
+        patient(here, name, ["deaf", "reports"])
+        also = ["--set", kind]
+    else:
+        wait = "trap '' TERM; echo $PILOTUNE_WORK_DIR:1:0:0:0 >> {study_dir}/notes; until [ -e {study_dir}/go ]; do "
+        here.write(
+            "command.yaml",
+            f'name: command\ncommand: {{run: "{wait}sleep 0.1; done; echo value=1", shell: true, '
+            'reports: {stdout: "value=(?P<value>.*)"}}\ndirection: minimize\nspace: {x: {float: [0, 1]}}\n'
+            "budget: {trials: 2}\n",
+        )
+        also = []
+    also += ["--set", "trial.yield_before=2s", "--set", "trial.grace=1s"]
+    with ended(here.start("run", f"{name}.yaml", *TWO, *also)) as process:
+        here.await_status(name, lambda status: status["running"] == 2, "two trials run")
+        until(lambda: len(here.lines("notes")) >= 2, "their objectives have begun")
+        with ended(here.start("stop", name, "--yield")) as stop:
+            words = end_of(stop).stderr
+        summary = end_of(process, 130)
+    assert "running trials were asked to save a checkpoint and end; those that have not by " in words + summary.stderr
+    amount = "1 trial did" if kind else "2 trials did"
+    assert f"{amount} not end when asked and w" in summary.stdout
+    assert states(here, name)[:2] == [TrialState.RUNNING] * 2
+    until(lambda: not processes(here), "all its processes have ended")
+    here.write("go", "")
+    assert "2: 2 complete" in here.run("resume", name).stdout
