@@ -104,6 +104,9 @@ EXIT = "pilotune:exit"
 HOST = "pilotune:host"
 """Trial user attribute: name of the host that the last attempt ran on."""
 
+SECONDS_WAITING = "pilotune:seconds_waiting"
+"""Trial user attribute: seconds that the trial waited for a worker, over all attempts."""
+
 SECONDS_RUNNING = "pilotune:seconds_running"
 """Trial user attribute: seconds that the trial ran, over all attempts."""
 
@@ -116,7 +119,8 @@ TRACEBACK = "pilotune:traceback"
 DETAILS = "pilotune:details"
 """Trial system attribute: technical notes in one dictionary, whose keys follow. Written when the trial ends.
 
-One attribute and not eight, since each is a row of the database and a column of ``study.trials_dataframe()``."""
+One attribute and not seven, since each is a row of the database and a column of ``study.trials_dataframe()``. Many
+trials have the same details and share them in memory, so nothing in them should be different for each trial."""
 
 # Keys of DETAILS. Earlier versions wrote each of them as a user attribute "pilotune:<key>".
 
@@ -128,9 +132,6 @@ BLOCK = "block"
 
 WORKER = "worker"
 """In the attribute DETAILS: id of the worker that ran the last attempt."""
-
-SECONDS_WAITING = "seconds_waiting"
-"""In the attribute DETAILS: seconds that the trial waited for a worker, over all attempts."""
 
 BRACKET = "bracket"
 """In the attribute DETAILS: index of the trial's Hyperband bracket; absent with other pruners."""
@@ -145,7 +146,7 @@ LAST_LOSS = "last_loss"
 LAST_CRASH = "last_crash"
 """In the attribute DETAILS: why an attempt last crashed and was repeated; absent if none was."""
 
-DETAIL_KEYS = (POOL, BLOCK, WORKER, SECONDS_WAITING, BRACKET, RUNG, LAST_LOSS, LAST_CRASH)
+DETAIL_KEYS = (POOL, BLOCK, WORKER, BRACKET, RUNG, LAST_LOSS, LAST_CRASH)
 """All keys of the attribute DETAILS."""
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import OWNER, POOL, PREFIX, RUNG, SECONDS_WAITING, details_of
+from ..attributes import OWNER, POOL, PREFIX, RUNG, details_of
 from .reading import StudyData, nearest
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def row_of(
         values=dict(zip(metrics, values, strict=False)),
         params={**trial.params, **(constants or {}), **(own if isinstance(own := ours.get("constants"), dict) else {})},
         seconds=number_attribute(ours, "seconds_running", (int, float), elapsed(trial) if finished else None),
-        waiting=number_attribute(details, SECONDS_WAITING, (int, float), None),
+        waiting=number_attribute(ours, "seconds_waiting", (int, float), None),
         start=in_utc(trial.datetime_start),
         end=in_utc(trial.datetime_complete),
         host=str(ours.get("host", "")),

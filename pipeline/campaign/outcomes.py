@@ -310,6 +310,7 @@ class OutcomeHandler:
             ATTEMPTS: flight.attempt,
             EXIT: exit_reason,
             HOST: flight.host,
+            SECONDS_WAITING: round(flight.waited, 3),
             SECONDS_RUNNING: round(flight.ran, 3),
             DIRECTORY: flight.directory,
         }
@@ -321,7 +322,6 @@ class OutcomeHandler:
             POOL: flight.pool,
             BLOCK: flight.block,
             WORKER: flight.worker,
-            SECONDS_WAITING: round(flight.waited, 3),
             **self.study.bracket(flight.number),
             **{key: notes.pop(key) for key in DETAIL_KEYS if key in notes},
         }

@@ -9,6 +9,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+from ..attributes import DETAILS
+
 _LIMIT = 4096
 """Most dictionaries kept for sharing; the table is cleared when it is full, which only costs memory."""
 _IMMUTABLE = (str, int, bool, type(None))
@@ -16,6 +18,7 @@ _IMMUTABLE = (str, int, bool, type(None))
 
 _distributions: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
 _attributes: dict[tuple[Any, ...], dict[str, Any]] = {}
+_details: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 def shared_distributions(distributions: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
@@ -27,9 +30,25 @@ def shared_distributions(distributions: dict[str, BaseDistribution]) -> dict[str
 
 def shared_attributes(attrs: dict[str, Any]) -> dict[str, Any]:
     """A dictionary with the same keys and values, shared when all are plain. 1 and True are not the same here."""
-    if len(attrs) > 8 or not all(type(value) in _IMMUTABLE for value in attrs.values()):
-        return attrs
-    return _shared(_attributes, tuple([(key, type(value), value) for key, value in attrs.items()]), attrs)
+    details = attrs.get(DETAILS)
+    if details is not None:
+        if type(details) is not dict or not _plain(details):
+            return attrs
+        shared = _shared(_details, _key(details), details)
+        if shared is not details:
+            attrs = {**attrs, DETAILS: shared}
+        # The shared dictionary keeps the details alive, so no others can get their id.
+        plain = {**attrs, DETAILS: id(shared)}
+        return _shared(_attributes, _key(plain), attrs) if _plain(plain) else attrs
+    return _shared(_attributes, _key(attrs), attrs) if _plain(attrs) else attrs
+
+
+def _plain(attrs: dict[str, Any]) -> bool:
+    return len(attrs) <= 8 and all(type(value) in _IMMUTABLE for value in attrs.values())
+
+
+def _key(attrs: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple([(key, type(value), value) for key, value in attrs.items()])
 
 
 def _shared(known: dict[tuple[Any, ...], dict[str, Any]], key: tuple[Any, ...], new: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from pilotune.pipeline.attributes import DETAILS
 from pilotune.pipeline.record import RecordStorage, normalize_url, open_storage
 from pilotune.pipeline.record.database import Database
 from pilotune.pipeline.record.row_watermark import RowWatermark
@@ -271,3 +272,22 @@ def test_a_full_rescan_reports_only_changed_trials(tmp_path):
     with drivers.storage.locked(drivers.ours._study_id):
         pass
     assert [trial.number for trial in watch.refresh(drivers.ours).trials] == [2]
+
+
+def test_equal_details_of_trials_are_one_object_in_memory(tmp_path) -> None:
+    """A study may have a hundred thousand trials, and each has details of where it ran."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    storage = RecordStorage(url, autocommit=False)
+    study = optuna.create_study(storage=storage, study_name="s")
+    for worker in ("w0", "w1", "w0", "w0"):
+        trial = study.ask()
+        storage.set_trial_attrs(trial._trial_id, {"note": 1}, {DETAILS: {"pool": "gpu", "worker": worker}})
+        study.tell(trial, 0.5)
+    storage.commit()
+    for opened in (storage, RecordStorage(url, autocommit=False)):
+        trials = opened.get_all_trials(opened.get_study_id_from_name("s"), deepcopy=False)
+        assert [trial.system_attrs[DETAILS]["worker"] for trial in trials] == ["w0", "w1", "w0", "w0"]
+        assert len({id(trial.system_attrs) for trial in trials}) == 2
+        copies = opened.get_all_trials(opened.get_study_id_from_name("s"))
+        assert copies[0].system_attrs[DETAILS] is not copies[2].system_attrs[DETAILS]
+        opened.close()
