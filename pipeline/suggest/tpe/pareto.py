@@ -35,7 +35,8 @@ def best_by_hypervolume(losses: np.ndarray, count: int) -> np.ndarray:
             return np.flatnonzero(chosen)
         left = left[~front[left]]
     last = np.flatnonzero(members)
-    chosen[last[_subset(losses[last], count - int(chosen.sum()))]] = True
+    with np.errstate(over="ignore", invalid="ignore"):  # volumes of huge values are infinite, as in Optuna
+        chosen[last[_subset(losses[last], count - int(chosen.sum()))]] = True
     return np.flatnonzero(chosen)
 
 

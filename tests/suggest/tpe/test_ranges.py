@@ -167,6 +167,22 @@ def test_choices_that_another_program_kept_as_lists_are_modelled(options):
         suggest(space, n, **OPTIONS[options])
 
 
+@pytest.mark.parametrize("scale", [MOST, 1e200, 1e-300, LEAST, 0.0])
+@pytest.mark.parametrize("directions", [1, 2, 3])
+def test_values_of_any_size_are_compared_without_a_warning(scale, directions):
+    draw, space = random.Random(1), {"x": FloatDistribution(0, 1)}
+    study = optuna.create_study(
+        directions=["minimize", "maximize", "minimize"][:directions], sampler=TPESampler(seed=0)
+    )
+    for _ in range(60):
+        values = [draw.uniform(-1, 1) * scale for _ in range(directions)]
+        study.add_trial(create_trial(params={"x": draw.random()}, distributions=space, values=values))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            study.tell(study.ask(space), [draw.uniform(-1, 1) * scale for _ in range(directions)])
+
+
 def test_a_candidate_without_any_density_is_chosen_last():
     nothing = -np.inf
     assert largest_ratio(np.array([nothing, -3.0, -2.0]), np.array([nothing, -5.0, -1.0])) == 1
