@@ -31,7 +31,7 @@ def words_of(error: BaseException) -> str:
     'no such layer'
     """
     try:
-        return str(error)
+        return str.__str__(str(error))  # a text of a class of its own would not reach other processes
     except Exception:
         return ""
 

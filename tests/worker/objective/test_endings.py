@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pilotune.pipeline.trial.exceptions import TrialPruned
+from pilotune.pipeline.trial.exceptions import ObjectiveError, TrialPruned, TrialYield
 from pilotune.pipeline.trial.protocol import ObjectiveSpec
 from pilotune.pipeline.worker.objective.ending import ending_of
 from pilotune.pipeline.worker.run_attempt import run_attempt
@@ -99,6 +99,13 @@ def test_exits_and_prunings_with_odd_words_stay_what_they_are():
     assert ending_of(SystemExit(), yielding=False).reason == "the objective called sys.exit()"
     pruned = bad("Mine", TrialPruned, __str__=raises)()
     assert (ending_of(pruned, yielding=False).kind, ending_of(pruned, yielding=True).kind) == ("pruned", "yielded")
+
+
+def test_a_text_of_a_class_of_its_own_becomes_plain():
+    words = type("Words", (str,), {})("stop here")
+    for base in (TrialPruned, TrialYield, ObjectiveError, SystemExit, ValueError):
+        ending = ending_of(bad("Mine", base, __str__=lambda self: words)(), yielding=False)
+        assert (type(ending.reason), type(ending.traceback)) == (str, str)
 
 
 OBJECTIVE = """
