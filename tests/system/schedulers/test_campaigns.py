@@ -209,6 +209,30 @@ def test_while_the_scheduler_is_away_trials_run_on_and_the_status_says_so(result
     assert (ended.attempts(0), len(ended.jobs)) == (1, 1)
 
 
+def server_late(folder: Path, lab: Lab) -> tuple[str, Result]:
+    """The scheduler does not answer when the campaign begins; what the user reads meanwhile."""
+    with lab.login(folder) as user:
+        user.machine.set(server_down=True)
+        with user.start(ENDLESS) as process:
+            status = user.here.await_status(
+                "epochs", lambda status: "asked again until" in status["waiting"], "the status says that it is away"
+            )
+            user.machine.set(server_down=False)
+            user.await_epochs(1)
+            user.let_trials_end()
+            return status["waiting"], user.finish(process)
+
+
+@on(PBS, also=[CRAY])
+@campaign(server_late)
+def test_a_scheduler_that_answers_in_time_gets_the_first_block(result: tuple[str, Result], lab: Lab) -> None:
+    message, ended = result
+    assert lab.words.server_away.rpartition(" ")[0] in message, "the last word is the part that was asked"
+    assert "(patience in the site file)" in message
+    assert ended.code == 0, ended.out + ended.err
+    assert (ended.attempts(0), len(ended.jobs)) == (1, 1)
+
+
 def job_limit(folder: Path, lab: Lab) -> Result:
     """The queue takes one job of a user, and the site file asks for two."""
     queues = {lab.queue: {"max_user": 1}}
