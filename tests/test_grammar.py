@@ -57,6 +57,8 @@ MORE_THAN_ONE = {
     "{…} configurations that were drawn": "a constant",
     "{…} trials, but the budget is": "ten or more",
     "{…} runs ": "a verb",
+    "{…} of the {…} points": "of several",
+    "the {…} points": "one is said otherwise",
     "{…} parts": "of a GPU that is said to have several",
 }
 """Beginnings of texts in which the number is never 1, and why."""

@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ...grammar import a
 from ..attributes import STEERING
 from .link import DriverConnection, Stopping
 from .optuna_classes import TrialReader, optuna_object
@@ -164,7 +165,7 @@ class OptunaSide:
         try:
             number = float(value)
         except Exception:  # a user's __float__ may raise anything
-            message = f"the constraint {key!r} needs a number as value, got a {type(value).__name__}"
+            message = f"the constraint {key!r} needs a number as value, got {a(type(value).__name__)}"
             raise TypeError(message) from None
         if math.isnan(number):
             raise ValueError(f"the value of the constraint {key!r} is NaN, not a number")
