@@ -255,6 +255,7 @@ class ForegroundConnection:
     """
 
     bound_to_process = True
+    alone = True
 
     def __init__(
         self,
@@ -266,6 +267,11 @@ class ForegroundConnection:
         self._trial, self._listener, self._given, self._ask = trial, listener, given, ask
         self._asked: optuna.Trial | None = None
         self._empty = OfflineConnection()
+
+    @property
+    def reports(self) -> list[tuple[int, float]]:
+        """Step and value of each report, in order."""
+        return self._trial.reports
 
     def report(self, step: int, value: float) -> Stopping:
         self._trial.reports.append((step, value))

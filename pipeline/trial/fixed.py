@@ -37,7 +37,8 @@ class FixedTrial(Trial):
         seed: The trial's ``rng_seed``. Unlike a worker, this object does not seed any random generator.
         cores: The trial's ``resources.cores``.
         gpus: The trial's ``resources.gpus``.
-        directions: The directions of ``trial.study``, which has no trials; some callbacks compare them with a metric's.
+        directions: The directions of ``trial.study``, in which this trial is alone; some callbacks compare them with a
+            metric's.
         prune_at: The first step at which a report raises TrialPruned (in Optuna's style: ``should_prune`` is true).
         yield_at: The first step at which a report raises TrialYield.
 

@@ -16,9 +16,11 @@ class DriverConnection(Protocol):
 
     Attributes:
         bound_to_process: It works only in the process that made it, so that a pickled trial goes without it.
+        alone: There is no study, so that the trial is the only one that it finds in it.
     """
 
     bound_to_process: bool
+    alone: bool
 
     def report(self, step: int, value: float) -> Stopping:
         """Send a report and return the verdict.

@@ -29,6 +29,7 @@ class OfflineConnection(DriverConnection):
     """
 
     bound_to_process = False
+    alone = True
 
     def __init__(
         self, prune_at: int | None = None, yield_at: int | None = None, values: Mapping[str, Any] | None = None

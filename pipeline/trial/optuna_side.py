@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import os
 import warnings
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ...grammar import a
 from ..attributes import STEERING
+from .distributions import stored_choice
 from .link import DriverConnection, Stopping
 from .optuna_classes import TrialReader, optuna_object
 from .protocol import AttemptSpec
@@ -35,6 +38,8 @@ class OptunaSide:
     number: int
     params: dict[str, Any]
     checkpoint_dir: Path
+    datetime_start: datetime.datetime
+    _forms: dict[str, str]
     _spec: AttemptSpec
     _connection: DriverConnection
 
@@ -85,7 +90,35 @@ class OptunaSide:
             ValueError: The driver refuses, with a sentence why.
             TrialYield: The attempt must end before there is an answer.
         """
-        return self._connection.ask(what, checked_arguments(what, arguments))
+        found = self._connection.ask(what, checked_arguments(what, arguments))
+        return self._with_itself(what, arguments, found) if self._connection.alone else found
+
+    def _with_itself(self, what: str, arguments: Mapping[str, Any], found: Any) -> Any:
+        """An answer of a study that has no other trial: this one runs in it."""
+        states = arguments.get("states")
+        fits = states is None or "RUNNING" in states
+        if what == "n_trials":
+            return int(fits)
+        if what == "trial":
+            fits = arguments["number"] == self.number
+        elif what != "trials" or arguments["after"] >= self.number:
+            return found
+        return {**found, "trials": [self._record()], "forms": list(self._forms.values())} if fits else found
+
+    def _record(self) -> dict[str, Any]:
+        """This trial as the driver would send it."""
+        return {
+            "number": self.number,
+            "state": "RUNNING",
+            "values": None,
+            "params": {name: stored_choice(self.params[name]) for name in self._forms},
+            "forms": {name: place for place, name in enumerate(self._forms)},
+            "reports": [list(report) for report in getattr(self._connection, "reports", ())],
+            "user_attrs": dict(self._user_attrs),
+            "system_attrs": dict(self._system_attrs),
+            "start": self.datetime_start.isoformat(),
+            "end": None,
+        }
 
     def reader(self) -> TrialReader:
         """Reads the study's trials as this objective knows its parameters."""
@@ -217,6 +250,7 @@ class ElsewhereConnection:
     """The connection of a trial that was sent to another process than the one that runs it: there is none."""
 
     bound_to_process = False
+    alone = False
 
     def __init__(self, number: int) -> None:
         self._number = number

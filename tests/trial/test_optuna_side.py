@@ -30,6 +30,7 @@ class Answers(OfflineConnection):
     """Answers from a real study, as a campaign does, through JSON."""
 
     bound_to_process = True
+    alone = False
 
     def __init__(self, study: optuna.Study, storage: RecordStorage, own: int):
         super().__init__()
@@ -378,9 +379,27 @@ def test_a_fixed_trial_works_in_another_process_too() -> None:
     assert trial.checkpoint_dir.exists()
     with get_context("spawn").Pool(1) as pool:
         found = pool.apply(used_elsewhere, (trial,))
-    assert found == ([(1, 0.5)], {"a": 2}, "MAXIMIZE", [], True)
+    assert found == ([(1, 0.5)], {"a": 2}, "MAXIMIZE", [0], True)
     with pytest.raises(ValueError, match="no trial is complete yet"):
         trial.study.best_value  # noqa: B018
+
+
+def test_a_trial_without_a_study_finds_itself_in_it() -> None:
+    trial = pilotune.FixedTrial({"lr": 0.5, "sizes": [16, 8], "epochs": 3}, number=4)
+    trial.suggest_float("lr", 0, 1)
+    trial.suggest_categorical("sizes", [[2, 2], [16, 8]])
+    trial.report(0.25, 1)
+    trial.set_user_attr("a", 1)
+    trial.set_constraint("c", 1.0)
+    for found in (*trial.study.trials, trial.storage.get_trial(4)):
+        assert (found.number, found.state.name, found.params) == (4, "RUNNING", {"lr": 0.5, "sizes": [16, 8]})
+        assert (found.intermediate_values, found.user_attrs, found.constraints) == ({1: 0.25}, {"a": 1}, {"c": 1.0})
+        assert found.distributions["lr"] == optuna.distributions.FloatDistribution(0, 1)
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    assert (trial.study.get_trials(states=complete), trial.storage.get_n_trials(0)) == ([], 1)
+    assert trial.storage.get_n_trials(0, complete[0]) == 0
+    with pytest.raises(KeyError):
+        trial.storage.get_trial(0)
 
 
 # -- without Optuna ---------------------------------------------------------------------------------------------------
@@ -393,6 +412,7 @@ record = {"number": 0, "state": "COMPLETE", "values": [0.5], "params": {"x": 1},
           "reports": [[3, 0.25]],
           "user_attrs": {"a": 1}, "system_attrs": {}, "start": "2026-01-01T00:00:00", "end": "2026-01-01T00:01:00"}
 class Connection(OfflineConnection):
+    alone = False
     def ask(self, what, arguments):
         return {"trials": [record], "forms": ["{}"], "more": False}
 

@@ -47,6 +47,7 @@ class ChildConnection:
     """
 
     bound_to_process = True
+    alone = False
 
     def __init__(self, stream: MessageStream) -> None:
         self.stream = stream

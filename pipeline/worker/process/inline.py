@@ -45,6 +45,7 @@ class InlineConnection:
     """
 
     bound_to_process = True
+    alone = False
 
     def __init__(
         self,
