@@ -365,13 +365,9 @@ def test_a_process_that_has_the_same_number_of_an_object_does_not_take_it_for_th
 def used_elsewhere(trial: pilotune.FixedTrial) -> tuple[Any, ...]:
     trial.report(trial.suggest_float("lr", 0, 1), 1)
     trial.set_user_attr("a", 2)
-    return (
-        trial.reports,
-        trial.user_attrs,
-        trial.study.direction.name,
-        trial.study.trials,
-        trial.checkpoint_dir.exists(),
-    )
+    study = trial.study
+    numbers = [each.number for each in study.trials]
+    return trial.reports, trial.user_attrs, study.direction.name, numbers, trial.checkpoint_dir.exists()
 
 
 def test_a_fixed_trial_works_in_another_process_too() -> None:
