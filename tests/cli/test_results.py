@@ -57,6 +57,7 @@ def test_trials_lists_each_with_the_reason_of_failure(pilotune: Pilotune, url: s
     assert len(result.out.splitlines()) == 7
     assert "killed by SIGSEGV" in result.out
     assert "pruned at 3" in result.out
+    assert result.err == "interrupted trials wait for pilotune resume digits\n"
     assert "\x1b" not in result.out
 
 

@@ -69,5 +69,7 @@ def trials_command(
         echo_json([row.as_dict() for row in items])
     elif items:
         click.echo(trials_table(data.metrics, items, terminal_width()))
+        if any(row.state == INTERRUPTED for row in items):
+            click.echo(f"interrupted trials wait for pilotune resume {data.name}", err=True)
     else:
         click.echo(f"no trials{' in state ' + ' or '.join(states) if states else ' yet'}", err=True)
