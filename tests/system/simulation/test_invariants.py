@@ -21,6 +21,7 @@ from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.fidelity import Promotions
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
+from pilotune.pipeline.record.due_callbacks import DueCallbacks
 from pilotune.pipeline.record.storage import RecordStorage
 from pilotune.pipeline.record.unit_of_work import UnitOfWork
 from pilotune.pipeline.trial.protocol import Attributes
@@ -109,7 +110,11 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (UnitOfWork, "_check_fence", lambda work: None, rivals,
          "changed trial|was changed after|backwards|after the trial's"),
     "a commit in doubt is made twice":
-        (UnitOfWork, "settle", never_landed, rivals, "left its trials|recorded twice"),
+        (UnitOfWork, "settle", never_landed, rivals, "left its trials|recorded twice|never called"),
+    "callbacks of dead drivers are not called":
+        (DueCallbacks, "take_over", lambda *_: ([], []), heirs, "never called"),
+    "callbacks that have returned stay due":
+        (DueCallbacks, "remove", lambda *_: None, Case.of, "were called 2 times"),
     "a commit in doubt is forgotten":
         (UnitOfWork, "settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
     "the database is asked in the middle of a step":
@@ -118,7 +123,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "trials that were taken over unnoticed are forgotten":
         (driver, "orphans", lambda storage, study, held: campaigns.orphans(storage, study), heirs, "left its trials"),
     "nobody looks for outcomes on disk":
-        (driver, "_outcome_on_disk", lambda *_: None, heirs, "ended complete|passed over|is lost"),
+        (driver, "_outcome_on_disk", lambda *_: None, heirs, "ended complete|passed over|is lost|lay on disk"),
     "the number of an attempt is not kept":
         (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
     "a lost trial is forgotten":
