@@ -61,7 +61,9 @@ def test_a_sampler_that_raises_ends_the_campaign_and_leaves_nothing_behind(bench
     assert reason.startswith(
         f"no further trial can be suggested: the sampler failed: {type(error).__name__}: {error} ("
     )
-    assert reason.endswith(f"test_user_code.py:{LINE})"), "whose code it is"
+    code, hint = reason.split("; ")
+    assert code.endswith(f"test_user_code.py:{LINE})"), "whose code it is"
+    assert hint == "another trial was running, which has no value yet"
     assert finish_of(campaign.turn(over(first[1]))).code == 1
     assert [trial.state for trial in campaign.trials()] == [TrialState.COMPLETE] * 2, "no trial without parameters"
     campaign.storage.close()

@@ -34,8 +34,8 @@ ARGUMENTS = [
     ("def train(lr, units, epochs, *, data): ...", "train.py:2: train() needs 'data', which the space does not have"),
     ("def train(lr, units, epochs, /): ...", "train.py:2: train() takes 'lr', 'units', 'epochs' by position only"),
     ("async def train(trial): ...", "train in train.py:2 is an async function"),
-    ("class train:\n    def __call__(self, lr): ...", "train.py:3: train() does not take 'units', 'epochs'"),
-    ("class train:\n    def __call__(self): ...", "train.py:3: train() takes no argument for the trial"),
+    ("class train:\n    def __call__(self, lr): ...", "train.py:3: train.__call__() does not take 'units', 'epochs'"),
+    ("class train:\n    def __call__(self): ...", "train.py:3: train.__call__() takes no argument for the trial"),
 ]  # fmt: skip
 
 
