@@ -27,7 +27,7 @@ from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..space import Space, own
 from ..trial.protocol import STEP_LIMIT
-from ..user_code import FAILURES, UserCodeFailure, said
+from ..user_code.parts import FAILURES, UserCodeFailure, said
 from .flight_states import require
 from .incumbent import Incumbent
 from .sampling import FiniteSampler, ParamSampler

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...errors import PilotuneError, words_of
 from ..trial.protocol import Query, Report, Suggest, Suggested, Verdict, refused
-from ..user_code import FAILURES, said
+from ..user_code.parts import FAILURES, said
 from .campaign_study import CampaignStudy
 from .events import Request
 from .flight import Flight

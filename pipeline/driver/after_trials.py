@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ...exit_codes import FAILED, FINISHED
 from ..campaign.events import StopRequested
 from ..studyfile import Callback
-from ..user_code import said, spoken
+from ..user_code.parts import said, spoken
 
 if TYPE_CHECKING:
     from optuna.terminator import BaseTerminator

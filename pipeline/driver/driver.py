@@ -45,7 +45,7 @@ from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
-from ..user_code import is_reference
+from ..user_code.parts import is_reference
 from .control import Control
 from .ended_trials import EndedTrials
 from .loop import CampaignLoop

@@ -18,7 +18,7 @@ from optuna.pruners import BasePruner
 from ...errors import UserError
 from ...fields import shown
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
-from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
+from ..user_code.parts import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 from .promotion import MODES, PROMOTE
 
 OPTUNA = "optuna.pruners"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...yamlfile import nearest
-from ..references import bound_names, find_module
 from ..trial.protocol import ObjectiveSpec
+from ..user_code.references import bound_names, find_module
 
 MOST_FILES = 200
 """Most of the user's own files that are read."""

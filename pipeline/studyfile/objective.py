@@ -11,9 +11,9 @@ from typing import Any
 from ...errors import UserError
 from ...objectives.registry import GROUP, OBJECTIVES
 from ...yamlfile import YamlFile, join
-from ..references import Function, Reference, argument_problem, defines, find_reference
 from ..registry_args import Entry, Registry
 from ..trial.protocol import ObjectiveSpec
+from ..user_code.references import Function, Reference, argument_problem, defines, find_reference
 from ..worker.objective.call import parameters_problem
 
 READY_MADE = Registry(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UserError
 from ...yamlfile import nearest
 from ..registry_args import arguments, check_arguments, quietly
-from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
+from ..user_code.parts import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 
 if TYPE_CHECKING:
     from optuna.terminator import BaseTerminator

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
 from ..fidelity import user_pruner
-from ..importing import where
-from ..references import argument_problem, find_reference
 from ..registry_args import Named
 from ..suggest import constraints_function, user_sampler
-from ..user_code import check_user_arguments, is_reference, load_user_callable, load_user_object
+from ..user_code.importing import where
+from ..user_code.parts import check_user_arguments, is_reference, load_user_callable, load_user_object
+from ..user_code.references import argument_problem, find_reference
 from .terminator import make_terminator
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from ...errors import UserError
 from ...fields import shown
-from ..user_code import FAILURES, UserCodeFailure, load_user_callable
+from ..user_code.parts import FAILURES, UserCodeFailure, load_user_callable
 
 
 def constraints_function(text: str, folder: Path | None, key: str) -> Callable[[FrozenTrial], Sequence[float]] | None:

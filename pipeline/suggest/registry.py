@@ -21,7 +21,7 @@ from ...fields import shown
 from ...yamlfile import nearest
 from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
 from ..space import Space, cardinality, contains
-from ..user_code import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
+from ..user_code.parts import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 from .constraints import constraints_function
 from .exhaustive import ExhaustiveSampler
 from .points import Points

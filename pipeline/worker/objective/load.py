@@ -8,9 +8,9 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from ...importing import ImportProblem, import_code, make_callable
 from ...trial.exceptions import ObjectiveError
 from ...trial.protocol import ObjectiveSpec
+from ...user_code.importing import ImportProblem, import_code, make_callable
 
 
 def load_objective(spec: ObjectiveSpec) -> Callable[..., Any]:

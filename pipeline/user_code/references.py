@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from ..errors import UserError
-from ..yamlfile import nearest
+from ...errors import UserError
+from ...yamlfile import nearest
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

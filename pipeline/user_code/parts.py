@@ -15,13 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import UserError
-from ..fields import shown
-from ..grammar import a
-from ..yamlfile import nearest
+from ...errors import UserError
+from ...fields import shown
+from ...grammar import a
+from ...yamlfile import nearest
+from ..registry_args import fits, in_words, plain_types
 from .importing import ImportProblem, import_code, make_callable, where
 from .references import find_reference, is_reference
-from .registry_args import fits, in_words, plain_types
 
 FAILURES = (Exception, SystemExit)
 """What a failure of users' code is: ``sys.exit()`` in it must not end the driver."""
@@ -225,7 +225,7 @@ def _ours() -> tuple[str, ...]:
     """Folders of Optuna and Pilotune, and what a file that is none begins with."""
     optuna = importlib.util.find_spec("optuna")
     folders = [str(Path(optuna.origin).parent)] if optuna is not None and optuna.origin else []
-    return (*folders, str(Path(__file__).parent), "<")
+    return (*folders, str(Path(__file__).parent.parent), "<")
 
 
 def _installed() -> tuple[str, ...]:
