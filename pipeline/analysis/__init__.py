@@ -10,8 +10,9 @@ Example::
 """
 
 from .best import best_params, best_trials
+from .evaluators import EVALUATORS
 from .export import FORMATS, export, export_reports, format_of, strict
-from .importance import EVALUATORS, Importances, importances, measure
+from .importance import Importances, importances, measure
 from .reading import StudyData, nearest, read_study, safe_url, stored_study, study_names
 from .summary import Summary, summarize
 from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows

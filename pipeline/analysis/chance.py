@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .importance import Target, evaluate, make_evaluator
+from .evaluators import Target, evaluate, make_evaluator
 from .reading import StudyData
 
 if TYPE_CHECKING:

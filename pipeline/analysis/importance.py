@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...errors import PilotuneError, UserError
-from .reading import StudyData, study_of
+from .chance import by_chance
+from .evaluators import Target, evaluate, make_evaluator
+from .reading import StudyData
 
 if TYPE_CHECKING:
-    from optuna.importance import BaseImportanceEvaluator
     from optuna.trial import FrozenTrial
-
-EVALUATORS = ("ped-anova", "fanova", "mean-decrease-impurity")
-"""Methods of :func:`importances`; the first is the default."""
-
-TREES = 64
-"""Trees in the forests of the last two, as in Optuna."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +23,7 @@ class Importances:
 
     Attributes:
         study: The study's name.
-        evaluator: A word of :data:`EVALUATORS`.
+        evaluator: A word of :data:`.EVALUATORS`.
         metric: Name of the objective; None: closeness to the Pareto front.
         shares: The share by parameter, largest first; they sum to 1.
         chance: The largest share that the parameter's values reach in 20 shuffles between the trials.
@@ -83,8 +77,6 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
         found = measure(read_study("sqlite:///study.db", "digits"))
         found.shares, found.certain  # {"lr": 0.81, "units": 0.19}, {"lr"}
     """
-    from .chance import by_chance
-
     used, params, target = prepared(data, evaluator, metric)
     chosen = replace(data, trials=used)
     raw = evaluate(chosen, make_evaluator(evaluator), target)
@@ -104,9 +96,6 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
         active={name: counts[name] for name in shares if counts[name] < len(used)},
         left_out=tuple(sorted(counts.keys() - shares.keys())),
     )
-
-
-Target = Callable[["FrozenTrial"], float]
 
 
 def prepared(
@@ -179,17 +168,6 @@ def usable(data: StudyData, evaluator: str, used: tuple[FrozenTrial, ...]) -> tu
     return common
 
 
-def evaluate(data: StudyData, evaluator: BaseImportanceEvaluator, target: Target | None) -> dict[str, float]:
-    """Optuna's importances, not normalized. Raises PilotuneError when the evaluator cannot cope with the trials."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = evaluator.evaluate(study_of(data), target=target)
-    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise PilotuneError(f"this evaluator cannot use the trials of {data.name!r}: {error}") from error
-    return {name: float(value) for name, value in found.items()}
-
-
 def shares_of(raw: Mapping[str, float], evaluator: str, params: tuple[str, ...]) -> dict[str, float]:
     """Importances that sum to 1, largest first. Raises PilotuneError if they are all zero."""
     total = sum(raw.get(name, 0.0) for name in params)
@@ -207,20 +185,3 @@ def objective_index(data: StudyData, evaluator: str, metric: str | None) -> int 
     if len(data.metrics) > 1 and evaluator != "ped-anova":
         raise UserError(f"{evaluator} works on one objective: choose it with --metric {'|'.join(data.metrics)}")
     return None
-
-
-def make_evaluator(evaluator: str, trees: int = TREES, seed: int = 0) -> BaseImportanceEvaluator:
-    """Optuna's evaluator of that name. Raises UserError without scikit-learn, if it needs that."""
-    from optuna import importance
-
-    try:
-        if evaluator == "fanova":
-            return importance.FanovaImportanceEvaluator(n_trees=trees, seed=seed)
-        if evaluator == "mean-decrease-impurity":
-            return importance.MeanDecreaseImpurityImportanceEvaluator(n_trees=trees, seed=seed)
-    except ImportError as error:
-        raise UserError(
-            f"the {evaluator} evaluator needs scikit-learn, which is not installed: "
-            "pip install scikit-learn, or --evaluator ped-anova"
-        ) from error
-    return importance.PedAnovaImportanceEvaluator()

@@ -18,8 +18,7 @@ def check_start(prepared: PreparedRun) -> list[str]:
     Returns:
         A note if the database's server does not answer now.
     """
-    from ..record import RunDirectory, new_campaign_id
-    from .study_files import sqlite_file
+    from ..record import RunDirectory, new_campaign_id, sqlite_file
 
     RunDirectory(prepared.runs / prepared.study_file.name / new_campaign_id()).check()
     path = sqlite_file(prepared.storage)
@@ -112,8 +111,7 @@ def advice(prepared: PreparedRun) -> list[str]:
     """Notes on the site, on what the study makes of it, and on a new database beside an old one."""
     from ...providers.blocks.advice import site_notes, study_notes
     from ..driver.settings import needs_of
-    from ..record import known_studies
-    from .study_files import sqlite_file
+    from ..record import known_studies, sqlite_file
 
     notes = [*site_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]
     path = sqlite_file(prepared.storage)

@@ -126,8 +126,7 @@ def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given:
         runs: The folder of run directories.
         given: The URL is from ``--storage``, not from the study file.
     """
-    from ..record import known_studies
-    from .study_files import sqlite_file
+    from ..record import known_studies, sqlite_file
 
     path = sqlite_file(url)
     if path is None or path.parent.is_dir() or path.parent == runs / study_file.name:
@@ -139,7 +138,7 @@ def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given:
 
 def require_folder(url: str, option: str) -> None:
     """Raise UserError if the folder of an SQLite file that an option names does not exist: it is probably mistyped."""
-    from .study_files import sqlite_file
+    from ..record import sqlite_file
 
     path = sqlite_file(url)
     if path is not None and not path.parent.is_dir():
@@ -230,15 +229,13 @@ def runs_folder(study_file: StudyFile, site: Site | None) -> Path:
 
 def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:
     """URL of the study's database. A relative SQLite path in a study file starts at that file's folder."""
-    from ..record import normalize_url
+    from ..record import normalize_url, sqlite_url
 
     if given:
         return normalize_url(given)
     if study_file.storage:
         return normalize_url(study_file.storage, study_file.folder)
-    from sqlalchemy.engine import URL
-
-    return normalize_url(URL.create("sqlite", database=str(runs / study_file.name / "study.db")).render_as_string())
+    return sqlite_url(runs / study_file.name / "study.db")
 
 
 def resolve_study(name: str | None, storage: str | None = None) -> StudyLocation:

@@ -40,8 +40,7 @@ def start(request: Request, detach: bool, in_job: bool) -> int:
 
 def note_new_database(prepared: PreparedRun) -> None:
     """Say on stderr that the study has run in another database, where this run starts it anew in a new file."""
-    from ..record import known_studies
-    from .study_files import sqlite_file
+    from ..record import known_studies, sqlite_file
 
     path = sqlite_file(prepared.storage)
     if path is not None and not path.exists():

@@ -134,6 +134,8 @@ class Move:
 
     def url(self, url: str) -> str:
         """The database's new address: another one if its file is in the folder."""
+        from ..record import sqlite_file, sqlite_url
+
         path = sqlite_file(url)
         return url if path is None or self.path(str(path)) == str(path) else sqlite_url(Path(self.path(str(path))))
 
@@ -156,23 +158,6 @@ class Move:
         except (OSError, ValueError, TypeError, KeyError):
             return  # a campaign that left no status, or a broken one
         write_atomically(file, json.dumps(status))
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite database; None for other databases."""
-    from sqlalchemy.engine import make_url
-
-    parts = make_url(url)
-    return Path(parts.database) if parts.get_backend_name() == "sqlite" and parts.database else None
-
-
-def sqlite_url(file: Path) -> str:
-    """The URL of an SQLite file."""
-    from sqlalchemy.engine import URL
-
-    from ..record import normalize_url
-
-    return normalize_url(URL.create("sqlite", database=str(file)).render_as_string())
 
 
 def save_entry(entry: Entry, name: str, storage: str, run_dir: Path) -> None:

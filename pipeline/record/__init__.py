@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
-    from .storage_urls import normalize_url
+    from .storage_urls import normalize_url, sqlite_file, sqlite_url
     from .study_definition import check_definition, learn_from, open_storage, open_study
     from .unit_of_work import LeaseLost
 
@@ -42,13 +42,15 @@ __all__ = [
     "release",
     "renew",
     "save_study",
+    "sqlite_file",
+    "sqlite_url",
     "study_leases",
 ]
 
 _MODULES = {
     "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew"),
     "unit_of_work": ("LeaseLost",),
-    "storage_urls": ("normalize_url",),
+    "storage_urls": ("normalize_url", "sqlite_file", "sqlite_url"),
     "study_definition": ("check_definition", "learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
     "due_callbacks": ("DueCallbacks",),

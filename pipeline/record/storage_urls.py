@@ -70,3 +70,14 @@ def _sqlite_url(parsed: sa.URL, folder: Path) -> str:
         raise UserError("a study must outlive its process: name a file, as in sqlite:///study.db")
     path = Path(os.path.abspath(folder / Path(name).expanduser()))
     return str(parsed.set(drivername="sqlite", database=str(path)))
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for other databases."""
+    parts = sa.make_url(url)
+    return Path(parts.database) if parts.get_backend_name() == "sqlite" and parts.database else None
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite file."""
+    return normalize_url(sa.URL.create("sqlite", database=str(file)).render_as_string())

@@ -1,9 +1,10 @@
 """The study file: what the user asked for, read, checked, and laid out as a plan."""
 
 from ..registry_args import Named
-from .load import StudyFile, load_study_file
+from .load import load_study_file
 from .plan import Plan, format_size, plan, render_plan
 from .schema import Budget, StartFrom, TrialOptions
+from .study_file import StudyFile
 from .terminator import make_terminator, terminator_in_words
 from .user_parts import Callback, check_user_parts, make_callbacks
 

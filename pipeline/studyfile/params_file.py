@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...fields import shown
 from ...yamlfile import YamlFile, nearest, parse_value, parse_yaml
 from ..space import Parameter, Space, contains, describe
-from .load import StudyFile
+from .study_file import StudyFile
 
 WHAT = "file of parameters"
 

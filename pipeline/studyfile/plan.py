@@ -23,7 +23,7 @@ from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
-from .load import StudyFile
+from .study_file import StudyFile
 from .terminator import needs_scores, terminator_in_words
 from .user_parts import check_user_parts
 

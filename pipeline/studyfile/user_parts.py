@@ -18,7 +18,7 @@ from ..user_code.references import argument_problem, find_reference
 from .terminator import make_terminator
 
 if TYPE_CHECKING:
-    from .load import StudyFile
+    from .study_file import StudyFile
 
 
 @dataclass(frozen=True)

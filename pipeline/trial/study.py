@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from ..attributes import PREFIX
 from .distributions import stored_choice
-from .optuna_classes import directions, optuna_object, state_names
+from .optuna_classes import TrialReader, directions, optuna_object, state_names
 from .protocol import MESSAGE_LIMIT
 from .values import as_name, jsonable
-
-if TYPE_CHECKING:
-    from .optuna_side import OptunaSide
 
 REFUSED = {
     "optimize": "Pilotune runs the study; an objective cannot start another run of it",
@@ -30,6 +27,34 @@ REFUSED = {
     "pruner": "the pruner is in the driver's process, and the study file names it",
 }
 """What Optuna's Study has and an objective cannot use here, and what to do instead."""
+
+
+class AskingTrial(Protocol):
+    """What a trial's study and storage need of the trial; :class:`.optuna_side.OptunaSide` has it."""
+
+    number: int
+
+    @property
+    def study(self) -> TrialStudy: ...
+
+    @property
+    def storage(self) -> TrialStorage: ...
+
+    @property
+    def user_attrs(self) -> dict[str, Any]: ...
+
+    @property
+    def system_attrs(self) -> dict[str, Any]: ...
+
+    def ask_driver(self, what: str, **arguments: Any) -> Any: ...
+
+    def reader(self) -> TrialReader: ...
+
+    def set_user_attr(self, key: str, value: Any) -> None: ...
+
+    def set_system_attr(self, key: str, value: Any) -> None: ...
+
+    def report_quietly(self, value: float, step: int) -> None: ...
 
 
 class TrialStudy:
@@ -54,7 +79,7 @@ class TrialStudy:
     ('offline', 'MINIMIZE', [])
     """
 
-    def __init__(self, trial: OptunaSide, name: str, words: Sequence[str], metrics: Sequence[str]) -> None:
+    def __init__(self, trial: AskingTrial, name: str, words: Sequence[str], metrics: Sequence[str]) -> None:
         self.study_name = name
         self._trial, self._words, self._metrics = trial, tuple(words), tuple(metrics)
         self._study_id = 0
@@ -219,7 +244,7 @@ class TrialStorage:
         trial: The trial.
     """
 
-    def __init__(self, trial: OptunaSide) -> None:
+    def __init__(self, trial: AskingTrial) -> None:
         self._trial = trial
 
     def __repr__(self) -> str:
@@ -268,7 +293,7 @@ class TrialStorage:
         """The trial's user attributes, those included that were set just now."""
         return self._trial.user_attrs if trial_id == self._trial.number else dict(self.get_trial(trial_id).user_attrs)
 
-    def _own(self, trial_id: int) -> OptunaSide:
+    def _own(self, trial_id: int) -> AskingTrial:
         if trial_id != self._trial.number:
             raise RuntimeError(f"an objective can change its own trial only, and {trial_id} is another one")
         return self._trial
@@ -357,9 +382,9 @@ def checked_arguments(what: str, arguments: Mapping[str, Any]) -> dict[str, Any]
     return dict(arguments)
 
 
-def _study_of(trial: OptunaSide) -> TrialStudy:
+def _study_of(trial: AskingTrial) -> TrialStudy:
     return trial.study
 
 
-def _storage_of(trial: OptunaSide) -> TrialStorage:
+def _storage_of(trial: AskingTrial) -> TrialStorage:
     return trial.storage

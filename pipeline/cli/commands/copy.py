@@ -54,9 +54,9 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
 
 def target_url(study: StudyLocation, new: str, to: str | None) -> str:
     """Where the copy goes: as given; beside the default database of its original; else into the same database."""
-    from ...record import normalize_url
+    from ...record import normalize_url, sqlite_file, sqlite_url
     from ..resolve import require_folder
-    from ..study_files import DATABASE, sqlite_file, sqlite_url
+    from ..study_files import DATABASE
 
     if to is not None:
         url = normalize_url(to)
@@ -70,9 +70,9 @@ def target_url(study: StudyLocation, new: str, to: str | None) -> str:
 def copy_to(study: StudyLocation, target: str, new: str) -> Copied:
     """Copy the study into the database ``target``."""
     from ...analysis import study_names
-    from ...record import open_storage
+    from ...record import open_storage, sqlite_file
     from ...record.study_admin import copy_study
-    from ..study_files import require_own, sqlite_file
+    from ..study_files import require_own
 
     if study.name not in study_names(study.storage):
         raise UserError(f"there is no study {study.name!r} in its database")

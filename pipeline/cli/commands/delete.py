@@ -64,7 +64,7 @@ def delete_command(name: str, storage: str | None, keep_files: bool, yes: bool, 
 def trials_of(study: StudyLocation) -> int | None:
     """Number of the study's trials; None if the database does not have the study, or is gone."""
     from ...analysis import read_study, study_names
-    from ..study_files import sqlite_file
+    from ...record import sqlite_file
 
     file = sqlite_file(study.storage)
     if file is not None and not file.exists():
@@ -96,7 +96,8 @@ def confirmed(question: str) -> bool:
 def delete_files(study: StudyLocation) -> list[str]:
     """Delete the study's folder; returns what was left in it. A database with other studies stays."""
     from ...analysis import study_names
-    from ..study_files import DATABASE, delete_folder, sqlite_file
+    from ...record import sqlite_file
+    from ..study_files import DATABASE, delete_folder
 
     folder = study.folder
     if folder is None or not folder.is_dir():

@@ -75,9 +75,9 @@ def rename_in_database(entry: Entry, new: str, move: Move, yes: bool) -> None:
     Raises UserError if there is no such study, the new name is taken, or Hyperband needs a decision.
     """
     from ...analysis import read_study, study_names
+    from ...record import sqlite_file
     from ...record.database import open_database
     from ...record.study_admin import rename_study, renamed_from
-    from ..study_files import sqlite_file
 
     url = entry.storage
     file = sqlite_file(url)

@@ -78,8 +78,7 @@ def resume_command(
 
 def check_database(name: str, storage: str) -> None:
     """Raise UserError if a database that was given as ``--storage`` does not exist: there is nothing to resume."""
-    from ...record import known_studies, normalize_url
-    from ..study_files import sqlite_file
+    from ...record import known_studies, normalize_url, sqlite_file
 
     url = normalize_url(storage)
     path = sqlite_file(url)

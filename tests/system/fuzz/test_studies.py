@@ -20,8 +20,8 @@ from pilotune.errors import UserError
 from pilotune.pipeline.cli.main import main
 from pilotune.pipeline.space import contains
 from pilotune.pipeline.studyfile import load_study_file
-from pilotune.pipeline.studyfile.load import StudyFile
 from pilotune.pipeline.studyfile.plan import plan, render_plan
+from pilotune.pipeline.studyfile.study_file import StudyFile
 from pilotune.pipeline.suggest import make_sampler
 
 from ...support.fuzzing import ENDLESS, as_yaml, fuzzed, mutated, placed, rubbish, scribbled, texts

@@ -1,0 +1,51 @@
+"""Optuna's importance evaluators by name, and their errors as sentences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...errors import PilotuneError, UserError
+from .reading import StudyData, study_of
+
+if TYPE_CHECKING:
+    from optuna.importance import BaseImportanceEvaluator
+    from optuna.trial import FrozenTrial
+
+EVALUATORS = ("ped-anova", "fanova", "mean-decrease-impurity")
+"""Methods of :func:`.importances`; the first is the default."""
+
+TREES = 64
+"""Trees in the forests of the last two, as in Optuna."""
+
+Target = Callable[["FrozenTrial"], float]
+"""What an evaluator explains: a trial's number."""
+
+
+def evaluate(data: StudyData, evaluator: BaseImportanceEvaluator, target: Target | None) -> dict[str, float]:
+    """Optuna's importances, not normalized. Raises PilotuneError when the evaluator cannot cope with the trials."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = evaluator.evaluate(study_of(data), target=target)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise PilotuneError(f"this evaluator cannot use the trials of {data.name!r}: {error}") from error
+    return {name: float(value) for name, value in found.items()}
+
+
+def make_evaluator(evaluator: str, trees: int = TREES, seed: int = 0) -> BaseImportanceEvaluator:
+    """Optuna's evaluator of that name. Raises UserError without scikit-learn, if it needs that."""
+    from optuna import importance
+
+    try:
+        if evaluator == "fanova":
+            return importance.FanovaImportanceEvaluator(n_trees=trees, seed=seed)
+        if evaluator == "mean-decrease-impurity":
+            return importance.MeanDecreaseImpurityImportanceEvaluator(n_trees=trees, seed=seed)
+    except ImportError as error:
+        raise UserError(
+            f"the {evaluator} evaluator needs scikit-learn, which is not installed: "
+            "pip install scikit-learn, or --evaluator ped-anova"
+        ) from error
+    return importance.PedAnovaImportanceEvaluator()
