@@ -85,7 +85,9 @@ class Axis:
         except (ValueError, TypeError):
             return None
         if self._range is not None:
-            return self._range.index(int(internal)) if internal in self._range else None
+            # As an int: a range looks for a float one number after the other.
+            whole = int(internal) if math.isfinite(internal) else None
+            return self._range.index(whole) if whole == internal and whole in self._range else None
         if self._places is not None:
             return self._places.get(internal)
         distribution = self._distribution
