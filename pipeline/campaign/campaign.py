@@ -484,7 +484,7 @@ class Campaign:
 
     def _stop_overdue(self) -> None:
         """Stop the attempts that did not yield in time, and let go of those whose end does not arrive."""
-        stops, left = self.stopping.overdue(self.flights.running.values(), self.now)
+        stops, left = self.stopping.overdue(self.flights.running, self.now)
         self._outbox += stops
         self.trials.leave(left)
 

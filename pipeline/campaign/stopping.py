@@ -9,8 +9,10 @@ database as it is, and a later campaign runs it again.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from ...grammar import count
 from ..trial.protocol import StopHow
@@ -40,6 +42,8 @@ class Stopping:
     def __init__(self, limits: CampaignLimits, study: str) -> None:
         self._limits, self._study = limits, study
         self.put_aside: set[int] = set()
+        self._deadlines: list[tuple[float, int, Flight, str]] = []  # a heap: when, a serial number, whose, its token
+        self._serial = itertools.count()
 
     def ask(self, flight: Flight, now: float) -> StopAttempt:
         """Ask an attempt to yield; the time that it has for it begins."""
@@ -47,24 +51,35 @@ class Stopping:
         reported = now if flight.last_report is None else flight.last_report
         due = reported + min(flight.longest_interval, LONGEST_INTERVAL)
         flight.yield_by = max(now, due) + self._limits.yield_wait
+        self._await(flight, flight.yield_by)
         return StopAttempt(flight.token, "yield")
 
-    def overdue(self, running: Collection[Flight], now: float) -> tuple[list[StopAttempt], list[str]]:
-        """What to do about attempts that did not yield in time.
+    def _await(self, flight: Flight, until: float) -> None:
+        heapq.heappush(self._deadlines, (until, next(self._serial), flight, flight.token))
+
+    def overdue(self, running: Mapping[str, Flight], now: float) -> tuple[list[StopAttempt], list[str]]:
+        """What to do about attempts that did not yield in time. It looks only at those whose time is up.
+
+        Args:
+            running: The attempts that workers have begun, by token.
+            now: Unix seconds.
 
         Returns:
             Those that are to be stopped now, and the tokens of those that the campaign lets go of.
         """
         how: StopHow = "kill"
         stops, left = [], []
-        for flight in running:
-            if flight.leave_by is not None:
-                if now >= flight.leave_by:
-                    left.append(flight.token)
-            elif flight.yield_by is not None and now >= flight.yield_by:
+        while self._deadlines and self._deadlines[0][0] <= now:
+            until, _, flight, token = heapq.heappop(self._deadlines)
+            if running.get(token) is not flight:
+                continue  # it has ended
+            if flight.leave_by == until:
+                left.append(token)
+            elif flight.leave_by is None and flight.yield_by == until:
                 flight.leave_by = now + self._limits.grace + ARRIVAL
+                self._await(flight, flight.leave_by)
                 self.put_aside.add(flight.number)
-                stops.append(StopAttempt(flight.token, how))
+                stops.append(StopAttempt(token, how))
         return stops, left
 
     def ended(self, flight: Flight) -> None:

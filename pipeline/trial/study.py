@@ -75,8 +75,8 @@ class TrialStudy:
 
     >>> from pilotune.pipeline.trial.offline import offline_trial
     >>> study = offline_trial({"lr": 0.1}).study
-    >>> study.study_name, study.direction.name, study.trials
-    ('offline', 'MINIMIZE', [])
+    >>> study.study_name, study.direction.name, len(study.trials)
+    ('offline', 'MINIMIZE', 1)
     """
 
     def __init__(self, trial: AskingTrial, name: str, words: Sequence[str], metrics: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ SOURCE = parse_yaml("name: s\nobjective: branin\n", Path("study.yaml"))
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_name_stands_for_a_function_that_exists(name: str, tmp_path: Path) -> None:
-    found = find_objective(name, tmp_path, SOURCE)
+    names = ["x", "y"] if name == "branin" else []  # it takes its parameters as arguments
+    found = find_objective(name, {}, tmp_path, SOURCE, names)
     module, function, _ = OBJECTIVES[name]
     assert (found.module, found.function) == (f"pilotune.objectives.{module}", function)
 
@@ -25,7 +26,7 @@ def test_a_bad_name_is_an_error_that_names_the_nearest_one(tmp_path: Path) -> No
     with pytest.raises(
         UserError, match=r"study.yaml:2: objective: must be .* but is 'branni'; did you mean 'branin'\?"
     ):
-        find_objective("branni", tmp_path, SOURCE)
+        find_objective("branni", {}, tmp_path, SOURCE)
 
 
 def test_a_package_adds_an_objective_by_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +38,7 @@ def test_a_package_adds_an_objective_by_an_entry_point(tmp_path: Path, monkeypat
         "[pilotune.objectives]\nacme = acme_models:tune\nlost = acme_models:no\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = find_objective("acme", Path("/"), SOURCE)
+    found = find_objective("acme", {}, Path("/"), SOURCE)
     assert (found.module, found.function) == ("acme_models", "tune")
     with pytest.raises(UserError, match=r"study.yaml:2: objective: .*acme_models.*'no'"):
-        find_objective("lost", Path("/"), SOURCE)
+        find_objective("lost", {}, Path("/"), SOURCE)

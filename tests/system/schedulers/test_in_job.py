@@ -215,7 +215,7 @@ def test_a_stopped_driver_has_no_successor_and_can_be_resumed(seen: Any) -> None
     assert "stopped by the user; it can be resumed" in said
     assert (note["generation"], note["reason"]) == (1, "stopped by the user; it can be resumed")
     assert again["folder"] != note["folder"]
-    assert end["reason"] == "the budget of 1 trials is used up"
+    assert end["reason"] == "the budget of 1 trial is used up"
     assert len(jobs) == 2
     assert computed_again(epochs) == []
 
