@@ -52,8 +52,10 @@ class Driver(QuietServices):
 
     Attributes:
         name: The campaign's name.
-        points: Steps taken; between any two of them it may be killed (at ``dies_at``) or stopped (at one of ``naps``,
-            for so many seconds).
+        points: Steps taken; between any two of them it may be stopped (at one of ``naps``, for so many seconds).
+        dies_at: It is killed after so many steps, or after so many of its pool's actions if ``dies_acting``: there are
+            few of them among the steps.
+        steps_to_death: How many of these were taken.
         stopped: It is suspended.
         dead: It was killed; none of its code may run.
     """
@@ -64,8 +66,10 @@ class Driver(QuietServices):
         self.points, self.dies_at, self.naps = 0, 0, dict[int, float]()
         self.stopped = self.dead = self.ended = False
         draw, trouble = random.Random(f"{world.case.seed} {name}"), world.case.trouble
+        self.steps_to_death, self.dies_acting = 0, False
         if seat.kills > 0:
             self.dies_at = int(trouble.points ** draw.random())
+            self.dies_acting = random.Random(f"acting {world.case.seed} {name}").random() < 0.2
         for _ in range(draw.randint(0, seat.naps)):
             seat.naps -= 1
             self.naps[int(1000 ** draw.random())] = draw.choice([0.0, 0.0, 1.0, 50.0, 200.0, 400.0])
@@ -257,7 +261,7 @@ class Machine(SimulatedPool):
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
             super().perform([action])
-            self.driver.world.point(f"after {type(action).__name__}")
+            self.driver.world.point(f"after {type(action).__name__}", acting=True)
 
 
 class SteppedLoop(CampaignLoop):

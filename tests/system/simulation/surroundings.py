@@ -47,8 +47,8 @@ class Surroundings(Protocol):
     drivers: list[Any]
     saw: Counter[str]
 
-    def point(self, where: str) -> None:
-        """A point at which the running driver may be killed or suspended."""
+    def point(self, where: str, *, acting: bool = False) -> None:
+        """A point at which the running driver may be killed or suspended; ``acting``: between two actions."""
 
     def clock_of(self, driver: Any) -> float:
         """The database's time as the driver's host sees it."""

@@ -191,13 +191,14 @@ class World:
 
     # -- drivers that are killed and stopped --------------------------------------------------------------------------
 
-    def point(self, where: str) -> None:
-        """The current driver is between two steps: it may be killed or suspended here."""
+    def point(self, where: str, *, acting: bool = False) -> None:
+        """The current driver is between two steps, or (``acting``) two actions: it may be killed or suspended here."""
         driver = self.current
         if driver is None or self.calm:
             return
         driver.points += 1
-        if driver.points == driver.dies_at:
+        driver.steps_to_death += acting or not driver.dies_acting
+        if driver.steps_to_death == driver.dies_at and (acting or not driver.dies_acting):
             self.saw[f"killed {where}"] += 1
             raise DriverKilled(where)
         if driver.points in driver.naps:
