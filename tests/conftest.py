@@ -27,25 +27,28 @@ SERVERS = {"postgres_server", "slurm_lab"}
 """Fixtures that start a real server: tests that use one are ``real``."""
 
 
-class HeavyFileScheduling(LoadFileScheduling):
-    """Each file is one process's, and all files marked ``heavy`` are the same process's.
+class MarkedFileScheduling(LoadFileScheduling):
+    """Each file is one process's; all files marked ``heavy`` are the same process's, and so are all that are
+    marked ``installs``.
 
-    They run many campaigns side by side by themselves, so two of them must not run at once. pytest-xdist's own groups
-    need node ids that pytest 9.2 no longer takes from plugins, hence a scheduler that reads which files have the mark.
+    The heavy ones run many campaigns side by side by themselves, so two of them must not run at once; those that
+    install share one installation. pytest-xdist's own groups need node ids that pytest 9.2 no longer takes from
+    plugins, hence a scheduler that reads which files have a mark.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "heavy" if is_heavy(self.config.rootpath / file) else file
+        path = self.config.rootpath / file
+        return next((mark for mark in ("heavy", "installs") if has_mark(path, mark)), file)
 
 
 @functools.cache
-def is_heavy(file: Path) -> bool:
-    return "pytest.mark.heavy" in file.read_text(encoding="utf-8")
+def has_mark(file: Path, mark: str) -> bool:
+    return f"pytest.mark.{mark}" in file.read_text(encoding="utf-8")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> HeavyFileScheduling:
-    return HeavyFileScheduling(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> MarkedFileScheduling:
+    return MarkedFileScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

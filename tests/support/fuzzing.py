@@ -50,12 +50,12 @@ def watchdog() -> Iterator[None]:
 
 
 def fuzzed(examples: int) -> Callable[[Any], Any]:
-    """Decorator below ``@given``: run ``examples`` examples (four times as many in ``make test-all``).
+    """Decorator below ``@given``: run a third of ``examples`` examples (four times ``examples`` in ``make test-all``).
 
     They are the same ones each time, and each is limited by the watchdog.
     """
     profile = settings(
-        max_examples=LONGER or at_size(examples, 4 * examples),
+        max_examples=LONGER or at_size(max(10, examples // 3), 4 * examples),
         derandomize=not LONGER,
         deadline=None,
         database=None,

@@ -1,14 +1,18 @@
-"""The wheel, and an empty environment with it: built once for all tests of this folder."""
+"""The wheel, and an installation of it for a group: made once for all tests of this folder."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
+
+import pilotune
+
+from ...support.install import make_install_module
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -26,10 +30,18 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def elsewhere(wheel, tmp_path_factory):
-    """The ``bin`` folder of a new environment with the wheel and its dependencies."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "venv"
-    venv.create(folder, with_pip=False, symlinks=True)
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet", "--no-compile"]
-    subprocess.run([*pip, wheel], check=True)
-    return folder / "bin"
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation for a group (``make install-module``), by a user with a restrictive umask."""
+    folder = tmp_path_factory.mktemp("soft")
+    before = os.umask(0o077)
+    try:
+        make_install_module(folder)
+    finally:
+        os.umask(before)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def elsewhere(prefix: Path) -> Path:
+    """The ``bin`` folder of an environment with Pilotune's wheel and its dependencies, and nothing else."""
+    return prefix / "pilotune" / pilotune.__version__ / "venv" / "bin"

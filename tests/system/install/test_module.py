@@ -13,36 +13,12 @@ import pytest
 
 import pilotune
 
-pytestmark = pytest.mark.slow
+from ...support.install import REPOSITORY, make_install_module
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+pytestmark = [pytest.mark.slow, pytest.mark.installs]
+
 LMOD = Path("/usr/share/lmod/lmod/init")
 VERSION = pilotune.__version__
-
-
-def make(prefix: object, *, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``make install-module PREFIX=prefix``."""
-    command = ["make", "--silent", "install-module", f"PREFIX={prefix}", f"PYTHON={sys.executable}"]
-    own = ("MAKE", "ARGS")  # of `make test`
-    around = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    around["PIP_NO_COMPILE"] = "1"  # Python compiles the modules that are used
-    done = subprocess.run(
-        command, cwd=REPOSITORY, env={**around, **environment}, capture_output=True, text=True, timeout=300
-    )
-    assert (done.returncode == 0) == (code == 0), done.stdout + done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installation for a group, by a user with a restrictive umask."""
-    folder = tmp_path_factory.mktemp("soft")
-    before = os.umask(0o077)
-    try:
-        make(folder)
-    finally:
-        os.umask(before)
-    return folder
 
 
 @pytest.fixture
@@ -142,7 +118,7 @@ def test_a_second_run_installs_again_in_the_same_place(prefix: Path) -> None:
     before, text = (root / "venv" / "pyvenv.cfg").stat().st_mtime_ns, module.read_text()
     errors = root / "venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages" / "pilotune" / "errors.py"
     errors.write_text("broken")
-    make(prefix, PIP_NO_DEPS="1")
+    make_install_module(prefix, PIP_NO_DEPS="1")
     assert errors.read_text() == (REPOSITORY / "errors.py").read_text()
     assert (root / "venv" / "pyvenv.cfg").stat().st_mtime_ns == before
     assert module.read_text() == text
@@ -165,4 +141,4 @@ def test_a_second_run_installs_again_in_the_same_place(prefix: Path) -> None:
     ],
 )
 def test_an_impossible_prefix_is_refused_with_the_reason(wanted: str, words: str) -> None:
-    assert make(wanted, code=2).stderr.splitlines()[0] == f"error: {words}"
+    assert make_install_module(wanted, code=2).stderr.splitlines()[0] == f"error: {words}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.installs]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHIPPED = ("pipeline", "providers", "objectives")
@@ -67,6 +67,7 @@ def test_it_runs_a_study_away_from_the_repository(pilotune, tmp_path):
     assert json.loads(pilotune("best", "away", "--json"))["best"][0]["params"]["epochs"] == 9
 
 
+@pytest.mark.exhaustive
 def test_what_init_writes_there_runs(pilotune, tmp_path):
     pilotune("init", "first")
     pilotune("run", "first/study.yaml", "--trials", "4")

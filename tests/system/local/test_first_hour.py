@@ -34,12 +34,13 @@ def test_an_objective_that_cannot_be_imported_says_so_at_once_and_ends_the_campa
     (stderr,) = [line.split("its stderr: ")[1] for line in said if "its stderr: " in line]
     assert Path(stderr.removesuffix(" (empty)")).is_file()
     assert f"the first 3 trials could not be started, and no other could: {reason}" in ended.stdout
-    assert "3 could not be started" in ended.stdout
+    trials = here.trials("needy")
+    assert len(trials) in (3, 4), "one may have been asked for ahead of a free worker"
+    assert f"{len(trials)} could not be started" in ended.stdout
     assert "export" not in ended.stdout
     assert reason in here.run("status", "needy").stdout
     shown = here.run("trials", "needy", "--traceback", 2).stdout
     assert f'File "{here.folder}/needy.py", line 2, in <module>' in shown
-    assert len(here.trials("needy")) <= 4, "one may have been asked for ahead of a free worker"
 
 
 def test_a_scheduler_without_a_controller_is_given_up_and_the_study_has_stopped(tmp_path: Path) -> None:
