@@ -49,7 +49,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         SiteError: The site would not start workers, or the disk has no space for the campaign's files.
         RecordAway: The database does not answer, or accepts no writes.
     """
-    from ...providers.htex.pool import ParslPool, PoolFiles
+    from ...providers.htex.interchange_start import interchange_ahead
     from ...providers.schedulers.file_limits import many_descriptors
 
     began, campaign_id = time.time(), new_campaign_id()
@@ -62,12 +62,15 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         disk_full_is_refusal(run.path),
         logging_to(run.log),
         Control(run.stop, settings.slot) as control,
+        interchange_ahead() as interchange,
     ):
+        # Imported here because it loads Parsl, as the interchange does meanwhile.
+        from ...providers.htex.pool import ParslPool, PoolFiles
+
         # The pool boots while the study is opened; it asks for no block before the study is claimed.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
-        pool = ParslPool(
-            settings.site, files, needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
-        )
+        needs, label = needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
+        pool = ParslPool(settings.site, files, needs, label, interchange=interchange)
         claimed_study = False
         try:
             # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.

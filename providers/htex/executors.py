@@ -6,24 +6,27 @@ They are set up so that no process outlives the driver, and Parsl's programs are
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import shutil
-import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parsl.executors import HighThroughputExecutor, MPIExecutor
-from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+from parsl.executors.high_throughput import executor as parsl_executor
+from parsl.executors.high_throughput.executor import HighThroughputExecutor
+from parsl.executors.high_throughput.mpi_executor import MPIExecutor
+from parsl.version import VERSION
 
-from ...errors import SiteError
 from ..blocks.batch_scripts import driver_timeout
 from ..blocks.resources import TrialResources, accelerators, trials_per_block, trials_per_node
+from ..node.pool_options import TEMPLATE
+from ..node.tasks import CONTEXT, pack
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.launchers import launcher_of_trials
 from ..schedulers.network import Addresses
 from ..site import PoolSpec, Site
+from .interchange_start import interchange_command, sigint_blocked
 from .message_limits import limit_messages
 
 ANSWER_TIMEOUT = 10.0
@@ -50,15 +53,19 @@ class GuardedExecutor:
     Attributes:
         launch_file: Where :meth:`initialize_scaling` writes what blocks start on their nodes.
         launch: The contents of that file but for ``command``, see :mod:`pilotune.providers.node.agent`.
+        interchange_ahead: An interchange that waits for its configuration; None to start one.
     """
 
     launch_file: Path
     launch: dict[str, Any]
+    interchange_ahead: subprocess.Popen[bytes] | None = None
     interchange_proc: Any
     command_client: Any
     launch_cmd: str
     cert_dir: str
     worker_logdir: str
+    validate_resource_spec: Callable[[dict[str, Any]], None]
+    submit_payload: Callable[[dict[str, Any], bytes], Any]
 
     @property
     def interchange_alive(self) -> bool:
@@ -83,13 +90,23 @@ class GuardedExecutor:
         if self.interchange_alive:
             self.command_client.run(["HOLD_MANAGER", manager], timeout_s=ANSWER_TIMEOUT)
 
+    def submit(
+        self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Submit a task in the form that the nodes' worker pools run; Parsl calls it for each app."""
+        self.validate_resource_spec(resource_specification)
+        original = getattr(func, "__wrapped__", func)  # Parsl's apps wrap it; a worker reports its errors without
+        resources = {"resource_spec": resource_specification} if resource_specification else {}
+        return self.submit_payload({**CONTEXT, **resources}, pack(original, args, kwargs))
+
     def _start_local_interchange_process(self) -> None:
-        """Start the interchange with SIGINT blocked: until it has a session of its own, Ctrl-C would reach it, too."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        """Start the interchange, or hand Parsl the one that waits for its configuration."""
+        before, parsl_executor.subprocess = parsl_executor.subprocess, _Starter(self.interchange_ahead)
         try:
-            super()._start_local_interchange_process()  # type: ignore[misc]
+            with sigint_blocked():
+                super()._start_local_interchange_process()  # type: ignore[misc]
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            parsl_executor.subprocess = before
 
     def initialize_scaling(self) -> None:
         """Write the launch file, now that the interchange's ports are known. Starts no block."""
@@ -99,6 +116,19 @@ class GuardedExecutor:
         super().initialize_scaling()  # type: ignore[misc]
         self.launch_file.write_text(json.dumps({**self.launch, "command": self.launch_cmd}, indent=1))
         self.launch_file.chmod(0o600)
+
+
+class _Starter:
+    """Stands for ``subprocess`` in Parsl's executor while that starts its interchange, which may run already."""
+
+    def __init__(self, process: subprocess.Popen[bytes] | None):
+        self._process = process
+
+    def Popen(self, *arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        return self._process or subprocess.Popen(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
 
 
 class Executor(GuardedExecutor, HighThroughputExecutor):  # type: ignore[misc]
@@ -181,36 +211,16 @@ def affinity(site: Site, pool: PoolSpec, resources: TrialResources) -> str:
     return own or ("block" if shares else "none")
 
 
-WORKER_POOL = "process_worker_pool.py"
-"""Parsl's program for the workers of one node."""
-
-
 def worker_pool_command(silence: int) -> str:
-    """The command of Parsl's worker pool, by absolute path, with the options that Parsl fills in.
+    """The command of a node's worker pool, with fields that Parsl fills in.
 
     Args:
         silence: Seconds without a heartbeat from the driver after which the worker pool exits.
     """
-    options = str(DEFAULT_LAUNCH_CMD).removeprefix(WORKER_POOL).replace("{heartbeat_threshold}", str(silence))
-    assert not options.startswith(WORKER_POOL)
-    assert f"--hb_threshold={silence} " in options
-    return f"{shlex.quote(sys.executable)} {shlex.quote(_script(WORKER_POOL))}{options} --uid={{{{uid}}}}"
+    program = f"{shlex.quote(sys.executable)} -P -m pilotune.providers.node.worker_pool"
+    return f"{program} {TEMPLATE} --hb_threshold={silence} --parsl={VERSION}"
 
 
 def host_of(manager: str) -> str:
     """The host of a worker pool, from the id that :mod:`pilotune.providers.node.agent` gave it."""
     return manager.rpartition("-")[0]
-
-
-def interchange_command() -> list[str]:
-    """The command of Parsl's interchange, which ends when this process ends."""
-    program = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange"]
-    return [*program, str(os.getpid()), _script("interchange.py")]
-
-
-def _script(name: str) -> str:
-    beside = Path(sys.executable).parent / name
-    found: str | None = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
-        raise SiteError(f"Parsl's program {name} is neither beside {sys.executable} nor on PATH; install parsl again")
-    return str(Path(found).absolute())

@@ -1,34 +1,50 @@
 """Runs Parsl's interchange, and ends it at once when the driver is killed.
 
-``python -m pilotune.providers.htex.interchange DRIVER SCRIPT``: DRIVER is the driver's process id, which must be the
-parent of this process, and SCRIPT is Parsl's program. It runs in a session of its own, so that Ctrl-C at the terminal
-reaches the driver only.
+``python -P -m pilotune.providers.htex.interchange DRIVER``: DRIVER is the driver's process id, which must be the parent
+of this process. It runs in a session of its own, so that Ctrl-C at the terminal reaches the driver only. Parsl's
+configuration of the interchange comes on its standard input, which may end without one: then it is not needed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import runpy
+import pickle
 import signal
 import sys
+from collections.abc import Callable
 
 from ...pipeline.worker.node.posix import PR_SET_PDEATHSIG, process_control
 from .message_limits import limit_messages
 
 
-def main(driver: int, script: str) -> None:
-    """Become the interchange. Exits when the driver is dead already."""
+def main(driver: int, serve: Callable[[], None]) -> None:
+    """Become the interchange. Exits when the driver is dead already.
+
+    Args:
+        driver: The driver's process id.
+        serve: Does the interchange's work.
+    """
     with contextlib.suppress(PermissionError):  # this process leads one already
         os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked by the driver until now
     process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != driver:  # the driver died before PR_SET_PDEATHSIG was set
         sys.exit(f"pilotune: the driver, process {driver}, is gone")
+    serve()
+
+
+def serve() -> None:
+    """Run Parsl's interchange. Everything is imported before its configuration is read, while the driver imports too."""
+    from parsl.executors.high_throughput.interchange import Interchange
+
     limit_messages()
-    sys.argv = [script]
-    runpy.run_path(script, run_name="__main__")
+    try:
+        configuration = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return
+    Interchange(**configuration).start()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), serve)

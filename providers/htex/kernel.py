@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import parsl
+from parsl.config import Config
+from parsl.dataflow.dflow import DataFlowKernel
 
 from ...errors import SiteError
 
@@ -26,7 +27,7 @@ class Kernel:
         closing: That event.
     """
 
-    def __init__(self, config: parsl.Config, work: Callable[[threading.Event], None]):
+    def __init__(self, config: Config, work: Callable[[threading.Event], None]):
         self._config, self._work = config, work
         self._kernel: Any = None
         self._error: Exception | None = None
@@ -36,7 +37,7 @@ class Kernel:
 
     def _live(self) -> None:
         try:
-            self._kernel = parsl.DataFlowKernel(self._config)
+            self._kernel = DataFlowKernel(self._config)
         except Exception as error:
             self._error = error
         self._booted.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import threading
 import time
 from collections import Counter, deque
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import parsl
 import zmq
+from parsl.app.python import PythonApp
+from parsl.config import Config
 
 from ...pipeline.campaign.events import (
     Action,
@@ -91,6 +93,7 @@ class ParslPool:
         resources: What one trial takes.
         label: The first part of job names.
         pools: The pools to use; by default those that are on and can run such trials. Each gets an executor of its own.
+        interchange: From :func:`.interchange_start.interchange_ahead`, for the first executor.
 
     Attributes:
         monitor: Watches and scales the pools in a thread of its own.
@@ -109,6 +112,7 @@ class ParslPool:
         resources: TrialResources,
         label: str,
         pools: Sequence[PoolSpec] | None = None,
+        interchange: subprocess.Popen[bytes] | None = None,
     ):
         files.parsl.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.site, self.files, self.resources, self.label = site, files, resources, label
@@ -141,6 +145,7 @@ class ParslPool:
         self._poller.register(self.channel.socket, zmq.POLLIN)
         self._poller.register(self._wake_read, zmq.POLLIN)
         self._allowed = site.scheduler == "local"
+        next(iter(self.monitor.pools.values())).executor.interchange_ahead = interchange
         self._kernel = Kernel(self._config(), self._work)
 
     def _managed(self, pool: PoolSpec) -> ManagedPool:
@@ -161,8 +166,8 @@ class ParslPool:
         launch = provider.files("").launch
         return executor(self.site, pool, provider, self.resources, self.addresses, launch, self.files.parsl, label)
 
-    def _config(self) -> parsl.Config:
-        return parsl.Config(
+    def _config(self) -> Config:
+        return Config(
             executors=[managed.executor for managed in self.monitor.pools.values()],
             run_dir=str(self.files.parsl),
             strategy="none",
@@ -313,7 +318,7 @@ class ParslPool:
         if (label, function) not in self._apps:
             assert self._kernel is not None
             kernel = self._kernel.ready()
-            self._apps[label, function] = parsl.python_app(function, data_flow_kernel=kernel, executors=[label])
+            self._apps[label, function] = PythonApp(function, data_flow_kernel=kernel, executors=[label])
         return self._apps[label, function](*arguments, **options)
 
     def _resources(self) -> dict[str, Any]:

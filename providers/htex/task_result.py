@@ -6,10 +6,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from parsl.executors.errors import BadStateException
-from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+from parsl.executors.high_throughput.errors import ManagerLost
 
 from ...pipeline.campaign.events import Ended, Lost
 from ...pipeline.trial.protocol import Outcome
+from ..node.tasks import WorkerLost
 
 
 def event_of(token: str, pool: str | None, future: Future[Any]) -> Ended | Lost:

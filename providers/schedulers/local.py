@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from parsl.jobs.states import JobState, JobStatus
-from parsl.providers import LocalProvider
+from parsl.providers.local.local import LocalProvider
 
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles, write_script

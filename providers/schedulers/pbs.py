@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import ClassVar, Self
 
-from parsl.providers import PBSProProvider
+from parsl.providers.pbspro.pbspro import PBSProProvider
 
 from ..site import PoolSpec, Site
 from .batch import BatchBlocks, BlockFiles

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import ClassVar, Self
 
-from parsl.providers import SlurmProvider
+from parsl.providers.slurm.slurm import SlurmProvider
 from parsl.providers.slurm.template import template_string
 
 from ...errors import SiteError

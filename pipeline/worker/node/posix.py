@@ -13,7 +13,9 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-"""Options of prctl(2): a signal at the parent's death; orphaned descendants become children of this process."""
+PR_SET_NAME = 15
+"""Options of prctl(2): a signal at the parent's death; orphaned descendants become children of this process; its name.
+"""
 
 _libc = ctypes.CDLL(None)
 
@@ -21,6 +23,11 @@ _libc = ctypes.CDLL(None)
 def process_control(option: int, value: int) -> None:
     """Call prctl(2) with one argument."""
     _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+
+
+def name_process(name: str) -> None:
+    """Give this process a name of at most 15 characters, for ``ps -o comm`` and ``top``."""
+    _libc.prctl(PR_SET_NAME, name.encode()[:15], ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
 def kill_group(group: int, number: int = signal.SIGKILL) -> None:

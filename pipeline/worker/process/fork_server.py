@@ -1,8 +1,8 @@
 """The fork server: imports the objective once, then forks a process for each attempt. Each worker has one.
 
-``multiprocessing``'s own fork server would import the worker's main script (Parsl's) again in every child. The worker
-runs this one as ``python -m pilotune.pipeline.worker.process.fork_server FD``. ``FD`` is a SOCK_SEQPACKET socket; each
-packet is one message (see :mod:`.messages`):
+The worker has forked one ahead (:mod:`.spare`); where that one is gone, it runs
+``python -m pilotune.pipeline.worker.process.fork_server FD``. ``FD`` is a SOCK_SEQPACKET socket; each packet is one
+message (see :mod:`.messages`):
 
 * from the worker: first :class:`.Preload`; then for each process the bytes ``fork``, with the descriptor of a socket;
 * to the worker: :class:`.Ready`, then :class:`.Forked` or :class:`.ForkFailed` and :class:`.Exited` for each process.
@@ -24,6 +24,7 @@ import warnings
 
 from ...trial.protocol import Message, ObjectiveSpec
 from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
+from ..objective.execute import change
 from ..objective.load import file_of_objective, import_objective
 from .child import run_child
 from .messages import Exited, Forked, ForkFailed, Preload, Ready, decode, encode
@@ -46,6 +47,7 @@ def main(descriptor: int) -> None:
         return
     first = decode(json.loads(packet))
     assert isinstance(first, Preload)
+    change(os.environ, first.environment)
     origin = preload(first.objective) if first.preload else ""
     gc.collect()
     gc.freeze()  # garbage collections in the children do not copy the pages that they share

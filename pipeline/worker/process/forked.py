@@ -13,7 +13,7 @@ import sys
 from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
 from ..objective.ending import Ending, crash, signal_name
-from ..objective.execute import change, environment, hardware
+from ..objective.execute import environment, hardware
 from .messages import (
     Begin,
     Exited,
@@ -27,6 +27,7 @@ from .messages import (
     decode,
     encode,
 )
+from .spare import ForkedProgram, take_spare
 
 
 class ForkServer:
@@ -46,21 +47,10 @@ class ForkServer:
         self.ready = False
         self.objective_file = spec.objective.file
         self.modified = _modified(self.objective_file)
-        variables = dict(os.environ)
-        change(variables, hardware(spec))
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pilotune.pipeline.worker.process.fork_server", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env=variables,
-                start_new_session=True,
-            )
-        finally:
-            theirs.close()
+        self.process: ForkedProgram | subprocess.Popen[bytes]
+        self.process, self.control = take_spare() or _start_program()
         with contextlib.suppress(OSError):  # where it has died, receive() says so
-            self.control.send(json.dumps(encode(Preload(spec.objective, spec.preload))).encode())
+            self.control.send(json.dumps(encode(Preload(spec.objective, spec.preload, hardware(spec)))).encode())
 
     def fits(self, spec: AttemptSpec) -> bool:
         """Whether it is alive and has imported this objective as it is on disk now."""
@@ -104,6 +94,19 @@ class ForkServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _start_program() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a fork server as a program of its own, where this worker has none in waiting. Raises OSError."""
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pilotune.pipeline.worker.process.fork_server", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return process, control
 
 
 def _key(spec: AttemptSpec) -> str:

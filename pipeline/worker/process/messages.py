@@ -106,10 +106,14 @@ class Terminate(Message):
 
 @dataclass(frozen=True)
 class Preload(Message):
-    """To the fork server, first: the objective, and whether to import it before forking."""
+    """To the fork server, first: the objective, and whether to import it before forking.
+
+    ``environment``: changes to the variables, None removes one.
+    """
 
     objective: ObjectiveSpec
     preload: bool
+    environment: dict[str, str | None]
 
 
 @dataclass(frozen=True)

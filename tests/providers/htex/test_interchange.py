@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from pilotune.providers.htex.executors import GuardedExecutor
 
@@ -33,10 +32,10 @@ def test_it_starts_with_ctrl_c_blocked_and_the_driver_goes_on_hearing_it() -> No
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_in_a_session_of_its_own_it_hears_signals_again(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(BLOCKED + "; import os; print(os.getsid(0) == os.getpid())")
-    command = [sys.executable, "-m", "pilotune.providers.htex.interchange", str(os.getpid()), str(script)]
+def test_in_a_session_of_its_own_it_hears_signals_again() -> None:
+    said = BLOCKED + "; import os; print(os.getsid(0) == os.getpid())"
+    program = f"from pilotune.providers.htex.interchange import main\nmain({os.getpid()}, lambda: exec({said!r}))"
+    command = [sys.executable, "-c", program]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -77,8 +77,11 @@ def worker(trial: int) -> int:
 
 
 def manager(trial: int) -> int:
-    """Parsl's worker pool (its manager)."""
-    return _above(trial, "process_worker_pool.py")
+    """The node's worker pool: the outermost of the processes that it has forked."""
+    found = [each for each in ancestors(trial) if "node.worker_pool" in words(each)]
+    if not found:
+        raise LookupError
+    return found[-1]
 
 
 def step_daemon(trial: int) -> int:
@@ -101,7 +104,7 @@ def words(pid: int) -> str:
 
 def interchange(here: Here, driver: subprocess.Popen[bytes]) -> int:
     """Parsl's interchange of that driver."""
-    found = [pid for pid, line in processes(here).items() if "HTEX interchange" in line and parent(pid) == driver.pid]
+    found = [pid for pid, line in processes(here).items() if "htex.interchange" in line and parent(pid) == driver.pid]
     assert len(found) == 1, found
     return found[0]
 

@@ -213,30 +213,26 @@ def test_a_block_ends_what_a_dead_worker_left_and_goes_on(tmp_path: Path, daemon
     assert block.returncode == 128 + signal.SIGTERM
 
 
-def test_the_interchange_dies_with_its_driver(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text("import os, time\nprint(os.getpid(), os.getsid(0), flush=True)\ntime.sleep(600)\n")
-    driver: dict[str, Any] = {"args": [sys.executable, "-c", DRIVER, str(program)], "stdout": subprocess.PIPE}
+def test_the_interchange_dies_with_its_driver() -> None:
+    driver: dict[str, Any] = {"args": [sys.executable, "-c", DRIVER], "stdout": subprocess.PIPE}
     with subprocess.Popen(**driver, text=True) as process:
         assert process.stdout
-        pid, session = map(int, process.stdout.readline().split())
-        assert session == pid
+        pid = int(process.stdout.readline())
+        until(lambda: os.getsid(pid) == pid, "the interchange leads a session")
         process.kill()
     until(lambda: not alive(pid), "the interchange has ended")
 
 
 DRIVER = """
-import subprocess, sys
-from pilotune.providers.htex import executors
-executors._script = lambda name: sys.argv[1]
-subprocess.Popen(executors.interchange_command()).wait()
+from pilotune.providers.htex.interchange_start import interchange_ahead
+with interchange_ahead() as process:
+    print(process.pid, flush=True)
+    process.wait()
 """
 
 
-def test_an_interchange_whose_driver_is_gone_does_not_begin(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text("print('begun')\n")
-    command = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getppid()), str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def test_an_interchange_whose_driver_is_gone_does_not_begin() -> None:
+    command = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getppid())]
+    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"the driver, process {os.getppid()}, is gone" in done.stderr
