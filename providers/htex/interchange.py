@@ -35,7 +35,7 @@ def main(driver: int, serve: Callable[[], None]) -> None:
 
 
 def serve() -> None:
-    """Run Parsl's interchange. Everything is imported before its configuration is read, while the driver imports too."""
+    """Run Parsl's interchange, which is imported before its configuration is read: the driver imports meanwhile."""
     from parsl.executors.high_throughput.interchange import Interchange
 
     limit_messages()
