@@ -2,8 +2,9 @@
 
 ``import parsl`` loads all executors, providers and its monitoring, and SQLAlchemy with it, whatever part is wanted.
 Where this module was imported first, the ``__init__`` of Parsl's packages runs when something that it defines is first
-asked for; modules inside them are imported as always. ``requests``, which Parsl never uses here, is treated in the same way.
-Parsl's run-time checks of types by ``typeguard`` are left out, and its monitoring, which Pilotune does not use.
+asked for; modules inside them are imported as always. ``requests``, of which Parsl uses nothing here, is treated in the
+same way. Parsl's run-time checks of types by ``typeguard`` are left out, and its monitoring, which Pilotune does not
+use.
 """
 
 from __future__ import annotations

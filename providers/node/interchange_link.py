@@ -79,7 +79,7 @@ class InterchangeLink:
         made.curve_serverkey, made.curve_publickey, made.curve_secretkey = self._keys
         made.identity = self._options.uid.encode()
         made.linger = 0
-        made.ipv6 = True
+        made.ipv6 = "[" in url  # for IPv4 the kernel's table of such connections shows it to the agent's DriverWatch
         made.maxmsgsize = MAX_MESSAGE_BYTES
         made.connect(url)
         return made

@@ -10,7 +10,7 @@ from pathlib import Path
 TEMPLATE = (
     "--port={worker_port} -a {addresses} --cert_dir={cert_dir} --logdir={logdir} --block_id={{block_id}} "
     "{max_workers_per_node} --hb_period={heartbeat_period} --cpu-affinity {cpu_affinity} {enable_mpi_mode}"
-    "--mpi-launcher={mpi_launcher} --available-accelerators {accelerators} --uid={{{{uid}}}}"
+    "--mpi-launcher={mpi_launcher} --available-accelerators {accelerators} --uid={{uid}}"
 )
 """The options, in which Parsl fills in the fields in single braces. The agent replaces those in double ones, and adapts
 the binding to cores and the accelerators to what its job has been given."""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the tests need beside Python packages: PostgreSQL's server programs and Slurm with munge and its accounting on
-# MariaDB (the tests start servers of their own from them), Lmod, and zsh, for its completion.
+# MariaDB (the tests start servers of their own from them), Lmod, zsh, for its completion, and strace.
 set -eu
 
 has() {
@@ -17,6 +17,7 @@ has slurmctld slurmd sbatch munged || missing="$missing slurm-wlm munge"
 has slurmdbd mariadbd mariadb-install-db || missing="$missing slurmdbd mariadb-server"
 has ip nsenter unshare || missing="$missing iproute2 util-linux"
 has zsh || missing="$missing zsh"
+has strace || missing="$missing strace"
 [ -r /usr/share/lmod/lmod/init/bash ] || missing="$missing lmod"
 if [ -z "$missing" ]; then
     exit 0

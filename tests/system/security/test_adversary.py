@@ -289,13 +289,12 @@ def test_no_trial_is_lost_when_connections_take_all_file_descriptors(
 @pytest.mark.usefixtures("other_user")
 def test_another_user_reads_and_writes_none_of_the_files(attacked: AttackedCampaign) -> None:
     assert attacked.seen == []
-    assert attacked.semaphores
+    assert not attacked.semaphores, "worker pools share no memory"
 
 
 @pytest.mark.usefixtures("other_user")
 def test_another_user_reaches_no_socket_and_no_process(attacked: AttackedCampaign) -> None:
-    assert attacked.sockets, "a worker pool has one"
-    assert set(attacked.knocked.values()) == {"PermissionError"}
+    assert attacked.sockets == [], "nothing listens on a Unix socket"
     assert len(attacked.shown) >= 6, "driver, interchange, node, pool, workers, fork servers"
     assert attacked.meddled == []
 
@@ -305,9 +304,7 @@ def test_only_its_user_may_access_what_a_campaign_creates(attacked: AttackedCamp
     assert names >= {"study.db", "study.db-wal", "study.db-shm", "channel.key", "server.key_secret", "local-0.sh",
                      "driver.log", "status.json", "environment.json", "saved", "attacked.json",
                      "manager.log"}  # fmt: skip
-    assert any(name.startswith("pymp-") for name in names)
     assert [path for path, mode in attacked.modes.items() if mode & 0o077] == []
-    assert not [path for path in attacked.sockets if path.startswith("@")], "abstract sockets are everybody's"
 
 
 def test_nothing_is_left_in_shared_places(attacked: AttackedCampaign) -> None:
