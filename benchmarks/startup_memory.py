@@ -155,7 +155,7 @@ def workers(repeats: int, most: int) -> str:
         rows.append([f"Pilotune, {count} workers", took, files[count], *_worker_verdicts(count, took, files)])
     for who, run in _peer_commands().items():
         took = median(max(1, repeats // 2), run[0])
-        rows.append([f"{who}, 2 workers", took, opened(run[1], dict(os.environ)), None, None])
+        rows.append([f"{who}, 2 workers", took, opened(run[1], WITH_PROGRAMS), None, None])
     table = common.table("Start by workers", ["what", "seconds", "files", "seconds: budget", "files: budget"], rows)
     own = idle_worker()
     kept = f"{MEMORY_OF_A_WORKER:g} MB: {'kept' if own <= MEMORY_OF_A_WORKER else 'missed'}"
@@ -204,14 +204,18 @@ with parsl.load(parsl.Config(executors=[executor], run_dir=sys.argv[2], strategy
 """As many tasks as workers on Parsl's own executor, without Pilotune."""
 
 
+WITH_PROGRAMS = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+"""An environment in which Parsl finds its programs."""
+
+
 def _peer_commands() -> dict[str, tuple[Callable[[], float], list[str]]]:
     """By tool: what measures the seconds to its first trial with two workers, and the command that starts it."""
     peers = Path(__file__).with_name("throughput_peers.py")
     parsl = [sys.executable, "-c", PARSL_ALONE, "2", tempfile.mkdtemp(prefix="bench")]
 
     def parsl_starts() -> float:
-        began, path = time.time(), f"{BIN}:{os.environ['PATH']}"
-        done = subprocess.run(parsl, check=True, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        began = time.time()
+        done = subprocess.run(parsl, check=True, capture_output=True, text=True, env=WITH_PROGRAMS)
         return float(done.stdout.split()[-1]) - began
 
     found: dict[str, tuple[Callable[[], float], list[str]]] = {"Parsl alone": (parsl_starts, parsl)}

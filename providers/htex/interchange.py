@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import signal
 import sys
 from collections.abc import Callable
 
 from ...pipeline.worker.node.posix import PR_SET_PDEATHSIG, process_control
+from ..node.tasks import decode
 from .message_limits import limit_messages
 
 
@@ -39,11 +39,9 @@ def serve() -> None:
     from parsl.executors.high_throughput.interchange import Interchange
 
     limit_messages()
-    try:
-        configuration = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        return
-    Interchange(**configuration).start()
+    configuration = sys.stdin.buffer.read()
+    if configuration:
+        Interchange(**decode(configuration)).start()
 
 
 if __name__ == "__main__":

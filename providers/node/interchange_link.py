@@ -7,7 +7,6 @@ probes, lists of tasks, and two numbers: the answer to a heartbeat, and the orde
 from __future__ import annotations
 
 import os
-import pickle
 import platform
 import sys
 import time
@@ -18,11 +17,12 @@ from typing import Any
 import zmq
 
 from .pool_options import PoolOptions
+from .tasks import decode, encode
 
 HEARTBEAT, SHUTDOWN = 2**32 - 1, 2**32 - 2
 """Parsl's codes in place of a list of tasks."""
 
-PROBE = pickle.dumps({"type": "connection_probe"})
+PROBE = encode({"type": "connection_probe"})
 PROBE_LIMIT = 30.0
 """Seconds for the interchange to answer at any of its addresses."""
 
@@ -55,7 +55,7 @@ class InterchangeLink:
         self._keys = read_keys(options.certificates)
         self.socket = self._connect([f"tcp://{_bracketed(each)}:{options.port}" for each in options.addresses])
         self.last_contact = self._last_beat = time.monotonic()
-        self.socket.send(pickle.dumps(registration(options)))
+        self.socket.send(encode(registration(options)))
 
     def _connect(self, urls: Sequence[str]) -> zmq.Socket[bytes]:
         """A socket to the first address that answers."""
@@ -97,7 +97,7 @@ class InterchangeLink:
             except zmq.Again:
                 return found
             self.last_contact = time.monotonic()
-            message = pickle.loads(data) if data else HEARTBEAT
+            message = decode(data) if data else HEARTBEAT
             if message != HEARTBEAT:
                 found.append(message)
 
@@ -105,7 +105,7 @@ class InterchangeLink:
         """Send a heartbeat where one is due; returns the seconds until the next one."""
         if now >= self._last_beat + self._options.heartbeat:
             self._last_beat = now
-            self.socket.send(pickle.dumps({"type": "heartbeat"}))
+            self.socket.send(encode({"type": "heartbeat"}))
         return self._last_beat + self._options.heartbeat - now
 
     def silent(self, now: float) -> bool:

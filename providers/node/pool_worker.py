@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from types import ModuleType
 from ...pipeline.worker.process.spare import fork_spare
 from .frames import Frames
 from .pool_options import PoolOptions
-from .tasks import run_task
+from .tasks import decode, run_task
 
 
 def serve_tasks(options: PoolOptions, rank: int, connection: socket.socket) -> None:
@@ -28,7 +27,7 @@ def serve_tasks(options: PoolOptions, rank: int, connection: socket.socket) -> N
     fork_spare([connection])
     link = Frames(connection)
     while (message := link.wait()) is not None:
-        task = pickle.loads(message)
+        task = decode(message)
         os.environ.update(task.get("environment", {}))
         try:
             link.send(run_task(task))

@@ -38,14 +38,21 @@ class TaskFailed(Exception):
     """A task raised an exception. The message holds its traceback."""
 
 
+encode = pickle.dumps
+"""Anything as bytes, as Parsl's protocol has it."""
+
+decode = pickle.loads
+"""What :func:`encode` has made of it. Only for bytes from this campaign's own processes."""
+
+
 def pack(function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]) -> bytes:
     """A task as bytes. Raises PicklingError for a function that cannot be imported by its name."""
-    return pickle.dumps((function, tuple(arguments), dict(options)))
+    return encode((function, tuple(arguments), dict(options)))
 
 
 def execute(buffer: bytes) -> Any:
     """Run a task and return its result."""
-    function, arguments, options = pickle.loads(buffer)
+    function, arguments, options = decode(buffer)
     return function(*arguments, **options)
 
 
@@ -53,14 +60,14 @@ def run_task(task: Mapping[str, Any]) -> bytes:
     """Run a task as Parsl's interchange sends it (``task_id``, ``buffer``); returns the message with its result."""
     try:
         result = execute(task["buffer"])
-        return pickle.dumps({**_answer_to(task["task_id"]), "result": SERIALIZER + pickle.dumps(result)})
+        return encode({**_answer_to(task["task_id"]), "result": SERIALIZER + encode(result)})
     except Exception:
         return failure(task["task_id"], TaskFailed(traceback.format_exc()))
 
 
 def failure(task_id: int, error: Exception) -> bytes:
     """The message that a task has failed with ``error``, which both sides must be able to import."""
-    return pickle.dumps({**_answer_to(task_id), "exception": SERIALIZER + pickle.dumps(error)})
+    return encode({**_answer_to(task_id), "exception": SERIALIZER + encode(error)})
 
 
 def _answer_to(task_id: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
 import socket
 import sys
 import time
@@ -29,7 +28,7 @@ from .interchange_link import SHUTDOWN, InterchangeLink, NoInterchange
 from .nursery import Ended, Nursery
 from .pool_options import PoolOptions, read_options
 from .pool_worker import serve_tasks
-from .tasks import WorkerLost, failure
+from .tasks import WorkerLost, encode, failure
 from .trial_nodes import TrialNodes
 
 log = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ class WorkerPool:
             slot.task = task
             assert slot.link is not None
             sent = {"task_id": task["task_id"], "buffer": task["buffer"]}
-            slot.link.queue(pickle.dumps({**sent, "environment": variables} if variables else sent))
+            slot.link.queue(encode({**sent, "environment": variables} if variables else sent))
             self.watch(slot)
 
     def hear(self, slot: Slot) -> None:
