@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,12 +114,13 @@ class TrialFiles:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, sync: Callable[[int], None] = os.fsync) -> None:
     """Write ``text`` so that a reader sees all of it or nothing, even after a crash; mode 0600.
 
     Args:
         path: The file; replaced where it exists.
         text: Its content, written as UTF-8.
+        sync: Called with the file's descriptor before it gets its name.
 
     Raises:
         OSError: It names ``path``. The temporary file is removed.
@@ -129,7 +131,7 @@ def write_atomically(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(part, path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 
+from ..trial.from_json import prepare
+from ..trial.protocol import AttemptSpec, Outcome
+from .process.messages import TO_TRIAL, TO_WORKER
+
 MODULES = (
     "pilotune",
     "pilotune.pipeline.trial.api",
@@ -20,3 +24,4 @@ def import_all() -> None:
     """Import them. Starts no thread."""
     for name in MODULES:
         importlib.import_module(name)
+    prepare(AttemptSpec, Outcome, *TO_TRIAL, *TO_WORKER)

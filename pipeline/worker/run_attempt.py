@@ -23,6 +23,7 @@ from .disk_failures import blame_disk
 from .node.block import YieldTimer, avoided, decline, end_with_pool, marked_busy
 from .node.channel import open_channel
 from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter, forget_process
+from .node.late_sync import sync_later
 from .node.posix import descendants
 from .objective.ending import Ending, first_line
 from .process.base import Process
@@ -183,7 +184,7 @@ def _write(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     try:
         data = cut_outcome(data)
         path = TrialFiles(Path(spec["directory"])).outcome(outcome.attempt)
-        write_atomically(path, json.dumps(data))
+        write_atomically(path, json.dumps(data), sync_later)
     except (OSError, ValueError, TypeError) as error:
         note = f"the outcome could not be written to {spec['directory']}: {first_line(error)}"
         data["reason"] = f"{data['reason']}; {note}" if data["reason"] else note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -36,6 +37,7 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
         os.killpg(group, number)
 
 
+@functools.cache
 def place() -> str:
     """Boot id and pid namespace of this host: where two processes agree in both, pids mean the same to them."""
     try:

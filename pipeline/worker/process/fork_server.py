@@ -22,12 +22,13 @@ import socket
 import sys
 import warnings
 
+from ...trial.from_json import prepare
 from ...trial.protocol import Message, ObjectiveSpec
-from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
+from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, place, process_control
 from ..objective.execute import change
 from ..objective.load import file_of_objective, import_objective
 from .child import run_child
-from .messages import Exited, Forked, ForkFailed, Preload, Ready, decode, encode
+from .messages import TO_TRIAL, Exited, Forked, ForkFailed, Preload, Ready, decode, encode
 
 
 def main(descriptor: int) -> None:
@@ -49,6 +50,8 @@ def main(descriptor: int) -> None:
     assert isinstance(first, Preload)
     change(os.environ, first.environment)
     origin = preload(first.objective) if first.preload else ""
+    place()  # remembered, as the annotations are, so that no trial's process has to find it out again
+    prepare(*TO_TRIAL)
     gc.collect()
     gc.freeze()  # garbage collections in the children do not copy the pages that they share
     send(control, Ready(origin))

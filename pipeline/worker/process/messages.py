@@ -151,6 +151,13 @@ _TYPES: dict[str, type[Message]] = {
 }
 
 
+TO_WORKER = (Reported, ParamRequested, StudyAsked, AttrSet, ObjectiveEnded, Ready, Forked, ForkFailed, Exited)
+"""What a worker receives from a trial's process and from its fork server."""
+
+TO_TRIAL = (Begin, VerdictAnswer, ValueAnswer, YieldRequest, Terminate)
+"""What the worker sends to the trial's process."""
+
+
 def encode(message: Message) -> dict[str, Any]:
     """``message`` as a JSON object.
 
