@@ -7,7 +7,6 @@ probes, lists of tasks, and two numbers: the answer to a heartbeat, and the orde
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -132,8 +131,8 @@ def registration(options: PoolOptions) -> dict[str, Any]:
         "drain_time": float("inf"),
         "prefetch_capacity": 0,
         "max_capacity": options.workers,
-        "os": platform.system(),
-        "hostname": platform.node(),
+        "os": os.uname().sysname,
+        "hostname": os.uname().nodename,
         "dir": os.getcwd(),
         "cpu_count": os.cpu_count(),
         "total_memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -14,11 +14,14 @@ _owner = 0
 def sync_later(descriptor: int) -> None:
     """Have the file's content written to the disk soon, in a thread. The caller may close ``descriptor`` at once.
 
-    Until then the content is safe from the death of any process, but not from that of the machine. Raises OSError where
-    no descriptor is left.
+    Until then the content is safe from the death of any process, but not from that of the machine.
     """
     global _owner
-    _waiting.put(os.dup(descriptor))
+    try:
+        _waiting.put(os.dup(descriptor))
+    except OSError:  # no descriptor is left
+        os.fsync(descriptor)
+        return
     if _owner != os.getpid():  # threads do not survive a fork
         _owner = os.getpid()
         threading.Thread(target=_sync, name="sync", daemon=True).start()
