@@ -9,8 +9,9 @@ from pathlib import Path
 
 TEMPLATE = (
     "--port={worker_port} -a {addresses} --cert_dir={cert_dir} --logdir={logdir} --block_id={{block_id}} "
-    "{max_workers_per_node} --hb_period={heartbeat_period} --cpu-affinity {cpu_affinity} {enable_mpi_mode}"
-    "--mpi-launcher={mpi_launcher} --available-accelerators {accelerators} --uid={{uid}}"
+    "{max_workers_per_node} --prefetch={prefetch_capacity} --hb_period={heartbeat_period} "
+    "--cpu-affinity {cpu_affinity} {enable_mpi_mode}--mpi-launcher={mpi_launcher} "
+    "--available-accelerators {accelerators} --uid={{uid}}"
 )
 """The options, in which Parsl fills in the fields in single braces. The agent replaces those in double ones, and adapts
 the binding to cores and the accelerators to what its job has been given."""
@@ -30,6 +31,7 @@ class PoolOptions:
         workers: Number of workers.
         heartbeat: Seconds between two heartbeats.
         silence: Seconds without a word from the interchange after which the pool ends.
+        prefetch: Most tasks that wait here for a free worker.
         affinity: How workers are bound to cores, as Parsl writes it: ``none``, ``block``, ``list:0-3:4-7``, ...
         accelerators: The GPUs of each worker; empty where they have none.
         mpi_launcher: What starts the ranks of a trial on several nodes; empty where trials are on one.
@@ -45,6 +47,7 @@ class PoolOptions:
     workers: int
     heartbeat: float
     silence: float
+    prefetch: int = 0
     affinity: str = "none"
     accelerators: tuple[str, ...] = ()
     mpi_launcher: str = ""
@@ -60,6 +63,7 @@ def read_options(words: Sequence[str]) -> PoolOptions:
         parser.add_argument(option, required=True)
     for option in ("--hb_period", "--hb_threshold"):
         parser.add_argument(option, type=float, required=True)
+    parser.add_argument("--prefetch", type=int, default=0)
     parser.add_argument("--cpu-affinity", default="none")
     parser.add_argument("--enable_mpi_mode", action="store_true")
     parser.add_argument("--mpi-launcher", default="")
@@ -77,6 +81,7 @@ def read_options(words: Sequence[str]) -> PoolOptions:
         workers=min(most, len(accelerators)) if accelerators else most,
         heartbeat=given.hb_period,
         silence=given.hb_threshold,
+        prefetch=given.prefetch,
         affinity=given.cpu_affinity.lower(),
         accelerators=accelerators,
         mpi_launcher=given.mpi_launcher if given.enable_mpi_mode else "",
