@@ -64,8 +64,8 @@ def prepare(*classes: type[Any]) -> None:
     To be called in a process before others are forked from it: reading them takes longer than all else that it does.
     """
     for cls in classes:
-        for hint, _ in _fields(cls).values():
-            prepare(*(part for part in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(part)))  # type: ignore[arg-type]
+        for hint, _ in _fields(cls).values():  # type: ignore[arg-type]
+            prepare(*(part for part in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(part)))
 
 
 @functools.cache
