@@ -65,7 +65,9 @@ def prepare(*classes: type[Any]) -> None:
     """
     for cls in classes:
         for hint, _ in _fields(cls).values():  # type: ignore[arg-type]
-            prepare(*(part for part in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(part)))
+            for part in (hint, *typing.get_args(hint)):
+                if isinstance(part, type) and dataclasses.is_dataclass(part):
+                    prepare(part)
 
 
 @functools.cache
