@@ -10,15 +10,19 @@ from typing import Any, BinaryIO
 
 from ...errors import UserError
 from .reading import StudyData
-from .tables import Row, dataframe, fits_64_bits, reports_frame, with_constants
+from .tables import Row, columns, dataframe, fits_64_bits, reports_frame, with_constants
 
 FORMATS = ("csv", "json", "parquet")
 """Formats of :func:`export`; the first is the default."""
 
 
 def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
-    """One line for each trial, with the columns of :func:`dataframe`."""
+    """One line for each trial, with the columns of :func:`dataframe`. A choice of None is ``null``."""
     frame = dataframe(data, items)
+    for name in columns(items):
+        chosen = [row.params.get(name, ...) is None for row in items]
+        if any(chosen):
+            frame[f"params_{name}"] = frame[f"params_{name}"].astype(object).mask(chosen, "null")
     for name, moments in (("start", [row.start for row in items]), ("end", [row.end for row in items])):
         frame[name] = [None if moment is None else moment.isoformat() for moment in moments]
     return str(frame.to_csv(index=False)).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Iterator, Mapping
@@ -269,8 +270,26 @@ def readable_error(url: str, error: BaseException) -> UserError | RecordAway:
     return UserError(f"cannot open the database {place}: {text}")
 
 
+def _without_strays(trial: FrozenTrial) -> FrozenTrial:
+    """The trial, or a copy without the parameters whose values their distributions do not contain."""
+    inside = {
+        name: distribution
+        for name, distribution in trial.distributions.items()
+        if distribution._contains(distribution.to_internal_repr(trial.params[name]))
+    }
+    if len(inside) == len(trial.distributions):
+        return trial
+    found = copy.copy(trial)
+    found.params = {name: trial.params[name] for name in inside}
+    found.distributions = inside
+    return found
+
+
 def study_of(data: StudyData) -> Study:
-    """An in-memory study with the trials, for Optuna's analyses. Trial numbers become indices into ``data.trials``."""
+    """An in-memory study with the trials, for Optuna's analyses. Trial numbers become indices into ``data.trials``.
+
+    A value outside of its parameter's range, which a sampler of a user's may have returned, is left out.
+    """
     import optuna
 
     quiet = optuna.logging.get_verbosity()
@@ -280,7 +299,7 @@ def study_of(data: StudyData) -> Study:
             directions=[optuna.study.StudyDirection[word.upper()] for word in data.directions],
             sampler=optuna.samplers.RandomSampler(),
         )
-        study.add_trials(data.trials)
+        study.add_trials([_without_strays(trial) for trial in data.trials])
     finally:
         optuna.logging.set_verbosity(quiet)
     return study

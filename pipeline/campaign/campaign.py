@@ -239,6 +239,11 @@ class Campaign:
         return min(most, limit) if limit is not None else most if most <= UNLIMITED else None
 
     @property
+    def time_used_up(self) -> bool:
+        """Whether the campaign has run for as long as its budget allows."""
+        return self.limits.time is not None and self.now - self.began >= self.limits.time
+
+    @property
     def running(self) -> int:
         """Number of attempts that a worker has begun."""
         return len(self.flights.running)
@@ -432,7 +437,7 @@ class Campaign:
             self._stop_overdue()
         if self.ending and not self.workers:  # no worker will begin them: blocks may be queued for hours
             self.trials.leave(list(self.flights.waiting))
-        if self.limits.time is not None and self.now - self.began >= self.limits.time and not self.ending:
+        if self.time_used_up and not self.ending:
             self._end(FINISHED, f"the time budget of {self.limits.time:.0f} s is used up")
             self._yield_all()
         if self.limits.patience is not None and not self.ending:

@@ -25,12 +25,13 @@ from ...errors import PilotuneError
 from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX, STEERING
 from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
+from ..record.storage import FIXED
 from ..space import Space, own
 from ..trial.protocol import STEP_LIMIT
-from ..user_code.parts import FAILURES, UserCodeFailure, said
+from ..user_code.parts import FAILURES, NotReturned, UserCodeFailure, said
 from .flight_states import require
 from .incumbent import Incumbent
-from .sampling import FiniteSampler, ParamSampler
+from .sampling import FiniteSampler, ParamSampler, checked_sample
 from .stagnation import Stagnation
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class CampaignStudy:
             storage.unit_of_work.repeated = partial(self._finite.repeated, study)
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
+        self._pruner_hangs = False  # it did not return once, and is not called again
         self.metrics = tuple(storage.get_study_system_attrs(study._study_id).get("study:metric_names") or ())
         self.recount()
         self.asked_before, self.asked_here = self.asked, 0
@@ -163,6 +165,11 @@ class CampaignStudy:
     def best(self) -> optuna.trial.FrozenTrial | None:
         """The best complete trial; with several objectives the first on the Pareto front. None before any."""
         return self._best.refresh(self.study) if self.counts[TrialState.COMPLETE] else None
+
+    @property
+    def front_size(self) -> int:
+        """Number of trials on the Pareto front at the last call of :meth:`best`; 0 with one direction."""
+        return self._best.front_size if len(self.study.directions) > 1 else 0
 
     def trials_without_improvement(self) -> int:
         """Finished trials of the study since one was better than all before; for studies with one direction."""
@@ -275,10 +282,14 @@ class CampaignStudy:
             ValueError: Optuna refuses the distribution.
         """
         wanted = json_to_distribution(distribution)
+        enqueued = name in self.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})  # which may lie outside, as with Optuna
+        value: float
         if isinstance(wanted, FloatDistribution):
-            return trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+            value = trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+            return value if enqueued else wanted.to_external_repr(checked_sample(name, value, wanted))
         if isinstance(wanted, IntDistribution):
-            return trial.suggest_int(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+            value = trial.suggest_int(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+            return value if enqueued else wanted.to_external_repr(checked_sample(name, value, wanted))
         if isinstance(wanted, CategoricalDistribution):
             return own(wanted, trial.suggest_categorical(name, wanted.choices))  # enqueued values only equal a choice
         raise ValueError(f"{name!r}: Optuna does not know the distribution {distribution[:80]}")
@@ -287,7 +298,7 @@ class CampaignStudy:
 
     def prunes(self, trial: optuna.Trial) -> bool:
         """Whether the pruner says, by the reports so far, that the trial should stop. Never with several objectives."""
-        if len(self.study.directions) > 1:
+        if len(self.study.directions) > 1 or self._pruner_hangs:
             return False
         try:
             # Not trial.should_prune(): it only sees reports that were made through the same object's report().
@@ -295,6 +306,7 @@ class CampaignStudy:
         except PilotuneError:
             raise
         except FAILURES as error:  # a third-party pruner: the reports are kept, and the trial goes on
+            self._pruner_hangs = isinstance(error, NotReturned)
             self._warn("pruner", trial.number, error, self.study.pruner)
             return False
 

@@ -32,6 +32,11 @@ class Incumbent:
             self._add(trial, study.directions)
         return min((trial for _, trial in self._front.values()), key=lambda trial: trial.number, default=None)
 
+    @property
+    def front_size(self) -> int:
+        """Number of trials on the Pareto front, as of the last refresh; trials with equal values count once."""
+        return len(self._front)
+
     def _add(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
         if any(amount > 0.0 for amount in trial.constraints.values()):
             return

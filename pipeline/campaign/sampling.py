@@ -107,13 +107,26 @@ class ParamSampler:
             if distribution._contains(internal):
                 return internal
         value = self._sampler.sample_independent(self._study, self._trial, name, distribution)
-        return distribution.to_internal_repr(value)
+        return checked_sample(name, value, distribution)
 
     def _relative_sample(self) -> dict[str, Any]:
         if self._relative is None:
             self._distributions = self._sampler.infer_relative_search_space(self._study, self._trial)
             self._relative = self._sampler.sample_relative(self._study, self._trial, self._distributions)
         return self._relative
+
+
+def checked_sample(name: str, value: Any, distribution: BaseDistribution) -> float:
+    """A sampler's value in its internal representation. Raises ValueError for one that is not in the distribution."""
+    words = f"it returned {value!r} for {name!r}, which is not in {distribution}"
+    try:
+        internal = distribution.to_internal_repr(value)
+        inside = distribution._contains(internal)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(words) from None
+    if not inside:
+        raise ValueError(words)
+    return internal
 
 
 def _only(distribution: BaseDistribution) -> Any:

@@ -7,7 +7,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -53,6 +53,24 @@ def named_values(names: Sequence[str], values: Sequence[float]) -> str:
 def exact(value: Any) -> str:
     """A value with all its digits, so that it can be used again."""
     return "-" if value is None else str(value)
+
+
+def parameter(value: Any, show: Callable[[Any], str] = exact) -> str:
+    """A parameter's value. A choice of nothing is ``null``, as in the study file: a dash would say that it has none.
+
+    >>> parameter(0.1), parameter(None), parameter(1 / 3, number)
+    ('0.1', 'null', '0.3333')
+    """
+    return "null" if value is None else show(value)
+
+
+def on_front(amount: int) -> str:
+    """How many trials a Pareto front has.
+
+    >>> on_front(6)
+    '6 trials on the Pareto front'
+    """
+    return f"{count(amount, 'trial')} on the Pareto front"
 
 
 def duration(seconds: float | None) -> str:

@@ -49,7 +49,7 @@ PLUGINS = "pilotune.commands"
 
 EPILOG = """\b
 Exit codes: 0 done; 1 no usable result; 2 usage or input error;
-3 site, disk or database failure; 130 stopped by a signal (continue with pilotune resume NAME).
+3 site, disk or database failure; 130 stopped by a signal or pilotune stop (continue with pilotune resume NAME).
 
 \b
 Completion:  eval "$(pilotune completion bash)"   in ~/.bashrc
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings_to_log():
             code = cli.main(args=None if argv is None else list(argv), prog_name="pilotune", standalone_mode=False)
-        sys.stdout.flush()
+        flush()
         return code if isinstance(code, int) else 0
     except PilotuneError as error:
         return fail(error, error.exit_code)
@@ -113,6 +113,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(error, 3 if error.errno in NO_ROOM else 1, f"{error.filename}: {error.strerror}")
     except Exception as error:
         return crashed(error)
+
+
+def flush() -> None:
+    """Write out what was printed. An objective that runs in this process may have taken stdout away."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def debugging() -> bool:

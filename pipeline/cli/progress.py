@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from .block_table import blocks_line, quarantine_lines
 from .failures import failure_lines
-from .formatting import count, duration, named_values, number
+from .formatting import count, duration, named_values, number, on_front, parameter
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -164,7 +164,7 @@ def status_line(status: Status) -> str:
         f"{status.failed} failed, {status.running} running{paused_text(status)}",
     ]
     if status.best_number is not None:
-        parts.append(f"best {best_values(status)} (trial {status.best_number})")
+        parts.append(front_text(status) or f"best {best_values(status)} (trial {status.best_number})")
     parts += [speed for speed in [speed_text(status)] if speed]
     if blocks_line(status):
         parts.append(f"blocks {blocks_line(status)}")
@@ -186,6 +186,11 @@ def elapsed(status: Status) -> float:
 def best_values(status: Status) -> str:
     """The values of the best trial, with their names where the study has some."""
     return named_values(status.metrics, status.best_values or ())
+
+
+def front_text(status: Status) -> str:
+    """How many trials the Pareto front has, where it has several; no single one of them is the best."""
+    return on_front(status.front) if status.front > 1 else ""
 
 
 def speed_text(status: Status) -> str:
@@ -246,8 +251,10 @@ def render_status(status: Status) -> RenderableType:
             (f"  {status.running:,} running{paused_text(status)}", ""),
         )
     )
-    if status.best_number is not None:
-        params = " ".join(f"{name}={number(value)}" for name, value in (status.best_params or {}).items())
+    if front_text(status):
+        lines.append(text((front_text(status), "bold")))
+    elif status.best_number is not None:
+        params = " ".join(f"{name}={parameter(value, number)}" for name, value in (status.best_params or {}).items())
         lines.append(text((f"best {best_values(status)}", "bold"), (f" (trial {status.best_number})  {params}", "")))
     if speed_text(status):
         lines.append(text((speed_text(status), "")))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .failures import harmless
-from .formatting import cut, duration, number, table
+from .formatting import cut, duration, number, parameter, table
 from .resolve import resolve_study
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
         return [cut(harmless(row.reason), REASON_WIDTH)] if reasons else []
 
     def value(row: Row, name: str) -> str:
-        return number(row.params[name]) if name in row.params else ""
+        return parameter(row.params[name], number) if name in row.params else ""
 
     flush = ("trial", *metrics, *right, *(n for n in names if any(isinstance(r.params.get(n), float) for r in items)))
     head = [*left, *names, *right]
@@ -63,7 +63,9 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
     plain = table(head, lines, right=flush)
     if width is not None and max(map(len, plain.splitlines())) > width:
         head = [*left, *right, *(["reason"] if reasons else []), "parameters"]
-        compact = [" ".join(f"{name}={number(value)}" for name, value in row.params.items()) for row in items]
+        compact = [
+            " ".join(f"{name}={parameter(value, number)}" for name, value in row.params.items()) for row in items
+        ]
         lines = [[*cells(row), *more(row), *why(row), text] for row, text in zip(items, compact, strict=True)]
         return table(head, lines, right=flush, width=width)
     if reasons:

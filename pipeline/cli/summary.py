@@ -11,7 +11,7 @@ from ...errors import PilotuneError
 from ...exit_codes import SITE, STOPPED
 from .block_table import quarantine_lines
 from .failures import failure_line, kinds_in_words
-from .formatting import count, duration, echo_json, exact, number, pairs
+from .formatting import duration, echo_json, number, on_front, pairs, parameter
 
 if TYPE_CHECKING:
     from ..analysis import Summary
@@ -86,12 +86,12 @@ def best_lines(summary: Summary) -> list[tuple[str, str]]:
     if not summary.best:
         return [("best", "no trial completed")]
     if len(summary.best) > 1:
-        return [("best", f"{count(len(summary.best), 'trial')} on the Pareto front: pilotune best {summary.study}")]
+        return [("best", f"{on_front(len(summary.best))}: pilotune best {summary.study}")]
     row = summary.best[0]
     shown = ", ".join(f"{name} {number(value)}" for name, value in row.values.items())
     return [
         ("best", f"{shown} (trial {row.number})"),
-        *((f"  {name}", exact(value)) for name, value in row.params.items()),
+        *((f"  {name}", parameter(value)) for name, value in row.params.items()),
     ]
 
 
@@ -107,6 +107,8 @@ def next_commands(summary: Summary, status: Status) -> str:
         commands.insert(0, f"pilotune resume {name}")
     elif status.patience is not None and (status.unimproved or 0) >= status.patience:
         commands.append(f"pilotune resume {name} --set budget.patience={2 * status.patience}")
-    elif status.code == 0 and not status.exhausted:
+    elif status.budget is not None and status.total >= status.budget and status.code == 0 and not status.exhausted:
         commands.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")
+    elif status.time_used_up:
+        commands.insert(0, f"pilotune resume {name}")
     return ", ".join(commands)

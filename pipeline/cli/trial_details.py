@@ -11,7 +11,7 @@ from ...grammar import count
 from ..attributes import traceback_of
 from ..trial.files import TrialFiles
 from .failures import harmless, kind_in_words
-from .formatting import cut, duration, exact, pairs
+from .formatting import cut, duration, exact, pairs, parameter
 
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData
@@ -104,7 +104,9 @@ def render_details(data: StudyData, details: TrialDetails) -> str:
     lines += [("ran", f"{duration(row.seconds)} in {count(row.attempts, 'attempt')}"
                + (f", at last on {row.host}" if row.host else ""))]  # fmt: skip
     lines += [("files", row.directory)] if row.directory else []
-    lines += [("with", ", ".join(f"{name}={exact(value)}" for name, value in row.params.items()))] if row.params else []
+    lines += (
+        [("with", ", ".join(f"{name}={parameter(value)}" for name, value in row.params.items()))] if row.params else []
+    )
     parts = [pairs(lines)]
     if details.traceback:
         parts.append(harmless(details.traceback.rstrip()))

@@ -78,6 +78,14 @@ class Control:
         if how in self._order and (self.slot is None or self._signals):
             self._next = max(self._next, self._order.index(how) + 1)
 
+    def pending(self) -> bool:
+        """Whether there is a request that :meth:`stop_requests` has not returned. May be called in any thread."""
+        try:
+            word = self.file.read_text().strip()
+        except OSError:
+            word = ""
+        return bool(self._requested) or (word in ORDER and word != self._last_word)
+
     def stop_requests(self) -> list[StopRequested]:
         """The requests since the last call."""
         now = time.monotonic()

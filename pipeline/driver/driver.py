@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import logging
 import os
@@ -52,6 +53,7 @@ from .loop import CampaignLoop
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
 from .status import Status, snapshot
+from .step_watch import StepWatch
 
 if TYPE_CHECKING:
     from ...providers.htex.pool import ParslPool
@@ -214,14 +216,28 @@ class Driver:
         self.control, control.wake = control, pool.wake
         self.channel = pool.channel.address
         pool.start(self.dead_records())
-        loop = CampaignLoop(self.campaign, pool, self.storage, self, limit=self.study_file.budget.trials)
+        watch = StepWatch(self.held_up, lambda: control.pending() or self._time_used_up())
+        limit = self.study_file.budget.trials
+        loop = CampaignLoop(self.campaign, pool, self.storage, self, limit=limit, watched=watch.step)
         self.ended.start(pool.wake)
-        with self.reserve:
+        with self.reserve, watch:
             finish = self.checked(loop.run())
         self.problem = ""
         if finish.code == SITE and self.storage_watch.trouble:  # which may be why
             finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.storage_watch.trouble}")
         log.info("ended: %s", finish.reason)
+
+    def _time_used_up(self) -> bool:
+        limit = self.campaign.limits.time
+        return limit is not None and time.time() - self.campaign.began >= limit
+
+    def held_up(self, sentence: str) -> None:
+        """Show what holds up the loop; called in another thread, while the loop does nothing."""
+        log.warning("%s", sentence)
+        if self._last is not None:
+            status = dataclasses.replace(self._last, message=sentence, updated=time.time())
+            self._write(status)
+            self.listener(status)
 
     def finish_callbacks(self) -> None:
         """Wait for the callbacks of the last trials, after the campaign has ended. Its lease is renewed meanwhile."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from ...errors import RecordAway, RecordLost, RecordStuck
@@ -44,6 +45,7 @@ class CampaignLoop:
         sync_period: Seconds between two looks at what other processes did to the study, while anything happens here.
         still_period: The same while nothing happens: on a database server each look costs several queries.
         longest_wait: Longest wait for an event, seconds; signals and messages end it.
+        watched: Each step of the campaign runs inside such a context, see :class:`~.step_watch.StepWatch`.
     """
 
     campaign: Campaign
@@ -56,6 +58,7 @@ class CampaignLoop:
     sync_period: float = 1.0
     still_period: float = 10.0
     longest_wait: float = 1.0
+    watched: Callable[[], AbstractContextManager[None]] = nullcontext
     _last_adoption: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
@@ -97,7 +100,9 @@ class CampaignLoop:
         """Handle these events, commit, and carry out the actions that follow."""
         now = self.pool.now()
         self._sync(now, self.sync_period if events or self.campaign.more_to_ask else self.still_period)
-        self.campaign.step(now, [self._as_written(event) for event in events])
+        written = [self._as_written(event) for event in events]
+        with self.watched():
+            self.campaign.step(now, written)
         self._renew(now)
         result = self._commit()
         if result is None:

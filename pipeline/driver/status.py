@@ -80,9 +80,11 @@ class Status:
     total: int = 0  # trials that count for the budget
     budget: int | None = None  # most trials of the study, by its budget or by the points of a finite space
     exhausted: bool = False  # nothing is left to try of a finite space
+    time_used_up: bool = False  # the campaign's time budget
     best_number: int | None = None
     best_values: list[float] | None = None
     best_params: dict[str, Any] | None = None
+    front: int = 0  # trials on the Pareto front of a study with several directions
     metrics: list[str] = field(default_factory=list)  # the values' names; empty where the study has none
     rate: float = 0.0  # trials a minute, finished by this campaign
     utilization: float = 0.0  # busy worker seconds / worker seconds, from 0 to 1
@@ -183,8 +185,10 @@ def snapshot(
         total=study.asked,
         budget=campaign.planned,
         exhausted=study.exhausted,
+        time_used_up=campaign.time_used_up,
         best_number=best.number if best else None,
         best_values=list(best.values) if best else None,
+        front=study.front_size,
         best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
         metrics=list(study.metrics),
         rate=_rate(campaign),

@@ -233,6 +233,10 @@ def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
     if trial.ranks_per_node > 1 and trial.nodes == 1:
         message = "needs a trial on several nodes, whose launcher starts the ranks; this trial has nodes: 1"
         raise source.error(message, "trial.ranks_per_node")
+    for key, limit in (("timeout", trial.timeout), ("memory", trial.memory)):
+        if limit is not None and not trial.isolate and schema.command is None:
+            message = "needs isolate: true; an objective in the worker's own process cannot be limited"
+            raise source.error(message, f"trial.{key}")
     return trial
 
 

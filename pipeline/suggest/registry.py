@@ -384,6 +384,9 @@ def _stored(given: Mapping[str, Any], space: Space) -> dict[str, Any]:
 
 def _check_grid_values(space: Space, name: str, values: Any, key: str) -> None:
     """Check the values that a grid is to use for one parameter."""
+    if name in space.constants:
+        constant = shown(space.constants[name])
+        raise UserError(f"'{name}' is the constant {constant}, which a grid cannot vary; take it out here", key=key)
     if name not in space.distributions:
         raise UserError(f"there is no parameter '{name}'{nearest(name, space.distributions)}", key=key)
     if not isinstance(values, list):

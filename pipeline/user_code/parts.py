@@ -26,8 +26,14 @@ from .references import find_reference, is_reference
 FAILURES = (Exception, SystemExit)
 """What a failure of users' code is: ``sys.exit()`` in it must not end the driver."""
 
+
+class NotReturned(TimeoutError):
+    """Users' code in the driver did not return in time. The message is a clause, such as "it had not returned ..."."""
+
+
 __all__ = [
     "FAILURES",
+    "NotReturned",
     "UserCodeFailure",
     "absolute",
     "build_user_class",

@@ -85,7 +85,9 @@ def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
             offer = _offer_in_words(pool, resources)
             uses.append(PoolUse(pool, why_not=f"a trial needs {_trial_in_words(resources)}; it offers {offer}"))
         elif without_gpus and pool.gpus_per_node and not resources.gpus:
-            uses.append(PoolUse(pool, why_not=f"a trial needs no GPU, and pool {without_gpus[0]} has none"))
+            uses.append(
+                PoolUse(pool, why_not=f"left to trials that need GPUs; pool {without_gpus[0]} has none, and runs these")
+            )
         else:
             uses.append(PoolUse(pool, trials_per_block(pool, resources)))
     return uses

@@ -3,7 +3,7 @@
 from .load import SITE_KEYS, load_site
 from .locate import SHIPPED, find_sites, site_folders, site_path
 from .schema import DriverJob
-from .spec import BlockCounts, Network, PoolSpec, Site, node_hours, render_site, site_json
+from .spec import BlockCounts, Network, PoolSpec, Site, node_hours, render_site, site_json, with_affinity
 
 __all__ = [
     "SHIPPED",
@@ -20,4 +20,5 @@ __all__ = [
     "site_folders",
     "site_json",
     "site_path",
+    "with_affinity",
 ]

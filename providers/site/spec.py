@@ -246,6 +246,20 @@ def _pool_data(pool: PoolSpec, scheduler: str) -> Mapping[str, Any]:
     }
 
 
+def with_affinity(site: Site) -> Site:
+    """The site with the affinity that its pools have by default, as far as that does not depend on the trials."""
+    return dataclasses.replace(site, pools=tuple(_with_affinity(pool, site.scheduler) for pool in site.pools))
+
+
+def _with_affinity(pool: PoolSpec, scheduler: str) -> PoolSpec:
+    if pool.affinity:
+        return pool
+    if scheduler == "local" or not pool.cores_per_node:
+        return dataclasses.replace(pool, affinity="none")
+    shares = pool.cores_per_node >= pool.workers_per_node
+    return dataclasses.replace(pool, affinity="block") if shares else pool
+
+
 def node_hours(pool: PoolSpec) -> float:
     """Most node hours that one set of a pool's blocks can use; ``math.inf`` without a walltime."""
     if pool.walltime is None:

@@ -202,6 +202,17 @@ def test_a_broken_status_file_is_ignored(pilotune: Pilotune, campaign: Campaign,
     assert pilotune("status").out.splitlines()[1].split()[:2] == ["digits", "gone"]
 
 
+def test_a_study_without_a_run_directory_is_idle_and_its_database_is_counted(
+    pilotune: Pilotune, campaign: Campaign, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    run = campaign(storage=url)
+    of_pilotune(url)
+    (run / "status.json").unlink()
+    line = pilotune("status").out.splitlines()[1].split()
+    assert line[:8] == ["digits", "idle", "4", "2", "1", "1", "0", "0.9"]
+
+
 def test_status_of_a_database_counts_its_trials(pilotune: Pilotune, tmp_path: Path) -> None:
     of_pilotune(f"sqlite:///{tmp_path}/study.db")
     out = pilotune("status", "digits", "--storage", f"sqlite:///{tmp_path}/study.db").out

@@ -54,7 +54,7 @@ def test_check_shows_which_pools_would_be_used_and_notes_what_may_not_be_meant(p
     assert result.code == 0
     for words in (
         "pool       gpu: 0 to 1 block of 1 node x 4 workers",
-        "not used: a trial needs no GPU, and pool cpu has none",
+        "not used: left to trials that need GPUs; pool cpu has none, and runs these",
         "used: 8 trials at a time in a block",
         "note: this host has no network interface hsn99 ",
         "note: the site file lab.yaml says `name: slurm`",

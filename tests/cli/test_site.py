@@ -9,7 +9,7 @@ import pytest
 
 from pilotune.pipeline.cli.commands.site import SITE_COMMANDS
 from pilotune.pipeline.cli.options import SiteName
-from pilotune.providers.site import load_site
+from pilotune.providers.site import load_site, with_affinity
 
 from ..support.cli import Pilotune, alone, pilotune_  # noqa: F401
 from .test_main import imported_after
@@ -91,7 +91,7 @@ def test_the_output_of_show_is_a_file_of_the_same_site(pilotune: Pilotune, sites
     (sites / "again.yaml").write_text(text)
     again, before = load_site("again"), load_site("mine", ["pools.cpu.walltime=2h", "poll=30s"])
     assert (again.pools, again.poll, again.setup, again.driver) == (
-        before.pools,
+        with_affinity(before).pools,
         30,
         "export A=$B\n",
         before.driver,

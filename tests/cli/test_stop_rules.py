@@ -40,7 +40,16 @@ def test_what_failed_and_did_not_stop_the_study_is_said_to_the_end() -> None:
 
 def test_a_study_that_patience_has_ended_is_resumed_with_more_patience() -> None:
     assert next_commands(SUMMARY, ENDED).endswith("pilotune resume digits --set budget.patience=40")
-    assert next_commands(SUMMARY, replace(ENDED, unimproved=3)).endswith("pilotune resume digits --trials 80")
+    by_budget = replace(ENDED, unimproved=3, budget=40, total=40)
+    assert next_commands(SUMMARY, by_budget).endswith("pilotune resume digits --trials 80")
+
+
+def test_more_trials_are_offered_only_where_they_would_run() -> None:
+    by_terminator = replace(ENDED, unimproved=3, budget=100, total=40)
+    assert "resume" not in next_commands(SUMMARY, by_terminator)
+    by_time = replace(by_terminator, time_used_up=True)
+    assert next_commands(SUMMARY, by_time).startswith("pilotune resume digits, ")
+    assert "--trials" not in next_commands(SUMMARY, by_time)
 
 
 def test_a_status_keeps_them() -> None:

@@ -172,6 +172,12 @@ def test_rename_moves_database_folder_and_entry(pilotune: Pilotune, here: Here) 
     assert pilotune("best", "new").code == 0
 
 
+def test_after_renaming_a_copy_the_study_file_of_its_original_is_left_alone(pilotune: Pilotune, here: Here) -> None:
+    here.study_file.write_text("name: original\n")
+    result = pilotune("rename", "digits", "new")
+    assert result.err == "pilotune resume new --trials N continues it\n"
+
+
 @pytest.mark.parametrize("step", ["Move.folder", "save_entry", "known_studies.forget"])
 def test_an_interrupted_rename_is_completed_by_the_same_command(
     pilotune: Pilotune, here: Here, monkeypatch: pytest.MonkeyPatch, step: str

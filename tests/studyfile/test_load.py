@@ -28,7 +28,7 @@ constraints: ["layers * units <= 512"]
 sampler: {name: TPESampler, seed: 3, n_startup_trials: 5}
 pruner: {name: hyperband, min_resource: 1, max_resource: 27, reduction_factor: 3}
 budget: {trials: 200, time: 4h, failures: 7, target: 0.99}
-trial: {timeout: 1h30m, retries: 1, retry_errors: yes, gpus: 1, cores: 4, nodes: 2, isolate: no, preload: false,
+trial: {timeout: 1h30m, retries: 1, retry_errors: yes, gpus: 1, cores: 4, nodes: 2, isolate: yes, preload: false,
         memory: 2GiB, max_output: 5MB, grace: 3, expected: 50m, yield_before: 2m, ranks_per_node: 8}
 start_from: {enqueue: [{lr: 0.01, layers: 2.0}], studies: [digits-old]}
 storage: postgresql://user:secret@host/db
@@ -76,7 +76,7 @@ def test_every_key_of_a_study_file_is_understood(load, tmp_path):
     assert study.pruner.name == "hyperband"
     assert study.budget == Budget(trials=200, time=14400, failures=7, target=0.99)
     assert study.trial == TrialOptions(
-        timeout=5400, retries=1, retry_errors=True, gpus=1, cores=4, nodes=2, isolate=False, preload=False,
+        timeout=5400, retries=1, retry_errors=True, gpus=1, cores=4, nodes=2, isolate=True, preload=False,
         memory=2 * 1024**3, max_output=5_000_000, grace=3, expected=3000, yield_before=120, ranks_per_node=8,
     )  # fmt: skip
     assert study.start_from.enqueue == ({"lr": 0.01, "layers": 2},)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError
-from ..formatting import echo_json, exact, number, pairs, terminal_width
+from ..formatting import echo_json, exact, number, pairs, parameter, terminal_width
 from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study, trials_table
 
@@ -44,7 +44,7 @@ def best_text(data: StudyData, front: Sequence[Row]) -> str:
         return f"{len(front)} trials on the Pareto front\n{trials_table(data.metrics, front, terminal_width())}"
     row = front[0]
     lines = [("trial", str(row.number)), *((name, exact(value)) for name, value in row.values.items())]
-    lines += [(f"  {name}", exact(value)) for name, value in row.params.items()]
+    lines += [(f"  {name}", parameter(value)) for name, value in row.params.items()]
     lines.append(("seconds", number(row.seconds)))
     if row.attempts > 1:
         lines.append(("attempts", str(row.attempts)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....errors import UserError
+from ....errors import PilotuneError, UserError
 from ....names import NAME, NAME_RULE
 from ..formatting import echo_json
 from ..options import json_option, name_argument, yes_option
@@ -50,9 +50,22 @@ def rename_command(name: str, new_name: str, yes: bool, as_json: bool) -> int:
         echo_json({"study": new_name, "was": entry.name, "storage": move.url(entry.storage)})
         return 0
     click.echo(f"renamed {entry.name} to {new_name}")
-    click.echo(f"change its name to {new_name} in {entry.study_file} too, or continue it with pilotune resume "
-               f"{new_name}", err=True)  # fmt: skip
+    click.echo(after(entry, new_name), err=True)
     return 0
+
+
+def after(entry: Entry, new: str) -> str:
+    """How to go on with the renamed study. The study file of a copy is that of its original, and keeps its name."""
+    from ....yamlfile import read_yaml
+
+    command = f"pilotune resume {new}"
+    try:
+        named = read_yaml(entry.study_file).data.get("name")
+    except PilotuneError:
+        named = None
+    if named != entry.name:
+        return f"{command} --trials N continues it"
+    return f"change its name to {new} in {entry.study_file} too, or continue it with {command}"
 
 
 def check_name(name: str, storage: str = "") -> None:

@@ -74,10 +74,10 @@ def site_show_command(site: str, overrides: tuple[str, ...], as_json: bool) -> N
 
     The output is a valid site file.
     """
-    from ....providers.site import load_site, site_json
+    from ....providers.site import load_site, site_json, with_affinity
     from ....yamlfile import dump_yaml
 
-    loaded = load_site(site, overrides)
+    loaded = with_affinity(load_site(site, overrides))
     given = loaded.source is not None and loaded.source.data.get("runs")
     runs = str(loaded.runs) if given else None  # by default they are beside the study file
     if as_json:

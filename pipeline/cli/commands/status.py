@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formatting import ago, count, duration, echo_json, named_values, number, pairs, table, terminal_width
+from ....errors import PilotuneError
+from ..formatting import ago, count, duration, echo_json, named_values, number, on_front, pairs, table, terminal_width
 from ..options import json_option, name_argument, storage_option
 
 if TYPE_CHECKING:
@@ -48,15 +49,16 @@ def overview(as_json: bool) -> None:
 def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -> list[str]:
     """The study's line: its latest campaign, or the job that its driver waits for."""
     from ..driver_jobs import unfinished_chains
+    from ..progress import front_text
 
     queued = any(chain.state == "waiting" for chain in unfinished_chains(study.folder))
     if not campaigns:
-        return [study.name, "queued" if queued else "gone", *["-"] * 8]
+        return [study.name, *(["queued", *["-"] * 8] if queued else counts_line(study))]
     campaign = campaigns[0]
     status = campaign.status
     of = f"/{status.budget}" if status.budget else ""
     done = status.complete + status.pruned + status.failed
-    best = named_values(status.metrics, status.best_values or []) or "-"
+    best = front_text(status) or named_values(status.metrics, status.best_values or []) or "-"
     rate = f"{status.rate:.1f}" if campaign.alive else "-"
     counts = [str(each) for each in (status.complete, status.pruned, status.failed)]
     running = str(status.running if campaign.alive else 0)
@@ -64,6 +66,29 @@ def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -
     if campaign.alive and status.waiting and not status.workers:
         state = "waiting"  # `pilotune status NAME` says what for
     return [study.name, state, f"{done}{of}", *counts, running, best, rate, ago(status.updated)]
+
+
+def counts_line(study: StudyLocation) -> list[str]:
+    """The study's line after its name where there is no run directory: ``idle``, with what its database has.
+
+    ``gone`` where the database cannot be read either.
+    """
+    from ...analysis import read_study, summarize
+
+    try:
+        summary = summarize(read_study(study.storage, study.name))
+    except PilotuneError:
+        return ["gone", *["-"] * 8]
+    done = summary.complete + summary.pruned + summary.failed
+    best = "-"
+    if len(summary.best) > 1:
+        best = on_front(len(summary.best))
+    elif summary.best:
+        values = summary.best[0].values
+        names = [] if list(values) == ["value"] else list(values)  # "value" is no name of the user's
+        best = named_values(names, [value for value in values.values() if value is not None])
+    counts = [str(each) for each in (done, summary.complete, summary.pruned, summary.failed, 0)]
+    return ["idle", *counts, best, "-", "-"]
 
 
 def detail(name: str | None, storage: str | None, as_json: bool) -> None:
@@ -169,7 +194,7 @@ def detail_lines(
     """Names and values of a campaign, as far as there is something to say."""
     from ..block_table import blocks_line, quarantine_lines
     from ..failures import failure_line
-    from ..progress import best_values, paused_text, speed_text
+    from ..progress import best_values, front_text, paused_text, speed_text
 
     status, alive = campaign.status, campaign.alive
     lines = [("study", status.study), ("campaign", f"{status.campaign}, {campaign.state_text}")]
@@ -185,7 +210,7 @@ def detail_lines(
     if (failure := last_failure([campaign, *earlier])) and failure["reason"] not in status.reason:
         lines.append(("failed last", failure_line(failure, status.host)))
     if status.best_number is not None:
-        lines.append(("best", f"{best_values(status)} (trial {status.best_number})"))
+        lines.append(("best", front_text(status) or f"{best_values(status)} (trial {status.best_number})"))
     if alive and status.patience is not None:
         lines.append(("patience", f"{status.unimproved} of {count(status.patience, 'trial')} without a better value"))
     if not alive:

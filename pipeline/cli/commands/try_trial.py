@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ....errors import UserError
-from ..formatting import count, duration, echo_json, exact, number, pairs
+from ..formatting import count, duration, echo_json, exact, number, pairs, parameter
 from ..options import json_option, set_option, study_argument
 
 if TYPE_CHECKING:
@@ -73,23 +73,25 @@ def try_command(
             checkpoints=checkpoint_dir,
             on_error=post_mortem if debug else None,
         )
-        sys.stdout.flush()
     return conclude(trial, as_json)
 
 
 @contextmanager
 def output(as_json: bool) -> Iterator[None]:
-    """With ``--json``, what the objective prints goes to stderr, so that stdout has the result alone."""
-    if not as_json:
-        yield
-        return
+    """With ``--json``, what the objective prints goes to stderr, so that stdout has the result alone.
+
+    The objective may put other objects in the place of stdout and stderr; afterwards they are what they were.
+    """
+    streams = sys.stdout, sys.stderr
     sys.stdout.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)  # of commands, and of code that is not Python
+    if as_json:
+        os.dup2(2, 1)  # of commands, and of code that is not Python
+        sys.stdout = sys.stderr
     try:
-        with redirect_stdout(sys.stderr):
-            yield
+        yield
     finally:
+        sys.stdout, sys.stderr = streams
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
@@ -115,7 +117,7 @@ class Shown:
         file = trial.study_file
         say(f"one trial of {file.name}: {runs(file)}; nothing is written to the database")
         if trial.params:
-            say(pairs([(name, exact(value) + origin(trial, name)) for name, value in trial.params.items()], "  "))
+            say(pairs([(name, parameter(value) + origin(trial, name)) for name, value in trial.params.items()], "  "))
         kept = " (deleted afterwards; --checkpoint-dir DIR keeps one)" if trial.temporary else ""
         say(f"checkpoints in {trial.checkpoints}{kept}")
         for note in trial.notes:
@@ -126,7 +128,7 @@ class Shown:
         say(f"step {step}: {number(value)}")
 
     def on_suggest(self, name: str, value: Any, distribution: str, given: bool) -> None:
-        say(f"suggested {name} = {exact(value)}{' (given)' if given else ''}, from {distribution}")
+        say(f"suggested {name} = {parameter(value)}{' (given)' if given else ''}, from {distribution}")
 
     def on_attr(self, key: str, value: Any) -> None:
         say(f"attribute {key} = {exact(value)[:200]}")
@@ -134,7 +136,8 @@ class Shown:
 
 def say(text: str) -> None:
     """Print a line on stderr, after what the objective has printed on stdout."""
-    sys.stdout.flush()
+    if sys.stdout is not None:  # the objective may have taken it away
+        sys.stdout.flush()
     click.echo(text, err=True)
 
 

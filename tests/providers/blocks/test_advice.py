@@ -24,7 +24,7 @@ def site(*pools: PoolSpec, scheduler: str = "slurm", **more: object) -> Site:
 def test_each_pool_is_used_or_not_with_the_reason() -> None:
     uses = pool_uses(site(GPU, CPU, OFF), TrialResources())
     assert [(use.pool.name, use.trials, use.why_not) for use in uses] == [
-        ("gpu", 0, "a trial needs no GPU, and pool cpu has none"),
+        ("gpu", 0, "left to trials that need GPUs; pool cpu has none, and runs these"),
         ("cpu", 8, ""),
         ("off", 0, "it is off (blocks.max is 0)"),
     ]
