@@ -20,9 +20,10 @@ def to_csv(data: StudyData, items: Sequence[Row]) -> bytes:
     """One line for each trial, with the columns of :func:`dataframe`. A choice of None is ``null``."""
     frame = dataframe(data, items)
     for name in columns(items):
-        chosen = [row.params.get(name, ...) is None for row in items]
+        chosen = [name in row.params and row.params[name] is None for row in items]
         if any(chosen):
-            frame[f"params_{name}"] = frame[f"params_{name}"].astype(object).mask(chosen, "null")
+            values = frame[f"params_{name}"].tolist()
+            frame[f"params_{name}"] = ["null" if none else each for none, each in zip(chosen, values, strict=True)]
     for name, moments in (("start", [row.start for row in items]), ("end", [row.end for row in items])):
         frame[name] = [None if moment is None else moment.isoformat() for moment in moments]
     return str(frame.to_csv(index=False)).encode()

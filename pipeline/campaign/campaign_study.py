@@ -282,7 +282,8 @@ class CampaignStudy:
             ValueError: Optuna refuses the distribution.
         """
         wanted = json_to_distribution(distribution)
-        enqueued = name in self.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})  # which may lie outside, as with Optuna
+        # A value that was enqueued may lie outside, as with Optuna.
+        enqueued = name in self.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
         value: float
         if isinstance(wanted, FloatDistribution):
             value = trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
