@@ -93,6 +93,10 @@ class RecordAway(PilotuneError):
     exit_code = 3
 
 
+class RecordStarting(RecordAway):
+    """The database server starts, stops or recovers. It is expected to be ready soon, without anybody's help."""
+
+
 class RecordStuck(RecordAway):
     """Writes fail until someone intervenes (disk full, read-only, access denied)."""
 

@@ -109,8 +109,9 @@ class PoolFailed:
     reason: str
 
 
-BlockState = Literal["queued", "starting", "running", "ending", "ended"]
-"""State of a block. starting: its job runs, but none of its workers has connected yet."""
+BlockState = Literal["queued", "starting", "running", "suspended", "disconnected", "ending", "ended"]
+"""State of a block. starting: its job runs, but none of its workers has connected yet. disconnected: its job runs, but
+has lost all its workers. suspended: the scheduler has stopped it, and may let it go on."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from .formatting import duration, table
 if TYPE_CHECKING:
     from ..driver.status import Status
 
-STATES = ("running", "starting", "queued", "ending")
+STATES = ("running", "starting", "suspended", "disconnected", "queued", "ending")
 """States of blocks that have not ended, in the order in which they are listed."""
 
 

@@ -91,6 +91,11 @@ class Progress:
             self._last_shown, self._headline = now, (*headline, status.stopping, status.waiting)
             self._live.update(render_status(status), refresh=True)
 
+    def tell_waiting(self, sentence: str) -> None:
+        """Say what is waited for before the campaign begins."""
+        if not self.quiet:
+            self._write(f"waiting: {sentence}")
+
     def _tell_first_failure(self, status: Status) -> None:
         """Say at once why the first trial failed: often all others fail in the same way."""
         if status.first_failure is None or self._failed == status.campaign:

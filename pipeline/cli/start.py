@@ -78,6 +78,6 @@ def execute(request: Request, prepared: PreparedRun) -> Status:
         study_file=prepared.study_file, site=prepared.site, storage_url=prepared.storage, runs=prepared.runs
     )
     with Progress(quiet=request.quiet) as progress:
-        status = run_campaign(settings, progress)
+        status = run_campaign(settings, progress, progress.tell_waiting)
     print_summary(status, request.as_json)
     return status

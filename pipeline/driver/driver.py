@@ -33,7 +33,6 @@ from ..record import (
     enqueue,
     known_studies,
     learn_from,
-    open_storage,
     open_study,
     orphans,
     release,
@@ -50,6 +49,7 @@ from ..user_code.parts import is_reference
 from .control import Control
 from .ended_trials import EndedTrials
 from .loop import CampaignLoop
+from .open_record import open_when_ready
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
 from .status import Status, snapshot
@@ -72,7 +72,12 @@ SHOW_PERIOD = 0.25
 
 @contextlib.contextmanager
 def claimed(
-    settings: RunSettings, run: RunDirectory, campaign_id: str, notes: list[str] | None = None
+    settings: RunSettings,
+    run: RunDirectory,
+    campaign_id: str,
+    notes: list[str] | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[RecordStorage, optuna.Study, Lease]]:
     """Open the study and claim it for this campaign; release it at the end.
 
@@ -81,6 +86,8 @@ def claimed(
         run: The campaign's run directory.
         campaign_id: The campaign's id.
         notes: What the user should know of how the study was set up is added here, in sentences.
+        tell: Called with a sentence for the user if the database's server is not ready yet.
+        stop: Whether the user no longer wants to wait for it.
 
     Raises:
         UserError: Another study has this name, another driver works on it, or there is no such database.
@@ -88,7 +95,7 @@ def claimed(
     """
     study_file = settings.study_file
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with contextlib.closing(open_storage(settings.storage_url)) as storage:
+    with contextlib.closing(open_when_ready(settings.storage_url, study_file.name, tell, stop)) as storage:
         study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
         lease = Lease.here(campaign_id, str(run.path))
         claim(storage, study, lease)
@@ -134,6 +141,11 @@ def remember(settings: RunSettings, run: RunDirectory) -> None:
         write_atomically(run.site_file, settings.site.resolved())
     except OSError as error:
         raise SiteError(f"the run directory cannot be written: {why_not(error, run.path)}") from None
+    list_study(settings, run)
+
+
+def list_study(settings: RunSettings, run: RunDirectory) -> None:
+    """List the study among this user's, so that ``pilotune resume`` finds it by its name."""
     known_studies.save(
         name=settings.study_file.name,
         study_file=settings.study_file.path,
@@ -166,6 +178,7 @@ class Driver:
         storage_watch: Watches the run directory and the database's file.
         reserve: Disk space for the last commits.
         control: Where requests to stop come from; None before the driver runs.
+        left: After the campaign, which jobs could not be ended, as a sentence; empty if there are none.
     """
 
     def __init__(
@@ -190,6 +203,7 @@ class Driver:
         self.storage_watch = StorageWatch(run, storage)
         self.reserve = DiskReserve(storage.database.path, settings.study_file.name)
         self.control: Control | None = None
+        self.left = ""
         self._written = self._shown = 0.0
         self._last: Status | None = None  # the last one written
         self.ended = EndedTrials(self.study_file, storage, study, lease.campaign)
@@ -254,6 +268,16 @@ class Driver:
 
         self.ended.finish(lambda: bool(self.control and self.control.stop_requests()), tell)
         self.problem = ""
+
+    def on_jobs_left(self, jobs: Sequence[str]) -> None:
+        """Some jobs could not be ended: they may hold nodes, so the campaign ends with exit code 3, and says so."""
+        if not jobs:
+            return
+        finish = self.campaign.finished or Finish(SITE, "")
+        which = f"job {jobs[0]} is" if len(jobs) == 1 else f"jobs {', '.join(jobs)} are"
+        left = f"the scheduler did not end what is left: {which} not ended and may hold nodes"
+        self.left = f"{left}; pilotune clean {self.study_file.name} tries again"
+        self.campaign.finished = Finish(SITE, f"{finish.reason}; {which} left at the scheduler".lstrip("; "))
 
     def dead_records(self) -> list[Path]:
         """The job records of this study's dead drivers: which jobs they had submitted."""
@@ -380,7 +404,7 @@ class Driver:
         storage, folder = self.settings.storage_url, str(self.run.path)
         disk = self.storage_watch.trouble or self.campaign.outcomes.disk_backoff.trouble
         pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
-        warnings = [*self.ended.warnings, *self.campaign.study.warnings]
+        warnings = [*self.ended.warnings, *self.campaign.study.warnings, *filter(None, [self.left])]
         message = "; ".join(each for each in (self.problem, disk, pauses, self.ended.trouble, *warnings) if each)
         status = snapshot(
             self.campaign,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import SiteError
+from ...errors import RecordStarting, SiteError
 from ...filesystems import NO_ROOM, why_not
 from ..record import RunDirectory, new_campaign_id
 from ..record.password import hidden_password
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from .status import Status
 
 
-def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lambda status: None) -> Status:
+def run_campaign(
+    settings: RunSettings,
+    listener: Callable[[Status], None] = lambda status: None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Status:
     """Run a campaign until its budget is used up, it is stopped, or it cannot go on.
 
     It makes a run directory, boots the pool, opens and claims the study, and then runs the driver's loop in this
@@ -39,6 +43,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
     Args:
         settings: What to run and where.
         listener: Called with a snapshot, at most four times a second, from the driver's loop.
+        tell: Called with a sentence on what is waited for before the campaign can begin.
 
     Returns:
         The last snapshot; its ``code`` is the exit code, see :mod:`pilotune.exit_codes`.
@@ -47,6 +52,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         UserError: The input cannot be run: another study has this name, another driver works on it, or there is no such
             database.
         SiteError: The site would not start workers, or the disk has no space for the campaign's files.
+        RecordStarting: The database's server was not ready within two minutes.
         RecordAway: The database does not answer, or accepts no writes.
     """
     from ...providers.htex.interchange_start import interchange_ahead
@@ -62,7 +68,7 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         disk_full_is_refusal(run.path),
         logging_to(run.log),
         Control(run.stop, settings.slot) as control,
-        interchange_ahead() as interchange,
+        interchange_ahead(run.blocks) as interchange,
     ):
         # Imported here because it loads Parsl, as the interchange does meanwhile.
         from ...providers.htex.pool import ParslPool, PoolFiles
@@ -74,17 +80,23 @@ def run_campaign(settings: RunSettings, listener: Callable[[Status], None] = lam
         claimed_study = False
         try:
             # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.
-            from .driver import Driver, claimed, remember
+            from .driver import Driver, claimed, list_study, remember
 
             notes: list[str] = []
-            with claimed(settings, run, campaign_id, notes) as (storage, study, lease):
+            asked = lambda: bool(control.stop_requests())  # noqa: E731
+            with claimed(settings, run, campaign_id, notes, tell, asked) as (storage, study, lease):
                 claimed_study = True
                 remember(settings, run)
                 driver = Driver(settings, storage, study, run, lease, began, listener, notes)
                 driver.drive(pool, control)
                 pool.close()
+                driver.on_jobs_left(pool.left)
                 driver.finish_callbacks()
                 return driver.show(time.time())
+        except RecordStarting:
+            if not claimed_study:
+                list_study(settings, run)
+            raise
         finally:
             pool.close()
             if not claimed_study:  # the campaign never began, so nothing is left of it

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ...fields import format_duration
-from ..campaign.events import BlockView
+from ..campaign.events import BlockState, BlockView
 
 if TYPE_CHECKING:
     from ..campaign.campaign import Campaign
@@ -17,6 +17,9 @@ BRIEF, NO_BLOCK = 5.0, 30.0
 
 SET_UP = 60.0
 """Seconds that the workers of a running block have to connect, and to begin waiting trials, before it is reported."""
+
+NEAR_END = 60.0
+"""Seconds before the end of a block from which on its workers are not expected to begin a trial."""
 
 SLOW = 5
 """Time without any trial's end or report before it is reported, as a multiple of a trial's usual duration."""
@@ -33,7 +36,9 @@ def waiting(campaign: Campaign) -> str:
     """
     if campaign.finished or (campaign.ending and not campaign.in_flight):
         return ""
-    sentence = _on_trials(campaign) if campaign.workers or campaign.running else _on_blocks(campaign)
+    stopped = {block.state for block in campaign.blocks} - {"ending", "ended"} == {"suspended"}
+    works = (campaign.workers or campaign.running) and not stopped
+    sentence = _on_trials(campaign) if works else _on_blocks(campaign)
     return "; ".join(part for part in (campaign.pool_note, sentence) if part)
 
 
@@ -43,15 +48,16 @@ def waiting(campaign: Campaign) -> str:
 def _on_blocks(campaign: Campaign) -> str:
     """No worker accepts a trial."""
     now = campaign.now
-    groups: dict[str, list[BlockView]] = {"queued": [], "starting": [], "running": [], "ending": []}
+    groups: dict[str, list[BlockView]] = {state: [] for state in get_args(BlockState) if state != "ended"}
     for block in campaign.blocks:
         if block.state in groups:
             groups[block.state].append(block)
     if not any(groups.values()):
         return _no_blocks(campaign)
     parts = [_starting(groups["starting"], now), _no_time_left(campaign, groups["running"])]
+    parts += [_since(groups["suspended"], "suspended", now), _since(groups["disconnected"], "without workers", now)]
     for reason in dict.fromkeys(block.reason for block in groups["queued"]):
-        parts.append(_queued([block for block in groups["queued"] if block.reason == reason], now))
+        parts.append(_since([block for block in groups["queued"] if block.reason == reason], "queued", now))
     return ", and ".join(part for part in parts if part)
 
 
@@ -67,11 +73,11 @@ def _no_blocks(campaign: Campaign) -> str:
     )
 
 
-def _queued(blocks: Sequence[BlockView], now: float) -> str:
-    first = min(block.since for block in blocks)
+def _since(blocks: Sequence[BlockView], state: str, now: float) -> str:
+    first = min((block.since for block in blocks), default=now)
     if now - first < BRIEF:
         return ""
-    return f"{_count(blocks)} queued since {_clock(first, now)}{_in_brackets(blocks[0])}"
+    return f"{_count(blocks)} {state} since {_clock(first, now)}{_in_brackets(blocks[0])}"
 
 
 def _starting(blocks: Sequence[BlockView], now: float) -> str:
@@ -141,6 +147,9 @@ def _none_begun(campaign: Campaign) -> str:
         return f"the trials that wait failed on {hosts}, and are to be tried on another host"
     if declined:
         return f"workers decline the trials that wait: {_too_short(campaign)}"
+    running = [block for block in campaign.blocks if block.state == "running"]
+    if running and all(block.ends is not None and block.ends <= campaign.now + NEAR_END for block in running):
+        return f"{_count(running)} at the end of {'its' if len(running) == 1 else 'their'} time"
     workers = "1 worker is" if campaign.workers == 1 else f"{campaign.workers} workers are"
     since = _clock(campaign.last_progress, campaign.now)
     return f"{workers} connected, and none has begun a trial since {since}: is it still importing the objective?"

@@ -13,10 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from ...errors import RecordAway, RecordLost, RecordStuck, UserError
+from ...errors import RecordAway, RecordLost, RecordStarting, RecordStuck, UserError
 from ...filesystems import NO_ROOM, filesystem_of, why_not
 from . import password, tables
-from .db_errors import fault_of, inode_of, save_open_database, words
+from .db_errors import fault_of, inode_of, is_starting, save_open_database, words
 from .rundir import make_private, why_untrusted_database
 
 BUSY_SECONDS = 15
@@ -301,6 +301,7 @@ def open_database(url: str) -> Database:
 
     Raises:
         UserError: One of these steps failed.
+        RecordStarting: The database server starts, stops or recovers.
         RecordStuck: The file system of an SQLite file takes no writes.
     """
     database = Database(url)
@@ -316,6 +317,8 @@ def open_database(url: str) -> Database:
         if database.path is not None and isinstance(fault, RecordStuck) and not isinstance(fault, RecordLost):
             raise fault from None
         where = database.path or sa.make_url(url).render_as_string(hide_password=True)
+        if is_starting(error):
+            raise RecordStarting(f"the database server of {where} is not ready ({words(error)})") from None
         raise UserError(f"the database cannot be opened: {words(error)}", file=where) from None
     return database
 

@@ -44,6 +44,13 @@ _REFUSED_WORDS = re.compile(
 )
 
 
+# SQLSTATE 57P03, which psycopg does not pass on for a failed connection.
+_STARTING_WORDS = re.compile(
+    r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting connections)|"
+    r"[Cc]onsistent recovery state"
+)
+
+
 def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
     """The error as a fault of the database; None when the statement is at fault.
 
@@ -64,6 +71,11 @@ def fault_of(error: BaseException, path: Path | None) -> RecordAway | None:
     if found is None and isinstance(error, AWAY):
         return RecordAway(f"the database failed: {words(error)}")
     return found
+
+
+def is_starting(error: BaseException) -> bool:
+    """Whether a PostgreSQL server cannot be used yet, or for the moment, but runs."""
+    return isinstance(error, SQLAlchemyError) and _STARTING_WORDS.search(words(error)) is not None
 
 
 def _of_sqlite(error: sqlite3.Error, path: Path) -> RecordAway | None:

@@ -33,6 +33,10 @@ LAUNCHER = "PILOTUNE_LAUNCHER"
 DRIVER_TIMEOUT = "PILOTUNE_DRIVER_TIMEOUT"
 """Seconds without a connection after which a worker takes the driver for dead."""
 
+YIELD_LIMIT = "PILOTUNE_YIELD_LIMIT"
+"""Seconds that trials have to yield after the scheduler's SIGTERM. A site may set it where jobs are killed later, or
+sooner, than is usual with its scheduler."""
+
 DEFAULT_DRIVER_TIMEOUT = 120.0
 """Seconds; used where the variable is not set. Long enough for a driver to be restarted or a network to recover."""
 

@@ -351,6 +351,7 @@ class Outcome(Message):
         worker: Parsl's name of the worker.
         saved: False where it yielded and wrote nothing into its checkpoint folder.
         leaving: Its worker should get no more attempts, since its block ends or is being ended.
+        signalled: Its worker was sent SIGTERM meanwhile: its block is being ended.
         started: Unix seconds on the worker's clock.
         finished: The same.
     """
@@ -373,6 +374,7 @@ class Outcome(Message):
     worker: str = ""
     saved: bool = True
     leaving: bool = False
+    signalled: bool = False
     started: float = 0.0
     finished: float = 0.0
 

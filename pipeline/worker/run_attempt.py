@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
             Collected(),
         )
     ending = blame_disk(ending, str(spec.get("directory") or ""))
-    return _write(spec, _outcome(spec, ending, collected, started, leaving))
+    outcome = _outcome(spec, ending, collected, started, leaving)
+    return _write(spec, replace(outcome, signalled=terminated.is_set()))
 
 
 def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:

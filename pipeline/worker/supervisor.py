@@ -30,6 +30,15 @@ KILL_WAIT = 30.0
 OUTPUT_GRACE = 1.0
 """Longest grace in seconds for a trial that writes too much: at full speed it would fill a disk in the usual grace."""
 
+TERMINATED_WAIT = 1.0
+"""Longest time in seconds between a scheduler's signal to the trial's process and the one to this worker."""
+
+ENDED_WORKER = "the worker, which is being ended"
+
+STOPPED_FOR = 5.0
+"""Seconds between two turns from which on this process was stopped with its job meanwhile: the scheduler has suspended
+it. The trial's clock stands still for that time."""
+
 Cause = Literal["", "timeout", "import", "output", "kill", "prune", "terminated", "fence", "refused"]
 """Why the supervisor ended the process. terminated: the worker was sent SIGTERM; fence: a later attempt runs; refused:
 the driver could not handle its reports."""
@@ -78,6 +87,7 @@ class Supervisor:
         self._abandon_at: float | None = None  # no more waiting for the end
         self._yield_until: float | None = None  # SIGTERM, where the worker itself is being ended
         self._outputs_checked = 0.0
+        self._last_turn = self._started
 
     def run(self) -> Ending:
         """Wait for the process's end and say how it ended. Its output files are cut to their limit."""
@@ -86,9 +96,20 @@ class Supervisor:
                 self.channel.wait(self.process.descriptors(), self._timeout())
                 self._turn()
             self._turn()
+            self._await_terminated()
         finally:
             self.process.close()
         return self._judge()
+
+    def _await_terminated(self) -> None:
+        """If SIGTERM has killed the process, wait a moment for this worker's own: some schedulers send it to both."""
+        if self.cause or self.yielding or self.process.status not in (-signal.SIGTERM, 128 + signal.SIGTERM):
+            return
+        until = time.monotonic() + TERMINATED_WAIT
+        while not self._terminated() and time.monotonic() < until:
+            time.sleep(0.02)
+        if self._terminated():
+            self.yielding = ENDED_WORKER
 
     def _timeout(self) -> float:
         timeout = min(POLL_INTERVAL, self.process.poll_interval)
@@ -141,8 +162,20 @@ class Supervisor:
 
     # -- limits -------------------------------------------------------------------------------------------------------
 
+    def _leave_out_stop(self, now: float) -> None:
+        """Move all deadlines by the time for which this process and its trial were stopped."""
+        gap, self._last_turn = now - self._last_turn, now
+        if gap < STOPPED_FOR:
+            return
+        self._started += gap
+        for name in ("_running_since", "_kill_at", "_abandon_at", "_yield_until"):
+            moment: float | None = getattr(self, name)
+            if moment is not None:
+                setattr(self, name, moment + gap)
+
     def _check_limits(self) -> None:
         now = time.monotonic()
+        self._leave_out_stop(now)
         if self.process.running and self._running_since is None:
             self._running_since = now
             self._yield_timer.start()
@@ -168,7 +201,7 @@ class Supervisor:
         if self._yield_timer.due():
             self._yield("the worker, since its block ends soon")
         if self._terminated():
-            self._yield("the worker, which is being ended")
+            self._yield(ENDED_WORKER)
             self._yield_until = self._yield_until or now + self.spec.limits.grace
         if self._past(self._yield_until):
             self._stop("terminated")

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...pipeline.campaign.events import BlockState, BlockView
 from ..schedulers.jobs import End, Phase
+from .release import Release
 
 
 @dataclass
@@ -20,7 +21,8 @@ class Block:
         number: Its number in the pool.
         job: The scheduler's id of its job.
         since: When it entered ``phase``.
-        phase: Where its job is; ``running`` as soon as a worker pool has connected, whatever the scheduler says.
+        phase: Where its job is; ``running`` as soon as a worker pool has connected, whatever the scheduler says, except
+            that it was suspended.
         reason: The scheduler's words on why it waits or how it ended.
         ends: When its walltime ends; None until it has started.
         was_connected: Whether any of its worker pools has ever connected.
@@ -32,7 +34,9 @@ class Block:
         to_hold: Worker pools on quarantined hosts that Parsl must still be told to give no more trials.
         draining_tasks: Trials that run in worker pools that get no more.
         last_connected: When any worker pool was last connected.
-        released: Why Pilotune ended the block; empty while it has not.
+        released: Why Pilotune ended the block; empty while the scheduler has not taken the order.
+        release: What was done to end it.
+        signalled: Whether it was being ended by somebody else before Pilotune gave the order, as its workers saw.
         end: How it ended; None while it has not.
     """
 
@@ -52,12 +56,19 @@ class Block:
     draining_tasks: int = 0
     last_connected: float = 0.0
     released: str = ""
+    release: Release = field(default_factory=Release)
+    signalled: bool = False
     end: End | None = None
 
     @property
     def living(self) -> bool:
-        """Whether it runs trials or will run them."""
-        return self.end is None and not self.released and self.phase in (Phase.QUEUED, Phase.RUNNING)
+        """Whether it runs trials or will run them, perhaps after it was suspended."""
+        return self.end is None and not self.unwanted and self.phase != Phase.ENDING
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether Pilotune has ended the block, or tries to."""
+        return bool(self.released or self.release.why)
 
     @property
     def holds_nodes(self) -> bool:
@@ -79,11 +90,13 @@ class Block:
         """Its state in the words of the campaign."""
         if self.end is not None:
             return "ended"
-        if self.released or self.phase == Phase.ENDING:
+        if self.unwanted or self.phase == Phase.ENDING:
             return "ending"
         if self.phase == Phase.QUEUED:
             return "queued"
-        return "running" if self.managers else "starting"
+        if self.phase == Phase.SUSPENDED:
+            return "suspended"
+        return "running" if self.managers else "disconnected" if self.was_connected else "starting"
 
     def enter(self, phase: Phase, reason: str, now: float) -> None:
         """Take over the phase of its job, and the scheduler's reason for it."""
@@ -116,7 +129,7 @@ class Block:
             block=self.number,
             job=self.job,
             state=self.state,
-            reason=self.reason or self.released,
+            reason=self.reason or self.released or self.release.why,
             workers=self.workers,
             ends=self.ends,
             since=self.since,

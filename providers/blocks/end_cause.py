@@ -19,27 +19,31 @@ NEAR_THE_END = 10.0
 CERTAIN = (End.WALLTIME, End.PREEMPTED, End.NODE_FAILURE, End.OUT_OF_MEMORY)
 """Ends that a scheduler reports only when they are true."""
 
-TAKEN_AWAY = (End.PREEMPTED, End.NODE_FAILURE)
-"""Ends that count even for a block that Pilotune was ending: its trials may have yielded because of them."""
-
 NOT_ITS_FAULT = (End.FINISHED, End.WALLTIME, End.PREEMPTED, End.NODE_FAILURE)
 """Ends that say nothing against the next block, provided that trials have ended meanwhile."""
 
 
-def end_cause(block: Block, job: Job, now: float) -> End:
-    """How a block ended.
+def removed_from_queue(block: Block, job: Job, started: bool) -> bool:
+    """Whether a block's job was deleted before it began. Arguments as for :func:`end_cause`."""
+    told = job.end in (None, End.CANCELLED) and job.exit_code is None
+    return told and not started and not block.was_connected and not block.released
+
+
+def end_cause(block: Block, job: Job, now: float, started: bool = True) -> End:
+    """How a block ended. What the scheduler says counts more than what Pilotune was about to do.
 
     Args:
         block: The block, which has ended.
         job: What the scheduler says of its job.
         now: Unix seconds.
+        started: Whether its job has ever run; False only if that is certain.
     """
-    if block.released and job.end not in TAKEN_AWAY:
-        return End.CANCELLED
-    if job.end in CERTAIN and (block.was_connected or job.end != End.WALLTIME):
+    if job.end in CERTAIN and (block.was_connected or block.released or job.end != End.WALLTIME):
         assert job.end is not None
         return job.end
-    if job.end == End.CANCELLED:
+    if job.end == End.CANCELLED or block.released:
+        return End.CANCELLED
+    if removed_from_queue(block, job, started):
         return End.CANCELLED
     if not block.was_connected:
         return End.BAD_ENVIRONMENT
@@ -50,9 +54,11 @@ def end_cause(block: Block, job: Job, now: float) -> End:
     return End.FAILED if job.exit_code else End.FINISHED
 
 
-def end_message(pool: str, block: Block, job: Job, stderr: Path | None) -> str:
+def end_message(pool: str, block: Block, job: Job, stderr: Path | None, started: bool = True) -> str:
     """A sentence for the user: how the block ended, the scheduler's words, and after a failure its last output."""
     said = f" ({job.reason})" if job.reason else ""
+    if removed_from_queue(block, job, started):
+        return f"block {block.number} of pool {pool}, job {block.job}, was removed from the queue{said}."
     how = f": {block.end}" if block.end != End.BAD_ENVIRONMENT else " before any worker could reach the driver"
     head = f"block {block.number} of pool {pool}, job {block.job}, ended{how}{said}"
     if block.end in (End.BAD_ENVIRONMENT, End.FAILED, End.OUT_OF_MEMORY):

@@ -164,7 +164,7 @@ class PoolMonitor:
             except (CommandClientTimeoutError, CommandClientBadError):
                 broken = "Parsl's interchange does not answer"
         if broken:
-            self._replace_executor(name, managed, broken)
+            self._replace_executor(name, managed, broken, now)
             return
         self._managers += len(managers)
         managed.blocks.refresh(managers, now)
@@ -179,7 +179,7 @@ class PoolMonitor:
             return str(managed.executor.executor_exception)
         return "" if managed.executor.interchange_alive else "Parsl's interchange died"
 
-    def _replace_executor(self, name: str, managed: ManagedPool, reason: str) -> None:
+    def _replace_executor(self, name: str, managed: ManagedPool, reason: str, now: float) -> None:
         """Give a pool another executor. The tasks of the old one fail, so that they can run elsewhere."""
         managed.replacements += 1
         managed.broken = reason
@@ -189,7 +189,7 @@ class PoolMonitor:
             return
         log.warning("pool %s: %s; its executor is replaced", name, reason)
         old, managed.executor = managed.executor, self.replace(name, managed.replacements)
-        managed.blocks.release_connected("its executor was replaced")
+        managed.blocks.release_connected("its executor was replaced", now)
         fail_tasks(old, reason)
 
     def _drop(self, managed: ManagedPool, reason: str) -> None:
@@ -217,6 +217,16 @@ class PoolMonitor:
         managed = self.pools[name]
         if manager and not managed.dropped:
             self._hold_function(managed)(manager)
+
+    def signalled(self, name: str, manager: str) -> None:
+        """A worker was told that its block is being ended, by somebody else unless Pilotune ended it.
+
+        Args:
+            name: The pool.
+            manager: Parsl's id of the worker pool; empty when it is unknown, and then nothing happens.
+        """
+        if manager:
+            self.pools[name].blocks.on_signalled(manager)
 
     def quarantine(self, host: str) -> None:
         """Give no more trials to a host."""

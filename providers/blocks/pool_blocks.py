@@ -13,12 +13,14 @@ from ...fields import format_duration
 from ...filesystems import why_not
 from ...pipeline.campaign.events import BlockView
 from ...pipeline.trial.block_env import yield_margin
+from ...pipeline.worker.node.suspended import remove_suspended
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
 from .block import Block
 from .end_cause import NOT_ITS_FAULT, end_cause, end_message
 from .job_log import JobLog
+from .releaser import Releaser
 from .scaling import accepts_no_more, surplus, wanted
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,7 @@ class PoolBlocks:
             command,
         )
         self.yield_margin = yield_margin(pool.walltime, yield_before)
+        self.releaser = Releaser(pool.name, provider, job_log)
         self.blocks: list[Block] = []
         self.failure = self.note = ""
         self.quarantined: frozenset[str] = frozenset()
@@ -157,11 +160,20 @@ class PoolBlocks:
                 self._misplaced = 0
             block.was_connected = self._proven = True
             block.last_connected = now
-            block.enter(Phase.RUNNING, "", now)
+            if block.phase != Phase.SUSPENDED:
+                block.enter(Phase.RUNNING, "", now)
 
     def _update_from_scheduler(self, block: Block, now: float) -> None:
         job = self.job_log.jobs.get(block.job, Job(block.job, block.phase))
-        over = job.phase == Phase.ENDED and block.released  # Parsl detects later that its worker pools are gone
+        # Parsl detects later that its worker pools are gone, those of a suspended block never.
+        over = job.phase == Phase.ENDED and (block.released or block.phase == Phase.SUSPENDED)
+        if job.phase == Phase.SUSPENDED:
+            block.enter(Phase.SUSPENDED, job.reason, now)
+            block.workers = 0
+            return
+        if block.phase == Phase.SUSPENDED and not over:  # its workers connect again, if they have lost the driver
+            block.last_connected = now
+            block.enter(Phase.RUNNING, "", now)
         if block.managers and not over:
             if block.ends is None:
                 block.ends = _read_end(self.provider.files(block.number).end)
@@ -186,13 +198,16 @@ class PoolBlocks:
     def _finish(self, block: Block, job: Job, now: float) -> None:
         files = self.provider.files(block.number)
         block.ends = block.ends or _read_end(files.end)
-        block.end = end_cause(block, job, now)
-        message = end_message(self.pool.name, block, job, files.stderr)
+        started = block.phase != Phase.QUEUED or files.end.exists() or files.stderr.exists()
+        block.end = end_cause(block, job, now, started)
+        message = end_message(self.pool.name, block, job, files.stderr, started)
         how = f"{block.end}: {job.reason}" if job.reason else str(block.end)
-        block.enter(Phase.ENDED, block.released if block.end == End.CANCELLED and block.released else how, now)
+        ours = block.end == End.CANCELLED and block.released and not block.signalled
+        block.enter(Phase.ENDED, block.released if ours else how, now)
         block.workers = block.tasks = 0
+        remove_suspended(files.folder, block.hosts)
         self.job_log.ended(files.job_name, self.pool.name, block.number, block.job, block.end)
-        if block.released and block.end == End.CANCELLED:
+        if ours:
             log.info("%s It was released: %s", message, block.released)
             return
         log.warning("%s", message)
@@ -226,6 +241,7 @@ class PoolBlocks:
             Trials that the pool's blocks run, or will run, at a time.
         """
         self.note = ""
+        self.releaser.release_again(self.blocks, now)
         for block in self.blocks:
             self._hold_near_end(block, expected, hold, now)
             for manager in block.to_hold:
@@ -238,10 +254,10 @@ class PoolBlocks:
                 and block.phase == Phase.RUNNING
                 and now - block.last_connected > NO_WORKERS_LIMIT
             ):
-                self._release(block, "its workers are gone, but the scheduler says that it runs")
+                self._release(block, "its workers are gone, but the scheduler says that it runs", now)
         want = wanted(self.pool.blocks, self.trials_per_block, demand, self._proven)
         for block in surplus(self.blocks, want, self.pool.blocks.idle):
-            self._release(block, "there is no work for it")
+            self._release(block, "there is no work for it", now)
         living = sum(block.living for block in self.blocks)
         holding = sum(block.holds_nodes for block in self.blocks)
         self._launch(min(want - living, self.pool.blocks.max - holding), now)
@@ -266,21 +282,28 @@ class PoolBlocks:
         """End a block whose workers get no more trials and have none left."""
         bad = sorted(self.quarantined.intersection(block.hosts.values()))
         if not bad:
-            self._release(block, "it gets no more trials, and none is left in it")
+            self._release(block, "it gets no more trials, and none is left in it", now)
             return
         if len(block.hosts) < self.pool.nodes_per_block and now - block.since < ASSEMBLY_TIME:
             return
-        self._release(block, f"quarantined: {', '.join(bad)}")
-        if block.released and not self._excluding:  # the next one may be placed there as well
+        self._release(block, f"quarantined: {', '.join(bad)}", now)
+        if block.unwanted and not self._excluding:  # the next one may be placed there as well
             self._misplaced += 1
             self._not_before = now + PAUSES[min(self._misplaced, len(PAUSES)) - 1]
             self._last_end = f"block {block.number} of pool {self.pool.name} was on {', '.join(bad)}, quarantined."
 
-    def _release(self, block: Block, why: str) -> None:
-        log.info("ending block %s of pool %s (job %s): %s", block.number, self.pool.name, block.job, why)
-        if self.provider.cancel([block.job]) == [True]:
-            block.released, block.workers = why, 0
-            self.job_log.query_soon()
+    def _release(self, block: Block, why: str, now: float) -> None:
+        self.releaser.release(block, why, now)
+
+    def on_signalled(self, manager: str) -> None:
+        """A worker was told that its block is being ended. May be called from another thread.
+
+        Args:
+            manager: Parsl's id of its worker pool.
+        """
+        for block in self.blocks:
+            if block.living and manager in block.hosts:
+                block.signalled = True
 
     def _launch(self, count: int, now: float) -> None:
         for _ in range(count):
@@ -405,26 +428,16 @@ class PoolBlocks:
 
     def cancel(self) -> list[str]:
         """End every block. Returns the ids of jobs that the scheduler did not end."""
-        left = [block for block in self.blocks if block.end is None]
-        living = [block for block in left if not block.released]
-        done = self.provider.cancel([block.job for block in living])
-        for block, ended in zip(living, done, strict=True):
-            if ended:
-                block.released = "the campaign is over"
-        for block in left:
-            if block.released:
-                name = self.provider.files(block.number).job_name
-                self.job_log.ended(name, self.pool.name, block.number, block.job, End.CANCELLED)
-        return [block.job for block in left if not block.released]
+        return self.releaser.end_all(self.blocks)
 
-    def release_connected(self, why: str) -> None:
+    def release_connected(self, why: str, now: float) -> None:
         """End the blocks that have connected: their workers know only the executor that was replaced.
 
         Queued blocks read the new executor's launch file when they start.
         """
         for block in self.blocks:
             if block.living and block.was_connected:
-                self._release(block, why)
+                self._release(block, why, now)
 
     def views(self, now: float) -> list[BlockView]:
         """The blocks to show to the user: those that have not ended, and those that ended lately.

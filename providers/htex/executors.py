@@ -192,7 +192,7 @@ def executor(
             cpu_affinity=affinity(site, pool, resources),
             **common,
         )
-    made.interchange_launch_cmd = interchange_command()
+    made.interchange_launch_cmd = interchange_command(launch_file.parent)
     made.address = addresses.bind
     made.all_addresses = set(addresses.listed)
     made.launch_file = launch_file

@@ -8,21 +8,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 
-def interchange_command() -> list[str]:
-    """The command of Parsl's interchange, which ends when this process ends."""
-    return [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getpid())]
+def interchange_command(blocks: Path) -> list[str]:
+    """The command of Parsl's interchange, which ends when this process ends. ``blocks``: the folder for blocks."""
+    return [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getpid()), str(blocks)]
 
 
 @contextlib.contextmanager
-def interchange_ahead() -> Iterator[subprocess.Popen[bytes]]:
+def interchange_ahead(blocks: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start an interchange that waits for its configuration on its standard input.
 
-    The first executor of this process takes it over. At the end it is ended if none has.
+    The first executor of this process takes it over. At the end it is ended if none has. ``blocks``: the run
+    directory's folder for blocks.
     """
     with sigint_blocked():
-        process = subprocess.Popen(interchange_command(), stdin=subprocess.PIPE)
+        process = subprocess.Popen(interchange_command(blocks), stdin=subprocess.PIPE)
     assert process.stdin is not None
     try:
         yield process

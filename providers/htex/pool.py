@@ -51,6 +51,9 @@ from .task_result import event_of
 
 log = logging.getLogger(__name__)
 
+CLOSE_PAUSES = (2.0, 8.0, 0.0)
+"""Seconds after each try to end all jobs at the end of a campaign, if the scheduler did not end some."""
+
 LATENCY = 0.05
 """Seconds from the end of one trial to the start of the next on the same worker, measured on a local pool."""
 
@@ -268,7 +271,11 @@ class ParslPool:
         self._kernel.closing.set()
         self._kernel.stop_working()
         pools = list(self.monitor.pools.values())
-        self.left = [job for managed in pools for job in managed.blocks.cancel()]
+        for pause in CLOSE_PAUSES:
+            self.left = [job for managed in pools for job in managed.blocks.cancel()]
+            if not self.left:
+                break
+            time.sleep(pause)
         if self.left:
             log.error("the scheduler did not end the jobs %s; run pilotune clean to end them", ", ".join(self.left))
         self._kernel.close(clean=all(managed.executor.interchange_alive for managed in pools))
@@ -362,8 +369,11 @@ class ParslPool:
         if home is not None and isinstance(event, Ended):
             if event.outcome.kind != "declined":
                 self.monitor.pools[home].blocks.attempt_ended()
+            manager = event.outcome.worker.partition("/")[0]
+            if event.outcome.signalled:
+                self.monitor.signalled(home, manager)
             if event.outcome.leaving:
-                self.monitor.hold(home, event.outcome.worker.partition("/")[0])
+                self.monitor.hold(home, manager)
         return event
 
     def _drain_wakes(self) -> None:

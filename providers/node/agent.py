@@ -8,9 +8,10 @@ before it submits the block:
 - ``gpu_type``: nvidia, amd or intel;
 - ``environment``: variables to set.
 
-A scheduler that ends a block sends SIGTERM and, half a minute later, SIGKILL; most send it to this process alone. The
+A scheduler that ends a block sends SIGTERM and, some seconds later, SIGKILL; most send it to this process alone. The
 worker pool ignores SIGTERM. This process passes it on to the workers that run an attempt (each has a file named by its
-pid in ``PILOTUNE_NODE_DIR``), waits until they are done and their outcomes have been delivered, and ends the rest.
+pid in ``PILOTUNE_NODE_DIR``), waits until they are done and their outcomes have been delivered, and ends the rest. All
+this is done by a guardian, a fork of this process that survives a scheduler's kill (:mod:`.guardian`).
 
 Exit status: that of the worker pool; 128 + n when signal n ended it or the block; 70 when the pool could not be
 started; 75 when the driver was gone.
@@ -32,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,24 +51,21 @@ from ...pipeline.worker.node.posix import (
     kill_group,
     process_control,
 )
+from ...pipeline.worker.node.suspended import suspended_file
 from .driver_watch import CHECK_INTERVAL, DriverWatch
-from .shm_cleanup import find_leaked, remove_leaked
+from .guardian import Suspension, guarded, leave_session
+from .orphan_processes import OrphanProcesses
+from .shm_cleanup import SharedFiles
+from .yielding import END_SIGNALS, ask_to_yield
 
 NOT_STARTED = 70
 """Exit status when the worker pool could not be started."""
-
-YIELD_LIMIT = 25.0
-"""Seconds for trials to yield: Slurm kills 30 s after its SIGTERM by default, and outcomes must be delivered before."""
 
 DELIVERY_TIME = 2.0
 """Seconds for the last outcomes to reach the driver through Parsl."""
 
 KILL_TIME = 5.0
 """Seconds to wait after SIGKILL. A process that is still there hangs in the kernel."""
-
-ORPHAN_GRACE = 9.0
-"""Seconds that the processes of a dead worker's trial get to end by themselves: a launcher must first end those that it
-started on other nodes."""
 
 ABANDONED = 75
 """Exit status when the block's driver is gone."""
@@ -78,9 +76,6 @@ Linux allows 107 in the path of a socket."""
 
 NO_GPU = ("", "-1", "NoDevFiles", "void")
 """What schedulers and GPU drivers write into the GPU variable of a job without a GPU."""
-
-END_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU})
-"""Signals that end a block. Schedulers differ in which they send first."""
 
 
 class LaunchError(Exception):
@@ -115,10 +110,41 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if len(arguments) != 2:
             raise LaunchError("two arguments are needed: the launch file and the block's number")
-        return run(read_launch(Path(arguments[0])), arguments[1])
+        launch, folder = read_launch(Path(arguments[0])), node_folder()
     except LaunchError as problem:
         warn(str(problem))
         return NOT_STARTED
+    front = os.getpid()
+    try:
+        blocks, name = Path(arguments[0]).absolute().parent, pool_name()
+        suspension = Suspension(front, suspended_file(blocks, name))
+        return guarded(lambda: work(launch, arguments[1], name, folder, suspension), folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def pool_name() -> str:
+    """An id for this node's worker pool, which tells the driver its host."""
+    return f"{socket.gethostname()}-{os.urandom(6).hex()}"
+
+
+def work(launch: Launch, block: str, name: str, folder: Path, suspension: Suspension) -> int:
+    """The guardian's work: one node's part of a block. Returns the exit status."""
+    try:
+        return run(launch, block, name, folder, suspension)
+    except LaunchError as problem:
+        warn(str(problem))
+        return NOT_STARTED
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def node_folder() -> Path:
+    """Make the folder that this node's agent and workers share. Raises LaunchError."""
+    try:
+        return Path(tempfile.mkdtemp(prefix="pilotune-node-"))
+    except OSError as error:
+        raise LaunchError(f"no temporary folder can be made here: {error.strerror}") from None
 
 
 def warn(sentence: str) -> None:
@@ -175,9 +201,8 @@ def worker_gpus(launch: Launch, environment: Mapping[str, str]) -> list[str]:
         ) from None
 
 
-def command_line(launch: Launch, block: str, gpus: Sequence[str]) -> list[str]:
+def command_line(launch: Launch, block: str, name: str, gpus: Sequence[str]) -> list[str]:
     """The worker pool's arguments, with ``gpus`` in place of the values of ``--available-accelerators``."""
-    name = f"{socket.gethostname()}-{os.urandom(6).hex()}"  # tells the driver the pool's host
     words = [word.replace("{block_id}", block).replace("{uid}", name) for word in launch.command]
     option = "--available-accelerators"
     if not gpus:
@@ -220,9 +245,9 @@ def _span(part: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
-    """Start the worker pool in a session of its own. Raises LaunchError when it cannot be started."""
-    environment = {**os.environ, **(launch.environment or {}), NODE_DIR: folder}
+def start(launch: Launch, block: str, name: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start the worker pool in a process group of its own. Raises LaunchError when it cannot be started."""
+    environment = {**os.environ, **(launch.environment or {}), NODE_DIR: str(folder)}
     gpus = worker_gpus(launch, environment)
     environment["PILOTUNE_GPU_TYPE"] = launch.gpu_type
     environment[NODE_GPUS] = describe(gpus, environment)
@@ -231,7 +256,7 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
         warn(f"TMPDIR is too long for the paths of sockets, so the workers use {SHORT_TMPDIR}")
     if "PBS_JOBID" in environment and environment.get("OMP_NUM_THREADS") == environment.get("NCPUS"):
         environment.pop("OMP_NUM_THREADS", None)  # PBS sets it to all cores of the node, for every worker
-    arguments = bind(command_line(launch, block, gpus))
+    arguments = bind(command_line(launch, block, name, gpus))
     own = os.getpid()
 
     def prepare() -> None:
@@ -243,7 +268,7 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
 
     try:
         return subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, env=environment, start_new_session=True, preexec_fn=prepare
+            arguments, stdin=subprocess.DEVNULL, env=environment, process_group=0, preexec_fn=prepare
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -253,25 +278,28 @@ def start(launch: Launch, block: str, folder: str) -> subprocess.Popen[bytes]:
 # -- from its start to its end ----------------------------------------------------------------------------------------
 
 
-def run(launch: Launch, block: str) -> int:
-    """Start the worker pool, wait until it or the block ends, and leave nothing behind. Raises LaunchError."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some launchers ignore it, and then no child's status is kept
-    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS | {signal.SIGCHLD})
+def run(launch: Launch, block: str, name: str, folder: Path, suspension: Suspension) -> int:
+    """Start the worker pool, wait until it or the block ends, and leave nothing behind. Raises LaunchError.
+
+    Args:
+        launch: What to start.
+        block: The block's number.
+        name: The worker pool's id.
+        folder: The node's folder.
+        suspension: Stops and goes on with the job.
+    """
     process_control(PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        folder = tempfile.mkdtemp(prefix="pilotune-node-")
-    except OSError as error:
-        raise LaunchError(f"no temporary folder can be made here: {error.strerror}") from None
-    try:
-        driver_watch, orphans = DriverWatch(launch.port, launch.addresses, Path(folder)), OrphanProcesses(children())
-        if driver_watch.is_dead_already():
-            warn(f"block {block} {driver_watch.reason}, so it ends")
-            return ABANDONED
-        pool = start(launch, block, folder)
-        number, status = wait(pool, driver_watch, orphans)
-        end(pool, Path(folder), DELIVERY_TIME if number != signal.SIGALRM else 0.0)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    driver_watch, orphans = DriverWatch(launch.port, launch.addresses, folder), OrphanProcesses(children())
+    if driver_watch.is_dead_already():
+        warn(f"block {block} {driver_watch.reason}, so it ends")
+        return ABANDONED
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
+    pool = start(launch, block, name, folder)
+    leave_session()
+    shared = SharedFiles(pool.pid)
+    number, status = wait(pool, driver_watch, orphans, suspension, shared)
+    suspension.resume()
+    end(pool, folder, DELIVERY_TIME if number != signal.SIGALRM else 0.0, shared)
     if number == signal.SIGALRM:
         warn(f"block {block} {driver_watch.reason}, so it ends")
         return ABANDONED
@@ -284,30 +312,13 @@ def run(launch: Launch, block: str) -> int:
     return 128 - status if status < 0 else status
 
 
-class OrphanProcesses:
-    """Ends processes that killed workers left behind.
-
-    This process is their subreaper, so they have become its children, even those in sessions of their own.
-
-    Args:
-        others: Children that were there before the worker pool, such as daemons of the block's set-up. They are left
-            alone.
-    """
-
-    def __init__(self, others: Collection[int]):
-        self.others = set(others)
-        self._first_seen: dict[int, float] = {}
-
-    def end(self, present: Collection[int], now: float) -> None:
-        """SIGKILL to those that have not ended by themselves for a while. To be called every LOOK seconds."""
-        self._first_seen = {pid: self._first_seen.get(pid, now) for pid in set(present) - self.others}
-        for pid, first_seen in self._first_seen.items():
-            if now - first_seen >= ORPHAN_GRACE:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-
-
-def wait(pool: subprocess.Popen[bytes], driver_watch: DriverWatch, orphans: OrphanProcesses) -> tuple[int, int]:
+def wait(
+    pool: subprocess.Popen[bytes],
+    driver_watch: DriverWatch,
+    orphans: OrphanProcesses,
+    suspension: Suspension,
+    shared: SharedFiles,
+) -> tuple[int, int]:
     """Wait for a signal that ends the block, for the loss of the driver, or for the end of the worker pool.
 
     The pool is left as a zombie, so that its group's number is not given to another process.
@@ -317,8 +328,11 @@ def wait(pool: subprocess.Popen[bytes], driver_watch: DriverWatch, orphans: Orph
     """
     next_check = time.monotonic() + CHECK_INTERVAL
     while True:
-        signalled = signal.sigtimedwait(END_SIGNALS | {signal.SIGCHLD}, max(0.0, next_check - time.monotonic()))
-        if signalled is not None and signalled.si_signo != signal.SIGCHLD:
+        awaited = END_SIGNALS | {signal.SIGCHLD, signal.SIGTSTP}
+        signalled = signal.sigtimedwait(awaited, max(0.0, next_check - time.monotonic()))
+        if signalled is not None and signalled.si_signo == signal.SIGTSTP:
+            suspension.announced(time.monotonic())
+        elif signalled is not None and signalled.si_signo != signal.SIGCHLD:
             return signalled.si_signo, 0
         reap(pool.pid)
         ended = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -327,50 +341,35 @@ def wait(pool: subprocess.Popen[bytes], driver_watch: DriverWatch, orphans: Orph
         now = time.monotonic()
         if now >= next_check:
             next_check = now + CHECK_INTERVAL
+            shared.look(now)
+            suspension.follow(now)
             if driver_watch.is_lost(now):
                 return int(signal.SIGALRM), 0
             orphans.end(children() - {pool.pid}, now)
 
 
-def end(pool: subprocess.Popen[bytes], folder: Path, delivery_time: float) -> None:
+def end(pool: subprocess.Popen[bytes], folder: Path, delivery_time: float, shared: SharedFiles) -> None:
     """Let busy workers yield, then end the worker pool and all its descendants.
 
     Args:
         pool: The worker pool.
         folder: The node's folder, which has a file for each busy worker.
         delivery_time: Seconds to wait for outcomes to reach the driver.
+        shared: What the pool has in places that its processes share with others.
     """
-    yielding = ask_to_yield(pool.pid, folder)
+    mark_ending(folder)
+    yielding = ask_to_yield(
+        lambda: [pid for pid in busy_workers(folder) if belongs(pid, pool.pid)], meanwhile=lambda: reap(pool.pid)
+    )
     alive = os.waitid(os.P_PID, pool.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     if yielding and alive:
         time.sleep(delivery_time)
-    leaked = find_leaked(pool.pid)
+    shared.note()
     kill_group(pool.pid)
     with contextlib.suppress(subprocess.TimeoutExpired):
         pool.wait(KILL_TIME)
     end_children(())  # orphans of the pool have become children of this process
-    remove_leaked(leaked)
-
-
-def ask_to_yield(group: int, folder: Path) -> bool:
-    """Send SIGTERM to the busy workers of a process group until they are done, for YIELD_LIMIT seconds at most.
-
-    Returns:
-        Whether there were any.
-    """
-    mark_ending(folder)
-    deadline, any_busy = time.monotonic() + YIELD_LIMIT, False
-    while time.monotonic() < deadline:
-        busy = [pid for pid in busy_workers(folder) if belongs(pid, group)]
-        if not busy:
-            break
-        any_busy = True
-        for pid in busy:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGTERM)
-        reap(group)
-        time.sleep(0.2)
-    return any_busy
+    shared.remove()
 
 
 def belongs(pid: int, group: int) -> bool:

@@ -25,6 +25,9 @@ PROBE = encode({"type": "connection_probe"})
 PROBE_LIMIT = 30.0
 """Seconds for the interchange to answer at any of its addresses."""
 
+STOPPED_FOR = 5.0
+"""Seconds by which a heartbeat has to be late for this process to have been stopped with its job."""
+
 MAX_MESSAGE_BYTES = 128 * 2**20
 """Largest message that is accepted; it is buffered before its sender is known."""
 
@@ -53,7 +56,7 @@ class InterchangeLink:
         self._context = zmq.Context()
         self._keys = read_keys(options.certificates)
         self.socket = self._connect([f"tcp://{_bracketed(each)}:{options.port}" for each in options.addresses])
-        self.last_contact = self._last_beat = time.monotonic()
+        self.last_contact = self._last_beat = self._last_look = time.monotonic()
         self.socket.send(encode(registration(options)))
 
     def _connect(self, urls: Sequence[str]) -> zmq.Socket[bytes]:
@@ -108,7 +111,13 @@ class InterchangeLink:
         return self._last_beat + self._options.heartbeat - now
 
     def silent(self, now: float) -> bool:
-        """Whether the interchange has been silent for too long."""
+        """Whether the interchange has been silent for too long. To be called at least once a heartbeat's period.
+
+        A time for which this process was stopped with its job does not count.
+        """
+        gap, self._last_look = now - self._last_look, now
+        if gap > self._options.heartbeat + STOPPED_FOR:
+            self.last_contact += gap
         return now >= self.last_contact + self._options.silence
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,37 @@ SHARED = "/dev/shm"
 SEMAPHORE = re.compile(r"^\S+ \S+ \S+ \S+ (\d+) +/dev/shm/sem\.", re.MULTILINE)
 """A semaphore in a process's memory map. Only its inode identifies it: the file may have been renamed."""
 
+LOOKS = (3.0, 30.0, 300.0)
+"""Seconds after the pool's start at which its files are noted. It makes them while it starts; a look takes some
+milliseconds for each process."""
+
 LISTENER = re.compile(r"/.*/pymp-[^/]+/listener-[^/]+")
+
+
+class SharedFiles:
+    """The shared files of a worker pool, noted early: a pool that is killed can no longer be asked what it had open.
+
+    Args:
+        group: The pool's process group.
+    """
+
+    def __init__(self, group: int):
+        self.group, self._began, self._looks = group, time.monotonic(), list(LOOKS)
+        self._found: set[Path] = set()
+
+    def look(self, now: float) -> None:
+        """Note what there is, at the times that LOOKS gives. ``now``: the monotonic clock, in seconds."""
+        if self._looks and now >= self._began + self._looks[0]:
+            self._looks.pop(0)
+            self.note()
+
+    def note(self) -> None:
+        """Note what there is now."""
+        self._found |= find_leaked(self.group)
+
+    def remove(self) -> None:
+        """Delete what was found. To be called after the pool's processes have ended."""
+        remove_leaked(self._found)
 
 
 def find_leaked(group: int) -> set[Path]:

@@ -24,6 +24,7 @@ from .jobs import Job, Phase, SchedulerUnreachable, SubmitRefused
 PARSL_STATES = {
     Phase.QUEUED: JobState.PENDING,
     Phase.RUNNING: JobState.RUNNING,
+    Phase.SUSPENDED: JobState.RUNNING,
     Phase.ENDING: JobState.RUNNING,
     Phase.ENDED: JobState.COMPLETED,
 }

@@ -9,14 +9,15 @@ from ...errors import PilotuneError, SiteError
 
 
 class Phase(StrEnum):
-    """Where a job is. A held or suspended job counts as queued, with the reason given.
+    """Where a job is. A held job counts as queued, with the reason given.
 
     A job goes from QUEUED to RUNNING, ENDING and ENDED; phases may be skipped. A scheduler may put a running job back
-    into the queue. ENDED is final.
+    into the queue, or suspend it for a while. ENDED is final.
     """
 
     QUEUED = "queued"
     RUNNING = "running"
+    SUSPENDED = "suspended"  # all its processes are stopped, until it goes on
     ENDING = "ending"  # it is being ended and still holds its nodes
     ENDED = "ended"
 

@@ -29,8 +29,8 @@ STATES: Mapping[str, tuple[Phase, str]] = {
     "Q": (Phase.QUEUED, ""),
     "H": (Phase.QUEUED, "held"),
     "W": (Phase.QUEUED, "waits for its start time"),
-    "S": (Phase.QUEUED, "suspended"),
-    "U": (Phase.QUEUED, "suspended while its node's owner works there"),
+    "S": (Phase.SUSPENDED, "suspended"),
+    "U": (Phase.SUSPENDED, "suspended while its node's owner works there"),
     "T": (Phase.QUEUED, "being moved to or from a node"),
     "M": (Phase.QUEUED, "moved to another server"),
     "R": (Phase.RUNNING, ""),
@@ -71,12 +71,18 @@ DELETED = "91"
 NEVER: Mapping[str, str] = {
     r"Can Never Run": "it will never start: no nodes of this machine have what the pool requests; see nodes_per_block, "
     "cores_per_node, gpus_per_node, memory_per_node and options in the site file",
+    r"Insufficient amount of resource: \S+\s*$": "it will never start on the nodes that are up: none is large enough "
+    "for a node's share of what the pool requests; see cores_per_node, gpus_per_node, memory_per_node and options in "
+    "the site file",
     r"too many failed attempts": "PBS has given up starting it: ask the site about the nodes that were tried",
 }
 """Pattern of the comment of a job that waits in vain -> what it means."""
 
 UNKNOWN, FINISHED = "Unknown Job Id", "Job has finished"
 NO_HISTORY = "not configured to maintain job history"
+
+NO_MOM = "could not connect to MOM"
+"""What qdel says of a job whose first node does not answer."""
 
 OF_ONE_JOB = (0, 35, 153)
 """Exit codes of qstat and qdel that concern the requested jobs: success, finished, unknown."""
@@ -190,7 +196,9 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
                 found[job] = read_job(job, records[sequence(job)])
             elif FINISHED in said.get(sequence(job), ""):
                 found[job] = Job(job, Phase.ENDED, reason="PBS keeps no record of how it ended")
-            elif UNKNOWN not in said.get(sequence(job), ""):
+            elif UNKNOWN in said.get(sequence(job), ""):
+                found[job] = Job(job, Phase.ENDED, reason="PBS no longer knows it")
+            else:
                 left_out.append(job)
         if left_out and answer.code not in OF_ONE_JOB:
             raise SchedulerUnreachable(answer.words or f"qstat exited with {answer.code}")
@@ -201,6 +209,9 @@ class PBSBlocks(BatchBlocks, PBSProProvider):  # type: ignore[misc]
 
     def cancel_one(self, job: str) -> bool:
         answer = run(["qdel", job])
+        if NO_MOM in answer.words:  # its node is lost, and PBS would wait for it
+            log.warning("qdel %s: %s; it is deleted by force", job, answer.words)
+            answer = run(["qdel", "-W", "force", job])
         if answer.code in OF_ONE_JOB:
             return True
         if answer.code == TIMED_OUT or re.search(AWAY, answer.words):

@@ -12,11 +12,12 @@ import optuna
 import pytest
 import yaml
 
-from pilotune.errors import PilotuneError, SiteError, StudyMismatch
+from pilotune.errors import PilotuneError, RecordStarting, SiteError, StudyMismatch
 from pilotune.pipeline.cli.commands import run as cli_run
+from pilotune.pipeline.driver import open_record
 from pilotune.pipeline.driver import run as campaign_run
 from pilotune.pipeline.driver.status import Status
-from pilotune.pipeline.record import RunDirectory, known_studies
+from pilotune.pipeline.record import RecordStorage, RunDirectory, known_studies
 
 from ..support.cli import Pilotune, Result, alone, of_pilotune, pilotune_  # noqa: F401
 
@@ -36,7 +37,12 @@ class Campaigns:
         self.code = 0
         self.error: Exception | None = None
 
-    def __call__(self, settings: campaign_run.RunSettings, listener: Callable[[Status], None]) -> Status:
+    def __call__(
+        self,
+        settings: campaign_run.RunSettings,
+        listener: Callable[[Status], None],
+        tell: Callable[[str], None] = lambda sentence: None,
+    ) -> Status:
         self.asked.append(settings)
         if self.error is not None:
             raise self.error
@@ -267,3 +273,28 @@ def test_set_without_a_value_is_refused(pilotune: Pilotune, study: Path) -> None
         2,
         "error: --set budget.trials: give KEY=VALUE, as in --set budget.trials=10\n",
     )
+
+
+def test_a_database_that_is_not_ready_in_time_is_no_mistake_and_resume_goes_on(
+    pilotune: Pilotune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starting(url: str) -> RecordStorage:
+        raise RecordStarting("the database server is not ready (the database system is starting up)")
+
+    Path("small.py").write_text("def objective(x):\n    return x\n")
+    Path("small.yaml").write_text(
+        "name: small\nobjective: small.py:objective\ndirection: minimize\nspace: {x: {float: [0.0, 1.0]}}\n"
+        "sampler: random\nbudget: {trials: 1}\n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(open_record, "PATIENCE", 0.0)
+        patch.setattr(open_record, "INTERVAL", 0.0)
+        patch.setattr(open_record.open_when_ready, "__defaults__", (lambda: False, starting, time.time, time.sleep))
+        refused = pilotune("run", "small.yaml")
+    assert refused.code == 3
+    assert "waiting: the database server is not ready (the database system is starting up); it is waited" in refused.err
+    assert "once it is, pilotune resume small goes on" in refused.err
+    campaigns = Campaigns()
+    monkeypatch.setattr(campaign_run, "run_campaign", campaigns)
+    assert pilotune("resume", "small").code == 0
+    assert [settings.study_file.name for settings in campaigns.asked] == ["small"]

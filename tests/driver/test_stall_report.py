@@ -80,6 +80,32 @@ def test_blocks_without_time_for_a_trial_are_reported(bench) -> None:
     )
 
 
+@pytest.mark.parametrize("state", ["suspended", "disconnected"])
+def test_blocks_that_are_suspended_or_without_workers_are_reported_as_such(bench, state: str) -> None:
+    campaign = bench(trials=9)
+    text = after(campaign, BRIEF, BlocksSeen((block(state, "by qsig"), block("ended", number="1"))))
+    word = {"suspended": "suspended", "disconnected": "without workers"}[state]
+    assert text == f"1 block of pool knl is {word} since {clock(1000.0)} (by qsig)"
+
+
+def test_a_suspended_block_is_reported_though_its_trials_are_running(bench) -> None:
+    campaign = bench(trials=9)
+    (spec,) = campaign.specs(Capacity(1), BlocksSeen((block("running"),)))
+    assert after(campaign, 1.0, started(spec)) == ""
+    text = after(campaign, BRIEF, BlocksSeen((block("suspended", since=campaign.now),)))
+    assert text.startswith("1 block of pool knl is suspended since ")
+
+
+def test_at_the_end_of_a_block_nobody_asks_whether_the_objective_is_imported(bench) -> None:
+    campaign = bench(trials=9)
+    running = replace(block("running"), ends=campaign.now + 2 * SET_UP)
+    campaign.specs(Capacity(1), BlocksSeen((running,)))
+    text = after(campaign, SET_UP)
+    assert text == "1 block of pool knl is at the end of its time"
+    later = replace(running, ends=campaign.now + 3600.0)
+    assert "is it still importing the objective?" in after(campaign, 1.0, BlocksSeen((later,)))
+
+
 def test_without_any_block_the_pools_own_reason_is_reported(bench) -> None:
     campaign = bench(trials=9)
     assert after(campaign, 1.0) == ""

@@ -7,6 +7,7 @@ import os
 import pwd
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -137,31 +138,55 @@ def test_gpus_are_told_only_where_the_site_does_so(desk):
     assert (desk.text("out1"), desk.text("out2")) == ("0\n", "1\n")
 
 
-def test_qdel_asks_first_and_kills_later(desk):
-    desk.emulated.set(kill_delay=60.0)
+def test_qdel_asks_first_and_looks_again_at_the_kill_delay(desk):
     job = submit(
         desk, "trap 'echo asked; exit 7' TERM; echo ready; while true; do sleep 0.05; done", "-k", "doe", "-o", "out"
     )
     until(lambda: (desk.folder / "out").exists() and "ready" in desk.text("out"), "the job runs")
+    desk.emulated.set(kill_delay=1.5)
     assert desk.good("qdel", job) == ""
-    desk.wait_for(1, "ended")
+    until(lambda: "asked" in desk.text("out"), "the job has heard it")
+    assert attributes(desk, job)[job]["job_state"] == "R"
+    assert desk.wait_for(1, "ended")["time"] - desk.emulated.commands("qdel")[0]["time"] >= 1.5
     seen = attributes(desk, job)[job]
     assert (seen["job_state"], seen["substate"], seen["Exit_status"]) == ("F", 91, 271)
-    assert seen["comment"].endswith(" and terminated")
-    assert "asked" in desk.text("out")
+    assert seen["comment"].endswith(f" and terminated by {pwd.getpwuid(os.getuid()).pw_name}@pbshead")
 
 
-def test_what_does_not_listen_is_killed_with_all_its_offspring(desk):
+@pytest.mark.parametrize("own", [False, True], ids=["the job's session", "its own session"])
+def test_what_does_not_listen_is_killed_in_the_job_s_session_only(desk, own):
     mark = desk.folder / "child"
     desk.script("child.sh", f"#!/bin/bash\ntrap '' TERM\necho $$ > {mark}\nsleep 1000\n")
-    job = submit(desk, f"trap '' TERM; (setsid {desk.folder}/child.sh &); sleep 1000")
-    until(lambda: mark.exists() and mark.read_text(), "the job has a child in a session of its own")
+    job = submit(desk, f"trap '' TERM; ({'setsid ' * own}{desk.folder}/child.sh &); sleep 1000")
+    until(lambda: mark.exists() and mark.read_text(), "the job has a child")
     child = int(mark.read_text())
     assert started(child)
     desk.good("qdel", job)
     desk.wait_for(1, "ended")
-    assert not started(child)
+    assert bool(started(child)) == own
     assert attributes(desk, job)[job]["Exit_status"] in (265, 271)
+
+
+def test_a_job_on_a_lost_node_is_deleted_by_force_only(desk):
+    job = submit(desk, "sleep 1000", "-r", "n")
+    desk.wait_for(1, "started")
+    desk.emulated.set(node_fail_requeue=1000.0)
+    desk.emulated.node_down("node1")
+    done = desk.run("qdel", job)
+    assert (done.returncode, done.stderr) == (222, f"qdel: Server could not connect to MOM {job}\n")
+    desk.good("qdel", "-W", "force", job)
+    assert attributes(desk, job)[job]["job_state"] == "F"
+
+
+def test_a_qdel_that_falls_into_a_rerun_is_lost(desk):
+    desk.emulated.set(exiting=1.0)
+    job = submit(desk, "sleep 1000")
+    desk.wait_for(1, "started")
+    desk.emulated.rerun(job)
+    desk.good("qdel", job)
+    desk.wait_for(1, "started", times=2)
+    desk.good("qdel", job)
+    desk.wait_for(1, "ended")
 
 
 def test_the_walltime_ends_a_job(desk):
@@ -214,6 +239,7 @@ def test_a_job_that_may_not_rerun_fails_with_its_node(desk):
     desk.wait_for(1, "ended")
     seen = attributes(desk, job)[job]
     assert (seen["job_state"], seen["substate"], seen["Exit_status"]) == ("F", 93, -20)
+    assert seen["comment"].endswith(" on (node1:ncpus=1)")
 
 
 def test_a_job_that_lost_another_node_is_requeued_as_well(desk):
@@ -258,7 +284,6 @@ while true; do sleep 0.05; done
 
 
 def test_nothing_is_waited_for_beyond_the_script_s_own_session(desk):
-    desk.emulated.set(kill_delay=60.0)
     task = desk.script("task.sh", f"#!/bin/bash\ntrap '' TERM\ntouch {desk.folder}/ready\nsleep 1000\n")
     submit(desk, f"pbsdsh -- {task}")
     until((desk.folder / "ready").exists, "the task runs")
@@ -279,8 +304,16 @@ def test_an_offline_node_takes_no_new_job(desk):
     assert "state = free" in desk.good("pbsnodes", "node1")
 
 
+def stands_still(path) -> bool:
+    before = path.stat().st_size
+    time.sleep(0.5)
+    return path.stat().st_size == before
+
+
 def test_a_held_or_suspended_job_waits(desk):
-    job = submit(desk, f"while [ ! -e {desk.folder}/go ]; do sleep 0.05; done", "-h")
+    tick = f"while [ ! -e {desk.folder}/go ]; do echo >> {desk.folder}/$NAME; sleep 0.05; done"
+    alone = desk.script("alone.sh", f"#!/bin/bash\nNAME=alone\n{tick}\n")
+    job = submit(desk, f"setsid {alone} & NAME=own; {tick}; wait", "-h")
     seen = attributes(desk, job)[job]
     assert (seen["job_state"], seen["substate"], seen["Hold_Types"]) == ("H", 20, "u")
     desk.good("qrls", job)
@@ -288,6 +321,9 @@ def test_a_held_or_suspended_job_waits(desk):
     until(lambda: desk.emulated.job(1).phase == "running", "it runs")
     desk.good("qsig", "-s", "suspend", job)
     assert attributes(desk, job)[job]["job_state"] == "S"
+    until(lambda: desk.emulated.job(1).suspended, "it is suspended")
+    until(lambda: stands_still(desk.folder / "own"), "its session is stopped")
+    assert not stands_still(desk.folder / "alone"), "another session is not"
     (desk.folder / "go").touch()
     desk.good("qsig", "-s", "resume", job)
     assert desk.wait_for(1, "ended")["status"] == 0

@@ -148,6 +148,25 @@ def test_an_impossible_request_waits_for_ever_and_says_so(desk):
 
 
 @pytest.mark.parametrize(
+    ("words", "comment"),
+    [
+        (("-l", "select=1:ncpus=3"), "Not Running: Insufficient amount of resource: ncpus "),
+        (("-l", "select=1:ngpus=1"), "Not Running: Insufficient amount of resource: ngpus "),
+        (("-l", "select=9:ncpus=1", "-l", "place=scatter"), "Can Never Run: Not enough total nodes available"),
+    ],
+)
+def test_a_request_that_no_node_can_meet_waits_for_ever_and_hardly_says_so(desk, words, comment):
+    desk.good("qsub", *words, "job.sh")
+    seen = desk.good("qstat", "-f", "-F", "dsv", "1")
+    assert f"|comment={comment}|" in seen
+
+
+def test_a_job_that_depends_on_an_unknown_one_is_accepted_and_vanishes(desk):
+    job = desk.good("qsub", "-W", "depend=afterok:77", "job.sh").strip()
+    assert answer(desk, "qstat", job) == (153, "", f"qstat: Unknown Job Id {job}\n")
+
+
+@pytest.mark.parametrize(
     ("words", "code", "text"),
     [
         (("-q", "nowhere", "job.sh"), 170, "qsub: Unknown queue\n"),
@@ -160,14 +179,13 @@ def test_an_impossible_request_waits_for_ever_and_says_so(desk):
         (("-q", "few", "job.sh"), 38, "qsub: would exceed queue few's per-user limit\n"),
         (("-l", "walltime=soon", "job.sh"), 166, "qsub: Illegal attribute or resource value Resource_List.walltime\n"),
         (("-l", "wings=2", "job.sh"), 187, "qsub: Unknown resource Resource_List.wings\n"),
-        (("-l", "select=1:wings=2", "job.sh"), 187, "qsub: Unknown resource Resource_List.wings\n"),
+        (("-l", "select=1:wings=2", "job.sh"), 187, "qsub: Unknown resource: wings\n"),
         (("nothing.sh",), 1, "qsub: script file:: No such file or directory\n"),
         (
             ("-A", "poor", "job.sh"),
             32,
             "qsub: Request rejected.  Reason:  No active allocation found for project poor\n",
         ),
-        (("-W", "depend=afterok:77", "job.sh"), 206, "qsub: Invalid Job Dependency\n"),
     ],
 )
 def test_what_qsub_refuses(desk, words, code, text):
@@ -229,7 +247,8 @@ def test_a_server_that_is_down(desk):
 def test_qdel_of_what_is_not_there(desk):
     job = finished(desk)
     desk.good("qsub", *HELD, "job.sh")
-    assert answer(desk, "qdel", "99") == (153, "", "qdel: Unknown Job Id 99.pbshead\n")
+    assert answer(desk, "qdel", "99") == (153, "", "qdel: Unknown Job Id 99\n")
+    assert answer(desk, "qdel", "99.pbshead") == (153, "", "qdel: Unknown Job Id 99.pbshead\n")
     # Of a list, jobs that live are deleted whatever happens to the others.
     assert answer(desk, "qdel", "2", job) == (35, "", f"qdel: Job has finished {job}\n")
     assert [job.phase for job in desk.emulated.jobs()] == ["ended", "ended"]

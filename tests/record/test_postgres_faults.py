@@ -10,8 +10,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pilotune.errors import RecordAway, RecordStuck, UserError
-from pilotune.pipeline.record import RecordStorage, normalize_url
+from pilotune.errors import RecordAway, RecordStarting, RecordStuck, UserError
+from pilotune.pipeline.driver.open_record import open_when_ready
+from pilotune.pipeline.record import RecordStorage, normalize_url, open_storage
 
 from ..support.local import until
 from ..support.postgres import Server
@@ -240,3 +241,29 @@ def test_a_dropped_database_is_reported(guest: Guest) -> None:
         guest.storage.commit()
     with pytest.raises(RecordStuck, match=rf"denies access \(.*database \"{guest.database}\" does not exist"):
         guest.storage.commit()
+
+
+def test_a_server_that_recovers_is_not_ready_and_then_it_is(postgres_server: Server) -> None:
+    """Its archive answers slowly, so that it does not accept connections for a while."""
+    server = Server()
+    try:
+        url = server.new_database(tables=True)
+        server.shut_down()
+        (server.data / "recovery.signal").touch()
+        server.start(wait=False, restore_command="sleep 1; false", hot_standby="off")
+
+        def refusal() -> str:
+            try:
+                open_storage(url).close()
+            except RecordStarting as error:
+                return str(error)
+            except UserError:  # it does not listen yet
+                return ""
+            return ""
+
+        said = until(refusal, "the server says that it is not ready", 30.0)
+        assert said.startswith("the database server of postgresql")
+        assert "is not ready (" in said
+        open_when_ready(url, "s", lambda sentence: None).close()
+    finally:
+        server.stop()

@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ def write_site(here: Here, scheduler: str, pool: Mapping[str, Any], **more: Any)
 EPOCHS = (
     NOTE
     + """
-import socket, time
+import socket, subprocess, time
 
 def hosts():
     lines = (STUDY / "notes").read_text().split()
@@ -90,6 +90,8 @@ def objective(trial):
     wish = trial.params
     saved = trial.checkpoint_dir / "epoch"
     first = int(saved.read_text()) + 1 if saved.exists() else 1
+    if "helper" in wish["how"]:  # it outlives its parent, and the job's session does not have it
+        subprocess.Popen(["sleep", "3600"], start_new_session=True)
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     for epoch in range(first, wish["epochs"] + 1):
         time.sleep(wish["seconds"])
@@ -116,8 +118,10 @@ def objective(trial):
 ENDLESS, DEAF = {"how": "until told"}, {"how": "deaf until told"}
 TOGETHER = {"how": "together", "hosts": 4}
 
+HELPED = {"how": "deaf until told, with a helper"}
+
 DEFAULTS: Mapping[str, Any] = {"epochs": 100_000, "seconds": 0.1, "every": 1, "hosts": 1, "how": "reports"}
-HOWS = ["reports", "deaf", "until told", "deaf until told", "together"]
+HOWS = ["reports", "deaf", "until told", "deaf until told", "together", HELPED["how"]]
 
 
 def write_study(here: Here, *trials: Mapping[str, Any], **more: Any) -> Path:
@@ -272,6 +276,10 @@ def login(
         yield LoginNode(here, emulated)
 
 
+JOB_VARIABLES = {"pbs": "PBS_JOBID", "cobalt": "COBALT_JOBID", "slurm": "SLURM_JOB_ID"}
+"""What tells a process the id of its job, by scheduler."""
+
+
 class LoginNode:
     """A user on a machine's login node: the user's folder ``here``, and the emulated ``machine``."""
 
@@ -298,6 +306,28 @@ class LoginNode:
     def rerun(self, job: str) -> None:
         """Have the scheduler put a running job back into its queue."""
         self.machine.rerun(job)
+
+    def suspend(self, job: str) -> None:
+        """Have the scheduler suspend a running job."""
+        self.command("qsig", "-s", "suspend", job)
+
+    def resume(self, job: str) -> None:
+        """Let a suspended job go on."""
+        self.command("qsig", "-s", "resume", job)
+
+    def left_of(self, job: str) -> dict[int, str]:
+        """The processes that were started by a job and still run: command lines by process id."""
+        found, mark = {}, f"{JOB_VARIABLES[self.scheduler]}={job}"
+        for pid, words in processes(self.here).items():
+            with suppress(OSError):
+                if mark in Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0"):
+                    found[pid] = words
+        return found
+
+    @property
+    def scheduler(self) -> str:
+        """The machine's scheduler."""
+        return str(self.machine.machine.read().scheduler)
 
     def runs_of(self, job: str) -> int:
         """How often the scheduler has started a job."""

@@ -16,6 +16,8 @@ from pathlib import Path
 import optuna
 import psycopg
 
+from .watcher import unwatch, watch
+
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     # The tests kill the server but never its host, so nothing has to reach the disk.
@@ -60,6 +62,7 @@ class Server:
 
     def __init__(self) -> None:
         binaries = find_binaries()
+        self.watcher: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="pilotune-postgres-", dir="/tmp"))
         self.user = pwd.getpwnam("postgres")
         os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
@@ -76,8 +79,9 @@ class Server:
         if result.returncode:
             raise RuntimeError(f"{arguments[0]}: {result.stderr.decode()}")
 
-    def start(self) -> None:
-        options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    def start(self, *, wait: bool = True, **settings: str) -> None:
+        """Start the server, with more settings, and ``wait`` until it accepts connections."""
+        options = [f"--{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
         command = [self.program, "-D", self.data, "-p", str(self.port), "-k", self.folder, *options]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
@@ -89,6 +93,11 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
+        self._watch()
+        if wait:
+            self._await()
+
+    def _await(self) -> None:
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -98,6 +107,13 @@ class Server:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError((self.folder / "log").read_text()) from None
                 time.sleep(0.05)
+
+    def _watch(self) -> None:
+        """Have the server and its folder removed if this process is killed."""
+        if self.watcher is not None:
+            unwatch(self.watcher)
+        end = 'kill -QUIT "$1"; n=0; while kill -0 "$1" && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done; rm -rf "$2"'
+        self.watcher = watch(["/bin/sh", "-c", end, "sh", self.process.pid, self.folder])
 
     def _dsn(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
@@ -136,4 +152,6 @@ class Server:
         """Stop the server and delete its folder."""
         if self.process.poll() is None:
             self.shut_down()
+        if self.watcher is not None:
+            unwatch(self.watcher)
         shutil.rmtree(self.folder, ignore_errors=True)

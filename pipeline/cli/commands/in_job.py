@@ -142,7 +142,7 @@ def serve(request: Request, prepared: PreparedRun, script: Path) -> int:
         return 130
     try:
         with Progress(quiet=request.quiet) as progress:
-            status = run_campaign(settings_in_job(run_settings(prepared), slot), progress)
+            status = run_campaign(settings_in_job(run_settings(prepared), slot), progress, progress.tell_waiting)
         status = end_slot(slot, status, prepared.site)
     except BaseException as error:
         slot.chain.saved(state="ended", reason=str(error) or type(error).__name__)

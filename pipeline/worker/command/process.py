@@ -1,4 +1,4 @@
-"""Runs a command as an objective: any program, in a session of its own under the worker.
+"""Runs a command as an objective: any program, in a process group of its own under the worker.
 
 It gets its parameters in its arguments (template fields), in ``PILOTUNE_PARAM_<NAME>`` and in the JSON file
 ``PILOTUNE_PARAMS``. It writes JSON lines to the file ``PILOTUNE_REPORTS`` (:class:`.reports.ReportFile`), or prints
@@ -24,7 +24,7 @@ from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
 from ..node.block import launcher
 from ..node.fencing import note_process, taken_over
-from ..node.posix import PR_SET_PDEATHSIG, process_control
+from ..node.posix import PR_SET_PDEATHSIG, in_job, process_control
 from ..node.ranks import ask_ranks_to_yield, end_ranks
 from ..objective.ending import Ending, tail
 from ..objective.execute import change, environment
@@ -187,6 +187,7 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
     memory = spec.limits.memory
     death_signal = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
+    in_session = in_job() and spec.nodes == 1  # a scheduler that kills the session must not kill a launcher
 
     def prepare() -> None:
         process_control(PR_SET_PDEATHSIG, death_signal)
@@ -204,7 +205,8 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=outputs[0],
             stderr=outputs[1],
-            start_new_session=True,
+            start_new_session=not in_session,
+            process_group=0 if in_session else None,
             preexec_fn=prepare,
         )
     finally:

@@ -197,7 +197,7 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
     if found is None:
         return None
     reason = f"attempt {found.attempt} had ended when attempt {spec.attempt} began; this is its result"
-    return replace(found, token=spec.token, attempt=spec.attempt, reason=reason, leaving=False)
+    return replace(found, token=spec.token, attempt=spec.attempt, reason=reason, leaving=False, signalled=False)
 
 
 def _result(path: Path, spec: AttemptSpec, attempt: int) -> Outcome | None:

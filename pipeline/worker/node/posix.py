@@ -12,6 +12,8 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from ...trial.block_env import NODE_DIR
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NAME = 15
@@ -56,6 +58,35 @@ def process_start(pid: int) -> int | None:
     return None if fields is None or fields[0] in "ZX" else int(fields[19])
 
 
+def process_state(pid: int) -> str:
+    """The state letter of a process, such as ``T`` for one that is stopped; empty where there is none."""
+    return (_stat(pid) or [""])[0]
+
+
+def parents() -> dict[int, int]:
+    """The parent of each process of this host."""
+    each = ((int(name), _stat(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {pid: int(fields[1]) for pid, fields in each if fields is not None}
+
+
+def in_job() -> bool:
+    """Whether this process belongs to a batch job, on a node with an agent.
+
+    All processes of a trial then stay in the job's session, each in a process group of its own: some schedulers stop,
+    kill and account for the processes of that session only. Elsewhere a trial has a session of its own, so that it
+    never sees the user's terminal.
+    """
+    return NODE_DIR in os.environ
+
+
+def own_group() -> None:
+    """Make this process the leader of a new process group: in the job's session, or of a new session without a job."""
+    if in_job():
+        os.setpgid(0, 0)
+    else:
+        os.setsid()
+
+
 def _stat(pid: int | str) -> list[str] | None:
     """The fields of ``/proc/<pid>/stat`` from the state on."""
     try:
@@ -70,8 +101,7 @@ def children() -> set[int]:
     try:
         return set(map(int, Path(f"/proc/self/task/{own}/children").read_text().split()))
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        each = ((int(name), _stat(name)) for name in os.listdir("/proc") if name.isdigit())
-        return {pid for pid, fields in each if fields is not None and int(fields[1]) == own}
+        return {pid for pid, parent in parents().items() if parent == own}
 
 
 @contextlib.contextmanager

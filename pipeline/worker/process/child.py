@@ -21,7 +21,7 @@ from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer, ValueAnswer, VerdictAnswer
 from ..node.fencing import note_process
 from ..node.output_files import open_output
-from ..node.posix import PR_SET_PDEATHSIG, process_control
+from ..node.posix import PR_SET_PDEATHSIG, own_group, process_control
 from ..objective.ending import Ending, first_line
 from ..objective.execute import change, execute
 from .messages import (
@@ -149,8 +149,8 @@ def run_child(descriptor: int, parent: int) -> NoReturn:
 
 
 def _own_process(parent: int) -> None:
-    """Start a session of its own that dies with its parent, and restore the default signal handlers."""
-    os.setsid()
+    """Start a process group of its own that dies with its parent, and restore the default signal handlers."""
+    own_group()
     process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(70)

@@ -12,6 +12,7 @@ import sys
 
 from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
+from ..node.posix import in_job
 from ..objective.ending import Ending, crash, signal_name
 from ..objective.execute import environment, hardware
 from .messages import (
@@ -104,7 +105,8 @@ def _start_program() -> tuple[subprocess.Popen[bytes], socket.socket]:
             [sys.executable, "-P", "-m", "pilotune.pipeline.worker.process.fork_server", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            start_new_session=not in_job(),
+            process_group=0 if in_job() else None,
         )
     return process, control
 

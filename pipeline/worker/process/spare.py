@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from ..node.posix import name_process
+from ..node.posix import name_process, own_group
 from . import fork_server
 
 WAIT_INTERVAL = 0.005
@@ -79,7 +79,7 @@ def fork_spare(inherited: Sequence[socket.socket]) -> None:
         return
     if pid == 0:
         try:
-            os.setsid()
+            own_group()
             for each in (control, *inherited):
                 each.close()
             name_process("fork server")

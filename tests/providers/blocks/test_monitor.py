@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.errors import SiteError
+from pilotune.pipeline.worker.node.suspended import suspended_file
 from pilotune.providers.blocks.job_log import JobLog, read_job_log
 from pilotune.providers.blocks.pool_blocks import FAILURE_LIMIT, UNSEEN_LIMIT, PoolBlocks
 from pilotune.providers.schedulers.batch import BlockFiles
@@ -30,6 +31,7 @@ class Scheduler:
         self.refuses: SubmitRefused | None = None
         self.excludes, self.excluded, self.kept_away = False, (), []
         self.away = False
+        self.takes_orders = True
 
     def files(self, block: str) -> BlockFiles:
         return BlockFiles(self.folder, "lab", self.pool.name, block)
@@ -50,6 +52,8 @@ class Scheduler:
 
     def cancel(self, ids: Sequence[str]) -> list[bool]:
         self.cancelled += ids
+        if not self.takes_orders:
+            return [False] * len(ids)
         for job in ids:
             self.said[job] = Job(job, Phase.ENDED, End.CANCELLED)
         return [True] * len(ids)
@@ -359,3 +363,135 @@ def test_a_job_that_is_missing_from_one_answer_is_not_gone(lab):
     for _ in range(3):
         lab.turn(demand=2, seconds=10 * MINUTE)
     assert "0" not in lab.living
+
+
+# -- ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_release_is_repeated_after_pauses_that_double(tmp_path, caplog):
+    lab = Lab(tmp_path, max=2)
+    lab.scheduler.takes_orders = False
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    began, tries = lab.now, [0.0]
+    while lab.now < began + 7200.0:
+        before = len(lab.scheduler.cancelled)
+        lab.turn(demand=2, seconds=2.0)
+        if len(lab.scheduler.cancelled) > before:
+            tries.append(lab.now - began)
+    assert tries == [0.0, 60.0, 180.0, 420.0, *(720.0 + 300.0 * more for more in range(8))]
+    assert lab.living == ["1"], "the block is not wanted, so it is replaced"
+    assert lab.blocks.views(lab.now)[0].state == "ending"
+    assert lab.blocks.cancel() == ["j0", "j1"]
+
+
+def test_a_job_that_goes_on_after_its_end_was_ordered_is_ended_again(tmp_path):
+    """The order fell into a rerun."""
+    lab = Lab(tmp_path, max=1)
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    assert lab.scheduler.cancelled == ["j0"]
+    lab.connected.clear()
+    lab.scheduler.said["j0"] = Job("j0", Phase.QUEUED, reason="after a rerun")
+    lab.turn(seconds=2 * MINUTE)
+    assert lab.scheduler.cancelled == ["j0", "j0"]
+    lab.turn()
+    assert lab.living == ["1"]
+
+
+def test_a_lost_order_is_repeated_at_the_end_of_the_campaign(lab):
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    lab.scheduler.said["j0"] = Job("j0", Phase.QUEUED)
+    lab.job_log.refresh(lab.scheduler.query, lab.now + MINUTE)
+    assert lab.blocks.cancel() == []
+    assert lab.scheduler.cancelled == ["j0", "j0"]
+
+
+DELETED = "Job run at Sat and terminated by hpo@head"
+
+
+@pytest.mark.parametrize(
+    ("end", "words", "told"),
+    [
+        (End.CANCELLED, DELETED, f"ended: cancelled ({DELETED})"),
+        (End.WALLTIME, "exceeded resource walltime", "ended: walltime (exceeded resource walltime)"),
+    ],
+)
+def test_what_ended_a_block_is_what_the_scheduler_says_though_it_was_drained(lab, caplog, end, words, told):
+    """The scheduler ends the block; its trials yield, and then it has nothing to do before the scheduler says so."""
+    lab.connect("0", tasks=2)
+    lab.turn(demand=2)
+    lab.blocks.on_signalled("m0")
+    lab.hold("m0")
+    lab.connected["0"]["tasks"] = 0
+    lab.turn(demand=2, seconds=2.0)
+    assert lab.scheduler.cancelled == ["j0"]
+    lab.end("0", end, words)
+    lab.turn(demand=2)
+    assert lab.blocks.views(lab.now)[0].reason == f"{end}: {words}"
+    assert told in caplog.text
+    assert "It was released" not in caplog.text
+
+
+def test_our_own_release_is_told_as_such_if_it_came_first(lab, caplog):
+    caplog.set_level("INFO")
+    lab.connect("0", idle=1000.0)
+    lab.turn(demand=0)
+    lab.blocks.on_signalled("m0")  # by our order
+    lab.end("0", End.CANCELLED, DELETED)
+    lab.turn(demand=0)
+    assert "It was released: there is no work for it" in caplog.text
+
+
+@pytest.mark.parametrize("end", [None, End.CANCELLED])
+@pytest.mark.parametrize("began", [False, True])
+def test_a_job_that_is_deleted_before_it_began_was_removed_from_the_queue(lab, caplog, end, began):
+    lab.turn()
+    if began:  # its set-up printed something, between two queries
+        lab.scheduler.files("0").stderr.touch()
+    lab.end("0", end)
+    lab.turn()
+    removed = "block 0 of pool cpu, job j0, was removed from the queue."
+    assert (removed in caplog.text) == (not began)
+    assert ("before any worker could reach the driver" in caplog.text) == (began and end is None)
+
+
+# -- suspension -------------------------------------------------------------------------------------------------------
+
+
+def test_a_suspended_block_keeps_its_workers_and_gets_no_trials(tmp_path):
+    lab = Lab(tmp_path, max=1)
+    lab.connect("0", tasks=2)
+    lab.turn()
+    lab.scheduler.said["j0"] = Job("j0", Phase.SUSPENDED, reason="suspended")
+    for _ in range(20):
+        lab.turn()
+    assert [(view.state, view.reason) for view in lab.blocks.views(lab.now)] == [("suspended", "suspended")]
+    assert (lab.blocks.workers, lab.blocks.capacity) == (0, 2)
+    assert lab.living == ["0"], "it goes on later"
+    lab.connected.clear()  # one that was lost all the same
+    for _ in range(20):
+        lab.turn()
+    assert (lab.living, lab.scheduler.cancelled) == (["0"], [])
+    lab.scheduler.said["j0"] = Job("j0", Phase.RUNNING)
+    lab.turn(seconds=5 * MINUTE)
+    assert lab.blocks.views(lab.now)[0].state == "disconnected"
+    assert lab.scheduler.cancelled == [], "its workers have some time to connect again"
+    lab.connect("0", tasks=2)
+    lab.turn()
+    assert (lab.blocks.views(lab.now)[0].state, lab.blocks.workers) == ("running", 2)
+
+
+def test_a_suspended_block_can_end(lab):
+    lab.connect("0", tasks=2)
+    lab.turn(demand=2)
+    lab.scheduler.said["j0"] = Job("j0", Phase.SUSPENDED)
+    lab.turn(demand=2)
+    marker = suspended_file(lab.scheduler.folder, "m0")
+    marker.touch()  # so that its workers count as connected
+    lab.scheduler.said["j0"] = Job("j0", Phase.ENDED, End.CANCELLED)
+    lab.turn(demand=2, seconds=5 * MINUTE)
+    assert not marker.exists()
+    lab.turn(demand=2)
+    assert lab.living == ["1"]

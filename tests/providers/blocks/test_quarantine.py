@@ -14,7 +14,7 @@ from pilotune.providers.blocks.monitor import PoolSnapshot
 from pilotune.providers.blocks.pool_blocks import ASSEMBLY_TIME, LOSS_LIMIT, PAUSES
 from pilotune.providers.htex.executors import host_of
 from pilotune.providers.htex.pool import ParslPool
-from pilotune.providers.node.agent import Launch, command_line
+from pilotune.providers.node.agent import Launch, command_line, pool_name
 from pilotune.providers.schedulers.jobs import SubmitRefused
 from pilotune.providers.schedulers.slurm import SlurmBlocks
 from pilotune.providers.site import PoolSpec, Site
@@ -217,10 +217,11 @@ def test_slurm_excludes_hosts_of_the_site_file_and_of_the_quarantine(
 
 
 def test_the_driver_knows_a_worker_pools_host_by_its_name() -> None:
-    (word,) = command_line(Launch(("--uid={uid}",)), "0", [])
-    assert host_of(word.removeprefix("--uid=")) == socket.gethostname()
+    name = pool_name()
+    assert command_line(Launch(("--uid={uid}",)), "0", name, []) == [f"--uid={name}"]
+    assert host_of(name) == socket.gethostname()
     assert host_of("node-17.cluster.edu-0123456789ab") == "node-17.cluster.edu"
-    assert command_line(Launch(("--uid={uid}",)), "0", []) != [word], "two on one host are two"
+    assert pool_name() != name, "two on one host are two"
 
 
 def test_a_worker_declines_what_its_host_is_to_leave_to_others(tmp_path: Path) -> None:

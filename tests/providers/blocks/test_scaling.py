@@ -93,7 +93,8 @@ def test_a_block_that_has_not_started_takes_trials():
         ({"was_connected": False}, {"end": End.PREEMPTED}, End.PREEMPTED),
         ({"was_connected": False}, {"end": End.NODE_FAILURE}, End.NODE_FAILURE),
         ({"was_connected": True}, {"end": End.OUT_OF_MEMORY}, End.OUT_OF_MEMORY),
-        ({"was_connected": True, "released": "there is no work for it"}, {"end": End.WALLTIME}, End.CANCELLED),
+        ({"was_connected": True, "released": "there is no work for it"}, {"end": End.WALLTIME}, End.WALLTIME),
+        ({"was_connected": True, "released": "there is no work for it"}, {"end": End.FAILED}, End.CANCELLED),
         ({"was_connected": True, "released": "none is left in it"}, {"end": End.PREEMPTED}, End.PREEMPTED),
     ],
 )

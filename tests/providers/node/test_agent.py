@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.pipeline.worker.node.posix import process_state
 from pilotune.providers.node.agent import Launch, LaunchError, bind, command_line, read_launch, worker_gpus
+from pilotune.providers.node.shm_cleanup import SharedFiles
 
 from ...support.local import until
 
@@ -64,6 +66,7 @@ def node(tmp_path):
             stderr=(tmp_path / "err").open("w"),
             env={**os.environ, "TMPDIR": str(temporary), **(environment or {})},
             preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignore],
+            start_new_session=True,
         )
         started.append(process)
         return process
@@ -73,6 +76,7 @@ def node(tmp_path):
     for process in started:
         process.kill()
         process.wait()
+    until(lambda: not list(temporary.iterdir()), "the guardians have ended")
     shutil.rmtree(temporary)
     for path in [*tmp_path.glob("*.pid"), *tmp_path.glob("*.trial")]:  # of a test that has failed
         if alive(path.read_text()):
@@ -111,12 +115,13 @@ def finish(tmp_path):
 def test_the_pool_runs_with_its_block_environment_and_a_folder_of_the_node(node, tmp_path, finish):
     code = """
         print(sys.argv[2], os.environ["GREETING"], node.is_dir(), oct(node.stat().st_mode & 0o777))
-        print(os.getpgrp() == os.getsid(0) == os.getpid(), node, sys.stdin.read() == "")
+        print(os.getpgrp() == os.getpid(), os.getsid(0), sys.stdin.read() == "")
     """
-    code, out, err = finish(node(code, changes={"environment": {"GREETING": "hello"}}))
+    process = node(code, changes={"environment": {"GREETING": "hello"}})
+    code, out, err = finish(process)
     first, second = out.splitlines()
     assert (code, first, err) == (0, "5 hello True 0o700", "")
-    assert second.split()[0::2] == ["True", "True"]
+    assert second == f"True {process.pid} True", "it leads a process group in the job's session"
     assert list(node.temporary.iterdir()) == []
 
 
@@ -204,18 +209,19 @@ def test_a_signal_to_all_of_the_block_does_not_end_the_pool_before_its_workers(n
 def test_a_worker_that_does_not_yield_is_ended_when_the_time_is_over(tmp_path, monkeypatch):
     from pilotune.providers.node import agent as node_module
 
-    monkeypatch.setattr(node_module, "YIELD_LIMIT", 0.3)
+    monkeypatch.setenv("PILOTUNE_YIELD_LIMIT", "0.3")
     folder = tmp_path / "node"
     folder.mkdir()
     deaf = subprocess.Popen(["sleep", "600"], start_new_session=True, preexec_fn=lambda: signal.signal(15, 1))
     try:
         (folder / str(deaf.pid)).touch()
         (folder / "1").touch()  # somebody else's process
-        assert node_module.ask_to_yield(deaf.pid, folder)
-        assert deaf.poll() is None
-        assert (folder / "ending").exists()
+        asked = []
+        monkeypatch.setattr(node_module, "reap", asked.append)
         monkeypatch.setattr(node_module, "end_children", lambda spared: None)
-        node_module.end(deaf, folder, 0.0)
+        node_module.end(deaf, folder, 0.0, SharedFiles(deaf.pid))
+        assert asked
+        assert (folder / "ending").exists()
         assert deaf.returncode == -signal.SIGKILL
     finally:
         deaf.kill()
@@ -234,11 +240,72 @@ def test_what_a_killed_pool_leaves_is_ended_after_its_trials_have_yielded(node, 
     assert not alive(trial)
 
 
-def test_the_pool_does_not_outlive_the_program(node, tmp_path):
-    process = node("(here / 'pool.pid').write_text(str(os.getpid()))\ntime.sleep(600)")
-    pool = written(tmp_path / "pool.pid")
-    process.kill()
-    gone(pool)
+WITH_HELPER = """
+    helper = subprocess.Popen(["sleep", "600"])  # such as multiprocessing's resource tracker
+    (here / "helper.pid").write_text(str(helper.pid))
+    (here / "pool.pid").write_text(str(os.getpid()))
+    worker("busy", True)
+    time.sleep(600)
+"""
+PARTS = ("pool.pid", "helper.pid", "busy.pid", "busy.trial")
+
+
+def kill_session(session):
+    """Do what PBS does at its kill delay: SIGKILL to all processes of the job's session, and to no other."""
+    reached = [int(name) for name in os.listdir("/proc") if name.isdigit() and session_of(int(name)) == session]
+    for pid in reached:
+        os.kill(pid, signal.SIGKILL)
+    return reached
+
+
+def session_of(pid):
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def guardian_of(process):
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+
+
+def test_nothing_is_left_when_the_job_s_session_is_killed(node, tmp_path):
+    process = node(WITH_HELPER)
+    pids = [int(written(tmp_path / name)) for name in PARTS]
+    guardian = guardian_of(process)
+    until(lambda: session_of(guardian) == guardian, "the guardian has left the session")
+    reached = kill_session(process.pid)
+    assert set(pids) - {pids[-1]} <= set(reached), "all but the trial in a session of its own"
+    for pid in [*pids, guardian]:
+        gone(pid)
+    assert list(node.temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["front", "guardian"])
+def test_nothing_is_left_when_one_of_the_program_s_two_processes_is_killed(node, tmp_path, part):
+    process = node(WITH_HELPER)
+    pids = [int(written(tmp_path / name)) for name in PARTS]
+    guardian = guardian_of(process)
+    until(lambda: session_of(guardian) == guardian, "the guardian has left the session")
+    if part == "guardian":  # it dies with its pool, whose workers the kernel then sends SIGTERM
+        os.kill(pids[2], signal.SIGTERM)
+    os.kill(process.pid if part == "front" else guardian, signal.SIGKILL)
+    for pid in [*pids, guardian]:
+        gone(pid)
+    assert (tmp_path / "busy.yielded").exists()
+    assert process.wait(60) == (-signal.SIGKILL if part == "front" else 128 + signal.SIGKILL)
+    assert list(node.temporary.iterdir()) == []
+
+
+def test_what_has_left_the_job_s_session_stops_and_goes_on_with_the_job(node, tmp_path):
+    process = node("worker('busy', True)\ntime.sleep(600)")
+    trial = written(tmp_path / "busy.trial")
+    guardian = guardian_of(process)
+    until(lambda: session_of(guardian) == guardian, "the guardian has left the session")
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: process_state(int(trial)) == "T", "the trial is stopped")
+    process.send_signal(signal.SIGCONT)
+    until(lambda: process_state(int(trial)) == "S", "the trial goes on")
 
 
 # -- GPUs -------------------------------------------------------------------------------------------------------------
@@ -285,8 +352,8 @@ def test_the_pool_is_told_the_names_of_its_workers_gpus(node, finish):
 
 def test_the_pools_own_list_of_gpus_is_replaced():
     launch = Launch(("pool", "--available-accelerators", "0", "1", "--block_id={block_id}"))
-    assert command_line(launch, "3", ["5"]) == ["pool", "--block_id=3", "--available-accelerators", "5"]
-    assert command_line(launch, "3", []) == ["pool", "--available-accelerators", "0", "1", "--block_id=3"]
+    assert command_line(launch, "3", "n1-a", ["5"]) == ["pool", "--block_id=3", "--available-accelerators", "5"]
+    assert command_line(launch, "3", "n1-a", []) == ["pool", "--available-accelerators", "0", "1", "--block_id=3"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from parsl.executors.high_throughput.interchange import PKL_HEARTBEAT_CODE, PKL_
 from parsl.executors.high_throughput.manager_record import ManagerRecord
 from parsl.serialize import deserialize
 
-from pilotune.providers.node.interchange_link import HEARTBEAT, SHUTDOWN
+from pilotune.providers.node.interchange_link import HEARTBEAT, SHUTDOWN, InterchangeLink
 from pilotune.providers.node.tasks import CONTEXT, TaskFailed, WorkerLost, pack
 
 from ...support.local import until
@@ -156,3 +157,12 @@ def test_nothing_is_left_of_a_killed_pool(interchange: Interchange, pool: subpro
     assert len(members(pool.pid)) == 4, "pool, nursery and two workers; the fork servers have groups of their own"
     pool.kill()
     until(lambda: not members(pool.pid), "its nursery and its workers have ended")
+
+
+def test_a_time_for_which_the_pool_was_stopped_is_no_silence_of_the_interchange() -> None:
+    link = InterchangeLink.__new__(InterchangeLink)
+    link._options = SimpleNamespace(heartbeat=10.0, silence=90.0)  # type: ignore[assignment]
+    link.last_contact = link._last_look = 0.0
+    assert not any(link.silent(now) for now in range(0, 90, 10))
+    assert not any(link.silent(now) for now in (3600.0, 3605.0)), "its job was suspended for an hour"
+    assert link.silent(3610.0)

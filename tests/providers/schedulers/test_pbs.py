@@ -187,7 +187,8 @@ def test_no_query_is_made_for_no_jobs(tmp_path: Path, commands: Commands) -> Non
 @pytest.mark.parametrize(
     ("letter", "phase"),
     [
-        *((letter, Phase.QUEUED) for letter in "QHWSTUM?"),
+        *((letter, Phase.QUEUED) for letter in "QHWTM?"),
+        *((letter, Phase.SUSPENDED) for letter in "SU"),
         ("R", Phase.RUNNING),
         ("B", Phase.RUNNING),
         ("E", Phase.ENDING),
@@ -222,6 +223,19 @@ def test_a_job_that_can_never_run_says_what_to_look_at(tmp_path: Path, commands:
     reason = blocks(tmp_path).query(["1.pbshead"])["1.pbshead"].reason
     assert reason.startswith(f"{comment}: it will never start")
     assert "nodes_per_block" in reason
+
+
+def test_a_job_that_is_larger_than_any_node_says_what_to_look_at(tmp_path: Path, commands: Commands) -> None:
+    """Its comment has no numbers, but a blank at its end."""
+    comments = ("Not Running: Insufficient amount of resource: ncpus ", "Not Running: Not enough free nodes available",
+                "Not Running: Insufficient amount of resource: ncpus (R: 4 A: 0 T: 8)")  # fmt: skip
+    reasons = []
+    for comment in comments:
+        commands.answers = [listed(line("1.pbshead", job_state="Q", comment=comment))]
+        reasons.append(blocks(tmp_path).query(["1.pbshead"])["1.pbshead"].reason)
+    assert "it will never start on the nodes that are up: none is large enough" in reasons[0]
+    assert "cores_per_node" in reasons[0]
+    assert reasons[1:] == [comments[1], comments[2]], "these wait for other jobs"
 
 
 RAN = "Job run at Sat Nov 21 at 15:02 on (node1:ncpus=2)"
@@ -281,8 +295,8 @@ def test_without_a_history_living_jobs_live_on(tmp_path: Path, commands: Command
     ]
     provider = blocks(tmp_path)
     jobs = provider.query(["1.pbshead", "2.pbshead", "3.pbshead"])
-    assert {job: state.phase for job, state in jobs.items()} == {"1.pbshead": Phase.RUNNING, "2.pbshead": Phase.ENDED}
-    assert jobs["2.pbshead"].end is None
+    assert [state.phase for state in jobs.values()] == [Phase.RUNNING, Phase.ENDED, Phase.ENDED]
+    assert {jobs[job].end for job in ("2.pbshead", "3.pbshead")} == {None}
     provider.query(["1.pbshead"])
     assert ["-x" in ran for ran in commands.ran] == [True, False, False], "once it is known, it is not asked again"
 
@@ -292,7 +306,10 @@ def test_an_unknown_job_hides_no_other(tmp_path: Path, commands: Commands) -> No
         listed(line("2.pbshead", job_state="R"), code=153, err="qstat: Unknown Job Id 12.pbshead\n"),
     ]
     jobs = blocks(tmp_path).query(["12.pbshead", "2.pbshead"])
-    assert jobs == {"2.pbshead": Job("2.pbshead", Phase.RUNNING)}
+    assert jobs == {
+        "2.pbshead": Job("2.pbshead", Phase.RUNNING),
+        "12.pbshead": Job("12.pbshead", Phase.ENDED, reason="PBS no longer knows it"),
+    }
 
 
 def test_a_job_that_is_left_out_is_asked_for_alone(tmp_path: Path, commands: Commands) -> None:
@@ -303,7 +320,7 @@ def test_a_job_that_is_left_out_is_asked_for_alone(tmp_path: Path, commands: Com
         listed(code=153, err="qstat: Unknown Job Id 3.pbshead\n"),
     ]
     jobs = blocks(tmp_path).query(["1.pbshead", "2.pbshead", "3.pbshead"])
-    assert {job: state.phase for job, state in jobs.items()} == {"1.pbshead": Phase.RUNNING, "2.pbshead": Phase.ENDED}
+    assert [state.phase for state in jobs.values()] == [Phase.RUNNING, Phase.ENDED, Phase.ENDED]
     assert [ran[5:] for ran in commands.ran[1:]] == [["2.pbshead"], ["3.pbshead"]]
 
 
@@ -359,6 +376,16 @@ def test_jobs_are_ended_one_by_one(tmp_path: Path, commands: Commands) -> None:
     ids = [f"{number}.pbshead" for number in range(1, 7)]
     assert blocks(tmp_path).cancel(ids) == [True, True, True, True, False, False]
     assert commands.ran == [["qdel", job] for job in ids]
+
+
+@pytest.mark.parametrize(("code", "ended"), [(0, True), (159, False)])
+def test_a_job_on_a_lost_node_is_ended_by_force(tmp_path: Path, commands: Commands, code: int, ended: bool) -> None:
+    commands.answers = [
+        Answer(222, "", "qdel: Server could not connect to MOM 1.pbshead\n"),
+        Answer(code, "", "" if ended else "qdel: Unauthorized Request  1.pbshead\n"),
+    ]
+    assert blocks(tmp_path).cancel(["1.pbshead"]) == [ended]
+    assert commands.ran == [["qdel", "1.pbshead"], ["qdel", "-W", "force", "1.pbshead"]]
 
 
 def test_a_server_that_does_not_answer_ends_nothing(tmp_path: Path, commands: Commands) -> None:

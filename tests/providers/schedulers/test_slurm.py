@@ -291,7 +291,7 @@ def test_a_controller_that_does_not_answer_says_nothing_about_any_job(
     [
         ("PENDING", Phase.QUEUED, None),
         ("CONFIGURING", Phase.QUEUED, None),
-        ("SUSPENDED", Phase.QUEUED, None),
+        ("SUSPENDED", Phase.SUSPENDED, None),
         ("REQUEUE_HOLD", Phase.QUEUED, None),
         ("SPECIAL_EXIT", Phase.QUEUED, None),
         ("RUNNING", Phase.RUNNING, None),

@@ -42,7 +42,8 @@ class Task:
 class Crew:
     """The processes of one launch, each in its own session, as if on its own machine."""
 
-    def __init__(self, machine: Machine, command: list[str], tasks: list[Task]):
+    def __init__(self, machine: Machine, command: list[str], tasks: list[Task], *, tied: bool = False):
+        """``tied``: the processes themselves die with the launcher, as those that PALS and ALPS start."""
         self.running: list[subprocess.Popen[bytes]] = []
         names = machine.read().names()
         try:
@@ -52,7 +53,7 @@ class Crew:
                     env={**task.environment, processes.NODE: task.node},
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
-                    preexec_fn=processes.entering(task.node, names, machine.folder),
+                    preexec_fn=processes.entering(task.node, names, machine.folder, tied=tied),
                 )
                 self.running.append(process)
         except OSError as error:
@@ -209,7 +210,7 @@ def launch(machine: Machine, command: list[str], layout: Layout, places: list[tu
     for number, (node, local) in enumerate(places):
         own = {rank: str(number), "PMI_RANK": str(number), "PMI_SIZE": str(len(places)), "PMI_LOCAL_RANK": str(local)}
         tasks.append(Task(node, {**os.environ, **layout.variables, **own}))
-    crew = Crew(machine, command, tasks)
+    crew = Crew(machine, command, tasks, tied=True)
     for signal_number in FORWARDED:
         signal.signal(signal_number, crew.forward)
     return crew.wait(first_failure_ends=True)

@@ -1,6 +1,7 @@
 """A job's mom: the process that waits for the job's turn, runs it on its nodes, kills it when it must go, and ends.
 
-Moms are the only processes of a machine that last. Each adopts every orphan of its job: nothing of a job outlives it.
+Moms are the only processes of a machine that last. Each adopts every orphan of its job, so that nothing outlives the
+machine. A scheduler may not reach all processes of a job (PBS: only its sessions); what it leaves runs on.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class Mom:
     def overdue(self, job: Job, ran: float) -> None:
         """Report that the walltime is over."""
 
+    def reached(self, job: Job) -> list[int]:
+        """The processes that the scheduler signals, stops and kills: all of the job, unless it says otherwise."""
+        return list(processes.below(os.getpid()))
+
     def finish(self, state: State, job: Job) -> None:
         """Keep, requeue or forget a job that is over. Its nodes are free, and ``status`` and ``why`` are set."""
         raise AssertionError
@@ -102,7 +107,19 @@ class Mom:
             job = self.state.jobs[self.number]
             steps[job.phase](job, time.time())
             time.sleep(self.state.config["tick"])
+        while not self.closing() and processes.below(os.getpid()):  # what the job left behind stays
+            time.sleep(self.state.config["tick"])
+            self.reap()
         self.kill_all()
+
+    def closing(self) -> bool:
+        """Whether everything on the machine is to end."""
+        try:
+            self.state = self.machine.read()
+        except OSError:
+            return True
+        owner = self.state.config["owner"]
+        return self.state.closed or bool(owner and not processes.started(owner))
 
     def refresh(self) -> bool:
         """Read the state if it has changed; return False if nothing is left to do for this job."""
@@ -132,6 +149,14 @@ class Mom:
     def kill_all(self) -> None:
         """Kill all processes of the job; none is left when this returns."""
         while left := processes.below(os.getpid()):
+            processes.kill(left)
+            self.reap()
+            time.sleep(0.02)
+        self.reap()
+
+    def kill_reached(self, job: Job) -> None:
+        """Kill all processes that the scheduler reaches; none of these is left when this returns."""
+        while left := self.reached(job):
             processes.kill(left)
             self.reap()
             time.sleep(0.02)
@@ -174,7 +199,7 @@ class Mom:
     def running(self, job: Job, now: float) -> None:
         assert self.top is not None
         ran = now - (job.began or now)
-        self.suspend(job.suspended)
+        self.suspend(job, job.suspended)
         self.cut_down_nodes(job)
         if job.order is not None:
             self.begin_killing(job, job.order["why"])
@@ -194,9 +219,9 @@ class Mom:
         for node in filter(self.down, job.nodes):
             processes.kill(processes.on_node(os.getpid(), node, job.nodes[0]))
 
-    def suspend(self, wanted: bool) -> None:
+    def suspend(self, job: Job, wanted: bool) -> None:
         if wanted != self.stopped:
-            processes.send(processes.below(os.getpid()), signal.SIGSTOP if wanted else signal.SIGCONT)
+            processes.send(self.reached(job), signal.SIGSTOP if wanted else signal.SIGCONT)
             self.stopped = wanted
 
     def begin_killing(self, job: Job, why: str) -> None:
@@ -205,7 +230,7 @@ class Mom:
             job.order = job.order or {"why": why, "by": "", "force": why in ("node", "sister")}
 
         self.change(edit)
-        self.suspend(False)
+        self.suspend(job, False)
         self.killing_since = time.time()
         if self.refresh():
             self.terminate(self.state.jobs[self.number])
@@ -216,11 +241,11 @@ class Mom:
         if self.top.poll() is not None and self.over(job):
             self.end(job, self.top.returncode)
         elif job.order["force"] or now >= self.killing_since + self.kill_delay():
-            processes.kill(processes.below(os.getpid()))
+            processes.kill(self.reached(job))
 
     def end(self, job: Job, status: int | None) -> None:
-        """After the script has ended: kill what it left behind, and clean up the nodes for a while."""
-        self.kill_all()
+        """After the script has ended: kill what the scheduler reaches of the rest, and clean up for a while."""
+        self.kill_reached(job)
 
         def edit(state: State, job: Job) -> None:
             job.phase = "exiting"

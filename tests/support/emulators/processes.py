@@ -20,7 +20,7 @@ HOSTS = "hosts"
 """A file in a machine's folder: /etc/hosts as seen on its nodes."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
@@ -38,14 +38,17 @@ def can_enter() -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def entering(node: str, names: bool, folder: Path) -> Callable[[], None]:
+def entering(node: str, names: bool, folder: Path, *, tied: bool = False) -> Callable[[], None]:
     """What a child calls before it executes a program, to be on ``node``.
 
     With ``names`` (see ``can_enter``) the host name is then the node's, and the names of all nodes have an address.
+    With ``tied`` it dies with its parent.
     """
     hosts = str(folder / HOSTS).encode()
 
     def enter() -> None:
+        if tied:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if not names:
             return
         if _libc.unshare(_CLONE_NEWUTS) == 0:

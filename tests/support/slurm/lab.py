@@ -6,11 +6,13 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..watcher import unwatch, watch
 from . import config
 from .network import Network
 from .places import Place
@@ -43,6 +45,8 @@ class Lab:
         self.network = Network(self.place.index, NODES)
         self.head = self.network.head
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf")}
+        program = "import sys; from pilotune.tests.support.slurm.places import Place; Place.end_left(int(sys.argv[1]))"
+        self.watcher = None if keep else watch([sys.executable, "-c", program, self.place.index])
         try:
             self._start()
         except BaseException:
@@ -184,6 +188,8 @@ class Lab:
 
     def stop(self) -> None:
         """End all jobs and daemons, by their process ids, and delete the folder."""
+        if self.watcher is not None:
+            unwatch(self.watcher)
         self.place.end()
 
 

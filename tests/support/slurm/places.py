@@ -60,6 +60,14 @@ class Place:
         return [place for place in places if place._kept]
 
     @classmethod
+    def end_left(cls, index: int) -> None:
+        """End what a killed owner left in a place, unless that has another owner."""
+        place = cls._lock_of(index)
+        if place is not None:
+            place._end()
+            place._lock.close()
+
+    @classmethod
     def _lock_of(cls, index: int) -> Self | None:
         ROOT.mkdir(mode=0o755, exist_ok=True)
         if ROOT.stat().st_uid != os.geteuid():

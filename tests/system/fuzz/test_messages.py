@@ -111,6 +111,7 @@ GOOD = {
     "worker": "w",
     "saved": True,
     "leaving": False,
+    "signalled": False,
     "started": 100.0,
     "finished": 101.5,
 }

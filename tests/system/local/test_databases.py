@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import optuna
+import psycopg
 import pytest
 from optuna.trial import TrialState
 
 from ...support.local import Here, end_of, ended, until
+from ...support.postgres import Server
 
 pytestmark = pytest.mark.real
 
@@ -71,3 +73,35 @@ def test_two_drivers_share_one_study_and_its_budget(tmp_path: Path, postgres_url
         folder = Path(trial.user_attrs["pilotune:directory"])
         assert trial.system_attrs["pilotune:campaign"] == folder.parent.parent.name
         assert len(trial.intermediate_values) == 3
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_not_ready_is_waited_for(tmp_path: Path, postgres_server: Server) -> None:
+    """It recovers, and waits for its archive."""
+    here = Here(tmp_path)
+    here.study("waits", "def objective(x):\n    return x\n", STUDY + "budget: {trials: 1}\n")
+    server = Server()
+    try:
+        url = server.new_database(tables=True)
+        server.shut_down()
+        (server.data / "recovery.signal").touch()
+        archive = f"until test -e {server.folder}/go; do sleep 0.1; done; false"
+        server.start(wait=False, restore_command=archive, hot_standby="off")
+        until(lambda: not_ready(url), "the server says that it is not ready")
+        with ended(here.start("run", "waits.yaml", "--storage", url)) as process:
+            logs = here.runs / "waits"
+            until(lambda: any("is waited for" in log.read_text() for log in logs.glob("*/driver.log")), "it is told")
+            (server.folder / "go").touch()
+            done = end_of(process)
+        assert "waiting: the database server of postgresql" in done.stderr
+        assert "; it is waited for until " in done.stderr
+    finally:
+        server.stop()
+
+
+def not_ready(url: str) -> bool:
+    try:
+        psycopg.connect(url.replace("+psycopg", ""), connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return "the database system is" in str(error)
+    return False

@@ -173,6 +173,16 @@ class SlurmLogin(LoginNode):
     def rerun(self, job: str) -> None:
         self.machine.run("scontrol", "requeue", job)
 
+    def suspend(self, job: str) -> None:
+        self.machine.run("scontrol", "suspend", job)
+
+    def resume(self, job: str) -> None:
+        self.machine.run("scontrol", "resume", job)
+
+    @property
+    def scheduler(self) -> str:
+        return "slurm"
+
     def runs_of(self, job: str) -> int:
         return int(self.machine.job(job)["Restarts"]) + 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 from ...support.campaigns import (
     DEAF,
     ENDLESS,
+    HELPED,
+    LONG,
     TOGETHER,
     Result,
     campaign,
@@ -26,9 +29,13 @@ from ...support.campaigns import (
     computed_again,
     running_jobs,
 )
+from ...support.local import until
 from .lab import CLUSTER, CRAY, PBS, SLURM, Lab
 
 pytestmark = [pytest.mark.real, pytest.mark.heavy]
+
+STAYS_AT_MOST = 56.0
+"""Seconds for which anything of a block may outlive its job."""
 
 TWO_BLOCKS = {"blocks": {"init": 2, "max": 2}}
 
@@ -136,6 +143,63 @@ def test_a_block_that_is_ended_by_hand_costs_no_epoch(result: Result, lab: Lab) 
     assert result.ends[first] == "cancelled"
     for words in lab.words.cancelled:
         assert words.format(job=result.jobs[first]) in result.log
+
+
+def left(folder: Path, lab: Lab) -> tuple[Result, dict[str, int]]:
+    """A block is ended by hand while its trial does not listen; what ran there, and in which sessions."""
+    with lab.login(folder) as user, user.start(HELPED) as process:
+        user.await_epochs(1)
+        job = running_jobs(user.here)[0]
+        pids = user.left_of(job)
+        ran = {words: os.getsid(pid) for pid, words in pids.items() if os.path.exists(f"/proc/{pid}")}
+        user.cancel(job)
+        user.await_epochs(1, attempt=2)
+        until(lambda: not user.left_of(job), "nothing of the job is left", STAYS_AT_MOST)
+        user.let_trials_end()
+        return user.finish(process), ran
+
+
+@on(SLURM, PBS, also=[CRAY])
+@campaign(left)
+def test_nothing_of_a_block_is_left_when_the_scheduler_has_killed_it(result: tuple[Result, dict[str, int]]) -> None:
+    ended, ran = result
+    assert ended.code == 0, ended.out + ended.err
+    assert any("sleep 3600" in words for words in ran), "a helper in a session of its own"
+    assert any("providers.node.agent" in words for words in ran)
+    alone = ("sleep 3600", "providers.node.agent")  # the latter are two, with the same words
+    sessions = {session for words, session in ran.items() if not any(each in words for each in alone)}
+    assert len(sessions) == 1, f"the scheduler may know one session only: {ran}"
+
+
+def suspended(folder: Path, lab: Lab) -> tuple[dict[str, Any], bool, Result]:
+    """A block is suspended for longer than a silent node is waited for, and than its trial may run."""
+    with lab.login(folder) as user, user.start(ENDLESS, trial={"timeout": "30s"}) as process:
+        user.await_epochs(1)
+        job = running_jobs(user.here)[0]
+        user.suspend(job)
+        status = user.here.await_status(
+            "epochs",
+            lambda status: [block["state"] for block in status["blocks"]] == ["suspended"] and status["waiting"],
+            "the status says that the block is suspended",
+        )
+        before = len(computed(user.here))
+        time.sleep(40.0)
+        still = len(computed(user.here)) == before
+        user.resume(job)
+        until(lambda: len(computed(user.here)) > before, "the trial goes on", LONG)
+        user.let_trials_end()
+        return status, still, user.finish(process)
+
+
+@on(SLURM, PBS)
+@campaign(suspended)
+def test_a_suspended_block_stops_and_goes_on_with_its_trial(result: tuple[dict[str, Any], bool, Result]) -> None:
+    status, still, ended = result
+    assert "1 block of pool cpu is suspended since" in status["waiting"]
+    assert still, "its trial did not go on computing"
+    assert ended.code == 0, ended.out + ended.err
+    assert (ended.attempts(0), len(ended.jobs)) == (1, 1)
+    assert computed_again(ended.epochs) == []
 
 
 def node_down(folder: Path, lab: Lab) -> tuple[Result, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ...support.campaigns import LONG, TOGETHER, Result, campaign, check_nodes
+from ...support.campaigns import ENDLESS, LONG, TOGETHER, Result, campaign, check_nodes, finish
 from ...support.local import until
 from .lab import PBS, Lab
 
@@ -23,6 +23,27 @@ def pbsdsh(folder: Path, lab: Lab) -> Result:
 @campaign(pbsdsh)
 def test_pbsdsh_starts_workers_on_all_nodes_of_two_blocks(result: Result, lab: Lab) -> None:
     check_nodes(result, lab.nodes, blocks=2)
+
+
+def left_at_the_end(folder: Path, lab: Lab) -> tuple[Result, str]:
+    """PBS does not end the block's job when the campaign is over; then ``pilotune clean`` tries again."""
+    with lab.login(folder) as user, user.start(ENDLESS) as process:
+        user.await_epochs(1)
+        user.machine.set(failures={"qdel": {"code": 159, "err": "qdel: Unauthorized Request  1.pbshead"}})
+        user.let_trials_end()
+        result = finish(user.here, process)
+        user.machine.set(failures={})
+        cleaned = user.here.run("clean", "epochs").stdout
+        user.nothing_is_left()
+        return result, cleaned
+
+
+@campaign(left_at_the_end)
+def test_a_job_that_could_not_be_ended_is_in_the_summary(result: tuple[Result, str]) -> None:
+    ended, cleaned = result
+    assert ended.code == 3, ended.out + ended.err
+    assert "job 1.pbshead is not ended and may hold nodes; pilotune clean epochs tries again" in ended.out
+    assert "1.pbshead" in cleaned, "it is not taken for ended"
 
 
 def gpus(folder: Path, lab: Lab) -> Result:

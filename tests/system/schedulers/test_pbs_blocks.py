@@ -77,7 +77,7 @@ def test_a_block_runs_on_its_nodes_and_says_when_it_ends(machine: Emulated, fold
     assert awaited(provider, job, Phase.ENDED) == (
         Job(job, Phase.ENDED, End.FINISHED, f"{machine.job(job).comment}", 0)
         if history
-        else Job(job, Phase.ENDED, reason="unknown")
+        else Job(job, Phase.ENDED, reason="PBS no longer knows it")
     )
     assert sorted((folder / "nodes").read_text().split()) == ["node1", "node2"]
     assert set((folder / "pwd").read_text().split()) == {str(folder)}
@@ -121,7 +121,7 @@ def test_the_state_of_every_block_is_reported_with_and_without_history(machine: 
     awaited(provider, running, Phase.RUNNING)
     jobs = provider.query([ended, running, waiting, held, "999.pbshead"])
     phases = {job: state.phase for job, state in jobs.items()}
-    assert phases.pop(ended, Phase.ENDED) == Phase.ENDED
+    assert phases.pop(ended, Phase.ENDED) == phases.pop("999.pbshead", Phase.ENDED) == Phase.ENDED
     assert phases == {running: Phase.RUNNING, waiting: Phase.QUEUED, held: Phase.QUEUED}
     assert jobs[waiting].reason == "Not Running: Queue not started."
     assert jobs[held].reason.startswith("held")
@@ -132,7 +132,15 @@ def test_a_block_that_can_never_run_says_so(folder: Path) -> None:
     provider = blocks(folder, nodes_per_block=9, launcher="mpiexec")
     job = provider.submit("true", 1, "0")
     reason = provider.query([job])[job].reason
-    assert reason.startswith("Can Never Run: Insufficient amount of resource: ncpus (R: 18 A: 8 T: 8): it will never")
+    assert reason.startswith("Can Never Run: Not enough total nodes available: it will never start")
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_block_that_is_too_large_for_any_node_says_so(folder: Path) -> None:
+    provider = blocks(folder, cores_per_node=3)
+    job = provider.submit("true", 1, "0")
+    reason = provider.query([job])[job].reason
+    assert reason.startswith("Not Running: Insufficient amount of resource: ncpus: it will never start on the nodes")
 
 
 def test_a_suspended_block_waits_with_its_nodes(machine: Emulated, folder: Path) -> None:
@@ -140,7 +148,7 @@ def test_a_suspended_block_waits_with_its_nodes(machine: Emulated, folder: Path)
     job = provider.submit("sleep 60", 1, "0")
     until((folder / "cpu-0.end").exists, "the block has begun")
     command("qsig", "-s", "suspend", job)
-    assert awaited(provider, job, Phase.QUEUED).reason.startswith("suspended")
+    assert awaited(provider, job, Phase.SUSPENDED).reason.startswith("suspended")
     command("qsig", "-s", "resume", job)
     awaited(provider, job, Phase.RUNNING)
 
@@ -174,6 +182,18 @@ def test_a_cancelled_block_that_ignores_sigterm_is_cancelled_all_the_same(folder
     provider.cancel([job])
     ended = awaited(provider, job, Phase.ENDED)
     assert ended.end == (End.CANCELLED if history else None)
+
+
+@BOTH_WAYS
+def test_a_block_on_a_lost_node_is_ended_by_force(machine: Emulated, folder: Path, history: bool) -> None:
+    machine.set(node_fail_requeue=1000.0)
+    provider = blocks(folder)
+    job = provider.submit("sleep 60", 1, "0")
+    awaited(provider, job, Phase.RUNNING)
+    machine.node_down("node1")
+    assert provider.cancel([job]) == [True]
+    assert provider.query([job])[job].phase == Phase.ENDED
+    assert [call["code"] for call in machine.commands("qdel")] == [222, 0]
 
 
 @BOTH_WAYS

@@ -18,7 +18,7 @@ from pilotune.pipeline.trial.protocol import ObjectiveSpec
 from pilotune.pipeline.worker.node import posix
 from pilotune.pipeline.worker.node.posix import children, descendants, end_children, process_start
 from pilotune.pipeline.worker.run_attempt import run_attempt
-from pilotune.providers.node.agent import ORPHAN_GRACE, OrphanProcesses
+from pilotune.providers.node.orphan_processes import ORPHAN_GRACE, OrphanProcesses
 
 from ...support.local import until
 from ...support.trial_driver import make_spec
@@ -185,8 +185,8 @@ def test_daemons_of_a_blocks_setup_are_no_orphans(other: Any) -> None:
 
 HASTY = """
 import sys
-import pilotune.providers.node.agent as node
-node.CHECK_INTERVAL, node.ORPHAN_GRACE = 0.1, 0.3
+from pilotune.providers.node import agent as node, orphan_processes
+node.CHECK_INTERVAL, orphan_processes.ORPHAN_GRACE = 0.1, 0.3
 sys.exit(node.main(sys.argv[1:]))
 """
 
@@ -224,15 +224,16 @@ def test_the_interchange_dies_with_its_driver() -> None:
 
 
 DRIVER = """
+from pathlib import Path
 from pilotune.providers.htex.interchange_start import interchange_ahead
-with interchange_ahead() as process:
+with interchange_ahead(Path("blocks")) as process:
     print(process.pid, flush=True)
     process.wait()
 """
 
 
 def test_an_interchange_whose_driver_is_gone_does_not_begin() -> None:
-    command = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getppid())]
+    command = [sys.executable, "-P", "-m", "pilotune.providers.htex.interchange", str(os.getppid()), "blocks"]
     done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"the driver, process {os.getppid()}, is gone" in done.stderr

@@ -40,11 +40,21 @@ def comment(state: State, job: Job) -> str:
     if not queue.get("started", True):
         return "Not Running: Queue not started."
     if place(state, job, everything(state)) is None:
-        return f"Can Never Run: {shortage(state, job, ever=True)}"
+        return never(state, job)
     if not allowed(state, job, time.time()):
         running = any(other.queue == job.queue and other.phase in HOLDING for other in state.jobs.values())
         return f"Not Running: User has reached queue {job.queue} running job limit." if running else job.comment
     return f"Not Running: {shortage(state, job, ever=False)}"
+
+
+def never(state: State, job: Job) -> str:
+    """The comment on a job that the machine is too small for. The real server says so only if it counts nodes."""
+    if job.spread and len(job.chunks) > len(state.nodes):
+        return "Can Never Run: Not enough total nodes available"
+    for index, name in enumerate(("cores", "gpus")):
+        if max(chunk[index] for chunk in job.chunks) > max(node[name] for node in state.nodes.values()):
+            return f"Not Running: Insufficient amount of resource: {('ncpus', 'ngpus')[index]} "
+    return f"Can Never Run: {shortage(state, job, ever=True)}"
 
 
 def shortage(state: State, job: Job, *, ever: bool) -> str:
@@ -56,7 +66,7 @@ def shortage(state: State, job: Job, *, ever: bool) -> str:
         if wanted > (total if ever else available):
             available = total if ever else available
             return f"Insufficient amount of resource: {name} (R: {wanted} A: {available} T: {total})"
-    return "Not enough total nodes available" if ever else "Not enough free nodes available"
+    return "Not enough total nodes available" if ever else "No available resources on nodes"
 
 
 def hosts(job: Job) -> str:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from ..state import HOLDING, Job, Machine, State
 from .common import (
     BAD_STATE,
+    NO_MOM,
     NO_PERMISSION,
     NOT_RERUNNABLE,
     SYSTEM,
     TEXTS,
+    UNKNOWN_JOB,
     UNKNOWN_NODE,
     Refused,
     complain,
@@ -37,7 +39,9 @@ def each(command: str, identifiers: list[str], act: Callable[[State, Job], None]
             try:
                 act(state, find(state, text))
             except Refused as refusal:
-                complain(f"{command}: {refusal} {full_identifier(state, text)}")
+                # The real qdel repeats an unknown number as it was given.
+                bare = command == "qdel" and refusal.code == UNKNOWN_JOB
+                complain(f"{command}: {refusal} {text if bare else full_identifier(state, text)}")
                 code = refusal.code
     return code
 
@@ -74,9 +78,18 @@ def qdel(words: list[str]) -> None:
             job.phase, job.ended, job.why = "ended", time.time(), "deleted"
             state.statuses[job.number] = None
             if job.runs:
-                job.comment += " and terminated"
+                job.comment += f" and terminated by {me()}@{state.config['server']}"
             if not state.config["history"]:
                 del state.jobs[job.number]
+        elif state.nodes[job.nodes[0]]["state"] == "down" and value != "force":
+            raise Refused(NO_MOM)
+        elif state.nodes[job.nodes[0]]["state"] == "down":  # nobody has to be asked, so it is gone at once
+            job.phase, job.ended, job.why, job.status = "ended", time.time(), "deleted", 271
+            state.statuses[job.number] = job.status
+            if not state.config["history"]:
+                del state.jobs[job.number]
+        elif job.order is not None and job.order["why"] == "rerun":
+            pass  # it is being ended, so the server has nothing to do, and then it is queued again
         else:
             job.order = {"why": "deleted", "by": me(), "force": value == "force"}
 

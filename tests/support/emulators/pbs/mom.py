@@ -18,8 +18,12 @@ from ..mom import Mom
 from ..state import ENVIRONMENT, Job, State
 from .common import identifier, where
 
-ENDS = {"walltime": " and exceeded resource walltime", "deleted": " and terminated"}
-"""The comment of a job that was killed, by the reason."""
+ENDS = {
+    "walltime": " and exceeded resource walltime",
+    "deleted": " and terminated by {by}@{server}",
+    "node": "",
+}
+"""The end of the comment of a job that was killed, by the reason."""
 
 STATUSES = {"walltime": -29, "rerun": -11, "node": -20, "sister": -14}
 """Exit status of a killed job by the reason; its own exit code does not count."""
@@ -44,17 +48,36 @@ class PbsMom(Mom):
 
     def terminate(self, job: Job) -> None:
         """Send SIGTERM on the first node only, to all processes in sessions that its mom started."""
-        sessions, book = {job.session}, self.machine.job_folder(job.number) / SESSIONS
+        processes.send(self.members(self.sessions(job, job.nodes[0])), signal.SIGTERM)
+
+    def sessions(self, job: Job, on: str = "") -> set[int]:
+        """The sessions that moms started for the job (its script's, pbsdsh's): all, or those ``on`` a node."""
+        found = {job.session} if on in ("", job.nodes[0]) else set()
+        book = self.machine.job_folder(job.number) / SESSIONS
         for line in book.read_text().splitlines() if book.exists() else ():
             session, node = line.split()
-            if node == job.nodes[0]:
-                sessions.add(int(session))
+            if on in ("", node):
+                found.add(int(session))
+        return found
+
+    def members(self, sessions: set[int]) -> list[int]:
         everyone = processes.below(os.getpid()).items()
-        processes.send([process for process, (_, session, _) in everyone if session in sessions], signal.SIGTERM)
+        return [process for process, (_, session, _) in everyone if session in sessions]
+
+    def reached(self, job: Job) -> list[int]:
+        """PBS knows sessions only: a process in one of its own is neither killed nor stopped."""
+        return self.members(self.sessions(job))
 
     def over(self, job: Job) -> bool:
-        """Wait for the script's session only; then everything else, on other nodes too, gets SIGKILL."""
-        return all(session != job.session for _, session, _ in processes.below(os.getpid()).values())
+        """Wait for the script's session only; then the other sessions, on other nodes too, get SIGKILL.
+
+        A mom looks again only after the kill delay whether a deleted job has ended.
+        """
+        assert job.order is not None
+        waits = job.order["why"] == "deleted" and not job.order["force"]
+        if waits and time.time() < self.killing_since + self.kill_delay():
+            return False
+        return not self.members({job.session})
 
     def launch(self, state: State, job: Job) -> subprocess.Popen[bytes]:
         folder, name = self.machine.job_folder(job.number), identifier(state, job)
@@ -153,7 +176,9 @@ class PbsMom(Mom):
             job.eligible = time.time() + state.config["requeue_wait"]
         else:
             self.deliver(job)
-            job.comment += ENDS.get(job.why, " and finished" if job.status == 0 else " and failed")
+            usual = " and finished" if job.status == 0 else " and failed"
+            by = job.order["by"] if job.order else ""
+            job.comment += ENDS.get(job.why, usual).format(by=by, server=state.config["server"])
             job.phase = "ended"
             if not state.config["history"]:
                 del state.jobs[job.number]

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from ..mom import start_mom
 from ..state import Job, Machine, State
-from .common import BAD_DEPENDENCY, BAD_VALUE, SYSTEM, Refused, complain, connect, identifier, leave
+from .common import BAD_VALUE, SYSTEM, Refused, complain, connect, identifier, leave
 from .request import Request, admit, parse_list, understand
 
 OPTIONS = "a:A:c:C:e:fhIj:J:k:l:m:M:N:o:p:q:r:R:S:u:v:VW:XzP:"
@@ -119,8 +119,6 @@ def waits_for(options: Options, state: State) -> list[list[Any]]:
             number = identifier_text.partition(".")[0]
             if condition not in ("after", "afterok", "afternotok", "afterany") or not number.isdigit():
                 raise Refused(BAD_VALUE, "Illegal attribute or resource value depend")
-            if int(number) not in state.jobs:
-                raise Refused(BAD_DEPENDENCY)
             found.append([condition, int(number)])
     return found
 
@@ -168,8 +166,10 @@ def submit(machine: Machine, options: Options, request: Request, text: str, job_
         name = identifier(state, job)
         job.out = path_of(options.values.get("o"), name, number, "OU", job_name)
         job.err = path_of(options.values.get("e"), name, number, "ER", job_name)
-        state.jobs[number] = job
-        job.mom = start_mom(machine, job)
+        if all(other in state.jobs or other in state.statuses for _, other in depend):
+            state.jobs[number] = job
+            job.mom = start_mom(machine, job)
+        # A job that depends on an unknown one is accepted, and is gone at once.
     return name
 
 

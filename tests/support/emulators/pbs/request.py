@@ -85,7 +85,7 @@ def parse_select(text: str) -> tuple[list[list[int]], int]:
             if not equals or not value:
                 raise Refused(BAD_VALUE, "Illegal attribute or resource value Resource_List.select")
             if name not in PER_CHUNK | SITE:
-                raise Refused(UNKNOWN_RESOURCE, f"Unknown resource Resource_List.{name}")
+                raise Refused(UNKNOWN_RESOURCE, f"Unknown resource: {name}")
             if name in ("ncpus", "ngpus", "mpiprocs"):
                 if not value.isdigit():
                     raise Refused(BAD_VALUE, f"Illegal attribute or resource value Resource_List.{name}")
