@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import keyword
 import math
+import re
 from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
@@ -31,6 +33,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log10": math.log10, "exp": math.exp, "sqrt": math.sqrt,
 }  # fmt: skip
 
+WORDS = frozenset({"true", "false", "True", "False", "None", *FUNCTIONS})
+"""Names that mean something in every expression, so that no parameter can be used there by one of them."""
+
 _NODES = (
     ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.USub, ast.UAdd, ast.BinOp, ast.Add, ast.Sub,
     ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
@@ -50,6 +55,7 @@ class Constraint:
 
     Attributes:
         names: The parameters and constants that it names, sorted.
+        texts: The texts in it.
 
     Raises:
         ValueError: It is not such an expression. The message completes a sentence that begins with the text.
@@ -69,7 +75,7 @@ class Constraint:
 
     def __init__(self, text: str):
         self.text = text
-        self.names, self._code = _compile(text)
+        self.names, self.texts, self._code = _compile(text)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether the constraint is met.
@@ -85,18 +91,8 @@ class Constraint:
         """
         if any(name not in values for name in self.names):
             return True
-        scope = {
-            "__builtins__": {},
-            "_pow": _power,
-            "_mul": _times,
-            "_mod": _modulo,
-            "true": True,
-            "false": False,
-            **FUNCTIONS,
-            **values,
-        }
         try:
-            return bool(eval(self._code, scope))
+            return bool(eval(self._code, {**values, **_LANGUAGE}))
         except (ArithmeticError, ValueError):
             return False
 
@@ -138,12 +134,25 @@ def _numbers(left: Any, right: Any, operator: str) -> None:
         raise TypeError(f"`{operator}` takes numbers only")
 
 
+_LANGUAGE: dict[str, Any] = {
+    "__builtins__": {}, "**": _power, "*": _times, "%": _modulo, "true": True, "false": False, **FUNCTIONS,
+}  # fmt: skip
+"""What names mean besides those of parameters. The functions in place of operators have names that no parameter has."""
+
+
 class _Guard(ast.NodeTransformer):
-    """Replaces ``**``, ``*`` and ``%`` by calls of functions whose results are bounded."""
+    """Replaces ``**``, ``*`` and ``%`` by calls of functions whose results are bounded, and tuples by lists.
+
+    A study file has lists only, and in Python no list equals a tuple.
+    """
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
+        self.generic_visit(node)
+        return ast.copy_location(ast.List(elts=node.elts, ctx=node.ctx), node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
-        name = {ast.Pow: "_pow", ast.Mult: "_mul", ast.Mod: "_mod"}.get(type(node.op))
+        name = {ast.Pow: "**", ast.Mult: "*", ast.Mod: "%"}.get(type(node.op))
         if name is None:
             return node
         call = ast.Call(func=ast.Name(id=name, ctx=ast.Load()), args=[node.left, node.right], keywords=[])
@@ -151,7 +160,7 @@ class _Guard(ast.NodeTransformer):
 
 
 @functools.lru_cache(maxsize=256)
-def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
+def _compile(text: str) -> tuple[tuple[str, ...], tuple[str, ...], CodeType]:
     if len(text) > LONGEST:
         raise ValueError("is too long for a condition")
     try:
@@ -169,8 +178,10 @@ def _compile(text: str) -> tuple[tuple[str, ...], CodeType]:
         isinstance(tree.body, ast.UnaryOp) and isinstance(tree.body.op, ast.Not)
     ):
         raise ValueError("is not a comparison; write one, as in layers * units <= 512")
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    texts = tuple(value for value in constants if isinstance(value, str))
     guarded = ast.fix_missing_locations(_Guard().visit(tree))
-    return tuple(names), compile(guarded, "<constraint>", "eval")
+    return tuple(names), texts, compile(guarded, "<constraint>", "eval")
 
 
 def _refuse_endless(tree: ast.Expression) -> None:
@@ -205,3 +216,38 @@ def _assigns(text: str) -> bool:
         mark == "=" and text[i - 1 : i] not in ("=", "<", ">", "!") and text[i + 1 : i + 2] != "="
         for i, mark in enumerate(text)
     )
+
+
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+"""A text in an expression."""
+
+_OPERATORS = frozenset({"and", "or", "not", "in", "is", "if", "else"})
+"""Python's keywords that an expression may have."""
+
+
+def unusable(name: str, text: str) -> str:
+    """Why an expression cannot mean a parameter by its name, where it seems to.
+
+    Args:
+        name: The parameter's or constant's.
+        text: The expression.
+
+    Returns:
+        The end of a sentence; empty where the expression does not have the name, or can have it.
+
+    >>> unusable("max", "max <= 3"), unusable("max", "max(a, b) <= 3")
+    ("'max' is a word of the expression language; rename the parameter to use it in one", '')
+    >>> unusable("lr-decay", "lr-decay < 0.1")
+    "names with '-' cannot be used in an expression; rename it lr_decay"
+    """
+    odd = sorted({character for character in name if not (character.isalnum() or character == "_")})
+    word = name in WORDS or (keyword.iskeyword(name) and name not in _OPERATORS)
+    if not odd and not word:
+        return ""
+    called = r"(?!\s*\()" if name in FUNCTIONS else ""
+    if not re.search(rf"(?<![\w.]){re.escape(name)}(?!\w){called}", _QUOTED.sub("''", text)):
+        return ""
+    if word:
+        return f"'{name}' is a word of the expression language; rename the parameter to use it in one"
+    marks = " and ".join(f"'{mark}'" for mark in odd)
+    return f"names with {marks} cannot be used in an expression; rename it {re.sub(r'[^A-Za-z0-9_]', '_', name)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from .expressions import Constraint
+from .trial.distributions import same_choice, stored_choice
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -68,8 +70,17 @@ class Parameter:
         return own(self.distribution, self.text_of(value))
 
     def text_of(self, value: Any) -> Any:
-        """The text that stands for ``value`` where that is one of :attr:`objects`; else ``value`` itself."""
-        return next((text for text, known in self.objects.items() if known == value), value)
+        """The text that stands for ``value`` where that is one of :attr:`objects`; else ``value`` itself.
+
+        >>> Parameter("layers", CategoricalDistribution(["[1]"]), objects={"[1]": [1]}).text_of([True])
+        [True]
+        """
+        if not isinstance(value, list | tuple | dict):
+            return value
+        text = stored_choice(value)
+        if text in self.objects:
+            return text
+        return next((text for text, known in self.objects.items() if same_choice(known, value)), value)
 
     def active(self, values: Mapping[str, Any]) -> bool:
         """Whether all conditions hold; one on a parameter without a value does not."""
@@ -144,10 +155,15 @@ class Space:
     def for_objective(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """``params`` as the objective gets them: lists and mappings in place of the texts that stand for them."""
         params = dict(params)
-        for p in self.parameters:
-            if p.objects and p.name in params:
-                params[p.name] = p.objects.get(params[p.name], params[p.name])
+        for p in self._listed:
+            if isinstance(text := params.get(p.name), str):
+                params[p.name] = p.objects.get(text, text)
         return params
+
+    @functools.cached_property
+    def _listed(self) -> list[Parameter]:
+        """The parameters with choices that are lists or mappings."""
+        return [p for p in self.parameters if p.objects]
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
         """A configuration drawn uniformly (log-uniformly where ``log``); constraints are not considered."""
@@ -161,15 +177,20 @@ class Space:
         """Whether a configuration meets all constraints. A constraint on an inactive parameter counts as met.
 
         Args:
-            params: With or without the constants.
+            params: With or without the constants; a list or a mapping may be the text that stands for it.
 
         Raises:
             TypeError: A constraint mixes numbers and text.
         """
-        if not self.constraints:
-            return True
-        values = {**self.constants, **params}
-        return all(constraint.holds(values) for constraint in self.constraints)
+        return self.broken(params) is None
+
+    def broken(self, params: Mapping[str, Any]) -> Constraint | None:
+        """The first constraint that a configuration does not meet; None where it meets all. As :meth:`feasible`."""
+        return next((constraint for constraint in self.constraints if not self.meets(constraint, params)), None)
+
+    def meets(self, constraint: Constraint, params: Mapping[str, Any]) -> bool:
+        """Whether a configuration meets one constraint, which is evaluated on the values as the objective gets them."""
+        return constraint.holds(self.for_objective({**self.constants, **params}))
 
     def size(self) -> float:
         """The number of configurations; ``math.inf`` if a parameter is continuous.

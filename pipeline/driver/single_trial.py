@@ -178,11 +178,11 @@ def _draw(study: optuna.Study, fit: FittedParams) -> tuple[dict[str, Any], list[
         params, drawn = _configuration(study, fit)
         unused = [name for name in fit.values if name not in params]
         notes = [*fit.notes, *(f"{name} is not used: it is inactive in this configuration" for name in unused)]
-        if fit.space.feasible(params):
+        broken = fit.space.broken(params)
+        if broken is None:
             return params, drawn, notes
         if not drawn:
-            broken = next(c.text for c in fit.space.constraints if not c.holds(params))
-            return params, drawn, [*notes, f"these parameters do not meet the constraint '{broken}'"]
+            return params, drawn, [*notes, f"these parameters do not meet the constraint '{broken.text}'"]
     raise PilotuneError(f"none of {TRIES:,} configurations that were drawn meets the study file's constraints")
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ...fields import boolean, shown
 from ...yamlfile import YamlFile, join, nearest
+from ..expressions import unusable
 from ..space import Constraint, Parameter, Space, contains, describe
-from ..trial.distributions import RangeProblem, check_range, stepped, stored_choice
+from ..trial.distributions import RangeProblem, check_range, same_choice, stepped, stored_choice
 from .space_hints import as_yaml, form_of_list, form_of_text, right_form
 
 KINDS = ("float", "int", "choice")
@@ -57,10 +59,10 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
             constants[name] = _constant(value, key, source)
     if not distributions:
         raise source.error("has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}", "space")
-    whens = {name: _when(name, data[name], distributions, constants, source) for name in distributions}
-    order = _ordered(whens, source)
-    parameters = tuple(Parameter(name, distributions[name], whens[name], objects[name]) for name in order)
-    checked = tuple(_constraint(text, index, [*data], source) for index, text in enumerate(constraints))
+    plain = {name: Parameter(name, kind, objects=objects[name]) for name, kind in distributions.items()}
+    whens = {name: _when(name, data[name], plain, constants, source) for name in distributions}
+    parameters = tuple(replace(plain[name], when=whens[name]) for name in _ordered(whens, source))
+    checked = tuple(_constraint(text, index, [*data], objects, source) for index, text in enumerate(constraints))
     space = Space(parameters, constants, checked)
     if checked:
         _check_feasible(space, source)
@@ -97,9 +99,8 @@ def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFi
             if parent in values and values[parent] not in wanted:
                 message = f"is active only if {parent} is {_listed(wanted)}, but it is {shown(values[parent])}"
                 raise source.error(message, join(key, name))
-    if all(name in result or not p.active(values) for name, p in by_name.items()) and not space.feasible(values):
-        broken = next(c.text for c in space.constraints if not c.holds(values))
-        raise source.error(f"the point does not meet the constraint '{broken}'", key)
+    if all(name in result or not p.active(values) for name, p in by_name.items()) and (broken := space.broken(values)):
+        raise source.error(f"the point does not meet the constraint '{broken.text}'", key)
     return result
 
 
@@ -181,8 +182,9 @@ def _categorical(choices: Any, key: str, source: YamlFile) -> CategoricalDistrib
         if not _finite(choice):
             raise source.error(f"a choice must be finite, but is {shown(choice)}", where)
         stored = stored_choice(choice)
-        if stored in kept:
-            twin = choices[kept.index(stored)]
+        twin_index = next((i for i, text in enumerate(kept) if text == stored or choices[i] == choice), None)
+        if twin_index is not None:
+            twin = choices[twin_index]
             also = "" if repr(twin) == repr(choice) else f" ({shown(twin)} and {shown(choice)} are equal)"
             raise source.error(f"{shown(choice)} is listed twice{also}", where)
         kept.append(stored)
@@ -263,10 +265,11 @@ def _fits_float(value: float) -> bool:
 def _when(
     name: str,
     data: Mapping[str, Any],
-    distributions: Mapping[str, BaseDistribution],
+    parents: Mapping[str, Parameter],
     constants: Mapping[str, Any],
     source: YamlFile,
 ) -> dict[str, tuple[Any, ...]]:
+    """The conditions of the parameter ``name``: by parameter or constant, the values at which it is active."""
     key = f"space.{name}.when"
     when = data.get("when")
     if when is None:
@@ -279,23 +282,40 @@ def _when(
         values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
         if not values:
             raise source.error(f"lists no value of '{parent}', so '{name}' would never be active", where)
-        if parent not in distributions and parent not in constants:
-            others = [other for other in [*distributions, *constants] if other != name]
+        if parent in parents:
+            values = tuple(_condition(value, wanted, parents[parent], where, source) for value in values)
+        elif parent not in constants:
+            others = [other for other in [*parents, *constants] if other != name]
             raise source.error(f"there is no parameter '{parent}'{nearest(parent, others)}", where)
-        if parent in distributions:
-            values = tuple(map(stored_choice, values))
-            distribution = distributions[parent]
-            if isinstance(distribution, FloatDistribution) and distribution.step is None:
-                message = (
-                    f"'{parent}' is continuous and never has exactly this value; make it a choice or give it a step"
-                )
-                raise source.error(message, where)
-            for value in values:
-                if not contains(distribution, value):
-                    message = f"'{parent}' cannot be {shown(value)}; it is {describe(distribution)}"
-                    raise source.error(message, where)
+        elif not any(same_choice(constants[parent], value) for value in values):
+            constant = constants[parent]
+            hint = _list_form(wanted) if same_choice(constant, wanted) else ""
+            message = f"'{parent}' is the constant {as_yaml(constant)}, so '{name}' would never be active{hint}"
+            raise source.error(message, where)
         result[parent] = values
     return result
+
+
+def _condition(value: Any, wanted: Any, parent: Parameter, where: str, source: YamlFile) -> Any:
+    """A value in a condition, as the parameter that it is of has it. ``wanted``: all that is written there."""
+    distribution, stored = parent.distribution, parent.text_of(value)
+    if isinstance(distribution, FloatDistribution) and distribution.step is None:
+        message = f"'{parent.name}' is continuous and never has exactly this value; make it a choice or give it a step"
+        raise source.error(message, where)
+    if isinstance(distribution, CategoricalDistribution):
+        possible = any(same_choice(choice, stored) for choice in distribution.choices)
+    else:
+        possible = contains(distribution, stored)
+    if not possible:
+        hint = _list_form(wanted) if isinstance(parent.text_of(wanted), str) else ""
+        message = f"'{parent.name}' cannot be {shown(value)}; it is {describe(distribution)}{hint}"
+        raise source.error(message, where)
+    return stored
+
+
+def _list_form(wanted: Any) -> str:
+    """How to write a condition on a choice or constant that is the list ``wanted``, not one of its items."""
+    return f"; for this list write [{as_yaml(wanted)}]" if isinstance(wanted, list) else ""
 
 
 def _ordered(whens: Mapping[str, Mapping[str, Any]], source: YamlFile) -> list[str]:
@@ -318,8 +338,15 @@ def _ordered(whens: Mapping[str, Mapping[str, Any]], source: YamlFile) -> list[s
     return list(order)
 
 
-def _constraint(text: str, index: int, names: list[str], source: YamlFile) -> Constraint:
+def _constraint(
+    text: str, index: int, names: list[str], objects: Mapping[str, Mapping[str, Any]], source: YamlFile
+) -> Constraint:
+    """A constraint. ``objects``: by parameter, its choices that are lists or mappings by the text that is stored."""
     key = f"constraints[{index}]"
+    for name in names:
+        problem = unusable(name, text)
+        if problem:
+            raise source.error(f"'{text}' uses the parameter '{name}', but {problem}", key)
     try:
         constraint = Constraint(text)
     except ValueError as error:
@@ -327,6 +354,9 @@ def _constraint(text: str, index: int, names: list[str], source: YamlFile) -> Co
     for name in constraint.names:
         if name not in names:
             raise source.error(f"'{text}' uses '{name}', which is not in the space{nearest(name, names)}", key)
+        for literal in set(constraint.texts) & objects.get(name, {}).keys():
+            message = f"'{text}' has the text {literal!r}, which '{name}' never is; write it without quotes"
+            raise source.error(message, key)
     return constraint
 
 
@@ -338,7 +368,7 @@ def _check_feasible(space: Space, source: YamlFile) -> None:
         values = space.sample(rng)
         for index, constraint in enumerate(space.constraints):
             try:
-                if not constraint.holds(values):
+                if not space.meets(constraint, values):
                     break
             except TypeError as error:
                 message = f"'{constraint.text}' cannot be evaluated: {error}"

@@ -169,6 +169,21 @@ def stored_choice(choice: Any) -> Any:
     return _scalar(choice)
 
 
+def same_choice(left: Any, right: Any) -> bool:
+    """Whether two values of a file are the same choice: 1 and 1.0 are, 1 and true are not, whatever they are inside of.
+
+    The order of a mapping's keys does not count.
+
+    >>> same_choice([1, {"a": 2}], [1.0, {"a": 2}]), same_choice([1], [True])
+    (True, False)
+    """
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(same_choice, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same_choice(left[name], right[name]) for name in left)
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
 def _scalar(value: Any) -> Any:
     """The number or text in a NumPy or PyTorch scalar. Raises TypeError for anything else."""
     try:

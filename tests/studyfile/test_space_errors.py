@@ -34,7 +34,17 @@ MISTAKES = [
      "space.x.choice[1]: '[1, 2]' is listed twice ([1, 2] and '[1, 2]' are equal)"),
     ("x: {choice: [{a: [.nan]}]}", "space.x.choice[0]: a choice must be finite, but is {'a': [nan]}"),
     ("x: {int: [0, 1], when: {y: [1, 2]}}\n  y: {choice: [[1, 2], [3]]}",
-     "space.x.when.y: 'y' cannot be 1; it is choice [[1, 2], [3]]"),
+     "space.x.when.y: 'y' cannot be 1; it is choice [[1, 2], [3]]; for this list write [[1, 2]]"),
+    ("x: {int: [0, 1], when: {y: true}}\n  y: {choice: [1, 2]}",
+     "space.x.when.y: 'y' cannot be true; it is choice [1, 2]"),
+    ("x: {int: [0, 1], when: {y: 2}}\n  y: 1", "space.x.when.y: 'y' is the constant 1, so 'x' would never be active"),
+    ("x: {int: [0, 1], when: {y: true}}\n  y: 1",
+     "space.x.when.y: 'y' is the constant 1, so 'x' would never be active"),
+    ("x: {int: [0, 1], when: {y: [1, a]}}\n  y: {constant: [1, a]}",
+     "space.x.when.y: 'y' is the constant [1, a], so 'x' would never be active; for this list write [[1, a]]"),
+    ("x: {choice: [[1], [true]]}", "space.x.choice[1]: [True] is listed twice ([1] and [True] are equal)"),
+    ("x: {choice: [{a: 1, b: 2}, {b: 2, a: 1.0}]}",
+     "space.x.choice[1]: {'b': 2, 'a': 1.0} is listed twice ({'a': 1, 'b': 2} and {'b': 2, 'a': 1.0} are equal)"),
     ("x: {int: [0, 3], step: 5}",
      "space.x.step: a step of 5 is larger than the range from 0 to 3; give a smaller one, or a choice of the values "
      "that you mean"),
@@ -192,6 +202,40 @@ CONSTRAINTS = [
 def test_a_mistake_in_a_constraint_names_it(tmp_path, text, expected):
     body = f'  x: {{int: [0, 3]}}\n  y: {{int: [0, 3]}}\n  n: 5\nconstraints:\n  - "{text}"\n'
     assert message(tmp_path, HEAD + body) == f"study.yaml:10: constraints[0]: {expected}"
+
+
+UNUSABLE = [
+    ("max", "max <= 3", "'max' is a word of the expression language; rename the parameter to use it in one"),
+    ("true", "n in [true]", "'true' is a word of the expression language; rename the parameter to use it in one"),
+    ("lambda", "lambda > 3", "'lambda' is a word of the expression language; rename the parameter to use it in one"),
+    ("lr-x", "lr-x <= 3", "names with '-' cannot be used in an expression; rename it lr_x"),
+    ("a.b/c", "n > a.b/c", "names with '.' and '/' cannot be used in an expression; rename it a_b_c"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "why"), UNUSABLE)
+def test_a_name_that_expressions_cannot_have_is_refused_where_one_uses_it(tmp_path, name, text, why):
+    body = f"  {name}: {{int: [0, 3]}}\n  n: 1\n  lr: 2\n  x: 1\nconstraints: ['{text}']\n"
+    said = f"'{text}' uses the parameter '{name}', but {why}"
+    assert message(tmp_path, HEAD + body) == f"study.yaml:10: constraints[0]: {said}"
+
+
+def test_names_of_the_language_are_the_language_s(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"{HEAD}  max: {{int: [0, 9]}}\n  _pow: {{int: [0, 9]}}\n  a-b: 1\n  n: {{choice: [max, a-b]}}\n"
+        "constraints: [\"max(_pow, 2) ** 2 < 9\", \"n in ('max', 'a-b')\"]\n"
+    )
+    space = load_study_file(path).space
+    assert [space.feasible({"max": 9, "_pow": each, "n": "max"}) for each in (2, 3)] == [True, False]
+
+
+def test_a_constraint_with_the_text_of_a_list_is_refused(tmp_path):
+    body = "  k: {choice: [[2, 2], [3]]}\nconstraints: [\"k != '[2, 2]'\"]\n"
+    assert message(tmp_path, HEAD + body) == (
+        "study.yaml:7: constraints[0]: 'k != '[2, 2]'' has the text '[2, 2]', which 'k' never is; "
+        "write it without quotes"
+    )
 
 
 def test_constraints_that_nothing_satisfies_are_refused(tmp_path):

@@ -79,6 +79,38 @@ start_from: {enqueue: [{units: [16, 8, 1]}, {units: {deep: [1, 2]}}, {units: nul
     assert [rate.active({"units": text}) for text in texts] == [True, False, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("k != [2, 2, 2]", ["[16, 8]", '{"deep": 1}', "none"]),
+        ("k != (2, 2, 2)", ["[16, 8]", '{"deep": 1}', "none"]),
+        ("len(k) == 3", ["[2, 2, 2]"]),
+        ("k != 'none' and (16 in k or 'deep' in k)", ["[16, 8]", '{"deep": 1}']),
+    ],
+)
+def test_constraints_are_evaluated_on_lists_and_mappings(tmp_path, text, allowed):
+    space = "space: {k: {choice: [[2, 2, 2], [16, 8], {deep: 1}, none]}, n: {int: [0, 1]}}\n"
+    file = load(tmp_path, f'{space}constraints: ["{text}"]\nsampler: bruteforce\n')
+    found = [k for k in file.space.distributions["k"].choices if file.space.feasible({"k": k, "n": 0})]
+    assert (found, file.points) == (allowed, 2 * len(allowed))
+    given = "start_from: {enqueue: [{k: [2, 2, 2], n: 1}]}\n"
+    text = "k != [2, 2, 2]"
+    with pytest.raises(UserError, match=r"enqueue\[0\]: the point does not meet the constraint 'k != \[2, 2, 2\]'"):
+        load(tmp_path, f'{space}constraints: ["{text}"]\n{given}')
+
+
+def test_a_given_mapping_is_the_choice_with_the_same_entries_in_any_order(tmp_path):
+    space = "space: {m: {choice: [{a: 1, b: 2}, {b: 2}]}}\n"
+    file = load(tmp_path, f"{space}start_from: {{enqueue: [{{m: {{b: 2.0, a: 1}}}}]}}\n")
+    assert file.start_from.enqueue == ({"m": '{"a": 1, "b": 2}'},)
+
+
+@pytest.mark.parametrize("point", ["[true]", "[1, 1]", "{a: true}"])
+def test_a_given_list_of_other_types_is_not_the_choice(tmp_path, point):
+    with pytest.raises(UserError, match=r"enqueue\[0\]\.m: .* is not one of choice "):
+        load(tmp_path, f"space: {{m: {{choice: [[1], {{a: 1}}]}}}}\nstart_from: {{enqueue: [{{m: {point}}}]}}\n")
+
+
 @pytest.mark.parametrize("point", ["[2, 2]", "[2, 2, 2, 2]", "{deep: [1]}", "'2'", "2"])
 def test_a_point_that_is_none_of_the_lists_is_refused(tmp_path, point):
     with pytest.raises(UserError, match=r"enqueue\[0\]\.units: .* is not one of choice \[\[2, 2, 2\], \[16, 8, 1\]\]"):

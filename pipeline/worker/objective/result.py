@@ -51,9 +51,9 @@ COMMAND = Source("the command reported", "the command's value", "the last report
 def read_result(returned: Any, n_values: int, metrics: Sequence[str] = (), source: Source = OBJECTIVE) -> Result:
     """The values in ``returned``: a number, a sequence of ``n_values`` numbers, or a dict.
 
-    A dict holds ``value``, ``values`` or all names of ``metrics``; its other keys become user attributes. NumPy and
-    PyTorch scalars count as numbers, and their one-dimensional arrays as sequences. What has no order (a set) or can be
-    read only once (a generator) is no sequence.
+    A dict holds all names of ``metrics``, or ``value`` or ``values``, not both; its other keys become user attributes,
+    ``value`` beside all metrics too. NumPy and PyTorch scalars count as numbers, and their one-dimensional arrays as
+    sequences. What has no order (a set) or can be read only once (a generator) is no sequence.
 
     Args:
         returned: What the objective returned.
@@ -89,20 +89,33 @@ def read_result(returned: Any, n_values: int, metrics: Sequence[str] = (), sourc
 
 
 def _from_mapping(returned: dict[Any, Any], metrics: Sequence[str], source: Source) -> tuple[str, Any, dict[str, Any]]:
-    """The key that holds the value, or empty for metrics; the value or values; and the rest as user attributes."""
-    for key in ("value", "values"):
-        if key in returned:
-            value = returned.pop(key)
-            break
-    else:
-        if not metrics or any(name not in returned for name in metrics):
-            names = f"the metrics {', '.join(map(repr, metrics))}" if metrics else "the metrics by name"
-            if not returned:
-                raise ValueProblem(f"{source.returned} an empty dict; it needs 'value', 'values' or {names}")
-            keys = ", ".join(sorted(map(shown, returned)))
-            raise ValueProblem(f"{source.returned} a dict with {keys}; it needs 'value', 'values' or {names}")
-        key, value = "", [returned.pop(name) for name in metrics]
-    return key, value, {_name(name): jsonable(item) for name, item in returned.items()}
+    """The key that holds the value, or empty for metrics; the value or values; and the rest as user attributes.
+
+    The metrics win where all are there: an entry ``value`` beside them, or one of them, is what its name says.
+    """
+    if metrics and all(name in returned for name in metrics):
+        alone = metrics[0] if len(metrics) == 1 and metrics[0] in _PLAIN else ""
+        value = [returned.pop(name) for name in metrics]
+        return alone, value[0] if alone else value, _attributes(returned)
+    given = [key for key in _PLAIN if key in returned]
+    if len(given) > 1:
+        raise ValueProblem(f"{source.returned} a dict with both 'value' and 'values'; give one of them")
+    if given:
+        value = returned.pop(given[0])
+        return given[0], value, _attributes(returned)
+    names = f"the metrics {', '.join(map(repr, metrics))}" if metrics else "the metrics by name"
+    if not returned:
+        raise ValueProblem(f"{source.returned} an empty dict; it needs 'value', 'values' or {names}")
+    keys = ", ".join(sorted(map(shown, returned)))
+    raise ValueProblem(f"{source.returned} a dict with {keys}; it needs 'value', 'values' or {names}")
+
+
+_PLAIN = ("value", "values")
+"""Keys that hold the value or values, whatever the metrics are called."""
+
+
+def _attributes(rest: Mapping[Any, Any]) -> dict[str, Any]:
+    return {_name(name): jsonable(item) for name, item in rest.items()}
 
 
 def _name(key: Any) -> str:

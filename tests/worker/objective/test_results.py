@@ -146,6 +146,28 @@ def test_a_dict_without_a_value_is_a_sentence(returned, metrics, words):
         read_result(returned, 1, metrics)
 
 
+@pytest.mark.parametrize(
+    ("returned", "metrics", "values", "attributes"),
+    [
+        ({"loss": 0.1, "value": 100.0}, ["loss"], [0.1], {"value": 100.0}),
+        ({"loss": 0.1, "values": [1, 2]}, ["loss"], [0.1], {"values": [1, 2]}),
+        ({"a": 1.0, "value": 2.0, "b": 3}, ["value", "a"], [2.0, 1.0], {"b": 3}),
+        ({"value": 1, "values": [2]}, ["values"], [2.0], {"value": 1}),
+        ({"value": 2.0}, ["loss"], [2.0], {}),
+        ({"a": 1, "values": [2, 3]}, ["a", "b"], [2.0, 3.0], {"a": 1}),
+    ],
+)
+def test_metrics_by_name_win_over_value_and_values(returned, metrics, values, attributes):
+    result = read_result(returned, len(metrics), metrics)
+    assert (result.values, result.user_attrs) == (values, attributes)
+
+
+def test_value_and_values_together_are_refused():
+    for metrics in ([], ["loss"]):
+        with pytest.raises(ValueProblem, match="a dict with both 'value' and 'values'; give one of them"):
+            read_result({"value": 1.0, "values": [2.0]}, 1, metrics)
+
+
 def test_a_command_s_words_are_its_own():
     for returned, words in [
         ({"value": None}, "'value' in the last report is null"),
