@@ -80,13 +80,22 @@ class YamlFile:
     def error(self, message: str, key: str = "") -> UserError:
         """An error at the line of ``key``, or of the nearest key above it that the file has."""
         message = printable(message)
+        item = self._setting_below(f"{key}[")  # a list of which an item was set
+        if item and key not in self.overrides:
+            return UserError(message, file=item, key=key)
         for ancestor in _upwards(key):
             if ancestor in self.overrides:
                 own = self.overrides[ancestor]
                 return UserError(message, file=own, key=None if own == f"--set {key}" else key)
             if ancestor in self.lines:
                 return UserError(message, file=self.path, line=self.lines[ancestor], key=key)
+            if setting := self._setting_below(f"{ancestor}."):  # it has made the mapping that is wrong
+                return UserError(message, file=setting, key=key)
         return UserError(message, file=self.path, line=1, key=key or None)
+
+    def _setting_below(self, start: str) -> str:
+        """The first setting whose key begins with ``start``; empty where there is none."""
+        return next((own for known, own in self.overrides.items() if known.startswith(start)), "")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -185,8 +194,8 @@ def with_overrides(source: YamlFile, settings: Sequence[str], shorthands: Mappin
 
     Args:
         source: The file.
-        settings: Settings ``key=value``. Keys are dotted (``budget.trials``, ``start_from.enqueue.0.lr``), values are
-            YAML.
+        settings: Settings ``key=value``. Keys are dotted (``budget.trials``), an item of a list by its index from 0
+            (``start_from.enqueue[0].lr``, or ``.0``), values are YAML.
         shorthands: Keys whose plain value is short for a mapping that has it under the given name: with ``{"sampler":
             "name"}``, ``sampler.seed`` can be set although the file says ``sampler: tpe``.
 
@@ -205,12 +214,21 @@ def with_overrides(source: YamlFile, settings: Sequence[str], shorthands: Mappin
             value = parse_value(text)
         except UserError as error:
             raise UserError(error.message, file=place) from None
-        written = _assign(data, key, value, place, shorthands or {})
+        written = _assign(data, dotted(key), value, place, shorthands or {})
         for known in [k for k in {**lines, **places} if k == written or k.startswith((f"{written}.", f"{written}["))]:
             lines.pop(known, None)
             places.pop(known, None)
         places[written] = place
     return YamlFile(source.path, data, lines, places)
+
+
+def dotted(key: str) -> str:
+    """A key with its indices as further keys, as in ``--set``.
+
+    >>> dotted("start_from.enqueue[0].lr")
+    'start_from.enqueue.0.lr'
+    """
+    return re.sub(r"\[(\d+)\]", r".\1", key)
 
 
 def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: Mapping[str, str]) -> str:
@@ -225,6 +243,10 @@ def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: 
             index: Any = int(part)
         else:
             index = part
+            name = part.partition("[")[0]
+            if part not in here and name in here and name != part:
+                message = f"{part[len(name) :]} is no index; items are numbered from 0, as in {join(done, name)}[0]"
+                raise UserError(message, file=place)
         done = join(done, index)
         if not rest:
             here[index] = value

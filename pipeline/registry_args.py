@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import types
 import typing
 import warnings
@@ -164,27 +165,84 @@ def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "of unknown name"
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "n_startup_trials": (0, math.inf), "n_ei_candidates": (1, math.inf), "popsize": (2, math.inf),
+    "population_size": (2, math.inf), "mutation_prob": (0, 1), "crossover_prob": (0, 1), "swapping_prob": (0, 1),
+    "dividing_parameter": (1, math.inf),
+    "min_resource": (1, math.inf), "max_resource": (1, math.inf), "reduction_factor": (2, math.inf),
+    "bootstrap_count": (0, math.inf), "min_early_stopping_rate": (0, math.inf), "n_warmup_steps": (0, math.inf),
+    "interval_steps": (1, math.inf), "n_min_trials": (1, math.inf), "percentile": (0, 100),
+    "patience": (0, math.inf), "min_delta": (0, math.inf), "p_threshold": (0, 1), "n_startup_steps": (0, math.inf),
+    "min_n_trials": (1, math.inf), "max_stagnation_trials": (0, math.inf), "warm_up_trials": (0, math.inf),
+    "n_initial_trials": (1, math.inf), "top_trials_ratio": (0, 1),
+}  # fmt: skip
+"""By argument of Optuna's and Pilotune's samplers, pruners and terminators, its least and its largest value."""
+
+ABOVE_ZERO = ("sigma0", "threshold_ratio")
+"""Arguments of these that must be above 0."""
+
+
 def check_arguments(
     cls: type, args: Mapping[str, Any], *, name: str, key: str, offered: Mapping[str, Any] | None = None
-) -> None:
-    """Check the names and types of ``args`` against the signature of ``cls``.
+) -> dict[str, Any]:
+    """Check the names, types and ranges of ``args``, the names and types against the signature of ``cls``.
 
     Args:
         name: The short name of ``cls``, for messages.
         key: Where ``args`` stand in the file.
         offered: As in :func:`arguments`.
 
+    Returns:
+        The arguments as ``cls`` takes them: a whole number that is written as 1e3 is an int where it takes one.
+
     Raises:
-        UserError: An argument is unknown, cannot be given in a file, or has a value of the wrong type.
+        UserError: An argument is unknown, cannot be given in a file, or has a value of the wrong type or range.
     """
-    taken = arguments(cls, offered)
-    for argument, value in args.items():
+    taken, checked = arguments(cls, offered), whole_numbers(cls, args, offered)
+    for argument, value in checked.items():
         if argument not in taken:
             message = f"{name} has no argument '{argument}'{nearest(argument, taken)}"
             raise UserError(message, key=f"{key}.{argument}")
-        if not fits(value, taken[argument]):
-            wanted = in_words(taken[argument])
-            raise UserError(f"must be {wanted}, but is {shown(value)}", key=f"{key}.{argument}")
+        problem = "" if fits(value, taken[argument]) else f"be {in_words(taken[argument])}"
+        if (
+            not problem
+            and isinstance(value, int | float)
+            and cls.__module__.partition(".")[0] in ("optuna", "pilotune")
+        ):
+            problem = _outside(argument, value)
+        if problem:
+            raise UserError(f"must {problem}, but is {shown(value)}", key=f"{key}.{argument}")
+    return checked
+
+
+def _outside(argument: str, value: float) -> str:
+    """What a number that the argument cannot have must be instead; empty for one that it can have.
+
+    >>> _outside("n_ei_candidates", 0), _outside("percentile", 101), _outside("sigma0", 0.0)
+    ('be at least 1', 'be from 0 to 100', 'be above 0')
+    >>> _outside("lower", math.nan), _outside("lower", -1)
+    ('be a finite number', '')
+    """
+    low, high = RANGES.get(argument, (-math.inf, math.inf))
+    if isinstance(value, float) and not math.isfinite(value):
+        return "be a finite number"
+    if argument in ABOVE_ZERO and value <= 0:
+        return "be above 0"
+    if low <= value <= high:
+        return ""
+    return f"be at least {low}" if high == math.inf else f"be from {low} to {high}"
+
+
+def whole_numbers(cls: type, args: Mapping[str, Any], offered: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """``args`` with an int in place of a float that is whole, where ``cls`` takes whole numbers only."""
+    taken = arguments(cls, offered)
+    return {
+        name: int(value)
+        if isinstance(value, float) and value.is_integer() and int in taken.get(name, ()) and float not in taken[name]
+        else value
+        for name, value in args.items()
+    }
 
 
 def arguments(cls: type, offered: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -60,18 +60,16 @@ def check_sqlite_file(path: Path) -> None:
     """Raise UserError if a file cannot be a study's database."""
     from ..record.rundir import why_untrusted_database
 
-    if path.is_dir():
-        raise UserError("this is a folder; name a file for the database in it", file=path)
     try:
         problem = why_untrusted_database(path)
+        if problem:
+            raise UserError(problem, file=path)
         with path.open("rb") as file:
             head = file.read(16)
     except FileNotFoundError:
         return
     except OSError as error:
         raise UserError(f"the database cannot be read: {error.strerror}", file=path) from None
-    if problem:
-        raise UserError(problem, file=path)
     if head and head != b"SQLite format 3\0":
         raise UserError("this file is no SQLite database; name another one", file=path)
 

@@ -91,6 +91,7 @@ def prepare_run(
 
     for_site, for_study = split_overrides(overrides)
     if new_name is not None:
+        check_new_name(new_name)
         for_study.append(f"name={json.dumps(new_name)}")
     if trials is not None:
         for_study.append(f"budget.trials={trials}")
@@ -106,6 +107,15 @@ def prepare_run(
     return PreparedRun(study_file, chosen_site, url, folder)
 
 
+def check_new_name(name: str) -> None:
+    """Raise UserError if the name that ``--new-name`` gives is none for a study."""
+    from ...fields import shown
+    from ...names import NAME, NAME_RULE
+
+    if not NAME.fullmatch(name):
+        raise UserError(f"must be {NAME_RULE}, but is {shown(name)}", file="--new-name")
+
+
 def check_pools(study_file: StudyFile, site: Site) -> None:
     """Raise UserError, at the line of the study file, if no pool of the site can run the study's trials."""
     from ...providers.blocks.resources import usable_pools
@@ -118,7 +128,9 @@ def check_pools(study_file: StudyFile, site: Site) -> None:
 
 
 def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given: bool) -> None:
-    """Raise UserError if the folder of an SQLite file does not exist, unless it is the study's default one.
+    """Raise UserError if an SQLite file cannot be there.
+
+    It must be a regular file or none yet, and its folder must exist, unless it is the study's default one.
 
     Args:
         study_file: The study.
@@ -127,9 +139,17 @@ def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given:
         given: The URL is from ``--storage``, not from the study file.
     """
     from ..record import known_studies, sqlite_file
+    from ..record.rundir import why_no_regular_file
 
     path = sqlite_file(url)
-    if path is None or path.parent.is_dir() or path.parent == runs / study_file.name:
+    if path is None:
+        return
+    problem = why_no_regular_file(path)
+    if problem:
+        if given or not study_file.storage:
+            raise UserError(f"{path}: {problem}" if given else problem, file="--storage" if given else path)
+        raise study_file.error(f"{path}: {problem}", "storage")
+    if path.parent.is_dir() or path.parent == runs / study_file.name:
         return
     message = f"there is no folder {path.parent} for the database; make it, or correct the path"
     message += known_studies.found_elsewhere(study_file.name, url)
@@ -205,17 +225,19 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         if "=" not in text or text.startswith("="):
             raise UserError(f"--set {text}: give KEY=VALUE, as in --set budget.trials=10")
     from ...providers.site import SITE_KEYS
-    from ...yamlfile import nearest
+    from ...yamlfile import dotted, nearest
     from ..studyfile.schema import StudySchema
 
     known = [*StudySchema.model_fields, *SITE_KEYS]
+    site, study = [], []
     for text in overrides:
         key = text.split("=")[0].strip()
-        if key.split(".")[0] not in known:
-            hint = nearest(key.split(".")[0], known)
-            raise UserError(f"neither study files nor site files have this key{hint}", file=f"--set {key}")
-    site = [text for text in overrides if text.split("=")[0].split(".")[0].strip() in SITE_KEYS]
-    return site, [text for text in overrides if text not in site]
+        top = dotted(key).split(".")[0]
+        if top not in known:
+            message = f"neither study files nor site files have this key{nearest(top, known)}"
+            raise UserError(message, file=f"--set {key}")
+        (site if top in SITE_KEYS else study).append(text)
+    return site, study
 
 
 def runs_folder(study_file: StudyFile, site: Site | None) -> Path:
@@ -232,10 +254,23 @@ def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:
     from ..record import normalize_url, sqlite_url
 
     if given:
-        return normalize_url(given)
+        return given_url(given)
     if study_file.storage:
-        return normalize_url(study_file.storage, study_file.folder)
+        try:
+            return normalize_url(study_file.storage, study_file.folder)
+        except UserError as error:
+            raise study_file.error(error.message, "storage") from None
     return sqlite_url(runs / study_file.name / "study.db")
+
+
+def given_url(url: str, option: str = "--storage") -> str:
+    """The complete URL of a database that an option gives. Raises UserError, which names the option."""
+    from ..record import normalize_url
+
+    try:
+        return normalize_url(url)
+    except UserError as error:
+        raise UserError(error.message, file=option) from None
 
 
 def resolve_study(name: str | None, storage: str | None = None) -> StudyLocation:
@@ -248,12 +283,12 @@ def resolve_study(name: str | None, storage: str | None = None) -> StudyLocation
     Raises:
         UserError: Unknown or ambiguous; the message names the nearest known studies.
     """
-    from ..record import known_studies, normalize_url
+    from ..record import known_studies
 
     if name is not None and looks_like_file(name):
         return from_study_file(Path(name), storage)
     if storage is not None:
-        url = normalize_url(storage)
+        url = given_url(storage)
         return StudyLocation(name if name is not None else only_study(url), url)
     entries = known_studies.all()
     if name is None:
@@ -286,7 +321,7 @@ def from_entry(entry: Entry) -> StudyLocation:
 
 def from_study_file(path: Path, storage: str | None) -> StudyLocation:
     """The study of a study file: where it last ran, or where it would run by default."""
-    from ..record import known_studies, normalize_url
+    from ..record import known_studies
     from ..studyfile import load_study_file
 
     study_file = load_study_file(study_path(path))
@@ -295,7 +330,7 @@ def from_study_file(path: Path, storage: str | None) -> StudyLocation:
         if study.name == study_file.name and study.study_file == study_file.path and storage is None:
             return study
     runs = runs_folder(study_file, None)
-    url = normalize_url(storage) if storage else storage_url(study_file, runs, None)
+    url = storage_url(study_file, runs, storage)
     return StudyLocation(study_file.name, url, runs, study_file.path)
 
 

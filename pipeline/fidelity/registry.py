@@ -17,7 +17,7 @@ from optuna.pruners import BasePruner
 
 from ...errors import UserError
 from ...fields import shown
-from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
+from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly, whole_numbers
 from ..user_code.parts import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 from .promotion import MODES, PROMOTE
 
@@ -52,12 +52,6 @@ PACKAGES = {"wilcoxon": ("scipy",)}
 """Packages that a pruner imports and Pilotune does not require."""
 REQUIRED = {"percentile": "percentile", "patient": "patience"}
 """By pruner, the argument without a default."""
-LEAST = {
-    "min_resource": 1, "max_resource": 1, "reduction_factor": 2, "bootstrap_count": 0, "min_early_stopping_rate": 0,
-    "n_startup_trials": 0, "n_warmup_steps": 0, "interval_steps": 1, "n_min_trials": 1, "patience": 0,
-    "n_startup_steps": 0,
-}  # fmt: skip
-"""By argument its least value."""
 
 
 class _StudyFile(Protocol):
@@ -105,7 +99,10 @@ def resolved_pruner(name: str, args: Mapping[str, Any], folder: Path) -> Named:
     elif isinstance(value, dict) and isinstance(value.get("name"), str) and is_reference(value["name"]):
         named = resolved_pruner(value["name"], {k: v for k, v in value.items() if k != "name"}, folder)
         resolved[NESTED] = {"name": named.name, **named.args}
-    return Named(pruner_name(name, folder=folder), resolved)
+    short = pruner_name(name, folder=folder)
+    if not is_reference(short):
+        resolved = whole_numbers(PRUNERS.load(short, key="pruner.name"), resolved, OFFERED.get(short))
+    return Named(short, resolved)
 
 
 def pruner_arguments(name: str) -> list[str]:
@@ -165,10 +162,7 @@ def _build(named: Named, key: str, folder: Path | None) -> BasePruner:
             message = f"the pruner {name} needs the package {package}; install it: pip install {package}"
             raise UserError(message, key=f"{key}.name")
     pruner_class = PRUNERS.load(name, key=f"{key}.name")
-    check_arguments(pruner_class, args, name=name, key=key, offered=OFFERED.get(name))
-    for argument, least in LEAST.items():
-        if isinstance(args.get(argument), int | float) and args[argument] < least:
-            raise UserError(f"must be at least {least}, but is {args[argument]}", key=f"{key}.{argument}")
+    args = check_arguments(pruner_class, args, name=name, key=key, offered=OFFERED.get(name))
     if name in REQUIRED and REQUIRED[name] not in args:
         raise UserError(f"the pruner {name} needs this argument", key=f"{key}.{REQUIRED[name]}")
     if name == "hyperband":

@@ -17,7 +17,7 @@ from ...errors import RecordAway, RecordLost, RecordStarting, RecordStuck, UserE
 from ...filesystems import NO_ROOM, filesystem_of, why_not
 from . import password, tables
 from .db_errors import fault_of, inode_of, is_starting, save_open_database, words
-from .rundir import make_private, why_untrusted_database
+from .rundir import make_private, why_no_regular_file, why_untrusted_database
 
 BUSY_SECONDS = 15
 """Seconds that a statement waits for another process's lock; then the commit fails and is tried again later."""
@@ -37,6 +37,9 @@ def prepare_file(path: Path) -> None:
         UserError: It cannot be created, or others could change it.
         RecordStuck: The file system is full.
     """
+    problem = why_no_regular_file(path)
+    if problem:
+        raise UserError(problem, file=path)
     try:
         make_private(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -186,6 +186,17 @@ def why_replaceable(folder: Path) -> str:
     return ""
 
 
+def why_no_regular_file(path: Path) -> str:
+    """Why a database cannot be in this file: it is a folder, a device, a pipe or a socket; empty when there is none."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # there is nothing yet, or it cannot be seen; whoever opens it is told
+        return ""
+    if stat.S_ISDIR(mode):
+        return "this is a folder; name a file for the database in it"
+    return "" if stat.S_ISREG(mode) else "this is no regular file; name one, as in sqlite:///study.db"
+
+
 def why_untrusted_database(path: Path) -> str:
     """Why a database file may come from another user; empty when it does not. Raises OSError."""
     found, folder_mode = path.stat(), path.parent.stat().st_mode

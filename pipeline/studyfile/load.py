@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import UserError
 from ...fields import validate
 from ...grammar import count as counted
-from ...yamlfile import YamlFile, nearest, read_yaml, with_overrides
+from ...yamlfile import YamlFile, dotted, nearest, read_yaml, with_overrides
 from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
@@ -86,7 +86,7 @@ def _check_names_of(overrides: Sequence[str], source: YamlFile) -> None:
     known = [str(name) for name in space] if isinstance(space, dict) else []
     for setting in overrides:
         key, _, value = setting.partition("=")
-        top, _, rest = key.strip().partition(".")
+        top, _, rest = dotted(key.strip()).partition(".")
         if top != "space" or not rest or not known or any(f"{rest}.".startswith(f"{name}.") for name in known):
             continue
         name, dot, _ = rest.partition(".")

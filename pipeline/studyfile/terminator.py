@@ -76,8 +76,7 @@ def _make(data: Mapping[str, Any]) -> BaseTerminator:
     from optuna import terminator as module
 
     offered = dict.fromkeys(EVALUATORS, (str, dict))
-    check_arguments(module.Terminator, data, name="terminator", key=KEY, offered=offered)
-    args = dict(data)
+    args = check_arguments(module.Terminator, data, name="terminator", key=KEY, offered=offered)
     improvement = _name(data.get("improvement_evaluator", "regret_bound"), "improvement_evaluator")
     _check_packages(improvement)
     if "improvement_evaluator" in data:
@@ -117,7 +116,7 @@ def _evaluator(argument: str, data: Mapping[str, Any]) -> Any:
     name = _name(value, argument)
     cls = getattr(module, EVALUATORS[argument][name])
     args = {each: value[each] for each in value if each != "name"} if isinstance(value, dict) else {}
-    check_arguments(cls, args, name=name, key=key)
+    args = check_arguments(cls, args, name=name, key=key)
     required = [
         each
         for each, parameter in inspect.signature(cls).parameters.items()

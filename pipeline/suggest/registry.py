@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler
 from ...errors import UserError
 from ...fields import shown
 from ...yamlfile import nearest
-from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly
+from ..registry_args import Entry, Named, Registry, arguments, check_arguments, quietly, whole_numbers
 from ..space import Space, cardinality, contains
 from ..user_code.parts import absolute, build_user_class, check_user_arguments, is_reference, load_user_class
 from .constraints import constraints_function
@@ -145,7 +145,10 @@ def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path) -> Named:
         elif isinstance(value, dict) and isinstance(value.get("name"), str) and is_reference(value["name"]):
             named = resolved_sampler(value["name"], {k: v for k, v in value.items() if k != "name"}, folder)
             resolved[argument] = {"name": named.name, **named.args}
-    return Named(sampler_name(name, folder=folder), resolved)
+    short = sampler_name(name, folder=folder)
+    if not is_reference(short):
+        resolved = whole_numbers(SAMPLERS.load(short, key="sampler.name"), resolved, OFFERED.get(short))
+    return Named(short, resolved)
 
 
 def sampler_arguments(name: str) -> list[str]:
@@ -232,8 +235,8 @@ def _build(
             key=f"{key}.name",
         )
     sampler_class = SAMPLERS.load(name, key=f"{key}.name")
-    check_arguments(sampler_class, named.args, name=name, key=key, offered=OFFERED.get(name))
-    args = {**QUIET.get(name, {}), **named.args}
+    checked = check_arguments(sampler_class, named.args, name=name, key=key, offered=OFFERED.get(name))
+    args = {**QUIET.get(name, {}), **checked}
     if name in EXHAUSTIVE:
         return _exhaustive(name, sampler_class, args, space, key)
     if "constraints_func" in args and name in CONSTRAINED:
@@ -245,6 +248,8 @@ def _build(
         if argument in args:
             args[argument] = _nested(args[argument], space, directions, f"{key}.{argument}", folder)
     if name == "partial_fixed":
+        if space is not None and "fixed_params" in args:
+            args["fixed_params"] = _stored_point(args["fixed_params"], space)
         fixed_grid = _fixed_grid(args, space, directions, key)
         if fixed_grid is not None:
             return fixed_grid
@@ -306,9 +311,12 @@ def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:
         import numpy
 
         try:
-            args["reference_points"] = numpy.array(args["reference_points"], dtype=float)
-        except ValueError:
-            raise UserError("must be a list of lists of numbers", key=f"{key}.reference_points") from None
+            points = numpy.array(args["reference_points"], dtype=float)
+        except (ValueError, TypeError):
+            points = numpy.empty(0)
+        if points.ndim != 2 or not numpy.isfinite(points).all():
+            raise UserError("must be a list of lists of finite numbers", key=f"{key}.reference_points")
+        args["reference_points"] = points
     return args
 
 
@@ -382,6 +390,12 @@ def _stored(given: Mapping[str, Any], space: Space) -> dict[str, Any]:
     }
 
 
+def _stored_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """A point with the texts that stand for choices that are lists or mappings."""
+    by_name = {parameter.name: parameter for parameter in space.parameters}
+    return {name: by_name[name].text_of(value) if name in by_name else value for name, value in point.items()}
+
+
 def _check_grid_values(space: Space, name: str, values: Any, key: str) -> None:
     """Check the values that a grid is to use for one parameter."""
     if name in space.constants:
@@ -397,7 +411,7 @@ def _check_grid_values(space: Space, name: str, values: Any, key: str) -> None:
     distribution, seen = space.distributions[name], set()
     for value in values:
         if not contains(distribution, value):
-            raise UserError(f"{value!r} is outside the parameter's range", key=key)
+            raise UserError(f"{shown(value)} is outside the parameter's range", key=key)
         internal = distribution.to_internal_repr(value)
         if internal in seen:
             raise UserError(f"lists {shown(value)} twice; each value is tried once", key=key)
@@ -412,4 +426,4 @@ def _check_point(point: Mapping[str, Any], space: Space | None, key: str) -> Non
         if name not in space.distributions:
             raise UserError(f"there is no parameter '{name}'{nearest(name, space.distributions)}", key=f"{key}.{name}")
         if not contains(space.distributions[name], value):
-            raise UserError(f"{value!r} is outside the parameter's range", key=f"{key}.{name}")
+            raise UserError(f"{shown(value)} is outside the parameter's range", key=f"{key}.{name}")

@@ -136,8 +136,7 @@ CHANGES = [
     ("budget:", "pruner: percentile\nbudget:", "study.yaml:10: pruner.percentile: the pruner percentile needs "
      "this argument"),
     ("budget:", "pruner: {name: percentile, percentile: 120}\nbudget:",
-     "study.yaml:10: pruner: these arguments are refused: Percentile must be between 0 and 100 inclusive, but got "
-      "percentile=120"),
+     "study.yaml:10: pruner.percentile: must be from 0 to 100, but is 120"),
     # points to start from
     ("budget:", "start_from: {enqueue: [{lr: 0.01}, {lt: 1}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[1].lt: unknown parameter; did you mean 'lr'?"),

@@ -290,3 +290,15 @@ def test_the_plan_warns_of_brackets_with_too_few_trials(load):
     assert len(notes) == 1
     assert notes[0].startswith("trials are compared with those of their own bracket")
     assert plan(load(WHOLE)).notes == ()
+
+
+def test_a_whole_number_may_be_written_with_an_exponent(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: s\ncommand: run\ndirection: minimize\nbudget: {trials: 5}\nspace: {x: {int: [0, 3]}}\n"
+        "sampler: {name: partial_fixed, fixed_params: {x: 1}, base_sampler: {name: tpe, n_ei_candidates: 1e1}}\n"
+        "pruner: {name: hyperband, max_resource: 2.7e1}\n"
+    )
+    settings = ["sampler={name: random, seed: 1e3}"]
+    assert load_study_file(path, settings).seed == 1000
+    assert load_study_file(path).pruner.args == {"max_resource": 27}

@@ -362,7 +362,7 @@ BUDGETS = [
     ),
     (
         "{terminator: {min_n_trials: 0}}",
-        "budget.terminator: these arguments are refused: min_n_trials is expected to be a positive integer",
+        "budget.terminator.min_n_trials: must be at least 1, but is 0",
     ),
     (
         "{terminator: {improvement_evaluator: regret}}",

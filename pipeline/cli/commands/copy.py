@@ -54,12 +54,12 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
 
 def target_url(study: StudyLocation, new: str, to: str | None) -> str:
     """Where the copy goes: as given; beside the default database of its original; else into the same database."""
-    from ...record import normalize_url, sqlite_file, sqlite_url
-    from ..resolve import require_folder
+    from ...record import sqlite_file, sqlite_url
+    from ..resolve import given_url, require_folder
     from ..study_files import DATABASE
 
     if to is not None:
-        url = normalize_url(to)
+        url = given_url(to, "--to")
         require_folder(url, "--to")
         return url
     if study.folder is not None and study.runs is not None and sqlite_file(study.storage) == study.folder / DATABASE:

@@ -78,9 +78,10 @@ def resume_command(
 
 def check_database(name: str, storage: str) -> None:
     """Raise UserError if a database that was given as ``--storage`` does not exist: there is nothing to resume."""
-    from ...record import known_studies, normalize_url, sqlite_file
+    from ...record import known_studies, sqlite_file
+    from ..resolve import given_url
 
-    url = normalize_url(storage)
+    url = given_url(storage)
     path = sqlite_file(url)
     if path is not None and not path.is_file():
         elsewhere = known_studies.found_elsewhere(name, url)

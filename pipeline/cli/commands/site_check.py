@@ -125,10 +125,10 @@ def run_checks(site: Site, pools: Sequence[Any], run: Any, storage: str | None, 
     from ...driver.run import logging_to, private_files
     from ...record import normalize_url
     from ...record.password import hidden_password
-    from ..resolve import require_folder
+    from ..resolve import given_url, require_folder
 
     default = URL.create("sqlite", database=str(run.path / "study.db")).render_as_string()
-    url = normalize_url(storage or default)
+    url = given_url(storage) if storage else normalize_url(default)
     if storage:
         require_folder(url, "--storage")
     run.create()
