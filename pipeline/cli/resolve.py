@@ -229,7 +229,8 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     from ..studyfile.schema import StudySchema
 
     known = [*StudySchema.model_fields, *SITE_KEYS]
-    site, study = [], []
+    site: list[str] = []
+    study: list[str] = []
     for text in overrides:
         key = text.split("=")[0].strip()
         top = dotted(key).split(".")[0]

@@ -287,6 +287,8 @@ def _when(
         elif parent not in constants:
             others = [other for other in [*parents, *constants] if other != name]
             raise source.error(f"there is no parameter '{parent}'{nearest(parent, others)}", where)
+        elif f"space.{parent}" in source.overrides:  # --set has fixed what is a parameter in the file
+            values = tuple(value for value in values if same_choice(constants[parent], value))
         elif not any(same_choice(constants[parent], value) for value in values):
             constant = constants[parent]
             hint = _list_form(wanted) if same_choice(constant, wanted) else ""

@@ -99,6 +99,13 @@ def test_constraints_are_evaluated_on_lists_and_mappings(tmp_path, text, allowed
         load(tmp_path, f'{space}constraints: ["{text}"]\n{given}')
 
 
+def test_a_parameter_that_set_fixes_may_leave_others_inactive(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(HEAD + "space: {n: {int: [1, 2]}, x: {int: [0, 1]}, y: {int: [0, 1], when: {n: [1, 2]}}}\n")
+    for fixed, size in (("1", 4), ("3", 2), ("true", 2)):
+        assert load_study_file(path, [f"space.n={fixed}"]).space.size() == size
+
+
 def test_a_given_mapping_is_the_choice_with_the_same_entries_in_any_order(tmp_path):
     space = "space: {m: {choice: [{a: 1, b: 2}, {b: 2}]}}\n"
     file = load(tmp_path, f"{space}start_from: {{enqueue: [{{m: {{b: 2.0, a: 1}}}}]}}\n")
