@@ -50,16 +50,28 @@ class DefaultText:
 
 
 def shown(value: Any) -> str:
-    """A value as a user would write it, shortened to 60 characters."""
+    """A value as a user would write it, shortened to 60 characters.
+
+    >>> shown([True, "a", None]), shown({"deep": 1.5}), shown(None)
+    ("[true, 'a', null]", '{deep: 1.5}', 'empty')
+    """
     if value is None:
         return "empty"
-    if isinstance(value, bool):
-        return "true" if value else "false"
     try:
-        text = repr(value)
+        text = _spelled(value)
     except (ValueError, RecursionError):  # of millions of digits, or nested too deeply
         text = f"{a(type(value).__name__)} that is too large"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _spelled(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{', '.join(map(_spelled, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_spelled(item)}" for name, item in value.items()) + "}"
+    return repr(value)
 
 
 def duration(value: Any) -> float:

@@ -253,10 +253,13 @@ def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: 
             return done
         below = here[index] if isinstance(here, list) else here.get(index)
         if below is None:
+            if rest.partition(".")[0].isdigit():
+                raise UserError(f"there is no list {done} to have an item; give all of it, as {done}=[...]", file=place)
             below = {}
         elif not isinstance(below, dict | list):
             if done not in shorthands:
-                raise UserError(f"'{done}' is {below!r}, which has no keys below it", file=place)
+                value = str(below).lower() if isinstance(below, bool) else repr(below)
+                raise UserError(f"'{done}' is {value}, which has no keys below it", file=place)
             below = {shorthands[done]: below}
         here[index] = below
         here = below

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from ..fields import shown
 from .expressions import Constraint
 from .trial.distributions import same_choice, stored_choice
 
@@ -217,7 +218,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         new: The space in the study file, likewise.
     """
     found = []
-    for kind, text in (("parameters", _parameter_text), ("constants", lambda value: f"constant {value!r}")):
+    for kind, text in (("parameters", _parameter_text), ("constants", lambda value: f"constant {shown(value)}")):
         before, after = old.get(kind, {}), new.get(kind, {})
         for name in sorted(before.keys() | after.keys()):
             if name not in after:

@@ -15,6 +15,7 @@ from ...errors import UserError
 from ...fields import shown
 from ...yamlfile import YamlFile, nearest, parse_value, parse_yaml
 from ..space import Parameter, Space, contains, describe
+from ..trial.distributions import same_choice
 from .study_file import StudyFile
 
 WHAT = "file of parameters"
@@ -139,7 +140,7 @@ def fit_params(given: YamlFile, study_file: StudyFile, space: Space) -> FittedPa
             notes += [note] if note else []
         elif name not in constants:
             raise given.error(f"the study's space has no such parameter{nearest(name, space.names)}", name)
-        elif value != constants[name]:
+        elif not same_choice(value, constants[name]):
             own = constants[name]
             if f"space.{name}" in study_file.source.overrides:
                 notes.append(f"{name} is {shown(own)}, as --set gives it; {given.path.name} says {shown(value)}")

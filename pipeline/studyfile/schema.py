@@ -25,6 +25,7 @@ from ...fields import (
     Texts,
     TypeName,
     shown,
+    size,
 )
 from ...names import NAME, NAME_RULE
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Limits
@@ -65,6 +66,17 @@ def _named(value: Any) -> dict[str, Any]:
     if not isinstance(value.get("name"), str):
         raise ValueError("must have a name, as in {name: median, n_startup_trials: 5}")
     return value
+
+
+LEAST_MEMORY = 1_000_000
+"""Bytes that the data of any process needs: a smaller limit lacks its unit."""
+
+
+def _memory(value: Any) -> int:
+    limit = size(value)
+    if limit < LEAST_MEMORY:
+        raise ValueError(f"must be at least 1MB, but is {shown(value)}; a number without a unit counts bytes")
+    return limit
 
 
 def _callbacks(value: Any) -> tuple[dict[str, Any], ...]:
@@ -143,6 +155,7 @@ Callbacks = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_callbacks), T
 TerminatorChoice = Annotated[dict[str, Any] | None, BeforeValidator(_terminator), TypeName("`true`, or mapping")]
 CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
 Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
+Memory = Annotated[int, BeforeValidator(_memory), TypeName("size")]
 Points = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points), TypeName("list of points")]
 Constraints = Annotated[tuple[str, ...], BeforeValidator(_constraints), TypeName("list of expressions")]
 
@@ -264,7 +277,7 @@ class TrialOptions(Section):
         description="Import the objective's modules once in each worker, before its attempts are forked. Turn it off "
         "for a module that starts threads or uses a GPU when it is imported.",
     )
-    memory: Size | None = Field(default=None, description="Limit of the data of a trial's process (`RLIMIT_DATA`).")
+    memory: Memory | None = Field(default=None, description="Limit of the data of a trial's process (`RLIMIT_DATA`).")
     max_output: Size = Field(
         default=DEFAULT_MAX_OUTPUT,
         description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -17,6 +19,7 @@ from .distributions import stored_choice
 from .offline import OfflineConnection
 from .optuna_classes import json_of
 from .protocol import AttemptSpec
+from .values import shown
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
@@ -41,6 +44,10 @@ class FixedTrial(Trial):
             metric's.
         prune_at: The first step at which a report raises TrialPruned (in Optuna's style: ``should_prune`` is true).
         yield_at: The first step at which a report raises TrialYield.
+
+    Raises:
+        TypeError: ``params`` is no dictionary, or a number is no whole number.
+        ValueError: A number is out of range, or ``directions`` are none.
 
     Attributes:
         reports: ``(step, value)`` of each report, in order.
@@ -78,6 +85,7 @@ class FixedTrial(Trial):
     ) -> None:
         if not isinstance(params, Mapping):
             raise TypeError(f"FixedTrial needs a dictionary of values by name, got {a(type(params).__name__)}")
+        number, seed = _whole(number, "number"), _whole(seed, "seed", most=2**32 - 1)
         spec = AttemptSpec(
             token=f"{number}.1.fixed",
             study="fixed",
@@ -87,11 +95,11 @@ class FixedTrial(Trial):
             defines_space=True,
             directory="",
             seed=seed,
-            n_values=len(directions),
-            directions=list(directions),
+            n_values=len(words := _direction_words(directions)),
+            directions=words,
             space_names=[str(name) for name in params],
-            cores=cores,
-            gpus=gpus,
+            cores=_whole(cores, "cores", 1),
+            gpus=_whole(gpus, "gpus"),
         )
         self._answers = FixedConnection(prune_at, yield_at)
         self._temporary: TemporaryDirectory[str] | None = None
@@ -129,6 +137,28 @@ class FixedTrial(Trial):
     def __reduce__(self) -> Any:
         restore, (kind, process, identity, known) = super().__reduce__()
         return restore, (kind, process, identity, {**known, "_temporary": None})
+
+
+def _whole(value: Any, name: str, least: int = 0, most: int = sys.maxsize) -> int:
+    """A whole number that was given as the argument ``name``. Raises TypeError or ValueError where it is none."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"FixedTrial needs a whole number as {name}, got {shown(value)}") from None
+    if not least <= number <= most:
+        wanted = f"of at least {least}" if most == sys.maxsize else f"from {least} to {most}"
+        raise ValueError(f"FixedTrial needs a whole number {wanted} as {name}, got {shown(value)}")
+    return number
+
+
+def _direction_words(directions: Any) -> list[str]:
+    """The words of the directions, which may be members of Optuna's enum. Raises ValueError where they are none."""
+    given = list(directions) if isinstance(directions, list | tuple) else []
+    words = [str(getattr(each, "name", each)).lower() for each in given]
+    if not words or any(word not in ("minimize", "maximize") for word in words):
+        wanted = "a list of 'minimize' and 'maximize' as directions, as in [\"minimize\"]"
+        raise ValueError(f"FixedTrial needs {wanted}, got {shown(directions)}")
+    return words
 
 
 class FixedConnection(OfflineConnection):
@@ -171,7 +201,11 @@ def fitted(name: str, value: Any, form: str, *, stacklevel: int = 2) -> Any:
             raise ValueError(f"the value of {name!r} is {value!r}, which is none of its choices {choices!r}")
         return equal[0]
     whole = json.loads(form)["name"] == "IntDistribution"
-    if isinstance(value, str | bytes) or not hasattr(value, "__float__") or math.isnan(value):
+    try:
+        number = not isinstance(value, str | bytes) and hasattr(value, "__float__") and not math.isnan(value)
+    except OverflowError:
+        raise ValueError(f"the value of {name!r} is too large: {shown(value):.60}") from None
+    if not number:
         raise ValueError(f"the value of {name!r} is {value!r}, not a number")
     if whole and (not math.isfinite(value) or int(value) != value):
         raise ValueError(f"the value of {name!r} is {value!r}, not a whole number")

@@ -78,6 +78,12 @@ SETTINGS = [
     ("start_from.enqueue[a].x=0", "--set start_from.enqueue[a].x: [a] is no index; items are numbered from 0, as in "
      "start_from.enqueue[0]"),
     ("space.x.float[2]=2", "--set space.x.float[2]: 'space.x.float' is a list of 2; '2' is not an index of it"),
+    ("space.y.choice[0]=2", "--set space.y.choice[0]: there is no parameter 'y'; known are x, k"),
+    ("callbacks[0].name=a", "--set callbacks[0].name: there is no list callbacks to have an item; give all of it, as "
+     "callbacks=[...]"),
+    ("space.x.log[0]=true", "--set space.x.log[0]: there is no list space.x.log to have an item; give all of it, as "
+     "space.x.log=[...]"),
+    ("name.x=1", "--set name.x: 'name' is 's', which has no keys below it"),
     ("space.x.float[1]=-2", "--set space.x.float[1]: space.x.float: low 0.0 is above high -2.0; write [-2.0, 0.0]"),
     ("budget.more.trials=2", "--set budget.more.trials: budget.more: unknown key; known are trials, time, failures, "
      "target, patience, terminator"),

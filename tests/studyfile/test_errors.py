@@ -137,6 +137,10 @@ CHANGES = [
      "this argument"),
     ("budget:", "pruner: {name: percentile, percentile: 120}\nbudget:",
      "study.yaml:10: pruner.percentile: must be from 0 to 100, but is 120"),
+    ("budget:", "trial: {memory: 1}\nbudget:",
+     "study.yaml:10: trial.memory: must be at least 1MB, but is 1; a number without a unit counts bytes"),
+    ("budget:", "trial: {cores: [true, null]}\nbudget:",
+     "study.yaml:10: trial.cores: must be a whole number of at least 1, but is [true, null]"),
     # points to start from
     ("budget:", "start_from: {enqueue: [{lr: 0.01}, {lt: 1}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[1].lt: unknown parameter; did you mean 'lr'?"),
@@ -148,7 +152,7 @@ CHANGES = [
      "study.yaml:10: start_from.enqueue[0].momentum: is active only if optimizer is 'sgd', but it is "
      "'adamw'"),
     ("budget:", "start_from: {enqueue: {lr: 1}}\nbudget:",
-     "study.yaml:10: start_from.enqueue: must be a list of points, as in [{lr: 0.01}], but is {'lr': 1}"),
+     "study.yaml:10: start_from.enqueue: must be a list of points, as in [{lr: 0.01}], but is {lr: 1}"),
 ]  # fmt: skip
 
 

@@ -239,7 +239,7 @@ RATE = Space((Parameter("lr", FloatDistribution(0, 1)), *SPACE.parameters, KIND)
         ({"lr": 0.1}, "lr", "must be a list of values, as in lr: [0.1], but is 0.1"),
         ({"lr": "all"}, "lr", "must be a list of values, as in lr: ['all'], but is 'all'"),
         ({"lr": None}, "lr", "must be a list of values, as in lr: [1, 2, 3], but is empty"),
-        ({"lr": {"low": 0}}, "lr", "must be a list of values, as in lr: [1, 2, 3], but is {'low': 0}"),
+        ({"lr": {"low": 0}}, "lr", "must be a list of values, as in lr: [1, 2, 3], but is {low: 0}"),
         ({"lr": [0.1, 0.2, 0.1]}, "lr", "lists 0.1 twice; each value is tried once"),
         ({"lr": [1, 1.0]}, "lr", "lists 1.0 twice; each value is tried once"),
         ({"lr": [0.5], "kind": ["sgd", "sgd"]}, "kind", "lists 'sgd' twice; each value is tried once"),
@@ -247,7 +247,7 @@ RATE = Space((Parameter("lr", FloatDistribution(0, 1)), *SPACE.parameters, KIND)
         ({"lr": [0.5], "x": [0.5]}, "x", "0.5 is outside the parameter's range"),
         ({"lr": [[0.1, 0.2]]}, "lr", "[0.1, 0.2] is outside the parameter's range"),
         ({"lr": [float("nan")]}, "lr", "nan is outside the parameter's range"),
-        ({"lr": [True]}, "lr", "True is outside the parameter's range"),
+        ({"lr": [True]}, "lr", "true is outside the parameter's range"),
     ],
 )
 def test_grid_values_that_are_no_list_of_different_values_are_refused(given: Any, name: str, message: str) -> None:

@@ -77,6 +77,37 @@ def test_what_cannot_be_the_parameters_value_is_refused(name: str, value: Any, w
         styles(pilotune.FixedTrial(GIVEN | {name: value}))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (
+            {"directions": "minimize"},
+            ValueError,
+            r"a list of 'minimize' and 'maximize' as directions, .* got 'minimize'",
+        ),
+        ({"directions": ["foo"]}, ValueError, r"as directions, as in \[\"minimize\"\], got \['foo'\]"),
+        ({"directions": []}, ValueError, r"as directions, .* got \[\]"),
+        ({"number": "a"}, TypeError, "a whole number as number, got 'a'"),
+        ({"number": -1}, ValueError, "a whole number of at least 0 as number, got -1"),
+        ({"seed": -1}, ValueError, "a whole number from 0 to 4294967295 as seed, got -1"),
+        ({"cores": 0}, ValueError, "a whole number of at least 1 as cores, got 0"),
+        ({"gpus": 0.5}, TypeError, "a whole number as gpus, got 0.5"),
+    ],
+)
+def test_arguments_that_no_trial_has_are_refused(arguments: dict[str, Any], error: type[Exception], words: str):
+    with pytest.raises(error, match=words):
+        pilotune.FixedTrial({"x": 1}, **arguments)
+
+
+def test_directions_may_be_optunas_and_a_number_too_large_is_a_sentence():
+    trial = pilotune.FixedTrial({"x": 10**400, "n": 10**400}, directions=[optuna.study.StudyDirection.MAXIMIZE])
+    assert [direction.name for direction in trial.study.directions] == ["MAXIMIZE"]
+    with pytest.raises(ValueError, match="the value of 'x' is too large: 1000"):
+        trial.suggest_float("x", 0, 1)
+    with pytest.raises(ValueError, match="the value of 'n' is too large: 1000"):
+        trial.suggest_int("n", 0, 1)
+
+
 def test_a_parameter_without_a_value_is_refused_by_its_name():
     trial = pilotune.FixedTrial({"lr": 0.1})
     with pytest.raises(ValueError, match="parameter 'units' has no value here; give it as in FixedTrial"):
