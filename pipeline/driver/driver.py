@@ -344,9 +344,9 @@ class Driver:
             self.show(now, urgent)
 
     def make_spec(self, flight: Flight) -> AttemptSpec:
-        """What a worker needs to run the attempt; makes the trial's folder where there is none."""
+        """What a worker needs to run the attempt. A trial keeps its folder until the run directory is deleted."""
         file = self.study_file
-        if not flight.directory or not os.path.isdir(flight.directory):
+        if not flight.directory or not os.path.isdir(os.path.dirname(flight.directory)):
             flight.directory = str(self.run.trial(flight.number).directory)
         options, space = file.trial, file.space
         return AttemptSpec(

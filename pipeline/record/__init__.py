@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .conflicts import CommitResult
     from .due_callbacks import DueCallbacks
     from .first_points import enqueue
-    from .leases import Lease, Orphan, claim, orphans, release, renew, study_leases
+    from .leases import Lease, Orphan, claim, folder_of, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
     from .salvage import save_study
     from .storage import RecordStorage
@@ -32,6 +32,7 @@ __all__ = [
     "check_definition",
     "claim",
     "enqueue",
+    "folder_of",
     "known_studies",
     "learn_from",
     "new_campaign_id",
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew"),
+    "leases": ("Lease", "Orphan", "claim", "study_leases", "orphans", "release", "renew", "folder_of"),
     "unit_of_work": ("LeaseLost",),
     "storage_urls": ("normalize_url", "sqlite_file", "sqlite_url"),
     "study_definition": ("check_definition", "learn_from", "open_storage", "open_study"),

@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import CampaignRunning, RecordAway
 from ..attributes import ATTEMPT, DIRECTORY, LEASE, LEFT, OWNER
-from ..trial.files import TrialFiles
 from ..worker.node.posix import place, process_start
 from .liveness import SILENCE
 from .rundir import RunDirectory
@@ -238,14 +237,28 @@ def orphans(storage: RecordStorage, study: optuna.Study, held: Container[int] | 
     return found
 
 
+def folder_of(recorded: str, run: str, number: int) -> str:
+    """The folder of a trial that was left, in which its latest attempt was to run; empty when it is not known.
+
+    A trial keeps its folder, whether an attempt has made it yet or not, until the run directory around it is deleted.
+    Then the campaign that has the trial at that time gives it one in its own run directory.
+
+    Args:
+        recorded: The folder as an earlier takeover recorded it; empty when there was none.
+        run: The run directory of the campaign that had the trial last; empty when it is not known.
+        number: The trial's number.
+    """
+    if run and not (recorded and os.path.isdir(os.path.dirname(recorded))):
+        return str(RunDirectory(Path(run)).trial(number).directory)
+    return recorded
+
+
 def _take_over(storage: RecordStorage, trial: FrozenTrial, lease: Lease | None) -> Orphan:
     attempt = int(trial.system_attrs.get(ATTEMPT, 0))
     left = trial.system_attrs.get(LEFT, {})
     campaign = str(left["campaign"] if left.get("attempt") == attempt else trial.system_attrs[OWNER])
-    directory = trial.user_attrs.get(DIRECTORY) or left.get("directory") or ""
-    if not directory and lease is not None and lease.run:
-        files: TrialFiles = RunDirectory(Path(lease.run)).trial(trial.number)
-        directory = str(files.directory)
+    recorded = trial.user_attrs.get(DIRECTORY) or left.get("directory") or ""
+    directory = folder_of(recorded, lease.run if lease is not None else "", trial.number)
     storage.set_trial_system_attr(
         trial._trial_id, LEFT, {"campaign": campaign, "attempt": attempt, "directory": directory}
     )

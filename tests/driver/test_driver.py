@@ -92,6 +92,20 @@ def test_an_attempt_with_a_checkpoint_is_expected_to_run_the_rest_of_its_trial(m
     assert again.expected == 40.0
 
 
+def test_a_trial_keeps_its_folder_until_the_run_directory_around_it_is_deleted(manual: ManualDriver) -> None:
+    """Even if no attempt has made it yet: where a driver looks for the next one, its attempts must be."""
+    (spec,) = manual.tick(Capacity(1))
+    before = manual.driver.run.path.with_name("c0")
+    (before / "trials").mkdir(parents=True)
+    (flight,) = manual.driver.campaign.flights.values()
+    flight.directory = str(before / "trials" / "0")
+    (again,) = manual.tick(started(spec), over(spec, "yielded", started=0.0, finished=30.0))
+    assert again.directory == str(before / "trials" / "0")
+    shutil.rmtree(before)
+    (again,) = manual.tick(started(again), over(again, "yielded", started=0.0, finished=30.0))
+    assert again.directory == str(manual.driver.run.trial(0).directory)
+
+
 def test_the_status_is_written_each_second_while_something_changes_and_seldom_otherwise(manual: ManualDriver) -> None:
     (spec,) = manual.tick(Capacity(1))
     manual.tick(started(spec), after=5.0)

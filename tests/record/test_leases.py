@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -186,16 +187,21 @@ def test_a_heartbeat_far_in_the_future_counts_as_dead():
 def test_the_first_drivers_files_are_known_after_two_takeovers(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     gone = dead_pid()
-    Driver(url, "a", pid=gone).claim().start(attempt=2)
-    assert len(Driver(url, "b", pid=gone).claim().orphans()) == 1
-    third = Driver(url, "c", pid=gone).claim()
+    for name in "abcde":
+        (tmp_path / name / "trials").mkdir(parents=True)  # the trial's own folder is made by its first attempt
+    Driver(url, "a", pid=gone, run=str(tmp_path / "a")).claim().start(attempt=2)
+    assert len(Driver(url, "b", pid=gone, run=str(tmp_path / "b")).claim().orphans()) == 1
+    third = Driver(url, "c", pid=gone, run=str(tmp_path / "c")).claim()
     (orphan,) = third.orphans()
-    assert (orphan.campaign, orphan.directory) == ("a", "/runs/s/a/trials/0")
+    assert (orphan.campaign, orphan.directory) == ("a", f"{tmp_path}/a/trials/0")
     trial = third.study.trials[0]._trial_id
     third.storage.set_trial_system_attr(trial, ATTEMPT, 3)
     third.storage.commit()
-    (orphan,) = Driver(url, "d").claim().orphans()
-    assert (orphan.campaign, orphan.attempt, orphan.directory) == ("c", 3, "/runs/s/a/trials/0")
+    (orphan,) = Driver(url, "d", pid=gone, run=str(tmp_path / "d")).claim().orphans()
+    assert (orphan.campaign, orphan.attempt, orphan.directory) == ("c", 3, f"{tmp_path}/a/trials/0")
+    shutil.rmtree(tmp_path / "a")  # so the fourth gives the trial a folder of its own
+    (orphan,) = Driver(url, "e").claim().orphans()
+    assert orphan.directory == f"{tmp_path}/d/trials/0"
 
 
 def test_trials_of_plain_optuna_processes_are_left_alone(tmp_path):

@@ -6,10 +6,9 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from ...record import RunDirectory
+from ...record import folder_of
 from ...trial.protocol import values_fit
 from .database import Claims, RecordedTrial
 from .files import TrialFolder, WrittenOutcome
@@ -166,8 +165,8 @@ def _next_place(trial: RecordedTrial, known: Claims) -> str:
         return ""
     left = trial.left if isinstance(trial.left, dict) else {}
     lease = known.leases.get(owner)
-    home = str(RunDirectory(Path(lease.run)).trial(trial.number).directory) if lease and lease.run else ""
-    return str(trial.directory or left.get("directory") or home)
+    recorded = str(trial.directory or left.get("directory") or "")
+    return folder_of(recorded, lease.run if lease else "", trial.number)
 
 
 def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> str:

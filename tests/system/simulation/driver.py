@@ -93,6 +93,7 @@ class Driver(QuietServices):
         self.study = optuna.load_study(study_name=STUDY, storage=self.storage, pruner=make_pruner(case))
         claim(self.storage, self.study, self.lease)
         self.claimed = True
+        self.run.trials.mkdir(parents=True, exist_ok=True)
         for point in POINTS[: case.enqueued]:
             self.study.enqueue_trial(point, skip_if_exists=True)
         self.storage.commit()
