@@ -75,6 +75,17 @@ COPIED = "pilotune:copied"
 
 Written by ``copy_study``. The files of such a trial belong to the original."""
 
+VERDICT = "pilotune:verdict"
+"""Trial system attribute: the step whose report was answered with `prune`; absent where none was.
+
+Written by the campaign with that report, so that a later attempt hears the verdict if this one did not."""
+
+HEARD = "pilotune:heard"
+"""Trial system attribute: ``[attempt, bytes]``, how much the driver has read of the trial's newest report log.
+
+Written at the trial's end where its last attempt could not tell all that it had reported; ``pilotune verify`` reads it,
+since what the attempt wrote later came too late."""
+
 # -- of a trial, for people -------------------------------------------------------------------------------------------
 
 LEARNED = "pilotune:from"

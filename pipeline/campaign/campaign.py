@@ -17,7 +17,7 @@ from ...exit_codes import FAILED, FINISHED, SITE, STOPPED
 from ...grammar import count
 from ..fidelity import RungSchedule
 from ..record import Orphan
-from ..trial.protocol import Attributes, Query, Report, Started, Suggest
+from ..trial.protocol import Attributes, Outcome, Query, Report, Started, Suggest
 from . import flight_states
 from .campaign_study import CampaignStudy
 from .events import (
@@ -45,6 +45,7 @@ from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, Cam
 from .outcomes import AGAIN, NextStep, OutcomeHandler
 from .promotion import PromotionController, paused_at
 from .replies import answer
+from .report_keeper import ReportKeeper
 from .services import CampaignServices
 from .speed import Speed
 from .stopping import Stopping
@@ -82,6 +83,7 @@ class Campaign:
         flights: Those of them that the pool has, by token.
         backoff: Those of them that wait before they are submitted again.
         stopping: Ends running attempts when the campaign ends.
+        reports: Keeps what attempts report, and reads report logs where an attempt could not tell all.
         outcomes: What follows from the end of an attempt; durations, failures and hosts.
         workers: Attempts that the pool can run at once.
         latency: Seconds from a submission to the start on a free worker.
@@ -111,8 +113,9 @@ class Campaign:
     ):
         self.study, self.limits, self.services, self.campaign_id = study, limits, services, campaign_id
         self.began = self.now = self.last_progress = now
-        self.outcomes = OutcomeHandler(study, limits)
         promotion = PromotionController(study, rung_schedule) if rung_schedule else None
+        self.reports = ReportKeeper(study, promotion, services)
+        self.outcomes = OutcomeHandler(study, limits, self.reports)
         self.trials = HeldTrials(study, campaign_id, promotion)
         self.flights, self.backoff = self.trials.flights, self.trials.backoff
         self.stopping = Stopping(limits, study.study.study_name)
@@ -302,7 +305,7 @@ class Campaign:
     def _on_request(self, event: Request) -> None:
         flight = self.flights.get(event.token)
         steps = flight.new_steps if flight else 0
-        message = answer(self.study, self.promotion, flight, event)
+        message = answer(self.study, self.reports, flight, event)
         if message:
             self._outbox.append(Reply(message))
         if flight and flight.new_steps > steps:
@@ -320,17 +323,26 @@ class Campaign:
     def _on_ended(self, event: Ended) -> None:
         flight = self.flights.pop(event.outcome.token, Move.RETURN)
         if flight is not None:  # else it is fenced: the attempt was declared lost, or has ended before
-            if self.promotion:
-                self.promotion.on_ended(flight, event.outcome)
-            self._follow(flight, self.outcomes.ended(flight, event.outcome, self.now))
+            self._judge(flight, event.outcome)
 
     def _on_lost(self, event: Lost) -> None:
         flight = self.flights.pop(event.token, Move.RETURN)
         if flight is not None:
             # A worker that is only cut off goes on, and must not write into the checkpoint beside the next attempt.
             self._outbox.append(StopAttempt(event.token, "kill"))
+            if self.promotion:  # it may pause, perhaps for ever, and its reports count at the rungs
+                self.reports.hear(flight)
             paused = flight.pause is not None and flight.started is None  # a dead driver left it paused
             self._follow(flight, AGAIN if paused else self.outcomes.lost(flight, event, self.now))
+
+    def _judge(self, flight: Flight, outcome: Outcome) -> None:
+        """Keep what the outcome of an attempt holds, and do what follows from it."""
+        self.reports.keep(flight, outcome.reports)
+        if outcome.silent and outcome.kind in ("complete", "pruned"):
+            self.reports.hear(flight)
+        if self.promotion:
+            self.promotion.on_ended(flight, outcome)
+        self._follow(flight, self.outcomes.ended(flight, outcome, self.now))
 
     def _follow(self, flight: Flight, next_step: NextStep) -> None:
         """Do what follows from the end of an attempt."""
@@ -472,7 +484,7 @@ class Campaign:
             self.outcomes.retired(flight)
         else:
             flight.move(Move.RETURN)
-            self._follow(flight, self.outcomes.ended(flight, outcome, self.now))
+            self._judge(flight, outcome)
 
     def _end(self, code: int, reason: str) -> None:
         """Ask for no more trials, and finish when nothing is in flight. The first reason stands, but for a stop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX, STEERING
+from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX, STEERING, VERDICT
 from ..fidelity import Bracket, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..record.storage import FIXED
@@ -325,6 +325,16 @@ class CampaignStudy:
         if missing:
             self.storage.set_trial_intermediate_values(trial._trial_id, missing)
         return missing
+
+    def reported(self, trial: optuna.Trial) -> Collection[int]:
+        """The steps that the trial has reported."""
+        return self.storage.get_trial(trial._trial_id).intermediate_values
+
+    def verdict(self, number: int) -> int | None:
+        """The step whose report was answered with `prune`, in whichever attempt; None where none was."""
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        found = self.storage.get_trial(trial_id).system_attrs.get(VERDICT)
+        return found if type(found) is int else None
 
     def bracket(self, number: int) -> dict[str, int]:
         """The detail that holds the trial's Hyperband bracket; empty with other pruners."""

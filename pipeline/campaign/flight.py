@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from ..attributes import HEARD
 from ..trial.protocol import Suggested, Verdict
 from .flight_states import IN_FLIGHT, Move, State, next_state, require
 
@@ -103,7 +104,7 @@ class Flight:
         longest_interval: Longest time between two of its reports, seconds. The time to the first one counts until
             there is a second, as in the worker's ``YieldTimer``.
         last_step, last_value: Step and value of the last report that this campaign saw; None before the first.
-        rung: The step whose report was answered with `prune`; None where none was.
+        rung: The step whose report was answered with `prune`, in this attempt or an earlier one; None where none was.
         pause: The step of the rung at which the trial is to pause, or is paused; None otherwise.
         notes: Trial attributes to write when the trial ends.
         doubts: Its failures that the next host is to confirm or refute.
@@ -170,7 +171,8 @@ class Flight:
         """Begin the next attempt: what was known of the last one is reset."""
         self.move(Move.PREPARE)
         self.attempt += 1
-        self.started, self.last_reply, self.rung = None, None, None
+        self.notes.pop(HEARD, None)
+        self.started, self.last_reply = None, None
         self.yield_asked, self.new_steps, self.attrs_serial = False, 0, 0
         self.yield_by, self.leave_by, self.last_report, self.longest_interval = None, None, None, 0.0
 
@@ -204,8 +206,8 @@ class Flight:
             require(self.started is None, f"{name} has a start time, but no worker has begun it")
         if self.state is State.PREPARED:
             require(self.attempt >= 1, f"{name} has no attempt")
-            leftover = (self.started, self.last_reply, self.rung, self.pause)
-            require(leftover == (None,) * 4, f"{name} keeps {leftover} of its last attempt")
+            leftover = (self.started, self.last_reply, self.pause)
+            require(leftover == (None,) * 3, f"{name} keeps {leftover} of its last attempt")
             require(not self.yield_asked and not self.new_steps, f"{name} was not reset after its last attempt")
             require(self.yield_by is self.leave_by is None, f"{name} has a time by which its last attempt was to end")
         if self.state is State.PAUSED:
@@ -227,4 +229,5 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
         token=token_of(orphan.number, orphan.attempt, orphan.campaign),
         asked=now,
         fully_timed=False,
+        rung=study.verdict(orphan.number),
     )

@@ -53,6 +53,7 @@ from .flight import Flight
 from .flight_states import Move
 from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
 from .quarantine import Hosts
+from .report_keeper import ReportKeeper
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class OutcomeHandler:
     Args:
         study: The campaign's study; everything is staged in it.
         limits: Retries, and when the campaign gives up.
+        reports: Keeps what the attempts reported.
 
     Attributes:
         finish_times: When the last 1,000 trials ended or paused, Unix seconds.
@@ -93,8 +95,8 @@ class OutcomeHandler:
             infrastructure; None before.
     """
 
-    def __init__(self, study: CampaignStudy, limits: CampaignLimits):
-        self.study, self.limits = study, limits
+    def __init__(self, study: CampaignStudy, limits: CampaignLimits, reports: ReportKeeper):
+        self.study, self.limits, self.reports = study, limits, reports
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.stage_seconds: deque[float] = deque(maxlen=1000)
         self.handed_over = 0.0
@@ -110,7 +112,7 @@ class OutcomeHandler:
         self._succeeded = False  # whether any trial has
 
     def ended(self, flight: Flight, outcome: Outcome, now: float) -> NextStep:
-        """Judge an attempt that has ended with ``outcome``."""
+        """Judge an attempt that has ended with ``outcome``. Its reports are kept already."""
         if outcome.kind == "declined":
             return self._declined(flight, now)
         ran = self._keep(flight, outcome)
@@ -151,13 +153,12 @@ class OutcomeHandler:
     # -- what an outcome holds ----------------------------------------------------------------------------------------
 
     def _keep(self, flight: Flight, outcome: Outcome) -> float:
-        """Stage the attempt's reports and attributes, and note where it ran. Returns how long it ran, in seconds."""
+        """Stage the attempt's attributes, and note where it ran. Returns how long it ran, in seconds."""
         ran = max(0.0, outcome.finished - outcome.started)
         flight.ran += ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
-        if outcome.reports:  # a dead driver may not have kept all of them
-            flight.new_steps += len(self.study.keep(flight.trial, outcome.reports))
+        if outcome.reports:
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
         self.study.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
         return ran
@@ -281,6 +282,7 @@ class OutcomeHandler:
         self.first_failure = self.first_failure or self.last_failure
 
     def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> NextStep:
+        self.reports.hear(flight)  # no attempt follows that would tell what this one could not
         self._note_failure(flight, failure, reason, flight.notes.get(TRACEBACK, ""), again=False)
         flight.notes[REASON] = reason
         self._describe(flight, failure)

@@ -91,17 +91,9 @@ class PromotionController:
         self._study.annotate(flight.trial, {PAUSED: pause})
 
     def on_ended(self, flight: Flight, outcome: Outcome) -> None:
-        """An attempt has ended; its outcome may hold reports that never arrived as messages."""
-        known = self._reports(flight)
-        for step, value in outcome.reports:
-            if int(step) not in known:
-                known[int(step)] = value
-                self.on_report(flight, int(step), float(value))
-        if flight.pause is not None and outcome.kind == "yielded":
-            self._check_saved(flight, outcome)
-
-    def _check_saved(self, flight: Flight, outcome: Outcome) -> None:
-        """Warn, once, of trials that pause without a checkpoint."""
+        """An attempt has ended, and its reports are kept. Warns, once, of trials that pause without a checkpoint."""
+        if flight.pause is None or outcome.kind != "yielded":
+            return
         if outcome.saved:
             self.trouble = ""
         elif not self._warned:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from ...errors import PilotuneError, words_of
 from ..trial.protocol import Query, Report, Suggest, Suggested, Verdict, refused
@@ -11,20 +10,20 @@ from ..user_code.parts import FAILURES, said
 from .campaign_study import CampaignStudy
 from .events import Request
 from .flight import Flight
-from .promotion import PromotionController
+from .report_keeper import ReportKeeper
 from .study_queries import answer_query
 
 log = logging.getLogger(__name__)
 
 
 def answer(
-    study: CampaignStudy, promotion: PromotionController | None, flight: Flight | None, request: Request
+    study: CampaignStudy, reports: ReportKeeper, flight: Flight | None, request: Request
 ) -> Verdict | Suggested | None:
     """The message that answers ``request``; None where it needs no answer.
 
     Args:
-        study: The campaign's study; reports and parameters are staged in it.
-        promotion: Decides who pauses at rungs; None where no trial pauses.
+        study: The campaign's study; parameters are staged in it.
+        reports: Keeps the reports.
         flight: Whose request it is; None where its token is fenced, which is answered with `kill`.
         request: What the worker sent. The newest request may come again, when its answer was lost: it gets the same
             answer, and nothing is kept twice. An older one gets none, since nobody waits for it.
@@ -39,7 +38,7 @@ def answer(
             elif isinstance(request, Query):
                 last = _answered(study, request)
             else:
-                last = _verdict(study, promotion, flight, request)
+                last = _verdict(reports, flight, request)
         except PilotuneError:
             raise
         except FAILURES as error:  # of a third-party pruner, for example: the failure of this trial only
@@ -50,30 +49,12 @@ def answer(
     return last if last.request == request.request else None
 
 
-def _verdict(study: CampaignStudy, promotion: PromotionController | None, flight: Flight, request: Report) -> Verdict:
-    _keep(study, promotion, flight, request.reports)
+def _verdict(reports: ReportKeeper, flight: Flight, request: Report) -> Verdict:
+    reports.keep(flight, request.reports)
     if flight.rung is not None:
         return Verdict(request.token, request.request, stop="prune")
     yields = flight.yield_asked or flight.pause is not None
     return Verdict(request.token, request.request, stop="yield" if yields else "")
-
-
-def _keep(
-    study: CampaignStudy, promotion: PromotionController | None, flight: Flight, reports: Sequence[Sequence[float]]
-) -> None:
-    """Stage the reports of one message, and judge each as if it had come alone.
-
-    One by one, because a pruner takes the first value at a rung as the rung's value. The first verdict stands; reports
-    after it are kept all the same.
-    """
-    for report in reports:
-        for step, value in study.keep(flight.trial, [report]).items():
-            flight.last_step, flight.last_value = step, value
-            flight.new_steps += 1
-            if flight.rung is None and study.prunes(flight.trial):
-                flight.rung = step
-            if promotion:
-                promotion.on_report(flight, step, value)
 
 
 def _suggested(study: CampaignStudy, flight: Flight, request: Suggest) -> Suggested:

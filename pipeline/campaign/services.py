@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..trial.protocol import AttemptSpec, Outcome
+from ..trial.report_log import ReportLog
 from .flight import Flight
 
 
@@ -21,4 +22,10 @@ class CampaignServices(Protocol):
         """The outcome that the attempt's worker wrote into the trial's folder; None where it wrote none.
 
         A worker may die after it has written the outcome and before the outcome has reached the driver.
+        """
+
+    def report_log(self, flight: Flight) -> ReportLog | None:
+        """The newest report log in the trial's folder, up to the flight's attempt; None where there is none.
+
+        An attempt may die before all its reports have reached the driver.
         """

@@ -45,6 +45,7 @@ from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
+from ..trial.report_log import ReportLog, as_ranges, newest_log
 from ..user_code.parts import is_reference
 from .control import Control
 from .ended_trials import EndedTrials
@@ -317,6 +318,10 @@ class Driver:
         """The outcome that the attempt's worker wrote; None where it wrote none."""
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
 
+    def report_log(self, flight: Flight) -> ReportLog | None:
+        """The newest report log of the trial, up to the flight's attempt; None where there is none."""
+        return newest_log(TrialFiles(Path(flight.directory)), flight.attempt) if flight.directory else None
+
     def free_reserve(self) -> bool:
         """Give the reserved disk space to the database; returns whether there was any."""
         return self.reserve.free()
@@ -361,6 +366,7 @@ class Driver:
             n_values=len(file.directions),
             directions=list(file.directions),
             has_attrs=self.campaign.study.has_attrs(flight.trial),
+            reported=as_ranges(self.campaign.study.reported(flight.trial)) if flight.attempt > 1 else [],
             metrics=list(file.metrics),
             space_names=space.names if space else [],
             isolate=options.isolate,

@@ -91,6 +91,10 @@ class TrialFiles:
         """Where a command writes its JSON-line reports."""
         return self.directory / f"reports-{attempt}.jsonl"
 
+    def report_log(self, attempt: int) -> Path:
+        """The attempt's reports, each written before it is sent (see :mod:`.report_log`)."""
+        return self.directory / f"reported-{attempt}.jsonl"
+
     def holds_checkpoint(self) -> bool:
         """Whether the newest checkpoint folder contains anything; False where it cannot be read."""
         try:

@@ -158,6 +158,7 @@ class AttemptSpec(Message):
         metrics: Names of the values; empty where they have none.
         space_names: Every parameter and constant, inactive ones too.
         has_attrs: The trial has user attributes from before this attempt, which the driver is asked for when needed.
+        reported: The steps that the study has of earlier attempts, as ranges ``[[first, last], ...]``.
         isolate: Run a Python objective in a process of its own.
         preload: Import a Python objective once, in the fork server, rather than in each process.
         cores: CPU cores on each node.
@@ -185,6 +186,7 @@ class AttemptSpec(Message):
     metrics: list[str] = field(default_factory=list)
     space_names: list[str] = field(default_factory=list)
     has_attrs: bool = False
+    reported: list[list[int]] = field(default_factory=list)
     isolate: bool = True
     preload: bool = True
     cores: int = 1
@@ -197,6 +199,13 @@ class AttemptSpec(Message):
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)
     channel: ChannelAddress = field(default_factory=ChannelAddress)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        spec = super().from_dict(data)
+        if not all(len(each) == 2 and _is_step(each[0]) and _is_step(each[1]) for each in spec.reported):
+            raise ValueError("a range of steps has a first and a last one")
+        return spec
 
 
 @dataclass(frozen=True)
@@ -328,6 +337,10 @@ class Stop(Message):
     how: StopHow
 
 
+REPORTS_LEFT_OUT = "reports were left out"
+"""In the reason of an outcome that was too large with its reports."""
+
+
 @dataclass(frozen=True)
 class Outcome(Message):
     """How an attempt ended. The worker writes it to the trial's folder before it returns it.
@@ -343,7 +356,8 @@ class Outcome(Message):
         traceback: The objective's, or the end of its stderr.
         user_attrs: What the objective set or returned beside its value.
         system_attrs: System attributes that it set, such as constraints.
-        reports: ``[[step, value], ...]`` of this attempt, in order; those that never reached the driver included.
+        reports: ``[[step, value], ...]``, in order: those of earlier attempts that the study lacked, and all of this
+            attempt; those that never reached the driver included.
         params: Parameters that were suggested as it ran.
         host: Where it ran.
         pool: The site's pool.
@@ -377,6 +391,11 @@ class Outcome(Message):
     signalled: bool = False
     started: float = 0.0
     finished: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """The attempt may have made reports that the outcome does not have: they are in its report log only."""
+        return not self.reports and (self.kind in ("failed", "stopped") or REPORTS_LEFT_OUT in self.reason)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

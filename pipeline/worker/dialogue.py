@@ -24,6 +24,7 @@ What the driver was asked (:class:`RequestState`); at most one request is open a
 
 The rules that join them:
 
+* **Carrying.** What earlier attempts of the trial reported and the driver did not hear is sent before anything else.
 * **Batching.** Reports that the trial makes while a request is open are kept, and sent as one message of at most
   REPORTS_AT_ONCE when the driver has answered. A suggest is sent after the reports that came before it.
 * **Patience.** A trial waits PATIENCE seconds for a verdict, and not at all while the driver has not answered an
@@ -57,7 +58,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -154,10 +155,11 @@ class Dialogue:
 
     Args:
         token: The attempt's; messages with another token are ignored.
+        carried: Reports ``[step, value]`` of earlier attempts that the driver did not hear; they are sent first.
 
     Attributes:
-        reports: Every report that the trial made, ``[step, value]``, in order. Never shortened: the outcome brings
-            what was not sent.
+        reports: Every report that the trial made, ``[step, value]``, in order, the carried ones first. Never shortened:
+            the outcome brings what was not sent.
         params: Values that the driver suggested, by parameter name.
         verdict: The last verdict other than "go on"; empty before there is one.
         error: One sentence why the driver could not handle reports; empty where it could.
@@ -179,9 +181,9 @@ class Dialogue:
     VerdictAnswer(stop='prune', error='')
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, carried: Sequence[Sequence[float]] = ()) -> None:
         self.token = token
-        self.reports: list[list[float]] = []
+        self.reports: list[list[float]] = [list(report) for report in carried]
         self.params: dict[str, Any] = {}
         self.attributes = AttributeFeed(token)
         self.verdict: Stopping = ""
@@ -189,7 +191,7 @@ class Dialogue:
         self.order: StopHow | None = None
         self.trial, self.request = TrialState.RUNNING, RequestState.NONE
         self.questions = 0
-        self._backlog: deque[list[float]] = deque()  # reports that were not sent
+        self._backlog: deque[list[float]] = deque(self.reports)  # reports that were not sent
         self._wanted: Suggest | Query | None = (
             None  # what a trial in AWAITS_VALUE asked for; its number is set when it is sent
         )

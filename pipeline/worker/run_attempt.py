@@ -18,6 +18,7 @@ from typing import Any
 from ..trial.block_env import POOL
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, Outcome, Started
+from ..trial.report_log import carry, unheard
 from .dialogue import Dialogue
 from .disk_failures import blame_disk
 from .node.block import YieldTimer, avoided, decline, end_with_pool, marked_busy
@@ -82,11 +83,12 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         if reason:
             return _outcome(spec, Ending("declined", reason=reason), Collected(), started, not away).to_dict()
         yield_timer, files = YieldTimer(attempt), TrialFiles(Path(attempt.directory))
-        found = _enter(attempt, files)
+        carried = _enter(attempt, files)
+        found = ended_meanwhile(files, attempt, carried) if attempt.attempt > 1 else None
         if found is not None:
             return _write(spec, found)
         try:
-            ending, collected = _run(attempt, files, yield_timer, terminated)
+            ending, collected = _run(attempt, files, yield_timer, terminated, carried)
         finally:
             forget_process(files, attempt.attempt)
         leaving = yield_timer.due() or terminated.is_set()
@@ -104,33 +106,37 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
     return _write(spec, replace(outcome, signalled=terminated.is_set()))
 
 
-def _enter(spec: AttemptSpec, files: TrialFiles) -> Outcome | None:
-    """Take the trial over from earlier attempts; returns the result of one that has ended meanwhile, else None.
+def _enter(spec: AttemptSpec, files: TrialFiles) -> list[list[float]]:
+    """Take the trial over from earlier attempts; returns what they reported and the study lacks, ``[[step, value]]``.
 
     Raises TakenOver where a later attempt has begun, and OSError.
     """
     files.create(spec.attempt)
     enter(files, spec.attempt)
     if spec.attempt == 1:
-        return None
+        return []
     end_earlier(files, spec.attempt, ranks=spec.nodes > 1)
-    return ended_meanwhile(files, spec)
+    return unheard(carry(files, spec.attempt), spec.reported)
 
 
 def _run(
-    spec: AttemptSpec, files: TrialFiles, yield_timer: YieldTimer, terminated: threading.Event
+    spec: AttemptSpec,
+    files: TrialFiles,
+    yield_timer: YieldTimer,
+    terminated: threading.Event,
+    carried: list[list[float]],
 ) -> tuple[Ending, Collected]:
     channel = open_channel(spec.channel)
     block, worker = _place()
     channel.begin(Started(spec.token, socket.gethostname(), os.getpid(), block, worker))
     if not spec.isolate and not spec.objective.command:
-        connection = InlineConnection(spec, files, channel, yield_timer, terminated.is_set)
+        connection = InlineConnection(spec, files, channel, yield_timer, terminated.is_set, carried)
         ending = run_inline(spec, files, connection)
         return ending, _collected(connection.dialogue, ending)
     with descendants() as kept:
         process = _process(spec, files)
         kept |= process.kept_pids()
-        supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set)
+        supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set, carried)
         ending = supervisor.run()
     return ending, _collected(supervisor.dialogue, ending)
 
@@ -195,7 +201,7 @@ def _write(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
 def cut_outcome(data: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, Any]:
     """The outcome without its attributes, and then without its reports, where it is larger than ``most`` bytes.
 
-    The driver usually has the reports already.
+    The driver usually has the reports already, and else finds them in the report log.
     """
     for part, empty in (("user_attrs", {}), ("system_attrs", {}), ("reports", [])):
         length = len(json.dumps(data))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from ..trial.files import TrialFiles
 from ..trial.protocol import AttemptSpec, Message
+from ..trial.report_log import ReportWriter
 from .dialogue import Dialogue, VerdictAnswer
 from .node.block import YieldTimer
 from .node.channel import Channel, exchange
@@ -57,6 +58,7 @@ class Supervisor:
         process: Already started.
         yield_timer: When the attempt must yield because its block ends.
         terminated: Whether the worker itself was sent SIGTERM.
+        carried: Reports of earlier attempts that the driver did not hear.
 
     Attributes:
         dialogue: The conversation with the driver; holds the reports, the suggested parameters and the attributes.
@@ -72,9 +74,11 @@ class Supervisor:
         process: Process,
         yield_timer: YieldTimer,
         terminated: Callable[[], bool],
+        carried: Sequence[Sequence[float]] = (),
     ) -> None:
         self.spec, self.files, self.channel, self.process = spec, files, channel, process
-        self.dialogue = Dialogue(spec.token)
+        self.dialogue = Dialogue(spec.token, carried)
+        self.log = ReportWriter(files, spec.attempt)  # of a command; a Python objective's own process writes it
         self.fence = FenceWatch(files, spec.attempt, channel)
         self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt))
         self.ended: Ending | None = None  # what the process itself said
@@ -92,6 +96,7 @@ class Supervisor:
     def run(self) -> Ending:
         """Wait for the process's end and say how it ended. Its output files are cut to their limit."""
         try:
+            self._converse()
             while self.process.status is None and not self._past(self._abandon_at):
                 self.channel.wait(self.process.descriptors(), self._timeout())
                 self._turn()
@@ -99,6 +104,7 @@ class Supervisor:
             self._await_terminated()
         finally:
             self.process.close()
+            self.log.close()
         return self._judge()
 
     def _await_terminated(self) -> None:
@@ -131,6 +137,8 @@ class Supervisor:
         if isinstance(message, Reported):
             self._yield_timer.on_report()
             waits = self.process.takes_answers
+            if not waits:
+                self.log.append(message.step, message.value)
             self.dialogue.report(message.step, message.value, time.monotonic(), waits=waits)
         elif isinstance(message, ParamRequested):
             self.dialogue.suggest(message.name, message.distribution)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...pipeline.trial.protocol import AttemptSpec, Outcome, OutcomeKind
+from ...pipeline.trial.report_log import ReportWriter
 from ...pipeline.worker.dialogue import Dialogue
 from ..blocks.block import Block
 
@@ -63,6 +64,8 @@ class Attempt:
         started: When it began, on the worker's clock.
         block: Where the worker is; None in a pool without blocks.
         host: Where the worker is.
+        carried: Reports of earlier attempts that the driver did not hear.
+        log: Where its reports are written before they are sent; None in a pool without logs.
         dialogue: The conversation with the driver, by the same rules as on a real worker.
         step: Steps done, those of earlier attempts included.
         value: The last one's.
@@ -78,6 +81,8 @@ class Attempt:
     started: float
     block: Block | None
     host: str
+    carried: Sequence[Sequence[float]] = ()
+    log: ReportWriter | None = None
     dialogue: Dialogue = field(init=False)
     step: int = 0
     value: float = 0.0
@@ -88,7 +93,7 @@ class Attempt:
     wake_at: float = math.inf
 
     def __post_init__(self) -> None:
-        self.dialogue = Dialogue(self.spec.token)
+        self.dialogue = Dialogue(self.spec.token, self.carried)
 
     def outcome(self, kind: OutcomeKind, finished: float) -> Outcome:
         """The outcome that the worker writes; ``finished`` is on the worker's clock."""

@@ -13,6 +13,7 @@ class Faults:
 
     Attributes:
         lose: At each step: the attempt's worker dies. The pool notices ``notice`` seconds later.
+        mute: Of each report: the attempt's worker dies after the report was made and before it was sent.
         late: Of a lost attempt: its outcome arrives after it was declared lost.
         twice: Of each message or outcome: it is delivered twice, the second time up to ``delay`` seconds later.
         drop: Of each request, and of each answer: it is lost on the way. The worker sends the request again.
@@ -27,6 +28,7 @@ class Faults:
     """
 
     lose: float = 0.0
+    mute: float = 0.0
     late: float = 0.0
     twice: float = 0.0
     drop: float = 0.0

@@ -11,6 +11,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ...pipeline.campaign.events import (
     Action,
@@ -27,7 +28,9 @@ from ...pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
+from ...pipeline.trial.files import TrialFiles
 from ...pipeline.trial.protocol import AttemptSpec, Attributes, Outcome, OutcomeKind, Started, Stop, Suggested, Verdict
+from ...pipeline.trial.report_log import ReportWriter, carry, unheard
 from ...pipeline.worker.dialogue import Answer, VerdictAnswer
 from ..blocks.block import Block
 from .attempt import Attempt, Note, Objective, Question, Step, Wish
@@ -60,6 +63,8 @@ class SimulatedPool:
         nodes: The hosts that workers are on; None: the driver learns of none.
         time: The clock, which several pools may share.
         witness: Records what the workers really do.
+        logs: Attempts write their reports into the trials' folders before they send them, and carry what earlier ones
+            wrote there, as on real workers.
 
     Attributes:
         skew: Seconds by which the workers' clocks are ahead.
@@ -86,8 +91,9 @@ class SimulatedPool:
         nodes: Nodes | None = None,
         time: VirtualTime | None = None,
         witness: Witness | None = None,
+        logs: bool = False,
     ):
-        self.objective, self.latency, self.disk = objective, latency, disk
+        self.objective, self.latency, self.disk, self.logs = objective, latency, disk, logs
         self.faults, self.time, self.witness = faults or Faults(), time or VirtualTime(), witness or Witness()
         self.random = random.Random(seed)
         self.skew, self.most_running, self.over = 0.0, 0, False
@@ -227,7 +233,8 @@ class SimulatedPool:
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
             self._at(DECLINED_PAUSE, lambda: self._decline(spec, block, host))
             return
-        attempt = Attempt(spec, self.objective(spec), self.time.now + self.skew, block, host)
+        carried, log = self._take_up_log(spec)
+        attempt = Attempt(spec, self.objective(spec), self.time.now + self.skew, block, host, carried, log)
         self._running[spec.token] = attempt
         self.most_running = max(self.most_running, len(self._running))
         self.witness.began(spec)
@@ -238,6 +245,16 @@ class SimulatedPool:
         else:
             self._next_step(attempt)
         self._deliver(Started(spec.token, host=host, pid=1, block="0", worker="0"))
+        self._converse(attempt)
+
+    def _take_up_log(self, spec: AttemptSpec) -> tuple[list[list[float]], ReportWriter | None]:
+        """What earlier attempts reported and the study lacks, and the log of this one."""
+        if not self.logs:
+            return [], None
+        files = TrialFiles(Path(spec.directory))
+        files.create(spec.attempt)
+        carried = carry(files, spec.attempt) if spec.attempt > 1 else []
+        return unheard(carried, spec.reported), ReportWriter(files, spec.attempt, lambda: self.time.now + self.skew)
 
     def _free_host(self, block: Block | None) -> str:
         """Where the next attempt begins; empty while no worker is free."""
@@ -301,8 +318,17 @@ class SimulatedPool:
         if self.disk:
             self.disk.compute(spec.number, spec.attempt, attempt.step)
         self.witness.said(spec, attempt.step, value)
+        self._write_down(attempt, attempt.step, value)
+        if self.faults.mute and self.random.random() < self.faults.mute:
+            self._vanish(attempt)
+            return
         attempt.dialogue.report(attempt.step, value, self.time.now)
         self._converse(attempt)
+
+    def _write_down(self, attempt: Attempt, step: int, value: float) -> None:
+        """A report goes into the attempt's log."""
+        if attempt.log:
+            attempt.log.append(step, value)
 
     def _converse(self, attempt: Attempt) -> None:
         """Send what is to be sent now, let the trial go on where it is answered, and come back at the next deadline."""
@@ -396,13 +422,23 @@ class SimulatedPool:
             self._at(2 * self.faults.notice, lambda: self._deliver(Ended(outcome)))
             if self.disk:
                 self.disk.lose(attempt.spec.number, attempt.spec.attempt)
+            self._notice(attempt)
         else:
-            self._leave(attempt, lost=True)
+            self._vanish(attempt)
+
+    def _vanish(self, attempt: Attempt) -> None:
+        """The worker dies, and leaves no outcome."""
+        self._leave(attempt, lost=True)
+        self._notice(attempt)
+
+    def _notice(self, attempt: Attempt) -> None:
         self._at(self.faults.notice, lambda: self._deliver(Lost(attempt.spec.token, "its worker died")))
 
     def _leave(self, attempt: Attempt, *, lost: bool) -> None:
         """The worker is free again. ``lost``: what the attempt did since its last checkpoint is gone."""
         attempt.over = True
+        if attempt.log:
+            attempt.log.close()
         self._running.pop(attempt.spec.token, None)
         if self.disk:
             self.disk.leave(attempt.spec.number, attempt.spec.attempt, lost=lost)

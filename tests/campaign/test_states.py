@@ -147,7 +147,7 @@ BROKEN_FLIGHTS: dict[str, tuple[Iterable[State], dict[str, object]]] = {
     "has no start time": ([State.RUNNING], {"started": None}),
     "has a start time, but no worker has begun it": ([State.SUBMITTED], {"started": 1.0}),
     "has no attempt": ([State.PREPARED], {"attempt": 0}),
-    "of its last attempt": ([State.PREPARED], {"rung": 3}),
+    "of its last attempt": ([State.PREPARED], {"pause": 3}),
     "was not reset after its last attempt": ([State.PREPARED], {"yield_asked": True}),
     "is paused at no rung": ([State.PAUSED], {"pause": None}),
     "keeps a reply, and no attempt of it runs": ([State.PAUSED], {"last_reply": Verdict("7.1.c", 1)}),

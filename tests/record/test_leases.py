@@ -169,7 +169,8 @@ def test_after_sync_a_trial_that_another_process_finished_is_not_finished_again(
 
 def test_a_takeover_whose_answer_was_lost_is_repeated(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
-    Driver(url, "a", pid=dead_pid()).claim().start(attempt=2)
+    (tmp_path / "a" / "trials").mkdir(parents=True)
+    Driver(url, "a", pid=dead_pid(), run=str(tmp_path / "a")).claim().start(attempt=2)
     second = Driver(url, "b").claim()
     (orphan,) = second.orphans()
     assert second.orphans() == []

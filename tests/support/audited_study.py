@@ -17,9 +17,10 @@ from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Capacity, Ended, Lost, Submit
 from pilotune.pipeline.campaign.limits import CampaignLimits
-from pilotune.pipeline.record import Lease, RecordStorage, RunDirectory, claim, release
+from pilotune.pipeline.record import Lease, RecordStorage, RunDirectory, claim, orphans, release
 from pilotune.pipeline.trial.files import TrialFiles, write_atomically
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started
+from pilotune.pipeline.trial.report_log import ReportLog, as_ranges, newest_log
 
 from .campaign_bench import SPACE, QuietServices
 
@@ -66,7 +67,17 @@ class Audited(QuietServices):
         return AttemptSpec(
             token=flight.token, study=NAME, number=flight.number, attempt=flight.attempt, params=flight.params,
             defines_space=False, directory=flight.directory, seed=0, n_values=len(self.study.directions),
+            reported=as_ranges(self.campaign.study.reported(flight.trial)),
         )  # fmt: skip
+
+    def report_log(self, flight: Any) -> ReportLog | None:
+        return newest_log(TrialFiles(Path(flight.directory)), flight.attempt)
+
+    def take_over(self) -> list[AttemptSpec]:
+        """Take over the trials of dead drivers, all of whose attempts count as lost; returns their next attempts."""
+        taken = orphans(self.storage, self.study, self.campaign.held)
+        tokens = [self.campaign.adopt(orphan) for orphan in taken]
+        return self.turn(Capacity(len(tokens)), *(Lost(token, "its driver died") for token in tokens))
 
     def turn(self, *events: Any) -> list[AttemptSpec]:
         """One tick. Returns the attempts that it submits; a worker begins each of them at once."""

@@ -17,6 +17,7 @@ from pilotune.pipeline.campaign.limits import CampaignLimits
 from pilotune.pipeline.record import Orphan, RecordStorage
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Started
+from pilotune.pipeline.trial.report_log import ReportLog
 
 SPACE = Space(parameters=(Parameter("x", FloatDistribution(0.0, 1.0), {}),), constants={}, constraints=())
 
@@ -34,6 +35,9 @@ class QuietServices:
         return [], []
 
     def written_outcome(self, flight: Flight) -> Outcome | None:
+        return None
+
+    def report_log(self, flight: Flight) -> ReportLog | None:
         return None
 
     def report_status(self, problem: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ....grammar import count as counted
-from ...attributes import ATTEMPT, ATTEMPTS, COPIED, DIRECTORY, EXIT, LEARNED, LEASE, LEFT, OWNER, PAUSED
+from ...attributes import ATTEMPT, ATTEMPTS, COPIED, DIRECTORY, EXIT, HEARD, LEARNED, LEASE, LEFT, OWNER, PAUSED
 from ...record import Lease
 from ...record.tables import (
     OF_STUDY,
@@ -51,7 +51,7 @@ USER = {
     PAUSED: "paused",
     LEARNED: "learned",
 }
-SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left", COPIED: "copied"}
+SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left", COPIED: "copied", HEARD: "heard"}
 """User and system attributes that the audit reads -> fields of :class:`RecordedTrial`."""
 
 MAX_INTEGRITY_ERRORS = 5
@@ -74,6 +74,7 @@ class RecordedTrial:
         learned: The trial of another study that it was copied from.
         copied: The trial that it is a copy of, in the study that was copied. Its end and its folder are not shown here,
             since the original's outcomes account for it.
+        heard: How much of its newest report log its driver has read: attempt and bytes.
         paused: The step of the rung at which it is paused.
         values: Its values; empty if it has none.
         objectives: Index of the objective of each value.
@@ -90,6 +91,7 @@ class RecordedTrial:
     directory: str | None = None
     learned: Any = None
     copied: Any = None
+    heard: Any = None
     paused: Any = None
     values: list[float] = field(default_factory=list)
     objectives: list[int] = field(default_factory=list)

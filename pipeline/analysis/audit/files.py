@@ -11,19 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ...trial.files import TrialFiles
 from ...trial.protocol import Outcome
+from ...trial.report_log import LOG, ReportLog, read_log
 
 NAME = re.compile(r"(?:outcome-(\d{1,9})\.json|(?:work|checkpoint)-(\d{1,9}))")
 """Names of outcome files, and of folders that an attempt has from its beginning on; the group is the attempt."""
 
 RESULTS = ("complete", "pruned", "failed")
 """Kinds of outcomes that end a trial, or an attempt after which the trial is retried."""
-
-CUT_OFF = ("failed", "stopped")
-"""Kinds of outcomes that the worker may have written without the attempt's reports, after an error of its own."""
-
-LEFT_OUT = "reports were left out"
-"""In the reason of an outcome whose reports did not fit into a message. Like those of CUT_OFF, it may lack reports."""
 
 READERS = 8
 """Threads that read files: on a parallel file system each file takes milliseconds of waiting."""
@@ -68,6 +64,7 @@ class WrittenOutcome:
         values: What the objective returned; None if nothing.
         reports: Reports of this attempt.
         silent: The attempt may have made reports that the file does not have.
+        finished: When the attempt ended, in Unix seconds of the worker's clock.
         problem: Why the file cannot be read, or is not the outcome of this trial and attempt; empty if it is.
     """
 
@@ -80,6 +77,7 @@ class WrittenOutcome:
     values: tuple[float, ...] | None = None
     reports: Reports = NOTHING
     silent: bool = False
+    finished: float = 0.0
     problem: str = ""
 
     @property
@@ -96,6 +94,7 @@ class TrialFolder(NamedTuple):
         number: The trial's number.
         attempt: The latest attempt that has left a file; 0 if none has.
         written: The outcome files.
+        logs: The report logs, by ascending attempt.
         problem: Why the folder cannot be read; empty if it can.
     """
 
@@ -103,6 +102,7 @@ class TrialFolder(NamedTuple):
     number: int
     attempt: int = 0
     written: tuple[WrittenOutcome, ...] = ()
+    logs: tuple[ReportLog, ...] = ()
     problem: str = ""
 
 
@@ -130,7 +130,9 @@ def read_trial(folder: Path, number: int) -> TrialFolder:
     known = [match for name in names if (match := NAME.fullmatch(name))]
     attempts = [int(match[1] or match[2]) for match in known]
     written = tuple(read_outcome(folder / match[0], number, int(match[1])) for match in known if match[1])
-    return TrialFolder(folder, number, max(attempts, default=0), written)
+    reported = sorted(int(match[1]) for name in names if (match := LOG.fullmatch(name)))
+    logs = tuple(log for attempt in reported if (log := read_log(TrialFiles(folder), attempt)))
+    return TrialFolder(folder, number, max(attempts, default=0), written, logs)
 
 
 def read_outcome(path: Path, number: int, attempt: int) -> WrittenOutcome:
@@ -152,5 +154,6 @@ def read_outcome(path: Path, number: int, attempt: int) -> WrittenOutcome:
         failure=outcome.failure,
         values=None if outcome.values is None else tuple(map(float, outcome.values)),
         reports=Reports.of((int(step), float(value)) for step, value in outcome.reports),
-        silent=not outcome.reports and (outcome.kind in CUT_OFF or LEFT_OUT in outcome.reason),
+        silent=outcome.silent,
+        finished=outcome.finished,
     )

@@ -13,6 +13,7 @@ from ...trial.protocol import values_fit
 from .database import Claims, RecordedTrial
 from .files import TrialFolder, WrittenOutcome
 from .findings import Audit, list_trials
+from .report_logs import check_logs
 
 FATE_WORDS = {"fenced": "late, and ignored"}
 """Fates whose names do not say what they mean -> words for a sentence."""
@@ -68,6 +69,8 @@ def check_outcomes(
         fates.update(_account(found, known, several, files))
         if len(several) == 1:
             _check_reports(found, several[0], files)
+            for folder in homes:
+                check_logs(found, several[0], folder)
             missing += [number] if _wants_file(several[0], files) else []
     if missing:
         found.note(f"{list_trials(missing)}: the database has a result, but there is no outcome file; it could not be "

@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,12 +183,17 @@ def _end(pid: int, start: int) -> None:
 # -- what an old attempt has done -------------------------------------------------------------------------------------
 
 
-def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
+def ended_meanwhile(files: TrialFiles, spec: AttemptSpec, carried: Sequence[Sequence[float]]) -> Outcome | None:
     """The result of the attempt before this one, as this attempt's outcome; None where it has none.
 
     An attempt may end after its driver died and before the next attempt begins, when no driver collects its outcome;
     without this the same result would be computed twice. Failures are not taken over, since the fence itself may have
     caused them.
+
+    Args:
+        files: The trial's.
+        spec: This attempt.
+        carried: Reports of earlier attempts that the driver did not hear; the result brings them, too.
     """
     try:
         begun = [number for number in files.attempts_with(WORK) if number < spec.attempt]
@@ -197,7 +203,18 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec) -> Outcome | None:
     if found is None:
         return None
     reason = f"attempt {found.attempt} had ended when attempt {spec.attempt} began; this is its result"
-    return replace(found, token=spec.token, attempt=spec.attempt, reason=reason, leaving=False, signalled=False)
+    reports: dict[float, float] = {}
+    for step, value in (*carried, *found.reports):
+        reports.setdefault(step, value)
+    return replace(
+        found,
+        token=spec.token,
+        attempt=spec.attempt,
+        reason=reason,
+        leaving=False,
+        signalled=False,
+        reports=[[step, value] for step, value in reports.items()],
+    )
 
 
 def _result(path: Path, spec: AttemptSpec, attempt: int) -> Outcome | None:

@@ -18,6 +18,7 @@ from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
 from ...trial.link import Stopping
 from ...trial.protocol import AttemptSpec, Message
+from ...trial.report_log import ReportWriter
 from ..dialogue import Answer, ValueAnswer, VerdictAnswer
 from ..node.fencing import note_process
 from ..node.output_files import open_output
@@ -44,17 +45,22 @@ class ChildConnection:
     """The trial's connection to its worker (see :class:`.link.DriverConnection`). Used by any thread of the objective.
 
     Questions from several threads wait for each other, since the worker answers one at a time.
+
+    Args:
+        stream: To the worker.
+        log: Where reports are written before the worker gets them.
     """
 
     bound_to_process = True
     alone = False
 
-    def __init__(self, stream: MessageStream) -> None:
-        self.stream = stream
+    def __init__(self, stream: MessageStream, log: ReportWriter) -> None:
+        self.stream, self.log = stream, log
         self._lock = threading.Lock()
         self._yield = False
 
     def report(self, step: int, value: float) -> Stopping:
+        self.log.append(step, value)
         answer = self._ask(Reported(step, value))
         if answer.error:
             raise ValueError(answer.error)
@@ -136,7 +142,8 @@ def run_child(descriptor: int, parent: int) -> NoReturn:
         stream = MessageStream(socket.socket(fileno=descriptor))
         (first, *rest) = stream.wait() or [Message()]
         if isinstance(first, Begin):
-            connection = ChildConnection(stream)
+            files = TrialFiles(Path(first.spec.directory))
+            connection = ChildConnection(stream, ReportWriter(files, first.spec.attempt))
             connection.handle(rest)
             # An OpenMP library that the fork server has loaded may have bound its only thread to one core.
             with contextlib.suppress(OSError):

@@ -9,13 +9,14 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
 from ...trial.link import Stopping
 from ...trial.protocol import AttemptSpec
+from ...trial.report_log import ReportWriter
 from ..dialogue import Answer, Dialogue, ValueAnswer, VerdictAnswer
 from ..node.block import YieldTimer
 from ..node.channel import Channel, exchange
@@ -39,6 +40,7 @@ class InlineConnection:
         channel: To the driver.
         yield_timer: When the attempt must yield because its block ends.
         terminated: Whether the worker was sent SIGTERM.
+        carried: Reports of earlier attempts that the driver did not hear.
 
     Attributes:
         dialogue: The conversation with the driver; holds the reports, the suggested parameters and the attributes.
@@ -54,8 +56,10 @@ class InlineConnection:
         channel: Channel,
         yield_timer: YieldTimer,
         terminated: Callable[[], bool],
+        carried: Sequence[Sequence[float]] = (),
     ) -> None:
-        self.channel, self.dialogue = channel, Dialogue(spec.token)
+        self.channel, self.dialogue = channel, Dialogue(spec.token, carried)
+        self.log = ReportWriter(files, spec.attempt)
         self.fence = FenceWatch(files, spec.attempt, channel)
         self._yield_timer, self._terminated = yield_timer, terminated
         self._lock = threading.RLock()  # a signal handler of the objective may report, too
@@ -68,6 +72,7 @@ class InlineConnection:
     def report(self, step: int, value: float) -> Stopping:
         with self._lock:
             self._yield_timer.on_report()
+            self.log.append(step, value)
             self.dialogue.report(step, value, time.monotonic())
             answer = self._wait()
         if answer is None:
@@ -137,7 +142,8 @@ def run_inline(spec: AttemptSpec, files: TrialFiles, connection: InlineConnectio
     taken = note_process(files, spec.attempt)
     if taken:
         return Ending("stopped", reason=taken)
-    with _surroundings(spec, files):
+    exchange(connection.channel, connection.dialogue, time.monotonic())  # what earlier attempts reported
+    with _surroundings(spec, files), contextlib.closing(connection.log):
         ending = execute(spec, connection)
     if connection.killed:
         return Ending("stopped", reason=connection.fence.reason or "stopped by the driver")

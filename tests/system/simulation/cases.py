@@ -161,7 +161,8 @@ class Case:
             still=draw.choice([1.0, 10.0, 30.0, 1e9]),
             quiet=draw.choice([1.0, 5.0]),
         )
-        return replace(case, faults=replace(faults, deaf=draw.choice([0.0, 0.5])))
+        faults = replace(faults, deaf=draw.choice([0.0, 0.5]), mute=draw.choice([0.0, 0.0, 0.03, 0.1]))
+        return replace(case, faults=faults)
 
     @classmethod
     def with_blocks(cls, seed: int) -> Case:

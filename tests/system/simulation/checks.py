@@ -79,6 +79,7 @@ def check_end(world: World, finish: Finish) -> str:
     assert len(by_number) == len(histories), "two trials have one number"
     for trial in trials:
         _real(world, trial, by_number[trial.number])
+        _nothing_lost(world, trial, by_number[trial.number])
     check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
@@ -147,8 +148,9 @@ def _fenced(world: World, history: History) -> None:
     for moment, _, step, value in history.reports:
         spec = world.truth.spoken.get((history.number, step, value))
         assert spec, f"trial {history.number} has a report that nobody sent: {step}, {value}"
-        fence = history.fence_before(moment)
-        assert spec.attempt >= fence, f"attempt {spec.attempt} of trial {history.number} reported after {fence} began"
+        fence, told_by = history.fence_before(moment), world.truth.told_by.get((history.number, step, value), 0)
+        told = max(spec.attempt, told_by)
+        assert told >= fence, f"attempt {spec.attempt} of trial {history.number} reported after {fence} began"
 
 
 def _prefix(world: World, history: History) -> None:
@@ -160,6 +162,21 @@ def _prefix(world: World, history: History) -> None:
         others = {step for other, theirs in kept.items() if other != token for step in theirs}
         said = [step for step, _ in world.truth.reports[token] if step not in others]
         assert sorted(said[: len(steps)]) == sorted(steps), f"of {token}'s reports {said} only {steps} were kept"
+
+
+def _nothing_lost(world: World, trial: FrozenTrial, history: History) -> None:
+    """Every report of the attempts that the trial went on from is in the database, in order, once, the first of a step.
+
+    With an outcome of the last attempt also that attempt's own reports; see :func:`_same_end`.
+    """
+    required = world.truth.required.get(trial.number, {})
+    kept = trial.intermediate_values
+    lost = [step for step in required if step not in kept]
+    assert not lost, f"reports of trial {trial.number} at {lost} are lost, though the trial went on from them"
+    other = [step for step in required if kept[step] != required[step]]
+    assert not other, f"trial {trial.number} has other values at {other} than those that were reported first"
+    order = [step for _, _, step, _ in history.reports if step in required]
+    assert order == list(required), f"the reports of trial {trial.number} came in the order {order}"
 
 
 def _noted(history: History) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -33,7 +34,9 @@ from pilotune.pipeline.record import (
     renew,
 )
 from pilotune.pipeline.suggest import make_sampler
+from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
+from pilotune.pipeline.trial.report_log import ReportLog, ReportWriter, as_ranges, newest_log
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.campaign_bench import QuietServices
@@ -107,6 +110,7 @@ class Driver(QuietServices):
             disk=world.disk,
             time=world.time,
             witness=world.truth,
+            logs=True,
         )
         self.pool.driver, self.pool.skew = self, world.skews["workers"]
         self.campaign = CheckedCampaign(
@@ -188,6 +192,7 @@ class Driver(QuietServices):
             seed=seed_of(world.case.seed, STUDY, flight.number),
             n_values=1,
             expected=self.campaign.outcomes.durations.left(flight.stage_seconds if kept else 0.0),
+            reported=as_ranges(self.campaign.study.reported(flight.trial)),
         )
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
@@ -221,6 +226,12 @@ class Driver(QuietServices):
 
     def written_outcome(self, flight: Flight) -> Outcome | None:
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
+
+    def report_log(self, flight: Flight) -> ReportLog | None:
+        log = newest_log(TrialFiles(Path(flight.directory)), flight.attempt)
+        self.world.saw["report logs read by drivers"] += log is not None
+        self.world.truth.heard(flight.number, flight.attempt, log.pairs if log else [])
+        return log
 
 
 class CheckedStudy(CampaignStudy):
@@ -258,6 +269,11 @@ class Machine(SimulatedPool):
     """A pool whose driver can be killed between any two actions."""
 
     driver: Driver
+
+    def _take_up_log(self, spec: AttemptSpec) -> tuple[list[list[float]], ReportWriter | None]:
+        carried, writer = super()._take_up_log(spec)
+        self.driver.world.saw["reports carried"] += len(carried)
+        return carried, writer
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:

@@ -24,8 +24,13 @@ from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.due_callbacks import DueCallbacks
 from pilotune.pipeline.record.storage import RecordStorage
 from pilotune.pipeline.record.unit_of_work import UnitOfWork
+from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import Attributes
+from pilotune.pipeline.trial.report_log import LoggedReport, ReportWriter, newest_log
+from pilotune.providers.simulated import pool as simulated_pool
+from pilotune.providers.simulated.attempt import Attempt
 from pilotune.providers.simulated.faults import Disk
+from pilotune.providers.simulated.pool import SimulatedPool
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
 from tests.system.simulation.cases import PROMOTE, Trouble
@@ -101,6 +106,30 @@ def noting(seed: int) -> Case:
     return replace(Case.of(3 * seed), notes=True, faults=replace(Case.of(3 * seed).faults, shuffle=True, twice=0.5))
 
 
+def logged_after_sending(pool: SimulatedPool, attempt: Attempt, value: float) -> None:
+    """Write a report down when it was sent; the worker may die in between, and the message may be lost."""
+    writer, attempt.log = attempt.log, None
+    report(pool, attempt, value)
+    attempt.log = writer
+    if writer and not attempt.over:
+        writer.append(attempt.step, attempt.value)
+
+
+report = SimulatedPool._report
+
+
+def own_reports_only(files: TrialFiles, attempt: int) -> list[LoggedReport]:
+    """Read the log of the last attempt, and do not begin one with it."""
+    log = newest_log(files, attempt - 1)
+    files.report_log(attempt).touch()
+    return list(log.reports) if log else []
+
+
+def dying(seed: int) -> Case:
+    """One driver after the other, and workers that die as they report."""
+    return replace(heirs(seed), faults=replace(Case.of(seed).faults, mute=0.1, linger=60.0))
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "enforce_budget", lambda *_: [], Case.of, "over budget"),
@@ -124,6 +153,14 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (driver, "orphans", lambda storage, study, held: campaigns.orphans(storage, study), heirs, "left its trials"),
     "nobody looks for outcomes on disk":
         (driver, "_outcome_on_disk", lambda *_: None, heirs, "ended complete|passed over|is lost|lay on disk"),
+    "an attempt does not carry what earlier ones reported":
+        (simulated_pool, "unheard", lambda *_: [], dying, "are lost, though|other values"),
+    "reports are not written down":
+        (ReportWriter, "append", lambda *_: None, dying, "are lost, though|other values"),
+    "reports are written down after they were sent":
+        (SimulatedPool, "_report", logged_after_sending, dying, "are lost, though|other values"),
+    "an attempt carries only what the one before it reported itself":
+        (simulated_pool, "carry", own_reports_only, dying, "are lost, though|other values|reported after"),
     "the number of an attempt is not kept":
         (driver.CheckedStudy, "fence", lambda *_: None, Case.of, "after the trial's end|begun twice"),
     "a lost trial is forgotten":

@@ -76,6 +76,8 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         "put aside trials that did not yield": "trials put aside",
         "promoted trials": "trials promoted",
         "told paused trials that they would not go on": "trials paused for ever",
+        "carried reports that no driver had heard": "reports carried",
+        "read report logs": "report logs read by drivers",
     }
     for what, prefix in expected.items():
         came = sum(count for name, count in saw.items() if name.startswith(prefix))

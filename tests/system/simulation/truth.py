@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -43,6 +44,10 @@ class Truth(Witness):
         self.called: Counter[int] = Counter()  # how often the callbacks of each trial were called, by its number
         self.given_up: set[int] = set()  # trials whose callbacks were given up
         self.spoken: dict[tuple[int, int, float], AttemptSpec] = {}  # number, step, value
+        self.newest: dict[int, int] = {}  # the newest attempt that has begun, by the trial's number
+        self.lineage: dict[int, dict[int, float]] = {}  # step -> first value, of the newest attempt and those before it
+        self.required: dict[int, dict[int, float]] = {}  # what the lineage was when the newest attempt began
+        self.told_by: dict[tuple[int, int, float], int] = {}  # number, step, value -> newest that carries it
 
     def began(self, spec: AttemptSpec) -> None:
         super().began(spec)
@@ -50,10 +55,22 @@ class Truth(Witness):
         known = self.params.setdefault(spec.number, dict(spec.params))
         assert known.items() <= spec.params.items(), f"trial {spec.number} has other parameters in its next attempt"
         self.params[spec.number] = dict(spec.params)
+        if spec.attempt > self.newest.get(spec.number, 0):
+            self.newest[spec.number] = spec.attempt
+            self.required[spec.number] = dict(self.lineage.setdefault(spec.number, {}))
+            self.heard(spec.number, spec.attempt, self.required[spec.number].items())
+
+    def heard(self, number: int, attempt: int, reports: Iterable[Sequence[float]]) -> None:
+        """These reports of earlier attempts are told for this one: by itself, or by a driver that read the log."""
+        for step, value in reports:
+            key = number, int(step), value
+            self.told_by[key] = max(attempt, self.told_by.get(key, 0))
 
     def said(self, spec: AttemptSpec, step: int, value: float) -> None:
         super().said(spec, step, value)
         self.spoken[spec.number, step, value] = spec
+        if spec.attempt == self.newest[spec.number]:  # an older one is late: the trial has gone on without it
+            self.lineage[spec.number].setdefault(step, value)
 
     def wrote(self, spec: AttemptSpec, outcome: Outcome) -> None:
         super().wrote(spec, outcome)

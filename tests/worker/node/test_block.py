@@ -15,6 +15,7 @@ import pytest
 
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec, Started
+from pilotune.pipeline.trial.report_log import as_ranges
 from pilotune.pipeline.worker import run_attempt as runner
 from pilotune.pipeline.worker.node.block import YieldTimer, busy_workers, decline, margin_of, mark_ending
 from pilotune.pipeline.worker.node.fencing import enter
@@ -105,7 +106,8 @@ def test_the_next_attempt_goes_on_from_the_checkpoint(tmp_path, objective, block
     steps = []
     for number in (1, 2):
         block(600)
-        outcome = run_attempt(make_spec(tmp_path, objective("steps"), yield_before=598.5, attempt=number))
+        spec = make_spec(tmp_path, objective("steps"), yield_before=598.5, attempt=number, reported=as_ranges(steps))
+        outcome = run_attempt(spec)
         assert outcome["kind"] == "yielded"
         steps += [step for step, _ in outcome["reports"]]
     assert steps == list(range(len(steps)))
