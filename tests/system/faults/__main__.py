@@ -8,7 +8,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from . import cases_disks, cases_slurm  # noqa: F401 - they register their cases
 from .cases import CASES, POSTGRES, SLURM, SQLITE, Case, run
 from .experiment import Result
 
-HEADER = ("fault", "where", "injected", "trials", "attempts", "lost", "doubled", "wrong", "slowest recovery")
+HEADER = (
+    *("fault", "where", "injected", "trials", "attempts", "lost values", "lost reports", "doubled", "wrong"),
+    *("epochs again", "slowest recovery"),
+)
 
 
 def main(words: Sequence[str]) -> int:
@@ -30,6 +34,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--keep", action="store_true", help="keep the folders of all studies, not only of those with findings"
     )
+    parser.add_argument("--program", help="another pilotune than this one's, such as an earlier version's, to compare")
     parser.add_argument("--list", action="store_true", help="list the faults and exit")
     chosen = parser.parse_args(words)
     cases = [each for name, each in CASES.items() if not chosen.name or any(word in name for word in chosen.name)]
@@ -38,13 +43,14 @@ def main(words: Sequence[str]) -> int:
             print(f"{each.fault}: {each.times} times; {', '.join(each.where)}")
         return 0
     todo = [(each, where) for each in cases for where in each.where if chosen.where in (None, where)]
+    options = {"program": (chosen.program,)} if chosen.program else {}
     with ExitStack() as machines:
         rows = [
-            _row(each, where, chosen.times or each.times, machines, chosen.keep)
+            _row(each, where, chosen.times or each.times, machines, chosen.keep, options)
             for each, where in sorted(todo, key=_place)
         ]
     print("\n".join(f"| {' | '.join(line)} |" for line in (HEADER, ("---",) * len(HEADER), *rows)))
-    return any(row[5:8] != ("0", "0", "0") for row in rows)
+    return any(row[5:9] != ("0", "0", "0", "0") for row in rows)
 
 
 def _place(todo: tuple[Case, str]) -> int:
@@ -66,14 +72,16 @@ def _machine(where: str, machines: ExitStack) -> dict[str, Any]:
     return {}
 
 
-def _row(case: Case, where: str, times: int, machines: ExitStack, keep: bool) -> tuple[str, ...]:
+def _row(
+    case: Case, where: str, times: int, machines: ExitStack, keep: bool, options: Mapping[str, Any]
+) -> tuple[str, ...]:
     """Run a case; its folder is kept if anything is wrong."""
     began, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="pilotune-faults-"))
     try:
-        result = run(case.fault, folder / "home", times, **_machine(where, machines))
+        result = run(case.fault, folder / "home", times, **_machine(where, machines), **options)
     except AssertionError as error:
         print(f"{case.fault}, {where}, in {folder}: {error}", file=sys.stderr, flush=True)
-        return (case.fault, where, "?", "?", "?", "?", "?", "did not end", "?")
+        return (case.fault, where, *"???????", "did not end", "?")
     lasting = f" for {case.lasts:.0f} s" if case.lasts else ""
     row = row_of(case.fault + lasting, where, result)
     print(f"{time.monotonic() - began:.0f} s: {' | '.join(row)}", file=sys.stderr, flush=True)
@@ -88,10 +96,12 @@ def _row(case: Case, where: str, times: int, machines: ExitStack, keep: bool) ->
 
 
 def row_of(fault: str, where: str, result: Result) -> tuple[str, ...]:
-    """One row of the table."""
-    found = result.findings
-    counts = (len(result.injected), len(result.trials), len(result.record.starts), len(found.lost), len(found.doubled))
-    return (fault, where, *map(str, counts), str(len(found.wrong)), f"{result.recovery:.1f} s")
+    """One row of the table. Faults of several kinds are counted by kind."""
+    found, kinds = result.findings, Counter(name for name, _ in result.injected)
+    injected = ", ".join(f"{count} {name}" for name, count in kinds.items()) if len(kinds) > 1 else len(result.injected)
+    counts = (injected, len(result.trials), len(result.record.starts))
+    wrong = (len(found.lost), len(found.unheard), len(found.doubled), len(found.wrong), result.record.again)
+    return (fault, where, *map(str, (*counts, *wrong)), f"{result.recovery:.1f} s")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Findings:
 
     Attributes:
         lost: Results that a worker wrote and the study does not hold.
+        unheard: Reports that were made and the study does not hold, of attempts that the trial went on from.
         doubled: Results that count twice, and trials that ran on after theirs was kept.
         wrong: Anything else.
     """
@@ -27,13 +28,19 @@ class Findings:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    unheard: list[str] = field(default_factory=list)
 
     def __add__(self, other: Findings) -> Findings:
-        return Findings(self.lost + other.lost, self.doubled + other.doubled, self.wrong + other.wrong)
+        return Findings(
+            self.lost + other.lost,
+            self.doubled + other.doubled,
+            self.wrong + other.wrong,
+            self.unheard + other.unheard,
+        )
 
     @property
     def all(self) -> list[str]:
-        return [*self.lost, *self.doubled, *self.wrong]
+        return [*self.lost, *self.doubled, *self.wrong, *self.unheard]
 
 
 def audit(trials: Sequence[FrozenTrial], record: AttemptRecord, budget: int, *, checkpoints: bool = True) -> Findings:
@@ -55,6 +62,7 @@ def audit(trials: Sequence[FrozenTrial], record: AttemptRecord, budget: int, *, 
     for trial in trials:
         _result(trial, record, found)
         _reports(trial, record, found)
+        _unheard(trial, record, found)
     if checkpoints:
         _checkpoints(record, found)
     return found
@@ -83,7 +91,7 @@ def _written(trial: FrozenTrial, attempt: int) -> bool:
 
 
 def _reports(trial: FrozenTrial, record: AttemptRecord, found: Findings) -> None:
-    """Every report in the study was made, and each attempt's are there up to some step; of a step, the first counts."""
+    """Every report in the study was made, and each attempt's are there up to some step."""
     made = [(attempt, step) for number, attempt, step, _, _ in record.steps if number == trial.number]
     held = {step: attempt_of(value) for step, value in trial.intermediate_values.items()}
     for step, value in trial.intermediate_values.items():
@@ -93,11 +101,25 @@ def _reports(trial: FrozenTrial, record: AttemptRecord, found: Findings) -> None
         kept = [step in held for own, step in made if own == attempt]
         if True in kept[kept.index(False) :] if False in kept else False:
             found.wrong.append(f"trial {trial.number} holds a later report of attempt {attempt} and not an earlier one")
-    if trial.state in KINDS:
-        last = record.newest(trial.number)
-        missing = [step for attempt, step in made if attempt == last and step not in held]
-        if missing:
-            found.lost.append(f"trial {trial.number} ended, and lacks its last attempt's reports at {missing}")
+
+
+def _unheard(trial: FrozenTrial, record: AttemptRecord, found: Findings) -> None:
+    """The study holds all reports of the attempts that an ended trial went on from, the first value of each step."""
+    if not trial.state.is_finished():
+        return
+    starts = sorted((start.attempt, start.at) for start in record.starts if start.number == trial.number)
+    last = record.newest(trial.number) if trial.state in KINDS else 0
+    first: dict[int, float] = {}
+    for number, attempt, step, value, at in record.made:
+        later = [begun for other, begun in starts if other > attempt]
+        if number == trial.number and (at < min(later) if later else attempt == last):
+            first.setdefault(step, value)
+    for step, value in first.items():
+        if step not in trial.intermediate_values:
+            found.unheard.append(f"trial {trial.number} lacks the report {value} at step {step}, which was made")
+        elif trial.intermediate_values[step] != value:
+            kept = trial.intermediate_values[step]
+            found.wrong.append(f"trial {trial.number} holds {kept} at step {step}, where {value} was reported first")
 
 
 def _checkpoints(record: AttemptRecord, found: Findings) -> None:

@@ -8,8 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Case:
         where: Where ``python -m tests.system.faults`` injects it.
         needed: Trials for each injection, so that the study does not end too early.
         lasts: Seconds that a temporary fault lasts; 0 for one that happens at once.
+        study: More arguments of Experiment.
     """
 
     fault: str
@@ -47,16 +48,19 @@ class Case:
     where: tuple[str, ...]
     needed: int
     lasts: float
+    study: Mapping[str, Any]
 
 
 CASES: dict[str, Case] = {}
 
 
-def case(fault: str, times: int, *where: str, needed: int = 6, lasts: float = 0.0) -> Callable[[Act], Act]:
+def case(
+    fault: str, times: int, *where: str, needed: int = 6, lasts: float = 0.0, study: Mapping[str, Any] | None = None
+) -> Callable[[Act], Act]:
     """Registers the decorated function as the ``act`` of a case."""
 
     def register(act: Act) -> Act:
-        CASES[fault] = Case(fault, act, times, where, needed, lasts)
+        CASES[fault] = Case(fault, act, times, where, needed, lasts, study or {})
         return act
 
     return register
@@ -77,7 +81,7 @@ def run(
     """
     chosen = CASES[fault]
     url = server.new_database(tables=True) if server else ""
-    options = {"trials": 6 + chosen.needed * times, "lasts": chosen.lasts, **study}
+    options = {"trials": 6 + chosen.needed * times, "lasts": chosen.lasts, **chosen.study, **study}
     if lab:
         options |= {"words": ("--site", "lab"), "environment": lab.environment, "seconds": 0.2}
     try:
@@ -123,6 +127,67 @@ def everything_killed(experiment: Experiment, times: int) -> None:
         experiment.nothing_is_left()
     experiment.start()
     experiment.end()
+
+
+KINDS = (*4 * ["driver"], *2 * ["everything but the driver"], "SIGTERM", "interchange", "manager", "worker", "trial")
+"""Whom :func:`one_kill_after_the_other` kills, by how often it is drawn. Whatever dies, the driver dies soon after."""
+
+
+@case("one kill after the other", 20, SQLITE, POSTGRES, needed=1, study={"steps": 16, "seconds": 0.3, "saving": 12.0})
+def one_kill_after_the_other(experiment: Experiment, times: int) -> None:
+    """Processes of all kinds, at random times, and soon after each the driver; the next driver is started at once.
+
+    On PostgreSQL half of the servers' kills are immediate restarts of the server as well. Trials are longer than most
+    drivers live, so that they go on in many attempts, and end slowly when their driver is gone, so that the next driver
+    takes them over before they have said how they ended.
+    """
+    chance = random.Random(times)
+    for _ in range(times):
+        driver, begun = experiment.start(), len(experiment.record().starts)
+        if chance.random() < 0.8:
+            until(lambda: len(experiment.record().starts) > begun or driver.poll() is not None, "a trial runs")  # noqa: B023
+        time.sleep(chance.uniform(0.0, 4.0))
+        if driver.poll() is not None:
+            break
+        if experiment.server is not None and chance.random() < 0.5:
+            experiment.inject("server restarted", lambda: _restart(experiment.server))
+        kind = chance.choice(KINDS)
+        with suppress(AssertionError, LookupError):  # there is no such process at this moment
+            experiment.inject(kind, lambda kind=kind, driver=driver: _kill(experiment, kind, driver))  # type: ignore[misc]
+        time.sleep(chance.choice([0.0, 0.3, 2.0]))
+        driver.kill()
+        driver.wait()
+    experiment.start()
+    experiment.end()
+
+
+def _restart(server: Server | None) -> None:
+    """At once, as after a crash of its host."""
+    assert server is not None
+    server.shut_down()
+    server.start()
+
+
+def _kill(experiment: Experiment, kind: str, driver: subprocess.Popen[bytes]) -> None:
+    ends = {"manager": manager, "worker": worker, "trial": trial}
+    if kind == "driver":
+        driver.kill()
+    elif kind == "SIGTERM":
+        driver.terminate()
+    elif kind == "interchange":
+        send(signal.SIGKILL, [interchange(experiment.here, driver)])
+    elif kind in ends:
+        send(signal.SIGKILL, [ends[kind](_some_trial(experiment))])
+    else:
+        send(signal.SIGKILL, set(processes(experiment.here)) - {driver.pid})
+
+
+def _some_trial(experiment: Experiment) -> int:
+    """The process of an attempt that runs. Raises LookupError where there is none."""
+    for start in experiment.record().running():
+        if Path(f"/proc/{start.pid}").exists():
+            return start.pid
+    raise LookupError
 
 
 @case("driver stopped", 1, SQLITE, POSTGRES, lasts=60.0)

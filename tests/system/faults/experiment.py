@@ -32,7 +32,7 @@ PATIENCE = 240.0
 
 STUDY = """
 direction: maximize
-space: {{x: {{float: [0.0, 1.0]}}, steps: {steps}, seconds: {seconds}}}
+space: {{x: {{float: [0.0, 1.0]}}, steps: {steps}, seconds: {seconds}, saving: {saving}}}
 sampler: random
 pruner: {{name: median, n_startup_trials: 5, n_warmup_steps: 2}}
 budget: {{trials: {trials}}}
@@ -79,6 +79,7 @@ class Experiment:
 
     Attributes:
         trials, steps, seconds: The budget of trials, the steps of each, and the seconds that a step takes.
+        saving: Seconds that an attempt takes to end when it is told to yield.
         lasts: Seconds that a temporary fault lasts.
         url: Of its database; empty: the default, an SQLite file in the run directory.
         program: The words that call ``pilotune``.
@@ -92,6 +93,7 @@ class Experiment:
     trials: int = 30
     steps: int = 5
     seconds: float = 0.1
+    saving: float = 0.0
     lasts: float = 0.0
     url: str = ""
     server: Server | None = None
@@ -105,7 +107,9 @@ class Experiment:
 
     def __enter__(self) -> Self:
         self.here = Here(self.folder, **self.environment)
-        text = STUDY.format(steps=self.steps, seconds=self.seconds, trials=self.trials, more=self.more)
+        text = STUDY.format(
+            steps=self.steps, seconds=self.seconds, saving=self.saving, trials=self.trials, more=self.more
+        )
         self.here.study(NAME, OBJECTIVE, text)
         self.driver: subprocess.Popen[bytes] | None = None
         self._result: Result | None = None

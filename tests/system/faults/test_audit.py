@@ -40,6 +40,10 @@ def found(trials: list[FrozenTrial], noted: AttemptRecord, budget: int = 2) -> t
     return len(findings.lost), len(findings.doubled), len(findings.wrong)
 
 
+def unheard(left: FrozenTrial, noted: AttemptRecord) -> list[str]:
+    return audit([left], noted, 1).unheard
+
+
 def cut(noted: AttemptRecord, number: int, attempt: int) -> AttemptRecord:
     """That attempt did not come to its end."""
     del noted.ends[number, attempt]
@@ -81,13 +85,26 @@ def test_a_value_that_nobody_returned_is_wrong(tmp_path: Path) -> None:
 
 def test_reports_are_a_prefix_of_those_that_were_made(tmp_path: Path) -> None:
     noted = cut(record((0, 1, 1, 3), (0, 2, 4, 4)), 0, 1)
-    assert found([trial(0, 2, {1: 1, 2: 1, 4: 2}, tmp_path)], noted) == (0, 0, 0), "the last one was on its way"
+    assert found([trial(0, 2, {1: 1, 2: 1, 4: 2}, tmp_path)], noted) == (0, 0, 0), "the last one was never made"
     assert found([trial(0, 2, {1: 1, 3: 1, 4: 2}, tmp_path)], noted) == (0, 0, 1), "a gap"
-    assert found([trial(0, 2, {1: 1, 2: 1, 3: 1}, tmp_path)], noted) == (1, 0, 0), "the last attempt's are all there"
     assert found([trial(0, 2, {1: 1, 2: 1, 4: 2, 9: 1}, tmp_path)], noted) == (0, 0, 1), "nobody made this one"
     again = cut(record((0, 1, 1, 2), (0, 2, 2, 3)), 0, 1)
     again.steps[1] = (0, 1, 2, False, 0.02)
     assert found([trial(0, 2, {1: 1, 2: 1, 3: 2}, tmp_path)], again) == (0, 0, 0), "the first report of step 2 counts"
+
+
+def test_reports_of_attempts_that_the_trial_went_on_from_are_all_there(tmp_path: Path) -> None:
+    noted = cut(record((0, 1, 1, 2), (0, 2, 3, 4)), 0, 1)
+    noted.made = [(0, 1, 1, score(0, 1, 1), 0.1), (0, 1, 2, score(0, 2, 1), 0.2), (0, 2, 3, score(0, 3, 2), 1.1)]
+    assert unheard(trial(0, 2, {1: 1, 2: 1, 3: 2}, tmp_path), noted) == []
+    (sentence,) = unheard(trial(0, 2, {1: 1, 3: 2}, tmp_path), noted)
+    assert "lacks the report" in sentence
+    assert "at step 2" in sentence
+    assert len(unheard(trial(0, 2, {1: 1, 2: 1}, tmp_path), noted)) == 1, "the last attempt's are there, too"
+    assert len(audit([trial(0, 2, {1: 1, 2: 2, 3: 2}, tmp_path)], noted, 1).wrong) == 2, "the first of a step counts"
+    noted.made.append((0, 1, 9, score(0, 9, 1), 1.5))
+    assert unheard(trial(0, 2, {1: 1, 2: 1, 3: 2}, tmp_path), noted) == [], "attempt 2 had begun"
+    assert noted.again == 0
 
 
 def test_attempts_neither_save_beside_their_successors_nor_compute_again_what_was_saved(tmp_path: Path) -> None:
@@ -103,11 +120,13 @@ def test_attempts_neither_save_beside_their_successors_nor_compute_again_what_wa
 
 def test_the_record_is_read_from_what_the_objective_writes(tmp_path: Path) -> None:
     lines = ["start:3:1:10.5:1:77:n1", "saved:3:1:11:1", "unsaved:3:1:12:2", "end:3:1:13:pruned", "end:4:2:14:48.5"]
+    lines.insert(2, "made:3:1:11.5:1:0.25")
     path = tmp_path / "attempts"
     path.write_text("\n".join(lines) + "\n")
     noted = AttemptRecord.read(path)
     assert noted.starts == [Start(3, 1, 10.5, 1, 77, "n1")]
     assert noted.steps == [(3, 1, 1, True, 11.0), (3, 1, 2, False, 12.0)]
+    assert noted.made == [(3, 1, 1, 0.25, 11.5)]
     assert noted.ends == {(3, 1): None, (4, 2): 48.5}
     assert noted.running() == []
     assert AttemptRecord.read(tmp_path / "nowhere") == AttemptRecord()

@@ -44,6 +44,10 @@ def killed_on_postgresql(folder: Path, server: Server) -> Result:
     return run("driver killed", folder, times=KILLS_ON_POSTGRESQL, server=server)
 
 
+def one_after_the_other(folder: Path, server: Server) -> Result:
+    return run("one kill after the other", folder, times=6)
+
+
 def everything(folder: Path, server: Server) -> Result:
     return run("everything killed", folder, times=1)
 
@@ -74,6 +78,13 @@ def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_sq
 @campaign(killed_on_postgresql)
 def test_a_driver_that_is_killed_again_and_again_loses_and_doubles_nothing_on_postgresql(result: Result) -> None:
     check(result, KILLS_ON_POSTGRESQL)
+
+
+@pytest.mark.exhaustive
+@campaign(one_after_the_other)
+def test_no_report_is_lost_and_no_step_computed_again_whatever_is_killed(result: Result) -> None:
+    assert result.findings.all == []
+    assert result.record.again == 0
 
 
 @campaign(everything)
