@@ -9,7 +9,7 @@ TESTS_AT_ONCE ?= 3
 BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo
-BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput startup_memory
+BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput process_cost startup_memory
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 

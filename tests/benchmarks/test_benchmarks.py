@@ -72,6 +72,14 @@ def test_real_workers_are_timed() -> None:
 
 
 @pytest.mark.exhaustive
+def test_the_cost_of_a_trial_is_split_by_process() -> None:
+    head, *rows = lines_of("process_cost", "--workers", "2", "--trials", "40")
+    assert "fork server" in head
+    assert [row.split("|")[1].strip() for row in rows] == ["isolate: true", "isolate: false"]
+    assert all(float(row.split("|")[3]) > 0 for row in rows)
+
+
+@pytest.mark.exhaustive
 def test_resume_and_memory_are_measured() -> None:
     lines = lines_of("startup_memory", "--small", "--only", "resume", "memory", "--n", "40")
     assert sum("Pilotune" in line for line in lines) >= 3
