@@ -24,6 +24,7 @@ def serve_tasks(options: PoolOptions, rank: int, connection: socket.socket) -> N
     """
     set_up(options, rank)
     sys.modules["__main__"] = ModuleType("__main__")  # processes that an objective spawns would import the pool's
+    del sys.argv[1:]  # as an objective that reads a command line would the pool's options
     fork_spare([connection])
     link = Frames(connection)
     while (message := link.wait()) is not None:
