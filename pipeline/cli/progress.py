@@ -179,8 +179,18 @@ def status_line(status: Status) -> str:
 
 
 def state_text(status: Status) -> str:
-    """The state in words. A campaign is ``starting`` whenever it has no workers, also between two blocks."""
-    return "waiting for workers" if status.state == "starting" else status.state
+    """The state in words; while no trial runs, what is waited for.
+
+    A campaign is ``starting`` whenever it has no workers, also between two blocks.
+    """
+    if status.state == "running" and not (status.running or finished(status) or status.paused):
+        return "waiting for the first trial to begin"
+    if status.state != "starting":
+        return status.state
+    states = [block["state"] for block in status.blocks]
+    if "starting" in states:
+        return "waiting for workers to connect"
+    return "waiting for a block to start" if "queued" in states else "waiting for workers"
 
 
 def elapsed(status: Status) -> float:

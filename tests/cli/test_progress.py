@@ -67,6 +67,24 @@ def test_the_display_of_a_campaign_without_workers_says_what_it_waits_for() -> N
     empty = Status(study="digits", campaign="c", state="starting", budget=60)
     assert "waiting for workers" in drawn(empty, 80)[0]
     assert "waiting for workers; 0/60 trials" in status_line(empty)
+    blocks = [
+        {
+            "pool": "knl",
+            "block": "0",
+            "job": "1",
+            "state": "queued",
+            "reason": "",
+            "workers": 0,
+            "since": 0.0,
+            "ends": None,
+        }
+    ]
+    assert "waiting for a block to start;" in status_line(replace(empty, blocks=blocks))
+    blocks.append({**blocks[0], "block": "1", "state": "starting"})
+    assert "waiting for workers to connect;" in status_line(replace(empty, blocks=blocks))
+    ready = replace(empty, state="running", workers=2, blocks=[{**blocks[0], "state": "running", "workers": 2}])
+    assert "waiting for the first trial to begin;" in status_line(ready)
+    assert " running;" in status_line(replace(ready, running=1))
 
 
 def test_a_terminal_is_left_clean() -> None:
