@@ -10,6 +10,7 @@ from typing import Any
 from ...fields import format_duration
 from ...filesystems import Mount
 from ..node.agent import NO_GPU
+from ..node.interchange_link import UNREACHABLE
 from .facts import Facts, Finding, State
 
 SKEW, SLOW = 2.0, 1.0
@@ -17,9 +18,6 @@ SKEW, SLOW = 2.0, 1.0
 
 NEVER = "never start"
 """Words in the reason of a job that waits in vain."""
-
-UNREACHABLE = "No viable ZMQ url"
-"""Words of a worker pool of Parsl's that could not reach the driver."""
 
 OTHER_VERSION = "Manager version info"
 """Words of Parsl when the nodes have another version of Python or Parsl."""

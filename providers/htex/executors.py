@@ -16,7 +16,6 @@ from typing import Any
 from parsl.executors.high_throughput import executor as parsl_executor
 from parsl.executors.high_throughput.executor import HighThroughputExecutor
 from parsl.executors.high_throughput.mpi_executor import MPIExecutor
-from parsl.version import VERSION
 
 from ..blocks.batch_scripts import driver_timeout
 from ..blocks.resources import TrialResources, accelerators, trials_per_block, trials_per_node
@@ -219,7 +218,7 @@ def worker_pool_command(silence: int) -> str:
         silence: Seconds without a heartbeat from the driver after which the worker pool exits.
     """
     program = f"{shlex.quote(sys.executable)} -P -m pilotune.providers.node.worker_pool"
-    return f"{program} {TEMPLATE} --hb_threshold={silence} --parsl={VERSION}"
+    return f"{program} {TEMPLATE} --hb_threshold={silence}"
 
 
 def host_of(manager: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from parsl.version import VERSION
 
 from .pool_options import PoolOptions
 from .tasks import decode, encode
@@ -30,6 +31,10 @@ STOPPED_FOR = 5.0
 
 MAX_MESSAGE_BYTES = 128 * 2**20
 """Largest message that is accepted; it is buffered before its sender is known."""
+
+
+UNREACHABLE = "the driver answers at none of"
+"""The beginning of what a pool says that reaches no interchange."""
 
 
 class NoInterchange(Exception):
@@ -68,7 +73,7 @@ class InterchangeLink:
             each.send(PROBE)
         answered = [each for each, _ in poller.poll(int(1000 * PROBE_LIMIT))]
         if not answered:
-            raise NoInterchange(f"the driver answers at none of {', '.join(urls)} within {PROBE_LIMIT:g} s")
+            raise NoInterchange(f"{UNREACHABLE} {', '.join(urls)} within {PROBE_LIMIT:g} s")
         kept: zmq.Socket[bytes] = min(answered, key=sockets.index)
         kept.recv()
         for each in sockets:
@@ -130,7 +135,7 @@ def registration(options: PoolOptions) -> dict[str, Any]:
     """What the interchange asks of a worker pool that connects."""
     return {
         "type": "registration",
-        "parsl_v": options.parsl,
+        "parsl_v": VERSION,  # the interchange refuses another one than its own
         "python_v": ".".join(map(str, sys.version_info[:3])),
         "packages": {},
         "worker_count": options.workers,

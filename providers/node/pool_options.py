@@ -35,7 +35,6 @@ class PoolOptions:
         affinity: How workers are bound to cores, as Parsl writes it: ``none``, ``block``, ``list:0-3:4-7``, ...
         accelerators: The GPUs of each worker; empty where they have none.
         mpi_launcher: What starts the ranks of a trial on several nodes; empty where trials are on one.
-        parsl: The version of the interchange's Parsl.
     """
 
     uid: str
@@ -51,7 +50,6 @@ class PoolOptions:
     affinity: str = "none"
     accelerators: tuple[str, ...] = ()
     mpi_launcher: str = ""
-    parsl: str = ""
 
 
 def read_options(words: Sequence[str]) -> PoolOptions:
@@ -59,7 +57,7 @@ def read_options(words: Sequence[str]) -> PoolOptions:
     parser = argparse.ArgumentParser(prog="worker_pool", allow_abbrev=False)
     for option in ("--port", "--max_workers_per_node"):
         parser.add_argument(option, type=int, required=True)
-    for option in ("-a", "--cert_dir", "--logdir", "--block_id", "--uid", "--parsl"):
+    for option in ("-a", "--cert_dir", "--logdir", "--block_id", "--uid"):
         parser.add_argument(option, required=True)
     for option in ("--hb_period", "--hb_threshold"):
         parser.add_argument(option, type=float, required=True)
@@ -85,5 +83,4 @@ def read_options(words: Sequence[str]) -> PoolOptions:
         affinity=given.cpu_affinity.lower(),
         accelerators=accelerators,
         mpi_launcher=given.mpi_launcher if given.enable_mpi_mode else "",
-        parsl=given.parsl,
     )

@@ -135,7 +135,10 @@ def test_a_block_that_never_started_has_only_the_lines_up_to_there() -> None:
             ["Parsl gave up: Manager version info", "both sides need the same Python and the same Parsl"],
         ),
         (
-            dead(trouble="the block ended", words="ConnectionError: No viable ZMQ url from: tcp://192.0.2.2:1"),
+            dead(
+                trouble="the block ended",
+                words="cannot start: the driver answers at none of tcp://192.0.2.2:1 within 30 s",
+            ),
             "workers",
             ["they cannot reach this host", "Workers try 192.0.2.2, 10.1.0.5", "network: {interface: NAME}"],
         ),

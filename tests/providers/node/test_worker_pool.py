@@ -19,6 +19,7 @@ from parsl import curvezmq
 from parsl.executors.high_throughput.interchange import PKL_HEARTBEAT_CODE, PKL_SHUTDOWN_CODE
 from parsl.executors.high_throughput.manager_record import ManagerRecord
 from parsl.serialize import deserialize
+from parsl.version import VERSION
 
 from pilotune.providers.node.interchange_link import HEARTBEAT, SHUTDOWN, InterchangeLink
 from pilotune.providers.node.tasks import CONTEXT, TaskFailed, WorkerLost, pack
@@ -79,7 +80,7 @@ def interchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interchang
 @pytest.fixture(scope="module")
 def pool(interchange: Interchange, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
     options = [f"--port={interchange.port}", "-a", "127.0.0.1", f"--cert_dir={interchange.certificates}",
-               f"--logdir={tmp_path_factory.mktemp('log')}", "--block_id=7", "--uid=host-1", "--parsl=1",
+               f"--logdir={tmp_path_factory.mktemp('log')}", "--block_id=7", "--uid=host-1",
                "--max_workers_per_node=2", "--prefetch=3", "--hb_period=1", "--hb_threshold=60"]  # fmt: skip
     command = [sys.executable, "-P", "-m", "pilotune.providers.node.worker_pool", *options]
     with subprocess.Popen(command, start_new_session=True) as process:
@@ -109,7 +110,7 @@ def test_it_registers_with_what_parsls_interchange_reads(
     record = set(ManagerRecord.__annotations__)
     set_by_the_interchange = {"tasks", "active", "last_heartbeat", "idle_since", "parsl_version", "python_version"}
     assert set(told) >= record - set_by_the_interchange - {"draining", "timestamp"}
-    assert (told["parsl_v"], told["block_id"], told["worker_count"], told["max_capacity"]) == ("1", "7", 2, 5)
+    assert (told["parsl_v"], told["block_id"], told["worker_count"], told["max_capacity"]) == (VERSION, "7", 2, 5)
     assert (pickle.dumps(HEARTBEAT), pickle.dumps(SHUTDOWN)) == (PKL_HEARTBEAT_CODE, PKL_SHUTDOWN_CODE)
 
 
