@@ -172,8 +172,8 @@ def executor(
         "heartbeat_period": HEARTBEAT_PERIODS.get(site.scheduler, OTHER_HEARTBEAT_PERIOD),
         "heartbeat_threshold": driver_timeout(site.scheduler),
         "poll_period": POLL_PERIODS.get(site.scheduler, OTHER_POLL_PERIOD),
-        # On a cluster a task must not wait on one node while a worker of another is free.
-        "prefetch_capacity": trials_per_node(pool, resources) if site.scheduler == "local" else 0,
+        # A task must not wait on one node while a worker of another is free, nor begin when its driver is dead.
+        "prefetch_capacity": 0,
         "launch_cmd": worker_pool_command(SILENCE_LIMITS.get(site.scheduler, OTHER_SILENCE_LIMIT)),
         "block_error_handler": False,  # Pilotune handles it, with the scheduler's words for the user
         "worker_logdir_root": str(run_dir / "workers"),
