@@ -293,7 +293,6 @@ def run(launch: Launch, block: str, name: str, folder: Path, suspension: Suspens
     if driver_watch.is_dead_already():
         warn(f"block {block} {driver_watch.reason}, so it ends")
         return ABANDONED
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
     pool = start(launch, block, name, folder)
     leave_session()
     shared = SharedFiles(pool.pid)

@@ -30,6 +30,7 @@ from ...pipeline.worker.node.posix import (
     children,
     collect_status,
     end_children,
+    name_process,
     parents,
     process_control,
     process_state,
@@ -47,18 +48,20 @@ def guarded(work: Callable[[], int], folder: Path) -> int:
     """Run ``work`` in a guardian, and return its exit status, or 128 + n when signal n killed the guardian.
 
     Args:
-        work: Called in the guardian, with END_SIGNALS and SIGCHLD blocked. It gets the signals that the front is sent.
+        work: Called in the guardian, with END_SIGNALS, SIGCHLD and SIGTSTP blocked. It gets the signals that the front
+            is sent.
         folder: The node's folder, which has a file for each busy worker.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # some launchers ignore it, and then no child's status is kept
-    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS | {signal.SIGCHLD})
+    awaited = END_SIGNALS | {signal.SIGCHLD, signal.SIGTSTP}  # the last one announces that the job is suspended
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     process_control(PR_SET_CHILD_SUBREAPER, 1)  # its children become those of the front if the guardian dies
     front, others = os.getpid(), children()  # others: daemons of the block's set-up, which are left alone
     guardian = os.fork()
     if guardian == 0:
         _guard(work, front)
     while True:
-        number = signal.sigwait(END_SIGNALS | {signal.SIGCHLD})
+        number = signal.sigwait(awaited)
         if number != signal.SIGCHLD:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(guardian, number)
@@ -81,6 +84,7 @@ def _guard(work: Callable[[], int], front: int) -> None:
     """The guardian's life; does not return."""
     status = 70
     try:
+        name_process("guardian")
         process_control(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() == front:  # else it died before the line above, and nothing has been started
             status = work()

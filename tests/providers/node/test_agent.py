@@ -281,15 +281,15 @@ def test_nothing_is_left_when_the_job_s_session_is_killed(node, tmp_path):
     assert list(node.temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("part", ["front", "guardian"])
-def test_nothing_is_left_when_one_of_the_program_s_two_processes_is_killed(node, tmp_path, part):
+@pytest.mark.parametrize("part", ["front", "guardian", "pool"])
+def test_nothing_is_left_when_a_process_of_the_block_is_killed(node, tmp_path, part):
     process = node(WITH_HELPER)
     pids = [int(written(tmp_path / name)) for name in PARTS]
     guardian = guardian_of(process)
     until(lambda: session_of(guardian) == guardian, "the guardian has left the session")
     if part == "guardian":  # it dies with its pool, whose workers the kernel then sends SIGTERM
         os.kill(pids[2], signal.SIGTERM)
-    os.kill(process.pid if part == "front" else guardian, signal.SIGKILL)
+    os.kill({"front": process.pid, "guardian": guardian, "pool": pids[0]}[part], signal.SIGKILL)
     for pid in [*pids, guardian]:
         gone(pid)
     assert (tmp_path / "busy.yielded").exists()
@@ -386,3 +386,15 @@ def test_a_command_may_be_a_list_of_words(tmp_path):
 def test_threads_that_pbs_sets_for_all_of_a_node_are_not_those_of_each_worker(node, threads, seen, finish):
     environment = {"PBS_JOBID": "1.pbs", "NCPUS": "64", "OMP_NUM_THREADS": threads}
     assert finish(node("print(os.environ.get('OMP_NUM_THREADS'))", environment=environment))[1] == f"{seen}\n"
+
+
+def test_the_driver_is_told_as_soon_as_a_suspension_is_announced(node, tmp_path):
+    """Slurm sends SIGTSTP two seconds before it stops the guardian, too; it may send it to the front only."""
+    process = node("(here / 'pool.pid').write_text(str(os.getpid()))\ntime.sleep(600)")
+    written(tmp_path / "pool.pid")
+    guardian = guardian_of(process)
+    until(lambda: session_of(guardian) == guardian, "the guardian has left the session")
+    process.send_signal(signal.SIGTSTP)
+    until(lambda: list(tmp_path.glob("*.suspended")), "the file for the driver is there")
+    assert process_state(process.pid) != "T", "the front goes on until it is stopped"
+    until(lambda: not list(tmp_path.glob("*.suspended")), "it was not suspended after all")

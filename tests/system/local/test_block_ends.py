@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.pipeline.attributes import details_of
+from pilotune.pipeline.worker.node.posix import parents
 
 from ...support.local import Here, begun, end_of, ended, patient, processes, until
 
@@ -24,7 +25,9 @@ def here(tmp_path: Path) -> Here:
 
 
 def node_programs(here: Here) -> list[int]:
-    return [pid for pid, words in processes(here).items() if NODE in words and "bash" not in words]
+    """The programs that the blocks have started on their nodes, without their guardians."""
+    found = [pid for pid, words in processes(here).items() if NODE in words and "bash" not in words]
+    return [pid for pid in found if parents().get(pid) not in found]
 
 
 def test_trials_of_a_block_that_is_ended_yield_and_go_on_in_another(here: Here) -> None:
