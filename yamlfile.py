@@ -245,8 +245,11 @@ def _assign(data: dict[str, Any], key: str, value: Any, place: str, shorthands: 
             index = part
             name = part.partition("[")[0]
             if part not in here and name in here and name != part:
-                message = f"{part[len(name) :]} is no index; items are numbered from 0, as in {join(done, name)}[0]"
-                raise UserError(message, file=place)
+                inside, place_of = part[len(name) :], join(done, name)
+                form = f"items are numbered from 0, as in {place_of}[0]"
+                if not isinstance(here[name], list):
+                    form = f"write {place_of}.{inside.strip('[]')}"
+                raise UserError(f"{inside} is no index; {form}", file=place)
         done = join(done, index)
         if not rest:
             here[index] = value

@@ -33,7 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log10": math.log10, "exp": math.exp, "sqrt": math.sqrt,
 }  # fmt: skip
 
-WORDS = frozenset({"true", "false", "True", "False", "None", *FUNCTIONS})
+WORDS = frozenset({"true", "false", "True", "False", "None", "__builtins__", *FUNCTIONS})
 """Names that mean something in every expression, so that no parameter can be used there by one of them."""
 
 _NODES = (
@@ -225,12 +225,13 @@ _OPERATORS = frozenset({"and", "or", "not", "in", "is", "if", "else"})
 """Python's keywords that an expression may have."""
 
 
-def unusable(name: str, text: str) -> str:
+def unusable(name: str, text: str, *, parsed: bool = True) -> str:
     """Why an expression cannot mean a parameter by its name, where it seems to.
 
     Args:
         name: The parameter's or constant's.
         text: The expression.
+        parsed: It is one, so that ``in`` and the like are its operators.
 
     Returns:
         The end of a sentence; empty where the expression does not have the name, or can have it.
@@ -241,7 +242,7 @@ def unusable(name: str, text: str) -> str:
     "names with '-' cannot be used in an expression; rename it lr_decay"
     """
     odd = sorted({character for character in name if not (character.isalnum() or character == "_")})
-    word = name in WORDS or (keyword.iskeyword(name) and name not in _OPERATORS)
+    word = name in WORDS or (keyword.iskeyword(name) and not (parsed and name in _OPERATORS))
     if not odd and not word:
         return ""
     called = r"(?!\s*\()" if name in FUNCTIONS else ""

@@ -229,12 +229,17 @@ def read_only(url: str, elsewhere: str = "") -> tuple[str, dict[str, Any]]:
     """URL and connection arguments with which the database refuses every write."""
     from sqlalchemy.engine import make_url
 
+    from ..record.rundir import why_no_regular_file
+
     parts = make_url(url)
     if parts.get_backend_name() == "postgresql":
         return url, {"options": "-c default_transaction_read_only=on", "connect_timeout": 20}
     if parts.get_backend_name() != "sqlite" or not parts.database:
         return url, {}
     path = Path(parts.database)
+    problem = why_no_regular_file(path)
+    if problem:
+        raise UserError(problem, file=path)
     if not path.is_file():
         hint = elsewhere or "; `pilotune run` creates it, or give --storage URL"
         raise UserError(f"there is no database file {path}{hint}")

@@ -254,7 +254,7 @@ def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:
     """URL of the study's database. A relative SQLite path in a study file starts at that file's folder."""
     from ..record import normalize_url, sqlite_url
 
-    if given:
+    if given is not None:
         return given_url(given)
     if study_file.storage:
         try:

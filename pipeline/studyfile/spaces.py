@@ -345,14 +345,17 @@ def _constraint(
 ) -> Constraint:
     """A constraint. ``objects``: by parameter, its choices that are lists or mappings by the text that is stored."""
     key = f"constraints[{index}]"
-    for name in names:
-        problem = unusable(name, text)
-        if problem:
-            raise source.error(f"'{text}' uses the parameter '{name}', but {problem}", key)
+    constraint, wrong = None, ""
     try:
         constraint = Constraint(text)
     except ValueError as error:
-        raise source.error(f"'{text}' {error}", key) from None
+        wrong = str(error)
+    for name in names:
+        problem = unusable(name, text, parsed=not wrong)
+        if problem:
+            raise source.error(f"'{text}' uses the parameter '{name}', but {problem}", key)
+    if constraint is None:
+        raise source.error(f"'{text}' {wrong}", key)
     for name in constraint.names:
         if name not in names:
             raise source.error(f"'{text}' uses '{name}', which is not in the space{nearest(name, names)}", key)

@@ -53,6 +53,10 @@ def test_a_mistake_in_the_storage_has_the_place_of_its_url(tmp_path, url, messag
     assert said(database, study_file(tmp_path), tmp_path, url) == f"--storage: {message}"
 
 
+def test_an_empty_url_is_none(tmp_path):
+    assert said(database, study_file(tmp_path), tmp_path, "").startswith("--storage: the storage must be a URL")
+
+
 def test_an_option_with_another_name_is_named(tmp_path):
     assert said(given_url, "foo.db", "--to").startswith("--to: the storage must be a URL")
     study_file(tmp_path)
@@ -78,6 +82,7 @@ SETTINGS = [
     ("start_from.enqueue[a].x=0", "--set start_from.enqueue[a].x: [a] is no index; items are numbered from 0, as in "
      "start_from.enqueue[0]"),
     ("space.x.float[2]=2", "--set space.x.float[2]: 'space.x.float' is a list of 2; '2' is not an index of it"),
+    ("budget[trials]=2", "--set budget[trials]: [trials] is no index; write budget.trials"),
     ("space.y.choice[0]=2", "--set space.y.choice[0]: there is no parameter 'y'; known are x, k"),
     ("callbacks[0].name=a", "--set callbacks[0].name: there is no list callbacks to have an item; give all of it, as "
      "callbacks=[...]"),

@@ -208,6 +208,7 @@ UNUSABLE = [
     ("max", "max <= 3", "'max' is a word of the expression language; rename the parameter to use it in one"),
     ("true", "n in [true]", "'true' is a word of the expression language; rename the parameter to use it in one"),
     ("lambda", "lambda > 3", "'lambda' is a word of the expression language; rename the parameter to use it in one"),
+    ("in", "in > 3", "'in' is a word of the expression language; rename the parameter to use it in one"),
     ("lr-x", "lr-x <= 3", "names with '-' cannot be used in an expression; rename it lr_x"),
     ("a.b/c", "n > a.b/c", "names with '.' and '/' cannot be used in an expression; rename it a_b_c"),
 ]
