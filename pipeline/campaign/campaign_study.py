@@ -297,9 +297,15 @@ class CampaignStudy:
 
     # -- reporting and telling ----------------------------------------------------------------------------------------
 
+    @property
+    def can_prune(self) -> bool:
+        """Whether a report may be answered with `prune`: there is a pruner, and a single objective."""
+        never = isinstance(self.study.pruner, optuna.pruners.NopPruner)
+        return not never and len(self.study.directions) == 1 and not self._pruner_hangs
+
     def prunes(self, trial: optuna.Trial) -> bool:
-        """Whether the pruner says, by the reports so far, that the trial should stop. Never with several objectives."""
-        if len(self.study.directions) > 1 or self._pruner_hangs:
+        """Whether the pruner says, by the reports so far, that the trial should stop."""
+        if not self.can_prune:
             return False
         try:
             # Not trial.should_prune(): it only sees reports that were made through the same object's report().

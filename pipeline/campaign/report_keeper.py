@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..attributes import HEARD, VERDICT
 from .campaign_study import CampaignStudy
@@ -31,16 +31,25 @@ class ReportKeeper:
         One by one, because a pruner takes the first value at a rung as the rung's value. The first verdict to prune
         stands, for the trial's later attempts, too; reports after it are kept all the same.
         """
+        if self._promotion is None and not self._study.can_prune:
+            self._note(flight, self._study.keep(flight.trial, reports))
+            return
         known = self._study.reported(flight.trial)
         for report in [each for each in reports if each[0] not in known]:
-            for step, value in self._study.keep(flight.trial, [report]).items():
-                flight.last_step, flight.last_value = step, value
-                flight.new_steps += 1
+            new = self._study.keep(flight.trial, [report])
+            self._note(flight, new)
+            for step, value in new.items():
                 if flight.rung is None and self._study.prunes(flight.trial):
                     flight.rung = step
                     self._study.annotate(flight.trial, {}, {VERDICT: step})
                 if self._promotion:
                     self._promotion.on_report(flight, step, value)
+
+    def _note(self, flight: Flight, new: Mapping[int, float]) -> None:
+        """New steps of the trial are kept, step -> value in their order."""
+        if new:
+            flight.last_step, flight.last_value = next(reversed(new.items()))
+            flight.new_steps += len(new)
 
     def hear(self, flight: Flight) -> None:
         """Keep what is in the trial's report log. For where no next attempt, or none for long, will tell it."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from ...grammar import count
 from ...pipeline.worker.process.spare import fork_spare
 from .frames import Frames
 from .pool_options import PoolOptions
@@ -77,12 +78,12 @@ def cores_of(affinity: str, rank: int, workers: int, available: Sequence[int]) -
     kind, *lists = affinity.split(":")
     if kind == "list":
         if len(lists) != workers:
-            raise ValueError(f"{affinity} names the cores of {len(lists)} workers, but there are {workers}")
+            raise ValueError(f"{affinity} names the cores of {count(len(lists), 'worker')}, but there are {workers}")
         spans = [part.partition("-") for part in lists[rank].split(",")]
         return [core for first, _, last in spans for core in range(int(first), int(last or first) + 1)]
     share = len(available) // workers
     if not share:
-        raise ValueError(f"{workers} workers cannot be bound to {len(available)} cores")
+        raise ValueError(f"{count(workers, 'worker')} cannot be bound to {count(len(available), 'core')}")
     if kind == "alternating":
         return list(available[rank::workers])
     if kind not in ("block", "block-reverse"):

@@ -90,7 +90,9 @@ def audited(folder: Path, url: str, campaign: str = "c1") -> Audited:
     study = Audited(folder, url, campaign, trials=4)
     rungs = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
     assert rungs is not None
-    study.campaign.trials.promotion = PromotionController(study.campaign.study, rungs)
+    promotion = PromotionController(study.campaign.study, rungs)
+    study.campaign.trials.promotion = promotion
+    study.campaign.reports._promotion = promotion
     return study
 
 

@@ -93,6 +93,7 @@ def test_a_study_goes_on_after_all_its_processes_died_at_once(result: Result) ->
     assert "took over" in result.log
 
 
+@pytest.mark.exhaustive
 @campaign(stopped)
 def test_a_driver_that_was_stopped_continues_with_what_its_workers_did_meanwhile(result: Result) -> None:
     check(result, 1)

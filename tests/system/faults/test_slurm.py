@@ -79,6 +79,7 @@ def test_a_job_whose_daemon_on_the_node_dies_costs_no_result(result: Result) -> 
     check(result)
 
 
+@pytest.mark.exhaustive
 @campaign(cancelled)
 def test_a_study_goes_on_after_all_its_blocks_were_cancelled_at_once(result: Result) -> None:
     check(result)

@@ -71,6 +71,7 @@ def test_a_good_configuration_reaches_the_test_accuracy_asked_for(tmp_path):
     assert "reached" in done.stdout
 
 
+@pytest.mark.exhaustive
 def test_a_bad_configuration_ends_with_1(tmp_path):
     done = evaluate(tmp_path, {**GOOD, "epochs": 1, "lr": 1e-5})
     assert done.returncode == 1, done.stderr
@@ -153,6 +154,7 @@ def test_each_study_runs_on_local_workers(example, pilotune, tmp_path):
     assert json.loads(pilotune("best", example, "--json"))["best"]
 
 
+@pytest.mark.exhaustive
 def test_a_pruner_ends_trials_of_an_example(pilotune, tmp_path):
     study = str(EXAMPLES / "optuna-unchanged")
     never = "pruner={name: threshold, lower: 1.1}"  # no accuracy is that high

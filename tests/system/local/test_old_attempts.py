@@ -92,6 +92,7 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Here:
     return here
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("lonely")
 def test_attempts_of_a_dead_driver_and_of_the_next_never_share_a_folder(tmp_path: Path) -> None:
     here = Here(tmp_path)

@@ -75,6 +75,7 @@ def test_every_pool_of_a_site_runs_trials(started: tuple[Here, dict[str, subproc
     assert pools["a"] > pools["b"] > 0
 
 
+@pytest.mark.exhaustive
 def test_trials_longer_than_their_blocks_go_on_from_block_to_block_and_compute_no_epoch_twice(
     started: tuple[Here, dict[str, subprocess.Popen[str]]],
 ) -> None:

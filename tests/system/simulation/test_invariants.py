@@ -145,7 +145,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "callbacks that have returned stay due":
         (DueCallbacks, "remove", lambda *_: None, Case.of, "were called 2 times"),
     "a commit in doubt is forgotten":
-        (UnitOfWork, "settle", always_landed, rivals, "were kept|KeyError|lost|left its trials"),
+        (UnitOfWork, "settle", always_landed, rivals, "were kept|KeyError|lost|left its trials|and the trial has"),
     "the database is asked in the middle of a step":
         (RecordStorage, "get_trial_number_from_id", lambda storage, trial: storage.database.run("SELECT 1") and
          storage._fresh_of(trial)[1].number, Case.of, "OperationalError|InterfaceError"),

@@ -18,7 +18,7 @@ from tests.system.simulation.__main__ import memory
 
 pytestmark = pytest.mark.slow
 
-SEEDS, BLOCK_SEEDS = at_size(1_000, 10_000), at_size(100, 2_000)
+SEEDS, BLOCK_SEEDS = at_size(600, 10_000), at_size(60, 2_000)
 CHUNK = 100
 
 
