@@ -300,7 +300,7 @@ class CampaignStudy:
     @property
     def can_prune(self) -> bool:
         """Whether a report may be answered with `prune`: there is a pruner, and a single objective."""
-        never = isinstance(self.study.pruner, optuna.pruners.NopPruner)
+        never = type(self.study.pruner) is optuna.pruners.NopPruner  # a subclass may prune
         return not never and len(self.study.directions) == 1 and not self._pruner_hangs
 
     def prunes(self, trial: optuna.Trial) -> bool:
