@@ -189,7 +189,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
 
 LATE = ("a driver that was taken for dead writes on", "trials that were taken over unnoticed are forgotten",
         "a trial that was put aside is forgotten", "callbacks of dead drivers are not called",
-        "two drivers start more than the budget allows")  # fmt: skip
+        "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
 """What only one seed in many shows."""
 
 
