@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -300,11 +300,19 @@ def study_of(data: StudyData) -> Study:
     quiet = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(
-            directions=[optuna.study.StudyDirection[word.upper()] for word in data.directions],
-            sampler=optuna.samplers.RandomSampler(),
-        )
-        study.add_trials([_without_strays(trial) for trial in data.trials])
+        return _with_trials(data, data.trials)
+    except ValueError:  # Optuna checks each value itself
+        return _with_trials(data, [_without_strays(trial) for trial in data.trials])
     finally:
         optuna.logging.set_verbosity(quiet)
+
+
+def _with_trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Study:
+    import optuna
+
+    study = optuna.create_study(
+        directions=[optuna.study.StudyDirection[word.upper()] for word in data.directions],
+        sampler=optuna.samplers.RandomSampler(),
+    )
+    study.add_trials(trials)
     return study

@@ -80,11 +80,7 @@ class Control:
 
     def pending(self) -> bool:
         """Whether there is a request that :meth:`stop_requests` has not returned. May be called in any thread."""
-        try:
-            word = self.file.read_text().strip()
-        except OSError:
-            word = ""
-        return bool(self._requested) or (word in ORDER and word != self._last_word)
+        return bool(self._requested) or self._new_word() is not None
 
     def stop_requests(self) -> list[StopRequested]:
         """The requests since the last call."""
@@ -101,11 +97,16 @@ class Control:
         return [StopRequested(how) for how in requested]
 
     def _read_file(self) -> None:
-        try:
-            word = self.file.read_text().strip()
-        except OSError:
-            return
-        if word != self._last_word and word in ORDER:
+        word = self._new_word()
+        if word is not None:
             self._last_word = word
             self._requested.append(word)
             self.reached(word)
+
+    def _new_word(self) -> Signal | None:
+        """What the control file asks for, unless it did so before."""
+        try:
+            word = self.file.read_text().strip()
+        except OSError:
+            return None
+        return next((each for each in ORDER if each == word != self._last_word), None)

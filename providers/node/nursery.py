@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ...pipeline.worker.node.packets import arrived
 from ...pipeline.worker.node.posix import name_process
 
 Work = Callable[[int, socket.socket], None]
@@ -84,17 +85,8 @@ class Nursery:
 
     def receive(self) -> tuple[list[Ended], bool]:
         """The workers that have ended since the last call, and whether the nursery is gone."""
-        found: list[Ended] = []
-        while True:
-            try:
-                packet = self.control.recv(4096, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return found, False
-            except OSError:
-                packet = b""
-            if not packet:
-                return found, True
-            found.append(Ended(**json.loads(packet)))
+        packets, gone = arrived(self.control, 4096)
+        return [Ended(**json.loads(packet)) for packet in packets], gone
 
 
 @contextlib.contextmanager

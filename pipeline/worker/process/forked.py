@@ -12,6 +12,7 @@ import sys
 
 from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
+from ..node.packets import arrived
 from ..node.posix import in_job
 from ..objective.ending import Ending, crash, signal_name
 from ..objective.execute import environment, hardware
@@ -69,23 +70,15 @@ class ForkServer:
 
     def receive(self) -> tuple[list[Message], bool]:
         """Its messages since the last call, and whether it has died."""
-        found: list[Message] = []
-        while True:
-            try:
-                packet = self.control.recv(65536, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return found, False
-            except OSError:
-                packet = b""
-            if not packet:
-                return found, True
-            message = decode(json.loads(packet))
+        packets, died = arrived(self.control, 65536)
+        found = [decode(json.loads(packet)) for packet in packets]
+        for message in found:
             if isinstance(message, Ready):
                 self.ready = True
                 if not self.objective_file:
                     self.objective_file = message.file
                     self.modified = _modified(self.objective_file)
-            found.append(message)
+        return found, died
 
     def close(self) -> None:
         """End it; it kills the processes that it forked."""
