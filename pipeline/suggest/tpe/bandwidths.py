@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .axes import Axis
+from ..axes import Axis
 from .mixture import KernelSettings, kernel_bandwidths, neighbour_gaps
 
 EXACT_TIES_UP_TO = 4096

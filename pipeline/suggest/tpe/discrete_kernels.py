@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from .axes import Axis
+from ..axes import Axis
 from .mixture import KernelSettings
 from .truncnorm import log_mass, log_step_mass
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,13 +18,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ...study_changes import Changes, observed
+from ..published import published
+from ..search_space import IntersectionSpace, ParameterGroups
 from .pareto import best_by_hypervolume
-from .search_space import IntersectionSpace, ParameterGroups
 from .top_k import Key, TopK
-
-RELATIVE = "tpe:relative_params"
-"""System attribute of a running trial, as Optuna's sampler writes it: all values that were suggested to it, as JSON,
-cut into pieces with ``:0``, ``:1``, ... appended to this key."""
 
 NONE, RUNNING, COMPLETE, PRUNED, INFEASIBLE = range(5)
 """States of a trial number: NONE: no trial, or one that does not count (failed, waiting). INFEASIBLE: finished, but
@@ -187,14 +183,8 @@ class History:
         self._snapshots[trial._trial_id] = RunningSnapshot(trial, names)
 
     def _suggested(self, trial: FrozenTrial) -> dict[str, Any]:
-        texts: list[str] = []
-        while text := trial.system_attrs.get(f"{RELATIVE}:{len(texts)}"):
-            texts.append(text)
-        if not texts:
-            return {}
-        try:
-            found = json.loads("".join(texts))
-        except json.JSONDecodeError:  # another process is writing the pieces just now
+        found = published(trial)
+        if not found:
             return {}
         self._unresolved.pop(trial._trial_id, None)
         if any(name not in self.distributions for name in found):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .axes import Axis
+from ..axes import Axis
 from .bandwidths import EXACT_TIES_UP_TO, Bandwidths
 from .discrete_kernels import ChoiceKernels, StepKernels
 from .history import NONE, History

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .axes import Axis
+from ..axes import Axis
 from .history import NONE, History
 from .mixture import Mixture
 from .truncnorm import log_mass

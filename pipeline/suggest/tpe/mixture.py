@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .axes import Axis
+from ..axes import Axis
 from .truncnorm import LOG_SQRT_2PI, log_mass, log_step_mass, quantile
 
 MIN_BANDWIDTH = 1e-12

@@ -18,7 +18,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from ...study_changes import StudyWatch
-from .axes import Axis, axes_of
+from ..axes import Axis, axes_of
 from .history import History
 from .incremental_mixture import IncrementalMixture
 from .mixture import KernelSettings, Mixture, build_mixture

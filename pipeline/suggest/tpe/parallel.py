@@ -25,7 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from ...study_changes import Changes
-from .axes import Axis
+from ..axes import Axis
 from .history import INFEASIBLE, RUNNING, History
 from .marginals import Histograms, MarginalModel
 from .model import ChooseCandidate, Model, Subspace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import warnings
 from collections import OrderedDict
@@ -15,13 +14,11 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from .history import RELATIVE
+from ..published import publish
 from .mixture import KernelSettings, default_gamma, default_gamma_multi_objective, default_weights
 from .model import ChooseCandidate, largest_ratio
 from .parallel import MANY_RUNNING, ParallelModel
 
-MAX_ATTRIBUTE_LENGTH = 2045
-"""Most characters of a system attribute in Optuna's relational storage."""
 MAX_STUDIES = 8
 """Studies whose models one sampler keeps; the least recently used is dropped."""
 PARALLEL = ("auto", "crowd", "none")
@@ -203,7 +200,7 @@ class TPESampler(BaseSampler):
                 for space in self._subspaces(model, search_space):
                     params.update(self._suggest(model, trial, space, parallel))
         if params and self._constant_liar:
-            self._publish(study, trial, params)
+            publish(study, trial, params)
         return params
 
     def _subspaces(self, model: ParallelModel, space: dict[str, BaseDistribution]) -> list[dict[str, BaseDistribution]]:
@@ -240,16 +237,6 @@ class TPESampler(BaseSampler):
     ) -> dict[str, Any]:
         suggest = model.suggest_parallel if parallel else model.suggest
         return suggest(space, trial.number, self._rng(), self._n_ei_candidates, self._choose)
-
-    def _publish(self, study: Study, trial: FrozenTrial, params: dict[str, Any]) -> None:
-        """Write all that was suggested to the trial's attributes.
-
-        So other processes, and Optuna's own sampler, know it before the objective has asked for each parameter.
-        """
-        text = json.dumps(params)
-        for start in range(0, len(text), MAX_ATTRIBUTE_LENGTH):
-            key = f"{RELATIVE}:{start // MAX_ATTRIBUTE_LENGTH}"
-            study._storage.set_trial_system_attr(trial._trial_id, key, text[start : start + MAX_ATTRIBUTE_LENGTH])
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Optuna calls this before each trial."""

@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 
 from pilotune.pipeline.suggest.tpe import TPESampler
-from pilotune.pipeline.suggest.tpe.history import RELATIVE
+from pilotune.pipeline.suggest.published import RELATIVE
 
 pytestmark = pytest.mark.slow
 EXHAUSTIVE = pytest.mark.exhaustive

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ....grammar import a
+from ...grammar import a
 
 MOST_EXPONENT = 300
 """A range is scaled if its width is above 2 to this power, or below 2 to its negative."""
@@ -122,7 +122,7 @@ def _axis(name: str, distribution: BaseDistribution) -> Axis:
     if isinstance(distribution, CategoricalDistribution):
         return Axis(name, distribution, choices=len(distribution.choices))
     if not isinstance(distribution, FloatDistribution | IntDistribution):
-        raise ValueError(f"parameter {name!r}: TPE cannot model {a(type(distribution).__name__)}")
+        raise ValueError(f"parameter {name!r}: the sampler cannot model {a(type(distribution).__name__)}")
     range_low, range_high, step = float(distribution.low), float(distribution.high), float(distribution.step or 0.0)
     if distribution.log:
         low, high = math.log(range_low - step / 2), math.log(range_high + step / 2)
