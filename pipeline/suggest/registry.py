@@ -35,12 +35,13 @@ SAMPLERS = Registry(
     "pilotune.samplers",
     {
         "tpe": Entry(".tpe", "TPESampler", "Pilotune's tree-structured Parzen estimator; fast in large studies"),
+        "gp": Entry(".surrogate", "GPSampler", "Pilotune's Gaussian process; finds the best values with one direction"),
         "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
         "random": Entry(OPTUNA, "RandomSampler", "independent random values"),
         "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
         "qmc": Entry(OPTUNA, "QMCSampler", "a quasi-random sequence (Sobol or Halton)"),
         "cmaes": Entry(OPTUNA, "CmaEsSampler", "covariance matrix adaptation evolution strategy"),
-        "gp": Entry(OPTUNA, "GPSampler", "Bayesian optimization with a Gaussian process"),
+        "optuna_gp": Entry(OPTUNA, "GPSampler", "Optuna's Bayesian optimization with a Gaussian process"),
         "nsgaii": Entry(OPTUNA, "NSGAIISampler", "a genetic algorithm for several directions"),
         "nsgaiii": Entry(OPTUNA, "NSGAIIISampler", "a genetic algorithm for many directions"),
         "bruteforce": Entry(".exhaustive", "BruteForceSampler", "each configuration of a finite space once"),
@@ -54,7 +55,7 @@ SAMPLERS = Registry(
 NESTED = ("independent_sampler", "base_sampler")
 """Arguments that are samplers themselves."""
 
-CONSTRAINED = ("tpe", "optuna_tpe", "gp", "nsgaii", "nsgaiii")
+CONSTRAINED = ("tpe", "gp", "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
 """Samplers that take a ``constraints_func``, a function of the user's."""
 
 _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name and arguments
@@ -71,7 +72,8 @@ OFFERED: dict[str, dict[str, Any]] = {
         "popsize": (int,),
         "inc_popsize": None,
     },
-    "gp": {"independent_sampler": _NESTED},
+    "gp": {"space": None},
+    "optuna_gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
     "partial_fixed": {"fixed_params": (dict,), "base_sampler": _NESTED},
@@ -79,14 +81,14 @@ OFFERED: dict[str, dict[str, Any]] = {
 """By sampler, the types of arguments that a file gives in another form than code does; None: not offered."""
 for _name in CONSTRAINED:
     OFFERED[_name] = {**OFFERED[_name], "constraints_func": (str,)}
-PACKAGES = {"cmaes": ("cmaes",), "gp": ("scipy", "torch"), "qmc": ("scipy",)}
+PACKAGES = {"cmaes": ("cmaes",), "optuna_gp": ("scipy", "torch"), "qmc": ("scipy",)}
 """Packages that a sampler imports and Pilotune does not require."""
 ONE_DIRECTION = ("cmaes",)
 EXHAUSTIVE = ("grid", "bruteforce")
 QUIET = {
     "qmc": {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},
     "cmaes": {"warn_independent_sampling": False},
-    "gp": {"warn_independent_sampling": False},
+    "optuna_gp": {"warn_independent_sampling": False},
 }
 
 
@@ -231,7 +233,7 @@ def _build(
             raise UserError(message, key=f"{key}.name")
     if name in ONE_DIRECTION and len(directions) > 1:
         raise UserError(
-            f"{name} works on one direction, and this study has {len(directions)}; use tpe, nsgaii, nsgaiii or gp",
+            f"{name} works on one direction, and this study has {len(directions)}; use gp, tpe, nsgaii or nsgaiii",
             key=f"{key}.name",
         )
     sampler_class = SAMPLERS.load(name, key=f"{key}.name")
@@ -244,6 +246,8 @@ def _build(
         args |= {} if function is None else {"constraints_func": function}
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
+    if name == "gp":
+        args["space"] = space
     for argument in NESTED:
         if argument in args:
             args[argument] = _nested(args[argument], space, directions, f"{key}.{argument}", folder)

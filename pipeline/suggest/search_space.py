@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution
+from optuna.study import Study
+
+from ..study_changes import StudyWatch, observed
 
 Distributions = Mapping[str, BaseDistribution]
 
@@ -27,6 +30,48 @@ class IntersectionSpace:
     def space(self) -> dict[str, BaseDistribution]:
         """The common parameters, sorted by name, without those of a single value."""
         return {name: found for name, found in (self._common or {}).items() if not found.single()}
+
+
+MOST_CHANGES = 6
+"""Times that the ranges of a study may change for all its trials to be one space."""
+
+
+class SpaceWatch:
+    """Keeps what the trials of a study have in common, where the objective defines its space as it runs.
+
+    Attributes:
+        same: Whether all finished trials have the same parameters, whose ranges changed seldom or never.
+        space: The parameters of the newest finished trial, sorted by name, without those of a single value.
+    """
+
+    def __init__(self) -> None:
+        self._watch = StudyWatch()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.same, self.space = True, dict[str, BaseDistribution]()
+        self._known: Distributions | None = None
+        self._newest, self._changes = -1, 0
+
+    def refresh(self, study: Study) -> None:
+        """Read what changed in the study."""
+        changes = self._watch.refresh(study)
+        if changes.whole:
+            self._clear()
+        for trial in sorted(changes.trials, key=lambda trial: trial.number):
+            if observed(trial):
+                self._add(trial.number, trial.distributions)
+
+    def _add(self, number: int, found: Distributions) -> None:
+        known = self._known
+        self.same = self.same and (known is None or known.keys() == found.keys())
+        if number <= self._newest or not self.same:
+            return
+        self._newest = number
+        if known is None or any(not _same(known[name], each) for name, each in found.items()):
+            self._known, self._changes = dict(found), self._changes + 1
+            self.space = {name: found[name] for name in sorted(found) if not found[name].single()}
+            self.same = self._changes <= MOST_CHANGES + 1
 
 
 class ParameterGroups:

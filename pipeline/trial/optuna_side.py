@@ -179,7 +179,7 @@ class OptunaSide:
     def set_constraint(self, key: str, value: float) -> None:
         """Say by how much the trial breaks a constraint: above 0, it is broken, and the trial never counts as best.
 
-        The samplers tpe, optuna_tpe, gp, nsgaii and nsgaiii prefer configurations that break none.
+        The samplers tpe, gp, optuna_tpe, optuna_gp, nsgaii and nsgaiii prefer configurations that break none.
 
         Args:
             key: The constraint's name. A second value of it is ignored with a warning, as in Optuna.

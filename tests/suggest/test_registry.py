@@ -49,6 +49,7 @@ CASES = [
     ("grid", FINITE, {}),
     ("qmc", FLAT, {"scramble": True}),
     ("gp", FLAT, {"n_startup_trials": 50}),
+    ("optuna_gp", FLAT, {"n_startup_trials": 50}),
     ("nsgaii", FLAT, {"crossover": "blxalpha", "population_size": 4}),
     ("nsgaiii", FLAT, {"population_size": 4, "reference_points": [[1.0]]}),
     ("bruteforce", FINITE, {}),
@@ -84,7 +85,7 @@ def test_cmaes_is_made_where_its_package_is(monkeypatch):
 
 def test_every_sampler_of_optuna_has_a_name():
     classes = {n for n in optuna.samplers.__all__ if n.endswith("Sampler") and not n.startswith("Base")}
-    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {"optuna_tpe"}
+    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {"optuna_tpe", "optuna_gp"}
     assert sampler_name("TPE") == "tpe"
     assert sampler_name("cma-es") == "cmaes"
 
@@ -103,7 +104,7 @@ def test_deprecated_arguments_are_not_offered():
     assert set(sampler_arguments("tpe")) == taken | {"parallel"}
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "gp", "nsgaii"])
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "optuna_gp", "nsgaii"])
 def test_a_seed_makes_a_sampler_repeatable(name):
     again = [first_values(make_sampler(study_file(name, seed=7)), 8) for _ in range(2)]
     other = first_values(make_sampler(study_file(name, seed=8)), 8)

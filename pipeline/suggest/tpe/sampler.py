@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ..constraint_values import store_constraints
 from ..published import publish
 from .mixture import KernelSettings, default_gamma, default_gamma_multi_objective, default_weights
 from .model import ChooseCandidate, largest_ratio
@@ -244,15 +244,6 @@ class TPESampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Write the values of ``constraints_func``, where there is one, to the trial's attributes."""
-        if self._constraints_func is not None and state in (TrialState.COMPLETE, TrialState.PRUNED):
-            constraints = None
-            try:
-                found = self._constraints_func(trial)
-                if np.isnan(found).any():
-                    raise ValueError("constraint values cannot be NaN")
-                if not isinstance(found, tuple | list):
-                    warnings.warn(f"constraints are a sequence of numbers, not {type(found).__name__}", stacklevel=2)
-                constraints = tuple(found)
-            finally:
-                study._storage.set_trial_system_attr(trial._trial_id, "constraints", constraints)
+        if self._constraints_func is not None:
+            store_constraints(study, trial, state, self._constraints_func)
         self._random_sampler.after_trial(study, trial, state, values)

@@ -8,8 +8,8 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase, RelativeSamplerTestCase
 
-from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.published import RELATIVE
+from pilotune.pipeline.suggest.tpe import TPESampler
 
 pytestmark = pytest.mark.slow
 EXHAUSTIVE = pytest.mark.exhaustive

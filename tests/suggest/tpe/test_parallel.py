@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.study_changes import Changes
-from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.axes import axes_of
+from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.tpe.marginals import BINS, Histograms
 from pilotune.pipeline.suggest.tpe.parallel import MANY_RUNNING, ParallelHistory, TriedConfigurations
 from pilotune.pipeline.suggest.tpe.partial_results import MIN_REPORTS, PartialResults

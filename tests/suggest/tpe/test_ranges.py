@@ -13,8 +13,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.axes import axes_of
+from pilotune.pipeline.suggest.tpe import TPESampler
 from pilotune.pipeline.suggest.tpe.model import largest_ratio
 from pilotune.pipeline.suggest.tpe.truncnorm import log_mass, log_step_mass
 from pilotune.pipeline.trial.distributions import RangeProblem, check_range, stepped

@@ -1,0 +1,166 @@
+"""The sampler ``gp``: Bayesian optimization with a Gaussian process, at some milliseconds a trial."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from ...space import Space
+from ..constraint_values import store_constraints
+from ..published import publish
+from ..search_space import SpaceWatch
+from ..tpe import TPESampler
+from .encoding import Encoding
+from .search import Search
+
+K = TypeVar("K")
+V = TypeVar("V")
+MAX_SEARCHES = 8
+"""Searches that one sampler keeps, one for each study and space; the least recently used is dropped."""
+
+
+class GPSampler(BaseSampler):
+    """Bayesian optimization with a Gaussian process, for any number of trials that run at once.
+
+    A Gaussian process learns the objective from finished trials, and the configuration with the largest expected
+    improvement is suggested. Running trials count as if they had turned out as the model expects, so that others keep
+    away from them. The model is kept as one Cholesky factor of at most some hundred trials, to which suggestions and
+    results are added exactly, in whatever order they come; it is made anew, in pieces, when the study has grown.
+
+    It takes integers, steps, logarithmic ranges, choices, conditional parameters, the study file's constraints, soft
+    constraints (``trial.set_constraint``), several directions, pruned and failed trials. Where an objective defines its
+    space as it runs, and not all trials have the same parameters, it leaves the study to :class:`TPESampler`.
+
+    Safe to use from several threads. A pickled copy has the random state, and reads the study anew.
+
+    Args:
+        seed: Of the random numbers. Default None: different numbers each time.
+        n_startup_trials: Suggest at random until this many trials are complete or pruned. Default 8.
+        space: The search space with its conditions and constraints; None: what the trials of the study have in common.
+        constraints_func: From a finished trial to a sequence of numbers, each above 0 where a constraint is violated.
+            Deprecated in Optuna, which has ``trial.set_constraint``.
+
+    Example:
+        >>> import optuna
+        >>> from pilotune.pipeline.suggest.surrogate import GPSampler
+        >>> study = optuna.create_study(sampler=GPSampler(seed=0))
+        >>> study.optimize(lambda trial: (trial.suggest_float("x", -10, 10) - 2) ** 2, n_trials=20)
+        >>> abs(study.best_params["x"] - 2) < 0.1
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        n_startup_trials: int = 8,
+        space: Space | None = None,
+        constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
+    ) -> None:
+        self._startup, self._space, self._constraints_func = n_startup_trials, space, constraints_func
+        self._rng = None if seed is None else np.random.default_rng(seed)
+        self._tpe = TPESampler(seed=seed, multivariate=True, group=True)
+        self._searches: OrderedDict[tuple[Any, ...], Search] = OrderedDict()
+        self._watches: OrderedDict[tuple[int, int], SpaceWatch] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_searches"], state["_watches"], state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._searches, self._watches, self._lock = OrderedDict(), OrderedDict(), threading.RLock()
+
+    def reseed_rng(self) -> None:
+        """Continue with other random numbers, as Optuna asks of copies of a sampler."""
+        self._rng = None
+        self._searches.clear()
+        self._tpe.reseed_rng()
+
+    def _generator(self) -> np.random.Generator:
+        if self._rng is None:  # not made in __init__, so that copies of a sampler differ
+            self._rng = np.random.default_rng()
+        return self._rng
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The parameters that are suggested together (Optuna's interface of a sampler)."""
+        if self._space is not None:
+            return {name: found for name, found in self._space.distributions.items() if not found.single()}
+        with self._lock:
+            watch = self._watch(study)
+            watch.refresh(study)
+            if watch.same:
+                return watch.space
+        return self._tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Values for the active parameters of ``search_space``."""
+        if not search_space:
+            return {}
+        with self._lock:
+            if self._space is None and not self._watch(study).same:
+                return self._tpe.sample_relative(study, trial, search_space)
+            search = self._search(study, search_space)
+            search.refresh(study)
+            params = search.suggest(trial._trial_id)
+        if self._space is None:
+            publish(study, trial, params)
+        return params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value for one parameter that is not suggested together with others."""
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    def _watch(self, study: Study) -> SpaceWatch:
+        return _kept(self._watches, (id(study._storage), study._study_id), SpaceWatch)
+
+    def _search(self, study: Study, space: dict[str, BaseDistribution]) -> Search:
+        known = self._space if self._space is not None and space.keys() == self._names() else None
+
+        def make() -> Search:
+            return Search(Encoding(space, known), study.directions, self._startup, self._generator())
+
+        return _kept(self._searches, (id(study._storage), study._study_id, *sorted(map(_key, space.items()))), make)
+
+    def _names(self) -> set[str]:
+        assert self._space is not None
+        return {name for name, found in self._space.distributions.items() if not found.single()}
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Optuna calls this before each trial."""
+        self._tpe.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Write the values of ``constraints_func``, where there is one, to the trial's attributes."""
+        if self._constraints_func is not None:
+            store_constraints(study, trial, state, self._constraints_func)
+
+
+def _key(item: tuple[str, BaseDistribution]) -> str:
+    name, distribution = item
+    return f"{name}: {distribution!r}"
+
+
+def _kept(kept: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
+    """What is kept for ``key``, or made now; the least recently used of many is dropped."""
+    found = kept.get(key)
+    if found is None:
+        found = kept[key] = make()
+        if len(kept) > MAX_SEARCHES:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return found

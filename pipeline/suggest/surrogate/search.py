@@ -1,0 +1,206 @@
+"""The search of one space in one study: learns what changed, renews the model in pieces, and suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.study import Study, StudyDirection
+
+from ...study_changes import StudyWatch
+from .encoding import Encoding
+from .factor import Factor
+from .fit import FIRST_ITERATIONS, LATER_ITERATIONS, fitted
+from .kernel import Kernel, Likelihood, Prior
+from .model import Model
+from .proposals import Proposer, Spacing, random_places
+from .subset import chosen_rows, fitted_rows, pending_rows
+from .targets import Targets
+from .trials import COMPLETE, FAILED, PRUNED, RUNNING, Trials
+
+GROWTH, LEAST_GROWTH = 1.12, 2
+"""The model is made anew when the finished trials are so many times as many as last time, and at least so many more."""
+SPARE, RESERVE = 40, 24
+"""Rows of a factor for suggestions until the model is made anew, and for those that are made meanwhile."""
+SURPRISE = 0.5
+"""The model is made anew when a result is so many standardized units below all before."""
+UNKNOWN, UNKNOWN_SHARE = 4, 32
+"""The model is made anew when more results than this, or than this part of the running trials, are of trials that it
+does not know."""
+PARTIAL_SHARE = 40
+"""With pruned trials, the model is made anew when this part of the finished trials is new."""
+WORK = 2_500_000
+"""Elementary operations, about two milliseconds, that renewing the model may take in one suggestion."""
+BLOCK = 64
+"""Rows that are added to a new factor at a time."""
+
+
+class Search:
+    """The search of one space in one study.
+
+    Args:
+        encoding: Of the space.
+        directions: Of the study.
+        startup: Trials that are drawn at random until so many are complete or pruned.
+        rng: Its random numbers.
+    """
+
+    def __init__(
+        self, encoding: Encoding, directions: Sequence[StudyDirection], startup: int, rng: np.random.Generator
+    ) -> None:
+        self.encoding, self._startup, self._rng = encoding, startup, rng
+        self.trials = Trials(encoding, directions)
+        self._watch = StudyWatch()
+        self._prior = Prior.of(len(encoding.names))
+        self._reset()
+
+    def _reset(self) -> None:
+        self.model: Model | None = None
+        self._building: Generator[int, None, None] | None = None
+        self._hyperparameters: np.ndarray | None = None
+        self._fits, self._fitted_at, self._made_at = 0, 0, 0
+        self._due, self._unknown = False, 0
+        self._began: list[int] = []  # trials that got a configuration while a new model was made
+        self._full = 0
+        self._spacing = Spacing(self.trials)
+        self._proposer = Proposer(self.encoding, self._rng, self._spacing)
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def refresh(self, study: Study) -> None:
+        """Learn what changed in the study."""
+        changes = self._watch.refresh(study)
+        ended, placed = self.trials.apply(changes)
+        if changes.whole:
+            self._reset()
+        ids = {self.trials.row_of[trial._trial_id]: trial._trial_id for trial in changes.trials
+               if trial._trial_id in self.trials.row_of}  # fmt: skip
+        for row in placed:
+            if self.model is not None:
+                self.model.place(ids[row], row)
+        self._began += placed if self._building is not None else []
+        for row in ended:
+            self._spacing.learn(row)
+        if self.model is not None and ended:
+            self._tell(self.model, ended)
+
+    def _tell(self, model: Model, ended: Sequence[int]) -> None:
+        rows, least = np.array(ended), model.targets.least
+        learnt = model.tell(ended)
+        targets = np.where(self.trials.state[rows] == COMPLETE, model.targets.at(rows)[:, 0], np.inf)
+        self._due = self._due or bool((targets[learnt] < least - SURPRISE).any())
+        if not model.targets.partial:
+            self._unknown += int((~learnt).sum())
+            self._due = self._due or bool((targets[~learnt] < least).any())
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the model is to be made anew."""
+        if self.model is None or self._due or self.model.factor.size >= self._full:
+            return True
+        finished = self.trials.finished
+        running = int(np.count_nonzero(self.trials.state[: self.trials.size] == RUNNING))
+        if self._unknown > max(UNKNOWN, running / UNKNOWN_SHARE) or self._has_grown(self._made_at):
+            return True
+        partial = self.model.targets.partial or len(self.trials.rows(PRUNED)) > 0
+        return partial and finished - self._made_at >= max(1, finished / PARTIAL_SHARE)
+
+    def _has_grown(self, before: int) -> bool:
+        return self.trials.finished >= max(GROWTH * before, before + LEAST_GROWTH)
+
+    # -- suggesting ---------------------------------------------------------------------------------------------------
+
+    def suggest(self, trial_id: int) -> dict[str, Any]:
+        """Suggest a configuration to a trial, after :meth:`refresh`."""
+        places = self._model_places(trial_id) if self.trials.scored >= self._startup else None
+        if places is None:
+            places = random_places(self.encoding, self.trials, self._rng)
+        return self.encoding.params(places)
+
+    def _model_places(self, trial_id: int) -> np.ndarray | None:
+        self._renew()
+        model = self.model
+        if model is None:
+            return None
+        model.reweigh(self._rng)
+        model.settle()
+        proposal = self._proposer.propose(model)
+        if proposal is None:
+            return None
+        candidates, index = proposal
+        model.expect(trial_id, candidates, index)
+        return np.asarray(candidates.places[index])
+
+    # -- renewing the model -------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        """Go on making the model anew, as much as one suggestion may cost; the first one whole."""
+        if self._building is None and self._is_due:
+            self._building = self._build()
+        if self._building is None:
+            return
+        urgent = self.model is None or self.model.factor.size >= self.model.factor.capacity
+        left = WORK // 4 if self._proposer.pool_is_due else WORK  # a pool is work enough
+        for work in self._building:
+            left -= work
+            if left <= 0 and not urgent:
+                return
+        self._building = None
+
+    def _build(self) -> Generator[int, None, None]:
+        """Make the model anew; yields how much work each piece was."""
+        trials, encoding, rng = self.trials, self.encoding, self._rng
+        fits = (
+            self._hyperparameters is None
+            or self._has_grown(self._fitted_at)
+            or (self.model is not None and self.model.factor.size >= self._full)
+        )
+        self._due, self._unknown, self._made_at = False, 0, trials.finished
+        targets = Targets(trials)
+        order = self._order(targets)
+        if not len(order):
+            return
+        known = self._hyperparameters if self._hyperparameters is not None else self._prior.mean
+        features = encoding.features(trials.places[order])
+        chosen = chosen_rows(rng, order, Kernel(encoding.layout, known).scaled(features))
+        order, features = order[chosen], features[chosen]
+        if fits:
+            self._fitted_at = trials.finished
+            yield from self._fit(order, features, targets)
+        kernel = Kernel(encoding.layout, known if self._hyperparameters is None else self._hyperparameters)
+
+        running = trials.rows(RUNNING)
+        scaled = kernel.scaled(encoding.features(trials.places[running]))
+        pending = pending_rows(rng, running, scaled, kernel.scaled(features))
+        self._began = []
+        rows = np.concatenate([order, pending])
+        noise = kernel.noise + targets.noise(rows)
+        factor = Factor(kernel, len(rows) + SPARE + RESERVE, targets.columns)
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            factor.extend(encoding.features(trials.places[rows[part]]), noise[part])
+            yield (start + BLOCK) * BLOCK * (start // 8 + 8 * encoding.layout.dimensions)
+        model = Model(trials, targets, factor, rows)
+        for row in self._began:
+            if row not in model.row_of and trials.state[row] == RUNNING and factor.size < len(rows) + SPARE:
+                model.join(row)
+        self.model, self._full = model, len(rows) + SPARE
+
+    def _order(self, targets: Targets) -> np.ndarray:
+        """The finished trials that have a target, the best first: first those that break no constraint."""
+        rows = self.trials.rows(COMPLETE, PRUNED, FAILED)
+        values = targets.at(rows)[:, 0]
+        rows, values = rows[~np.isnan(values)], values[~np.isnan(values)]
+        return np.asarray(rows[np.lexsort((rows, values, self.trials.violations(rows)))])
+
+    def _fit(self, order: np.ndarray, features: np.ndarray, targets: Targets) -> Generator[int, None, None]:
+        part = fitted_rows(self._rng, len(order), len(self.encoding.names))
+        values, noise = targets.at(order[part])[:, 0], targets.noise(order[part])
+        likelihood = Likelihood(self.encoding.layout, self._prior, features[part], values, noise)
+        starts = [self._prior.mean]
+        if self._hyperparameters is not None:
+            starts = [self._hyperparameters, self._prior.mean][: 1 + self._fits % 2]
+        iterations = FIRST_ITERATIONS if self._hyperparameters is None else LATER_ITERATIONS
+        self._fits += 1
+        self._hyperparameters = yield from fitted(likelihood, starts, iterations)
