@@ -30,8 +30,9 @@ UNKNOWN, UNKNOWN_SHARE = 4, 32
 does not know."""
 PARTIAL_SHARE = 40
 """With pruned trials, the model is made anew when this part of the finished trials is new."""
-WORK = 2_500_000
-"""Elementary operations, about two milliseconds, that renewing the model may take in one suggestion."""
+WORK, READING = 2_000_000, 1_000_000
+"""Elementary operations, about two milliseconds, that renewing the model may take in one suggestion; and about how many
+it takes to read the results of some hundred trials."""
 BLOCK = 64
 """Rows that are added to a new factor at a time."""
 
@@ -158,6 +159,7 @@ class Search:
         )
         self._due, self._unknown, self._made_at = False, 0, trials.finished
         targets = Targets(trials)
+        yield READING
         order = self._order(targets)
         if not len(order):
             return
@@ -198,6 +200,7 @@ class Search:
         part = fitted_rows(self._rng, len(order), len(self.encoding.names))
         values, noise = targets.at(order[part])[:, 0], targets.noise(order[part])
         likelihood = Likelihood(self.encoding.layout, self._prior, features[part], values, noise)
+        yield likelihood.work
         starts = [self._prior.mean]
         if self._hyperparameters is not None:
             starts = [self._hyperparameters, self._prior.mean][: 1 + self._fits % 2]
