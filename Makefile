@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 # Many tests wait for a scheduler or a limit most of their time.
-TESTS_AT_ONCE ?= 3
+TESTS_AT_ONCE ?= 4
 BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo

@@ -243,7 +243,7 @@ def test_the_cost_of_a_report_hardly_grows_with_the_trials() -> None:
                 promotions.leave(best)
         return Counted.count / 1000
 
-    few, many = work(2_000), work(32_000)
+    few, many = work(2_000), work(16_000)
     assert 0 < many < 2 * few
 
 

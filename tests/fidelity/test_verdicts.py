@@ -21,7 +21,7 @@ from pilotune.pipeline.record import RecordStorage
 from ..support.paired_pruners import KINDS, PairedStudies, is_last, number
 from ..support.sizes import at_size
 
-SEQUENCES = at_size(100, 250)
+SEQUENCES = at_size(40, 250)
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:All-NaN", "ignore:invalid value", "ignore:overflow")]
 
 

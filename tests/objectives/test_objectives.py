@@ -87,8 +87,7 @@ def test_sklearn_classifier_learns_the_wines():
 
 @pytest.mark.parametrize("model", ["logistic", "forest", "boosting", "neighbors"])
 def test_every_model_of_the_sklearn_classifier_learns(model):
-    few = {"max_iter": 50} if model in ("logistic", "boosting") else {}
-    few = {"n_estimators": 20} if model == "forest" else few
+    few = {"logistic": {"max_iter": 50}, "boosting": {"max_iter": 10}, "forest": {"n_estimators": 20}}.get(model, {})
     assert sklearn_classifier.train(data="iris", model=model, **few)["value"] > 0.9
 
 

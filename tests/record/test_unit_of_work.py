@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 from pilotune.errors import RecordAway
 from pilotune.pipeline.record import normalize_url, open_storage
 
+from ..support.sizes import at_size
+
 SPACE = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
 
 
@@ -61,7 +63,7 @@ def breaking(storage, which, *, after=False):
 def test_a_commit_that_fails_at_any_statement_is_repeated_exactly_once(database_url, after):
     position, landed = 0, False
     while not landed:
-        position += 1
+        position += at_size(3, 1)
         storage = open_storage(database_url)
         study = new_study(storage)
         staged_work(study)

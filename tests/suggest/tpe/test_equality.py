@@ -32,7 +32,7 @@ CASES = {
     "few candidates": ({}, {"n_ei_candidates": 3}, EVERYTHING, ("minimize",)),
     "random at first": ({}, {"n_startup_trials": 40}, EVERYTHING, ("minimize",)),
 }
-HISTORIES = at_size(50, 150)
+HISTORIES = at_size(20, 150)
 
 
 @pytest.fixture(autouse=True)

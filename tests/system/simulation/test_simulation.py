@@ -18,15 +18,15 @@ from tests.system.simulation.__main__ import memory
 
 pytestmark = pytest.mark.slow
 
-SEEDS, BLOCK_SEEDS = at_size(600, 10_000), at_size(60, 2_000)
-CHUNK = 100
+SEEDS, BLOCK_SEEDS = at_size(300, 10_000), at_size(30, 2_000)
+CHUNK = at_size(15, 100)
 
 
-def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
-    """The failures of a chunk of seeds, and how often each thing happened in it."""
+def check_chunk(seeds: range, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
+    """The failures of some seeds, and how often each thing happened in them."""
     prepare()
     wrong, saw = [], Counter[str]()
-    for seed in range(first, first + CHUNK):
+    for seed in seeds:
         try:
             saw += check(Case.with_blocks(seed) if blocks else Case.of(seed), template_path, folder).saw
         except Exception as error:
@@ -37,7 +37,7 @@ def check_chunk(first: int, blocks: bool, template_path: Path, folder: Path) -> 
 def check_all(seeds: int, blocks: bool, folder: Path) -> Counter[str]:
     """How often each thing happened in all seeds, none of which failed."""
     path = template(folder)
-    chunks = [(first, blocks, path, folder) for first in range(0, seeds, CHUNK)]
+    chunks = [(range(first, min(first + CHUNK, seeds)), blocks, path, folder) for first in range(0, seeds, CHUNK)]
     with multiprocessing.get_context("spawn").Pool(2) as processes:
         found = processes.starmap(check_chunk, chunks, chunksize=1)
     wrong = [sentence for sentences, _ in found for sentence in sentences]
@@ -89,7 +89,7 @@ def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: 
     assert saw["code 0"] > BLOCK_SEEDS / 2
     kinds = ("attempts yielded", "attempts declined", "walltime", "preempted", "cancelled", "trials promoted")
     for what in (*kinds, "trials paused for ever"):
-        assert saw[what] > 10, f"{what} hardly came about: the draw has changed"
+        assert saw[what] > at_size(3, 10), f"{what} hardly came about: the draw has changed"
 
 
 def test_a_seed_replays_to_the_last_bit(folder: Path) -> None:
