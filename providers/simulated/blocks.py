@@ -28,6 +28,7 @@ class BlockPlan:
         walltime: Seconds.
         queue: Mean seconds in the queue (exponentially distributed).
         preempt: Probability that a block is preempted before its walltime is over.
+        suspend: Probability that a block is suspended for a while: none of its workers does anything meanwhile.
         holds: A block that ends soon is told to accept no more trials. Otherwise its workers decline what does not fit.
         yield_before: As in the study file.
     """
@@ -37,6 +38,7 @@ class BlockPlan:
     walltime: float
     queue: float = 10.0
     preempt: float = 0.0
+    suspend: float = 0.0
     holds: bool = True
     yield_before: float | None = None
 
@@ -55,14 +57,16 @@ class SimulatedBlocks:
         now: The clock.
         on_start: Called when a block has started and its workers are connected.
         on_closing: Called when a block's trials must yield.
+        on_resume: Called when a block was suspended and goes on.
         on_end: Called when a block, and with it every trial there, was ended.
-        draw: Random numbers for queue times and preemptions.
+        draw: Random numbers for queue times, preemptions and suspensions.
 
     Attributes:
         blocks: Every block that was ever submitted.
         demand: Workers that the campaign could keep busy; None before it has said so.
         expected: Seconds that the campaign expects the next trial to run; None where it does not know.
         most: The most blocks that ever held nodes at once.
+        suspensions: How often a block was suspended.
     """
 
     def __init__(
@@ -72,23 +76,25 @@ class SimulatedBlocks:
         now: Callable[[], float],
         on_start: Callable[[Block], None],
         on_closing: Callable[[Block], None],
+        on_resume: Callable[[Block], None],
         on_end: Callable[[Block], None],
         draw: random.Random,
     ):
         self.plan, self._at, self._now, self._random = plan, at, now, draw
-        self._on_start, self._on_closing, self._on_end = on_start, on_closing, on_end
+        self._on_start, self._on_closing, self._on_resume, self._on_end = on_start, on_closing, on_resume, on_end
         self.blocks: list[Block] = []
         self.demand: int | None = None
         self.expected: float | None = None
-        self.most = 0
+        self.most = self.suspensions = 0
         self._last_used: dict[str, float] = {}  # when a block last began or ended a trial
         self._at(0.0, self._scale)
 
     # -- what the pool asks -------------------------------------------------------------------------------------------
 
     def capacity(self) -> int:
-        """Attempts that can run at once; a block that accepts no more counts with those that run there."""
-        return sum(block.workers if accepts(block) else block.tasks for block in self._running())
+        """Attempts that can run at once; a block that accepts no more, or is suspended, counts with those there."""
+        living = [block for block in self.blocks if block.end is None]
+        return sum(block.workers if _takes_attempts(block) else block.tasks for block in living)
 
     def free(self) -> Block | None:
         """A block with a worker for the next attempt; None where there is none."""
@@ -163,7 +169,20 @@ class SimulatedBlocks:
         self._at(walltime, lambda: self._end(block, End.WALLTIME))
         if self._random.random() < self.plan.preempt:
             self._at(self._random.uniform(0.0, walltime), lambda: self._end(block, End.PREEMPTED))
+        if self.plan.suspend and self._random.random() < self.plan.suspend:
+            self._at(self._random.uniform(0.0, walltime), lambda: self._suspend(block))
         self._on_start(block)
+
+    def _suspend(self, block: Block) -> None:
+        if block.end is None:
+            self.suspensions += 1
+            block.enter(Phase.SUSPENDED, "suspended", self._now())
+            self._at(self._random.expovariate(4.0 / self.plan.walltime), lambda: self._resume(block))
+
+    def _resume(self, block: Block) -> None:
+        if block.end is None:
+            block.enter(Phase.RUNNING, "", self._now())
+            self._on_resume(block)
 
     def _close(self, block: Block) -> None:
         if block.end is None:
@@ -180,5 +199,11 @@ def accepts(block: Block) -> bool:
     return any((block.managers or {}).values())
 
 
+def _takes_attempts(block: Block) -> bool:
+    return block.phase == Phase.RUNNING and accepts(block)
+
+
 def _state(block: Block) -> BlockState:
+    if block.phase == Phase.SUSPENDED:
+        return "suspended"
     return "queued" if block.phase == Phase.QUEUED else "running"

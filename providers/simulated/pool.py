@@ -11,6 +11,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ...pipeline.campaign.events import (
@@ -38,6 +39,7 @@ from .blocks import BlockPlan, SimulatedBlocks
 from .clock import VirtualTime
 from .faults import Disk, Faults, Witness
 from .hosts import Nodes, SimulatedHosts
+from .suspension import Suspension, is_suspended
 
 __all__ = ["Note", "Objective", "Question", "SimulatedPool", "Step", "Wish"]
 
@@ -101,12 +103,13 @@ class SimulatedPool:
         self._driver_alive = True
         self._queue: deque[AttemptSpec] = deque()
         self._running: dict[str, Attempt] = {}  # by token
+        self._suspension = Suspension()
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
         self._workers = workers
         self.blocks: SimulatedBlocks | None = None
         if plan:
-            calls = (self._on_block_start, self._on_block_closing, self._on_block_end)
+            calls = (self._on_block_start, self._on_block_closing, self._on_block_resume, self._on_block_end)
             self.blocks = SimulatedBlocks(plan, self._at, self.now, *calls, self.random)
         self.hosts = SimulatedHosts(nodes, workers, self.blocks, self.random) if nodes else None
 
@@ -147,7 +150,7 @@ class SimulatedPool:
         """The driver ends everything; with the fault ``linger`` half of the attempts still save their checkpoint."""
         self._driver_alive = False
         for attempt in list(self._running.values()):
-            if self.faults.linger and self.random.random() < 0.5:
+            if self.faults.linger and not is_suspended(attempt.block) and self.random.random() < 0.5:
                 self._end(attempt, "yielded")
         self._remove_workers()
 
@@ -165,7 +168,8 @@ class SimulatedPool:
     def _yield_all(self) -> None:
         """The workers of a dead driver save their checkpoints, and end."""
         for attempt in list(self._running.values()):
-            self._end(attempt, "yielded")
+            if not is_suspended(attempt.block):
+                self._end(attempt, "yielded")
         self._remove_workers()
 
     def _remove_workers(self) -> None:
@@ -205,6 +209,10 @@ class SimulatedPool:
         """Schedule something of the workers; it does not happen once they are gone."""
         self.time.at(delay, lambda: None if self.over else what())
 
+    def _of_worker(self, block: Block | None, delay: float, what: Callable[[], None]) -> None:
+        """Schedule something that a worker in the block does itself: not while the block is suspended."""
+        self._at(delay, lambda: self._suspension.do(block, what))
+
     # -- blocks -------------------------------------------------------------------------------------------------------
 
     def _on_block_start(self, block: Block) -> None:
@@ -215,7 +223,12 @@ class SimulatedPool:
 
     def _on_block_closing(self, block: Block) -> None:
         for attempt in [each for each in self._running.values() if each.block is block]:
-            self._ask_to_yield(attempt)
+            self._of_worker(block, 0.0, partial(self._ask_to_yield, attempt))
+
+    def _on_block_resume(self, block: Block) -> None:
+        self._suspension.resume(block)
+        for _ in range(block.workers):
+            self._at(0.0, self._start_next)
 
     def _on_block_end(self, block: Block) -> None:
         for attempt in [each for each in self._running.values() if each.block is block]:
@@ -231,8 +244,10 @@ class SimulatedPool:
         spec = self._queue.popleft()
         self._occupy(block, host, 1)
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
-            self._at(DECLINED_PAUSE, lambda: self._decline(spec, block, host))
+            self._of_worker(block, DECLINED_PAUSE, lambda: self._decline(spec, block, host))
             return
+        if any(each.spec.number == spec.number and is_suspended(each.block) for each in self._running.values()):
+            raise ValueError(f"trial {spec.number} begins again while it is only suspended")
         carried, log = self._take_up_log(spec)
         attempt = Attempt(spec, self.objective(spec), self.time.now + self.skew, block, host, carried, log)
         self._running[spec.token] = attempt
@@ -283,17 +298,17 @@ class SimulatedPool:
     def _next_step(self, attempt: Attempt) -> None:
         delay, what = next(attempt.steps)
         if self.random.random() < self.faults.lose:
-            self._at(delay, lambda: self._lose(attempt))
+            self._of_worker(attempt.block, delay, lambda: self._lose(attempt))
         elif self.random.random() < self.faults.fail:
             self._end_soon(attempt, "failed", delay)
         elif what is None:
             self._end_soon(attempt, "complete", delay)
         elif isinstance(what, Wish | Question):
-            self._at(delay, lambda: self._question(attempt, what))
+            self._of_worker(attempt.block, delay, lambda: self._question(attempt, what))
         elif isinstance(what, Note):
-            self._at(delay, lambda: self._note(attempt, what))
+            self._of_worker(attempt.block, delay, lambda: self._note(attempt, what))
         else:
-            self._at(delay, lambda: self._report(attempt, what))
+            self._of_worker(attempt.block, delay, lambda: self._report(attempt, what))
 
     def _question(self, attempt: Attempt, asked: Wish | Question) -> None:
         if attempt.over:
@@ -345,7 +360,7 @@ class SimulatedPool:
         deadline = dialogue.deadline()
         if deadline is not None and deadline < attempt.wake_at:
             attempt.wake_at = deadline
-            self._at(deadline - now, lambda: self._wake(attempt))
+            self._of_worker(attempt.block, deadline - now, lambda: self._wake(attempt))
 
     def _wake(self, attempt: Attempt) -> None:
         attempt.wake_at = math.inf
@@ -374,7 +389,11 @@ class SimulatedPool:
     def _on_message(self, message: Verdict | Suggested | Stop) -> None:
         """A message of the driver arrives at a worker, which does with it what a real one does."""
         attempt = self._running.get(message.token)
-        if attempt is None or attempt.over or not attempt.dialogue.receive(message):
+        if attempt is not None:
+            self._suspension.do(attempt.block, lambda: self._on_arrival(attempt, message))
+
+    def _on_arrival(self, attempt: Attempt, message: Verdict | Suggested | Stop) -> None:
+        if attempt.over or not attempt.dialogue.receive(message):
             return
         if attempt.dialogue.order == "kill":
             self._end_soon(attempt, "stopped")
@@ -395,7 +414,7 @@ class SimulatedPool:
     # -- an attempt ends ----------------------------------------------------------------------------------------------
 
     def _end_soon(self, attempt: Attempt, kind: OutcomeKind, delay: float | None = None) -> None:
-        self._at(self.latency if delay is None else delay, lambda: self._end(attempt, kind))
+        self._of_worker(attempt.block, self.latency if delay is None else delay, lambda: self._end(attempt, kind))
 
     def _end(self, attempt: Attempt, kind: OutcomeKind) -> None:
         if attempt.over or (attempt.hangs and (attempt.immortal or kind != "stopped")):

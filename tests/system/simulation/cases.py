@@ -177,6 +177,7 @@ class Case:
             queue=draw.choice([1.0, 20.0, 100.0]),
             preempt=draw.choice([0.0, 0.3]),
             holds=draw.random() < 0.6,
+            suspend=random.Random(f"suspensions {seed}").choice([0.0, 0.0, 0.5]),
         )
         stretch = draw.choice([0.5, 3.0, 10.0, 10.0])
         case = cls.of(seed)

@@ -169,6 +169,7 @@ class Driver(QuietServices):
             assert plan
             assert blocks.most <= plan.counts.max, "more blocks than the site allows"
             self.world.saw["blocks"] += len(blocks.blocks)
+            self.world.saw["suspended"] += blocks.suspensions
             self.world.saw.update(str(block.end) for block in blocks.blocks)
 
     # -- DriverServices -----------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import MethodType
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -27,8 +28,10 @@ from pilotune.pipeline.record.unit_of_work import UnitOfWork
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import Attributes
 from pilotune.pipeline.trial.report_log import LoggedReport, ReportWriter, newest_log
+from pilotune.providers.blocks.block import Block
 from pilotune.providers.simulated import pool as simulated_pool
 from pilotune.providers.simulated.attempt import Attempt
+from pilotune.providers.simulated.blocks import SimulatedBlocks
 from pilotune.providers.simulated.faults import Disk
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.system.simulation import Case, check, driver, template
@@ -130,6 +133,18 @@ def dying(seed: int) -> Case:
     return replace(heirs(seed), faults=replace(Case.of(seed).faults, mute=0.1, linger=60.0))
 
 
+def lost_when_suspended(blocks: SimulatedBlocks, block: Block) -> None:
+    """Tell the driver that what runs in a suspended block is lost."""
+    suspend(blocks, block)
+    pool = cast("SimulatedPool", cast("MethodType", blocks._on_end).__self__)
+    for attempt in pool._running.values():
+        if attempt.block is block:
+            pool._notice(attempt)
+
+
+suspend = SimulatedBlocks._suspend
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "enforce_budget", lambda *_: [], Case.of, "over budget"),
@@ -180,6 +195,8 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "a declined attempt is taken for a lost one":
         (OutcomeHandler, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
          "have holes|begun twice|given up"),
+    "a suspended trial is taken for a lost one":
+        (SimulatedBlocks, "_suspend", lost_when_suspended, Case.with_blocks, "while it is only suspended"),
     "more workers are wanted than there are trials":
         (Campaign, "_demanded", too_much, Case.with_blocks, "more workers wanted"),
     "the steps after a checkpoint are computed twice":

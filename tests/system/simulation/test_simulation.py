@@ -87,7 +87,15 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
 def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path) -> None:
     saw = check_all(BLOCK_SEEDS, True, folder)
     assert saw["code 0"] > BLOCK_SEEDS / 2
-    kinds = ("attempts yielded", "attempts declined", "walltime", "preempted", "cancelled", "trials promoted")
+    kinds = (
+        "attempts yielded",
+        "attempts declined",
+        "walltime",
+        "preempted",
+        "cancelled",
+        "suspended",
+        "trials promoted",
+    )
     for what in (*kinds, "trials paused for ever"):
         assert saw[what] > at_size(3, 10), f"{what} hardly came about: the draw has changed"
 
