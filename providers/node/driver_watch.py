@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import socket
+import contextlib
+import ipaddress
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ...pipeline.worker.node.block import busy_workers
@@ -23,6 +24,9 @@ or end."""
 
 NO_CONNECTION_LIMIT = 120.0
 """Seconds without a connection, and without a refusal either, after which the driver counts as lost."""
+
+TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+"""The kernel's tables of connections. A socket for both kinds of addresses has its IPv4 connections in the second."""
 
 ESTABLISHED = "01"
 """State of an established connection in the kernel's table."""
@@ -90,16 +94,22 @@ class DriverWatch:
         return self._refusals.in_row > 0
 
 
-def connected(port: int, table: Path = Path("/proc/net/tcp")) -> set[str] | None:
+def connected(port: int, tables: Iterable[Path] = TABLES) -> set[str] | None:
     """The addresses at whose ``port`` anything on this node has a connection; None when the kernel does not say."""
-    try:
-        rows = [line.split() for line in table.read_text().splitlines()[1:]]
-    except OSError:
+    rows: list[list[str]] = []
+    read = 0
+    for table in tables:
+        with contextlib.suppress(OSError):  # a kernel without IPv6 has one table
+            rows += (line.split() for line in table.read_text().splitlines()[1:])
+            read += 1
+    if not read:
         return None
     ends = [row[2].split(":") for row in rows if len(row) > 3 and row[3] == ESTABLISHED]
-    return {_dotted(address) for address, of in ends if int(of, 16) == port}
+    return {_written_out(address) for address, of in ends if int(of, 16) == port}
 
 
-def _dotted(address: str) -> str:
-    """An IPv4 address from the kernel's table, where it is hexadecimal in the machine's byte order."""
-    return socket.inet_ntoa(int(address, 16).to_bytes(4, sys.byteorder))
+def _written_out(address: str) -> str:
+    """An address from the kernel's table, where it is hexadecimal, each 32 bits in the machine's byte order."""
+    words = (int(address[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(address), 8))
+    found = ipaddress.ip_address(b"".join(words))
+    return str(getattr(found, "ipv4_mapped", None) or found)

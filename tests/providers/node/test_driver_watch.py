@@ -59,10 +59,31 @@ def silent() -> Iterator[tuple[str, int]]:
 def test_a_connection_is_one_that_is_established_to_the_drivers_port(tmp_path: Path) -> None:
     table = tmp_path / "tcp"
     table.write_text(ROWS)
-    assert connected(0xD543, table) == {"127.0.0.1"}
-    assert connected(0xD544, table) == set(), "it is only being opened"
-    assert connected(0xD2F0, table) == set(), "it is a listening socket"
-    assert connected(1, tmp_path / "none") is None, "the kernel does not tell"
+    assert connected(0xD543, [table, tmp_path / "none"]) == {"127.0.0.1"}
+    assert connected(0xD544, [table]) == set(), "it is only being opened"
+    assert connected(0xD2F0, [table]) == set(), "it is a listening socket"
+    assert connected(1, [tmp_path / "none"]) is None, "the kernel does not tell"
+
+
+@pytest.mark.parametrize(
+    ("family", "listens", "asked", "seen"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1", "::1"),
+        (socket.AF_INET6, "::", "::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_connections_of_each_kind_of_address_are_seen(
+    family: socket.AddressFamily, listens: str, asked: str, seen: str
+) -> None:
+    if family is socket.AF_INET6 and not socket.has_dualstack_ipv6():
+        pytest.skip("this host has no IPv6")
+    with socket.create_server((listens, 0), family=family, dualstack_ipv6=listens == "::") as server:
+        port = server.getsockname()[1]
+        assert connected(port) == set()
+        with socket.socket(family) as client:
+            client.connect((asked, port))
+            assert connected(port) == {seen}
 
 
 def test_a_driver_counts_as_lost_after_some_time_without_connection_and_without_busy_workers(tmp_path: Path) -> None:
