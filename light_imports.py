@@ -33,6 +33,13 @@ class _NoMonitoring:
 FOR_PARSL = {("typeguard", "typechecked"): _unchecked, ("parsl.monitoring", "MonitoringHub"): _NoMonitoring}
 """What Parsl's own modules get in place of something that would have to be loaded."""
 
+ELSEWHERE = {
+    ("parsl", "__version__"): "parsl.version:VERSION",
+    ("parsl.executors", "HighThroughputExecutor"): "parsl.executors.high_throughput.executor:HighThroughputExecutor",
+    ("parsl.providers", "LocalProvider"): "parsl.providers.local.local:LocalProvider",
+}
+"""Names that an ``__init__`` takes from a module, and where it finds them, so that it need not run for these."""
+
 
 class _Later(ModuleType):
     """A package that has not run its ``__init__`` yet. The first attribute that it lacks makes it do so."""
@@ -42,6 +49,9 @@ class _Later(ModuleType):
             raise AttributeError(name)
         if (self.__name__, name) in FOR_PARSL and _asked_by_parsl():
             return FOR_PARSL[self.__name__, name]
+        if (self.__name__, name) in ELSEWHERE:
+            module, _, defined = ELSEWHERE[self.__name__, name].partition(":")
+            return getattr(import_module(module), defined)
         inside = f"{self.__name__}.{name}"
         if inside in sys.modules or PathFinder.find_spec(inside, self.__path__) is not None:
             return import_module(inside)
@@ -88,7 +98,7 @@ def _asked_by_parsl() -> bool:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and str(frame.f_globals.get("__name__")).startswith("importlib"):
         frame = frame.f_back
-    return frame is not None and str(frame.f_globals.get("__name__")).startswith("parsl.")
+    return frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "parsl"
 
 
 sys.meta_path.insert(0, _Finder)

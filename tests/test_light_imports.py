@@ -10,6 +10,7 @@ import sys
 import pilotune.providers.htex.pool
 import pilotune.providers.schedulers.registry
 heavy = {"sqlalchemy", "requests.api", "typeguard._decorators", "parsl.monitoring.db_manager", "optuna", "pandas"}
+heavy |= {"parsl.executors.flux.executor", "parsl.providers.slurm.slurm"}
 print(sorted(heavy & sys.modules.keys()))
 
 import typeguard

@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+import optuna
 import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -34,14 +35,23 @@ _key = sa.String(KEY_LENGTH)
 _float = sa.Float(precision=53)
 
 
+def _of_study() -> sa.ForeignKey:
+    return sa.ForeignKey("studies.study_id")
+
+
+def _of_trial() -> sa.ForeignKey:
+    return sa.ForeignKey("trials.trial_id")
+
+
 def _attributes(name: str, identity: str, owner: str) -> sa.Table:
     return sa.Table(
         name,
         metadata,
         sa.Column(identity, sa.Integer, primary_key=True),
-        sa.Column(owner, sa.Integer),
+        sa.Column(owner, sa.Integer, _of_study() if owner == "study_id" else _of_trial()),
         sa.Column("key", _key),
         sa.Column("value_json", sa.Text),
+        sa.UniqueConstraint(owner, "key"),
     )
 
 
@@ -49,15 +59,16 @@ studies = sa.Table(
     "studies",
     metadata,
     sa.Column("study_id", sa.Integer, primary_key=True),
-    sa.Column("study_name", _key, nullable=False),
+    sa.Column("study_name", _key, nullable=False, index=True, unique=True),
 )
 study_directions = sa.Table(
     "study_directions",
     metadata,
     sa.Column("study_direction_id", sa.Integer, primary_key=True),
     sa.Column("direction", sa.Enum(StudyDirection), nullable=False),
-    sa.Column("study_id", sa.Integer, nullable=False),
+    sa.Column("study_id", sa.Integer, _of_study(), nullable=False),
     sa.Column("objective", sa.Integer, nullable=False),
+    sa.UniqueConstraint("study_id", "objective"),
 )
 study_user_attributes = _attributes("study_user_attributes", "study_user_attribute_id", "study_id")
 study_system_attributes = _attributes("study_system_attributes", "study_system_attribute_id", "study_id")
@@ -66,7 +77,7 @@ trials = sa.Table(
     metadata,
     sa.Column("trial_id", sa.Integer, primary_key=True),
     sa.Column("number", sa.Integer),
-    sa.Column("study_id", sa.Integer),
+    sa.Column("study_id", sa.Integer, _of_study(), index=True),
     sa.Column("state", sa.Enum(TrialState), nullable=False),
     sa.Column("datetime_start", sa.DateTime),
     sa.Column("datetime_complete", sa.DateTime),
@@ -77,25 +88,27 @@ trial_params = sa.Table(
     "trial_params",
     metadata,
     sa.Column("param_id", sa.Integer, primary_key=True),
-    sa.Column("trial_id", sa.Integer),
+    sa.Column("trial_id", sa.Integer, _of_trial()),
     sa.Column("param_name", _key),
     sa.Column("param_value", _float),
     sa.Column("distribution_json", sa.Text),
+    sa.UniqueConstraint("trial_id", "param_name"),
 )
 trial_values = sa.Table(
     "trial_values",
     metadata,
     sa.Column("trial_value_id", sa.Integer, primary_key=True),
-    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("trial_id", sa.Integer, _of_trial(), nullable=False),
     sa.Column("objective", sa.Integer, nullable=False),
     sa.Column("value", _float),
     sa.Column("value_type", sa.Enum("FINITE", "INF_POS", "INF_NEG", name="trialvaluetype"), nullable=False),
+    sa.UniqueConstraint("trial_id", "objective"),
 )
 trial_intermediate_values = sa.Table(
     "trial_intermediate_values",
     metadata,
     sa.Column("trial_intermediate_value_id", sa.Integer, primary_key=True),
-    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("trial_id", sa.Integer, _of_trial(), nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("intermediate_value", _float),
     sa.Column(
@@ -103,13 +116,15 @@ trial_intermediate_values = sa.Table(
         sa.Enum("FINITE", "INF_POS", "INF_NEG", "NAN", name="trialintermediatevaluetype"),
         nullable=False,
     ),
+    sa.UniqueConstraint("trial_id", "step"),
 )
 trial_heartbeats = sa.Table(
     "trial_heartbeats",
     metadata,
     sa.Column("trial_heartbeat_id", sa.Integer, primary_key=True),
-    sa.Column("trial_id", sa.Integer, nullable=False),
+    sa.Column("trial_id", sa.Integer, _of_trial(), nullable=False),
     sa.Column("heartbeat", sa.DateTime, nullable=False),
+    sa.UniqueConstraint("trial_id"),
 )
 version_info = sa.Table(
     "version_info",
@@ -117,6 +132,13 @@ version_info = sa.Table(
     sa.Column("version_info_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("schema_version", sa.Integer),
     sa.Column("library_version", sa.String(256)),
+    sa.CheckConstraint("version_info_id=1"),
+)
+alembic_version = sa.Table(
+    "alembic_version",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
 OF_TRIAL = (
@@ -130,6 +152,16 @@ OF_TRIAL = (
 """The tables whose rows belong to a trial, by ``trial_id``."""
 OF_STUDY = (study_system_attributes, study_user_attributes, study_directions)
 """The tables whose rows belong to a study, by ``study_id``."""
+
+
+def create(connection: sa.Connection) -> None:
+    """Create the tables that are missing, and note their version as Optuna does."""
+    metadata.create_all(connection)
+    if connection.execute(sa.select(version_info)).first() is None:
+        versions = {"version_info_id": 1, "schema_version": SCHEMA_VERSION, "library_version": optuna.__version__}
+        connection.execute(version_info.insert(), versions)
+    if connection.execute(sa.select(alembic_version)).first() is None:
+        connection.execute(alembic_version.insert(), {"version_num": REVISION})
 
 
 def store_float(value: float) -> tuple[float | None, str]:
