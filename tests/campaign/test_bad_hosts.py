@@ -26,6 +26,7 @@ from pilotune.providers.simulated.pool import Faults, SimulatedPool, Step
 from pilotune.providers.site.spec import BlockCounts
 
 from ..support.campaign_bench import SPACE, QuietServices
+from ..support.sizes import at_size
 
 WORKERS = 8
 
@@ -107,7 +108,7 @@ def run(tmp_path: Path) -> Callable[..., Seen]:
     return go
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(at_size(1, 4)))
 @pytest.mark.parametrize(("count", "bad"), [(2, {0}), (4, {1}), (4, {1, 2}), (8, {0, 3, 5})])
 def test_no_trial_fails_because_of_a_bad_host_and_each_bad_host_is_found(
     run: Callable[..., Seen], count: int, bad: set[int], seed: int
@@ -119,7 +120,7 @@ def test_no_trial_fails_because_of_a_bad_host_and_each_bad_host_is_found(
     assert seen.late == 0
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(at_size(1, 2)))
 def test_blocks_on_a_bad_host_give_way_to_others(run: Callable[..., Seen], seed: int) -> None:
     plan = BlockPlan(workers=2, counts=BlockCounts(4, 0, 4, 60.0), walltime=3600.0)
     seen = run(Nodes(6, frozenset({1, 4})), seed=seed, plan=plan, trials=120)
@@ -130,9 +131,10 @@ def test_blocks_on_a_bad_host_give_way_to_others(run: Callable[..., Seen], seed:
 
 @pytest.mark.parametrize("flaky", [0.03, 0.1, 0.3])
 def test_hosts_are_not_blamed_for_an_objective_that_fails_now_and_then(run: Callable[..., Seen], flaky: float) -> None:
-    seen = run(Nodes(4), trials=250, flaky=flaky)
+    trials = at_size(100, 250)
+    seen = run(Nodes(4), trials=trials, flaky=flaky)
     assert seen.quarantined == set()
-    assert seen.states["FAIL"] < 250 * (2 * flaky), "there are two steps in which an attempt may fail"
+    assert seen.states["FAIL"] < trials * (2 * flaky), "there are two steps in which an attempt may fail"
 
 
 def test_a_study_that_fails_everywhere_ends_as_it_does_on_one_host(run: Callable[..., Seen]) -> None:
