@@ -10,6 +10,9 @@ BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo
 BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput process_cost startup_memory
+# The peers of benchmarks/quality need an environment of their own. The cache keeps finished runs.
+QUALITY := build/quality-env
+QUALITY_CACHE ?= build/quality
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 
@@ -29,7 +32,7 @@ help:
 	@echo "             the same at full size, some 25 minutes on a machine with nothing else to do;"
 	@echo "             benchmarks/RESULTS.md keeps it. POSTGRES=start measures a PostgreSQL server too"
 	@echo "make bench-quality"
-	@echo "             how good what the samplers find is, hours at full size: ARGS='--small' or others narrow it down"
+	@echo "             how good what the samplers find is: ARGS='--budget 2h' stops in time, and the next call goes on"
 	@echo "make clean   remove all that make made, the environment in $(VENV) too"
 	@echo "make install-module PREFIX=/soft/apps"
 	@echo "             install Pilotune for a group: an environment of its own and a module file for Lmod"
@@ -76,8 +79,8 @@ bench-all: $(VENV)/.bench
 	$(BIN)/python benchmarks/driver_cost.py --keep $(addprefix --postgres=,$(POSTGRES))
 	@for each in $(filter-out driver_cost,$(BENCHMARKS)); do $(BIN)/python benchmarks/$$each.py --keep || exit 1; done
 
-bench-quality: $(VENV)/.bench
-	$(BIN)/python benchmarks/quality --keep $(ARGS)
+bench-quality: $(QUALITY)/.peers
+	$(QUALITY)/bin/python benchmarks/quality --cache $(QUALITY_CACHE) --keep $(ARGS)
 
 # ARGS='--extras torch' or ARGS=--system-site-packages: more packages in that environment.
 install-module:
@@ -99,6 +102,14 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 # The peers: what tests and the demo need not wait for.
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	@touch $@
+
+# HEBO without its requirements: it asks for an older NumPy than it needs.
+$(QUALITY)/.peers: pyproject.toml
+	$(fit_python)
+	$(PYTHON) -m venv $(QUALITY)
+	$(QUALITY)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" -e ".[bench-quality]"
+	$(QUALITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "hebo==0.3.6"
 	@touch $@
 
 $(BIN)/python:
