@@ -20,20 +20,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
-PACKAGES = (
-    "pilotune",
-    "optuna",
-    "parsl",
-    "numpy",
-    "SQLAlchemy",
-    "deephyper",
-    "ray",
-    "cmaes",
-    "smac",
-    "hebo",
-    "botorch",
-)
-PACKAGES += ("nevergrad", "syne-tune")
+PACKAGES = ("pilotune", "optuna", "parsl", "numpy", "SQLAlchemy", "deephyper", "ray")
+PACKAGES += ("cmaes", "smac", "hebo", "botorch", "nevergrad", "syne-tune")
 HEADING = """# Results of the benchmarks
 
 Each section is replaced by the command it names, run with `--keep`. README.md says what each benchmark measures.
