@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ...errors import PilotuneError
 from ..fidelity.registry import pruner_arguments, pruner_names
+from ..suggest.auto import AUTO
 from ..suggest.registry import sampler_arguments, sampler_names
 from .schema import DIRECTIONS, StudySchema
 
@@ -21,10 +22,17 @@ def study_keys(study: Mapping[str, Any]) -> list[str]:
     ['space.lr']
     """
     keys = list(schema_keys(StudySchema))
-    keys += [f"sampler.{name}" for name in ("name", *_arguments(sampler_arguments, study.get("sampler") or "tpe"))]
+    keys += [f"sampler.{name}" for name in ("name", *_arguments(sampler_arguments, _sampler_of(study)))]
     keys += [f"pruner.{name}" for name in ("name", *_arguments(pruner_arguments, study.get("pruner")))]
     space = study.get("space")
     return keys + [f"space.{name}" for name in (space if isinstance(space, dict) else {})]
+
+
+def _sampler_of(study: Mapping[str, Any]) -> Any:
+    """The sampler whose arguments a study may have: of ``auto``, those of the one that most studies get."""
+    chosen = study.get("sampler")
+    name = chosen.get("name", AUTO) if isinstance(chosen, dict) else chosen
+    return "gp" if name in (None, AUTO) else name
 
 
 def values_of(key: str) -> list[str]:
@@ -34,7 +42,7 @@ def values_of(key: str) -> list[str]:
     (['minimize', 'maximize'], [])
     """
     if key in ("sampler", "sampler.name"):
-        return sampler_names()
+        return [AUTO, *sampler_names()]
     if key in ("pruner", "pruner.name"):
         return pruner_names()
     return list(DIRECTIONS) if key == "direction" else []

@@ -14,6 +14,7 @@ from ..fidelity import check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
 from ..suggest import check_sampler, resolved_sampler
+from ..suggest.auto import AUTO, Situation, choose_sampler
 from ..trial.distributions import stored_choice
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
@@ -55,7 +56,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     directions = _directions(schema, source)
     space = _space(schema, source)
     _check_shell(objective, space, source)
-    sampler, points = _sampler(schema, absolute.parent, space, directions, source)
+    sampler, why, points = _sampler(schema, absolute.parent, space, directions, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -65,6 +66,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         metrics=schema.metrics,
         space=space,
         sampler=sampler,
+        sampler_why=why,
         pruner=_pruner(schema, absolute.parent, directions, source),
         budget=_budget(schema, points, absolute.parent, directions, source),
         trial=_trial(schema, source),
@@ -156,15 +158,20 @@ def _space(schema: StudySchema, source: YamlFile) -> Space | None:
 
 def _sampler(
     schema: StudySchema, folder: Path, space: Space | None, directions: tuple[str, ...], source: YamlFile
-) -> tuple[Named, int | None]:
-    """The sampler, and the number of points that it tries where it is exhaustive."""
+) -> tuple[Named, str, int | None]:
+    """The sampler, why it was chosen (empty where the file says it), and how many points it tries if exhaustive."""
     args = {name: value for name, value in schema.sampler.items() if name != "name"}
+    name, why = schema.sampler["name"], ""
+    if name.lower() == AUTO:
+        trials = schema.budget.trials if schema.budget is not None else None
+        choice = choose_sampler(Situation(space, directions, trials, args.keys()))
+        name, why = choice.name, choice.why
     try:
-        named = resolved_sampler(schema.sampler["name"], args, folder)
+        named = resolved_sampler(name, args, folder)
         points = check_sampler(named, space, directions)
     except UserError as error:
         raise source.error(error.message, _written_key(error.key, "sampler", source)) from None
-    return named, points
+    return named, why, points
 
 
 def _seed(sampler: Named) -> int | None:

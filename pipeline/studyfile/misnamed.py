@@ -27,7 +27,7 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
     "`pruner:`": ("scheduler", "early_stopper", "assessor"),
     "`storage:`": ("database", "db", "db_url", "storage_url"),
     "`start_from: {enqueue: [...]}`": ("initial", "points_to_evaluate", "init_points", "warm_start", "enqueue_trials"),
-    "`sampler: {name: tpe, seed: N}`": ("random_seed", "rng_seed"),
+    "`sampler: {seed: N}`": ("random_seed", "rng_seed"),
     "`workers_per_node` of a pool in the site file": ("n_jobs", "workers", "max_workers", "concurrency", "parallel",
                                                       "trial_concurrency", "max_concurrent_trials", "n_workers"),
     "`--site` on the command line": ("site", "cluster", "machine", "backend"),
@@ -65,7 +65,7 @@ def what_instead(loc: tuple[str | int, ...], source: YamlFile) -> str:
     plain = word.lower().strip("-").replace("-", "_")
     here = section_fields(StudySchema, loc[:-1])
     if plain == "seed":
-        return "; write `sampler: {name: tpe, seed: N}`"
+        return "; write `sampler: {seed: N}`"
     for place, model in KEYS_OF.items():
         if plain in model.model_fields and plain not in here:
             return f"; `{plain}` stands {place}"

@@ -58,7 +58,7 @@ class Plan:
         constraints: The constraints' expressions.
         size: Number of configurations; ``math.inf`` if a parameter is continuous, None if the objective defines the
             space as it runs.
-        sampler: The sampler with its arguments.
+        sampler: The sampler with its arguments, and why it was chosen.
         pruner: The pruner with its arguments, or ``none``.
         brackets: Brackets of a pruner that has rungs.
         budget: The stopping conditions, in words.
@@ -99,6 +99,7 @@ def plan(study_file: StudyFile) -> Plan:
     """The plan of a study. Raises UserError if the sampler, the pruner or a callback cannot be created."""
     check_user_parts(study_file)
     make_sampler(study_file)
+    why = f", chosen for {study_file.sampler_why}" if study_file.sampler_why else ""
     make_pruner(study_file)
     space, pruner = study_file.space, study_file.pruner
     brackets = tuple(hyperband_brackets(pruner.args)) if pruner and pruner.name == "hyperband" else ()
@@ -117,7 +118,7 @@ def plan(study_file: StudyFile) -> Plan:
         rows=rows,
         constraints=tuple(c.text for c in space.constraints) if space else (),
         size=space.size() if space else None,
-        sampler=_named(study_file.sampler.name, study_file.sampler.args),
+        sampler=_named(study_file.sampler.name, study_file.sampler.args) + why,
         pruner=_named(pruner.name, pruner.args) if pruner else "none",
         brackets=brackets,
         promotes=promoting is not None,

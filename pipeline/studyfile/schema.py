@@ -101,7 +101,7 @@ def _terminator(value: Any) -> dict[str, Any] | None:
 
 
 def _sampler(value: Any) -> dict[str, Any]:
-    return _named({"name": "tpe", **value} if isinstance(value, dict) else value)
+    return _named({"name": "auto", **value} if isinstance(value, dict) else value)
 
 
 def _command(value: Any) -> Any:
@@ -350,8 +350,8 @@ class StudySchema(Section):
     constraints: Constraints = Field(
         default=(), description="Conditions that every configuration must meet, see below."
     )
-    sampler: Annotated[SamplerChoice, DefaultText("`tpe`")] = Field(
-        default_factory=lambda: {"name": "tpe"}, description="What chooses the next configuration, see below."
+    sampler: Annotated[SamplerChoice, DefaultText("`auto`")] = Field(
+        default_factory=lambda: {"name": "auto"}, description="What chooses the next configuration, see below."
     )
     pruner: PrunerChoice | None = Field(
         default=None, description="What ends bad trials early, see below. Needs an objective that reports."

@@ -27,6 +27,7 @@ class StudyFile:
         metrics: The values' names: none, or as many as directions.
         space: The search space; None if the objective defines it as it runs.
         sampler: The sampler's short name and arguments.
+        sampler_why: What it was chosen for where the file leaves the choice to Pilotune; else empty.
         pruner: The pruner's short name and arguments; None if nothing is pruned.
         budget: When a campaign ends, besides the end of all points.
         points: How many points an exhaustive sampler tries, after which a campaign ends, too; an upper bound in a large
@@ -56,6 +57,7 @@ class StudyFile:
     seed: int | None
     points: int | None
     source: YamlFile = field(repr=False, compare=False)
+    sampler_why: str = field(default="", compare=False)
 
     def error(self, message: str, key: str = "") -> UserError:
         """An error with the file, and the line of ``key`` (dotted, as in ``trial.gpus``)."""

@@ -3,10 +3,11 @@
 Each is an ``optuna.samplers.BaseSampler``. One folder a family: ``tpe/``.
 """
 
+from .auto import choose_sampler
 from .constraints import constraints_function
+from .grid import grid_values
 from .registry import (
     check_sampler,
-    grid_values,
     make_sampler,
     resolved_sampler,
     sampler_arguments,
@@ -17,6 +18,7 @@ from .registry import (
 
 __all__ = [
     "check_sampler",
+    "choose_sampler",
     "constraints_function",
     "grid_values",
     "make_sampler",

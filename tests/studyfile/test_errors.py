@@ -217,7 +217,7 @@ def test_all_findings_of_the_schema_are_listed_in_the_order_of_lines(folder):
         ("space.lr={float: [2, 1]}", "--set space.lr: space.lr.float: low 2.0 is above high 1.0; write [1.0, 2.0]"),
         ("name.first=x", "--set name.first: 'name' is 'digits', which has no keys below it"),
         ("budget.trials", "--set: 'budget.trials' is not of the form key=value, as in budget.trials=10"),
-        ("sampler.n_startup=5", "--set sampler.n_startup: tpe has no argument 'n_startup'; did you mean "
+        ("sampler.n_startup=5", "--set sampler.n_startup: gp has no argument 'n_startup'; did you mean "
          "'n_startup_trials'?"),
         ("budget.trials=[1", "--set budget.trials: not valid YAML: while parsing a flow sequence "
          "expected ',' or ']', but got '<stream end>'"),

@@ -87,7 +87,8 @@ def test_every_key_of_a_study_file_is_understood(load, tmp_path):
 def test_defaults(load):
     study = load(SMALL)
     assert study.directions == ("minimize",)
-    assert study.sampler == Named("tpe")
+    assert study.sampler == Named("gp")
+    assert study.sampler_why == "one direction"
     assert (study.pruner, study.seed, study.storage, study.metrics) == (None, None, None, ())
     assert study.budget == Budget(trials=5, failures=20)
     assert study.trial == TrialOptions(max_output=100_000_000, grace=10)
@@ -130,7 +131,7 @@ def test_a_module_is_found_beside_the_study_file_without_being_imported(load, tm
         (["space.x.int=[2, 3]"], lambda s: describe(s.space.parameters[0].distribution), "int [2, 3]"),
         (["space.x=2", "space.y={int: [0, 1]}"], lambda s: s.space.constants, {"x": 2}),
         (["sampler=random", "sampler.seed=4"], lambda s: s.sampler, Named("random", {"seed": 4})),
-        (["sampler.seed=4"], lambda s: s.sampler, Named("tpe", {"seed": 4})),
+        (["sampler.seed=4"], lambda s: s.sampler, Named("gp", {"seed": 4})),
         (
             ["start_from.enqueue=[{x: 1}, {x: 2}]", "start_from.enqueue.1.x=3"],
             lambda s: s.start_from.enqueue[1],

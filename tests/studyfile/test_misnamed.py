@@ -27,7 +27,7 @@ KEYS = [
     ("search-space: {}", "search-space: unknown key; write `space:`"),
     ("mode: max", "mode: unknown key; write `direction: minimize` or `maximize`"),
     ("metric: loss", "metric: unknown key; write `metrics: [NAME]`"),
-    ("seed: 1", "seed: unknown key; write `sampler: {name: tpe, seed: N}`"),
+    ("seed: 1", "seed: unknown key; write `sampler: {seed: N}`"),
     ("algorithm: tpe", "algorithm: unknown key; write `sampler:`"),
     ("scheduler: asha", "scheduler: unknown key; write `pruner:`"),
     ("database: x", "database: unknown key; write `storage:`"),
