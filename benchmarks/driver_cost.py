@@ -1,4 +1,4 @@
-"""The driver's cost of a trial (ask, store, tell; TPE; ten mixed parameters) with n finished and r running trials.
+"""The driver's cost of a trial (ask, store, tell; ten mixed parameters), with n finished and r running trials.
 
 ``python benchmarks/driver_cost.py [--small] [--keep] [--n 1000 10000] [--r 0 512] [--postgres URL]``
 
@@ -43,6 +43,9 @@ CELLS = [
 SMALL = [(100, 0), (1_000, 0), (1_000, 512)]
 BUDGETS = {(10_000, 2_048): 5.0, (100_000, 2_048): 15.0}
 """By (n, r), most milliseconds of the driver's time for a trial."""
+
+GP_BUDGET, GP_MOST = 10.0, 10_000
+"""With the sampler gp, most milliseconds of the driver's time for a trial, and most finished trials."""
 
 MOST = {"memory": 100_000, "journal": 10_000, "SQLite": 10_000, "PostgreSQL": 10_000}
 """Most finished trials for which a storage is measured: with more, making or loading the study takes minutes. Pilotune
@@ -90,12 +93,14 @@ class Clock:
         return tuple(1e3 * statistics.median(times) / by for times in (self.cpu, self.wall))  # type: ignore[return-value]
 
 
-def pilotune(n: int, r: int, cap: float, url: str = "", profile: bool = False) -> tuple[float, float]:
+def pilotune(
+    n: int, r: int, cap: float, url: str = "", profile: bool = False, sampler: str = "tpe"
+) -> tuple[float, float]:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         where = url or f"sqlite:///{folder}/study.db"
         studies.forget(where)
         studies.fill_database(where, studies.templates(n, r))
-        with driver_on(Path(folder), where) as driver:
+        with driver_on(Path(folder), where, sampler=sampler) as driver:
             desk, clock = Desk(driver, workers=ASKS_PER_STEP), Clock(cap, 3, 20)
             profiler = cProfile.Profile(time.process_time)
             tick = partial(profiler.runcall, desk.tick) if profile else desk.tick
@@ -138,13 +143,19 @@ def measure(cells: list[tuple[int, int]], cap: float, postgres: str) -> str:
             budget = BUDGETS.get((n, r))
             verdict = None if budget is None else f"{budget:g} ms: {'kept' if cpu <= budget else 'missed'}"
             rows.append([n, r, f"Pilotune, {home}", cpu, wall, "1x", verdict])
+        if n <= GP_MOST:
+            cpu, wall = pilotune(n, r, cap, sampler="gp")
+            verdict = f"{GP_BUDGET:g} ms: {'kept' if cpu <= GP_BUDGET else 'missed'}"
+            rows.append([n, r, "Pilotune, SQLite, gp", cpu, wall, f"{cpu / ours['SQLite'][0]:,.1f}x", verdict])
         for kind in ("memory", "journal", "SQLite", *(["PostgreSQL"] if server else [])):
             if n <= MOST[kind]:
                 cpu, wall = peer(kind, n, r, cap, homes.get(kind, ""))
                 times = wall / ours[kind][1] if kind == "PostgreSQL" else cpu / ours["SQLite"][0]
                 rows.append([n, r, f"Optuna, {kind}", cpu, wall, f"{times:,.1f}x", None])
     head = ["n", "r", "who", "CPU ms", "wall ms", "times Pilotune", "budget"]
-    return common.table("The driver's cost of a trial: ask, record, tell, with TPE", head, rows)
+    return common.table(
+        "The driver's cost of a trial: ask, record, tell, with TPE where nothing else is said", head, rows
+    )
 
 
 def main() -> None:
@@ -153,6 +164,7 @@ def main() -> None:
     parser.add_argument("--r", type=int, nargs="+", help="running trials")
     parser.add_argument("--cap", type=float, default=2.0, help="seconds for each row, once its study is there [2]")
     parser.add_argument("--postgres", default="", help="a database's URL, or `start`: a server from the tests")
+    parser.add_argument("--sampler", default="tpe", help="Pilotune's sampler with --profile [tpe]")
     parser.add_argument("--profile", action="store_true", help="of Pilotune's ticks only, one profile for each n and r")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -161,7 +173,8 @@ def main() -> None:
         cells = [(n, r) for n in options.n or [10_000] for r in options.r or [0]]
     if options.profile:
         for n, r in cells:
-            print(f"n={n}, r={r}: {pilotune(n, r, options.cap, profile=True)[0]:.2f} ms of CPU under the profiler")
+            cpu, _ = pilotune(n, r, options.cap, profile=True, sampler=options.sampler)
+            print(f"n={n}, r={r}: {cpu:.2f} ms of CPU under the profiler")
         return
     with studies.postgres_at(options.postgres) as url:
         text = measure(cells, min(options.cap, 1.0) if options.small else options.cap, url)

@@ -60,6 +60,7 @@ class Case:
         n: Finished trials at the beginning.
         per_worker: Stop after this many trials started for each worker.
         cap: Stop after this many seconds of CPU time.
+        sampler: Pilotune's.
     """
 
     workers: int
@@ -67,6 +68,7 @@ class Case:
     n: int
     per_worker: float
     cap: float
+    sampler: str = "tpe"
 
     @property
     def mean(self) -> float:
@@ -168,7 +170,7 @@ def pilotune(case: Case) -> list:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         url = f"sqlite:///{folder}/study.db"
         studies.fill_database(url, studies.templates(case.n, case.workers))
-        with driver_on(Path(folder), url) as driver:
+        with driver_on(Path(folder), url, sampler=case.sampler) as driver:
             campaign = driver.campaign
             flights = [campaign.flights[token] for token in adopt_running(driver)]
             driver.storage.commit()
@@ -226,7 +228,7 @@ def measure(cases: list[Case]) -> str:
     length = PEER_LENGTH if PEER_LENGTH in lengths else min(lengths)  # that of Optuna's rows
     rows = []
     for case in cases:
-        rows.append([case.workers, case.length, "Pilotune, SQLite", *pilotune(case)])
+        rows.append([case.workers, case.length, f"Pilotune, SQLite, {case.sampler}", *pilotune(case)])
         if case.length == length:
             kinds = ["memory", *(["SQLite"] if case.workers in SQLITE_WORKERS else [])]
             few = Case(case.workers, case.length, case.n, case.per_worker, case.cap / 4)
@@ -244,12 +246,15 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=10_000, help="finished trials at the start [10000]")
     parser.add_argument("--per-worker", type=float, default=1.0, help="trials for each worker [1]")
     parser.add_argument("--cap", type=float, default=16.0, help="seconds of CPU for a row; a quarter for Optuna's [16]")
+    parser.add_argument("--sampler", default="tpe", help="Pilotune's sampler [tpe]")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     workers, lengths, n, cap = options.workers, options.seconds, options.n, options.cap
     if options.small:
         workers, lengths, n, cap = (128, 512), (60.0,), min(n, 1_000), min(cap, 4.0)
-    cases = [Case(count, length, n, options.per_worker, cap) for count in workers for length in lengths]
+    cases = [
+        Case(count, length, n, options.per_worker, cap, options.sampler) for count in workers for length in lengths
+    ]
     common.finish("Simulated utilization", measure(cases), options.keep)
 
 

@@ -13,7 +13,7 @@ AUTO = "auto"
 
 MANY_TRIALS = 10_000
 """Budgets above this get TPE: a model of some hundred trials learns little from more, and TPE costs less."""
-MANY_PARAMETERS = 50
+MANY_PARAMETERS = 100
 """Spaces of more parameters get TPE: distances between configurations say less and less, and cost more."""
 
 

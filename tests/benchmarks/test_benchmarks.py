@@ -33,7 +33,7 @@ def test_the_drivers_cost_is_printed_beside_optunas_storages() -> None:
     head, *rows = lines_of("driver_cost", "--n", "20", "--r", "3", "--cap", "0.05")
     assert "CPU ms" in head
     assert [row.split("|")[3].strip() for row in rows] == [
-        "Pilotune, SQLite", "Optuna, memory", "Optuna, journal", "Optuna, SQLite"
+        "Pilotune, SQLite", "Pilotune, SQLite, gp", "Optuna, memory", "Optuna, journal", "Optuna, SQLite"
     ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ whatever it would have been.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,33 +149,40 @@ class Encoding:
         }
 
     def places(self, params: Mapping[str, Any], *, whole: bool) -> np.ndarray | None:
-        """The places of a trial's parameters.
+        """The places of one trial's parameters, as :meth:`places_of` gives them."""
+        return self.places_of([params], [whole])[0]
+
+    def places_of(self, many: Sequence[Mapping[str, Any]], whole: Sequence[bool]) -> list[np.ndarray | None]:
+        """The places of trials' parameters.
 
         Args:
-            params: As the objective gets them; others than this space's are passed over.
-            whole: Every active parameter must have a value; otherwise those without are taken for inactive.
+            many: By trial, its parameters as the objective gets them; others than this space's are passed over.
+            whole: By trial, whether every active parameter must have a value; otherwise those without are taken for
+                inactive.
 
         Returns:
-            None where a value is missing, is not one of the space's, or lies too far beyond its range.
+            By trial; None where a value is missing, is not one of the space's, or lies too far beyond its range.
         """
-        row = self._neutral.copy()
-        present = np.zeros(len(row), dtype=bool)
+        if not many:
+            return []
+        found = np.tile(self._neutral, (len(many), 1))
+        present = np.zeros(found.shape, dtype=bool)
         for i, axis in enumerate(self._axes):
-            if axis.name in params:
-                try:
-                    internal = np.array([float(axis.distribution.to_internal_repr(params[axis.name]))])
-                except (ValueError, TypeError, OverflowError):
-                    return None
-                with np.errstate(all="ignore"):
-                    row[i] = self._places_column(i, internal)[0]
-                present[i] = True
-        numbers = row[~self._discrete]
-        if not present.any() or not ((numbers >= -FARTHEST) & (numbers <= 1 + FARTHEST)).all():
-            return None
-        active = self.active(row[None, :])[0] if self._conditions else np.ones(len(row), dtype=bool)
-        if whole and not present[active].all():
-            return None
-        return np.where(present & active, row, self._neutral)
+            internal = np.array([_internal(axis.distribution, params.get(axis.name, _MISSING)) for params in many])
+            present[:, i] = ~np.isnan(internal)
+            with np.errstate(all="ignore"):
+                places = self._places_column(i, internal)
+            found[:, i] = np.where(present[:, i], places, self._neutral[i])
+        numbers = found[:, ~self._discrete]
+        usable = (
+            present.any(axis=1)
+            & np.isfinite(found).all(axis=1)
+            & ((numbers >= -FARTHEST) & (numbers <= 1 + FARTHEST)).all(axis=1)
+        )
+        active = self.active(found) if self._conditions else np.ones(found.shape, dtype=bool)
+        usable &= (present | ~active).all(axis=1) | ~np.asarray(whole)
+        found = np.where(present & active, found, self._neutral)
+        return [row if good else None for row, good in zip(found, usable.tolist(), strict=True)]
 
     def features(self, places: np.ndarray) -> np.ndarray:
         """The features of configurations, a row each."""
@@ -206,6 +213,19 @@ class Encoding:
             return self._space.feasible({**_single_values(self._space), **params})
         except (TypeError, ValueError, ArithmeticError):  # who asks for the trial is told
             return True
+
+
+_MISSING = object()
+
+
+def _internal(distribution: BaseDistribution, value: Any) -> float:
+    """A value as Optuna stores it; infinite where it is none of the distribution's, NaN where there is none."""
+    if value is _MISSING:
+        return math.nan
+    try:
+        return float(distribution.to_internal_repr(value))
+    except (ValueError, TypeError, OverflowError):
+        return math.inf
 
 
 _Condition = tuple[int, bool, list[tuple[int, np.ndarray]]]

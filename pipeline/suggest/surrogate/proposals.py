@@ -30,6 +30,8 @@ CLOSE_SHARE, CLOSE, CLOSE_CENTRES, CLOSE_SCALES, CLOSE_FROM = 0.4, 60, 3, (0.002
 least and the largest step, and from how many finished trials on: without these a long search stalls."""
 TRIES = 3
 """How many times as many candidates as wanted are drawn where constraints forbid some."""
+WHOLE, LEAST_SHARE = 20, 0.25
+"""In spaces of more parameters, candidates are fewer in proportion, since each costs more, but never below a share."""
 LEAST_DISTANCE = 0.001
 """A distance that candidates must keep from all rows counts from here on; see :class:`Spacing`."""
 
@@ -98,6 +100,7 @@ class Proposer:
     def __init__(self, encoding: Encoding, rng: np.random.Generator, spacing: Spacing) -> None:
         self._encoding, self._rng, self._spacing = encoding, rng, spacing
         self._uses = 0
+        self._share = min(1.0, max(LEAST_SHARE, WHOLE / max(1, len(encoding.names))))
 
     def propose(self, model: Model) -> tuple[Candidates, int] | None:
         """The next configuration, as one of some candidates; None where all of them were tried.
@@ -147,6 +150,7 @@ class Proposer:
 
     def _allowed(self, draw: Callable[[int], np.ndarray], count: int) -> np.ndarray:
         """``count`` configurations that the constraints allow, or as many as are found."""
+        count = max(1, round(self._share * count))
         first = draw(count)
         found = [first[self._encoding.feasible(first)]]
         for _ in range(TRIES):
@@ -163,7 +167,7 @@ class Proposer:
         scores = model.scores(found)
         for largest in ROUNDS:
             best = np.argsort(-scores, kind="stable")[:REFINED]
-            around = np.repeat(found.places[best], PERTURBED, axis=0)
+            around = np.repeat(found.places[best], max(1, round(self._share * PERTURBED)), axis=0)
             places = self._encoding.mutate(self._rng, around, self._scales(len(around), (largest / 10, largest)))
             places = places[self._encoding.feasible(places)]
             if not len(places):

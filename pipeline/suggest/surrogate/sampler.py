@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -67,6 +67,7 @@ class GPSampler(BaseSampler):
     ) -> None:
         self._startup, self._space, self._constraints_func = n_startup_trials, space, constraints_func
         self._rng = None if seed is None else np.random.default_rng(seed)
+        self._random = RandomSampler(seed=seed)
         self._tpe = TPESampler(seed=seed, multivariate=True, group=True)
         self._searches: OrderedDict[tuple[Any, ...], Search] = OrderedDict()
         self._watches: OrderedDict[tuple[int, int], SpaceWatch] = OrderedDict()
@@ -86,6 +87,7 @@ class GPSampler(BaseSampler):
         self._rng = None
         self._searches.clear()
         self._tpe.reseed_rng()
+        self._random.reseed_rng()
 
     def _generator(self) -> np.random.Generator:
         if self._rng is None:  # not made in __init__, so that copies of a sampler differ
@@ -122,7 +124,9 @@ class GPSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A value for one parameter that is not suggested together with others."""
+        """A value for one parameter that is not suggested together with others: at random while there is no trial."""
+        if self._space is not None or self._watch(study).same:
+            return self._random.sample_independent(study, trial, param_name, param_distribution)
         return self._tpe.sample_independent(study, trial, param_name, param_distribution)
 
     def _watch(self, study: Study) -> SpaceWatch:
@@ -143,6 +147,7 @@ class GPSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Optuna calls this before each trial."""
         self._tpe.before_trial(study, trial)
+        self._random.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Write the values of ``constraints_func``, where there is one, to the trial's attributes."""

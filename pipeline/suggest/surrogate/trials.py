@@ -65,18 +65,37 @@ class Trials:
             if row is not None:
                 self._leave(row)
         ended, placed = [], []
-        for trial in sorted(changes.trials, key=lambda trial: trial.number):
+        trials = [trial for trial in sorted(changes.trials, key=lambda trial: trial.number) if not self._same(trial)]
+        runs = [trial.state == TrialState.RUNNING and not observed(trial) for trial in trials]
+        params = [
+            {**published(trial), **trial.params} if run else trial.params
+            for trial, run in zip(trials, runs, strict=True)
+        ]
+        for trial, run, places in zip(trials, runs, self.encoding.places_of(params, runs), strict=True):
             row = self.row_of.get(trial._trial_id)
-            if trial.state == TrialState.RUNNING and not observed(trial):
-                if self._add_running(trial, row):
-                    placed.append(self.row_of[trial._trial_id])
-            elif trial.state != TrialState.WAITING:
-                moved, over = self._add_finished(trial, row)
-                if moved:
-                    placed.append(self.row_of[trial._trial_id])
-                if over:
-                    ended.append(self.row_of[trial._trial_id])
+            if places is None:
+                if not run and row is not None:
+                    self._leave(row)
+                continue
+            row = self._row(trial) if row is None else row
+            moved, over = self._add_running(trial, row, places) if run else self._add_finished(trial, row, places)
+            if moved:
+                placed.append(row)
+            if over:
+                ended.append(row)
         return ended, placed
+
+    def _same(self, trial: FrozenTrial) -> bool:
+        """Whether nothing of the trial counts that was not read before: most storages list all running ones."""
+        if trial.state == TrialState.WAITING:
+            return True
+        row = self.row_of.get(trial._trial_id)
+        return (
+            row is not None
+            and trial.state == TrialState.RUNNING
+            and self._params.get(row) == len(trial.params)
+            and not observed(trial)
+        )
 
     def _leave(self, row: int) -> None:
         """The row counts no more."""
@@ -92,28 +111,14 @@ class Trials:
         self.finished += change * int(state >= COMPLETE)
         self.scored += change * int(state in (COMPLETE, PRUNED))
 
-    def _add_running(self, trial: FrozenTrial, row: int | None) -> bool:
-        """Read a running trial. Returns whether it has a configuration that it did not have."""
-        if row is not None and self._params.get(row) == len(trial.params):
-            return False
-        params = {**published(trial), **trial.params} if self.encoding.names else {}
-        places = self.encoding.places(params, whole=True)
-        if places is None:
-            return False
-        if row is None:
-            row = self._row(trial)
+    def _add_running(self, trial: FrozenTrial, row: int, places: np.ndarray) -> tuple[bool, bool]:
+        """Read a running trial. Returns whether it has a configuration that it did not have, and that it goes on."""
         self._params[row] = len(trial.params)
-        return self._place(row, places, RUNNING)
+        return self._place(row, places, RUNNING), False
 
-    def _add_finished(self, trial: FrozenTrial, row: int | None) -> tuple[bool, bool]:
+    def _add_finished(self, trial: FrozenTrial, row: int, places: np.ndarray) -> tuple[bool, bool]:
         """Read a trial that a sampler may learn from. Returns whether it moved, and whether it ended just now."""
-        places = self.encoding.places(trial.params, whole=False)
-        if places is None:
-            if row is not None:
-                self._leave(row)
-            return False, False
-        before = NONE if row is None else int(self.state[row])
-        row = self._row(trial) if row is None else row
+        before = int(self.state[row])
         if before not in (NONE, RUNNING):
             self._count(row, -1)
         self._params.pop(row, None)
