@@ -111,6 +111,12 @@ def test_the_optimum_of_a_chain_is_that_of_all_its_configurations():
     assert min(every) == pytest.approx(problem.optimum)
 
 
+def test_an_optimum_that_differs_by_rounding_is_the_optimum():
+    problem = problems.make("chain8")
+    assert problem.regret(problem.optimum + 4e-15) == 0.0
+    assert problem.regret(problem.optimum + 1e-9) == pytest.approx(1e-9, rel=1e-3)
+
+
 def test_hypervolumes():
     assert several.hypervolume(np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 3.0]]), (4.0, 4.0)) == 5.0
     assert several.hypervolume(np.array([[5.0, 0.0]]), (4.0, 4.0)) == 0.0

@@ -14,6 +14,9 @@ from optuna.distributions import BaseDistribution
 
 from pilotune.pipeline.space import Parameter, Space
 
+ROUNDING = 1e-12
+"""Values that are closer to the optimum, as a share of it, are equal to it: sums in another order differ so much."""
+
 Params = dict[str, Any]
 Noise = Callable[[Params, float, np.random.Generator], float]
 """From a configuration, its true value and a random generator to the value that the sampler is told."""
@@ -88,7 +91,8 @@ class Problem:
     def regret(self, value: float) -> float:
         """How far `value` is above the optimum, in :attr:`unit`. Infinite where no trial was feasible."""
         unit = self.reference - self.optimum if self.unit is None else self.unit
-        return max(0.0, (value - self.optimum) / unit)
+        gap = value - self.optimum
+        return gap / unit if gap > ROUNDING * max(1.0, abs(self.optimum)) else 0.0
 
 
 @dataclass(frozen=True)
