@@ -78,13 +78,18 @@ class Search:
         ids = {self.trials.row_of[trial._trial_id]: trial._trial_id for trial in changes.trials
                if trial._trial_id in self.trials.row_of}  # fmt: skip
         for row in placed:
-            if self.model is not None:
-                self.model.place(ids[row], row)
+            if self.model is not None and not self.model.place(ids[row], row):
+                self._join(self.model, row, self._full - SPARE // 2)
         self._began += placed if self._building is not None else []
         for row in ended:
             self._spacing.learn(row)
         if self.model is not None and ended:
             self._tell(self.model, ended)
+
+    def _join(self, model: Model, row: int, most: int) -> None:
+        """Keep away from a trial that began without the model, such as another driver's, while there are rows left."""
+        if row not in model.row_of and self.trials.state[row] == RUNNING and model.factor.size < most:
+            model.join(row)
 
     def _tell(self, model: Model, ended: Sequence[int]) -> None:
         rows, least = np.array(ended), model.targets.least
@@ -185,8 +190,7 @@ class Search:
             yield (start + BLOCK) * BLOCK * (start // 8 + 8 * encoding.layout.dimensions)
         model = Model(trials, targets, factor, rows)
         for row in self._began:
-            if row not in model.row_of and trials.state[row] == RUNNING and factor.size < len(rows) + SPARE:
-                model.join(row)
+            self._join(model, row, len(rows) + SPARE)
         self.model, self._full = model, len(rows) + SPARE
 
     def _order(self, targets: Targets) -> np.ndarray:

@@ -333,3 +333,40 @@ def test_the_model_is_made_anew_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     assert search.model is not None
     assert most < 3e6
     assert study.best_value < 0.2
+
+
+def search_of(study: optuna.Study) -> Search:
+    """The only search of the study's sampler, with what has changed."""
+    (search,) = study.sampler._searches.values()
+    search.refresh(study)
+    return search
+
+
+def test_trials_of_other_drivers_are_in_the_model_at_once() -> None:
+    study = run(GPSampler(seed=25), 20)
+    other = optuna.load_study(
+        study_name=study.study_name, storage=study._storage, sampler=optuna.samplers.RandomSampler()
+    )
+    foreign = other.ask(MIXED)
+    search = search_of(study)
+    row = search.trials.row_of[foreign._trial_id]
+    assert search.model is not None
+    assert row in search.model.row_of
+    other.tell(foreign, 0.5)
+    search = search_of(study)
+    assert not np.isnan(search.model._values[search.model.row_of[row]])
+
+
+def test_another_configuration_than_the_suggested_one_is_noticed() -> None:
+    study = run(GPSampler(seed=26), 20)
+    trial = study.ask()
+    study.sampler.sample_relative(study, trial._get_latest_trial(), MIXED)
+    search = search_of(study)
+    row = search.trials.row_of[trial._trial_id]
+    suggested = search.model.row_of[row]
+    study._storage.set_trial_param(trial._trial_id, "kind", 0.0, MIXED["kind"])
+    for name, value in (("x", -0.9), ("rate", 0.9), ("layers", 1)):
+        study._storage.set_trial_param(trial._trial_id, name, value, MIXED[name])
+    assert search_of(study).model.row_of[row] != suggested
+    study.tell(trial, 3.0)
+    assert np.isnan(search_of(study).model.factor._targets[suggested, 0])

@@ -34,7 +34,9 @@ POINTS = ({"x": 0.5, "n": 2}, {"x": -0.25, "n": 7, "kind": "a"})
 HYPERBAND = Named("hyperband", {"min_resource": 1, "max_resource": 5, "reduction_factor": 2})
 PROMOTE = Named("hyperband", {**HYPERBAND.args, "mode": "promote"})
 HALVING = Named("successive_halving", {"mode": "promote", "max_resource": 8, "reduction_factor": 2})
-SAMPLERS = (Named("random"), Named("random"), Named("random"), Named("tpe", {"n_startup_trials": 3}))
+SAMPLERS = tuple(
+    Named(name, {"n_startup_trials": 3} if name != "random" else {}) for name in ("random", "random", "gp", "tpe")
+)
 PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None, PROMOTE, HALVING)
 
 
