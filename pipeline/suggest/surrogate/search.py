@@ -177,7 +177,7 @@ class Search:
             yield from self._fit(order, features, targets)
         kernel = Kernel(encoding.layout, known if self._hyperparameters is None else self._hyperparameters)
 
-        running = trials.rows(RUNNING)
+        running = np.setdiff1d(trials.rows(RUNNING), order)
         scaled = kernel.scaled(encoding.features(trials.places[running]))
         pending = pending_rows(rng, running, scaled, kernel.scaled(features))
         self._began = []
@@ -194,8 +194,8 @@ class Search:
         self.model, self._full = model, len(rows) + SPARE
 
     def _order(self, targets: Targets) -> np.ndarray:
-        """The finished trials that have a target, the best first: first those that break no constraint."""
-        rows = self.trials.rows(COMPLETE, PRUNED, FAILED)
+        """The trials that have a target, the best first: first those that break no constraint."""
+        rows = self.trials.rows(COMPLETE, PRUNED, FAILED, RUNNING)
         values = targets.at(rows)[:, 0]
         rows, values = rows[~np.isnan(values)], values[~np.isnan(values)]
         return np.asarray(rows[np.lexsort((rows, values, self.trials.violations(rows)))])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .pruned import Estimate, estimates
-from .trials import COMPLETE, FAILED, PRUNED, Trials
+from .trials import COMPLETE, FAILED, PRUNED, RUNNING, Trials
 from .warp import Warp
 
 LEAST_FINALS = 6
@@ -42,7 +42,7 @@ class Targets:
         self._warps = [Warp.of(column) for column in trials.losses[complete].T]
         self._estimates: dict[int, Estimate] = {}
         if self.partial:
-            self._estimate(complete, pruned)
+            self._estimate(complete, np.concatenate([pruned, trials.rows(RUNNING)]))
         self._constraints = {
             name: _scale(column[: trials.size][~np.isnan(column[: trials.size])])
             for name, column in trials.constraints.items()
@@ -59,13 +59,13 @@ class Targets:
         self._centre, self._unit = 0.0, 1.0
         self._standardize(complete)
 
-    def _estimate(self, complete: np.ndarray, pruned: np.ndarray) -> None:
+    def _estimate(self, complete: np.ndarray, partial: np.ndarray) -> None:
         trials, sign = self._trials, float(self._trials.signs[0])
-        newest = np.concatenate([complete[-MOST_REPORTING // 2 :], pruned[-MOST_REPORTING:]]).tolist()
+        newest = np.concatenate([complete[-MOST_REPORTING // 2 :], partial[-MOST_REPORTING:]]).tolist()
         reports = {row: trials.reports[row] for row in newest if row in trials.reports}
         enough = max(LEAST_FINALS, len(trials.encoding.names))
         finals = dict(zip(complete.tolist(), self._warped(complete)[:, 0].tolist(), strict=True))
-        wanted = pruned.tolist()
+        wanted = partial.tolist()
         if len(complete) < enough:
             step = _highest(reports, enough)
             if step is not None:
@@ -121,7 +121,7 @@ class Targets:
         if self._estimates:
             nothing = Estimate(np.nan, 0.0)
             estimated = np.array([self._estimates.get(row, nothing).target for row in rows.tolist()])
-            usable = ~np.isnan(estimated) & np.isin(state, (COMPLETE, PRUNED))
+            usable = ~np.isnan(estimated) & np.isin(state, (COMPLETE, PRUNED, RUNNING))
             found[usable, 0] = estimated[usable]
         for column, (name, scale) in enumerate(self._constraints.items(), start=1):
             found[:, column] = np.arcsinh(np.clip(trials.constraints[name][rows] / scale, -1e6, 1e6))

@@ -86,16 +86,17 @@ class Trials:
         return ended, placed
 
     def _same(self, trial: FrozenTrial) -> bool:
-        """Whether nothing of the trial counts that was not read before: most storages list all running ones."""
+        """Whether the trial runs with the configuration that is known: most storages list all running ones."""
         if trial.state == TrialState.WAITING:
             return True
         row = self.row_of.get(trial._trial_id)
-        return (
-            row is not None
-            and trial.state == TrialState.RUNNING
-            and self._params.get(row) == len(trial.params)
-            and not observed(trial)
-        )
+        if row is None or trial.state != TrialState.RUNNING or observed(trial):
+            return False
+        if self._params.get(row) != len(trial.params):
+            return False
+        if trial.intermediate_values:
+            self.reports[row] = trial.intermediate_values
+        return True
 
     def _leave(self, row: int) -> None:
         """The row counts no more."""

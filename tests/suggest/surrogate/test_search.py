@@ -370,3 +370,17 @@ def test_another_configuration_than_the_suggested_one_is_noticed() -> None:
     assert search_of(study).model.row_of[row] != suggested
     study.tell(trial, 3.0)
     assert np.isnan(search_of(study).model.factor._targets[suggested, 0])
+
+
+def test_running_trials_count_by_their_reports_in_a_study_that_prunes() -> None:
+    study = pruned_study(TrialState.PRUNED, {})
+    running = study.ask(ONE)
+    search = search_of(study)
+    row = search.trials.row_of[running._trial_id]
+    running.report(0.1, 1)  # the best of all that reported this step
+    search.refresh(study)
+    targets = search_module.Targets(search.trials)
+    values = targets.at(search.trials.rows(1, 2, 3))[:, 0]
+    assert targets.at(np.array([row]))[0, 0] < np.quantile(values, 0.25)
+    assert targets.noise(np.array([row]))[0] > 0
+    assert row in search._order(targets)
