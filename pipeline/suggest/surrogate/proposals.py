@@ -17,8 +17,8 @@ CENTRES, DECAY = 20, 0.7
 """The best trials that candidates are drawn near, and the weight of each compared with the one before."""
 POOL_SCALES = (0.003, 0.4)
 """The least and the largest standard deviation of steps from these trials, in units of the range."""
-POOL_USES = 4
-"""Suggestions for which a pool is kept."""
+PARTS, FIRST_PARTS = 4, 2
+"""In so many parts a pool is drawn, one for each suggestion that uses it; and with how many it begins."""
 ROUNDS = (0.1, 0.033, 0.011)
 """The largest standard deviation of the steps of each round of refinement; the least is a tenth of it."""
 REFINED, PERTURBED = 4, 10
@@ -99,7 +99,6 @@ class Proposer:
 
     def __init__(self, encoding: Encoding, rng: np.random.Generator, spacing: Spacing) -> None:
         self._encoding, self._rng, self._spacing = encoding, rng, spacing
-        self._uses = 0
         self._share = min(1.0, max(LEAST_SHARE, WHOLE / max(1, len(encoding.names))))
 
     def propose(self, model: Model) -> tuple[Candidates, int] | None:
@@ -119,19 +118,21 @@ class Proposer:
             found = self._pool(model, order)
         return self._untried(model, self._refined(model, found))
 
-    @property
-    def pool_is_due(self) -> bool:
-        """Whether the next suggestion may have to draw a pool."""
-        return self._uses % POOL_USES == 0
-
     def _pool(self, model: Model, order: np.ndarray) -> Candidates:
-        if model.pool is None or self.pool_is_due:
-            places = [self._allowed(lambda count: self._encoding.draw(self._rng, count), UNIFORM)]
-            if len(order):
-                places.append(self._around(model.trials.places[order[:CENTRES]], NEAR, POOL_SCALES, DECAY))
-            model.pool, self._uses = model.candidates(np.concatenate(places)), 0
-        self._uses += 1
+        """The model's pool, a part of which is drawn anew each time: all at once would hold this suggestion up."""
+        if model.pool is None:
+            model.pool = self._drawn(model, order, FIRST_PARTS)
+        else:
+            size, new = len(model.pool), self._drawn(model, order, 1)
+            kept = min(size, round((PARTS - 1) / PARTS * self._share * (UNIFORM + NEAR)))
+            model.pool = model.pool.take(np.arange(size - kept, size)).joined(new)
         return model.pool
+
+    def _drawn(self, model: Model, order: np.ndarray, parts: int) -> Candidates:
+        places = [self._allowed(lambda count: self._encoding.draw(self._rng, count), UNIFORM * parts // PARTS)]
+        if len(order):
+            places.append(self._around(model.trials.places[order[:CENTRES]], NEAR * parts // PARTS, POOL_SCALES, DECAY))
+        return model.candidates(np.concatenate(places))
 
     def _around(self, centres: np.ndarray, count: int, scales: tuple[float, float], decay: float = 1.0) -> np.ndarray:
         """Candidates near some configurations, near the first most of all where there is a ``decay``."""

@@ -30,9 +30,10 @@ UNKNOWN, UNKNOWN_SHARE = 4, 32
 does not know."""
 PARTIAL_SHARE = 40
 """With pruned trials, the model is made anew when this part of the finished trials is new."""
-WORK, READING = 2_000_000, 1_000_000
-"""Elementary operations, about two milliseconds, that renewing the model may take in one suggestion; and about how many
-it takes to read the results of some hundred trials."""
+WORK = 2_000_000
+"""Elementary operations, about two milliseconds, that renewing the model may take in one suggestion."""
+READING, READING_TRIAL = 500_000, 100
+"""About how many operations it takes to read the results of trials, and how many more for each."""
 BLOCK = 64
 """Rows that are added to a new factor at a time."""
 
@@ -147,7 +148,7 @@ class Search:
         if self._building is None:
             return
         urgent = self.model is None or self.model.factor.size >= self.model.factor.capacity
-        left = WORK // 4 if self._proposer.pool_is_due else WORK  # a pool is work enough
+        left = WORK
         for work in self._building:
             left -= work
             if left <= 0 and not urgent:
@@ -164,14 +165,15 @@ class Search:
         )
         self._due, self._unknown, self._made_at = False, 0, trials.finished
         targets = Targets(trials)
-        yield READING
+        yield READING + READING_TRIAL * trials.size
         order = self._order(targets)
+        yield READING_TRIAL * trials.size
         if not len(order):
             return
         known = self._hyperparameters if self._hyperparameters is not None else self._prior.mean
+        scale = Kernel(encoding.layout, known).scaled
+        order = chosen_rows(rng, order, lambda rows: scale(encoding.features(trials.places[rows])))
         features = encoding.features(trials.places[order])
-        chosen = chosen_rows(rng, order, Kernel(encoding.layout, known).scaled(features))
-        order, features = order[chosen], features[chosen]
         if fits:
             self._fitted_at = trials.finished
             yield from self._fit(order, features, targets)
@@ -195,7 +197,7 @@ class Search:
 
     def _order(self, targets: Targets) -> np.ndarray:
         """The trials that have a target, the best first: first those that break no constraint."""
-        rows = self.trials.rows(COMPLETE, PRUNED, FAILED, RUNNING)
+        rows = self.trials.rows(COMPLETE, PRUNED, FAILED, *([RUNNING] if targets.partial else []))
         values = targets.at(rows)[:, 0]
         rows, values = rows[~np.isnan(values)], values[~np.isnan(values)]
         return np.asarray(rows[np.lexsort((rows, values, self.trials.violations(rows)))])

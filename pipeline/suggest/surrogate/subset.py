@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .kernel import squared_distances
@@ -20,22 +22,23 @@ FITTED_NUMBERS = 24 * MOST_FITTED**2
 """Most squared distances that a fit works with: in spaces of many parameters, hyperparameters are fitted to fewer."""
 
 
-def chosen_rows(rng: np.random.Generator, order: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """The places in ``order`` of the trials that make a model.
+def chosen_rows(
+    rng: np.random.Generator, order: np.ndarray, features: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """The trials that make a model, the best first.
 
     Args:
-        order: Finished trials, the best first.
-        features: Theirs, in units of the length scales, in the same order.
+        order: Trials, the best first.
+        features: From trials to their features in units of the length scales.
     """
     if len(order) <= MOST_ROWS:
-        return np.arange(len(order))
-    best = np.arange(BEST_ROWS)
-    rest = np.arange(BEST_ROWS, len(order))
-    compared = rng.permutation(rest)[:MOST_COMPARED]
-    distances = squared_distances(features[compared], features[:CENTRES]).min(axis=1)
+        return order
+    rest = order[BEST_ROWS:]
+    compared = np.sort(rng.permutation(len(rest))[:MOST_COMPARED])
+    distances = squared_distances(features(rest[compared]), features(order[:CENTRES])).min(axis=1)
     near = compared[np.argsort(distances, kind="stable")[:NEAR_ROWS]]
-    others = rng.permutation(np.setdiff1d(rest, near))[: MOST_ROWS - BEST_ROWS - NEAR_ROWS]
-    return np.concatenate([best, np.sort(near), np.sort(others)])
+    others = rng.permutation(np.setdiff1d(np.arange(len(rest)), near))[: MOST_ROWS - BEST_ROWS - NEAR_ROWS]
+    return np.concatenate([order[:BEST_ROWS], rest[np.sort(near)], rest[np.sort(others)]])
 
 
 def fitted_rows(rng: np.random.Generator, count: int, dimensions: int) -> np.ndarray:
