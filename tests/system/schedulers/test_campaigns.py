@@ -161,14 +161,17 @@ def left(folder: Path, lab: Lab) -> tuple[Result, dict[str, int]]:
 
 @on(SLURM, PBS, also=[CRAY])
 @campaign(left)
-def test_nothing_of_a_block_is_left_when_the_scheduler_has_killed_it(result: tuple[Result, dict[str, int]]) -> None:
+def test_nothing_of_a_block_is_left_when_the_scheduler_has_killed_it(
+    result: tuple[Result, dict[str, int]], lab: Lab
+) -> None:
     ended, ran = result
     assert ended.code == 0, ended.out + ended.err
     assert any("sleep 3600" in words for words in ran), "a helper in a session of its own"
     assert any("providers.node.agent" in words for words in ran)
     alone = ("sleep 3600", "providers.node.agent")  # the latter are two, with the same words
     sessions = {session for words, session in ran.items() if not any(each in words for each in alone)}
-    assert len(sessions) == 1, f"the scheduler may know one session only: {ran}"
+    known = 2 if lab is CRAY else 1  # there the batch script is on another host than what aprun starts
+    assert len(sessions) == known, f"the scheduler may know no other session: {ran}"
 
 
 def suspended(folder: Path, lab: Lab) -> tuple[dict[str, Any], bool, Result]:
