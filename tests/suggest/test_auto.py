@@ -28,6 +28,7 @@ def space(parameters: int) -> Space:
         (Situation(space(MANY_PARAMETERS), ONE), "gp"),
         (Situation(space(MANY_PARAMETERS + 1), ONE), "tpe"),
         (Situation(space(3), TWO), "gp"),
+        (Situation(space(3), (*TWO, "minimize")), "tpe"),
         (Situation(None, ONE), "gp"),
         (Situation(space(3), ONE, None, ("seed", "n_startup_trials")), "gp"),
         (Situation(space(3), ONE, None, ("seed", "parallel")), "tpe"),
