@@ -13,6 +13,8 @@ AUTO = "auto"
 
 MANY_TRIALS = 10_000
 """Budgets above this get TPE: a model of some hundred trials learns little from more, and TPE costs less."""
+MANY_DIRECTIONS = 3
+"""Studies of more directions get TPE: gp was not measured there."""
 MANY_PARAMETERS = 100
 """Spaces of more parameters get TPE: distances between configurations say less and less, and cost more."""
 
@@ -62,9 +64,9 @@ RULES: tuple[tuple[Callable[[Situation], bool], Choice], ...] = (
     ),
     (lambda at: (at.trials or 0) > MANY_TRIALS, Choice("tpe", f"more than {MANY_TRIALS:,} trials")),
     (lambda at: at.parameters > MANY_PARAMETERS, Choice("tpe", f"more than {MANY_PARAMETERS} parameters")),
-    (lambda at: len(at.directions) > 2, Choice("tpe", "more than two directions")),
+    (lambda at: len(at.directions) > MANY_DIRECTIONS, Choice("tpe", f"more than {MANY_DIRECTIONS} directions")),
     (lambda at: at.space is None, Choice("gp", "a space that the objective defines; as tpe if parameters differ")),
-    (lambda at: len(at.directions) == 2, Choice("gp", "two directions")),
+    (lambda at: len(at.directions) > 1, Choice("gp", "several directions")),
     (lambda at: True, Choice("gp", "one direction")),
 )
 """The first whose condition holds decides. Measured with ``benchmarks/quality``."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..tpe.pareto import non_dominated
 from .pruned import Estimate, estimates
 from .trials import COMPLETE, FAILED, PRUNED, RUNNING, Trials
 from .warp import Warp
@@ -16,6 +17,8 @@ MOST_BEYOND = 3.0
 """Most standardized units that a result may lie below all that the warp was made of."""
 ALL_SHARE = 0.05
 """Weight of the sum in the augmented Chebyshev function of several objectives."""
+LEAST_RANGE = 1e-6
+"""Least reach of a Pareto front, in units of the distance from the median to the 5 % quantile."""
 MOST_REPORTING = 2_000
 """Trials, the newest, whose reports estimates are made from."""
 
@@ -39,7 +42,9 @@ class Targets:
         self._trials = trials
         complete, pruned = trials.rows(COMPLETE), trials.rows(PRUNED)
         self.partial = bool(len(pruned))
-        self._warps = [Warp.of(column) for column in trials.losses[complete].T]
+        several = len(trials.signs) > 1
+        warps = Warp.scaling if several else Warp.of
+        self._warps = [warps(column) for column in trials.losses[complete].T]
         self._estimates: dict[int, Estimate] = {}
         if self.partial:
             self._estimate(complete, np.concatenate([pruned, trials.rows(RUNNING)]))
@@ -49,14 +54,10 @@ class Targets:
         }
         self.columns = 1 + len(self._constraints)
         self._weights: np.ndarray | None = None
-        if len(trials.signs) > 1:
-            warped = self._warped(complete)
-            self._ideal, self._range = (
-                warped.min(axis=0),
-                np.maximum(np.median(warped, axis=0) - warped.min(axis=0), 1e-9),
-            )
+        if several:
+            self._measure(self._warped(complete))
             self._weights = np.full(len(trials.signs), 1.0 / len(trials.signs))
-        self._centre, self._unit = 0.0, 1.0
+        self._scalar_warp = Warp()
         self._standardize(complete)
 
     def _estimate(self, complete: np.ndarray, partial: np.ndarray) -> None:
@@ -92,10 +93,16 @@ class Targets:
         """Find what targets lie between, and their unit where there are several objectives."""
         values = self._scalar(complete)
         if self._weights is not None:
-            self._centre, self._unit = float(values.mean()), max(float(values.std()), 1e-9)
-            values = (values - self._centre) / self._unit
+            self._scalar_warp = Warp.of(values)
+            values = self._scalar_warp(values)
         values = np.concatenate([values, [each.target for each in self._estimates.values()]])
         self.least, self._worst = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+
+    def _measure(self, losses: np.ndarray) -> None:
+        """Find the best values of several objectives, and how far the Pareto front reaches in each."""
+        distinct = np.unique(losses, axis=0)
+        front = distinct[non_dominated(distinct)] if len(distinct) else np.zeros((1, losses.shape[1]))
+        self._ideal, self._range = front.min(axis=0), np.maximum(np.ptp(front, axis=0), LEAST_RANGE)
 
     def _warped(self, rows: np.ndarray) -> np.ndarray:
         losses = self._trials.losses[rows]
@@ -115,7 +122,7 @@ class Targets:
         found = np.full((len(rows), self.columns), np.nan)
         state = trials.state[rows]
         complete = state == COMPLETE
-        values = (self._scalar(rows[complete]) - self._centre) / self._unit
+        values = self._scalar_warp(self._scalar(rows[complete]))
         found[complete, 0] = np.clip(values, self.least - MOST_BEYOND, max(self._worst, self.least + 1.0))
         found[state == FAILED, 0] = self._worst
         if self._estimates:

@@ -42,16 +42,11 @@ class Warp:
     @classmethod
     def of(cls, values: np.ndarray) -> Warp:
         """The likeliest warp of finite values; the identity, shifted, where all are equal or there are none."""
-        if not len(values):
-            return cls()
         if len(values) > MOST_VALUES:
             values = np.quantile(values, (np.arange(MOST_VALUES) + 0.5) / MOST_VALUES)
-        unit = max(1.0, float(np.abs(values).max()))  # differences of values near the largest float must be finite
-        centre, low = np.quantile(values / unit, [0.5, 0.05])
-        scale = float(centre - low) or float(np.std(values / unit))
-        if scale <= 1e-300:
-            return cls(centre=float(centre * unit))
-        shape = cls(float(centre * unit), scale * unit if scale * unit > 1e-300 else 1.0)
+        shape = cls.scaling(values)
+        if not len(values) or values.min() == values.max():
+            return shape
         x = shape._scaled(values)
         powered = [_yeo_johnson(x, power) for power in POWERS]
         log_slope = float((np.sign(x) * np.log1p(np.abs(x))).sum())
@@ -62,6 +57,18 @@ class Warp:
         best = int(np.argmax(likelihoods))
         mean, deviation = float(powered[best].mean()), float(powered[best].std())
         return cls(shape.centre, shape.scale, float(POWERS[best]), mean, deviation if deviation > 1e-12 else 1.0)
+
+    @classmethod
+    def scaling(cls, values: np.ndarray) -> Warp:
+        """Only the scale of finite values, by their median and 5 % quantile."""
+        if not len(values):
+            return cls()
+        unit = max(1.0, float(np.abs(values).max()))  # differences of values near the largest float must be finite
+        centre, low = np.quantile(values / unit, [0.5, 0.05])
+        scale = float(centre - low) or float(np.std(values / unit))
+        if scale <= 1e-300:
+            return cls(centre=float(centre * unit))
+        return cls(float(centre * unit), scale * unit if scale * unit > 1e-300 else 1.0)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """The warped values."""

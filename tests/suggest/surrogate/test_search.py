@@ -418,3 +418,20 @@ def test_no_suggestion_does_much_more_work_than_others(monkeypatch: pytest.Monke
     assert done[0] > 1_000_000  # the first model
     assert min(done[1:]) > 0
     assert max(done[1:]) < 250_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda params: (1.0, 1.0, 1.0),
+        lambda params: (1e300 * params["x"], -1e300 * params["rate"], 0.0),
+        lambda params: (params["x"], -params["x"], params["rate"]),
+        lambda params: None if params["x"] < 0 else (params["x"], params["rate"], params["layers"]),
+        lambda params: (math.inf, 1.0, params["x"]),
+    ],
+    ids=["equal", "huge", "opposed", "failed", "infinite"],
+)
+def test_several_directions_break_on_no_values(value: Loss) -> None:
+    directions = ["minimize", "maximize", "minimize"]
+    with np.errstate(invalid="raise", divide="raise", over="raise"):
+        run(GPSampler(seed=28, n_startup_trials=4), 25, value=value, workers=3, directions=directions)
