@@ -23,7 +23,7 @@ def _optuna(name: str, **options: Any) -> Callable[[Setting], BaseSampler]:
 
 
 def _optuna_tpe(setting: Setting) -> BaseSampler:
-    """Optuna's TPE with its defaults: it models each parameter alone. With several objectives it is MOTPE."""
+    """Optuna's TPE with its defaults; with several objectives it is MOTPE."""
     return optuna.samplers.TPESampler(seed=setting.seed)
 
 
