@@ -358,17 +358,18 @@ def test_trials_of_other_drivers_are_in_the_model_at_once() -> None:
     assert not np.isnan(search.model._values[search.model.row_of[row]])
 
 
-def test_another_configuration_than_the_suggested_one_is_noticed() -> None:
-    study = run(GPSampler(seed=26), 20)
+@pytest.mark.parametrize("space", [None, Space(tuple(Parameter(name, kind) for name, kind in MIXED.items()))])
+def test_another_configuration_than_the_suggested_one_is_noticed(space: Space | None) -> None:
+    study = run(GPSampler(seed=26, space=space), 20)
     trial = study.ask()
     study.sampler.sample_relative(study, trial._get_latest_trial(), MIXED)
     search = search_of(study)
-    row = search.trials.row_of[trial._trial_id]
-    suggested = search.model.row_of[row]
-    study._storage.set_trial_param(trial._trial_id, "kind", 0.0, MIXED["kind"])
-    for name, value in (("x", -0.9), ("rate", 0.9), ("layers", 1)):
+    known = search.trials.row_of.get(trial._trial_id)  # from the attributes, where the space is not known beforehand
+    suggested = search.model.expected[trial._trial_id] if known is None else search.model.row_of[known]
+    for name, value in (("kind", 0.0), ("x", -0.9), ("rate", 0.9), ("layers", 1)):
         study._storage.set_trial_param(trial._trial_id, name, value, MIXED[name])
-    assert search_of(study).model.row_of[row] != suggested
+    search = search_of(study)
+    assert search.model.row_of[search.trials.row_of[trial._trial_id]] != suggested
     study.tell(trial, 3.0)
     assert np.isnan(search_of(study).model.factor._targets[suggested, 0])
 
