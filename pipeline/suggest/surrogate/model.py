@@ -13,6 +13,8 @@ from .pool import Candidates
 from .targets import Targets
 from .trials import FAILED, NONE, Trials
 
+LITTLE_NOISE = 0.5
+"""A failed trial whose target has less noise than this is learnt at once, the others with the next model."""
 SAME = 1e-6
 """Most that features differ of what is the same configuration, before and after it was written to a database."""
 
@@ -61,6 +63,9 @@ class Model:
             Whether each was learnt.
         """
         known = np.array([row in self.row_of and not self.targets.partial for row in rows], dtype=bool)
+        failed = np.flatnonzero(known & (self.trials.state[np.array(rows, dtype=int)] == FAILED))
+        if len(failed):  # the row has the noise of a complete trial
+            known[failed] = self.targets.noise(np.array(rows)[failed]) < LITTLE_NOISE
         self._learn(np.array(rows, dtype=int)[known])
         return known
 

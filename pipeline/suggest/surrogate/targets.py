@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..tpe.pareto import non_dominated
+from .failures import failure_noise
 from .pruned import Estimate, estimates
 from .trials import COMPLETE, FAILED, PRUNED, RUNNING, Trials
 from .warp import Warp
@@ -136,10 +137,17 @@ class Targets:
 
     def noise(self, rows: np.ndarray) -> np.ndarray:
         """The variance of each trial's target beyond that of a complete one."""
-        if not self._estimates:
-            return np.zeros(len(rows))
-        nothing = Estimate(0.0, 0.0)
-        return np.array([self._estimates.get(row, nothing).noise for row in rows.tolist()])
+        trials = self._trials
+        found = np.zeros(len(rows))
+        failed, ended = trials.state[rows] == FAILED, trials.rows(COMPLETE, PRUNED, FAILED)
+        features = trials.encoding.features
+        found[failed] = failure_noise(
+            features(trials.places[rows[failed]]), features(trials.places[ended]), trials.state[ended] == FAILED
+        )
+        if self._estimates:
+            nothing = Estimate(0.0, 0.0)
+            found += [self._estimates.get(row, nothing).noise for row in rows.tolist()]
+        return found
 
 
 def _scale(amounts: np.ndarray) -> float:
