@@ -22,9 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = (
-    "1"  # for small matrices, threads cost more than they gain
-)
+if __name__ == "__main__":  # before NumPy is imported: for small matrices, threads cost more than they gain
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 from benchmarks import common
 from benchmarks.quality import peers, problems, report, runs, simulate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from ...grammar import count
 from ..space import Space
 from .registry import sampler_arguments
 
@@ -62,9 +63,12 @@ RULES: tuple[tuple[Callable[[Situation], bool], Choice], ...] = (
         ),
         Choice("tpe", "its arguments, which gp does not have"),
     ),
-    (lambda at: (at.trials or 0) > MANY_TRIALS, Choice("tpe", f"more than {MANY_TRIALS:,} trials")),
-    (lambda at: at.parameters > MANY_PARAMETERS, Choice("tpe", f"more than {MANY_PARAMETERS} parameters")),
-    (lambda at: len(at.directions) > MANY_DIRECTIONS, Choice("tpe", f"more than {MANY_DIRECTIONS} directions")),
+    (lambda at: (at.trials or 0) > MANY_TRIALS, Choice("tpe", f"more than {count(MANY_TRIALS, 'trial')}")),
+    (lambda at: at.parameters > MANY_PARAMETERS, Choice("tpe", f"more than {count(MANY_PARAMETERS, 'parameter')}")),
+    (
+        lambda at: len(at.directions) > MANY_DIRECTIONS,
+        Choice("tpe", f"more than {count(MANY_DIRECTIONS, 'direction')}"),
+    ),
     (lambda at: at.space is None, Choice("gp", "a space that the objective defines; as tpe if parameters differ")),
     (lambda at: len(at.directions) > 1, Choice("gp", "several directions")),
     (lambda at: True, Choice("gp", "one direction")),
