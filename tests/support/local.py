@@ -156,6 +156,13 @@ def processes(here: Here) -> dict[int, str]:
     return found
 
 
+def kill_processes(here: Here) -> None:
+    """Kill all that ``processes`` finds; some may end meanwhile."""
+    for pid in processes(here):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 NOTE = """
 import os
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,7 +81,8 @@ def node(tmp_path):
     shutil.rmtree(temporary)
     for path in [*tmp_path.glob("*.pid"), *tmp_path.glob("*.trial")]:  # of a test that has failed
         if alive(path.read_text()):
-            os.kill(int(path.read_text()), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.read_text()), signal.SIGKILL)
 
 
 def written(path: Path) -> str:
@@ -254,7 +256,8 @@ def kill_session(session):
     """Do what PBS does at its kill delay: SIGKILL to all processes of the job's session, and to no other."""
     reached = [int(name) for name in os.listdir("/proc") if name.isdigit() and session_of(int(name)) == session]
     for pid in reached:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # one that has ended because another was killed
+            os.kill(pid, signal.SIGKILL)
     return reached
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sqlite3
 import subprocess
 import threading
@@ -20,7 +18,7 @@ import optuna
 import psycopg
 from optuna.trial import FrozenTrial
 
-from ...support.local import PILOTUNE, Here, processes, until
+from ...support.local import PILOTUNE, Here, kill_processes, processes, until
 from ...support.postgres import Server
 from ...support.slurm import Lab
 from .attempt_record import OBJECTIVE, AttemptRecord
@@ -127,9 +125,7 @@ class Experiment:
             if driver.poll() is None:
                 driver.kill()
                 driver.wait()
-        for pid in processes(self.here):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_processes(self.here)
 
     # -- drivers ------------------------------------------------------------------------------------------------------
 

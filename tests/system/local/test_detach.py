@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ...support.local import PILOTUNE, Here, patient, processes, until
+from ...support.local import PILOTUNE, Here, kill_processes, patient, processes, until
 
 pytestmark = pytest.mark.real
 
@@ -35,8 +35,7 @@ budget: {trials: 100000}
 def here(tmp_path: Path) -> Iterator[Here]:
     here = Here(tmp_path / "user")
     yield here
-    for pid in processes(here):
-        os.kill(pid, signal.SIGKILL)
+    kill_processes(here)
 
 
 class Terminal:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from ...support.local import Here, begun, done, end_of, ended, patient, press_ctrl_c, processes, until
+from ...support.local import Here, begun, done, end_of, ended, kill_processes, patient, press_ctrl_c, processes, until
 
 pytestmark = pytest.mark.real
 
@@ -116,8 +115,7 @@ def test_a_detached_campaign_is_shown_stopped_and_resumed_from_anywhere(here: He
         assert (ending["complete"], ending["running"]) == (4, 0)
         assert [each for each in sorted(done(here)) if each[0] < 3] == [(0, 1), (1, 3), (2, 2)]
     finally:
-        for pid in processes(here):
-            os.kill(pid, 9)
+        kill_processes(here)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,10 @@ def left(folder: Path, lab: Lab) -> tuple[Result, dict[str, int]]:
         user.await_epochs(1)
         job = running_jobs(user.here)[0]
         pids = user.left_of(job)
-        ran = {words: os.getsid(pid) for pid, words in pids.items() if os.path.exists(f"/proc/{pid}")}
+        ran = {}
+        for pid, words in pids.items():
+            with suppress(ProcessLookupError):  # one that has ended meanwhile
+                ran[words] = os.getsid(pid)
         user.cancel(job)
         user.await_epochs(1, attempt=2)
         until(lambda: not user.left_of(job), "nothing of the job is left", STAYS_AT_MOST)

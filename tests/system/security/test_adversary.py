@@ -102,8 +102,7 @@ class AttackedCampaign:
                 proc = Path(f"/proc/{process.pid}")
                 found = [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
                 self.ports += [(each.laddr.ip.removeprefix("::ffff:"), each.laddr.port) for each in found]
-                links = {os.readlink(each) for each in (proc / "fd").iterdir()}
-                self.sockets += [listening[link] for link in links & listening.keys()]
+                self.sockets += [listening[link] for link in _links(proc / "fd") & listening.keys()]
                 inodes = re.findall(r"^\S+ \S+ \S+ \S+ (\d+) +/dev/shm/", (proc / "maps").read_text(), re.MULTILINE)
                 self.semaphores |= {shared[int(inode)] for inode in inodes if int(inode) in shared}
                 words, environment = ((proc / name).read_text(errors="replace") for name in ("cmdline", "environ"))
@@ -116,6 +115,15 @@ class AttackedCampaign:
 
     def complete(self) -> int:
         return int(self.here.status("attacked").get("complete", 0))
+
+
+def _links(folder: Path) -> set[str]:
+    """What the links of a folder point to; some may vanish meanwhile."""
+    found = set()
+    for each in folder.iterdir():
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(each))
+    return found
 
 
 def _unix_listeners() -> dict[str, str]:

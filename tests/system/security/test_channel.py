@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import zmq
 
@@ -66,13 +66,8 @@ def test_a_message_survives_the_wire(message) -> None:
 
 def ports(pid: int) -> set[int]:
     """TCP ports on which a process listens."""
-    inodes = set()
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        found = re.match(r"socket:\[(\d+)\]", os.readlink(each))
-        if found:
-            inodes.add(found[1])
-    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+    found = psutil.Process(pid).net_connections("tcp")
+    return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
 
 
 class Client:
