@@ -154,14 +154,13 @@ class OutcomeHandler:
 
     def _keep(self, flight: Flight, outcome: Outcome) -> float:
         """Stage the attempt's attributes, and note where it ran. Returns how long it ran, in seconds."""
-        ran = max(0.0, outcome.finished - outcome.started)
-        flight.ran += ran
+        flight.ran += outcome.ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
         if outcome.reports:
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
         self.study.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
-        return ran
+        return outcome.ran
 
     # -- the trial goes on --------------------------------------------------------------------------------------------
 

@@ -368,6 +368,7 @@ class Outcome(Message):
         signalled: Its worker was sent SIGTERM meanwhile: its block is being ended.
         started: Unix seconds on the worker's clock.
         finished: The same.
+        suspended: Seconds between the two for which the scheduler had stopped the attempt with its job.
     """
 
     token: str
@@ -391,6 +392,12 @@ class Outcome(Message):
     signalled: bool = False
     started: float = 0.0
     finished: float = 0.0
+    suspended: float = 0.0
+
+    @property
+    def ran(self) -> float:
+        """Seconds that it ran."""
+        return max(0.0, self.finished - self.started - max(0.0, self.suspended))
 
     @property
     def silent(self) -> bool:
@@ -400,8 +407,8 @@ class Outcome(Message):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         outcome = super().from_dict(data)
-        if not (math.isfinite(outcome.started) and math.isfinite(outcome.finished)):
-            raise ValueError("an outcome needs finite times for its start and its end")
+        if not all(map(math.isfinite, (outcome.started, outcome.finished, outcome.suspended))):
+            raise ValueError("an outcome needs finite times for its start, its end and its suspension")
         if not all(len(report) == 2 and _is_step(report[0]) for report in outcome.reports):
             raise ValueError("a report has a step and a value")
         return outcome

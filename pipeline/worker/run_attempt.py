@@ -43,12 +43,13 @@ DECLINED_PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Collected:
-    """What an attempt's objective has said while it ran: reports, suggested parameters and attributes."""
+    """What is known of an attempt beside its end: reports, suggested parameters, attributes, seconds of suspension."""
 
     reports: list[list[float]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     user_attrs: dict[str, Any] = field(default_factory=dict)
     system_attrs: dict[str, Any] = field(default_factory=dict)
+    suspended: float = 0.0
 
 
 def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
@@ -138,12 +139,13 @@ def _run(
         kept |= process.kept_pids()
         supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set, carried)
         ending = supervisor.run()
-    return ending, _collected(supervisor.dialogue, ending)
+    return ending, _collected(supervisor.dialogue, ending, supervisor.suspended)
 
 
-def _collected(dialogue: Dialogue, ending: Ending) -> Collected:
+def _collected(dialogue: Dialogue, ending: Ending, suspended: float = 0.0) -> Collected:
     noted = dialogue.attributes
-    return Collected(dialogue.reports, dialogue.params, {**noted.user, **ending.user_attrs}, noted.system)
+    user_attrs = {**noted.user, **ending.user_attrs}
+    return Collected(dialogue.reports, dialogue.params, user_attrs, noted.system, suspended)
 
 
 def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
@@ -180,6 +182,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         leaving=leaving,
         started=started,
         finished=time.time(),
+        suspended=collected.suspended,
     )
 
 

@@ -64,6 +64,7 @@ class Supervisor:
         dialogue: The conversation with the driver; holds the reports, the suggested parameters and the attributes.
         cause: Why the supervisor ended the process; empty while it has not.
         yielding: Who asked the attempt to yield, for the outcome's reason; empty while nobody has.
+        suspended: Seconds for which this process and its trial were stopped with their job.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Supervisor:
         self.ended: Ending | None = None  # what the process itself said
         self.cause: Cause = ""
         self.yielding = ""
+        self.suspended = 0.0
         self._terminated, self._yield_timer = terminated, yield_timer
         self._started = time.monotonic()
         self._running_since: float | None = None  # since then the objective's own code runs
@@ -175,6 +177,7 @@ class Supervisor:
         gap, self._last_turn = now - self._last_turn, now
         if gap < STOPPED_FOR:
             return
+        self.suspended += gap
         self._started += gap
         for name in ("_running_since", "_kill_at", "_abandon_at", "_yield_until"):
             moment: float | None = getattr(self, name)

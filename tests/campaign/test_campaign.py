@@ -63,6 +63,14 @@ def test_long_trials_are_not_asked_for_ahead_and_short_ones_are(bench) -> None:
         assert campaign.campaign.in_flight == in_flight
 
 
+def test_the_time_for_which_a_trial_was_suspended_does_not_count(bench) -> None:
+    campaign = bench(trials=5)
+    (spec,) = campaign.specs(Capacity(1))
+    campaign.turn(started(spec), over(spec, started=0.0, finished=3660.0, suspended=3600.0))
+    assert campaign.campaign.outcomes.durations.median == 60.0
+    assert campaign.trials()[0].user_attrs["pilotune:seconds_running"] == 60.0
+
+
 def test_what_is_asked_ahead_hides_the_latency_and_is_never_more_than_the_workers() -> None:
     assert ahead(8, 0.1, None) == 0
     assert ahead(0, 0.1, 0.1) == 0

@@ -69,6 +69,7 @@ def test_the_trial_s_clock_stands_still_while_its_worker_is_stopped(supervised: 
     run_on(supervised, 5.0)
     assert supervised.process.terminated
     assert supervised.supervisor.cause == "timeout"
+    assert supervised.supervisor.suspended == pytest.approx(3600.5)
 
 
 def test_a_busy_node_stops_no_clock(supervised: Any) -> None:
