@@ -104,6 +104,7 @@ class Witness:
 
     Attributes:
         begun: Attempts that a worker has begun, in order.
+        unbegun: Attempts whose worker died before it began or declined them.
         reports: Step and value of each report, by the attempt's token.
         outcomes: Every outcome that a worker has written.
         declined: How many attempts were declined.
@@ -111,6 +112,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.begun: list[AttemptSpec] = []
+        self.unbegun: list[AttemptSpec] = []
         self.reports: dict[str, list[tuple[int, float]]] = {}
         self.outcomes: list[Outcome] = []
         self.declined = 0

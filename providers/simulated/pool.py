@@ -103,6 +103,7 @@ class SimulatedPool:
         self._driver_alive = True
         self._queue: deque[AttemptSpec] = deque()
         self._running: dict[str, Attempt] = {}  # by token
+        self._declining: dict[str, tuple[AttemptSpec, Block | None, str]] = {}  # a worker is about to decline
         self._suspension = Suspension()
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
@@ -233,6 +234,12 @@ class SimulatedPool:
     def _on_block_end(self, block: Block) -> None:
         for attempt in [each for each in self._running.values() if each.block is block]:
             self._lose(attempt)
+        for spec, where, host in list(self._declining.values()):
+            if where is block:
+                del self._declining[spec.token]
+                self._occupy(block, host, -1)
+                self.witness.unbegun.append(spec)
+                self._notice(spec.token)
 
     # -- an attempt begins --------------------------------------------------------------------------------------------
 
@@ -244,7 +251,8 @@ class SimulatedPool:
         spec = self._queue.popleft()
         self._occupy(block, host, 1)
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
-            self._of_worker(block, DECLINED_PAUSE, lambda: self._decline(spec, block, host))
+            self._declining[spec.token] = spec, block, host
+            self._of_worker(block, DECLINED_PAUSE, lambda: self._decline(spec))
             return
         if any(each.spec.number == spec.number and is_suspended(each.block) for each in self._running.values()):
             raise ValueError(f"trial {spec.number} begins again while it is only suspended")
@@ -286,8 +294,11 @@ class SimulatedPool:
         if self.blocks and block:
             self.blocks.occupy(block, attempts)
 
-    def _decline(self, spec: AttemptSpec, block: Block | None, host: str) -> None:
+    def _decline(self, spec: AttemptSpec) -> None:
+        if spec.token not in self._declining:  # the worker has died meanwhile
+            return
         self.witness.declined += 1
+        _, block, host = self._declining.pop(spec.token)
         self._occupy(block, host, -1)
         self._at(0.0, self._start_next)
         outcome = Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind="declined", host=host)
@@ -441,17 +452,17 @@ class SimulatedPool:
             self._at(2 * self.faults.notice, lambda: self._deliver(Ended(outcome)))
             if self.disk:
                 self.disk.lose(attempt.spec.number, attempt.spec.attempt)
-            self._notice(attempt)
+            self._notice(attempt.spec.token)
         else:
             self._vanish(attempt)
 
     def _vanish(self, attempt: Attempt) -> None:
         """The worker dies, and leaves no outcome."""
         self._leave(attempt, lost=True)
-        self._notice(attempt)
+        self._notice(attempt.spec.token)
 
-    def _notice(self, attempt: Attempt) -> None:
-        self._at(self.faults.notice, lambda: self._deliver(Lost(attempt.spec.token, "its worker died")))
+    def _notice(self, token: str) -> None:
+        self._at(self.faults.notice, lambda: self._deliver(Lost(token, "its worker died")))
 
     def _leave(self, attempt: Attempt, *, lost: bool) -> None:
         """The worker is free again. ``lost``: what the attempt did since its last checkpoint is gone."""
