@@ -33,7 +33,7 @@ class TrialChanges:
         params: Names of parameters.
         user: Keys of user attributes.
         system: Keys of system attributes.
-        steps: Steps of reports.
+        steps: Steps of reports, in the order in which they were reported.
     """
 
     state: bool = False
@@ -42,7 +42,7 @@ class TrialChanges:
     params: set[str] = field(default_factory=set)
     user: set[str] = field(default_factory=set)
     system: set[str] = field(default_factory=set)
-    steps: set[int] = field(default_factory=set)
+    steps: dict[int, None] = field(default_factory=dict)
 
     def add(self, other: TrialChanges) -> None:
         self.state |= other.state

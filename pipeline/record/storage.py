@@ -357,7 +357,7 @@ class RecordStorage(optuna.storages.BaseStorage):
             check_steps(values)
             steps = {**trial.intermediate_values, **{step: float(value) for step, value in values.items()}}
             self._studies.replace(cache, trial, intermediate_values=steps)
-            self._studies.stage(cache.study_id).of(trial_id).steps.update(values)
+            self._studies.stage(cache.study_id).of(trial_id).steps.update(dict.fromkeys(values))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self.set_trial_user_attrs(trial_id, {key: value})

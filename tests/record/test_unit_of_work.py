@@ -259,6 +259,18 @@ def test_an_exception_inside_locked_undoes_every_change(database_url):
     assert other.get_study_system_attrs(study._study_id)["key"] == 2
 
 
+def test_reports_of_one_commit_are_written_in_their_order(database_url):
+    storage = open_storage(database_url)
+    trial = new_study(storage).ask(SPACE)
+    storage.commit()
+    for step in (9, 5, 6, 7, 8):  # a set of small integers is sorted by their remainders
+        trial.report(0.5, step)
+    storage.commit()
+    rows = sa.text("SELECT step FROM trial_intermediate_values ORDER BY trial_intermediate_value_id")
+    with sa.create_engine(normalize_url(database_url)).connect() as other:
+        assert other.execute(rows).scalars().all() == [9, 5, 6, 7, 8]
+
+
 def statements_of(storage, action):
     with breaking(storage, None) as seen:
         action()
