@@ -139,7 +139,7 @@ def lost_when_suspended(blocks: SimulatedBlocks, block: Block) -> None:
     pool = cast("SimulatedPool", cast("MethodType", blocks._on_end).__self__)
     for attempt in pool._running.values():
         if attempt.block is block:
-            pool._notice(attempt)
+            pool._notice(attempt.spec.token)
 
 
 suspend = SimulatedBlocks._suspend
