@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from ...errors import PilotuneError
 from ..fidelity.registry import pruner_arguments, pruner_names
-from ..suggest.auto import AUTO
+from ..suggest.auto import AUTO, Situation, choose_sampler
 from ..suggest.registry import sampler_arguments, sampler_names
 from .schema import DIRECTIONS, StudySchema
 
@@ -29,10 +29,22 @@ def study_keys(study: Mapping[str, Any]) -> list[str]:
 
 
 def _sampler_of(study: Mapping[str, Any]) -> Any:
-    """The sampler whose arguments a study may have: of ``auto``, those of the one that most studies get."""
+    """The sampler whose arguments a study may have: of ``auto``, those of the one that this study gets."""
     chosen = study.get("sampler")
-    name = chosen.get("name", AUTO) if isinstance(chosen, dict) else chosen
-    return "gp" if name in (None, AUTO) else name
+    written = chosen if isinstance(chosen, dict) else {"name": chosen or AUTO}
+    name = written.get("name", AUTO)
+    if not isinstance(name, str) or name.lower() != AUTO:
+        return name
+    space, directions, budget = study.get("space"), study.get("directions"), study.get("budget")
+    trials = budget.get("trials") if isinstance(budget, dict) else None
+    situation = Situation(
+        # A constant is written without a range. Nothing here is checked yet, so anything may be missing or wrong.
+        sum(isinstance(each, dict) for each in space.values()) if isinstance(space, dict) else None,
+        tuple(directions) if isinstance(directions, list) else ("",),
+        trials if isinstance(trials, int) else None,
+        written.keys() - {"name"},
+    )
+    return choose_sampler(situation).name
 
 
 def values_of(key: str) -> list[str]:

@@ -164,7 +164,8 @@ def _sampler(
     name, why = schema.sampler["name"], ""
     if name.lower() == AUTO:
         trials = schema.budget.trials if schema.budget is not None else None
-        choice = choose_sampler(Situation(space, directions, trials, args.keys()))
+        parameters = None if space is None else sum(not kind.single() for kind in space.distributions.values())
+        choice = choose_sampler(Situation(parameters, directions, trials, args.keys()))
         name, why = choice.name, choice.why
     try:
         named = resolved_sampler(name, args, folder)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ...grammar import count
-from ..space import Space
 from .registry import sampler_arguments
 
 AUTO = "auto"
@@ -25,21 +24,17 @@ class Situation:
     """What the choice depends on.
 
     Attributes:
-        space: The search space; None where the objective defines it as it runs.
+        parameters: The number of parameters that have more than one value; None where the objective defines them as
+            it runs.
         directions: ``minimize`` or ``maximize``, one for each value.
         trials: The budget of trials; None where there is none.
         arguments: The sampler's arguments in the study file.
     """
 
-    space: Space | None
+    parameters: int | None
     directions: tuple[str, ...]
     trials: int | None = None
     arguments: Collection[str] = ()
-
-    @property
-    def parameters(self) -> int:
-        """The number of parameters that have more than one value; 0 where that is not known."""
-        return 0 if self.space is None else sum(not kind.single() for kind in self.space.distributions.values())
 
 
 @dataclass(frozen=True)
@@ -64,12 +59,15 @@ RULES: tuple[tuple[Callable[[Situation], bool], Choice], ...] = (
         Choice("tpe", "its arguments, which gp does not have"),
     ),
     (lambda at: (at.trials or 0) > MANY_TRIALS, Choice("tpe", f"more than {count(MANY_TRIALS, 'trial')}")),
-    (lambda at: at.parameters > MANY_PARAMETERS, Choice("tpe", f"more than {count(MANY_PARAMETERS, 'parameter')}")),
+    (
+        lambda at: (at.parameters or 0) > MANY_PARAMETERS,
+        Choice("tpe", f"more than {count(MANY_PARAMETERS, 'parameter')}"),
+    ),
     (
         lambda at: len(at.directions) > MANY_DIRECTIONS,
         Choice("tpe", f"more than {count(MANY_DIRECTIONS, 'direction')}"),
     ),
-    (lambda at: at.space is None, Choice("gp", "a space that the objective defines; as tpe if parameters differ")),
+    (lambda at: at.parameters is None, Choice("gp", "a space that the objective defines; as tpe if parameters differ")),
     (lambda at: len(at.directions) > 1, Choice("gp", "several directions")),
     (lambda at: True, Choice("gp", "one direction")),
 )

@@ -148,10 +148,6 @@ class Encoding:
             if active is None or active[i]
         }
 
-    def places(self, params: Mapping[str, Any], *, whole: bool) -> np.ndarray | None:
-        """The places of one trial's parameters, as :meth:`places_of` gives them."""
-        return self.places_of([params], [whole])[0]
-
     def places_of(self, many: Sequence[Mapping[str, Any]], whole: Sequence[bool]) -> list[np.ndarray | None]:
         """The places of trials' parameters.
 

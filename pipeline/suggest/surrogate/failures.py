@@ -22,10 +22,10 @@ def failure_noise(failures: np.ndarray, finished: np.ndarray, failed: np.ndarray
 
     Args:
         failures: Features of the failed trials, a row each.
-        finished: Features of finished trials, among them the failed ones, in the order in which they were begun.
+        finished: Features of the newest finished trials.
         failed: Whether each of these has failed.
     """
-    finished, failed = finished[-MOST_COMPARED:], failed[-MOST_COMPARED:].astype(float)
+    failed = failed.astype(float)
     if not len(failures) or len(failed) <= NEIGHBOURS + 1:
         return np.zeros(len(failures))
     distances = squared_distances(failures, finished)

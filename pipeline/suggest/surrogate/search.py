@@ -34,6 +34,8 @@ WORK = 2_000_000
 """Elementary operations, about two milliseconds, that renewing the model may take in one suggestion."""
 READING, READING_TRIAL = 500_000, 100
 """About how many operations it takes to read the results of trials, and how many more for each."""
+COMPARING = 5_000
+"""About how many operations it takes to compare a failed trial with others."""
 BLOCK = 64
 """Rows that are added to a new factor at a time."""
 
@@ -173,10 +175,11 @@ class Search:
         known = self._hyperparameters if self._hyperparameters is not None else self._prior.mean
         scale = Kernel(encoding.layout, known).scaled
         order = chosen_rows(rng, order, lambda rows: scale(encoding.features(trials.places[rows])))
-        features = encoding.features(trials.places[order])
+        features, noise = encoding.features(trials.places[order]), targets.noise(order)
+        yield int(np.count_nonzero(trials.state[order] == FAILED)) * COMPARING
         if fits:
             self._fitted_at = trials.finished
-            yield from self._fit(order, features, targets)
+            yield from self._fit(features, targets.at(order)[:, 0], noise)
         kernel = Kernel(encoding.layout, known if self._hyperparameters is None else self._hyperparameters)
 
         running = np.setdiff1d(trials.rows(RUNNING), order)
@@ -184,7 +187,7 @@ class Search:
         pending = pending_rows(rng, running, scaled, kernel.scaled(features))
         self._began = []
         rows = np.concatenate([order, pending])
-        noise = kernel.noise + targets.noise(rows)
+        noise = kernel.noise + np.concatenate([noise, targets.noise(pending)])
         factor = Factor(kernel, len(rows) + SPARE + RESERVE, targets.columns)
         for start in range(0, len(rows), BLOCK):
             part = slice(start, start + BLOCK)
@@ -202,10 +205,10 @@ class Search:
         rows, values = rows[~np.isnan(values)], values[~np.isnan(values)]
         return np.asarray(rows[np.lexsort((rows, values, self.trials.violations(rows)))])
 
-    def _fit(self, order: np.ndarray, features: np.ndarray, targets: Targets) -> Generator[int, None, None]:
-        part = fitted_rows(self._rng, len(order), len(self.encoding.names))
-        values, noise = targets.at(order[part])[:, 0], targets.noise(order[part])
-        likelihood = Likelihood(self.encoding.layout, self._prior, features[part], values, noise)
+    def _fit(self, features: np.ndarray, values: np.ndarray, noise: np.ndarray) -> Generator[int, None, None]:
+        """Fit the hyperparameters to some rows of a model, the best of which come first."""
+        part = fitted_rows(self._rng, len(features), len(self.encoding.names))
+        likelihood = Likelihood(self.encoding.layout, self._prior, features[part], values[part], noise[part])
         yield likelihood.work
         starts = [self._prior.mean]
         if self._hyperparameters is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..tpe.pareto import non_dominated
-from .failures import failure_noise
+from .failures import MOST_COMPARED, failure_noise
 from .pruned import Estimate, estimates
 from .trials import COMPLETE, FAILED, PRUNED, RUNNING, Trials
 from .warp import Warp
@@ -139,11 +139,12 @@ class Targets:
         """The variance of each trial's target beyond that of a complete one."""
         trials = self._trials
         found = np.zeros(len(rows))
-        failed, ended = trials.state[rows] == FAILED, trials.rows(COMPLETE, PRUNED, FAILED)
-        features = trials.encoding.features
-        found[failed] = failure_noise(
-            features(trials.places[rows[failed]]), features(trials.places[ended]), trials.state[ended] == FAILED
-        )
+        failed = trials.state[rows] == FAILED
+        if failed.any():
+            ended, features = trials.rows(COMPLETE, PRUNED, FAILED)[-MOST_COMPARED:], trials.encoding.features
+            found[failed] = failure_noise(
+                features(trials.places[rows[failed]]), features(trials.places[ended]), trials.state[ended] == FAILED
+            )
         if self._estimates:
             nothing = Estimate(0.0, 0.0)
             found += [self._estimates.get(row, nothing).noise for row in rows.tolist()]

@@ -33,7 +33,7 @@ class Trials:
         constraints: By name, the amounts by row; NaN where a trial says nothing.
         finished: The number of complete, pruned and failed rows.
         scored: The number of complete and pruned rows.
-        changed: Grows when a row's configuration changes after it was first seen.
+        row_of: The row of each trial, by its id.
     """
 
     def __init__(self, encoding: Encoding, directions: Sequence[StudyDirection]) -> None:

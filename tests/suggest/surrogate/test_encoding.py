@@ -36,13 +36,17 @@ def both(encoding: Encoding) -> list[np.ndarray]:
     return [drawn, encoding.mutate(rng, drawn, np.full(200, 0.1))]
 
 
+def placed(encoding: Encoding, params: dict, *, whole: bool = True) -> np.ndarray | None:
+    return encoding.places_of([params], [whole])[0]
+
+
 def test_what_is_drawn_is_in_the_space_and_comes_back_from_its_parameters() -> None:
     encoding = Encoding(SPACE)
     for places in both(encoding):
         for row in places:
             params = encoding.params(row)
             assert all(kind._contains(kind.to_internal_repr(params[name])) for name, kind in SPACE.items())
-            assert encoding.places(params, whole=True) == pytest.approx(row, abs=1e-9)
+            assert placed(encoding, params) == pytest.approx(row, abs=1e-9)
 
 
 def test_draws_are_uniform_over_steps_and_choices() -> None:
@@ -77,7 +81,7 @@ def test_inactive_parameters_lie_in_the_middle_whatever_they_would_have_been() -
             params = encoding.params(row)
             assert params.keys() == {p.name for p in CONDITIONAL.parameters if p.active(params)}
             assert set(params) == {name for name, each in zip(encoding.names, on, strict=True) if each}
-            assert encoding.places(params, whole=True) == pytest.approx(row, abs=1e-9)
+            assert placed(encoding, params) == pytest.approx(row, abs=1e-9)
         assert (places[~active[:, 1], 1] == 0.5).all()
         assert (places[~active[:, 2], 2] == -1.0).all()
     assert {len(encoding.params(row)) for row in places} >= {2, 3, 4}
@@ -85,14 +89,14 @@ def test_inactive_parameters_lie_in_the_middle_whatever_they_would_have_been() -
 
 def test_a_value_that_is_missing_or_far_outside_is_refused() -> None:
     encoding = Encoding(CONDITIONAL.distributions, CONDITIONAL)
-    assert encoding.places({"kind": "sgd", "layers": 1}, whole=True) is None
-    assert encoding.places({"kind": "adam", "layers": 1}, whole=True) is not None
-    assert encoding.places({"kind": "sgd", "layers": 1}, whole=False) is not None
-    assert encoding.places({"kind": "rmsprop", "layers": 1}, whole=False) is None
-    assert encoding.places({"kind": "sgd", "layers": 1, "momentum": -0.5}, whole=True) is not None
-    assert encoding.places({"kind": "sgd", "layers": 1, "momentum": 7.0}, whole=True) is None
-    assert encoding.places({"other": 1}, whole=False) is None
-    assert Encoding(SPACE).places({"rate": -1.0}, whole=False) is None
+    assert placed(encoding, {"kind": "sgd", "layers": 1}, whole=True) is None
+    assert placed(encoding, {"kind": "adam", "layers": 1}, whole=True) is not None
+    assert placed(encoding, {"kind": "sgd", "layers": 1}, whole=False) is not None
+    assert placed(encoding, {"kind": "rmsprop", "layers": 1}, whole=False) is None
+    assert placed(encoding, {"kind": "sgd", "layers": 1, "momentum": -0.5}, whole=True) is not None
+    assert placed(encoding, {"kind": "sgd", "layers": 1, "momentum": 7.0}, whole=True) is None
+    assert placed(encoding, {"other": 1}, whole=False) is None
+    assert placed(Encoding(SPACE), {"rate": -1.0}, whole=False) is None
 
 
 def test_the_constraints_of_the_study_file_are_known() -> None:
@@ -106,5 +110,5 @@ def test_the_constraints_of_the_study_file_are_known() -> None:
 def test_equal_configurations_have_equal_keys() -> None:
     encoding = Encoding(CONDITIONAL.distributions, CONDITIONAL)
     places = encoding.draw(np.random.default_rng(4), 100)
-    again = [encoding.places(encoding.params(row), whole=True) for row in places]
+    again = [placed(encoding, encoding.params(row)) for row in places]
     assert [encoding.key(row) for row in places] == [encoding.key(row) for row in again]
