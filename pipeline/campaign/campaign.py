@@ -124,7 +124,7 @@ class Campaign:
         self.pool_note = ""
         self.ending: Finish | None = None
         self.finished: Finish | None = None
-        self.more_to_ask = self.adoption_in_doubt = False
+        self.adoption_in_doubt, self.more_to_ask = False, not study.prepare()
         self.busy_seconds = self.worker_seconds = 0.0
         self.speed = Speed()
         self.demand: Scale | None = None
@@ -373,6 +373,10 @@ class Campaign:
 
         ``others_wait``: attempts wait for the answers of this step, so it must not take long.
         """
+        if not self.ending and not self.study.prepare():
+            self.more_to_ask = True
+            if self.study.had_results:  # otherwise the first suggestions need nothing of it
+                return
         most = min(self._most_asks, ASKS_AMONG_REPORTS) if others_wait else self._most_asks
         self._most_asks = ASKS_PER_STEP
         asked = 0

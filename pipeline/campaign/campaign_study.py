@@ -31,7 +31,7 @@ from ..trial.protocol import STEP_LIMIT
 from ..user_code.parts import FAILURES, NotReturned, UserCodeFailure, said
 from .flight_states import require
 from .incumbent import Incumbent
-from .sampling import FiniteSampler, ParamSampler, checked_sample
+from .sampling import FiniteSampler, ParamSampler, PreparedSampler, checked_sample
 from .stagnation import Stagnation
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class CampaignStudy:
         counts: Number of the study's trials in each state.
         asked: Number of trials that count for the budget, over all campaigns.
         asked_before, asked_here: What ``asked`` was at first, and how many this campaign has asked for since.
+        had_results: Whether the study had results at first that a sampler learns from.
         metrics: The names of the values; empty where the study has none.
         ended: Ids of the trials that were told to the study since :meth:`pop_ended`.
         due: Where the trials are noted whose callbacks are to be called; None where there are none.
@@ -118,12 +119,14 @@ class CampaignStudy:
         self._finite = study.sampler if isinstance(study.sampler, FiniteSampler) else None
         if self._finite is not None:
             storage.unit_of_work.repeated = partial(self._finite.repeated, study)
+        self._prepared = False
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
         self._pruner_hangs = False  # it did not return once, and is not called again
         self.metrics = tuple(storage.get_study_system_attrs(study._study_id).get("study:metric_names") or ())
         self.recount()
         self.asked_before, self.asked_here = self.asked, 0
+        self.had_results = self.counts[TrialState.COMPLETE] + self.counts[TrialState.PRUNED] > 0
 
     # -- the study's state --------------------------------------------------------------------------------------------
 
@@ -192,6 +195,19 @@ class CampaignStudy:
         return any(not key.startswith(PREFIX) for key in self.storage.get_trial_user_attrs(trial._trial_id))
 
     # -- asking ------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> bool:
+        """Do a part of what the sampler needs for its first suggestion. Returns whether nothing is left to do."""
+        sampler = self.study.sampler
+        if not self._prepared and isinstance(sampler, PreparedSampler):
+            try:
+                self._prepared = sampler.prepare(self.study)
+            except FAILURES:  # the first call of ``ask`` says it
+                log.exception("preparing the sampler failed")
+                self._prepared = True
+        else:
+            self._prepared = True
+        return self._prepared
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         """Create a trial of this campaign; returns it with its parameters, constants included.

@@ -39,6 +39,14 @@ class FiniteSampler(Protocol):
         """Those of the trials ``new`` (ids) whose point another trial has taken, too."""
 
 
+@runtime_checkable
+class PreparedSampler(Protocol):
+    """What a campaign needs of a sampler that has much to do before its first suggestion."""
+
+    def prepare(self, study: optuna.Study) -> bool:
+        """Do a part of it, some milliseconds. Returns whether nothing is left to do. May raise what sampling raises."""
+
+
 class ParamSampler:
     """Draws the parameters of one trial, one after the other, parents before children.
 

@@ -301,8 +301,8 @@ class StartFrom(Section):
     enqueue: Points = Field(
         default=(),
         description="Points to try first. A point may leave parameters out, as in `{lr: 0.01}`; the sampler chooses "
-        "them (`grid` needs whole points). A point that the study has already, with exactly the same values, is "
-        "skipped, and that is said.",
+        "them (`gp` for the given ones; `grid` needs whole points). A point that the study has already, with exactly "
+        "the same values, is skipped, and that is said.",
     )
     studies: Texts = Field(
         default=(), description="Names of studies in the same database whose trials the sampler learns from."

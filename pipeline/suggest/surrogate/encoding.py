@@ -9,6 +9,7 @@ whatever it would have been.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,8 +50,20 @@ class Encoding:
         self._stepped = [i for i, axis in enumerate(self._axes) if not axis.choices and axis.step]
         self.layout = Layout(tuple(max(1, axis.choices) for axis in self._axes))
         self._neutral = np.where(self._discrete, -1.0, 0.5)
+        self._fixed: np.ndarray | None = None
         self._space = space
         self._conditions = [] if space is None else _conditions(space, self.names, self._axes)
+
+    def fixing(self, params: Mapping[str, Any]) -> Encoding:
+        """This encoding, but all that it draws has these values; what is none of the space's values is passed over."""
+        fixed = np.full(len(self.names), np.nan)
+        for i, axis in enumerate(self._axes):
+            internal = _internal(axis.distribution, params.get(axis.name, _MISSING))
+            if math.isfinite(internal) and axis.distribution._contains(internal):
+                fixed[i] = self._places_column(i, np.array([internal]))[0]
+        found = copy.copy(self)
+        found._fixed = fixed
+        return found
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -78,7 +91,11 @@ class Encoding:
         start = self._with_inactive_drawn(rng, places)
         share = np.maximum(1.0 / size, rng.random(count))
         moves = rng.random((count, size)) < share[:, None]
-        moves[np.arange(count), rng.integers(size, size=count)] = True
+        one = rng.integers(size, size=count)
+        if self._fixed is not None:
+            free = np.flatnonzero(np.isnan(self._fixed))
+            one = free[one % len(free)] if len(free) else one
+        moves[np.arange(count), one] = True
         moved = start + scales[:, None] * rng.standard_normal((count, size))
         moved = np.abs(moved) % 2.0
         moved = np.where(moved > 1.0, 2.0 - moved, moved)
@@ -101,12 +118,15 @@ class Encoding:
         signs: np.ndarray | None = None,
     ) -> np.ndarray:
         """On the steps of the ranges, at least one step from ``start`` where it moves, with inactive ones neutral."""
+        if self._fixed is not None:
+            places = np.where(np.isnan(self._fixed), places, self._fixed)
         for i in self._stepped:
             axis = self._axes[i]
             internal = self._internal_column(i, places[:, i])
             if start is not None and moves is not None and signs is not None:
                 before = self._internal_column(i, start[:, i])
                 stays = moves[:, i] & (internal == before)
+                stays &= self._fixed is None or bool(np.isnan(self._fixed[i]))
                 step = signs[:, i] * axis.step
                 step = np.where((before + step > axis.range_high) | (before + step < axis.range_low), -step, step)
                 internal = np.where(stays, np.clip(before + step, axis.range_low, axis.range_high), internal)

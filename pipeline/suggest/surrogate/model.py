@@ -145,12 +145,12 @@ class Model:
         """The model's view of some configurations."""
         return Candidates.of(self.factor, places, self.encoding.features(places))
 
-    def scores(self, candidates: Candidates) -> np.ndarray:
-        """How promising candidates are: larger is better."""
+    def scores(self, candidates: Candidates, best: float | None = None) -> np.ndarray:
+        """How promising candidates are: larger is better. ``best``: a mean to improve on, if not :attr:`best`."""
         deviations = candidates.deviations
         found = np.zeros(len(candidates))
         if self.best is not None:
-            found = log_expected_improvement(self.best, candidates.means[0], deviations)
+            found = log_expected_improvement(self.best if best is None else best, candidates.means[0], deviations)
         elif self.targets.columns == 1:
             return np.asarray(-candidates.means[0])
         if self.targets.columns > 1:

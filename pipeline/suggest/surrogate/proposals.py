@@ -65,13 +65,13 @@ class Spacing:
             return
         self._count += 1
         tied = self._rows.setdefault(value, [])
-        encoding = self._trials.encoding
-        here = encoding.features(self._trials.places[[row]])
-        distances = np.sqrt(((encoding.features(self._trials.places[tied[-20:]]) - here) ** 2).sum(axis=1))
-        elsewhere = distances[distances > 1e-9]
-        if len(elsewhere):
-            self.distance = min(self.MOST, max(self.distance, self.GROWTH * float(elsewhere.min())))
-        elif not tied:
+        if tied:
+            features = self._trials.encoding.features(self._trials.places[[row, *tied[-20:]]])
+            distances = np.sqrt(((features[1:] - features[0]) ** 2).sum(axis=1))
+            elsewhere = distances[distances > 1e-9]
+            if len(elsewhere):
+                self.distance = min(self.MOST, max(self.distance, self.GROWTH * float(elsewhere.min())))
+        else:
             self.distance *= self.SHRINKING
         tied.append(row)
 
@@ -93,12 +93,15 @@ class Proposer:
     """Chooses configurations by a model.
 
     Args:
-        encoding: Of the space.
+        encoding: Of the space, with the values that all candidates are to have.
         rng: Its random numbers.
+        spacing: How far apart configurations must be.
+        pooled: Whether candidates are kept from one suggestion to the next.
     """
 
-    def __init__(self, encoding: Encoding, rng: np.random.Generator, spacing: Spacing) -> None:
-        self._encoding, self._rng, self._spacing = encoding, rng, spacing
+    def __init__(self, encoding: Encoding, rng: np.random.Generator, spacing: Spacing, *, pooled: bool = True) -> None:
+        self.encoding, self._rng, self._spacing, self._pooled = encoding, rng, spacing, pooled
+        self._best: float | None = None
         self._share = min(1.0, max(LEAST_SHARE, WHOLE / max(1, len(encoding.names))))
 
     def propose(self, model: Model) -> tuple[Candidates, int] | None:
@@ -107,9 +110,9 @@ class Proposer:
         Args:
             model: Settled.
         """
-        kind, order = self._rng.random(), model.order
+        kind, order = self._rng.random() if self._pooled else 1.0, model.order
         if kind < WIDE_SHARE:
-            found = model.candidates(self._allowed(lambda count: self._encoding.draw(self._rng, count), WIDE))
+            found = model.candidates(self._allowed(lambda count: self.encoding.draw(self._rng, count), WIDE))
             return self._untried(model, found)
         if kind < WIDE_SHARE + CLOSE_SHARE and model.trials.finished >= CLOSE_FROM and len(order):
             centres = model.trials.places[order[:CLOSE_CENTRES]]
@@ -120,6 +123,10 @@ class Proposer:
 
     def _pool(self, model: Model, order: np.ndarray) -> Candidates:
         """The model's pool, a part of which is drawn anew each time: all at once would hold this suggestion up."""
+        if not self._pooled:
+            found = self._drawn(model, order, PARTS)
+            self._best = float(found.means[0].min())  # all of them may be worse than the best trial
+            return found
         if model.pool is None:
             model.pool = self._drawn(model, order, FIRST_PARTS)
         else:
@@ -129,7 +136,7 @@ class Proposer:
         return model.pool
 
     def _drawn(self, model: Model, order: np.ndarray, parts: int) -> Candidates:
-        places = [self._allowed(lambda count: self._encoding.draw(self._rng, count), UNIFORM * parts // PARTS)]
+        places = [self._allowed(lambda count: self.encoding.draw(self._rng, count), UNIFORM * parts // PARTS)]
         if len(order):
             places.append(self._around(model.trials.places[order[:CENTRES]], NEAR * parts // PARTS, POOL_SCALES, DECAY))
         return model.candidates(np.concatenate(places))
@@ -140,7 +147,7 @@ class Proposer:
 
         def draw(number: int) -> np.ndarray:
             chosen = self._rng.choice(len(centres), size=number, p=weights / weights.sum())
-            return self._encoding.mutate(self._rng, centres[chosen], self._scales(number, scales))
+            return self.encoding.mutate(self._rng, centres[chosen], self._scales(number, scales))
 
         return self._allowed(draw, count)
 
@@ -153,34 +160,34 @@ class Proposer:
         """``count`` configurations that the constraints allow, or as many as are found."""
         count = max(1, round(self._share * count))
         first = draw(count)
-        found = [first[self._encoding.feasible(first)]]
+        found = [first[self.encoding.feasible(first)]]
         for _ in range(TRIES):
             missing = count - sum(map(len, found))
             if missing <= 0:
                 break
             more = draw(count)
-            found.append(more[self._encoding.feasible(more)][:missing])
+            found.append(more[self.encoding.feasible(more)][:missing])
         allowed = np.concatenate(found)
         return allowed if len(allowed) else first
 
     def _refined(self, model: Model, found: Candidates) -> Candidates:
         """The candidates, and others near the best of them, in rounds of smaller and smaller steps."""
-        scores = model.scores(found)
+        scores = model.scores(found, self._best)
         for largest in ROUNDS:
             best = np.argsort(-scores, kind="stable")[:REFINED]
             around = np.repeat(found.places[best], max(1, round(self._share * PERTURBED)), axis=0)
-            places = self._encoding.mutate(self._rng, around, self._scales(len(around), (largest / 10, largest)))
-            places = places[self._encoding.feasible(places)]
+            places = self.encoding.mutate(self._rng, around, self._scales(len(around), (largest / 10, largest)))
+            places = places[self.encoding.feasible(places)]
             if not len(places):
                 continue
             new = model.candidates(places)
-            scores = np.concatenate([scores[best], model.scores(new)])
+            scores = np.concatenate([scores[best], model.scores(new, self._best)])
             found = found.take(best).joined(new)
         return found
 
     def _untried(self, model: Model, found: Candidates) -> tuple[Candidates, int] | None:
         """The best candidate that no trial has; one that keeps its distance, if there is one."""
-        order = np.argsort(-model.scores(found), kind="stable")
+        order = np.argsort(-model.scores(found, self._best), kind="stable")
         near: int | None = None
         for index in order.tolist():
             if model.trials.tried(found.places[index]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...space import Space
 from ..constraint_values import store_constraints
+from ..exhaustive import FIXED
 from ..published import publish
 from ..search_space import SpaceWatch
 from ..tpe import TPESampler
@@ -23,6 +25,8 @@ from .search import Search
 
 K = TypeVar("K")
 V = TypeVar("V")
+IMPORTS = ("scipy.special", "scipy.linalg.lapack", "scipy.linalg", "scipy", "numpy.f2py", "numpy.ma", "numpy.testing")
+"""What a model needs, in parts: the last first. SciPy imports most of what belongs to NumPy."""
 MAX_SEARCHES = 8
 """Searches that one sampler keeps, one for each study and space; the least recently used is dropped."""
 
@@ -69,6 +73,7 @@ class GPSampler(BaseSampler):
         self._rng = None if seed is None else np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
         self._tpe = TPESampler(seed=seed, multivariate=True, group=True)
+        self._imports = list(IMPORTS)
         self._searches: OrderedDict[tuple[Any, ...], Search] = OrderedDict()
         self._watches: OrderedDict[tuple[int, int], SpaceWatch] = OrderedDict()
         self._lock = threading.RLock()
@@ -96,14 +101,18 @@ class GPSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are suggested together (Optuna's interface of a sampler)."""
+        with self._lock:
+            if self._space is None:
+                self._watch(study).refresh(study)
+            space = self._space_of(study)
+        return self._tpe.infer_relative_search_space(study, trial) if space is None else space
+
+    def _space_of(self, study: Study) -> dict[str, BaseDistribution] | None:
+        """The parameters that the model suggests together; None where the study is left to TPE."""
         if self._space is not None:
             return {name: found for name, found in self._space.distributions.items() if not found.single()}
-        with self._lock:
-            watch = self._watch(study)
-            watch.refresh(study)
-            if watch.same:
-                return watch.space
-        return self._tpe.infer_relative_search_space(study, trial)
+        watch = self._watch(study)
+        return watch.space if watch.same else None
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -116,10 +125,28 @@ class GPSampler(BaseSampler):
                 return self._tpe.sample_relative(study, trial, search_space)
             search = self._search(study, search_space)
             search.refresh(study)
-            params = search.suggest(trial._trial_id)
+            params = search.suggest(trial._trial_id, trial.system_attrs.get(FIXED))
         if self._space is None:
             publish(study, trial, params)
         return params
+
+    def prepare(self, study: Study) -> bool:
+        """Do a part of what the first suggestion needs, some milliseconds: import, read the study, make a model.
+
+        For programs that must not wait long, which call this until nothing is left to do. Without it, the first
+        suggestion does it all.
+
+        Returns:
+            Whether nothing is left to do.
+        """
+        with self._lock:
+            if self._imports:
+                importlib.import_module(self._imports.pop())
+                return False
+            if self._space is None:
+                self._watch(study).refresh(study)
+            space = self._space_of(study)
+            return not space or self._search(study, space).prepare(study)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
 
-from ...study_changes import StudyWatch
+from ...study_changes import Changes, StudyWatch
 from .encoding import Encoding
 from .factor import Factor
 from .fit import FIRST_ITERATIONS, LATER_ITERATIONS, fitted
@@ -36,8 +38,10 @@ READING, READING_TRIAL = 500_000, 100
 """About how many operations it takes to read the results of trials, and how many more for each."""
 COMPARING = 5_000
 """About how many operations it takes to compare a failed trial with others."""
-BLOCK = 64
-"""Rows that are added to a new factor at a time."""
+BLOCK, LEAST_BLOCK = 64, 8
+"""Most and fewest rows that are added to a new factor at a time."""
+READ = 500
+"""Values of parameters that are read at a time while a search is prepared."""
 
 
 class Search:
@@ -56,6 +60,7 @@ class Search:
         self.encoding, self._startup, self._rng = encoding, startup, rng
         self.trials = Trials(encoding, directions)
         self._watch = StudyWatch()
+        self._unread: deque[FrozenTrial] | None = None  # None until it was begun to prepare
         self._prior = Prior.of(len(encoding.names))
         self._reset()
 
@@ -74,7 +79,32 @@ class Search:
 
     def refresh(self, study: Study) -> None:
         """Learn what changed in the study."""
-        changes = self._watch.refresh(study)
+        if self._unread:
+            self._learn(Changes(list(self._unread)))
+        self._unread = deque()
+        self._learn(self._watch.refresh(study))
+
+    def prepare(self, study: Study) -> bool:
+        """Read a part of the study, or do a part of the first model, as much as one suggestion may cost.
+
+        Returns:
+            Whether nothing is left to do.
+        """
+        if self._unread is None:
+            changes = self._watch.refresh(study)
+            self._learn(Changes((), changes.gone, changes.whole))
+            self._unread = deque(sorted(changes.trials, key=lambda trial: trial.number))
+        elif self._unread:
+            part = min(len(self._unread), max(1, READ // len(self.encoding.names)))
+            self._learn(Changes([self._unread.popleft() for _ in range(part)]))
+        elif self.model is None and self.trials.scored >= self._startup:
+            self._renew(urgent=False)
+            return self._building is None
+        else:
+            return True
+        return False
+
+    def _learn(self, changes: Changes) -> None:
         ended, placed = self.trials.apply(changes)
         if changes.whole:
             self._reset()
@@ -120,21 +150,24 @@ class Search:
 
     # -- suggesting ---------------------------------------------------------------------------------------------------
 
-    def suggest(self, trial_id: int) -> dict[str, Any]:
-        """Suggest a configuration to a trial, after :meth:`refresh`."""
-        places = self._model_places(trial_id) if self.trials.scored >= self._startup else None
+    def suggest(self, trial_id: int, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Suggest a configuration to a trial, after :meth:`refresh`. ``fixed``: values that it has already."""
+        proposer = self._proposer
+        if fixed:
+            proposer = Proposer(self.encoding.fixing(fixed), self._rng, self._spacing, pooled=False)
+        places = self._model_places(trial_id, proposer) if self.trials.scored >= self._startup else None
         if places is None:
-            places = random_places(self.encoding, self.trials, self._rng)
+            places = random_places(proposer.encoding, self.trials, self._rng)
         return self.encoding.params(places)
 
-    def _model_places(self, trial_id: int) -> np.ndarray | None:
-        self._renew()
+    def _model_places(self, trial_id: int, proposer: Proposer) -> np.ndarray | None:
+        self._renew(urgent=self.model is None or self.model.factor.size >= self.model.factor.capacity)
         model = self.model
         if model is None:
             return None
         model.reweigh(self._rng)
         model.settle()
-        proposal = self._proposer.propose(model)
+        proposal = proposer.propose(model)
         if proposal is None:
             return None
         candidates, index = proposal
@@ -143,13 +176,12 @@ class Search:
 
     # -- renewing the model -------------------------------------------------------------------------------------------
 
-    def _renew(self) -> None:
-        """Go on making the model anew, as much as one suggestion may cost; the first one whole."""
+    def _renew(self, urgent: bool) -> None:
+        """Go on making the model anew, as much as one suggestion may cost; all of it where that is ``urgent``."""
         if self._building is None and self._is_due:
             self._building = self._build()
         if self._building is None:
             return
-        urgent = self.model is None or self.model.factor.size >= self.model.factor.capacity
         left = WORK
         for work in self._building:
             left -= work
@@ -189,10 +221,12 @@ class Search:
         rows = np.concatenate([order, pending])
         noise = kernel.noise + np.concatenate([noise, targets.noise(pending)])
         factor = Factor(kernel, len(rows) + SPARE + RESERVE, targets.columns)
-        for start in range(0, len(rows), BLOCK):
-            part = slice(start, start + BLOCK)
+        dimensions = encoding.layout.dimensions
+        block = int(np.clip(WORK // (8 * dimensions * (len(rows) + 1)), LEAST_BLOCK, BLOCK))
+        for start in range(0, len(rows), block):
+            part = slice(start, start + block)
             factor.extend(encoding.features(trials.places[rows[part]]), noise[part])
-            yield (start + BLOCK) * BLOCK * (start // 8 + 8 * encoding.layout.dimensions)
+            yield (start + block) * block * (start // 8 + 8 * dimensions)
         model = Model(trials, targets, factor, rows)
         for row in self._began:
             self._join(model, row, len(rows) + SPARE)
