@@ -1,6 +1,6 @@
 """CPU time for one trial, by process: where the milliseconds go between the driver and a trial's own process.
 
-``python benchmarks/process_cost.py [--small] [--keep] [--trials 600] [--workers 8]``
+``python benchmarks/process_cost.py [--small] [--keep] [--trials 600] [--workers 8] [--sampler random]``
 
 Runs a study whose objective does nothing, with and without isolation, and reads the CPU times of all its processes
 twice: after a quarter of the trials and shortly before the end. A trial's own process ends too soon to be read; the
@@ -59,14 +59,16 @@ def times(driver: int) -> collections.Counter[str]:
     return found
 
 
-def cost(trials: int, workers: int, isolate: bool) -> tuple[float, dict[str, float]]:
+def cost(trials: int, workers: int, isolate: bool, sampler: str) -> tuple[float, dict[str, float]]:
     """Trials a second, and milliseconds of CPU time for one trial by role."""
     with tempfile.TemporaryDirectory(prefix="bench") as name:
         folder = Path(name)
         ended = folder / "ended"
         (folder / "objective.py").write_text(OBJECTIVE)
         trial = f"{{isolate: {str(isolate).lower()}}}"
-        (folder / "study.yaml").write_text(studies.study_text("objective.py:run", trial=trial, trials=trials))
+        (folder / "study.yaml").write_text(
+            studies.study_text("objective.py:run", sampler=sampler, trial=trial, trials=trials)
+        )
         environment = {**os.environ, "BENCH_ENDED": str(ended), "PILOTUNE_RUNS": str(folder / "runs"),
                        "XDG_STATE_HOME": str(folder / "state")}  # fmt: skip
         command = [PILOTUNE, "run", folder / "study.yaml", "--storage", f"sqlite:///{folder}/study.db", "--site",
@@ -86,13 +88,14 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--trials", type=int, default=600)
     parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--sampler", default="random", choices=["random", "tpe"])
     options = parser.parse_args()
     trials = 80 if options.small else options.trials
     rows: list[list] = []
     for isolate in (True, False):
-        rate, spent = cost(trials, options.workers, isolate)
+        rate, spent = cost(trials, options.workers, isolate, options.sampler)
         rows.append([f"isolate: {str(isolate).lower()}", rate, sum(spent.values()), *spent.values()])
-    title = f"CPU ms for one trial of a no-op objective, {options.workers} workers, by process"
+    title = f"CPU ms for one trial of a no-op objective, {options.workers} workers, {options.sampler}, by process"
     common.finish("Cost by process", common.table(title, ["what", "trials/s", "all", *ROLES], rows), options.keep)
 
 
