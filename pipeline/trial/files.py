@@ -59,12 +59,23 @@ class TrialFiles:
                     found = number, Path(entry.path)
         return found
 
+    def other_checkpoints(self, attempt: int) -> bool:
+        """Whether there is a checkpoint folder of an attempt other than this one. Raises OSError.
+
+        A process that was just forked asks; it copies each page of memory that it touches, so little is done here.
+        """
+        own = f"checkpoint-{attempt}"
+        return any(name.startswith("checkpoint-") and name != own for name in os.listdir(self.directory))
+
     def process(self, attempt: int) -> Path:
-        """Host and pid of the process that runs the attempt, while it does."""
+        """Host, pid and start time of the process that runs the attempt, or ran it."""
         return self.directory / f"process-{attempt}"
 
     def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
-        """Numbers of attempts that have a file named like ``pattern`` (WORK, PROCESS), ascending. Raises OSError."""
+        """Numbers of attempts with a file named like ``pattern`` (WORK, PROCESS), ascending.
+
+        Raises OSError.
+        """
         return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:
@@ -129,13 +140,17 @@ def write_atomically(path: Path, text: str, sync: Callable[[int], None] = os.fsy
     Raises:
         OSError: It names ``path``. The temporary file is removed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    left = memoryview(text.encode())
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, f".{name}.{os.getpid()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            sync(file.fileno())
+        try:
+            while left:
+                left = left[os.write(descriptor, left) :]
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
         os.replace(part, path)
     except OSError as error:
         with contextlib.suppress(OSError):

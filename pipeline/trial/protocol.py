@@ -14,6 +14,7 @@ When requests are sent, and sent again, is decided by :class:`pilotune.pipeline.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Message:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name; nested messages as dictionaries, too. Lists and dictionaries are copies."""
-        return {field.name: _own(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {name: _own(getattr(self, name)) for name in _names(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -76,6 +77,11 @@ class Message:
     def from_json(cls, text: str | bytes) -> Self:
         """As :meth:`from_dict`, from JSON text. Raises ValueError for invalid JSON, too."""
         return cls.from_dict(read_json(text))
+
+
+@functools.cache
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def _own(value: Any) -> Any:

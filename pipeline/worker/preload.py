@@ -15,7 +15,7 @@ MODULES = (
     "pilotune.pipeline.worker.command.process",
     "pilotune.pipeline.worker.process.forked",
     "pilotune.pipeline.worker.process.fork_server",
-    "zmq.utils.monitor",
+    "zmq",
 )
 """What attempts import when they run."""
 

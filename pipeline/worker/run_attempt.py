@@ -23,9 +23,9 @@ from .dialogue import Dialogue
 from .disk_failures import blame_disk
 from .node.block import YieldTimer, avoided, decline, end_with_pool, marked_busy
 from .node.channel import open_channel
-from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter, forget_process
+from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter
 from .node.late_sync import sync_later
-from .node.posix import descendants
+from .node.posix import descendants, handle_signal
 from .objective.ending import Ending, first_line
 from .process.base import Process
 from .process.inline import InlineConnection, run_inline
@@ -88,10 +88,7 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         found = ended_meanwhile(files, attempt, carried) if attempt.attempt > 1 else None
         if found is not None:
             return _write(spec, found)
-        try:
-            ending, collected = _run(attempt, files, yield_timer, terminated, carried)
-        finally:
-            forget_process(files, attempt.attempt)
+        ending, collected = _run(attempt, files, yield_timer, terminated, carried)
         leaving = yield_timer.due() or terminated.is_set()
     except TakenOver as taken:
         ending, collected = Ending("stopped", reason=str(taken)), Collected()
@@ -192,9 +189,9 @@ def _write(spec: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     if not spec.get("directory"):
         return data
     try:
-        data = cut_outcome(data)
+        data, text = _cut(data, LARGEST_OUTCOME)
         path = TrialFiles(Path(spec["directory"])).outcome(outcome.attempt)
-        write_atomically(path, json.dumps(data), sync_later)
+        write_atomically(path, text, sync_later)
     except (OSError, ValueError, TypeError) as error:
         note = f"the outcome could not be written to {spec['directory']}: {first_line(error)}"
         data["reason"] = f"{data['reason']}; {note}" if data["reason"] else note
@@ -206,13 +203,20 @@ def cut_outcome(data: dict[str, Any], most: int = LARGEST_OUTCOME) -> dict[str, 
 
     The driver usually has the reports already, and else finds them in the report log.
     """
+    return _cut(data, most)[0]
+
+
+def _cut(data: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
+    """What :func:`cut_outcome` returns, and the same as JSON."""
+    text = json.dumps(data)
     for part, empty in (("user_attrs", {}), ("system_attrs", {}), ("reports", [])):
-        length = len(json.dumps(data))
+        length = len(text)
         if length <= most:
             break
         note = f"its {part.replace('_', ' ')} were left out, since the outcome takes {length} bytes of at most {most}"
         data = {**data, part: empty, "reason": f"{data['reason']}; {note}" if data["reason"] else note}
-    return data
+        text = json.dumps(data)
+    return data, text
 
 
 def _place() -> tuple[str, str]:
@@ -229,11 +233,11 @@ def _sigterm_noted() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: noted.set())
+    before = handle_signal(signal.SIGTERM, lambda *_: noted.set())
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        handle_signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
         if noted.is_set() and before != signal.SIG_IGN:
             again = threading.Timer(LAST_MOMENT, os.kill, (os.getpid(), signal.SIGTERM))
             again.daemon = True

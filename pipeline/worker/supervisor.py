@@ -129,7 +129,7 @@ class Supervisor:
         messages = self.process.receive()
         for message in messages:
             self._on_trial_message(message)
-        if messages and self.process.status is None:
+        if self.process.status is None and not all(isinstance(message, ObjectiveEnded) for message in messages):
             self._converse()
         self._check_limits()
 

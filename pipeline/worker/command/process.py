@@ -23,7 +23,7 @@ from ...trial.files import TrialFiles, write_atomically
 from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
 from ..node.block import launcher
-from ..node.fencing import note_process, taken_over
+from ..node.fencing import ProcessNote, taken_over
 from ..node.posix import PR_SET_PDEATHSIG, in_job, process_control
 from ..node.ranks import ask_ranks_to_yield, end_ranks
 from ..objective.ending import Ending, tail
@@ -185,14 +185,14 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     arguments = prepare_arguments(spec, files)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
-    memory = spec.limits.memory
+    memory, note = spec.limits.memory, ProcessNote(files, spec.attempt)
     death_signal = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
     in_session = in_job() and spec.nodes == 1  # a scheduler that kills the session must not kill a launcher
 
     def prepare() -> None:
         process_control(PR_SET_PDEATHSIG, death_signal)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if note_process(files, spec.attempt):
+        if note.write():
             raise RuntimeError  # becomes a SubprocessError in the worker
         if memory is not None:
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

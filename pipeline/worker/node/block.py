@@ -19,6 +19,9 @@ from ...trial.protocol import AttemptSpec
 from .posix import PR_SET_PDEATHSIG, process_control
 from .ranks import with_ranks
 
+IDLE = "idle-"
+"""What stands before a worker's pid in the name of its mark while it is not busy."""
+
 ENDING = "ending"
 """A file in the node's folder; while it exists, no attempt may begin."""
 
@@ -103,19 +106,26 @@ def decline(spec: AttemptSpec) -> str:
 
 @contextlib.contextmanager
 def marked_busy() -> Iterator[None]:
-    """Mark this worker as running an attempt while the context is open; does nothing without a node's folder."""
+    """Mark this worker as running an attempt while the context is open; does nothing without a node's folder.
+
+    The mark is a file that is named after the worker's pid while it is busy. It is renamed between attempts and not
+    removed, since some file systems pass over the places of removed files one by one whenever a file is made.
+    """
     folder = os.environ.get(NODE_DIR)
     if not folder:
         yield
         return
-    path = os.path.join(folder, str(os.getpid()))
+    busy, idle = (f"{folder}/{prefix}{os.getpid()}" for prefix in ("", IDLE))
     with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        try:
+            os.rename(idle, busy)
+        except FileNotFoundError:
+            os.close(os.open(busy, os.O_WRONLY | os.O_CREAT, 0o600))
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(path)
+            os.rename(busy, idle)
 
 
 def end_with_pool() -> None:

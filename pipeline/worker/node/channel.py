@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 HEARTBEAT_MS, SILENCE_MS = 10_000, 20_000
 """ZeroMQ's ping interval, and how long after a ping a peer may send nothing before it counts as disconnected."""
+
+EVENT = struct.Struct("=hi")
+"""An event of a socket's monitor: its number and a value."""
 
 ANSWER_LIMIT, BETTER_LIMIT = 5.0, 0.3
 """Seconds that a new channel waits for the driver to answer at any of several addresses; and, after the first answer,
@@ -169,9 +173,8 @@ class CurveChannel:
 
     def __init__(self, address: ChannelAddress) -> None:
         import zmq
-        from zmq.utils.monitor import parse_monitor_message
 
-        self._zmq, self._parse = zmq, parse_monitor_message
+        self._zmq = zmq
         self.address, self.pid = address, os.getpid()
         try:
             keys = json.loads(Path(address.key_file).read_text())
@@ -191,6 +194,7 @@ class CurveChannel:
         self._refusals = Refusals()
         self._connections = self.reconnections = 0
         self._started: Started | None = None
+        self._quiet = False  # wait() has just been ended by a descriptor, and nothing else had arrived
         self._refused: list[Message] = []  # answers to requests that cannot be sent
         self._candidates = address.url.split()
         self.url = self._candidates[0] if len(self._candidates) == 1 else ""
@@ -209,12 +213,16 @@ class CurveChannel:
     def wait(self, descriptors: Sequence[int], timeout: float) -> set[int]:
         sockets = [(self._socket, self._zmq.POLLIN), (self._monitor, self._zmq.POLLIN)]
         ready = self._zmq.zmq_poll([*sockets, *((d, self._zmq.POLLIN) for d in descriptors)], int(timeout * 1000) + 1)
-        return {source for source, _ in ready if isinstance(source, int)}
+        found = {source for source, _ in ready if isinstance(source, int)}
+        self._quiet = 0 < len(found) == len(ready)
+        return found
 
     def receive(self) -> list[Message]:
-        self._watch_connection()
+        quiet, self._quiet = self._quiet, False
+        if not quiet:
+            self._watch_connection()
         found, self._refused = self._refused, []
-        while True:
+        while not quiet:
             try:
                 found.append(decode(self._socket.recv_multipart(self._zmq.NOBLOCK)[-1]))
             except self._zmq.Again:
@@ -222,6 +230,7 @@ class CurveChannel:
             except Undecodable as error:  # from a driver of another version
                 if error.refusal is not None:
                     found.append(error.refusal)
+        return found
 
     def down(self) -> bool:
         return self._down_since is not None
@@ -268,10 +277,12 @@ class CurveChannel:
         """New events: whether the connection came up (or went down), and at which address."""
         while True:
             try:
-                event = self._parse(self._monitor.recv_multipart(self._zmq.NOBLOCK))
+                event, endpoint = self._monitor.recv_multipart(self._zmq.NOBLOCK)
             except self._zmq.Again:
                 return
-            yield event["event"] != self._zmq.EVENT_DISCONNECTED, event["endpoint"].decode()
+            # As zmq_socket_monitor(3) says. PyZMQ's function for it imports asyncio, which each fork would copy.
+            number, _ = EVENT.unpack(event)
+            yield number != self._zmq.EVENT_DISCONNECTED, endpoint.decode()
 
     def _watch_connection(self) -> None:
         for up, url in self._connection_events():

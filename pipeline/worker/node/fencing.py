@@ -56,25 +56,44 @@ def enter(files: TrialFiles, attempt: int) -> None:
         except (FileNotFoundError, FileExistsError):
             continue  # another attempt was faster
         break
-    newest = _point(files, attempt)
+    newest = _point(files, attempt, max(newest, attempt))
     if newest > attempt:
         raise TakenOver(_taken_over_reason(attempt, newest))
     if newest < attempt:
         raise OSError(f"no checkpoint folder can be created in {files.directory}")
 
 
-def _point(files: TrialFiles, attempt: int) -> int:
-    """Point the link ``checkpoint`` at the newest folder; returns that folder's attempt. Raises OSError."""
-    part, shown = files.directory / f".checkpoint.{attempt}.part", -1
-    while (newest := files.newest_checkpoint()[0]) != shown:  # repeated where a later attempt came between
+def _point(files: TrialFiles, attempt: int, newest: int) -> int:
+    """Point the link ``checkpoint`` at the newest folder; returns that folder's attempt. Raises OSError.
+
+    Args:
+        files: The trial's.
+        attempt: This one.
+        newest: The one whose folder seems to be the newest.
+    """
+    shown = -1
+    while newest != shown:  # repeated where a later attempt came between
         shown = newest
+        _link(files, attempt, newest)
+        newest = files.newest_checkpoint()[0]
+    return newest
+
+
+def _link(files: TrialFiles, attempt: int, newest: int) -> None:
+    """Point the link at the folder of ``newest``, where the file system has symbolic links."""
+    name = files.checkpoint_of(newest).name
+    try:
+        os.symlink(name, files.checkpoint)
+    except FileExistsError:
+        part = files.directory / f".checkpoint.{attempt}.part"
         try:
-            os.symlink(files.checkpoint_of(newest).name, part)
+            os.symlink(name, part)
             os.replace(part, files.checkpoint)
-        except OSError:  # a file system without symbolic links
+        except OSError:
             with contextlib.suppress(OSError):
                 part.unlink()
-    return newest
+    except OSError:
+        pass
 
 
 def _taken_over_reason(attempt: int, newest: int) -> str:
@@ -84,7 +103,7 @@ def _taken_over_reason(attempt: int, newest: int) -> str:
 def taken_over(files: TrialFiles, attempt: int) -> str:
     """One sentence where a later attempt has begun; empty where none has, or the folder cannot be read."""
     try:
-        newest, _ = files.newest_checkpoint()
+        newest = files.newest_checkpoint()[0] if files.other_checkpoints(attempt) else attempt
     except OSError:
         return ""
     return _taken_over_reason(attempt, newest) if newest > attempt else ""
@@ -118,25 +137,40 @@ class FenceWatch:
 # -- the old attempt's process ----------------------------------------------------------------------------------------
 
 
-def note_process(files: TrialFiles, attempt: int) -> str:
-    """Write down that this process runs the attempt, then return :func:`taken_over`.
+class ProcessNote:
+    """The note of the process that runs an attempt, which may be made before that process is forked.
 
-    In this order one side always notices the other: a later attempt finds the note, or this one finds its folder.
+    Args:
+        files: The trial's.
+        attempt: Which one.
     """
-    text = f"{place()}\n{os.getpid()} {process_start(os.getpid())}\n"
-    with contextlib.suppress(OSError):  # on a full disk only the folder's name fences
-        descriptor = os.open(files.process(attempt), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+    def __init__(self, files: TrialFiles, attempt: int):
+        self.files, self.attempt = files, attempt
+        self._path, self._place = str(files.process(attempt)), place()
+
+    def write(self) -> str:
+        """Write down that this process runs the attempt, then return :func:`taken_over`.
+
+        In this order one side always notices the other: a later attempt finds the note, or this one finds its folder.
+        The note may be left when the process ends: with its start time, it is about no other process.
+        """
+        pid = os.getpid()
+        text = f"{self._place}\n{pid} {process_start(pid)}\n"
         try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
-    return taken_over(files, attempt)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                os.write(descriptor, text.encode())
+            finally:
+                os.close(descriptor)
+        except OSError:  # on a full disk only the folder's name fences
+            pass
+        return taken_over(self.files, self.attempt)
 
-
-def forget_process(files: TrialFiles, attempt: int) -> None:
-    """Remove the note of :func:`note_process`: the attempt's process has ended."""
-    with contextlib.suppress(OSError):
-        files.process(attempt).unlink()
+    def withdraw(self) -> None:
+        """The attempt has ended in this process, which goes on."""
+        with contextlib.suppress(OSError):
+            os.truncate(self._path, 0)
 
 
 def end_earlier(files: TrialFiles, attempt: int, *, ranks: bool = False) -> None:
@@ -157,7 +191,8 @@ def end_earlier(files: TrialFiles, attempt: int, *, ranks: bool = False) -> None
             if ranks:
                 end_ranks(pid)
             _end(pid, start)
-        forget_process(files, number)
+        with contextlib.suppress(OSError):
+            files.process(number).unlink()
 
 
 def _noted(path: Path) -> tuple[int, int]:

@@ -42,7 +42,11 @@ class JsonLines:
 
     def queue(self, line: dict[str, Any]) -> None:
         """As :meth:`send`, but never waits: what does not fit into the socket's buffer is left to :meth:`flush`."""
-        self._unsent += json.dumps(line).encode() + b"\n"
+        self.queue_bytes(json.dumps(line).encode() + b"\n")
+
+    def queue_bytes(self, data: bytes) -> None:
+        """As :meth:`queue`, for bytes that the other end reads before it reads lines."""
+        self._unsent += data
         self.flush()
 
     def flush(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import ctypes
 import functools
@@ -9,8 +10,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 from ...trial.block_env import NODE_DIR
 
@@ -21,16 +23,23 @@ PR_SET_NAME = 15
 """
 
 _libc = ctypes.CDLL(None)
+_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 def process_control(option: int, value: int) -> None:
     """Call prctl(2) with one argument."""
-    _libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    _libc.prctl(option, value, 0, 0, 0)
 
 
 def name_process(name: str) -> None:
     """Give this process a name of at most 15 characters, for ``ps -o comm`` and ``top``."""
-    _libc.prctl(PR_SET_NAME, name.encode()[:15], ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    text = ctypes.create_string_buffer(name.encode()[:15])
+    process_control(PR_SET_NAME, ctypes.addressof(text))
+
+
+def handle_signal(number: int, handler: Callable[[int, Any], Any] | int) -> Any:
+    """As :func:`signal.signal`, without its enumerations, for which a new process copies a hundred pages of memory."""
+    return _signal.signal(number, handler if callable(handler) else int(handler))
 
 
 def kill_group(group: int, number: int = signal.SIGKILL) -> None:
@@ -79,9 +88,13 @@ def in_job() -> bool:
     return NODE_DIR in os.environ
 
 
-def own_group() -> None:
-    """Make this process the leader of a new process group: in the job's session, or of a new session without a job."""
-    if in_job():
+def own_group(job: bool | None = None) -> None:
+    """Make this process the leader of a new process group: in the job's session, or of a new session without a job.
+
+    Args:
+        job: Whether it is in a job; None to find out.
+    """
+    if in_job() if job is None else job:
         os.setpgid(0, 0)
     else:
         os.setsid()
@@ -90,16 +103,27 @@ def own_group() -> None:
 def _stat(pid: int | str) -> list[str] | None:
     """The fields of ``/proc/<pid>/stat`` from the state on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     except OSError:
         return None
+
+
+def _read(path: str) -> str:
+    """The text of a file. Raises OSError."""
+    descriptor, found = os.open(path, os.O_RDONLY | os.O_CLOEXEC), b""
+    try:
+        while piece := os.read(descriptor, 4096):
+            found += piece
+    finally:
+        os.close(descriptor)
+    return found.decode(errors="replace")
 
 
 def children() -> set[int]:
     """Pids of this process's direct children."""
     own = os.getpid()
     try:
-        return set(map(int, Path(f"/proc/self/task/{own}/children").read_text().split()))
+        return set(map(int, _read(f"/proc/self/task/{own}/children").split()))
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
         return {pid for pid, parent in parents().items() if parent == own}
 

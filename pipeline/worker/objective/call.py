@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from types import CoroutineType, FunctionType
 from typing import Any
 
 from ...trial.api import Trial
@@ -23,15 +26,12 @@ def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequ
         ObjectiveError: The signature fits neither style.
         Exception: Whatever the function raises.
     """
-    parameters = _parameters(function)
-    problem = signature_problem(function, space_names)
-    if problem:
-        raise ObjectiveError(problem)
-    if parameters is None or not is_keyword_style(parameters, space_names):
-        returned = function(trial)
-    else:
-        returned = function(**_arguments(parameters, trial, space_names))
-    if inspect.iscoroutine(returned):
+    style = call_style(function, space_names)
+    if style.problem:
+        raise ObjectiveError(style.problem)
+    named = style.keywords
+    returned = function(trial) if named is None else function(**_arguments(named, trial, space_names))
+    if isinstance(returned, CoroutineType):
         returned.close()
         raise ObjectiveError(f"{_name(function)}() is an async function, which nobody awaits; write a plain function")
     return returned
@@ -39,10 +39,40 @@ def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequ
 
 def signature_problem(function: Callable[..., Any], space_names: Sequence[str]) -> str:
     """One sentence about why ``function`` cannot be called for a space with these names; empty where it can."""
+    return call_style(function, space_names).problem
+
+
+@dataclass(frozen=True)
+class CallStyle:
+    """How a function is called.
+
+    Attributes:
+        keywords: Its parameters where it takes those of the space by name; None where it takes the trial.
+        problem: Why it cannot be called: one sentence; empty where it can.
+    """
+
+    keywords: tuple[inspect.Parameter, ...] | None = None
+    problem: str = ""
+
+
+def call_style(function: Callable[..., Any], space_names: Sequence[str]) -> CallStyle:
+    """How ``function`` is called for a space with these names. Remembered for a plain function."""
+    if isinstance(function, FunctionType):
+        return _known_style(function, tuple(space_names))
+    return _call_style(function, space_names)
+
+
+def _call_style(function: Callable[..., Any], space_names: Sequence[str]) -> CallStyle:
     parameters = _parameters(function)
     if parameters is None:
-        return ""
-    return parameters_problem(_name(function), parameters, space_names)
+        return CallStyle()
+    by_name = is_keyword_style(parameters, space_names)
+    return CallStyle(
+        tuple(parameters) if by_name else None, parameters_problem(_name(function), parameters, space_names)
+    )
+
+
+_known_style = functools.lru_cache(maxsize=8)(_call_style)
 
 
 def parameters_problem(name: str, parameters: Sequence[inspect.Parameter], space_names: Sequence[str]) -> str:

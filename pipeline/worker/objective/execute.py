@@ -8,6 +8,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
+from types import ModuleType
 
 from ...trial.api import Trial
 from ...trial.block_env import LAUNCHER
@@ -26,6 +27,7 @@ def execute(
     spec: AttemptSpec,
     connection: DriverConnection,
     *,
+    module: ModuleType | None = None,
     checkpoint_dir: Path | None = None,
     on_error: Callable[[BaseException], None] | None = None,
 ) -> Ending:
@@ -34,11 +36,12 @@ def execute(
     Args:
         spec: The attempt.
         connection: The trial's connection to the driver.
+        module: The objective's, where it is imported already.
         checkpoint_dir: The trial's; None for the one in the trial's folder.
         on_error: Called with an exception before it becomes the ending; what it raises leaves this function.
     """
     try:
-        module = import_objective(spec.objective)
+        module = module or import_objective(spec.objective)
     except BaseException as error:
         return not_imported(ending_of(error, yielding=False, objective=spec.objective))
     trial: Trial | None = None
@@ -83,14 +86,22 @@ THREADS = (
 """Set to the trial's cores where they are not set; otherwise libraries use all cores of the node for each trial."""
 
 
-def environment(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
-    """Changes to the worker's environment for an attempt; None removes a variable."""
+def environment(
+    spec: AttemptSpec, worker: Mapping[str, str] = os.environ, known: Mapping[str, str | None] | None = None
+) -> dict[str, str | None]:
+    """Changes to the worker's environment for an attempt; None removes a variable.
+
+    Args:
+        spec: The attempt.
+        worker: The worker's environment.
+        known: What :func:`hardware` has returned for them; None to call it.
+    """
     files = TrialFiles(Path(spec.directory))
     # Parsl sets its variables for each attempt; the fork server has those of its first one.
-    parsl = {name: value for name, value in worker.items() if name.startswith("PARSL_")}
+    parsl = {name: worker[name] for name in worker if name.startswith("PARSL_")}
     return {
         **parsl,
-        **hardware(spec, worker),
+        **(hardware(spec, worker) if known is None else known),
         "PILOTUNE_STUDY": spec.study,
         "PILOTUNE_STUDY_DIR": spec.objective.folder,
         "PILOTUNE_TRIAL": str(spec.number),
@@ -125,7 +136,8 @@ def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[
 def change(environment: MutableMapping[str, str], changes: Mapping[str, str | None]) -> None:
     """Apply changes to ``environment``; None removes a variable."""
     for name, value in changes.items():
-        if value is None:
-            environment.pop(name, None)
-        else:
-            environment[name] = value
+        if value is not None:
+            if environment.get(name) != value:
+                environment[name] = value
+        elif name in environment:
+            del environment[name]

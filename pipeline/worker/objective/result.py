@@ -69,13 +69,14 @@ def read_result(returned: Any, n_values: int, metrics: Sequence[str] = (), sourc
     """
     attributes: dict[str, Any] = {}
     key = ""
-    if isinstance(returned, Mapping):
+    plain = type(returned) in (float, int)  # the usual case, which needs no look at abstract classes
+    if not plain and isinstance(returned, Mapping):
         key, returned, attributes = _from_mapping(dict(returned), metrics, source)
     if returned is None:
         if key:
             raise ValueProblem(f"'{key}' in {source.mapping} is {source.nothing}")
         raise ValueProblem(f"{source.returned} None; does it return a value on every path?")
-    numbers = _sequence(returned)
+    numbers = None if plain else _sequence(returned)
     if numbers is None:
         numbers = [returned]
         if n_values != 1:

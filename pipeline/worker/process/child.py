@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import faulthandler
+import functools
 import os
 import resource
 import signal
 import socket
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from types import FunctionType, ModuleType
+from typing import Any, NoReturn, TextIO
 
 from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
@@ -20,11 +22,12 @@ from ...trial.link import Stopping
 from ...trial.protocol import AttemptSpec, Message
 from ...trial.report_log import ReportWriter
 from ..dialogue import Answer, ValueAnswer, VerdictAnswer
-from ..node.fencing import note_process
+from ..node.fencing import ProcessNote
 from ..node.output_files import open_output
-from ..node.posix import PR_SET_PDEATHSIG, own_group, process_control
+from ..node.posix import PR_SET_PDEATHSIG, handle_signal, in_job, own_group, process_control
+from ..objective.call import call_style
 from ..objective.ending import Ending, first_line
-from ..objective.execute import change, execute
+from ..objective.execute import execute
 from .messages import (
     AttrSet,
     Begin,
@@ -129,60 +132,108 @@ def die() -> NoReturn:
     os._exit(128 + signal.SIGTERM)
 
 
-def run_child(descriptor: int, parent: int) -> NoReturn:
+@dataclass(frozen=True)
+class Prepared:
+    """What an attempt's process needs, made before it is forked.
+
+    Attributes:
+        spec: What to run.
+        cores: That the process may use.
+        note: That it runs the attempt.
+        checkpoint, work, outputs: The attempt's folders, and the files that it prints to.
+        connection: To the worker.
+        module: The objective's, where it is imported already.
+        in_job: Whether the process stays in the job's session (see :func:`..node.posix.in_job`).
+    """
+
+    spec: AttemptSpec
+    cores: list[int]
+    note: ProcessNote
+    checkpoint: Path
+    work: str
+    outputs: tuple[str, str]
+    connection: ChildConnection
+    module: ModuleType | None
+    in_job: bool
+
+
+def prepared(begin: Begin, worker: socket.socket, module: ModuleType | None) -> Prepared:
+    """Prepare a process.
+
+    Args:
+        begin: What it is to run.
+        worker: The socket to the worker.
+        module: The objective's, where it is imported already.
+    """
+    spec = begin.spec
+    files, number = TrialFiles(Path(spec.directory)), spec.attempt
+    function = vars(module).get(spec.objective.function) if module is not None else None
+    if isinstance(function, FunctionType):
+        call_style(function, spec.space_names)  # remembered
+    return Prepared(
+        spec,
+        cores=begin.cores,
+        note=ProcessNote(files, number),
+        checkpoint=files.checkpoint_of(number),
+        work=str(files.work(number)),
+        outputs=(str(files.stdout(number)), str(files.stderr(number))),
+        connection=ChildConnection(MessageStream(worker), ReportWriter(files, number)),
+        module=module,
+        in_job=in_job(),
+    )
+
+
+def run_child(attempt: Prepared, parent: int, control: socket.socket) -> NoReturn:
     """Run one attempt in a process that was just forked, and exit.
 
     Args:
-        descriptor: A socket to the worker, which has sent :class:`.Begin` first.
+        attempt: What to run.
         parent: The fork server's pid.
+        control: The fork server's socket, which is closed here.
     """
     code = 70  # EX_SOFTWARE of sysexits.h
     try:
-        _own_process(parent)
-        stream = MessageStream(socket.socket(fileno=descriptor))
-        (first, *rest) = stream.wait() or [Message()]
-        if isinstance(first, Begin):
-            files = TrialFiles(Path(first.spec.directory))
-            connection = ChildConnection(stream, ReportWriter(files, first.spec.attempt))
-            connection.handle(rest)
-            # An OpenMP library that the fork server has loaded may have bound its only thread to one core.
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, first.cores)
-            change(os.environ, first.environment)
-            _run(first.spec, connection)
-            code = 0
+        _own_process(parent, attempt.in_job)
+        os.close(control.detach())
+        try:  # an OpenMP library that the fork server has loaded may have bound its only thread to one core
+            os.sched_setaffinity(0, attempt.cores)
+        except OSError:
+            pass
+        _run(attempt)
+        code = 0
     finally:
         os._exit(code)
 
 
-def _own_process(parent: int) -> None:
+def _own_process(parent: int, in_job: bool) -> None:
     """Start a process group of its own that dies with its parent, and restore the default signal handlers."""
-    own_group()
+    own_group(in_job)
     process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(70)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+        handle_signal(number, signal.SIG_DFL)
+    handle_signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()  # handlers that the preloaded modules registered belong to the fork server
 
 
-def _run(spec: AttemptSpec, connection: ChildConnection) -> None:
+def _run(attempt: Prepared) -> None:
+    spec, connection = attempt.spec, attempt.connection
     stream = connection.stream
-    taken = note_process(TrialFiles(Path(spec.directory)), spec.attempt)
+    taken = attempt.note.write()
     if taken:
         stream.send(ObjectiveEnded(Ending("stopped", reason=taken)))
         return
     try:
-        _surroundings(spec)
-        signal.signal(signal.SIGTERM, connection.on_sigterm)
+        _surroundings(attempt)
+        handle_signal(signal.SIGTERM, connection.on_sigterm)
         _limit_memory(spec.limits.memory)
     except (OSError, ValueError) as error:
         reason = f"the trial's process could not be set up: {first_line(error)}"
         stream.send(ObjectiveEnded(Ending("failed", failure="setup", reason=reason)))
         return
-    ending = execute(spec, connection)
+    ending = execute(spec, connection, module=attempt.module, checkpoint_dir=attempt.checkpoint)
     _limit_memory(None)
     stream.send(ObjectiveEnded(ending))
     if ending.traceback:
@@ -190,19 +241,27 @@ def _run(spec: AttemptSpec, connection: ChildConnection) -> None:
     _leave()
 
 
-def _surroundings(spec: AttemptSpec) -> None:
-    """Redirect output to the attempt's files, and enter its working directory."""
-    files = TrialFiles(Path(spec.directory))
-    for target, path in ((1, files.stdout(spec.attempt)), (2, files.stderr(spec.attempt))):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(opened, target)
-        os.close(opened)
+@functools.cache
+def output_streams() -> tuple[TextIO, TextIO]:
+    """Streams that print to the descriptors 1 and 2, whatever these are later; the interpreter's crashes go to 2, too.
+
+    Made by the fork server, so that a trial's process has them.
+    """
     for stream in (sys.stdout, sys.stderr):  # preloaded modules may hold the old ones
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # printed lines survive a crash
-    sys.stdout, sys.stderr = open_output(1, keep=True), open_output(2, keep=True)
     faulthandler.enable(file=2)
-    os.chdir(files.work(spec.attempt))
+    return open_output(1, keep=True), open_output(2, keep=True)
+
+
+def _surroundings(attempt: Prepared) -> None:
+    """Redirect output to the attempt's files, and enter its working directory."""
+    for target, path in enumerate(attempt.outputs, start=1):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(opened, target)
+        os.close(opened)
+    sys.stdout, sys.stderr = output_streams()
+    os.chdir(attempt.work)
 
 
 def _limit_memory(limit: int | None) -> None:

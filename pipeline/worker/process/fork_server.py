@@ -21,14 +21,15 @@ import signal
 import socket
 import sys
 import warnings
+from types import ModuleType
 
 from ...trial.from_json import prepare
 from ...trial.protocol import Message, ObjectiveSpec
-from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, place, process_control
+from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
 from ..objective.execute import change
 from ..objective.load import file_of_objective, import_objective
-from .child import run_child
-from .messages import TO_TRIAL, Exited, Forked, ForkFailed, Preload, Ready, decode, encode
+from .child import output_streams, prepared, run_child
+from .messages import TO_TRIAL, Exited, Forked, ForkFailed, Preload, Ready, decode, encode, receive_begin
 
 
 def main(descriptor: int) -> None:
@@ -37,7 +38,6 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: The socket to the worker.
     """
-    server_pid = os.getpid()
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -49,26 +49,25 @@ def main(descriptor: int) -> None:
     first = decode(json.loads(packet))
     assert isinstance(first, Preload)
     change(os.environ, first.environment)
-    origin = preload(first.objective) if first.preload else ""
-    place()  # remembered, as the annotations are, so that no trial's process has to find it out again
-    prepare(*TO_TRIAL)
+    module = preload(first.objective) if first.preload else None
+    origin = "" if module is None else file_of_objective(module, first.objective)
+    with contextlib.suppress(OSError):
+        output_streams()
+    prepare(*TO_TRIAL)  # remembered, so that no trial's process has to read the annotations again
     gc.collect()
     gc.freeze()  # garbage collections in the children do not copy the pages that they share
     send(control, Ready(origin))
-    child = Server(control).serve()
-    if child is not None:
-        control.close()
-        run_child(child, server_pid)
+    Server(control, module).serve()
 
 
-def preload(objective: ObjectiveSpec) -> str:
-    """Import the objective's module and return its file; empty where it fails, since the attempt reports that error.
+def preload(objective: ObjectiveSpec) -> ModuleType | None:
+    """Import the objective's module; None where it fails, since the attempt reports that error.
 
     An objective that is a class is not constructed here: each attempt does that in its own process.
     """
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(BaseException):
-        return file_of_objective(import_objective(objective), objective)
-    return ""
+        return import_objective(objective)
+    return None
 
 
 def send(control: socket.socket, message: Message) -> None:
@@ -80,13 +79,20 @@ def send(control: socket.socket, message: Message) -> None:
 class Server:
     """Forks on request and reports how each child ended.
 
+    Args:
+        control: The socket to the worker.
+        module: The objective's; None where it is not imported here.
+
     Attributes:
         children: Pids of the forked processes that have not ended.
+        environment: Variables that the last attempt has set; each sets the same ones.
         helpers: Pids of processes that the objective's imports started; they live as long as the server.
     """
 
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: socket.socket, module: ModuleType | None) -> None:
+        self.control, self.module = control, module
+        self.pid = os.getpid()
+        self.environment: dict[str, str | None] = {}
         self.children: set[int] = set()
         self.helpers = children()
         self.wakeup, signal_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -96,41 +102,49 @@ class Server:
         self.poller.register(control, select.POLLIN)
         self.poller.register(self.wakeup, select.POLLIN)
 
-    def serve(self) -> int | None:
-        """Serve; returns the socket's descriptor in a forked child, and None in the server when the worker is gone."""
-        while True:
-            ready = dict(self.poller.poll(1000))  # with a timeout, since imports may have replaced the SIGCHLD handler
-            if self.wakeup in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self.wakeup, 4096)
-            self.reap()
-            if self.control.fileno() in ready:
-                try:
-                    packet, descriptors, _, _ = socket.recv_fds(self.control, 64, 1, socket.MSG_CMSG_CLOEXEC)
-                except OSError:
-                    packet, descriptors = b"", []
-                if not packet:
-                    self.kill_all()
-                    return None
-                if descriptors and self.fork():
-                    return descriptors[0]
-                for descriptor in descriptors:
-                    os.close(descriptor)
+    def serve(self) -> None:
+        """Serve until the worker is gone."""
+        while self.turn():
+            pass
 
-    def fork(self) -> bool:
-        """Fork; whether this is the child."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about threads of imported libraries; `preload: false` avoids them
+    def turn(self) -> bool:
+        """Wait for something and handle it; False when the worker is gone."""
+        ready = dict(self.poller.poll(1000))  # with a timeout, since imports may have replaced the SIGCHLD handler
+        if self.wakeup in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.wakeup, 4096)
+        self.reap()
+        if self.control.fileno() in ready:
             try:
-                pid = os.fork()
-            except OSError as error:
-                send(self.control, ForkFailed(str(error)))
+                packet, descriptors, _, _ = socket.recv_fds(self.control, 64, 1, socket.MSG_CMSG_CLOEXEC)
+            except OSError:
+                packet, descriptors = b"", []
+            if not packet:
+                self.kill_all()
                 return False
+            for descriptor in descriptors:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor) as worker:
+                    self.fork(worker)
+        return True
+
+    def fork(self, worker: socket.socket) -> None:
+        """Fork a process for the attempt that the worker describes over ``worker``."""
+        begin = receive_begin(worker)
+        if begin is None:
+            return
+        # All that needs not be done in the new process is done here: that one copies each page of memory it touches.
+        change(os.environ, dict(begin.environment.items() - self.environment.items()))
+        self.environment = begin.environment
+        attempt = prepared(begin, worker, self.module)
+        try:
+            pid = _fork()
+        except OSError as error:
+            send(self.control, ForkFailed(str(error)))
+            return
         if pid == 0:
-            return True
+            run_child(attempt, self.pid, self.control)
         self.children.add(pid)
         send(self.control, Forked(pid))
-        return False
 
     def reap(self) -> None:
         """Collect children that have ended, with what they started, and report each to the worker."""
@@ -155,6 +169,14 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.kill_orphans()
+
+
+def _fork() -> int:
+    if sys.version_info < (3, 12):
+        return os.fork()
+    with warnings.catch_warnings():  # about threads of imported libraries; `preload: false` avoids them
+        warnings.simplefilter("ignore")
+        return os.fork()
 
 
 if __name__ == "__main__":

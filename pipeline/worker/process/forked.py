@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 
-from ...trial.protocol import AttemptSpec, Message
+from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
 from ..dialogue import Answer
 from ..node.packets import arrived
 from ..node.posix import in_job
@@ -31,6 +32,9 @@ from .messages import (
 )
 from .spare import ForkedProgram, take_spare
 
+FORK_WAIT = 0.05
+"""Most seconds to wait for the fork of a process before the supervisor's first turn."""
+
 
 class ForkServer:
     """A running ``pilotune.pipeline.worker.process.fork_server`` for one objective.
@@ -44,7 +48,7 @@ class ForkServer:
     """
 
     def __init__(self, spec: AttemptSpec) -> None:
-        self.key = _key(spec)
+        self.serves = _served(spec)
         self.owner = os.getpid()
         self.ready = False
         self.objective_file = spec.objective.file
@@ -58,15 +62,26 @@ class ForkServer:
         """Whether it is alive and has imported this objective as it is on disk now."""
         return (
             self.owner == os.getpid()
-            and self.key == _key(spec)
+            and self.serves == _served(spec)
             and self.process.poll() is None
             and _modified(self.objective_file) == self.modified
         )
+
+    @property
+    def hardware(self) -> dict[str, str | None]:
+        """The variables of threads and GPUs that it has set (see :func:`.execute.hardware`)."""
+        return self.serves[2]
 
     def fork(self, child: socket.socket) -> None:
         """Ask for a process whose socket to the worker is ``child``."""
         with contextlib.suppress(OSError):
             socket.send_fds(self.control, [b"fork"], [child.fileno()])
+
+    def await_message(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds for a message of it, or its end."""
+        poller = select.poll()
+        poller.register(self.control, select.POLLIN)
+        poller.poll(timeout * 1000)
 
     def receive(self) -> tuple[list[Message], bool]:
         """Its messages since the last call, and whether it has died."""
@@ -104,8 +119,8 @@ def _start_program() -> tuple[subprocess.Popen[bytes], socket.socket]:
     return process, control
 
 
-def _key(spec: AttemptSpec) -> str:
-    return json.dumps([spec.objective.to_dict(), spec.preload, hardware(spec)], sort_keys=True)
+def _served(spec: AttemptSpec) -> tuple[ObjectiveSpec, bool, dict[str, str | None]]:
+    return spec.objective, spec.preload, hardware(spec)
 
 
 def _modified(path: str) -> int:
@@ -155,9 +170,12 @@ class ForkedProcess:
         ours, theirs = socket.socketpair()
         self._stream = MessageStream(ours)
         # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
-        self._stream.queue(Begin(spec, environment(spec), sorted(os.sched_getaffinity(0))))
+        self._stream.begin(Begin(spec, environment(spec, known=self._server.hardware), sorted(os.sched_getaffinity(0))))
         self._server.fork(theirs)
         theirs.close()
+        if self._server.ready:  # it answers at once, which costs less to wait for here than a turn of the supervisor
+            self._server.await_message(FORK_WAIT)
+            self._receive_from_server()
 
     def descriptors(self) -> list[int]:
         own = [] if self._stream.closed else [self._stream.fileno()]
@@ -165,6 +183,10 @@ class ForkedProcess:
 
     def receive(self) -> list[Message]:
         self._stream.flush()
+        self._receive_from_server()
+        return self._stream.receive()  # after the status, so that everything sent before the exit is read
+
+    def _receive_from_server(self) -> None:
         messages, dead = self._server.receive()
         for message in messages:
             if isinstance(message, Forked):
@@ -177,7 +199,6 @@ class ForkedProcess:
                 self._ending = Ending("failed", failure="setup", reason=reason)
         if dead and self.status is None:
             self._server_died()
-        return self._stream.receive()  # after the status, so that everything sent before the exit is read
 
     def answer(self, answer: Answer) -> None:
         self._stream.send(answer)

@@ -20,7 +20,7 @@ from ...trial.report_log import ReportWriter
 from ..dialogue import Answer, Dialogue, ValueAnswer, VerdictAnswer
 from ..node.block import YieldTimer
 from ..node.channel import Channel, exchange
-from ..node.fencing import FenceWatch, note_process
+from ..node.fencing import FenceWatch, ProcessNote
 from ..node.output_files import open_output
 from ..objective.ending import Ending
 from ..objective.execute import change, environment, execute
@@ -139,12 +139,16 @@ class InlineConnection:
 
 def run_inline(spec: AttemptSpec, files: TrialFiles, connection: InlineConnection) -> Ending:
     """Run the objective in this process, with its output in the attempt's files and in the attempt's directory."""
-    taken = note_process(files, spec.attempt)
-    if taken:
-        return Ending("stopped", reason=taken)
-    exchange(connection.channel, connection.dialogue, time.monotonic())  # what earlier attempts reported
-    with _surroundings(spec, files), contextlib.closing(connection.log):
-        ending = execute(spec, connection)
+    note = ProcessNote(files, spec.attempt)
+    try:
+        taken = note.write()
+        if taken:
+            return Ending("stopped", reason=taken)
+        exchange(connection.channel, connection.dialogue, time.monotonic())  # what earlier attempts reported
+        with _surroundings(spec, files), contextlib.closing(connection.log):
+            ending = execute(spec, connection)
+    finally:
+        note.withdraw()
     if connection.killed:
         return Ending("stopped", reason=connection.fence.reason or "stopped by the driver")
     return ending

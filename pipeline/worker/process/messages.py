@@ -7,17 +7,20 @@ is the class's name:
   :class:`Exited`;
 * the trial's process to the worker, over a stream socket (:class:`MessageStream`): :class:`Reported`,
   :class:`ParamRequested`, :class:`StudyAsked`, :class:`AttrSet`, :class:`ObjectiveEnded`;
-* the worker to the trial's process: :class:`Begin`, then answers (:class:`.dialogue.VerdictAnswer`,
-  :class:`.dialogue.ValueAnswer`), :class:`YieldRequest` and :class:`Terminate`.
+* the worker to the trial's process: answers (:class:`.dialogue.VerdictAnswer`, :class:`.dialogue.ValueAnswer`),
+  :class:`YieldRequest` and :class:`Terminate`. Before all others comes :class:`Begin`, with its length in front, which
+  the fork server reads before it forks: a process that was just forked copies each page of memory that it touches.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 from dataclasses import dataclass
 from typing import Any
 
 from ....errors import printable
+from ...trial.from_json import read_json
 from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
 from ..dialogue import ValueAnswer, VerdictAnswer
 from ..node.jsonlines import JsonLines
@@ -155,7 +158,10 @@ TO_WORKER = (Reported, ParamRequested, StudyAsked, AttrSet, ObjectiveEnded, Read
 """What a worker receives from a trial's process and from its fork server."""
 
 TO_TRIAL = (Begin, VerdictAnswer, ValueAnswer, YieldRequest, Terminate)
-"""What the worker sends to the trial's process."""
+"""What the worker sends to the trial's process, the first one to its fork server."""
+
+HEADER = 8
+"""Bytes in front of a :class:`Begin` that hold its length."""
 
 
 def encode(message: Message) -> dict[str, Any]:
@@ -201,12 +207,13 @@ class MessageStream:
         """Send it; ignored where the other end is gone."""
         self._lines.send(encode(message))
 
-    def queue(self, message: Message) -> None:
-        """As :meth:`send`, for one that the other end may not read yet: :meth:`flush` sends what it does not take."""
-        self._lines.queue(encode(message))
+    def begin(self, message: Begin) -> None:
+        """Send the first message, which the other end may not read yet: :meth:`flush` sends what it does not take."""
+        data = json.dumps(encode(message)).encode()
+        self._lines.queue_bytes(len(data).to_bytes(HEADER, "big") + data)
 
     def flush(self) -> None:
-        """Send what :meth:`queue` has left, as far as the other end takes it."""
+        """Send what :meth:`begin` has left, as far as the other end takes it."""
         self._lines.flush()
 
     def receive(self) -> list[Message]:
@@ -228,6 +235,26 @@ class MessageStream:
     def close(self) -> None:
         """Close this end."""
         self._lines.close()
+
+
+def receive_begin(connection: socket.socket) -> Begin | None:
+    """The first message, and no byte of what follows it, waiting for it; None when the worker is gone."""
+    header = _receive(connection, HEADER)
+    data = _receive(connection, int.from_bytes(header, "big")) if header else b""
+    if not data:
+        return None
+    begin = decode(read_json(data))
+    assert isinstance(begin, Begin)
+    return begin
+
+
+def _receive(connection: socket.socket, length: int) -> bytes:
+    """So many bytes and none of what follows; empty when the other end is gone."""
+    data = connection.recv(length, socket.MSG_WAITALL)
+    while 0 < len(data) < length:  # a signal came between
+        more = connection.recv(length - len(data), socket.MSG_WAITALL)
+        data = data + more if more else b""
+    return data
 
 
 def _decoded(lines: list[dict[str, Any]]) -> list[Message]:

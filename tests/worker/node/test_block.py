@@ -17,7 +17,7 @@ from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec, Started
 from pilotune.pipeline.trial.report_log import as_ranges
 from pilotune.pipeline.worker import run_attempt as runner
-from pilotune.pipeline.worker.node.block import YieldTimer, busy_workers, decline, margin_of, mark_ending
+from pilotune.pipeline.worker.node.block import YieldTimer, busy_workers, decline, margin_of, mark_ending, marked_busy
 from pilotune.pipeline.worker.node.fencing import enter
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
@@ -234,6 +234,17 @@ def test_a_worker_is_busy_while_it_runs_an_attempt(tmp_path, objective, node_dir
         driver.close()
     assert seen == [[os.getpid()]]
     assert busy_workers(node_dir) == []
+
+
+def test_a_worker_keeps_its_mark_between_attempts(node_dir):
+    for _ in range(2):
+        with marked_busy():
+            (mark,) = node_dir.iterdir()
+            assert busy_workers(node_dir) == [os.getpid()]
+            mark.write_text("mine")
+        assert busy_workers(node_dir) == []
+        (mark,) = node_dir.iterdir()
+        assert mark.read_text() == "mine"
 
 
 def test_no_attempt_begins_on_a_node_that_is_ending(tmp_path, objective, node_dir, monkeypatch):

@@ -204,10 +204,11 @@ def test_a_trial_whose_folder_is_gone_was_not_taken_over(files: TrialFiles) -> N
 
 
 def running(files: TrialFiles, pattern: str = "*") -> list[int]:
-    """The processes of the trial's attempts, from their notes."""
+    """The processes of the trial's attempts that run, from their notes."""
     try:
-        return [int(path.read_text().split()[-2]) for path in files.directory.glob(f"process-{pattern}")]
-    except (OSError, IndexError):
+        notes = [path.read_text().split()[-2:] for path in files.directory.glob(f"process-{pattern}")]
+        return [int(pid) for pid, start in notes if process_start(int(pid)) == int(start)]
+    except (OSError, ValueError):
         return []
 
 
@@ -234,6 +235,11 @@ def test_on_the_same_host_the_old_attempts_process_is_gone_before_the_new_one_be
         outcome = json.loads(old.communicate(timeout=60)[0])
         assert (outcome["kind"], outcome["attempt"]) == ("stopped", 1)
         assert "attempt 2 of the trial has begun" in outcome["reason"]
+
+
+def test_a_worker_that_has_run_an_attempt_itself_lives_on(tmp_path: Path, files: TrialFiles, objective: Any) -> None:
+    assert run_attempt(attempt(tmp_path, 1, objective("counts"), isolate=False))["kind"] == "complete"
+    assert files.process(1).read_text() == ""
 
 
 @pytest.fixture
