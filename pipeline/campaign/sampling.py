@@ -126,15 +126,13 @@ class ParamSampler:
 
 def checked_sample(name: str, value: Any, distribution: BaseDistribution) -> float:
     """A sampler's value in its internal representation. Raises ValueError for one that is not in the distribution."""
-    words = f"it returned {value!r} for {name!r}, which is not in {distribution}"
     try:
         internal = distribution.to_internal_repr(value)
-        inside = distribution._contains(internal)
+        if distribution._contains(internal):
+            return internal
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(words) from None
-    if not inside:
-        raise ValueError(words)
-    return internal
+        pass
+    raise ValueError(f"it returned {value!r} for {name!r}, which is not in {distribution}")
 
 
 def _only(distribution: BaseDistribution) -> Any:
