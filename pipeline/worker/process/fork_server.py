@@ -29,7 +29,7 @@ from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_gr
 from ..objective.execute import change
 from ..objective.load import file_of_objective, import_objective
 from .child import output_streams, prepared, run_child
-from .messages import TO_TRIAL, Exited, Forked, ForkFailed, Preload, Ready, decode, encode, receive_begin
+from .messages import TO_TRIAL, Exited, ForkFailed, Preload, Ready, decode, encode, receive_begin
 
 
 def main(descriptor: int) -> None:
@@ -123,14 +123,14 @@ class Server:
                 self.kill_all()
                 return False
             for descriptor in descriptors:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor) as worker:
-                    self.fork(worker)
+                self.fork(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor))
         return True
 
     def fork(self, worker: socket.socket) -> None:
-        """Fork a process for the attempt that the worker describes over ``worker``."""
+        """Fork a process for the attempt that the worker describes over ``worker``, which is closed here."""
         begin = receive_begin(worker)
         if begin is None:
+            worker.close()
             return
         # All that needs not be done in the new process is done here: that one copies each page of memory it touches.
         change(os.environ, dict(begin.environment.items() - self.environment.items()))
@@ -139,12 +139,18 @@ class Server:
         try:
             pid = _fork()
         except OSError as error:
+            worker.close()
             send(self.control, ForkFailed(str(error)))
             return
         if pid == 0:
             run_child(attempt, self.pid, self.control)
+        # As little as possible from here on: this process, too, copies what it touches while the new one lives.
+        os.close(worker.detach())
+        try:
+            self.control.send(b'{"type": "Forked", "pid": %d}' % pid)
+        except OSError:  # the worker is gone
+            pass
         self.children.add(pid)
-        send(self.control, Forked(pid))
 
     def reap(self) -> None:
         """Collect children that have ended, with what they started, and report each to the worker."""
