@@ -119,7 +119,7 @@ class CampaignStudy:
         self._finite = study.sampler if isinstance(study.sampler, FiniteSampler) else None
         if self._finite is not None:
             storage.unit_of_work.repeated = partial(self._finite.repeated, study)
-        self._prepared = False
+        self._unprepared = study.sampler if isinstance(study.sampler, PreparedSampler) else None
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
         self._pruner_hangs = False  # it did not return once, and is not called again
@@ -198,16 +198,16 @@ class CampaignStudy:
 
     def prepare(self) -> bool:
         """Do a part of what the sampler needs for its first suggestion. Returns whether nothing is left to do."""
-        sampler = self.study.sampler
-        if not self._prepared and isinstance(sampler, PreparedSampler):
-            try:
-                self._prepared = sampler.prepare(self.study)
-            except FAILURES:  # the first call of ``ask`` says it
-                log.exception("preparing the sampler failed")
-                self._prepared = True
-        else:
-            self._prepared = True
-        return self._prepared
+        if self._unprepared is None:
+            return True
+        try:
+            done = self._unprepared.prepare(self.study)
+        except FAILURES:  # the first call of ``ask`` says it
+            log.exception("preparing the sampler failed")
+            done = True
+        if done:
+            self._unprepared = None
+        return done
 
     def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         """Create a trial of this campaign; returns it with its parameters, constants included.

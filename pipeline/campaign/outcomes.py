@@ -115,12 +115,12 @@ class OutcomeHandler:
         """Judge an attempt that has ended with ``outcome``. Its reports are kept already."""
         if outcome.kind == "declined":
             return self._declined(flight, now)
-        ran = self._keep(flight, outcome)
+        self._keep(flight, outcome)
         if flight.started is not None:
-            self.handed_over += max(0.0, now - flight.started - ran)
+            self.handed_over += max(0.0, now - flight.started - outcome.ran)
         flight.asked, flight.declines = now, 0
         flight.idle_yields += 1
-        if ran >= IDLE_SECONDS or flight.new_steps:
+        if outcome.ran >= IDLE_SECONDS or flight.new_steps:
             flight.idle_yields = 0
         if outcome.kind == "complete" and values_fit(outcome.values, len(self.study.study.directions)):
             return self._complete(flight, [float(value) for value in outcome.values or ()], now)
@@ -152,15 +152,14 @@ class OutcomeHandler:
 
     # -- what an outcome holds ----------------------------------------------------------------------------------------
 
-    def _keep(self, flight: Flight, outcome: Outcome) -> float:
-        """Stage the attempt's attributes, and note where it ran. Returns how long it ran, in seconds."""
+    def _keep(self, flight: Flight, outcome: Outcome) -> None:
+        """Stage the attempt's attributes, and note where and how long it ran."""
         flight.ran += outcome.ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
         if outcome.reports:
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
         self.study.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
-        return outcome.ran
 
     # -- the trial goes on --------------------------------------------------------------------------------------------
 

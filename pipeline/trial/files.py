@@ -72,10 +72,7 @@ class TrialFiles:
         return self.directory / f"process-{attempt}"
 
     def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
-        """Numbers of attempts with a file named like ``pattern`` (WORK, PROCESS), ascending.
-
-        Raises OSError.
-        """
+        """Numbers of attempts that have a file named like ``pattern`` (WORK, PROCESS), ascending. Raises OSError."""
         return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:

@@ -402,7 +402,7 @@ class Outcome(Message):
 
     @property
     def ran(self) -> float:
-        """Seconds that it ran."""
+        """Seconds that it ran, those of its suspension left out."""
         return max(0.0, self.finished - self.started - max(0.0, self.suspended))
 
     @property
