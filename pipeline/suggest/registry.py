@@ -35,7 +35,7 @@ SAMPLERS = Registry(
         "tpe": Entry(".tpe", "TPESampler", "Pilotune's tree-structured Parzen estimator; fast in large studies"),
         "gp": Entry(".surrogate", "GPSampler", "Pilotune's Gaussian process; finds the best values with one direction"),
         "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
-        "random": Entry(OPTUNA, "RandomSampler", "independent random values"),
+        "random": Entry(".uniform", "RandomSampler", "independent random values"),
         "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
         "qmc": Entry(OPTUNA, "QMCSampler", "a quasi-random sequence (Sobol or Halton)"),
         "cmaes": Entry(OPTUNA, "CmaEsSampler", "covariance matrix adaptation evolution strategy"),

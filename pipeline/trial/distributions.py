@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .values import shown
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 MAX_EXACT = 2**53
 """Largest whole number of a parameter: Optuna stores numbers as 64-bit floats, which are exact up to this one."""
@@ -91,6 +93,8 @@ def stepped(low: float, high: float, step: float) -> tuple[float, float]:
     >>> stepped(0.0, 1.0, 0.3), stepped(0.1, 0.3, 0.1)
     ((0.0, 0.9), (0.1, 0.3))
     """
+    from decimal import Decimal  # not before: a fork copies what each library has mapped
+
     unit = math.ulp(max(abs(low), abs(high)))
     width = Decimal(str(step))
     most = (Decimal(str(high)) - Decimal(str(low)) + Decimal(unit)) // width
@@ -106,6 +110,8 @@ def stepped(low: float, high: float, step: float) -> tuple[float, float]:
 
 def _read_by_optuna(low: float, high: float, width: Decimal) -> float:
     """What Optuna makes of the upper end when it reads the distribution."""
+    from decimal import Decimal
+
     first, last = Decimal(str(low)), Decimal(str(high))
     return high if (last - first) % width == 0 else float((last - first) // width * width + first)
 

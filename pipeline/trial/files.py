@@ -59,14 +59,6 @@ class TrialFiles:
                     found = number, Path(entry.path)
         return found
 
-    def other_checkpoints(self, attempt: int) -> bool:
-        """Whether there is a checkpoint folder of an attempt other than this one. Raises OSError.
-
-        A process that was just forked asks; it copies each page of memory that it touches, so little is done here.
-        """
-        own = f"checkpoint-{attempt}"
-        return any(name.startswith("checkpoint-") and name != own for name in os.listdir(self.directory))
-
     def process(self, attempt: int) -> Path:
         """Host, pid and start time of the process that runs the attempt, or ran it."""
         return self.directory / f"process-{attempt}"
@@ -124,6 +116,15 @@ class TrialFiles:
         """Make the folders that an attempt needs, except its checkpoint folder. Raises OSError."""
         for folder in (self.directory, self.work(attempt)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def other_checkpoints(directory: str, attempt: int) -> bool:
+    """Whether a trial's folder holds a checkpoint folder of an attempt other than this one. Raises OSError.
+
+    For a process that was just forked, without patterns and paths.
+    """
+    own = f"checkpoint-{attempt}"
+    return any(name.startswith("checkpoint-") and name != own for name in os.listdir(directory))
 
 
 def write_atomically(path: Path, text: str, sync: Callable[[int], None] = os.fsync) -> None:

@@ -183,7 +183,7 @@ class ReportWriter:
     """
 
     def __init__(self, files: TrialFiles, attempt: int, clock: Callable[[], float] = time.time) -> None:
-        self._path, self._attempt, self._clock = files.report_log(attempt), attempt, clock
+        self._files, self._attempt, self._clock = files, attempt, clock
         self._lock = threading.RLock()  # a signal handler of the objective may report, too
         self._descriptor: int | None = None
         self._inode = (0, 0)
@@ -213,14 +213,15 @@ class ReportWriter:
     def _opened(self) -> int | None:
         """The file's descriptor; None where this attempt has no log."""
         if self._descriptor is None:
+            path = self._files.report_log(self._attempt)
             create = os.O_CREAT if self._attempt == 1 else 0
             try:
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | create, 0o600)
+                self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | create, 0o600)
             except FileNotFoundError:  # it could not be begun, or the trial's folder is gone
                 self._off = True
                 return None
             self._inode = _inode(self._descriptor)
-            self._synced = filesystem_of(self._path).kind.startswith(HELD_BACK)
+            self._synced = filesystem_of(path).kind.startswith(HELD_BACK)
         elif _inode(self._descriptor) != self._inode:  # the objective has closed it, and perhaps opened another file
             self._descriptor, self._off = None, True
         return self._descriptor

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..trial.api import Trial
 from ..trial.files import TrialFiles
 from ..trial.link import DriverConnection
 from ..trial.protocol import AttemptSpec
@@ -77,7 +78,7 @@ def run_in_foreground(
     if not faulthandler.is_enabled() and sys.stderr is sys.__stderr__:
         faulthandler.enable()  # a crash in a library says where
     with _surroundings(spec, files):
-        return execute(spec, connection, checkpoint_dir=files.checkpoints, on_error=noticed)
+        return execute(spec, connection, trial=Trial(spec, files.checkpoints, connection), on_error=noticed)
 
 
 @contextlib.contextmanager

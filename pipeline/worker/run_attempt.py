@@ -153,7 +153,7 @@ def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
         return CommandProcess(spec, files)
     from .process.forked import ForkedProcess
 
-    return ForkedProcess(spec)
+    return ForkedProcess(spec, files)
 
 
 def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started: float, leaving: bool) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 TEMPLATE = (
@@ -54,7 +55,10 @@ class PoolOptions:
 
 def read_options(words: Sequence[str]) -> PoolOptions:
     """Read the command line. Ends the program with a sentence on stderr where it is invalid."""
-    parser = argparse.ArgumentParser(prog="worker_pool", allow_abbrev=False)
+    # With a width given, argparse does not import shutil, whose libraries each fork of a trial would copy.
+    parser = argparse.ArgumentParser(
+        prog="worker_pool", allow_abbrev=False, formatter_class=partial(argparse.HelpFormatter, width=80)
+    )
     for option in ("--port", "--max_workers_per_node"):
         parser.add_argument(option, type=int, required=True)
     for option in ("-a", "--cert_dir", "--logdir", "--block_id", "--uid"):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,6 +20,7 @@ from ..exhaustive import FIXED
 from ..published import publish
 from ..search_space import SpaceWatch
 from ..tpe import TPESampler
+from ..uniform import RandomSampler
 from .encoding import Encoding
 from .search import Search
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ..constraint_values import store_constraints
 from ..published import publish
+from ..uniform import RandomSampler
 from .mixture import KernelSettings, default_gamma, default_gamma_multi_objective, default_weights
 from .model import ChooseCandidate, largest_ratio
 from .parallel import MANY_RUNNING, ParallelModel

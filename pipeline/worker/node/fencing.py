@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...trial.files import PROCESS, WORK, TrialFiles
+from ...trial.files import PROCESS, WORK, TrialFiles, other_checkpoints
 from ...trial.protocol import AttemptSpec, Outcome, values_fit
 from .channel import Channel
 from .posix import kill_group, place, process_start
@@ -102,8 +102,15 @@ def _taken_over_reason(attempt: int, newest: int) -> str:
 
 def taken_over(files: TrialFiles, attempt: int) -> str:
     """One sentence where a later attempt has begun; empty where none has, or the folder cannot be read."""
+    return _taken_over(str(files.directory), attempt)
+
+
+def _taken_over(directory: str, attempt: int) -> str:
+    """As :func:`taken_over`. A process that was just forked asks; it copies each page of memory that it touches."""
     try:
-        newest = files.newest_checkpoint()[0] if files.other_checkpoints(attempt) else attempt
+        if not other_checkpoints(directory, attempt):
+            return ""
+        newest, _ = TrialFiles(Path(directory)).newest_checkpoint()
     except OSError:
         return ""
     return _taken_over_reason(attempt, newest) if newest > attempt else ""
@@ -138,7 +145,7 @@ class FenceWatch:
 
 
 class ProcessNote:
-    """The note of the process that runs an attempt, which may be made before that process is forked.
+    """The note of the process that runs an attempt. It may be made in another process before, and pickled.
 
     Args:
         files: The trial's.
@@ -146,7 +153,7 @@ class ProcessNote:
     """
 
     def __init__(self, files: TrialFiles, attempt: int):
-        self.files, self.attempt = files, attempt
+        self.directory, self.attempt = str(files.directory), attempt
         self._path, self._place = str(files.process(attempt)), place()
 
     def write(self) -> str:
@@ -165,7 +172,7 @@ class ProcessNote:
                 os.close(descriptor)
         except OSError:  # on a full disk only the folder's name fences
             pass
-        return taken_over(self.files, self.attempt)
+        return _taken_over(self.directory, self.attempt)
 
     def withdraw(self) -> None:
         """The attempt has ended in this process, which goes on."""

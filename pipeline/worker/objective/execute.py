@@ -28,7 +28,7 @@ def execute(
     connection: DriverConnection,
     *,
     module: ModuleType | None = None,
-    checkpoint_dir: Path | None = None,
+    trial: Trial | None = None,
     on_error: Callable[[BaseException], None] | None = None,
 ) -> Ending:
     """Import the objective, seed, call it, and read its value. Any exception becomes an :class:`.Ending`.
@@ -37,19 +37,17 @@ def execute(
         spec: The attempt.
         connection: The trial's connection to the driver.
         module: The objective's, where it is imported already.
-        checkpoint_dir: The trial's; None for the one in the trial's folder.
+        trial: What the objective gets, where it is made already.
         on_error: Called with an exception before it becomes the ending; what it raises leaves this function.
     """
     try:
         module = module or import_objective(spec.objective)
     except BaseException as error:
         return not_imported(ending_of(error, yielding=False, objective=spec.objective))
-    trial: Trial | None = None
     try:
         seed_generators(spec.seed)  # of what the module has imported
         function = make_objective(module, spec.objective)
-        folder = checkpoint_dir or TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt)
-        trial = Trial(spec, folder, connection)
+        trial = trial or Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), connection)
         result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)
     except BaseException as error:

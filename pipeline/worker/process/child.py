@@ -16,13 +16,13 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn, TextIO
 
+from ...trial.api import Trial
 from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
 from ...trial.link import Stopping
-from ...trial.protocol import AttemptSpec, Message
+from ...trial.protocol import Message
 from ...trial.report_log import ReportWriter
 from ..dialogue import Answer, ValueAnswer, VerdictAnswer
-from ..node.fencing import ProcessNote
 from ..node.output_files import open_output
 from ..node.posix import PR_SET_PDEATHSIG, handle_signal, in_job, own_group, process_control
 from ..objective.call import call_style
@@ -137,23 +137,17 @@ class Prepared:
     """What an attempt's process needs, made before it is forked.
 
     Attributes:
-        spec: What to run.
-        cores: That the process may use.
-        note: That it runs the attempt.
-        checkpoint, work, outputs: The attempt's folders, and the files that it prints to.
+        begin: What the worker prepared.
         connection: To the worker.
         module: The objective's, where it is imported already.
+        trial: What the objective gets.
         in_job: Whether the process stays in the job's session (see :func:`..node.posix.in_job`).
     """
 
-    spec: AttemptSpec
-    cores: list[int]
-    note: ProcessNote
-    checkpoint: Path
-    work: str
-    outputs: tuple[str, str]
+    begin: Begin
     connection: ChildConnection
     module: ModuleType | None
+    trial: Trial
     in_job: bool
 
 
@@ -166,21 +160,13 @@ def prepared(begin: Begin, worker: socket.socket, module: ModuleType | None) -> 
         module: The objective's, where it is imported already.
     """
     spec = begin.spec
-    files, number = TrialFiles(Path(spec.directory)), spec.attempt
+    files = TrialFiles(Path(spec.directory))
     function = vars(module).get(spec.objective.function) if module is not None else None
     if isinstance(function, FunctionType):
         call_style(function, spec.space_names)  # remembered
-    return Prepared(
-        spec,
-        cores=begin.cores,
-        note=ProcessNote(files, number),
-        checkpoint=files.checkpoint_of(number),
-        work=str(files.work(number)),
-        outputs=(str(files.stdout(number)), str(files.stderr(number))),
-        connection=ChildConnection(MessageStream(worker), ReportWriter(files, number)),
-        module=module,
-        in_job=in_job(),
-    )
+    connection = ChildConnection(MessageStream(worker), ReportWriter(files, spec.attempt))
+    trial = Trial(spec, files.checkpoint_of(spec.attempt), connection)
+    return Prepared(begin, connection, module, trial, in_job())
 
 
 def run_child(attempt: Prepared, parent: int, control: socket.socket) -> NoReturn:
@@ -196,7 +182,7 @@ def run_child(attempt: Prepared, parent: int, control: socket.socket) -> NoRetur
         _own_process(parent, attempt.in_job)
         os.close(control.detach())
         try:  # an OpenMP library that the fork server has loaded may have bound its only thread to one core
-            os.sched_setaffinity(0, attempt.cores)
+            os.sched_setaffinity(0, attempt.begin.cores)
         except OSError:
             pass
         _run(attempt)
@@ -219,21 +205,21 @@ def _own_process(parent: int, in_job: bool) -> None:
 
 
 def _run(attempt: Prepared) -> None:
-    spec, connection = attempt.spec, attempt.connection
+    begin, connection = attempt.begin, attempt.connection
     stream = connection.stream
-    taken = attempt.note.write()
+    taken = begin.note.write()
     if taken:
         stream.send(ObjectiveEnded(Ending("stopped", reason=taken)))
         return
     try:
-        _surroundings(attempt)
+        _surroundings(begin)
         handle_signal(signal.SIGTERM, connection.on_sigterm)
-        _limit_memory(spec.limits.memory)
+        _limit_memory(begin.spec.limits.memory)
     except (OSError, ValueError) as error:
         reason = f"the trial's process could not be set up: {first_line(error)}"
         stream.send(ObjectiveEnded(Ending("failed", failure="setup", reason=reason)))
         return
-    ending = execute(spec, connection, module=attempt.module, checkpoint_dir=attempt.checkpoint)
+    ending = execute(begin.spec, connection, module=attempt.module, trial=attempt.trial)
     _limit_memory(None)
     stream.send(ObjectiveEnded(ending))
     if ending.traceback:
@@ -254,14 +240,14 @@ def output_streams() -> tuple[TextIO, TextIO]:
     return open_output(1, keep=True), open_output(2, keep=True)
 
 
-def _surroundings(attempt: Prepared) -> None:
+def _surroundings(begin: Begin) -> None:
     """Redirect output to the attempt's files, and enter its working directory."""
-    for target, path in enumerate(attempt.outputs, start=1):
+    for target, path in enumerate(begin.outputs, start=1):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(opened, target)
         os.close(opened)
     sys.stdout, sys.stderr = output_streams()
-    os.chdir(attempt.work)
+    os.chdir(begin.work)
 
 
 def _limit_memory(limit: int | None) -> None:

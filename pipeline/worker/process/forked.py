@@ -11,8 +11,10 @@ import socket
 import subprocess
 import sys
 
+from ...trial.files import TrialFiles
 from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
 from ..dialogue import Answer
+from ..node.fencing import ProcessNote
 from ..node.packets import arrived
 from ..node.posix import in_job
 from ..objective.ending import Ending, crash, signal_name
@@ -161,7 +163,7 @@ class ForkedProcess:
     takes_answers = True
     poll_interval = 1.0
 
-    def __init__(self, spec: AttemptSpec) -> None:
+    def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
         self.running = False
         self.status: int | None = None
         self._ending: Ending | None = None
@@ -170,7 +172,16 @@ class ForkedProcess:
         ours, theirs = socket.socketpair()
         self._stream = MessageStream(ours)
         # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
-        self._stream.begin(Begin(spec, environment(spec, known=self._server.hardware), sorted(os.sched_getaffinity(0))))
+        self._stream.begin(
+            Begin(
+                spec,
+                environment(spec, known=self._server.hardware),
+                cores=sorted(os.sched_getaffinity(0)),
+                note=ProcessNote(files, spec.attempt),
+                work=str(files.work(spec.attempt)),
+                outputs=(str(files.stdout(spec.attempt)), str(files.stderr(spec.attempt))),
+            )
+        )
         self._server.fork(theirs)
         theirs.close()
         if self._server.ready:  # it answers at once, which costs less to wait for here than a turn of the supervisor
