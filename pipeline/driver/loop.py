@@ -11,6 +11,7 @@ from ...exit_codes import SITE, STOPPED
 from ..campaign.campaign import Campaign
 from ..campaign.events import Ended, Event, Finish, Lost, StopRequested
 from ..campaign.pool import Pool
+from ..one_thread import one_thread
 from ..record import CommitResult, RecordStorage
 from .event_queue import EventQueue
 from .services import DriverServices
@@ -101,7 +102,7 @@ class CampaignLoop:
         now = self.pool.now()
         self._sync(now, self.sync_period if events or self.campaign.more_to_ask else self.still_period)
         written = [self._as_written(event) for event in events]
-        with self.watched():
+        with self.watched(), one_thread():
             self.campaign.step(now, written)
         self._renew(now)
         result = self._commit()

@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution
 
 from ...space import Space
 from ..axes import axes_of
+from .columns import Columns
 from .layout import Layout
 
 CHOICE = math.sqrt(0.5)
@@ -47,7 +48,10 @@ class Encoding:
         self._axes = axes_of(distributions)
         self.choices = np.array([axis.choices for axis in self._axes])
         self._discrete = self.choices > 0
-        self._stepped = [i for i, axis in enumerate(self._axes) if not axis.choices and axis.step]
+        self._numbers = np.flatnonzero(~self._discrete)
+        self._columns = Columns([axis for axis in self._axes if not axis.choices])
+        self._stepped = np.array([i for i, axis in enumerate(self._axes) if not axis.choices and axis.step], dtype=int)
+        self._steps = Columns([self._axes[i] for i in self._stepped.tolist()])
         self.layout = Layout(tuple(max(1, axis.choices) for axis in self._axes))
         self._neutral = np.where(self._discrete, -1.0, 0.5)
         self._fixed: np.ndarray | None = None
@@ -60,7 +64,8 @@ class Encoding:
         for i, axis in enumerate(self._axes):
             internal = _internal(axis.distribution, params.get(axis.name, _MISSING))
             if math.isfinite(internal) and axis.distribution._contains(internal):
-                fixed[i] = self._places_column(i, np.array([internal]))[0]
+                fixed[i] = internal
+        fixed[self._numbers] = self._columns.places(fixed[None, self._numbers])[0]
         found = copy.copy(self)
         found._fixed = fixed
         return found
@@ -120,17 +125,18 @@ class Encoding:
         """On the steps of the ranges, at least one step from ``start`` where it moves, with inactive ones neutral."""
         if self._fixed is not None:
             places = np.where(np.isnan(self._fixed), places, self._fixed)
-        for i in self._stepped:
-            axis = self._axes[i]
-            internal = self._internal_column(i, places[:, i])
+        if len(which := self._stepped):
+            steps = self._steps
+            values = steps.values(places[:, which])
             if start is not None and moves is not None and signs is not None:
-                before = self._internal_column(i, start[:, i])
-                stays = moves[:, i] & (internal == before)
-                stays &= self._fixed is None or bool(np.isnan(self._fixed[i]))
-                step = signs[:, i] * axis.step
-                step = np.where((before + step > axis.range_high) | (before + step < axis.range_low), -step, step)
-                internal = np.where(stays, np.clip(before + step, axis.range_low, axis.range_high), internal)
-            places[:, i] = self._places_column(i, internal)
+                before = steps.values(start[:, which])
+                stays = moves[:, which] & (values == before)
+                if self._fixed is not None:
+                    stays &= np.isnan(self._fixed[which])
+                step = signs[:, which] * steps.step
+                step = np.where((before + step > steps.most) | (before + step < steps.least), -step, step)
+                values = np.where(stays, np.minimum(np.maximum(before + step, steps.least), steps.most), values)
+            places[:, which] = steps.places(values)
         return self._neutralized(places)
 
     def _neutralized(self, places: np.ndarray) -> np.ndarray:
@@ -144,10 +150,6 @@ class Encoding:
         axis = self._axes[i]
         return places if axis.choices else axis.inverse(axis.low + places * axis.width)
 
-    def _places_column(self, i: int, internal: np.ndarray) -> np.ndarray:
-        axis = self._axes[i]
-        return internal if axis.choices else (axis.transform(internal) - axis.low) / axis.width
-
     def active(self, places: np.ndarray) -> np.ndarray:
         """Which parameters are active, by row and parameter."""
         found = np.ones(places.shape, dtype=bool)
@@ -160,11 +162,12 @@ class Encoding:
 
     def params(self, places: np.ndarray) -> dict[str, Any]:
         """The active parameters' values of one configuration, as the objective gets them."""
-        row = places[None, :]
-        active = self.active(row)[0] if self._conditions else None
+        active = self.active(places[None, :])[0] if self._conditions else None
+        internal = places.copy()
+        internal[self._numbers] = self._columns.values(places[None, self._numbers])[0]
         return {
-            axis.name: axis.to_external(float(self._internal_column(i, row[:, i])[0]))
-            for i, axis in enumerate(self._axes)
+            axis.name: axis.to_external(value)
+            for i, (axis, value) in enumerate(zip(self._axes, internal.tolist(), strict=True))
             if active is None or active[i]
         }
 
@@ -181,15 +184,12 @@ class Encoding:
         """
         if not many:
             return []
-        found = np.tile(self._neutral, (len(many), 1))
-        present = np.zeros(found.shape, dtype=bool)
-        for i, axis in enumerate(self._axes):
-            internal = np.array([_internal(axis.distribution, params.get(axis.name, _MISSING)) for params in many])
-            present[:, i] = ~np.isnan(internal)
-            with np.errstate(all="ignore"):
-                places = self._places_column(i, internal)
-            found[:, i] = np.where(present[:, i], places, self._neutral[i])
-        numbers = found[:, ~self._discrete]
+        axes = [(axis.name, axis.distribution) for axis in self._axes]
+        found = np.array([[_internal(kind, params.get(name, _MISSING)) for name, kind in axes] for params in many])
+        present = ~np.isnan(found)
+        found[:, self._numbers] = self._columns.places(found[:, self._numbers])
+        found = np.where(present, found, self._neutral)
+        numbers = found[:, self._numbers]
         usable = (
             present.any(axis=1)
             & np.isfinite(found).all(axis=1)
@@ -203,8 +203,7 @@ class Encoding:
     def features(self, places: np.ndarray) -> np.ndarray:
         """The features of configurations, a row each."""
         found = np.zeros((len(places), self.layout.width))
-        numbers = ~self._discrete
-        found[:, self.layout.starts[numbers]] = places[:, numbers]
+        found[:, self.layout.starts[self._numbers]] = places[:, self._numbers]
         rows = np.arange(len(places))
         for i in np.flatnonzero(self._discrete).tolist():
             start, count = int(self.layout.starts[i]), int(self.choices[i])

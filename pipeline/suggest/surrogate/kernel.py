@@ -81,11 +81,18 @@ class Kernel:
     def cross(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """The covariance of each row of features of ``left`` with each of ``right``."""
         a, b = self.scaled(left), self.scaled(right)
-        root = np.sqrt(5.0 * squared_distances(a, b))
-        found = np.exp(-root)
-        found *= self._signal * (1.0 + root + root * root / 3.0)
+        root = squared_distances(a, b)
+        root *= 5.0
+        np.sqrt(root, out=root)
+        found = root / 3.0  # exp(-root) (1 + root + root^2 / 3), without new arrays
+        found += 1.0
+        found *= root
+        found += 1.0
+        np.negative(root, out=root)
+        found *= np.exp(root, out=root)
+        found *= self._signal
         a, b = a / self._shape, b / self._shape
-        total, term = np.zeros_like(found), np.empty_like(found)
+        total, term = np.zeros_like(found), root
         for part in self.layout.parts():
             if part.stop - part.start == 1:
                 np.subtract.outer(a[:, part.start], b[:, part.start], out=term)

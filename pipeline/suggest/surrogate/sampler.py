@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ...one_thread import one_thread
 from ...space import Space
 from ..constraint_values import store_constraints
 from ..exhaustive import FIXED
@@ -121,7 +122,7 @@ class GPSampler(BaseSampler):
         """Values for the active parameters of ``search_space``."""
         if not search_space:
             return {}
-        with self._lock:
+        with self._lock, one_thread():
             if self._space is None and not self._watch(study).same:
                 return self._tpe.sample_relative(study, trial, search_space)
             search = self._search(study, search_space)
@@ -147,7 +148,8 @@ class GPSampler(BaseSampler):
             if self._space is None:
                 self._watch(study).refresh(study)
             space = self._space_of(study)
-            return not space or self._search(study, space).prepare(study)
+            with one_thread():
+                return not space or self._search(study, space).prepare(study)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
