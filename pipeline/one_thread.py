@@ -33,7 +33,9 @@ def one_thread() -> AbstractContextManager[object]:
     """
     if any(name in os.environ for name in VARIABLES):
         return nullcontext()
-    return _controller(tuple(name in sys.modules for name in BRING_LIBRARIES)).limit(limits=1)
+    controller = _controller(tuple(name in sys.modules for name in BRING_LIBRARIES))
+    limited: AbstractContextManager[object] = controller.limit(limits=1)
+    return limited
 
 
 @functools.lru_cache(maxsize=1)
