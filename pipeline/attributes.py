@@ -86,6 +86,23 @@ HEARD = "pilotune:heard"
 Written at the trial's end where its last attempt could not tell all that it had reported; ``pilotune verify`` reads it,
 since what the attempt wrote later came too late."""
 
+GENERATION = "pilotune:generation"
+"""Trial system attribute: the generation of a trial that an evolutionary sampler suggested; 0 for one at random.
+
+With a barrier it is the generation of the whole study, else one more than its parents' largest. Written by
+``EvolutionSampler`` with the suggestion, as are those that follow."""
+
+PARENT = "pilotune:parent"
+"""Trial system attribute: number of the trial that this one is a child of; absent for one at random."""
+
+MATE = "pilotune:mate"
+"""Trial system attribute: number of the second parent, where there was a crossover."""
+
+KEPT = "pilotune:kept"
+"""Trial system attribute: numbers of the trials that were bred without a change before this one, as a list.
+
+Such a child is not run again, but it is in the generation of this trial, as many times as it is listed."""
+
 # -- of a trial, for people -------------------------------------------------------------------------------------------
 
 LEARNED = "pilotune:from"

@@ -176,10 +176,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "patience": (0, math.inf), "min_delta": (0, math.inf), "p_threshold": (0, 1), "n_startup_steps": (0, math.inf),
     "min_n_trials": (1, math.inf), "max_stagnation_trials": (0, math.inf), "warm_up_trials": (0, math.inf),
     "n_initial_trials": (1, math.inf), "top_trials_ratio": (0, 1),
+    "population": (2, math.inf), "offspring": (1, math.inf), "sample": (1, math.inf), "mutate": (0, 1),
+    "mutate_child": (0, 1), "crossover": (0, 1),
 }  # fmt: skip
 """By argument of Optuna's and Pilotune's samplers, pruners and terminators, its least and its largest value."""
 
-ABOVE_ZERO = ("sigma0", "threshold_ratio")
+ABOVE_ZERO = ("sigma0", "threshold_ratio", "step")
 """Arguments of these that must be above 0."""
 
 

@@ -162,13 +162,13 @@ def _sampler(
     """The sampler, why it was chosen (empty where the file says it), and how many points it tries if exhaustive."""
     args = {name: value for name, value in schema.sampler.items() if name != "name"}
     name, why = schema.sampler["name"], ""
+    trials = schema.budget.trials if schema.budget is not None else None
     if name.lower() == AUTO:
-        trials = schema.budget.trials if schema.budget is not None else None
         parameters = None if space is None else sum(not kind.single() for kind in space.distributions.values())
         choice = choose_sampler(Situation(parameters, directions, trials, args.keys()))
         name, why = choice.name, choice.why
     try:
-        named = resolved_sampler(name, args, folder)
+        named = resolved_sampler(name, args, folder, trials)
         points = check_sampler(named, space, directions)
     except UserError as error:
         raise source.error(error.message, _written_key(error.key, "sampler", source)) from None

@@ -26,6 +26,7 @@ from .constraints import constraints_function
 from .exhaustive import ExhaustiveSampler
 from .grid import grid_values, stored_values
 from .points import Points
+from .sizes import ageing_arguments
 
 OPTUNA = "optuna.samplers"
 SAMPLERS = Registry(
@@ -34,6 +35,10 @@ SAMPLERS = Registry(
     {
         "tpe": Entry(".tpe", "TPESampler", "Pilotune's tree-structured Parzen estimator; fast in large studies"),
         "gp": Entry(".surrogate", "GPSampler", "Pilotune's Gaussian process; finds the best values with one direction"),
+        "evolution": Entry(".evolution", "EvolutionSampler", "an evolutionary algorithm, with all settings"),
+        "ageing": Entry(".evolution", "AgeingSampler", "regularized evolution; for architectures and other choices"),
+        "genetic": Entry(".evolution", "GeneticSampler", "a genetic algorithm with crossover"),
+        "dhpo": Entry(".evolution", "DHPOSampler", "the best of parents and children; runs nothing twice"),
         "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
         "random": Entry(".uniform", "RandomSampler", "independent random values"),
         "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
@@ -47,13 +52,22 @@ SAMPLERS = Registry(
     },
     package=__package__,
     base=BaseSampler,
-    aliases={"cma_es": "cmaes", "nsga2": "nsgaii", "nsga3": "nsgaiii", "brute_force": "bruteforce", "sobol": "qmc"},
+    aliases={
+        "cma_es": "cmaes",
+        "nsga2": "nsgaii",
+        "nsga3": "nsgaiii",
+        "brute_force": "bruteforce",
+        "sobol": "qmc",
+        "aging": "ageing",
+        "regularized_evolution": "ageing",
+    },
 )
 
 NESTED = ("independent_sampler", "base_sampler")
 """Arguments that are samplers themselves."""
 
-CONSTRAINED = ("tpe", "gp", "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
+EVOLUTION = ("evolution", "ageing", "genetic", "dhpo")
+CONSTRAINED = ("tpe", "gp", *EVOLUTION, "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
 """Samplers that take a ``constraints_func``, a function of the user's."""
 
 _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name and arguments
@@ -71,6 +85,7 @@ OFFERED: dict[str, dict[str, Any]] = {
         "inc_popsize": None,
     },
     "gp": {"space": None},
+    **{name: {"space": None} for name in EVOLUTION},
     "optuna_gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
@@ -81,7 +96,7 @@ for _name in CONSTRAINED:
     OFFERED[_name] = {**OFFERED[_name], "constraints_func": (str,)}
 PACKAGES = {"cmaes": ("cmaes",), "optuna_gp": ("scipy", "torch"), "qmc": ("scipy",)}
 """Packages that a sampler imports and Pilotune does not require."""
-ONE_DIRECTION = ("cmaes",)
+ONE_DIRECTION = ("cmaes", *EVOLUTION)
 EXHAUSTIVE = ("grid", "bruteforce")
 QUIET = {
     "qmc": {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},
@@ -127,8 +142,11 @@ def sampler_name(name: str, *, folder: Path | None = None, key: str = "sampler.n
     return SAMPLERS.short_name(name, key=key)
 
 
-def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path) -> Named:
+def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path, trials: int | None = None) -> Named:
     """A sampler as a study file in ``folder`` names it, with short names, and absolute paths of the user's files.
+
+    Args:
+        trials: The budget, which some defaults depend on; None: no budget.
 
     Raises:
         UserError: There is no such sampler, file or class. Its key is relative to the study file.
@@ -148,6 +166,8 @@ def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path) -> Named:
     short = sampler_name(name, folder=folder)
     if not is_reference(short):
         resolved = whole_numbers(SAMPLERS.load(short, key="sampler.name"), resolved, OFFERED.get(short))
+    if short == "ageing":
+        resolved = ageing_arguments(resolved, trials)
     return Named(short, resolved)
 
 
@@ -244,7 +264,7 @@ def _build(
         args |= {} if function is None else {"constraints_func": function}
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
-    if name == "gp":
+    if name in ("gp", *EVOLUTION):
         args["space"] = space
     for argument in NESTED:
         if argument in args:

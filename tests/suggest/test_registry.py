@@ -15,6 +15,7 @@ from pilotune.pipeline import registry_args
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest import grid_values, make_sampler, sampler_arguments, sampler_name, sampler_names
+from pilotune.pipeline.suggest.registry import EVOLUTION
 
 FLAT = Space((Parameter("x", FloatDistribution(0, 1)), Parameter("n", IntDistribution(1, 4))))
 FINITE = Space((Parameter("a", IntDistribution(0, 4, step=2)), Parameter("b", CategoricalDistribution(["p", "q"]))))
@@ -45,6 +46,10 @@ CASES = [
     ("tpe", FLAT, {}),
     ("tpe", CONDITIONAL, {}),
     ("optuna_tpe", CONDITIONAL, {}),
+    ("evolution", CONDITIONAL, {"population": 3, "crossover": 0.5, "barrier": True, "offspring": 3}),
+    ("ageing", CONDITIONAL, {"population": 3}),
+    ("genetic", FLAT, {"population": 3, "barrier": True}),
+    ("dhpo", FLAT, {"mutate": 0.5}),
     ("random", FLAT, {}),
     ("grid", FINITE, {}),
     ("qmc", FLAT, {"scramble": True}),
@@ -85,7 +90,7 @@ def test_cmaes_is_made_where_its_package_is(monkeypatch):
 
 def test_every_sampler_of_optuna_has_a_name():
     classes = {n for n in optuna.samplers.__all__ if n.endswith("Sampler") and not n.startswith("Base")}
-    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {"optuna_tpe", "optuna_gp"}
+    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {"optuna_tpe", "optuna_gp", *EVOLUTION}
     assert sampler_name("TPE") == "tpe"
     assert sampler_name("cma-es") == "cmaes"
 
@@ -104,7 +109,7 @@ def test_deprecated_arguments_are_not_offered():
     assert set(sampler_arguments("tpe")) == taken | {"parallel"}
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "gp", "optuna_gp", "nsgaii"])
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "optuna_gp", "nsgaii", *EVOLUTION])
 def test_a_seed_makes_a_sampler_repeatable(name):
     again = [first_values(make_sampler(study_file(name, seed=7)), 8) for _ in range(2)]
     other = first_values(make_sampler(study_file(name, seed=8)), 8)
@@ -176,6 +181,21 @@ def test_a_grid_takes_its_values_from_the_space():
          "sampler.reference_points: must be a list of lists of finite numbers"),
         ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": {"name": "tpe", "n_ei_candidates": -1}},
          "sampler.base_sampler.n_ei_candidates: must be at least 1, but is -1"),
+        ("ageing", FLAT, {"population": 1}, "sampler.population: must be at least 2, but is 1"),
+        ("ageing", FLAT, {"population": 4, "sample": 5}, "sampler: these arguments are refused: sample must be at most "
+         "the population, which is 4, but is 5"),
+        ("ageing", FLAT, {"sample": 0}, "sampler.sample: must be at least 1, but is 0"),
+        ("genetic", FLAT, {"crossover": 1.5}, "sampler.crossover: must be from 0 to 1, but is 1.5"),
+        ("genetic", FLAT, {"mutate_child": -0.1}, "sampler.mutate_child: must be from 0 to 1, but is -0.1"),
+        ("genetic", FLAT, {"step": 0}, "sampler.step: must be above 0, but is 0"),
+        ("dhpo", FLAT, {"offspring": 0}, "sampler.offspring: must be at least 1, but is 0"),
+        ("dhpo", FLAT, {"offspring": 4}, "sampler: these arguments are refused: offspring counts the children of a "
+         "generation, so it needs barrier: true"),
+        ("evolution", FLAT, {"population": 8, "offspring": 4, "barrier": True, "elitist": False},
+         "offspring must be at least the population, which is 8, but is 4: they replace it, unless elitist is true"),
+        ("evolution", FLAT, {"mutate": 2}, "sampler.mutate: must be from 0 to 1, but is 2"),
+        ("evolution", FLAT, {"mutate": "all"}, "mutate must be a probability from 0 to 1, or the word one"),
+        ("evolution", FLAT, {"mutate": 0}, "mutate and crossover are both 0, so that no child would differ"),
         ("nsgaii", FLAT, {"crossover": "blx"}, "sampler.crossover: there is no crossover 'blx'"),
         ("grid", None, {}, "sampler.name: the sampler grid needs a `space:` in the study file"),
         ("grid", FINITE, {"search_space": {"z": [1]}}, "sampler.search_space.z: there is no parameter 'z'"),
@@ -271,3 +291,12 @@ def test_names_in_the_table_do_not_read_entry_points(monkeypatch):
     monkeypatch.setattr(registry_args, "entry_points", lambda **_: pytest.fail("entry points were read"))
     assert sampler_name("TPE") == "tpe"
     make_sampler(study_file("tpe"))
+
+
+@pytest.mark.parametrize("name", EVOLUTION)
+def test_evolution_refuses_several_directions(name):
+    with pytest.raises(UserError) as caught:
+        make_sampler(study_file(name, directions=("minimize", "maximize")))
+    assert str(caught.value) == (
+        f"sampler.name: {name} works on one direction, and this study has 2; use gp, tpe, nsgaii or nsgaiii"
+    )

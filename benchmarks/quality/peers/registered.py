@@ -31,15 +31,18 @@ class _Study:
         return UserError(message, key=key)
 
 
-def parsed(spec: str) -> Named:
+def parsed(spec: str, trials: int | None = None) -> Named:
     """The sampler that ``name+argument=value+...`` means; a name may be ``file.py:Class``. Values are YAML.
+
+    Args:
+        trials: The budget, on which some defaults depend.
 
     Raises:
         UserError: There is no such sampler.
     """
     name, *arguments = re.split(r"\+(?=\w+=)", spec)
     pairs = (argument.partition("=") for argument in arguments)
-    return registry.resolved_sampler(name, {key: yaml.safe_load(value) for key, _, value in pairs}, Path.cwd())
+    return registry.resolved_sampler(name, {key: yaml.safe_load(value) for key, _, value in pairs}, Path.cwd(), trials)
 
 
 def registered(spec: str) -> Peer:
@@ -48,7 +51,7 @@ def registered(spec: str) -> Peer:
 
     def make(setting: Setting) -> BaseSampler:
         directions = ("minimize",) * setting.problem.objectives
-        study = _Study(named, setting.problem.space, directions, Path.cwd())
+        study = _Study(parsed(spec, setting.trials), setting.problem.space, directions, Path.cwd())
         return registry.make_sampler(study, seed=setting.seed)
 
     packages = registry.PACKAGES.get(named.name, ())
