@@ -221,8 +221,11 @@ class Campaign:
         if self.promotion and not self.ending:
             workers += self.promotion.promotable
         if not self.ending:
-            planned = self.planned
-            workers = UNLIMITED if planned is None else workers + max(0, planned - self.study.asked)
+            planned, at_once = self.planned, self.study.at_once
+            new = UNLIMITED if planned is None else max(0, planned - self.study.asked)
+            if at_once is not None:
+                new = min(new, max(0, at_once - self.in_flight))
+            workers = UNLIMITED if new == UNLIMITED else workers + new
         demand = Scale(workers, self.outcomes.durations.expected)
         if demand == self.demand or self.now < self._next_demand:
             return []
@@ -390,6 +393,9 @@ class Campaign:
                 self._launch(promoted)
                 continue
             if self.study.exhausted or self._budget_used():
+                return
+            # With nothing in flight no result would come, whatever the trials of other drivers do.
+            if self.in_flight and self.study.waits():
                 return
             try:
                 trial, params = self.study.ask()

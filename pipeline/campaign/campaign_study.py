@@ -31,7 +31,7 @@ from ..trial.protocol import STEP_LIMIT
 from ..user_code.parts import FAILURES, NotReturned, UserCodeFailure, said
 from .flight_states import require
 from .incumbent import Incumbent
-from .sampling import FiniteSampler, ParamSampler, PreparedSampler, checked_sample
+from .sampling import FiniteSampler, GenerationalSampler, ParamSampler, PreparedSampler, checked_sample
 from .stagnation import Stagnation
 
 log = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ class CampaignStudy:
         self._finite = study.sampler if isinstance(study.sampler, FiniteSampler) else None
         if self._finite is not None:
             storage.unit_of_work.repeated = partial(self._finite.repeated, study)
+        self._generational = study.sampler if isinstance(study.sampler, GenerationalSampler) else None
         self._unprepared = study.sampler if isinstance(study.sampler, PreparedSampler) else None
         self._random: optuna.Study | None = None
         self._best, self._stagnation = Incumbent(), Stagnation()
@@ -157,6 +158,22 @@ class CampaignStudy:
             return 0
         waiting = self.storage.get_n_trials(self.study._study_id, (TrialState.WAITING,))
         return max(1, self._finite.left(self.study)) + waiting
+
+    @property
+    def at_once(self) -> int | None:
+        """The most trials that run at once, since the sampler breeds generations; None for any number."""
+        return None if self._generational is None else self._generational.at_once
+
+    def waits(self) -> bool:
+        """Whether the sampler should get results before it is asked. Enqueued trials need not wait for it."""
+        if self.at_once is None or self.storage.get_n_trials(self.study._study_id, (TrialState.WAITING,)):
+            return False
+        assert self._generational is not None
+        try:
+            return self._generational.waits(self.study)
+        except FAILURES:  # the next call of ``ask`` says it
+            log.exception("asking the sampler whether it waits failed")
+            return False
 
     @property
     def exhausted_because(self) -> str:

@@ -47,6 +47,18 @@ class PreparedSampler(Protocol):
         """Do a part of it, some milliseconds. Returns whether nothing is left to do. May raise what sampling raises."""
 
 
+@runtime_checkable
+class GenerationalSampler(Protocol):
+    """What a campaign needs of a sampler that may want results before it suggests more. It suggests all the same."""
+
+    @property
+    def at_once(self) -> int | None:
+        """The most trials that it has running at once; None for any number: then it never waits."""
+
+    def waits(self, study: optuna.Study) -> bool:
+        """Whether the next suggestion should wait until a running trial has ended."""
+
+
 class ParamSampler:
     """Draws the parameters of one trial, one after the other, parents before children.
 

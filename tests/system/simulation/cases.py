@@ -37,6 +37,13 @@ HALVING = Named("successive_halving", {"mode": "promote", "max_resource": 8, "re
 SAMPLERS = tuple(
     Named(name, {"n_startup_trials": 3} if name != "random" else {}) for name in ("random", "random", "gp", "tpe")
 )
+GENERATIONS = (
+    Named("ageing", {"population": 2, "sample": 2, "barrier": True}),
+    Named("genetic", {"population": 3, "sample": 2, "barrier": True}),
+    Named("dhpo", {"population": 2, "offspring": 3, "barrier": True}),
+    Named("evolution", {"population": 2, "repeats": False}),
+)
+"""Samplers whose trials may repeat others, and which, but for the last, let the campaign wait."""
 PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None, PROMOTE, HALVING)
 
 
@@ -163,6 +170,9 @@ class Case:
             still=draw.choice([1.0, 10.0, 30.0, 1e9]),
             quiet=draw.choice([1.0, 5.0]),
         )
+        breeds = random.Random(f"generations {seed}")
+        if breeds.random() < 0.3:
+            case = replace(case, sampler=breeds.choice(GENERATIONS))
         faults = replace(faults, deaf=draw.choice([0.0, 0.5]), mute=draw.choice([0.0, 0.0, 0.03, 0.1]))
         return replace(case, faults=faults)
 

@@ -17,7 +17,7 @@ from pilotune.pipeline.campaign.events import Finish
 from pilotune.pipeline.record.due_callbacks import MOST_TAKEOVERS
 from pilotune.pipeline.trial.protocol import Outcome
 
-from .cases import Trouble
+from .cases import GENERATIONS, Trouble
 from .database import STUDY
 from .promotions import check_promotions
 from .world import World
@@ -74,7 +74,7 @@ def check_end(world: World, finish: Finish) -> str:
         _fenced(world, history)
         _prefix(world, history)
         _noted(history)
-    _recorded_once(trials)
+    _recorded_once(world, trials)
     by_number = {history.number: history for history in histories.values()}
     assert len(by_number) == len(histories), "two trials have one number"
     for trial in trials:
@@ -121,8 +121,10 @@ def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
     assert all(trial.state.is_finished() for trial in started), "a trial was lost"
 
 
-def _recorded_once(trials: list[FrozenTrial]) -> None:
+def _recorded_once(world: World, trials: list[FrozenTrial]) -> None:
     """No two trials have the same drawn configuration: that would be a commit that was repeated."""
+    if world.case.sampler in GENERATIONS:  # children of one parent may be alike
+        return
     own = [trial.params for trial in trials if "x" in trial.params and "fixed_params" not in trial.system_attrs]
     drawn = [tuple(sorted(params.items())) for params in own]  # a sampler may keep some parameters of the best trial
     assert len(set(drawn)) == len(drawn), "a trial was recorded twice"
