@@ -6,7 +6,6 @@ in the group ``pilotune.pruners``.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,8 +47,6 @@ OFFERED: dict[str, dict[str, Any]] = {
 """By pruner, the types of arguments that a file gives in another form than code does, and ``mode``, which is ours."""
 NESTED = "wrapped_pruner"
 """The argument that is a pruner itself."""
-PACKAGES = {"wilcoxon": ("scipy",)}
-"""Packages that a pruner imports and Pilotune does not require."""
 REQUIRED = {"percentile": "percentile", "patient": "patience"}
 """By pruner, the argument without a default."""
 
@@ -157,10 +154,6 @@ def _build(named: Named, key: str, folder: Path | None) -> BasePruner:
     name, args = named.name, dict(named.args)
     if is_reference(name):
         return optuna_pruners.NopPruner() if folder is None else _build_users(named, key, folder)
-    for package in PACKAGES.get(name, ()):
-        if importlib.util.find_spec(package) is None:
-            message = f"the pruner {name} needs the package {package}; install it: pip install {package}"
-            raise UserError(message, key=f"{key}.name")
     pruner_class = PRUNERS.load(name, key=f"{key}.name")
     args = check_arguments(pruner_class, args, name=name, key=key, offered=OFFERED.get(name))
     if name in REQUIRED and REQUIRED[name] not in args:

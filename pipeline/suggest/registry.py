@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna.samplers as optuna_samplers
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 
 from ...errors import UserError
@@ -94,7 +95,7 @@ OFFERED: dict[str, dict[str, Any]] = {
 """By sampler, the types of arguments that a file gives in another form than code does; None: not offered."""
 for _name in CONSTRAINED:
     OFFERED[_name] = {**OFFERED[_name], "constraints_func": (str,)}
-PACKAGES = {"cmaes": ("cmaes",), "optuna_gp": ("scipy", "torch"), "qmc": ("scipy",)}
+PACKAGES = {"optuna_gp": ("torch",)}
 """Packages that a sampler imports and Pilotune does not require."""
 ONE_DIRECTION = ("cmaes", *EVOLUTION)
 EXHAUSTIVE = ("grid", "bruteforce")
@@ -278,8 +279,10 @@ def _build(
         args = _partial_fixed(args, space, directions, key)
     if name in ("nsgaii", "nsgaiii"):
         args = _genetic(args, key)
-    if name == "cmaes" and "x0" in args:
-        _check_point(args["x0"], space, f"{key}.x0")
+    if name == "cmaes":
+        _check_numbers(space, f"{key}.name")
+        if "x0" in args:
+            _check_point(args["x0"], space, f"{key}.x0")
     sampler: BaseSampler = quietly(sampler_class, key, **args)
     return sampler
 
@@ -315,6 +318,21 @@ def _partial_fixed(args: dict[str, Any], space: Space | None, directions: tuple[
     if "base_sampler" not in args:
         args["base_sampler"] = _build(Named("tpe", seed), space, directions, f"{key}.base_sampler", None)
     return args
+
+
+def _check_numbers(space: Space | None, key: str) -> None:
+    """CMA-ES adapts the parameters that are numbers and that every trial has, and needs two; others are random."""
+    if space is None:
+        return
+    free = [parameter for parameter in space.parameters if not parameter.when and not parameter.distribution.single()]
+    numbers = [each for each in free if not isinstance(each.distribution, CategoricalDistribution)]
+    if len(numbers) < 2:
+        found = f"only {numbers[0].name!r}" if numbers else "none"
+        raise UserError(
+            f"cmaes needs at least two parameters that are numbers without conditions, and this space has {found}; "
+            "use gp, tpe or random",
+            key=key,
+        )
 
 
 def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:

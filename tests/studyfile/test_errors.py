@@ -181,15 +181,29 @@ def test_a_target_with_several_directions_is_refused(folder):
     assert message(folder, text) == "study.yaml:10: budget.target: a study with 2 directions cannot have a target"
 
 
-def test_a_sampler_for_one_direction_is_refused_with_several(folder, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+def test_a_sampler_for_one_direction_is_refused_with_several(folder):
     text = BASE.replace("direction: maximize", "directions: [maximize, minimize]") + "sampler: cmaes\n"
     assert message(folder, text) == (
         "study.yaml:11: sampler: cmaes works on one direction, and this study has 2; use gp, tpe, nsgaii or nsgaiii"
     )
 
 
-@pytest.mark.parametrize(("sampler", "package"), [("cmaes", "cmaes"), ("optuna_gp", "torch")])
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("{float: [1e-5, 0.1], log: true}", "{choice: [1, 2]}", "only 'layers'"),
+        ("{float: [1e-5, 0.1], log: true}\n  layers: {int: [1, 4]}", "{choice: [1, 2]}\n  layers: {int: [1, 1]}", "none"),
+    ],
+)
+def test_cmaes_needs_two_numbers_that_every_trial_has(folder, old, new, found):
+    text = BASE.replace(old, new) + "sampler: cmaes\n"
+    assert message(folder, text) == (
+        "study.yaml:11: sampler: cmaes needs at least two parameters that are numbers without conditions, and this "
+        f"space has {found}; use gp, tpe or random"
+    )
+
+
+@pytest.mark.parametrize(("sampler", "package"), [("optuna_gp", "torch")])
 def test_a_sampler_whose_package_is_missing_names_it(folder, monkeypatch, sampler, package):
     import importlib.util
 

@@ -81,8 +81,7 @@ def test_samplers_work_by_name_without_a_warning(name, space, args, caplog):
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
-def test_cmaes_is_made_where_its_package_is(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+def test_cmaes_is_made_with_its_arguments():
     sampler = make_sampler(study_file("cmaes", popsize=8, with_margin=True, independent_sampler="random", seed=1))
     assert isinstance(sampler, optuna.samplers.CmaEsSampler)
     assert not sampler._warn_independent_sampling
