@@ -192,7 +192,11 @@ def test_a_sampler_for_one_direction_is_refused_with_several(folder):
     ("old", "new", "found"),
     [
         ("{float: [1e-5, 0.1], log: true}", "{choice: [1, 2]}", "only 'layers'"),
-        ("{float: [1e-5, 0.1], log: true}\n  layers: {int: [1, 4]}", "{choice: [1, 2]}\n  layers: {int: [1, 1]}", "none"),
+        (
+            "{float: [1e-5, 0.1], log: true}\n  layers: {int: [1, 4]}",
+            "{choice: [1, 2]}\n  layers: {int: [1, 1]}",
+            "none",
+        ),
     ],
 )
 def test_cmaes_needs_two_numbers_that_every_trial_has(folder, old, new, found):
