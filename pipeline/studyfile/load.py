@@ -27,6 +27,8 @@ from .study_file import StudyFile
 from .terminator import resolved_terminator
 from .user_parts import resolved_callbacks
 
+BY_STEPS = ("hyperband", "successive_halving")
+"""Pruners that allot steps to trials."""
 SHORTHANDS = {"sampler": "name", "pruner": "name", "command": "run"}
 """Keys that may be a plain value instead of a mapping -> the key in the mapping that this value means."""
 
@@ -57,6 +59,8 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     space = _space(schema, source)
     _check_shell(objective, space, source)
     sampler, why, points = _sampler(schema, absolute.parent, space, directions, source)
+    pruner = _pruner(schema, absolute.parent, directions, source)
+    _check_steps(sampler, pruner, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -67,7 +71,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         space=space,
         sampler=sampler,
         sampler_why=why,
-        pruner=_pruner(schema, absolute.parent, directions, source),
+        pruner=pruner,
         budget=_budget(schema, points, absolute.parent, directions, source),
         trial=_trial(schema, source),
         callbacks=_callbacks(schema, absolute.parent, source),
@@ -204,6 +208,17 @@ def _pruner(schema: StudySchema, folder: Path, directions: tuple[str, ...], sour
         )
         raise source.error(message, "pruner")
     return named
+
+
+def _check_steps(sampler: Named, pruner: Named | None, source: YamlFile) -> None:
+    """The sampler bohb needs a pruner that lets trials reach different steps."""
+    if sampler.name == "bohb" and (pruner is None or pruner.name not in BY_STEPS):
+        found = "there is no pruner" if pruner is None else f"the pruner is {pruner.name}"
+        raise source.error(
+            f"bohb learns from the steps that hyperband lets trials reach, but {found}; "
+            "add `pruner: {name: hyperband, max_resource: STEPS}`, or use tpe",
+            "sampler",
+        )
 
 
 def _callbacks(schema: StudySchema, folder: Path, source: YamlFile) -> tuple[Named, ...]:

@@ -40,6 +40,7 @@ SAMPLERS = Registry(
         "ageing": Entry(".evolution", "AgeingSampler", "regularized evolution; for architectures and other choices"),
         "genetic": Entry(".evolution", "GeneticSampler", "a genetic algorithm with crossover"),
         "dhpo": Entry(".evolution", "DHPOSampler", "the best of parents and children; runs nothing twice"),
+        "bohb": Entry(".tpe", "BOHBSampler", "the model of BOHB, TPE at the highest step; with the pruner hyperband"),
         "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
         "random": Entry(".uniform", "RandomSampler", "independent random values"),
         "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
@@ -97,7 +98,7 @@ for _name in CONSTRAINED:
     OFFERED[_name] = {**OFFERED[_name], "constraints_func": (str,)}
 PACKAGES = {"optuna_gp": ("torch",)}
 """Packages that a sampler imports and Pilotune does not require."""
-ONE_DIRECTION = ("cmaes", *EVOLUTION)
+ONE_DIRECTION = ("cmaes", "bohb", *EVOLUTION)
 EXHAUSTIVE = ("grid", "bruteforce")
 QUIET = {
     "qmc": {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},

@@ -207,6 +207,18 @@ def test_cmaes_needs_two_numbers_that_every_trial_has(folder, old, new, found):
     )
 
 
+@pytest.mark.parametrize(
+    ("pruner", "found"), [("", "there is no pruner"), ("pruner: median\n", "the pruner is median")]
+)
+def test_bohb_needs_hyperband(folder, pruner, found):
+    text = BASE + pruner + "sampler: bohb\n"
+    line = text.count("\n")
+    assert message(folder, text) == (
+        f"study.yaml:{line}: sampler: bohb learns from the steps that hyperband lets trials reach, but {found}; "
+        "add `pruner: {name: hyperband, max_resource: STEPS}`, or use tpe"
+    )
+
+
 @pytest.mark.parametrize(("sampler", "package"), [("optuna_gp", "torch")])
 def test_a_sampler_whose_package_is_missing_names_it(folder, monkeypatch, sampler, package):
     import importlib.util

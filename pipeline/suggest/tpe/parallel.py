@@ -81,6 +81,20 @@ class ParallelHistory(History):
                 return self._mark_below([self._number_of[trial_id] for trial_id in found], count)
         return self.split_below(count)
 
+    def split_below_at_highest_step(self, least: int, share: float, count: int) -> list[int]:
+        """As ``split_below``, but by the reports at the highest step that more than ``least`` trials have reached.
+
+        Args:
+            least: The least number of trials below.
+            share: The share of the trials that have reached the step, below.
+            count: The number of trials below where no step has enough reports, or trials violate constraints.
+        """
+        if not self._best[INFEASIBLE].count:
+            found = self.partial_results.best_share(least, share)
+            if found is not None and all(trial_id in self._number_of for trial_id in found):
+                return self._mark_below([self._number_of[trial_id] for trial_id in found], len(found))
+        return self.split_below(count)
+
 
 class ParallelModel(Model):
     """A model that can also suggest to one of many running trials, as described at the top of this module."""

@@ -102,3 +102,15 @@ class PartialResults:
             step for step, scores in self._scores.items() if scores.count >= MIN_REPORTS and len(scores.best) >= count
         ]
         return [trial_id for _, trial_id in self._scores[max(steps)].best[:count]] if steps else None
+
+    def best_share(self, least: int, share: float) -> list[int] | None:
+        """Ids of the best trials, best first, at the highest step that more than ``least`` trials have reported.
+
+        They are a ``share`` of these trials, but at least ``least`` and at most MAX_KEPT. None where no
+        step has enough.
+        """
+        steps = [step for step, scores in self._scores.items() if scores.count > least]
+        if not steps:
+            return None
+        scores = self._scores[max(steps)]
+        return [trial_id for _, trial_id in scores.best[: max(least, int(share * scores.count))]]

@@ -87,6 +87,9 @@ class TPESampler(BaseSampler):
         True
     """
 
+    MODEL: type[ParallelModel] = ParallelModel
+    """What is made for each study."""
+
     def __init__(
         self,
         *,
@@ -157,7 +160,7 @@ class TPESampler(BaseSampler):
         if model is None:
             multi_objective = len(study.directions) > 1
             gamma = self._gamma or (default_gamma_multi_objective if multi_objective else default_gamma)
-            model = ParallelModel(
+            model = self.MODEL(
                 study.directions,
                 self._settings,
                 gamma,
