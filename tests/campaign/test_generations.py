@@ -71,8 +71,8 @@ def test_enqueued_trials_do_not_wait(tmp_path) -> None:
     bench.campaign.study.study.enqueue_trial({"x": 0.5})
     (extra,) = bench.specs()
     assert extra.params == {"x": 0.5}
-    assert bench.specs(*(over(spec) for spec in specs)) == [], "it is one more of the running generation"
-    assert len(bench.specs(over(extra))) == 4
+    assert bench.specs(*(over(spec) for spec in specs[:3])) == []
+    assert len(bench.specs(over(extra))) == 4, "it is one more of the running generation, of which four have ended"
 
 
 def test_a_resumed_campaign_goes_on_with_its_generation(tmp_path) -> None:

@@ -171,10 +171,10 @@ class Individuals:
         ids = self._generations.get(generation, ())
         return sum(1 + len(self._by_id[each].kept) for each in ids if each != but)
 
-    def unfinished(self, generation: int, but: int = -1) -> bool:
-        """Whether a trial of a generation runs; any but the one with id ``but``."""
-        ids = self._generations.get(generation, ())
-        return any(self._by_id[each].ended is None for each in ids if each != but)
+    def ended(self, generation: int, but: int = -1) -> int:
+        """How many of these have ended."""
+        members = (self._by_id[each] for each in self._generations.get(generation, ()) if each != but)
+        return sum(1 + len(each.kept) for each in members if each.ended is not None)
 
     def best(self, count: int, before: int | None = None) -> list[Individual]:
         """The best possible parents, at most ``count``, best first.

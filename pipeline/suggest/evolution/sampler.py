@@ -52,7 +52,7 @@ class EvolutionSampler(BaseSampler):
         crossover: Probability of a second parent.
         elitist: The population is the best trials of all. False: the youngest ones; with a barrier, the best of the
             last generation.
-        barrier: Breed a generation only when the last one has ended as a whole.
+        barrier: Breed a generation only when as many trials of the last one have ended as it has.
         repeats: Run a configuration again that a trial has already. False: only while no new one is found.
         seed: Of the random numbers. Default None: different numbers each time.
         space: The search space with its conditions and constraints; None: what the parents have.
@@ -140,15 +140,15 @@ class EvolutionSampler(BaseSampler):
         """Whether the next suggestion should wait until a running trial has ended.
 
         It should where the newest generation has all its trials, and some of them run. A trial that is asked for all
-        the same is one more of that generation.
+        the same is one more of that generation, and may end in place of another: so whoever does not wait goes on, too.
         """
         if not self.settings.barrier:
             return False
         with self._lock:
             self._refresh(study)
             newest = self._individuals.newest
-            whole = self._individuals.slots(newest) >= self.settings.generation_size(newest)
-            return whole and self._individuals.unfinished(newest)
+            size = self.settings.generation_size(newest)
+            return self._individuals.ended(newest) < size <= self._individuals.slots(newest)
 
     # -- Optuna's interface of a sampler -------------------------------------------------------------------------------
 
@@ -209,8 +209,8 @@ class EvolutionSampler(BaseSampler):
             choose = individuals.best if settings.elitist else individuals.youngest
             return None, choose(settings.population)
         newest = individuals.newest_but(trial_id)
-        whole = individuals.slots(newest, but=trial_id) >= settings.generation_size(newest)
-        coming = newest + 1 if whole and not individuals.unfinished(newest, but=trial_id) else newest
+        whole = individuals.ended(newest, but=trial_id) >= settings.generation_size(newest)
+        coming = newest + 1 if whole else newest
         if settings.elitist:
             return coming, individuals.best(settings.population, before=coming)
         return coming, individuals.newest_parents(settings.population, before=coming)
