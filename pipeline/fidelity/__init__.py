@@ -1,10 +1,12 @@
 """Pruners, which decide at reports whether a trial goes on; and Hyperband's brackets.
 
 Each pruner is an ``optuna.pruners.BasePruner``. Hyperband, successive halving, median and percentile are Pilotune's
-own; they give Optuna's verdicts from tables that are updated with what changed. The rest are Optuna's.
+own; they give Optuna's verdicts from tables that are updated with what changed. The one that extrapolates learning
+curves is Pilotune's, too. The rest are Optuna's.
 """
 
 from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, rung_of
+from .extrapolation import ExtrapolationPruner
 from .halving import HyperbandPruner, SuccessiveHalvingPruner
 from .percentile import MedianPruner, PercentilePruner
 from .promotion import MODES, PROMOTE, Promotions, RungSchedule, render_rung_schedule, rung_schedule
@@ -22,6 +24,7 @@ __all__ = [
     "MODES",
     "PROMOTE",
     "Bracket",
+    "ExtrapolationPruner",
     "HyperbandPruner",
     "MedianPruner",
     "PercentilePruner",

@@ -29,6 +29,9 @@ PRUNERS = Registry(
         "median": Entry(".percentile", "MedianPruner", "prunes what is worse than the median"),
         "percentile": Entry(".percentile", "PercentilePruner", "prunes what is worse than a percentile"),
         "successive_halving": Entry(".halving", "SuccessiveHalvingPruner", "one in a few goes on at each rung (ASHA)"),
+        "extrapolation": Entry(
+            ".extrapolation", "ExtrapolationPruner", "prunes whose learning curve will hardly become the best"
+        ),
         "threshold": Entry(OPTUNA, "ThresholdPruner", "prunes what is outside fixed bounds"),
         "patient": Entry(OPTUNA, "PatientPruner", "another pruner, only after some steps without improvement"),
         "wilcoxon": Entry(OPTUNA, "WilcoxonPruner", "a signed-rank test against the best trial's reports"),
@@ -47,7 +50,7 @@ OFFERED: dict[str, dict[str, Any]] = {
 """By pruner, the types of arguments that a file gives in another form than code does, and ``mode``, which is ours."""
 NESTED = "wrapped_pruner"
 """The argument that is a pruner itself."""
-REQUIRED = {"percentile": "percentile", "patient": "patience"}
+REQUIRED = {"percentile": "percentile", "extrapolation": "max_resource", "patient": "patience"}
 """By pruner, the argument without a default."""
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from benchmarks.quality.problems.folder import data_folder
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +56,22 @@ def test_verdicts_take_one_commit_a_tick(pruner: str) -> None:
     assert "1.0 a tick" in ours
     assert "0.0 a report" in memory
     assert "Optuna, SQLite" in sqlite
+
+
+def test_without_data_early_stopping_says_what_is_missing(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "early_stopping.py"), "--small"]
+    environment = {**os.environ, "PILOTUNE_DATA": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True, env=environment)
+    assert len(done.stdout.splitlines()) == 3
+    assert "PILOTUNE_DATA names the data folder" in done.stdout
+
+
+@pytest.mark.skipif(not data_folder().is_dir(), reason=f"the benchmark's data are not here ({data_folder()})")
+def test_pruners_are_compared_on_recorded_curves() -> None:
+    head, *rows = lines_of("early_stopping", "--seeds", "1", "--trials", "4")
+    assert "steps used" in head
+    assert len(rows) == 21
+    assert all(row.split("|")[-2].strip() == "1.00" for row in rows if "| none" in row)
 
 
 def test_simulated_workers_are_used() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.fidelity import (
+    ExtrapolationPruner,
     bracket_of,
     hyperband_brackets,
     make_pruner,
@@ -106,6 +107,7 @@ def test_the_table_shows_shares_and_rungs():
         ("patient", {"patience": 3}, optuna.pruners.PatientPruner),
         ("wilcoxon", {"p_threshold": 0.05}, optuna.pruners.WilcoxonPruner),
         ("none", {}, optuna.pruners.NopPruner),
+        ("extrapolation", {"max_resource": 27}, ExtrapolationPruner),
     ],
 )
 def test_every_pruner_can_be_named_without_a_warning(name, args, cls):
@@ -116,7 +118,7 @@ def test_every_pruner_can_be_named_without_a_warning(name, args, cls):
 
 def test_every_pruner_of_optuna_has_a_name():
     classes = {n for n in optuna.pruners.__all__ if n.endswith("Pruner") and n != "BasePruner"}
-    assert {pruner_name(n) for n in classes} == set(pruner_names())
+    assert {pruner_name(n) for n in classes} == set(pruner_names()) - {"extrapolation"}
     assert pruner_name("ASHA") == "successive_halving"
     assert "max_resource" in pruner_arguments("hyperband")
 
@@ -144,6 +146,8 @@ def test_without_a_pruner_nothing_is_pruned():
             "pruner.wrapped_pruner.lower: must be a finite number, but is inf",
         ),
         ("median", {"n_warmup_steps": 1.5}, "pruner.n_warmup_steps: must be a whole number, but is 1.5"),
+        ("extrapolation", {}, "pruner.max_resource: the pruner extrapolation needs this argument"),
+        ("extrapolation", {"max_resource": 9, "threshold": 1}, "must be between 0 and 1, but is 1"),
         ("threshold", {}, "pruner: the pruner threshold needs lower, upper or both"),
         ("patient", {"patience": 1, "wrapped_pruner": "medan"}, "there is no pruner 'medan'; did you mean 'median'?"),
         ("patient", {"patience": 1, "wrapped_pruner": {"x": 1}}, "pruner.wrapped_pruner: must name a pruner"),
