@@ -194,7 +194,7 @@ def test_a_grid_takes_its_values_from_the_space():
          "offspring must be at least the population, which is 8, but is 4: they replace it, unless elitist is true"),
         ("evolution", FLAT, {"mutate": 2}, "sampler.mutate: must be from 0 to 1, but is 2"),
         ("evolution", FLAT, {"mutate": "all"}, "mutate must be a probability from 0 to 1, or the word one"),
-        ("evolution", FLAT, {"mutate": 0}, "mutate and crossover are both 0, so that no child would differ"),
+        ("evolution", FLAT, {"mutate": 0, "crossover": 0}, "mutate and crossover are both 0, so that no child"),
         ("nsgaii", FLAT, {"crossover": "blx"}, "sampler.crossover: there is no crossover 'blx'"),
         ("grid", None, {}, "sampler.name: the sampler grid needs a `space:` in the study file"),
         ("grid", FINITE, {"search_space": {"z": [1]}}, "sampler.search_space.z: there is no parameter 'z'"),

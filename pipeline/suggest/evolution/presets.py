@@ -56,6 +56,7 @@ class AgeingSampler(EvolutionSampler):
             sample=sample_for(size) if sample is None else sample,
             mutate=ONE,
             step=step,
+            crossover=0.0,
             elitist=False,
             barrier=barrier,
             repeats=repeats,
@@ -71,7 +72,8 @@ class GeneticSampler(EvolutionSampler):
     That of DeepHyper 0.1.7, which is DEAP's: parents by tournament, two-point crossover, now and then a large normally
     distributed change of some parameters, choices by their order. A child that is as its parent is not run again, but
     counts. With ``barrier``, the children of a generation replace the one before, as published, where the population
-    was five times the number of workers; without, the population is the trials that ended last.
+    was five times the number of workers; without, the population is the trials that ended last. In spaces of a few
+    parameters most children are as their parents, so a generation runs few trials: raise ``mutate_child`` there.
 
     Args:
         population: Default 40.
@@ -163,6 +165,7 @@ class DHPOSampler(EvolutionSampler):
             sample=1,
             mutate=mutate,
             step=step,
+            crossover=0.0,
             elitist=True,
             barrier=barrier,
             repeats=False,

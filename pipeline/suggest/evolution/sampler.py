@@ -49,7 +49,7 @@ class EvolutionSampler(BaseSampler):
         mutate_child: Probability of a child to be changed by ``mutate`` at all.
         step: Standard deviation of a change, where the range of a parameter is 1. None: any other value, drawn evenly.
         ordered: Take steps along the order of choices, too. Default: they become any other choice.
-        crossover: Probability of a second parent.
+        crossover: Probability of a second parent. With it the default settings found better values than without.
         elitist: The population is the best trials of all. False: the youngest ones; with a barrier, the best of the
             last generation.
         barrier: Breed a generation only when as many trials of the last one have ended as it has.
@@ -84,7 +84,7 @@ class EvolutionSampler(BaseSampler):
         mutate_child: float = 1.0,
         step: float | None = 0.1,
         ordered: bool = False,
-        crossover: float = 0.0,
+        crossover: float = 0.5,
         elitist: bool = True,
         barrier: bool = False,
         repeats: bool = True,
