@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...errors import PilotuneError, UserError
+from .advice import Advice, advice
 from .chance import by_chance
 from .evaluators import Target, evaluate, make_evaluator
+from .intervals import intervals
 from .reading import StudyData
 
 if TYPE_CHECKING:
@@ -27,12 +29,14 @@ class Importances:
         metric: Name of the objective; None: closeness to the Pareto front.
         shares: The share by parameter, largest first; they sum to 1.
         chance: The largest share that the parameter's values reach in 20 shuffles between the trials.
+        intervals: The ends of a 90 % interval of each share: how it varies with the trials that happened to run.
         certain: The parameters whose share is hardly chance: it exceeds that of the shuffled values in all shuffles.
         used: Number of trials that the evaluator used.
         trials: Number of trials in the study.
         complete: Number of complete trials; those that were not used have a value that is not finite.
         active: Conditional parameter -> number of used trials that have it. Others are in all used trials.
         left_out: Conditional parameters that the evaluator cannot use.
+        advice: What the trials say about the space; empty with few trials, or for several objectives at once.
     """
 
     study: str
@@ -40,12 +44,14 @@ class Importances:
     metric: str | None
     shares: Mapping[str, float]
     chance: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
     certain: frozenset[str]
     used: int
     trials: int
     complete: int
     active: Mapping[str, int]
     left_out: tuple[str, ...]
+    advice: tuple[Advice, ...] = ()
 
 
 def importances(data: StudyData, evaluator: str = "ped-anova", metric: str | None = None) -> dict[str, float]:
@@ -89,13 +95,28 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
         metric=metric if metric is not None else data.metrics[0] if len(data.metrics) == 1 else None,
         shares=shares,
         chance=chance,
+        intervals=intervals(chosen, evaluator, target, tuple(shares)),
         certain=certain,
         used=len(used),
         trials=len(data.trials),
         complete=sum(trial.state.name == "COMPLETE" for trial in data.trials),
         active={name: counts[name] for name in shares if counts[name] < len(used)},
         left_out=tuple(sorted(counts.keys() - shares.keys())),
+        advice=_advice(data, used, objective_index(data, evaluator, metric), tuple(shares), certain),
     )
+
+
+def _advice(
+    data: StudyData,
+    used: tuple[FrozenTrial, ...],
+    index: int | None,
+    names: tuple[str, ...],
+    certain: frozenset[str],
+) -> tuple[Advice, ...]:
+    if index is None and len(data.directions) > 1:
+        return ()
+    sign = -1.0 if data.directions[index or 0] == "maximize" else 1.0
+    return tuple(advice(used, [sign * trial.values[index or 0] for trial in used], names, certain))
 
 
 def prepared(

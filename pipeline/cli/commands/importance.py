@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -28,8 +29,10 @@ def importance_command(
 ) -> None:
     """Show how much each parameter mattered for the value; the shares add up to 1.
 
-    "by chance" is what the parameter's values reach when they are shuffled between the trials. fanova and
-    mean-decrease-impurity need scikit-learn; ped-anova does not.
+    The interval says how a share varies with the trials that happened to run. "by chance" is what the parameter's
+    values reach when they are shuffled between the trials. Below stands what the trials say about the space: ranges
+    to widen, choices to leave out, parameters to fix. fanova and mean-decrease-impurity need scikit-learn; ped-anova
+    does not.
     """
     from ...analysis import measure
 
@@ -38,11 +41,11 @@ def importance_command(
         echo_json(importance_json(found))
         return
     lines = [
-        [param, f"{share:.3f}", f"{found.chance[param]:.3f}", "#" * round(30 * share) if param in found.certain
-         else UNCERTAIN]
+        [param, f"{share:.3f}", "{:.2f} to {:.2f}".format(*found.intervals[param]), f"{found.chance[param]:.3f}",
+         "#" * round(30 * share) if param in found.certain else UNCERTAIN]
         for param, share in found.shares.items()
     ]  # fmt: skip
-    click.echo(table(["parameter", "importance", "by chance", ""], lines, right=["importance", "by chance"]))
+    click.echo(table(["parameter", "importance", "90 %", "by chance", ""], lines, right=["importance", "by chance"]))
     click.echo("\n" + "\n".join(explained(found)))
 
 
@@ -53,12 +56,14 @@ def importance_json(found: Importances) -> dict[str, object]:
         "evaluator": found.evaluator,
         "metric": found.metric,
         "importance": dict(found.shares),
+        "interval": {param: list(ends) for param, ends in found.intervals.items()},
         "by_chance": dict(found.chance),
         "distinguishable": {param: param in found.certain for param in found.shares},
         "trials": found.trials,
         "trials_used": found.used,
         "active": dict(found.active),
         "left_out": list(found.left_out),
+        "advice": [dataclasses.asdict(each) for each in found.advice],
     }
 
 
@@ -77,4 +82,6 @@ def explained(found: Importances) -> list[str]:
         lines.append("the only parameter has the share 1, whatever it does")
     if not found.certain:
         lines.append("no parameter can be told from chance with these trials")
+    if found.advice:
+        lines += ["", "for the next study:", *(f"- {each.text}" for each in found.advice)]
     return lines
