@@ -392,10 +392,7 @@ class Campaign:
                 asked += 1
                 self._launch(promoted)
                 continue
-            if self.study.exhausted or self._budget_used():
-                return
-            # With nothing in flight no result would come, whatever the trials of other drivers do.
-            if self.in_flight and self.study.waits():
+            if self.study.exhausted or self._budget_used() or self._waits():
                 return
             try:
                 trial, params = self.study.ask()
@@ -412,6 +409,13 @@ class Campaign:
 
     def _budget_used(self) -> bool:
         return self.limits.trials is not None and self.study.asked >= self.limits.trials
+
+    def _waits(self) -> bool:
+        """Whether the sampler should get results first. With nothing in flight none would come, so then it never waits.
+
+        What other drivers run does not count: they may be dead.
+        """
+        return self.in_flight > 0 and self.study.waits()
 
     def _launch(self, flight: Flight) -> None:
         """Prepare the trial's next attempt; it is submitted at the next release."""

@@ -33,6 +33,16 @@ class Settings:
     repeats: bool = True
 
     def __post_init__(self) -> None:
+        for name, least in (("population", 2), ("sample", 1), ("offspring", 1)):
+            size = getattr(self, name)
+            if size is not None and size < least:
+                raise ValueError(f"{name} must be at least {least}, but is {size}")
+        for name in ("mutate", "mutate_child", "crossover"):
+            chance = getattr(self, name)
+            if not isinstance(chance, str) and not 0 <= chance <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, but is {chance}")
+        if self.step is not None and not self.step > 0:
+            raise ValueError(f"step must be above 0, but is {self.step}")
         if isinstance(self.mutate, str) and self.mutate != ONE:
             raise ValueError(f"mutate must be a probability from 0 to 1, or the word {ONE}, but is {self.mutate!r}")
         if self.sample > self.population:

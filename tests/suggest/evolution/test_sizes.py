@@ -1,11 +1,14 @@
-"""The population of ``ageing`` depends on the budget, and ``check`` prints it."""
+"""Sizes and probabilities: those that the budget calls for, which ``check`` prints, and those that are refused."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.studyfile import load_study_file, plan, render_plan
+from pilotune.pipeline.suggest.evolution import EvolutionSampler
 
 STUDY = """\
 name: aged
@@ -39,3 +42,21 @@ def test_check_prints_the_sizes_that_the_budget_calls_for(tmp_path, sampler: str
 def test_a_sample_that_is_larger_than_the_population_of_the_budget_is_refused(tmp_path) -> None:
     with pytest.raises(UserError, match="sample must be at most the population, which is 16, but is 20"):
         sampler_line(tmp_path, "{name: ageing, sample: 20}", "{trials: 50}")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"population": 1}, "population must be at least 2, but is 1"),
+        ({"sample": 0}, "sample must be at least 1, but is 0"),
+        ({"offspring": 0, "barrier": True}, "offspring must be at least 1, but is 0"),
+        ({"mutate": -0.5}, "mutate must be from 0 to 1, but is -0.5"),
+        ({"mutate_child": 1.5}, "mutate_child must be from 0 to 1, but is 1.5"),
+        ({"crossover": float("nan")}, "crossover must be from 0 to 1, but is nan"),
+        ({"step": 0.0}, "step must be above 0, but is 0.0"),
+        ({"population": 4, "sample": 5}, "sample must be at most the population, which is 4, but is 5"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_code_too(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvolutionSampler(**args)

@@ -36,7 +36,7 @@ from pilotune.providers.simulated.faults import Disk
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
-from tests.system.simulation.cases import PROMOTE, Trouble
+from tests.system.simulation.cases import GENERATIONS, PROMOTE, Trouble
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +107,11 @@ def noted_whenever(campaign: Campaign, event: Attributes) -> None:
 def noting(seed: int) -> Case:
     """Objectives that set attributes, and messages that come late, twice or not at all."""
     return replace(Case.of(3 * seed), notes=True, faults=replace(Case.of(3 * seed).faults, shuffle=True, twice=0.5))
+
+
+def breeding(seed: int) -> Case:
+    """Several trials of a sampler with a barrier between generations."""
+    return replace(Case.of(seed), sampler=GENERATIONS[seed % 3], trials=5, stop_at=None)
 
 
 def logged_after_sending(pool: SimulatedPool, attempt: Attempt, value: float) -> None:
@@ -199,6 +204,9 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (SimulatedBlocks, "_suspend", lost_when_suspended, Case.with_blocks, "while it is only suspended"),
     "more workers are wanted than there are trials":
         (Campaign, "_demanded", too_much, Case.with_blocks, "more workers wanted"),
+    "a generation that has ended is waited for":
+        (Campaign, "_waits", lambda campaign: campaign.study.at_once is not None and campaign.study.asked > 0, breeding,
+         "it never ends"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip
