@@ -4,7 +4,8 @@
 
 With 8 workers, an objective that does nothing and one that sleeps 50 ms; and with 1 and 4 workers one of half a second.
 A row is measured from the end of its first tenth of trials to the end of the last one, so that start-up does not count;
-the whole time of the command is printed to stderr. Peers that are not installed are left out.
+the whole time of the command is printed to stderr. Peers that are not installed are left out. The row "a forked process
+for each, alone" runs no study: it says what the system allows where each trial has a process of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import common
 import studies
-from throughput_peers import PEERS, run_peer
+from throughput_peers import FORKED, PEERS, run_peer
 
 PILOTUNE = Path(sys.executable).with_name("pilotune")
 WORKERS = 8
@@ -173,6 +174,7 @@ def rows_of(task: Task, few: int, peers: list[str]) -> list[Row]:
     rows = [
         row_of("Pilotune", task, pilotune),
         row_of("Pilotune, isolate: false", task, partial(pilotune, isolate=False)),
+        row_of(FORKED, task, partial(peer, FORKED)),
         row_of(f"Optuna, {task.workers} threads, in memory", task, optuna_threads),
         row_of(f"Optuna, {task.workers} processes, SQLite", fewer, optuna_processes),
     ]

@@ -1,4 +1,4 @@
-"""Runs DeepHyper and Ray Tune on the throughput benchmark's objective, each in its own process.
+"""Runs DeepHyper and Ray Tune on the throughput benchmark's objective, each in its own process; and bare processes.
 
 ``python benchmarks/throughput_peers.py NAME WORKERS TRIALS PAUSE`` prints the end of each trial (Unix seconds) as JSON.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ PEERS = {
     "Ray Tune, TPE of Optuna": "ray",
 }
 """The package that each peer needs."""
+FORKED = "a forked process for each, alone"
+"""Not a peer: what the system allows where each trial has a process of its own."""
 
 
 def deephyper_job(job) -> dict:
@@ -88,6 +91,31 @@ def ray_tune(_: str, workers: int, trials: int) -> list[float]:
         return [result.metrics["ended"] for result in results]
 
 
+def forked(_: str, workers: int, trials: int) -> list[float]:
+    """A process for each trial, forked from a small one, and nothing else: no study, and no files."""
+    params = {**dict.fromkeys(FLOATS, 0.5), "n0": 1, "n1": 1, "l0": 0.1}
+    read, write = os.pipe()
+    for _ in range(workers):
+        if os.fork() == 0:
+            for _ in range(trials // workers):
+                if os.fork() == 0:
+                    objective.evaluate(params)
+                    os._exit(0)
+                os.wait()
+                os.write(write, struct.pack("d", time.time()))
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        data = pipe.read()
+    for _ in range(workers):
+        os.wait()
+    return [end for (end,) in struct.iter_unpack("d", data)]
+
+
+RUNS = {"deephyper": deephyper, "ray": ray_tune, "": forked}
+"""By the package that it needs, what runs a peer."""
+
+
 def run_peer(name: str, workers: int, trials: int, pause: float) -> list[float]:
     """When the peer's trials ended (Unix seconds), ascending.
 
@@ -104,6 +132,6 @@ def run_peer(name: str, workers: int, trials: int, pause: float) -> list[float]:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    run = deephyper if PEERS[sys.argv[1]] == "deephyper" else ray_tune
+    run = RUNS[PEERS.get(sys.argv[1], "")]
     ends = run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     print("\n" + json.dumps([float(end) for end in ends]))

@@ -87,7 +87,7 @@ def test_simulated_workers_are_used() -> None:
 def test_real_workers_are_timed() -> None:
     head, *rows = lines_of("throughput", "--workers", "2", "--trials", "12", "--only", "no-op", "--no-peers")
     assert "trials/s" in head
-    assert [row.split("|")[1].strip()[:6] for row in rows] == ["Pilotu", "Pilotu", "Optuna", "Optuna"]
+    assert [row.split("|")[1].strip()[:6] for row in rows] == ["Pilotu", "Pilotu", "a fork", "Optuna", "Optuna"]
 
 
 @pytest.mark.exhaustive
