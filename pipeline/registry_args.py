@@ -170,6 +170,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "n_startup_trials": (0, math.inf), "n_ei_candidates": (1, math.inf), "popsize": (2, math.inf),
     "population_size": (2, math.inf), "mutation_prob": (0, 1), "crossover_prob": (0, 1), "swapping_prob": (0, 1),
     "dividing_parameter": (1, math.inf),
+    "kappa": (0, math.inf), "decay": (0, math.inf), "trees": (1, 1_000), "candidates": (1, 100_000),
     "min_resource": (1, math.inf), "max_resource": (1, math.inf), "reduction_factor": (2, math.inf),
     "bootstrap_count": (0, math.inf), "min_early_stopping_rate": (0, math.inf), "n_warmup_steps": (0, math.inf),
     "interval_steps": (1, math.inf), "n_min_trials": (1, math.inf), "percentile": (0, 100),

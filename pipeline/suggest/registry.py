@@ -41,6 +41,7 @@ SAMPLERS = Registry(
         "genetic": Entry(".evolution", "GeneticSampler", "a genetic algorithm with crossover"),
         "dhpo": Entry(".evolution", "DHPOSampler", "the best of parents and children; runs nothing twice"),
         "bohb": Entry(".tpe", "BOHBSampler", "the model of BOHB, TPE at the highest step; with the pruner hyperband"),
+        "forest": Entry(".forest", "ForestSampler", "a random forest with q-UCB, or AMBS as published"),
         "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
         "random": Entry(".uniform", "RandomSampler", "independent random values"),
         "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
@@ -69,7 +70,7 @@ NESTED = ("independent_sampler", "base_sampler")
 """Arguments that are samplers themselves."""
 
 EVOLUTION = ("evolution", "ageing", "genetic", "dhpo")
-CONSTRAINED = ("tpe", "gp", *EVOLUTION, "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
+CONSTRAINED = ("tpe", "gp", "forest", *EVOLUTION, "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
 """Samplers that take a ``constraints_func``, a function of the user's."""
 
 _NESTED = (str, dict)  # another sampler: its name, or a mapping with its name and arguments
@@ -88,6 +89,7 @@ OFFERED: dict[str, dict[str, Any]] = {
     },
     "gp": {"space": None},
     **{name: {"space": None} for name in EVOLUTION},
+    "forest": {"space": None},
     "optuna_gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
@@ -96,9 +98,11 @@ OFFERED: dict[str, dict[str, Any]] = {
 """By sampler, the types of arguments that a file gives in another form than code does; None: not offered."""
 for _name in CONSTRAINED:
     OFFERED[_name] = {**OFFERED[_name], "constraints_func": (str,)}
-PACKAGES = {"optuna_gp": ("torch",)}
+PACKAGES = {"forest": ("sklearn",), "optuna_gp": ("torch",)}
 """Packages that a sampler imports and Pilotune does not require."""
-ONE_DIRECTION = ("cmaes", "bohb", *EVOLUTION)
+EXTRAS = {"sklearn": ("scikit-learn", "'pilotune[forest]'")}
+"""By such a package, its name in the index and what to install, where these are not its own name."""
+ONE_DIRECTION = ("cmaes", "bohb", "forest", *EVOLUTION)
 EXHAUSTIVE = ("grid", "bruteforce")
 QUIET = {
     "qmc": {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},
@@ -249,7 +253,8 @@ def _build(
         return _build_users(named, space, directions, key, folder)
     for package in PACKAGES.get(name, ()):
         if importlib.util.find_spec(package) is None:
-            message = f"the sampler {name} needs the package {package}; install it: pip install {package}"
+            known, wanted = EXTRAS.get(package, (package, package))
+            message = f"the sampler {name} needs the package {known}; install it: pip install {wanted}"
             raise UserError(message, key=f"{key}.name")
     if name in ONE_DIRECTION and len(directions) > 1:
         raise UserError(
@@ -266,7 +271,7 @@ def _build(
         args |= {} if function is None else {"constraints_func": function}
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
-    if name in ("gp", *EVOLUTION):
+    if name in ("gp", "forest", *EVOLUTION):
         args["space"] = space
     for argument in NESTED:
         if argument in args:

@@ -54,6 +54,7 @@ CASES = [
     ("grid", FINITE, {}),
     ("qmc", FLAT, {"scramble": True}),
     ("gp", FLAT, {"n_startup_trials": 50}),
+    ("forest", CONDITIONAL, {"n_startup_trials": 3, "trees": 5, "candidates": 50, "acquire": "gp_hedge", "lie": "max"}),
     ("optuna_gp", FLAT, {"n_startup_trials": 50}),
     ("nsgaii", FLAT, {"crossover": "blxalpha", "population_size": 4}),
     ("nsgaiii", FLAT, {"population_size": 4, "reference_points": [[1.0]]}),
@@ -89,7 +90,13 @@ def test_cmaes_is_made_with_its_arguments():
 
 def test_every_sampler_of_optuna_has_a_name():
     classes = {n for n in optuna.samplers.__all__ if n.endswith("Sampler") and not n.startswith("Base")}
-    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {"optuna_tpe", "optuna_gp", "bohb", *EVOLUTION}
+    assert {sampler_name(n) for n in classes} == set(sampler_names()) - {
+        "optuna_tpe",
+        "optuna_gp",
+        "bohb",
+        "forest",
+        *EVOLUTION,
+    }
     assert sampler_name("TPE") == "tpe"
     assert sampler_name("cma-es") == "cmaes"
 
@@ -108,7 +115,7 @@ def test_deprecated_arguments_are_not_offered():
     assert set(sampler_arguments("tpe")) == taken | {"parallel"}
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "gp", "optuna_gp", "nsgaii", *EVOLUTION])
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "forest", "optuna_gp", "nsgaii", *EVOLUTION])
 def test_a_seed_makes_a_sampler_repeatable(name):
     again = [first_values(make_sampler(study_file(name, seed=7)), 8) for _ in range(2)]
     other = first_values(make_sampler(study_file(name, seed=8)), 8)
@@ -173,6 +180,13 @@ def test_a_grid_takes_its_values_from_the_space():
         ("optuna_tpe", FLAT, {"n_startup_trials": -3}, "sampler.n_startup_trials: must be at least 0, but is -3"),
         ("random", FLAT, {"seed": -1}, "sampler.seed: must be from 0 to 4294967295, but is -1"),
         ("random", FLAT, {"seed": 1.5}, "sampler.seed: must be a whole number, but is 1.5"),
+        ("forest", FLAT, {"acquire": "ucb"}, "sampler: these arguments are refused: acquire must be one of qucb, lcb, "
+         "ei, pi, gp_hedge, but is 'ucb'"),
+        ("forest", FLAT, {"lie": "none"}, "sampler: these arguments are refused: lie must be one of max, min, mean"),
+        ("forest", FLAT, {"kappa": -1}, "sampler.kappa: must be at least 0, but is -1"),
+        ("forest", FLAT, {"decay": 0.5}, "sampler.decay: must be a whole number, but is 0.5"),
+        ("forest", FLAT, {"trees": 0}, "sampler.trees: must be from 1 to 1000, but is 0"),
+        ("forest", FLAT, {"candidates": 10**6}, "sampler.candidates: must be from 1 to 100000, but is 1000000"),
         ("nsgaii", FLAT, {"mutation_prob": 2}, "sampler.mutation_prob: must be from 0 to 1, but is 2"),
         ("nsgaii", FLAT, {"swapping_prob": float("nan")}, "sampler.swapping_prob: must be a finite number, but is nan"),
         ("nsgaiii", FLAT, {"population_size": 1}, "sampler.population_size: must be at least 2, but is 1"),
@@ -212,6 +226,20 @@ def test_a_bad_argument_is_a_sentence(name, space, args, message):
     with pytest.raises(UserError) as caught:
         make_sampler(study_file(name, space, **args))
     assert message in str(caught.value)
+
+
+def test_one_direction_is_said_where_a_sampler_takes_no_more():
+    with pytest.raises(UserError, match=r"sampler\.name: forest works on one direction, and this study has 2; use gp"):
+        make_sampler(study_file("forest", directions=("minimize", "maximize")))
+
+
+def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError) as caught:
+        make_sampler(study_file("forest"))
+    assert "forest needs the package scikit-learn; install it: pip install 'pilotune[forest]'" in str(caught.value)
+    with pytest.raises(UserError, match="optuna_gp needs the package torch; install it: pip install torch"):
+        make_sampler(study_file("optuna_gp"))
 
 
 ACME = """
