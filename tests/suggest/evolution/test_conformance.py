@@ -12,10 +12,14 @@ MADE = {
     "genetic": lambda: GeneticSampler(population=4, barrier=True),
     "dhpo": lambda: DHPOSampler(population=2),
 }
+PRESETS = ("ageing", "genetic", "dhpo")
 
 
 @pytest.mark.slow
 class TestConformance(RelativeSamplerTestCase, BasicSamplerTestCase, SingleOnlySamplerTestCase):
-    @pytest.fixture(params=MADE)
+    # The presets are settings of one engine.
+    @pytest.fixture(
+        params=[pytest.param(name, marks=pytest.mark.exhaustive if name in PRESETS else ()) for name in MADE]
+    )
     def sampler(self, request):
         return MADE[request.param]
