@@ -17,9 +17,9 @@ from .search import ForestSearch, Options
 from .targets import LIES
 
 IMPORTS = (
-    *("sklearn.tree", "sklearn.utils.validation", "sklearn.utils", "sklearn.base", "sklearn"),
-    *("scipy.stats", "scipy.interpolate", "scipy.integrate", "scipy.optimize", "scipy.spatial", "scipy.sparse.csgraph"),
-    *("scipy.sparse", "scipy.special", "scipy.linalg", "scipy", "numpy.f2py", "numpy.ma", "numpy.testing"),
+    *("sklearn.tree", "sklearn", "joblib", "pandas", "scipy.stats", "scipy.ndimage", "scipy.interpolate"),
+    *("scipy.integrate", "scipy.optimize", "scipy.spatial", "scipy.sparse.csgraph", "scipy.sparse", "scipy.special"),
+    *("scipy.linalg", "scipy", "numpy.f2py", "numpy.ma", "numpy.testing"),
 )
 """What a forest needs, in parts: the last first."""
 

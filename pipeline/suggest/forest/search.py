@@ -64,6 +64,7 @@ class ForestSearch:
         self._pool: Candidates | None = None
         self._forest = PooledForest(self._options.trees, self._rng)
         self._failing: PooledForest | None = None  # until there is a failure
+        self._expectation: tuple[np.ndarray, np.ndarray] | None = None  # of the pool, while nothing changes
         self._due = 0.0  # the share of the trees that are to be grown anew
         self._hedge, self._nominees = Hedge(self._rng), np.zeros((0, 0))
 
@@ -104,6 +105,8 @@ class ForestSearch:
         for forest in self._forests():
             forest.learn(running, ended + left, self._features)
         self._losses.learn(ended)
+        if ended or left or (running and self._options.lie is not None):
+            self._expectation = None
         if ended:
             part = len(ended) / max(1.0, self.trials.finished / RENEWALS)
             self._due = min(1.0, self._due + part)
@@ -147,10 +150,14 @@ class ForestSearch:
             losses: By row.
             features: Of configurations; None: those of the pool.
         """
+        if features is None and self._expectation is not None:
+            return self._expectation
         means, deviations = self._forest.predict(losses, features)
         if self._failing is not None:
             share = self._failing.predict(failures(self.trials), features)[0]
             means, deviations = means + share * (np.nanmax(losses) - means), deviations * (1.0 - share)
+        if features is None:
+            self._expectation = means, deviations
         return means, deviations
 
     def _scores(self, losses: np.ndarray, pool: Candidates, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:
@@ -176,7 +183,8 @@ class ForestSearch:
         """Grow the trees that are due, and draw as large a part of the candidates anew."""
         trees, candidates = self._options.trees, self._options.candidates
         count = self._forest.missing or min(GROWN, int(self._due * trees))
-        self._grow(count, losses)
+        if count:
+            self._grow(count, losses)
         if self._pool is None:
             self._pool = Candidates(self.encoding.draw(self._rng, candidates))
             for forest in self._forests():
@@ -190,7 +198,7 @@ class ForestSearch:
     def _grow(self, count: int, losses: np.ndarray) -> None:
         """Grow so many trees, and as large a part of the forest of failures, where there are any."""
         self._forest.grow(count, np.flatnonzero(~np.isnan(losses)), losses, self._features)
-        self._due = max(0.0, self._due - count / self._options.trees)
+        self._due, self._expectation = max(0.0, self._due - count / self._options.trees), None
         failed = failures(self.trials)
         if self._failing is None and (failed == 1.0).any():
             self._failing = PooledForest(max(1, self._options.trees // FAILURE_TREES), self._rng)

@@ -25,9 +25,6 @@ class Losses:
     Args:
         trials: Of the study.
         lie: What running trials count as, one of :data:`LIES`; None: they do not count.
-
-    Attributes:
-        best, worst: The least and the largest loss of trials that break no constraint.
     """
 
     def __init__(self, trials: Trials, lie: str | None) -> None:
@@ -36,7 +33,7 @@ class Losses:
         self._ended: list[int] = []
         self._made_at = 0
         self._targets: Targets | None = None
-        self.best, self.worst = np.inf, -np.inf
+        self._worst = -np.inf  # of trials that break no constraint
 
     def learn(self, rows: Sequence[int]) -> None:
         """Trials ended: read them before they are asked for."""
@@ -51,7 +48,7 @@ class Losses:
         if self._targets is None or trials.finished - self._made_at >= max(1, self._made_at // RENEWALS):
             self._targets, self._made_at = Targets(trials), trials.finished
             rows = trials.rows(COMPLETE, PRUNED).tolist()
-            self.best, self.worst = np.inf, -np.inf
+            self._worst = -np.inf
         if rows:
             self._read(np.array(rows))
 
@@ -62,8 +59,8 @@ class Losses:
         losses[~np.isin(self._trials.state[rows], (COMPLETE, PRUNED))] = np.nan
         meets = losses[(breach == 0) & ~np.isnan(losses)]
         if len(meets):
-            self.best, self.worst = min(self.best, float(meets.min())), max(self.worst, float(meets.max()))
-        self._found[rows] = np.where(breach > 0, (self.worst if np.isfinite(self.worst) else 0.0) + breach, losses)
+            self._worst = max(self._worst, float(meets.max()))
+        self._found[rows] = np.where(breach > 0, (self._worst if np.isfinite(self._worst) else 0.0) + breach, losses)
 
     def of_results(self) -> np.ndarray:
         """By row, the losses of complete and pruned trials."""

@@ -18,9 +18,6 @@ NODES = 2 * MOST_ROWS
 """Most nodes of a tree."""
 FEATURE_SHARE = 0.8
 """The share of the features that are looked at in each split."""
-SPLITTER = "random"
-"""Where a feature is split: at random, as in extremely randomized trees, not at the best place. Then trees differ more
-between results, where nothing is known, and 16 workers found better values in it."""
 NEVER = np.iinfo(np.int64).max
 """When running trials finish, so far."""
 
@@ -75,7 +72,7 @@ class Forest:
 
         tree, self._next = self._next, (self._next + 1) % self.count
         chosen = rows[self._rng.integers(len(rows), size=min(len(rows), MOST_ROWS))]
-        grower = DecisionTreeRegressor(max_features=FEATURE_SHARE, splitter=SPLITTER, random_state=self._state)
+        grower = DecisionTreeRegressor(max_features=FEATURE_SHARE, random_state=self._state)
         bag = np.asarray(features_of(chosen), dtype=np.float32)
         with config_context(skip_parameter_validation=True, assume_finite=True):
             grower.fit(bag, targets[chosen], check_input=False)

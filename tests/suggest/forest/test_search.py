@@ -110,7 +110,7 @@ THREE: dict[str, BaseDistribution] = {"i": IntDistribution(0, 2)}
          "large"],
 )  # fmt: skip
 def test_it_breaks_on_no_values_and_no_space(space: dict[str, BaseDistribution], value: Loss, count: int) -> None:
-    for workers, acquire, lie in ((1, "qucb", None), (5, "gp_hedge", "max"), (5, "pi", "min")):
+    for workers, acquire, lie in ((1, "qucb", None), (5, "gp_hedge", "max")):
         with np.errstate(invalid="raise", divide="raise", over="raise"):
             study = run(sampler(7, n_startup_trials=4, acquire=acquire, lie=lie), count, space, value, workers)
         for params in params_of(study):
@@ -285,6 +285,26 @@ def test_many_that_run_at_once_differ() -> None:
     study = run(sampler(25), 30)
     asked = [study.ask(MIXED).params for _ in range(40)]
     assert len({tuple(params.values()) for params in asked}) == 40
+
+
+@pytest.mark.parametrize(("lie", "count"), [(None, 0), ("max", 10)])
+def test_without_results_and_lies_nothing_is_expected_anew(
+    lie: str | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    values = Forest.values
+
+    def counted(self: Forest, targets: np.ndarray) -> np.ndarray:
+        looks.append(len(targets))
+        return values(self, targets)
+
+    study = run(sampler(30, lie=lie), 20)
+    for _ in range(5):
+        study.ask(MIXED)  # until no tree is due
+    monkeypatch.setattr(Forest, "values", counted)
+    for _ in range(10):
+        study.ask(MIXED)
+    assert len(looks) == count
 
 
 def test_no_suggestion_grows_many_trees(monkeypatch: pytest.MonkeyPatch) -> None:
