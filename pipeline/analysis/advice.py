@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...fields import shown
 from ...grammar import count
 
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ def _place(distribution: BaseDistribution, value: Any) -> float | None:
 
 def _useless_choices(name: str, best: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> list[Advice]:
     """Advice to leave out choices that were tried often and are in none of the best trials."""
+    from ...fields import shown  # not before: it imports pydantic, and a command's help imports this module
+
     having = [trial for trial in trials if name in trial.params]
     choices = getattr(having[0].distributions[name], "choices", ()) if having else ()
     good = [trial.params[name] for trial in best if name in trial.params]
@@ -125,6 +126,8 @@ def _same(one: Any, two: Any) -> bool:
 
 
 def _fix(name: str, best: FrozenTrial, number: int) -> Advice:
+    from ...fields import shown
+
     text = (
         f"{name}: it cannot be told from chance in {count(number, 'trial')}; a constant makes the search smaller "
         f"(the best trial has {shown(best.params[name])})"
