@@ -52,7 +52,7 @@ class ForestSampler(SearchSampler[ForestSearch]):
         decay: Kappa comes down to 0.01 within so many results, and begins anew. Default 10; 0: it stays.
         lie: What running trials count as: ``max``, the worst result so far, ``min``, the best one, or ``mean``. Default
             None: nothing with ``qucb``, and ``max`` with the others.
-        trees: The number of trees. Default 100.
+        trees: The number of trees. Default 50.
         n_startup_trials: Suggest at random until this many trials are complete or pruned. Default 10.
         candidates: Random configurations that are compared. Default 10,000.
         seed: Of the random numbers. Default None: different numbers each time.
@@ -79,7 +79,7 @@ class ForestSampler(SearchSampler[ForestSearch]):
         kappa: float = 1.96,
         decay: int = 10,
         lie: str | None = None,
-        trees: int = 100,
+        trees: int = 50,
         n_startup_trials: int = 10,
         candidates: int = 10_000,
         seed: int | None = None,

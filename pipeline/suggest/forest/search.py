@@ -20,7 +20,7 @@ from .candidates import Candidates
 from .pooled import PooledForest
 from .targets import RENEWALS, Losses, failures
 
-GROWN = 10
+GROWN = 6
 """Most trees that are grown anew in one suggestion."""
 FAILURE_TREES = 4
 """The forest of failures has so many times fewer trees."""

@@ -16,8 +16,6 @@ MOST_ROWS = 400
 """Most rows in the bag of a tree; of more, so many are drawn for each tree."""
 NODES = 2 * MOST_ROWS
 """Most nodes of a tree."""
-FEATURE_SHARE = 0.8
-"""The share of the features that are looked at in each split."""
 NEVER = np.iinfo(np.int64).max
 """When running trials finish, so far."""
 
@@ -72,7 +70,7 @@ class Forest:
 
         tree, self._next = self._next, (self._next + 1) % self.count
         chosen = rows[self._rng.integers(len(rows), size=min(len(rows), MOST_ROWS))]
-        grower = DecisionTreeRegressor(max_features=FEATURE_SHARE, random_state=self._state)
+        grower = DecisionTreeRegressor(random_state=self._state)
         bag = np.asarray(features_of(chosen), dtype=np.float32)
         with config_context(skip_parameter_validation=True, assume_finite=True):
             grower.fit(bag, targets[chosen], check_input=False)

@@ -17,6 +17,7 @@ from pilotune.pipeline.attributes import PAUSED
 from pilotune.pipeline.space import Constraint, Parameter, Space
 from pilotune.pipeline.suggest.forest import ForestSampler
 from pilotune.pipeline.suggest.forest.acquisition import ACQUISITIONS
+from pilotune.pipeline.suggest.forest.search import GROWN
 from pilotune.pipeline.suggest.forest.trees import Forest
 
 from ...support.gp_studies import MIXED, ONE, Loss, loss, params_of, run
@@ -190,15 +191,18 @@ def test_trials_with_other_parameters_are_left_to_tpe() -> None:
 
 
 def test_soft_constraints_are_met_where_the_best_values_break_them() -> None:
-    study = optuna.create_study(sampler=sampler(0))
-    for _ in range(60):
-        trial = study.ask({"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)})
-        x, y = trial.params["x"], trial.params["y"]
-        trial.set_constraint("outside", 0.5 - x * x - y * y)
-        study.tell(trial, x + 2 * y)
-    met = [trial for trial in study.trials if trial.constraints["outside"] <= 0]
-    assert len(met) > 30
-    assert min(trial.value for trial in met if trial.value) < 0.85  # the least is 0.71
+    best = []
+    for seed in range(3):
+        study = optuna.create_study(sampler=sampler(seed))
+        for _ in range(60):
+            trial = study.ask({"x": FloatDistribution(0.0, 1.0), "y": FloatDistribution(0.0, 1.0)})
+            x, y = trial.params["x"], trial.params["y"]
+            trial.set_constraint("outside", 0.5 - x * x - y * y)
+            study.tell(trial, x + 2 * y)
+        met = [trial.value for trial in study.trials if trial.constraints["outside"] <= 0]
+        assert len(met) > 30
+        best.append(min(value for value in met if value is not None))
+    assert np.median(best) < 0.85  # the least is 0.71
 
 
 def test_constraints_that_nothing_meets_at_first_are_found() -> None:
@@ -322,7 +326,7 @@ def test_no_suggestion_grows_many_trees(monkeypatch: pytest.MonkeyPatch) -> None
     while not ready:
         grown.append(0)
         ready = again.prepare(study)
-    assert max(grown) <= 10
+    assert max(grown) <= GROWN
     assert sum(grown) == 20
     for _ in range(60):
         grown.append(0)
