@@ -116,8 +116,13 @@ def test_only_what_a_process_group_has_is_removed_from_shared_places(tmp_path: P
 ROOT = Path(pilotune.__file__).parent
 ROOMS = ("pipeline", "providers", "objectives", "site-configs")
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
-CHECKED = ("pipeline/expressions.py:", "providers/node/tasks.py imports pickle")
-"""The module that evaluates constraints, after checking every part of them; the one that speaks Parsl's protocol."""
+CHECKED = (
+    "pipeline/expressions.py:",
+    "providers/node/tasks.py imports pickle",
+    "pipeline/worker/process/messages.py imports pickle",
+)
+"""The module that evaluates constraints, after checking every part of them; the one that speaks Parsl's protocol; and
+the one by which a worker tells its own fork server what to run."""
 
 CALLS = {"eval", "exec", "compile", "load_module"}
 
@@ -128,7 +133,7 @@ def sources() -> Iterator[tuple[Path, ast.AST]]:
 
 
 def test_the_package_itself_loads_no_pickle_evaluates_no_text_and_calls_no_shell() -> None:
-    """But for Parsl's protocol; SECURITY.md lists where, and who can write there."""
+    """But for Parsl's protocol and a fork server; SECURITY.md lists where, and who can write there."""
     found, seen = [], 0
     for path, nodes in sources():
         seen += 1

@@ -216,9 +216,13 @@ LATE = ("a driver that was taken for dead writes on", "trials that were taken ov
         "a trial that was put aside is forgotten", "callbacks of dead drivers are not called",
         "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
 """What only one seed in many shows."""
+SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk")
+"""What shows by a study that goes on until a limit is met, which takes minutes."""
 
 
-@pytest.mark.parametrize("what", [pytest.param(w, marks=pytest.mark.exhaustive) if w in LATE else w for w in BROKEN])
+@pytest.mark.parametrize(
+    "what", [pytest.param(w, marks=pytest.mark.exhaustive) if w in LATE + SLOW else w for w in BROKEN]
+)
 def test_what_is_broken_is_found(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, replacement, of, words = BROKEN[what]
     monkeypatch.setattr(owner, name, replacement)
