@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
-from ...study_changes import Changes, StudyWatch
+from ...study_changes import Changes
 from ..surrogate.encoding import Encoding
 from ..surrogate.proposals import random_places
+from ..surrogate.reading import StudyReader
 from ..surrogate.trials import RUNNING, Trials
 from .acquisition import HEDGED, Hedge, decayed, scores
 from .candidates import Candidates
@@ -26,8 +25,6 @@ FAILURE_TREES = 4
 """The forest of failures has so many times fewer trees."""
 FIXED_CANDIDATES = 500
 """Candidates for a trial that has some of its values already."""
-READ = 500
-"""Values of parameters that are read at a time while a search is prepared."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,7 @@ class ForestSearch:
 
     def __init__(self, encoding: Encoding, trials: Trials, options: Options, rng: np.random.Generator) -> None:
         self.encoding, self.trials, self._options, self._rng = encoding, trials, options, rng
-        self._watch = StudyWatch()
-        self._unread: deque[FrozenTrial] | None = None  # None until it was begun to prepare
+        self._reader = StudyReader(self._learn, len(encoding.names))
         self._reset()
 
     def _reset(self) -> None:
@@ -72,10 +68,7 @@ class ForestSearch:
 
     def refresh(self, study: Study) -> None:
         """Learn what changed in the study."""
-        if self._unread:
-            self._learn(Changes(list(self._unread)))
-        self._unread = deque()
-        self._learn(self._watch.refresh(study))
+        self._reader.refresh(study)
 
     def prepare(self, study: Study) -> bool:
         """Read a part of the study, or grow some trees, as much as one suggestion may cost.
@@ -83,17 +76,11 @@ class ForestSearch:
         Returns:
             Whether nothing is left to do.
         """
-        if self._unread is None:
-            changes = self._watch.refresh(study)
-            self._learn(Changes((), changes.gone, changes.whole))
-            self._unread = deque(sorted(changes.trials, key=lambda trial: trial.number))
-        elif self._unread:
-            part = min(len(self._unread), max(1, READ // len(self.encoding.names)))
-            self._learn(Changes([self._unread.popleft() for _ in range(part)]))
-        elif self._is_modelled and self._forest.missing:
-            self._grow(min(GROWN, self._forest.missing), self._losses.of_results())
-        else:
+        if self._reader.read_part(study):
+            return False
+        if not (self._is_modelled and self._forest.missing):
             return True
+        self._grow(min(GROWN, self._forest.missing), self._losses.of_results())
         return False
 
     def _learn(self, changes: Changes) -> None:

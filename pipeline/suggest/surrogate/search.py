@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
 
-from ...study_changes import Changes, StudyWatch
+from ...study_changes import Changes
 from .encoding import Encoding
 from .factor import Factor
 from .fit import FIRST_ITERATIONS, LATER_ITERATIONS, fitted
 from .kernel import Kernel, Likelihood, Prior
 from .model import Model
 from .proposals import Proposer, Spacing, random_places
+from .reading import StudyReader
 from .subset import chosen_rows, fitted_rows, pending_rows
 from .targets import Targets
 from .trials import COMPLETE, FAILED, PRUNED, RUNNING, Trials
@@ -40,8 +39,6 @@ COMPARING = 5_000
 """About how many operations it takes to compare a failed trial with others."""
 BLOCK, LEAST_BLOCK = 64, 8
 """Most and fewest rows that are added to a new factor at a time."""
-READ = 500
-"""Values of parameters that are read at a time while a search is prepared."""
 
 
 class Search:
@@ -59,8 +56,7 @@ class Search:
     ) -> None:
         self.encoding, self._startup, self._rng = encoding, startup, rng
         self.trials = Trials(encoding, directions)
-        self._watch = StudyWatch()
-        self._unread: deque[FrozenTrial] | None = None  # None until it was begun to prepare
+        self._reader = StudyReader(self._learn, len(encoding.names))
         self._prior = Prior.of(len(encoding.names))
         self._reset()
 
@@ -79,10 +75,7 @@ class Search:
 
     def refresh(self, study: Study) -> None:
         """Learn what changed in the study."""
-        if self._unread:
-            self._learn(Changes(list(self._unread)))
-        self._unread = deque()
-        self._learn(self._watch.refresh(study))
+        self._reader.refresh(study)
 
     def prepare(self, study: Study) -> bool:
         """Read a part of the study, or do a part of the first model, as much as one suggestion may cost.
@@ -90,19 +83,12 @@ class Search:
         Returns:
             Whether nothing is left to do.
         """
-        if self._unread is None:
-            changes = self._watch.refresh(study)
-            self._learn(Changes((), changes.gone, changes.whole))
-            self._unread = deque(sorted(changes.trials, key=lambda trial: trial.number))
-        elif self._unread:
-            part = min(len(self._unread), max(1, READ // len(self.encoding.names)))
-            self._learn(Changes([self._unread.popleft() for _ in range(part)]))
-        elif self.model is None and self.trials.scored >= self._startup:
+        if self._reader.read_part(study):
+            return False
+        if self.model is None and self.trials.scored >= self._startup:
             self._renew(urgent=False)
             return self._building is None
-        else:
-            return True
-        return False
+        return True
 
     def _learn(self, changes: Changes) -> None:
         ended, placed = self.trials.apply(changes)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from .model import ChooseCandidate
+from .model import Split, Subspace
 from .parallel import ParallelModel
 from .sampler import TPESampler
 
@@ -30,18 +29,8 @@ def best_count(finished: int) -> int:
 class BOHBModel(ParallelModel):
     """A model of the trials at the highest step that enough of them have reached."""
 
-    def suggest(
-        self,
-        space: Mapping[str, BaseDistribution],
-        number: int,
-        random: np.random.RandomState,
-        candidates: int,
-        choose: ChooseCandidate,
-    ) -> dict[str, Any]:
-        subspace = self._subspace(space)
-        split = partial(self.history.split_below_at_highest_step, len(subspace.axes) + 1, BEST_SHARE)
-        points, log_below, log_above = self._candidates(subspace, number, random, candidates, split)
-        return self._to_params(subspace, points[choose(log_below, log_above)])
+    def _split(self, subspace: Subspace) -> Split:
+        return partial(self.history.split_below_at_highest_step, len(subspace.axes) + 1, BEST_SHARE)
 
 
 class BOHBSampler(TPESampler):

@@ -121,8 +121,12 @@ class Model:
             choose: Chooses one of them.
         """
         subspace = self._subspace(space)
-        points, log_below, log_above = self._candidates(subspace, number, random, candidates)
+        points, log_below, log_above = self._candidates(subspace, number, random, candidates, self._split(subspace))
         return self._to_params(subspace, points[choose(log_below, log_above)])
+
+    def _split(self, subspace: Subspace) -> Split | None:
+        """How :meth:`suggest` splits the history; None: by the trials' final values."""
+        return None
 
     def _candidates(
         self, subspace: Subspace, number: int, random: np.random.RandomState, count: int, split: Split | None = None

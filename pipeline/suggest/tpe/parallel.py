@@ -75,11 +75,7 @@ class ParallelHistory(History):
 
         By final values, too, where trials violate constraints, which intermediate values say nothing about.
         """
-        if not self._best[INFEASIBLE].count:
-            found = self.partial_results.best(count)
-            if found is not None and all(trial_id in self._number_of for trial_id in found):
-                return self._mark_below([self._number_of[trial_id] for trial_id in found], count)
-        return self.split_below(count)
+        return self._split_below_at(self.partial_results.best(count), count)
 
     def split_below_at_highest_step(self, least: int, share: float, count: int) -> list[int]:
         """As ``split_below``, but by the reports at the highest step that more than ``least`` trials have reached.
@@ -89,11 +85,13 @@ class ParallelHistory(History):
             share: The share of the trials that have reached the step, below.
             count: The number of trials below where no step has enough reports, or trials violate constraints.
         """
-        if not self._best[INFEASIBLE].count:
-            found = self.partial_results.best_share(least, share)
-            if found is not None and all(trial_id in self._number_of for trial_id in found):
-                return self._mark_below([self._number_of[trial_id] for trial_id in found], len(found))
-        return self.split_below(count)
+        return self._split_below_at(self.partial_results.best_share(least, share), count)
+
+    def _split_below_at(self, found: list[int] | None, count: int) -> list[int]:
+        """Put the trials with the ids ``found`` below the split; ``count`` by final values where that cannot be."""
+        if found is None or self._best[INFEASIBLE].count or not all(each in self._number_of for each in found):
+            return self.split_below(count)
+        return self._mark_below([self._number_of[trial_id] for trial_id in found], len(found))
 
 
 class ParallelModel(Model):

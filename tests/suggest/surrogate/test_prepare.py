@@ -16,8 +16,8 @@ from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest.surrogate import GPSampler
 from pilotune.pipeline.suggest.surrogate.encoding import Encoding
 from pilotune.pipeline.suggest.surrogate.kernel import Kernel, Likelihood
+from pilotune.pipeline.suggest.surrogate.reading import READ
 from pilotune.pipeline.suggest.surrogate.sampler import IMPORTS
-from pilotune.pipeline.suggest.surrogate.search import READ
 
 from ...support.gp_studies import search_of
 
