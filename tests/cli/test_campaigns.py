@@ -299,6 +299,14 @@ def test_watch_as_json_prints_a_line_for_each_status(
     assert lines[0]["study"] == "digits"
 
 
+def test_watch_as_json_shows_a_campaign_that_has_ended(pilotune: Pilotune, campaign: Campaign) -> None:
+    """It may end between the start of the command and its first look."""
+    campaign(state="ended", code=130)
+    result = pilotune("watch", "digits", "--json")
+    assert result.code == 130
+    assert [json.loads(line)["state"] for line in result.out.splitlines()] == ["ended"]
+
+
 def test_watching_a_dead_driver_says_how_to_resume(pilotune: Pilotune, campaign: Campaign) -> None:
     campaign(pid=NOBODY)
     result = pilotune("watch", "digits")

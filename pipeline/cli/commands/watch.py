@@ -24,7 +24,7 @@ JOB_QUERY_INTERVAL = 60.0
 
 @click.command("watch")
 @name_argument(required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print each new status as a line of JSON on stdout instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print each new status, at least the last one, as a line of JSON on stdout instead.")
 def watch_command(name: str | None, as_json: bool) -> int:
     """Follow the campaign of the study NAME until it ends. Ctrl-C leaves it running.
 
@@ -79,7 +79,7 @@ def follow_all(folder: Path, campaign: ObservedCampaign | None, as_json: bool) -
     code = 130  # if the driver's job never begins
     while True:
         if campaign is not None:
-            code = follow(campaign, as_json) if campaign.alive else print_ended(campaign)
+            code = follow(campaign, as_json) if campaign.alive else show_ended(campaign, as_json)
         chain = next(iter(active_chains(folder)), None)
         if chain is None:
             return code
@@ -89,8 +89,10 @@ def follow_all(folder: Path, campaign: ObservedCampaign | None, as_json: bool) -
             return code
 
 
-def print_ended(campaign: ObservedCampaign) -> int:
-    """Say how a campaign ended; returns its exit code, 1 if its driver died."""
+def show_ended(campaign: ObservedCampaign, as_json: bool) -> int:
+    """Show the last status of a campaign that has ended; returns its exit code, 1 if its driver died."""
+    if as_json:
+        print_json(campaign)
     click.echo(f"campaign {campaign.status.campaign} of {campaign.status.study} {campaign.state_text}", err=True)
     if campaign.status.state != "ended":
         return 1
@@ -128,7 +130,6 @@ def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
 
 def follow(campaign: ObservedCampaign, as_json: bool) -> int:
     """Show each new status until the campaign ends; returns its exit code. Raises PilotuneError if its driver dies."""
-    from ...analysis import strict
     from ..campaign_status import read_campaign
     from ..progress import Progress
 
@@ -140,7 +141,7 @@ def follow(campaign: ObservedCampaign, as_json: bool) -> int:
                 shown = campaign.status.updated
                 progress(campaign.status)
                 if as_json:
-                    click.echo(json.dumps(strict(dataclasses.asdict(campaign.status))))
+                    print_json(campaign)
             if not campaign.alive:
                 break
             time.sleep(POLL_INTERVAL)
@@ -152,3 +153,10 @@ def follow(campaign: ObservedCampaign, as_json: bool) -> int:
 
         click.echo(f"{status_line(status)}; {status.reason}")
     return status.code or 0
+
+
+def print_json(campaign: ObservedCampaign) -> None:
+    """Print a campaign's status as a line of JSON."""
+    from ...analysis import strict
+
+    click.echo(json.dumps(strict(dataclasses.asdict(campaign.status))))
