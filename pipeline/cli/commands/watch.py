@@ -24,7 +24,7 @@ JOB_QUERY_INTERVAL = 60.0
 
 @click.command("watch")
 @name_argument(required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print each new status, at least the last one, as a line of JSON on stdout instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print each new status, or the last one, as JSON lines instead.")
 def watch_command(name: str | None, as_json: bool) -> int:
     """Follow the campaign of the study NAME until it ends. Ctrl-C leaves it running.
 
