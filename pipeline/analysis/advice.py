@@ -41,7 +41,11 @@ class Advice:
 
 
 def advice(
-    trials: Sequence[FrozenTrial], losses: Sequence[float], names: Sequence[str], certain: Collection[str]
+    trials: Sequence[FrozenTrial],
+    losses: Sequence[float],
+    names: Sequence[str],
+    certain: Collection[str],
+    known: Collection[str],
 ) -> list[Advice]:
     """Advice for the next study, most useful first: ranges to widen, choices to leave out, parameters to fix.
 
@@ -50,6 +54,7 @@ def advice(
         losses: What is minimized, by trial.
         names: The parameters.
         certain: Those of them that matter: that can be told from chance.
+        known: Those of them that matter by themselves or together with another one.
 
     Returns:
         Nothing where there are fewer than LEAST_TRIALS trials.
@@ -63,7 +68,7 @@ def advice(
         found += _edges(name, best) if name in certain else []
         found += _useless_choices(name, best, trials)
     if len(trials) >= TRIALS_TO_FIX:
-        known = {*certain, *(each.parameter for each in found)}
+        known = {*known, *(each.parameter for each in found)}
         found += [_fix(name, best[0], len(trials)) for name in names if name in best[0].params and name not in known]
     return found
 

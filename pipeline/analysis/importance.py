@@ -12,6 +12,7 @@ from ...errors import PilotuneError, UserError
 from .advice import Advice, advice
 from .chance import by_chance
 from .evaluators import Target, evaluate, make_evaluator
+from .interactions import Interaction, interactions
 from .intervals import intervals
 from .reading import StudyData
 
@@ -37,6 +38,8 @@ class Importances:
         active: Conditional parameter -> number of used trials that have it. Others are in all used trials.
         left_out: Conditional parameters that the evaluator cannot use.
         advice: What the trials say about the space; empty with few trials, or for several objectives at once.
+        interactions: What pairs of parameters explain only together, largest first.
+        no_interactions: Why there are none; "" if there are.
     """
 
     study: str
@@ -52,6 +55,8 @@ class Importances:
     active: Mapping[str, int]
     left_out: tuple[str, ...]
     advice: tuple[Advice, ...] = ()
+    interactions: tuple[Interaction, ...] = ()
+    no_interactions: str = ""
 
 
 def importances(data: StudyData, evaluator: str = "ped-anova", metric: str | None = None) -> dict[str, float]:
@@ -89,6 +94,8 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
     shares = shares_of(raw, evaluator, params)
     chance, certain = by_chance(chosen, evaluator, target, tuple(shares))
     counts = Counter(name for trial in used for name in trial.params)
+    together, why_not = _interactions(data, metric)
+    known = certain.union(*(each.pair for each in together if each.certain))
     return Importances(
         study=data.name,
         evaluator=evaluator,
@@ -102,8 +109,22 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
         complete=sum(trial.state.name == "COMPLETE" for trial in data.trials),
         active={name: counts[name] for name in shares if counts[name] < len(used)},
         left_out=tuple(sorted(counts.keys() - shares.keys())),
-        advice=_advice(data, used, objective_index(data, evaluator, metric), tuple(shares), certain),
+        advice=_advice(data, used, objective_index(data, evaluator, metric), tuple(shares), certain, known),
+        interactions=together,
+        no_interactions=why_not,
     )
+
+
+def _interactions(data: StudyData, metric: str | None) -> tuple[tuple[Interaction, ...], str]:
+    """The interactions of the parameters, and why there are none; never an error, since the shares need none."""
+    if metric is None and len(data.metrics) > 1:
+        return (), f"they are those of one objective: choose it with --metric {'|'.join(data.metrics)}"
+    try:
+        used, params, target = prepared(data, "fanova", metric)
+    except PilotuneError:
+        return interactions((), (), lambda trial: trial.values[0])
+    assert target is not None  # None is only for ped-anova
+    return interactions(used, params, target)
 
 
 def _advice(
@@ -112,11 +133,12 @@ def _advice(
     index: int | None,
     names: tuple[str, ...],
     certain: frozenset[str],
+    known: frozenset[str],
 ) -> tuple[Advice, ...]:
     if index is None and len(data.directions) > 1:
         return ()
     sign = -1.0 if data.directions[index or 0] == "maximize" else 1.0
-    return tuple(advice(used, [sign * trial.values[index or 0] for trial in used], names, certain))
+    return tuple(advice(used, [sign * trial.values[index or 0] for trial in used], names, certain, known))
 
 
 def prepared(

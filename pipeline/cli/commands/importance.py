@@ -13,9 +13,14 @@ from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ...analysis import Importances
+    from ...analysis.interactions import Interaction
 
 UNCERTAIN = "not distinguishable from chance"
+MOST_PAIRS = 5
+"""Interactions that are shown; ``--json`` has all."""
 
 
 @click.command("importance")
@@ -30,9 +35,10 @@ def importance_command(
     """Show how much each parameter mattered for the value; the shares add up to 1.
 
     The interval says how a share varies with the trials that happened to run. "by chance" is what the parameter's
-    values reach when they are shuffled between the trials. Below stands what the trials say about the space: ranges
-    to widen, choices to leave out, parameters to fix. fanova and mean-decrease-impurity need scikit-learn; ped-anova
-    does not.
+    values reach when they are shuffled between the trials. An interaction is what two parameters explain only
+    together, as a share of the variance over the space (by fanova; needs scikit-learn). Below stands what the trials
+    say about the space: ranges to widen, choices to leave out, parameters to fix. fanova and mean-decrease-impurity
+    need scikit-learn; ped-anova does not.
     """
     from ...analysis import measure
 
@@ -41,12 +47,27 @@ def importance_command(
         echo_json(importance_json(found))
         return
     lines = [
-        [param, f"{share:.3f}", "{:.2f} to {:.2f}".format(*found.intervals[param]), f"{found.chance[param]:.3f}",
-         "#" * round(30 * share) if param in found.certain else UNCERTAIN]
+        _line(param, share, found.intervals[param], found.chance[param], param in found.certain)
         for param, share in found.shares.items()
-    ]  # fmt: skip
+    ]
     click.echo(table(["parameter", "importance", "90 %", "by chance", ""], lines, right=["importance", "by chance"]))
+    if pairs := pair_lines(found.interactions):
+        click.echo()
+        click.echo(table(["interaction", "share", "90 %", "by chance", ""], pairs, right=["share", "by chance"]))
     click.echo("\n" + "\n".join(explained(found)))
+
+
+def _line(what: str, share: float, interval: tuple[float, float], chance: float, certain: bool) -> list[str]:
+    bar = "#" * round(30 * share) if certain else UNCERTAIN
+    return [what, f"{share:.3f}", "{:.2f} to {:.2f}".format(*interval), f"{chance:.3f}", bar]
+
+
+def pair_lines(found: Sequence[Interaction]) -> list[list[str]]:
+    """The lines of the table of interactions: those that can be told from chance, but no more than MOST_PAIRS."""
+    return [
+        _line(" x ".join(each.pair), each.share, each.interval, each.chance, True)
+        for each in [each for each in found if each.certain][:MOST_PAIRS]
+    ]
 
 
 def importance_json(found: Importances) -> dict[str, object]:
@@ -63,6 +84,18 @@ def importance_json(found: Importances) -> dict[str, object]:
         "trials_used": found.used,
         "active": dict(found.active),
         "left_out": list(found.left_out),
+        "interactions": [
+            {
+                "parameters": list(each.pair),
+                "share": each.share,
+                "alone": list(each.alone),
+                "interval": list(each.interval),
+                "by_chance": each.chance,
+                "distinguishable": each.certain,
+            }
+            for each in found.interactions
+        ],
+        "no_interactions": found.no_interactions or None,
         "advice": [dataclasses.asdict(each) for each in found.advice],
     }
 
@@ -82,6 +115,25 @@ def explained(found: Importances) -> list[str]:
         lines.append("the only parameter has the share 1, whatever it does")
     if not found.certain:
         lines.append("no parameter can be told from chance with these trials")
+    lines += interactions_explained(found)
     if found.advice:
         lines += ["", "for the next study:", *(f"- {each.text}" for each in found.advice)]
+    return lines
+
+
+def interactions_explained(found: Importances) -> list[str]:
+    """What the interactions say, a line each; nothing where there can be none."""
+    if found.no_interactions:
+        return [f"no interactions: {found.no_interactions}"] if len(found.shares) > 1 else []
+    certain = [each for each in found.interactions if each.certain]
+    if not certain:
+        return ["no interaction of two parameters can be told from chance with these trials"]
+    lines = ["an interaction is the share of the variance that two parameters explain only together, by fanova"]
+    for each in certain:
+        if each.dominates:
+            one, two = each.pair
+            lines.append(
+                f"{one} and {two} act together: {each.share:.0%} of the variance, and alone {each.alone[0]:.0%} and "
+                f"{each.alone[1]:.0%}; search them in one study, and fix neither by itself"
+            )
     return lines
