@@ -86,6 +86,13 @@ HEARD = "pilotune:heard"
 Written at the trial's end where its last attempt could not tell all that it had reported; ``pilotune verify`` reads it,
 since what the attempt wrote later came too late."""
 
+REPEATS = "pilotune:repeats"
+"""Trial system attribute: what each complete repetition of the trial gave, in their order, as a list of
+``{"token": ..., "seed": ..., "values": [...], "constraints": {...}}``; absent where trials are not repeated.
+
+Written by the campaign with the end of each repetition. The token is that of the attempt that returned the values, so
+no driver counts an outcome twice."""
+
 GENERATION = "pilotune:generation"
 """Trial system attribute: the generation of a trial that an evolutionary sampler suggested; 0 for one at random.
 
@@ -137,6 +144,14 @@ SECONDS_WAITING = "pilotune:seconds_waiting"
 
 SECONDS_RUNNING = "pilotune:seconds_running"
 """Trial user attribute: seconds that the trial ran, over all attempts."""
+
+REPETITIONS = "pilotune:repetitions"
+"""Trial user attribute: number of complete repetitions; absent where trials are not repeated. Written at the trial's
+end, as is the following one."""
+
+SPREAD = "pilotune:spread"
+"""Trial user attribute: standard deviation of the repetitions' values, a list with several objectives; absent where
+there are less than two. The trial's value is their mean."""
 
 DIRECTORY = "pilotune:directory"
 """Trial user attribute: path of the trial's directory."""

@@ -90,8 +90,8 @@ class Campaign:
         blocks: The pool's blocks, as last seen.
         pool_note: The pool's sentence for the user; empty if there is none.
         began, now: Unix seconds, of the start and of the last step; ``now`` never goes back.
-        last_progress: When a trial last ended or reported a new step, the first workers came, or the first of them
-            began; Unix seconds, from ``began`` to ``now``.
+        last_progress: When a trial or a repetition last ended, a trial reported a new step, the first workers came, or
+            the first of them began; Unix seconds, from ``began`` to ``now``.
         ending: Why no more is asked; None while the campaign goes on. It finishes when nothing is in flight any more.
         finished: How it ended; None before. Once set, the loop stops.
         more_to_ask: The last step could have asked for more trials: take the next one without waiting for events.
@@ -351,11 +351,12 @@ class Campaign:
         """Do what follows from the end of an attempt."""
         if next_step.finish:
             self._end(next_step.finish.code, next_step.finish.reason)
+        if next_step.progress or not next_step.again:
+            self.last_progress = self.now
         if next_step.again:
             self._try_again(flight)
         else:
             self.stopping.ended(flight)
-            self.last_progress = self.now
 
     def _on_stop_requested(self, event: StopRequested) -> None:
         code = STOPPED if event.code is None else event.code

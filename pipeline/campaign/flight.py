@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from ..attributes import HEARD
+from ..noise import Repetition, repetitions_of
 from ..trial.protocol import Suggested, Verdict
 from .flight_states import IN_FLIGHT, Move, State, next_state, require
 
@@ -32,9 +33,14 @@ def token_of(number: int, attempt: int, campaign: str) -> str:
     return f"{number}.{attempt}.{campaign}"
 
 
-def seed_of(seed: int | None, study: str, number: int) -> int:
-    """The trial's ``rng_seed``, 32 bits: the same for all its attempts, and for the same study, seed and number."""
-    digest = hashlib.sha256(f"{study}:{seed}:{number}".encode()).digest()
+def seed_of(seed: int | None, study: str, number: int, repeat: int = 0) -> int:
+    """The trial's ``rng_seed``, 32 bits: the same for all attempts of a repetition.
+
+    It follows from the study's name and seed, the trial's number and the repetition. The first repetition's is the one
+    that the trial has where trials are not repeated.
+    """
+    which = f"{study}:{seed}:{number}" + (f":{repeat}" if repeat else "")
+    digest = hashlib.sha256(which.encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
@@ -83,8 +89,9 @@ class Flight:
             attempt has returned, until the next one is prepared.
         waited: Seconds that all attempts waited for a worker.
         ran: Seconds that all finished attempts ran, as far as this campaign knows.
-        ran_before_rung: What ``ran`` was when the trial last went on from a rung; never more than ``ran``.
-        fully_timed: This campaign saw all the time that the trial ran since ``ran_before_rung``. False for a trial
+        ran_before_stage: What ``ran`` was when the trial last went on from a rung, or began its current repetition;
+            never more than ``ran``.
+        fully_timed: This campaign saw all the time that the trial ran since ``ran_before_stage``. False for a trial
             that was taken over.
         host, pool, block, worker: Where the current or last attempt ran.
         crashes: Retries after crashes of the trial's process.
@@ -110,6 +117,8 @@ class Flight:
         doubts: Its failures that the next host is to confirm or refute.
         avoid: Hosts that must not run the current attempt.
         killed: Host -> how the trial killed its process or its worker there.
+        repetitions: What its complete repetitions gave.
+        furthest: The last step that a repetition after the first has reported, as far as this campaign knows.
     """
 
     trial: optuna.Trial
@@ -123,7 +132,7 @@ class Flight:
     started: float | None = None
     waited: float = 0.0
     ran: float = 0.0
-    ran_before_rung: float = 0.0
+    ran_before_stage: float = 0.0
     fully_timed: bool = True
     host: str = ""
     pool: str = ""
@@ -152,6 +161,8 @@ class Flight:
     doubts: tuple[Doubt, ...] = ()
     avoid: frozenset[str] = frozenset()
     killed: dict[str, str] = field(default_factory=dict)
+    repetitions: tuple[Repetition, ...] = ()
+    furthest: int = -1
 
     @property
     def trial_id(self) -> int:
@@ -160,8 +171,29 @@ class Flight:
 
     @property
     def stage_seconds(self) -> float:
-        """Seconds that the trial ran since its start, or since it last went on from a rung."""
-        return self.ran - self.ran_before_rung
+        """Seconds that the trial ran since its repetition began, or since it last went on from a rung."""
+        return self.ran - self.ran_before_stage
+
+    @property
+    def repeat(self) -> int:
+        """Which repetition of the trial the current attempt is, or the next one if it has returned; from 0."""
+        return len(self.repetitions)
+
+    @property
+    def since(self) -> int:
+        """Number of the attempt with which the current repetition begins."""
+        return self.repetitions[-1].attempt + 1 if self.repetitions else 1
+
+    @property
+    def counted(self) -> bool:
+        """Whether the values of the current attempt are among the repetitions already."""
+        return bool(self.repetitions) and self.repetitions[-1].attempt == self.attempt
+
+    def begin_repetition(self) -> None:
+        """The trial is to be run once more, as if it had never run: nothing that went wrong before counts."""
+        self.ran_before_stage, self.fully_timed, self.furthest = self.ran, True, -1
+        self.crashes = self.losses = self.idle_yields = self.stalls = self.disk_failures = 0
+        self.last_step = self.last_value = None
 
     def move(self, move: Move) -> None:
         """Go to the state that follows ``move``. Raises IllegalMove where there is none."""
@@ -190,7 +222,11 @@ class Flight:
         of_attempt = (self.disk_failures, self.new_steps, self.attrs_serial)
         require(min(*counters, *of_attempt) >= 0, f"{name} has a negative counter")
         require(self.waited >= 0.0, f"{name} waited {self.waited} s")
-        require(0.0 <= self.ran_before_rung <= self.ran, f"{name} ran {self.ran} s, {self.ran_before_rung} to its rung")
+        before = self.ran_before_stage
+        require(0.0 <= before <= self.ran, f"{name} ran {self.ran} s, {before} s of them before its stage")
+        attempts = [each.attempt for each in self.repetitions]
+        require(attempts == sorted(set(attempts)), f"{name} has repetitions that ended with the attempts {attempts}")
+        require(not attempts or attempts[-1] <= self.attempt, f"{name} has a repetition of a later attempt: {attempts}")
         if self.state in IN_FLIGHT:
             require(self.number >= 0, f"{name} was submitted without a number")
             fits = self.token.startswith(f"{self.number}.{self.attempt}.")
@@ -206,6 +242,7 @@ class Flight:
             require(self.started is None, f"{name} has a start time, but no worker has begun it")
         if self.state is State.PREPARED:
             require(self.attempt >= 1, f"{name} has no attempt")
+            require(not self.counted, f"{name} is to be submitted, but its attempt has returned values already")
             leftover = (self.started, self.last_reply, self.pause)
             require(leftover == (None,) * 3, f"{name} keeps {leftover} of its last attempt")
             require(not self.yield_asked and not self.new_steps, f"{name} was not reset after its last attempt")
@@ -220,8 +257,9 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
 
     It is NEW; the campaign adds it to its attempts as if it had submitted it itself.
     """
+    trial = study.resumed(orphan.number)
     return Flight(
-        trial=study.resumed(orphan.number),
+        trial=trial,
         params={**orphan.params, **(study.space.constants if study.space else {})},
         number=orphan.number,
         directory=orphan.directory,
@@ -230,4 +268,5 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
         asked=now,
         fully_timed=False,
         rung=study.verdict(orphan.number),
+        repetitions=repetitions_of(study.storage.get_trial(trial._trial_id)),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -13,10 +15,13 @@ class Incumbent:
     """The best trial of one study, as Optuna's ``best_trial`` and the first of its ``best_trials`` define it.
 
     Trials that break a constraint do not count, and of equal trials the one with the lowest number is the best.
+
+    Args:
+        counts: Whether a complete trial counts; None: all do.
     """
 
-    def __init__(self) -> None:
-        self._watch = StudyWatch()
+    def __init__(self, counts: Callable[[FrozenTrial], bool] | None = None) -> None:
+        self._watch, self._counts = StudyWatch(), counts
         # The Pareto front, by trial id: no trial is as good in all objectives and better in one; of equals the first.
         self._front: dict[int, tuple[tuple[float, ...], FrozenTrial]] = {}
 
@@ -37,16 +42,26 @@ class Incumbent:
         """Number of trials on the Pareto front, as of the last refresh; trials with equal values count once."""
         return len(self._front)
 
-    def _add(self, trial: FrozenTrial, directions: list[StudyDirection]) -> None:
-        if any(amount > 0.0 for amount in trial.constraints.values()):
+    def beats(self, values: Sequence[float], directions: Sequence[StudyDirection]) -> bool:
+        """Whether a trial of the front is as good in all objectives as ``values``, and better in one."""
+        losses = _losses(values, directions)
+        return any(_as_good(ours, losses) and ours != losses for ours, _ in self._front.values())
+
+    def _add(self, trial: FrozenTrial, directions: Sequence[StudyDirection]) -> None:
+        if any(amount > 0.0 for amount in trial.constraints.values()) or (self._counts and not self._counts(trial)):
             return
-        signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
-        losses = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
+        losses = _losses(trial.values, directions)
         for ours, other in self._front.values():
             if _as_good(ours, losses) and (ours != losses or other.number < trial.number):
                 return
         self._front = {key: each for key, each in self._front.items() if not _as_good(losses, each[0])}
         self._front[trial._trial_id] = losses, trial
+
+
+def _losses(values: Sequence[float], directions: Sequence[StudyDirection]) -> tuple[float, ...]:
+    """The values with their signs changed where they are maximized."""
+    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in directions]
+    return tuple(sign * value for sign, value in zip(signs, values, strict=True))
 
 
 def _as_good(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

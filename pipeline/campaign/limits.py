@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..noise import REPEATS_ONCE, Repeats
 from ..trial.block_env import YIELD_WAIT
 from ..trial.protocol import DEFAULT_GRACE
 
@@ -51,6 +52,8 @@ class CampaignLimits:
             one objective only.
         retries: Most new attempts of a trial whose process crashed.
         retry_errors: Whether exceptions, timeouts and failures to start count as crashes.
+        repeats: How often each trial is run. Retries and losses are counted for each repetition.
+        seed: The study file's, from which those of the repetitions follow.
         max_losses: Most new attempts of a trial whose worker, node or block was lost.
         expected: Seconds that a whole trial runs, as the user says; None means that it is learned.
         asks_ahead: Whether trials are asked for before a worker is free for them. Not for a sampler of the user's own,
@@ -74,6 +77,8 @@ class CampaignLimits:
     patience: int | None = None
     retries: int = 0
     retry_errors: bool = False
+    repeats: Repeats = REPEATS_ONCE
+    seed: int | None = None
     max_losses: int = MAX_LOSSES
     expected: float | None = None
     yield_wait: float = YIELD_WAIT

@@ -2,7 +2,7 @@
 
 Outcome                                    | what follows
 -------------------------------------------|-------------------------------------------------------------------------
-complete, with a finite value a direction  | COMPLETE
+complete, with a finite value a direction  | COMPLETE, with the mean of its repetitions; or one more repetition
 pruned                                     | PRUNED
 yielded, stopped                           | a new attempt; FAIL when it gets nowhere (IDLE_YIELDS, STALLS)
 declined by the worker                     | the same attempt again
@@ -15,6 +15,7 @@ failed: anything else                      | one more attempt on another host wh
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,9 @@ from .failed_attempt import LONGEST_REASON, FailedAttempt, last_lines
 from .flight import Flight
 from .flight_states import Move
 from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
+from .promotion import goes_on
 from .quarantine import Hosts
+from .repeater import Repeater
 from .report_keeper import ReportKeeper
 
 
@@ -62,10 +65,12 @@ class NextStep:
 
     Attributes:
         again: The trial goes on; False when the study has been told of it.
+        progress: It goes on after a complete repetition.
         finish: The campaign is to end, and why.
     """
 
     again: bool = False
+    progress: bool = False
     finish: Finish | None = None
 
 
@@ -82,11 +87,12 @@ class OutcomeHandler:
 
     Attributes:
         finish_times: When the last 1,000 trials ended or paused, Unix seconds.
-        stage_seconds: How long the last 1,000 of them ran whose time is known whole: since their start, or since they
-            last went on from a rung.
+        stage_seconds: How long the last 1,000 of them ran whose time is known whole: since their start, since they
+            last went on from a rung, or since their last repetition. Each repetition counts.
         handed_over: Seconds from the start of an attempt to its end, as the campaign learnt of them, beyond those that
             it ran; of all attempts together.
-        ended_in_all: How many have ended or paused; ``first_stages`` those that had not gone on from a rung.
+        ended_in_all: How many have ended or paused; each repetition counts. ``first_stages``: those of them that had
+            neither gone on from a rung nor been repeated.
         rungs: Step -> number of trials that were pruned there, or ended paused there.
         durations: How long trials ran.
         hosts: Decides whether a failure is the trial's or its host's fault.
@@ -104,6 +110,7 @@ class OutcomeHandler:
         self.rungs: dict[int, int] = {}
         self.durations = Durations(limits.expected)
         self.hosts = Hosts(limits.second_opinions)
+        self.repeater = Repeater(study, limits.repeats, limits.seed)
         self.disk_backoff = DiskBackoff()
         self.first_failure: FailedAttempt | None = None
         self.last_failure: FailedAttempt | None = None
@@ -122,8 +129,12 @@ class OutcomeHandler:
         flight.idle_yields += 1
         if outcome.ran >= IDLE_SECONDS or flight.new_steps:
             flight.idle_yields = 0
+        if flight.counted:  # a driver kept its values, and ended before the next repetition was submitted
+            return self._next_repetition(flight, (), now)
         if outcome.kind == "complete" and values_fit(outcome.values, len(self.study.study.directions)):
-            return self._complete(flight, [float(value) for value in outcome.values or ()], now)
+            values = [float(value) for value in outcome.values or ()]
+            self.repeater.keep(flight, values)
+            return self._next_repetition(flight, values, now)
         if outcome.kind == "pruned":
             return self._pruned(flight, now)
         if outcome.kind in ("yielded", "stopped"):
@@ -143,6 +154,8 @@ class OutcomeHandler:
         if flight.started is not None:
             flight.ran += now - flight.started
         flight.asked, flight.declines = now, 0
+        if flight.counted:
+            return self._next_repetition(flight, (), now)
         if not loss.killed:
             return self._lose(flight, loss.reason, now)
         flight.host = loss.host or flight.host
@@ -217,6 +230,17 @@ class OutcomeHandler:
         killed = [how for host, how in flight.killed.items() if host not in self.hosts.quarantined]
         return f"it killed its {killed[0]} and its {killed[1]}, so it is not tried again" if len(killed) > 1 else ""
 
+    def _next_repetition(self, flight: Flight, values: Sequence[float], now: float) -> NextStep:
+        """The attempt has returned ``values``: the trial is run once more, or is complete."""
+        if not self.repeater.again(flight):
+            return self._complete(flight, self.repeater.result(flight, values), now)
+        self.hosts.succeeded(flight, now)
+        self._note_success()
+        self._note_stage(flight)
+        goes_on(self.study, flight)  # where it was told to pause and has ended all the same
+        flight.begin_repetition()
+        return NextStep(again=True, progress=True)
+
     # -- the trial has ended ------------------------------------------------------------------------------------------
 
     def _complete(self, flight: Flight, values: list[float], now: float) -> NextStep:
@@ -282,6 +306,8 @@ class OutcomeHandler:
     def _tell_failed(self, flight: Flight, failure: str, reason: str, now: float) -> NextStep:
         self.reports.hear(flight)  # no attempt follows that would tell what this one could not
         self._note_failure(flight, failure, reason, flight.notes.get(TRACEBACK, ""), again=False)
+        if flight.repeat:
+            reason = f"in repetition {flight.repeat + 1}: {reason}"
         flight.notes[REASON] = reason
         self._describe(flight, failure)
         flight.move(Move.FINISH)
@@ -328,16 +354,23 @@ class OutcomeHandler:
         self.study.annotate(flight.trial, user, {DETAILS: details, **notes})
 
     def _count_success(self, flight: Flight, now: float) -> None:
+        self._note_success()
+        self._note_end(flight, now)
+
+    def _note_success(self) -> None:
         self._failures_in_row = self._not_imported = 0
         self._succeeded = True
         self.disk_backoff.on_success()
-        self._note_end(flight, now)
 
     def _note_end(self, flight: Flight, now: float, failed: bool = False) -> None:
         """The trial has ended, or pauses: note when, and how long it ran."""
         self.finish_times.append(now)
+        self._note_stage(flight, failed)
+
+    def _note_stage(self, flight: Flight, failed: bool = False) -> None:
+        """Note how long the trial ran since its start, since it went on from a rung, or since its last repetition."""
         self.ended_in_all += 1
-        self.first_stages += flight.ran_before_rung == 0.0
+        self.first_stages += flight.ran_before_stage == 0.0
         if flight.fully_timed:
             self.stage_seconds.append(flight.stage_seconds)
         self.durations.add(flight.stage_seconds, whole=flight.fully_timed and not failed)

@@ -37,7 +37,7 @@ def goes_on(study: CampaignStudy, flight: Flight) -> None:
     """Note that a paused trial goes on; the time that it runs from here on is counted by itself."""
     if flight.pause is None:
         return
-    flight.pause, flight.ran_before_rung = None, flight.ran
+    flight.pause, flight.ran_before_stage = None, flight.ran
     flight.fully_timed = True
     study.annotate(flight.trial, {PAUSED: None})
 

@@ -51,7 +51,7 @@ def answer(
 
 def _verdict(reports: ReportKeeper, flight: Flight, request: Report) -> Verdict:
     reports.keep(flight, request.reports)
-    if flight.rung is not None:
+    if flight.rung is not None and not flight.repeat:
         return Verdict(request.token, request.request, stop="prune")
     yields = flight.yield_asked or flight.pause is not None
     return Verdict(request.token, request.request, stop="yield" if yields else "")

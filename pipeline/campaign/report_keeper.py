@@ -16,6 +16,9 @@ class ReportKeeper:
 
     So rungs, verdicts and promotions do not depend on how a report came, and whether a driver died in between.
 
+    The reports of a trial are those of its first repetition, and so are verdicts and rungs. Those of later repetitions
+    only show that it makes progress.
+
     Args:
         study: Reports are staged in it.
         promotion: Decides who pauses at rungs; None where no trial pauses.
@@ -31,6 +34,9 @@ class ReportKeeper:
         One by one, because a pruner takes the first value at a rung as the rung's value. The first verdict to prune
         stands, for the trial's later attempts, too; reports after it are kept all the same.
         """
+        if flight.repeat:
+            self._pass_over(flight, reports)
+            return
         if self._promotion is None and not self._study.can_prune:
             self._note(flight, self._study.keep(flight.trial, reports))
             return
@@ -44,6 +50,11 @@ class ReportKeeper:
                     self._study.annotate(flight.trial, {}, {VERDICT: step})
                 if self._promotion:
                     self._promotion.on_report(flight, step, value)
+
+    def _pass_over(self, flight: Flight, reports: Sequence[Sequence[float]]) -> None:
+        new = {int(step): float(value) for step, value in reports if step > flight.furthest}
+        self._note(flight, new)
+        flight.furthest = max(new, default=flight.furthest)
 
     def _note(self, flight: Flight, new: Mapping[int, float]) -> None:
         """New steps of the trial are kept, step -> value in their order."""

@@ -234,7 +234,7 @@ def _rate(campaign: Campaign) -> float:
         return 0.0
     if counted < len(times):
         since = now - RATE_WINDOW if counted == recent else times[-counted - 1]
-    elif len(times) < campaign.outcomes.ended_in_all:
+    elif len(times) == campaign.outcomes.finish_times.maxlen:  # earlier ones were forgotten
         since = times[0]
     else:
         since = campaign.speed.samples[0].time if campaign.speed.samples else campaign.began

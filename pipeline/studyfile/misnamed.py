@@ -14,6 +14,7 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
     "`budget: {time: 4h}`": ("max_time", "time_budget", "max_duration", "max_experiment_duration", "time_limit",
                              "time_budget_s"),
     "`budget: {patience: N}`": ("early_stopping", "early_terminate"),
+    "`trial: {repeats: N}`": ("repetitions", "n_repeats", "num_repeats", "n_seeds", "seeds", "replicates"),
     "`trial: {timeout: 30m}`": ("trial_timeout", "max_trial_duration"),
     "`name:`": ("study", "study_name", "experiment", "experiment_name", "title"),
     "`space:`": ("params", "parameters", "search_space", "searchspace", "hyperparameters", "config", "param_space",

@@ -233,6 +233,8 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
             parts.append(f"{count} {what}{'s' if count > 1 else ''}")
     if options.ranks_per_node > 1:
         parts.append(f"{counted(options.ranks_per_node, 'rank')} a node")
+    if options.repeats.most > 1:
+        parts.append(_runs_each(study_file))
     if options.expected is not None:
         parts.append(f"expected to run {format_duration(options.expected)}")
     if options.timeout is not None:
@@ -247,6 +249,15 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
         parts.append(f"{options.retries} retr{'ies' if options.retries > 1 else 'y'} after a crash")
     parts.append("in a process of its own" if options.isolate else "in the worker's process")
     return tuple(parts)
+
+
+def _runs_each(study_file: StudyFile) -> str:
+    """How often each trial is run, and how many runs that makes, in words."""
+    repeats, trials = study_file.trial.repeats, _most_trials(study_file)
+    each = f"{repeats.least} to {counted(repeats.most, 'run')}" if repeats.races else counted(repeats.most, "run")
+    if trials is None:
+        return f"{each} a trial"
+    return f"{each} a trial ({'at most ' if repeats.races else ''}{counted(trials * repeats.most, 'run')} in all)"
 
 
 def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: RungSchedule | None) -> tuple[str, ...]:

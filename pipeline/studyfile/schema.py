@@ -28,6 +28,7 @@ from ...fields import (
     size,
 )
 from ...names import NAME, NAME_RULE
+from ..noise import MOST, REPEATS_ONCE, Repeats
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Limits
 
 DIRECTIONS = ("minimize", "maximize")
@@ -100,6 +101,31 @@ def _terminator(value: Any) -> dict[str, Any] | None:
     raise ValueError(f"must be true, or a mapping as in {{min_n_trials: 30}}, but is {shown(value)}")
 
 
+def _repeats(value: Any) -> Repeats:
+    """How often each trial is run, from ``3``, or from ``{least: 1, most: 5}``."""
+    if isinstance(value, Repeats):
+        return value
+    if isinstance(value, dict):
+        if unknown := [key for key in value if key not in ("least", "most")]:
+            raise ValueError(f"has only the keys least and most, as in {{least: 1, most: 5}}, not {unknown[0]!r}")
+        if "most" not in value:
+            raise ValueError("must say most, as in {least: 1, most: 5}")
+        found = Repeats(_times(value.get("least", 1), "least "), _times(value["most"], "most "))
+        if found.least > found.most:
+            raise ValueError(f"must not have a least above most, but is {shown(value)}")
+        return found
+    times = _times(value)
+    return Repeats(times, times)
+
+
+def _times(value: Any, what: str = "") -> int:
+    wanted = f"{what}must be a whole number from 1 to {MOST}"
+    more = "" if what else ", or a mapping as in {least: 1, most: 5}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or value not in range(1, MOST + 1):
+        raise ValueError(f"{wanted}{more}, but is {shown(value)}")
+    return int(value)
+
+
 def _sampler(value: Any) -> dict[str, Any]:
     return _named({"name": "auto", **value} if isinstance(value, dict) else value)
 
@@ -153,6 +179,12 @@ SamplerChoice = Annotated[dict[str, Any], BeforeValidator(_sampler), TypeName("n
 PrunerChoice = Annotated[dict[str, Any], BeforeValidator(_named), TypeName("name, or mapping")]
 Callbacks = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_callbacks), TypeName("list of functions")]
 TerminatorChoice = Annotated[dict[str, Any] | None, BeforeValidator(_terminator), TypeName("`true`, or mapping")]
+RepeatsChoice = Annotated[
+    Repeats,
+    BeforeValidator(_repeats),
+    TypeName("whole number, or `{least: N, most: M}`"),
+    DefaultText("`1`"),
+]
 CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
 Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
 Memory = Annotated[int, BeforeValidator(_memory), TypeName("size")]
@@ -254,6 +286,12 @@ class TrialOptions(Section):
     retry_errors: Bool = Field(
         default=False,
         description="Use `retries` after an exception, a timeout or a failure to start as well.",
+    )
+    repeats: RepeatsChoice = Field(
+        default=REPEATS_ONCE,
+        description="For a noisy objective: how often each trial is run, with another seed each time. Its value is the "
+        "mean. With `{least: 1, most: 5}` only a trial that may be the best is run up to 5 times. See "
+        "[Noisy objectives](objectives.md#noisy-objectives).",
     )
     gpus: NotNegative = Field(default=0, description="GPUs on each of the trial's nodes.")
     cores: Positive = Field(

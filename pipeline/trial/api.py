@@ -84,10 +84,14 @@ class Trial(OptunaSide):
         params: The configuration: values of parameters and constants by name. A conditional parameter whose condition
             does not hold is left out. In Optuna's style it grows with each ``suggest_*``.
         number: The trial's number in the study, from 0; never changes.
-        attempt: Which execution of the trial this is, from 1. There are several when a block died or ended under it.
-        checkpoint_dir: A folder that is kept across attempts: what one attempt saves here, the next one finds.
-        rng_seed: A seed from 0 to 2**32 - 1, the same for all attempts. Before the objective is called, ``random`` is
-            seeded with it, and NumPy and PyTorch where the objective has imported them.
+        attempt: Which execution of the trial this is, from 1. There are several when a block died or ended under it,
+            or when the trial is repeated.
+        checkpoint_dir: A folder that is kept across attempts: what one attempt saves here, the next one finds. Each
+            repetition begins with an empty one.
+        repeat: Which repetition of the trial this is, from 0; always 0 unless the study file has ``trial: repeats``.
+        rng_seed: A seed from 0 to 2**32 - 1, the same for all attempts of a repetition, and another one in each
+            repetition. Before the objective is called, ``random`` is seeded with it, and NumPy and PyTorch where the
+            objective has imported them.
         resources: The :class:`Resources` that the attempt may use.
         datetime_start: When the attempt began, local time.
 
@@ -107,7 +111,7 @@ class Trial(OptunaSide):
         self.number = spec.number
         self.attempt = spec.attempt
         self.checkpoint_dir = checkpoint_dir
-        self.rng_seed = spec.seed
+        self.repeat, self.rng_seed = spec.repeat, spec.seed
         self.resources = Resources(
             spec.cores, spec.gpus, spec.nodes, gpu_ids(spec.gpus, os.environ), os.environ.get(LAUNCHER, "")
         )

@@ -158,7 +158,9 @@ class AttemptSpec(Message):
         params: Parameters and constants by name. With ``defines_space`` what earlier attempts were given.
         defines_space: The objective suggests its parameters as it runs.
         directory: The trial's folder (see :class:`.files.TrialFiles`).
-        seed: For the objective's random generators; the same for all attempts.
+        seed: For the objective's random generators; the same for all attempts of a repetition.
+        repeat: Which repetition of the trial this is, from 0.
+        since: The attempt with which this repetition began. What earlier attempts left is none of its business.
         n_values: How many values a complete trial has: one for each direction of the study.
         directions: The study's, ``minimize`` or ``maximize``.
         metrics: Names of the values; empty where they have none.
@@ -189,6 +191,8 @@ class AttemptSpec(Message):
     seed: int
     n_values: int
     directions: list[str] = field(default_factory=list)
+    repeat: int = 0
+    since: int = 1
     metrics: list[str] = field(default_factory=list)
     space_names: list[str] = field(default_factory=list)
     has_attrs: bool = False

@@ -136,23 +136,23 @@ def _whole(value: object) -> int:
     return value if type(value) is int and value >= 0 else 0
 
 
-def newest_log(files: TrialFiles, attempt: int) -> ReportLog | None:
-    """The newest log of the attempts up to ``attempt``; None where there is none that can be read."""
+def newest_log(files: TrialFiles, attempt: int, since: int = 1) -> ReportLog | None:
+    """The newest log of the attempts from ``since`` to ``attempt``; None where there is none that can be read."""
     try:
         numbers = files.attempts_with(LOG)
     except OSError:
         return None
-    logs = (read_log(files, number) for number in reversed(numbers) if number <= attempt)
+    logs = (read_log(files, number) for number in reversed(numbers) if since <= number <= attempt)
     return next((log for log in logs if log is not None), None)
 
 
-def carry(files: TrialFiles, attempt: int) -> list[LoggedReport]:
-    """Begin the log of an attempt after the first with the reports of the attempts before it, and return these.
+def carry(files: TrialFiles, attempt: int, since: int = 1) -> list[LoggedReport]:
+    """Begin the log of an attempt after the first with the reports of the attempts from ``since`` on, and return these.
 
     To be called when the attempt has taken the trial over (:func:`pilotune.pipeline.worker.node.fencing.enter`). Where
     the log cannot be written, the attempt has none, and the next one carries on the older log.
     """
-    older = newest_log(files, attempt - 1)
+    older = newest_log(files, attempt - 1, since)
     reports = older.reports if older else ()
     head = {
         "from": older.attempt if older else 0,

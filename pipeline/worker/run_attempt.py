@@ -85,7 +85,7 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
             return _outcome(spec, Ending("declined", reason=reason), Collected(), started, not away).to_dict()
         yield_timer, files = YieldTimer(attempt), TrialFiles(Path(attempt.directory))
         carried = _enter(attempt, files)
-        found = ended_meanwhile(files, attempt, carried) if attempt.attempt > 1 else None
+        found = ended_meanwhile(files, attempt, carried) if attempt.attempt > attempt.since else None
         if found is not None:
             return _write(spec, found)
         ending, collected = _run(attempt, files, yield_timer, terminated, carried)
@@ -110,11 +110,11 @@ def _enter(spec: AttemptSpec, files: TrialFiles) -> list[list[float]]:
     Raises TakenOver where a later attempt has begun, and OSError.
     """
     files.create(spec.attempt)
-    enter(files, spec.attempt)
+    enter(files, spec.attempt, spec.since)
     if spec.attempt == 1:
         return []
     end_earlier(files, spec.attempt, ranks=spec.nodes > 1)
-    return unheard(carry(files, spec.attempt), spec.reported)
+    return unheard(carry(files, spec.attempt, spec.since), spec.reported)
 
 
 def _run(

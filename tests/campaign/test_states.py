@@ -28,6 +28,7 @@ from pilotune.pipeline.campaign.flight_states import (
 from pilotune.pipeline.campaign.flight_table import BackoffQueue, FlightTable
 from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.fidelity import rung_schedule
+from pilotune.pipeline.noise import Repetition
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.trial.protocol import Report, Verdict
 from tests.support.campaign_bench import Bench, benches, over, started
@@ -137,10 +138,17 @@ def test_a_trial_pauses_at_a_rung(bench) -> None:
 
 # -- what validate finds ----------------------------------------------------------------------------------------------
 
+ONCE = Repetition("7.1.c", 0, (1.0,))
 BROKEN_FLIGHTS: dict[str, tuple[Iterable[State], dict[str, object]]] = {
     "has a negative counter": (State, {"losses": -1}),
     "waited -1.0 s": (State, {"waited": -1.0}),
-    "ran 5.0 s, 6.0 to its rung": (State, {"ran": 5.0, "ran_before_rung": 6.0}),
+    "ran 5.0 s, 6.0 s of them before its stage": (State, {"ran": 5.0, "ran_before_stage": 6.0}),
+    "has repetitions that ended with the attempts [1, 1]": (
+        State,
+        {"repetitions": 2 * (Repetition("7.1.c", 0, (1.0,)),)},
+    ),
+    "has a repetition of a later attempt: [2]": (State, {"repetitions": (Repetition("7.2.c", 0, (1.0,)),)}),
+    "its attempt has returned values already": ([State.PREPARED], {"repetitions": (ONCE,)}),
     "was submitted without a number": (IN_FLIGHT, {"number": -1}),
     "is in attempt 2, but its token is '7.1.c'": (IN_FLIGHT, {"attempt": 2}),
     "keeps a reply to another attempt": (IN_FLIGHT, {"last_reply": Verdict("7.0.c", 1)}),

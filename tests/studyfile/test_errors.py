@@ -77,6 +77,24 @@ CHANGES = [
     ("budget: {trials: 10}", "budget: {target: .nan}", "study.yaml:10: budget.target: must be a number, but is nan"),
     ("budget: {trials: 10}", "trial: {isolate: perhaps}\nbudget: {trials: 10}",
      "study.yaml:10: trial.isolate: must be true or false, but is 'perhaps'"),
+    *(
+        ("budget: {trials: 10}", f"trial: {{repeats: {value}}}\nbudget: {{trials: 10}}",
+         "study.yaml:10: trial.repeats: must be a whole number from 1 to 100, or a mapping as in {least: 1, most: 5}, "
+         f"but is {shown}")
+        for value, shown in (("0", "0"), ("-1", "-1"), ("1.5", "1.5"), ("often", "'often'"), ("101", "101"),
+                             ("true", "true"), ("[3]", "[3]"))
+    ),
+    *(
+        ("budget: {trials: 10}", f"trial: {{repeats: {value}}}\nbudget: {{trials: 10}}",
+         f"study.yaml:10: trial.repeats: {sentence}")
+        for value, sentence in (
+            ("{least: 4, most: 2}", "must not have a least above most, but is {least: 4, most: 2}"),
+            ("{least: 2}", "must say most, as in {least: 1, most: 5}"),
+            ("{most: 0}", "most must be a whole number from 1 to 100, but is 0"),
+            ("{least: 1.5, most: 2}", "least must be a whole number from 1 to 100, but is 1.5"),
+            ("{max: 3}", "has only the keys least and most, as in {least: 1, most: 5}, not 'max'"),
+        )
+    ),
     ("budget: {trials: 10}", "trial: {memory: lots}\nbudget: {trials: 10}",
      "study.yaml:10: trial.memory: must be a size, as in 512MB, 2GB or 2GiB, but is 'lots'"),
     ("budget: {trials: 10}", "trial: {expected: long}\nbudget: {trials: 10}",

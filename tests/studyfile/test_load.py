@@ -7,6 +7,7 @@ import math
 import pytest
 
 from pilotune.errors import UserError
+from pilotune.pipeline.noise import Repeats
 from pilotune.pipeline.space import describe
 from pilotune.pipeline.studyfile import Budget, Named, TrialOptions, load_study_file, plan, render_plan
 
@@ -29,7 +30,7 @@ sampler: {name: TPESampler, seed: 3, n_startup_trials: 5}
 pruner: {name: hyperband, min_resource: 1, max_resource: 27, reduction_factor: 3}
 budget: {trials: 200, time: 4h, failures: 7, target: 0.99}
 trial: {timeout: 1h30m, retries: 1, retry_errors: yes, gpus: 1, cores: 4, nodes: 2, isolate: yes, preload: false,
-        memory: 2GiB, max_output: 5MB, grace: 3, expected: 50m, yield_before: 2m, ranks_per_node: 8}
+        repeats: {most: 5}, memory: 2GiB, max_output: 5MB, grace: 3, expected: 50m, yield_before: 2m, ranks_per_node: 8}
 start_from: {enqueue: [{lr: 0.01, layers: 2.0}], studies: [digits-old]}
 storage: postgresql://user:secret@host/db
 """
@@ -77,7 +78,8 @@ def test_every_key_of_a_study_file_is_understood(load, tmp_path):
     assert study.budget == Budget(trials=200, time=14400, failures=7, target=0.99)
     assert study.trial == TrialOptions(
         timeout=5400, retries=1, retry_errors=True, gpus=1, cores=4, nodes=2, isolate=True, preload=False,
-        memory=2 * 1024**3, max_output=5_000_000, grace=3, expected=3000, yield_before=120, ranks_per_node=8,
+        repeats=Repeats(1, 5), memory=2 * 1024**3, max_output=5_000_000, grace=3, expected=3000, yield_before=120,
+        ranks_per_node=8,
     )  # fmt: skip
     assert study.start_from.enqueue == ({"lr": 0.01, "layers": 2},)
     assert type(study.start_from.enqueue[0]["layers"]) is int

@@ -71,7 +71,8 @@ class Bench(QuietServices):
     def make_spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(
             token=flight.token, study="s", number=flight.number, attempt=flight.attempt, params=flight.params,
-            defines_space=False, directory="/tmp", seed=0, n_values=1, avoid=sorted(flight.avoid),
+            defines_space=False, directory="/tmp", seed=0, n_values=1, avoid=sorted(flight.avoid), repeat=flight.repeat,
+            since=flight.since,
         )  # fmt: skip
 
     def turn(self, *events: Any, after: float = 1.0) -> list[Any]:

@@ -97,7 +97,17 @@ class Desk(QuietServices):
 
     def make_spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(
-            flight.token, self.name, flight.number, flight.attempt, flight.params, self.free, "/tmp", 0, 1
+            flight.token,
+            self.name,
+            flight.number,
+            flight.attempt,
+            flight.params,
+            self.free,
+            "/tmp",
+            0,
+            1,
+            repeat=flight.repeat,
+            since=flight.since,
         )
 
     def turn(self, *events: Any) -> None:

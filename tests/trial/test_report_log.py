@@ -60,6 +60,13 @@ def test_the_next_attempt_begins_its_log_with_what_it_carries(files: TrialFiles)
     assert [report[:2] for report in carry(files, 3)] == [(1, 0.5), (2, 0.4), (3, 0.3)]
 
 
+def test_a_repetition_carries_nothing_of_the_earlier_one(files: TrialFiles) -> None:
+    write(files, 1, (1, 0.5))
+    assert carry(files, 2, since=2) == []
+    write(files, 2, (1, 0.7))
+    assert [report[:2] for report in carry(files, 3, since=2)] == [(1, 0.7)]
+
+
 def test_an_attempt_that_began_and_died_before_it_wrote_a_log_is_passed_over(files: TrialFiles) -> None:
     write(files, 1, (1, 0.5))
     assert [report[:2] for report in carry(files, 3)] == [(1, 0.5)]

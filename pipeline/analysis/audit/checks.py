@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from ...noise import means
 from ...record import RunDirectory
 from ..tables import STATES
 from .database import Claims, RecordedTrial
@@ -52,6 +53,11 @@ def _wrong(trial: RecordedTrial, directions: int) -> Iterator[str]:
         yield f"is complete, but has {len(trial.values)} of {directions} values"
     if trial.values and trial.state not in ("complete", "pruned"):
         yield f"is {trial.state}, but has a value"
+    attempts = [each.attempt for each in trial.repetitions]
+    if attempts != sorted(set(attempts)) or (attempts and attempts[-1] > trial.attempt):
+        yield f"has repetitions that ended with the attempts {attempts}, but its latest attempt is {trial.attempt}"
+    if trial.state == "complete" and trial.repetitions and trial.values != means(trial.repetitions):
+        yield f"has the values {trial.values}, but the means of its repetitions are {means(trial.repetitions)}"
     if trial.exit is None or trial.learned is not None:
         return
     if trial.final and trial.paused is not None:

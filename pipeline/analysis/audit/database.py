@@ -5,14 +5,28 @@ from __future__ import annotations
 import json
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ....grammar import count as counted
-from ...attributes import ATTEMPT, ATTEMPTS, COPIED, DIRECTORY, EXIT, HEARD, LEARNED, LEASE, LEFT, OWNER, PAUSED
+from ...attributes import (
+    ATTEMPT,
+    ATTEMPTS,
+    COPIED,
+    DIRECTORY,
+    EXIT,
+    HEARD,
+    LEARNED,
+    LEASE,
+    LEFT,
+    OWNER,
+    PAUSED,
+    REPEATS,
+)
+from ...noise import Repetition, read_repetitions
 from ...record import Lease
 from ...record.tables import (
     OF_STUDY,
@@ -51,7 +65,14 @@ USER = {
     PAUSED: "paused",
     LEARNED: "learned",
 }
-SYSTEM = {OWNER: "owner", ATTEMPT: "attempt", LEFT: "left", COPIED: "copied", HEARD: "heard"}
+SYSTEM = {
+    OWNER: "owner",
+    ATTEMPT: "attempt",
+    LEFT: "left",
+    COPIED: "copied",
+    HEARD: "heard",
+    REPEATS: "repetitions",
+}
 """User and system attributes that the audit reads -> fields of :class:`RecordedTrial`."""
 
 MAX_INTEGRITY_ERRORS = 5
@@ -78,7 +99,8 @@ class RecordedTrial:
         paused: The step of the rung at which it is paused.
         values: Its values; empty if it has none.
         objectives: Index of the objective of each value.
-        reports: Its reports.
+        reports: Its reports: those of its first repetition, where it was repeated.
+        repetitions: What its complete repetitions gave; empty where trials are not repeated.
     """
 
     number: int
@@ -96,11 +118,17 @@ class RecordedTrial:
     values: list[float] = field(default_factory=list)
     objectives: list[int] = field(default_factory=list)
     reports: Reports = NOTHING
+    repetitions: Sequence[Repetition] = ()
 
     @property
     def final(self) -> bool:
         """Whether it has ended."""
         return self.state not in ("running", "waiting")
+
+    @property
+    def reporting(self) -> int:
+        """The last attempt whose reports are kept: that which ended the first repetition, or else the latest one."""
+        return self.repetitions[0].attempt if self.repetitions else int(self.attempt)
 
     @property
     def token(self) -> str:
@@ -168,6 +196,7 @@ def read_recorded_trials(database: Database, study_id: int) -> dict[int, Recorde
             setattr(found[i], fields[key], _json(text))
     for trial in found.values():
         trial.attempt = trial.attempt if type(trial.attempt) is int else 0
+        trial.repetitions = read_repetitions(trial.repetitions)
         trial.directory = trial.directory if isinstance(trial.directory, str) else None
         trial.exit = None if trial.exit is None else str(trial.exit)
         if trial.copied is not None:

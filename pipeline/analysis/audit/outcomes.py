@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ...noise import Repetition
 from ...record import folder_of
 from ...trial.protocol import values_fit
 from .database import Claims, RecordedTrial
@@ -137,6 +138,10 @@ def judge_outcome(written: WrittenOutcome, claimed: Sequence[RecordedTrial], kno
     trial = claimed[0]
     if written.attempt > trial.attempt:
         return Judgement("lost", latest_known(trial.attempt))
+    repetition = next((each for each in trial.repetitions if each.token == written.token), None)
+    if repetition is not None:
+        difference = _differs_from_repetition(written, trial, repetition)
+        return Judgement("altered", difference) if difference else Judgement("kept")
     if written.attempt < trial.attempt:
         return Judgement("retried" if written.kind == "failed" else "fenced")
     if written.token != trial.token:
@@ -172,6 +177,15 @@ def _next_place(trial: RecordedTrial, known: Claims) -> str:
     return folder_of(recorded, lease.run if lease else "", trial.number)
 
 
+def _differs_from_repetition(written: WrittenOutcome, trial: RecordedTrial, repetition: Repetition) -> str:
+    """How the outcome and the database differ, where its values are those of a repetition; empty if they agree."""
+    if written.kind != "complete":
+        return f"it says {written.kind}, the database has values of it"
+    if list(written.values or ()) != list(repetition.values):
+        return f"it says {_numbers(written.values or ())}, the database says {_numbers(repetition.values)}"
+    return _reports_differ(written, trial)
+
+
 def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> str:
     """How the outcome and the database differ; empty if they agree."""
     state = written.kind
@@ -181,6 +195,13 @@ def _differs(written: WrittenOutcome, trial: RecordedTrial, directions: int) -> 
         return f"it says {written.kind}, the database says {trial.state}"
     if state == "complete" and list(written.values or ()) != trial.values:
         return f"it says {_numbers(written.values or ())}, the database says {_numbers(trial.values)}"
+    return _reports_differ(written, trial)
+
+
+def _reports_differ(written: WrittenOutcome, trial: RecordedTrial) -> str:
+    """How the outcome's reports and the database differ; empty if they agree, and for later repetitions."""
+    if written.attempt > trial.reporting:
+        return ""
     kept = trial.reports.as_dict()
     for step, value in written.reports.as_dict().items():
         if step not in kept:
@@ -216,10 +237,10 @@ def _check_reports(found: Audit, trial: RecordedTrial, files: Iterable[WrittenOu
     file, and one that failed by itself may leave a file without reports.
     """
     by_attempt = {each.attempt: each for each in files if each.kind and not each.silent}
-    if not trial.reports.steps or any(attempt not in by_attempt for attempt in range(1, trial.attempt + 1)):
+    if not trial.reports.steps or any(attempt not in by_attempt for attempt in range(1, trial.reporting + 1)):
         return
     made: dict[int, list[float]] = defaultdict(list)
-    for each in by_attempt.values():
+    for each in [each for attempt, each in by_attempt.items() if attempt <= trial.reporting]:
         for step, value in each.reports.as_dict().items():
             made[step].append(value)
     for step, value in trial.reports.as_dict().items():

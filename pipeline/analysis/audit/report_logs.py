@@ -39,7 +39,9 @@ def check_logs(found: Audit, trial: RecordedTrial, folder: TrialFolder) -> None:
     if trial.copied is not None or trial.learned is not None or (trial.final and trial.exit is None):
         return  # another study accounts for it, or another program has ended it
     kept = set(trial.reports.steps)
-    required = _of_ended(trial, folder) if trial.final else _of_running(kept, folder.logs)
+    # The reports of a trial that is repeated are those of its first repetition, which has ended.
+    ended = trial.final or trial.repetitions
+    required = _of_ended(trial, folder) if ended else _of_running(kept, folder.logs)
     said: set[int] = set()
     for attempt, reports in required:
         lost = [each for each in reports if each.step not in kept and each.step not in said]
@@ -50,10 +52,11 @@ def check_logs(found: Audit, trial: RecordedTrial, folder: TrialFolder) -> None:
 
 def _of_ended(trial: RecordedTrial, folder: TrialFolder) -> Iterator[Required]:
     """What the database must have of a trial that has ended: all that was carried, and what its last attempt told."""
-    for log, after in pairwise(folder.logs):
+    logs = [log for log in folder.logs if log.attempt <= trial.reporting]
+    for log, after in pairwise(logs):
         if after.source == log.attempt:
             yield Required(log.attempt, tuple(each for each in log.reports if each.end <= after.read))
-    for log in folder.logs[-1:]:
+    for log in logs[-1:]:
         yield Required(log.attempt, log.reports[: log.carried])
         yield Required(log.attempt, _told_at_end(trial, log, folder.written))
 
@@ -63,7 +66,8 @@ def _told_at_end(trial: RecordedTrial, log: ReportLog, written: Iterable[Written
     heard = trial.heard
     if isinstance(heard, list) and len(heard) == 2 and heard[0] == log.attempt and type(heard[1]) is int:
         return tuple(each for each in log.reports if each.end <= heard[1])
-    last = [each for each in written if each.attempt == log.attempt == trial.attempt and each.token == trial.token]
+    token = trial.repetitions[0].token if trial.repetitions else trial.token
+    last = [each for each in written if each.attempt == log.attempt == trial.reporting and each.token == token]
     # What a thread of the objective wrote after its end came too late.
     return tuple(each for each in log.reports if last and last[0].is_result and each.at <= last[0].finished + CLOCKS)
 

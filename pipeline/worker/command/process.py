@@ -233,6 +233,7 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
     return {
         "number": spec.number,
         "attempt": spec.attempt,
+        "repeat": spec.repeat,
         "seed": spec.seed,
         "study": spec.study,
         "study_dir": spec.objective.folder,

@@ -13,7 +13,8 @@ from .shell_quoting import Shell, harmless
 FIELDS = {
     "number": "the trial's number",
     "attempt": "which execution of the trial this is, from 1",
-    "seed": "a seed, the same for all attempts",
+    "repeat": "which repetition of the trial this is, from 0",
+    "seed": "a seed, the same for all attempts of a repetition",
     "study": "the study's name",
     "study_dir": "the study file's folder",
     "work_dir": "the attempt's working directory",

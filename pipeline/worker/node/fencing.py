@@ -36,8 +36,14 @@ class TakenOver(Exception):
     """A later attempt has taken the trial's checkpoint. The message is one sentence."""
 
 
-def enter(files: TrialFiles, attempt: int) -> None:
+def enter(files: TrialFiles, attempt: int, since: int = 1) -> None:
     """Rename the newest checkpoint folder to this attempt's name, or create one.
+
+    Args:
+        files: The trial's.
+        attempt: This one.
+        since: The attempt with which this repetition of the trial began. The folder of an earlier repetition stays
+            as it is, so that this one begins with an empty folder.
 
     Raises:
         TakenOver: A later attempt has it.
@@ -49,7 +55,7 @@ def enter(files: TrialFiles, attempt: int) -> None:
         if newest >= attempt:
             break
         try:
-            if folder is None:
+            if folder is None or (since > 1 and newest < since):
                 own.mkdir(mode=0o700)
             else:
                 folder.rename(own)
@@ -238,7 +244,7 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec, carried: Sequence[Sequ
         carried: Reports of earlier attempts that the driver did not hear; the result brings them, too.
     """
     try:
-        begun = [number for number in files.attempts_with(WORK) if number < spec.attempt]
+        begun = [number for number in files.attempts_with(WORK) if spec.since <= number < spec.attempt]
     except OSError:
         return None
     found = _result(files.outcome(begun[-1]), spec, begun[-1]) if begun else None

@@ -104,6 +104,7 @@ def environment(
         "PILOTUNE_STUDY_DIR": spec.objective.folder,
         "PILOTUNE_TRIAL": str(spec.number),
         "PILOTUNE_ATTEMPT": str(spec.attempt),
+        "PILOTUNE_REPEAT": str(spec.repeat),
         "PILOTUNE_SEED": str(spec.seed),
         "PILOTUNE_CHECKPOINT_DIR": str(files.checkpoint_of(spec.attempt)),
         "PILOTUNE_CORES": str(spec.cores),

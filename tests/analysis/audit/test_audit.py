@@ -282,7 +282,8 @@ def test_the_audit_reads_the_attributes_that_a_campaign_writes(tmp_path: Path, u
     study = three(tmp_path, url)
     (trial, *_) = open_storage(url).get_all_trials(study.study._study_id)
     assert {*audit_database.USER} - {*trial.user_attrs} == {"pilotune:from", "pilotune:paused"}
-    assert {*audit_database.SYSTEM} - {*trial.system_attrs} == {"pilotune:left", "pilotune:copied", "pilotune:heard"}
+    others = {"pilotune:left", "pilotune:copied", "pilotune:heard", "pilotune:repeats"}
+    assert {*audit_database.SYSTEM} - {*trial.system_attrs} == others
 
 
 def test_trials_copied_from_another_study_do_not_count_for_the_budget(tmp_path: Path, url: str) -> None:

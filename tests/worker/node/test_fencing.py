@@ -60,6 +60,11 @@ OBJECTIVE = """
             time.sleep(0.02)
         raise __import__("pilotune").TrialYield("saved")
 
+    def repeated(trial):
+        assert not list(trial.checkpoint_dir.iterdir())
+        assert os.environ["PILOTUNE_REPEAT"] == str(trial.repeat)
+        return 100.0 * trial.repeat + trial.rng_seed
+
     def counts(trial):
         (trial.checkpoint_dir / "ran").touch()
         return 5.0
@@ -123,6 +128,27 @@ def test_the_folder_goes_from_attempt_to_attempt_and_the_link_shows_the_newest(f
     assert files.holds_checkpoint()
     enter(files, 3)
     assert folders(files) == ["checkpoint-3"]
+
+
+def test_a_repetition_begins_with_an_empty_folder_and_leaves_the_earlier_one(files: TrialFiles) -> None:
+    enter(files, 2)
+    (files.checkpoint_of(2) / "state").write_text("first")
+    enter(files, 3, since=3)
+    assert folders(files) == ["checkpoint-2", "checkpoint-3"]
+    assert (list(files.checkpoint.iterdir()), os.readlink(files.checkpoint)) == ([], "checkpoint-3")
+    (files.checkpoint_of(3) / "state").write_text("second")
+    enter(files, 4, since=3)
+    assert folders(files) == ["checkpoint-2", "checkpoint-4"]
+    assert (files.checkpoint / "state").read_text() == "second"
+    with pytest.raises(TakenOver):
+        enter(files, 3, since=3)
+
+
+def test_a_repetition_whose_first_attempt_never_began_takes_nothing_of_the_earlier_one(files: TrialFiles) -> None:
+    enter(files, 1)
+    (files.checkpoint_of(1) / "state").write_text("first")
+    enter(files, 3, since=2)
+    assert list(files.checkpoint.iterdir()) == []
 
 
 def test_an_attempt_whose_worker_died_before_it_began_leaves_the_folder_to_the_next(files: TrialFiles) -> None:
@@ -376,3 +402,13 @@ def test_attempts_that_were_never_begun_lie_between(tmp_path: Path, files: Trial
     (files.checkpoint / "ran").unlink()
     assert run_attempt(attempt(tmp_path, 4, objective("counts")))["reason"].startswith("attempt 1 had ended")
     assert not (files.checkpoint / "ran").exists()
+
+
+def test_a_repetition_computes_its_own_result_and_goes_on_from_nothing(
+    tmp_path: Path, files: TrialFiles, objective: Any
+) -> None:
+    run_attempt(attempt(tmp_path, 1, objective("counts")))
+    second = run_attempt(attempt(tmp_path, 2, objective("repeated"), repeat=1, since=2, seed=8))
+    assert (second["kind"], second["values"], second["reason"]) == ("complete", [108.0], "")
+    third = run_attempt(attempt(tmp_path, 3, objective("repeated"), repeat=1, since=2, seed=8))
+    assert third["reason"].startswith("attempt 2 had ended"), "it belongs to the same repetition"
