@@ -4,7 +4,13 @@
 | --- | --- |
 | `functions` | test functions and a simulated training run; needs the standard library only |
 | `sklearn_classifier` | a scikit-learn classifier on a table (keyword style) |
-| `torch_classifier` | a PyTorch network on a table, with reports and a checkpoint |
+| `torch_classifier` | a multilayer perceptron in PyTorch, on images or a table |
+| `cnn_classifier` | a convolutional network in PyTorch on images |
+| `svm_classifier` | a support vector machine that is trained on more and more rows |
+| `boosting_classifier` | gradient boosting, round by round |
+
+The last four report, continue from a checkpoint, and score a validation split. Behind them are `settings` (the
+parameters), `images` and `tables` (the data), `parts` (what is trained on and what is scored) and `torch_training`.
 
 A study file names one as `module:function`, or by its short name in :mod:`~.registry`.
 """

@@ -16,6 +16,10 @@ OBJECTIVES: dict[str, tuple[str, str, str]] = {
     "schaffer": ("functions", "schaffer", "Schaffer's function of x; two directions"),
     "learning_curve": ("functions", "learning_curve", "a simulated training run with reports and a checkpoint"),
     "sklearn_classifier": ("sklearn_classifier", "train", "a scikit-learn classifier on a table, cross-validated"),
-    "torch_classifier": ("torch_classifier", "train", "a PyTorch network on a table, with reports and a checkpoint"),
+    "mlp_classifier": ("torch_classifier", "train", "a multilayer perceptron in PyTorch, on images or a table"),
+    "torch_classifier": ("torch_classifier", "train", "another name of mlp_classifier"),
+    "cnn_classifier": ("cnn_classifier", "train", "a convolutional network in PyTorch on images"),
+    "svm_classifier": ("svm_classifier", "train", "a support vector machine that reports, on images or a table"),
+    "boosting_classifier": ("boosting_classifier", "train", "gradient boosting that reports, on images or a table"),
 }
 """From each short name to the module in this package, the function in it, and what it is in one line."""

@@ -2,7 +2,7 @@
 
 In a study file::
 
-    objective: pilotune.objectives.sklearn_classifier:train
+    objective: sklearn_classifier     # pilotune.objectives.sklearn_classifier:train
     direction: maximize
     space:
       data: flowers.csv               # or breast_cancer, digits, iris, wine
@@ -21,11 +21,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-
+from ..pipeline.trial.exceptions import ObjectiveError
+from .settings import missing
 from .tables import load_table
+
+try:
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+except ModuleNotFoundError as error:
+    raise missing("scikit-learn", error) from None
 
 MODELS = {
     "svm": ("svm:SVC", ("C", "kernel", "gamma", "degree")),
@@ -75,7 +80,7 @@ def train(
         ``value``, the mean accuracy over the folds (0..1), and ``spread``, its standard deviation.
 
     Raises:
-        ValueError: An unknown model, or a hyperparameter that the model does not take.
+        ObjectiveError: An unknown model, or a hyperparameter that the model does not take.
     """
     given = {
         "C": C, "kernel": kernel, "gamma": gamma, "degree": degree, "max_iter": max_iter, "n_estimators": n_estimators,
@@ -91,13 +96,13 @@ def train(
 
 
 def build(model: str, seed: int, hyperparameters: dict[str, Any]) -> Any:
-    """The classifier, after a step that scales the features. Raises ValueError as :func:`train` does."""
+    """The classifier, after a step that scales the features. Raises ObjectiveError as :func:`train` does."""
     if model not in MODELS:
-        raise ValueError(f"there is no model {model!r}; the models are {', '.join(MODELS)}")
+        raise ObjectiveError(f"there is no model {model!r}; the models are {', '.join(MODELS)}")
     place, taken = MODELS[model]
     foreign = [name for name in hyperparameters if name not in taken]
     if foreign:
-        raise ValueError(f"the model {model!r} takes no {', '.join(foreign)}; it takes {', '.join(taken)}")
+        raise ObjectiveError(f"the model {model!r} takes no {', '.join(foreign)}; it takes {', '.join(taken)}")
     module, name = place.split(":")
     classifier = getattr(import_module(f"sklearn.{module}"), name)(**hyperparameters)
     if "random_state" in classifier.get_params():

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..pipeline.trial.exceptions import ObjectiveError
+from .settings import missing
+
 SHIPPED = ("breast_cancer", "digits", "iris", "wine")
 
 
@@ -25,24 +28,28 @@ def load_table(data: str, target: str | None = None) -> tuple[np.ndarray[Any, An
         value; and classes (rows,) as int64 from 0, in sorted order of their names.
 
     Raises:
-        ValueError: There is no such file or column, or a value is missing.
+        ObjectiveError: There is no such file or column, or a value is missing.
     """
     if data in SHIPPED:
-        from sklearn import datasets
-
+        try:
+            from sklearn import datasets
+        except ModuleNotFoundError as error:
+            raise missing("scikit-learn", error) from None
         x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
         return x.astype(np.float32), y.astype(np.int64)
 
     path = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such CSV file; a data set's name would be one of {', '.join(SHIPPED)}")
+        known = ", ".join(SHIPPED)
+        raise ObjectiveError(f"{path}: there is no such CSV file; a data set's name would be one of {known}")
     frame = pd.read_csv(path)
     column = target if target is not None else str(frame.columns[-1])
     if column not in frame:
-        raise ValueError(f"{path}: there is no column {column!r}; the columns are {', '.join(map(str, frame.columns))}")
+        known = ", ".join(map(str, frame.columns))
+        raise ObjectiveError(f"{path}: there is no column {column!r}; the columns are {known}")
     gaps = [str(name) for name in frame.columns if frame[name].isna().any()]
     if gaps:
-        raise ValueError(f"{path}: values are missing in {', '.join(gaps)}; fill them in or leave those rows out")
+        raise ObjectiveError(f"{path}: values are missing in {', '.join(gaps)}; fill them in or leave those rows out")
     features = pd.get_dummies(frame.drop(columns=column)).to_numpy(np.float32)
     classes, _ = pd.factorize(frame[column], sort=True)
     return features, classes.astype(np.int64)
@@ -62,14 +69,14 @@ def split_rows(
         The row numbers of the first part, and those of the second.
 
     Raises:
-        ValueError: A class has fewer than two rows.
+        ObjectiveError: A class has fewer than two rows.
     """
     rng = np.random.default_rng(seed)
     first, second = [], []
     for name in np.unique(classes):
         rows = rng.permutation(np.flatnonzero(classes == name))
         if len(rows) < 2:
-            raise ValueError(f"class {name} has one row only; a split needs two of each class")
+            raise ObjectiveError(f"class {name} has one row only; a split needs two of each class")
         count = min(max(1, round(share * len(rows))), len(rows) - 1)
         first.append(rows[count:])
         second.append(rows[:count])

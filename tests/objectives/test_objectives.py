@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 
 from pilotune import TrialPruned
-from pilotune.objectives import functions, sklearn_classifier, tables, torch_classifier
+from pilotune.objectives import (
+    boosting_classifier,
+    cnn_classifier,
+    functions,
+    settings,
+    sklearn_classifier,
+    svm_classifier,
+    tables,
+    torch_classifier,
+)
+from pilotune.pipeline.trial.exceptions import ObjectiveError
 
 from ..support.objective_trial import Script, make_trial
 
@@ -58,24 +69,28 @@ def test_learning_curve_of_a_bad_configuration_ends_higher(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("train", "params"),
+    ("train", "params", "steps"),
     [
-        (functions.learning_curve, {"epochs": 6}),
-        (torch_classifier.train, {"data": "iris", "epochs": 6, "dropout": 0.3}),
+        (functions.learning_curve, {"epochs": 6}, [1, 2, 3, 4, 5, 6]),
+        (torch_classifier.train, {"data": "iris", "epochs": 6, "dropout": 0.3}, [1, 2, 3, 4, 5, 6]),
+        (cnn_classifier.train, {"rows": 200, "channels": 4, "epochs": 4, "dropout": 0.3}, [1, 2, 3, 4]),
+        (svm_classifier.train, {"rows": 200}, [1, 2, 4, 8]),
+        (boosting_classifier.train, {"data": "wine", "rounds": 7, "every": 2, "max_features": 0.5}, [2, 4, 6, 7]),
     ],
 )
-def test_an_interrupted_attempt_continues_to_the_same_result(tmp_path, train, params):
+def test_an_interrupted_attempt_continues_to_the_same_result(tmp_path, train, params, steps):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
     expected = Script()
     train(make_trial(whole, params, expected))
 
-    first, second = Script(prune_at=3), Script()
+    first, second = Script(prune_at=steps[1]), Script()
     with pytest.raises(TrialPruned):
         train(make_trial(cut, params, first))
     train(make_trial(cut, params, second))
-    assert [step for step, _ in second.reports] == [4, 5, 6]
+    assert [step for step, _ in expected.reports] == steps
+    assert [step for step, _ in second.reports] == steps[2:]
     assert first.reports + second.reports == expected.reports
 
 
@@ -92,12 +107,12 @@ def test_every_model_of_the_sklearn_classifier_learns(model):
 
 
 def test_a_hyperparameter_of_another_model_is_refused_by_name():
-    with pytest.raises(ValueError, match="the model 'forest' takes no C; it takes n_estimators"):
+    with pytest.raises(ObjectiveError, match="the model 'forest' takes no C; it takes n_estimators"):
         sklearn_classifier.train(data="iris", model="forest", C=1.0)
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="there is no model 'tree'; the models are svm, logistic"):
+    with pytest.raises(ObjectiveError, match="there is no model 'tree'; the models are svm, logistic"):
         sklearn_classifier.train(data="iris", model="tree")
 
 
@@ -107,14 +122,71 @@ def test_torch_classifier_learns_the_irises(tmp_path, optimizer):
     assert torch_classifier.train(make_trial(tmp_path, params)) >= 0.9
 
 
-def test_torch_classifier_refuses_a_parameter_it_does_not_have():
-    with pytest.raises(ValueError, match="there is no parameter learning_rate; the parameters are"):
-        torch_classifier.settings({"learning_rate": 0.1})
+REPORTING = [torch_classifier, cnn_classifier, svm_classifier, boosting_classifier]
 
 
-def test_torch_classifier_refuses_a_value_it_does_not_offer():
-    with pytest.raises(ValueError, match="there is no optimizer 'lion'; offered are adamw, sgd"):
-        torch_classifier.settings({"optimizer": "lion"})
+@pytest.mark.parametrize("module", REPORTING)
+def test_a_classifier_that_reports_refuses_a_parameter_it_does_not_have(tmp_path, module):
+    with pytest.raises(ObjectiveError, match="there is no parameter speed; the parameters are data, target, size"):
+        module.train(make_trial(tmp_path, {"speed": 0.1}))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "sentence"),
+    [
+        (torch_classifier, "optimizer", "lion", "there is no optimizer 'lion'; offered are adamw, sgd"),
+        (cnn_classifier, "kernel", 2, "there is no kernel 2; offered are 1, 3, 5, 7"),
+        (svm_classifier, "kernel", "box", "there is no kernel 'box'; offered are linear, rbf, poly, sigmoid"),
+        (boosting_classifier, "score", "train", "there is no score 'train'; offered are validation, test"),
+    ],
+)
+def test_a_classifier_that_reports_refuses_a_value_it_does_not_offer(tmp_path, module, name, value, sentence):
+    with pytest.raises(ObjectiveError, match=sentence):
+        module.train(make_trial(tmp_path, {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("module", "params"),
+    [
+        (torch_classifier, {"epochs": 15}),
+        (cnn_classifier, {"epochs": 4}),
+        (cnn_classifier, {"epochs": 5, "blocks": 5, "units": 32, "lr": 0.003, "channels": 8}),
+        (svm_classifier, {"stages": False}),
+        (svm_classifier, {"kernel": "poly", "degree": 2, "gamma": 0.1, "coef0": 1.0}),
+        (boosting_classifier, {"rounds": 15, "every": 5}),
+    ],
+)
+def test_a_classifier_that_reports_learns_the_digits(tmp_path, module, params):
+    script = Script()
+    score = module.train(make_trial(tmp_path, params, script))
+    assert score > 0.85
+    assert script.reports[-1][1] == score
+
+
+def test_a_convolutional_network_of_a_table_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(ObjectiveError, match="cnn_classifier needs images, and iris is a table; use mlp_classifier"):
+        cnn_classifier.train(make_trial(tmp_path, {"data": "iris"}))
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "modules"),
+    [
+        ("torch", "torch", ["torch_training", "torch_classifier", "cnn_classifier"]),
+        ("scikit-learn", "sklearn", ["svm_classifier", "boosting_classifier", "sklearn_classifier"]),
+    ],
+)
+def test_an_objective_whose_package_is_missing_says_how_to_get_it(monkeypatch, package, name, modules):
+    for known in [each for each in sys.modules if each.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, known)
+    monkeypatch.setitem(sys.modules, name, None)  # an import of it raises ModuleNotFoundError
+    for module in modules:
+        monkeypatch.delitem(sys.modules, f"pilotune.objectives.{module}", raising=False)
+        with pytest.raises(ObjectiveError, match=f"this needs {package}, but .* is not installed .*: pip install"):
+            importlib.import_module(f"pilotune.objectives.{module}")
+
+
+def test_the_error_for_a_missing_package_names_it():
+    assert str(settings.missing("pillow", ModuleNotFoundError(name="PIL"))).endswith("pip install pillow")
 
 
 def test_a_csv_table_gives_classes_by_name_and_a_column_per_value_of_text(tmp_path, monkeypatch):
@@ -138,12 +210,12 @@ def test_a_csv_table_gives_classes_by_name_and_a_column_per_value_of_text(tmp_pa
 def test_a_csv_table_that_cannot_be_used_is_refused_in_a_sentence(tmp_path, text, target, sentence):
     file = tmp_path / "t.csv"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ObjectiveError, match=sentence):
         tables.load_table(str(file), target)
 
 
 def test_a_missing_csv_table_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no\.csv: there is no such CSV file"):
+    with pytest.raises(ObjectiveError, match=r"no\.csv: there is no such CSV file"):
         tables.load_table(str(tmp_path / "no.csv"))
 
 
@@ -155,7 +227,7 @@ def test_split_rows_keeps_the_share_of_each_class_and_loses_no_row():
 
 
 def test_split_rows_refuses_a_class_of_one_row():
-    with pytest.raises(ValueError, match="class 1 has one row only"):
+    with pytest.raises(ObjectiveError, match="class 1 has one row only"):
         tables.split_rows(np.array([0, 0, 1]), 0.5, seed=0)
 
 

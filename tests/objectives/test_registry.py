@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import random
+import re
 from pathlib import Path
 
 import pytest
 
 from pilotune.errors import UserError
+from pilotune.objectives import settings
 from pilotune.objectives.registry import OBJECTIVES
+from pilotune.pipeline.studyfile import load_study_file
 from pilotune.pipeline.studyfile.objective import find_objective
 from pilotune.yamlfile import parse_yaml
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/ready-made.md"
 SOURCE = parse_yaml("name: s\nobjective: branin\n", Path("study.yaml"))
 
 
@@ -42,3 +48,21 @@ def test_a_package_adds_an_objective_by_an_entry_point(tmp_path: Path, monkeypat
     assert (found.module, found.function) == ("acme_models", "tune")
     with pytest.raises(UserError, match=r"study.yaml:2: objective: .*acme_models.*'no'"):
         find_objective("lost", {}, Path("/"), SOURCE)
+
+
+def test_the_page_has_a_study_that_is_valid_for_each_classifier_that_reports(tmp_path: Path) -> None:
+    texts = re.findall(r"^```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found = []
+    for text in texts:
+        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+        study = load_study_file(tmp_path / "study.yaml")
+        module = importlib.import_module(study.objective.module)
+        given = study.space.sample(random.Random(0)) if study.space else {}
+        settings.settings(given, module.DEFAULTS, {})
+        found.append(study.source.data["objective"])
+    assert found == ["mlp_classifier", "cnn_classifier", "svm_classifier", "boosting_classifier"]
+
+
+def test_the_page_lists_every_name() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert [name for name in OBJECTIVES if f"`{name}`" not in text] == []
