@@ -118,9 +118,9 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 def command() -> str:
     """The command as typed, with a path from the repository's root."""
-    program = Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
-    return shlex.join(["python", f"benchmarks/{name}", *sys.argv[1:]])
+    program = Path(sys.argv[0]).resolve()
+    program = program.parent if program.name == "__main__.py" else program
+    return shlex.join(["python", str(program.relative_to(HERE.parent)), *sys.argv[1:]])
 
 
 def finish(section: str, text: str, kept: bool) -> None:
