@@ -9,12 +9,12 @@ Example::
     dataframe(data)
 """
 
-from .best import best_params, best_trials
+from .best import best_params, best_trials, certainty
 from .evaluators import EVALUATORS
 from .export import FORMATS, export, export_reports, format_of, strict
 from .importance import Importances, importances, measure
 from .reading import StudyData, nearest, read_study, safe_url, stored_study, study_names
-from .summary import Summary, summarize
+from .summary import Summary, certainty_json, summarize
 from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "Summary",
     "best_params",
     "best_trials",
+    "certainty",
+    "certainty_json",
     "columns",
     "dataframe",
     "export",

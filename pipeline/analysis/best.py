@@ -6,17 +6,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PilotuneError, UserError
+from ..noise import repetitions_of
 from .reading import StudyData, study_of
-from .tables import Row, row_of
+from .tables import Row, constraints_of, row_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+    from ..noise.bounds import CautiousBest
+
+
+def certainty(data: StudyData) -> CautiousBest | None:
+    """How sure the best trial is, where trials were repeated; None elsewhere, and with several objectives."""
+    if len(data.directions) > 1:
+        return None
+    found = [(trial, repetitions_of(trial)) for trial in data.trials if trial.state.name == "COMPLETE"]
+    if all(len(repetitions) < 2 for _, repetitions in found):
+        return None
+    from ..noise.bounds import cautious_best, measured_of
+
+    feasible = [each for each in found if all(amount <= 0.0 for amount in constraints_of(each[0]).values())]
+    return cautious_best(measured_of(feasible), maximize=data.directions[0] == "maximize")
 
 
 def best_trials(data: StudyData) -> list[Row]:
     """The best complete trial, or the complete trials on the Pareto front.
 
-    Infeasible trials are left out, as in Optuna's ``best_trial`` and ``best_trials``.
+    Infeasible trials are left out, as in Optuna's ``best_trial`` and ``best_trials``. Where trials were repeated, the
+    best is the one with the best pessimistic bound (:func:`certainty`), while Optuna's is the one with the best mean.
 
     Args:
         data: The study.
@@ -32,6 +49,9 @@ def best_frozen_trials(data: StudyData) -> list[FrozenTrial]:
     complete = tuple(trial for trial in data.trials if trial.state.name == "COMPLETE")
     if not complete:
         return []
+    certain = certainty(data)
+    if certain is not None:
+        return [trial for trial in complete if trial.number == certain.number]
     study = study_of(replace(data, trials=complete))
     try:
         found = [study.best_trial] if len(data.directions) == 1 else study.best_trials

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .best import best_trials
+from .best import best_trials, certainty
 from .reading import StudyData
 from .tables import Row, rows
+
+if TYPE_CHECKING:
+    from ..noise.bounds import CautiousBest
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Summary:
         rungs: Number of trials pruned at each step, by ascending step.
         failures: Number of failed trials of each kind (exception, signal, timeout, ...), most frequent first.
         best: The best trial, or the Pareto front.
+        certainty: How sure the best trial is; None where trials were not repeated.
         metrics: The objectives' names.
         directions: ``minimize`` or ``maximize`` for each objective.
         seconds: Run time of all trials, added up.
@@ -44,6 +48,7 @@ class Summary:
     metrics: tuple[str, ...]
     directions: tuple[str, ...]
     seconds: float
+    certainty: CautiousBest | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The summary for JSON. The keys do not change between versions."""
@@ -56,6 +61,7 @@ class Summary:
             "rungs": {str(step): count for step, count in self.rungs.items()},
             "failures": dict(self.failures),
             "best": [row.as_dict() for row in self.best],
+            "certainty": certainty_json(self.certainty),
         }
 
 
@@ -81,4 +87,10 @@ def summarize(data: StudyData) -> Summary:
         metrics=data.metrics,
         directions=data.directions,
         seconds=sum(row.seconds or 0.0 for row in items),
+        certainty=certainty(data),
     )
+
+
+def certainty_json(found: CautiousBest | None) -> dict[str, Any] | None:
+    """How sure the best trial is, for JSON."""
+    return None if found is None else {"interval": [found.low, found.high], "alike": list(found.alike)}

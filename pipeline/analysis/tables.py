@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
 from ..attributes import OWNER, POOL, PREFIX, RUNG, details_of
+from ..noise import Repetition, repetitions_of, spreads
 from .reading import StudyData, nearest
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Row:
         directory: Its folder in the run directory; empty if not known.
         attrs: User attributes that the objective set.
         constraints: By how much it breaks each constraint: above 0, it is broken. Empty where nothing says so.
+        repetitions: What each of its complete repetitions gave; empty where trials are not repeated.
     """
 
     number: int
@@ -76,6 +78,12 @@ class Row:
     attrs: Mapping[str, Any]
     step: int | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
+    repetitions: tuple[Repetition, ...] = ()
+
+    @property
+    def spread(self) -> dict[str, float]:
+        """The standard deviation of its repetitions by metric; empty for less than two."""
+        return dict(zip(self.values, spreads(self.repetitions) or (), strict=False))
 
     def as_dict(self) -> dict[str, Any]:
         """The row for JSON. The keys do not change between versions."""
@@ -98,6 +106,10 @@ class Row:
             "directory": self.directory,
             "user_attrs": dict(self.attrs),
             "constraints": dict(self.constraints),
+            "repetitions": [
+                {"attempt": each.attempt, "seed": each.seed, "values": list(each.values)} for each in self.repetitions
+            ],
+            "spread": self.spread,
         }
 
 
@@ -154,6 +166,7 @@ def row_of(
         attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
         step=last,
         constraints=constraints_of(trial),
+        repetitions=repetitions_of(trial),
     )
 
 
@@ -253,7 +266,8 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         Columns ``number``, ``state``, one for each metric (``values_<metric>`` if there is a column of its name),
         ``params_<name>``, ``start``, ``end``, ``seconds``,
         ``seconds_waiting``, ``host``, ``pool``, ``attempts``, ``exit``, ``reason``, ``rung``, ``directory``,
-        ``user_attrs_<name>``, ``constraints_<name>``. Whole numbers and truth values stay what they are where some
+        ``user_attrs_<name>``, ``constraints_<name>``. Where trials were repeated also ``repetitions`` (their number)
+        and ``spread_<metric>`` (the standard deviation). Whole numbers and truth values stay what they are where some
         trials have none (pandas' nullable types).
     """
     import pandas as pd
@@ -262,7 +276,8 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
     attrs = list(dict.fromkeys(name for row in items for name in row.attrs))
     table: dict[str, list[Any]] = {"number": [row.number for row in items], "state": [row.state for row in items]}
     for metric in data.metrics:
-        name = f"values_{metric}" if metric in table or metric in COLUMNS else metric
+        taken = metric in table or metric in (*COLUMNS, "repetitions") or metric.startswith("spread_")
+        name = f"values_{metric}" if taken else metric
         table[name] = [row.values.get(metric) for row in items]
     for name in columns(items):
         table[f"params_{name}"] = [row.params.get(name) for row in items]
@@ -272,6 +287,10 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         table[f"user_attrs_{name}"] = [row.attrs.get(name) for row in items]
     for name in dict.fromkeys(name for row in items for name in row.constraints):
         table[f"constraints_{name}"] = [row.constraints.get(name) for row in items]
+    if any(row.repetitions for row in items):
+        table["repetitions"] = [len(row.repetitions) or None for row in items]
+        for metric in data.metrics:
+            table[f"spread_{metric}"] = [row.spread.get(metric) for row in items]
     series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
     return pd.DataFrame(series)
 

@@ -298,7 +298,7 @@ class CampaignStudy:
 
     def resumed(self, number: int) -> optuna.Trial:
         """Take over trial ``number`` of an earlier campaign; its parameters stay as they are."""
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        trial_id = self.trial_id(number)
         self.storage.set_trial_system_attr(trial_id, OWNER, self.campaign)
         self.storage.adopt([trial_id])
         return optuna.Trial(self.study, trial_id)
@@ -369,10 +369,13 @@ class CampaignStudy:
         """The steps that the trial has reported."""
         return self.storage.get_trial(trial._trial_id).intermediate_values
 
+    def trial_id(self, number: int) -> int:
+        """The database id of trial ``number``."""
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+
     def verdict(self, number: int) -> int | None:
         """The step whose report was answered with `prune`, in whichever attempt; None where none was."""
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        found = self.storage.get_trial(trial_id).system_attrs.get(VERDICT)
+        found = self.storage.get_trial(self.trial_id(number)).system_attrs.get(VERDICT)
         return found if type(found) is int else None
 
     def bracket(self, number: int) -> dict[str, int]:

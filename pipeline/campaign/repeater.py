@@ -13,14 +13,19 @@ trial, which has been run M times. So the best trial always has all its repetiti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial
 
 from ..attributes import REPEATS, REPETITIONS, SPREAD
 from ..noise import Repeats, Repetition, mean_constraints, means, repetitions_of, spreads
 from .campaign_study import CONSTRAINTS, CampaignStudy
+from .cautious_incumbent import CautiousIncumbent
 from .flight import Flight, seed_of
 from .incumbent import Incumbent
+
+if TYPE_CHECKING:
+    from ..noise.bounds import CautiousBest
 
 
 class Repeater:
@@ -34,6 +39,7 @@ class Repeater:
 
     def __init__(self, study: CampaignStudy, repeats: Repeats, seed: int | None) -> None:
         self._study, self._repeats, self._seed = study, repeats, seed
+        self._best = CautiousIncumbent()
         self._rivals = Incumbent(lambda trial: len(repetitions_of(trial)) >= repeats.most)
 
     def keep(self, flight: Flight, values: Sequence[float]) -> None:
@@ -73,6 +79,11 @@ class Repeater:
             notes[SPREAD] = spread[0] if len(spread) == 1 else spread  # type: ignore[assignment]
         self._study.annotate(flight.trial, notes, mean_constraints(flight.repetitions))
         return means(flight.repetitions)
+
+    def best(self) -> CautiousBest | None:
+        """The trial with the best pessimistic bound; None with several objectives, or where no trial is repeated."""
+        study = self._study.study
+        return None if len(study.directions) > 1 or self._repeats.most == 1 else self._best.refresh(study)
 
     def _trial(self, flight: Flight) -> FrozenTrial:
         return self._study.storage.get_trial(flight.trial_id)

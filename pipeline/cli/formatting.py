@@ -50,6 +50,15 @@ def named_values(names: Sequence[str], values: Sequence[float]) -> str:
     return ", ".join(f"{name} {number(value)}" for name, value in zip(names, values, strict=True))
 
 
+def plus_minus(interval: Sequence[float] | None) -> str:
+    """Half the width of an interval, for after its middle; empty where there is none.
+
+    >>> plus_minus((0.5, 0.75)), plus_minus(None)
+    (' ± 0.125', '')
+    """
+    return "" if interval is None else f" ± {(interval[1] - interval[0]) / 2:.2g}"
+
+
 def exact(value: Any) -> str:
     """A value with all its digits, so that it can be used again."""
     return "-" if value is None else str(value)

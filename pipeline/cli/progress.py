@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from .block_table import blocks_line, quarantine_lines
 from .failures import failure_lines
-from .formatting import count, duration, named_values, number, on_front, parameter
+from .formatting import count, duration, named_values, number, on_front, parameter, plus_minus
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -169,7 +169,7 @@ def status_line(status: Status) -> str:
         f"{status.failed} failed, {status.running} running{paused_text(status)}",
     ]
     if status.best_number is not None:
-        parts.append(front_text(status) or f"best {best_values(status)} (trial {status.best_number})")
+        parts.append(front_text(status) or f"best {best_values(status)} ({best_trial(status)})")
     parts += [speed for speed in [speed_text(status)] if speed]
     if blocks_line(status):
         parts.append(f"blocks {blocks_line(status)}")
@@ -199,8 +199,14 @@ def elapsed(status: Status) -> float:
 
 
 def best_values(status: Status) -> str:
-    """The values of the best trial, with their names where the study has some."""
-    return named_values(status.metrics, status.best_values or ())
+    """The values of the best trial, with their names where the study has some, and how sure they are."""
+    return named_values(status.metrics, status.best_values or ()) + plus_minus(status.best_interval)
+
+
+def best_trial(status: Status) -> str:
+    """Which trial is the best, and where trials are repeated, how often it was run: ``trial 7, 3 runs``."""
+    runs = "" if status.best_runs is None else f", {count(status.best_runs, 'run')}"
+    return f"trial {status.best_number}{runs}"
 
 
 def front_text(status: Status) -> str:
@@ -270,7 +276,7 @@ def render_status(status: Status) -> RenderableType:
         lines.append(text((front_text(status), "bold")))
     elif status.best_number is not None:
         params = " ".join(f"{name}={parameter(value, number)}" for name, value in (status.best_params or {}).items())
-        lines.append(text((f"best {best_values(status)}", "bold"), (f" (trial {status.best_number})  {params}", "")))
+        lines.append(text((f"best {best_values(status)}", "bold"), (f" ({best_trial(status)})  {params}", "")))
     if speed_text(status):
         lines.append(text((speed_text(status), "")))
     if blocks_line(status):

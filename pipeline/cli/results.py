@@ -11,9 +11,13 @@ from .resolve import resolve_study
 
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData
+    from ..noise.bounds import CautiousBest
 
 UNFINISHED = ("running", "interrupted")
 """States of trials whose last reported step is shown."""
+
+ALIKE = 8
+"""Trials that are listed of those that cannot be told apart from the best one."""
 
 REASON_WIDTH = 160
 """Characters of a reason in a table; JSON and files have all of it."""
@@ -25,6 +29,17 @@ def read_named_study(name: str | None, storage: str | None) -> StudyData:
 
     study = resolve_study(name, storage)
     return read_study(study.storage, study.name)
+
+
+def alike_text(found: CautiousBest | None) -> str:
+    """Which other trials cannot be told apart from the best one, as a sentence; empty if there are none."""
+    if found is None or not found.alike:
+        return ""
+    first, more = found.alike[:ALIKE], len(found.alike) - ALIKE
+    listed = [str(each) for each in first] + ([f"{more:,} more"] if more > 0 else [])
+    names = " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else listed[0]
+    what = "trial" if len(found.alike) == 1 else "trials"
+    return f"{what} {names} cannot be told apart from it"
 
 
 def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None) -> str:
@@ -41,12 +56,16 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
     names = columns(items)
     reasons = any(row.reason for row in items)
     left = ["trial", "state", *metrics]
-    right = ["seconds", *(["attempts"] if any(row.attempts > 1 for row in items) else [])]
+    repeated = any(row.repetitions for row in items)
+    left += ["runs", "spread"] if repeated else []
+    right = ["seconds", *(["attempts"] if any(row.attempts > max(1, len(row.repetitions)) for row in items) else [])]
 
     def cells(row: Row) -> list[str]:
         at = row.rung if row.rung is not None or row.state not in UNFINISHED else row.step
         state = row.state if at is None else f"{row.state} at {at}"
-        return [str(row.number), state, *(number(row.values.get(metric)) for metric in metrics)]
+        spread = " ".join(f"{each:.2g}" for each in row.spread.values())
+        runs = [str(len(row.repetitions) or ""), spread] if repeated else []
+        return [str(row.number), state, *(number(row.values.get(metric)) for metric in metrics), *runs]
 
     def more(row: Row) -> list[str]:
         return [duration(row.seconds), *([str(row.attempts)] if len(right) > 1 else [])]
@@ -57,7 +76,8 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
     def value(row: Row, name: str) -> str:
         return parameter(row.params[name], number) if name in row.params else ""
 
-    flush = ("trial", *metrics, *right, *(n for n in names if any(isinstance(r.params.get(n), float) for r in items)))
+    numbers = (name for name in names if any(isinstance(row.params.get(name), float) for row in items))
+    flush = ("trial", *metrics, "runs", "spread", *right, *numbers)
     head = [*left, *names, *right]
     lines = [[*cells(row), *(value(row, name) for name in names), *more(row)] for row in items]
     plain = table(head, lines, right=flush)

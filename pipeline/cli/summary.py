@@ -11,7 +11,8 @@ from ...errors import PilotuneError
 from ...exit_codes import SITE, STOPPED
 from .block_table import quarantine_lines
 from .failures import failure_line, kinds_in_words
-from .formatting import duration, echo_json, number, on_front, pairs, parameter
+from .formatting import count, duration, echo_json, number, on_front, pairs, parameter, plus_minus
+from .results import alike_text
 
 if TYPE_CHECKING:
     from ..analysis import Summary
@@ -89,8 +90,12 @@ def best_lines(summary: Summary) -> list[tuple[str, str]]:
         return [("best", f"{on_front(len(summary.best))}: pilotune best {summary.study}")]
     row = summary.best[0]
     shown = ", ".join(f"{name} {number(value)}" for name, value in row.values.items())
+    found = summary.certainty
+    sure = plus_minus(None if found is None else (found.low, found.high))
+    runs = f", {count(len(row.repetitions), 'run')}" if row.repetitions else ""
     return [
-        ("best", f"{shown} (trial {row.number})"),
+        ("best", f"{shown}{sure} (trial {row.number}{runs})"),
+        *([("", alike)] if (alike := alike_text(summary.certainty)) else []),
         *((f"  {name}", parameter(value)) for name, value in row.params.items()),
     ]
 

@@ -101,6 +101,10 @@ def render_details(data: StudyData, details: TrialDetails) -> str:
     elif row.reason:
         lines += [("reason", row.reason)]
     lines += [(name, exact(value)) for name, value in row.values.items() if value is not None]
+    lines += [
+        (f"  run {place}", f"{', '.join(map(exact, each.values))} (attempt {each.attempt}, seed {each.seed})")
+        for place, each in enumerate(row.repetitions, 1)
+    ]
     lines += [("ran", f"{duration(row.seconds)} in {count(row.attempts, 'attempt')}"
                + (f", at last on {row.host}" if row.host else ""))]  # fmt: skip
     lines += [("files", row.directory)] if row.directory else []

@@ -21,6 +21,7 @@ from ..campaign.events import BlockView
 from ..campaign.failed_attempt import FailedAttempt
 from ..campaign.flight import Flight
 from ..campaign.quarantine import Quarantined
+from ..noise import repetitions_of
 from ..trial.from_json import build, read_json
 from .stall_report import waiting
 from .time_left import campaign_time_left
@@ -42,6 +43,7 @@ class RunningTrial:
     Attributes:
         number: The trial's number.
         attempt: Its attempt, from 1.
+        repeat: Which repetition of the trial it is, from 0.
         host: Where it runs.
         seconds: Since its current attempt began.
         step, value: Its last report; None before the first, and ``value`` also where it is not finite.
@@ -53,6 +55,7 @@ class RunningTrial:
     seconds: float
     step: int | None = None
     value: float | None = None
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ class Status:
     best_number: int | None = None
     best_values: list[float] | None = None
     best_params: dict[str, Any] | None = None
+    best_runs: int | None = None  # how often it was run, where trials are repeated
+    best_interval: list[float] | None = None  # of its true mean, with a probability of 90 %
+    best_alike: int = 0  # trials that cannot be told apart from it
     front: int = 0  # trials on the Pareto front of a study with several directions
     metrics: list[str] = field(default_factory=list)  # the values' names; empty where the study has none
     rate: float = 0.0  # trials a minute, finished by this campaign
@@ -164,7 +170,9 @@ def snapshot(
         now: Unix seconds, if later than the last step: the database has been unreachable since.
     """
     study, finished = campaign.study, campaign.finished
-    best = study.best()
+    best, cautious = study.best(), campaign.outcomes.repeater.best()
+    if cautious is not None:
+        best = study.storage.get_trial(study.trial_id(cautious.number))
     state = "ended" if finished else "stopping" if campaign.ending else "running" if campaign.workers else "starting"
     return Status(
         study=study.study.study_name,
@@ -190,6 +198,9 @@ def snapshot(
         best_values=list(best.values) if best else None,
         front=study.front_size,
         best_params={**best.params, **(study.space.constants if study.space else {})} if best else None,
+        best_runs=len(repetitions_of(best)) or 1 if best and cautious else None,
+        best_interval=[cautious.low, cautious.high] if cautious else None,
+        best_alike=len(cautious.alike) if cautious else 0,
         metrics=list(study.metrics),
         rate=_rate(campaign),
         utilization=campaign.busy_seconds / campaign.worker_seconds if campaign.worker_seconds else 0.0,
@@ -255,6 +266,7 @@ def _running(campaign: Campaign) -> list[dict[str, Any]]:
         {
             "number": flight.number,
             "attempt": flight.attempt,
+            "repeat": flight.repeat,
             "host": flight.host,
             "seconds": round(campaign.now - (flight.started or 0.0), 1),
             **_last_report(campaign, flight),
@@ -266,7 +278,7 @@ def _running(campaign: Campaign) -> list[dict[str, Any]]:
 def _last_report(campaign: Campaign, flight: Flight) -> dict[str, Any]:
     """Step and value of the trial's last report, by an earlier attempt where this one has made none yet."""
     step, value = flight.last_step, flight.last_value
-    if step is None and flight.attempt > 1:
+    if step is None and flight.attempt > 1 and not flight.repeat:
         reports = campaign.study.storage.get_trial(flight.trial_id).intermediate_values
         step, value = max(reports.items(), default=(None, None))
     return {"step": step, "value": value if value is None or math.isfinite(value) else None}

@@ -61,10 +61,15 @@ class Disk:
         self._owner: dict[int, int] = {}  # the attempt that may write the checkpoint
         self._running: set[int] = set()
 
-    def begin(self, number: int, attempt: int) -> int:
-        """An attempt begins; returns how many steps its checkpoint has, 0 for an attempt that was overtaken."""
+    def begin(self, number: int, attempt: int, since: int = 1) -> int:
+        """An attempt begins; returns how many steps its checkpoint has, 0 for an attempt that was overtaken.
+
+        ``since``: The attempt with which this repetition of the trial began, with an empty checkpoint.
+        """
         if attempt < self._owner.get(number, 0):
             return 0
+        if self._owner.get(number, since) < since:
+            self.saved[number] = self._computed[number] = 0
         if number in self._running:  # an earlier attempt still runs, but no longer counts
             self._computed[number] = self.saved.get(number, 0)
         self._owner[number] = attempt

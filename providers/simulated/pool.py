@@ -261,7 +261,7 @@ class SimulatedPool:
         self._running[spec.token] = attempt
         self.most_running = max(self.most_running, len(self._running))
         self.witness.began(spec)
-        for _ in range(self.disk.begin(spec.number, spec.attempt) if self.disk else 0):
+        for _ in range(self.disk.begin(spec.number, spec.attempt, spec.since) if self.disk else 0):
             attempt.step, attempt.value = attempt.step + 1, _number(next(attempt.steps)[1])
         if self.hosts and self.hosts.fails(host):
             self._end_soon(attempt, "failed")
@@ -276,7 +276,7 @@ class SimulatedPool:
             return [], None
         files = TrialFiles(Path(spec.directory))
         files.create(spec.attempt)
-        carried = carry(files, spec.attempt) if spec.attempt > 1 else []
+        carried = carry(files, spec.attempt, spec.since) if spec.attempt > 1 else []
         return unheard(carried, spec.reported), ReportWriter(files, spec.attempt, lambda: self.time.now + self.skew)
 
     def _free_host(self, block: Block | None) -> str:

@@ -68,6 +68,7 @@ def test_trials_filters_sorts_and_limits(pilotune: Pilotune, url: str) -> None:
     assert set(only) == {
         "number", "state", "values", "params", "start", "end", "seconds", "seconds_waiting", "host", "pool", "attempts",
         "exit", "reason", "rung", "step", "directory", "user_attrs", "constraints",
+        "repetitions", "spread",
     }  # fmt: skip
 
 

@@ -162,11 +162,20 @@ def running_table(status: Status) -> str:
     """The running trials, with the last report of each if any of them has made one."""
     trials = status.running_trials
     reports = any(trial.get("step") is not None for trial in trials)
-    head = ["running", "attempt", "host", "for", *(["step", (status.metrics or ["value"])[0]] if reports else [])]
+    repeats = any(trial.get("repeat") for trial in trials)
+    head = [
+        "running",
+        "attempt",
+        *(["repetition"] if repeats else []),
+        "host",
+        "for",
+        *(["step", (status.metrics or ["value"])[0]] if reports else []),
+    ]
     rows = [
         [
             str(trial["number"]),
             str(trial["attempt"]),
+            *([str(trial.get("repeat", 0) + 1)] if repeats else []),
             str(trial["host"]),
             duration(trial["seconds"]),
             *([number(trial.get("step")), number(trial.get("value"))] if reports else []),
@@ -194,7 +203,7 @@ def detail_lines(
     """Names and values of a campaign, as far as there is something to say."""
     from ..block_table import blocks_line, quarantine_lines
     from ..failures import failure_line
-    from ..progress import best_values, front_text, paused_text, speed_text
+    from ..progress import best_trial, best_values, front_text, paused_text, speed_text
 
     status, alive = campaign.status, campaign.alive
     lines = [("study", status.study), ("campaign", f"{status.campaign}, {campaign.state_text}")]
@@ -210,7 +219,9 @@ def detail_lines(
     if (failure := last_failure([campaign, *earlier])) and failure["reason"] not in status.reason:
         lines.append(("failed last", failure_line(failure, status.host)))
     if status.best_number is not None:
-        lines.append(("best", front_text(status) or f"{best_values(status)} (trial {status.best_number})"))
+        lines.append(("best", front_text(status) or f"{best_values(status)} ({best_trial(status)})"))
+    if status.best_alike:
+        lines.append(("", f"{count(status.best_alike, 'other trial')} cannot be told apart from it"))
     if alive and status.patience is not None:
         lines.append(("patience", f"{status.unimproved} of {count(status.patience, 'trial')} without a better value"))
     if not alive:

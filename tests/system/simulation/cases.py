@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from pilotune.pipeline.noise import REPEATS_ONCE, Repeats
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.space import Constraint, Parameter, Space
 from pilotune.providers.simulated.blocks import BlockPlan
@@ -45,6 +46,9 @@ GENERATIONS = (
 )
 """Samplers whose trials may repeat others, and which, but for the last, let the campaign wait."""
 PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None, PROMOTE, HALVING)
+
+
+REPEATS = (Repeats(2, 2), Repeats(3, 3), Repeats(1, 3), Repeats(2, 4))
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Case:
     notes: bool = False
     enqueued: int = 0
     retries: int = 0
+    repeats: Repeats = REPEATS_ONCE
     sampler: Named = SAMPLERS[0]
     pruner: Named | None = HYPERBAND
     stop_at: int | None = None
@@ -170,6 +175,9 @@ class Case:
             still=draw.choice([1.0, 10.0, 30.0, 1e9]),
             quiet=draw.choice([1.0, 5.0]),
         )
+        repeats = random.Random(f"repeats {seed}")
+        if repeats.random() < 0.4:
+            case = replace(case, repeats=repeats.choice(REPEATS))
         breeds = random.Random(f"generations {seed}")
         if breeds.random() < 0.3:
             case = replace(case, sampler=breeds.choice(GENERATIONS))

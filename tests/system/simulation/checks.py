@@ -14,12 +14,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.attributes import ATTEMPT, OWNER
 from pilotune.pipeline.campaign.events import Finish
+from pilotune.pipeline.noise import repetitions_of
 from pilotune.pipeline.record.due_callbacks import MOST_TAKEOVERS
 from pilotune.pipeline.trial.protocol import Outcome
 
 from .cases import GENERATIONS, Trouble
 from .database import STUDY
 from .promotions import check_promotions
+from .repetitions import check_repetitions
 from .world import World
 
 LOOK_AHEAD = 15.0
@@ -80,6 +82,7 @@ def check_end(world: World, finish: Finish) -> str:
     for trial in trials:
         _real(world, trial, by_number[trial.number])
         _nothing_lost(world, trial, by_number[trial.number])
+    check_repetitions(world, trials)
     check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
@@ -201,7 +204,7 @@ def _real(world: World, trial: FrozenTrial, history: History) -> None:
     assert attempts == history.last_fence, "an attempt was begun after the trial's end"
     params = world.truth.params.get(trial.number, {})
     assert all(params.get(name, value) == value for name, value in trial.params.items()), "other parameters ran"
-    if trial.state == TrialState.COMPLETE:
+    if trial.state == TrialState.COMPLETE and not repetitions_of(trial):
         returned = [written.outcome for written in world.truth.written if written.outcome.number == trial.number]
         ends = [(outcome.kind, outcome.attempt, outcome.values) for outcome in returned]
         assert ("complete", attempts, trial.values) in ends, "a value that nobody returned"
@@ -215,7 +218,8 @@ def _last_attributes(world: World, trial: FrozenTrial, attempts: int) -> None:
     ends = [written.outcome for written in world.truth.written if written.outcome.number == trial.number]
     last = [outcome for outcome in ends if outcome.attempt == attempts and STATES.get(outcome.kind) == trial.state]
     for outcome in last:
-        for noted, kept in ((outcome.user_attrs, trial.user_attrs), (outcome.system_attrs, trial.system_attrs)):
+        own = {} if repetitions_of(trial) else outcome.system_attrs  # else it has the means of its constraints
+        for noted, kept in ((outcome.user_attrs, trial.user_attrs), (own, trial.system_attrs)):
             assert noted.items() <= kept.items(), f"{outcome.token} set {noted}, and the trial has {kept}"
 
 
@@ -227,6 +231,8 @@ def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict
             continue
         trial, history = trials[outcome.number], histories[outcome.number]
         last = trial.user_attrs["pilotune:attempts"] == outcome.attempt
+        if outcome.token in {each.token for each in repetitions_of(trial)}:
+            continue
         if last and trial.user_attrs["pilotune:exit"] != "paused":
             _same_end(trial, outcome, written.readable)
         elif last and outcome.kind != "failed" and written.readable:
@@ -240,6 +246,8 @@ def _same_end(trial: FrozenTrial, outcome: Outcome, readable: bool) -> None:
         return  # corrupt on disk, and never delivered
     assert trial.state == STATES[outcome.kind], f"{outcome.token} ended {outcome.kind}, trial is {trial.state.name}"
     assert outcome.values is None or trial.values == outcome.values, f"{outcome.token} returned {outcome.values}"
+    if repetitions_of(trial):  # its reports are those of the first repetition
+        return
     missing = [step for step, _ in outcome.reports if int(step) not in trial.intermediate_values]
     assert not missing, f"{outcome.token} reported {missing}, which are lost"
 

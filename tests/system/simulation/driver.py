@@ -116,7 +116,13 @@ class Driver(QuietServices):
         self.campaign = CheckedCampaign(
             CheckedStudy(self.study, self.storage, case.space, self.name),
             CampaignLimits(
-                trials=case.trials, failures=1_000, expected=case.expected, retries=case.retries, patience=10**6
+                trials=case.trials,
+                failures=1_000,
+                expected=case.expected,
+                retries=case.retries,
+                patience=10**6,
+                repeats=case.repeats,
+                seed=case.seed,
             ),
             self,
             self.name,
@@ -190,7 +196,9 @@ class Driver(QuietServices):
             params=dict(flight.params),
             defines_space=world.case.wishes,
             directory=flight.directory,
-            seed=seed_of(world.case.seed, STUDY, flight.number),
+            seed=seed_of(world.case.seed, STUDY, flight.number, flight.repeat),
+            repeat=flight.repeat,
+            since=flight.since,
             n_values=1,
             expected=self.campaign.outcomes.durations.left(flight.stage_seconds if kept else 0.0),
             reported=as_ranges(self.campaign.study.reported(flight.trial)),
@@ -251,6 +259,9 @@ class CheckedCampaign(Campaign):
     def _launch(self, flight: Flight) -> None:
         if flight.pause is not None:
             self.world.saw["trials promoted"] += 1
+        if flight.repeat:
+            self.world.saw["repetitions"] += flight.attempt + 1 == flight.since
+            self.world.saw["repetitions tried again"] += flight.attempt + 1 > flight.since
         super()._launch(flight)
 
     def step(self, now: float, events: Sequence[Event]) -> None:

@@ -17,9 +17,12 @@ from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Scale
+from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.outcomes import OutcomeHandler
 from pilotune.pipeline.campaign.promotion import PromotionController
+from pilotune.pipeline.campaign.repeater import Repeater
 from pilotune.pipeline.fidelity import Promotions
+from pilotune.pipeline.noise import Repeats
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.due_callbacks import DueCallbacks
@@ -95,6 +98,13 @@ def pausing(seed: int) -> Case:
     trouble = Trouble(kills=2, points=1000)
     case = replace(Case.with_blocks(seed), workers=2, plan=None, every=1, stretch=1.0, stop_at=None, trouble=trouble)
     return replace(case, trials=9, pruner=PROMOTE, server=False)
+
+
+def repeating(seed: int) -> Case:
+    """One driver after the other, the first of which is stopped, and trials that are run three times."""
+    trouble = Trouble(kills=1, points=300)
+    case = replace(Case.of(seed), seats=1, workers=3, trials=4, trouble=trouble, stop_at=12, stop_how="finish")
+    return replace(case, repeats=Repeats(3, 3), stretch=5.0, pruner=None)
 
 
 def noted_whenever(campaign: Campaign, event: Attributes) -> None:
@@ -207,6 +217,17 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "a generation that has ended is waited for":
         (Campaign, "_waits", lambda campaign: campaign.study.at_once is not None and campaign.study.asked > 0, breeding,
          "it never ends"),
+    "values that a dead driver has kept are kept again":
+        (Flight, "counted", property(lambda flight: False), repeating, "ended with the attempts|was repetition"),
+    "the values of a repetition are not kept":
+        (Repeater, "keep", lambda *_: None, repeating, "has 0 repetitions"),
+    "a trial is told before it has all its repetitions":
+        (Repeater, "again", lambda *_: False, repeating, "has 1 repetitions"),
+    "a repetition begins where the trial began":
+        (Flight, "since", property(lambda flight: 1), repeating, "was repetition"),
+    "all repetitions have the seed of the first":
+        (driver, "seed_of", lambda seed, study, number, repeat: seed_of(seed, study, number), repeating,
+         "had the seed"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip

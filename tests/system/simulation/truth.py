@@ -69,7 +69,9 @@ class Truth(Witness):
     def said(self, spec: AttemptSpec, step: int, value: float) -> None:
         super().said(spec, step, value)
         self.spoken[spec.number, step, value] = spec
-        if spec.attempt == self.newest[spec.number]:  # an older one is late: the trial has gone on without it
+        if (
+            spec.attempt == self.newest[spec.number] and not spec.repeat
+        ):  # an older one is late: the trial has gone on without it
             self.lineage[spec.number].setdefault(step, value)
 
     def wrote(self, spec: AttemptSpec, outcome: Outcome) -> None:
