@@ -135,3 +135,11 @@ def test_rates_count_whole_waves_of_workers_that_all_end_at_once(module: object)
     ends = tuple(float(wave) for wave in range(1, 11) for _ in range(4))
     row = throughput.Row("who", 4, 1.0, ends)
     assert (row.trials, row.rate, row.utilization) == (36, 4.0, 1.0)
+
+
+def test_ways_to_repeat_are_compared_on_noisy_functions() -> None:
+    head, *rows = lines_of("noisy_objectives", "--seeds", "1", "--runs", "6", "--samplers", "random")
+    assert "by bound" in head
+    assert len(rows) == 24
+    counts = {row.split("|")[4].strip(): float(row.split("|")[5]) for row in rows}
+    assert (counts["once"], counts["3 times"]) == (6.0, 2.0)
