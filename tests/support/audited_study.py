@@ -36,11 +36,11 @@ class Audited(QuietServices):
         campaign: The campaign's id.
         trials: The campaign's budget.
         directions: Number of the study's objectives.
-        retries: Retries of a trial whose process crashed.
+        limits: More limits of the campaign; a trial whose process crashed has one retry.
     """
 
     def __init__(
-        self, folder: Path, url: str, campaign: str = "c1", trials: int = 9, directions: int = 1, retries: int = 1
+        self, folder: Path, url: str, campaign: str = "c1", trials: int = 9, directions: int = 1, **limits: Any
     ):
         self.folder, self.url = folder, url
         self.run = RunDirectory(folder / "runs" / NAME / campaign)
@@ -59,7 +59,7 @@ class Audited(QuietServices):
         self.study, self.limit, self.now = study, trials, 1000.0
         campaign_study = CampaignStudy(study, self.storage, SPACE, campaign)
         self.campaign = Campaign(
-            campaign_study, CampaignLimits(trials=trials, retries=retries), self, campaign, self.now
+            campaign_study, CampaignLimits(trials=trials, **{"retries": 1, **limits}), self, campaign, self.now
         )
 
     def make_spec(self, flight: Any) -> AttemptSpec:
@@ -67,7 +67,7 @@ class Audited(QuietServices):
         return AttemptSpec(
             token=flight.token, study=NAME, number=flight.number, attempt=flight.attempt, params=flight.params,
             defines_space=False, directory=flight.directory, seed=0, n_values=len(self.study.directions),
-            reported=as_ranges(self.campaign.study.reported(flight.trial)),
+            reported=as_ranges(self.campaign.study.reported(flight.trial)), repeat=flight.repeat, since=flight.since,
         )  # fmt: skip
 
     def report_log(self, flight: Any) -> ReportLog | None:

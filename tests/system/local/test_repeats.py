@@ -110,8 +110,10 @@ def test_several_objectives_and_soft_constraints_are_means_with_each_sampler(tmp
 
 
 COMMAND = """
-command: {run: 'echo value={seed}.{repeat} $PILOTUNE_SEED $PILOTUNE_REPEAT', reports: {stdout: "value=(?P<value>\\\\S+)"},
-          shell: true}
+command:
+  run: 'echo value={seed}.{repeat} $PILOTUNE_SEED $PILOTUNE_REPEAT'
+  reports: {stdout: "value=(?P<value>\\\\S+)"}
+  shell: true
 direction: maximize
 space: {x: {float: [0, 1]}}
 sampler: random
