@@ -54,7 +54,7 @@ def plus_minus(interval: Sequence[float] | None) -> str:
     """Half the width of an interval, for after its middle; empty where there is none.
 
     >>> plus_minus((0.5, 0.75)), plus_minus(None)
-    (' ± 0.125', '')
+    (' ± 0.12', '')
     """
     return "" if interval is None else f" ± {(interval[1] - interval[0]) / 2:.2g}"
 

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ... import __version__
 from ...errors import StudyMismatch, UserError
-from ..attributes import DEFINITION, LEARNED, VERSION
+from ..attributes import DEFINITION, LEARNED, REPEATS, VERSION
 from .storage import RecordStorage
 from .storage_urls import normalize_url
 from .tables import plain
@@ -268,6 +268,7 @@ def _copy(
         params=params,
         distributions=distributions,
         user_attrs={LEARNED: origin},
+        system_attrs={REPEATS: trial.system_attrs[REPEATS]} if REPEATS in trial.system_attrs else {},
     )
     copy.datetime_start, copy.datetime_complete = trial.datetime_start, trial.datetime_complete
     return copy

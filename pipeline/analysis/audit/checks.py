@@ -54,7 +54,8 @@ def _wrong(trial: RecordedTrial, directions: int) -> Iterator[str]:
     if trial.values and trial.state not in ("complete", "pruned"):
         yield f"is {trial.state}, but has a value"
     attempts = [each.attempt for each in trial.repetitions]
-    if attempts != sorted(set(attempts)) or (attempts and attempts[-1] > trial.attempt):
+    own = trial.copied is None and trial.learned is None  # else the attempts are the original's
+    if own and (attempts != sorted(set(attempts)) or (attempts and attempts[-1] > trial.attempt)):
         yield f"has repetitions that ended with the attempts {attempts}, but its latest attempt is {trial.attempt}"
     if trial.state == "complete" and trial.repetitions and trial.values != means(trial.repetitions):
         yield f"has the values {trial.values}, but the means of its repetitions are {means(trial.repetitions)}"

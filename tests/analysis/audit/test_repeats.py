@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.pipeline.analysis.audit import audit
 from pilotune.pipeline.noise import Repeats
-from tests.support.audited_study import Audited
+from pilotune.pipeline.record import RecordStorage
+from pilotune.pipeline.record.study_admin import copy_study
+from tests.support.audited_study import NAME, Audited
 
 
 @pytest.fixture
@@ -77,3 +80,10 @@ def test_a_study_between_two_repetitions_is_in_order(tmp_path: Path) -> None:
     found = made.die().audit()
     assert found.violations == []
     assert (found.outcomes["kept"], found.outcomes["waiting"]) == (1, 1)
+
+
+def test_a_copy_of_a_study_with_repetitions_is_in_order(study: Audited) -> None:
+    storage = RecordStorage(study.url, autocommit=False)
+    copy_study(storage, NAME, storage, "copy")
+    storage.close()
+    assert audit(study.url, "copy").violations == []
