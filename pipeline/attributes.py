@@ -54,6 +54,12 @@ Written by each commit, and read when the answer to a COMMIT was lost. No ``Stud
 RENAMED = "pilotune:renamed"
 """Study system attribute: the name that the study had before. Written by ``rename_study``."""
 
+EARLIER = "pilotune:earlier"
+"""Study system attribute: what the study learns from others: ``{"studies": [...], "narrowed": {...}}``.
+
+The trials of each study by name, with normal scores instead of values, as ``EarlierStudy.to_json``; and by parameter
+the narrowed distribution as Optuna's JSON. Written when the study is first opened, and never changed."""
+
 # -- of a trial, for the campaigns ------------------------------------------------------------------------------------
 
 OWNER = "pilotune:campaign"

@@ -16,7 +16,7 @@ def check_start(prepared: PreparedRun) -> list[str]:
     """Raise UserError for what a run would refuse when it starts: its folder, its database, another study in that.
 
     Returns:
-        A note if the database's server does not answer now.
+        Notes: what the study learns from earlier ones; that the database's server does not answer now.
     """
     from ..record import RunDirectory, new_campaign_id, sqlite_file
 
@@ -27,7 +27,7 @@ def check_start(prepared: PreparedRun) -> list[str]:
     if path is None or path.is_file():
         try:
             check_stored_study(prepared)
-            check_learned_studies(prepared)
+            return check_learned_studies(prepared)
         except RecordAway as error:
             return [str(error)]
     elif prepared.study_file.start_from.studies:
@@ -74,8 +74,11 @@ def check_sqlite_file(path: Path) -> None:
         raise UserError("this file is no SQLite database; name another one", file=path)
 
 
-def check_learned_studies(prepared: PreparedRun) -> None:
-    """Raise UserError if the study is to learn from a study that its database does not have."""
+def check_learned_studies(prepared: PreparedRun) -> list[str]:
+    """What the study is to learn from earlier ones, in sentences.
+
+    Raises UserError if the database does not have such a study, or it has other directions.
+    """
     from ..analysis import nearest, study_names
 
     wanted = prepared.study_file.start_from.studies
@@ -87,6 +90,25 @@ def check_learned_studies(prepared: PreparedRun) -> None:
             raise prepared.study_file.error(
                 f"no study {name!r} in the database{nearest(name, known)}", "start_from.studies"
             )
+    return _learned_notes(prepared) if wanted else []
+
+
+def _learned_notes(prepared: PreparedRun) -> list[str]:
+    from ..analysis import read_study, stored_study
+    from ..record import learned, narrowed_in_words
+
+    study_file = prepared.study_file
+    studies = {name: read_study(prepared.storage, name) for name in study_file.start_from.studies}
+    for name, data in studies.items():
+        if data.directions != study_file.directions:
+            message = f"{name!r} has other directions than this study, so nothing can be learned from it"
+            raise study_file.error(message, "start_from.studies")
+    if len(study_file.directions) > 1:
+        return []
+    if stored_study(prepared.storage, study_file.name) is not None:
+        return ["start_from.studies counts when a study is created; this one goes on with what it learned then"]
+    found = learned(study_file, lambda name: studies[name].trials)
+    return [*found.said, *found.misfits, *narrowed_in_words(found.narrowed)]
 
 
 def import_notes(prepared: PreparedRun) -> list[str]:

@@ -30,7 +30,10 @@ from ..record import (
     RecordStorage,
     RunDirectory,
     claim,
+    earlier_studies,
     enqueue,
+    in_its_space,
+    keep_learned,
     known_studies,
     learn_from,
     open_study,
@@ -114,11 +117,16 @@ def _set_up(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, 
 
     Returns the first points that were skipped, in sentences.
     """
-    if study_file.start_from.studies:
-        learn_from(storage, study, study_file.start_from.studies, study_file.space)
     skipped = enqueue(study, study_file.start_from.enqueue, study_file.space)
     storage.commit()
-    study.sampler = make_sampler(study_file, seed=_sampler_seed(study_file.seed, study, campaign_id))
+    if study_file.start_from.studies:
+        if len(study_file.directions) > 1:
+            learn_from(storage, study, study_file.start_from.studies, study_file.space)
+        else:
+            skipped += keep_learned(storage, study, study_file)
+    searched = in_its_space(study_file, study)
+    seed = _sampler_seed(study_file.seed, study, campaign_id)
+    study.sampler = make_sampler(searched, seed=seed, earlier=earlier_studies(study))
     return skipped
 
 
@@ -198,7 +206,7 @@ class Driver:
             log.info("%s", note)
         self.settings, self.storage, self.study, self.run = settings, storage, study, run
         self.lease, self.listener = lease, listener
-        self.study_file = settings.study_file
+        self.study_file = in_its_space(settings.study_file, study)
         self.channel = ChannelAddress()
         self.problem = ""
         self.storage_watch = StorageWatch(run, storage)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import known_studies
     from .conflicts import CommitResult
     from .due_callbacks import DueCallbacks
+    from .earlier_studies import earlier_studies, in_its_space, keep_learned, learned, narrowed_in_words
     from .first_points import enqueue
     from .leases import Lease, Orphan, claim, folder_of, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
@@ -31,10 +32,15 @@ __all__ = [
     "RunDirectory",
     "check_definition",
     "claim",
+    "earlier_studies",
     "enqueue",
     "folder_of",
+    "in_its_space",
+    "keep_learned",
     "known_studies",
     "learn_from",
+    "learned",
+    "narrowed_in_words",
     "new_campaign_id",
     "normalize_url",
     "open_storage",
@@ -54,6 +60,7 @@ _MODULES = {
     "storage_urls": ("normalize_url", "sqlite_file", "sqlite_url"),
     "study_definition": ("check_definition", "learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
+    "earlier_studies": ("earlier_studies", "in_its_space", "keep_learned", "learned", "narrowed_in_words"),
     "due_callbacks": ("DueCallbacks",),
     "first_points": ("enqueue",),
     "rundir": ("RunDirectory", "new_campaign_id"),

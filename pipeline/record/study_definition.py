@@ -203,7 +203,7 @@ def learn_from(storage: RecordStorage, study: optuna.Study, names: Sequence[str]
     here = storage.get_all_trials(study._study_id, deepcopy=False)
     copied_before = {trial.user_attrs[LEARNED] for trial in here if LEARNED in trial.user_attrs}
     for name in names:
-        other = _other(storage, study, name)
+        other = other_study(storage, study, name)
         for trial in storage.get_all_trials(other, deepcopy=False, states=(TrialState.COMPLETE,)):
             origin = f"{name}#{trial.number}"
             # A trial that was itself copied would be learned twice if its first study is named too.
@@ -218,7 +218,8 @@ def learn_from(storage: RecordStorage, study: optuna.Study, names: Sequence[str]
     return copied
 
 
-def _other(storage: RecordStorage, study: optuna.Study, name: str) -> int:
+def other_study(storage: RecordStorage, study: optuna.Study, name: str) -> int:
+    """The id of the study ``name`` that ``study`` learns from. Raises UserError if it cannot."""
     if name == study.study_name:
         raise UserError(f"the study {name!r} cannot learn from itself", key="start_from.studies")
     try:

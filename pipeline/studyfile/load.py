@@ -15,6 +15,7 @@ from ..registry_args import Named
 from ..space import Space
 from ..suggest import check_sampler, resolved_sampler
 from ..suggest.auto import AUTO, Situation, choose_sampler
+from ..suggest.registry import EXHAUSTIVE
 from ..trial.distributions import stored_choice
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
@@ -263,8 +264,23 @@ def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
     return trial
 
 
+def _check_narrow(start: StartFrom, sampler: Named, space: Space | None, source: YamlFile) -> None:
+    """Raise UserError where a space cannot be narrowed."""
+    key = "start_from.narrow"
+    if not start.studies:
+        raise source.error("needs `studies`, whose best trials say where to search", key)
+    if space is None:
+        raise source.error("needs a `space`; this study's is defined by the objective as it runs", key)
+    if sampler.name in EXHAUSTIVE:
+        raise source.error(f"does not go with the sampler {sampler.name}, which tries every point of the space", key)
+    if len(source.data.get("directions") or ()) > 1:
+        raise source.error("needs one direction", key)
+
+
 def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source: YamlFile) -> StartFrom:
     start = schema.start_from
+    if start.narrow:
+        _check_narrow(start, sampler, space, source)
     if space is None:
         enqueued = [{name: stored_choice(value) for name, value in point.items()} for point in start.enqueue]
         return start.model_copy(update={"enqueue": tuple(enqueued)})

@@ -343,7 +343,11 @@ class StartFrom(Section):
         "the same values, is skipped, and that is said.",
     )
     studies: Texts = Field(
-        default=(), description="Names of studies in the same database whose trials the sampler learns from."
+        default=(), description="Names of studies in the same database that the sampler learns from, see below."
+    )
+    narrow: bool = Field(
+        default=False,
+        description="Search only the box around the best trials of `studies`, see below. It needs a `space`.",
     )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import optuna.samplers as optuna_samplers
-from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 
 from ...errors import UserError
@@ -26,8 +25,11 @@ from ..user_code.parts import absolute, build_user_class, check_user_arguments, 
 from .constraints import constraints_function
 from .exhaustive import ExhaustiveSampler
 from .grid import grid_values, stored_values
+from .optuna_arguments import check_numbers, genetic_arguments
 from .points import Points
 from .sizes import ageing_arguments
+from .transfer.earlier import EarlierStudy
+from .transfer.informed import informed_sampler
 
 OPTUNA = "optuna.samplers"
 SAMPLERS = Registry(
@@ -87,9 +89,9 @@ OFFERED: dict[str, dict[str, Any]] = {
         "popsize": (int,),
         "inc_popsize": None,
     },
-    "gp": {"space": None},
+    "gp": {"space": None, "earlier": None},
     **{name: {"space": None} for name in EVOLUTION},
-    "forest": {"space": None},
+    "forest": {"space": None, "earlier": None},
     "optuna_gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
@@ -104,6 +106,8 @@ EXTRAS = {"sklearn": ("scikit-learn", "'pilotune[forest]'")}
 """By such a package, its name in the index and what to install, where these are not its own name."""
 ONE_DIRECTION = ("cmaes", "bohb", "forest", *EVOLUTION)
 EXHAUSTIVE = ("grid", "bruteforce")
+TRANSFER = ("tpe", "gp", "forest", "cmaes")
+"""Samplers that learn from earlier studies, where there is one direction."""
 QUIET = {
     "qmc": {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},
     "cmaes": {"warn_independent_sampling": False},
@@ -186,13 +190,16 @@ def _arguments(name: str, key: str) -> dict[str, Any]:
     return arguments(SAMPLERS.load(name, key=key), OFFERED.get(name))
 
 
-def make_sampler(study_file: _StudyFile, *, seed: int | None = None) -> BaseSampler:
+def make_sampler(
+    study_file: _StudyFile, *, seed: int | None = None, earlier: Sequence[EarlierStudy] = ()
+) -> BaseSampler:
     """Make the sampler that a study file names.
 
     Args:
         study_file: Its ``sampler``, ``space`` and ``directions`` are used.
         seed: Used instead of the file's ``sampler.seed``, where the sampler takes one: a campaign that is continued
             must not draw the same numbers again.
+        earlier: Studies that one of ``TRANSFER`` learns from; others pass them over.
 
     Raises:
         UserError: With file, line and key: the sampler refuses an argument, does not suit the study, or cannot be
@@ -202,7 +209,7 @@ def make_sampler(study_file: _StudyFile, *, seed: int | None = None) -> BaseSamp
     try:
         if seed is not None and _takes_seed(named.name, study_file.folder):
             named = Named(named.name, {**named.args, "seed": seed})
-        return _build(named, study_file.space, study_file.directions, "sampler", study_file.folder)
+        return _build(named, study_file.space, study_file.directions, "sampler", study_file.folder, earlier)
     except UserError as error:
         raise study_file.error(error.message, error.key or "sampler") from None
 
@@ -243,9 +250,19 @@ def _build_users(named: Named, space: Space | None, directions: tuple[str, ...],
 
 
 def _build(
-    named: Named, space: Space | None, directions: tuple[str, ...], key: str, folder: Path | None
+    named: Named,
+    space: Space | None,
+    directions: tuple[str, ...],
+    key: str,
+    folder: Path | None,
+    earlier: Sequence[EarlierStudy] = (),
 ) -> BaseSampler:
-    """The sampler. ``folder``: the study file's; None: only check, and leave out the classes of the user's."""
+    """The sampler.
+
+    Args:
+        folder: The study file's; None: only check, and leave out the classes of the user's.
+        earlier: Studies to learn from.
+    """
     name = named.name
     if is_reference(name):
         if folder is None:
@@ -284,11 +301,13 @@ def _build(
             return fixed_grid
         args = _partial_fixed(args, space, directions, key)
     if name in ("nsgaii", "nsgaiii"):
-        args = _genetic(args, key)
+        args = genetic_arguments(args, key)
     if name == "cmaes":
-        _check_numbers(space, f"{key}.name")
+        check_numbers(space, f"{key}.name")
         if "x0" in args:
             _check_point(args["x0"], space, f"{key}.x0")
+    if earlier and name in TRANSFER and len(directions) == 1:
+        sampler_class, args = informed_sampler(name, sampler_class, args, space, earlier)
     sampler: BaseSampler = quietly(sampler_class, key, **args)
     return sampler
 
@@ -323,46 +342,6 @@ def _partial_fixed(args: dict[str, Any], space: Space | None, directions: tuple[
     seed = {"seed": args.pop("seed")} if "seed" in args else {}
     if "base_sampler" not in args:
         args["base_sampler"] = _build(Named("tpe", seed), space, directions, f"{key}.base_sampler", None)
-    return args
-
-
-def _check_numbers(space: Space | None, key: str) -> None:
-    """CMA-ES adapts the parameters that are numbers and that every trial has, and needs two; others are random."""
-    if space is None:
-        return
-    free = [parameter for parameter in space.parameters if not parameter.when and not parameter.distribution.single()]
-    numbers = [each for each in free if not isinstance(each.distribution, CategoricalDistribution)]
-    if len(numbers) < 2:
-        found = f"only {numbers[0].name!r}" if numbers else "none"
-        raise UserError(
-            f"cmaes needs at least two parameters that are numbers without conditions, and this space has {found}; "
-            "use gp, tpe or random",
-            key=key,
-        )
-
-
-def _genetic(args: dict[str, Any], key: str) -> dict[str, Any]:
-    for argument, ending in (("crossover", "Crossover"), ("mutation", "Mutation")):
-        if argument in args:
-            module = optuna_samplers.nsgaii
-            known = {
-                n.removesuffix(ending).lower(): n for n in module.__all__ if n.endswith(ending) and n[:4] != "Base"
-            }
-            word = args[argument].lower().removesuffix(argument)
-            if word not in known:
-                message = f"there is no {argument} '{args[argument]}'{nearest(word, known)}"
-                raise UserError(message, key=f"{key}.{argument}")
-            args[argument] = quietly(getattr(module, known[word]), key)
-    if "reference_points" in args:
-        import numpy
-
-        try:
-            points = numpy.array(args["reference_points"], dtype=float)
-        except (ValueError, TypeError):
-            points = numpy.empty(0)
-        if points.ndim != 2 or not numpy.isfinite(points).all():
-            raise UserError("must be a list of lists of finite numbers", key=f"{key}.reference_points")
-        args["reference_points"] = points
     return args
 
 

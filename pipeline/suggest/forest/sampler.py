@@ -12,6 +12,7 @@ from ...space import Space
 from ..surrogate.base import SearchSampler
 from ..surrogate.encoding import Encoding
 from ..surrogate.trials import Trials
+from ..transfer.earlier import EarlierStudy
 from .acquisition import ACQUISITIONS
 from .search import ForestSearch, Options
 from .targets import LIES
@@ -59,6 +60,7 @@ class ForestSampler(SearchSampler[ForestSearch]):
         space: The search space with its conditions and constraints; None: what the trials of the study have in common.
         constraints_func: From a finished trial to a sequence of numbers, each above 0 where a constraint is violated.
             Deprecated in Optuna, which has ``trial.set_constraint``.
+        earlier: Studies to learn from.
 
     Raises:
         ValueError: ``acquire`` or ``lie`` is none of these words.
@@ -85,14 +87,15 @@ class ForestSampler(SearchSampler[ForestSearch]):
         seed: int | None = None,
         space: Space | None = None,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
+        earlier: Sequence[EarlierStudy] = (),
     ) -> None:
         for name, value, words in (("acquire", acquire, ACQUISITIONS), ("lie", lie or "max", tuple(LIES))):
             if value not in words:
                 raise ValueError(f"{name} must be one of {', '.join(words)}, but is {value!r}")
-        super().__init__(seed=seed, space=space, constraints_func=constraints_func, imports=IMPORTS)
+        super().__init__(seed=seed, space=space, constraints_func=constraints_func, imports=IMPORTS, earlier=earlier)
         lie = "max" if lie is None and acquire != "qucb" else lie
         self._options = Options(acquire, kappa, decay, lie, trees, n_startup_trials, candidates)
 
     def _make_search(self, study: Study, encoding: Encoding, rng: np.random.Generator) -> ForestSearch:
         self._raise_error_if_multi_objective(study)
-        return ForestSearch(encoding, Trials(encoding, study.directions), self._options, rng)
+        return ForestSearch(encoding, Trials(encoding, study.directions), self._options, rng, self._knowledge(encoding))

@@ -11,11 +11,13 @@ from optuna.study import Study
 
 from ...study_changes import Changes
 from ..surrogate.encoding import Encoding
-from ..surrogate.proposals import random_places
+from ..surrogate.proposals import first_places
 from ..surrogate.reading import StudyReader
 from ..surrogate.trials import RUNNING, Trials
+from ..transfer.knowledge import Knowledge
 from .acquisition import HEDGED, Hedge, decayed, scores
 from .candidates import Candidates
+from .informed import Offsets
 from .pooled import PooledForest
 from .targets import RENEWALS, Losses, failures
 
@@ -25,6 +27,10 @@ FAILURE_TREES = 4
 """The forest of failures has so many times fewer trees."""
 FIXED_CANDIDATES = 500
 """Candidates for a trial that has some of its values already."""
+
+
+INFORMED_STARTUP = 3
+"""Trials before the forest is used, at most, where earlier studies say something."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,25 @@ class ForestSearch:
         trials: Of the study; empty.
         options: Of the sampler.
         rng: Its random numbers.
+        knowledge: What earlier studies say; None: nothing.
     """
 
-    def __init__(self, encoding: Encoding, trials: Trials, options: Options, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        encoding: Encoding,
+        trials: Trials,
+        options: Options,
+        rng: np.random.Generator,
+        knowledge: Knowledge | None = None,
+    ) -> None:
         self.encoding, self.trials, self._options, self._rng = encoding, trials, options, rng
+        self._knowledge = knowledge or None
         self._reader = StudyReader(self._learn, len(encoding.names))
         self._reset()
 
     def _reset(self) -> None:
         self._losses = Losses(self.trials, self._options.lie)
+        self._offsets = Offsets(self._knowledge, self.trials) if self._knowledge is not None else None
         self._pool: Candidates | None = None
         self._forest = PooledForest(self._options.trees, self._rng)
         self._failing: PooledForest | None = None  # until there is a failure
@@ -76,11 +92,11 @@ class ForestSearch:
         Returns:
             Whether nothing is left to do.
         """
-        if self._reader.read_part(study):
+        if self._reader.read_part(study) or (self._knowledge is not None and not self._knowledge.prepare()):
             return False
         if not (self._is_modelled and self._forest.missing):
             return True
-        self._grow(min(GROWN, self._forest.missing), self._losses.of_results())
+        self._grow(min(GROWN, self._forest.missing), self._rest(self._losses.of_results()))
         return False
 
     def _learn(self, changes: Changes) -> None:
@@ -106,7 +122,8 @@ class ForestSearch:
 
     @property
     def _is_modelled(self) -> bool:
-        return self.trials.scored >= max(1, self._options.startup)
+        startup = self._options.startup
+        return self.trials.scored >= max(1, startup if self._knowledge is None else min(startup, INFORMED_STARTUP))
 
     # -- suggesting ---------------------------------------------------------------------------------------------------
 
@@ -115,7 +132,7 @@ class ForestSearch:
         encoding = self.encoding.fixing(fixed) if fixed else self.encoding
         places = self._model_places(encoding, pooled=not fixed) if self._is_modelled else None
         if places is None:
-            places = random_places(encoding, self.trials, self._rng)
+            places = first_places(encoding, self.trials, self._rng, self._knowledge)
         return self.encoding.params(places)
 
     def _model_places(self, encoding: Encoding, pooled: bool) -> np.ndarray | None:
@@ -139,7 +156,9 @@ class ForestSearch:
         """
         if features is None and self._expectation is not None:
             return self._expectation
-        means, deviations = self._forest.predict(losses, features)
+        means, deviations = self._forest.predict(self._rest(losses), features)
+        if self._offsets is not None:
+            means = means + (self._offsets.of_pool() if features is None else self._offsets.of(features))
         if self._failing is not None:
             share = self._failing.predict(failures(self.trials), features)[0]
             means, deviations = means + share * (np.nanmax(losses) - means), deviations * (1.0 - share)
@@ -164,6 +183,20 @@ class ForestSearch:
         self._nominees = self.encoding.features(np.array(nominees)) if nominees else np.zeros((0, 0))
         return by_name[self._hedge.choose()]
 
+    def _over_pool(self) -> list[PooledForest | Offsets]:
+        """All that keeps something of each candidate of the pool."""
+        offsets: list[PooledForest | Offsets] = [] if self._offsets is None else [self._offsets]
+        return offsets + self._forests()
+
+    def _rest(self, losses: np.ndarray) -> np.ndarray:
+        """The losses without what earlier studies say."""
+        rows = np.flatnonzero(~np.isnan(losses))
+        if self._offsets is None or not len(rows):
+            return losses
+        found = losses.copy()
+        found[rows] -= self._offsets.of_rows(rows)
+        return found
+
     # -- renewing the forest ------------------------------------------------------------------------------------------
 
     def _renew(self, losses: np.ndarray) -> None:
@@ -171,16 +204,18 @@ class ForestSearch:
         trees, candidates = self._options.trees, self._options.candidates
         count = self._forest.missing or min(GROWN, int(self._due * trees))
         if count:
-            self._grow(count, losses)
+            if self._offsets is not None:
+                self._offsets.weigh(losses)
+            self._grow(count, self._rest(losses))
         if self._pool is None:
             self._pool = Candidates(self.encoding.draw(self._rng, candidates))
-            for forest in self._forests():
-                forest.fill(self.encoding.features(self._pool.places))
+            for each in self._over_pool():
+                each.fill(self.encoding.features(self._pool.places))
         elif count:
             places = self.encoding.draw(self._rng, max(1, candidates * count // trees))
             which = self._pool.renew(places)
-            for forest in self._forests():
-                forest.renew(which, self.encoding.features(places))
+            for each in self._over_pool():
+                each.renew(which, self.encoding.features(places))
 
     def _grow(self, count: int, losses: np.ndarray) -> None:
         """Grow so many trees, and as large a part of the forest of failures, where there are any."""

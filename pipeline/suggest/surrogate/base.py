@@ -22,6 +22,8 @@ from ..exhaustive import FIXED
 from ..published import publish
 from ..search_space import SpaceWatch
 from ..tpe import TPESampler
+from ..transfer.earlier import EarlierStudy
+from ..transfer.knowledge import Knowledge
 from ..uniform import RandomSampler
 from .encoding import Encoding
 
@@ -59,6 +61,7 @@ class SearchSampler(BaseSampler, Generic[S]):
         space: The search space with its conditions and constraints; None: what the trials of the study have in common.
         constraints_func: From a finished trial to a sequence of numbers, each above 0 where a constraint is violated.
         imports: The modules that a model needs, the last first.
+        earlier: Studies to learn from.
     """
 
     def __init__(
@@ -68,12 +71,13 @@ class SearchSampler(BaseSampler, Generic[S]):
         space: Space | None,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None,
         imports: Sequence[str],
+        earlier: Sequence[EarlierStudy] = (),
     ) -> None:
         self._space, self._constraints_func = space, constraints_func
         self._rng = None if seed is None else np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
         self._tpe = TPESampler(seed=seed, multivariate=True, group=True)
-        self._imports = list(imports)
+        self._imports, self._earlier = list(imports), tuple(earlier)
         self._searches: OrderedDict[tuple[Any, ...], S] = OrderedDict()
         self._watches: OrderedDict[tuple[int, int], SpaceWatch] = OrderedDict()
         self._lock = threading.RLock()
@@ -81,6 +85,10 @@ class SearchSampler(BaseSampler, Generic[S]):
     @abstractmethod
     def _make_search(self, study: Study, encoding: Encoding, rng: np.random.Generator) -> S:
         """A search of one space in one study, which has learnt nothing yet."""
+
+    def _knowledge(self, encoding: Encoding) -> Knowledge | None:
+        """What the earlier studies say of a space; None without such studies."""
+        return Knowledge(self._earlier, encoding) if self._earlier else None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

@@ -58,6 +58,11 @@ class Encoding:
         self._space = space
         self._conditions = [] if space is None else _conditions(space, self.names, self._axes)
 
+    @property
+    def conditional(self) -> bool:
+        """Whether some parameters are active only for some values of others."""
+        return bool(self._conditions)
+
     def fixing(self, params: Mapping[str, Any]) -> Encoding:
         """This encoding, but all that it draws has these values; what is none of the space's values is passed over."""
         fixed = np.full(len(self.names), np.nan)

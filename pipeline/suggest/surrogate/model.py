@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from .trials import FAILED, NONE, Trials
 
 LITTLE_NOISE = 0.5
 """A failed trial whose target has less noise than this is learnt at once, the others with the next model."""
+Offset = Callable[[np.ndarray], np.ndarray]
+"""From features to what was known of the objective before; the model learns the rest."""
 SAME = 1e-6
 """Most that features differ of what is the same configuration, before and after it was written to a database."""
 
@@ -27,6 +29,7 @@ class Model:
         targets: What it learns.
         factor: Made of the rows of ``trials`` that ``rows`` names.
         rows: The trial of each row of the factor, which has no other rows.
+        offset: What was known of the objective before; None: nothing.
 
     Attributes:
         row_of: The row of the factor of each trial.
@@ -35,8 +38,10 @@ class Model:
         pool: Candidates that are kept between suggestions; None: they are to be drawn anew.
     """
 
-    def __init__(self, trials: Trials, targets: Targets, factor: Factor, rows: np.ndarray) -> None:
-        self.trials, self.targets, self.factor = trials, targets, factor
+    def __init__(
+        self, trials: Trials, targets: Targets, factor: Factor, rows: np.ndarray, offset: Offset | None = None
+    ) -> None:
+        self.trials, self.targets, self.factor, self._offset = trials, targets, factor, offset
         # A trial may have got another configuration, or have vanished, while the factor was made.
         same = np.abs(trials.encoding.features(trials.places[rows]) - factor.features).max(axis=1) < SAME
         same &= trials.state[rows] != NONE
@@ -45,6 +50,7 @@ class Model:
         self.pool: Candidates | None = None
         self.best: float | None = None
         self._values = np.full(factor.capacity, np.nan)  # by row of the factor, of finished trials
+        self._offsets = np.zeros(factor.capacity)
         self._feasible = np.zeros(factor.capacity, dtype=bool)
         self._order: np.ndarray | None = None
         self._learn(np.array(list(self.row_of), dtype=int))
@@ -74,8 +80,11 @@ class Model:
             return
         places = np.array([self.row_of[row] for row in rows.tolist()])
         values = self.targets.at(rows)
-        self.factor.tell(places, values)
         self._values[places] = values[:, 0]
+        if self._offset is not None:
+            self._offsets[places] = self._offset(self.factor.features[places])
+            values[:, 0] -= self._offsets[places]
+        self.factor.tell(places, values)
         self._feasible[places] = (self.trials.state[rows] != FAILED) & ~(values[:, 1:] > 0).any(axis=1)
         self._order, self._solved = None, False
 
@@ -119,7 +128,8 @@ class Model:
             self.factor.solve()
             self._solved = True
             known = np.flatnonzero(~np.isnan(self._values) & self._feasible)
-            least = float(self.factor.means_at_rows()[known, 0].min()) if len(known) else None
+            means = self.factor.means_at_rows()[known, 0] + self._offsets[known]
+            least = float(means.min()) if len(known) else None
             if self.best is not None and least is not None and least < self.best - 1e-9:
                 self.pool = None  # candidates near the new best are wanted
             self.best = least
@@ -143,16 +153,17 @@ class Model:
 
     def candidates(self, places: np.ndarray) -> Candidates:
         """The model's view of some configurations."""
-        return Candidates.of(self.factor, places, self.encoding.features(places))
+        features = self.encoding.features(places)
+        return Candidates.of(self.factor, places, features, None if self._offset is None else self._offset(features))
 
     def scores(self, candidates: Candidates, best: float | None = None) -> np.ndarray:
         """How promising candidates are: larger is better. ``best``: a mean to improve on, if not :attr:`best`."""
         deviations = candidates.deviations
         found = np.zeros(len(candidates))
         if self.best is not None:
-            found = log_expected_improvement(self.best if best is None else best, candidates.means[0], deviations)
+            found = log_expected_improvement(self.best if best is None else best, candidates.expected, deviations)
         elif self.targets.columns == 1:
-            return np.asarray(-candidates.means[0])
+            return np.asarray(-candidates.expected)
         if self.targets.columns > 1:
             found = found + log_feasibility(candidates.means[1:], deviations)
         return found

@@ -19,7 +19,8 @@ class Candidates:
         places, features: A row each, as the encoding has them.
         solved: L^-1 times their covariances with the rows of the factor, a column each.
         variances: That the rows leave, without noise.
-        means: By target and candidate.
+        means: By target and candidate, of what the model learns.
+        offsets: What is added to the first target: what was known before.
     """
 
     places: np.ndarray
@@ -27,16 +28,26 @@ class Candidates:
     solved: np.ndarray
     variances: np.ndarray
     means: np.ndarray
+    offsets: np.ndarray
 
     @classmethod
-    def of(cls, factor: Factor, places: np.ndarray, features: np.ndarray) -> Candidates:
-        """Candidates at some places, seen by a model."""
+    def of(
+        cls, factor: Factor, places: np.ndarray, features: np.ndarray, offsets: np.ndarray | None = None
+    ) -> Candidates:
+        """Candidates at some places, seen by a model. ``offsets``: None if nothing was known before."""
         solved = factor.forward(factor.kernel.cross(factor.features, features))
         variances = factor.kernel.variance - np.einsum("ij,ij->j", solved, solved)
-        return cls(places, features, solved, variances, factor.weights[: factor.size].T @ solved)
+        offsets = np.zeros(len(places)) if offsets is None else offsets
+        return cls(places, features, solved, variances, factor.weights[: factor.size].T @ solved, offsets)
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @property
+    def expected(self) -> np.ndarray:
+        """The mean of the objective at each."""
+        found: np.ndarray = self.means[0] + self.offsets
+        return found
 
     @property
     def deviations(self) -> np.ndarray:
@@ -52,6 +63,7 @@ class Candidates:
             self.solved[:, index],
             self.variances[index],
             self.means[:, index],
+            self.offsets[index],
         )
 
     def joined(self, other: Candidates) -> Candidates:
@@ -62,6 +74,7 @@ class Candidates:
             np.concatenate([self.solved, other.solved], axis=1),
             np.concatenate([self.variances, other.variances]),
             np.concatenate([self.means, other.means], axis=1),
+            np.concatenate([self.offsets, other.offsets]),
         )
 
     def follow(self, factor: Factor) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..transfer.knowledge import Knowledge
 from .encoding import Encoding
 from .model import Model
 from .pool import Candidates
@@ -34,6 +35,10 @@ WHOLE, LEAST_SHARE = 20, 0.25
 """In spaces of more parameters, candidates are fewer in proportion, since each costs more, but never below a share."""
 LEAST_DISTANCE = 0.001
 """A distance that candidates must keep from all rows counts from here on; see :class:`Spacing`."""
+
+
+INFORMED_SHARE, INFORMED = 0.5, 30
+"""The share of the first configurations that earlier studies choose, each of so many."""
 
 
 class Spacing:
@@ -89,6 +94,19 @@ def random_places(encoding: Encoding, trials: Trials, rng: np.random.Generator, 
     return np.asarray(drawn[0]) if allowed is None else allowed
 
 
+def first_places(
+    encoding: Encoding, trials: Trials, rng: np.random.Generator, knowledge: Knowledge | None
+) -> np.ndarray:
+    """A configuration without a model: uniform, or as often the best of some by what earlier studies say."""
+    if knowledge is None or rng.random() >= INFORMED_SHARE:
+        return random_places(encoding, trials, rng)
+    drawn = encoding.draw(rng, INFORMED)
+    order = np.argsort(knowledge.mean(encoding.features(drawn)), kind="stable")
+    allowed = (row for row in drawn[order] if encoding.feasible(row[None, :])[0] and not trials.tried(row))
+    found = next(allowed, None)
+    return random_places(encoding, trials, rng) if found is None else np.asarray(found)
+
+
 class Proposer:
     """Chooses configurations by a model.
 
@@ -125,7 +143,7 @@ class Proposer:
         """The model's pool, a part of which is drawn anew each time: all at once would hold this suggestion up."""
         if not self._pooled:
             found = self._drawn(model, order, PARTS)
-            self._best = float(found.means[0].min())  # all of them may be worse than the best trial
+            self._best = float(found.expected.min())  # all of them may be worse than the best trial
             return found
         if model.pool is None:
             model.pool = self._drawn(model, order, FIRST_PARTS)

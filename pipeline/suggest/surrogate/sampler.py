@@ -9,6 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from ...space import Space
+from ..transfer.earlier import EarlierStudy
 from .base import SearchSampler
 from .encoding import Encoding
 from .search import Search
@@ -37,6 +38,7 @@ class GPSampler(SearchSampler[Search]):
         space: The search space with its conditions and constraints; None: what the trials of the study have in common.
         constraints_func: From a finished trial to a sequence of numbers, each above 0 where a constraint is violated.
             Deprecated in Optuna, which has ``trial.set_constraint``.
+        earlier: Studies to learn from, where there is one direction.
 
     Example:
         >>> import optuna
@@ -54,9 +56,11 @@ class GPSampler(SearchSampler[Search]):
         n_startup_trials: int = 8,
         space: Space | None = None,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
+        earlier: Sequence[EarlierStudy] = (),
     ) -> None:
-        super().__init__(seed=seed, space=space, constraints_func=constraints_func, imports=IMPORTS)
+        super().__init__(seed=seed, space=space, constraints_func=constraints_func, imports=IMPORTS, earlier=earlier)
         self._startup = n_startup_trials
 
     def _make_search(self, study: Study, encoding: Encoding, rng: np.random.Generator) -> Search:
-        return Search(encoding, study.directions, self._startup, rng)
+        knowledge = self._knowledge(encoding) if len(study.directions) == 1 else None
+        return Search(encoding, study.directions, self._startup, rng, knowledge)

@@ -9,12 +9,13 @@ import numpy as np
 from optuna.study import Study, StudyDirection
 
 from ...study_changes import Changes
+from ..transfer.knowledge import Knowledge
 from .encoding import Encoding
 from .factor import Factor
 from .fit import FIRST_ITERATIONS, LATER_ITERATIONS, fitted
 from .kernel import Kernel, Likelihood, Prior
-from .model import Model
-from .proposals import Proposer, Spacing, random_places
+from .model import Model, Offset
+from .proposals import Proposer, Spacing, first_places
 from .reading import StudyReader
 from .subset import chosen_rows, fitted_rows, pending_rows
 from .targets import Targets
@@ -37,6 +38,10 @@ READING, READING_TRIAL = 500_000, 100
 """About how many operations it takes to read the results of trials, and how many more for each."""
 COMPARING = 5_000
 """About how many operations it takes to compare a failed trial with others."""
+INFORMED_STARTUP = 3
+"""Trials before the first model, at most, where earlier studies say something."""
+MOST_WEIGHED = 300
+"""Results, an even choice of more, by which earlier studies are weighed."""
 BLOCK, LEAST_BLOCK = 64, 8
 """Most and fewest rows that are added to a new factor at a time."""
 
@@ -49,12 +54,20 @@ class Search:
         directions: Of the study.
         startup: Trials that are drawn at random until so many are complete or pruned.
         rng: Its random numbers.
+        knowledge: What earlier studies say; None: nothing.
     """
 
     def __init__(
-        self, encoding: Encoding, directions: Sequence[StudyDirection], startup: int, rng: np.random.Generator
+        self,
+        encoding: Encoding,
+        directions: Sequence[StudyDirection],
+        startup: int,
+        rng: np.random.Generator,
+        knowledge: Knowledge | None = None,
     ) -> None:
-        self.encoding, self._startup, self._rng = encoding, startup, rng
+        self.encoding, self._rng = encoding, rng
+        self._knowledge = knowledge or None
+        self._startup = min(startup, INFORMED_STARTUP) if self._knowledge else startup
         self.trials = Trials(encoding, directions)
         self._reader = StudyReader(self._learn, len(encoding.names))
         self._prior = Prior.of(len(encoding.names))
@@ -83,7 +96,7 @@ class Search:
         Returns:
             Whether nothing is left to do.
         """
-        if self._reader.read_part(study):
+        if self._reader.read_part(study) or (self._knowledge is not None and not self._knowledge.prepare()):
             return False
         if self.model is None and self.trials.scored >= self._startup:
             self._renew(urgent=False)
@@ -143,7 +156,7 @@ class Search:
             proposer = Proposer(self.encoding.fixing(fixed), self._rng, self._spacing, pooled=False)
         places = self._model_places(trial_id, proposer) if self.trials.scored >= self._startup else None
         if places is None:
-            places = random_places(proposer.encoding, self.trials, self._rng)
+            places = first_places(proposer.encoding, self.trials, self._rng, self._knowledge)
         return self.encoding.params(places)
 
     def _model_places(self, trial_id: int, proposer: Proposer) -> np.ndarray | None:
@@ -194,10 +207,12 @@ class Search:
         scale = Kernel(encoding.layout, known).scaled
         order = chosen_rows(rng, order, lambda rows: scale(encoding.features(trials.places[rows])))
         features, noise = encoding.features(trials.places[order]), targets.noise(order)
+        offset = self._offset(targets)
         yield int(np.count_nonzero(trials.state[order] == FAILED)) * COMPARING
         if fits:
             self._fitted_at = trials.finished
-            yield from self._fit(features, targets.at(order)[:, 0], noise)
+            values = targets.at(order)[:, 0]
+            yield from self._fit(features, values if offset is None else values - offset(features), noise)
         kernel = Kernel(encoding.layout, known if self._hyperparameters is None else self._hyperparameters)
 
         running = np.setdiff1d(trials.rows(RUNNING), order)
@@ -213,10 +228,20 @@ class Search:
             part = slice(start, start + block)
             factor.extend(encoding.features(trials.places[rows[part]]), noise[part])
             yield (start + block) * block * (start // 8 + 8 * dimensions)
-        model = Model(trials, targets, factor, rows)
+        model = Model(trials, targets, factor, rows, offset)
         for row in self._began:
             self._join(model, row, len(rows) + SPARE)
         self.model, self._full = model, len(rows) + SPARE
+
+    def _offset(self, targets: Targets) -> Offset | None:
+        """What earlier studies say, weighed by the results so far; None: nothing."""
+        if self._knowledge is None:
+            return None
+        rows = self.trials.rows(COMPLETE)
+        rows = rows[:: max(1, -(-len(rows) // MOST_WEIGHED))]
+        said = self._knowledge.predict(self.encoding.features(self.trials.places[rows]))
+        self._knowledge.weigh(said, targets.at(rows)[:, 0])
+        return self._knowledge.as_of_now()
 
     def _order(self, targets: Targets) -> np.ndarray:
         """The trials that have a target, the best first: first those that break no constraint."""

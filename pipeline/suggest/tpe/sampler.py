@@ -87,7 +87,7 @@ class TPESampler(BaseSampler):
         True
     """
 
-    MODEL: type[ParallelModel] = ParallelModel
+    MODEL: Callable[..., ParallelModel] = ParallelModel
     """What is made for each study."""
 
     def __init__(
