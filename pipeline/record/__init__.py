@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from . import known_studies
     from .conflicts import CommitResult
     from .due_callbacks import DueCallbacks
-    from .earlier_studies import earlier_studies, in_its_space, keep_learned, learned, narrowed_in_words
     from .first_points import enqueue
     from .leases import Lease, Orphan, claim, folder_of, orphans, release, renew, study_leases
     from .rundir import RunDirectory, new_campaign_id
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from .storage import RecordStorage
     from .storage_urls import normalize_url, sqlite_file, sqlite_url
     from .study_definition import check_definition, learn_from, open_storage, open_study
+    from .transfer import earlier_studies, in_its_space, keep_learned, learned, narrowed_in_words
     from .unit_of_work import LeaseLost
 
 __all__ = [
@@ -60,7 +60,7 @@ _MODULES = {
     "storage_urls": ("normalize_url", "sqlite_file", "sqlite_url"),
     "study_definition": ("check_definition", "learn_from", "open_storage", "open_study"),
     "conflicts": ("CommitResult",),
-    "earlier_studies": ("earlier_studies", "in_its_space", "keep_learned", "learned", "narrowed_in_words"),
+    "transfer": ("earlier_studies", "in_its_space", "keep_learned", "learned", "narrowed_in_words"),
     "due_callbacks": ("DueCallbacks",),
     "first_points": ("enqueue",),
     "rundir": ("RunDirectory", "new_campaign_id"),

@@ -345,7 +345,7 @@ class StartFrom(Section):
     studies: Texts = Field(
         default=(), description="Names of studies in the same database that the sampler learns from, see below."
     )
-    narrow: bool = Field(
+    narrow: Bool = Field(
         default=False,
         description="Search only the box around the best trials of `studies`, see below. It needs a `space`.",
     )

@@ -200,7 +200,12 @@ def test_check_refuses_run_directories_and_databases_that_run_refuses(pilotune: 
         assert words in result.err
     of_pilotune(f"sqlite:///{Path.cwd()}/other.db", "squares")
     learn = ["--storage", "sqlite:///other.db", "--set"]
-    assert pilotune("check", study, *learn, "start_from.studies=[squares]").code == 0
+    result = pilotune("check", study, *learn, "start_from.studies=[squares]")
+    assert result.code == 0
+    assert (
+        "note: 'squares' has 2 complete trials that this space can use, and it takes 4, so it is passed over"
+        in result.out
+    )
     result = pilotune("check", study, *learn, "start_from.studies=[sqares]")
     assert "start_from.studies: no study 'sqares' in the database; did you mean 'squares'?" in result.err
     result = pilotune("check", study, *learn, "start_from.studies=[rings]")

@@ -169,6 +169,11 @@ CHANGES = [
     ("budget:", "start_from: {enqueue: [{optimizer: adamw, momentum: 0.5}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[0].momentum: is active only if optimizer is 'sgd', but it is "
      "'adamw'"),
+    ("budget:", "start_from: {narrow: true}\nbudget:",
+     "study.yaml:10: start_from.narrow: needs `studies`, whose best trials say where to search"),
+    ("budget:", "sampler: {name: grid, search_space: {lr: [0.01], momentum: [0]}}\n"
+     "start_from: {narrow: true, studies: [old]}\nbudget:",
+     "study.yaml:11: start_from.narrow: does not go with the sampler grid, which tries every point of the space"),
     ("budget:", "start_from: {enqueue: {lr: 1}}\nbudget:",
      "study.yaml:10: start_from.enqueue: must be a list of points, as in [{lr: 0.01}], but is {lr: 1}"),
 ]  # fmt: skip

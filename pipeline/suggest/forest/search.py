@@ -17,7 +17,7 @@ from ..surrogate.trials import RUNNING, Trials
 from ..transfer.knowledge import Knowledge
 from .acquisition import HEDGED, Hedge, decayed, scores
 from .candidates import Candidates
-from .informed import Offsets
+from .described import Described
 from .pooled import PooledForest
 from .targets import RENEWALS, Losses, failures
 
@@ -27,10 +27,6 @@ FAILURE_TREES = 4
 """The forest of failures has so many times fewer trees."""
 FIXED_CANDIDATES = 500
 """Candidates for a trial that has some of its values already."""
-
-
-INFORMED_STARTUP = 3
-"""Trials before the forest is used, at most, where earlier studies say something."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class ForestSearch:
 
     def _reset(self) -> None:
         self._losses = Losses(self.trials, self._options.lie)
-        self._offsets = Offsets(self._knowledge, self.trials) if self._knowledge is not None else None
+        self._described = Described(self.encoding, self.trials, self._knowledge)
         self._pool: Candidates | None = None
         self._forest = PooledForest(self._options.trees, self._rng)
         self._failing: PooledForest | None = None  # until there is a failure
@@ -96,7 +92,7 @@ class ForestSearch:
             return False
         if not (self._is_modelled and self._forest.missing):
             return True
-        self._grow(min(GROWN, self._forest.missing), self._rest(self._losses.of_results()))
+        self._grow(min(GROWN, self._forest.missing), self._losses.of_results())
         return False
 
     def _learn(self, changes: Changes) -> None:
@@ -118,12 +114,11 @@ class ForestSearch:
         return [self._forest] if self._failing is None else [self._forest, self._failing]
 
     def _features(self, rows: np.ndarray) -> np.ndarray:
-        return self.encoding.features(self.trials.places[rows])
+        return self._described.of_rows(rows)
 
     @property
     def _is_modelled(self) -> bool:
-        startup = self._options.startup
-        return self.trials.scored >= max(1, startup if self._knowledge is None else min(startup, INFORMED_STARTUP))
+        return self.trials.scored >= max(1, self._options.startup)
 
     # -- suggesting ---------------------------------------------------------------------------------------------------
 
@@ -143,7 +138,7 @@ class ForestSearch:
         losses = self._losses.with_lies(losses)
         assert self._pool is not None
         pool = self._pool if pooled else Candidates(encoding.draw(self._rng, FIXED_CANDIDATES))
-        means, deviations = self._expected(losses, None if pooled else encoding.features(pool.places))
+        means, deviations = self._expected(losses, None if pooled else self._described.of_places(pool.places))
         index = pool.take(self._scores(losses, pool, means, deviations), encoding, self.trials)
         return None if index is None else np.asarray(pool.places[index])
 
@@ -156,9 +151,7 @@ class ForestSearch:
         """
         if features is None and self._expectation is not None:
             return self._expectation
-        means, deviations = self._forest.predict(self._rest(losses), features)
-        if self._offsets is not None:
-            means = means + (self._offsets.of_pool() if features is None else self._offsets.of(features))
+        means, deviations = self._forest.predict(losses, features)
         if self._failing is not None:
             share = self._failing.predict(failures(self.trials), features)[0]
             means, deviations = means + share * (np.nanmax(losses) - means), deviations * (1.0 - share)
@@ -180,22 +173,8 @@ class ForestSearch:
         by_name = [scores(name, means, deviations, best, kappa) for name in HEDGED]
         where = np.flatnonzero(pool.left)
         nominees = [pool.places[where[each[where].argmax()]] for each in by_name] if len(where) else []
-        self._nominees = self.encoding.features(np.array(nominees)) if nominees else np.zeros((0, 0))
+        self._nominees = self._described.of_places(np.array(nominees)) if nominees else np.zeros((0, 0))
         return by_name[self._hedge.choose()]
-
-    def _over_pool(self) -> list[PooledForest | Offsets]:
-        """All that keeps something of each candidate of the pool."""
-        offsets: list[PooledForest | Offsets] = [] if self._offsets is None else [self._offsets]
-        return offsets + self._forests()
-
-    def _rest(self, losses: np.ndarray) -> np.ndarray:
-        """The losses without what earlier studies say."""
-        rows = np.flatnonzero(~np.isnan(losses))
-        if self._offsets is None or not len(rows):
-            return losses
-        found = losses.copy()
-        found[rows] -= self._offsets.of_rows(rows)
-        return found
 
     # -- renewing the forest ------------------------------------------------------------------------------------------
 
@@ -204,18 +183,16 @@ class ForestSearch:
         trees, candidates = self._options.trees, self._options.candidates
         count = self._forest.missing or min(GROWN, int(self._due * trees))
         if count:
-            if self._offsets is not None:
-                self._offsets.weigh(losses)
-            self._grow(count, self._rest(losses))
+            self._grow(count, losses)
         if self._pool is None:
             self._pool = Candidates(self.encoding.draw(self._rng, candidates))
-            for each in self._over_pool():
-                each.fill(self.encoding.features(self._pool.places))
+            for forest in self._forests():
+                forest.fill(self._described.of_places(self._pool.places))
         elif count:
             places = self.encoding.draw(self._rng, max(1, candidates * count // trees))
             which = self._pool.renew(places)
-            for each in self._over_pool():
-                each.renew(which, self.encoding.features(places))
+            for forest in self._forests():
+                forest.renew(which, self._described.of_places(places))
 
     def _grow(self, count: int, losses: np.ndarray) -> None:
         """Grow so many trees, and as large a part of the forest of failures, where there are any."""
@@ -225,7 +202,7 @@ class ForestSearch:
         if self._failing is None and (failed == 1.0).any():
             self._failing = PooledForest(max(1, self._options.trees // FAILURE_TREES), self._rng)
             if self._pool is not None:
-                self._failing.fill(self.encoding.features(self._pool.places))
+                self._failing.fill(self._described.of_places(self._pool.places))
         if self._failing is not None:
             part = self._failing.missing or -(-count // FAILURE_TREES)
             self._failing.grow(part, np.flatnonzero(~np.isnan(failed)), failed, self._features)

@@ -23,13 +23,15 @@ def informed(studies: Sequence[EarlierStudy], distributions: Mapping[str, BaseDi
 
     Args:
         studies: The earlier studies.
-        distributions: The parameters of the new study.
+        distributions: The parameters that every trial of the new study has.
     """
     numbers = {
         name: found
         for name, found in distributions.items()
         if not isinstance(found, CategoricalDistribution) and not found.single()
     }
+    if not numbers:
+        return {}
     trials = [
         optuna.create_trial(params={name: params[name] for name in numbers}, distributions=numbers, value=score)
         for study in studies

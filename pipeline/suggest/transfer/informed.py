@@ -28,6 +28,8 @@ def informed_sampler(
     if name == "cmaes":
         from .cmaes import informed
 
+        # CMA-ES adapts the parameters that every trial has.
+        always = {each.name: each.distribution for each in space.parameters if not each.when} if space else {}
         chosen = args.keys() & {"x0", "sigma0", "use_separable_cma", "source_trials"}
-        return sampler_class, args if chosen or space is None else {**args, **informed(earlier, space.distributions)}
+        return sampler_class, args if chosen else {**args, **informed(earlier, always)}
     return sampler_class, {**args, "earlier": earlier}

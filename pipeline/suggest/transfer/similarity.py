@@ -53,12 +53,18 @@ def weights(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def _correlations(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each column with the targets; 0 where one of them has no spread."""
-    ranks = np.argsort(np.argsort(predictions, axis=0, kind="stable"), axis=0, kind="stable").astype(float)
-    _, own = np.unique(targets, return_inverse=True)
-    ranks -= ranks.mean(axis=0)
-    turned = own - own.mean()
+    ranks = np.stack([_centred_ranks(column) for column in predictions.T], axis=1)
+    turned = _centred_ranks(targets)
     spread = np.sqrt((ranks**2).sum(axis=0) * (turned**2).sum())
     found: np.ndarray = np.where(spread > 0, turned @ ranks / np.maximum(spread, 1e-300), 0.0)
+    return found
+
+
+def _centred_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks about 0; equal values share the middle of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    found: np.ndarray = middle[places] - middle[places].mean()
     return found
 
 

@@ -90,7 +90,8 @@ class InformedModel(ParallelModel):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points, log_below, log_above = super()._candidates(subspace, number, random, count, split)
         known = {axis.name: axis.distribution for axis in subspace.axes}
-        found = self.inform(known) if self._space is None or known.keys() == _free(self._space).keys() else None
+        whole = self.history.intersection.space() if self._space is None else _free(self._space)
+        found = self.inform(known) if known.keys() == whole.keys() else None
         if found is None:
             return points, log_below, log_above
         encoding, knowledge = found
@@ -107,7 +108,8 @@ class InformedModel(ParallelModel):
         places = encoding.places_of(params, [True] * len(params))
         usable = [i for i, each in enumerate(places) if each is not None]
         said = np.zeros(len(points))
-        said[usable] = knowledge.mean(encoding.features(np.array([places[i] for i in usable])))
+        if usable:
+            said[usable] = knowledge.mean(encoding.features(np.array([places[i] for i in usable])))
         return points, log_below, log_above + strength * said
 
     def _weigh(self, encoding: Encoding, knowledge: Knowledge) -> None:
@@ -160,10 +162,7 @@ class InformedTPESampler(TPESampler):
     ) -> dict[str, Any]:
         """Values for all of ``search_space``."""
         with one_thread():
-            params = super().sample_relative(study, trial, search_space)
-            if params or self._space is None:
-                return params
-        return params
+            return super().sample_relative(study, trial, search_space)
 
     def prepare(self, study: Study) -> bool:
         """Do a part of what predictions need, some milliseconds. Returns whether nothing is left to do."""

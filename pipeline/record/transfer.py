@@ -73,7 +73,7 @@ def learned(study_file: StudyFile, trials_of: Callable[[str], Sequence[FrozenTri
     studies = tuple(each.study for each in fitted if each.study is not None)
     sampler = study_file.sampler.name
     points: tuple[Mapping[str, Any], ...] = ()
-    if studies and sampler not in EXHAUSTIVE:
+    if studies and sampler not in (*EXHAUSTIVE, "partial_fixed"):
         points = tuple(first_points(studies, distributions, space))
     number = sum(each.trials for each in fitted if each.study is not None)
     said = []
