@@ -63,7 +63,7 @@ def learned(study_file: StudyFile, trials_of: Callable[[str], Sequence[FrozenTri
     from ..suggest.registry import EXHAUSTIVE, TRANSFER
     from ..suggest.transfer.first_points import first_points
     from ..suggest.transfer.fitting import fit_study, free_parameters
-    from ..suggest.transfer.narrowing import narrowed
+    from ..suggest.transfer.narrowing import narrowed, with_distributions
 
     start, space = study_file.start_from, study_file.space
     trials = {name: trials_of(name) for name in start.studies}
@@ -73,8 +73,10 @@ def learned(study_file: StudyFile, trials_of: Callable[[str], Sequence[FrozenTri
     studies = tuple(each.study for each in fitted if each.study is not None)
     sampler = study_file.sampler.name
     points: tuple[Mapping[str, Any], ...] = ()
+    smaller = narrowed(space, studies, start.enqueue) if start.narrow and space is not None else {}
     if studies and sampler not in (*EXHAUSTIVE, "partial_fixed"):
-        points = tuple(first_points(studies, distributions, space))
+        searched = None if space is None else with_distributions(space, smaller)
+        points = tuple(first_points(studies, {**distributions, **smaller}, searched))
     number = sum(each.trials for each in fitted if each.study is not None)
     said = []
     if studies:
@@ -86,7 +88,7 @@ def learned(study_file: StudyFile, trials_of: Callable[[str], Sequence[FrozenTri
         said.append(f"{learns}; {tried}" if points else learns)
     return Learned(
         studies,
-        narrowed(space, studies, start.enqueue) if start.narrow and space is not None else {},
+        smaller,
         points,
         tuple(sentence for each in fitted for sentence in each.misfits),
         tuple(said),

@@ -74,6 +74,13 @@ def test_pruners_are_compared_on_recorded_curves() -> None:
     assert all(row.split("|")[-2].strip() == "1.00" for row in rows if "| none" in row)
 
 
+@pytest.mark.skipif(not data_folder().is_dir(), reason=f"the benchmark's data are not here ({data_folder()})")
+def test_earlier_studies_are_compared_with_none() -> None:
+    head, *rows = lines_of("transfer", "--seeds", "1", "--trials", "10")
+    assert "after 10" in head
+    assert [row.split("|")[2].strip() for row in rows] == ["without", "with", "narrowed", "negated", "shuffled"]
+
+
 def test_simulated_workers_are_used() -> None:
     head, ours, *peers = lines_of(
         "simulated_utilization", "--workers", "16", "--seconds", "60", "--n", "30", "--cap", "2", "--per-worker", "3"

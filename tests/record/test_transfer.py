@@ -22,7 +22,7 @@ from pilotune.pipeline.record import (
     open_storage,
     open_study,
 )
-from pilotune.pipeline.space import Parameter, Space
+from pilotune.pipeline.space import Parameter, Space, contains
 from pilotune.pipeline.studyfile import StudyFile
 
 KINDS: dict[str, BaseDistribution] = {
@@ -179,3 +179,13 @@ def test_wrong_names_are_refused(storage: RecordStorage, studies: tuple[str, ...
     study = opened(storage, file_of(studies=studies))
     with pytest.raises(UserError, match=words):
         keep_learned(storage, study, file_of(studies=studies))
+
+
+def test_the_first_points_of_a_narrowed_space_are_in_it(storage: RecordStorage) -> None:
+    study = opened(storage, file_of(narrow=True))
+    keep_learned(storage, study, file_of(narrow=True))
+    searched = in_its_space(file_like(), study).space
+    assert searched is not None
+    points = waiting(study)
+    assert points
+    assert all(contains(searched.distributions[name], value) for point in points for name, value in point.items())

@@ -30,6 +30,8 @@ TRIALS, SHARE = 20, 0.1
 """The box is around so many trials, the best of each study alike, but no more than this share of a study's."""
 MARGIN = 0.05
 """How far the box reaches beyond them, in units of the range, on the scale that it is searched on."""
+DIGITS = 4
+"""Digits of the ends of a box without steps, since people read them."""
 NEVER_GOOD, LEAST_TRIED = 0.5, 10
 """A choice is left out if no trial with it is in this share of the best ones of any study, and so many had it."""
 
@@ -73,6 +75,8 @@ def _box(axis: Axis, values: Sequence[float]) -> BaseDistribution:
     places = axis.transform(inside)
     ends = np.array([places.min() - MARGIN * axis.width, places.max() + MARGIN * axis.width])
     low, high = axis.inverse(np.clip(ends, axis.low, axis.high)).tolist()
+    if not axis.step:
+        low, high = float(f"{low:.{DIGITS}g}"), float(f"{high:.{DIGITS}g}")
     # The ends in the file keep their exact values where the box reaches them.
     low = distribution.low if low <= axis.range_low else low
     high = distribution.high if high >= axis.range_high else high
