@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from ...grammar import count
 from ..attributes import EARLIER, LEARNED
@@ -119,7 +119,7 @@ def keep_learned(storage: RecordStorage, study: optuna.Study, study_file: StudyF
 
     found = learned(study_file, trials_of)
     notes = [*found.said, *found.misfits]
-    if found.narrowed and here:
+    if found.narrowed and any(trial.state != TrialState.WAITING for trial in here):
         found = dataclasses.replace(found, narrowed={})
         notes.append("the study had trials before start_from.narrow was set, so its space stays as it is")
     notes += narrowed_in_words(found.narrowed)

@@ -110,6 +110,7 @@ def file_like(tmp: Path = Path("study.yaml")) -> StudyFile:
 
 def test_a_narrowed_space_is_said_and_is_smaller(storage: RecordStorage) -> None:
     study = opened(storage, file_of(narrow=True))
+    study.enqueue_trial({"lr": 0.001})
     notes = keep_learned(storage, study, file_of(narrow=True))
     assert notes[-1].startswith("the space is narrowed to what was good before: lr is float [0.000")
     searched = in_its_space(file_like(), study).space
