@@ -8,6 +8,7 @@
 #include <string.h>
 
 typedef float Eight __attribute__((vector_size(32)));
+typedef int32_t Ints __attribute__((vector_size(32)));
 typedef float Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 
 typedef struct {
@@ -15,14 +16,14 @@ typedef struct {
 } Network;
 
 typedef struct {
-    float x[28][28];
-    float first[2][12][12];  /* after pooling and ReLU, and where each maximum was */
-    unsigned char first_row[2][12][12], first_column[2][12][12];
+    float x[28][32];         /* rows are longer than the image, so that eight numbers can be read from any column */
+    float first[2][12][16];  /* after pooling and ReLU, and where each maximum was */
+    int32_t first_row[2][12][16], first_column[2][12][16];
     float second[64];
-    unsigned char second_row[64], second_column[64];
+    int32_t second_row[64], second_column[64];
     float kept[64];          /* what dropout multiplies with */
     float probability[10];
-} Pass;
+} __attribute__((aligned(32))) Pass;
 
 int network_floats(void) { return sizeof(Network) / sizeof(float); }
 
@@ -33,27 +34,31 @@ static uint64_t next_random(uint64_t *state) {
     return *state;
 }
 
-/* Pools two rows and applies ReLU. Without branches, which would be predicted badly. */
-static inline void pool(const float *above, const float *below, int width, int row, float *out, unsigned char *out_row,
-                        unsigned char *out_column) {
-    float high[24];
-    int lower[24];
-    for (int j = 0; j < 2 * width; j++) {
-        lower[j] = below[j] > above[j];
-        high[j] = lower[j] ? below[j] : above[j];
+static Ints choose(Ints mask, Ints yes, Ints no) { return (mask & yes) | (~mask & no); }
+
+/* Pools sixteen columns of two rows and applies ReLU. Without branches, which would be predicted badly. */
+static inline void pool(const float *above, const float *below, int row, int column, Eight *out, Ints *out_row,
+                        Ints *out_column) {
+    const Ints even = {0, 2, 4, 6, 8, 10, 12, 14}, odd = even + 1;
+    Ints lower[2];
+    Eight high[2];
+    for (int k = 0; k < 2; k++) {
+        const Eight a = ((const Unaligned *)above)[k], b = ((const Unaligned *)below)[k];
+        lower[k] = b > a;
+        high[k] = (Eight)choose(lower[k], (Ints)b, (Ints)a);
     }
-    for (int j = 0; j < width; j++) {
-        const int right = high[2 * j + 1] > high[2 * j];
-        const float best = right ? high[2 * j + 1] : high[2 * j];
-        out[j] = best < 0 ? 0 : best; /* keeps a NaN */
-        out_row[j] = row - 1 + (right ? lower[2 * j + 1] : lower[2 * j]);
-        out_column[j] = 2 * j + right;
-    }
+    const Eight left = __builtin_shuffle(high[0], high[1], even), right = __builtin_shuffle(high[0], high[1], odd);
+    const Ints other = right > left;
+    const Eight best = (Eight)choose(other, (Ints)right, (Ints)left);
+    *out = (Eight)choose(best < 0, (Ints){0}, (Ints)best); /* keeps a NaN */
+    *out_row = row - 1 - choose(other, __builtin_shuffle(lower[0], lower[1], odd),
+                                __builtin_shuffle(lower[0], lower[1], even));
+    *out_column = column + even - other;
 }
 
 /* Both channels at once, so that each row is loaded once; the sums stay in registers. */
 static void first_layer(const Network *net, Pass *pass) {
-    float rows[2][2][24];
+    float rows[2][2][32] = {0};
     for (int r = 0; r < 24; r++) {
         Eight a0 = net->b1[0] - (Eight){0}, b0 = net->b1[1] - (Eight){0}, a1 = a0, a2 = a0, b1 = b0, b2 = b0;
         for (int ky = 0; ky < 5; ky++)
@@ -69,13 +74,14 @@ static void first_layer(const Network *net, Pass *pass) {
         to[0] = b0, to[1] = b1, to[2] = b2;
         if (r & 1)
             for (int c = 0; c < 2; c++)
-                pool(rows[c][0], rows[c][1], 12, r, pass->first[c][r >> 1], pass->first_row[c][r >> 1],
-                     pass->first_column[c][r >> 1]);
+                for (int k = 0; k < 2; k++)
+                    pool(rows[c][0] + 16 * k, rows[c][1] + 16 * k, r, 16 * k, (Eight *)pass->first[c][r >> 1] + k,
+                         (Ints *)pass->first_row[c][r >> 1] + k, (Ints *)pass->first_column[c][r >> 1] + k);
     }
 }
 
 static void second_layer(const Network *net, Pass *pass) {
-    float rows[4][2][8];
+    float rows[2][2][16]; /* two channels beside each other */
     for (int r = 0; r < 8; r++) {
         Eight s0 = net->b2[0] - (Eight){0}, s1 = net->b2[1] - (Eight){0}, s2 = net->b2[2] - (Eight){0},
               s3 = net->b2[3] - (Eight){0};
@@ -86,20 +92,29 @@ static void second_layer(const Network *net, Pass *pass) {
                     s0 += net->w2[0][c][ky][kx] * x, s1 += net->w2[1][c][ky][kx] * x;
                     s2 += net->w2[2][c][ky][kx] * x, s3 += net->w2[3][c][ky][kx] * x;
                 }
-        *(Unaligned *)rows[0][r & 1] = s0, *(Unaligned *)rows[1][r & 1] = s1;
-        *(Unaligned *)rows[2][r & 1] = s2, *(Unaligned *)rows[3][r & 1] = s3;
+        Unaligned *to = (Unaligned *)rows[0][r & 1];
+        to[0] = s0, to[1] = s1;
+        to = (Unaligned *)rows[1][r & 1];
+        to[0] = s2, to[1] = s3;
         if (r & 1)
-            for (int o = 0; o < 4; o++) {
-                const int place = o * 16 + (r >> 1) * 4;
-                pool(rows[o][0], rows[o][1], 4, r, pass->second + place, pass->second_row + place,
-                     pass->second_column + place);
+            for (int pair = 0; pair < 2; pair++) {
+                Eight out;
+                Ints row, column;
+                pool(rows[pair][0], rows[pair][1], r, 0, &out, &row, &column);
+                column &= 7; /* the second channel begins at column 8 */
+                for (int half = 0; half < 2; half++) {
+                    const int place = (2 * pair + half) * 16 + (r >> 1) * 4;
+                    memcpy(pass->second + place, (float *)&out + 4 * half, 4 * sizeof(float));
+                    memcpy(pass->second_row + place, (int32_t *)&row + 4 * half, 4 * sizeof(int32_t));
+                    memcpy(pass->second_column + place, (int32_t *)&column + 4 * half, 4 * sizeof(int32_t));
+                }
             }
     }
 }
 
 static void forward(const Network *net, Pass *pass, const unsigned char *image) {
     for (int r = 0; r < 28; r++)
-        for (int j = 0; j < 28; j++) pass->x[r][j] = (image[28 * r + j] / 255.0f - 0.1307f) / 0.3081f;
+        for (int j = 0; j < 28; j++) pass->x[r][j] = image[28 * r + j] * (1 / (255 * 0.3081f)) - 0.1307f / 0.3081f;
     first_layer(net, pass);
     second_layer(net, pass);
 }
@@ -120,8 +135,14 @@ static int classify(const Network *net, Pass *pass, const float *features) {
     return best;
 }
 
-static void backward(const Network *net, Pass *pass, const float *features, int label, float share, Network *gradient) {
-    float down[64] = {0}, first[2][12][12];
+/* The kernels with rows of eight: what is added to a row of eight leaves the other three as they are. */
+typedef struct {
+    Eight w1[2][5], w2[4][2][5];
+} Kernels;
+
+static void backward(const Network *net, const Kernels *kernels, Pass *pass, const float *features, int label,
+                     float share, Network *gradient, Kernels *sums) {
+    float down[64] = {0}, first[2][12][16];
     memset(first, 0, sizeof first);
     for (int o = 0; o < 10; o++) {
         const float g = (pass->probability[o] - (o == label)) * share;
@@ -134,11 +155,10 @@ static void backward(const Network *net, Pass *pass, const float *features, int 
         const int o = i >> 4, r = pass->second_row[i], j = pass->second_column[i];
         gradient->b2[o] += g;
         for (int c = 0; c < 2; c++)
-            for (int ky = 0; ky < 5; ky++)
-                for (int kx = 0; kx < 5; kx++) {
-                    gradient->w2[o][c][ky][kx] += g * pass->first[c][r + ky][j + kx];
-                    first[c][r + ky][j + kx] += g * net->w2[o][c][ky][kx];
-                }
+            for (int ky = 0; ky < 5; ky++) {
+                sums->w2[o][c][ky] += g * *(const Unaligned *)&pass->first[c][r + ky][j];
+                *(Unaligned *)&first[c][r + ky][j] += g * kernels->w2[o][c][ky];
+            }
     }
     for (int c = 0; c < 2; c++)
         for (int i = 0; i < 12; i++)
@@ -147,9 +167,17 @@ static void backward(const Network *net, Pass *pass, const float *features, int 
                 if (pass->first[c][i][k] == 0 || g == 0) continue;
                 const int r = pass->first_row[c][i][k], j = pass->first_column[c][i][k];
                 gradient->b1[c] += g;
-                for (int ky = 0; ky < 5; ky++)
-                    for (int kx = 0; kx < 5; kx++) gradient->w1[c][ky][kx] += g * pass->x[r + ky][j + kx];
+                for (int ky = 0; ky < 5; ky++) sums->w1[c][ky] += g * *(const Unaligned *)&pass->x[r + ky][j];
             }
+}
+
+/* Copies the kernels of a network into rows of eight, or rows of eight back into a network. */
+static void copy_kernels(Network *net, Kernels *kernels, int back) {
+    for (int k = 0; k < 50; k++) {
+        float *narrow = k < 10 ? (float *)net->w1 + 5 * k : (float *)net->w2 + 5 * (k - 10);
+        float *wide = (float *)kernels + 8 * k;
+        memcpy(back ? narrow : wide, back ? wide : narrow, 5 * sizeof(float));
+    }
 }
 
 /* Trains on the rows order[0..count-1] in batches. `net` and `velocity` are changed in place.
@@ -158,12 +186,15 @@ int train(const unsigned char *images, const unsigned char *labels, const int32_
            Network *net, Network *velocity, float rate, float momentum, float dropout, uint64_t seed) {
     static Pass pass;
     static Network gradient;
+    static Kernels kernels, sums; /* the three numbers at the end of each row of kernels stay 0 */
     uint64_t state = seed * 0x9E3779B97F4A7C15u + 0x2545F4914F6CDD1Du;
     const int size = network_floats();
     int alive = 0;
     for (int begin = 0; begin < count; begin += batch) {
         const int rows = count - begin < batch ? count - begin : batch;
         memset(&gradient, 0, sizeof gradient);
+        memset(&sums, 0, sizeof sums);
+        copy_kernels(net, &kernels, 0);
         for (int k = begin; k < begin + rows; k++) {
             float features[64], largest = 0;
             forward(net, &pass, images + 784 * (int64_t)order[k]);
@@ -175,8 +206,9 @@ int train(const unsigned char *images, const unsigned char *labels, const int32_
             }
             alive += largest > 0;
             classify(net, &pass, features);
-            backward(net, &pass, features, labels[order[k]], 1.0f / rows, &gradient);
+            backward(net, &kernels, &pass, features, labels[order[k]], 1.0f / rows, &gradient, &sums);
         }
+        copy_kernels(&gradient, &sums, 1);
         float *p = (float *)net, *v = (float *)velocity;
         const float *g = (const float *)&gradient;
         for (int i = 0; i < size; i++) v[i] = momentum * v[i] + g[i], p[i] -= rate * v[i];
