@@ -28,7 +28,7 @@ import optuna
 
 from benchmarks import common
 from benchmarks.published.dhpo_curves import PROTOCOLS, Cifar, Mnist
-from benchmarks.published.search import Method, Results, Run, Tried, add_missing, best, interval, searched, wins
+from benchmarks.published.search import Method, Results, Run, Tried, add_missing, best, gain, interval, searched, wins
 from benchmarks.quality.problems.folder import data_folder
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +60,8 @@ def rows_of(results: Results, protocol: str, data: str, full: int, trials: int) 
         if not runs:
             continue
         rows.append(_row(name, {seed: best(run, trials) for seed, run in runs.items()}, random, runs, trials, full))
-        rows[-1].append(PUBLISHED[data].get(name) if protocol == "published" else None)
+        figure = PUBLISHED[data].get(name) if protocol == "published" else None
+        rows[-1].append(figure and f"{figure:.2f}")
         if method.steps:
             equal = {seed: best(run, cost=trials * full) for seed, run in runs.items()}
             rows.append(_row(f"{name}, equal epochs", equal, random, runs, None, full))
@@ -73,16 +74,18 @@ def _row(
 ) -> list[object]:
     lists = [run.trials[:trials] for run in runs.values()]
     epochs = sum(each.cost for found in lists for each in found) / full / len(lists)
-    against = wins({s: each.test for s, each in chosen.items()}, {s: each.test for s, each in random.items()})
-    scores, tests = ([getattr(each, what) for each in chosen.values()] for what in ("score", "test"))
+    scores, tests = ({seed: getattr(each, what) for seed, each in chosen.items()} for what in ("score", "test"))
+    others = {seed: each.test for seed, each in random.items()}
+    against = [None, None] if name == "random" or not others else [gain(tests, others), wins(tests, others)]
     count = sum(map(len, lists)) / len(lists)
-    return [name, len(chosen), count, epochs, interval(scores), interval(tests), against if name != "random" else "-"]
+    shown = [interval(list(each.values())) for each in (scores, tests)]
+    return [name, len(chosen), f"{count:.0f}", f"{epochs:.0f}", *shown, *against]
 
 
 def tables(results: Results, data: str, full: int, trials: int) -> str:
     """One table for each protocol."""
-    head = ["method", "seeds", "trials", "trainings", "best score seen", "its test accuracy",
-            "wins / ties / losses against random", "published"]  # fmt: skip
+    head = ["method", "seeds", "trials", "epochs' worth", "best score seen", "its test accuracy", "test above random",
+            "wins / ties / losses", "published"]  # fmt: skip
     titles = {
         "published": f"{data}, selected on the test set, as published: means in % and 95 % intervals",
         "clean": f"{data}, selected on a validation split: means in % and 95 % intervals",

@@ -185,6 +185,15 @@ def interval(values: Sequence[float]) -> str:
     return f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})"
 
 
+def gain(ours: dict[int, float], theirs: dict[int, float]) -> str:
+    """By how much ours is better on the common seeds: the mean of the differences and its interval.
+
+    >>> gain({0: 95.0, 1: 93.0, 2: 96.0}, {0: 94.0, 1: 91.0})
+    '1.50 (-4.85 to 7.85)'
+    """
+    return interval([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
+
 def wins(ours: dict[int, float], theirs: dict[int, float]) -> str:
     """On how many common seeds ours is better, equal and worse.
 
