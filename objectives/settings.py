@@ -30,10 +30,11 @@ def missing(package: str, error: ModuleNotFoundError) -> ObjectiveError:
 
     Example:
         >>> print(missing("scikit-learn", ModuleNotFoundError(name="sklearn")))
-        this needs scikit-learn, but sklearn is not installed where the trial runs: pip install scikit-learn
+        the objective needs scikit-learn (sklearn), not installed where the trial runs: pip install scikit-learn
     """
+    module = "" if error.name == package else f" ({error.name})"
     return ObjectiveError(
-        f"this needs {package}, but {error.name} is not installed where the trial runs: pip install {package}"
+        f"the objective needs {package}{module}, not installed where the trial runs: pip install {package}"
     )
 
 

@@ -219,5 +219,7 @@ def test_missing_pillow_is_said_when_a_picture_is_read(tmp_path: Path, monkeypat
         folder.mkdir(parents=True)
         (folder / "1.png").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ObjectiveError, match=r"this needs pillow, but PIL is not installed .*: pip install pillow"):
+    with pytest.raises(
+        ObjectiveError, match=r"the objective needs pillow \(PIL\), not installed .*: pip install pillow"
+    ):
         load_images(str(tmp_path))

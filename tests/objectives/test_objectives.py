@@ -181,7 +181,7 @@ def test_an_objective_whose_package_is_missing_says_how_to_get_it(monkeypatch, p
     monkeypatch.setitem(sys.modules, name, None)  # an import of it raises ModuleNotFoundError
     for module in modules:
         monkeypatch.delitem(sys.modules, f"pilotune.objectives.{module}", raising=False)
-        with pytest.raises(ObjectiveError, match=f"this needs {package}, but .* is not installed .*: pip install"):
+        with pytest.raises(ObjectiveError, match=f"the objective needs {package}.*, not installed .*: pip install"):
             importlib.import_module(f"pilotune.objectives.{module}")
 
 
