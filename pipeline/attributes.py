@@ -106,7 +106,18 @@ With a barrier it is the generation of the whole study, else one more than its p
 ``EvolutionSampler`` with the suggestion, as are those that follow."""
 
 PARENT = "pilotune:parent"
-"""Trial system attribute: number of the trial that this one is a child of; absent for one at random."""
+"""Trial system attribute: number of the trial that this one is a child of; absent for one at random.
+
+In population-based training: of the trial whose checkpoint it started from. Written by the campaign when it asks for
+the trial, as is STEP."""
+
+STEP = "pilotune:step"
+"""Trial system attribute: the step of its parent's checkpoint that the trial started from; absent for others."""
+
+SNAPSHOT = "pilotune:snapshot"
+"""Trial system attribute: ``[step, folder]``, the newest copy of the trial's checkpoint that others may start from.
+
+Written by the campaign when a trial pauses in population-based training."""
 
 MATE = "pilotune:mate"
 """Trial system attribute: number of the second parent, where there was a crossover."""
@@ -124,7 +135,7 @@ LEARNED = "pilotune:from"
 Written by ``learn_from``."""
 
 PAUSED = "pilotune:paused"
-"""Trial user attribute: the step of the rung at which the trial is paused or about to be (pruner ``mode: promote``).
+"""Trial user attribute: the step at which the trial is paused or about to be: at a rung, or in a population.
 
 Null once the trial goes on. Written by the campaign when the trial reaches the rung."""
 
@@ -141,6 +152,10 @@ ATTEMPTS = "pilotune:attempts"
 
 EXIT = "pilotune:exit"
 """Trial user attribute: how the trial ended, in a word: ``complete``, ``pruned``, ``exception``, ``timeout``, ..."""
+
+ENDED_PAUSED = ("paused", "replaced")
+"""What EXIT is of a trial that had paused and did not go on: for ever at its rung, or because a copy of another trial
+took its place."""
 
 HOST = "pilotune:host"
 """Trial user attribute: name of the host that the last attempt ran on."""

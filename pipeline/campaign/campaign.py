@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from ...exit_codes import FAILED, FINISHED, SITE, STOPPED
 from ...grammar import count
-from ..fidelity import RungSchedule
+from ..fidelity import Origin, PopulationPlan, RungSchedule
 from ..record import Orphan
 from ..trial.protocol import Attributes, Outcome, Query, Report, Started, Suggest
 from . import flight_states
@@ -43,6 +43,7 @@ from .flight_states import Move, require
 from .held_trials import HeldTrials
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
 from .outcomes import AGAIN, NextStep, OutcomeHandler
+from .population import pausing_controller
 from .promotion import PromotionController, paused_at
 from .replies import answer
 from .report_keeper import ReportKeeper
@@ -76,7 +77,7 @@ class Campaign:
         services: What lies outside: how an attempt is specified, and what its worker wrote on disk.
         campaign_id: This campaign's id, part of every token.
         now: Unix seconds at the start.
-        rung_schedule: The rungs at which trials pause; None where no trial pauses.
+        pausing: The rungs at which trials pause, or how a population is trained; None where no trial pauses.
 
     Attributes:
         trials: All trials in this campaign's hands. Once the campaign is ending, none of them is to be submitted.
@@ -109,11 +110,11 @@ class Campaign:
         services: CampaignServices,
         campaign_id: str,
         now: float,
-        rung_schedule: RungSchedule | None = None,
+        pausing: RungSchedule | PopulationPlan | None = None,
     ):
         self.study, self.limits, self.services, self.campaign_id = study, limits, services, campaign_id
         self.began = self.now = self.last_progress = now
-        promotion = PromotionController(study, rung_schedule) if rung_schedule else None
+        promotion = pausing_controller(study, pausing, services) if pausing else None
         self.reports = ReportKeeper(study, promotion, services)
         self.outcomes = OutcomeHandler(study, limits, self.reports)
         self.trials = HeldTrials(study, campaign_id, promotion)
@@ -388,20 +389,37 @@ class Campaign:
             if asked == most:
                 self.more_to_ask, self._most_asks = True, min(2 * most, MOST_ASKS)
                 return
-            promoted = self.promotion.pop_promoted(self.now) if self.promotion else None
-            if promoted is not None:
-                asked += 1
-                self._launch(promoted)
-                continue
-            if self.study.exhausted or self._budget_used() or self._waits():
-                return
-            try:
-                trial, params = self.study.ask()
-            except ValueError as error:
-                self._end(FAILED, f"no further trial can be suggested: {error}")
+            flight = self._next()
+            if flight is None:
                 return
             asked += 1
-            self._launch(Flight(trial=trial, params=params, asked=self.now))
+            self._launch(flight)
+
+    def _next(self) -> Flight | None:
+        """The trial that begins or goes on next; None where none should, or can be suggested."""
+        promotion = self.promotion
+        if promotion and not (promotion.new_first and self._may_ask_new()):
+            promoted = promotion.pop_promoted(self.now)
+            if promoted is not None:
+                origin = None if self._budget_used() else promotion.origin_for(promoted)
+                if origin is None:
+                    return promoted
+                return self._new(origin) if self._retire(promoted, "replaced") else self._next()
+        if not self._may_ask_new():
+            return None
+        return self._new(promotion.origin_for_new() if promotion else None)
+
+    def _may_ask_new(self) -> bool:
+        return not (self.study.exhausted or self._budget_used() or self._waits())
+
+    def _new(self, origin: Origin | None) -> Flight | None:
+        """A new trial, which starts from ``origin`` where there is one; None where none can be suggested."""
+        try:
+            trial, params = self.study.ask(origin)
+        except ValueError as error:
+            self._end(FAILED, f"no further trial can be suggested: {error}")
+            return None
+        return Flight(trial=trial, params=params, asked=self.now, origin=origin)
 
     def _room(self) -> int:
         """How many more trials the workers can take, with what is submitted ahead of them."""
@@ -428,6 +446,8 @@ class Campaign:
             if flight.started is not None:
                 self.outcomes.paused(flight, self.now)
             self.last_progress = self.now
+            if self.promotion.refusal and not self.ending:
+                self._end(FAILED, self.promotion.refusal)
             return
         if self.ending:
             flight.move(Move.LEAVE)
@@ -489,17 +509,18 @@ class Campaign:
         else:
             self.more_to_ask = not self.promotion.promotable
 
-    def _retire(self, flight: Flight) -> None:
-        """End a paused trial that will not go on.
+    def _retire(self, flight: Flight, exit_reason: str = "paused") -> bool:
+        """End a paused trial that will not go on; returns whether it ended so.
 
         Its attempt may have ended by itself, where a driver died before the worker heard that the trial pauses.
         """
         outcome = self.services.written_outcome(flight)
         if outcome is None or outcome.kind not in ("complete", "pruned"):
-            self.outcomes.retired(flight)
-        else:
-            flight.move(Move.RETURN)
-            self._judge(flight, outcome)
+            self.outcomes.retired(flight, exit_reason)
+            return True
+        flight.move(Move.RETURN)
+        self._judge(flight, outcome)
+        return False
 
     def _end(self, code: int, reason: str) -> None:
         """Ask for no more trials, and finish when nothing is in flight. The first reason stands, but for a stop."""

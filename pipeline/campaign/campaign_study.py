@@ -22,8 +22,8 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER, PREFIX, STEERING, VERDICT
-from ..fidelity import Bracket, bracket_of
+from ..attributes import ATTEMPT, BRACKET, OWNER, PARENT, PREFIX, STEERING, STEP, VERDICT
+from ..fidelity import Bracket, Origin, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..record.storage import FIXED
 from ..space import Space, own
@@ -226,15 +226,19 @@ class CampaignStudy:
             self._unprepared = None
         return done
 
-    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+    def ask(self, origin: Origin | None = None) -> tuple[optuna.Trial, dict[str, Any]]:
         """Create a trial of this campaign; returns it with its parameters, constants included.
+
+        Args:
+            origin: The checkpoint that it starts from. It is written to the trial before the sampler is asked. A trial
+                whose parameters the user enqueued starts from nothing all the same.
 
         Raises:
             ValueError: No configuration was found that satisfies the constraints, or the sampler failed.
         """
         self.storage.last_started = None
         try:
-            return self._ask()
+            return self._ask(origin)
         except PilotuneError:
             raise
         except FAILURES as error:
@@ -250,8 +254,10 @@ class CampaignStudy:
                 hint = "; another trial was running, which has no value yet"
             raise ValueError(f"the sampler failed: {said(error, self.study.sampler)}{hint}") from error
 
-    def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+    def _ask(self, origin: Origin | None) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()
+        if origin is not None and FIXED not in self.storage.get_trial(trial._trial_id).system_attrs:
+            self.storage.set_trial_attrs(trial._trial_id, {}, {PARENT: origin.parent, STEP: origin.step})
         self.counts[TrialState.RUNNING] += 1
         self.asked += 1
         self.asked_here += 1

@@ -10,6 +10,7 @@ import optuna
 
 from ..attributes import HEARD
 from ..noise import Repetition, repetitions_of
+from ..fidelity import Origin
 from ..trial.protocol import Suggested, Verdict
 from .flight_states import IN_FLIGHT, Move, State, next_state, require
 
@@ -119,6 +120,7 @@ class Flight:
         killed: Host -> how the trial killed its process or its worker there.
         repetitions: What its complete repetitions gave.
         furthest: The last step that a repetition after the first has reported, as far as this campaign knows.
+        origin: The checkpoint of another trial that this one starts from; None for all others.
     """
 
     trial: optuna.Trial
@@ -163,6 +165,7 @@ class Flight:
     killed: dict[str, str] = field(default_factory=dict)
     repetitions: tuple[Repetition, ...] = ()
     furthest: int = -1
+    origin: Origin | None = None
 
     @property
     def trial_id(self) -> int:

@@ -270,12 +270,12 @@ class OutcomeHandler:
         self.hosts.succeeded(flight, now)
         self._count_success(flight, now)
 
-    def retired(self, flight: Flight) -> None:
-        """End a paused trial that will not go on."""
+    def retired(self, flight: Flight, exit_reason: str) -> None:
+        """End a paused trial that will not go on. ``exit_reason``: one of ``ENDED_PAUSED``."""
         flight.notes[RUNG] = rung = flight.pause
         if rung is not None:
             self.rungs[rung] = self.rungs.get(rung, 0) + 1
-        self._describe(flight, "paused")
+        self._describe(flight, exit_reason)
         flight.move(Move.FINISH)
         self.study.tell(flight.trial, TrialState.PRUNED)
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 import optuna
-from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from ..attributes import OWNER, PAUSED
-from ..fidelity import Promotions, RungSchedule
+from ..fidelity import Origin, Population, Promotions
 from ..study_changes import StudyWatch
 from ..trial.protocol import Outcome
 from .campaign_study import CampaignStudy
@@ -50,21 +50,23 @@ class PromotionController:
 
     Args:
         study: The campaign's study, with one objective.
-        rung_schedule: The rungs.
+        rungs: Says at which steps a trial pauses, and which of the paused ones goes on.
 
     Attributes:
         paused: The paused trials, by number. Each of them is PAUSED.
         trouble: What the user should know of how trials pause; empty where all is well.
+        refusal: Why the campaign cannot go on; empty where it can.
     """
 
-    def __init__(self, study: CampaignStudy, rung_schedule: RungSchedule):
-        self._study = study
-        maximize = study.study.directions[0] == StudyDirection.MAXIMIZE
-        self._rungs = Promotions(rung_schedule, study.study.study_name, maximize=maximize)
+    new_first = False
+    """New trials begin before paused ones go on."""
+
+    def __init__(self, study: CampaignStudy, rungs: Promotions | Population):
+        self._study, self._rungs = study, rungs
         self._watch = StudyWatch()
         self.paused: dict[int, Flight] = {}
         self._numbers: dict[int, int] = {}  # of the paused trials, by id
-        self.trouble, self._warned = "", False
+        self.trouble, self.refusal, self._warned = "", "", False
         self.refresh()
 
     @property
@@ -75,8 +77,11 @@ class PromotionController:
     def refresh(self) -> None:
         """Learn what other campaigns' trials reported. Costs what has changed since the last call."""
         for trial in self._watch.refresh(self._study.study).trials:
-            if trial.intermediate_values and trial.system_attrs.get(OWNER) != self._study.campaign:
-                self._rungs.learn(trial.number, trial.intermediate_values)
+            self._learn(trial)
+
+    def _learn(self, trial: FrozenTrial) -> None:
+        if trial.intermediate_values and trial.system_attrs.get(OWNER) != self._study.campaign:
+            self._rungs.learn(trial.number, trial.intermediate_values)
 
     def adopt(self, flight: Flight) -> None:
         """Learn the reports of a trial that was taken over from a dead campaign."""
@@ -127,7 +132,15 @@ class PromotionController:
                 return flight
         return None
 
-    def settle(self, retire: Callable[[Flight], None]) -> bool:
+    def origin_for(self, flight: Flight) -> Origin | None:
+        """The checkpoint from which another trial goes on in the place of a promoted one; None: it goes on itself."""
+        return None
+
+    def origin_for_new(self) -> Origin | None:
+        """The checkpoint from which a new trial starts; None where it starts from nothing."""
+        return None
+
+    def settle(self, retire: Callable[[Flight], object]) -> bool:
         """Called when nothing is in flight and no new trial will begin. Returns whether nothing is paused any more.
 
         First the best of each bracket goes on, where the bracket has too few trials for the usual share. When nothing

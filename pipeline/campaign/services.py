@@ -18,6 +18,20 @@ class CampaignServices(Protocol):
     def make_spec(self, flight: Flight) -> AttemptSpec:
         """What a worker needs to run the flight's attempt. Its number, attempt and token are settled."""
 
+    def snapshot(self, flight: Flight, step: int) -> str:
+        """Keep a copy of the trial's checkpoint, from which others may start; copies from before are removed.
+
+        Args:
+            flight: A trial that pauses: nothing writes into its checkpoint.
+            step: The last step that it has reported.
+
+        Returns:
+            The copy's folder; empty where the trial has saved nothing.
+        """
+
+    def forget_snapshot(self, folder: str) -> None:
+        """Remove such a copy, because its trial has ended."""
+
     def written_outcome(self, flight: Flight) -> Outcome | None:
         """The outcome that the attempt's worker wrote into the trial's folder; None where it wrote none.
 

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,12 +19,13 @@ import optuna
 from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
 from ...exit_codes import SITE
 from ...filesystems import why_not
+from ..attributes import STEP
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish, StopRequested
 from ..campaign.flight import Flight, seed_of, token_of
 from ..campaign.limits import IMPORT_FAILURES, CampaignLimits
-from ..fidelity import hyperband_brackets, make_pruner, rung_schedule
+from ..fidelity import Origin, hyperband_brackets, make_pruner, population_plan, rung_schedule
 from ..record import (
     Lease,
     Orphan,
@@ -50,6 +52,7 @@ from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
 from ..trial.report_log import ReportLog, as_ranges, newest_log
 from ..user_code.parts import is_reference
+from .checkpoints import inherit, take_snapshot
 from .control import Control
 from .ended_trials import EndedTrials
 from .loop import CampaignLoop
@@ -226,7 +229,7 @@ class Driver:
             self,
             lease.campaign,
             began,
-            rung_schedule(pruner),
+            rung_schedule(pruner) or population_plan(self.study_file.sampler),
         )
 
     def drive(self, pool: ParslPool, control: Control) -> None:
@@ -330,6 +333,14 @@ class Driver:
         """The newest report log of the trial, up to the flight's attempt; None where there is none."""
         return newest_log(TrialFiles(Path(flight.directory)), flight.attempt) if flight.directory else None
 
+    def snapshot(self, flight: Flight, step: int) -> str:
+        """Keep a copy of the trial's checkpoint; returns its folder, empty where the trial has saved nothing."""
+        return take_snapshot(TrialFiles(Path(flight.directory)), step)
+
+    def forget_snapshot(self, folder: str) -> None:
+        """Remove such a copy."""
+        shutil.rmtree(folder, ignore_errors=True)
+
     def free_reserve(self) -> bool:
         """Give the reserved disk space to the database; returns whether there was any."""
         return self.reserve.free()
@@ -361,6 +372,8 @@ class Driver:
         file = self.study_file
         if not flight.directory or not os.path.isdir(os.path.dirname(flight.directory)):
             flight.directory = str(self.run.trial(flight.number).directory)
+        if flight.origin is not None:
+            self._inherit(flight, flight.origin)
         options, space = file.trial, file.space
         return AttemptSpec(
             token=flight.token,
@@ -392,6 +405,16 @@ class Driver:
             limits=options.limits,
             channel=self.channel,
         )
+
+    def _inherit(self, flight: Flight, origin: Origin) -> None:
+        """Give a trial the checkpoint that it starts from, and correct the step where another one was found."""
+        try:
+            step = inherit(TrialFiles(Path(flight.directory)), origin)
+        except OSError as error:
+            log.warning("trial %d starts from nothing: its checkpoint cannot be copied: %s", flight.number, error)
+            step = 0
+        if step not in (None, origin.step):
+            self.campaign.study.annotate(flight.trial, {}, {STEP: step})
 
     def _expected(self, flight: Flight) -> float | None:
         """Seconds that the attempt is expected to run, to the trial's end or the next rung; None while unknown.

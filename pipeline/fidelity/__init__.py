@@ -9,6 +9,7 @@ from .brackets import Bracket, bracket_of, hyperband_brackets, render_brackets, 
 from .extrapolation import ExtrapolationPruner
 from .halving import HyperbandPruner, SuccessiveHalvingPruner
 from .percentile import MedianPruner, PercentilePruner
+from .population import POPULATION_BASED, Origin, Population, PopulationPlan, population_plan
 from .promotion import MODES, PROMOTE, Promotions, RungSchedule, render_rung_schedule, rung_schedule
 from .registry import (
     check_pruner,
@@ -22,12 +23,16 @@ from .registry import (
 
 __all__ = [
     "MODES",
+    "POPULATION_BASED",
     "PROMOTE",
     "Bracket",
     "ExtrapolationPruner",
     "HyperbandPruner",
     "MedianPruner",
+    "Origin",
     "PercentilePruner",
+    "Population",
+    "PopulationPlan",
     "Promotions",
     "RungSchedule",
     "SuccessiveHalvingPruner",
@@ -35,6 +40,7 @@ __all__ = [
     "check_pruner",
     "hyperband_brackets",
     "make_pruner",
+    "population_plan",
     "pruner_arguments",
     "pruner_name",
     "pruner_names",

@@ -40,15 +40,25 @@ def import_problems(objective: ObjectiveSpec) -> list[ImportProblem]:
     Args:
         objective: The study's; nothing is found for a command, or for a module that is not in the study's folder.
     """
+    return _read(objective)[0]
+
+
+def own_files(objective: ObjectiveSpec) -> list[Path]:
+    """The objective's file and the user's files that it imports; empty where none is in the study's folder."""
+    return _read(objective)[1]
+
+
+def _read(objective: ObjectiveSpec) -> tuple[list[ImportProblem], list[Path]]:
     folder = Path(objective.folder)
     if objective.file:
         start, folders = Path(objective.file), [Path(objective.file).parent, folder]
     else:
         spec = find_module(objective.module, folder) if objective.module else None
         if spec is None or not spec.origin or not Path(spec.origin).is_relative_to(folder):
-            return []
+            return [], []
         start, folders = Path(spec.origin), [folder]
-    return list(_Reader(folders, in_package=not objective.file).read(start, objective.module))
+    reader = _Reader(folders, in_package=not objective.file)
+    return list(reader.read(start, objective.module)), list(reader.seen)
 
 
 @dataclass
@@ -62,13 +72,13 @@ class _Reader:
 
     folders: list[Path]
     in_package: bool
-    seen: set[Path] = field(default_factory=set)
+    seen: dict[Path, None] = field(default_factory=dict)
 
     def read(self, path: Path, module: str = "") -> Iterator[ImportProblem]:
         """The problems in one file and in those that it imports."""
         if path in self.seen or len(self.seen) >= MOST_FILES:
             return
-        self.seen.add(path)
+        self.seen[path] = None
         try:
             tree = ast.parse(path.read_bytes(), filename=str(path))
         except SyntaxError as error:

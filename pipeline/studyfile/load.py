@@ -10,7 +10,7 @@ from ...errors import UserError
 from ...fields import validate
 from ...grammar import count as counted
 from ...yamlfile import YamlFile, dotted, nearest, read_yaml, with_overrides
-from ..fidelity import check_pruner, resolved_pruner
+from ..fidelity import POPULATION_BASED, check_pruner, resolved_pruner
 from ..registry_args import Named
 from ..space import Space
 from ..suggest import check_sampler, resolved_sampler
@@ -20,6 +20,7 @@ from ..trial.distributions import stored_choice
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.shell_quoting import harmless
 from ..worker.command.template import as_text, check_command, exposed_fields, exposed_problem
+from .checkpoint_use import saves_nothing
 from .misnamed import what_instead
 from .objective import find_objective
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
@@ -62,6 +63,8 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     sampler, why, points = _sampler(schema, absolute.parent, space, directions, source)
     pruner = _pruner(schema, absolute.parent, directions, source)
     _check_steps(sampler, pruner, source)
+    if sampler.name in POPULATION_BASED:
+        _check_population(sampler, pruner, objective, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -73,7 +76,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         sampler=sampler,
         sampler_why=why,
         pruner=pruner,
-        budget=_budget(schema, points, absolute.parent, directions, source),
+        budget=_budget(schema, sampler, points, absolute.parent, directions, source),
         trial=_trial(schema, source),
         callbacks=_callbacks(schema, absolute.parent, source),
         start_from=_start_from(schema, sampler, space, source),
@@ -222,6 +225,22 @@ def _check_steps(sampler: Named, pruner: Named | None, source: YamlFile) -> None
         )
 
 
+def _check_population(sampler: Named, pruner: Named | None, objective: ObjectiveSpec, source: YamlFile) -> None:
+    """A population needs checkpoints, and ends its worst members by itself."""
+    if pruner is not None:
+        raise source.error(
+            f"{sampler.name} itself ends the worst members of its population; leave the pruner out", "pruner"
+        )
+    if saves_nothing(objective):
+        what = "the command's script" if objective.command else f"{Path(objective.file or objective.module).name}"
+        raise source.error(
+            f"{sampler.name} goes on from checkpoints, and {what} saves none: save into trial.checkpoint_dir "
+            "({checkpoint_dir} of a command) before each report and load from it at the start; without checkpoints "
+            "use tpe with `pruner: hyperband`",
+            _written_key("sampler.name", "sampler", source),
+        )
+
+
 def _callbacks(schema: StudySchema, folder: Path, source: YamlFile) -> tuple[Named, ...]:
     try:
         return resolved_callbacks(schema.callbacks, folder)
@@ -231,6 +250,7 @@ def _callbacks(schema: StudySchema, folder: Path, source: YamlFile) -> tuple[Nam
 
 def _budget(
     schema: StudySchema,
+    sampler: Named,
     points: int | None,
     folder: Path,
     directions: tuple[str, ...],
@@ -247,7 +267,8 @@ def _budget(
             raise source.error(error.message, error.key or "budget.terminator") from None
         budget = budget.model_copy(update={"terminator": terminator})
     conditions = ("trials", "time", "target", "patience", "terminator")
-    if points is None and all(getattr(budget, key) is None for key in conditions):
+    ends = points is not None or sampler.name in POPULATION_BASED  # by itself, when nothing is left to do
+    if not ends and all(getattr(budget, key) is None for key in conditions):
         raise source.error("no stopping condition: set trials, time or target, as in budget: {trials: 100}", "budget")
     return budget
 

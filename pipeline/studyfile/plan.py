@@ -11,9 +11,11 @@ from ...fields import format_duration
 from ...grammar import count as counted
 from ..fidelity import (
     Bracket,
+    PopulationPlan,
     RungSchedule,
     hyperband_brackets,
     make_pruner,
+    population_plan,
     render_brackets,
     render_rung_schedule,
     rung_schedule,
@@ -67,6 +69,7 @@ class Plan:
         enqueued: Number of points that are tried first.
         notes: Advice.
         promotes: Whether trials pause at the brackets' rungs instead of being pruned.
+        population: How a population is trained, in words; empty where none is.
         callbacks: What the driver calls after each finished trial.
     """
 
@@ -86,6 +89,7 @@ class Plan:
     enqueued: int
     notes: tuple[str, ...] = field(default=())
     promotes: bool = False
+    population: str = ""
     callbacks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def plan(study_file: StudyFile) -> Plan:
         pruner=_named(pruner.name, pruner.args) if pruner else "none",
         brackets=brackets,
         promotes=promoting is not None,
+        population=_population(study_file),
         callbacks=tuple(_named(each.name, each.args) for each in study_file.callbacks),
         budget=_budget(study_file),
         trials=_most_trials(study_file),
@@ -144,6 +149,8 @@ def render_plan(plan: Plan) -> str:
         f"trial      {', '.join(plan.trial)}",
     ]
     lines += [f"{'callbacks' if index == 0 else '':11}{name}" for index, name in enumerate(plan.callbacks)]
+    if plan.population:
+        lines.append(f"population {plan.population}")
     if plan.enqueued:
         lines.append(f"first      {plan.enqueued} point{'s' if plan.enqueued > 1 else ''} from the study file")
     if plan.size is None:
@@ -206,12 +213,26 @@ def _points(study_file: StudyFile, points: int) -> str:
     return f"all {points:,} {noun}s" if points > 1 else f"1 {noun}"
 
 
+def _population(study_file: StudyFile) -> str:
+    members = population_plan(study_file.sampler)
+    if members is None:
+        return ""
+    changed = study_file.sampler.args.get("perturb") or (study_file.space.names if study_file.space else [])
+    few, steps = counted(members.few, "member"), counted(members.interval, "step")
+    return (
+        f"{members.size} members; each pauses after every {steps}, and goes on as a changed copy of one of the best "
+        f"{few} where it is among the worst {few}; a copy changes {', '.join(changed)}"
+    )
+
+
 def _budget(study_file: StudyFile) -> tuple[str, ...]:
     budget, parts = study_file.budget, []
     if study_file.points is not None:
         parts.append(_points(study_file, study_file.points))
     elif budget.trials is not None:
         parts.append(f"{budget.trials:,} trial{'s' if budget.trials > 1 else ''}")
+    if population_plan(study_file.sampler) is not None:
+        parts.append("until every member was trained to its end")
     if budget.time is not None:
         parts.append(f"{format_duration(budget.time)} a campaign")
     if budget.patience is not None:
@@ -269,6 +290,9 @@ def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: Rung
         )
     if promoting:
         return (*notes, _pause_note(study_file.objective, promoting))
+    members = population_plan(study_file.sampler)
+    if members is not None:
+        return (*notes, *_population_notes(study_file, members))
     pruner, trials = study_file.pruner, _most_trials(study_file)
     if pruner and pruner.name == "hyperband" and not brackets:
         notes.append("with max_resource: auto, nothing is pruned until the first trial completes")
@@ -295,15 +319,38 @@ def _repeated_points(study_file: StudyFile) -> list[str]:
     return notes
 
 
+def _population_notes(study_file: StudyFile, members: PopulationPlan) -> list[str]:
+    notes = [
+        f"members pause at these steps. {_how_to_save(study_file.objective)} A copy starts from its parent's "
+        "checkpoint and has other parameters: set what trial.params says after loading it, since an optimizer or a "
+        "scheduler inside the checkpoint brings the parent's values along"
+    ]
+    if members.last is None:
+        notes.append(
+            "without sampler.max_resource, the steps of a whole training, members pause at its end, too, where the "
+            "worst become copies that have nothing left to train"
+        )
+    trials = study_file.budget.trials
+    if trials is not None and trials <= members.size:
+        notes.append(
+            f"the budget of {counted(trials, 'trial')} leaves none for copies, each of which is a trial: leave out "
+            f"budget.trials, or make it more than the population of {members.size}"
+        )
+    return notes
+
+
+def _how_to_save(objective: ObjectiveSpec) -> str:
+    if objective.command:
+        return "A command gets SIGTERM there, and must save into {checkpoint_dir} and exit."
+    return "report() ends the attempt there; the objective must have saved into trial.checkpoint_dir before."
+
+
 def _pause_note(objective: ObjectiveSpec, promoting: RungSchedule) -> str:
     """How the objective must save, so that a paused trial can continue."""
-    if objective.command:
-        how = "A command gets SIGTERM there, and must save into {checkpoint_dir} and exit."
-    else:
-        how = "report() ends the attempt there; the objective must have saved into trial.checkpoint_dir before."
     return (
         f"trials pause at these steps, and the best 1 in {promoting.factor} of each continue, on any worker and in any "
-        f"later block. {how} Without a checkpoint, a trial starts from the beginning each time that it continues."
+        f"later block. {_how_to_save(objective)} "
+        "Without a checkpoint, a trial starts from the beginning each time that it continues."
     )
 
 

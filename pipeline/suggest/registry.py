@@ -27,7 +27,7 @@ from .exhaustive import ExhaustiveSampler
 from .grid import grid_values, stored_values
 from .optuna_arguments import check_numbers, genetic_arguments
 from .points import Points
-from .sizes import ageing_arguments
+from .sizes import ageing_arguments, population_arguments
 from .transfer.earlier import EarlierStudy
 from .transfer.informed import informed_sampler
 
@@ -44,6 +44,8 @@ SAMPLERS = Registry(
         "dhpo": Entry(".evolution", "DHPOSampler", "the best of parents and children; runs nothing twice"),
         "bohb": Entry(".tpe", "BOHBSampler", "the model of BOHB, TPE at the highest step; with the pruner hyperband"),
         "forest": Entry(".forest", "ForestSampler", "a random forest with q-UCB, or AMBS as published"),
+        "pbt": Entry(".population", "PBTSampler", "population-based training: the worst go on as copies of the best"),
+        "pb2": Entry(".population", "PB2Sampler", "population-based bandits: as pbt, for populations of 4 to 8"),
         "optuna_tpe": Entry(OPTUNA, "TPESampler", "Optuna's tree-structured Parzen estimator"),
         "random": Entry(".uniform", "RandomSampler", "independent random values"),
         "grid": Entry(".exhaustive", "GridSampler", "each point of a grid once"),
@@ -65,6 +67,7 @@ SAMPLERS = Registry(
         "sobol": "qmc",
         "aging": "ageing",
         "regularized_evolution": "ageing",
+        "population_based_training": "pbt",
     },
 )
 
@@ -72,6 +75,7 @@ NESTED = ("independent_sampler", "base_sampler")
 """Arguments that are samplers themselves."""
 
 EVOLUTION = ("evolution", "ageing", "genetic", "dhpo")
+POPULATION = ("pbt", "pb2")
 CONSTRAINED = ("tpe", "gp", "forest", *EVOLUTION, "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
 """Samplers that take a ``constraints_func``, a function of the user's."""
 
@@ -92,6 +96,7 @@ OFFERED: dict[str, dict[str, Any]] = {
     "gp": {"space": None, "earlier": None},
     **{name: {"space": None} for name in EVOLUTION},
     "forest": {"space": None, "earlier": None},
+    **{name: {"space": None, "perturb": (list,)} for name in POPULATION},
     "optuna_gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
     "nsgaiii": {"crossover": (str,), "mutation": (str,), "reference_points": (list,)},
@@ -104,7 +109,7 @@ PACKAGES = {"forest": ("sklearn",), "optuna_gp": ("torch",)}
 """Packages that a sampler imports and Pilotune does not require."""
 EXTRAS = {"sklearn": ("scikit-learn", "'pilotune[forest]'")}
 """By such a package, its name in the index and what to install, where these are not its own name."""
-ONE_DIRECTION = ("cmaes", "bohb", "forest", *EVOLUTION)
+ONE_DIRECTION = ("cmaes", "bohb", "forest", *EVOLUTION, *POPULATION)
 EXHAUSTIVE = ("grid", "bruteforce")
 TRANSFER = ("tpe", "gp", "forest", "cmaes")
 """Samplers that learn from earlier studies, where there is one direction."""
@@ -178,6 +183,8 @@ def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path, trials: i
         resolved = whole_numbers(SAMPLERS.load(short, key="sampler.name"), resolved, OFFERED.get(short))
     if short == "ageing":
         resolved = ageing_arguments(resolved, trials)
+    if short in POPULATION:
+        resolved = population_arguments(short, resolved)
     return Named(short, resolved)
 
 
@@ -288,7 +295,11 @@ def _build(
         args |= {} if function is None else {"constraints_func": function}
     if name in ("tpe", "optuna_tpe"):
         args = _tpe(args, space, directions)
-    if name in ("gp", "forest", *EVOLUTION):
+    if name in POPULATION:
+        from .population.arguments import check_population
+
+        check_population(name, args, space, key)
+    if name in ("gp", "forest", *EVOLUTION, *POPULATION):
         args["space"] = space
     for argument in NESTED:
         if argument in args:

@@ -1,4 +1,4 @@
-"""The population of the sampler ``ageing`` where the study file leaves it out: it depends on the budget."""
+"""The populations of samplers where the study file leaves them out."""
 
 from __future__ import annotations
 
@@ -47,3 +47,19 @@ def ageing_arguments(args: Mapping[str, Any], trials: int | None) -> dict[str, A
     if "sample" not in found and isinstance(found["population"], int):
         found["sample"] = sample_for(found["population"])
     return found
+
+
+POPULATIONS = {"pbt": 16, "pb2": 8}
+"""By sampler, the default number of members. With fewer than 16, quantiles mean little; ``pb2`` is made for few."""
+
+QUANTILE = 0.25
+"""Default share of the members that are the worst, and that are the best."""
+
+
+def population_arguments(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``pbt`` or ``pb2`` with the sizes that they leave out, which the campaign needs, too.
+
+    >>> population_arguments("pbt", {"interval": 2})
+    {'interval': 2, 'population': 16, 'quantile': 0.25}
+    """
+    return {**args, "population": args.get("population", POPULATIONS[name]), "quantile": args.get("quantile", QUANTILE)}

@@ -17,6 +17,9 @@ WORK = re.compile(r"work-(\d{1,9})$")
 PROCESS = re.compile(r"process-(\d{1,9})$")
 """Names that carry an attempt's number: its checkpoint folder, its working directory, the note of its process."""
 
+SNAPSHOT = re.compile(r"snapshot-(\d{1,18})$")
+"""Name of a copy of the trial's checkpoint, with the last step that it holds."""
+
 
 @dataclass(frozen=True)
 class TrialFiles:
@@ -58,6 +61,15 @@ class TrialFiles:
                 if number > found[0] and entry.is_dir():
                     found = number, Path(entry.path)
         return found
+
+    def snapshot(self, step: int) -> Path:
+        """A copy of the checkpoint as it was after this step, from which other trials may start."""
+        return self.directory / f"snapshot-{step}"
+
+    def snapshots(self) -> list[Path]:
+        """All copies of the checkpoint, by ascending step. Raises OSError."""
+        steps = sorted(int(found[1]) for name in os.listdir(self.directory) if (found := SNAPSHOT.match(name)))
+        return [self.snapshot(step) for step in steps]
 
     def process(self, attempt: int) -> Path:
         """Host, pid and start time of the process that runs the attempt, or ran it."""

@@ -28,7 +28,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     make = benches(tmp_path)
 
     def promoting(campaign: str = "c1", options: Any = None, **limits: Any) -> Bench:
-        return make(campaign, {"rung_schedule": RUNGS, **(options or {})}, **limits)
+        return make(campaign, {"pausing": RUNGS, **(options or {})}, **limits)
 
     return promoting
 

@@ -32,7 +32,7 @@ def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_paused(folder: Path, count: int) -> Bench:
     """A campaign that has taken over ``count`` paused trials, and whose workers are all busy."""
     folder.mkdir()
-    bench = benches(folder)(options={"rung_schedule": RUNGS}, trials=100_000)
+    bench = benches(folder)(options={"pausing": RUNGS}, trials=100_000)
     draw, storage, study_id = random.Random(0), bench.storage, bench.campaign.study.study._study_id
     (distribution,) = SPACE.distributions.values()
     for _ in range(count):

@@ -91,7 +91,7 @@ def test_a_verdict_that_nobody_heard_reaches_the_attempt_of_the_next_driver(benc
 
 
 def test_a_lost_attempt_that_had_reached_a_rung_pauses_there(bench: Callable[..., Bench]) -> None:
-    campaign = bench(trials=2, options={"rung_schedule": rung_schedule(PROMOTE)})
+    campaign = bench(trials=2, options={"pausing": rung_schedule(PROMOTE)})
     (spec,) = campaign.specs(Capacity(1))
     campaign.turn(started(spec))
     on_disk(campaign, log(1, (1, 0.5)))

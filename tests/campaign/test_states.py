@@ -122,7 +122,7 @@ def test_a_refused_trial_is_left(bench) -> None:
 def promoting(make: Callable[..., Bench]) -> tuple[Bench, Flight]:
     """A campaign with one trial that is paused at a rung, and one that runs."""
     schedule = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9}))
-    bench = make(trials=2, options={"rung_schedule": schedule})
+    bench = make(trials=2, options={"pausing": schedule})
     one, two = bench.specs(Capacity(2))
     flight = bench.campaign.flights[one.token]
     bench.turn(started(one), started(two), Report(one.token, 1, 1, 5.0))

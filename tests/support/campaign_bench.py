@@ -62,11 +62,11 @@ class Bench(QuietServices):
         sampler = options.pop("sampler", optuna.samplers.RandomSampler(seed=0))
         pruner = options.pop("pruner", optuna.pruners.NopPruner())
         study = optuna.load_study(study_name="s", storage=self.storage, sampler=sampler, pruner=pruner)
-        rung_schedule = options.pop("rung_schedule", None)
+        pausing = options.pop("pausing", None)
         campaign_study = CampaignStudy(study, self.storage, options.pop("space", SPACE), campaign)
         self.now, self.limit = 1000.0, limits.trials
         self.scales: list[Scale] = []
-        self.campaign = Campaign(campaign_study, limits, self, campaign, self.now, rung_schedule)
+        self.campaign = Campaign(campaign_study, limits, self, campaign, self.now, pausing)
 
     def make_spec(self, flight: Any) -> AttemptSpec:
         return AttemptSpec(

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from ...noise import means
+from ...attributes import ENDED_PAUSED
 from ...record import RunDirectory
 from ..tables import STATES
 from .database import Claims, RecordedTrial
@@ -64,7 +65,7 @@ def _wrong(trial: RecordedTrial, directions: int) -> Iterator[str]:
     if trial.final and trial.paused is not None:
         yield f"is {trial.state}, but is recorded as paused at step {trial.paused}"
     if (
-        (trial.exit, trial.state) != ("paused", "pruned")
+        not (trial.exit in ENDED_PAUSED and trial.state == "pruned")
         and trial.exit != trial.state
         and (not trial.final or {trial.exit, trial.state} & {"complete", "pruned"})
     ):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ...noise import Repetition
+from ...attributes import ENDED_PAUSED
 from ...record import folder_of
 from ...trial.protocol import values_fit
 from .database import Claims, RecordedTrial
@@ -27,7 +28,7 @@ not happen; unreadable."""
 VIOLATIONS = ("lost", "doubled", "altered")
 """Fates that must not happen."""
 
-GIVEN_UP = ("lost", "yielded", "paused")
+GIVEN_UP = ("lost", "yielded", *ENDED_PAUSED)
 """Ends that a driver decides without an outcome. What the last attempt writes afterwards comes too late."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,6 +45,7 @@ def enter(files: TrialFiles, attempt: int, since: int = 1) -> None:
         attempt: This one.
         since: The attempt with which this repetition of the trial began. The folder of an earlier repetition stays
             as it is, so that this one begins with an empty folder.
+    Files that it shares with the checkpoint of another trial are copied (see ``pipeline/driver/checkpoints.py``).
 
     Raises:
         TakenOver: A later attempt has it.
@@ -59,6 +61,7 @@ def enter(files: TrialFiles, attempt: int, since: int = 1) -> None:
                 own.mkdir(mode=0o700)
             else:
                 folder.rename(own)
+                separate(own)
         except (FileNotFoundError, FileExistsError):
             continue  # another attempt was faster
         break
@@ -67,6 +70,31 @@ def enter(files: TrialFiles, attempt: int, since: int = 1) -> None:
         raise TakenOver(_taken_over_reason(attempt, newest))
     if newest < attempt:
         raise OSError(f"no checkpoint folder can be created in {files.directory}")
+
+
+def separate(folder: Path) -> None:
+    """Give a checkpoint folder files of its own, where it shares some with that of another trial.
+
+    Each is copied under another name first, so that a crash leaves the shared one. Raises OSError.
+    """
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(inside, name)
+            found = os.lstat(path)
+            if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+                _copy_in_place(path, os.path.join(inside, f".{name}.part"))
+
+
+def _copy_in_place(path: str, part: str) -> None:
+    import shutil  # it imports compression libraries, which few attempts need
+
+    try:
+        shutil.copy2(path, part)
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 def _point(files: TrialFiles, attempt: int, newest: int) -> int:

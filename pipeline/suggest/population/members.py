@@ -1,0 +1,71 @@
+"""Counts the members of a population, by what changed in the study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from ...attributes import LEARNED, PARENT
+from ...study_changes import StudyWatch
+from ..exhaustive import FIXED
+
+LIVE = (TrialState.RUNNING, TrialState.COMPLETE)
+"""States of a trial that is a member: it trains, pauses, or was trained to the end."""
+
+
+class Members:
+    """The members of the population of one study; trials that were copied from other studies are none."""
+
+    def __init__(self) -> None:
+        self._watch = StudyWatch()
+        self._states: dict[int, TrialState] = {}  # by trial id
+        self._first: set[int] = set()  # ids of members that were drawn at random
+
+    def refresh(self, study: Study) -> None:
+        """Read what changed in the study."""
+        changes = self._watch.refresh(study)
+        if changes.whole:
+            self._states, self._first = {}, set()
+        for gone in changes.gone:
+            self._states.pop(gone, None)
+            self._first.discard(gone)
+        for trial in changes.trials:
+            if LEARNED not in trial.user_attrs:
+                self._states[trial._trial_id] = trial.state
+                if _drawn(trial):
+                    self._first.add(trial._trial_id)
+
+    @property
+    def live(self) -> int:
+        """How many members there are."""
+        return sum(state in LIVE for state in self._states.values())
+
+    def surplus(self, size: int, new: Collection[int]) -> list[int]:
+        """Those of the trials ``new`` (ids) that were drawn at random when the population was full already.
+
+        Two drivers that fill a population at once may draw more than it has; the ones that came last are too many.
+        """
+        drawn = sorted(i for i in self._first if self._states[i] in LIVE)
+        return [i for i in drawn[size:] if i in new]
+
+    def said(self) -> str:
+        """What became of the members, as a sentence."""
+        counts = Counter(self._states.values())
+        trained = f"{counts[TrialState.COMPLETE]:,} members were trained to the end"
+        others = [
+            f"{amount:,} {what}"
+            for amount, what in (
+                (counts[TrialState.PRUNED], "were replaced"),
+                (counts[TrialState.FAIL], "failed"),
+                (counts[TrialState.RUNNING], "have not ended"),
+            )
+            if amount
+        ]
+        return ", ".join([trained, *others])
+
+
+def _drawn(trial: FrozenTrial) -> bool:
+    return PARENT not in trial.system_attrs and FIXED not in trial.system_attrs
