@@ -14,6 +14,7 @@ from .evaluators import EVALUATORS
 from .export import FORMATS, export, export_reports, format_of, strict
 from .importance import Importances, importances, measure
 from .reading import StudyData, nearest, read_study, safe_url, stored_study, study_names
+from .schedule import Stage, schedule_of
 from .summary import Summary, certainty_json, summarize
 from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows
 
@@ -25,6 +26,7 @@ __all__ = [
     "STATES",
     "Importances",
     "Row",
+    "Stage",
     "StudyData",
     "Summary",
     "best_params",
@@ -43,6 +45,7 @@ __all__ = [
     "row_of",
     "rows",
     "safe_url",
+    "schedule_of",
     "stored_study",
     "strict",
     "study_names",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import OWNER, POOL, PREFIX, RUNG, details_of
+from ..attributes import OWNER, PARENT, POOL, PREFIX, RUNG, STEP, details_of
 from ..noise import Repetition, repetitions_of, spreads
 from .reading import StudyData, nearest
 
@@ -58,6 +58,8 @@ class Row:
         attrs: User attributes that the objective set.
         constraints: By how much it breaks each constraint: above 0, it is broken. Empty where nothing says so.
         repetitions: What each of its complete repetitions gave; empty where trials are not repeated.
+        parent: The trial that an evolutionary sampler bred it from, or whose checkpoint it started from; else None.
+        start_step: The step of that checkpoint; None for a trial that started from nothing.
     """
 
     number: int
@@ -79,6 +81,8 @@ class Row:
     step: int | None = None
     constraints: Mapping[str, float] = field(default_factory=dict)
     repetitions: tuple[Repetition, ...] = ()
+    parent: int | None = None
+    start_step: int | None = None
 
     @property
     def spread(self) -> dict[str, float]:
@@ -110,6 +114,8 @@ class Row:
                 {"attempt": each.attempt, "seed": each.seed, "values": list(each.values)} for each in self.repetitions
             ],
             "spread": self.spread,
+            "parent": self.parent,
+            "start_step": self.start_step,
         }
 
 
@@ -167,6 +173,8 @@ def row_of(
         step=last,
         constraints=constraints_of(trial),
         repetitions=repetitions_of(trial),
+        parent=number_attribute(trial.system_attrs, PARENT, (int,), None),
+        start_step=number_attribute(trial.system_attrs, STEP, (int,), None),
     )
 
 

@@ -107,6 +107,8 @@ def render_details(data: StudyData, details: TrialDetails) -> str:
     ]
     lines += [("ran", f"{duration(row.seconds)} in {count(row.attempts, 'attempt')}"
                + (f", at last on {row.host}" if row.host else ""))]  # fmt: skip
+    if row.start_step is not None:
+        lines += [("started", f"from the checkpoint of trial {row.parent} after step {row.start_step}")]
     lines += [("files", row.directory)] if row.directory else []
     lines += (
         [("with", ", ".join(f"{name}={parameter(value)}" for name, value in row.params.items()))] if row.params else []

@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from ..campaign.flight import seed_of
 from ..space import describe
 from ..studyfile import StudyFile
 from ..studyfile.params_file import FittedParams, fit_params
+from ..studyfile.schedule_file import ScheduleStage, is_schedule, read_schedule
 from ..suggest import make_sampler
 from ..trial.exceptions import ObjectiveError
 from ..trial.fixed import fitted
@@ -63,6 +64,7 @@ class SingleTrial:
         notes: Sentences on what is not as in the study file, or not as in a campaign.
         reports: ``(step, value)`` of each report.
         user_attrs: What the objective has set or returned beside its value.
+        stage: Which stage of a schedule runs, in words; empty for a trial without one.
         ending: How it ended; None before.
         seconds: How long it ran.
     """
@@ -75,6 +77,7 @@ class SingleTrial:
     notes: list[str] = field(default_factory=list)
     reports: list[tuple[int, float]] = field(default_factory=list)
     user_attrs: dict[str, Any] = field(default_factory=dict)
+    stage: str = ""
     ending: Ending | None = None
     seconds: float = 0.0
 
@@ -94,14 +97,16 @@ def try_study(
     Args:
         study_file: The study.
         listener: Is told what happens.
-        given: Values by name that the trial is to have, as ``read_params`` returns them.
-        checkpoints: The checkpoint folder; None for a temporary one.
+        given: Values by name that the trial is to have, or a schedule of such values, as ``read_params`` returns them.
+        checkpoints: The checkpoint folder; None for a temporary one. For a schedule it must be empty.
         on_error: Called with an exception of the objective, with its traceback.
 
     Raises:
         UserError: A given value does not fit the study, or the sampler cannot be made.
         KeyboardInterrupt: Ctrl-C was pressed, or a debugger was quit.
     """
+    if given is not None and is_schedule(given):
+        return _replay(study_file, listener, read_schedule(given), checkpoints, on_error)
     study = _study(study_file, enqueue=given is None)
     with _folders(study_file, checkpoints) as files:
         trial = SingleTrial(study_file, files.checkpoints, checkpoints is None, notes=_differences(study_file))
@@ -124,6 +129,42 @@ def try_study(
                 for name in answers
                 if name not in trial.params
             ]
+    return trial
+
+
+def _replay(
+    study_file: StudyFile,
+    listener: TrialListener,
+    stages: Sequence[ScheduleStage],
+    checkpoints: Path | None,
+    on_error: Callable[[BaseException], None] | None,
+) -> SingleTrial:
+    """Run a schedule: an attempt for each stage, which yields where the next one begins and hands on its checkpoint."""
+    space = study_file.space
+    if space is None:
+        raise study_file.error("a schedule needs the parameters under `space:` in the study file", "space")
+    if checkpoints is not None and checkpoints.is_dir() and any(checkpoints.iterdir()):
+        raise UserError(
+            f"{checkpoints} is not empty, and a schedule starts from nothing; name another --checkpoint-dir"
+        )
+    study, fits = _study(study_file, enqueue=False), [fit_params(stage.params, study_file, space) for stage in stages]
+    ends = [*(stage.start for stage in stages[1:]), None]
+    with _folders(study_file, checkpoints) as files:
+        trial = SingleTrial(study_file, files.checkpoints, checkpoints is None, notes=_differences(study_file))
+        began = time.monotonic()
+        for attempt, (fit, until) in enumerate(zip(fits, ends, strict=True), 1):
+            trial.params, trial.drawn, notes = _draw(study, fit)
+            trial.notes = [*notes, *trial.notes]
+            trial.stage = f"stage {attempt} of {len(fits)}, from step {stages[attempt - 1].start + 1}"
+            connection = ForegroundConnection(trial, listener, {}, None, until)
+            listener.on_start(trial)
+            trial.ending = run_in_foreground(_spec(trial, files, attempt), files, connection, on_error)
+            trial.user_attrs |= trial.ending.user_attrs
+            if trial.ending.kind != "yielded":
+                break
+        trial.seconds = time.monotonic() - began
+        if until is not None:
+            trial.notes.append(f"it ended before step {until}, where the next stage of the schedule begins")
     return trial
 
 
@@ -220,14 +261,14 @@ def _differences(study_file: StudyFile) -> list[str]:
     return notes
 
 
-def _spec(trial: SingleTrial, files: ForegroundFiles) -> AttemptSpec:
+def _spec(trial: SingleTrial, files: ForegroundFiles, attempt: int = 1) -> AttemptSpec:
     file = trial.study_file
     space, options = file.space, file.trial
     return AttemptSpec(
-        token="0.1.try",
+        token=f"0.{attempt}.try",
         study=file.name,
         number=0,
-        attempt=1,
+        attempt=attempt,
         params=space.for_objective(trial.params) if space else dict(trial.params),
         defines_space=space is None,
         directory=str(files.directory),
@@ -245,13 +286,16 @@ def _spec(trial: SingleTrial, files: ForegroundFiles) -> AttemptSpec:
 
 
 class ForegroundConnection:
-    """Answers the objective in a driver's place (see :class:`.link.DriverConnection`): it never ends a trial.
+    """Answers the objective in a driver's place (see :class:`.link.DriverConnection`).
+
+    It ends no trial; a schedule's attempt yields where the next one begins.
 
     Args:
         trial: Is told everything.
         listener: Likewise.
         given: Values for parameters that the objective suggests, by name.
         ask: Makes a trial whose sampler draws the others; None where the space is in the study file.
+        until: The step after which the attempt is to yield; None: it never is.
     """
 
     bound_to_process = True
@@ -263,7 +307,9 @@ class ForegroundConnection:
         listener: TrialListener,
         given: Mapping[str, Any],
         ask: Callable[[], optuna.Trial] | None,
+        until: int | None = None,
     ) -> None:
+        self._until, self._yields = until, False
         self._trial, self._listener, self._given, self._ask = trial, listener, given, ask
         self._asked: optuna.Trial | None = None
         self._empty = OfflineConnection()
@@ -276,7 +322,8 @@ class ForegroundConnection:
     def report(self, step: int, value: float) -> Stopping:
         self._trial.reports.append((step, value))
         self._listener.on_report(step, value)
-        return ""
+        self._yields = self._until is not None and step >= self._until
+        return "yield" if self._yields else ""
 
     def suggest(self, name: str, distribution: str) -> Any:
         wanted = json_to_distribution(distribution)
@@ -301,4 +348,4 @@ class ForegroundConnection:
             self._listener.on_attr(key, value)
 
     def yield_asked(self) -> bool:
-        return False
+        return self._yields

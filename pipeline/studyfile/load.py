@@ -65,6 +65,9 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     _check_steps(sampler, pruner, source)
     if sampler.name in POPULATION_BASED:
         _check_population(sampler, pruner, objective, source)
+        if schema.trial.repeats.most > 1:
+            message = f"a member of {sampler.name} cannot be repeated: its value depends on all that it started from"
+            raise source.error(f"{message}; leave repeats out, or use another sampler", "trial.repeats")
     return StudyFile(
         path=absolute,
         folder=absolute.parent,

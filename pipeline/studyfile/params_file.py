@@ -16,6 +16,7 @@ from ...fields import shown
 from ...yamlfile import YamlFile, nearest, parse_value, parse_yaml
 from ..space import Parameter, Space, contains, describe
 from ..trial.distributions import same_choice
+from .schedule_file import is_schedule, read_schedule
 from .study_file import StudyFile
 
 WHAT = "file of parameters"
@@ -26,7 +27,7 @@ def read_params(path: Path) -> YamlFile:
 
     Args:
         path: YAML or JSON with ``name: value``, as ``pilotune export --best`` or ``--trial N`` writes it; or what
-            ``pilotune best`` has printed, with or without ``--json``.
+            ``pilotune best`` has printed, with or without ``--json``; or a schedule.
 
     Returns:
         The values as its ``data``, and the lines for errors.
@@ -55,6 +56,9 @@ def read_params(path: Path) -> YamlFile:
         source = _from_json(text, path) or parse_yaml(text, path, what=WHAT)
     if "study" in source.data and isinstance(source.data.get("best"), list):
         source = _best_of(source)
+    if is_schedule(source):
+        read_schedule(source)
+        return source
     for name, value in source.data.items():
         if isinstance(value, dict):
             what = "this looks like a study file; give parameters" if name in ("space", "budget") else "give one value"

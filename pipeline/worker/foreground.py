@@ -109,6 +109,8 @@ class ForegroundCommand(CommandProcess):
     """
 
     _pump: threading.Thread | None = None
+    yields = False
+    """It was asked to yield."""
 
     def _start(self, files: TrialFiles) -> subprocess.Popen[bytes]:
         assert isinstance(files, ForegroundFiles)
@@ -138,6 +140,12 @@ class ForegroundCommand(CommandProcess):
     def kill(self) -> None:
         """Nothing: the process has no group of its own."""
 
+    def ask_to_yield(self) -> None:
+        """Send SIGTERM to the process alone, once."""
+        if self._process is not None and self.status is None and not self.yields:
+            self.yields = True
+            self._process.terminate()
+
     def end(self) -> None:
         """End it where it still runs: ask, wait as long as a campaign's grace, kill."""
         if self._process is None or self.status is not None:
@@ -163,8 +171,8 @@ def _run_command(spec: AttemptSpec, files: ForegroundFiles, connection: DriverCo
         while True:
             ended = process.status is not None
             for message in process.receive():
-                if isinstance(message, Reported):
-                    connection.report(message.step, message.value)
+                if isinstance(message, Reported) and connection.report(message.step, message.value):
+                    process.ask_to_yield()
             if ended or process.status is not None:
                 break
             time.sleep(POLL_INTERVAL)
@@ -172,4 +180,4 @@ def _run_command(spec: AttemptSpec, files: ForegroundFiles, connection: DriverCo
         process.end()  # Ctrl-C has reached it as well
         process.close()
     assert process.status is not None
-    return process.ending(yielding=False) or crash(process.status, memory_limit=None, stderr="")
+    return process.ending(yielding=process.yields) or crash(process.status, memory_limit=None, stderr="")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError
-from ..formatting import count, echo_json, exact, number, pairs, parameter, terminal_width
+from ..formatting import count, echo_json, exact, number, pairs, parameter, table, terminal_width
 from ..options import json_option, name_argument, storage_option
 from ..results import alike_text, read_named_study, trials_table
 
 if TYPE_CHECKING:
-    from ...analysis import Row, StudyData
+    from ...analysis import Row, Stage, StudyData
     from ...noise.bounds import CautiousBest
 
 
@@ -31,8 +31,10 @@ def best_command(name: str | None, storage: str | None, as_json: bool) -> None:
     data = read_named_study(name, storage)
     front, sure = best_trials(data), certainty(data)
     if as_json:
-        found = {"study": data.name, "directions": data.directions, "metrics": data.metrics}
-        echo_json({**found, "best": [row.as_dict() for row in front], "certainty": certainty_json(sure)})
+        best = [row.as_dict() for row in front]
+        found = {"study": data.name, "directions": data.directions, "metrics": data.metrics, "best": best}
+        stages = [stage.as_dict() for stage in schedule(data, front)]
+        echo_json({**found, "certainty": certainty_json(sure), **({"schedule": stages} if stages else {})})
     if not front:
         raise PilotuneError(f"study {data.name!r} has no complete trial yet, so there is no best one")
     if not as_json:
@@ -59,4 +61,28 @@ def best_text(data: StudyData, front: Sequence[Row], sure: CautiousBest | None =
         lines.append(("attempts", str(row.attempts)))
     if row.directory:
         lines.append(("files", row.directory))
-    return pairs(lines)
+    stages = schedule(data, front)
+    return f"{pairs(lines)}\n\n{schedule_text(data, stages)}" if stages else pairs(lines)
+
+
+def schedule(data: StudyData, front: Sequence[Row]) -> list[Stage]:
+    """The stages that led to the best trial of population-based training; empty for other studies."""
+    from ...analysis import schedule_of
+
+    copied = len(front) == 1 and front[0].start_step is not None
+    return schedule_of(data, front[0].number) if copied else []
+
+
+def schedule_text(data: StudyData, stages: Sequence[Stage]) -> str:
+    """The schedule as a table of the parameters that change in it, and how to use it."""
+    names = [name for name in stages[0].params if len({repr(stage.params.get(name)) for stage in stages}) > 1]
+    lines = []
+    for i, stage in enumerate(stages):
+        steps = f"{stage.start + 1} to {stages[i + 1].start}" if i + 1 < len(stages) else f"{stage.start + 1} on"
+        lines.append([steps, str(stage.trial), *(parameter(stage.params.get(name), number) for name in names)])
+    shown = table(["steps", "trial", *names], lines, right=("trial", *names))
+    return (
+        f"It went on from copies of other trials, so its parameters alone do not lead to it. Its schedule:\n{shown}\n"
+        f"`pilotune export {data.name} --schedule -o schedule.yaml` writes it, and `pilotune try STUDY --params "
+        "schedule.yaml` runs it again"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 @click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Default: stdout.")
 @click.option("--best", is_flag=True, help="Only the best trial's parameters, as YAML (default) or JSON.")
 @click.option("--reports", is_flag=True, help="All values that trials reported, one line for each trial and step.")
-@click.option("--trial", "trial", type=click.IntRange(min=0), metavar="N", help="Like --best, but those of trial N.")
+@click.option(
+    "--schedule", is_flag=True, help="The parameters of each stage that led to the best trial (pbt, pb2), as YAML."
+)
+@click.option(
+    "--trial", "trial", type=click.IntRange(min=0), metavar="N", help="Like --best or --schedule, but of trial N."
+)
 def export_command(
     name: str | None,
     storage: str | None,
@@ -33,6 +38,7 @@ def export_command(
     out: Path | None,
     best: bool,
     reports: bool,
+    schedule: bool,
     trial: int | None,
 ) -> None:
     """Write all trials as CSV, JSON or Parquet, or the best parameters as a file to train with.
@@ -41,6 +47,7 @@ def export_command(
     pilotune export my-study -o trials.parquet
     pilotune export my-study --reports -o reports.csv
     pilotune export my-study --best -o best.yaml
+    pilotune export my-study --schedule -o schedule.yaml
     """
     import io
 
@@ -49,13 +56,17 @@ def export_command(
     buffer = io.BytesIO()
     if reports and (best or trial is not None):
         raise UserError("--reports writes what trials reported, --best and --trial write parameters: give one of them")
-    if best or trial is not None:
+    if schedule and (best or reports):
+        raise UserError(f"--schedule and {'--best' if best else '--reports'} write different things: give one of them")
+    if best or schedule or trial is not None:
         kind = format_of(out, form, ("yaml", "json"))
+        what = "a schedule is" if schedule else "best parameters are"
         if kind not in ("yaml", "json"):
-            raise UserError(f"best parameters are written as yaml or json, not as {kind}")
+            raise UserError(f"{what} written as yaml or json, not as {kind}")
         data = read_named_study(name, storage)
-        buffer.write(params_file(data, trial, kind).encode())
-        done = f"parameters of {'trial ' + str(trial) if trial is not None else 'the best trial'}"
+        buffer.write((schedule_file if schedule else params_file)(data, trial, kind).encode())
+        of = "trial " + str(trial) if trial is not None else "the best trial"
+        done = f"{'schedule' if schedule else 'parameters'} of {of}"
     else:
         kind = format_of(out, form)
         if kind not in FORMATS:
@@ -78,13 +89,25 @@ def export_command(
 
 def params_file(data: StudyData, trial: int | None, kind: str) -> str:
     """Parameters and constants of the best trial, or of ``trial``, as YAML or JSON text."""
-    import json
-
     from ...analysis import best_params
 
-    params = strict(best_params(data, trial))
-    if kind == "json":
-        return json.dumps(params, indent=2) + "\n"
+    return plain(best_params(data, trial), kind)
+
+
+def schedule_file(data: StudyData, trial: int | None, kind: str) -> str:
+    """The stages that led to the best trial, or to ``trial``, as YAML or JSON text."""
+    from ...analysis import best_params, best_trials, schedule_of
+
+    if trial is None:
+        best_params(data)  # says it where there is no best trial, or there are several
+        trial = best_trials(data)[0].number
+    return plain({"schedule": [stage.as_dict() for stage in schedule_of(data, trial)]}, kind)
+
+
+def plain(values: Any, kind: str) -> str:
+    """Plain data as YAML or JSON text."""
+    import json
+
     from ....yamlfile import dump_plain
 
-    return dump_plain(params)
+    return json.dumps(strict(values), indent=2) + "\n" if kind == "json" else dump_plain(strict(values))

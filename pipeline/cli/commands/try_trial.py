@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     "params",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Run it with these values: YAML or JSON, as pilotune export --best or pilotune best --json writes it.",
+    help="Run it with these values, or this schedule: YAML or JSON, as pilotune export --best or --schedule or "
+    "pilotune best --json writes it.",
 )
 @set_option
 @click.option(
@@ -115,11 +116,15 @@ class Shown:
 
     def on_start(self, trial: SingleTrial) -> None:
         file = trial.study_file
-        say(f"one trial of {file.name}: {runs(file)}; nothing is written to the database")
+        if not trial.reports:
+            say(f"one trial of {file.name}: {runs(file)}; nothing is written to the database")
+        if trial.stage:
+            say(trial.stage)
         if trial.params:
             say(pairs([(name, parameter(value) + origin(trial, name)) for name, value in trial.params.items()], "  "))
         kept = " (deleted afterwards; --checkpoint-dir DIR keeps one)" if trial.temporary else ""
-        say(f"checkpoints in {trial.checkpoints}{kept}")
+        if not trial.reports:
+            say(f"checkpoints in {trial.checkpoints}{kept}")
         for note in trial.notes:
             say(f"note: {note}")
         trial.notes.clear()
