@@ -154,8 +154,8 @@ EXIT = "pilotune:exit"
 """Trial user attribute: how the trial ended, in a word: ``complete``, ``pruned``, ``exception``, ``timeout``, ..."""
 
 ENDED_PAUSED = ("paused", "replaced")
-"""What EXIT is of a trial that had paused and did not go on: for ever at its rung, or because a copy of another trial
-took its place."""
+"""What the attribute EXIT is of a trial that had paused and did not go on: for ever at its rung, or because a copy of
+another trial took its place."""
 
 HOST = "pilotune:host"
 """Trial user attribute: name of the host that the last attempt ran on."""

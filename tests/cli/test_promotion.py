@@ -13,7 +13,7 @@ from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.cli.progress import status_line
 from pilotune.pipeline.cli.summary import trial_counts
 from pilotune.pipeline.driver.status import Status, snapshot
-from pilotune.pipeline.fidelity import rung_schedule
+from pilotune.pipeline.fidelity import Promotions, rung_schedule
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.studyfile import load_study_file, plan, render_plan
 
@@ -90,7 +90,7 @@ def audited(folder: Path, url: str, campaign: str = "c1") -> Audited:
     study = Audited(folder, url, campaign, trials=4)
     rungs = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
     assert rungs is not None
-    promotion = PromotionController(study.campaign.study, rungs)
+    promotion = PromotionController(study.campaign.study, Promotions(rungs, NAME))
     study.campaign.trials.promotion = promotion
     study.campaign.reports._promotion = promotion
     return study

@@ -15,7 +15,7 @@ from pilotune.pipeline import registry_args
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.space import Parameter, Space
 from pilotune.pipeline.suggest import grid_values, make_sampler, sampler_arguments, sampler_name, sampler_names
-from pilotune.pipeline.suggest.registry import EVOLUTION
+from pilotune.pipeline.suggest.registry import EVOLUTION, POPULATION
 
 FLAT = Space((Parameter("x", FloatDistribution(0, 1)), Parameter("n", IntDistribution(1, 4))))
 FINITE = Space((Parameter("a", IntDistribution(0, 4, step=2)), Parameter("b", CategoricalDistribution(["p", "q"]))))
@@ -96,6 +96,7 @@ def test_every_sampler_of_optuna_has_a_name():
         "bohb",
         "forest",
         *EVOLUTION,
+        *POPULATION,
     }
     assert sampler_name("TPE") == "tpe"
     assert sampler_name("cma-es") == "cmaes"

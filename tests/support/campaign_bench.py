@@ -40,6 +40,11 @@ class QuietServices:
     def report_log(self, flight: Flight) -> ReportLog | None:
         return None
 
+    def snapshot(self, flight: Flight, step: int) -> str:
+        return f"/snapshots/{flight.number}/{step}"
+
+    def forget_snapshot(self, folder: str) -> None: ...
+
     def report_status(self, problem: str) -> None:
         pass
 

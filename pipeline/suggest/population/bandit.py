@@ -34,7 +34,7 @@ class Bandit:
         >>> points = np.linspace(0, 1, 9)[:, None]
         >>> bandit = Bandit(points, np.zeros(9), 1 - 8 * (points[:, 0] - 0.5) ** 2)
         >>> candidates = np.array([[0.05], [0.5], [0.95]])
-        >>> bandit.best(candidates, 0, np.empty((0, 1)))
+        >>> bandit.ranked(candidates, 0, np.empty((0, 1)))[0]
         1
     """
 
@@ -54,8 +54,8 @@ class Bandit:
                         best, self._length, self._fading, self._noise = likelihood, length, fading, noise
                         self._factor, self._half = factor, half
 
-    def best(self, candidates: Floats, now: float, pending: Floats) -> int:
-        """The index of the best candidate.
+    def ranked(self, candidates: Floats, now: float, pending: Floats) -> list[int]:
+        """The indices of the candidates, the best first.
 
         Args:
             candidates: Shape (m, d).
@@ -66,7 +66,8 @@ class Bandit:
         mean, _ = self._predict(candidates, now, np.empty((0, candidates.shape[1])))
         _, variance = self._predict(candidates, now, pending)
         bound = math.sqrt(0.2 + max(0.0, math.log(0.4 * (now + 1.0))))
-        return int(np.argmax(mean + bound * np.sqrt(variance)))
+        order: list[int] = np.argsort(-(mean + bound * np.sqrt(variance)), kind="stable").tolist()
+        return order
 
     def _predict(self, candidates: Floats, now: float, pending: Floats) -> tuple[Floats, Floats]:
         """Mean and variance; the mean is right only without ``pending``."""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ....grammar import count
 from ...attributes import LEARNED, PARENT
 from ...study_changes import StudyWatch
 from ..exhaustive import FIXED
@@ -54,7 +55,8 @@ class Members:
     def said(self) -> str:
         """What became of the members, as a sentence."""
         counts = Counter(self._states.values())
-        trained = f"{counts[TrialState.COMPLETE]:,} members were trained to the end"
+        complete = counts[TrialState.COMPLETE]
+        trained = f"{count(complete, 'member')} {'was' if complete == 1 else 'were'} trained to the end"
         others = [
             f"{amount:,} {what}"
             for amount, what in (

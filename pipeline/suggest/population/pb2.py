@@ -90,8 +90,12 @@ class PB2Sampler(PBTSampler):
         candidates = rng.random((CANDIDATES, len(genes)))
         rows = np.column_stack([candidates, np.full(CANDIDATES, before)])
         bandit = Bandit(changes.rows(), changes.times(), changes.scaled_gains())
-        best = candidates[bandit.best(rows, now, changes.pending(trial.number, before, len(genes)))]
-        return {**choices, **{gene.name: gene.value(float(place)) for gene, place in zip(genes, best, strict=True)}}
+        for index in bandit.ranked(rows, now, changes.pending(trial.number, before, len(genes))):
+            places = zip(genes, candidates[index], strict=True)
+            found = {**choices, **{gene.name: gene.value(float(place)) for gene, place in places}}
+            if self._feasible({**parent.params, **found}):
+                break
+        return found
 
 
 class _Changes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -22,6 +22,10 @@ FACTORS = 0.8, 1.2
 
 STEP = 0.1
 """Share of the range that is added or subtracted where a range holds 0, which no factor would ever leave."""
+
+
+TRIES = 100
+"""Changes that are tried until one meets the constraints; after that a copy has the parameters of its parent."""
 
 
 class PBTSampler(BaseSampler):
@@ -131,7 +135,20 @@ class PBTSampler(BaseSampler):
         changed = {name: each for name, each in known.items() if self.perturb is None or name in self.perturb}
         kept = {name: parent.params[name] for name in known}
         with self._lock:
-            return {**kept, **self._explore(study, trial, parent, changed)}
+            for _ in range(TRIES):
+                found = {**kept, **self._explore(study, trial, parent, changed)}
+                if self._feasible({**parent.params, **found}):
+                    return found
+        return kept  # which meets the constraints, as the parent does
+
+    def _feasible(self, params: Mapping[str, Any]) -> bool:
+        """Whether the parameters meet the constraints. One that the parent lacks is drawn later, and checked then."""
+        if self._space is None or not self._space.constraints:
+            return True
+        try:
+            return self._space.feasible(self._space.walk(lambda name, _: params[name]))
+        except KeyError:
+            return True
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

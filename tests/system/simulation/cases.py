@@ -45,6 +45,13 @@ GENERATIONS = (
     Named("evolution", {"population": 2, "repeats": False}),
 )
 """Samplers whose trials may repeat others, and which, but for the last, let the campaign wait."""
+
+POPULATIONS = (
+    Named("pbt", {"population": 4, "interval": 1, "quantile": 0.25}),
+    Named("pbt", {"population": 3, "interval": 2, "quantile": 0.4, "max_resource": 5}),
+    Named("pb2", {"population": 4, "interval": 2, "quantile": 0.5, "perturb": ["x"]}),
+)
+"""Samplers whose members pause, and are replaced by copies."""
 PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None, PROMOTE, HALVING)
 
 
@@ -181,6 +188,10 @@ class Case:
         breeds = random.Random(f"generations {seed}")
         if breeds.random() < 0.3:
             case = replace(case, sampler=breeds.choice(GENERATIONS))
+        elif breeds.random() < 0.15:
+            members = breeds.choice(POPULATIONS)
+            most = breeds.choice([members.args["population"] - 1, 6, 30, 30])  # too few for all members, or for copies
+            case = replace(case, sampler=members, pruner=None, wishes=False, trials=most)
         faults = replace(faults, deaf=draw.choice([0.0, 0.5]), mute=draw.choice([0.0, 0.0, 0.03, 0.1]))
         return replace(case, faults=faults)
 
@@ -206,7 +217,7 @@ class Case:
             seats=1,
             wishes=False,
             notes=False,  # a checkpoint counts the steps of reports
-            trials=draw.choice([5, 12, 20]),
+            trials=draw.choice([5, 12, 20]) if case.sampler not in POPULATIONS else case.trials,
             workers=most * plan.workers,
             plan=plan,
             every=draw.choice([0, 1, 3]),

@@ -12,14 +12,15 @@ from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pilotune.pipeline.attributes import ATTEMPT, OWNER
+from pilotune.pipeline.attributes import ATTEMPT, ENDED_PAUSED, OWNER
 from pilotune.pipeline.campaign.events import Finish
 from pilotune.pipeline.noise import repetitions_of
 from pilotune.pipeline.record.due_callbacks import MOST_TAKEOVERS
 from pilotune.pipeline.trial.protocol import Outcome
 
-from .cases import GENERATIONS, Trouble
+from .cases import GENERATIONS, POPULATIONS, Trouble
 from .database import STUDY
+from .populations import check_population
 from .promotions import check_promotions
 from .repetitions import check_repetitions
 from .world import World
@@ -83,6 +84,7 @@ def check_end(world: World, finish: Finish) -> str:
         _real(world, trial, by_number[trial.number])
         _nothing_lost(world, trial, by_number[trial.number])
     check_repetitions(world, trials)
+    check_population(world, trials, {number: history.reports for number, history in by_number.items()})
     check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
@@ -120,13 +122,14 @@ def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
     assert [trial.number for trial in trials] == list(range(len(trials))), "numbers have holes"
     started = [trial for trial in trials if trial.state != TrialState.WAITING]
     assert len(started) <= world.case.trials, "over budget"
-    assert len(started) == world.case.trials, f"{len(started)} of {world.case.trials} trials, at the end: {finish}"
+    whole = world.case.sampler in POPULATIONS and len(started) >= world.case.sampler.args["population"]
+    assert whole or len(started) == world.case.trials, f"{len(started)} of {world.case.trials} trials, at the end: {finish}"
     assert all(trial.state.is_finished() for trial in started), "a trial was lost"
 
 
 def _recorded_once(world: World, trials: list[FrozenTrial]) -> None:
     """No two trials have the same drawn configuration: that would be a commit that was repeated."""
-    if world.case.sampler in GENERATIONS:  # children of one parent may be alike
+    if world.case.sampler in (*GENERATIONS, *POPULATIONS):  # children of one parent may be alike
         return
     own = [trial.params for trial in trials if "x" in trial.params and "fixed_params" not in trial.system_attrs]
     drawn = [tuple(sorted(params.items())) for params in own]  # a sampler may keep some parameters of the best trial
@@ -233,7 +236,7 @@ def _outcomes_kept(world: World, trials: dict[int, FrozenTrial], histories: dict
         last = trial.user_attrs["pilotune:attempts"] == outcome.attempt
         if outcome.token in {each.token for each in repetitions_of(trial)}:
             continue
-        if last and trial.user_attrs["pilotune:exit"] != "paused":
+        if last and trial.user_attrs["pilotune:exit"] not in ENDED_PAUSED:
             _same_end(trial, outcome, written.readable)
         elif last and outcome.kind != "failed" and written.readable:
             _retired(world, history, outcome, written.at)

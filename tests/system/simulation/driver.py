@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from pilotune.errors import RecordAway
+from pilotune.pipeline.attributes import STEP
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Action, Event, Scale, StopRequested
@@ -20,7 +21,7 @@ from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
-from pilotune.pipeline.fidelity import make_pruner, rung_schedule
+from pilotune.pipeline.fidelity import Origin, make_pruner, population_plan, rung_schedule
 from pilotune.pipeline.record import (
     DueCallbacks,
     Lease,
@@ -127,7 +128,7 @@ class Driver(QuietServices):
             self,
             self.name,
             world.time.now,
-            rung_schedule(case.pruner),
+            rung_schedule(case.pruner) or population_plan(case.sampler),
         )
         self.campaign.world = world
         self.due = self.campaign.study.due = DueCallbacks(self.storage, self.study._study_id, self.name)
@@ -187,6 +188,8 @@ class Driver(QuietServices):
         world = self.world
         if not flight.directory:
             flight.directory = str(self.run.trial(flight.number).directory)
+        if flight.origin is not None:
+            self._inherit(flight, flight.origin)
         kept = world.disk is not None and world.disk.saved.get(flight.number, 0)
         return AttemptSpec(
             token=flight.token,
@@ -203,6 +206,21 @@ class Driver(QuietServices):
             expected=self.campaign.outcomes.durations.left(flight.stage_seconds if kept else 0.0),
             reported=as_ranges(self.campaign.study.reported(flight.trial)),
         )
+
+    def snapshot(self, flight: Flight, step: int) -> str:
+        self.world.point("before a copy")
+        folder = self.world.truth.snapshot(flight.number, step)
+        self.world.point("after a copy")
+        return folder
+
+    def forget_snapshot(self, folder: str) -> None:
+        self.world.truth.snapshots.pop(folder, None)
+
+    def _inherit(self, flight: Flight, origin: Origin) -> None:
+        step = self.world.truth.inherit(flight.number, origin)
+        if step is not None and step != origin.step:
+            self.campaign.study.annotate(flight.trial, {}, {STEP: step})
+        self.world.point("after an inheritance")
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         taken = orphans(self.storage, self.study, self.campaign.held)
@@ -262,6 +280,8 @@ class CheckedCampaign(Campaign):
         if flight.repeat:
             self.world.saw["repetitions"] += flight.attempt + 1 == flight.since
             self.world.saw["repetitions tried again"] += flight.attempt + 1 > flight.since
+        if flight.origin is not None and flight.attempt == 0:
+            self.world.saw["members copied"] += 1
         super()._launch(flight)
 
     def step(self, now: float, events: Sequence[Event]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pilotune.pipeline.fidelity import Origin
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
 from pilotune.providers.simulated.faults import Witness
@@ -47,7 +48,29 @@ class Truth(Witness):
         self.newest: dict[int, int] = {}  # the newest attempt that has begun, by the trial's number
         self.lineage: dict[int, dict[int, float]] = {}  # step -> first value, of the newest attempt and those before it
         self.required: dict[int, dict[int, float]] = {}  # what the lineage was when the newest attempt began
+        self.snapshots: dict[str, int] = {}  # name of each copy of a checkpoint -> the steps that it holds
+        self.inherited: dict[int, tuple[int, str]] = {}  # by number of a copied trial: its parent, and the copy
         self.told_by: dict[tuple[int, int, float], int] = {}  # number, step, value -> newest that carries it
+
+    def snapshot(self, number: int, step: int) -> str:
+        """A driver copies a trial's checkpoint; returns the name of the copy, and drops those from before."""
+        folder = f"{number}/snapshot-{step}"
+        for older in [each for each in self.snapshots if each.startswith(f"{number}/") and each != folder]:
+            del self.snapshots[older]
+        disk = self.world.disk
+        self.snapshots[folder] = disk.saved.get(number, 0) if disk else step
+        return folder
+
+    def inherit(self, number: int, origin: Origin) -> int | None:
+        """A driver fills the checkpoint of a trial; returns the step, None where it had one already."""
+        if number in self.inherited:
+            return None
+        own = [each for each in self.snapshots if each.startswith(f"{origin.parent}/")]
+        folder = origin.folder if origin.folder in self.snapshots else own[-1] if own else ""
+        if self.world.disk is not None:
+            self.world.disk.give(number, self.snapshots.get(folder, 0))
+        self.inherited[number] = (origin.parent, folder)
+        return int(folder.rpartition("-")[2]) if folder else 0
 
     def began(self, spec: AttemptSpec) -> None:
         super().began(spec)

@@ -23,7 +23,7 @@ from pilotune.providers.simulated.clock import VirtualTime
 from pilotune.providers.simulated.faults import Disk
 from pilotune.providers.simulated.pool import Note, Question, Step, Wish
 
-from .cases import WISHES, Case
+from .cases import POPULATIONS, WISHES, Case
 from .database import audience
 from .driver import Driver, DriverKilled
 from .truth import Truth
@@ -317,6 +317,8 @@ class World:
             for name, distribution in WISHES.items():
                 yield seconds(), Wish(name, distribution_to_json(distribution))
         steps = draw.randint(0, 9 if case.plan else 5)
+        if case.sampler in POPULATIONS:  # a copy goes on where its parent stood
+            steps = 6
         asks = random.Random(f"asks {spec.seed}")
         for step in range(steps):
             if case.notes:
