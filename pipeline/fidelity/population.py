@@ -41,10 +41,12 @@ class PopulationPlan:
     quantile: float
     last: int | None = None
 
-    @property
-    def few(self) -> int:
-        """How many of a whole population are the worst, and the best."""
-        return int(self.quantile * self.size)
+    def few(self, known: int) -> int:
+        """How many are the worst, and the best, of as many as have reached a step.
+
+        At most half of them; none before half of the population is there, since the first values say little.
+        """
+        return 0 if 2 * known < self.size else min(math.ceil(self.quantile * known), known // 2)
 
 
 def population_plan(sampler: Named) -> PopulationPlan | None:
@@ -191,7 +193,7 @@ class Population:
         done = self._at.get(number, 0)
         values = self._sorted.get(done, [])
         own = self._values.get(done, {}).get(number)
-        few = int(self.plan.quantile * len(values))
+        few = self.plan.few(len(values))
         if own is None or not (own[0] or own in values[len(values) - few :]):
             return None
         better = [key for key in values[: max(1, few)] if not key[0] and key < own]
@@ -206,7 +208,7 @@ class Population:
             return None
         done = max(self._sorted, key=lambda done: (len(self._sorted[done]), done), default=0)
         values = [key for key in self._sorted.get(done, []) if not key[0]]
-        best = values[: max(1, int(self.plan.quantile * len(values)))]
+        best = values[: max(1, self.plan.few(len(values)))]
         return self._choose([key[2] for key in best], len(self._at))
 
     def _choose(self, numbers: list[int], draw: int) -> Origin | None:

@@ -34,7 +34,7 @@ def _command_saves_nothing(objective: ObjectiveSpec) -> bool:
     words = command if isinstance(command, list | tuple) else _words(str(command))
     if any(WORD in str(word).lower() for word in words):
         return False
-    paths = [Path(objective.folder, str(word)) for word in words]
+    paths = [Path(objective.folder, str(word).replace("{study_dir}", objective.folder)) for word in words]
     texts = [_text(path) for path in paths if path.is_file()]
     return any(texts) and not any(WORD in text for text in texts)
 

@@ -231,9 +231,7 @@ def _check_steps(sampler: Named, pruner: Named | None, source: YamlFile) -> None
 def _check_population(sampler: Named, pruner: Named | None, objective: ObjectiveSpec, source: YamlFile) -> None:
     """A population needs checkpoints, and ends its worst members by itself."""
     if pruner is not None:
-        raise source.error(
-            f"{sampler.name} itself ends the worst members of its population; leave the pruner out", "pruner"
-        )
+        raise source.error(f"{sampler.name} itself ends the worst members; leave the pruner out", "pruner")
     if saves_nothing(objective):
         what = "the command's script" if objective.command else f"{Path(objective.file or objective.module).name}"
         raise source.error(

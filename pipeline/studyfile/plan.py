@@ -218,7 +218,7 @@ def _population(study_file: StudyFile) -> str:
     if members is None:
         return ""
     changed = study_file.sampler.args.get("perturb") or (study_file.space.names if study_file.space else [])
-    few, steps = counted(members.few, "member"), counted(members.interval, "step")
+    few, steps = counted(members.few(members.size), "member"), counted(members.interval, "step")
     return (
         f"{members.size} members; each pauses after every {steps}, and goes on as a changed copy of one of the best "
         f"{few} where it is among the worst {few}; a copy changes {', '.join(changed)}"

@@ -42,8 +42,13 @@ def test_the_worst_quarter_is_replaced_by_the_best_quarter() -> None:
     found = replaced(population([float(value) for value in range(8)]), 8)
     assert found.keys() == {6, 7}
     assert set(found.values()) <= {0, 1}
-    assert replaced(population([1.0, 2.0, 3.0]), 3) == {}  # a quarter of three is nobody
-    assert replaced(population([1.0, 2.0], quantile=0.5), 2) == {1: 0}
+    assert replaced(population([1.0, 2.0, 3.0]), 3) == {2: 0}
+    assert replaced(population([1.0, 2.0, 3.0], quantile=0.5), 3) == {2: 0}  # half of three, at most
+
+
+def test_nobody_is_replaced_before_half_of_the_population_has_come() -> None:
+    assert replaced(population([1.0, 2.0, 3.0], size=8), 3) == {}
+    assert replaced(population([1.0, 2.0, 3.0, 4.0], size=8), 4) == {3: 0}
 
 
 def test_equal_values_are_in_the_order_of_the_trials() -> None:

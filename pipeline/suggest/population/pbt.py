@@ -205,11 +205,6 @@ def _check(interval: int, population: int, quantile: float, resample: float, max
         raise ValueError(f"population must be at least 2, since members are copies of each other, but is {population}")
     if not 0 < quantile <= 0.5:
         raise ValueError(f"quantile must be above 0 and at most 0.5, but is {quantile:g}")
-    if int(quantile * population) < 1:
-        raise ValueError(
-            f"quantile {quantile:g} of a population of {population} is less than one member, so none would ever be "
-            f"copied; make it at least {1 / population:.2g}, or the population at least {-int(-1 // quantile)}"
-        )
     if not 0 <= resample <= 1:
         raise ValueError(f"resample must be from 0 to 1, but is {resample:g}")
     if max_resource is not None and max_resource <= interval:

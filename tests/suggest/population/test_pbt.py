@@ -119,7 +119,6 @@ def test_members_are_counted_without_learned_trials_and_without_those_that_are_g
         ({"interval": 0}, "interval must be at least 1, but is 0"),
         ({"population": 1}, "population must be at least 2"),
         ({"quantile": 0.6}, "quantile must be above 0 and at most 0.5, but is 0.6"),
-        ({"population": 3}, "make it at least 0.33, or the population at least 4"),
         ({"interval": 5, "max_resource": 5}, "max_resource must be more than interval, which is 5"),
     ],
 )

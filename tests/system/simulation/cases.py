@@ -191,7 +191,7 @@ class Case:
         elif breeds.random() < 0.15:
             members = breeds.choice(POPULATIONS)
             most = breeds.choice([members.args["population"] - 1, 6, 30, 30])  # too few for all members, or for copies
-            case = replace(case, sampler=members, pruner=None, wishes=False, trials=most)
+            case = replace(case, sampler=members, pruner=None, wishes=False, trials=most, repeats=REPEATS_ONCE)
         faults = replace(faults, deaf=draw.choice([0.0, 0.5]), mute=draw.choice([0.0, 0.0, 0.03, 0.1]))
         return replace(case, faults=faults)
 

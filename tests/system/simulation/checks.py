@@ -123,7 +123,9 @@ def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
     started = [trial for trial in trials if trial.state != TrialState.WAITING]
     assert len(started) <= world.case.trials, "over budget"
     whole = world.case.sampler in POPULATIONS and len(started) >= world.case.sampler.args["population"]
-    assert whole or len(started) == world.case.trials, f"{len(started)} of {world.case.trials} trials, at the end: {finish}"
+    assert whole or len(started) == world.case.trials, (
+        f"{len(started)} of {world.case.trials} trials, at the end: {finish}"
+    )
     assert all(trial.state.is_finished() for trial in started), "a trial was lost"
 
 

@@ -50,11 +50,9 @@ def _copied(world: World, plan: PopulationPlan, trial: FrozenTrial, trials: list
         assert step in source.intermediate_values, f"trial {parent} never was at step {step}"
     perturbed = world.case.sampler.args.get("perturb")
     if perturbed:
-        source = next(each for each in trials if each.number == parent)
-        kept = {name: value for name, value in source.params.items() if name not in perturbed and name in trial.params}
-        assert kept.items() <= trial.params.items(), f"a copy changed more than it may: {source.params} {trial.params} {trial.system_attrs}"
-
-
+        params = next(each for each in trials if each.number == parent).params
+        kept = {name: value for name, value in params.items() if name not in perturbed and name in trial.params}
+        assert kept.items() <= trial.params.items(), f"trial {trial.number}: {trial.params} is no copy of {params}"
 
 
 def _was_bad(world: World, plan: PopulationPlan, trial: FrozenTrial, reports: dict[int, Reports]) -> None:
@@ -69,4 +67,5 @@ def _was_bad(world: World, plan: PopulationPlan, trial: FrozenTrial, reports: di
 
     own = value(trial.number)
     others = [each for number in reports if number != trial.number and (each := value(number)) is not None]
-    assert own is not None and any(each < own for each in others), f"trial {trial.number} was replaced by no better one"
+    assert own is not None, f"trial {trial.number} was replaced before it had reported"
+    assert any(each < own for each in others), f"trial {trial.number} was replaced by no better one"

@@ -23,6 +23,7 @@ from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.campaign.repeater import Repeater
 from pilotune.pipeline.fidelity import Promotions
 from pilotune.pipeline.noise import Repeats
+from pilotune.pipeline.fidelity import Population, Promotions
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.due_callbacks import DueCallbacks
@@ -39,7 +40,7 @@ from pilotune.providers.simulated.faults import Disk
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
-from tests.system.simulation.cases import GENERATIONS, PROMOTE, Trouble
+from tests.system.simulation.cases import GENERATIONS, POPULATIONS, PROMOTE, Trouble
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,9 @@ def repeating(seed: int) -> Case:
     trouble = Trouble(kills=1, points=300)
     case = replace(Case.of(seed), seats=1, workers=3, trials=4, trouble=trouble, stop_at=12, stop_how="finish")
     return replace(case, repeats=Repeats(3, 3), stretch=5.0, pruner=None)
+def training(seed: int) -> Case:
+    """One driver after the other, whose trials are members of a population."""
+    return replace(pausing(seed), sampler=POPULATIONS[0], pruner=None, trials=30)
 
 
 def noted_whenever(campaign: Campaign, event: Attributes) -> None:
@@ -201,6 +205,11 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (campaign, "paused_at", lambda trial: None, pausing, "never was among the best|is still paused"),
     "the best of a rung do not go on":
         (Promotions, "promotable", property(lambda promotions: 0), pausing, "among the best"),
+    "a member goes on as a copy of any other":
+        (Population, "origin_for", lambda members, number: next(iter(members._copies.values()), None), training,
+         "by no better one|copy of itself|before it had reported"),
+    "a copy starts from nothing":
+        (driver.Driver, "_inherit", lambda *_: None, training, "KeyError"),
     "a trial that was put aside is forgotten":
         (Campaign, "_take_up", lambda *_: None, Case.with_blocks, "."),
     "late attributes replace newer ones":
