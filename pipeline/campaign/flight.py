@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from ..attributes import HEARD
-from ..noise import Repetition, repetitions_of
 from ..fidelity import Origin
+from ..noise import Repetition, repetitions_of
 from ..trial.protocol import Suggested, Verdict
 from .flight_states import IN_FLIGHT, Move, State, next_state, require
 

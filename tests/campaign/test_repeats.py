@@ -189,7 +189,7 @@ def test_a_trial_that_was_to_be_pruned_and_completes_is_repeated_without_the_ver
 
 def test_a_trial_pauses_at_rungs_in_its_first_repetition_only(bench: Any) -> None:
     rungs = rung_schedule(Named("successive_halving", {"mode": "promote", "max_resource": 9, "reduction_factor": 3}))
-    campaign = bench(trials=1, repeats=Repeats(2, 2), options={"rung_schedule": rungs})
+    campaign = bench(trials=1, repeats=Repeats(2, 2), options={"pausing": rungs})
     (first,) = campaign.specs(Capacity(1))
     reply = campaign.turn(started(first), Report(first.token, 1, 1, 5.0))
     assert reply == [Reply(Verdict(first.token, 1, stop="yield"))]

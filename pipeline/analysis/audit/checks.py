@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from ...noise import means
 from ...attributes import ENDED_PAUSED
+from ...noise import means
 from ...record import RunDirectory
 from ..tables import STATES
 from .database import Claims, RecordedTrial

@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ...noise import Repetition
 from ...attributes import ENDED_PAUSED
+from ...noise import Repetition
 from ...record import folder_of
 from ...trial.protocol import values_fit
 from .database import Claims, RecordedTrial

@@ -40,12 +40,13 @@ class TakenOver(Exception):
 def enter(files: TrialFiles, attempt: int, since: int = 1) -> None:
     """Rename the newest checkpoint folder to this attempt's name, or create one.
 
+    Files that it shares with the checkpoint of another trial are copied (see ``pipeline/driver/checkpoints.py``).
+
     Args:
         files: The trial's.
         attempt: This one.
         since: The attempt with which this repetition of the trial began. The folder of an earlier repetition stays
             as it is, so that this one begins with an empty folder.
-    Files that it shares with the checkpoint of another trial are copied (see ``pipeline/driver/checkpoints.py``).
 
     Raises:
         TakenOver: A later attempt has it.
