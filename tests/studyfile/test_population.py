@@ -35,6 +35,7 @@ def load(folder: Path, rest: str, *, objective: str = SAVES, study: str = STUDY)
         ("sampler: {name: pbt, interval: 1, perturb: []}", "an empty list would make every copy the same"),
         ("sampler: {name: pbt, interval: 9, max_resource: 9}", "max_resource must be more than interval, which is 9"),
         ("sampler: {name: pbt, interval: 1}\npruner: median", "pbt itself ends the worst members; leave the"),
+        ("sampler: {name: pbt, interval: 1}\ntrial: {repeats: 3}", "a member of pbt cannot be repeated"),
         ("sampler: {name: partial_fixed, fixed_params: {lr: 0.5}, base_sampler: {name: pbt, interval: 1}}\n"
          "budget: {trials: 9}", "pbt cannot be inside another sampler"),
     ],
