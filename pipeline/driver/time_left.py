@@ -94,7 +94,7 @@ def progress_of(campaign: Campaign, trials: int) -> Progress:
     others_too = max(1, study.asked - study.asked_before)  # other drivers use up the same budget
     new = max(0, trials - study.asked) * min(1.0, max(1, study.asked_here) / others_too)
     waiting = campaign.in_flight - len(running)
-    stages = max(1.0, outcomes.ended_in_all / max(1, outcomes.first_stages))
+    again, stages = _repetitions(campaign)
     if campaign.promotion:
         waiting += campaign.promotion.promotable
     workers, availability, overhead, worked = max(campaign.workers, len(running)), 1.0, 0.0, 0.0
@@ -113,13 +113,29 @@ def progress_of(campaign: Campaign, trials: int) -> Progress:
         ended=list(outcomes.stage_seconds),
         known=outcomes.ended_in_all,
         running=running,
-        to_come=new * stages + waiting,
+        to_come=new * stages + waiting + again,
         workers=workers,
         availability=availability,
         overhead=overhead,
         elapsed=now - campaign.began,
         worked=worked,
     )
+
+
+def _repetitions(campaign: Campaign) -> tuple[float, float]:
+    """How many more repetitions the trials in flight will have after those that run, and the stages of a new trial.
+
+    A stage is a repetition, or what a trial runs until it pauses at a rung. Trials that are repeated already have the
+    least number before them; others, which may still be pruned, as many as trials have on average.
+    """
+    outcomes, repeats = campaign.outcomes, campaign.limits.repeats
+    if repeats.most == 1:
+        return 0.0, max(1.0, outcomes.ended_in_all / max(1, outcomes.first_stages))
+    repeated = [flight.repeat for flight in campaign.flights.values() if flight.repeat]
+    again = sum(max(0, repeats.least - 1 - repeat) for repeat in repeated)
+    known = outcomes.ended_in_all + len(repeated) + again
+    stages = max(1.0, known / outcomes.first_stages) if outcomes.first_stages else float(repeats.least)
+    return again + (campaign.in_flight - len(repeated)) * (stages - 1.0), stages
 
 
 def time_left(progress: Progress) -> float | None:

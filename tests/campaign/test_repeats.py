@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from pilotune.pipeline.attributes import PAUSED
 from pilotune.pipeline.campaign.events import Capacity, Lost, Reply, StopRequested
 from pilotune.pipeline.campaign.flight import seed_of
+from pilotune.pipeline.driver.time_left import progress_of
 from pilotune.pipeline.fidelity import rung_schedule
 from pilotune.pipeline.noise import Repeats, repetitions_of
 from pilotune.pipeline.record import Orphan
@@ -254,6 +255,15 @@ def test_times_and_speed_count_each_repetition_and_the_rate_each_trial(bench: An
     assert (list(outcomes.stage_seconds), outcomes.ended_in_all, len(outcomes.finish_times)) == ([60.0, 20.0], 2, 1)
     assert outcomes.first_stages == 1
     assert campaign.trials()[0].user_attrs["pilotune:seconds_running"] == 80.0
+
+
+def test_all_runs_that_are_to_come_are_foreseen(bench: Any) -> None:
+    campaign = bench(trials=4, repeats=THRICE)
+    specs = campaign.specs(Capacity(2))
+    run(campaign, specs[0], 1.0)
+    campaign.turn(started(specs[1]))
+    progress = progress_of(campaign.campaign, 4)
+    assert progress.known + len(progress.running) + progress.to_come == 4 * 3
 
 
 class AlwaysFrom:

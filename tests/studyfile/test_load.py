@@ -305,3 +305,21 @@ def test_a_whole_number_may_be_written_with_an_exponent(tmp_path):
     settings = ["sampler={name: random, seed: 1e3}"]
     assert load_study_file(path, settings).seed == 1000
     assert load_study_file(path).pruner.args == {"max_resource": 27}
+
+
+@pytest.mark.parametrize(
+    ("repeats", "trials", "words"),
+    [
+        ("3", "trials: 5", "3 runs a trial (15 runs in all)"),
+        ("{most: 4}", "trials: 5", "1 to 4 runs a trial (at most 20 runs in all)"),
+        ("{least: 2, most: 2}", "time: 1h", "2 runs a trial"),
+    ],
+)
+def test_the_plan_says_how_many_runs_there_may_be(load, repeats, trials, words):
+    text = SMALL.replace("trials: 5", trials) + f"trial: {{repeats: {repeats}}}\n"
+    (line,) = [line for line in render_plan(plan(load(text))).splitlines() if line.startswith("trial ")]
+    assert f", {words}, " in line
+
+
+def test_the_plan_says_nothing_of_runs_where_each_trial_has_one(load):
+    assert "run" not in " ".join(plan(load(SMALL + "trial: {repeats: 1}\n")).trial)
