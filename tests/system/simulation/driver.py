@@ -130,7 +130,7 @@ class Driver(QuietServices):
             world.time.now,
             rung_schedule(case.pruner) or population_plan(case.sampler),
         )
-        self.campaign.world = world
+        self.campaign.world, self.campaign.taken_over = world, set()
         self.due = self.campaign.study.due = DueCallbacks(self.storage, self.study._study_id, self.name)
         self.loop = SteppedLoop(
             self.campaign,
@@ -270,9 +270,18 @@ class CheckedStudy(CampaignStudy):
 
 
 class CheckedCampaign(Campaign):
-    """A campaign that can be killed before and after its step."""
+    """A campaign that can be killed before and after its step.
+
+    Attributes:
+        taken_over: Numbers of the trials that it took over.
+    """
 
     world: Surroundings
+    taken_over: set[int]
+
+    def adopt(self, orphan: Orphan) -> str:
+        self.taken_over.add(orphan.number)
+        return super().adopt(orphan)
 
     def _launch(self, flight: Flight) -> None:
         if flight.pause is not None:
@@ -317,6 +326,7 @@ class SteppedLoop(CampaignLoop):
     """A loop whose driver can be killed or suspended between its steps; its bounds are checked after each tick."""
 
     driver: Driver
+    campaign: CheckedCampaign
     ticks = 0
     checked: Scale | None = None
 
@@ -342,7 +352,9 @@ class SteppedLoop(CampaignLoop):
         case, campaign = self.driver.world.case, self.campaign
         most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
         flights = (*campaign.flights.values(), *campaign.trials.to_submit)
-        adopted = sum(not flight.fully_timed for flight in flights)
+        # A repetition of a trial that was taken over is timed in full, and runs where the trial ran.
+        taken = campaign.taken_over
+        adopted = sum(not flight.fully_timed or (flight.repeat > 0 and flight.number in taken) for flight in flights)
         assert campaign.in_flight <= most + adopted, "too much in flight"
         assert self.driver.pool
         assert self.driver.pool.most_running <= case.workers, "more runs than there are workers"

@@ -150,9 +150,9 @@ def logged_after_sending(pool: SimulatedPool, attempt: Attempt, value: float) ->
 report = SimulatedPool._report
 
 
-def own_reports_only(files: TrialFiles, attempt: int) -> list[LoggedReport]:
+def own_reports_only(files: TrialFiles, attempt: int, since: int) -> list[LoggedReport]:
     """Read the log of the last attempt, and do not begin one with it."""
-    log = newest_log(files, attempt - 1)
+    log = newest_log(files, attempt - 1, since)
     files.report_log(attempt).touch()
     return list(log.reports) if log else []
 
