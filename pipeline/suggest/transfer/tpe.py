@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ...one_thread import one_thread
 from ...space import Space
 from ...study_changes import Changes
+from ..published import publish
 from ..surrogate.encoding import Encoding
 from ..tpe import TPESampler
 from ..tpe.model import Split, Subspace
@@ -34,8 +35,10 @@ WEIGHED_EACH = 8
 """The studies are weighed anew when the results have grown by this part."""
 MOST_WEIGHED = 300
 """Results, the newest, by which they are weighed."""
-STARTUP = 4
-"""Trials, at most, before the densities are used."""
+MISLED = 5
+"""So many more trials are at random first where no earlier study agrees: those that they chose teach little."""
+INFORMED_SHARE, INFORMED = 0.5, 30
+"""The share of the first configurations that earlier studies choose, each of so many."""
 
 
 class InformedHistory(ParallelHistory):
@@ -84,6 +87,24 @@ class InformedModel(ParallelModel):
         """Do a part of what predictions need. Returns whether nothing is left to do."""
         found = self.inform(distributions)
         return found is None or found[1].prepare()
+
+    @property
+    def is_misled(self) -> bool:
+        """Whether no earlier study agrees with the results so far."""
+        return self._knowledge is not None and not self._knowledge.weights.any()
+
+    def first(self, distributions: dict[str, BaseDistribution], random: np.random.RandomState) -> dict[str, Any]:
+        """A configuration before the densities are used: the best of some by what earlier studies say, or none."""
+        found = self.inform(distributions)
+        if found is None or random.random_sample() >= INFORMED_SHARE:
+            return {}
+        encoding, knowledge = found
+        self._weigh(encoding, knowledge)
+        drawn = encoding.draw(np.random.default_rng(random.randint(2**31)), INFORMED)
+        drawn = drawn[encoding.feasible(drawn)]
+        if not len(drawn) or not knowledge.weights.any():
+            return {}
+        return encoding.params(drawn[knowledge.mean(encoding.features(drawn)).argmin()])
 
     def _candidates(
         self, subspace: Subspace, number: int, random: np.random.RandomState, count: int, split: Split | None = None
@@ -153,7 +174,6 @@ class InformedTPESampler(TPESampler):
 
     def __init__(self, *, earlier: Sequence[EarlierStudy], space: Space | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._n_startup_trials = min(self._n_startup_trials, STARTUP)
         self._space = space
         self.MODEL = functools.partial(InformedModel, earlier=tuple(earlier), space=space)
 
@@ -161,8 +181,31 @@ class InformedTPESampler(TPESampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Values for all of ``search_space``."""
-        with one_thread():
-            return super().sample_relative(study, trial, search_space)
+        with one_thread(), self._lock:
+            model = self._model(study)
+            model.refresh(study, trial)
+            if self._begins_anew(model):
+                return {}
+            params = super().sample_relative(study, trial, search_space)
+            if not params and self._space is not None and search_space.keys() == _free(self._space).keys():
+                assert isinstance(model, InformedModel)
+                params = model.first(search_space, self._rng())
+                if params and self._constant_liar:
+                    publish(study, trial, params)
+            return params
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value for one parameter that is not suggested together with others."""
+        with self._lock:
+            if self._begins_anew(self._model(study)):
+                return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
+            return super().sample_independent(study, trial, param_name, param_distribution)
+
+    def _begins_anew(self, model: ParallelModel) -> bool:
+        assert isinstance(model, InformedModel)
+        return model.is_misled and model.history.finished < self._n_startup_trials + MISLED
 
     def prepare(self, study: Study) -> bool:
         """Do a part of what predictions need, some milliseconds. Returns whether nothing is left to do."""

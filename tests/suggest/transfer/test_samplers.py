@@ -140,3 +140,14 @@ def test_cmaes_starts_from_trials_with_all_its_numbers() -> None:
 def test_first_points_of_a_conditional_space_are_whole() -> None:
     for point in first_points([earlier(CONDITIONAL)], CONDITIONAL.distributions, CONDITIONAL):
         assert ("b" in point) == (point["kind"] == "two")
+
+
+def test_tpe_draws_some_more_at_random_after_a_study_that_says_the_opposite() -> None:
+    sampler: Any = make_sampler(File("tpe"), seed=0, earlier=[earlier(sign=-1.0)])
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: loss(SPACE.suggest(trial)), n_trials=12)
+    (model,) = sampler._models.values()
+    assert model.is_misled
+    assert sampler._begins_anew(model)
+    study.optimize(lambda trial: loss(SPACE.suggest(trial)), n_trials=4)
+    assert not sampler._begins_anew(model)
