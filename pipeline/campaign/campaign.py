@@ -20,6 +20,7 @@ from ..record import Orphan
 from ..trial.protocol import Attributes, Outcome, Query, Report, Started, Suggest
 from . import flight_states
 from .campaign_study import CampaignStudy
+from .demand import Demand
 from .events import (
     Action,
     BlocksSeen,
@@ -50,9 +51,6 @@ from .report_keeper import ReportKeeper
 from .services import CampaignServices
 from .speed import Speed
 from .stopping import Stopping
-
-DEMAND_PERIOD = 1.0
-"""Shortest time between two Scale actions, seconds: for each of them the pool goes through all its blocks."""
 
 VALIDATED_PER_STEP = 64
 """Flights that a step may check on average, where checks are on: with more flights not every step is followed by one,
@@ -98,7 +96,6 @@ class Campaign:
         more_to_ask: The last step could have asked for more trials: take the next one without waiting for events.
         adoption_in_doubt: The database failed while trials of dead drivers were taken over, so some may be this
             campaign's without its knowledge. It does not end before that is settled.
-        demand: The last Scale that the pool was sent.
         busy_seconds, worker_seconds: Time of workers that ran trials, and of all workers; the former is never more.
         speed: What these two and the number of ended trials were at earlier moments.
     """
@@ -128,8 +125,7 @@ class Campaign:
         self.adoption_in_doubt, self.more_to_ask = False, not study.prepare()
         self.busy_seconds = self.worker_seconds = 0.0
         self.speed = Speed()
-        self.demand: Scale | None = None
-        self._next_demand = now
+        self._demand = Demand(study, limits, self.outcomes.durations, now)
         self._most_asks = ASKS_PER_STEP  # in the next step
         self._outbox: list[Action] = []
         self._unchecked = 0  # steps and releases since the last check of the invariants
@@ -216,34 +212,24 @@ class Campaign:
             self._unchecked = 0
             self.validate()
 
-    def _demanded(self) -> list[Action]:
+    def _demanded(self) -> Sequence[Action]:
         """The demand for workers, where it has changed."""
         workers = self.in_flight
-        if self.promotion and not self.ending:
-            workers += self.promotion.promotable
         if not self.ending:
-            planned, at_once = self.planned, self.study.at_once
-            new = UNLIMITED if planned is None else max(0, planned - self.study.asked)
-            if at_once is not None:
-                new = min(new, max(0, at_once - self.in_flight))
+            new = self._demand.new_trials(self.in_flight)
+            workers += self.promotion.promotable if self.promotion else 0
             workers = UNLIMITED if new == UNLIMITED else workers + new
-        demand = Scale(workers, self.outcomes.durations.expected)
-        if demand == self.demand or self.now < self._next_demand:
-            return []
-        self.demand, self._next_demand = demand, self.now + DEMAND_PERIOD
-        return [demand]
+        return self._demand.change(workers, self.now)
+
+    @property
+    def demand(self) -> Scale | None:
+        """The last demand for workers that the pool was sent; None before."""
+        return self._demand.last
 
     @property
     def planned(self) -> int | None:
-        """How many trials the study will have at its end, by the budget and by what a finite space has left.
-
-        None without a limit on trials.
-        """
-        left, limit = self.study.left, self.limits.trials
-        if left is None:
-            return limit
-        most = self.study.asked + left
-        return min(most, limit) if limit is not None else most if most <= UNLIMITED else None
+        """How many trials the study will have at its end; None without a limit on trials."""
+        return self._demand.planned
 
     @property
     def time_used_up(self) -> bool:

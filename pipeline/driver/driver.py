@@ -19,13 +19,12 @@ import optuna
 from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
 from ...exit_codes import SITE
 from ...filesystems import why_not
-from ..attributes import STEP
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish, StopRequested
-from ..campaign.flight import Flight, seed_of, token_of
+from ..campaign.flight import Flight, token_of
 from ..campaign.limits import IMPORT_FAILURES, CampaignLimits
-from ..fidelity import Origin, hyperband_brackets, make_pruner, population_plan, rung_schedule
+from ..fidelity import hyperband_brackets, make_pruner, population_plan, rung_schedule
 from ..record import (
     Lease,
     Orphan,
@@ -50,9 +49,10 @@ from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
-from ..trial.report_log import ReportLog, as_ranges, newest_log
+from ..trial.report_log import ReportLog, newest_log
 from ..user_code.parts import is_reference
-from .checkpoints import inherit, take_snapshot
+from .attempt_specs import attempt_spec
+from .checkpoints import take_snapshot
 from .control import Control
 from .ended_trials import EndedTrials
 from .loop import CampaignLoop
@@ -369,61 +369,9 @@ class Driver:
 
     def make_spec(self, flight: Flight) -> AttemptSpec:
         """What a worker needs to run the attempt. A trial keeps its folder until the run directory is deleted."""
-        file = self.study_file
         if not flight.directory or not os.path.isdir(os.path.dirname(flight.directory)):
             flight.directory = str(self.run.trial(flight.number).directory)
-        if flight.origin is not None:
-            self._inherit(flight, flight.origin)
-        options, space = file.trial, file.space
-        return AttemptSpec(
-            token=flight.token,
-            study=file.name,
-            number=flight.number,
-            attempt=flight.attempt,
-            params=space.for_objective(flight.params) if space else flight.params,
-            defines_space=space is None,
-            directory=flight.directory,
-            seed=seed_of(file.seed, file.name, flight.number, flight.repeat),
-            repeat=flight.repeat,
-            since=flight.since,
-            n_values=len(file.directions),
-            directions=list(file.directions),
-            has_attrs=self.campaign.study.has_attrs(flight.trial),
-            reported=as_ranges(self.campaign.study.reported(flight.trial)) if flight.attempt > 1 else [],
-            metrics=list(file.metrics),
-            space_names=space.names if space else [],
-            isolate=options.isolate,
-            preload=options.preload,
-            cores=options.cores,
-            gpus=options.gpus,
-            nodes=options.nodes,
-            ranks_per_node=options.ranks_per_node,
-            expected=self._expected(flight),
-            yield_before=options.yield_before,
-            avoid=sorted(flight.avoid),
-            objective=file.objective,
-            limits=options.limits,
-            channel=self.channel,
-        )
-
-    def _inherit(self, flight: Flight, origin: Origin) -> None:
-        """Give a trial the checkpoint that it starts from, and correct the step where another one was found."""
-        try:
-            step = inherit(TrialFiles(Path(flight.directory)), origin)
-        except OSError as error:
-            log.warning("trial %d starts from nothing: its checkpoint cannot be copied: %s", flight.number, error)
-            step = 0
-        if step not in (None, origin.step):
-            self.campaign.study.annotate(flight.trial, {}, {STEP: step})
-
-    def _expected(self, flight: Flight) -> float | None:
-        """Seconds that the attempt is expected to run, to the trial's end or the next rung; None while unknown.
-
-        Less than a whole trial where an earlier attempt has left a checkpoint.
-        """
-        ran = flight.stage_seconds
-        kept = ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
-        return self.campaign.outcomes.durations.left(ran if kept else 0.0)
+        return attempt_spec(self.study_file, self.campaign, flight, self.channel)
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 

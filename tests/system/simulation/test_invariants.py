@@ -63,7 +63,7 @@ def first_complaint(cases: Iterator[Case], folder: Path) -> str:
 
 
 def too_much(campaign: Campaign) -> list[Scale]:
-    campaign.demand = Scale(campaign.in_flight + (campaign.limits.trials or 0))
+    campaign._demand.last = Scale(campaign.in_flight + (campaign.limits.trials or 0))
     return [campaign.demand]
 
 

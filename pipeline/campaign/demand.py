@@ -1,0 +1,55 @@
+"""How many workers a campaign could use."""
+
+from __future__ import annotations
+
+from .campaign_study import CampaignStudy
+from .durations import Durations
+from .events import Scale
+from .limits import UNLIMITED, CampaignLimits
+
+DEMAND_PERIOD = 1.0
+"""Shortest time between two Scale actions, seconds: for each of them the pool goes through all its blocks."""
+
+
+class Demand:
+    """The demand for workers.
+
+    Args:
+        study: The campaign's study.
+        limits: The budget.
+        durations: How long trials run.
+        now: Unix seconds at the start.
+
+    Attributes:
+        last: What the pool was told last; None before.
+    """
+
+    def __init__(self, study: CampaignStudy, limits: CampaignLimits, durations: Durations, now: float):
+        self._study, self._limits, self._durations, self._next = study, limits, durations, now
+        self.last: Scale | None = None
+
+    @property
+    def planned(self) -> int | None:
+        """How many trials the study will have at its end, by the budget and by what a finite space has left.
+
+        None without a limit on trials.
+        """
+        left, limit = self._study.left, self._limits.trials
+        if left is None:
+            return limit
+        most = self._study.asked + left
+        return min(most, limit) if limit is not None else most if most <= UNLIMITED else None
+
+    def new_trials(self, in_flight: int) -> int:
+        """How many trials could begin, beside those in flight."""
+        planned, at_once = self.planned, self._study.at_once
+        new = UNLIMITED if planned is None else max(0, planned - self._study.asked)
+        return new if at_once is None else min(new, max(0, at_once - in_flight))
+
+    def change(self, workers: int, now: float) -> list[Scale]:
+        """What the pool is to be told of this demand, if it has changed and was not told of another just now."""
+        demand = Scale(workers, self._durations.expected)
+        if demand == self.last or now < self._next:
+            return []
+        self.last, self._next = demand, now + DEMAND_PERIOD
+        return [demand]

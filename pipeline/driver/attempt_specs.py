@@ -1,0 +1,79 @@
+"""What a worker needs to run an attempt, from the study file and from what the campaign knows of the trial."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..attributes import STEP
+from ..campaign.campaign import Campaign
+from ..campaign.flight import Flight, seed_of
+from ..fidelity import Origin
+from ..studyfile import StudyFile
+from ..trial.files import TrialFiles
+from ..trial.protocol import AttemptSpec, ChannelAddress
+from ..trial.report_log import as_ranges
+from .checkpoints import inherit
+
+log = logging.getLogger(__name__)
+
+
+def attempt_spec(file: StudyFile, campaign: Campaign, flight: Flight, channel: ChannelAddress) -> AttemptSpec:
+    """The description of the flight's attempt. Its folder is settled.
+
+    A trial that starts from the checkpoint of another has got it afterwards.
+    """
+    if flight.origin is not None:
+        _inherit(campaign, flight, flight.origin)
+    options, space = file.trial, file.space
+    return AttemptSpec(
+        token=flight.token,
+        study=file.name,
+        number=flight.number,
+        attempt=flight.attempt,
+        params=space.for_objective(flight.params) if space else flight.params,
+        defines_space=space is None,
+        directory=flight.directory,
+        seed=seed_of(file.seed, file.name, flight.number, flight.repeat),
+        repeat=flight.repeat,
+        since=flight.since,
+        n_values=len(file.directions),
+        directions=list(file.directions),
+        has_attrs=campaign.study.has_attrs(flight.trial),
+        reported=as_ranges(campaign.study.reported(flight.trial)) if flight.attempt > 1 else [],
+        metrics=list(file.metrics),
+        space_names=space.names if space else [],
+        isolate=options.isolate,
+        preload=options.preload,
+        cores=options.cores,
+        gpus=options.gpus,
+        nodes=options.nodes,
+        ranks_per_node=options.ranks_per_node,
+        expected=_expected(campaign, flight),
+        yield_before=options.yield_before,
+        avoid=sorted(flight.avoid),
+        objective=file.objective,
+        limits=options.limits,
+        channel=channel,
+    )
+
+
+def _inherit(campaign: Campaign, flight: Flight, origin: Origin) -> None:
+    """Give a trial the checkpoint that it starts from, and correct the step where another one was found."""
+    try:
+        step = inherit(TrialFiles(Path(flight.directory)), origin)
+    except OSError as error:
+        log.warning("trial %d starts from nothing: its checkpoint cannot be copied: %s", flight.number, error)
+        step = 0
+    if step not in (None, origin.step):
+        campaign.study.annotate(flight.trial, {}, {STEP: step})
+
+
+def _expected(campaign: Campaign, flight: Flight) -> float | None:
+    """Seconds that the attempt is expected to run, to the trial's end or the next rung; None while unknown.
+
+    Less than a whole trial where an earlier attempt has left a checkpoint.
+    """
+    ran = flight.stage_seconds
+    kept = ran > 0.0 and TrialFiles(Path(flight.directory)).holds_checkpoint()
+    return campaign.outcomes.durations.left(ran if kept else 0.0)
