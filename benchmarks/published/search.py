@@ -6,7 +6,6 @@ on where it was. A method sees the score of a trial only; what the test set says
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import optuna
 from optuna.trial import TrialState
 from scipy.stats import t as student
 
+from benchmarks.published.kept import JsonLines
 from pilotune.pipeline.fidelity import make_pruner
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.pipeline.suggest import make_sampler
@@ -121,21 +121,15 @@ class Results:
     """The runs in a file with one line each."""
 
     def __init__(self, file: Path) -> None:
-        self.file = file
-        text = file.read_text() if file.exists() else ""
-        self.cut_off = not text.endswith("\n") and bool(text)  # its last line, by a process that was stopped
-        lines = text.splitlines()[: -1 if self.cut_off else None]
-        self.runs = [_run(json.loads(line)) for line in lines if line.endswith("}")]
+        self._lines = JsonLines(file)
+        self.runs = [_run(row) for row in self._lines.rows]
 
     def has(self, protocol: str, method: str, seed: int) -> bool:
         return any((run.protocol, run.method, run.seed) == (protocol, method, seed) for run in self.runs)
 
     def add(self, run: Run) -> None:
         self.runs.append(run)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a") as out:
-            out.write("\n" * self.cut_off + json.dumps(asdict(run)) + "\n")
-        self.cut_off = False
+        self._lines.add(asdict(run))
 
     def of(self, protocol: str, method: str) -> dict[int, Run]:
         """The runs of a method by seed."""
