@@ -30,7 +30,8 @@ SECONDS = 120.0
 @contextlib.contextmanager
 def driver_on(folder: Path, url: str, *, sampler: str = "tpe", pruner: str = "") -> Iterator[Driver]:
     """A driver that has claimed the study at ``url``, as ``pilotune run`` does; its files are under ``folder``."""
-    (folder / "objective.py").write_text("def run(trial): ...\n")
+    # It is never run; populations are refused where an objective does not name its checkpoints.
+    (folder / "objective.py").write_text("def run(trial):\n    trial.checkpoint_dir\n")
     study = folder / "study.yaml"
     study.write_text(studies.study_text("objective.py:run", sampler=sampler, pruner=pruner))
     settings = RunSettings(load_study_file(study), load_site("local"), url, folder / "runs")

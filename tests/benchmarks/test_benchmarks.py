@@ -47,6 +47,29 @@ def test_a_profile_of_the_driver_names_functions() -> None:
     assert "ms of CPU under the profiler" in done.stdout
 
 
+def test_the_cost_of_a_suggestion_is_printed_for_each_sampler() -> None:
+    words = ("--n", "40", "--cap", "0.1", "--samplers", "dhpo", "bohb", "pbt")
+    head, *rows = lines_of("suggestion_cost", *words)
+    assert "largest, 40" in head
+    assert [row.split("|")[1].strip() for row in rows] == ["dhpo", "bohb", "pbt"]
+    assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row.split("|")[2:5])
+
+
+def test_calls_of_a_sampler_by_itself_count_once(module: object) -> None:
+    class Sampler:
+        def infer_relative_search_space(self) -> None:
+            self.sample_independent()
+
+        def sample_independent(self) -> None: ...
+
+    ticks = iter(range(100))
+    sampler = Sampler()
+    clock = module("suggestion_cost").SamplerClock(sampler, lambda: next(ticks))  # type: ignore[operator]
+    sampler.infer_relative_search_space()
+    sampler.sample_independent()
+    assert (clock.lap(), clock.lap()) == (2, 0)
+
+
 @pytest.mark.parametrize(
     "pruner", ["hyperband", *(pytest.param(other, marks=pytest.mark.exhaustive) for other in ("median", "percentile"))]
 )
