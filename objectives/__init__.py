@@ -10,7 +10,8 @@
 | `boosting_classifier` | gradient boosting, round by round |
 
 The last four report, continue from a checkpoint, and score a validation split. Behind them are `settings` (the
-parameters), `images` and `tables` (the data), `parts` (what is trained on and what is scored) and `torch_training`.
+parameters), `images` and `tables` (the data), `parts` (what is trained on and what is scored), `torch_training` and
+`sklearn_errors`.
 
 A study file names one as `module:function`, or by its short name in :mod:`~.registry`.
 """

@@ -29,6 +29,7 @@ from typing import Any
 from ..pipeline.trial import Trial
 from .parts import load_parts
 from .settings import missing, settings
+from .sklearn_errors import one_sentence
 
 try:
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -63,7 +64,8 @@ def train(trial: Trial) -> float:
     while done < given["rounds"]:
         done = min(done - done % given["every"] + given["every"], given["rounds"])
         model.set_params(max_iter=done)
-        model.fit(parts.x, parts.y)  # a warm start: only the trees that are missing
+        with one_sentence():
+            model.fit(parts.x, parts.y)  # a warm start: only the trees that are missing
         score = float(model.score(parts.x_held, parts.y_held))
         _save(file, model)
         trial.report(score, step=done)
@@ -73,6 +75,7 @@ def train(trial: Trial) -> float:
 def build(given: dict[str, Any], seed: int) -> Any:
     """The model without any trees."""
     own = {name: given[name] for name in SAME_NAME}
+    own["max_features"] = float(own["max_features"])  # scikit-learn takes no whole number
     return HistGradientBoostingClassifier(**own, early_stopping=False, warm_start=True, random_state=seed)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..pipeline.trial import Trial
+from .settings import check
 
 
 def sphere(trial: Trial) -> float:
@@ -61,6 +62,7 @@ def learning_curve(trial: Trial) -> float:
     each report, 0.005), ``seconds`` (duration of each epoch, 0).
     """
     params: dict[str, Any] = {"lr": 0.01, "width": 128, "epochs": 27, "noise": 0.005, "seconds": 0.0, **trial.params}
+    check(params, {})
     distance = math.log10(params["lr"] / 0.01) ** 2 + 0.1 * math.log2(params["width"] / 128) ** 2
     saved = trial.checkpoint_dir / "epoch.txt"
     done = int(saved.read_text()) if saved.exists() else 0

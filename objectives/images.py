@@ -35,6 +35,7 @@ TRAIN, TEST = "train", "test"
 IDX_NAMES = {TRAIN: "train", TEST: "t10k"}
 CIFAR_NAMES = {TRAIN: "data_batch*.bin*", TEST: "test_batch*.bin*"}
 CIFAR_ROW = 1 + 3 * 32 * 32
+CIFAR_CLASSES = 10
 PICTURES = (".png", ".jpg", ".jpeg")
 DIGITS_TEST_SHARE = 0.2
 IDX_BYTES = 0x08
@@ -53,16 +54,21 @@ def load_images(data: str, part: str = TRAIN, size: int | None = None) -> tuple[
         Images (n, channels, height, width) as uint8, and their classes (n,) as int64.
 
     Raises:
-        ObjectiveError: The folder or a file is missing, cannot be read, or has other contents; or a package is missing.
+        ObjectiveError: The folder or a file is missing, cannot be read, or has other contents; a size is given that
+            cannot be; or a package is missing.
 
     Example:
         >>> x, y = load_images("digits")
         >>> x.shape, len(y)
         ((1438, 1, 8, 8), 1438)
     """
+    folder = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
+    if size is not None and (data == DIGITS or _is_binary(folder)):
+        raise ObjectiveError(
+            f"size: {data} has images of one size; size is of a folder of PNG or JPEG files, leave it out"
+        )
     if data == DIGITS:
         return _digits(part)
-    folder = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
     if not folder.is_dir():
         names = ", ".join(SHIPPED)
         raise ObjectiveError(
@@ -78,6 +84,18 @@ def load_images(data: str, part: str = TRAIN, size: int | None = None) -> tuple[
         f"{folder}: there are no images here; expected are train-images-idx3-ubyte (IDX), data_batch_1.bin (CIFAR-10), "
         "or a folder for each class in train/"
     )
+
+
+def class_names(data: str) -> list[str]:
+    """The names of the classes where ``data`` is a folder of classes, in their order; otherwise none.
+
+    >>> class_names("digits")
+    []
+    """
+    folder = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
+    if data == DIGITS or _is_binary(folder) or not (folder / TRAIN).is_dir():
+        return []
+    return _folder_names(folder / TRAIN)
 
 
 def is_images(data: str) -> bool:
@@ -108,6 +126,11 @@ def read_idx(file: Path) -> Array:
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)
 
 
+def _is_binary(folder: Path) -> bool:
+    """Whether the images are in files of IDX or CIFAR-10."""
+    return _idx_file(folder, TRAIN, "images") is not None or any(folder.glob(CIFAR_NAMES[TRAIN]))
+
+
 def _digits(part: str) -> tuple[Array, Array]:
     try:
         from sklearn.datasets import load_digits
@@ -135,6 +158,8 @@ def _idx_part(folder: Path, part: str) -> tuple[Array, Array]:
         array = read_idx(file)
         if array.ndim != dimensions:
             raise ObjectiveError(f"{file}: {kind} have {dimensions} dimensions in an IDX file, but these {array.ndim}")
+        if not array.size:
+            raise ObjectiveError(f"{file}: there are no {kind} in this file")
         arrays.append(array)
     images, labels = arrays
     if len(images) != len(labels):
@@ -153,20 +178,32 @@ def _cifar_part(folder: Path, part: str) -> tuple[Array, Array]:
             message = f"must hold {CIFAR_ROW} bytes for each image, but holds {len(content)} bytes in all"
             raise ObjectiveError(f"{file}: a file of CIFAR-10 {message}")
         rows.append(content.reshape(-1, CIFAR_ROW))
+        highest = int(rows[-1][:, 0].max())
+        if highest >= CIFAR_CLASSES:
+            raise ObjectiveError(f"{file}: an image has the class {highest}; CIFAR-10's are 0 to {CIFAR_CLASSES - 1}")
     both = np.concatenate(rows)
     return both[:, 1:].reshape(-1, 3, 32, 32), both[:, 0].astype(np.int64)
 
 
 def _class_folders(folder: Path, part: str, size: int | None) -> tuple[Array, Array]:
     """The images of a folder for each class. The classes are those of the training part, in order of their names."""
-    names = sorted(each.name for each in (folder / TRAIN).iterdir() if each.is_dir())
+    names = _folder_names(folder / TRAIN)
     if len(names) < 2:
         raise ObjectiveError(f"{folder / TRAIN}: there must be a folder for each of at least two classes here")
     if not (folder / part).is_dir():
         raise ObjectiveError(f"{folder / part}: there is no such folder; it must hold a folder for each class")
+    for name in _folder_names(folder / part):
+        if name not in names:
+            raise ObjectiveError(
+                f"{folder / part / name}: {TRAIN}/ has no such class; the classes are {', '.join(names)}"
+            )
     files = [(file, place) for place, name in enumerate(names) for file in _pictures(folder / part / name)]
     images = _read_pictures([file for file, _ in files], size)
     return images, np.array([place for _, place in files], np.int64)
+
+
+def _folder_names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir() if each.is_dir())
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..pipeline.trial.exceptions import ObjectiveError
-from .images import TEST, is_images, load_images
-from .tables import load_table, split_rows
+from .images import TEST, class_names, is_images, load_images
+from .tables import check_classes, load_table, split_rows
 
 Array = np.ndarray[Any, Any]
 
@@ -51,7 +51,7 @@ def load_parts(settings: Mapping[str, Any]) -> Parts:
         settings: Values for all names in :data:`~.settings.DATA`.
 
     Raises:
-        ObjectiveError: The data are missing, cannot be read, or have no test part.
+        ObjectiveError: The data are missing, cannot be read, have no test part, or are not what a setting is for.
 
     Example:
         >>> from pilotune.objectives.settings import DATA
@@ -61,12 +61,22 @@ def load_parts(settings: Mapping[str, Any]) -> Parts:
     """
     data, size = settings["data"], settings["size"]
     images = is_images(data)
-    x, y = load_images(data, size=size) if images else load_table(data, settings["target"])
+    if size is not None and not images:
+        raise ObjectiveError(f"size: {data} is a table; size is of a folder of PNG or JPEG files, leave it out")
+    least = 1 if settings["score"] == TEST else 2  # a row to train on, and one to score
+    x, y = load_images(data, size=size) if images else load_table(data, settings["target"], least)
+    if images:
+        if settings["target"] is not None:
+            raise ObjectiveError(f"target: {data} holds images; target is the column of a CSV file, leave it out")
+        check_classes(data, y, class_names(data), least)
     if settings["score"] == TEST:
         if not images:
             raise ObjectiveError(f"{data}: a table has no test part; score: {TEST} needs images")
         rows = np.arange(len(y))
         x_held, y_held = load_images(data, TEST, size)
+        if x_held.shape[1:] != x.shape[1:]:
+            shapes = " and ".join(" x ".join(map(str, each.shape[1:])) for each in (x, x_held))
+            raise ObjectiveError(f"{data}: images of both parts must be alike (channels x height x width are {shapes})")
     else:
         rows, held = split_rows(y, settings["held_out"], settings["split_seed"])
         x_held, y_held = x[held], y[held]

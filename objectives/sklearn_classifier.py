@@ -22,7 +22,8 @@ from importlib import import_module
 from typing import Any
 
 from ..pipeline.trial.exceptions import ObjectiveError
-from .settings import missing
+from .settings import check, missing
+from .sklearn_errors import one_sentence
 from .tables import load_table
 
 try:
@@ -80,8 +81,10 @@ def train(
         ``value``, the mean accuracy over the folds (0..1), and ``spread``, its standard deviation.
 
     Raises:
-        ObjectiveError: An unknown model, or a hyperparameter that the model does not take.
+        ObjectiveError: An unknown model, a hyperparameter that the model does not take, a value that is not allowed,
+            or data that are missing or cannot be used.
     """
+    check({"data": data, "target": target, "model": model, "folds": folds, "seed": seed, "degree": degree}, {})
     given = {
         "C": C, "kernel": kernel, "gamma": gamma, "degree": degree, "max_iter": max_iter, "n_estimators": n_estimators,
         "max_depth": max_depth, "min_samples_leaf": min_samples_leaf, "max_features": max_features,
@@ -90,8 +93,10 @@ def train(
     }  # fmt: skip
     classifier = build(model, seed, {name: value for name, value in given.items() if value is not None})
 
-    x, y = load_table(data, target)
-    scores = cross_val_score(classifier, x, y, cv=StratifiedKFold(folds, shuffle=True, random_state=seed))
+    x, y = load_table(data, target, least=folds)
+    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    with one_sentence():
+        scores = cross_val_score(classifier, x, y, cv=split, error_score="raise")
     return {"value": float(scores.mean()), "spread": float(scores.std())}
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from ..pipeline.trial import Trial
 from .parts import Parts, load_parts
 from .settings import missing, settings
+from .sklearn_errors import one_sentence
 
 try:
     from sklearn.pipeline import make_pipeline
@@ -86,4 +87,5 @@ def _score(model: Any, parts: Parts, rows: np.ndarray[Any, Any]) -> float:
     classes = np.unique(parts.y[rows])
     if len(classes) == 1:
         return float((parts.y_held == classes[0]).mean())
-    return float(model.fit(parts.x[rows], parts.y[rows]).score(parts.x_held, parts.y_held))
+    with one_sentence():
+        return float(model.fit(parts.x[rows], parts.y[rows]).score(parts.x_held, parts.y_held))

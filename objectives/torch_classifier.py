@@ -26,7 +26,7 @@ import math
 from typing import Any
 
 from ..pipeline.trial import Trial
-from .settings import settings
+from .settings import COUNT, settings
 from .torch_training import CHOICES, TRAINING, activation, nn, train_network
 
 DEFAULTS: dict[str, Any] = {
@@ -42,7 +42,7 @@ def train(trial: Trial) -> float:
     Raises:
         ObjectiveError: A parameter that is not known, a value that is not offered, or data that are missing.
     """
-    return train_network(trial, settings(trial.params, DEFAULTS, CHOICES), build_network)
+    return train_network(trial, settings(trial.params, DEFAULTS, {**CHOICES, "units": COUNT}), build_network)
 
 
 def build_network(params: dict[str, Any], shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -203,7 +203,7 @@ def test_a_csv_table_gives_classes_by_name_and_a_column_per_value_of_text(tmp_pa
 @pytest.mark.parametrize(
     ("text", "target", "sentence"),
     [
-        ("a,b\n1,x\n", "c", "there is no column 'c'; the columns are a, b"),
+        ("a,b\n1,x\n2,y\n", "c", "there is no column 'c'; the columns are a, b"),
         ("a,b\n1,x\n,y\n", None, "values are missing in a; fill them in"),
     ],
 )
