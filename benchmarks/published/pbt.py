@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +57,14 @@ def run(method: str, seed: int) -> dict[str, Any]:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PILOTUNE_RUNS": folder, "XDG_STATE_HOME": folder, "OMP_NUM_THREADS": "1"},
         )
-        url, stopped = f"sqlite:///{folder}/pbt-{seed}/study.db", False
+        database, stopped = Path(folder, f"pbt-{seed}", "study.db"), False
         while process.poll() is None:
             time.sleep(0.5)
-            if "hyperband" in method and not stopped and epochs_of(url, seed) >= EPOCHS * MEMBERS:
+            if "hyperband" in method and not stopped and epochs_of(database) >= EPOCHS * MEMBERS:
                 stopped = True
                 process.terminate()  # no further trial begins
         seconds = time.monotonic() - began
-        trials = optuna.load_study(study_name=f"pbt-{seed}", storage=url).trials
+        trials = optuna.load_study(study_name=f"pbt-{seed}", storage=f"sqlite:///{database}").trials
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
     epochs = sum(len(trial.intermediate_values) for trial in trials)
@@ -72,13 +74,14 @@ def run(method: str, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def epochs_of(url: str, seed: int) -> int:
-    """The epochs that were trained so far; 0 before the study exists."""
+def epochs_of(database: Path) -> int:
+    """The epochs that were trained so far; 0 before the study exists. Optuna itself would make its tables."""
     try:
-        study = optuna.load_study(study_name=f"pbt-{seed}", storage=url)
-    except Exception:  # the database is made just now
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            (count,) = connection.execute("SELECT COUNT(*) FROM trial_intermediate_values").fetchone()
+    except sqlite3.OperationalError:
         return 0
-    return sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
+    return int(count)
 
 
 def table_of(results: list[dict[str, Any]]) -> str:
