@@ -284,6 +284,9 @@ def quietly(make: Callable[..., T], key: str, /, **args: Any) -> T:
             return make(**args)
         except (ValueError, TypeError) as error:
             said = " ".join(str(error).replace("`", "").split()).rstrip(".")
+            named, must, rest = said.partition(" must ")  # most of ours say what an argument must be
+            if must and named in args:
+                raise UserError(f"must {rest}", key=f"{key}.{named}") from None
             raise UserError(f"these arguments are refused: {said}", key=key) from None
 
 
@@ -330,5 +333,6 @@ def in_words(kinds: tuple[type, ...]) -> str:
     >>> in_words((int, type(None)))
     'a whole number'
     """
-    words = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", dict: "a mapping"}
+    words: dict[type, str] = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
+    words |= {dict: "a mapping", list: "a list"}
     return " or ".join(words[kind] for kind in kinds if kind in words)

@@ -164,7 +164,7 @@ def _replay(
                 break
         trial.seconds = time.monotonic() - began
         if until is not None:
-            trial.notes.append(f"it ended before step {until}, where the next stage of the schedule begins")
+            trial.notes.append(f"it ended by step {until}, so the rest of the schedule was not run")
     return trial
 
 

@@ -16,7 +16,7 @@ from ...fields import shown
 from ...yamlfile import YamlFile, nearest, parse_value, parse_yaml
 from ..space import Parameter, Space, contains, describe
 from ..trial.distributions import same_choice
-from .schedule_file import is_schedule, read_schedule
+from .schedule_file import KEY, is_schedule, read_schedule
 from .study_file import StudyFile
 
 WHAT = "file of parameters"
@@ -49,13 +49,15 @@ def read_params(path: Path) -> YamlFile:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"the {WHAT} is not UTF-8 text", file=path, line=line) from None
     if re.match(r"trial +\d+\n", text):
+        if re.search(r"^steps +trial", text, flags=re.MULTILINE):
+            raise UserError(f"this trial went on from copies of others, so its parameters alone {_SCHEDULE}", file=path)
         source = _printed(text, path)
     elif re.match(r"\d+ trials on the Pareto front\n", text):
         raise UserError(f"this lists the whole Pareto front; {_CHOOSE}", file=path)
     else:
         source = _from_json(text, path) or parse_yaml(text, path, what=WHAT)
     if "study" in source.data and isinstance(source.data.get("best"), list):
-        source = _best_of(source)
+        source = YamlFile(path, {KEY: source.data[KEY]}) if is_schedule(source) else _best_of(source)
     if is_schedule(source):
         read_schedule(source)
         return source
@@ -66,6 +68,7 @@ def read_params(path: Path) -> YamlFile:
     return source
 
 
+_SCHEDULE = "do not lead to it; `pilotune export NAME --schedule -o FILE` writes a file with all stages"
 _CHOOSE = "choose one of them with `pilotune export NAME --trial N`"
 
 

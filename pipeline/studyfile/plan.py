@@ -217,11 +217,14 @@ def _population(study_file: StudyFile) -> str:
     members = population_plan(study_file.sampler)
     if members is None:
         return ""
-    changed = study_file.sampler.args.get("perturb") or (study_file.space.names if study_file.space else [])
-    few, steps = counted(members.few(members.size), "member"), counted(members.interval, "step")
+    parameters = study_file.space.parameters if study_file.space else ()
+    changed = study_file.sampler.args.get("perturb") or [each.name for each in parameters]
+    few, steps = members.few(members.size), counted(members.interval, "step")
+    best, worst = ("the best", "it is the worst") if few == 1 else (f"one of the best {few}", f"among the worst {few}")
+    size = max(members.size, len(study_file.start_from.enqueue))
     return (
-        f"{members.size} members; each pauses after every {steps}, and goes on as a changed copy of one of the best "
-        f"{few} where it is among the worst {few}; a copy changes {', '.join(changed)}"
+        f"{size} members; each pauses after every {steps}, and goes on as a changed copy of {best} where "
+        f"{worst if few == 1 else f'it is {worst}'}; a copy changes {', '.join(changed)}"
     )
 
 

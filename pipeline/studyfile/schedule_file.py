@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...fields import shown
-from ...yamlfile import YamlFile
+from ...yamlfile import YamlFile, nearest
 
 KEY = "schedule"
+STAGE_KEYS = ("from", "trial", "params")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class ScheduleStage:
 
 
 def is_schedule(source: YamlFile) -> bool:
-    """Whether a file of parameters is one of a schedule: a list of stages, each with its parameters."""
+    """Whether a file of parameters is one of a schedule. A parameter may have this name, too: then it has a value."""
     stages = source.data.get(KEY)
-    return isinstance(stages, list) and any(isinstance(stage, dict) and "params" in stage for stage in stages)
+    if isinstance(stages, list):
+        return len(source.data) == 1 or any(isinstance(stage, dict) for stage in stages)
+    return isinstance(stages, dict)
 
 
 def read_schedule(source: YamlFile) -> Sequence[ScheduleStage]:
@@ -40,10 +43,17 @@ def read_schedule(source: YamlFile) -> Sequence[ScheduleStage]:
     if len(source.data) > 1:
         other = next(name for name in source.data if name != KEY)
         raise source.error("is beside a schedule; give a file of parameters or a schedule", other)
+    if not isinstance(source.data[KEY], list) or not source.data[KEY]:
+        raise source.error("must be a list of stages, as in [{from: 0, params: {lr: 0.1}}]", KEY)
     stages: list[ScheduleStage] = []
     for index, stage in enumerate(source.data[KEY]):
         key = f"{KEY}[{index}]"
-        if not isinstance(stage, dict) or not isinstance(stage.get("params"), dict):
+        if not isinstance(stage, dict):
+            raise source.error(f"must be a stage, as in {{from: 4, params: {{lr: 0.01}}}}, but is {shown(stage)}", key)
+        for name in stage:
+            if name not in STAGE_KEYS:
+                raise source.error(f"there is no such key of a stage{nearest(str(name), STAGE_KEYS)}", f"{key}.{name}")
+        if not isinstance(stage.get("params"), dict):
             raise source.error("needs `params`, a mapping, as in {from: 4, params: {lr: 0.01}}", key)
         start = stage.get("from")
         if type(start) is not int or start < 0:

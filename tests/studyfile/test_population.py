@@ -27,13 +27,15 @@ def load(folder: Path, rest: str, *, objective: str = SAVES, study: str = STUDY)
     ("rest", "words"),
     [
         ("sampler: pbt", "pbt needs `interval`, the steps that a member trains until it may be"),
-        ("sampler: {name: pbt, interval: 0}", "interval must be at least 1, but is 0"),
+        ("sampler: {name: pbt, interval: 0}", "sampler.interval: must be at least 1, but is 0"),
         ("sampler: {name: pbt, interval: 1.5}", "must be a whole number"),
         ("sampler: {name: pbt, interval: 1, population: 1}", "must be at least 2, but is 1"),
-        ("sampler: {name: pbt, interval: 1, quantile: 0.9}", "quantile must be above 0 and at most 0.5, but is 0.9"),
+        ("sampler: {name: pbt, interval: 1, quantile: 0.9}", "sampler.quantile: must be above 0 and at most 0.5, but"),
+        ("sampler: {name: pbt, interval: 1, perturb: lr}", "must be a list, but is 'lr'"),
+        ("sampler: {name: pbt, interval: 1, perturb: [lr, lr]}", "names 'lr' twice"),
         ("sampler: {name: pbt, interval: 1, perturb: [lt]}", "there is no parameter 'lt'; did you mean 'lr'?"),
         ("sampler: {name: pbt, interval: 1, perturb: []}", "an empty list would make every copy the same"),
-        ("sampler: {name: pbt, interval: 9, max_resource: 9}", "max_resource must be more than interval, which is 9"),
+        ("sampler: {name: pbt, interval: 9, max_resource: 9}", "sampler.max_resource: must be more than interval,"),
         ("sampler: {name: pbt, interval: 1}\npruner: median", "pbt itself ends the worst members; leave the"),
         ("sampler: {name: pbt, interval: 1}\ntrial: {repeats: 3}", "a member of pbt cannot be repeated"),
         ("sampler: {name: partial_fixed, fixed_params: {lr: 0.5}, base_sampler: {name: pbt, interval: 1}}\n"
@@ -105,7 +107,7 @@ def test_the_plan_says_how_the_population_is_trained(tmp_path: Path) -> None:
     text = render_plan(plan(found))
     assert (
         "population 16 members; each pauses after every 2 steps, and goes on as a changed copy of one of the best 4 "
-        "members where it is among the worst 4 members; a copy changes lr\n"
+        "where it is among the worst 4; a copy changes lr\n"
     ) in text
     assert "budget     16 trials, until every member was trained to its end, stops after" in text
     assert "the budget of 16 trials leaves none for copies" in text

@@ -181,9 +181,9 @@ def test_a_grid_takes_its_values_from_the_space():
         ("optuna_tpe", FLAT, {"n_startup_trials": -3}, "sampler.n_startup_trials: must be at least 0, but is -3"),
         ("random", FLAT, {"seed": -1}, "sampler.seed: must be from 0 to 4294967295, but is -1"),
         ("random", FLAT, {"seed": 1.5}, "sampler.seed: must be a whole number, but is 1.5"),
-        ("forest", FLAT, {"acquire": "ucb"}, "sampler: these arguments are refused: acquire must be one of qucb, lcb, "
+        ("forest", FLAT, {"acquire": "ucb"}, "sampler.acquire: must be one of qucb, lcb, "
          "ei, pi, gp_hedge, but is 'ucb'"),
-        ("forest", FLAT, {"lie": "none"}, "sampler: these arguments are refused: lie must be one of max, min, mean"),
+        ("forest", FLAT, {"lie": "none"}, "sampler.lie: must be one of max, min, mean"),
         ("forest", FLAT, {"kappa": -1}, "sampler.kappa: must be at least 0, but is -1"),
         ("forest", FLAT, {"decay": 0.5}, "sampler.decay: must be a whole number, but is 0.5"),
         ("forest", FLAT, {"trees": 0}, "sampler.trees: must be from 1 to 1000, but is 0"),
@@ -196,7 +196,7 @@ def test_a_grid_takes_its_values_from_the_space():
         ("partial_fixed", FLAT, {"fixed_params": {"n": 1}, "base_sampler": {"name": "tpe", "n_ei_candidates": -1}},
          "sampler.base_sampler.n_ei_candidates: must be at least 1, but is -1"),
         ("ageing", FLAT, {"population": 1}, "sampler.population: must be at least 2, but is 1"),
-        ("ageing", FLAT, {"population": 4, "sample": 5}, "sampler: these arguments are refused: sample must be at most "
+        ("ageing", FLAT, {"population": 4, "sample": 5}, "sampler.sample: must be at most "
          "the population, which is 4, but is 5"),
         ("ageing", FLAT, {"sample": 0}, "sampler.sample: must be at least 1, but is 0"),
         ("genetic", FLAT, {"crossover": 1.5}, "sampler.crossover: must be from 0 to 1, but is 1.5"),
@@ -208,7 +208,7 @@ def test_a_grid_takes_its_values_from_the_space():
         ("evolution", FLAT, {"population": 8, "offspring": 4, "barrier": True, "elitist": False},
          "offspring must be at least the population, which is 8, but is 4: they replace it, unless elitist is true"),
         ("evolution", FLAT, {"mutate": 2}, "sampler.mutate: must be from 0 to 1, but is 2"),
-        ("evolution", FLAT, {"mutate": "all"}, "mutate must be a probability from 0 to 1, or the word one"),
+        ("evolution", FLAT, {"mutate": "all"}, "sampler.mutate: must be a probability from 0 to 1, or the word one"),
         ("evolution", FLAT, {"mutate": 0, "crossover": 0}, "mutate and crossover are both 0, so that no child"),
         ("nsgaii", FLAT, {"crossover": "blx"}, "sampler.crossover: there is no crossover 'blx'"),
         ("grid", None, {}, "sampler.name: the sampler grid needs a `space:` in the study file"),

@@ -15,6 +15,8 @@ from ..options import name_argument, storage_option
 from ..results import read_named_study
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from ...analysis import StudyData
 
 
@@ -65,6 +67,7 @@ def export_command(
             raise UserError(f"{what} written as yaml or json, not as {kind}")
         data = read_named_study(name, storage)
         buffer.write((schedule_file if schedule else params_file)(data, trial, kind).encode())
+        note = "" if schedule else copied_note(data, trial)
         of = "trial " + str(trial) if trial is not None else "the best trial"
         done = f"{'schedule' if schedule else 'parameters'} of {of}"
     else:
@@ -80,6 +83,8 @@ def export_command(
             if reports
             else count(export(data, kind, buffer), "trial")
         )
+    if best or trial is not None:
+        click.echo(note, nl=False, err=True)
     if out is None:
         click.echo(buffer.getvalue(), nl=False)
     else:
@@ -92,6 +97,23 @@ def params_file(data: StudyData, trial: int | None, kind: str) -> str:
     from ...analysis import best_params
 
     return plain(best_params(data, trial), kind)
+
+
+def copied_note(data: StudyData, trial: int | None) -> str:
+    """A note, where the parameters alone do not lead to the best trial, or to ``trial``: it is a copy of another."""
+    from ...analysis import best_trials, row_of
+
+    row = best_trials(data)[0] if trial is None else row_of(_trial(data, trial), data.metrics)
+    if row.start_step is None:
+        return ""
+    return (
+        f"note: trial {row.number} started from the checkpoint of trial {row.parent} after step {row.start_step}, so "
+        "these parameters alone do not lead to it; --schedule writes all stages\n"
+    )
+
+
+def _trial(data: StudyData, number: int) -> FrozenTrial:
+    return next(trial for trial in data.trials if trial.number == number)
 
 
 def schedule_file(data: StudyData, trial: int | None, kind: str) -> str:

@@ -159,4 +159,5 @@ def print_json(campaign: ObservedCampaign) -> None:
     """Print a campaign's status as a line of JSON."""
     from ...analysis import strict
 
-    click.echo(json.dumps(strict(dataclasses.asdict(campaign.status))))
+    found = {**dataclasses.asdict(campaign.status), "state": campaign.state, "alive": campaign.alive}
+    click.echo(json.dumps(strict(found)))

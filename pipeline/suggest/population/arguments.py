@@ -39,6 +39,8 @@ def check_population(name: str, args: Mapping[str, Any], space: Space | None, ke
                 f"there is no parameter {shown(parameter)}{nearest(str(parameter), space.distributions)}",
                 key=f"{key}.perturb[{index}]",
             )
+        if parameter in args["perturb"][:index]:
+            raise UserError(f"names {shown(parameter)} twice", key=f"{key}.perturb[{index}]")
     if args.get("perturb") == []:
         raise UserError(
             "an empty list would make every copy the same as its parent; leave it out for all", key=f"{key}.perturb"

@@ -9,10 +9,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ....grammar import count
-from ...attributes import LEARNED, PARENT
+from ...attributes import LEARNED, PARENT, PAUSED
 from ...study_changes import StudyWatch
 from ..exhaustive import FIXED
 
+NEVER_PAUSED = "none ever paused, so none was compared or replaced: report after each interval of steps, or shorten it"
 LIVE = (TrialState.RUNNING, TrialState.COMPLETE)
 """States of a trial that is a member: it trains, pauses, or was trained to the end."""
 
@@ -24,18 +25,20 @@ class Members:
         self._watch = StudyWatch()
         self._states: dict[int, TrialState] = {}  # by trial id
         self._first: set[int] = set()  # ids of members that were drawn at random
+        self._paused = False  # whether any has ever paused
 
     def refresh(self, study: Study) -> None:
         """Read what changed in the study."""
         changes = self._watch.refresh(study)
         if changes.whole:
-            self._states, self._first = {}, set()
+            self._states, self._first, self._paused = {}, set(), False
         for gone in changes.gone:
             self._states.pop(gone, None)
             self._first.discard(gone)
         for trial in changes.trials:
             if LEARNED not in trial.user_attrs:
                 self._states[trial._trial_id] = trial.state
+                self._paused = self._paused or PAUSED in trial.user_attrs
                 if _drawn(trial):
                     self._first.add(trial._trial_id)
 
@@ -58,15 +61,16 @@ class Members:
         complete = counts[TrialState.COMPLETE]
         trained = f"{count(complete, 'member')} {'was' if complete == 1 else 'were'} trained to the end"
         others = [
-            f"{amount:,} {what}"
-            for amount, what in (
-                (counts[TrialState.PRUNED], "were replaced"),
-                (counts[TrialState.FAIL], "failed"),
-                (counts[TrialState.RUNNING], "have not ended"),
+            f"{amount:,} {one if amount == 1 else several}"
+            for amount, one, several in (
+                (counts[TrialState.PRUNED], "was replaced", "were replaced"),
+                (counts[TrialState.FAIL], "failed", "failed"),
+                (counts[TrialState.RUNNING], "has not ended", "have not ended"),
             )
             if amount
         ]
-        return ", ".join([trained, *others])
+        never = "" if self._paused or not complete else f"; {NEVER_PAUSED}"
+        return ", ".join([trained, *others]) + never
 
 
 def _drawn(trial: FrozenTrial) -> bool:

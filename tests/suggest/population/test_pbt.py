@@ -12,7 +12,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from pilotune.pipeline.attributes import LEARNED, PARENT, STEP
+from pilotune.pipeline.attributes import LEARNED, PARENT, PAUSED, STEP
 from pilotune.pipeline.space import Constraint, Parameter, Space
 from pilotune.pipeline.suggest.population import PB2Sampler, PBTSampler
 from pilotune.pipeline.suggest.population.bandit import Bandit
@@ -99,7 +99,7 @@ def test_members_are_counted_without_learned_trials_and_without_those_that_are_g
     study = study_with(sampler, trials=2)
     assert sampler.left(study) == 4  # both were replaced
     study.add_trial(optuna.create_trial(value=1.0, user_attrs={LEARNED: "old#0"}))
-    study.add_trial(optuna.create_trial(value=1.0))
+    study.add_trial(optuna.create_trial(value=1.0, user_attrs={PAUSED: None}))
     study.add_trial(optuna.create_trial(state=TrialState.FAIL))
     study.ask()
     assert sampler.left(study) == 2
@@ -111,6 +111,17 @@ def test_members_are_counted_without_learned_trials_and_without_those_that_are_g
     one_more = study.ask()
     assert sampler.repeated(study, [newest._trial_id, one_more._trial_id]) == [one_more._trial_id]
     assert sampler.finished(study) == "1 member was trained to the end, 2 were replaced, 1 failed, 4 have not ended"
+
+
+def test_a_population_that_never_paused_is_said_to_be_none() -> None:
+    sampler = PBTSampler(interval=200, population=2, seed=0)
+    study = study_with(sampler, trials=0)
+    for value in (1.0, 2.0):
+        study.add_trial(optuna.create_trial(value=value))
+    assert sampler.finished(study) == (
+        "2 members were trained to the end; none ever paused, so none was compared or replaced: report after each "
+        "interval of steps, or shorten it"
+    )
 
 
 @pytest.mark.parametrize(
