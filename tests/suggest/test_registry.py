@@ -206,7 +206,7 @@ def test_a_grid_takes_its_values_from_the_space():
         ("dhpo", FLAT, {"offspring": 4}, "sampler: these arguments are refused: offspring counts the children of a "
          "generation, so it needs barrier: true"),
         ("evolution", FLAT, {"population": 8, "offspring": 4, "barrier": True, "elitist": False},
-         "sampler.offspring: must be at least the population, which is 8, but is 4: they replace it, unless elitist is true"),
+         "sampler.offspring: must be at least the population, which is 8, but is 4: they replace it, unless"),
         ("evolution", FLAT, {"mutate": 2}, "sampler.mutate: must be from 0 to 1, but is 2"),
         ("evolution", FLAT, {"mutate": "all"}, "sampler.mutate: must be a probability from 0 to 1, or the word one"),
         ("evolution", FLAT, {"mutate": 0, "crossover": 0}, "mutate and crossover are both 0, so that no child"),
