@@ -58,6 +58,11 @@ class Case:
     copies: bool = False
 
 
+NOTE = f"""\
+First: all that the sampler does until its first suggestion, such as importing libraries and reading the study; a
+campaign does most of it while its workers start. Median and largest: of {MEASURED} suggestions, each after the result of
+another trial. cmaes and nsgaii learn only from trials that they suggested, of which there were {WARM_UP} before."""
+
 HYPERBAND = "{name: hyperband, min_resource: 1, max_resource: 81, reduction_factor: 3}"
 CASES = {
     "random": Case("random"),
@@ -225,7 +230,7 @@ def main() -> None:
     options = parser.parse_args()
     sizes = options.n or list(SMALL if options.small else SIZES)
     text = measure(options.samplers, sizes, min(options.cap, 2.0) if options.small else options.cap)
-    common.finish("Cost of a suggestion", text, options.keep)
+    common.finish("Cost of a suggestion", f"{text}\n{NOTE}\n", options.keep)
 
 
 if __name__ == "__main__":
