@@ -59,9 +59,10 @@ class Case:
 
 
 NOTE = f"""\
-First: all that the sampler does until its first suggestion, such as importing libraries and reading the study; a
-campaign does most of it while its workers start. Median and largest: of {MEASURED} suggestions, each after the result of
-another trial. cmaes and nsgaii learn only from trials that they suggested, of which there were {WARM_UP} before."""
+First: all that the sampler does until its first suggestion, such as importing libraries and reading the study; gp and
+forest do most of it in parts, while the workers of a campaign start. Median and largest: of {MEASURED} suggestions,
+each after the result of another trial. cmaes and nsgaii learn only from trials that they suggested themselves: from
+{WARM_UP} before the first that is measured."""
 
 HYPERBAND = "{name: hyperband, min_resource: 1, max_resource: 81, reduction_factor: 3}"
 CASES = {
