@@ -17,7 +17,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,19 +100,14 @@ class Campaigns:
 
 
 class Group:
-    """The campaigns of all methods on one problem with one number of workers, on the seeds that all of them have.
+    """The campaigns of some methods on one problem with one number of workers, on the seeds that all of them have."""
 
-    Attributes:
-        methods: Those that have any.
-        seeds: The common ones.
-    """
-
-    def __init__(self, campaigns: Campaigns, problem: problems.Problem, workers: int, trials: int) -> None:
-        self.problem, self.trials = problem, trials
-        found = {name: campaigns.of(Setting(problem.name, name, workers, trials)) for name in METHODS}
-        self.by_method = {name: each for name, each in found.items() if each}
-        self.methods = list(self.by_method)
-        self.seeds = sorted(set.intersection(*(set(each) for each in self.by_method.values()))) if self.methods else []
+    def __init__(
+        self, campaigns: Campaigns, problem: problems.Problem, workers: int, trials: int, methods: Sequence[str]
+    ) -> None:
+        self.problem, self.trials, self.methods = problem, trials, methods
+        self.by_method = {name: campaigns.of(Setting(problem.name, name, workers, trials)) for name in methods}
+        self.seeds = sorted(set.intersection(*(set(each) for each in self.by_method.values())))
 
     def regrets(self, method: str, share: float, clock: bool) -> dict[int, float]:
         """By seed, the regret after a share of the trials, or of the time."""
@@ -128,7 +123,7 @@ class Group:
 def regret_rows(group: Group) -> list[list[object]]:
     """Median regrets: a row for each share of trials and time, a column for each method."""
     return [
-        [group.problem.name, f"{'time' if clock else 'trials'}, {share:.0%}",
+        [group.problem.name, len(group.seeds), f"{'time' if clock else 'trials'}, {share:.0%}",
          *(float(np.median(list(group.regrets(name, share, clock).values()))) for name in group.methods)]
         for clock in (False, True)
         for share in CHECKPOINTS
@@ -167,15 +162,17 @@ def tables(campaigns: Campaigns, chosen: Mapping[str, problems.Problem], sizes: 
     """Three tables for each number of workers."""
     texts = []
     for workers, trials in sizes.items():
-        groups = [Group(campaigns, problem, workers, trials) for problem in chosen.values()]
-        groups = [group for group in groups if group.seeds]
-        if not groups:
+        known = {(each.problem, each.method) for each in campaigns.known if each.workers == workers}
+        there = [problem for name, problem in chosen.items() if any(each == name for each, _ in known)]
+        methods = [method for method in METHODS if all((problem.name, method) in known for problem in there)]
+        if not there or not methods:
             continue
-        methods = [name for name in METHODS if all(name in group.methods for group in groups)]
-        seeds = sorted({len(group.seeds) for group in groups})
-        title = f"{workers} workers, {trials:,} trials, {' to '.join(map(str, seeds))} seed{'s' * (seeds != [1])}"
+        groups = [Group(campaigns, problem, workers, trials, methods) for problem in there]
+        title = f"{workers} workers, {trials:,} trials"
         texts += [
-            common.table(f"{title}: median regret", ["problem", "after", *methods], _flat(regret_rows, groups)),
+            common.table(
+                f"{title}: median regret", ["problem", "seeds", "after", *methods], _flat(regret_rows, groups)
+            ),
             common.table(
                 f"{title}: regret of {BASE} minus that of the method, its wins / ties / losses",
                 ["problem", "method", "half the trials", "", "all trials", "", "equal time", ""],
@@ -191,7 +188,7 @@ def tables(campaigns: Campaigns, chosen: Mapping[str, problems.Problem], sizes: 
 
 
 def _flat(rows_of: Any, groups: list[Group]) -> list[list[object]]:
-    return [row for group in groups for row in rows_of(group)]
+    return [row for group in groups if group.seeds for row in rows_of(group)]
 
 
 def run(campaigns: Campaigns, chosen: Mapping[str, problems.Problem], options: argparse.Namespace) -> None:

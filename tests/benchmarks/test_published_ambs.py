@@ -82,12 +82,13 @@ def test_kept_campaigns_are_compared_on_the_seeds_that_all_methods_have(tmp_path
             kept.add(Setting("bowl", method, 4, 40), seed, campaign)
     again = Campaigns(tmp_path / "ambs.jsonl")
     assert again.known == kept.known
-    group = Group(again, problem(), 4, 40)
-    assert (group.methods, group.seeds) == (["AMBS", "gp"], [100, 101])
+    group = Group(again, problem(), 4, 40, ["AMBS", "gp"])
+    assert group.seeds == [100, 101]
     assert group.regrets("gp", 1.0, clock=False) == {100: 1.0, 101: 2.0}
     assert group.regrets("gp", 1.0, clock=True) == {100: 9.0, 101: 9.0}  # the quickest had ended after 50 s
     text = ambs.tables(again, {"bowl": problem()}, {4: 40})
-    assert "4 workers, 40 trials, 2 seeds" in text
+    assert "| problem | seeds | after        | AMBS |   gp |" in text
+    assert "| bowl    |     2 | trials, 25%  | 2.50 | 1.50 |" in text
     assert "1.00 (1.00 to 1.00)" in text
     assert "2 / 0 / 0" in text
 
