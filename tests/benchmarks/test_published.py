@@ -73,7 +73,7 @@ def curve(params: dict[str, Any], seed: int, steps: bool) -> Iterator[Point]:
         yield Point(step, score - 9 + step, score - 1 if step == 9 else 0.0)
 
 
-@pytest.mark.parametrize("name", ["grid", "random", "dhpo", "tpe", "auto"])
+@pytest.mark.parametrize("name", [name for name in dhpo.METHODS if name != "hyperband"])
 def test_a_method_tries_as_many_configurations_as_it_is_given(name: str) -> None:
     trials = 64 if name == "grid" else 12
     found = searched(HERE / "dhpo.yaml", dhpo.METHODS[name], curve, 0, trials, 9)
@@ -158,3 +158,14 @@ def test_a_study_of_shadho_has_each_kernels_own_parameters() -> None:
 
 def flat(params: dict[str, Any], seed: int, steps: bool) -> Iterator[Point]:
     yield Point(1, 0.0, 0.0)
+
+
+def test_their_evolution_breeds_from_the_best_four() -> None:
+    found = searched(HERE / "dhpo.yaml", dhpo.METHODS["their evolution"], curve, 0, 64, 9)
+    genes = [set(each.params.values()) for each in found]
+    assert len({tuple(each.params.values()) for each in found}) == 64
+    related = 0
+    for begin in range(4, 64, 4):
+        best_four = sorted(range(begin), key=lambda k: found[k].score)[-4:]
+        related += sum(any(genes[child] & genes[k] for k in best_four) for child in range(begin, begin + 4))
+    assert related > 55  # all three genes of a child change with a probability of one in 125
