@@ -118,7 +118,21 @@ def problem(task: str, searched: Space) -> Problem:
     return Problem(task, searched, single(loss), best, unit=float(np.median(table.losses)) - best)
 
 
-def earlier_studies(task: str, variant: str, seed: int) -> list[EarlierStudy]:
+@cache
+def learned(task: str, variant: str, seed: int) -> tuple[tuple[EarlierStudy, ...], Space, tuple[Params, ...]]:
+    """The earlier studies, the space that is searched, and the points that are tried first.
+
+    Args:
+        seed: Of the shuffled values; 0 for the other variants, so that they are made once.
+    """
+    if variant == "without":
+        return (), space(), ()
+    studies = earlier_studies(task, variant, seed)
+    searched = with_distributions(space(), narrowed(space(), studies)) if variant == "narrowed" else space()
+    return studies, searched, tuple(first_points(studies, searched.distributions, searched))
+
+
+def earlier_studies(task: str, variant: str, seed: int) -> tuple[EarlierStudy, ...]:
     """The other tasks as earlier studies."""
     found = []
     for name, table in tables().items():
@@ -129,7 +143,7 @@ def earlier_studies(task: str, variant: str, seed: int) -> list[EarlierStudy]:
             }.get(variant, lambda each=table: each.losses)()
             params = [dict(zip(table.names, row, strict=True)) for row in table.rows.tolist()]
             found.append(EarlierStudy.of(name, params, losses.tolist()))
-    return found
+    return tuple(found)
 
 
 def regrets(run: Run) -> tuple[Run, list[float], float]:
@@ -137,13 +151,12 @@ def regrets(run: Run) -> tuple[Run, list[float], float]:
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler, variant, task, seed, workers, trials = run
-    studies = [] if variant == "without" else earlier_studies(task, variant, seed)
-    searched = with_distributions(space(), narrowed(space(), studies)) if variant == "narrowed" else space()
-    here = problem(task, searched)
     with one_thread():
+        studies, searched, points = learned(task, variant, seed if variant == "shuffled" else 0)
+        here = problem(task, searched)
         made = make_sampler(Study(Named(sampler, {}), searched), seed=seed, earlier=studies)
         simulated = Workers(here, made, workers, trials, seed)
-        for point in first_points(studies, searched.distributions, searched) if studies else ():
+        for point in points:
             simulated.study.enqueue_trial(point)
         trace = simulated.run()
     return run, [here.regret(trace.at("trials", n)) for n in AT if n <= trials], 1000 * trace.cpu / trials
@@ -166,6 +179,17 @@ def measured(runs: list[Run], kept: Path | None) -> dict[Run, tuple[list[float],
             if done % 50 == 0:
                 print(f"  {done} of {len(left)} runs", file=sys.stderr)
     return {run: found[run] for run in runs}
+
+
+def interleaved(samplers: list[str], seeds: range, tasks: list[str], workers: int, trials: int) -> list[Run]:
+    """All runs, a seed of all samplers at a time."""
+    return [
+        (sampler, variant, task, seed, workers, trials)
+        for seed in seeds
+        for sampler in samplers
+        for task in tasks
+        for variant in VARIANTS
+    ]
 
 
 def table_of(found: dict[Run, tuple[list[float], float]], samplers: list[str], trials: int) -> list[list]:
@@ -208,13 +232,8 @@ def main() -> None:
         return
     first = 0 if options.tuning else FIRST_SEED
     samplers = options.samplers.split(",")
-    runs: list[Run] = [
-        (sampler, variant, task, seed, options.workers, options.trials)
-        for seed in range(first, first + options.seeds)
-        for task in list(tables())[: 3 if options.small else None]
-        for sampler in samplers
-        for variant in VARIANTS
-    ]
+    tasks = list(tables())[: 3 if options.small else None]
+    runs = interleaved(samplers, range(first, first + options.seeds), tasks, options.workers, options.trials)
     found = measured(runs, options.cache)
     head = ["sampler", "earlier studies"]
     for n in AT:
