@@ -240,7 +240,8 @@ def main() -> None:
         head += [f"after {n}", "difference"] if n <= options.trials else []
     title = f"{options.workers} workers, {options.seeds} seeds of {len({run[2] for run in runs})} tasks: mean regret"
     rows = table_of(found, samplers, options.trials)
-    common.finish("Learning from earlier studies", common.table(title, [*head, "ms"], rows), options.keep)
+    section = f"Learning from earlier studies: {', '.join(samplers)}"
+    common.finish(section, common.table(title, [*head, "ms"], rows), options.keep)
 
 
 if __name__ == "__main__":
