@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 CANDIDATES = 500
 """Points at random among which the model chooses."""
 
-MOST_CHANGES = 300
+MOST_CHANGES = 128
 """The newest changes from which the model learns; a fit costs their number to the third power."""
 
 
@@ -86,7 +86,7 @@ class PB2Sampler(PBTSampler):
             }
         rng = np.random.default_rng(self._rng.getrandbits(64))
         now = trial.system_attrs[STEP] // self.interval
-        before = changes.last.get(parent.number, 0.0)
+        before = changes.scaled_last(parent)
         candidates = rng.random((CANDIDATES, len(genes)))
         rows = np.column_stack([candidates, np.full(CANDIDATES, before)])
         bandit = Bandit(changes.rows(), changes.times(), changes.scaled_gains())
@@ -108,7 +108,6 @@ class _Changes:
 
     Attributes:
         gains: How much better the value was after the interval, one for each change.
-        last: By trial number: its last value, scaled so that the values of the study have mean 0 and deviation 1.
     """
 
     def __init__(self, study: Study, interval: int, genes: list[Gene]) -> None:
@@ -117,22 +116,22 @@ class _Changes:
         self._places: list[list[float]] = []
         self._before: list[float] = []
         self._times: list[int] = []
-        self._waiting: dict[int, list[float]] = {}  # places of trials without a value after their start
-        self.last: dict[int, float] = {}
-        values: dict[int, dict[int, float]] = {}
-        for trial in study.get_trials(deepcopy=False):
+        # By number of each trial without a value after its start: its places, and the value that it started with.
+        self._waiting: dict[int, tuple[list[float], float | None]] = {}
+        self._interval, self._sign = interval, sign
+        trials = study.get_trials(deepcopy=False)
+        for trial in reversed(trials):
+            if len(self.gains) > 2 * MOST_CHANGES:  # older trials have older changes, but for those that run for long
+                break
             if LEARNED in trial.user_attrs or not all(gene.name in trial.params for gene in genes):
                 continue
             own = _by_interval(trial, interval, sign)
-            values[trial.number] = own
-            start = trial.system_attrs.get(STEP, 0) // interval
-            parents = values.get(trial.system_attrs.get(PARENT, -1), {})
+            start, parent = trial.system_attrs.get(STEP, 0) // interval, trial.system_attrs.get(PARENT)
+            parents = {} if parent is None else _by_interval(trials[parent], interval, sign)
             known = {start: parents[start], **own} if start in parents else own
             places = [gene.place(trial.params[gene.name]) for gene in genes]
             if not own and not trial.state.is_finished():
-                self._waiting[trial.number] = places
-            if known:
-                self.last[trial.number] = known[max(known)]
+                self._waiting[trial.number] = places, known.get(start)
             for done, value in sorted(own.items()):
                 if done - 1 in known:
                     self.gains.append(value - known[done - 1])
@@ -144,7 +143,11 @@ class _Changes:
             setattr(self, name, [getattr(self, name)[i] for i in newest])
         self._mean = float(np.mean(self._before)) if newest else 0.0
         self._deviation = (float(np.std(self._before)) if newest else 0.0) or 1.0
-        self.last = {number: (value - self._mean) / self._deviation for number, value in self.last.items()}
+
+    def scaled_last(self, trial: FrozenTrial) -> float:
+        """A trial's last value, where the values before the changes have mean 0 and deviation 1; 0 without a value."""
+        known = _by_interval(trial, self._interval, self._sign)
+        return (known[max(known)] - self._mean) / self._deviation if known else 0.0
 
     def rows(self) -> Floats:
         """Numbers from 0 to 1 and the scaled value before, a row for each change."""
@@ -164,7 +167,11 @@ class _Changes:
 
     def pending(self, number: int, before: float, width: int) -> Floats:
         """Rows of the other copies that have no value yet."""
-        rows = [[*places, self.last.get(each, before)] for each, places in self._waiting.items() if each != number]
+        rows = [
+            [*places, before if value is None else (value - self._mean) / self._deviation]
+            for each, (places, value) in self._waiting.items()
+            if each != number
+        ]
         return np.array(rows, dtype=float).reshape(-1, width + 1)
 
 
