@@ -120,9 +120,10 @@ CHECKED = (
     "pipeline/expressions.py:",
     "providers/node/tasks.py imports pickle",
     "pipeline/worker/process/messages.py imports pickle",
+    "objectives/boosting_classifier.py imports pickle",
 )
-"""The module that evaluates constraints, after checking every part of them; the one that speaks Parsl's protocol; and
-the one by which a worker tells its own fork server what to run."""
+"""The module that evaluates constraints, after checking every part of them; the one that speaks Parsl's protocol; the
+one by which a worker tells its own fork server what to run; and an objective that reads its own checkpoint."""
 
 CALLS = {"eval", "exec", "compile", "load_module"}
 
