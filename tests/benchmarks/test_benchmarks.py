@@ -98,6 +98,7 @@ def test_pruners_are_compared_on_recorded_curves() -> None:
 
 
 @pytest.mark.skipif(not data_folder().is_dir(), reason=f"the benchmark's data are not here ({data_folder()})")
+@pytest.mark.exhaustive
 def test_earlier_studies_are_compared_with_none() -> None:
     head, *rows = lines_of("transfer", "--small")
     assert "after 10" in head

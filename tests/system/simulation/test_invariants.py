@@ -256,7 +256,8 @@ LATE = ("a driver that was taken for dead writes on", "trials that were taken ov
         "a trial that was put aside is forgotten", "callbacks of dead drivers are not called",
         "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
 """What only one seed in many shows."""
-SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk")
+SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk",
+        "an attempt carries only what the one before it reported itself")  # fmt: skip
 """What shows by a study that goes on until a limit is met, which takes minutes."""
 
 
