@@ -41,7 +41,7 @@ METHODS = {
         Method("random", ("sampler=random",)),
         Method("their evolution", ("sampler={name: 'dhpo_evolution.py:PublishedEvolution'}",)),
         Method("dhpo", ("sampler={name: dhpo, population: 4, mutate: 0.2, barrier: true}",)),
-        Method("dhpo, step: null", ("sampler={name: dhpo, population: 4, mutate: 0.2, barrier: true, step: null}",)),
+        Method("dhpo, step: 0.1", ("sampler={name: dhpo, population: 4, mutate: 0.2, barrier: true, step: 0.1}",)),
         Method("tpe", ("sampler=tpe",)),
         Method("auto", ()),
         Method("hyperband", ("pruner={name: hyperband, min_resource: 1, max_resource: 9, reduction_factor: 3}",), True),
