@@ -58,7 +58,11 @@ def train(trial: Trial) -> float:
     given = settings(trial.params, DEFAULTS, {})
     parts = load_parts(given).flat()
     file = trial.checkpoint_dir / "trees.pickle"
-    model = _saved(file) or build(given, trial.rng_seed)
+    model = _saved(file)
+    if model is None:
+        model = build(given, trial.rng_seed)
+    else:  # in population-based training another trial may have saved it
+        model.set_params(**own_parameters(given))
     done = getattr(model, "n_iter_", 0)
     score = float(model.score(parts.x_held, parts.y_held)) if done else 0.0
     while done < given["rounds"]:
@@ -74,9 +78,14 @@ def train(trial: Trial) -> float:
 
 def build(given: dict[str, Any], seed: int) -> Any:
     """The model without any trees."""
-    own = {name: given[name] for name in SAME_NAME}
-    own["max_features"] = float(own["max_features"])  # scikit-learn takes no whole number
+    own = own_parameters(given)
     return HistGradientBoostingClassifier(**own, early_stopping=False, warm_start=True, random_state=seed)
+
+
+def own_parameters(given: dict[str, Any]) -> dict[str, Any]:
+    """The model's parameters that the settings give."""
+    own = {name: given[name] for name in SAME_NAME}
+    return {**own, "max_features": float(own["max_features"])}  # scikit-learn takes no whole number
 
 
 def _saved(file: Path) -> Any:

@@ -117,12 +117,18 @@ def _scale(x: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[An
 
 
 def _load(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: str) -> tuple[int, float]:
-    """Restore a saved state. Returns the last completed epoch and its score; (0, 0.0) without one."""
+    """Restore a saved state. Returns the last completed epoch and its score; (0, 0.0) without one.
+
+    The optimizer keeps its own rates: another trial may have saved the state, in population-based training.
+    """
     if not file.exists():
         return 0, 0.0
     saved = torch.load(file, map_location=device)
     network.load_state_dict(saved["network"])
+    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(saved["optimizer"])
+    for group, rates in zip(optimizer.param_groups, own, strict=True):
+        group.update(rates)
     torch.set_rng_state(saved["rng"].cpu())
     return saved["epoch"], saved["score"]
 

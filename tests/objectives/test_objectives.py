@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pilotune import TrialPruned
 from pilotune.objectives import (
@@ -59,6 +62,16 @@ def test_learning_curve_reports_each_epoch_and_falls(tmp_path):
     assert error == errors[-1]
 
 
+def last_rate(folder: Path) -> float:
+    """The learning rate in the checkpoint of a network."""
+    return torch.load(folder / "last.pt")["optimizer"]["param_groups"][0]["lr"]
+
+
+def trees_rate(folder: Path) -> float:
+    """The learning rate of a saved model of trees."""
+    return pickle.loads((folder / "trees.pickle").read_bytes()).learning_rate
+
+
 def test_learning_curve_of_a_bad_configuration_ends_higher(tmp_path):
     ends = []
     for number, lr in enumerate((0.01, 0.1, 100.0)):
@@ -92,6 +105,24 @@ def test_an_interrupted_attempt_continues_to_the_same_result(tmp_path, train, pa
     assert [step for step, _ in expected.reports] == steps
     assert [step for step, _ in second.reports] == steps[2:]
     assert first.reports + second.reports == expected.reports
+
+
+@pytest.mark.parametrize(
+    ("train", "params", "read"),
+    [
+        (torch_classifier.train, {"data": "iris", "epochs": 3, "lr": 0.01}, last_rate),
+        (boosting_classifier.train, {"data": "wine", "rounds": 3, "every": 1, "learning_rate": 0.2}, trees_rate),
+    ],
+)
+def test_a_copy_goes_on_with_its_own_rate_from_the_checkpoint_of_another_trial(tmp_path, train, params, read):
+    name = "lr" if "lr" in params else "learning_rate"
+    with pytest.raises(TrialPruned):
+        train(make_trial(tmp_path, params, Script(prune_at=1)))
+    assert read(tmp_path) == params[name]
+    script = Script()
+    train(make_trial(tmp_path, {**params, name: 0.003}, script))
+    assert [step for step, _ in script.reports] == [2, 3]
+    assert read(tmp_path) == 0.003
 
 
 def test_sklearn_classifier_learns_the_wines():
