@@ -31,12 +31,11 @@ import numpy as np
 import optuna
 
 from benchmarks import common
+from benchmarks.published import kept
 from benchmarks.published.ambs_campaign import PARTS, Campaign, CampaignWorkers
-from benchmarks.published.kept import JsonLines
 from benchmarks.published.search import gain, wins
 from benchmarks.quality import peers, problems
 
-HERE = Path(__file__).resolve().parent
 PROBLEMS = ("fcnet-protein", "lcbench-167168", "kernel-a100")
 METHODS = {
     "random": "random",
@@ -81,7 +80,7 @@ class Campaigns:
     """The campaigns in a file with one line each."""
 
     def __init__(self, file: Path) -> None:
-        self._lines = JsonLines(file)
+        self._lines = kept.JsonLines(file)
         self.known: dict[Setting, dict[int, Campaign]] = {}
         for row in self._lines.rows:
             self._remember(row)
@@ -209,15 +208,11 @@ def run(campaigns: Campaigns, chosen: Mapping[str, problems.Problem], options: a
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
+    parser = kept.parser(__doc__)
     parser.add_argument("--workers", type=int, nargs="+", choices=list(TRIALS), default=list(TRIALS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument(
-        "--cache", type=Path, default=HERE.parents[1] / "build/published", help="where results are kept"
-    )
-    parser.add_argument("--table", action="store_true", help="print the tables of what is there, and run nothing")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")

@@ -27,6 +27,7 @@ if __name__ == "__main__":  # before PyTorch is imported: one process on one cor
 import optuna
 
 from benchmarks import common
+from benchmarks.published import kept
 from benchmarks.published.dhpo_curves import PROTOCOLS, Cifar, Mnist
 from benchmarks.published.search import Method, Results, Run, Tried, add_missing, best, gain, interval, searched, wins
 from benchmarks.quality.problems.folder import data_folder
@@ -111,14 +112,10 @@ def tables(results: Results, data: str, full: int, trials: int) -> str:
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
+    parser = kept.parser(__doc__)
     parser.add_argument("--data", choices=list(PUBLISHED), default="mnist")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument(
-        "--cache", type=Path, default=HERE.parents[1] / "build/published", help="where results are kept"
-    )
-    parser.add_argument("--table", action="store_true", help="print the tables of what is there, and run nothing")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     trials = 6 if options.small else TRIALS

@@ -1,10 +1,23 @@
-"""A file of JSON lines to which runs are added as they end, so that an experiment that is stopped goes on."""
+"""Keeps the runs of an experiment in a file of JSON lines as they end, so that one that is stopped goes on."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+from benchmarks import common
+
+CACHE = Path(__file__).resolve().parents[2] / "build/published"
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A command line with the options of all published experiments: where results are kept, and ``--table``."""
+    made = common.parser(doc)
+    made.add_argument("--cache", type=Path, default=CACHE, help="where results are kept")
+    made.add_argument("--table", action="store_true", help="print the tables of what is there, and run nothing")
+    return made
 
 
 class JsonLines:

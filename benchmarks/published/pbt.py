@@ -11,8 +11,6 @@ Results are kept in a file as they come; the next call goes on. ``--table`` prin
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sqlite3
 import subprocess
@@ -29,6 +27,7 @@ import optuna
 from optuna.trial import TrialState
 
 from benchmarks import common
+from benchmarks.published import kept
 from benchmarks.published.search import gain, interval, wins
 
 HERE = Path(__file__).resolve().parent
@@ -105,26 +104,20 @@ def table_of(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = kept.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--cache", type=Path, default=Path("build/published"), help="default: %(default)s")
-    parser.add_argument("--table", action="store_true", help="only print what is there")
-    parser.add_argument("--keep", action="store_true", help="write the table into RESULTS.md")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    file = options.cache / "pbt.jsonl"
-    results = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known = {(each["method"], each["seed"]) for each in results}
-    for seed in () if options.table else range(options.seeds):
-        for method in options.methods:
+    results = kept.JsonLines(options.cache / "pbt.jsonl")
+    known = {(each["method"], each["seed"]) for each in results.rows}
+    methods = ["random", "pbt"] if options.small else options.methods
+    for seed in () if options.table else range(1 if options.small else options.seeds):
+        for method in methods:
             if (method, seed) not in known:
-                results.append(run(method, seed))
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with file.open("a") as out:
-                    out.write(json.dumps(results[-1]) + "\n")
-                print(f"  {results[-1]}", flush=True)
-    common.finish("Published experiments: population-based training", table_of(results), options.keep)
+                results.add(run(method, seed))
+                print(f"  {results.rows[-1]}", flush=True)
+    common.finish("Published experiments: population-based training", table_of(results.rows), options.keep)
 
 
 if __name__ == "__main__":

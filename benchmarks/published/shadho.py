@@ -25,6 +25,7 @@ if __name__ == "__main__":  # before NumPy is imported: one process on one core
 import optuna
 
 from benchmarks import common
+from benchmarks.published import kept
 from benchmarks.published.search import Method, Results, add_missing, best, gain, interval, searched, wins
 from benchmarks.published.shadho_curves import Machine
 
@@ -61,13 +62,9 @@ def table_of(results: Results) -> str:
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
+    parser = kept.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", nargs="+", choices=[each.name for each in METHODS])
-    parser.add_argument(
-        "--cache", type=Path, default=HERE.parents[1] / "build/published", help="where results are kept"
-    )
-    parser.add_argument("--table", action="store_true", help="print the table of what is there, and run nothing")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="sklearn")  # machines that do not converge

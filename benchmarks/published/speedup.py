@@ -33,7 +33,7 @@ import optuna
 import yaml
 
 from benchmarks import common
-from benchmarks.published.kept import JsonLines
+from benchmarks.published import kept
 from benchmarks.published.search import interval
 from pilotune import grammar
 
@@ -81,7 +81,7 @@ class Timings:
     """The campaigns in a file with one line each."""
 
     def __init__(self, file: Path) -> None:
-        self._lines = JsonLines(file)
+        self._lines = kept.JsonLines(file)
         self.all = [Timing(**row) for row in self._lines.rows]
 
     def has(self, wanted: Timing) -> bool:
@@ -224,16 +224,12 @@ def run(timings: Timings, planned: list[Timing], where: str) -> None:
 
 
 def main() -> None:
-    parser = common.parser(__doc__)
+    parser = kept.parser(__doc__)
     parser.add_argument("--slurm", action="store_true", help="on the Slurm of the tests, too; takes root")
     parser.add_argument("--local", action=argparse.BooleanOptionalAction, default=True, help="on local workers [yes]")
     parser.add_argument("--seconds", type=float, nargs="+", default=[1.0], help="that a trial sleeps [1]")
     parser.add_argument("--repetitions", type=int, default=3, help="of each campaign [3]")
     parser.add_argument("--workers", type=int, nargs="+", choices=WORKERS, default=list(WORKERS))
-    parser.add_argument(
-        "--cache", type=Path, default=HERE.parents[1] / "build/published", help="where results are kept"
-    )
-    parser.add_argument("--table", action="store_true", help="print the table of what is there, and run nothing")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     count, repetitions, pauses = TRIALS, options.repetitions, options.seconds
