@@ -72,12 +72,12 @@ def best_params(data: StudyData, number: int | None = None) -> dict[str, Any]:
         PilotuneError: No trial has completed yet.
     """
     if number is not None:
-        chosen = [trial for trial in data.trials if trial.number == number]
-        if not chosen:
+        chosen = data.trial(number)
+        if chosen is None:
             raise UserError(
                 f"study {data.name!r} has no trial {number}; its trials are in `pilotune trials {data.name}`"
             )
-        return _for_objective(row_of(chosen[0], data.metrics, data.constants), data)
+        return _for_objective(row_of(chosen, data.metrics, data.constants), data)
     front = best_trials(data)
     if not front:
         raise PilotuneError(f"study {data.name!r} has no complete trial yet, so there is no best one")

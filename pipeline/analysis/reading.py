@@ -46,6 +46,10 @@ class StudyData:
     live: frozenset[str] = frozenset()
     system_attrs: Mapping[str, Any] = field(default_factory=dict)
 
+    def trial(self, number: int) -> FrozenTrial | None:
+        """The trial with this number; None where there is none."""
+        return next((trial for trial in self.trials if trial.number == number), None)
+
     @property
     def constants(self) -> Mapping[str, Any]:
         """The constants of the study file's space; empty for a study of plain Optuna."""

@@ -52,11 +52,10 @@ def schedule_of(data: StudyData, number: int) -> list[Stage]:
         >>> [(stage.start, stage.trial, stage.params) for stage in schedule_of(data, 1)]
         [(0, 0, {'lr': 0.1}), (4, 1, {'lr': 0.2})]
     """
-    by_number = {trial.number: trial for trial in data.trials}
     stages: list[Stage] = []
     seen: set[int] = set()
     while number not in seen:  # a damaged database may have a loop
-        trial = by_number.get(number)
+        trial = data.trial(number)
         if trial is None:
             raise UserError(f"there is no trial {number} in study {data.name!r}")
         seen.add(number)

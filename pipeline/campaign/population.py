@@ -66,8 +66,7 @@ class PopulationController(PromotionController):
 
     def _origin_of(self, parent: int, step: int) -> Origin:
         """The checkpoint that a trial started from. Its folder is empty where the parent has none any more."""
-        storage, study_id = self._study.storage, self._study.study._study_id
-        trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study_id, parent))
+        trial = self._study.storage.get_trial(self._study.trial_id(parent))
         _, folder = trial.system_attrs.get(SNAPSHOT, (0, ""))
         return Origin(parent, step, folder)
 

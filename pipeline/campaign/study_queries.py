@@ -146,7 +146,7 @@ def _best_trials(study: CampaignStudy, arguments: Mapping[str, Any]) -> Any:
 
 def _trial(study: CampaignStudy, arguments: Mapping[str, Any]) -> Any:
     try:
-        trial_id = study.storage.get_trial_id_from_study_id_trial_number(study.study._study_id, arguments["number"])
+        trial_id = study.trial_id(arguments["number"])
     except KeyError:
         return page((), -1)
     return page([study.storage.get_trial(trial_id)], -1)

@@ -51,7 +51,7 @@ def trial_details(data: StudyData, number: int) -> TrialDetails:
     """
     from ..analysis import row_of
 
-    trial = next((trial for trial in data.trials if trial.number == number), None)
+    trial = data.trial(number)
     if trial is None:
         has = f"has trials 0 to {data.trials[-1].number}" if data.trials else "has no trials yet"
         raise UserError(f"there is no trial {number}: study {data.name!r} {has}")

@@ -220,11 +220,11 @@ def _population(study_file: StudyFile) -> str:
     parameters = study_file.space.parameters if study_file.space else ()
     changed = study_file.sampler.args.get("perturb") or [each.name for each in parameters]
     few, steps = members.few(members.size), counted(members.interval, "step")
-    best, worst = ("the best", "it is the worst") if few == 1 else (f"one of the best {few}", f"among the worst {few}")
+    best, worst = ("the best", "the worst") if few == 1 else (f"one of the best {few}", f"among the worst {few}")
     size = max(members.size, len(study_file.start_from.enqueue))
     return (
-        f"{size} members; each pauses after every {steps}, and goes on as a changed copy of {best} where "
-        f"{worst if few == 1 else f'it is {worst}'}; a copy changes {', '.join(changed)}"
+        f"{size} members; each pauses after every {steps}, and goes on as a changed copy of {best} where it is "
+        f"{worst}; a copy changes {', '.join(changed)}"
     )
 
 

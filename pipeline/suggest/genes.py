@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ....grammar import a
+from ...grammar import a
 
 DRAWS = 100
 """Times that a value is drawn again until it differs, where the values are not equally likely."""

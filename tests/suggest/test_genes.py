@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pilotune.pipeline.suggest.evolution.genes import Gene
+from pilotune.pipeline.suggest.genes import Gene
 
 KINDS: dict[str, BaseDistribution] = {
     "float": FloatDistribution(-1.0, 3.0),

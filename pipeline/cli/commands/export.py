@@ -15,8 +15,6 @@ from ..options import name_argument, storage_option
 from ..results import read_named_study
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from ...analysis import StudyData
 
 
@@ -55,7 +53,7 @@ def export_command(
 
     from ...analysis import export, export_reports, format_of
 
-    buffer = io.BytesIO()
+    buffer, note = io.BytesIO(), ""
     if reports and (best or trial is not None):
         raise UserError("--reports writes what trials reported, --best and --trial write parameters: give one of them")
     if schedule and (best or reports):
@@ -83,8 +81,7 @@ def export_command(
             if reports
             else count(export(data, kind, buffer), "trial")
         )
-    if best or trial is not None:
-        click.echo(note, nl=False, err=True)
+    click.echo(note, nl=False, err=True)
     if out is None:
         click.echo(buffer.getvalue(), nl=False)
     else:
@@ -103,17 +100,14 @@ def copied_note(data: StudyData, trial: int | None) -> str:
     """A note, where the parameters alone do not lead to the best trial, or to ``trial``: it is a copy of another."""
     from ...analysis import best_trials, row_of
 
-    row = best_trials(data)[0] if trial is None else row_of(_trial(data, trial), data.metrics)
+    chosen = None if trial is None else data.trial(trial)
+    row = best_trials(data)[0] if chosen is None else row_of(chosen, data.metrics)
     if row.start_step is None:
         return ""
     return (
         f"note: trial {row.number} started from the checkpoint of trial {row.parent} after step {row.start_step}, so "
         "these parameters alone do not lead to it; --schedule writes all stages\n"
     )
-
-
-def _trial(data: StudyData, number: int) -> FrozenTrial:
-    return next(trial for trial in data.trials if trial.number == number)
 
 
 def schedule_file(data: StudyData, trial: int | None, kind: str) -> str:

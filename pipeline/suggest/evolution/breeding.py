@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from ...space import Space
-from .genes import Gene
+from ..genes import Gene
 from .individuals import Individual
 from .settings import ONE, Settings
 

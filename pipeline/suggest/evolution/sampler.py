@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from ...space import Space
 from ..constraint_values import store_constraints
 from ..exhaustive import FIXED
+from ..genes import Gene
 from ..published import publish
 from .breeding import Breeder
-from .genes import Gene
 from .individuals import Individual, Individuals
 from .settings import Settings
 from .suggestion import suggest

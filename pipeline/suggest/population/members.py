@@ -24,6 +24,7 @@ class Members:
     def __init__(self) -> None:
         self._watch = StudyWatch()
         self._states: dict[int, TrialState] = {}  # by trial id
+        self._counts: Counter[TrialState] = Counter()
         self._first: set[int] = set()  # ids of members that were drawn at random
         self._paused = False  # whether any has ever paused
 
@@ -31,21 +32,28 @@ class Members:
         """Read what changed in the study."""
         changes = self._watch.refresh(study)
         if changes.whole:
-            self._states, self._first, self._paused = {}, set(), False
+            self._states, self._counts, self._first, self._paused = {}, Counter(), set(), False
         for gone in changes.gone:
-            self._states.pop(gone, None)
+            self._forget(gone)
             self._first.discard(gone)
         for trial in changes.trials:
             if LEARNED not in trial.user_attrs:
+                self._forget(trial._trial_id)
                 self._states[trial._trial_id] = trial.state
+                self._counts[trial.state] += 1
                 self._paused = self._paused or PAUSED in trial.user_attrs
                 if _drawn(trial):
                     self._first.add(trial._trial_id)
 
+    def _forget(self, trial_id: int) -> None:
+        state = self._states.pop(trial_id, None)
+        if state is not None:
+            self._counts[state] -= 1
+
     @property
     def live(self) -> int:
         """How many members there are."""
-        return sum(state in LIVE for state in self._states.values())
+        return sum(self._counts[state] for state in LIVE)
 
     def surplus(self, size: int, new: Collection[int]) -> list[int]:
         """Those of the trials ``new`` (ids) that were drawn at random when the population was full already.
@@ -57,7 +65,7 @@ class Members:
 
     def said(self) -> str:
         """What became of the members, as a sentence."""
-        counts = Counter(self._states.values())
+        counts = self._counts
         complete = counts[TrialState.COMPLETE]
         trained = f"{count(complete, 'member')} {'was' if complete == 1 else 'were'} trained to the end"
         others = [

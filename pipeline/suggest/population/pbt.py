@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from ...attributes import PARENT
 from ...space import Space
-from ..evolution.genes import Gene
+from ..genes import Gene
 from .members import Members
 
 FACTORS = 0.8, 1.2
@@ -22,7 +22,6 @@ FACTORS = 0.8, 1.2
 
 STEP = 0.1
 """Share of the range that is added or subtracted where a range holds 0, which no factor would ever leave."""
-
 
 TRIES = 100
 """Changes that are tried until one meets the constraints; after that a copy has the parameters of its parent."""
@@ -135,8 +134,8 @@ class PBTSampler(BaseSampler):
         changed = {name: each for name, each in known.items() if self.perturb is None or name in self.perturb}
         kept = {name: parent.params[name] for name in known}
         with self._lock:
-            for _ in range(TRIES):
-                found = {**kept, **self._explore(study, trial, parent, changed)}
+            for values in self._changes(study, trial, parent, changed):
+                found = {**kept, **values}
                 if self._feasible({**parent.params, **found}):
                     return found
         return kept  # which meets the constraints, as the parent does
@@ -165,11 +164,12 @@ class PBTSampler(BaseSampler):
         storage = study._storage
         return storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
 
-    def _explore(
+    def _changes(
         self, study: Study, trial: FrozenTrial, parent: FrozenTrial, space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """New values for the parameters in ``space``, all of which the parent has."""
-        return {name: self._changed(name, space[name], parent.params[name]) for name in space}
+    ) -> Iterator[dict[str, Any]]:
+        """New values for the parameters in ``space``, all of which the parent has; the next where these are refused."""
+        for _ in range(TRIES):
+            yield {name: self._changed(name, space[name], parent.params[name]) for name in space}
 
     def _changed(self, name: str, distribution: BaseDistribution, value: Any) -> Any:
         """A value near ``value``, or one at random."""
