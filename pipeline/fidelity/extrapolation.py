@@ -183,6 +183,9 @@ class ExtrapolationPruner(TablePruner, BasePruner):
             raise ValueError(f"threshold must be between 0 and 1, but is {threshold}")
         if n_warmup_steps < 1 or interval_steps < 1:
             raise ValueError("n_warmup_steps and interval_steps must be at least 1")
+        if n_warmup_steps >= max_resource:
+            limit = f"less than max_resource ({max_resource})"
+            raise ValueError(f"n_warmup_steps ({n_warmup_steps}) must be {limit}, or no trial is ever pruned")
         self._last, self._threshold = max_resource, threshold
         self._n_warmup_steps, self._interval_steps = n_warmup_steps, interval_steps
 

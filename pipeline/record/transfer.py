@@ -122,6 +122,9 @@ def keep_learned(storage: RecordStorage, study: optuna.Study, study_file: StudyF
     if found.narrowed and any(trial.state != TrialState.WAITING for trial in here):
         found = dataclasses.replace(found, narrowed={})
         notes.append("the study had trials before start_from.narrow was set, so its space stays as it is")
+    elif study_file.start_from.narrow and not found.narrowed:
+        why = "the best earlier trials are spread over all of the space" if found.studies else "no earlier trial fits"
+        notes.append(f"start_from.narrow leaves the space as it is: {why}")
     notes += narrowed_in_words(found.narrowed)
     for study_id in ids.values():
         storage.unit_of_work.unload(study_id)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import UserError
-from ...fields import validate
+from ...fields import shown, validate
 from ...grammar import count as counted
 from ...yamlfile import YamlFile, dotted, nearest, read_yaml, with_overrides
 from ..fidelity import POPULATION_BASED, check_pruner, resolved_pruner
@@ -301,6 +301,9 @@ def _check_narrow(start: StartFrom, sampler: Named, space: Space | None, source:
 
 def _start_from(schema: StudySchema, sampler: Named, space: Space | None, source: YamlFile) -> StartFrom:
     start = schema.start_from
+    for index, name in enumerate(start.studies):
+        if name in start.studies[:index]:
+            raise source.error(f"{shown(name)} is listed twice", f"start_from.studies[{index}]")
     if start.narrow:
         _check_narrow(start, sampler, space, source)
     if space is None:

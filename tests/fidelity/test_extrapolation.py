@@ -115,6 +115,8 @@ def test_the_best_is_that_of_the_complete_trials_only() -> None:
         {"max_resource": 9, "threshold": 0.0},
         {"max_resource": 9, "threshold": 1.0},
         {"max_resource": 9, "n_warmup_steps": 0},
+        {"max_resource": 9, "n_warmup_steps": 9},
+        {"max_resource": 3},
         {"max_resource": 9, "interval_steps": 0},
     ],
 )

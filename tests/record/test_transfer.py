@@ -132,6 +132,26 @@ def test_a_study_that_has_trials_is_not_narrowed(storage: RecordStorage) -> None
     assert in_its_space(file_like(), study).space == SPACE
 
 
+@pytest.mark.parametrize(
+    ("failed", "why"),
+    [
+        (True, "no earlier trial fits"),
+        (False, "the best earlier trials are spread over all of the space"),
+    ],
+)
+def test_a_space_that_cannot_be_narrowed_is_said(storage: RecordStorage, failed: bool, why: str) -> None:
+    earlier = opened(storage, file_of("earlier"))
+    state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
+    for lr, kind in ((1e-5, "sgd"), (0.1, "adam")) * 10:
+        params = {"lr": lr, "kind": kind}
+        value = None if failed else 1.0
+        earlier.add_trial(optuna.create_trial(state=state, params=params, distributions=KINDS, value=value))
+    storage.commit()
+    file = file_of(narrow=True, studies=("earlier",))
+    study = opened(storage, file)
+    assert keep_learned(storage, study, file)[-1] == f"start_from.narrow leaves the space as it is: {why}"
+
+
 @pytest.mark.parametrize(("sampler", "said"), [
     ("random", "random does not learn from other studies; 4 points of 'old' will be tried first"),
     ("grid", "grid does not learn from other studies"),

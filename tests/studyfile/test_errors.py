@@ -169,6 +169,8 @@ CHANGES = [
     ("budget:", "start_from: {enqueue: [{optimizer: adamw, momentum: 0.5}]}\nbudget:",
      "study.yaml:10: start_from.enqueue[0].momentum: is active only if optimizer is 'sgd', but it is "
      "'adamw'"),
+    ("budget:", "start_from: {studies: [a, b, a]}\nbudget:",
+     "study.yaml:10: start_from.studies[2]: 'a' is listed twice"),
     ("budget:", "start_from: {narrow: true}\nbudget:",
      "study.yaml:10: start_from.narrow: needs `studies`, whose best trials say where to search"),
     ("budget:", "sampler: {name: grid, search_space: {lr: [0.01], momentum: [0]}}\n"
