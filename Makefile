@@ -1,4 +1,4 @@
-# make demo, make test, make test-fast, make test-all, make lint, make bench, make bench-all, make clean.
+# make demo, make test, make test-fast, make test-all, make lint, make docs, make bench, make bench-all, make clean.
 # Each makes the environment it needs in .venv, once.
 # make install-module installs Pilotune for a group.
 PYTHON ?= python3
@@ -16,7 +16,7 @@ QUALITY_CACHE ?= build/quality
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 
-.PHONY: help demo test test-fast test-all lint bench bench-all bench-quality clean install-module
+.PHONY: help demo test test-fast test-all lint docs bench bench-all bench-quality clean install-module
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-all"
 	@echo "             all tests, the exhaustive ones too: 10,000 simulated campaigns, every fault many times"
 	@echo "make lint    ruff, mypy --strict on the package, and import-linter on its rooms"
+	@echo "make docs    the documentation as a site in build/site, with its links checked; needs no network"
 	@echo "make bench   measure Pilotune beside its peers, a few minutes"
 	@echo "make bench-all"
 	@echo "             the same at full size, some 25 minutes on a machine with nothing else to do;"
@@ -71,6 +72,10 @@ lint: $(VENV)/.test
 	cd $(VENV)/lint && $(BIN)/mypy --strict --config-file pilotune/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache \
 		-m pilotune -m pilotune.errors -p pilotune.pipeline -p pilotune.providers -p pilotune.objectives
 	$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+	@echo "build/site/index.html"
 
 bench: $(VENV)/.bench
 	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --small $(ARGS) || exit 1; done

@@ -24,7 +24,8 @@ from pilotune.providers.site.schema import BlocksSchema, DriverJob, NetworkSchem
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-DOCS = {path.name: path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
+FOLDER = REPOSITORY / "docs"
+DOCS = {path.relative_to(FOLDER).as_posix(): path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.md")}
 PAGES = {"README.md": README, "examples/README.md": (REPOSITORY / "examples/README.md").read_text(encoding="utf-8")}
 PAGES |= {f"docs/{name}": text for name, text in DOCS.items()}
 
