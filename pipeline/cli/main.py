@@ -13,9 +13,9 @@ from typing import NoReturn, TextIO
 
 import click
 
-from ... import __version__
 from ...errors import PilotuneError
 from ...filesystems import NO_ROOM
+from ...version import __version__
 from .lazy_group import LazyGroup
 
 COMMANDS = {

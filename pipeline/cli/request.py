@@ -28,6 +28,7 @@ class Request:
         runs: Folder of the run directories; None means the default.
         as_json: Print the summary as JSON.
         quiet: Show no progress.
+        beside: The folder in which the default folder of run directories is, instead of the study file's.
     """
 
     study: str
@@ -39,6 +40,7 @@ class Request:
     runs: Path | None = None
     as_json: bool = False
     quiet: bool = False
+    beside: Path | None = None
 
     def prepare(self) -> PreparedRun:
         """Read and check the study file and the site file. Raises UserError as :func:`resolve.prepare_run` does."""
@@ -52,6 +54,7 @@ class Request:
             trials=self.trials,
             new_name=self.new_name,
             runs=self.runs,
+            beside=self.beside,
         )
 
 

@@ -68,6 +68,7 @@ def prepare_run(
     trials: int | None = None,
     new_name: str | None = None,
     runs: Path | None = None,
+    beside: Path | None = None,
 ) -> PreparedRun:
     """Read the study file and the site file, and decide where the database and the run directories are.
 
@@ -79,6 +80,7 @@ def prepare_run(
         trials: Overrides ``budget.trials``.
         new_name: Overrides ``name``.
         runs: Overrides the folder of run directories.
+        beside: The folder in which the default folder of run directories is, instead of the study file's.
 
     Raises:
         UserError: Either file or an option is wrong.
@@ -98,7 +100,7 @@ def prepare_run(
     study_file = load_study_file(study_path(study), for_study)
     chosen_site = load_site(site or "local", for_site)
     check_user_parts(study_file)
-    folder = runs.absolute() if runs else runs_folder(study_file, chosen_site)
+    folder = runs.absolute() if runs else runs_folder(study_file, chosen_site, beside)
     check_path(folder)
     chosen_site = dataclasses.replace(chosen_site, runs=folder)
     check_pools(study_file, chosen_site)
@@ -241,13 +243,25 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     return site, study
 
 
-def runs_folder(study_file: StudyFile, site: Site | None) -> Path:
-    """The folder of all run directories: the site's, else ``$PILOTUNE_RUNS``, else one beside the study file."""
+def runs_folder(study_file: StudyFile, site: Site | None, beside: Path | None = None) -> Path:
+    """The folder of all run directories: the site's, else ``$PILOTUNE_RUNS``, else one beside the study file.
+
+    A study file that ``pilotune.run`` has written lies in the study's own folder, which is in that of all studies.
+
+    Args:
+        study_file: The study.
+        site: Where it runs; None if that is not known.
+        beside: Stands for the study file's folder.
+    """
+    from ..studyfile.written import is_written
+
     if site is not None and site.source is not None and site.source.data.get("runs"):
         return site.runs
     if os.environ.get("PILOTUNE_RUNS"):
         return Path(os.environ["PILOTUNE_RUNS"]).expanduser().absolute()
-    return study_file.folder / "pilotune-runs"
+    if beside is None and is_written(study_file.path):
+        return study_file.folder.parent
+    return (beside or study_file.folder) / "pilotune-runs"
 
 
 def storage_url(study_file: StudyFile, runs: Path, given: str | None) -> str:

@@ -91,7 +91,7 @@ def delete_folder(folder: Path, database: bool) -> list[Path]:
     """
     left = []
     for each in sorted(folder.iterdir()):
-        if each.is_symlink() or not is_pilotunes(each.name, database):
+        if each.is_symlink() or not is_pilotunes(each, database):
             left.append(each)
         elif each.is_dir():
             shutil.rmtree(each)
@@ -102,11 +102,13 @@ def delete_folder(folder: Path, database: bool) -> list[Path]:
     return left
 
 
-def is_pilotunes(name: str, database: bool) -> bool:
-    """Whether a file or folder of this name in a study's folder is Pilotune's."""
+def is_pilotunes(file: Path, database: bool) -> bool:
+    """Whether a file or folder in a study's folder is Pilotune's."""
+    from ..studyfile.written import is_written
     from .request import FILE
 
-    if CAMPAIGN.fullmatch(name) or name == FILE or name.startswith("in-job-"):
+    name = file.name
+    if CAMPAIGN.fullmatch(name) or name == FILE or name.startswith(("in-job-", "detached-")) or is_written(file):
         return True
     return database and name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 

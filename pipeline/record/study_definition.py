@@ -18,8 +18,8 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from ... import __version__
 from ...errors import StudyMismatch, UserError
+from ...version import __version__
 from ..attributes import DEFINITION, LEARNED, REPEATS, VERSION
 from .storage import RecordStorage
 from .storage_urls import normalize_url

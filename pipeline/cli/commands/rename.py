@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def rename_command(name: str, new_name: str, yes: bool, as_json: bool) -> int:
     require_idle(study, "rename")
     rename_in_database(entry, new_name, move, yes)
     move.folder()
+    entry = replace(entry, study_file=Path(move.path(str(entry.study_file))))  # pilotune.run writes it into the folder
     save_entry(entry, new_name, move.url(entry.storage), Path(move.path(str(entry.run_dir))))
     known_studies.forget(entry.name)
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from ....errors import UserError
 from ..options import (
     detach_option,
     in_job_option,
@@ -16,7 +15,7 @@ from ..options import (
     storage_option,
     trials_option,
 )
-from ..request import Request, absolute_site, load_options
+from ..request import Request
 from ..start import start
 
 
@@ -47,42 +46,8 @@ def resume_command(
     study file is kept. To run more trials than before, give the
     new total: --trials N.
     """
-    from ..resolve import resolve_study, split_overrides
+    from ..resolve import resolve_study
+    from ..resumed import resumed
 
-    study = resolve_study(name)
-    if study.study_file is None:
-        raise UserError(f"the location of the study file of {study.name!r} is not known; use pilotune run STUDY")
-    if not study.study_file.is_file():
-        raise UserError(
-            f"the study file of {study.name!r} is gone; put it back, or use pilotune run", file=study.study_file
-        )
-    if storage is not None:
-        check_database(study.name, storage)
-    last = load_options(study.folder)
-    kept = last.overrides
-    if site is not None and absolute_site(site) not in (last.site, study.site):
-        kept = tuple(split_overrides(kept)[1])  # the others are of the other site's pools
-    request = Request(
-        str(study.study_file),
-        site or last.site or study.site,
-        storage or study.storage,
-        trials or last.trials,
-        (*kept, *overrides),
-        study.name,
-        study.runs,
-        as_json,
-        quiet,
-    )
-    return start(request, detach, in_job)
-
-
-def check_database(name: str, storage: str) -> None:
-    """Raise UserError if a database that was given as ``--storage`` does not exist: there is nothing to resume."""
-    from ...record import known_studies, sqlite_file
-    from ..resolve import given_url
-
-    url = given_url(storage)
-    path = sqlite_file(url)
-    if path is not None and not path.is_file():
-        elsewhere = known_studies.found_elsewhere(name, url)
-        raise UserError(f"there is no database file {path}{elsewhere}", file="--storage")
+    changes = Request("", site, storage, trials, overrides, as_json=as_json, quiet=quiet)
+    return start(resumed(resolve_study(name), changes), detach, in_job)

@@ -46,6 +46,10 @@ def tune(url: str) -> list[float]:
     found: StudyFile = load_study_file("study.yaml")
     print(found.name, best_trials(data), [row.params for row in rows(data)], pilotune.__version__)
     print(MedianPruner(), PercentilePruner(25.0), SuccessiveHalvingPruner(), branin, open_storage, PilotuneError)
+    campaign: pilotune.Campaign = pilotune.run(train, space={"lr": {"float": [0, 1]}}, direction="maximize")
+    alive: bool = campaign.wait(timeout=1.0).alive
+    best: float | None = pilotune.open("x").best.values["value"] if alive else campaign.study.best.seconds
+    print(best, pilotune.Study)
     return [trial.value for trial in study.trials if trial.value is not None]
 """
 WRONG = """

@@ -121,9 +121,12 @@ CHECKED = (
     "providers/node/tasks.py imports pickle",
     "pipeline/worker/process/messages.py imports pickle",
     "objectives/boosting_classifier.py imports pickle",
+    "pipeline/user_code/shipped.py imports pickle",
+    "pipeline/api/shipping.py imports cloudpickle",
 )
 """The module that evaluates constraints, after checking every part of them; the one that speaks Parsl's protocol; the
-one by which a worker tells its own fork server what to run; and an objective that reads its own checkpoint."""
+one by which a worker tells its own fork server what to run; an objective that reads its own checkpoint; and the two by
+which a function of a notebook reaches the workers."""
 
 CALLS = {"eval", "exec", "compile", "load_module"}
 
