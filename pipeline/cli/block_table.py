@@ -13,6 +13,10 @@ STATES = ("running", "starting", "suspended", "disconnected", "queued", "ending"
 """States of blocks that have not ended, in the order in which they are listed."""
 
 
+HEAD = ("block", "job", "state", "for", "workers", "ends in", "why")
+"""Columns of the table of blocks."""
+
+
 def blocks_line(status: Status) -> str:
     """``2 running (the first ends in 1h 12m), 1 queued (Priority)``; empty if that says nothing new."""
     living = [block for block in status.blocks if block["state"] in STATES and status.state != "ended"]
@@ -51,17 +55,18 @@ def quarantine_lines(status: Status) -> list[str]:
 
 def blocks_table(status: Status, width: int | None = None) -> str:
     """The blocks that have not ended, and those that ended lately, as a table."""
-    rows = [
-        [
-            f"{block['pool']} {block['block']}",
-            str(block["job"]),
-            str(block["state"]),
-            duration(max(0.0, status.updated - block["since"])),
-            str(block["workers"]),
-            duration(max(0.0, block["ends"] - status.updated)) if block["ends"] and block["state"] != "ended" else "-",
-            queue_reason(block),
-        ]
-        for block in status.blocks
+    rows = [block_row(block, status.updated) for block in status.blocks]
+    return table(HEAD, rows, right=["for", "workers", "ends in"], width=width)
+
+
+def block_row(block: dict[str, Any], now: float) -> list[str]:
+    """A block's row in the table, at the moment ``now`` (Unix seconds)."""
+    return [
+        f"{block['pool']} {block['block']}",
+        str(block["job"]),
+        str(block["state"]),
+        duration(max(0.0, now - block["since"])),
+        str(block["workers"]),
+        duration(max(0.0, block["ends"] - now)) if block["ends"] and block["state"] != "ended" else "-",
+        queue_reason(block),
     ]
-    head = ["block", "job", "state", "for", "workers", "ends in", "why"]
-    return table(head, rows, right=["for", "workers", "ends in"], width=width)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..trial.files import TrialFiles
-
-COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-"""Escape sequences that move a terminal's cursor or change its colours."""
+from .harmless import harmless
 
 KINDS = {
     "exception": "raised an exception",
@@ -26,25 +23,6 @@ KINDS = {
     "yielded": "yielded without getting further",
 }
 """Kind of failure (:data:`~pilotune.pipeline.trial.protocol.FailureKind`), as the database has it -> words."""
-
-
-def harmless(text: str) -> str:
-    r"""Text of a trial as lines for a terminal: without colours, and with other control characters escaped.
-
-    Of a line that was written over again and again, as progress bars do, the last version is kept.
-
-    >>> print(harmless("\x1b[31mred\x1b[0m\n10%\r20%\r\nbell\a"))
-    red
-    20%
-    bell\x07
-    """
-    lines = (COLOURS.sub("", line).rstrip("\r").rsplit("\r", 1)[-1].expandtabs() for line in text.split("\n"))
-    return "\n".join(
-        line
-        if line.isprintable()
-        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        for line in lines
-    )
 
 
 def kind_in_words(failure: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .block_table import blocks_line, quarantine_lines
 from .failures import failure_lines
 from .formatting import count, duration, named_values, number, on_front, parameter, plus_minus
+from .harmless import harmless_status
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -79,6 +80,7 @@ class Progress:
     def __call__(self, status: Status) -> None:
         if self.quiet or not status.study:
             return
+        status = harmless_status(status)
         self._tell_first_failure(status)
         self._say_notes(status)
         now = time.monotonic()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .failures import harmless
 from .formatting import cut, duration, number, parameter, table
+from .harmless import harmless
 from .resolve import resolve_study
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from ...errors import UserError
 from ...grammar import count
 from ..attributes import traceback_of
 from ..trial.files import TrialFiles
-from .failures import harmless, kind_in_words
+from .failures import kind_in_words
 from .formatting import cut, duration, exact, pairs, parameter
+from .harmless import harmless
 
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData

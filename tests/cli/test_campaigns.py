@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,77 +13,11 @@ import pytest
 from pilotune.pipeline.cli.campaign_status import ObservedCampaign, list_campaigns
 from pilotune.pipeline.cli.commands import watch
 from pilotune.pipeline.driver.status import Status
-from pilotune.pipeline.record import RunDirectory, known_studies
+from pilotune.pipeline.record import RunDirectory
 from pilotune.pipeline.record.liveness import start_time
 
 from ..support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
-
-NOBODY = 2**22 + 1  # above the kernel's largest process id
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-def status_of(run: Path, **changes: object) -> Status:
-    now = time.time()
-    status = Status(
-        study="digits",
-        campaign=run.name,
-        state="running",
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=now - 60,
-        updated=now,
-        workers=2,
-        running=2,
-        complete=20,
-        pruned=12,
-        failed=2,
-        total=36,
-        budget=60,
-        best_number=14,
-        best_values=[0.9731],
-        best_params={"lr": 0.01},
-        rate=23.0,
-        utilization=0.97,
-        time_left=62.0,
-        storage="sqlite:////x/study.db",
-        run_dir=str(run),
-        rungs={"3": 8, "9": 4},
-        running_trials=[{"number": 34, "attempt": 1, "host": "n1", "seconds": 2.0}],
-    )
-    return replace(status, **changes)  # type: ignore[arg-type]
-
-
-Campaign = Callable[..., Path]
-
-
-@pytest.fixture
-def campaign(runs: Path) -> Campaign:
-    """Writes a campaign of the study ``digits`` as its driver would, and remembers it."""
-
-    def make(name: str = "20260101-120000-aaaaaa", **changes: object) -> Path:
-        run = RunDirectory(runs / "digits" / name)
-        run.create()
-        status = status_of(run.path, **changes)
-        run.status.write_text(status.to_json())
-        known_studies.save(
-            name="digits", study_file=runs / "s.yaml", storage=status.storage, runs=runs, site="local", run_dir=run.path
-        )
-        return run.path
-
-    return make
-
-
-@pytest.fixture
-def driver() -> Iterator[int]:
-    """The number of a process that lives as long as the test."""
-    process = subprocess.Popen(["sleep", "600"])
-    yield process.pid
-    process.kill()
-    process.wait()
+from ..support.written_campaigns import NOBODY, Campaign, campaign_, driver_, runs_  # noqa: F401
 
 
 def test_status_lists_every_study_and_its_campaign(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
@@ -312,3 +242,14 @@ def test_watching_a_dead_driver_says_how_to_resume(pilotune: Pilotune, campaign:
     result = pilotune("watch", "digits")
     assert result.code == 1
     assert "pilotune resume digits" in result.err
+
+
+def test_no_command_passes_a_trials_escape_sequences_on(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:
+    evil = "\x1b[2J\x1b]0;title\x07"
+    trials = [{"number": 34, "attempt": 1, "host": evil, "seconds": 2.0}]
+    host = {"host": evil, "pool": evil, "reason": evil, "since": time.time()}
+    campaign(pid=driver, message=evil, metrics=[evil], running_trials=trials, quarantined=[host])
+    texts = [pilotune("status", "digits").out, pilotune("status").out]
+    campaign(pid=NOBODY, message=evil, metrics=[evil], running_trials=trials, quarantined=[host])
+    texts.append(pilotune("watch", "digits").err)
+    assert not any({"\x1b", "\x07"} & set(text) for text in texts)

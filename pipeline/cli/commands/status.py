@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +50,14 @@ def overview(as_json: bool) -> None:
 def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -> list[str]:
     """The study's line: its latest campaign, or the job that its driver waits for."""
     from ..driver_jobs import unfinished_chains
+    from ..harmless import harmless_status
     from ..progress import front_text
 
     queued = any(chain.state == "waiting" for chain in unfinished_chains(study.folder))
     if not campaigns:
         return [study.name, *(["queued", *["-"] * 8] if queued else counts_line(study))]
     campaign = campaigns[0]
-    status = campaign.status
+    status = harmless_status(campaign.status)
     of = f"/{status.budget}" if status.budget else ""
     done = status.complete + status.pruned + status.failed
     best = front_text(status) or named_values(status.metrics, status.best_values or []) or "-"
@@ -148,7 +150,9 @@ def campaign_details(
         earlier: The study's earlier campaigns, which may have seen the last failure.
     """
     from ..block_table import blocks_line, blocks_table
+    from ..harmless import harmless_status
 
+    campaign = dataclasses.replace(campaign, status=harmless_status(campaign.status))
     status = campaign.status
     text = pairs(detail_lines(study, campaign, jobs, earlier))
     if campaign.alive and blocks_line(status):

@@ -33,20 +33,15 @@ def stop_command(name: str, how: str | None, wait: bool, as_json: bool) -> int:
 
     A job of its driver that is queued is cancelled; one that runs submits no successor.
     """
-    from ...record import RunDirectory
-    from ...trial.files import write_atomically
-    from ..campaign_status import list_campaigns, study_json
-    from ..driver_jobs import active_chains, describe_stopped, stop_chain, unfinished_chains
+    from ..campaign_status import study_json
+    from ..driver_jobs import describe_stopped
     from ..resolve import resolve_study
+    from ..stop_request import ask_to_stop
 
     study = resolve_study(name)
-    campaigns = [campaign for campaign in list_campaigns(study.runs, study.name) if campaign.alive]
-    chains = unfinished_chains(study.folder) if campaigns else active_chains(study.folder)
+    campaigns, chains = ask_to_stop(study.runs, study.name, how or "finish")
     if not campaigns and not chains:
         raise PilotuneError(f"no campaign of {study.name!r} is running; see pilotune status {study.name}")
-    chains = [stop_chain(chain, how or "finish") for chain in chains]  # first, so that no successor begins meanwhile
-    for campaign in campaigns:
-        write_atomically(RunDirectory(campaign.folder).stop, how or "finish")
     if wait:
         campaigns = [wait_for_end(campaign, how or "finish") for campaign in campaigns]
     if as_json:

@@ -4,86 +4,93 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ....errors import PilotuneError, UserError
 from ..campaign_status import POLL_INTERVAL
+from ..harmless import harmless
 from ..options import name_argument
 
 if TYPE_CHECKING:
     from ...driver.job_chain import JobChain
     from ..campaign_status import ObservedCampaign
 
-JOB_QUERY_INTERVAL = 60.0
-"""Seconds between two queries to the scheduler about a driver's job that is queued."""
-
 
 @click.command("watch")
 @name_argument(required=False)
+@click.option("--plain", is_flag=True, help="Follow by lines also on a terminal, as in a pipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print each new status, or the last one, as JSON lines instead.")
-def watch_command(name: str | None, as_json: bool) -> int:
-    """Follow the campaign of the study NAME until it ends. Ctrl-C leaves it running.
+def watch_command(name: str | None, plain: bool, as_json: bool) -> int:
+    """Follow the campaign of the study NAME until it ends, on the whole terminal.
+
+    Keys stop it, let it yield, and show the output of a running trial; ? lists them. q and Ctrl-C leave the campaign
+    running. In a pipe, with --plain or TERM=dumb it is followed by lines.
 
     If the driver runs in a batch job, its successors are followed as well. The exit code is the campaign's.
     """
+    from ..following import choose_campaign
+
     folder, campaign = choose_campaign(name)
     try:
+        if has_screen() and not (plain or as_json) and goes_on(folder, campaign):
+            return follow_on_screen(folder, campaign)
         return follow_all(folder, campaign, as_json)
     except KeyboardInterrupt:
-        click.echo(f"the campaign keeps running; end it with pilotune stop {folder.name}", err=True)
-        return 0
+        return leave(folder)
 
 
-def choose_campaign(name: str | None) -> tuple[Path, ObservedCampaign | None]:
-    """The campaign to follow: the running one of a study, else its latest.
+def leave(folder: Path) -> int:
+    """Say that the campaign keeps running; returns the exit code."""
+    click.echo(f"the campaign keeps running; end it with pilotune stop {folder.name}", err=True)
+    return 0
 
-    Args:
-        name: The study's name; None for the only campaign that runs.
 
-    Returns:
-        The folder of the study's campaigns, and the campaign; None while the first job of its driver is queued.
-    """
-    from ...record import known_studies
-    from ..campaign_status import list_campaigns
+def has_screen() -> bool:
+    """Whether the standard streams are a terminal that can be redrawn."""
+    from ..progress import is_dumb_terminal
+
+    return not is_dumb_terminal() and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def goes_on(folder: Path, campaign: ObservedCampaign | None) -> bool:
+    """Whether there is something to follow: the campaign runs, or a job of its driver is queued."""
     from ..driver_jobs import active_chains
-    from ..resolve import from_entry, resolve_study
 
-    if name is None:
-        running = [
-            campaign
-            for study in map(from_entry, known_studies.all())
-            for campaign in list_campaigns(study.runs, study.name)
-            if campaign.alive
-        ]
-        if len(running) == 1:
-            return running[0].folder.parent, running[0]
-        names = ", ".join(sorted({campaign.status.study for campaign in running}))
-        raise UserError(f"which study? running: {names}" if running else "nothing is running; see pilotune status")
-    study = resolve_study(name)
-    campaigns = list_campaigns(study.runs, study.name)
-    folder = study.folder
-    if folder is None or not (campaigns or active_chains(folder)):
-        raise UserError(f"study {study.name!r} has no campaign here: pilotune run STUDY starts one")
-    latest = campaigns[0] if campaigns else None
-    return folder, next((campaign for campaign in campaigns if campaign.alive), latest)
+    return campaign is None or campaign.alive or bool(active_chains(folder))
+
+
+def follow_on_screen(folder: Path, campaign: ObservedCampaign | None) -> int:
+    """Show the campaign on the whole terminal; afterwards a line says how it ended. Returns the exit code."""
+    from ..live_view.app import watch_on_screen
+    from ..progress import status_line
+
+    code, last = watch_on_screen(folder, campaign)
+    if code is None:
+        return leave(folder)
+    if last.end:
+        click.echo(last.end, err=True)
+    if last.campaign is not None:
+        status = last.campaign.status
+        click.echo(harmless(f"{status_line(status)}; {status.reason}"))
+    return code
 
 
 def follow_all(folder: Path, campaign: ObservedCampaign | None, as_json: bool) -> int:
     """Follow a campaign to its end, then those of the successors of its driver's job; returns the exit code."""
-    from ..driver_jobs import active_chains, describe_chain
+    from ..driver_jobs import active_chains
+    from ..following import NEVER_STARTED
 
-    code = 130  # if the driver's job never begins
+    code = NEVER_STARTED
     while True:
         if campaign is not None:
             code = follow(campaign, as_json) if campaign.alive else show_ended(campaign, as_json)
         chain = next(iter(active_chains(folder)), None)
         if chain is None:
             return code
-        click.echo(describe_chain(chain), err=True)
         campaign = await_driver(chain, campaign.status.started if campaign else 0.0)
         if campaign is None:
             return code
@@ -100,38 +107,29 @@ def show_ended(campaign: ObservedCampaign, as_json: bool) -> int:
 
 
 def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
-    """Wait for the campaign that the chain's job starts.
+    """Wait for the campaign that the chain's job starts; None if the job ends without starting one.
 
     Args:
         chain: The job chain.
         after: Campaigns that started at this moment (Unix seconds) or earlier do not count.
-
-    Returns:
-        The campaign; None if the job has ended without starting one.
     """
-    from ...driver.job_chain import read_chain
-    from ..campaign_status import list_campaigns
-    from ..driver_jobs import refresh
+    from ..following import DriverWait
 
-    asked, latest = time.monotonic(), chain
-    while True:
-        ended = latest.ended  # read before the campaigns, so that one that starts in between is not missed
-        newest = next(iter(list_campaigns(chain.folder.parent.parent, chain.study)), None)
-        if newest is not None and newest.status.started > after:
-            return newest
-        if ended:
-            click.echo(f"the driver's job has ended: {latest.reason}", err=True)
+    wait = DriverWait(chain, after)
+    click.echo(wait.sentence, err=True)
+    while (found := wait.look()) is None:
+        if wait.ended:
+            click.echo(wait.ended, err=True)
             return None
         time.sleep(POLL_INTERVAL)
-        latest = read_chain(chain.folder) or latest
-        if time.monotonic() - asked > JOB_QUERY_INTERVAL:
-            asked, latest = time.monotonic(), refresh(latest)
+    return found
 
 
 def follow(campaign: ObservedCampaign, as_json: bool) -> int:
     """Show each new status until the campaign ends; returns its exit code. Raises PilotuneError if its driver dies."""
     from ..campaign_status import read_campaign
-    from ..progress import Progress
+    from ..following import code_at_end
+    from ..progress import Progress, status_line
 
     shown = -1.0
     with Progress(quiet=as_json) as progress:
@@ -145,14 +143,10 @@ def follow(campaign: ObservedCampaign, as_json: bool) -> int:
             if not campaign.alive:
                 break
             time.sleep(POLL_INTERVAL)
-    status = campaign.status
-    if status.state != "ended":
-        raise PilotuneError(f"the driver of {status.study} died; pilotune resume {status.study} continues the study")
+    code, status = code_at_end(campaign), campaign.status
     if not as_json:
-        from ..progress import status_line
-
-        click.echo(f"{status_line(status)}; {status.reason}")
-    return status.code or 0
+        click.echo(harmless(f"{status_line(status)}; {status.reason}"))
+    return code
 
 
 def print_json(campaign: ObservedCampaign) -> None:
