@@ -1,4 +1,5 @@
 # make demo, make test, make test-fast, make test-all, make lint, make docs, make bench, make bench-all, make clean.
+# make release-check and make test-lowest before a release.
 # Each makes the environment it needs in .venv, once.
 # make install-module installs Pilotune for a group.
 PYTHON ?= python3
@@ -16,7 +17,7 @@ QUALITY_CACHE ?= build/quality
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 
-.PHONY: help demo test test-fast test-all lint docs bench bench-all bench-quality clean install-module
+.PHONY: help demo test test-fast test-all lint docs release-check test-lowest bench bench-all bench-quality clean install-module
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +35,10 @@ help:
 	@echo "             benchmarks/RESULTS.md keeps it. POSTGRES=start measures a PostgreSQL server too"
 	@echo "make bench-quality"
 	@echo "             how good what the samplers find is: ARGS='--budget 2h' stops in time, and the next call goes on"
+	@echo "make release-check"
+	@echo "             build wheel and source distribution, and run the demo's study from each, in empty environments"
+	@echo "make test-lowest"
+	@echo "             the tests of record, suggest and studyfile with the lowest versions of all dependencies"
 	@echo "make clean   remove all that make made, the environment in $(VENV) too"
 	@echo "make install-module PREFIX=/soft/apps"
 	@echo "             install Pilotune for a group: an environment of its own and a module file for Lmod"
@@ -76,6 +81,13 @@ lint: $(VENV)/.test
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 	@echo "build/site/index.html"
+
+release-check: $(VENV)/.test
+	$(BIN)/python release/check.py --torch "$(TORCH)" $(ARGS)
+
+test-lowest:
+	$(fit_python)
+	$(PYTHON) release/lowest_versions.py --torch "$(TORCH)" -- -n $(TESTS_AT_ONCE) $(ARGS)
 
 bench: $(VENV)/.bench
 	@for each in $(BENCHMARKS); do $(BIN)/python benchmarks/$$each.py --small $(ARGS) || exit 1; done
