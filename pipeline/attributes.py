@@ -51,6 +51,19 @@ TICK = "pilotune:tick:"
 
 Written by each commit, and read when the answer to a COMMIT was lost. No ``StudyCache`` shows these attributes."""
 
+BLOCKS = "pilotune:blocks:"
+"""Prefix of study system attributes; a campaign's id, a colon and a number follow. The blocks of that campaign, up to a
+hundred in each attribute, as ``[pool, block, job, queued, started, ended, workers, nodes, reason]``.
+
+Times are Unix seconds, and null where they are not known (yet). ``workers``: the most that were connected at once.
+Written by the campaign's driver with the renewal of its lease, where a block has changed."""
+
+SETUP = "pilotune:setup:"
+"""Prefix of study system attributes; a campaign's id follows. With what the campaign ran: ``{"site": name,
+"scheduler": ..., "host": ..., "python": ..., "versions": {package: version}, "study": text of the study file}``.
+
+Written once, when the campaign begins. The text has no secrets; it is that of ``study.yaml`` in the run directory."""
+
 RENAMED = "pilotune:renamed"
 """Study system attribute: the name that the study had before. Written by ``rename_study``."""
 
@@ -98,6 +111,15 @@ REPEATS = "pilotune:repeats"
 
 Written by the campaign with the end of each repetition. The token is that of the attempt that returned the values, so
 no driver counts an outcome twice."""
+
+RUNS = "pilotune:runs"
+"""Trial system attribute: the attempts before the last one, as a list of ``[attempt, began, seconds, how, host, pool,
+block, worker]``; absent where the first attempt was the last one. At most ``MOST_RUNS``, the latest ones.
+
+``how``: ``lost``, ``failed``, or ``went on`` in another attempt. Written with ATTEMPT, in the same statement."""
+
+MOST_RUNS = 50
+"""Most attempts in the attribute RUNS: a population's member may have hundreds."""
 
 GENERATION = "pilotune:generation"
 """Trial system attribute: the generation of a trial that an evolutionary sampler suggested; 0 for one at random.
@@ -165,6 +187,9 @@ SECONDS_WAITING = "pilotune:seconds_waiting"
 
 SECONDS_RUNNING = "pilotune:seconds_running"
 """Trial user attribute: seconds that the trial ran, over all attempts."""
+
+BEGAN = "pilotune:began"
+"""Trial user attribute: when the last attempt began to run, Unix seconds on its worker's clock."""
 
 REPETITIONS = "pilotune:repetitions"
 """Trial user attribute: number of complete repetitions; absent where trials are not repeated. Written at the trial's

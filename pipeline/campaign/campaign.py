@@ -19,6 +19,7 @@ from ..fidelity import Origin, PopulationPlan, RungSchedule
 from ..record import Orphan
 from ..trial.protocol import Attributes, Outcome, Query, Report, Started, Suggest
 from . import flight_states
+from .block_history import BlockHistory
 from .campaign_study import CampaignStudy
 from .demand import Demand
 from .events import (
@@ -87,6 +88,7 @@ class Campaign:
         workers: Attempts that the pool can run at once.
         latency: Seconds from a submission to the start on a free worker.
         blocks: The pool's blocks, as last seen.
+        block_history: When each block that was ever seen was submitted, began and ended.
         pool_note: The pool's sentence for the user; empty if there is none.
         began, now: Unix seconds, of the start and of the last step; ``now`` never goes back.
         last_progress: When a trial or a repetition last ended, a trial reported a new step, the first workers came, or
@@ -119,6 +121,7 @@ class Campaign:
         self.stopping = Stopping(limits, study.study.study_name)
         self.workers, self.latency = 0, 0.1
         self.blocks: tuple[BlockView, ...] = ()
+        self.block_history = BlockHistory()
         self.pool_note = ""
         self.ending: Finish | None = None
         self.finished: Finish | None = None
@@ -274,6 +277,7 @@ class Campaign:
 
     def _on_blocks(self, event: BlocksSeen) -> None:
         self.blocks = event.blocks
+        self.block_history.see(event.blocks)
 
     def _on_note(self, event: PoolNote) -> None:
         self.pool_note = event.text

@@ -22,7 +22,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER, PARENT, PREFIX, STEERING, STEP, VERDICT
+from ..attributes import ATTEMPT, BRACKET, OWNER, PARENT, PREFIX, RUNS, STEERING, STEP, VERDICT
 from ..fidelity import Bracket, Origin, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..record.storage import FIXED
@@ -420,9 +420,15 @@ class CampaignStudy:
             for key in (*user, *system):
                 log.warning("trial %d: attribute %r was left out: %s", trial.number, key[:80], error)
 
-    def fence(self, trial: optuna.Trial, attempt: int) -> None:
-        """Stage that from now on only this attempt of the trial counts."""
-        self.storage.set_trial_system_attr(trial._trial_id, ATTEMPT, attempt)
+    def runs(self, number: int) -> list[list[Any]]:
+        """The attempts of trial ``number`` before its last one, as they are in its attribute RUNS."""
+        found = self.storage.get_trial(self.trial_id(number)).system_attrs.get(RUNS)
+        return [list(run) for run in found if isinstance(run, list)] if isinstance(found, list) else []
+
+    def fence(self, trial: optuna.Trial, attempt: int, runs: Sequence[Sequence[Any]] = ()) -> None:
+        """Stage that from now on only this attempt of the trial counts, and when and where the earlier ones ran."""
+        earlier = {RUNS: [list(run) for run in runs]} if runs else {}
+        self.storage.set_trial_attrs(trial._trial_id, {}, {ATTEMPT: attempt, **earlier})
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         """Stage the trial's end, and let the sampler know. A sampler that fails at that does not stop the campaign."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from ..attributes import HEARD
+from ..attributes import HEARD, MOST_RUNS
 from ..fidelity import Origin
 from ..noise import Repetition, repetitions_of
 from ..trial.protocol import Suggested, Verdict
@@ -114,6 +114,7 @@ class Flight:
         last_step, last_value: Step and value of the last report that this campaign saw; None before the first.
         rung: The step whose report was answered with `prune`, in this attempt or an earlier one; None where none was.
         pause: The step of the rung at which the trial is to pause, or is paused; None otherwise.
+        runs: Its attempts that have ended, each as in ``attributes.RUNS``; at most ``MOST_RUNS``.
         notes: Trial attributes to write when the trial ends.
         doubts: Its failures that the next host is to confirm or refute.
         avoid: Hosts that must not run the current attempt.
@@ -159,6 +160,7 @@ class Flight:
     last_value: float | None = None
     rung: int | None = None
     pause: int | None = None
+    runs: list[list[Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     doubts: tuple[Doubt, ...] = ()
     avoid: frozenset[str] = frozenset()
@@ -191,6 +193,18 @@ class Flight:
     def counted(self) -> bool:
         """Whether the values of the current attempt are among the repetitions already."""
         return bool(self.repetitions) and self.repetitions[-1].attempt == self.attempt
+
+    def note_run(self, began: float, seconds: float, how: str) -> None:
+        """The current attempt has ended: keep when and where it ran.
+
+        Args:
+            began: When it began, Unix seconds.
+            seconds: How long it ran.
+            how: See ``attributes.RUNS``.
+        """
+        place = [self.host, self.pool, self.block, self.worker]
+        self.runs.append([self.attempt, round(began, 3), round(seconds, 3), how, *place])
+        del self.runs[:-MOST_RUNS]
 
     def begin_repetition(self) -> None:
         """The trial is to be run once more, as if it had never run: nothing that went wrong before counts."""
@@ -272,4 +286,5 @@ def adopted(study: CampaignStudy, orphan: Orphan, now: float) -> Flight:
         fully_timed=False,
         rung=study.verdict(orphan.number),
         repetitions=repetitions_of(study.storage.get_trial(trial._trial_id)),
+        runs=study.runs(orphan.number),
     )

@@ -56,7 +56,7 @@ class HeldTrials:
         goes_on(self._study, flight)
         flight.prepare()
         flight.avoid = avoid
-        self._study.fence(flight.trial, flight.attempt)
+        self._study.fence(flight.trial, flight.attempt, flight.runs)
         self.prepared.append(flight)
 
     def submit(self, gone: Collection[int]) -> list[Flight]:

@@ -26,6 +26,7 @@ from ...exit_codes import FAILED, FINISHED, SITE
 from ...grammar import count
 from ..attributes import (
     ATTEMPTS,
+    BEGAN,
     BLOCK,
     DETAIL_KEYS,
     DETAILS,
@@ -153,6 +154,7 @@ class OutcomeHandler:
         """Judge an attempt whose worker, node or block died."""
         if flight.started is not None:
             flight.ran += now - flight.started
+            flight.note_run(flight.started, now - flight.started, "lost")
         flight.asked, flight.declines = now, 0
         if flight.counted:
             return self._next_repetition(flight, (), now)
@@ -170,6 +172,9 @@ class OutcomeHandler:
         flight.ran += outcome.ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
+        if outcome.started > 0.0:
+            how = "went on" if outcome.kind != "failed" else "lost" if outcome.failure == "lost" else "failed"
+            flight.note_run(outcome.started, outcome.ran, how)
         if outcome.reports:
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
         self.study.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
@@ -340,6 +345,8 @@ class OutcomeHandler:
             SECONDS_RUNNING: round(flight.ran, 3),
             DIRECTORY: flight.directory,
         }
+        if flight.runs and flight.runs[-1][0] == flight.attempt:
+            user[BEGAN] = flight.runs[-1][1]
         if flight.pause is not None:
             user[PAUSED] = None
         if REASON in notes:

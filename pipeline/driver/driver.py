@@ -19,6 +19,7 @@ import optuna
 from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
 from ...exit_codes import SITE
 from ...filesystems import why_not
+from ..attributes import BLOCKS, SETUP
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish, StopRequested
@@ -52,6 +53,7 @@ from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
 from ..trial.report_log import ReportLog, newest_log
 from ..user_code.parts import is_reference
 from .attempt_specs import attempt_spec
+from .campaign_setup import campaign_setup
 from .checkpoints import take_snapshot
 from .control import Control
 from .ended_trials import EndedTrials
@@ -107,6 +109,7 @@ def claimed(
         lease = Lease.here(campaign_id, str(run.path))
         claim(storage, study, lease)
         try:
+            storage.set_study_system_attr(study._study_id, SETUP + campaign_id, campaign_setup(settings))
             skipped = _set_up(study_file, storage, study, campaign_id)
             if notes is not None:
                 notes += skipped
@@ -248,6 +251,8 @@ class Driver:
         self.ended.start(pool.wake)
         with self.reserve, watch:
             finish = self.checked(loop.run())
+        with contextlib.suppress(RecordAway):  # the release of the lease commits it
+            self.keep_blocks()
         self.problem = ""
         if finish.code == SITE and self.storage_watch.trouble:  # which may be why
             finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.storage_watch.trouble}")
@@ -309,8 +314,16 @@ class Driver:
         return [*asked, *self.storage_watch.stop_requests(), *self.ended.requests()]
 
     def renew_lease(self) -> None:
-        """Stage the renewal of this campaign's lease."""
+        """Stage the renewal of this campaign's lease, and what has changed of its blocks."""
         renew(self.storage, self.study, self.lease)
+        self.keep_blocks()
+
+    def keep_blocks(self) -> None:
+        """Stage what has changed of the blocks' history."""
+        nodes = {pool.name: pool.nodes_per_block for pool in self.settings.site.pools}
+        for part, blocks in self.campaign.block_history.changed(lambda pool: nodes.get(pool, 1)).items():
+            key = f"{BLOCKS}{self.lease.campaign}:{part}"
+            self.storage.set_study_system_attr(self.study._study_id, key, blocks)
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Take over the trials of dead drivers, with the outcomes that their workers wrote."""
