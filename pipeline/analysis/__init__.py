@@ -11,7 +11,7 @@ Example::
 
 from .best import best_params, best_trials, certainty
 from .evaluators import EVALUATORS
-from .export import FORMATS, export, export_reports, format_of, strict
+from .export import FORMATS, export, export_reports, format_of, strict, table_bytes
 from .importance import Importances, importances, measure
 from .reading import StudyData, nearest, read_study, safe_url, stored_study, study_names
 from .schedule import Stage, schedule_of
@@ -50,4 +50,5 @@ __all__ = [
     "strict",
     "study_names",
     "summarize",
+    "table_bytes",
 ]

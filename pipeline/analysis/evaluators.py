@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...errors import PilotuneError, UserError
-from .reading import StudyData, study_of
+from .reading import StudyData, readable
 
 if TYPE_CHECKING:
     from optuna.importance import BaseImportanceEvaluator
@@ -28,7 +28,7 @@ def evaluate(data: StudyData, evaluator: BaseImportanceEvaluator, target: Target
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = evaluator.evaluate(study_of(data), target=target)
+            found = evaluator.evaluate(readable(data), target=target)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise PilotuneError(f"this evaluator cannot use the trials of {data.name!r}: {error}") from error
     return {name: float(value) for name, value in found.items()}

@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import UserError
 from .reading import StudyData
 from .tables import Row, columns, dataframe, fits_64_bits, reports_frame, with_constants
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = ("csv", "json", "parquet")
 """Formats of :func:`export`; the first is the default."""
@@ -55,8 +58,12 @@ def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
     Raises:
         UserError: pyarrow is not installed.
     """
-    need_pyarrow()
-    frame = dataframe(data, items)
+    return table_bytes(dataframe(data, items), "parquet")
+
+
+def one_type_a_column(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table, with the columns as JSON text that have values of several types."""
+    frame = frame.copy()
     for name in frame.columns:
         if frame[name].dtype != object:
             continue
@@ -66,7 +73,7 @@ def to_parquet(data: StudyData, items: Sequence[Row]) -> bytes:
             frame[name] = frame[name].astype("float64")
         elif len(kinds) > 1 or kinds & {list, dict, tuple} or not fits_64_bits(values):
             frame[name] = frame[name].map(lambda value: None if value is None else json.dumps(strict(value)))
-    return bytes(frame.to_parquet(index=False, engine="pyarrow"))
+    return frame
 
 
 def need_pyarrow() -> None:
@@ -115,16 +122,28 @@ def export_reports(data: StudyData, form: str, out: BinaryIO) -> int:
 
     Arguments and errors are those of :func:`export`. Returns the number of reports.
     """
-    if form == "parquet":
-        need_pyarrow()
     frame = reports_frame(data)
-    if form == "parquet":
-        out.write(frame.to_parquet(index=False, engine="pyarrow"))
-    elif form == "csv":
-        out.write(frame.to_csv(index=False, na_rep="nan").encode())
-    else:
-        out.write((json.dumps(strict(frame.to_dict("records")), indent=2) + "\n").encode())
+    out.write(table_bytes(frame, form, missing="nan"))
     return len(frame)
+
+
+def table_bytes(frame: pd.DataFrame, form: str, missing: str = "") -> bytes:
+    """A table as a file; JSON: a list of objects.
+
+    Args:
+        frame: The table.
+        form: One of :data:`FORMATS`.
+        missing: What NaN is in CSV.
+
+    Raises:
+        UserError: Parquet without pyarrow.
+    """
+    if form == "csv":
+        return str(frame.to_csv(index=False, na_rep=missing)).encode()
+    if form == "json":
+        return (json.dumps(strict(frame.to_dict("records")), indent=2) + "\n").encode()
+    need_pyarrow()
+    return bytes(one_type_a_column(frame).to_parquet(index=False, engine="pyarrow"))
 
 
 def format_of(path: Path | None, given: str | None, allowed: Sequence[str] = FORMATS) -> str:

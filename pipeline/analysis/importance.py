@@ -68,7 +68,9 @@ def importances(data: StudyData, evaluator: str = "ped-anova", metric: str | Non
     return shares_of(evaluate(replace(data, trials=used), make_evaluator(evaluator), target), evaluator, params)
 
 
-def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = None) -> Importances:
+def measure(
+    data: StudyData, evaluator: str = "ped-anova", metric: str | None = None, *, together: bool = True
+) -> Importances:
     """How much each parameter mattered for the complete trials with finite values, and what of it may be chance.
 
     Args:
@@ -77,6 +79,7 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
             ``fanova`` (Hutter, Hoos, Leyton-Brown 2014) or ``mean-decrease-impurity``; the last two need scikit-learn
             and use only parameters that every complete trial has.
         metric: Name of the objective. None with several objectives: closeness to the Pareto front (ped-anova only).
+        together: Measure interactions too, which takes longest.
 
     Raises:
         PilotuneError: The trials allow no answer: fewer than two are complete with finite values, all values are the
@@ -94,8 +97,8 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
     shares = shares_of(raw, evaluator, params)
     chance, certain = by_chance(chosen, evaluator, target, tuple(shares))
     counts = Counter(name for trial in used for name in trial.params)
-    together, why_not = _interactions(data, metric)
-    known = certain.union(*(each.pair for each in together if each.certain))
+    pairs, why_not = _interactions(data, metric) if together else ((), "they were not asked for")
+    known = certain.union(*(each.pair for each in pairs if each.certain))
     return Importances(
         study=data.name,
         evaluator=evaluator,
@@ -110,7 +113,7 @@ def measure(data: StudyData, evaluator: str = "ped-anova", metric: str | None = 
         active={name: counts[name] for name in shares if counts[name] < len(used)},
         left_out=tuple(sorted(counts.keys() - shares.keys())),
         advice=_advice(data, used, objective_index(data, evaluator, metric), tuple(shares), certain, known),
-        interactions=together,
+        interactions=pairs,
         no_interactions=why_not,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..attributes import DEFINITION, LEASE
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
     from ..record.database import Database
 
@@ -307,6 +307,29 @@ def study_of(data: StudyData) -> Study:
         return _with_trials(data, data.trials)
     except ValueError:  # Optuna checks each value itself
         return _with_trials(data, [_without_strays(trial) for trial in data.trials])
+    finally:
+        optuna.logging.set_verbosity(quiet)
+
+
+def readable(data: StudyData) -> Study:
+    """As :func:`study_of`, for reading only: its trials are shallow copies, where Optuna would make deep ones."""
+    import optuna
+
+    trials = [copy.copy(_without_strays(trial)) for trial in data.trials]
+    for place, trial in enumerate(trials):  # a trial that was drawn twice counts twice
+        trial.number = trial._trial_id = place
+
+    class Given(optuna.storages.InMemoryStorage):
+        def get_all_trials(
+            self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+        ) -> list[FrozenTrial]:
+            return [trial for trial in trials if states is None or trial.state in states]
+
+    quiet = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        directions = [optuna.study.StudyDirection[word.upper()] for word in data.directions]
+        return optuna.create_study(storage=Given(), directions=directions, sampler=optuna.samplers.RandomSampler())
     finally:
         optuna.logging.set_verbosity(quiet)
 

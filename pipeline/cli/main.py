@@ -32,6 +32,7 @@ COMMANDS = {
     "trials": ("trials", "List the trials, and why failed ones failed."),
     "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "importance": ("importance", "Show which parameters mattered."),
+    "plot": ("plot", "Draw a study: its history, parameters, workers, blocks and cost."),
     "copy": ("copy", "Copy a study with all its trials."),
     "rename": ("rename", "Give a study another name."),
     "delete": ("delete", "Delete a study with its trials and run directories."),

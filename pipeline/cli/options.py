@@ -69,6 +69,20 @@ def storage_option(function: Any) -> Any:
     )(function)
 
 
+def metric_option(function: Any) -> Any:
+    return click.option("--metric", metavar="NAME", help="Which of several objectives.")(function)
+
+
+def parameter_option(function: Any) -> Any:
+    return click.option(
+        "--param",
+        "parameters",
+        metavar="NAME",
+        multiple=True,
+        help="Show this parameter (slice, parallel, contour); may be repeated. Default: those that matter most.",
+    )(function)
+
+
 def set_option(function: Any) -> Any:
     return click.option(
         "--set",

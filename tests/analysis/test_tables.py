@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -33,7 +34,7 @@ from pilotune.pipeline.analysis import (
     study_names,
     summarize,
 )
-from pilotune.pipeline.analysis.reading import reading
+from pilotune.pipeline.analysis.reading import readable, reading, study_of
 from pilotune.pipeline.analysis.tables import reports_frame
 from pilotune.pipeline.attributes import OWNER, traceback_of
 from pilotune.pipeline.record import Lease
@@ -502,3 +503,14 @@ def test_a_file_that_is_not_a_study_database_is_one_sentence(tmp_path: Path, con
     (tmp_path / "other.db").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read_study(f"sqlite:///{tmp_path}/other.db", "digits")
+
+
+def test_a_readable_study_has_the_trials_of_one_that_is_made_anew(url: str) -> None:
+    random_study(url, 20)
+    data = read_study(url, "digits")
+    data = dataclasses.replace(data, trials=(*data.trials, *data.trials[:5]))  # five were drawn twice
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    ours, theirs = readable(data), study_of(data)
+    assert evaluator.evaluate(ours) == evaluator.evaluate(theirs)
+    assert [trial.number for trial in ours.trials] == [trial.number for trial in theirs.trials]
+    assert [trial.number for trial in data.trials[-5:]] == [0, 1, 2, 3, 4], "the study that was read is as it was"

@@ -11,7 +11,8 @@ import click
 from ....errors import UserError
 from ...analysis import FORMATS, strict
 from ..formatting import count
-from ..options import name_argument, storage_option
+from ..options import metric_option, name_argument, parameter_option, storage_option
+from ..plot_kinds import KINDS
 from ..results import read_named_study
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 @click.option(
     "--schedule", is_flag=True, help="The parameters of each stage that led to the best trial (pbt, pb2), as YAML."
 )
+@click.option("--plot", type=click.Choice(KINDS), metavar="KIND", help="The numbers of this kind of pilotune plot.")
+@metric_option
+@parameter_option
 @click.option(
     "--trial", "trial", type=click.IntRange(min=0), metavar="N", help="Like --best or --schedule, but of trial N."
 )
@@ -39,6 +43,9 @@ def export_command(
     best: bool,
     reports: bool,
     schedule: bool,
+    plot: str | None,
+    metric: str | None,
+    parameters: tuple[str, ...],
     trial: int | None,
 ) -> None:
     """Write all trials as CSV, JSON or Parquet, or the best parameters as a file to train with.
@@ -48,12 +55,17 @@ def export_command(
     pilotune export my-study --reports -o reports.csv
     pilotune export my-study --best -o best.yaml
     pilotune export my-study --schedule -o schedule.yaml
+    pilotune export my-study --plot timeline -o timeline.csv
     """
     import io
 
     from ...analysis import export, export_reports, format_of
 
     buffer, note = io.BytesIO(), ""
+    if plot and (best or reports or schedule or trial is not None):
+        raise UserError("--plot writes the numbers of a plot: give neither --best, --reports, --schedule nor --trial")
+    if not plot and (metric or parameters):
+        raise UserError(f"--{'metric' if metric else 'param'} belongs to --plot KIND, which is missing")
     if reports and (best or trial is not None):
         raise UserError("--reports writes what trials reported, --best and --trial write parameters: give one of them")
     if schedule and (best or reports):
@@ -71,22 +83,32 @@ def export_command(
     else:
         kind = format_of(out, form)
         if kind not in FORMATS:
-            what = "reports" if reports else "trials"
+            what = "numbers of a plot" if plot else "reports" if reports else "trials"
             raise UserError(f"{what} are written as {', '.join(FORMATS)}, not as {kind}; or add --best")
         if kind == "parquet" and out is None and sys.stdout.isatty():
             raise UserError("Parquet cannot be shown on a terminal; give --out FILE")
         data = read_named_study(name, storage)
-        done = (
-            count(export_reports(data, kind, buffer), "report")
-            if reports
-            else count(export(data, kind, buffer), "trial")
-        )
+        if plot:
+            done = f"the numbers of the plot {plot}"
+            buffer.write(plot_file(data, plot, kind, metric, parameters))
+        elif reports:
+            done = count(export_reports(data, kind, buffer), "report")
+        else:
+            done = count(export(data, kind, buffer), "trial")
     click.echo(note, nl=False, err=True)
     if out is None:
         click.echo(buffer.getvalue(), nl=False)
     else:
         out.write_bytes(buffer.getvalue())
         click.echo(f"wrote {done} of {data.name} to {out}", err=True)
+
+
+def plot_file(data: StudyData, plot: str, kind: str, metric: str | None, parameters: tuple[str, ...]) -> bytes:
+    """The numbers of a plot as CSV, JSON or Parquet."""
+    from ...analysis import table_bytes
+    from ...analysis.plots import make
+
+    return table_bytes(make(data, [plot], metric, parameters)[0].table, kind)
 
 
 def params_file(data: StudyData, trial: int | None, kind: str) -> str:

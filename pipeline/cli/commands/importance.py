@@ -9,7 +9,7 @@ import click
 
 from ...analysis import EVALUATORS
 from ..formatting import count, echo_json, table
-from ..options import json_option, name_argument, storage_option
+from ..options import json_option, metric_option, name_argument, storage_option
 from ..results import read_named_study
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOST_PAIRS = 5
 @name_argument(required=False)
 @storage_option
 @click.option("--evaluator", type=click.Choice(EVALUATORS), default="ped-anova", show_default=True)
-@click.option("--metric", metavar="NAME", help="Which of several objectives.")
+@metric_option
 @json_option
 def importance_command(
     name: str | None, storage: str | None, evaluator: str, metric: str | None, as_json: bool

@@ -1,0 +1,79 @@
+"""Plots of a study: what they show as plain data, and drawers for pages, pictures and the terminal.
+
+Example::
+
+    from pilotune.pipeline.analysis import read_study
+    from pilotune.pipeline.analysis.plots import make, image
+
+    figures = make(read_study("sqlite:///study.db", "digits"), ["history", "timeline"])
+    Path("history.png").write_bytes(image(figures[0], "png"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..reading import StudyData
+from .curves import curves
+from .figure import Figure
+from .history import history
+from .image import image
+from .page import page
+from .parameters import contour, importance, parallel, slices
+from .pareto import pareto
+from .spending import blocks, cost
+from .text import text
+from .times import timeline, utilization
+from .trials import DoesNotSuit, Trials
+
+KINDS: dict[str, Callable[[Trials], Figure]] = {
+    "history": history,
+    "pareto": pareto,
+    "curves": curves,
+    "importance": importance,
+    "slice": slices,
+    "parallel": parallel,
+    "contour": contour,
+    "timeline": timeline,
+    "utilization": utilization,
+    "blocks": blocks,
+    "cost": cost,
+}
+"""Kind of plot -> what makes its figure, in the order in which a page shows them."""
+
+
+def make(
+    data: StudyData,
+    kinds: Sequence[str] = (),
+    metric: str | None = None,
+    parameters: Sequence[str] = (),
+    skip: bool = False,
+) -> list[Figure]:
+    """The figures of a study.
+
+    Args:
+        data: The study.
+        kinds: Keys of :data:`KINDS`; empty: all that suit the study.
+        metric: The objective to show; None: the first.
+        parameters: The parameters to show in parallel, slice and contour; empty: those that matter most.
+        skip: Leave out kinds that do not suit the study.
+
+    Raises:
+        DoesNotSuit: The study has nothing that a kind could show; where kinds are left out, that none could.
+        UserError: The study has no such metric or parameter.
+    """
+    trials = Trials(data, metric, parameters)
+    if kinds and not skip:
+        return [KINDS[kind](trials) for kind in kinds]
+    found = []
+    for kind in kinds or KINDS:
+        try:
+            found.append(KINDS[kind](trials))
+        except DoesNotSuit:
+            continue
+    if not found:
+        raise DoesNotSuit(f"study {data.name!r} has no trial with a value yet, so there is nothing to plot")
+    return found
+
+
+__all__ = ["KINDS", "DoesNotSuit", "Figure", "Trials", "image", "make", "page", "text"]

@@ -1,0 +1,93 @@
+"""The values of the trials in their order, and the best value so far."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ....grammar import count
+from ..reading import StudyData
+from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel, Points
+from .trials import DoesNotSuit, Trials, view
+
+
+def history(trials: Trials) -> Figure:
+    """A panel for each objective: complete trials, the last reports of pruned ones, and the best value so far."""
+    if not np.isfinite(trials.values).any():
+        raise DoesNotSuit(f"study {trials.data.name!r} has no trial with a finite value; the plot history needs one")
+    panels, tables = [], []
+    for index, metric in enumerate(trials.data.metrics):
+        maximize = trials.data.directions[index] == "maximize"
+        best = best_so_far(trials, index)
+        panels.append(_panel(trials, index, metric, best))
+        tables.append((metric, trials.values[:, index], best, maximize))
+    table = pd.DataFrame({"trial": trials.number, "state": trials.state.astype(str)})
+    for metric, values, best, _ in tables:
+        single = len(tables) == 1
+        table["value" if single else f"value_{metric}"] = values
+        table["best" if single else f"best_{metric}"] = best
+    return Figure(
+        kind="history",
+        title=f"Value of each trial: {_objectives(trials.data)}",
+        panels=panels,
+        table=table,
+        caption=_caption(trials, tables[0][2]),
+        main=_main(trials),
+    )
+
+
+def best_so_far(trials: Trials, index: int) -> Numbers:
+    """The best value of the complete and feasible trials up to each one; NaN before the first."""
+    usable = trials.complete & trials.feasible
+    if trials.data.directions[index] == "maximize":
+        best = np.maximum.accumulate(np.where(usable, trials.values[:, index], -np.inf))
+    else:
+        best = np.minimum.accumulate(np.where(usable, trials.values[:, index], np.inf))
+    return np.where(np.isfinite(best), best, np.nan)
+
+
+def _panel(trials: Trials, index: int, metric: str, best: Numbers) -> Panel:
+    values, marks = trials.values[:, index], list[Mark]()
+    kinds = [
+        ("pruned, last report", trials.state == "pruned", STATE_COLOURS["pruned"]),
+        ("breaks a constraint", trials.complete & ~trials.feasible, GREY),
+        ("complete", trials.complete & trials.feasible, STATE_COLOURS["complete"]),
+    ]
+    for name, chosen, colour in kinds:
+        found = np.flatnonzero(chosen & np.isfinite(values))
+        if len(found):
+            numbers = trials.number[found]
+            marks.append(Points(name, numbers.astype(np.float64), values[found], colour, numbers.tolist()))
+    if np.isfinite(best).any():
+        marks.append(Line("best so far", trials.number.astype(np.float64), best, BLACK, steps=True))
+    shown = values[np.isfinite(values)]
+    limits = view(shown, trials.data.directions[index] == "maximize")
+    return Panel(Axis("trial", whole=True), Axis(f"{metric} ({trials.data.directions[index]})", limits=limits), marks)
+
+
+def _objectives(data: StudyData) -> str:
+    pairs = zip(data.metrics, data.directions, strict=True)
+    return ", ".join(f"{metric} ({direction})" for metric, direction in pairs)
+
+
+def _caption(trials: Trials, best: Numbers) -> str:
+    counts = {state: int((trials.state == state).sum()) for state in ("complete", "pruned", "failed")}
+    parts = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+    text = f"{count(len(trials.rows), 'trial')}: {parts}"
+    if len(trials.data.metrics) > 1 or trials.best is None:
+        return text + "."
+    improved = int((np.diff(best[np.isfinite(best)]) != 0.0).sum())
+    row = trials.rows[int(np.flatnonzero(trials.number == trials.best)[0])]
+    value = row.values[trials.metric]
+    return (
+        f"{text}. The best is trial {trials.best} with {value:.6g}; the best value improved {count(improved, 'time')}."
+    )
+
+
+def _main(trials: Trials) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = [("trials", len(trials.rows))]
+    found += [(state, int((trials.state == state).sum())) for state in ("complete", "pruned", "failed")]
+    if len(trials.data.metrics) == 1 and trials.best is not None:
+        at = int(np.flatnonzero(trials.number == trials.best)[0])
+        found += [("best trial", trials.best), (f"best {trials.metric}", float(trials.value[at]))]
+    return found

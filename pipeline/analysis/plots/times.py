@@ -1,0 +1,153 @@
+"""Plots over time: what each worker did, how many ran, when blocks waited, and what it all cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ....grammar import count
+from .figure import BLACK, BLUE, GREEN, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Panel, Spans
+from .timing import Attempt, Clock, attempts_of, available, blocks_of, edges, integral, lasted, moments, running
+from .trials import DoesNotSuit, Trials
+
+MOST_LABELS = 40
+"""Rows that have a name on their axis."""
+
+
+class Times:
+    """The attempts and blocks of a study, and their common axis of time."""
+
+    def __init__(self, trials: Trials, kind: str):
+        self.attempts = attempts_of(trials.data, trials.rows)
+        self.blocks = blocks_of(trials.data)
+        if not self.attempts:
+            raise DoesNotSuit(f"no trial of {trials.data.name!r} has run to its end; the plot {kind} needs one")
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The axis of time, from the first attempt or running block to the last."""
+        spans = [(each.began, each.ended) for each in self.attempts]
+        spans += [(each.started, each.ended) for each in self.blocks if each.started and each.ended]
+        starts, ends = np.array(spans).T
+        return Clock.over(starts, ends)
+
+    @property
+    def axis(self) -> Axis:
+        """It as an axis."""
+        return Axis(self.clock.label, limits=(0.0, self.clock.end))
+
+    def note(self) -> str:
+        """A sentence about the pauses that were cut; empty where none was."""
+        cuts = self.clock.cuts
+        verb = "is" if len(cuts) == 1 else "are"
+        long = lasted(sum(gap for _, gap in cuts))
+        return f" {count(len(cuts), 'pause')} without any trial {verb} cut, {long} in all." if cuts else ""
+
+    def cut_lines(self, top: float) -> list[Mark]:
+        """A dashed line where each pause was cut."""
+        at = [x for place, _ in self.clock.cuts for x in (place, place, np.nan)]
+        height = [-0.6, top, np.nan] * len(self.clock.cuts)
+        return [Line("pause", np.array(at), np.array(height), BLACK, dashed=True)] if at else []
+
+
+def timeline(trials: Trials) -> Figure:
+    """A row for each worker: its attempts by how they ended, and how long each waited while the worker was free."""
+    times = Times(trials, "timeline")
+    attempts = sorted(times.attempts, key=lambda each: each.began)
+    rows = _worker_rows(attempts)
+    row = np.array([rows[each.place] for each in attempts], dtype=np.float64)
+    began = times.clock(np.array([each.began for each in attempts]))
+    ended = times.clock(np.array([each.ended for each in attempts]))
+    marks: list[Mark] = _waits(attempts, times.clock, rows)
+    how = np.array([each.how for each in attempts], dtype=object)
+    for state in ("complete", "pruned", "failed", "interrupted", "lost", "went on"):
+        chosen = np.flatnonzero(how == state)
+        if len(chosen):
+            labels = [_label(attempts[i]) for i in chosen]
+            length = np.maximum(ended[chosen] - began[chosen], 0.0)
+            marks.append(Spans(state, row[chosen], began[chosen], length, STATE_COLOURS[state], labels))
+    marks += times.cut_lines(len(rows) - 0.4)
+    ticks = [(float(at), name) for name, at in rows.items()] if len(rows) <= MOST_LABELS else []
+    open_trials = sum(each.state == "running" for each in trials.rows)
+    more = f" {count(open_trials, 'trial')} still running {'is' if open_trials == 1 else 'are'} not shown."
+    lost = sum(each.how == "lost" for each in attempts)
+    return Figure(
+        kind="timeline",
+        title="What each worker did",
+        panels=[Panel(times.axis, Axis("worker", ticks=ticks, limits=(-0.6, len(rows) - 0.4), whole=True), marks)],
+        table=moments(pd.DataFrame([vars(each) for each in attempts]), "asked", "began", "ended"),
+        caption=f"{count(len(attempts), 'attempt')} on {count(len(rows), 'worker')}, a row for each. A bar begins "
+        "when the worker began the attempt. Thin grey: the worker was free, and the trial that came next waited."
+        + (f" {count(lost, 'attempt')} {'was' if lost == 1 else 'were'} lost." if lost else "")
+        + times.note()
+        + (more if open_trials else ""),
+        main=[("attempts", len(attempts)), ("workers", len(rows)), ("lost", lost)],
+    )
+
+
+def _worker_rows(attempts: Sequence[Attempt]) -> dict[str, int]:
+    """The row of each worker: by pool, block and name, from above."""
+    order = sorted({(each.pool, each.block.zfill(8), each.place) for each in attempts}, reverse=True)
+    rows: dict[str, int] = {}
+    for _, _, place in order:
+        rows.setdefault(place, len(rows))
+    return rows
+
+
+def _waits(attempts: Sequence[Attempt], clock: Clock, rows: dict[str, int]) -> list[Mark]:
+    """Where a trial waited for its worker and the worker ran nothing else: thin bars."""
+    free: dict[str, float] = {}
+    spans = []
+    for each in attempts:
+        since = max(each.asked, free.get(each.place, each.asked))
+        if each.began > since:
+            spans.append((rows[each.place], since, each.began))
+        free[each.place] = max(free.get(each.place, 0.0), each.ended)
+    if not spans:
+        return []
+    row, start, end = np.array(spans, dtype=np.float64).T
+    first = clock(start)
+    return [Spans("waiting", row, first, clock(end) - first, GREY, thick=0.2)]
+
+
+def _label(each: Attempt) -> str:
+    again = f", attempt {each.attempt}" if each.attempt > 1 else ""
+    ran, waited = lasted(each.ended - each.began), lasted(each.began - each.asked)
+    return f"trial {each.trial}{again}: {each.how}, ran {ran}, waited {waited}"
+
+
+def utilization(trials: Trials) -> Figure:
+    """How many attempts ran and how many workers there were, and the share of the workers that were busy."""
+    times = Times(trials, "utilization")
+    at = edges(times.clock)
+    seconds, middle = np.diff(at), 0.5 * (at[:-1] + at[1:])
+    busy = integral(*running(times.attempts), at)
+    free = integral(*available(times.attempts, times.blocks), at)
+    workers = np.maximum(free, busy) / seconds
+    share = np.where(workers > 0.0, busy / seconds / np.maximum(workers, 1e-12), np.nan)
+    x = times.clock(middle)
+    whole = busy.sum() / max(1e-12, np.maximum(free, busy).sum())
+    peak = float(running(times.attempts)[1].max())
+    panels = [
+        Panel(times.axis, Axis("trials, workers", limits=(0.0, 1.05 * max(1.0, float(workers.max()))), whole=True), [
+            Line("running trials", x, busy / seconds, BLUE, filled=True),
+            Line("workers", x, workers, BLACK),
+            *times.cut_lines(float(workers.max())),
+        ]),
+        Panel(times.axis, Axis("busy, %", limits=(0.0, 105.0)), [Line("busy workers", x, 100.0 * share, GREEN)]),
+    ]  # fmt: skip
+    table = pd.DataFrame({"time": pd.to_datetime(middle, unit="s", utc=True), "seconds": seconds,
+                          "running": busy / seconds, "workers": workers, "busy": share})  # fmt: skip
+    how = "" if times.blocks else " The workers are those that have run a trial, from their first to their last one."
+    return Figure(
+        kind="utilization",
+        title="How busy the workers were",
+        panels=panels,
+        table=table,
+        caption=f"Workers were busy {100 * whole:.1f} % of their time; at most "
+        f"{count(int(peak), 'trial')} ran at once." + how + times.note(),
+        main=[("busy", f"{100 * whole:.1f} %"), ("most at once", int(peak)), ("busy in all", lasted(busy.sum()))],
+    )  # fmt: skip

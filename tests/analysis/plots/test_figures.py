@@ -1,0 +1,241 @@
+"""What each kind of plot shows, and what it says where it shows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pilotune.errors import UserError
+from pilotune.pipeline.analysis import StudyData
+from pilotune.pipeline.analysis.plots import KINDS, DoesNotSuit, image, make, page, text
+from pilotune.pipeline.analysis.plots.figure import Line, Panel, Parallel, Points, Spans
+from pilotune.pipeline.attributes import BLOCKS
+from pilotune.pipeline.cli.plot_kinds import KINDS as OPTION
+from pilotune.pipeline.cli.plot_kinds import TEXT
+
+SPACE: dict[str, Any] = {
+    "lr": FloatDistribution(1e-5, 1e-1, log=True),
+    "layers": IntDistribution(1, 5),
+    "$optimizer<b>": CategoricalDistribution(("sgd", "adam", None)),
+}
+START = datetime(2026, 1, 1)
+
+
+def trials(amount: int = 40, values: int = 1) -> tuple[FrozenTrial, ...]:
+    """Complete, pruned and failed trials on two workers."""
+    random, made = np.random.default_rng(0), []
+    for number in range(amount):
+        params = {"lr": float(10 ** random.uniform(-5, -1)), "layers": int(random.integers(1, 6))}
+        distributions = {"lr": SPACE["lr"], "layers": SPACE["layers"]}
+        if number % 4:  # conditional
+            params |= {"$optimizer<b>": ("sgd", "adam", None)[number % 3]}
+            distributions |= {"$optimizer<b>": SPACE["$optimizer<b>"]}
+        state = (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)[number % 4]
+        value = abs(np.log10(params["lr"]) + 3) + 0.1 * params["layers"]
+        reports = {step: value + 1.0 / step for step in (1, 3, 9)[: 3 if state == TrialState.COMPLETE else 2]}
+        one = create_trial(
+            state=state,
+            values=[value] * values if state == TrialState.COMPLETE else None,
+            params=params,
+            distributions=distributions,
+            intermediate_values=reports if values == 1 and state != TrialState.FAIL else {},
+            user_attrs={"pilotune:seconds_running": 9.0, "pilotune:seconds_waiting": 1.0, "pilotune:host": "n1"},
+            system_attrs={"pilotune:details": {"worker": f"n1/{number % 2}", "block": "0", "pool": "cpu"}},
+        )
+        one.number, one.datetime_start = number, START + timedelta(seconds=5 * number)
+        one.datetime_complete = one.datetime_start + timedelta(seconds=10)
+        made.append(one)
+    return tuple(made)
+
+
+def study(values: int = 1, found: Sequence[FrozenTrial] | None = None, **system: Any) -> StudyData:
+    metrics = ("loss",) if values == 1 else tuple(f"loss{i}" for i in range(values))
+    found = trials(values=values) if found is None else found
+    return StudyData("", "digits", ("minimize",) * values, metrics, tuple(found), {}, system_attrs=system)
+
+
+T0 = START.timestamp()
+BLOCK = {BLOCKS + "c1:0": [["cpu", "0", "17", T0 - 60, T0, T0 + 300, 2, 1, "its walltime was over"],
+                           ["cpu", "1", "18", T0, None, T0 + 200, 0, 1, "cancelled"]]}  # fmt: skip
+
+
+def test_the_options_of_the_command_line_are_the_kinds_there_are() -> None:
+    assert list(KINDS) == list(OPTION)
+    assert set(TEXT) <= set(OPTION)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pareto"])
+def test_every_kind_has_a_title_a_caption_numbers_and_axes_with_labels(kind: str) -> None:
+    (figure,) = make(study(**BLOCK), [kind])
+    assert figure.kind == kind
+    assert figure.caption.endswith(".")
+    assert len(figure.table)
+    assert figure.main
+    for panel in figure.panels:
+        labels = [axis.label for axis in panel.axes] if isinstance(panel, Parallel) else [panel.x.label]
+        assert all(labels)
+
+
+def test_all_that_suit_are_made_where_none_is_named() -> None:
+    assert [figure.kind for figure in make(study())] == [kind for kind in KINDS if kind not in ("pareto", "blocks")]
+    assert [figure.kind for figure in make(study(2))] == [
+        "history", "pareto", "importance", "slice", "parallel", "contour", "timeline", "utilization", "cost"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "sentence"),
+    [
+        ("pareto", study(), "has one objective; the plot pareto needs several"),
+        ("curves", study(2), "no trial of 'digits' has reported a value"),
+        ("blocks", study(), "has no record of its blocks"),
+        ("slice", study(found=[]), "no complete trial with finite values"),
+        ("timeline", study(found=[]), "has run to its end"),
+        ("history", study(found=[]), "no trial with a finite value"),
+        ("importance", study(found=trials(1)), "importance needs at least two"),
+        ("contour", study(found=trials(2)), "2 complete trials with finite values; the plot contour needs 4"),
+    ],
+)
+def test_a_kind_that_does_not_suit_is_one_sentence(kind: str, data: StudyData, sentence: str) -> None:
+    with pytest.raises(DoesNotSuit, match=sentence) as caught:
+        make(data, [kind])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_study_has_nothing_to_plot() -> None:
+    with pytest.raises(DoesNotSuit, match="nothing to plot"):
+        make(study(found=[]))
+
+
+def test_unknown_metrics_and_parameters_are_named() -> None:
+    with pytest.raises(UserError, match="no metric 'accuracy'; it has loss"):
+        make(study(), ["history"], metric="accuracy")
+    with pytest.raises(UserError, match="no parameter 'layer'; did you mean 'layers'"):
+        make(study(), ["slice"], parameters=["layer"])
+
+
+def test_history_has_the_best_value_of_those_that_keep_the_constraints() -> None:
+    found = [create_trial(value=value, system_attrs={"constraints": [broken]})
+             for value, broken in ((3.0, 0.0), (1.0, 1.0), (2.0, -1.0), (5.0, 0.0))]  # fmt: skip
+    for number, each in enumerate(found):
+        each.number = number
+    (figure,) = make(study(found=found), ["history"])
+    assert figure.table["best"].tolist() == [3.0, 3.0, 2.0, 2.0]
+    assert dict(figure.main)["best trial"] == 2
+
+
+def test_a_value_that_is_far_off_does_not_hide_the_others() -> None:
+    found = [*trials(), create_trial(value=1e12)]
+    found[-1].number = 40
+    (figure,) = make(study(found=found), ["history"])
+    (panel,) = figure.panels
+    assert isinstance(panel, Panel)
+    assert panel.y.limits is not None
+    assert panel.y.limits[1] < 100
+    assert figure.table["value"].max() == 1e12
+
+
+def test_slices_have_logarithmic_axes_choices_and_whole_numbers() -> None:
+    (figure,) = make(study(), ["slice"])
+    axes = {panel.x.label: panel.x for panel in figure.panels if isinstance(panel, Panel)}
+    assert (axes["lr"].log, axes["layers"].whole, axes["lr"].whole) == (True, True, False)
+    assert [name for _, name in axes["$optimizer<b>"].ticks] == ["sgd", "adam", "null"]
+    assert next(iter(axes)) == "lr", "what matters most comes first"
+
+
+def test_parallel_has_a_place_for_trials_without_a_parameter() -> None:
+    (figure,) = make(study(), ["parallel"], parameters=["$optimizer<b>"])
+    (panel,) = figure.panels
+    assert isinstance(panel, Parallel)
+    assert panel.axes[1].ticks[0][1] == "not set"
+    assert np.isfinite(panel.lines).all()
+
+
+def test_curves_show_rungs_and_the_best_trial() -> None:
+    (figure,) = make(study(), ["curves"])
+    (panel,) = figure.panels
+    assert isinstance(panel, Panel)
+    assert {mark.name for mark in panel.marks if isinstance(mark, Line)} >= {"pruned", "complete", "rung"}
+    assert "10 at step 3" in figure.caption
+
+
+def test_the_pareto_front_is_that_of_optuna() -> None:
+    random = np.random.default_rng(3)
+    found = [create_trial(values=list(map(float, random.integers(0, 9, 2)))) for _ in range(60)]
+    for number, each in enumerate(found):
+        each.number = number
+    data = StudyData("", "s", ("minimize", "maximize"), ("a", "b"), tuple(found), {})
+    (figure,) = make(data, ["pareto"])
+    theirs = optuna.create_study(directions=["minimize", "maximize"])
+    theirs.add_trials(found)
+    ours = figure.table[figure.table["on_front"]]["trial"].tolist()
+    assert ours == sorted(each.number for each in theirs.best_trials)
+
+
+def test_the_timeline_has_a_row_a_worker_and_bars_that_begin_when_trials_run() -> None:
+    (figure,) = make(study(), ["timeline"])
+    (panel,) = figure.panels
+    assert isinstance(panel, Panel)
+    assert [name for _, name in panel.y.ticks] == ["n1/1", "n1/0"]
+    complete = next(mark for mark in panel.marks if isinstance(mark, Spans) and mark.name == "complete")
+    assert (complete.start[0], complete.length[0]) == (0.0, 9.0)
+    assert complete.labels[0] == "trial 0: complete, ran 9 s, waited 1 s"
+
+
+def test_blocks_tell_the_wait_in_the_queue_and_node_hours() -> None:
+    (figure,) = make(study(**BLOCK), ["blocks"])
+    assert figure.caption.startswith("2 blocks, 1 of which ran; in the queue 60 s in the median, 60 s at most; 0.08333")
+    assert dict(figure.main)["node-hours"] == 0.0833
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+def test_pictures_of_all_kinds(form: str) -> None:
+    begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[form]
+    chosen = ["timeline"] if form == "pdf" else ["history", "parallel", "blocks"] if form == "svg" else list(KINDS)
+    for figure in make(study(2 if form == "png" else 1, **BLOCK), chosen, skip=True):
+        assert image(figure, form).startswith(begins)
+
+
+def test_a_page_has_all_figures_needs_no_network_and_escapes_names(tmp_path: Path) -> None:
+    written = page("Study <b>", make(study(**BLOCK))).decode()
+    assert written.count("<figure") == 10
+    assert "<title>Study &lt;b&gt;</title>" in written
+    assert "<script src" not in written
+    assert "$optimizer<b>" not in written
+
+
+def test_text_of_the_kinds_that_a_terminal_can_show() -> None:
+    drawn = [text(figure, 80, colour=False) for figure in make(study(2), TEXT, skip=True)]
+    assert len(drawn) == len(TEXT)
+    assert all("\x1b" not in each and max(map(len, each.splitlines()[:-1])) <= 90 for each in drawn)
+    assert "best so far" in drawn[0]
+
+
+def test_many_trials_are_all_in_the_numbers_and_some_of_them_in_the_lines() -> None:
+    found = []
+    for number in range(2_100):
+        x = number / 2_100
+        found.append(create_trial(value=x, params={"x": x}, distributions={"x": FloatDistribution(0, 1)}))
+        found[-1].number = number
+    (figure,) = make(study(found=found), ["parallel"])
+    (panel,) = figure.panels
+    assert isinstance(panel, Parallel)
+    assert len(panel.lines) <= 1_000
+    assert panel.scale.min() == 0.0
+    assert len(figure.table) == 2_100
+
+
+def test_dots_know_their_trials() -> None:
+    (figure,) = make(study(), ["history"])
+    (panel,) = figure.panels
+    assert isinstance(panel, Panel)
+    dots = [mark for mark in panel.marks if isinstance(mark, Points)]
+    assert all(list(mark.trials) == mark.x.tolist() for mark in dots)
