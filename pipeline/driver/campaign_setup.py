@@ -6,6 +6,7 @@ import platform
 import socket
 from typing import Any
 
+from ...version import __version__
 from .settings import RunSettings
 
 LONGEST_STUDY = 100_000
@@ -16,8 +17,6 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
     """The value of the attribute SETUP. Only versions of what is imported anyway are in it."""
     import numpy
     import optuna
-
-    from ... import __version__
 
     versions = {"pilotune": __version__, "optuna": optuna.__version__, "numpy": numpy.__version__}
     return {
