@@ -99,6 +99,7 @@ class CampaignStudy:
         had_results: Whether the study had results at first that a sampler learns from.
         metrics: The names of the values; empty where the study has none.
         ended: Ids of the trials that were told to the study since :meth:`pop_ended`.
+        news: Reports that were kept since :meth:`pop_news`, step -> value by trial id; None where nobody wants them.
         due: Where the trials are noted whose callbacks are to be called; None where there are none.
     """
 
@@ -113,6 +114,7 @@ class CampaignStudy:
         self.study, self.storage, self.space, self.campaign = study, storage, space, campaign
         self._brackets = brackets
         self.ended: list[int] = []
+        self.news: dict[int, dict[int, float]] | None = None
         self._failures: dict[str, tuple[int, str]] = {}  # sampler, pruner -> how often it failed, and how at last
         self.due: DueCallbacks | None = None
         self._stopped = False  # the sampler called Study.stop
@@ -369,6 +371,8 @@ class CampaignStudy:
                 missing.setdefault(int(step), float(value))
         if missing:
             self.storage.set_trial_intermediate_values(trial._trial_id, missing)
+            if self.news is not None:
+                self.news.setdefault(trial._trial_id, {}).update(missing)
         return missing
 
     def reported(self, trial: optuna.Trial) -> Collection[int]:
@@ -466,6 +470,13 @@ class CampaignStudy:
             f"the {what} failed {f'{count} times, at last ' if count > 1 else ''}{how}"
             for what, (count, how) in self._failures.items()
         ]
+
+    def pop_news(self) -> dict[int, dict[int, float]]:
+        """The reports since the last call, step -> value by trial number, once they are committed."""
+        if not self.news:
+            return {}
+        found, self.news = self.news, {}
+        return {self.storage.get_trial_number_from_id(trial_id): reports for trial_id, reports in found.items()}
 
     def pop_ended(self, overtaken: Sequence[int] = ()) -> list[int]:
         """Numbers of the trials that were told to the study since the last call, once that is committed.

@@ -21,6 +21,9 @@ CAMPAIGN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 DATABASE = "study.db"
 """File of the default database in the study's folder."""
 
+LOGGERS = "loggers"
+"""Folder of what the study's loggers write, in the study's folder."""
+
 
 def require_idle(study: StudyLocation, what: str) -> None:
     """Refuse to ``what`` (delete, rename) a study with a driver, a driver's job, or jobs that a dead driver left.
@@ -108,7 +111,13 @@ def is_pilotunes(file: Path, database: bool) -> bool:
     from .request import FILE
 
     name = file.name
-    if CAMPAIGN.fullmatch(name) or name == FILE or name.startswith(("in-job-", "detached-")) or is_written(file):
+    if (
+        CAMPAIGN.fullmatch(name)
+        or name == FILE
+        or name == "loggers"
+        or name.startswith(("in-job-", "detached-"))
+        or is_written(file)
+    ):
         return True
     return database and name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 

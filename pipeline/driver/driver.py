@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,11 +221,12 @@ class Driver:
         self.left = ""
         self._written = self._shown = 0.0
         self._last: Status | None = None  # the last one written
-        self.ended = EndedTrials(self.study_file, storage, study, lease.campaign)
+        self.ended = EndedTrials(self.study_file, storage, study, lease.campaign, run.path.parent)
         pruner = self.study_file.pruner
         brackets = hyperband_brackets(pruner.args) if pruner is not None and pruner.name == "hyperband" else []
         campaign_study = CampaignStudy(study, storage, self.study_file.space, lease.campaign, brackets)
         campaign_study.due = self.ended.due
+        campaign_study.news = {} if self.ended.loggers else None
         self.campaign = Campaign(
             campaign_study,
             _limits(self.study_file),
@@ -271,7 +272,7 @@ class Driver:
             self.listener(status)
 
     def finish_callbacks(self) -> None:
-        """Wait for the callbacks of the last trials, after the campaign has ended. Its lease is renewed meanwhile."""
+        """Wait for callbacks and loggers after the campaign has ended. Its lease is renewed meanwhile."""
         renewed = time.time()
 
         def tell(message: str) -> None:
@@ -335,8 +336,13 @@ class Driver:
         return taken, outcomes
 
     def on_ended(self, numbers: Sequence[int]) -> None:
-        """Call the callbacks of trials that have ended, and let the terminator judge the study."""
+        """Call the callbacks of trials that have ended, let the terminator judge the study, and log them."""
         self.ended.put(numbers)
+
+    def on_reports(self, reports: Mapping[int, Mapping[int, float]]) -> None:
+        """Log what trials have reported."""
+        if self.ended.loggers:
+            self.ended.loggers.put_reports(reports)
 
     def written_outcome(self, flight: Flight) -> Outcome | None:
         """The outcome that the attempt's worker wrote; None where it wrote none."""

@@ -1,4 +1,4 @@
-"""What follows the end of trials beside the campaign itself: the user's callbacks, and Optuna's terminator."""
+"""What follows the end of trials beside the campaign itself: callbacks, loggers, and Optuna's terminator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from ..studyfile import StudyFile, make_callbacks, make_terminator, terminator_i
 from .after_trials import AfterTrials
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import optuna
+
+    from .logger_feed import LoggerFeed
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +29,17 @@ LONGEST_WAIT = 60.0
 class EndedTrials:
     """Hands trials that have ended to their callbacks, and remembers in the database whose callbacks are still due.
 
-    All methods are called from the driver's loop. A study without callbacks and terminator costs nothing.
+    All methods are called from the driver's loop. A study without callbacks, loggers and terminator costs nothing.
 
     Args:
-        study_file: Its ``callbacks`` and ``budget.terminator``; they are imported here.
+        study_file: Its ``callbacks`` and ``budget.terminator``, which are imported here, and its ``loggers``.
         storage: The record.
         study: The study, claimed.
         campaign: The campaign's id.
+        folder: The study's folder of the run directories.
 
     Attributes:
+        loggers: What is sent to loggers; None where there are none.
         due: The trials whose callbacks are due, for the campaign to add to; None where there are no callbacks.
         lost: A sentence about the trials whose callbacks were given up, or left to the next campaign.
 
@@ -41,7 +47,7 @@ class EndedTrials:
         UserError: A callback or the terminator cannot be imported or created.
     """
 
-    def __init__(self, study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign: str):
+    def __init__(self, study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign: str, folder: Path):
         self._storage, self._study = storage, study
         budget, terminator = study_file.budget, study_file.budget.terminator
         callbacks = make_callbacks(study_file)
@@ -53,16 +59,25 @@ class EndedTrials:
             only_terminator=budget.trials is None and budget.time is None and budget.patience is None,
         )
         self.due = DueCallbacks(storage, study._study_id, campaign) if callbacks else None
+        self.loggers: LoggerFeed | None = None
+        if study_file.loggers:
+            from .logger_feed import LoggerFeed
+
+            self.loggers = LoggerFeed(study_file, storage, study, campaign, folder)
         self.lost = ""
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin, and ask the terminator, which may end a resumed study at once. ``wake`` ends the loop's wait."""
         self._after.wake = wake
         self._after.judge()
+        if self.loggers:
+            self.loggers.start()
 
     def put(self, numbers: Sequence[int]) -> None:
         """The ends of these trials are committed."""
         self._after.put(numbers)
+        if self.loggers:
+            self.loggers.put_ended(numbers)
 
     def take_over(self) -> None:
         """Call what the drivers that have ended or died left. Raises RecordAway where the database does not answer."""
@@ -92,18 +107,23 @@ class EndedTrials:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each callback or terminator that failed, and about callbacks that were not called."""
-        return [*self._after.warnings, *([self.lost] if self.lost else [])]
+        """A sentence for each callback, logger or terminator that failed, and about what was not called or written."""
+        logged = self.loggers.warnings if self.loggers else []
+        return [*self._after.warnings, *logged, *([self.lost] if self.lost else [])]
 
     def finish(self, stopped: Callable[[], bool], tell: Callable[[str], None]) -> None:
-        """Wait for the callbacks of the last trials, and commit what they have written.
+        """Wait for the callbacks of the last trials, and commit what they have written; then for the loggers.
 
         Args:
             stopped: Whether the user wants to wait no longer.
             tell: Called all the time with a sentence to show; it also keeps the campaign's lease alive.
         """
-        if not self._after.needed:
-            return
+        if self._after.needed:
+            self._finish_callbacks(stopped, tell)
+        if self.loggers:
+            self.loggers.finish(stopped, tell)
+
+    def _finish_callbacks(self, stopped: Callable[[], bool], tell: Callable[[str], None]) -> None:
         self._after.close()
         last = time.monotonic()  # when a callback returned last
         while self._after.busy:

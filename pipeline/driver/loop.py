@@ -109,6 +109,8 @@ class CampaignLoop:
         if result is None:
             return
         self.pool.perform(self.campaign.release(result.refused, result.overtaken))
+        if news := self.campaign.study.pop_news():
+            self.services.on_reports(news)
         if ended := self.campaign.study.pop_ended(result.overtaken):
             self.services.on_ended(ended)
         self.services.report_status("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..campaign.events import StopRequested
@@ -38,6 +38,9 @@ class DriverServices(CampaignServices, Protocol):
 
     def on_ended(self, numbers: Sequence[int]) -> None:
         """The ends of these trials are committed. Called once for each of this campaign's trials, after the tick."""
+
+    def on_reports(self, reports: Mapping[int, Mapping[int, float]]) -> None:
+        """These reports, step -> value by trial number, are committed. Called only where the campaign collects them."""
 
     def free_reserve(self) -> bool:
         """Give the database the disk space that was reserved for its last commits; returns whether there was any."""

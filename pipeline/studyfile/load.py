@@ -82,6 +82,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         budget=_budget(schema, sampler, points, absolute.parent, directions, source),
         trial=_trial(schema, source),
         callbacks=_callbacks(schema, absolute.parent, source),
+        loggers=schema.loggers,
         start_from=_start_from(schema, sampler, space, source),
         storage=schema.storage,
         seed=_seed(sampler),

@@ -26,6 +26,7 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
     "`metrics: [NAME]`": ("metric", "metric_name", "metric_names"),
     "`sampler:`": ("algorithm", "algo", "method", "tuner", "strategy", "optimizer", "search_alg", "search_algorithm"),
     "`pruner:`": ("scheduler", "early_stopper", "assessor"),
+    "`loggers: [tensorboard]`": ("logger", "logging", "tracking", "trackers", "tensorboard", "mlflow", "wandb"),
     "`storage:`": ("database", "db", "db_url", "storage_url"),
     "`start_from: {enqueue: [...]}`": ("initial", "points_to_evaluate", "init_points", "warm_start", "enqueue_trials"),
     "`sampler: {seed: N}`": ("random_seed", "rng_seed"),

@@ -71,6 +71,7 @@ class Plan:
         promotes: Whether trials pause at the brackets' rungs instead of being pruned.
         population: How a population is trained, in words; empty where none is.
         callbacks: What the driver calls after each finished trial.
+        loggers: What the driver writes each trial to.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Plan:
     promotes: bool = False
     population: str = ""
     callbacks: tuple[str, ...] = ()
+    loggers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The plan for ``--json``; infinite counts become null."""
@@ -128,6 +130,7 @@ def plan(study_file: StudyFile) -> Plan:
         promotes=promoting is not None,
         population=_population(study_file),
         callbacks=tuple(_named(each.name, each.args) for each in study_file.callbacks),
+        loggers=tuple(_named(each.name, each.args) for each in study_file.loggers),
         budget=_budget(study_file),
         trials=_most_trials(study_file),
         trial=_trial(study_file),
@@ -149,6 +152,7 @@ def render_plan(plan: Plan) -> str:
         f"trial      {', '.join(plan.trial)}",
     ]
     lines += [f"{'callbacks' if index == 0 else '':11}{name}" for index, name in enumerate(plan.callbacks)]
+    lines += [f"{'loggers' if index == 0 else '':11}{name}" for index, name in enumerate(plan.loggers)]
     if plan.population:
         lines.append(f"population {plan.population}")
     if plan.enqueued:

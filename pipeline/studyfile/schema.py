@@ -28,6 +28,8 @@ from ...fields import (
     size,
 )
 from ...names import NAME, NAME_RULE
+from ...yamlfile import nearest
+from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, REPEATS_ONCE, Repeats
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Limits
 
@@ -90,6 +92,37 @@ def _callbacks(value: Any) -> tuple[dict[str, Any], ...]:
             raise ValueError(f"{wanted}, but is {shown(value)}")
         found.append(named)
     return tuple(found)
+
+
+def _loggers(value: Any) -> tuple[LoggerSettings, ...]:
+    """The loggers: names, or mappings of a name to its keys."""
+    found: dict[str, LoggerSettings] = {}
+    for item in value if isinstance(value, list) else [value]:
+        named = {item: {}} if isinstance(item, str) else item
+        if not isinstance(named, dict) or not named:
+            wanted = "must be a list of names, or mappings as in [{mlflow: {uri: ...}}]"
+            raise ValueError(f"{wanted}, but is {shown(value)}")
+        for name, args in named.items():
+            if name not in KINDS:
+                raise ValueError(f"has no logger '{name}'{nearest(str(name), KINDS)}")
+            if name in found:
+                raise ValueError(f"names {name} twice")
+            found[name] = LoggerSettings(name, _logger_args(name, args))
+    return tuple(found.values())
+
+
+def _logger_args(name: str, args: Any) -> dict[str, str]:
+    args = {} if args is None else args
+    if not isinstance(args, dict):
+        raise ValueError(f"must have a mapping for {name}, as in [{{{name}: {{{next(iter(KINDS[name].keys))}: ...}}}}]")
+    for key, text in args.items():
+        if key not in KINDS[name].keys:
+            raise ValueError(f"has no key '{key}' of {name}{nearest(str(key), KINDS[name].keys)}")
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"must have text for {name}.{key}, but has {shown(text)}")
+        if key == "mode" and text not in MODES:
+            raise ValueError(f"must have {' or '.join(MODES)} for {name}.mode, but has {shown(text)}")
+    return dict(args)
 
 
 def _terminator(value: Any) -> dict[str, Any] | None:
@@ -178,6 +211,7 @@ Directions = Annotated[tuple[str, ...], BeforeValidator(_directions), TypeName("
 SamplerChoice = Annotated[dict[str, Any], BeforeValidator(_sampler), TypeName("name, or mapping")]
 PrunerChoice = Annotated[dict[str, Any], BeforeValidator(_named), TypeName("name, or mapping")]
 Callbacks = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_callbacks), TypeName("list of functions")]
+Loggers = Annotated[tuple[LoggerSettings, ...], BeforeValidator(_loggers), TypeName("list of names, or mappings")]
 TerminatorChoice = Annotated[dict[str, Any] | None, BeforeValidator(_terminator), TypeName("`true`, or mapping")]
 RepeatsChoice = Annotated[
     Repeats,
@@ -408,6 +442,10 @@ class StudySchema(Section):
         default=(),
         description="Functions of your own that the driver calls with the study and the trial after each finished "
         "trial, see below.",
+    )
+    loggers: Loggers = Field(
+        default=(),
+        description="Other tools that the driver writes each trial to: `tensorboard`, `mlflow`, `wandb`, see below.",
     )
     start_from: StartFrom = Field(default=StartFrom(), description="What is known before the study begins, see below.")
     storage: Annotated[

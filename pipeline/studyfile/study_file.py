@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...yamlfile import YamlFile, dump_yaml
+from ..loggers.settings import LoggerSettings
 from ..registry_args import Named
 from ..space import Space
 from ..trial.protocol import ObjectiveSpec
@@ -34,6 +35,7 @@ class StudyFile:
             space with constraints. None with other samplers.
         trial: What one trial gets, and how its failures are handled.
         callbacks: What the driver calls after each finished trial.
+        loggers: What the driver writes each trial to.
         start_from: Points to try first, and studies to learn from.
         storage: URL of the database as written; None for the default.
         seed: The sampler's seed; None if it has none.
@@ -52,6 +54,7 @@ class StudyFile:
     budget: Budget
     trial: TrialOptions
     callbacks: tuple[Named, ...]
+    loggers: tuple[LoggerSettings, ...]
     start_from: StartFrom
     storage: str | None
     seed: int | None
@@ -78,6 +81,8 @@ class StudyFile:
         data["pruner"] = {"name": self.pruner.name, **self.pruner.args} if self.pruner else None
         if self.callbacks:
             data["callbacks"] = [{"name": each.name, **each.args} for each in self.callbacks]
+        if self.loggers:
+            data["loggers"] = [{each.name: dict(each.args)} for each in self.loggers]
         for key, section in (("budget", self.budget), ("trial", self.trial), ("start_from", self.start_from)):
             data[key] = section.model_dump(mode="json")
         if self.storage:

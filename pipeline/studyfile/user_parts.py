@@ -54,6 +54,13 @@ def resolved_callbacks(given: Sequence[Mapping[str, Any]], folder: Path) -> tupl
     return tuple(callbacks)
 
 
+def check_loggers(study_file: StudyFile) -> None:
+    """Raise UserError, at its line, if the package of a logger is not installed here, where the driver runs."""
+    for index, each in enumerate(study_file.loggers):
+        if each.missing:
+            raise study_file.error(each.missing, f"loggers[{index}]")
+
+
 def make_callbacks(study_file: StudyFile) -> list[Callback]:
     """Import the callbacks, and make instances of those that are classes.
 
@@ -104,11 +111,13 @@ def _check_signature(name: str, function: Callable[..., Any], count: int, key: s
 def check_user_parts(study_file: StudyFile) -> None:
     """Import the user's own samplers, pruners, terminator and callbacks, so that a run does not begin without them.
 
-    No sampler, pruner or callback is created, but their arguments are checked. A study without any costs nothing.
+    No sampler, pruner or callback is created, but their arguments are checked. Loggers need to be installed; they are
+    not imported. A study without any costs nothing.
 
     Raises:
         UserError: With file, line and key.
     """
+    check_loggers(study_file)
     sampler, pruner, folder = study_file.sampler, study_file.pruner, study_file.folder
     try:
         if is_reference(sampler.name):
