@@ -33,6 +33,7 @@ COMMANDS = {
     "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "importance": ("importance", "Show which parameters mattered."),
     "plot": ("plot", "Draw a study: its history, parameters, workers, blocks and cost."),
+    "dashboard": ("dashboard", "Show a study in a browser, with optuna-dashboard."),
     "copy": ("copy", "Copy a study with all its trials."),
     "rename": ("rename", "Give a study another name."),
     "delete": ("delete", "Delete a study with its trials and run directories."),

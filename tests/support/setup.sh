@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the tests need beside Python packages: PostgreSQL's server programs and Slurm with munge and its accounting on
-# MariaDB (the tests start servers of their own from them), Lmod, zsh, for its completion, strace, and tmux, as a
-# terminal.
+# MariaDB (the tests start servers of their own from them), Lmod, zsh, for its completion, strace, tmux, as a
+# terminal, and Chromium, as a browser.
 set -eu
 
 has() {
@@ -19,6 +19,7 @@ has slurmdbd mariadbd mariadb-install-db || missing="$missing slurmdbd mariadb-s
 has ip nsenter unshare || missing="$missing iproute2 util-linux"
 has zsh || missing="$missing zsh"
 has strace || missing="$missing strace"
+has chromium || missing="$missing chromium"
 has tmux || missing="$missing tmux"
 [ -r /usr/share/lmod/lmod/init/bash ] || missing="$missing lmod"
 if [ -z "$missing" ]; then
