@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..cli.campaign_status import ObservedCampaign
     from ..cli.resolve import StudyLocation
     from ..noise.bounds import CautiousBest
+    from .plots import Plots
 
 STARTED: list[subprocess.Popen[bytes]] = []
 """The drivers that this process has started. A process that has ended is a zombie until its parent asks for it."""
@@ -289,6 +290,13 @@ class Study:
 
         self._read()  # says what is wrong in a sentence
         return optuna.load_study(study_name=self.name, storage=self.storage)
+
+    @property
+    def plot(self) -> Plots:
+        """The plots of ``pilotune plot``, one method for each kind: ``study.plot.history()``."""
+        from .plots import Plots
+
+        return Plots(self._read)
 
     def verify(self) -> Audit:
         """Check that the database has every result that a worker wrote, exactly once, as ``pilotune verify`` does.

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pytest
 import pilotune as package
 from pilotune.errors import PilotuneError, UserError
 from pilotune.pipeline.analysis import export, read_study
+from pilotune.pipeline.analysis.plots import KINDS
+from pilotune.pipeline.api.plots import Plots
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
 
@@ -89,6 +92,38 @@ def test_an_unknown_study_is_refused_with_the_nearest_names(url: str) -> None:
     assert study.campaigns == []
     with pytest.raises(UserError, match="the location of the study file of 'digits' is not known"):
         study.resume()
+
+
+def test_each_kind_of_plot_is_a_method(url: str) -> None:
+    plot = package.open("digits", storage=url).plot
+    assert [name for name in vars(Plots) if not name.startswith("_")] == list(KINDS)
+    shown = plot.history()
+    assert type(shown).__module__.startswith("plotly.")
+    assert shown.layout.title.text.startswith("Value of each trial")
+    assert type(plot.slice(parameters=["lr"], backend="matplotlib")).__module__ == "matplotlib.figure"
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda plot: plot.pareto(), "study 'digits' has one objective; the plot pareto needs several"),
+        (lambda plot: plot.history(metric="loss"), "study 'digits' has no metric 'loss'; it has value"),
+        (lambda plot: plot.history(backend="bokeh"), "backend: must be plotly or matplotlib, but is 'bokeh'"),
+    ],
+)
+def test_what_cannot_be_plotted_is_said(draw: Callable[[Any], Any], said: str, url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        draw(package.open("digits", storage=url).plot)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("name", ["plotly", "matplotlib"])
+def test_a_missing_package_is_named(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in [each for each in sys.modules if each.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, known)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=rf"plots need {name}, which is not installed: pip install 'pilotune\[plots\]'"):
+        package.open("digits", storage=url).plot.history(backend=name)
 
 
 def campaign(folder: Path, **fields: Any) -> package.Campaign:

@@ -53,6 +53,7 @@ def test_the_example_notebook_runs_and_is_kept_without_output(here: Here) -> Non
     assert texts[2] == "'the budget of 20 trials is used up'"
     assert "<b>digits-notebook</b>: 20 complete" in outputs(notebook, "text/html")[1]
     assert texts[-1] == "True"
+    assert outputs(notebook, "application/vnd.plotly.v1+json"), "a plot"
     streams = [each for cell in notebook.cells for each in cell.get("outputs", ()) if each.output_type == "stream"]
     assert streams == []
 

@@ -50,6 +50,17 @@ def image(figure: Figure, form: str, *, bare: bool = False, raster: float = 150.
     Raises:
         UserError: matplotlib is not installed.
     """
+    canvas, buffer = drawn(figure, bare=bare), BytesIO()
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        metadata = {"Date": None} if form == "svg" else {"CreationDate": None} if form == "pdf" else {}
+        canvas.savefig(buffer, format=form, dpi=raster, metadata=metadata)
+        return buffer.getvalue()
+
+
+def drawn(figure: Figure, *, bare: bool = False) -> Any:
+    """The figure as matplotlib's. Arguments and errors are those of :func:`image`."""
     try:
         import matplotlib
     except ImportError:
@@ -70,10 +81,7 @@ def image(figure: Figure, form: str, *, bare: bool = False, raster: float = 150.
         if not bare:
             canvas.suptitle("\n".join(textwrap.wrap(figure.title, PARAGRAPH)), fontsize=11)
             canvas.supxlabel("\n".join(textwrap.wrap(figure.caption, round(14.5 * width))), fontsize=8, color="#444444")
-        buffer = BytesIO()
-        metadata = {"Date": None} if form == "svg" else {"CreationDate": None} if form == "pdf" else {}
-        canvas.savefig(buffer, format=form, dpi=raster, metadata=metadata)
-        return buffer.getvalue()
+    return canvas
 
 
 def _height(panel: Panel | Parallel) -> float:

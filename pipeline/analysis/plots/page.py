@@ -47,13 +47,12 @@ def page(title: str, figures: Sequence[Figure]) -> bytes:
     Raises:
         UserError: plotly is not installed.
     """
-    try:
-        import plotly.io
-    except ImportError:
-        raise need_plots("plotly") from None
+    all_drawn = [draw(figure) for figure in figures]
+    import plotly.io
+
     parts = []
     for place, figure in enumerate(figures):
-        drawn = plotly.io.to_html(draw(figure), include_plotlyjs=place == 0, full_html=False,
+        drawn = plotly.io.to_html(all_drawn[place], include_plotlyjs=place == 0, full_html=False,
                                   config={"responsive": True, "displaylogo": False}, validate=False)  # fmt: skip
         caption = html.escape(figure.caption)
         head = html.escape(figure.title)
@@ -63,9 +62,12 @@ def page(title: str, figures: Sequence[Figure]) -> bytes:
 
 
 def draw(figure: Figure) -> Any:
-    """The figure as plotly's."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    """The figure as plotly's. Raises UserError if plotly is not installed."""
+    try:
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
+    except ImportError:
+        raise need_plots("plotly") from None
 
     if isinstance(figure.panels[0], Parallel):
         return go.Figure(
