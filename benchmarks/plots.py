@@ -107,8 +107,13 @@ def main() -> None:
                 out = f"{folder}/{kind}.{ending}"
                 times.append(seconds("plot", studies.NAME, kind, "--storage", url, "-o", out))
             rows.append([kind, *times, Path(f"{folder}/{kind}.html").stat().st_size / 1e6])
-    text = common.table(f"Seconds of `pilotune plot` with {n:,} trials; budget {BUDGET['plot']:g} s",
-                        ["plot", "PNG", "HTML", "HTML, MB"], rows)  # fmt: skip
+        out = Path(folder) / "report.html"
+        took = seconds("report", studies.NAME, "--storage", url, "-o", str(out))
+        size = out.stat().st_size / 1e6
+    plots = f"Seconds of `pilotune plot` with {n:,} trials; budget {BUDGET['plot']:g} s"
+    report = f"Seconds of `pilotune report` with {n:,} trials; budget {BUDGET['report']:g} s and 3 MB"
+    text = common.table(plots, ["plot", "PNG", "HTML", "HTML, MB"], rows)
+    text += "\n" + common.table(report, ["seconds", "MB"], [[took, size]])
     common.finish("Plots and reports", text, options.keep)
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "trials": ("trials", "List the trials, and why failed ones failed."),
     "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "importance": ("importance", "Show which parameters mattered."),
+    "report": ("report", "Write a report of one study or several, to send or to print."),
     "plot": ("plot", "Draw a study: its history, parameters, workers, blocks and cost."),
     "dashboard": ("dashboard", "Show a study in a browser, with optuna-dashboard."),
     "copy": ("copy", "Copy a study with all its trials."),

@@ -65,15 +65,21 @@ def make(
     trials = Trials(data, metric, parameters)
     if kinds and not skip:
         return [KINDS[kind](trials) for kind in kinds]
+    found = figures_that_suit(trials, kinds)
+    if not found:
+        raise DoesNotSuit(f"study {data.name!r} has no trial with a value yet, so there is nothing to plot")
+    return found
+
+
+def figures_that_suit(trials: Trials, kinds: Sequence[str] = ()) -> list[Figure]:
+    """The figures of these kinds (none given: of all) that the study has something for."""
     found = []
     for kind in kinds or KINDS:
         try:
             found.append(KINDS[kind](trials))
         except DoesNotSuit:
             continue
-    if not found:
-        raise DoesNotSuit(f"study {data.name!r} has no trial with a value yet, so there is nothing to plot")
     return found
 
 
-__all__ = ["KINDS", "DoesNotSuit", "Figure", "Trials", "image", "make", "page", "text"]
+__all__ = ["KINDS", "DoesNotSuit", "Figure", "Trials", "figures_that_suit", "image", "make", "page", "text"]

@@ -102,7 +102,7 @@ def _draw(canvas: Any, axes: Any, panel: Panel) -> None:
         axes.set_title(panel.title)
     names = {mark.name for mark in panel.marks if not isinstance(mark, Field) and mark.name}
     if len(names) > 1:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, markerscale=1.5)
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, markerscale=1.5, ncols=4)
 
 
 def _set_axis(axes: Any, axis: Axis, side: str) -> None:

@@ -1,0 +1,39 @@
+"""``pilotune report``: one file about a study, to send or to print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..options import StudyName, json_option, metric_option, storage_option
+from ..results import read_named_study
+
+
+@click.command("report")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", type=StudyName())
+@storage_option
+@click.option("--out", "-o", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", default="report.html",
+              show_default=True, help="The HTML file to write.")  # fmt: skip
+@metric_option
+@json_option
+def report_command(names: tuple[str, ...], storage: str | None, out: Path, metric: str | None, as_json: bool) -> None:
+    """Write a report of one study, or of several with a comparison.
+
+    \b
+    pilotune report my-study
+    pilotune report my-study other-study -o comparison.html
+
+    It says what was asked, what came out, which trials are as good for all that is known, why trials failed, where and
+    for how long they ran, what pruning saved, with which versions, and how to reproduce it; with all plots. The file
+    needs no network, and can be printed. Needs pip install 'pilotune[report]'.
+    """
+    from ...analysis.report import facts, page
+    from ..formatting import echo_json
+
+    found = facts([read_named_study(name, storage) for name in dict.fromkeys(names)], metric)
+    if as_json:
+        echo_json({"reports": [each.as_dict() for each in found]})
+        return
+    out.write_bytes(page(found))
+    click.echo(f"wrote the report of {', '.join(each.name for each in found if each.name)} to {out}", err=True)
