@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import re
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.analysis import StudyData
+from pilotune.pipeline.analysis.plots import figures_that_suit
 from pilotune.pipeline.analysis.report import facts, report
 from pilotune.pipeline.analysis.report.facts import saved
 from pilotune.pipeline.analysis.report.parts import Section
@@ -27,6 +30,13 @@ LEFT = {
     SETUP + "c1": {"site": "theta", "scheduler": "slurm", "python": "3.12.1", "versions": {"optuna": "5.0.0"},
                    "study": "name: digits\n"},
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only plots that are drawn quickly: the others have tests of their own."""
+    quick = functools.partial(figures_that_suit, kinds=("history", "timeline"))
+    monkeypatch.setattr("pilotune.pipeline.analysis.report.facts.figures_that_suit", quick)
 
 
 def sections(data: StudyData) -> dict[str, Section]:
@@ -146,7 +156,7 @@ def test_its_headings_are_in_order_and_its_tables_have_headers() -> None:
     levels = [int(level) for level in re.findall(r"<h(\d)", written)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(later - earlier <= 1 for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
     assert written.count("<table>") == written.count("<caption>") == written.count("<thead>")
     assert len(re.findall(r"<th(?: scope=|ead>)", written)) == len(re.findall(r"<th\b|<thead\b", written))
     assert all(re.findall(r'<img src="data:image/svg[^"]*" alt="[^"]{20,}">', written))
