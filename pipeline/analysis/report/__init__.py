@@ -20,8 +20,8 @@ from ....errors import UserError
 from ..plots import Figure, image
 from ..reading import StudyData
 from .compare import comparison
-from .facts import study_report
 from .parts import Section, StudyReport, Table, pairs
+from .study_facts import study_report
 
 RASTER = 75.0
 """Dots per inch of what is a picture inside a figure; more would make reports of large studies too large to send."""

@@ -14,8 +14,8 @@ from optuna.trial import TrialState, create_trial
 from pilotune.pipeline.analysis import StudyData
 from pilotune.pipeline.analysis.plots import figures_that_suit
 from pilotune.pipeline.analysis.report import facts, report
-from pilotune.pipeline.analysis.report.facts import saved
 from pilotune.pipeline.analysis.report.parts import Section
+from pilotune.pipeline.analysis.report.study_facts import saved
 from pilotune.pipeline.analysis.tables import rows
 from pilotune.pipeline.attributes import DEFINITION, LEASE, REASON, SETUP, VERSION
 
@@ -36,7 +36,7 @@ LEFT = {
 def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only plots that are drawn quickly: the others have tests of their own."""
     quick = functools.partial(figures_that_suit, kinds=("history", "timeline"))
-    monkeypatch.setattr("pilotune.pipeline.analysis.report.facts.figures_that_suit", quick)
+    monkeypatch.setattr("pilotune.pipeline.analysis.report.study_facts.figures_that_suit", quick)
 
 
 def sections(data: StudyData) -> dict[str, Section]:
