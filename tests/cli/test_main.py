@@ -19,7 +19,20 @@ from pilotune.pipeline.cli import main as cli
 
 from ..support.cli import Pilotune, alone, pilotune_  # noqa: F401
 
-HEAVY = ("optuna", "parsl", "sqlalchemy", "pandas", "numpy", "rich", "pydantic", "yaml", "zmq", "torch")
+HEAVY = (
+    "optuna",
+    "parsl",
+    "sqlalchemy",
+    "pandas",
+    "numpy",
+    "rich",
+    "pydantic",
+    "yaml",
+    "zmq",
+    "torch",
+    "textual",
+    "waitress",
+)
 
 GUARD = """
 import sys

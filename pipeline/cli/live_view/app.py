@@ -44,9 +44,7 @@ class WatchApp(App[int]):
     #blocks { height: auto; max-height: 5; border-top: solid ansi_bright_black; }
     #trials { height: 1fr; min-height: 3; border-top: solid ansi_bright_black; }
     #messages { height: auto; max-height: 5; border-top: solid ansi_bright_black; }
-    DataTable > .datatable--header { background: ansi_default; color: ansi_default; text-style: bold; }
-    DataTable > .datatable--cursor { background: ansi_default; color: ansi_default; text-style: none; }
-    DataTable:focus > .datatable--cursor { text-style: reverse; }
+    KeyedTable, VerticalScroll { scrollbar-size: 0 1; }
     .tall #blocks { max-height: 14; }
     .tall #messages { max-height: 11; }
     .short #header { max-height: 5; }
@@ -95,8 +93,10 @@ class WatchApp(App[int]):
     def _look_at_clock(self) -> None:
         silence = time.monotonic() - self._observer.looked
         hangs = silence > HANGS and self._observer.is_alive()
+        before = self.main.problem
         self.main.problem = f"the files of the campaign have not answered for {duration(silence)}" if hangs else ""
-        self.main.draw()
+        if self.main.problem != before or self.main.is_silent():
+            self.main.draw()
 
 
 def watch_on_screen(folder: Path, campaign: ObservedCampaign | None) -> tuple[int | None, Observation]:

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import Footer, Static
 
 from ....errors import PilotuneError
 from ....grammar import count
@@ -23,7 +23,7 @@ from .dialogs import Help, Question
 from .messages import MessageLog
 from .observe import Observation
 from .output import OutputScreen
-from .render import block_rows, blocks_title, header, trial_table, trials_title
+from .render import SILENT, block_rows, blocks_title, header, trial_table, trials_title
 from .tables import KeyedTable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ SHORT, TALL = 18, 32
 class TrialTable(KeyedTable):
     """The running trials; Enter chooses one."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Output", key_display="enter")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Output", key_display="enter")]
 
 
 class CampaignScreen(Screen[None]):
@@ -91,12 +91,19 @@ class CampaignScreen(Screen[None]):
 
     def take(self, seen: Observation) -> None:
         """Show a new observation."""
+        if seen == self.last:  # the driver writes its status less often than it is read
+            return
         if seen.driver and seen.driver != self.last.driver:
             self._messages.add(seen.driver)
         self.last = seen
         if seen.campaign is not None:
             self._messages.update(seen.campaign.status)
         self.draw()
+
+    def is_silent(self) -> bool:
+        """Whether the driver of a campaign that runs has not been heard of for a while, so that the time is shown."""
+        campaign = self.last.campaign
+        return campaign is not None and campaign.alive and time.time() - campaign.status.updated > SILENT
 
     # -- what is drawn -------------------------------------------------------------------------------------------------
 
@@ -169,11 +176,7 @@ class CampaignScreen(Screen[None]):
         self._messages.add(sentence)
         self.draw()
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        if event.data_table.id == "trials":
-            self._show_output()
-
-    def _show_output(self) -> None:
+    def on_keyed_table_chosen(self) -> None:
         """Show the output of the chosen trial."""
         from ...record import RunDirectory
 

@@ -68,6 +68,25 @@ def rewrite(folder: Path, **changes: object) -> None:
     write_atomically(file, status.to_json())
 
 
+def test_what_has_not_changed_is_not_drawn_again(
+    campaign: Campaign, driver: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = campaign(pid=driver)
+    drawn: list[object] = []
+
+    async def use(pilot: Pilot[Any], app: WatchApp) -> None:
+        await shows(pilot, lambda: "running: 2 trials" in screen_text(app) and app.main.last.reports)
+        monkeypatch.setattr(app.main, "draw", lambda: drawn.append(1))
+        read = app.main.last
+        for _ in range(10):
+            app.main.take(CampaignObserver(folder.parent, read_campaign(folder)).look())
+        assert not drawn
+        app.main.take(replace(read, driver="a job is queued"))
+        assert drawn == [1]
+
+    viewed(folder, use)
+
+
 def trials(amount: int, **more: Any) -> list[dict[str, Any]]:
     base = {"attempt": 1, "host": "n1", "seconds": 2.0, "step": 7, "value": 0.25, **more}
     return [{"number": number, **base} for number in range(34, 34 + amount)]
