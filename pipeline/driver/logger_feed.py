@@ -177,11 +177,11 @@ class LoggerFeed:
                 for number in self._left(others):
                     with self._lock:
                         self._waiting += 1
-                    pipe.write(self._line(number))
+                    self._write(pipe, number)
                 pipe.flush()
                 while (item := self._queue.get()) is not None:
                     number, reports = item if isinstance(item, tuple) else (item, None)
-                    pipe.write(self._line(number, reports))
+                    self._write(pipe, number, reports)
                     pipe.flush()
         except BrokenPipeError:
             with self._lock:
@@ -203,11 +203,18 @@ class LoggerFeed:
             if trial.system_attrs.get(OWNER) in ours and any(trial.number not in each.ended for each in journals):
                 yield trial.number
 
-    def _line(self, number: int, reports: list[list[float]] | None = None) -> bytes:
-        """A running trial with these reports, or a finished one with all of its own, as a line."""
+    def _write(self, pipe: IO[bytes], number: int, reports: list[list[float]] | None = None) -> None:
+        """Send a running trial with these reports, or a finished one with all of its own."""
         storage = self._storage
-        trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
-        return record_of(trial, self._metrics, self._constants, reports).to_line().encode()
+        try:
+            trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
+            line = record_of(trial, self._metrics, self._constants, reports).to_line()
+        except Exception:  # one trial that cannot be told must not keep the others back
+            log.exception("trial %d was not sent to the loggers", number)
+            with self._lock:
+                self._waiting -= reports is None
+            return
+        pipe.write(line.encode())
 
     # -- the thread that reads ----------------------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ def destination(settings: LoggerSettings, study: str, folder: Path, home: Path) 
         home: The folder for loggers in the study's folder of the run directories.
 
     >>> destination(LoggerSettings("tensorboard", {}), "digits", Path("/here"), Path("/runs/digits/loggers")).place
-    '/runs/digits/loggers/tensorboard'
+    'tensorboard'
     """
     args = dict(settings.args)
     if settings.name in ("tensorboard", "wandb"):
@@ -105,8 +105,13 @@ def destination(settings: LoggerSettings, study: str, folder: Path, home: Path) 
     if settings.name == "wandb":
         args.setdefault("project", study)
         args.setdefault("mode", "offline")
-        return Destination(settings.name, args, f"{args['dir']} {args['project']}")
-    return Destination(settings.name, args, args["dir"])
+        return Destination(settings.name, args, f"{_inside(args['dir'], home)} {args['project']}")
+    return Destination(settings.name, args, _inside(args["dir"], home))
+
+
+def _inside(path: str, home: Path) -> str:
+    """A folder for the journal: relative to ``home`` where it is inside, since a study may be renamed."""
+    return str(Path(path).relative_to(home)) if Path(path).is_relative_to(home) else path
 
 
 def _store(uri: str, folder: Path, home: Path) -> str:

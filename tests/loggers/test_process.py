@@ -106,12 +106,12 @@ def test_a_logger_that_takes_no_reports_of_running_trials_gets_all_at_the_end(
 @pytest.mark.parametrize(
     ("name", "args", "place"),
     [
-        ("tensorboard", {}, "/runs/digits/loggers/tensorboard"),
+        ("tensorboard", {}, "tensorboard"),
         ("tensorboard", {"dir": "tb"}, "/here/tb"),
         ("mlflow", {}, "sqlite:////runs/digits/loggers/mlflow.db digits"),
         ("mlflow", {"uri": "sqlite:///all.db", "experiment": "e"}, "sqlite:////here/all.db e"),
         ("mlflow", {"uri": "https://mlflow.example.org"}, "https://mlflow.example.org digits"),
-        ("wandb", {"project": "p"}, "/runs/digits/loggers/wandb p"),
+        ("wandb", {"project": "p"}, "wandb p"),
     ],
 )
 def test_where_a_logger_writes(name: str, args: dict[str, str], place: str, monkeypatch: pytest.MonkeyPatch) -> None:
