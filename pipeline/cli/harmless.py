@@ -41,7 +41,7 @@ def harmless_status(status: Status) -> Status:
 
 def _harmless(value: Any) -> Any:
     if isinstance(value, str):
-        return harmless(value)
+        return value if value.isprintable() else harmless(value)
     if isinstance(value, list):
         return [_harmless(item) for item in value]
     if isinstance(value, dict):

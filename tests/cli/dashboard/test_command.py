@@ -122,23 +122,8 @@ def test_only_the_browser_with_the_printed_url_gets_an_answer(here: Here, tmp_pa
 
 
 @pytest.mark.real
-def test_with_write_notes_are_kept_and_studies_deleted(here: Here, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
-    of_pilotune(url)
-    with dashboard(here, "digits", "--storage", url, "--write", "--all") as served:
-        cookie = served.cookie()
-        assert served.address.port is not None
-        connection = http.client.HTTPConnection("127.0.0.1", served.address.port, timeout=PATIENCE)
-        body = json.dumps({"version": 1, "body": "a note"})
-        connection.request("PUT", "/api/studies/1/note", body, {"Cookie": cookie, "Content-Type": "application/json"})
-        assert connection.getresponse().status == 204
-        assert json.loads(served.get("/api/studies/1", Cookie=cookie)[2])["note"]["body"] == "a note"
-        assert served.get("/api/studies/1", "DELETE", Cookie=cookie)[0] == 204
-    assert optuna.get_all_study_names(url) == []
-
-
-@pytest.mark.real
 @pytest.mark.postgres
+@pytest.mark.exhaustive
 def test_the_password_of_postgresql_is_on_no_command_line(
     here: Here, postgres_server: Server, postgres_url: str
 ) -> None:

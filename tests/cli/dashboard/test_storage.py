@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import io
+import json
 from typing import Any
 
 import optuna
@@ -13,8 +15,11 @@ from sqlalchemy.exc import OperationalError
 
 from pilotune.pipeline.analysis.reading import reading
 from pilotune.pipeline.cli.dashboard import storage as module
+from pilotune.pipeline.cli.dashboard.guard import Guard
 from pilotune.pipeline.cli.dashboard.storage import ReadOnlyStorage
 from pilotune.pipeline.cli.dashboard.writable import WritableStorage
+
+from .test_guard import call, cookie_of
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -99,6 +104,24 @@ def test_the_database_itself_refuses_to_be_written(database_url: str, study: opt
     with pytest.raises((PilotuneError, OperationalError)), reading(database_url) as database:
         database.run("DELETE FROM trials")
     assert len(study.trials) == 2
+
+
+def test_with_write_the_dashboard_keeps_notes_and_deletes_studies(database_url: str, study: optuna.Study) -> None:
+    from optuna_dashboard._app import create_app
+
+    seen = WritableStorage(database_url, "digits")
+    guard = Guard(create_app(seen), seen, "digits", write=True)
+    path, cookie = f"/api/studies/{study._study_id}", cookie_of(guard)
+
+    def send(method: str, path: str, body: bytes = b"") -> tuple[str, str]:
+        more = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json"}
+        status, _, text = call(guard, path, method, HTTP_COOKIE=cookie, **more)  # type: ignore[arg-type]
+        return status, text
+
+    assert send("PUT", f"{path}/note", b'{"version": 1, "body": "a note"}')[0] == "204 No Content"
+    assert json.loads(send("GET", path)[1])["note"]["body"] == "a note"
+    assert send("DELETE", path, b"{}")[0] == "204 No Content"
+    assert optuna.get_all_study_names(database_url) == []
 
 
 def test_changes_reach_the_study_that_is_shown_and_no_other(database_url: str, study: optuna.Study) -> None:

@@ -41,48 +41,36 @@ def running_text(terminal: Terminal) -> str:
 
 
 def test_a_campaign_is_watched_in_a_terminal_of_80_by_24_and_stopped_there(here: Here) -> None:
+    """A viewer that is killed before does not disturb it."""
     here.study("rings", OBJECTIVE, STUDY)
-    with (
-        ended(here.start("run", "rings.yaml", "--set", "pools.local.workers_per_node=2")) as process,
-        terminal(here.folder, here.environment) as screen,
-    ):
+    with ended(here.start("run", "rings.yaml", "--set", "pools.local.workers_per_node=2")) as process:
         here.await_status("rings", lambda status: status["running"] == 2, "both trials run")
-        screen.start([PILOTUNE, "watch", "rings"])
-        text = running_text(screen)
-        assert len(text.splitlines()) == 24
-        assert "0 of 50 trials" in text
-        screen.keys("Down", "Enter")
-        text = screen.until(lambda text: "attempt 1:" in text and "begins" in text, "it shows the output of a trial")
-        assert "trial 1, attempt 1" in text
-        assert "\x1b]0" not in screen.text("-e")
-        screen.resize(120, 40)
-        screen.keys("Escape")
-        running_text(screen)
-        screen.keys("n")
-        screen.until(lambda text: "Stop now rings?" in text, "it asks")
-        screen.keys("Enter")
-        text = screen.until(lambda text: "left 130" in text, "the view ends with the campaign's code")
-        assert "stopped by the user" in text
-        assert "running: 2 trials" not in text, "the screen is as it was before"
-        end_of(process, 130)
-
-
-def test_a_viewer_that_is_killed_or_left_does_not_disturb_the_campaign(here: Here) -> None:
-    here.study("rings", OBJECTIVE, STUDY)
-    with (
-        ended(here.start("run", "rings.yaml", "--set", "pools.local.workers_per_node=2")) as process,
-        terminal(here.folder, here.environment, term="xterm") as screen,
-    ):
-        here.await_status("rings", lambda status: status["running"] == 2, "both trials run")
-        screen.start([PILOTUNE, "watch"])
-        running_text(screen)
-        (viewer,) = [pid for pid, words in processes(here).items() if words.split()[-1:] == ["watch"]]
-        os.kill(viewer, signal.SIGTERM)
-        text = screen.until(lambda text: "left 0" in text, "the view ends")
-        assert "the campaign keeps running" in text
+        with terminal(here.folder, here.environment, term="xterm") as screen:
+            screen.start([PILOTUNE, "watch"])
+            running_text(screen)
+            (viewer,) = [pid for pid, words in processes(here).items() if words.split()[-1:] == ["watch"]]
+            os.kill(viewer, signal.SIGTERM)
+            text = screen.until(lambda text: "left 0" in text, "the view ends")
+            assert "the campaign keeps running" in text
         before = here.status("rings")["updated"]
         here.await_status("rings", lambda status: status["updated"] > before, "the campaign goes on")
-        assert process.poll() is None
-        here.run("stop", "rings", "--now")
+        with terminal(here.folder, here.environment) as screen:
+            screen.start([PILOTUNE, "watch", "rings"])
+            text = running_text(screen)
+            assert len(text.splitlines()) == 24
+            assert "0 of 50 trials" in text
+            screen.keys("Down", "Enter")
+            text = screen.until(lambda text: "attempt 1:" in text and "begins" in text, "it shows a trial's output")
+            assert "trial 1, attempt 1" in text
+            assert "\x1b]0" not in screen.text("-e")
+            screen.resize(120, 40)
+            screen.keys("Escape")
+            running_text(screen)
+            screen.keys("n")
+            screen.until(lambda text: "Stop now rings?" in text, "it asks")
+            screen.keys("Enter")
+            text = screen.until(lambda text: "left 130" in text, "the view ends with the campaign's code")
+            assert "stopped by the user" in text
+            assert "running: 2 trials" not in text, "the screen is as it was before"
         end_of(process, 130)
     until(lambda: not processes(here), "all processes have ended")
