@@ -8,6 +8,7 @@ Rudnicki, *Feature Selection with the Boruta Package*, 2010.)
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import defaultdict
 from dataclasses import replace
@@ -73,11 +74,15 @@ def with_copies(
     import optuna
 
     copies: list[dict[str, Any]] = [{} for _ in trials]
+    texts: dict[int, str] = {}  # by the distribution's id: most trials share theirs
     for name in params:
         groups: dict[Any, list[int]] = defaultdict(list)
         for place, trial in enumerate(trials):
             if name in trial.params:
-                groups[optuna.distributions.distribution_to_json(trial.distributions[name])].append(place)
+                distribution = trial.distributions[name]
+                if id(distribution) not in texts:
+                    texts[id(distribution)] = optuna.distributions.distribution_to_json(distribution)
+                groups[texts[id(distribution)]].append(place)
         for places in groups.values():
             values = [trials[place].params[name] for place in places]
             rng.shuffle(values)
@@ -85,14 +90,10 @@ def with_copies(
                 copies[place][name + COPY] = value
     made = []
     for trial, copied in zip(trials, copies, strict=True):
-        distributions = {name: trial.distributions[name.removesuffix(COPY)] for name in copied}
-        made.append(
-            optuna.create_trial(
-                state=trial.state,
-                values=trial.values,
-                params={**trial.params, **copied},
-                distributions={**trial.distributions, **distributions},
-                system_attrs=trial.system_attrs,
-            )
-        )
+        one = copy.copy(trial)  # Optuna's ``create_trial`` would check each value again
+        one.params = {**trial.params, **copied}
+        one.distributions = trial.distributions | {
+            name: trial.distributions[name.removesuffix(COPY)] for name in copied
+        }
+        made.append(one)
     return tuple(made)

@@ -81,7 +81,7 @@ def _spread(label: str, positions: Numbers, axis: Axis) -> Axis:
         low, high = low - 0.5, high + 0.5
     digits = 2 - int(np.floor(np.log10(high - low)))
     places = [float(at) for at in np.linspace(low, high, 5)]
-    ticks = axis.ticks or [(at, f"{10**at:.3g}" if axis.log else f"{round(at, digits):g}") for at in places]
+    ticks = axis.ticks or [(at, f"{10**at:.3g}" if axis.log else f"{round(at, digits) + 0.0:g}") for at in places]
     return Axis(axis.label, axis.log, ticks, (low, high))
 
 
