@@ -26,6 +26,9 @@ STYLE = {
     "pdf.fonttype": 42,
     "path.simplify": True,
 }
+FEW = 8
+"""Of a field with fewer rows or columns than that, each is a choice."""
+
 NAME_WIDTH = 22
 """Characters of a tick's name."""
 
@@ -166,7 +169,7 @@ def _field(canvas: Any, axes: Any, mark: Field) -> None:
     z = np.ma.masked_invalid(mark.z)
     if min(z.shape) < 2 or not z.count() or z.min() == z.max():
         return
-    choices = min(z.shape) < 8  # between choices there is nothing
+    choices = min(z.shape) < FEW  # between choices there is nothing
     draw = axes.pcolormesh if choices else axes.contourf
     shading = {"shading": "nearest"} if choices else {"levels": np.linspace(*mark.ends, 13)}
     draw(mark.x, mark.y, z, cmap="viridis", norm=Normalize(*mark.ends), **shading)

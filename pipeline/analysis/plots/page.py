@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .figure import GREY, Axis, Field, Figure, Line, Mark, Panel, Parallel, Points, Spans
-from .image import need_plots
+from .image import FEW, need_plots
 
 MANY = 2000
 """From so many dots on, the browser draws them with the graphics card's help."""
@@ -27,6 +27,8 @@ PAGE = """<!DOCTYPE html>
 body {{ font-family: system-ui, sans-serif; margin: 1rem auto; max-width: 1200px; padding: 0 1rem; }}
 figure {{ margin: 0 0 2rem 0; }}
 figcaption {{ color: #444; }}
+.wide {{ overflow-x: auto; }}
+.wide > div {{ min-width: 700px; }}
 </style>
 </head>
 <body>
@@ -56,6 +58,8 @@ def page(title: str, figures: Sequence[Figure]) -> bytes:
                                   config={"responsive": True, "displaylogo": False}, validate=False)  # fmt: skip
         caption = html.escape(figure.caption)
         head = html.escape(figure.title)
+        if figure.columns > 1 or isinstance(figure.panels[0], Parallel):  # a phone scrolls it
+            drawn = f'<div class="wide" tabindex="0" role="region" aria-label="{head}">{drawn}</div>'
         parts.append(f'<figure id="{figure.kind}" aria-label="{head}">\n<h2>{head}</h2>\n{drawn}\n'
                      f"<figcaption>{caption}</figcaption>\n</figure>")  # fmt: skip
     return PAGE.format(title=html.escape(title), body="\n".join(parts)).encode()
@@ -85,9 +89,6 @@ def draw(figure: Figure) -> Any:
             _add(go, drawn, mark, where, named)
         drawn.update_xaxes(**_axis(panel.x), **where)
         drawn.update_yaxes(**_axis(panel.y), **where)
-    marks = [mark for panel in figure.panels if isinstance(panel, Panel) for mark in panel.marks]
-    if fields := [mark for mark in marks if isinstance(mark, Field)]:
-        drawn.update_coloraxes(colorscale="Viridis", cmin=fields[0].ends[0], cmax=fields[0].ends[1])
     rows = max(len(panel.y.ticks) for panel in figure.panels if isinstance(panel, Panel))
     drawn.update_layout(
         template="plotly_white", height=80 + lines * max(340, 18 * rows), margin={"l": 60, "r": 20, "t": 20, "b": 50},
@@ -110,14 +111,28 @@ def _axis(axis: Axis) -> dict[str, Any]:
 def _add(go: Any, drawn: Any, mark: Mark, where: dict[str, int], named: set[str]) -> None:
     """Add a mark; its name is in the legend once."""
     if isinstance(mark, Field):
-        drawn.add_trace(go.Contour(x=mark.x, y=mark.y, z=mark.z, coloraxis="coloraxis", line={"width": 0},
-                                   hovertemplate="%{x}, %{y}: %{z}<extra></extra>"), **where)  # fmt: skip
+        drawn.add_trace(_surface(go, mark, first=mark.label not in named), **where)
+        named.add(mark.label)
         return
     shown: dict[str, Any] = {"name": html.escape(mark.name), "legendgroup": mark.name}
     shown["showlegend"] = bool(mark.name) and mark.name not in named and getattr(mark, "scale", None) is None
     named.add(mark.name)
     for trace in _traces(go, mark, shown):
         drawn.add_trace(trace, **where)
+
+
+def _surface(go: Any, mark: Field, first: bool) -> Any:
+    """The field with the scale that all panels share; ``first``: the scale itself is shown."""
+    low, high = mark.ends
+    look: dict[str, Any] = {"colorscale": "Viridis", "zmin": low, "zmax": high, "showscale": first}
+    look |= {
+        "hovertemplate": "%{x}, %{y}: %{z}<extra></extra>",
+        "colorbar": {"title": {"text": html.escape(mark.label)}},
+    }
+    if min(mark.z.shape) < FEW:  # between choices there is nothing
+        return go.Heatmap(x=mark.x, y=mark.y, z=mark.z, **look)
+    levels = {"start": low, "end": high, "size": (high - low) / 12}
+    return go.Contour(x=mark.x, y=mark.y, z=mark.z, line={"width": 0}, contours=levels, **look)
 
 
 def _traces(go: Any, mark: Points | Line | Spans, shown: dict[str, Any]) -> list[Any]:
