@@ -17,7 +17,7 @@ QUALITY_CACHE ?= build/quality
 # A PostgreSQL database for make bench-all: its URL, or `start` for a server of its own, as root on Debian.
 POSTGRES ?=
 
-.PHONY: help demo test test-fast test-all lint docs release-check test-lowest bench bench-all bench-quality clean install-module
+.PHONY: help demo test test-fast test-all lint docs screenshots release-check test-lowest bench bench-all bench-quality clean install-module
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,8 @@ help:
 	@echo "             benchmarks/RESULTS.md keeps it. POSTGRES=start measures a PostgreSQL server too"
 	@echo "make bench-quality"
 	@echo "             how good what the samplers find is: ARGS='--budget 2h' stops in time, and the next call goes on"
+	@echo "make screenshots"
+	@echo "             make the documentation's pictures again, with Chromium"
 	@echo "make release-check"
 	@echo "             build wheel and source distribution, and run the demo's study from each, in empty environments"
 	@echo "make test-lowest"
@@ -81,6 +83,9 @@ lint: $(VENV)/.test
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
 	@echo "build/site/index.html"
+
+screenshots: $(VENV)/.test
+	$(BIN)/python docs/screenshots.py
 
 release-check: $(VENV)/.test
 	$(BIN)/python release/check.py --torch "$(TORCH)" $(ARGS)
