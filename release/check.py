@@ -110,9 +110,10 @@ def check_installed(python: str, file: Path, options: argparse.Namespace) -> str
         if not file.name.startswith((f"pilotune-{version}-", f"pilotune-{version}.tar")):
             raise Wrong(f"{file.name} says that it is {version}")
         pilotune("run", "demo/study.yaml", "--trials", str(options.trials), "--quiet")
-        best: dict[str, Any] = json.loads(pilotune("best", "digits-torch", "--json"))
+        found: dict[str, Any] = json.loads(pilotune("best", "digits-torch", "--json"))
+        (value,) = found["best"][0]["values"].values()
         pilotune("verify", "digits-torch")
-        return f"pilotune {version} ran {options.trials} trials of the demo, and the best is {best['values']}"
+        return f"pilotune {version} ran {options.trials} trials of the demo, and the best has {value:.4f}"
 
 
 if __name__ == "__main__":
