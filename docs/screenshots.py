@@ -64,7 +64,7 @@ def pilotune(folder: Path, *words: str) -> None:
 
 def live_view(folder: Path, chromium: str) -> None:
     """Photograph the live view of the campaign that runs."""
-    from pilotune.pipeline.cli.commands.watch import choose_campaign
+    from pilotune.pipeline.cli.following import choose_campaign
     from pilotune.pipeline.cli.live_view.app import WatchApp
 
     async def seen() -> str:
