@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--python", nargs="+", default=list(PYTHONS), help="those that are not there are left out")
     parser.add_argument("--torch", default="torch==2.13.0", help="what is installed as PyTorch")
     options = parser.parse_args()
-    pythons = [path for name in options.python if (path := shutil.which(name))]
+    pythons = [path for name in options.python if (path := working(name))]
     if not pythons:
         print(f"error: none of {', '.join(options.python)} is here", file=sys.stderr)
         return 1
@@ -52,9 +52,17 @@ def main() -> int:
     except (Wrong, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    missing = [name for name in options.python if not shutil.which(name)]
+    missing = [name for name in options.python if not working(name)]
     print(f"not checked, since not on this machine: {', '.join(missing)}" if missing else "all of them were checked")
     return 0
+
+
+def working(name: str) -> str | None:
+    """The path of a Python; None where there is none, or only a link of a version manager to one that is missing."""
+    path = shutil.which(name)
+    if path is None or subprocess.run([path, "-c", ""], capture_output=True).returncode:
+        return None
+    return path
 
 
 def built(dist: Path) -> list[Path]:
