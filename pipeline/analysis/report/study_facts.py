@@ -11,7 +11,7 @@ import numpy as np
 
 from ....grammar import count
 from ...attributes import DEFINITION, LEASE, SETUP, VERSION
-from ..best import best_trials, certainty
+from ..best import certainty
 from ..plots import Trials, figures_that_suit
 from ..plots.timing import Block, attempts_of, blocks_of, lasted
 from ..reading import StudyData, safe_url
@@ -98,7 +98,7 @@ def came_out(data: StudyData, summary: Summary, trials: Trials) -> Section:
     states = ("complete", "pruned", "failed", "running", "interrupted", "paused", "waiting")
     counts = [(state, getattr(summary, state)) for state in states if getattr(summary, state)]
     tables, text = [pairs("Trials", [("all", summary.total), *counts], ("state", "trials"))], []
-    front = best_trials(data)
+    front = summary.best
     if not front:
         return Section("result", "What came out", ["No trial has completed, so there is no best one."], tables)
     if len(data.metrics) > 1:
