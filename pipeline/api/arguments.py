@@ -17,15 +17,20 @@ REFERENCES = ("objective", "sampler", "pruner", "callbacks", "budget")
 """Keys in which a text may name a file or module of the user's."""
 
 
-def plain(value: Any, key: str) -> Any:
+DEEPEST = 50
+"""Most levels of lists and mappings in an argument; one that holds itself has no end."""
+
+
+def plain(value: Any, key: str, level: int = 0) -> Any:
     """``value`` as a YAML file could have it: tuples become lists, NumPy's numbers Python's, paths text.
 
     Args:
         value: An argument, or a part of one.
         key: Its place, for errors.
+        level: How many lists and mappings it lies in.
 
     Raises:
-        UserError: It holds something that no YAML file could have.
+        UserError: It holds itself, or something that no YAML file could have.
 
     >>> plain({"layers": {"int": (1, 4)}}, "space")
     {'layers': {'int': [1, 4]}}
@@ -34,13 +39,15 @@ def plain(value: Any, key: str) -> Any:
         return _exact(value)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if level > DEEPEST:
+        raise UserError("holds itself, or lists and mappings in too many levels", key=key.split(".")[0])
     if isinstance(value, Mapping):
-        return {str(name): plain(each, f"{key}.{name}") for name, each in value.items()}
+        return {str(name): plain(each, f"{key}.{name}", level + 1) for name, each in value.items()}
     if isinstance(value, Sequence | range) and not isinstance(value, bytes | bytearray):
-        return [plain(each, f"{key}[{index}]") for index, each in enumerate(value)]
+        return [plain(each, f"{key}[{index}]", level + 1) for index, each in enumerate(value)]
     item = getattr(value, "tolist", None)  # NumPy's numbers and arrays
     if callable(item) and not isinstance(value, type):
-        return plain(item(), key)
+        return plain(item(), key, level + 1)
     kind = getattr(value, "__name__", "") or f"{a(type(value).__name__)} object"
     raise UserError(
         f"must be plain data (numbers, text, lists, mappings), but is {kind}; name code of yours as in file.py:Name",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import PilotuneError, UserError
+from ...grammar import a
 from .notebook import import_optuna, progress_display
 from .status import CampaignStatus, public_status
 
@@ -31,7 +33,7 @@ STARTED: list[subprocess.Popen[bytes]] = []
 """The drivers that this process has started. A process that has ended is a zombie until its parent asks for it."""
 
 
-def open(name: str | None = None, *, storage: str | None = None) -> Study:
+def open(name: str | os.PathLike[str] | None = None, *, storage: str | None = None) -> Study:
     """Open a study that has run, from any folder; also while campaigns work on it.
 
     Args:
@@ -49,7 +51,9 @@ def open(name: str | None = None, *, storage: str | None = None) -> Study:
     """
     from ..cli.resolve import resolve_study
 
-    return Study(resolve_study(name, storage))
+    if name is not None and not isinstance(name, str | os.PathLike):
+        raise UserError(f"must be a study's name or its study file, but is {a(type(name).__name__)}", key="name")
+    return Study(resolve_study(None if name is None else os.fspath(name), storage))
 
 
 class Campaign:
@@ -128,11 +132,14 @@ class Campaign:
             The last status; it is ``alive`` if the time was over first.
 
         Raises:
+            UserError: ``timeout`` is no number of seconds.
             PilotuneError: With ``check``: the campaign died, was stopped, or has no usable result. The message says
                 why.
         """
         from ..cli.campaign_status import POLL_INTERVAL
 
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
+            raise UserError(f"must be a number of seconds from 0, or None, but is {timeout!r}", key="timeout")
         deadline = None if timeout is None else time.monotonic() + timeout
         campaign = self._observe()
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UserError
+from ...errors import SiteError, UserError
 from .arguments import absolute_references, default_name, errors_of_arguments, plain, settings
 from .notebook import import_optuna
 
@@ -209,8 +209,11 @@ class NewStudy:
         from ..record.rundir import make_trusted
 
         folder = prepared.runs / prepared.study_file.name
-        make_trusted(folder)
-        return self.write(folder, name=prepared.study_file.name, storage=prepared.storage)
+        try:
+            make_trusted(folder)
+            return self.write(folder, name=prepared.study_file.name, storage=prepared.storage)
+        except OSError as error:
+            raise SiteError(f"the study file cannot be written: {error.strerror}: {folder}") from None
 
 
 def write_privately(path: Path, content: bytes) -> None:

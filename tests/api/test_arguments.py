@@ -79,6 +79,12 @@ def test_what_is_no_study_is_refused() -> None:
     assert refusal(None).startswith("pilotune.run needs a study file or a function")
 
 
+def test_an_argument_that_holds_itself_is_refused() -> None:
+    space: dict[str, Any] = {"x": {"float": [0, 1]}}
+    space["y"] = space
+    assert refusal(space=space) == "space: holds itself, or lists and mappings in too many levels"
+
+
 def test_a_study_file_is_changed_by_set_only() -> None:
     said = refusal("study.yaml", space=None, direction=None)
     assert said == "budget: the study file says this; change it with set={'budget': ...}, or in the file"

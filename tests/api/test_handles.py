@@ -83,6 +83,15 @@ def test_a_study_without_one_best_trial_says_so(url: str, tmp_path: Path) -> Non
             getattr(front, what)
 
 
+def test_a_name_or_a_timeout_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name: must be a study's name or its study file, but is an int"):
+        package.open(3)  # type: ignore[arg-type]
+    handle = campaign(tmp_path / "digits" / "20261130-000000-abcdef", state="ended", code=0)
+    for timeout in ("a", -1, True):
+        with pytest.raises(UserError, match="timeout: must be a number of seconds"):
+            handle.wait(timeout)  # type: ignore[arg-type]
+
+
 def test_an_unknown_study_is_refused_with_the_nearest_names(url: str) -> None:
     with pytest.raises(UserError, match="you have run no study 'digts' here"):
         package.open("digts")

@@ -43,3 +43,8 @@ def test_without_jinja2_it_says_how_to_install_it(
     result = pilotune("report", "digits", "--storage", url)
     assert result.code == 2
     assert result.err == "error: reports need jinja2, which is not installed: pip install 'pilotune[report]'\n"
+
+
+def test_another_form_than_html_is_refused(pilotune: Pilotune, url: str, tmp_path: Path) -> None:
+    result = pilotune("report", "digits", "--storage", url, "-o", str(tmp_path / "a.pdf"))
+    assert (result.code, result.err) == (2, "error: a report is an HTML file; end 'a.pdf' with .html\n")

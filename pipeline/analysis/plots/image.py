@@ -82,8 +82,10 @@ def drawn(figure: Figure, *, bare: bool = False) -> Any:
             axes = canvas.add_subplot(lines, columns, place + 1)
             _draw_parallel(canvas, axes, panel) if isinstance(panel, Parallel) else _draw(canvas, axes, panel)
         if not bare:
-            canvas.suptitle("\n".join(textwrap.wrap(figure.title, PARAGRAPH)), fontsize=11)
-            canvas.supxlabel("\n".join(textwrap.wrap(figure.caption, round(14.5 * width))), fontsize=8, color="#444444")
+            canvas.suptitle("\n".join(textwrap.wrap(_plain(figure.title), PARAGRAPH)), fontsize=11)
+            canvas.supxlabel(
+                "\n".join(textwrap.wrap(_plain(figure.caption), round(14.5 * width))), fontsize=8, color="#444444"
+            )
     return canvas
 
 
@@ -102,14 +104,14 @@ def _draw(canvas: Any, axes: Any, panel: Panel) -> None:
         if axis.limits is not None:
             getattr(axes, f"set_{side}lim")(*axis.limits)
     if panel.title:
-        axes.set_title(panel.title)
+        axes.set_title(_plain(panel.title))
     names = {mark.name for mark in panel.marks if not isinstance(mark, Field) and mark.name}
     if len(names) > 1:
         axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, markerscale=1.5, ncols=4)
 
 
 def _set_axis(axes: Any, axis: Axis, side: str) -> None:
-    getattr(axes, f"set_{side}label")(axis.label)
+    getattr(axes, f"set_{side}label")(_plain(axis.label))
     if axis.log:
         getattr(axes, f"set_{side}scale")("log")
     if axis.ticks:
@@ -125,8 +127,17 @@ def _set_axis(axes: Any, axis: Axis, side: str) -> None:
 
 
 def _cut(name: str) -> str:
-    """A name that fits beside an axis; dollars would begin a formula."""
-    return (name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :]).replace("$", r"\$")
+    """A name that fits beside an axis."""
+    return _plain(name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :])
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(_plain(text), width))
+
+
+def _plain(text: str) -> str:
+    """A text that matplotlib draws as it is: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def _points(canvas: Any, axes: Any, mark: Points) -> None:
@@ -134,16 +145,20 @@ def _points(canvas: Any, axes: Any, mark: Points) -> None:
     size = 26.0 if mark.large else 14.0 if len(mark.x) < 300 else 6.0 if not many else 3.0
     look: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": many, "alpha": 1.0 if mark.large else 0.7}
     if mark.scale is None:
-        axes.scatter(mark.x, mark.y, color=mark.colour, label=mark.name, zorder=3, **look)
+        axes.scatter(mark.x, mark.y, color=mark.colour, label=_plain(mark.name), zorder=3, **look)
         return
-    dots = axes.scatter(mark.x, mark.y, c=mark.scale, cmap="viridis_r", label=mark.name, zorder=3, **look)
+    dots = axes.scatter(mark.x, mark.y, c=mark.scale, cmap="viridis_r", label=_plain(mark.name), zorder=3, **look)
     if axes.get_subplotspec().is_last_col():
-        canvas.colorbar(dots, ax=axes, label=mark.scale_label, pad=0.01)
+        canvas.colorbar(dots, ax=axes, label=_plain(mark.scale_label), pad=0.01)
 
 
 def _line(canvas: Any, axes: Any, mark: Line) -> None:
     many = mark.thin and len(mark.x) >= RASTERIZED
-    look: dict[str, Any] = {"color": mark.colour, "label": mark.name or None, "linestyle": "--" if mark.dashed else "-"}
+    look: dict[str, Any] = {
+        "color": mark.colour,
+        "label": _plain(mark.name) or None,
+        "linestyle": "--" if mark.dashed else "-",
+    }
     look |= {"linewidth": 0.6 if mark.thin or mark.dashed else 1.4, "alpha": 0.5 if many else 0.8, "rasterized": many}
     axes.plot(mark.x, mark.y, drawstyle="steps-post" if mark.steps else "default", zorder=2 if mark.thin else 4, **look)
     if mark.filled:
@@ -157,7 +172,7 @@ def _spans(canvas: Any, axes: Any, mark: Spans) -> None:
     low, high = mark.row - 0.5 * mark.thick, mark.row + 0.5 * mark.thick
     corners = np.stack([np.column_stack(each) for each in ((left, low), (right, low), (right, high), (left, high))], 1)
     bars = PolyCollection(list(corners), facecolors=mark.colour, edgecolors="white" if len(left) < 400 else mark.colour,
-                          linewidths=0.2, label=mark.name, rasterized=len(left) >= RASTERIZED)  # fmt: skip
+                          linewidths=0.2, label=_plain(mark.name), rasterized=len(left) >= RASTERIZED)  # fmt: skip
     axes.add_collection(bars)
     axes.autoscale_view()
 
@@ -174,7 +189,7 @@ def _field(canvas: Any, axes: Any, mark: Field) -> None:
     shading = {"shading": "nearest"} if choices else {"levels": np.linspace(*mark.ends, 13)}
     draw(mark.x, mark.y, z, cmap="viridis", norm=Normalize(*mark.ends), **shading)
     if axes.get_subplotspec().is_last_col():
-        canvas.colorbar(ScalarMappable(Normalize(*mark.ends), "viridis"), ax=axes, label=mark.label, pad=0.01)
+        canvas.colorbar(ScalarMappable(Normalize(*mark.ends), "viridis"), ax=axes, label=_plain(mark.label), pad=0.01)
 
 
 _MARKS: dict[type[Mark], Any] = {Points: _points, Line: _line, Spans: _spans, Field: _field}

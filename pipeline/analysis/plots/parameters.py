@@ -205,7 +205,7 @@ def importance(trials: Trials) -> Figure:
     return Figure(
         kind="importance",
         title=f"Importance of the parameters for {trials.wanted}",
-        panels=[Panel(Axis("share", limits=(0.0, max(1e-3, float(max(shares.max(), high.max())) * 1.05))),
+        panels=[Panel(Axis("share", limits=(0.0, max(1e-3, float(max(shares.max(), high.max(), chance.max())) * 1.05))),
                       Axis("", ticks=ticks, limits=(-0.6, len(names) - 0.4)), marks)],
         table=table,
         caption=f"By {found.evaluator}, from {found.used:,} of {len(complete):,} complete trials. "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ....errors import UserError
 from ..options import StudyName, json_option, metric_option, storage_option
 from ..results import read_named_study
 
@@ -28,6 +29,8 @@ def report_command(names: tuple[str, ...], storage: str | None, out: Path, metri
     for how long they ran, what pruning saved, with which versions, and how to reproduce it; with all plots. The file
     needs no network, and can be printed. Needs pip install 'pilotune[report]'.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"a report is an HTML file; end {out.name!r} with .html")
     from ...analysis.report import facts, page
     from ..formatting import echo_json
 

@@ -90,6 +90,7 @@ class Guard:
         def with_headers(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> object:
             return start_response(status, [*headers, *HEADERS], exc_info)  # type: ignore[arg-type]
 
+        environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # optuna-dashboard expects that every client sends it
         return self._app(environ, with_headers)  # type: ignore[arg-type]
 
     def _names_this_host(self, environ: WSGIEnvironment) -> bool:
@@ -122,6 +123,9 @@ class Guard:
         study_id = int(named[1]) if named and len(named[1]) < 19 else None
         if named and (study_id is None or not self._studies.shows(study_id)):
             return "404 Not Found", "this dashboard shows no such study"
+        after = parse_qs(environ.get("QUERY_STRING", "")).get("after", ["0"])[0]
+        if not re.fullmatch(r"[0-9]{1,9}", after):
+            return "400 Bad Request", "`after` must be a whole number from 0"
         ends = ENDS_TRIALS.match(path) or (method == "DELETE" and re.fullmatch(r"/api/studies/\d+/?", path))
         if method not in SAFE and ends and self._studies.busy(study_id):
             return "409 Conflict", f"a campaign is working on this study; pilotune stop {self._name} ends it"

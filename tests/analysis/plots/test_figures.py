@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -210,6 +211,28 @@ def test_pictures(form: str) -> None:
               "pdf": ["utilization", "cost", "importance"]}[form]  # fmt: skip
     for kind in chosen:
         assert image((figures() | figures(2))[kind], form).startswith(begins)
+
+
+@pytest.mark.parametrize("kind", ["history", "slice", "parallel"])
+def test_a_name_with_dollars_is_no_formula(kind: str) -> None:
+    named = replace(study(), metrics=("loss $x^$",))
+    (figure,) = make(named, [kind])
+    assert b"loss $x^$" in image(figure, "svg")
+
+
+def test_what_chance_reaches_is_inside_the_picture() -> None:
+    panel = figures()["importance"].panels[0]
+    assert isinstance(panel, Panel)
+    assert panel.x.limits is not None
+    for mark in panel.marks:
+        if isinstance(mark, Points):
+            assert mark.x.max() <= panel.x.limits[1]
+
+
+def test_the_series_of_a_text_have_marks_of_their_own() -> None:
+    for figure in make(study(2), TEXT, skip=True):
+        names = text(figure, 80, colour=False).splitlines()[-2].split("   ")
+        assert len({name[0] for name in names}) == len(names), names
 
 
 def test_a_page_has_all_figures_needs_no_network_and_escapes_names(tmp_path: Path) -> None:

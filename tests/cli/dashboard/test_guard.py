@@ -148,3 +148,21 @@ def test_every_answer_forbids_frames_and_referrers(guard: Guard) -> None:
         _, headers, _ = call(guard, path, HTTP_COOKIE=cookie)
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("after", ["abc", "-1", "", "1e3", "9" * 20])
+def test_what_optuna_dashboard_would_fail_at_is_refused_in_a_sentence(guard: Guard, after: str) -> None:
+    cookie = cookie_of(guard)
+    assert call(guard, "/api/studies/1?after=5", HTTP_COOKIE=cookie)[0] == "200 OK"
+    if after:  # an empty one is left out when a query is read
+        status, _, body = call(guard, f"/api/studies/1?after={after}", HTTP_COOKIE=cookie)
+        assert (status, "must be a whole number" in body) == ("400 Bad Request", True)
+
+
+def test_a_client_that_names_no_encoding_gets_an_answer() -> None:
+    def as_the_dashboard(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        assert "gzip" not in environ["HTTP_ACCEPT_ENCODING"]
+        return dashboard(environ, start_response)
+
+    guard = Guard(as_the_dashboard, Studies(), "digits")
+    assert call(guard, "/dashboard", HTTP_COOKIE=cookie_of(guard))[2] == "the dashboard"
