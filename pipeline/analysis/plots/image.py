@@ -228,7 +228,7 @@ def _draw_parallel(canvas: Any, axes: Any, panel: Parallel) -> None:
                 box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5}
                 axes.annotate(_cut(name), (place, height), xytext=(3, 0), textcoords="offset points", fontsize=7,
                               va="center", bbox=box)  # fmt: skip
-    canvas.colorbar(ScalarMappable(norm, cmap), ax=axes, label=panel.scale_label, pad=0.02)
+    canvas.colorbar(ScalarMappable(norm, cmap), ax=axes, label=_plain(panel.scale_label), pad=0.02)
 
 
 def _some(ticks: Sequence[tuple[float, str]]) -> Sequence[tuple[float, str]]:
