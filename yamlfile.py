@@ -315,6 +315,18 @@ def is_text(text: str) -> bool:
     return text.isprintable() or not re.search("[\0\ud800-\udfff]", text)
 
 
+def joined(text: str) -> str:
+    r"""``text`` with pairs of surrogates as the characters that they stand for: JSON writes emoji as such pairs.
+
+    >>> joined("loss \ud83d\udca5") == "loss \U0001f4a5"
+    True
+    """
+    if text.isprintable():
+        return text
+    pair = "[\ud800-\udbff][\udc00-\udfff]"
+    return re.sub(pair, lambda found: found[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+
+
 def _fits_float(number: int) -> int:
     """Returns ``number``. Raises OverflowError when it is too large for a float."""
     float(number)
@@ -376,7 +388,7 @@ class _Reader:
                         raise self.fail("`<<` merges mappings only", source, key)
                     merged = {**self.value(source, key), **merged}
                 continue
-            name = str(name_node.value)
+            name = joined(str(name_node.value))
             if not is_text(name):
                 raise self.fail("a key must not contain NUL or surrogates", name_node, join(key, name))
             if name in own:
@@ -387,7 +399,7 @@ class _Reader:
         return {**merged, **own}
 
     def scalar(self, node: yaml.ScalarNode, key: str) -> Any:
-        text = str(node.value)
+        text = joined(str(node.value))
         if not is_text(text):
             raise self.fail("must not contain NUL or surrogates", node, key)
         kind = node.tag.removeprefix(_TAG)

@@ -250,6 +250,14 @@ def test_files_that_cannot_be_read(tmp_path):
         load_study_file(tmp_path / "latin.yaml")
 
 
+def test_emoji_that_json_writes_as_pairs_of_surrogates_are_characters(load):
+    written = json.dumps(["loss \U0001f4a5"])
+    assert "\\ud83d" in written
+    assert load(f"{SMALL}metrics: {written}\n").metrics == ("loss \U0001f4a5",)
+    with pytest.raises(UserError, match="must not contain NUL or surrogates"):
+        load(SMALL + 'metrics: ["loss \\ud83d"]\n')
+
+
 def test_merged_and_aliased_mappings_work(load):
     study = load(SMALL.replace("  x: {int: [1, 3]}", "  x: &r {int: [1, 3]}\n  y: {<<: *r, step: 2}\n  z: *r"))
     assert {n: describe(d) for n, d in study.space.distributions.items()} == {
