@@ -245,12 +245,15 @@ class Driver:
         self.report_status("")
         self.control, control.wake = control, pool.wake
         self.channel = pool.channel.address
-        pool.start(self.dead_records())
         watch = StepWatch(self.held_up, lambda: control.pending() or self._time_used_up())
         limit = self.study_file.budget.trials
         loop = CampaignLoop(self.campaign, pool, self.storage, self, limit=limit, watched=watch.step)
         self.ended.start(pool.wake)
         with self.reserve, watch:
+            loop.begin()
+            dead = self.dead_records()
+            if self.campaign.finished is None or dead:
+                pool.start(dead)
             finish = self.checked(loop.run())
         with contextlib.suppress(RecordAway):  # the release of the lease commits it
             self.keep_blocks()

@@ -73,6 +73,11 @@ class CampaignLoop:
             self.turn()
         return self.campaign.finished
 
+    def begin(self) -> None:
+        """Take the first tick, before the pool has started: a study with nothing left to do ends without a job."""
+        self._queue.put([*self._adopt(), *self.services.stop_requests()])
+        self.tick(self._queue.pop())
+
     def turn(self) -> None:
         """Wait for something to happen, and handle what is ready in one tick."""
         timeout = 0.0 if self.campaign.more_to_ask or self._queue else self.longest_wait

@@ -50,6 +50,27 @@ def on(*labs: Lab, also: Sequence[Lab] = ()) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("lab", [*labs, *more], ids=[lab.name for lab in (*labs, *also)])
 
 
+# -- without work ------------------------------------------------------------------------------------------------------
+
+
+def used_up(folder: Path, lab: Lab) -> tuple[Result, str, list[str]]:
+    """A campaign that uses its budget up, and what a second one prints and submits."""
+    with lab.login(folder) as user:
+        with user.start({"epochs": 1}) as process:
+            first = user.finish(process)
+        printed = user.here.run("resume", "epochs").stdout
+        return first, printed, running_jobs(user.here)
+
+
+@on(PBS, also=[SLURM, CRAY])
+@campaign(used_up)
+def test_a_study_with_nothing_left_to_do_submits_nothing(result: tuple[Result, str, list[str]], lab: Lab) -> None:
+    first, printed, jobs = result
+    assert first.code == 0, first.out + first.err
+    assert "the budget of 1 trial is used up" in printed
+    assert jobs == []
+
+
 # -- over several blocks ----------------------------------------------------------------------------------------------
 
 
