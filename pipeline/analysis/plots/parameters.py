@@ -19,7 +19,7 @@ MOST_LINES = 1000
 MOST_PARALLEL, MOST_SLICES, MOST_CONTOUR = 12, 9, 4
 """Parameters that a plot shows if none are named: those that matter most."""
 
-MOST_MEASURED = 1000
+MOST_MEASURED = 500
 """Complete trials from which importance is computed; of more, an even choice. `pilotune importance` uses all."""
 
 GRID, WIDTH = 40, 0.35
