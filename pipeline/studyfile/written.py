@@ -15,12 +15,18 @@ SHIPPED = re.compile(r"objective-[0-9a-f]{12}\.pickle")
 """Name of an objective that was sent by value."""
 
 
+BYTECODE = re.compile(r"objective\..*\.pyc")
+"""What Python puts into ``__pycache__`` beside them when it imports the objective."""
+
+
 def is_written(file: Path) -> bool:
-    """Whether ``pilotune.run`` has written this file.
+    """Whether ``pilotune.run`` has written this file, or Python the folder of its bytecode.
 
     >>> is_written(Path("objective-0123456789ab.pickle")), is_written(Path("train.py"))
     (True, False)
     """
+    if file.name == "__pycache__":
+        return file.is_dir() and all(BYTECODE.fullmatch(each.name) for each in file.iterdir())
     if file.name not in FILES:
         return SHIPPED.fullmatch(file.name) is not None
     try:

@@ -44,9 +44,8 @@ def test_the_wheel_holds_every_module_and_file_of_the_package_and_nothing_else(w
     wanted = {path.relative_to(REPOSITORY) for path in REPOSITORY.glob("*.py")} | {Path("py.typed")}
     for room, kind in ((room, kind) for room in SHIPPED for kind in ("*.py", "*.sh")):
         wanted |= {path.relative_to(REPOSITORY) for path in (REPOSITORY / room).rglob(kind)}
-    wanted |= {
-        path.relative_to(REPOSITORY) for path in (REPOSITORY / "pipeline/cli/templates").iterdir() if path.is_file()
-    }
+    for templates in ("pipeline/cli/templates", "pipeline/analysis/report/templates"):
+        wanted |= {path.relative_to(REPOSITORY) for path in (REPOSITORY / templates).iterdir() if path.is_file()}
     wanted |= {
         path.relative_to(REPOSITORY)
         for path in (REPOSITORY / "site-configs").glob("*")

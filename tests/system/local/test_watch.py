@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_a_campaign_is_watched_in_a_terminal_of_80_by_24_and_stopped_there(here:
             assert "0 of 50 trials" in text
             screen.keys("Down", "Enter")
             text = screen.until(lambda text: "attempt 1:" in text and "begins" in text, "it shows a trial's output")
-            assert "trial 1, attempt 1" in text
+            assert re.search(r"trial [01], attempt 1", text), "the first of them, if both were not shown yet"
             assert "\x1b]0" not in screen.text("-e")
             screen.resize(120, 40)
             screen.keys("Escape")

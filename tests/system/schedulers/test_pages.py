@@ -25,20 +25,20 @@ def page_on(lab: Lab, folder: Path, page: str) -> str:
     return printed
 
 
-def first_steps(folder: Path, lab: Lab) -> str:
+def page_of_first_steps(folder: Path, lab: Lab) -> str:
     return page_on(lab, folder, "start/cluster.md")
 
 
-def several_nodes(folder: Path, lab: Lab) -> str:
+def page_of_several_nodes(folder: Path, lab: Lab) -> str:
     return page_on(lab, folder, "how-to/ranks.md")
 
 
-@campaign(first_steps)
+@campaign(page_of_first_steps)
 def test_the_first_steps_on_a_cluster_work(result: str, lab: Lab) -> None:
     assert "#SBATCH --partition=" in result
     assert "the budget of 12 trials is used up" in result
 
 
-@campaign(several_nodes)
+@campaign(page_of_several_nodes)
 def test_a_trial_on_two_nodes_works_as_the_page_says(result: str, lab: Lab) -> None:
     assert "the budget of 4 trials is used up" in result
