@@ -38,21 +38,21 @@ def main() -> int:
     parser.add_argument("--python", nargs="+", default=list(PYTHONS), help="those that are not there are left out")
     parser.add_argument("--torch", default="torch==2.13.0", help="what is installed as PyTorch")
     options = parser.parse_args()
-    pythons = [path for name in options.python if (path := working(name))]
-    if not pythons:
+    pythons = {name: working(name) for name in options.python}
+    if not any(pythons.values()):
         print(f"error: none of {', '.join(options.python)} is here", file=sys.stderr)
         return 1
     try:
         files = built(options.dist.resolve())
         for file in files:
             check_contents(file)
-        for python in pythons:
+        for python in filter(None, pythons.values()):
             for file in files:
                 print(f"{Path(python).name}, {file.name}: {check_installed(python, file, options)}", flush=True)
     except (Wrong, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    missing = [name for name in options.python if not working(name)]
+    missing = [name for name, path in pythons.items() if path is None]
     print(f"not checked, since not on this machine: {', '.join(missing)}" if missing else "all of them were checked")
     return 0
 

@@ -60,33 +60,44 @@ def best_frozen_trials(data: StudyData) -> list[FrozenTrial]:
     return sorted((complete[trial.number] for trial in found), key=lambda trial: trial.number)
 
 
-def best_params(data: StudyData, number: int | None = None) -> dict[str, Any]:
-    """Parameters and constants of one trial, as one dictionary to train with.
+def single_best(data: StudyData, choose: str = "choose with --trial N") -> Row:
+    """The best complete trial of a study that has one.
 
     Args:
         data: The study.
-        number: The trial's number; None for the best trial.
+        choose: What to do where there are several, for the error.
 
     Raises:
-        UserError: There is no such trial, or the Pareto front has several and no ``number`` is given.
+        UserError: The Pareto front has several.
         PilotuneError: No trial has completed yet.
     """
-    if number is not None:
-        chosen = data.trial(number)
-        if chosen is None:
-            raise UserError(
-                f"study {data.name!r} has no trial {number}; its trials are in `pilotune trials {data.name}`"
-            )
-        return _for_objective(row_of(chosen, data.metrics, data.constants), data)
     front = best_trials(data)
     if not front:
         raise PilotuneError(f"study {data.name!r} has no complete trial yet, so there is no best one")
     if len(front) > 1:
         numbers = ", ".join(str(row.number) for row in front)
-        raise UserError(
-            f"{len(front)} trials of {data.name!r} are on the Pareto front ({numbers}); choose with --trial N"
-        )
-    return _for_objective(front[0], data)
+        raise UserError(f"{len(front)} trials of {data.name!r} are on the Pareto front ({numbers}); {choose}")
+    return front[0]
+
+
+def best_params(data: StudyData, number: int | None = None, choose: str = "choose with --trial N") -> dict[str, Any]:
+    """Parameters and constants of one trial, as one dictionary to train with.
+
+    Args:
+        data: The study.
+        number: The trial's number; None for the best trial.
+        choose: What to do where there are several best trials, for the error.
+
+    Raises:
+        UserError: There is no such trial, or the Pareto front has several and no ``number`` is given.
+        PilotuneError: No trial has completed yet.
+    """
+    if number is None:
+        return _for_objective(single_best(data, choose), data)
+    chosen = data.trial(number)
+    if chosen is None:
+        raise UserError(f"study {data.name!r} has no trial {number}; its trials are in `pilotune trials {data.name}`")
+    return _for_objective(row_of(chosen, data.metrics, data.constants), data)
 
 
 def _for_objective(row: Row, data: StudyData) -> dict[str, Any]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ..noise.bounds import CautiousBest
     from .plots import Plots
 
+SEVERAL = "see best_trials"
+"""What to do where a study has several best trials, for errors."""
+
 STARTED: list[subprocess.Popen[bytes]] = []
 """The drivers that this process has started. A process that has ended is a zombie until its parent asks for it."""
 
@@ -232,15 +235,9 @@ class Study:
 
         Raises PilotuneError if no trial has completed, and UserError if the Pareto front has several.
         """
-        front = self.best_trials
-        if not front:
-            raise PilotuneError(f"study {self.name!r} has no complete trial yet, so there is no best one")
-        if len(front) > 1:
-            numbers = ", ".join(str(row.number) for row in front)
-            raise UserError(
-                f"{len(front)} trials of {self.name!r} are on the Pareto front ({numbers}); see best_trials"
-            )
-        return front[0]
+        from ..analysis.best import single_best
+
+        return single_best(self._read(), SEVERAL)
 
     @property
     def best_trials(self) -> list[Row]:
@@ -254,8 +251,7 @@ class Study:
         """Parameters and constants of the best trial as its objective had them, to train with."""
         from ..analysis import best_params
 
-        self.best  # noqa: B018 - says it where there is no best trial, or there are several
-        return best_params(self._read())
+        return best_params(self._read(), choose=SEVERAL)
 
     @property
     def certainty(self) -> CautiousBest | None:
@@ -267,9 +263,10 @@ class Study:
     @property
     def schedule(self) -> list[Stage]:
         """The stages that led to the best trial of population-based training; empty for other studies."""
-        from ..analysis import schedule_of
+        from ..analysis import best_trials, schedule_of
 
-        data, front = self._read(), self.best_trials
+        data = self._read()
+        front = best_trials(data)
         return schedule_of(data, front[0].number) if len(front) == 1 and front[0].start_step is not None else []
 
     @property

@@ -113,8 +113,7 @@ def is_pilotunes(file: Path, database: bool) -> bool:
     name = file.name
     if (
         CAMPAIGN.fullmatch(name)
-        or name == FILE
-        or name == "loggers"
+        or name in (FILE, LOGGERS)
         or name.startswith(("in-job-", "detached-"))
         or is_written(file)
     ):

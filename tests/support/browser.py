@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@contextmanager
-def browser() -> Iterator[Browser]:
-    """A browser. Skips the test where there is none; under CI it fails."""
+def chromium() -> str:
+    """The path of Chromium. Skips the test where there is none; under CI it fails."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         if os.environ.get("CI"):
             pytest.fail("there is no Chromium: tests/support/setup.sh installs it")
         pytest.skip("it needs Chromium (tests/support/setup.sh installs it as root)")
+    return program
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser, as :func:`chromium` finds it."""
     from playwright.sync_api import sync_playwright
 
+    program = chromium()
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         try:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 import optuna
 import pytest
 
+from ...support.browser import chromium
 from ...support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
 from ...support.local import PATIENCE, Here, until
 from ...support.postgres import Server
@@ -136,15 +135,11 @@ def test_the_password_of_postgresql_is_on_no_command_line(
 
 @pytest.mark.real
 def test_a_real_browser_shows_the_study(here: Here, tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
+    program = chromium()
     url = f"sqlite:///{tmp_path}/study.db"
     of_pilotune(url, "rings-of-gold")
     with dashboard(here, "rings-of-gold", "--storage", url) as served:
-        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium"]
+        command = [program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/chromium"]
         command += ["--virtual-time-budget=20000", "--dump-dom", served.url]
 
         def shows() -> bool:
