@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from ..analysis import Row, Stage, StudyData, Summary
     from ..analysis.audit import Audit
-    from ..cli.background import Started
-    from ..cli.campaign_status import ObservedCampaign
-    from ..cli.resolve import StudyLocation
     from ..noise.bounds import CautiousBest
+    from ..studies.background import Started
+    from ..studies.campaign_status import ObservedCampaign
+    from ..studies.resolve import StudyLocation
     from .plots import Plots
 
 SEVERAL = "see best_trials"
@@ -52,7 +52,7 @@ def open(name: str | os.PathLike[str] | None = None, *, storage: str | None = No
         study.best.params
         study.trials().sort_values("value")
     """
-    from ..cli.resolve import resolve_study
+    from ..studies.resolve import resolve_study
 
     if name is not None and not isinstance(name, str | os.PathLike):
         raise UserError(f"must be a study's name or its study file, but is {a(type(name).__name__)}", key="name")
@@ -112,8 +112,8 @@ class Campaign:
     @property
     def study(self) -> Study:
         """The study that it works on."""
-        from ..cli.resolve import StudyLocation, from_entry
         from ..record import known_studies
+        from ..studies.resolve import StudyLocation, from_entry
 
         status, runs = self._observe().status, self.folder.parent.parent
         entry = known_studies.find(status.study)
@@ -139,7 +139,7 @@ class Campaign:
             PilotuneError: With ``check``: the campaign died, was stopped, or has no usable result. The message says
                 why.
         """
-        from ..cli.campaign_status import POLL_INTERVAL
+        from ..studies.campaign_status import POLL_INTERVAL
 
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
             raise UserError(f"must be a number of seconds from 0, or None, but is {timeout!r}", key="timeout")
@@ -176,7 +176,7 @@ class Campaign:
 
     def _observe(self) -> ObservedCampaign:
         """The campaign as its run directory shows it."""
-        from ..cli.campaign_status import read_campaign
+        from ..studies.campaign_status import read_campaign
 
         for process in STARTED:
             process.poll()
@@ -197,7 +197,7 @@ class Campaign:
 
     def _repr_html_(self) -> str:
         """The campaign in a notebook."""
-        from ..cli.progress import status_line
+        from ..studies.progress import status_line
 
         found = self._observe()
         line, name = status_line(found.status), escape(found.status.study)
@@ -309,7 +309,7 @@ class Study:
             What was found: its ``ok`` says whether all is well, its ``violations`` what is not.
         """
         from ..analysis.audit import audit
-        from ..cli.commands.verify import add_unfinished_jobs
+        from ..studies.unfinished_jobs import add_unfinished_jobs
 
         found = audit(self.storage, self.name)
         add_unfinished_jobs(found)
@@ -320,7 +320,7 @@ class Study:
     @property
     def campaigns(self) -> list[Campaign]:
         """The campaigns of this account on the study, newest first."""
-        from ..cli.campaign_status import list_campaigns
+        from ..studies.campaign_status import list_campaigns
 
         return [Campaign(each.folder) for each in list_campaigns(self._location.runs, self.name)]
 
@@ -338,8 +338,8 @@ class Study:
             UserError: The study file is gone, an option is wrong, or another driver runs the study.
             SiteError: The site, a disk or the database refused.
         """
-        from ..cli.request import Request
-        from ..cli.resumed import resumed
+        from ..studies.request import Request
+        from ..studies.resumed import resumed
         from .arguments import settings
         from .launch import launch
 
@@ -358,7 +358,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         """The study in a notebook: its counts, and its best trials."""
-        from ..cli.formatting import number
+        from ..studies.formatting import number
 
         found = self.summary
         states = ("complete", "pruned", "failed", "running", "interrupted", "paused", "waiting")

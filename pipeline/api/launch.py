@@ -8,8 +8,8 @@ from ...errors import PilotuneError, SiteError, UserError
 from .notebook import import_optuna
 
 if TYPE_CHECKING:
-    from ..cli.background import Started
-    from ..cli.request import Request
+    from ..studies.background import Started
+    from ..studies.request import Request
 
 
 def launch(request: Request) -> Started:
@@ -19,8 +19,8 @@ def launch(request: Request) -> Started:
         UserError: The request is wrong, or another driver runs the study; in the driver's own words.
         SiteError: The site, a disk or the database refused.
     """
-    from ..cli.background import start_driver
-    from ..cli.start import refuse_second_driver
+    from ..studies.background import start_driver
+    from ..studies.preflight import refuse_second_driver
 
     import_optuna()
     prepared = request.prepare()

@@ -32,7 +32,7 @@ def import_optuna() -> None:
 
 def progress_display(*, quiet: bool) -> AbstractContextManager[Callable[[Status], None]]:
     """What shows each status that it is called with; nothing if ``quiet``."""
-    from ..cli.progress import Progress
+    from ..studies.progress import Progress
 
     return Progress(quiet=quiet) if quiet or not in_notebook() else NotebookProgress()
 
@@ -52,8 +52,8 @@ class NotebookProgress:
         pass
 
     def __call__(self, status: Status) -> None:
-        from ..cli.failures import failure_lines
-        from ..cli.progress import status_line
+        from ..studies.failures import failure_lines
+        from ..studies.progress import status_line
 
         self._show(status_line(status))
         if status.first_failure is not None:

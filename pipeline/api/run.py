@@ -14,8 +14,8 @@ from .arguments import absolute_references, default_name, errors_of_arguments, p
 from .notebook import import_optuna
 
 if TYPE_CHECKING:
-    from ..cli.request import Request
-    from ..cli.resolve import PreparedRun
+    from ..studies.request import Request
+    from ..studies.resolve import PreparedRun
     from .handles import Campaign
 
 
@@ -111,7 +111,7 @@ def run(
         **more,
     }
     keys = {key: value for key, value in keys.items() if value is not None or key in more}
-    from ..cli.request import Request
+    from ..studies.request import Request
     from .handles import Campaign
     from .launch import launch
 
@@ -140,8 +140,7 @@ def _of_file(study: str, name: str | None, keys: Mapping[str, Any], where: Reque
 
 def _of_arguments(function: Any, name: str | None, keys: Mapping[str, Any], where: Request) -> Request:
     """Write the study file that the arguments describe; returns the request for it."""
-    from ..cli.preflight import check_start
-    from ..cli.start import refuse_second_driver
+    from ..studies.preflight import check_start, refuse_second_driver
 
     import_optuna()
     new = NewStudy.of(function, name, keys)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..cli.campaign_status import ObservedCampaign
+    from ..studies.campaign_status import ObservedCampaign
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ...errors import PilotuneError, UserError
 
 if TYPE_CHECKING:
     from ..driver.job_chain import JobChain
-    from .campaign_status import ObservedCampaign
+    from ..studies.campaign_status import ObservedCampaign
 
 JOB_QUERY_INTERVAL = 60.0
 """Seconds between two queries to the scheduler about a driver's job that is queued."""
@@ -30,9 +30,9 @@ def choose_campaign(name: str | None) -> tuple[Path, ObservedCampaign | None]:
         The folder of the study's campaigns, and the campaign; None while the first job of its driver is queued.
     """
     from ..record import known_studies
-    from .campaign_status import list_campaigns
-    from .driver_jobs import active_chains
-    from .resolve import from_entry, resolve_study
+    from ..studies.campaign_status import list_campaigns
+    from ..studies.driver_jobs import active_chains
+    from ..studies.resolve import from_entry, resolve_study
 
     if name is None:
         running = [
@@ -76,7 +76,7 @@ class DriverWait:
     """
 
     def __init__(self, chain: JobChain, after: float, clock: Callable[[], float] = time.monotonic):
-        from .driver_jobs import describe_chain
+        from ..studies.driver_jobs import describe_chain
 
         self._chain, self._after, self._clock = chain, after, clock
         self._asked = clock()
@@ -86,8 +86,8 @@ class DriverWait:
     def look(self) -> ObservedCampaign | None:
         """The campaign, once there is one. The scheduler is asked about the job once a minute."""
         from ..driver.job_chain import read_chain
-        from .campaign_status import list_campaigns
-        from .driver_jobs import describe_chain, refresh
+        from ..studies.campaign_status import list_campaigns
+        from ..studies.driver_jobs import describe_chain, refresh
 
         chain = self._chain  # as it was before the campaigns are read, so that one that starts in between is not missed
         newest = next(iter(list_campaigns(chain.folder.parent.parent, chain.study)), None)

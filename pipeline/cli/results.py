@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .formatting import cut, duration, number, parameter, table
-from .harmless import harmless
-from .resolve import resolve_study
+from ..studies.formatting import cut, duration, number, parameter, table
+from ..studies.harmless import harmless
+from ..studies.resolve import resolve_study
 
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData

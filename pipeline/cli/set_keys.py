@@ -56,7 +56,7 @@ def files(ctx: click.Context) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 def read_study_file(word: str | None) -> Mapping[str, Any]:
     """The study file that a STUDY or a NAME means, as it is written."""
     from ..record import known_studies
-    from .resolve import study_path
+    from ..studies.resolve import study_path
 
     def path() -> Path:
         entry = next((entry for entry in known_studies.all() if entry.name == word), None)

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import CampaignRunning, UserError
+from ...errors import UserError
 
 if TYPE_CHECKING:
     from ..driver.status import Status
-    from .request import Request
-    from .resolve import PreparedRun
+    from ..studies.request import Request
+    from ..studies.resolve import PreparedRun
 
 
 def start(request: Request, detach: bool, in_job: bool) -> int:
     """Run the request as ``--detach`` and ``--in-job`` say; returns the exit code."""
+    from ..studies.preflight import refuse_second_driver
+    from ..studies.request import save_options
     from .commands.in_job import script_of_this_job, serve, submit
-    from .request import save_options
 
     if detach and in_job:
         raise UserError("--detach keeps the driver on this host, --in-job submits it to a scheduler: give one of them")
@@ -49,29 +50,11 @@ def note_new_database(prepared: PreparedRun) -> None:
             click.echo(f"note: the database {path} is new{elsewhere}", err=True)
 
 
-def refuse_second_driver(prepared: PreparedRun) -> None:
-    """Raise CampaignRunning if a driver runs already on a study in SQLite, which allows one.
-
-    The database refuses a second driver as well, but only after imports that take a second.
-    """
-    from .campaign_status import list_campaigns
-
-    if not prepared.storage.startswith("sqlite"):
-        return
-    for campaign in list_campaigns(prepared.runs, prepared.study_file.name):
-        if campaign.alive and campaign.status.storage == prepared.storage:
-            name, status = campaign.status.study, campaign.status
-            raise CampaignRunning(
-                f"campaign {status.campaign} of {name!r} is running already (process {status.pid} on {status.host}); "
-                f"follow it with pilotune watch {name}, end it with pilotune stop {name}"
-            )
-
-
 def execute(request: Request, prepared: PreparedRun) -> Status:
     """Run the campaign in this process with progress on stderr, then print the summary on stdout."""
     from ..driver.run import run_campaign
     from ..driver.settings import RunSettings
-    from .progress import Progress
+    from ..studies.progress import Progress
     from .summary import print_summary
 
     settings = RunSettings(

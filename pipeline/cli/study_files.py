@@ -13,7 +13,7 @@ from ...errors import CampaignRunning, SiteError, UserError
 
 if TYPE_CHECKING:
     from ..record.known_studies import Entry
-    from .resolve import StudyLocation
+    from ..studies.resolve import StudyLocation
 
 CAMPAIGN = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 """Name of a run directory, as ``new_campaign_id`` makes them."""
@@ -32,10 +32,10 @@ def require_idle(study: StudyLocation, what: str) -> None:
         CampaignRunning: A driver works on it, or waits in a queue.
         SiteError: Jobs of dead drivers may still exist; their record is in the run directories.
     """
+    from ...grammar import count
     from ...providers.blocks.orphaned_jobs import end_orphaned_jobs
-    from .campaign_status import list_campaigns
-    from .driver_jobs import active_chains, describe_chain
-    from .formatting import count
+    from ..studies.campaign_status import list_campaigns
+    from ..studies.driver_jobs import active_chains, describe_chain
 
     campaigns = list_campaigns(study.runs, study.name)
     for campaign in campaigns:
@@ -107,8 +107,8 @@ def delete_folder(folder: Path, database: bool) -> list[Path]:
 
 def is_pilotunes(file: Path, database: bool) -> bool:
     """Whether a file or folder in a study's folder is Pilotune's."""
+    from ..studies.request import FILE
     from ..studyfile.written import is_written
-    from .request import FILE
 
     name = file.name
     if (

@@ -9,10 +9,12 @@ import click
 
 from ...errors import PilotuneError
 from ...exit_codes import SITE, STOPPED
-from .block_table import quarantine_lines
-from .failures import failure_line, kinds_in_words
-from .formatting import count, duration, echo_json, number, on_front, pairs, parameter, plus_minus
+from ...grammar import count
+from ..studies.block_table import quarantine_lines
+from ..studies.failures import failure_line, kinds_in_words
+from ..studies.formatting import duration, number, on_front, pairs, parameter, plus_minus
 from .results import alike_text
+from .stdout import echo_json
 
 if TYPE_CHECKING:
     from ..analysis import Summary

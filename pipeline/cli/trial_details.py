@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UserError
 from ...grammar import count
 from ..attributes import traceback_of
+from ..studies.failures import kind_in_words
+from ..studies.formatting import cut, duration, exact, pairs, parameter
+from ..studies.harmless import harmless
 from ..trial.files import TrialFiles
-from .failures import kind_in_words
-from .formatting import cut, duration, exact, pairs, parameter
-from .harmless import harmless
 
 if TYPE_CHECKING:
     from ..analysis import Row, StudyData

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.cli.campaign_status import ObservedCampaign, list_campaigns
 from pilotune.pipeline.cli.commands import watch
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
 from pilotune.pipeline.record.liveness import start_time
+from pilotune.pipeline.studies.campaign_status import ObservedCampaign, list_campaigns
 
 from ..support.cli import Pilotune, alone, of_pilotune, pilotune_  # noqa: F401
 from ..support.written_campaigns import NOBODY, Campaign, campaign_, driver_, runs_  # noqa: F401

@@ -10,11 +10,11 @@ import pytest
 from pilotune.errors import UserError
 from pilotune.pipeline.analysis import PAUSED, read_study, rows, summarize
 from pilotune.pipeline.campaign.promotion import PromotionController
-from pilotune.pipeline.cli.progress import status_line
 from pilotune.pipeline.cli.summary import trial_counts
 from pilotune.pipeline.driver.status import Status, snapshot
 from pilotune.pipeline.fidelity import Promotions, rung_schedule
 from pilotune.pipeline.registry_args import Named
+from pilotune.pipeline.studies.progress import status_line
 from pilotune.pipeline.studyfile import load_study_file, plan, render_plan
 
 from ..support.audited_study import NAME, Audited

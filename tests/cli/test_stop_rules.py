@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pilotune.pipeline.analysis import Summary
-from pilotune.pipeline.cli.campaign_status import ObservedCampaign
 from pilotune.pipeline.cli.commands.status import detail_lines
-from pilotune.pipeline.cli.resolve import StudyLocation
 from pilotune.pipeline.cli.summary import next_commands, render
 from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.studies.campaign_status import ObservedCampaign
+from pilotune.pipeline.studies.resolve import StudyLocation
 
 WARNING = "the callback notify.py:post failed 2 times, at last after trial 7: KeyError: 'x' (/home/me/notify.py:9)"
 STATUS = Status("digits", "c", "running", patience=20, unimproved=12, warnings=[WARNING], message=WARNING)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError
-from ..formatting import count, echo_json, exact, number, pairs, parameter, table, terminal_width
+from ....grammar import count
+from ...studies.formatting import exact, number, pairs, parameter, table
 from ..options import json_option, name_argument, storage_option
 from ..results import alike_text, read_named_study, trials_table
+from ..stdout import echo_json, terminal_width
 
 if TYPE_CHECKING:
     from ...analysis import Row, Stage, StudyData

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..formatting import count, duration, echo_json
+from ....grammar import count
+from ...studies.formatting import duration
 from ..options import json_option, runs_option, set_option, site_option, storage_option, study_argument, trials_option
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ....providers.blocks.resources import PoolUse
@@ -42,9 +44,9 @@ def check_command(
     from ....providers.blocks.resources import pool_uses
     from ....providers.site import render_site, site_json
     from ...driver.settings import needs_of
+    from ...studies.preflight import advice, check_start, import_notes
+    from ...studies.resolve import prepare_run
     from ...studyfile import plan, render_plan
-    from ..preflight import advice, check_start, import_notes
-    from ..resolve import prepare_run
 
     prepared = prepare_run(study, site, storage, overrides, trials=trials, runs=runs)
     laid_out = plan(prepared.study_file)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import SiteError, UserError
-from ..formatting import ago, count, echo_json, table, terminal_width
+from ....grammar import count
+from ...studies.formatting import ago, table
 from ..options import json_option, name_argument
+from ..stdout import echo_json, terminal_width
 
 if TYPE_CHECKING:
     from ....providers.blocks.orphaned_jobs import OrphanedJob
-    from ..campaign_status import ObservedCampaign
-    from ..resolve import StudyLocation
+    from ...studies.campaign_status import ObservedCampaign
+    from ...studies.resolve import StudyLocation
 
 
 @click.command("clean")
@@ -28,8 +30,8 @@ def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
     Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks.
     """
     from ....providers.blocks.orphaned_jobs import end_orphaned_jobs
-    from ..driver_jobs import active_chains, describe_chain
-    from ..resolve import resolve_study
+    from ...studies.driver_jobs import active_chains, describe_chain
+    from ...studies.resolve import resolve_study
 
     study = resolve_study(name)
     dead, living = campaigns_of(study)
@@ -52,7 +54,7 @@ def campaigns_of(study: StudyLocation) -> tuple[list[Path], list[ObservedCampaig
     from ...record import RunDirectory
     from ...record.liveness import SILENCE
     from ...record.rundir import why_untrusted
-    from ..campaign_status import read_campaign
+    from ...studies.campaign_status import read_campaign
 
     dead, living = [], []
     folder = study.folder

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import UserError
-from ..formatting import count, echo_json
+from ....grammar import count
 from ..options import json_option, name_argument
+from ..stdout import echo_json
 from .rename import check_name
 
 if TYPE_CHECKING:
     from ...record.study_admin import Copied
-    from ..resolve import StudyLocation
+    from ...studies.resolve import StudyLocation
 
 
 @click.command("copy")
@@ -29,7 +30,7 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
     """
     from ...analysis import safe_url
     from ...record import known_studies
-    from ..resolve import resolve_study
+    from ...studies.resolve import resolve_study
     from ..study_files import save_entry
 
     check_name(new_name)
@@ -55,7 +56,7 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
 def target_url(study: StudyLocation, new: str, to: str | None) -> str:
     """Where the copy goes: as given; beside the default database of its original; else into the same database."""
     from ...record import sqlite_file, sqlite_url
-    from ..resolve import given_url, require_folder
+    from ...studies.resolve import given_url, require_folder
     from ..study_files import DATABASE
 
     if to is not None:
@@ -85,7 +86,7 @@ def copy_to(study: StudyLocation, target: str, new: str) -> Copied:
 
 def keep_options(study: StudyLocation, new: str) -> None:
     """Keep the options of the original's last run for ``pilotune resume NEW``."""
-    from ..request import FILE, load_options, write_options
+    from ...studies.request import FILE, load_options, write_options
 
     options = load_options(study.folder)
     if study.folder is not None and study.runs is not None and (study.folder / FILE).exists():

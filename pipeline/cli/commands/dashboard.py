@@ -29,8 +29,8 @@ def dashboard_command(
     """
     from ...analysis.reading import read_study, stored_study
     from ...record.rundir import user_name
+    from ...studies.resolve import resolve_study
     from ..dashboard.serve import check_installed, serve
-    from ..resolve import resolve_study
 
     study = resolve_study(name, storage)
     check_installed()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import UserError
-from ..formatting import count, echo_json
+from ....grammar import count
 from ..options import json_option, name_argument, storage_option, yes_option
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
-    from ..resolve import StudyLocation
+    from ...studies.resolve import StudyLocation
 
 
 @click.command("delete")
@@ -29,7 +30,7 @@ def delete_command(name: str, storage: str | None, keep_files: bool, yes: bool, 
     from ...record import known_studies
     from ...record.database import open_database
     from ...record.study_admin import delete_study
-    from ..resolve import resolve_study
+    from ...studies.resolve import resolve_study
     from ..study_files import require_idle, require_own
 
     study = resolve_study(name, storage)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..background import start_driver
-from ..formatting import count, echo_json
+from ....grammar import count
+from ...studies.background import start_driver
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
-    from ..campaign_status import ObservedCampaign
-    from ..request import Request
-    from ..resolve import PreparedRun
+    from ...studies.campaign_status import ObservedCampaign
+    from ...studies.request import Request
+    from ...studies.resolve import PreparedRun
 
 START_TIMEOUT = 15.0
 """Seconds to wait for the first workers. Blocks may queue for hours, and the driver waits for them without us."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....errors import UserError
+from ....grammar import count
 from ...analysis import FORMATS, strict
-from ..formatting import count
 from ..options import metric_option, name_argument, parameter_option, storage_option
 from ..plot_kinds import KINDS
 from ..results import read_named_study

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ....grammar import count
 from ...analysis import EVALUATORS
-from ..formatting import count, echo_json, table
+from ...studies.formatting import table
 from ..options import json_option, metric_option, name_argument, storage_option
 from ..results import read_named_study
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import CampaignRunning, UserError
-from ..formatting import echo_json
-from ..request import command_line
+from ...studies.request import command_line
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ...driver.job_chain import JobChain
     from ...driver.settings import RunSettings
-    from ..request import Request
-    from ..resolve import PreparedRun
+    from ...studies.request import Request
+    from ...studies.resolve import PreparedRun
 
 SCRIPT = "PILOTUNE_DRIVER_SCRIPT"
 """Environment variable of a driver's job: path of its batch script, which lies in the job chain's folder."""
@@ -60,7 +60,7 @@ def planned_script(request: Request, prepared: PreparedRun) -> tuple[str, str]:
 def submit(request: Request, prepared: PreparedRun) -> int:
     """Submit the driver's first job and print how to follow it; returns the exit code."""
     from ...driver.job_chain_start import plan_chain, start_chain
-    from ..request import save_options
+    from ...studies.request import save_options
 
     refuse_local_site(prepared)
     refuse_second_job(prepared)
@@ -98,7 +98,7 @@ def refuse_local_site(prepared: PreparedRun) -> None:
 
 def refuse_second_job(prepared: PreparedRun) -> None:
     """Raise CampaignRunning if a driver's job of the study is queued or running already."""
-    from ..driver_jobs import active_chains
+    from ...studies.driver_jobs import active_chains
 
     for chain in active_chains(prepared.runs / prepared.study_file.name):
         if chain.storage == prepared.storage:
@@ -133,7 +133,7 @@ def serve(request: Request, prepared: PreparedRun, script: Path) -> int:
     """Run the campaign in this job, and submit a successor if the job's time was too short; returns the exit code."""
     from ...driver.job_chain_start import begin_slot, end_slot, settings_in_job
     from ...driver.run import run_campaign
-    from ..progress import Progress
+    from ...studies.progress import Progress
     from ..summary import print_summary
 
     slot = begin_slot(script)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ....errors import UserError
-from ..formatting import pairs
+from ...studies.formatting import pairs
 
 TEMPLATES = Path(__file__).parent.with_name("templates")
 """Folder of the files that are written."""

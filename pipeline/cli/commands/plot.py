@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import UserError
-from ..formatting import count, echo_json
+from ....grammar import count
 from ..options import json_option, metric_option, name_argument, parameter_option, storage_option
 from ..plot_kinds import KINDS, TEXT
 from ..results import read_named_study
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ...analysis import StudyData
@@ -94,7 +95,7 @@ def figure_json(figure: Figure) -> dict[str, object]:
 def show(figures: list[Figure]) -> None:
     """Draw on the terminal, in its width and with its colours if it is one."""
     from ...analysis.plots import text
-    from ..formatting import terminal_width
+    from ..stdout import terminal_width
 
     width = terminal_width() or WIDTH
     click.echo("\n\n".join(text(figure, width, sys.stdout.isatty()) for figure in figures))

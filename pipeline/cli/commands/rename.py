@@ -10,8 +10,8 @@ import click
 
 from ....errors import PilotuneError, UserError
 from ....names import NAME, NAME_RULE
-from ..formatting import echo_json
 from ..options import json_option, name_argument, yes_option
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ...record.known_studies import Entry
@@ -30,7 +30,7 @@ def rename_command(name: str, new_name: str, yes: bool, as_json: bool) -> int:
     interrupted, run it again.
     """
     from ...record import known_studies
-    from ..resolve import resolve_study
+    from ...studies.resolve import resolve_study
     from ..study_files import Move, require_idle, require_own, save_entry
 
     study = resolve_study(name)

@@ -32,7 +32,7 @@ def report_command(names: tuple[str, ...], storage: str | None, out: Path, metri
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"a report is an HTML file; end {out.name!r} with .html")
     from ...analysis.report import facts, page
-    from ..formatting import echo_json
+    from ..stdout import echo_json
 
     found = facts([read_named_study(name, storage) for name in dict.fromkeys(names)], metric)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ...studies.request import Request
 from ..options import (
     detach_option,
     in_job_option,
@@ -15,7 +16,6 @@ from ..options import (
     storage_option,
     trials_option,
 )
-from ..request import Request
 from ..start import start
 
 
@@ -46,8 +46,8 @@ def resume_command(
     study file is kept. To run more trials than before, give the
     new total: --trials N.
     """
-    from ..resolve import resolve_study
-    from ..resumed import resumed
+    from ...studies.resolve import resolve_study
+    from ...studies.resumed import resumed
 
     changes = Request("", site, storage, trials, overrides, as_json=as_json, quiet=quiet)
     return start(resumed(resolve_study(name), changes), detach, in_job)

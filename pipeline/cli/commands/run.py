@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..formatting import echo_json
+from ...studies.request import Request
 from ..options import (
     detach_option,
     in_job_option,
@@ -21,11 +21,11 @@ from ..options import (
     study_argument,
     trials_option,
 )
-from ..request import Request
 from ..start import start
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
-    from ..resolve import PreparedRun
+    from ...studies.resolve import PreparedRun
 
 
 @click.command("run")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formatting import echo_json, table, terminal_width
+from ...studies.formatting import table
 from ..lazy_group import LazyGroup
 from ..options import SiteName, json_option, set_option
+from ..stdout import echo_json, terminal_width
 
 if TYPE_CHECKING:
     from ....providers.site.outline import SiteOutline

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..formatting import count, echo_json, terminal_width
+from ....grammar import count
 from ..options import SiteName, json_option, runs_option, set_option
+from ..stdout import echo_json, terminal_width
 
 if TYPE_CHECKING:
     from ....providers.check.facts import Finding
@@ -125,7 +126,7 @@ def run_checks(site: Site, pools: Sequence[Any], run: Any, storage: str | None, 
     from ...driver.run import logging_to, private_files
     from ...record import normalize_url
     from ...record.password import hidden_password
-    from ..resolve import given_url, require_folder
+    from ...studies.resolve import given_url, require_folder
 
     default = URL.create("sqlite", database=str(run.path / "study.db")).render_as_string()
     url = given_url(storage) if storage else normalize_url(default)

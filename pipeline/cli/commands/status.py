@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....errors import PilotuneError
-from ..formatting import ago, count, duration, echo_json, named_values, number, on_front, pairs, table, terminal_width
+from ....grammar import count
+from ...studies.formatting import ago, duration, named_values, number, on_front, pairs, table
 from ..options import json_option, name_argument, storage_option
+from ..stdout import echo_json, terminal_width
 
 if TYPE_CHECKING:
     from ...driver.status import Status
-    from ..campaign_status import ObservedCampaign
-    from ..resolve import StudyLocation
+    from ...studies.campaign_status import ObservedCampaign
+    from ...studies.resolve import StudyLocation
 
 
 @click.command("status")
@@ -33,8 +35,8 @@ def status_command(name: str | None, storage: str | None, as_json: bool) -> None
 def overview(as_json: bool) -> None:
     """Print one line for each study."""
     from ...record import known_studies
-    from ..campaign_status import list_campaigns, study_json
-    from ..resolve import from_entry
+    from ...studies.campaign_status import list_campaigns, study_json
+    from ...studies.resolve import from_entry
 
     studies = [(study, list_campaigns(study.runs, study.name)) for study in map(from_entry, known_studies.all())]
     if as_json:
@@ -49,9 +51,9 @@ def overview(as_json: bool) -> None:
 
 def overview_line(study: StudyLocation, campaigns: Sequence[ObservedCampaign]) -> list[str]:
     """The study's line: its latest campaign, or the job that its driver waits for."""
-    from ..driver_jobs import unfinished_chains
-    from ..harmless import harmless_status
-    from ..progress import front_text
+    from ...studies.driver_jobs import unfinished_chains
+    from ...studies.harmless import harmless_status
+    from ...studies.progress import front_text
 
     queued = any(chain.state == "waiting" for chain in unfinished_chains(study.folder))
     if not campaigns:
@@ -95,9 +97,9 @@ def counts_line(study: StudyLocation) -> list[str]:
 
 def detail(name: str | None, storage: str | None, as_json: bool) -> None:
     """Print one study: its latest campaign, others that run, and the jobs of its driver."""
-    from ..campaign_status import list_campaigns, study_json
-    from ..driver_jobs import active_chains, describe_chain
-    from ..resolve import resolve_study
+    from ...studies.campaign_status import list_campaigns, study_json
+    from ...studies.driver_jobs import active_chains, describe_chain
+    from ...studies.resolve import resolve_study
 
     study = resolve_study(name, storage)
     campaigns = list_campaigns(study.runs, study.name)
@@ -123,7 +125,7 @@ def detail(name: str | None, storage: str | None, as_json: bool) -> None:
 def print_counts(study: StudyLocation) -> None:
     """Print the counts in the database of a study that has no campaign here."""
     from ...analysis import read_study, rows, summarize
-    from ..failures import kind_in_words
+    from ...studies.failures import kind_in_words
     from ..summary import best_lines, trial_counts
 
     data = read_study(study.storage, study.name)
@@ -149,8 +151,8 @@ def campaign_details(
         jobs: The jobs of the study's driver, a sentence each.
         earlier: The study's earlier campaigns, which may have seen the last failure.
     """
-    from ..block_table import blocks_line, blocks_table
-    from ..harmless import harmless_status
+    from ...studies.block_table import blocks_line, blocks_table
+    from ...studies.harmless import harmless_status
 
     campaign = dataclasses.replace(campaign, status=harmless_status(campaign.status))
     status = campaign.status
@@ -205,9 +207,9 @@ def detail_lines(
     study: StudyLocation, campaign: ObservedCampaign, jobs: Sequence[str], earlier: Sequence[ObservedCampaign]
 ) -> list[tuple[str, str]]:
     """Names and values of a campaign, as far as there is something to say."""
-    from ..block_table import blocks_line, quarantine_lines
-    from ..failures import failure_line
-    from ..progress import best_trial, best_values, front_text, paused_text, speed_text
+    from ...studies.block_table import blocks_line, quarantine_lines
+    from ...studies.failures import failure_line
+    from ...studies.progress import best_trial, best_values, front_text, paused_text, speed_text
 
     status, alive = campaign.status, campaign.alive
     lines = [("study", status.study), ("campaign", f"{status.campaign}, {campaign.state_text}")]

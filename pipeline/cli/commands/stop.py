@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError
-from ..campaign_status import POLL_INTERVAL
-from ..formatting import count, echo_json, timestamp
+from ....grammar import count
+from ...studies.campaign_status import POLL_INTERVAL
+from ...studies.formatting import timestamp
 from ..options import json_option, name_argument
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
-    from ..campaign_status import ObservedCampaign
+    from ...studies.campaign_status import ObservedCampaign
 
 
 @click.command("stop")
@@ -33,10 +35,10 @@ def stop_command(name: str, how: str | None, wait: bool, as_json: bool) -> int:
 
     A job of its driver that is queued is cancelled; one that runs submits no successor.
     """
-    from ..campaign_status import study_json
-    from ..driver_jobs import describe_stopped
-    from ..resolve import resolve_study
-    from ..stop_request import ask_to_stop
+    from ...studies.campaign_status import study_json
+    from ...studies.driver_jobs import describe_stopped
+    from ...studies.resolve import resolve_study
+    from ...studies.stop_request import ask_to_stop
 
     study = resolve_study(name)
     campaigns, chains = ask_to_stop(study.runs, study.name, how or "finish")
@@ -67,7 +69,7 @@ def stop_result(campaign: ObservedCampaign, waited: bool) -> str:
 
 def wait_for_end(campaign: ObservedCampaign, how: str) -> ObservedCampaign:
     """Wait until a campaign has ended. Ctrl-C ends only the waiting."""
-    from ..campaign_status import read_campaign
+    from ...studies.campaign_status import read_campaign
 
     if how == "finish" and campaign.status.running:
         harder = f"pilotune stop {campaign.status.study} --yield or --now ends them earlier"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from ...analysis import INTERRUPTED, PAUSED, STATES
-from ..formatting import echo_json, terminal_width
 from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study, trials_table
+from ..stdout import echo_json, terminal_width
 
 
 @click.command("trials")

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....errors import UserError
-from ..formatting import count, duration, echo_json, exact, number, pairs, parameter
+from ....grammar import count
+from ...studies.formatting import duration, exact, number, pairs, parameter
 from ..options import json_option, set_option, study_argument
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ...driver.single_trial import SingleTrial
@@ -57,9 +59,9 @@ def try_command(
     ended itself by TrialPruned or TrialYield; 1: it failed.
     """
     from ...driver.single_trial import try_study
+    from ...studies.resolve import split_overrides, study_path
     from ...studyfile import load_study_file
     from ...studyfile.params_file import read_params
-    from ..resolve import split_overrides, study_path
 
     for_site, for_study = split_overrides(overrides)
     if for_site:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..formatting import count, echo_json, pairs
+from ....grammar import count
+from ...studies.formatting import pairs
+from ...studies.resolve import resolve_study
+from ...studies.unfinished_jobs import add_unfinished_jobs
 from ..options import json_option, name_argument, storage_option
-from ..resolve import resolve_study
+from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ...analysis.audit import Audit, AuditFinding
@@ -38,21 +41,6 @@ def verify_command(name: str | None, storage: str | None, as_json: bool) -> int:
     else:
         show(result)
     return 0 if result.ok else 1
-
-
-def add_unfinished_jobs(result: Audit) -> None:
-    """Add a note for jobs of dead drivers that may still be at the scheduler; local blocks end by themselves."""
-    from ....providers.blocks.job_log import read_job_log
-    from ...record import RunDirectory
-
-    for run in result.dead:
-        record = RunDirectory(run).jobs
-        left = [job.job or job.name for job in read_job_log(record) if not job.ended and job.scheduler != "local"]
-        if left:
-            words = ", ".join(left[:SHOWN])
-            jobs = count(len(left), "job")
-            result.note(f"{jobs} of a dead driver may not have ended ({words}); pilotune clean {result.study} ends "
-                        "what is left of them", file=record)  # fmt: skip
 
 
 def show(result: Audit) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..campaign_status import POLL_INTERVAL
-from ..harmless import harmless
+from ...studies.campaign_status import POLL_INTERVAL
+from ...studies.harmless import harmless
 from ..options import name_argument
 
 if TYPE_CHECKING:
     from ...driver.job_chain import JobChain
-    from ..campaign_status import ObservedCampaign
+    from ...studies.campaign_status import ObservedCampaign
 
 
 @click.command("watch")
@@ -51,22 +51,22 @@ def leave(folder: Path) -> int:
 
 def has_screen() -> bool:
     """Whether the standard streams are a terminal that can be redrawn."""
-    from ..progress import is_dumb_terminal
+    from ...studies.progress import is_dumb_terminal
 
     return not is_dumb_terminal() and all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def goes_on(folder: Path, campaign: ObservedCampaign | None) -> bool:
     """Whether there is something to follow: the campaign runs, or a job of its driver is queued."""
-    from ..driver_jobs import active_chains
+    from ...studies.driver_jobs import active_chains
 
     return campaign is None or campaign.alive or bool(active_chains(folder))
 
 
 def follow_on_screen(folder: Path, campaign: ObservedCampaign | None) -> int:
     """Show the campaign on the whole terminal; afterwards a line says how it ended. Returns the exit code."""
+    from ...studies.progress import status_line
     from ..live_view.app import watch_on_screen
-    from ..progress import status_line
 
     code, last = watch_on_screen(folder, campaign)
     if code is None:
@@ -81,7 +81,7 @@ def follow_on_screen(folder: Path, campaign: ObservedCampaign | None) -> int:
 
 def follow_all(folder: Path, campaign: ObservedCampaign | None, as_json: bool) -> int:
     """Follow a campaign to its end, then those of the successors of its driver's job; returns the exit code."""
-    from ..driver_jobs import active_chains
+    from ...studies.driver_jobs import active_chains
     from ..following import NEVER_STARTED
 
     code = NEVER_STARTED
@@ -127,9 +127,9 @@ def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
 
 def follow(campaign: ObservedCampaign, as_json: bool) -> int:
     """Show each new status until the campaign ends; returns its exit code. Raises PilotuneError if its driver dies."""
-    from ..campaign_status import read_campaign
+    from ...studies.campaign_status import read_campaign
+    from ...studies.progress import Progress, status_line
     from ..following import code_at_end
-    from ..progress import Progress, status_line
 
     shown = -1.0
     with Progress(quiet=as_json) as progress:

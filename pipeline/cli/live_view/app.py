@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 
-from ..formatting import duration
+from ...studies.formatting import duration
 from .observe import CampaignObserver, Observation, ObserverThread
 from .screen import CampaignScreen
 
 if TYPE_CHECKING:
-    from ..campaign_status import ObservedCampaign
+    from ...studies.campaign_status import ObservedCampaign
 
 HANGS = 10.0
 """Seconds after which a read of the campaign's files that has not returned is mentioned."""

@@ -6,9 +6,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from ..block_table import quarantine_lines
-from ..failures import failure_line
-from ..harmless import harmless
+from ...studies.block_table import quarantine_lines
+from ...studies.failures import failure_line
+from ...studies.harmless import harmless
 
 if TYPE_CHECKING:
     from ...driver.status import Status

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..campaign_status import POLL_INTERVAL, read_campaign
+from ...studies.campaign_status import POLL_INTERVAL, read_campaign
 from ..following import NEVER_STARTED, DriverWait, code_at_end
 from .reports import RecentReports
 
 if TYPE_CHECKING:
-    from ..campaign_status import ObservedCampaign
+    from ...studies.campaign_status import ObservedCampaign
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class CampaignObserver:
 
     def _observe(self) -> Observation:
         from ...record import RunDirectory
-        from ..driver_jobs import active_chains
+        from ...studies.driver_jobs import active_chains
 
         campaign = self._campaign
         if campaign is not None and campaign.alive:

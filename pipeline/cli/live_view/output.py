@@ -13,10 +13,10 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Footer, RichLog, Static
 
+from ...studies.campaign_status import POLL_INTERVAL
+from ...studies.formatting import cut
+from ...studies.harmless import harmless
 from ...trial.files import TrialFiles
-from ..campaign_status import POLL_INTERVAL
-from ..formatting import cut
-from ..harmless import harmless
 from .reports import read_end
 
 SHOWN = 65_536

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ....grammar import count
-from ..block_table import STATES, block_row
-from ..formatting import cut, duration, number
+from ...studies.block_table import STATES, block_row
+from ...studies.formatting import cut, duration, number
 from .reports import KEPT, spark_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ...driver.status import Status
-    from ..campaign_status import ObservedCampaign
+    from ...studies.campaign_status import ObservedCampaign
 
 SILENT = 15.0
 """Seconds without news from the driver after which the view says so; the driver writes every 5 s at least."""
@@ -38,7 +38,7 @@ def header(campaign: ObservedCampaign, now: float) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from ..progress import render_status
+    from ...studies.progress import render_status
 
     status = campaign.status
     lines: list[RenderableType] = [render_status(status)]

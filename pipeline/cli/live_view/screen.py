@@ -16,9 +16,9 @@ from textual.widgets import Footer, Static
 
 from ....errors import PilotuneError
 from ....grammar import count
-from ..block_table import HEAD, blocks_line
-from ..harmless import harmless_status
-from ..stop_request import ask_to_stop
+from ...studies.block_table import HEAD, blocks_line
+from ...studies.harmless import harmless_status
+from ...studies.stop_request import ask_to_stop
 from .dialogs import Help, Question
 from .messages import MessageLog
 from .observe import Observation
@@ -28,7 +28,7 @@ from .tables import KeyedTable
 
 if TYPE_CHECKING:
     from ...driver.status import Status
-    from ..campaign_status import ObservedCampaign
+    from ...studies.campaign_status import ObservedCampaign
 
 SHORT, TALL = 18, 32
 """Lines below which a terminal has no space for blocks and messages, and lines from which on it has space for more."""

@@ -13,7 +13,6 @@ import pytest
 from textual.pilot import Pilot
 
 from pilotune.errors import PilotuneError
-from pilotune.pipeline.cli.campaign_status import read_campaign
 from pilotune.pipeline.cli.live_view import app as app_module
 from pilotune.pipeline.cli.live_view.app import WatchApp
 from pilotune.pipeline.cli.live_view.observe import CampaignObserver, Observation
@@ -21,6 +20,7 @@ from pilotune.pipeline.cli.live_view.output import OutputScreen
 from pilotune.pipeline.driver.job_chain import JobChain
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
+from pilotune.pipeline.studies.campaign_status import read_campaign
 from pilotune.pipeline.trial.files import write_atomically
 
 from ...support.cli import alone  # noqa: F401

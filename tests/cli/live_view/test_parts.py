@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pilotune.pipeline.cli.campaign_status import read_campaign
-from pilotune.pipeline.cli.harmless import harmless_status
 from pilotune.pipeline.cli.live_view import reports as reports_module
 from pilotune.pipeline.cli.live_view.messages import MessageLog
 from pilotune.pipeline.cli.live_view.output import read_output
@@ -21,6 +19,8 @@ from pilotune.pipeline.cli.live_view.render import block_rows, header, trial_tab
 from pilotune.pipeline.cli.live_view.reports import RecentReports, last_values
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory
+from pilotune.pipeline.studies.campaign_status import read_campaign
+from pilotune.pipeline.studies.harmless import harmless_status
 
 from ...support.cli import alone  # noqa: F401
 from ...support.written_campaigns import Campaign, campaign_, driver_, runs_, status_of  # noqa: F401

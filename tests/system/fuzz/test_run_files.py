@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
 from pilotune.pipeline.cli.main import main
-from pilotune.pipeline.cli.request import FILE, load_options
 from pilotune.pipeline.driver.job_chain import JobChain, chains_in, read_chain
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import known_studies
+from pilotune.pipeline.studies.request import FILE, load_options
 from pilotune.pipeline.trial.protocol import Outcome
 from pilotune.providers.blocks.job_log import JobLog, RecordedJob, read_job_log
 from pilotune.providers.node.agent import LaunchError, read_launch

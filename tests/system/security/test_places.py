@@ -11,11 +11,11 @@ import pytest
 from pilotune.errors import UserError
 from pilotune.pipeline.cli.commands.clean import campaigns_of
 from pilotune.pipeline.cli.commands.detach import start_detached
-from pilotune.pipeline.cli.request import Request, load_options
-from pilotune.pipeline.cli.resolve import StudyLocation, prepare_run
 from pilotune.pipeline.driver.job_chain import chains_in
 from pilotune.pipeline.record import RunDirectory, known_studies, open_storage
 from pilotune.pipeline.record.rundir import why_untrusted
+from pilotune.pipeline.studies.request import Request, load_options
+from pilotune.pipeline.studies.resolve import StudyLocation, prepare_run
 from pilotune.pipeline.trial.files import write_atomically
 
 from ...support.adversary import NOBODY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import RecordAway, UserError
+from ...errors import CampaignRunning, RecordAway, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,24 @@ def check_start(prepared: PreparedRun) -> list[str]:
         message = f"no study {name!r} in the database, which does not exist yet: {path}"
         raise prepared.study_file.error(message, "start_from.studies")
     return []
+
+
+def refuse_second_driver(prepared: PreparedRun) -> None:
+    """Raise CampaignRunning if a driver runs already on a study in SQLite, which allows one.
+
+    The database refuses a second driver as well, but only after imports that take a second.
+    """
+    from ..studies.campaign_status import list_campaigns
+
+    if not prepared.storage.startswith("sqlite"):
+        return
+    for campaign in list_campaigns(prepared.runs, prepared.study_file.name):
+        if campaign.alive and campaign.status.storage == prepared.storage:
+            name, status = campaign.status.study, campaign.status
+            raise CampaignRunning(
+                f"campaign {status.campaign} of {name!r} is running already (process {status.pid} on {status.host}); "
+                f"follow it with pilotune watch {name}, end it with pilotune stop {name}"
+            )
 
 
 def check_stored_study(prepared: PreparedRun) -> None:

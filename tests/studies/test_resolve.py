@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pilotune.errors import UserError
-from pilotune.pipeline.cli.resolve import check_database_folder, given_url, prepare_run, split_overrides, storage_url
+from pilotune.pipeline.studies.resolve import (
+    check_database_folder,
+    given_url,
+    prepare_run,
+    split_overrides,
+    storage_url,
+)
 from pilotune.pipeline.studyfile import load_study_file
 
 STUDY = """\

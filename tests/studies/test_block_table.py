@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from pilotune.pipeline.campaign.events import BlockView
-from pilotune.pipeline.cli.block_table import blocks_line, blocks_table
-from pilotune.pipeline.cli.campaign_status import ObservedCampaign
 from pilotune.pipeline.cli.commands.status import campaign_details
-from pilotune.pipeline.cli.progress import render_status, status_line
-from pilotune.pipeline.cli.resolve import StudyLocation
 from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.studies.block_table import blocks_line, blocks_table
+from pilotune.pipeline.studies.campaign_status import ObservedCampaign
+from pilotune.pipeline.studies.progress import render_status, status_line
+from pilotune.pipeline.studies.resolve import StudyLocation
 
 NOW = 10_000.0
 STATUS = Status(study="digits", campaign="c", state="running", started=NOW - 60, updated=NOW, workers=8)

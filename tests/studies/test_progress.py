@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pilotune.pipeline.cli import progress as module
-from pilotune.pipeline.cli.formatting import duration, number, table
-from pilotune.pipeline.cli.progress import Progress, render_status, status_line
 from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.studies import progress as module
+from pilotune.pipeline.studies.formatting import duration, number, table
+from pilotune.pipeline.studies.progress import Progress, render_status, status_line
 
 STATUS = Status(
     study="digits",

@@ -6,9 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ...grammar import count
 from .block_table import blocks_line, quarantine_lines
 from .failures import failure_lines
-from .formatting import count, duration, named_values, number, on_front, parameter, plus_minus
+from .formatting import duration, named_values, number, on_front, parameter, plus_minus
 from .harmless import harmless_status
 
 if TYPE_CHECKING:

@@ -1,24 +1,13 @@
-"""Formats results for stdout: tables of plain text, JSON, numbers, durations and times."""
+"""Formats results: tables of plain text, numbers, durations and times."""
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import click
-
-from ...grammar import count as count
-from ..analysis import strict
-
-
-def echo_json(data: Any) -> None:
-    """Print ``data`` as strict JSON: NaN, infinities and values that JSON does not have become text."""
-    click.echo(json.dumps(strict(data), indent=2))
+from ...grammar import count
 
 
 def number(value: Any) -> str:
@@ -130,11 +119,6 @@ def one_line(text: str) -> str:
 def cut(text: str, width: int | None) -> str:
     """``text`` shortened to at most ``width`` characters, with an ellipsis at the end."""
     return text if width is None or len(text) <= width else text[: max(0, width - 1)] + "…"
-
-
-def terminal_width() -> int | None:
-    """Columns of the terminal; None if stdout is none, so that nothing is cut in files and pipes."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def pairs(lines: Sequence[tuple[str, str]], indent: str = "") -> str:

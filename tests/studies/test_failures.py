@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from pilotune.pipeline.attributes import DIRECTORY, TRACEBACK
-from pilotune.pipeline.cli.failures import KINDS, kind_in_words
-from pilotune.pipeline.cli.progress import Progress
 from pilotune.pipeline.cli.summary import render
 from pilotune.pipeline.driver.status import Status
+from pilotune.pipeline.studies.failures import KINDS, kind_in_words
+from pilotune.pipeline.studies.progress import Progress
 from pilotune.pipeline.trial.protocol import FailureKind
 
 from ..support.cli import Pilotune, alone, new_study, of_pilotune, pilotune_, trial  # noqa: F401

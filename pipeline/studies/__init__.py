@@ -1,0 +1,1 @@
+"""Finds studies and campaigns, starts, observes and stops them, and says how they are: for both shell and Python."""
