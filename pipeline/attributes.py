@@ -53,10 +53,17 @@ Written by each commit, and read when the answer to a COMMIT was lost. No ``Stud
 
 BLOCKS = "pilotune:blocks:"
 """Prefix of study system attributes; a campaign's id, a colon and a number follow. The blocks of that campaign, up to a
-hundred in each attribute, as ``[pool, block, job, queued, started, ended, workers, nodes, reason]``.
+hundred in each attribute, as ``[pool, block, job, queued, started, ended, workers, nodes, reason, joined]``.
 
 Times are Unix seconds, and null where they are not known (yet). ``workers``: the most that were connected at once.
+``joined``: when its first worker was connected.
 Written by the campaign's driver with the renewal of its lease, where a block has changed."""
+
+UTILIZATION = "pilotune:utilization:"
+"""Prefix of study system attributes; a campaign's id follows: ``[busy, connected]``, the seconds for which its workers
+ran trials, and for which they were connected.
+
+Written by the campaign's driver with the renewal of its lease, and at its end."""
 
 SETUP = "pilotune:setup:"
 """Prefix of study system attributes; a campaign's id follows. With what the campaign ran: ``{"site": name,

@@ -1,4 +1,4 @@
-"""Keeps when each block of a campaign was submitted, began and ended, for the study's record."""
+"""Keeps when each block of a campaign was submitted, began, got its workers and ended, for the study's record."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class _Times:
     view: BlockView
     queued: float
     started: float | None = None
+    joined: float | None = None
     ended: float | None = None
     workers: int = 0
 
@@ -28,16 +29,16 @@ class BlockHistory:
     Example::
 
         history = BlockHistory()
-        history.see(event.blocks)
-        history.changed(nodes_of=lambda pool: 1)  # {0: [["gpu", "0", "4711", 1.8e9, None, None, 0, 1, ""]]}
+        history.see(event.blocks, now=1.8e9)
+        history.changed(nodes_of=lambda pool: 1)  # {0: [["gpu", "0", "4711", 1.8e9, None, None, 0, 1, "", None]]}
     """
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[str, str], _Times] = {}
         self._dirty: set[int] = set()
 
-    def see(self, views: Sequence[BlockView]) -> None:
-        """Take over the states of blocks."""
+    def see(self, views: Sequence[BlockView], now: float) -> None:
+        """Take over the states of blocks at this moment (Unix seconds)."""
         for view in views:
             known = self._blocks.get((view.pool, view.block))
             if known is not None and known.view == view:
@@ -47,6 +48,8 @@ class BlockHistory:
             known.view, known.workers = view, max(known.workers, view.workers)
             if view.state not in ("queued", "ended") and known.started is None:
                 known.started = view.since
+            if view.workers and known.joined is None:
+                known.joined = now
             if view.state == "ended":
                 known.ended = view.since
             self._dirty.add(known.place // PART)
@@ -64,6 +67,7 @@ class BlockHistory:
 
 def _row(block: _Times, nodes_of: Callable[[str], int]) -> list[Any]:
     view = block.view
-    times = [None if each is None else round(each, 3) for each in (block.queued, block.started, block.ended)]
+    moments = (block.queued, block.started, block.ended, block.joined)
+    *times, joined = (None if each is None else round(each, 3) for each in moments)
     why = view.reason if view.state == "ended" else ""
-    return [view.pool, view.block, view.job, *times, block.workers, nodes_of(view.pool), why]
+    return [view.pool, view.block, view.job, *times, block.workers, nodes_of(view.pool), why, joined]

@@ -277,7 +277,7 @@ class Campaign:
 
     def _on_blocks(self, event: BlocksSeen) -> None:
         self.blocks = event.blocks
-        self.block_history.see(event.blocks)
+        self.block_history.see(event.blocks, self.now)
 
     def _on_note(self, event: PoolNote) -> None:
         self.pool_note = event.text

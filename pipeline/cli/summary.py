@@ -51,7 +51,7 @@ def render(summary: Summary, status: Status) -> str:
         lines.append(("failed", kinds_in_words(summary.failures)))
         lines += [("", f"the last: {failure_line(status.last_failure, status.host)}")] if status.last_failure else []
     if status.workers or status.utilization:
-        lines.append(("workers", f"{status.workers}, busy {100 * status.utilization:.0f}% of the time"))
+        lines.append(("workers", f"{status.workers}, utilization {100 * status.utilization:.0f}%"))
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
     lines += [("warning", sentence) for sentence in status.warnings]
     lines += best_lines(summary)

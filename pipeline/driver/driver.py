@@ -19,7 +19,7 @@ import optuna
 from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
 from ...exit_codes import SITE
 from ...filesystems import why_not
-from ..attributes import BLOCKS, SETUP
+from ..attributes import BLOCKS, SETUP, UTILIZATION
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish, StopRequested
@@ -256,7 +256,7 @@ class Driver:
                 pool.start(dead)
             finish = self.checked(loop.run())
         with contextlib.suppress(RecordAway):  # the release of the lease commits it
-            self.keep_blocks()
+            self.keep_times()
         self.problem = ""
         if finish.code == SITE and self.storage_watch.trouble:  # which may be why
             finish = self.campaign.finished = Finish(SITE, f"{finish.reason}; {self.storage_watch.trouble}")
@@ -320,14 +320,18 @@ class Driver:
     def renew_lease(self) -> None:
         """Stage the renewal of this campaign's lease, and what has changed of its blocks."""
         renew(self.storage, self.study, self.lease)
-        self.keep_blocks()
+        self.keep_times()
 
-    def keep_blocks(self) -> None:
-        """Stage what has changed of the blocks' history."""
+    def keep_times(self) -> None:
+        """Stage what has changed of the blocks' history, and for how long workers were busy and connected."""
         nodes = {pool.name: pool.nodes_per_block for pool in self.settings.site.pools}
         for part, blocks in self.campaign.block_history.changed(lambda pool: nodes.get(pool, 1)).items():
             key = f"{BLOCKS}{self.lease.campaign}:{part}"
             self.storage.set_study_system_attr(self.study._study_id, key, blocks)
+        if self.campaign.worker_seconds:
+            seconds = [round(each, 3) for each in (self.campaign.busy_seconds, self.campaign.worker_seconds)]
+            key = UTILIZATION + self.lease.campaign
+            self.storage.set_study_system_attr(self.study._study_id, key, seconds)
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Take over the trials of dead drivers, with the outcomes that their workers wrote."""

@@ -54,24 +54,24 @@ def view(block: str, state: str, since: float, workers: int = 0) -> BlockView:
     return BlockView("cpu", block, f"job{block}", state, "why", workers, None, since)  # type: ignore[arg-type]
 
 
-def test_blocks_keep_when_they_were_submitted_began_and_ended() -> None:
+def test_blocks_keep_when_they_were_submitted_began_got_workers_and_ended() -> None:
     history = BlockHistory()
-    for state, since, workers in (
-        ("queued", 10.0, 0),
-        ("starting", 20.0, 0),
-        ("running", 25.0, 4),
-        ("running", 25.0, 2),
+    for now, state, since, workers in (
+        (11.0, "queued", 10.0, 0),
+        (21.0, "starting", 20.0, 0),
+        (25.0, "running", 20.0, 4),
+        (40.0, "running", 20.0, 2),
     ):
-        history.see([view("0", state, since, workers)])
-    assert history.changed(lambda pool: 2) == {0: [["cpu", "0", "job0", 10.0, 20.0, None, 4, 2, ""]]}
+        history.see([view("0", state, since, workers)], now)
+    assert history.changed(lambda pool: 2) == {0: [["cpu", "0", "job0", 10.0, 20.0, None, 4, 2, "", 25.0]]}
     assert history.changed(lambda pool: 2) == {}, "nothing has changed"
-    history.see([view("0", "ended", 90.0)])
-    assert history.changed(lambda pool: 2) == {0: [["cpu", "0", "job0", 10.0, 20.0, 90.0, 4, 2, "why"]]}
+    history.see([view("0", "ended", 90.0)], 91.0)
+    assert history.changed(lambda pool: 2) == {0: [["cpu", "0", "job0", 10.0, 20.0, 90.0, 4, 2, "why", 25.0]]}
 
 
 def test_a_change_writes_only_the_part_that_it_is_in() -> None:
     history = BlockHistory()
-    history.see([view(str(block), "queued", 1.0) for block in range(PART + 1)])
+    history.see([view(str(block), "queued", 1.0) for block in range(PART + 1)], 1.0)
     assert {part: len(blocks) for part, blocks in history.changed(lambda pool: 1).items()} == {0: PART, 1: 1}
-    history.see([view("7", "running", 2.0)])
+    history.see([view("7", "running", 2.0)], 2.0)
     assert list(history.changed(lambda pool: 1)) == [0]

@@ -8,7 +8,7 @@ from .figure import Figure, Line, Panel, Points
 from .image import need_plots
 
 MARKERS = {"pruned, last report": "·", "complete": "•", "best so far": "*", "dominated": "·", "on the front": "●",
-           "breaks a constraint": "x", "running trials": "▒", "workers": "—", "busy workers": "▒",
+           "breaks a constraint": "x", "running trials": "▒", "workers": "—", "workers that start": "░",
            "all": "—", "pruned": "·", "failed": "x"}  # fmt: skip
 SHORTEST, HEIGHT = 40, 16
 """Least columns of a text plot, and its lines."""

@@ -9,8 +9,21 @@ import numpy as np
 import pandas as pd
 
 from ....grammar import count
-from .figure import BLACK, BLUE, GREEN, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Panel, Spans
-from .timing import Attempt, Clock, attempts_of, available, blocks_of, edges, integral, lasted, moments, running
+from .figure import BLACK, BLUE, GREEN, GREY, ORANGE, STATE_COLOURS, Axis, Figure, Line, Mark, Panel, Spans
+from .timing import (
+    Attempt,
+    Clock,
+    attempts_of,
+    available,
+    blocks_of,
+    edges,
+    integral,
+    lasted,
+    moments,
+    running,
+    starting,
+    utilization_of,
+)
 from .trials import DoesNotSuit, Trials
 
 MOST_LABELS = 40
@@ -120,7 +133,7 @@ def _label(each: Attempt) -> str:
 
 
 def utilization(trials: Trials) -> Figure:
-    """How many attempts ran and how many workers there were, and the share of the workers that were busy."""
+    """How many attempts ran and how many workers were connected, and the share of the workers that were busy."""
     times = Times(trials, "utilization")
     at = edges(times.clock)
     seconds, middle = np.diff(at), 0.5 * (at[:-1] + at[1:])
@@ -129,25 +142,32 @@ def utilization(trials: Trials) -> Figure:
     workers = np.maximum(free, busy) / seconds
     share = np.where(workers > 0.0, busy / seconds / np.maximum(workers, 1e-12), np.nan)
     x = times.clock(middle)
-    whole = busy.sum() / max(1e-12, np.maximum(free, busy).sum())
+    begun = integral(*starting(times.blocks), at) / seconds
+    whole = utilization_of(trials.data)
+    if whole is None:
+        whole = busy.sum() / max(1e-12, np.maximum(free, busy).sum())
     peak = float(running(times.attempts)[1].max())
+    top = 1.05 * max(1.0, float(workers.max()), float(begun.max()))
     panels = [
-        Panel(times.axis, Axis("trials, workers", limits=(0.0, 1.05 * max(1.0, float(workers.max()))), whole=True), [
+        Panel(times.axis, Axis("trials, workers", limits=(0.0, top), whole=True), [
             Line("running trials", x, busy / seconds, BLUE, filled=True),
             Line("workers", x, workers, BLACK),
+            *([Line("workers that start", x, begun, ORANGE, thin=True)] if begun.any() else []),
             *times.cut_lines(float(workers.max())),
         ]),
-        Panel(times.axis, Axis("busy, %", limits=(0.0, 105.0)), [Line("busy workers", x, 100.0 * share, GREEN)]),
+        Panel(times.axis, Axis("utilization, %", limits=(0.0, 105.0)), [Line("utilization", x, 100.0 * share, GREEN)]),
     ]  # fmt: skip
     table = pd.DataFrame({"time": pd.to_datetime(middle, unit="s", utc=True), "seconds": seconds,
-                          "running": busy / seconds, "workers": workers, "busy": share})  # fmt: skip
+                          "running": busy / seconds, "workers": workers, "starting": begun,
+                          "utilization": share})  # fmt: skip
     how = "" if times.blocks else " The workers are those that have run a trial, from their first to their last one."
     return Figure(
         kind="utilization",
         title="How busy the workers were",
         panels=panels,
         table=table,
-        caption=f"Workers were busy {100 * whole:.1f} % of their time; at most "
-        f"{count(int(peak), 'trial')} ran at once." + how + times.note(),
-        main=[("busy", f"{100 * whole:.1f} %"), ("most at once", int(peak)), ("busy in all", lasted(busy.sum()))],
+        caption=f"Utilization {100 * whole:.0f} %: so much of the time in which workers were connected they ran "
+        f"trials. At most {count(int(peak), 'trial')} ran at once." + how + times.note(),
+        main=[("utilization", f"{100 * whole:.0f} %"), ("most trials at once", int(peak)),
+              ("time of all trials", lasted(busy.sum()))],
     )  # fmt: skip

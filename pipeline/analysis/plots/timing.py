@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...attributes import BEGAN, BLOCK, BLOCKS, LEASE, RUNS, WORKER, details_of
+from ...attributes import BEGAN, BLOCK, BLOCKS, LEASE, RUNS, UTILIZATION, WORKER, details_of
 from ..reading import StudyData
 from ..tables import Row
 from .figure import Numbers
@@ -80,6 +80,7 @@ class Block:
         workers: Most workers that were connected at once.
         nodes: Its nodes.
         reason: Why it ended.
+        joined: When its first worker was connected; None if none was, or if it is not known.
     """
 
     campaign: str
@@ -92,6 +93,7 @@ class Block:
     workers: int
     nodes: int
     reason: str = ""
+    joined: float | None = None
 
 
 def attempts_of(data: StudyData, rows: Sequence[Row]) -> list[Attempt]:
@@ -166,11 +168,12 @@ def blocks_of(data: StudyData) -> list[Block]:
         end = _end_of(data, campaign)
         for each in value:
             try:
-                pool, block, job, queued, started, ended, workers, nodes, reason = each
+                pool, block, job, queued, started, ended, workers, nodes, reason, *more = each
                 ended = end if ended is None else float(ended)
+                joined = float(more[0]) if more and more[0] is not None else None
                 found.append(Block(campaign, pool, block, job, float(queued),
                                    None if started is None else float(started), ended, int(workers), int(nodes),
-                                   reason))  # fmt: skip
+                                   reason, joined))  # fmt: skip
             except (TypeError, ValueError):
                 continue
     return sorted(found, key=lambda each: (each.queued, each.campaign, each.block))
@@ -262,20 +265,46 @@ def running(attempts: Sequence[Attempt]) -> tuple[Numbers, Numbers]:
 
 
 def available(attempts: Sequence[Attempt], blocks: Sequence[Block]) -> tuple[Numbers, Numbers]:
-    """How many workers there were: moments, and the number from each on.
+    """How many workers were connected: moments, and the number from each on.
 
-    Where no blocks are known, a worker counts from its first attempt to its last.
+    The workers of a block count from when the first of them was connected. Where no blocks are known, a worker counts
+    from its first attempt to its last.
     """
     if blocks:
         last = max([each.ended for each in attempts] + [each.ended or each.queued for each in blocks])
         lived = [each for each in blocks if each.started is not None and each.workers]
-        return levels([(each.started or 0.0, each.ended or last, each.workers) for each in lived])
+        return levels([(each.joined or each.started or 0.0, each.ended or last, each.workers) for each in lived])
     first: dict[str, float] = {}
     final: dict[str, float] = {}
     for each in attempts:
         first[each.place] = min(first.get(each.place, each.began), each.began)
         final[each.place] = max(final.get(each.place, each.ended), each.ended)
     return levels([(first[place], final[place], 1) for place in first])
+
+
+def starting(blocks: Sequence[Block]) -> tuple[Numbers, Numbers]:
+    """How many workers had a block that ran, and were not connected yet: moments, and the number from each on."""
+    return levels([(each.started, each.joined, each.workers) for each in blocks
+                   if each.started is not None and each.joined is not None and each.joined > each.started])  # fmt: skip
+
+
+def utilization_of(data: StudyData) -> float | None:
+    """The part of the time of all connected workers in which they ran trials, as the campaigns have counted it.
+
+    None where a campaign that had blocks has not: it has just begun, or is of an earlier version.
+    """
+    counted: dict[str, tuple[float, float]] = {}
+    for key, value in data.system_attrs.items():
+        if key.startswith(UTILIZATION):
+            try:
+                busy, connected = map(float, value)
+            except (TypeError, ValueError):
+                continue
+            if 0.0 <= busy <= connected < math.inf and connected:
+                counted[key.removeprefix(UTILIZATION)] = busy, connected
+    if not counted or {each.campaign for each in blocks_of(data) if each.workers} - counted.keys():
+        return None
+    return sum(busy for busy, _ in counted.values()) / sum(connected for _, connected in counted.values())
 
 
 def levels(spans: Sequence[tuple[float, float, int]]) -> tuple[Numbers, Numbers]:

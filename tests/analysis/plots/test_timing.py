@@ -18,8 +18,20 @@ from pilotune.pipeline.analysis.plots.timing import (
     edges,
     integral,
     running,
+    starting,
+    utilization_of,
 )
-from pilotune.pipeline.attributes import ATTEMPTS, BEGAN, BLOCKS, DETAILS, LEASE, RUNS, SECONDS_RUNNING, SECONDS_WAITING
+from pilotune.pipeline.attributes import (
+    ATTEMPTS,
+    BEGAN,
+    BLOCKS,
+    DETAILS,
+    LEASE,
+    RUNS,
+    SECONDS_RUNNING,
+    SECONDS_WAITING,
+    UTILIZATION,
+)
 
 START = datetime(2026, 1, 1, 12)
 T0 = START.timestamp()
@@ -115,6 +127,31 @@ def test_workers_are_those_of_the_blocks_or_those_that_ran_something() -> None:
     assert integral(*running(attempts), span).tolist() == [50.0]
     assert integral(*available(attempts, blocks), span).tolist() == [400.0]
     assert integral(*available(attempts, []), span).tolist() == [50.0]
+
+
+def test_workers_count_from_when_they_connect_and_start_before() -> None:
+    block = ["cpu", "0", "1", T0, T0 + 10.0, T0 + 100.0, 4, 1, "", T0 + 40.0]
+    found = blocks_of(study(**{BLOCKS + "c1:0": [block]}))
+    span = np.array([T0, T0 + 100.0])
+    assert integral(*available([], found), span).tolist() == [240.0]
+    assert integral(*starting(found), span).tolist() == [120.0]
+
+
+@pytest.mark.parametrize(
+    ("kept", "utilization"),
+    [
+        ({"c1": [30.0, 40.0]}, 0.75),
+        ({"c1": [30.0, 40.0], "c2": [0.0, 10.0]}, 0.6),
+        ({"c2": [30.0, 40.0]}, None),
+        ({"c1": "broken", "c2": [30.0, 40.0]}, None),
+        ({"c1": [50.0, 40.0]}, None),
+        ({"c1": [float("nan"), 40.0]}, None),
+        ({}, None),
+    ],
+)
+def test_utilization_is_what_the_campaigns_have_counted(kept: dict[str, Any], utilization: float | None) -> None:
+    blocks = {BLOCKS + "c1:0": [["cpu", "0", "1", T0, T0, T0 + 100.0, 4, 1, "", T0]]}
+    assert utilization_of(study(**blocks, **{UTILIZATION + name: value for name, value in kept.items()})) == utilization
 
 
 def test_the_names_of_the_attributes_are_those_of_the_record() -> None:

@@ -89,6 +89,13 @@ def test_a_campaign_that_cannot_start_says_why_and_ends_with_its_code(pilotune: 
     assert "float [0.5, 2" in result.err
 
 
+def test_utilization_is_one_number(pilotune: Pilotune) -> None:
+    summary = pilotune("run", write(Path.cwd()), "--trials", "2", "--quiet").out
+    (plot,) = json.loads(pilotune("plot", "sums", "utilization", "--json").out)["plots"]
+    shown = plot["numbers"]["utilization"].replace(" ", "")
+    assert f"utilization {shown}\n" in summary
+
+
 def test_a_dry_run_prints_how_the_workers_would_be_started(pilotune: Pilotune) -> None:
     study = write(Path.cwd())
     result = pilotune("run", study, "--dry-run", "--set", "pools.local.workers_per_node=7")
