@@ -22,6 +22,7 @@ from ..campaign.failed_attempt import FailedAttempt
 from ..campaign.flight import Flight
 from ..campaign.quarantine import Quarantined
 from ..noise import repetitions_of
+from ..record.running_trials import LATEST, RunningTrial
 from ..trial.from_json import build, read_json
 from .stall_report import waiting
 from .time_left import campaign_time_left
@@ -31,31 +32,6 @@ RATE_WINDOW, RATE_TRIALS = 300.0, 10
 
 SHOWN_RUNNING = 50
 """Most running trials that a status lists; a progress display has no space for more."""
-
-LATEST = 1e11
-"""Upper bound of a valid time, Unix seconds (the year 5138); the calendar functions fail somewhat beyond."""
-
-
-@dataclass(frozen=True)
-class RunningTrial:
-    """A running trial in a status.
-
-    Attributes:
-        number: The trial's number.
-        attempt: Its attempt, from 1.
-        repeat: Which repetition of the trial it is, from 0.
-        host: Where it runs.
-        seconds: Since its current attempt began.
-        step, value: Its last report; None before the first, and ``value`` also where it is not finite.
-    """
-
-    number: int
-    attempt: int
-    host: str
-    seconds: float
-    step: int | None = None
-    value: float | None = None
-    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +79,7 @@ class Status:
     notes: list[str] = field(default_factory=list)  # sentences that are shown once
     stopping: str = ""  # what becomes of the running trials, while the campaign ends
     waiting: str = ""  # what the campaign waits for, while it makes no progress
-    running_trials: list[dict[str, Any]] = field(default_factory=list)  # number, attempt, host, seconds, step, value
+    running_trials: list[dict[str, Any]] = field(default_factory=list)  # as RunningTrial, SHOWN_RUNNING at most
     blocks: list[dict[str, Any]] = field(default_factory=list)  # pool, block, job, state, reason, workers, ends, since
     quarantined: list[dict[str, Any]] = field(default_factory=list)  # host, pool, reason, since
     warnings: list[str] = field(default_factory=list)  # callbacks, pruners or samplers of the user's that failed
@@ -268,6 +244,10 @@ def _running(campaign: Campaign) -> list[dict[str, Any]]:
             "attempt": flight.attempt,
             "repeat": flight.repeat,
             "host": flight.host,
+            "pool": flight.pool,
+            "block": flight.block,
+            "worker": flight.worker,
+            "began": round(flight.started or 0.0, 3),
             "seconds": round(campaign.now - (flight.started or 0.0), 1),
             **_last_report(campaign, flight),
         }

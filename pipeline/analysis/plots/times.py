@@ -20,21 +20,33 @@ from .timing import (
     integral,
     lasted,
     moments,
+    one_at_a_time,
     running,
     starting,
     utilization_of,
 )
 from .trials import DoesNotSuit, Trials
+from .unfinished import unfinished_attempts
 
 MOST_LABELS = 40
 """Rows that have a name on their axis."""
 
+UNFINISHED = ("running", "interrupted")
+"""How attempts are that have not ended."""
+
 
 class Times:
-    """The attempts and blocks of a study, and their common axis of time."""
+    """The attempts and blocks of a study, and their common axis of time.
 
-    def __init__(self, trials: Trials, kind: str):
-        self.attempts = attempts_of(trials.data, trials.rows)
+    Args:
+        trials: The study's.
+        kind: The plot, for the message of DoesNotSuit: nothing has run.
+        unfinished: Attempts that have not ended and are to be shown as well.
+    """
+
+    def __init__(self, trials: Trials, kind: str, unfinished: Sequence[Attempt] = ()):
+        ended = attempts_of(trials.data, trials.rows)
+        self.attempts = one_at_a_time([*ended, *unfinished]) if unfinished else ended
         self.blocks = blocks_of(trials.data)
         if not self.attempts:
             raise DoesNotSuit(f"no trial of {trials.data.name!r} has run to its end; the plot {kind} needs one")
@@ -68,7 +80,8 @@ class Times:
 
 def timeline(trials: Trials) -> Figure:
     """A row for each worker: its attempts by how they ended, and how long each waited while the worker was free."""
-    times = Times(trials, "timeline")
+    unfinished = unfinished_attempts(trials.data, trials.rows)
+    times = Times(trials, "timeline", unfinished)
     attempts = sorted(times.attempts, key=lambda each: each.began)
     rows = _worker_rows(attempts)
     row = np.array([rows[each.place] for each in attempts], dtype=np.float64)
@@ -76,7 +89,7 @@ def timeline(trials: Trials) -> Figure:
     ended = times.clock(np.array([each.ended for each in attempts]))
     marks: list[Mark] = _waits(attempts, times.clock, rows)
     how = np.array([each.how for each in attempts], dtype=object)
-    for state in ("complete", "pruned", "failed", "interrupted", "lost", "went on"):
+    for state in ("complete", "pruned", "failed", "running", "interrupted", "lost", "went on"):
         chosen = np.flatnonzero(how == state)
         if len(chosen):
             labels = [_label(attempts[i]) for i in chosen]
@@ -84,21 +97,41 @@ def timeline(trials: Trials) -> Figure:
             marks.append(Spans(state, row[chosen], began[chosen], length, STATE_COLOURS[state], labels))
     marks += times.cut_lines(len(rows) - 0.4)
     ticks = [(float(at), name) for name, at in rows.items()] if len(rows) <= MOST_LABELS else []
-    open_trials = sum(each.state == "running" for each in trials.rows)
-    more = f" {count(open_trials, 'trial')} still running {'is' if open_trials == 1 else 'are'} not shown."
     lost = sum(each.how == "lost" for each in attempts)
     return Figure(
         kind="timeline",
         title="What each worker did",
         panels=[Panel(times.axis, Axis("worker", ticks=ticks, limits=(-0.6, len(rows) - 0.4), whole=True), marks)],
-        table=moments(pd.DataFrame([vars(each) for each in attempts]), "asked", "began", "ended"),
+        table=_timeline_table(attempts),
         caption=f"{count(len(attempts), 'attempt')} on {count(len(rows), 'worker')}, a row for each. A bar begins "
         "when the worker began the attempt. Thin grey: the worker was free, and the trial that came next waited."
         + (f" {count(lost, 'attempt')} {'was' if lost == 1 else 'were'} lost." if lost else "")
         + times.note()
-        + (more if open_trials else ""),
+        + _open_note(trials, unfinished),
         main=[("attempts", len(attempts)), ("workers", len(rows)), ("lost", lost)],
     )
+
+
+def _timeline_table(attempts: Sequence[Attempt]) -> pd.DataFrame:
+    """The numbers of the timeline; an attempt that has not ended has no end."""
+    table = moments(pd.DataFrame([vars(each) for each in attempts]), "asked", "began", "ended")
+    return table.assign(ended=table["ended"].mask(table["how"].isin(UNFINISHED)))
+
+
+def _open_note(trials: Trials, unfinished: Sequence[Attempt]) -> str:
+    """Sentences on running and interrupted trials: up to when they are shown, and how many are not."""
+    text = ""
+    if unfinished:
+        bars = (
+            f"The bar of {count(len(unfinished), 'trial')} that {'has' if len(unfinished) == 1 else 'have'} not ended"
+        )
+        text = f" {bars} goes up to the last status of {'its' if len(unfinished) == 1 else 'their'} driver."
+    hidden = sum(each.state == "running" for each in trials.rows) - sum(each.how == "running" for each in unfinished)
+    if hidden:
+        are, they = ("is", "it") if hidden == 1 else ("are", "they")
+        why = f"no status that can be read here says when {they} began"
+        text += f" {count(hidden, 'running trial')} {are} not shown: {why}."
+    return text
 
 
 def _worker_rows(attempts: Sequence[Attempt]) -> dict[str, int]:
@@ -129,12 +162,13 @@ def _waits(attempts: Sequence[Attempt], clock: Clock, rows: dict[str, int]) -> l
 def _label(each: Attempt) -> str:
     again = f", attempt {each.attempt}" if each.attempt > 1 else ""
     ran, waited = lasted(each.ended - each.began), lasted(each.began - each.asked)
-    return f"trial {each.trial}{again}: {each.how}, ran {ran}, waited {waited}"
+    so_far = " so far" if each.how == "running" else ""
+    return f"trial {each.trial}{again}: {each.how}, ran {ran}{so_far}, waited {waited}"
 
 
 def utilization(trials: Trials) -> Figure:
     """How many attempts ran and how many workers were connected, and the share of the workers that were busy."""
-    times = Times(trials, "utilization")
+    times = Times(trials, "utilization", unfinished_attempts(trials.data, trials.rows))
     at = edges(times.clock)
     seconds, middle = np.diff(at), 0.5 * (at[:-1] + at[1:])
     busy = integral(*running(times.attempts), at)

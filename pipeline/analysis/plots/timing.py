@@ -46,8 +46,9 @@ class Attempt:
     Attributes:
         trial, attempt: The trial's number, and the attempt's, from 1.
         asked: When it began to wait for a worker: when the trial was asked for, or its last attempt had ended.
-        began, ended: When it ran.
+        began, ended: When it ran; one that has not ended ran up to the last status of its driver.
         how: How it ended: the trial's state; ``lost``; ``failed`` and retried; or ``went on`` in another attempt.
+            ``running`` or ``interrupted``: it has not ended.
         host, pool, block, worker: Where; empty where it is not known.
     """
 
@@ -102,7 +103,7 @@ def attempts_of(data: StudyData, rows: Sequence[Row]) -> list[Attempt]:
     for trial, row in zip(data.trials, rows, strict=True):
         if row.start is None:
             continue
-        earlier = _earlier(row.number, row.start.timestamp(), trial.system_attrs.get(RUNS))
+        earlier = earlier_attempts(row.number, row.start.timestamp(), trial.system_attrs.get(RUNS))
         found += earlier
         asked = earlier[-1].ended if earlier else row.start.timestamp()
         if row.end is None:
@@ -114,10 +115,10 @@ def attempts_of(data: StudyData, rows: Sequence[Row]) -> list[Attempt]:
         block, worker = str(details.get(BLOCK, "")), str(details.get(WORKER, ""))
         found.append(Attempt(row.number, row.attempts, min(asked, times[0]), *times, row.state, row.host, row.pool,
                              block, worker))  # fmt: skip
-    return _one_at_a_time(found)
+    return one_at_a_time(found)
 
 
-def _one_at_a_time(attempts: list[Attempt]) -> list[Attempt]:
+def one_at_a_time(attempts: list[Attempt]) -> list[Attempt]:
     """The attempts; where clocks and rounding let one overlap the next on its worker, its end is cut."""
     following: dict[str, float] = {}
     found = list(attempts)
@@ -130,7 +131,7 @@ def _one_at_a_time(attempts: list[Attempt]) -> list[Attempt]:
     return found
 
 
-def _earlier(number: int, asked: float, runs: Any) -> list[Attempt]:
+def earlier_attempts(number: int, asked: float, runs: Any) -> list[Attempt]:
     """The attempts before the last one, as they are in the attribute RUNS; what is not valid is left out."""
     found: list[Attempt] = []
     for run in runs if isinstance(runs, list) else ():
