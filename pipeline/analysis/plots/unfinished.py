@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...attributes import ATTEMPT, LEASE, OWNER, RUNS
 from ..reading import StudyData
-from ..tables import INTERRUPTED, Row
+from ..tables import INTERRUPTED, Row, number_attribute
 from .timing import Attempt, earlier_attempts
 
 
@@ -21,21 +21,21 @@ def unfinished_attempts(data: StudyData, rows: Sequence[Row]) -> list[Attempt]:
     from here, are left out: nobody knows when they began.
     """
     open_trials = [
-        (trial, row)
-        for trial, row in zip(data.trials, rows, strict=True)
-        if row.state in ("running", INTERRUPTED) and row.start is not None
+        (trial, row) for trial, row in zip(data.trials, rows, strict=True) if row.state in ("running", INTERRUPTED)
     ]
-    campaigns = {owner for trial, _ in open_trials if isinstance(owner := trial.system_attrs.get(OWNER), str)}
+    campaigns = {str(trial.system_attrs.get(OWNER)) for trial, _ in open_trials}
     listed = {key: value for campaign in sorted(campaigns) for key, value in _listed(data, campaign).items()}
     found = []
     for trial, row in open_trials:
         attrs = trial.system_attrs
-        at = listed.get((attrs.get(OWNER), row.number, attrs.get(ATTEMPT)))
-        if at is not None and row.start is not None:
-            earlier = earlier_attempts(row.number, row.start.timestamp(), attrs.get(RUNS))
-            asked = earlier[-1].ended if earlier else row.start.timestamp()
-            began, ended, *place = at
-            found.append(Attempt(row.number, attrs[ATTEMPT], min(asked, began), began, ended, row.state, *place))
+        attempt = number_attribute(attrs, ATTEMPT, (int,), 0)
+        key = str(attrs.get(OWNER)), row.number, attempt
+        if row.start is None or key not in listed:
+            continue
+        earlier = earlier_attempts(row.number, row.start.timestamp(), attrs.get(RUNS))
+        asked = earlier[-1].ended if earlier else row.start.timestamp()
+        began, ended, *place = listed[key]
+        found.append(Attempt(row.number, attempt, min(asked, began), began, ended, row.state, *place))
     return found
 
 
