@@ -41,7 +41,15 @@ def needs_of(study_file: StudyFile) -> TrialResources:
     from ...providers.blocks.resources import TrialResources
 
     trial = study_file.trial
-    return TrialResources(trial.cores, trial.gpus, trial.nodes, trial.ranks_per_node, trial.memory, trial.yield_before)
+    return TrialResources(
+        cores=trial.cores,
+        gpus=trial.gpus,
+        nodes=trial.nodes,
+        ranks_per_node=trial.rank_counts.per_node,
+        launcher=trial.launcher or "",
+        memory=trial.memory,
+        yield_before=trial.yield_before,
+    )
 
 
 def label_of(study_file: StudyFile, campaign_id: str) -> str:

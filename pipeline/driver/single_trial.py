@@ -251,6 +251,8 @@ def _differences(study_file: StudyFile) -> list[str]:
     options, notes = study_file.trial, []
     if options.nodes > 1:
         notes.append(f"a trial has {options.nodes} nodes, but this one runs on this host alone; {{launcher}} is empty")
+    elif options.rank_counts.ranks > 1:
+        notes.append(f"a trial has {options.rank_counts.ranks} ranks, but this one runs as rank 0 of 1")
     if options.gpus:
         notes.append(
             f"trial.gpus is {options.gpus}, but no GPU is assigned here: the objective sees all that this shell sees"

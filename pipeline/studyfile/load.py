@@ -23,6 +23,7 @@ from ..worker.command.template import as_text, check_command, exposed_fields, ex
 from .checkpoint_use import saves_nothing
 from .misnamed import what_instead
 from .objective import find_objective
+from .ranks import with_ranks
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .spaces import build_space, check_point
 from .study_file import StudyFile
@@ -277,14 +278,11 @@ def _budget(
 
 def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
     trial = schema.trial
-    if trial.ranks_per_node > 1 and trial.nodes == 1:
-        message = "needs a trial on several nodes, whose launcher starts the ranks; this trial has nodes: 1"
-        raise source.error(message, "trial.ranks_per_node")
     for key, limit in (("timeout", trial.timeout), ("memory", trial.memory)):
         if limit is not None and not trial.isolate and schema.command is None:
             message = "needs isolate: true; an objective in the worker's own process cannot be limited"
             raise source.error(message, f"trial.{key}")
-    return trial
+    return with_ranks(trial, source, command=schema.command is not None)
 
 
 def _check_narrow(start: StartFrom, sampler: Named, space: Space | None, source: YamlFile) -> None:

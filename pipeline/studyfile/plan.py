@@ -24,7 +24,7 @@ from ..space import Parameter, cardinality, describe, point_key, word
 from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.protocol import ObjectiveSpec
-from ..worker.command.template import command_fields
+from .ranks import rank_notes, ranks_in_words
 from .study_file import StudyFile
 from .terminator import needs_scores, terminator_in_words
 from .user_parts import check_user_parts
@@ -259,8 +259,7 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
     for count, what in ((options.cores, "core"), (options.gpus, "GPU"), (options.nodes, "node")):
         if count and (what != "node" or count > 1):
             parts.append(f"{count} {what}{'s' if count > 1 else ''}")
-    if options.ranks_per_node > 1:
-        parts.append(f"{counted(options.ranks_per_node, 'rank')} a node")
+    parts += ranks_in_words(options)
     if options.repeats.most > 1:
         parts.append(_runs_each(study_file))
     if options.expected is not None:
@@ -289,7 +288,7 @@ def _runs_each(study_file: StudyFile) -> str:
 
 
 def _notes(study_file: StudyFile, brackets: tuple[Bracket, ...], promoting: RungSchedule | None) -> tuple[str, ...]:
-    notes = _launcher_notes(study_file) + _repeated_points(study_file)
+    notes = rank_notes(study_file.trial, study_file.objective) + _repeated_points(study_file)
     if study_file.budget.terminator is not None and needs_scores(study_file.budget.terminator):
         notes.append(
             "the terminator looks at cross-validation scores: the objective has to call "
@@ -359,20 +358,6 @@ def _pause_note(objective: ObjectiveSpec, promoting: RungSchedule) -> str:
         f"later block. {_how_to_save(objective)} "
         "Without a checkpoint, a trial starts from the beginning each time that it continues."
     )
-
-
-def _launcher_notes(study_file: StudyFile) -> list[str]:
-    """A note on a command that runs on its first node only.
-
-    That is not an error: the command may be a script that starts the ranks itself with ``$PILOTUNE_LAUNCHER``.
-    """
-    command, nodes = study_file.objective.command, study_file.trial.nodes
-    if nodes == 1 or not command or "launcher" in command_fields(command):
-        return []
-    return [
-        f"each trial has {nodes} nodes, but the command runs on the first of them: begin it with {{launcher}}, "
-        "or start the ranks in it with $PILOTUNE_LAUNCHER"
-    ]
 
 
 def _finite(value: float | None) -> float | int | None:

@@ -31,7 +31,8 @@ from ...names import NAME, NAME_RULE
 from ...yamlfile import nearest
 from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, REPEATS_ONCE, Repeats
-from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, Limits
+from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, DEFAULT_RANK_TIMEOUT, Limits
+from .ranks import TRIAL_LAUNCHERS, RankCounts, rank_counts
 
 DIRECTIONS = ("minimize", "maximize")
 
@@ -56,6 +57,13 @@ def _directions(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"must be a list of minimize and maximize, but is {shown(value)}")
     return tuple(_direction(item) for item in value)
+
+
+def _launcher(value: Any) -> str:
+    word = "none" if value is None else value
+    if word not in TRIAL_LAUNCHERS:
+        raise ValueError(f"must be {', '.join(TRIAL_LAUNCHERS[:-1])} or {TRIAL_LAUNCHERS[-1]}, but is {shown(value)}")
+    return str(word)
 
 
 def _named(value: Any) -> dict[str, Any]:
@@ -220,6 +228,7 @@ RepeatsChoice = Annotated[
     DefaultText("`1`"),
 ]
 CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
+TrialLauncher = Annotated[str, BeforeValidator(_launcher), TypeName("`none`, `srun`, `mpiexec` or `aprun`")]
 Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
 Memory = Annotated[int, BeforeValidator(_memory), TypeName("size")]
 Points = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points), TypeName("list of points")]
@@ -328,16 +337,31 @@ class TrialOptions(Section):
         "[Noisy objectives](objectives.md#noisy-objectives).",
     )
     gpus: NotNegative = Field(default=0, description="GPUs on each of the trial's nodes.")
-    cores: Positive = Field(
+    cores: Annotated[Positive, DefaultText("`1`; on one node one for each rank")] = Field(
         default=1,
-        description="CPU cores on each of the trial's nodes. `OMP_NUM_THREADS` and similar variables are set to this "
-        "number unless they are set already.",
+        description="CPU cores on each of the trial's nodes, which its ranks there share. `OMP_NUM_THREADS` and "
+        "similar variables are set to this number, divided by the ranks on the node, unless they are set already.",
     )
     nodes: Positive = Field(
         default=1, description="Nodes. If there are several, a command starts its ranks with `{launcher}`."
     )
-    ranks_per_node: Positive = Field(
-        default=1, description="Ranks that `{launcher}` starts on each node of a trial on several nodes."
+    ranks: Annotated[Positive | None, DefaultText("`nodes` times `ranks_per_node`")] = Field(
+        default=None,
+        description="Processes of a command's trial in all, on one node or several. See [several "
+        "ranks](how-to/several-ranks.md).",
+    )
+    ranks_per_node: Annotated[Positive | None, DefaultText("`1`")] = Field(
+        default=None, description="Ranks on each of the trial's nodes; another way to say `ranks`."
+    )
+    launcher: Annotated[TrialLauncher | None, DefaultText("`none` on one node, else the site's")] = Field(
+        default=None,
+        description="What starts the ranks: `{launcher}` of a command. With `none`, a Python objective's ranks on one "
+        "node are started by the worker itself.",
+    )
+    rank_timeout: Duration = Field(
+        default=DEFAULT_RANK_TIMEOUT,
+        description="How long the ranks of a Python objective may wait for each other, in a report or a `suggest_*` or "
+        "at the end, before the trial fails.",
     )
     isolate: Bool = Field(
         default=True,
@@ -355,6 +379,11 @@ class TrialOptions(Section):
         description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",
     )
     grace: Duration = Field(default=DEFAULT_GRACE, description="Time from SIGTERM to SIGKILL when an attempt is ended.")
+
+    @property
+    def rank_counts(self) -> RankCounts:
+        """How many ranks a trial has. Raises RankProblem where the keys do not agree, which loading has checked."""
+        return rank_counts(self.nodes, self.ranks, self.ranks_per_node)
 
     @property
     def limits(self) -> Limits:

@@ -54,6 +54,9 @@ DEFAULT_MAX_OUTPUT = 100_000_000
 DEFAULT_GRACE = 10.0
 """Seconds from SIGTERM to SIGKILL; the study file's ``trial: grace``."""
 
+DEFAULT_RANK_TIMEOUT = 600.0
+"""Seconds that the ranks of a trial may wait for each other; the study file's ``trial: rank_timeout``."""
+
 STEP_LIMIT = 2**31
 """Steps are whole numbers from 0 to below this, since Optuna's database keeps them in 32 bits."""
 
@@ -172,7 +175,10 @@ class AttemptSpec(Message):
         cores: CPU cores on each node.
         gpus: GPUs on each node.
         nodes: Nodes.
-        ranks_per_node: Processes that a multi-node trial's launcher starts on each node.
+        ranks: Processes of the trial in all: ``nodes`` times ``ranks_per_node``.
+        ranks_per_node: Those on each node.
+        launcher: What starts the ranks: ``srun``, ``mpiexec``, ``aprun`` or ``none``; empty for the default.
+        rank_timeout: Seconds that ranks may wait for each other.
         expected: Seconds that this attempt is expected to run; None where that is not known.
         yield_before: Seconds before its block's end at which it must yield; None for the default.
         avoid: Hosts whose workers must decline it.
@@ -202,7 +208,10 @@ class AttemptSpec(Message):
     cores: int = 1
     gpus: int = 0
     nodes: int = 1
+    ranks: int = 1
     ranks_per_node: int = 1
+    launcher: str = ""
+    rank_timeout: float = DEFAULT_RANK_TIMEOUT
     expected: float | None = None
     yield_before: float | None = None
     avoid: list[str] = field(default_factory=list)

@@ -21,7 +21,7 @@ from ..trial.protocol import AttemptSpec, Outcome, Started
 from ..trial.report_log import carry, unheard
 from .dialogue import Dialogue
 from .disk_failures import blame_disk
-from .node.block import YieldTimer, avoided, decline, end_with_pool, marked_busy
+from .node.block import YieldTimer, avoided, decline, end_with_pool, launched, marked_busy
 from .node.channel import open_channel
 from .node.fencing import TakenOver, end_earlier, ended_meanwhile, enter
 from .node.late_sync import sync_later
@@ -113,7 +113,7 @@ def _enter(spec: AttemptSpec, files: TrialFiles) -> list[list[float]]:
     enter(files, spec.attempt, spec.since)
     if spec.attempt == 1:
         return []
-    end_earlier(files, spec.attempt, ranks=spec.nodes > 1)
+    end_earlier(files, spec.attempt, ranks=launched(spec))
     return unheard(carry(files, spec.attempt, spec.since), spec.reported)
 
 

@@ -17,7 +17,8 @@ class TrialResources:
         cores: CPU cores on each of its nodes.
         gpus: GPUs on each of its nodes.
         nodes: Nodes. A trial on more than one has them to itself and starts its ranks there.
-        ranks_per_node: Ranks on each node of a trial on several nodes.
+        ranks_per_node: Ranks on each of its nodes.
+        launcher: What starts the ranks of a trial on several nodes; empty for the pool's own.
         memory: Bytes on each node; None when the study file gives none.
         yield_before: Seconds before the end of its block at which it is asked to yield; None for the default.
     """
@@ -26,6 +27,7 @@ class TrialResources:
     gpus: int = 0
     nodes: int = 1
     ranks_per_node: int = 1
+    launcher: str = ""
     memory: int | None = None
     yield_before: float | None = None
 
@@ -123,8 +125,13 @@ def _excessive(pools: Sequence[PoolSpec], resources: TrialResources) -> str:
     for enough in (any, all):
         for key, part in alone.items():
             if not enough(trials_per_block(pool, part) for pool in pools):
-                return key
+                return "ranks" if key == "cores" and _is_for_ranks(resources) else key
     return "gpus" if resources.gpus else "cores"
+
+
+def _is_for_ranks(resources: TrialResources) -> bool:
+    """Whether the cores of a trial are one for each of its ranks."""
+    return resources.nodes == 1 and resources.ranks_per_node == resources.cores > 1
 
 
 def accelerators(pool: PoolSpec, resources: TrialResources) -> list[str]:
@@ -151,7 +158,7 @@ def pool_in_words(pool: PoolSpec, resources: TrialResources) -> str:
 
 def _trial_in_words(resources: TrialResources) -> str:
     """What a trial needs, as in ``1 core and 2 GPUs``."""
-    parts = [_count(resources.cores, "core")]
+    parts = [_count(resources.cores, "core") + (" for as many ranks" if _is_for_ranks(resources) else "")]
     if resources.gpus:
         parts.append(_count(resources.gpus, "GPU"))
     if resources.memory:

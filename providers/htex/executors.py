@@ -180,7 +180,7 @@ def executor(
     }
     made: Executor | NodesExecutor
     if resources.nodes > 1:
-        trial_launcher = launcher_of_trials(site.scheduler, pool)
+        trial_launcher = resources.launcher or launcher_of_trials(site.scheduler, pool)
         made = NodesExecutor(
             max_workers_per_block=trials_per_block(pool, resources), mpi_launcher=trial_launcher, **common
         )

@@ -18,7 +18,7 @@ from ..support.pages import DOCS, run_page
 
 REPOSITORY = DOCS.parent
 
-TO_SLURM = {"start/cluster.md", "how-to/ranks.md"}
+TO_SLURM = {"start/cluster.md", "how-to/several-ranks.md"}
 """Pages whose jobs go to a real Slurm, see tests/system/schedulers/test_pages.py."""
 
 TO_READ = {"how-to/method.md"}

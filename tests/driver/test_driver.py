@@ -75,6 +75,7 @@ def manual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManualDr
 def test_an_attempt_gets_the_options_of_the_study_file(manual: ManualDriver) -> None:
     (spec,) = manual.tick(Capacity(1))
     assert (spec.nodes, spec.ranks_per_node, spec.yield_before, spec.expected) == (2, 4, 120.0, None)
+    assert (spec.ranks, spec.launcher, spec.rank_timeout) == (8, "", 600.0)
 
 
 def test_an_attempt_with_a_checkpoint_is_expected_to_run_the_rest_of_its_trial(manual: ManualDriver) -> None:

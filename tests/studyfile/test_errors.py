@@ -101,9 +101,25 @@ CHANGES = [
      "study.yaml:10: trial.expected: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is 'long'"),
     ("budget: {trials: 10}", "trial: {yield_before: 0}\nbudget: {trials: 10}",
      "study.yaml:10: trial.yield_before: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is 0"),
-    ("budget: {trials: 10}", "trial: {ranks_per_node: 4}\nbudget: {trials: 10}",
-     "study.yaml:10: trial.ranks_per_node: needs a trial on several nodes, whose launcher starts the ranks; this "
-     "trial has nodes: 1"),
+    *(
+        ("budget: {trials: 10}", f"trial: {trial}\nbudget: {{trials: 10}}", f"study.yaml:10: trial.{sentence}")
+        for trial, sentence in (
+            ("{ranks: 3, nodes: 2}", "ranks: must be a multiple of nodes, but is 3 on 2 nodes"),
+            ("{ranks: 4, nodes: 2, ranks_per_node: 4}",
+             "ranks: is 4, but 2 nodes with ranks_per_node: 4 have 8; leave one of the two out"),
+            ("{ranks: 0}", "ranks: must be a whole number of at least 1, but is 0"),
+            ("{ranks: 4}", "ranks: a Python objective has one rank; run a program of several ranks as a `command`"),
+            ("{ranks_per_node: 4}",
+             "ranks_per_node: a Python objective has one rank; run a program of several ranks as a `command`"),
+            ("{nodes: 2, launcher: none}",
+             "launcher: must be a launcher where a trial has 2 nodes, but is none; leave it out for the site's"),
+            ("{launcher: mpirun}", "launcher: must be none, srun, mpiexec or aprun, but is 'mpirun'"),
+            ("{launcher: srun}", "launcher: starts the ranks of a `command`; those of a Python objective are started "
+             "without one, so leave it out"),
+            ("{rank_timeout: never}", "rank_timeout: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, "
+             "but is 'never'"),
+        )
+    ),
     # objective
     ("objective: train.py:train", "", "study.yaml:1: objective: is missing; give file.py:function, or a `command`"),
     ("objective: train.py:train", "objective: train.py",

@@ -291,6 +291,30 @@ def test_the_plan_notes_a_command_that_runs_on_its_first_node_only(load):
     assert plan(load(SMALL)).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("trial", "cores", "words", "notes"),
+    [
+        ("{ranks: 4}", 4, ["4 cores", "4 ranks"], ["each trial has 4 ranks, but the command is started once"]),
+        ("{ranks_per_node: 4}", 4, ["4 cores", "4 ranks"], ["the command is started once"]),
+        ("{ranks: 4, cores: 2}", 2, ["4 ranks"], ["the 4 ranks of a trial on a node share 2 cores", "started once"]),
+        ("{ranks: 8, nodes: 2, launcher: srun}", 1, ["4 ranks a node", "ranks started by srun"], ["the first of them"]),
+        ("{ranks: 1}", 1, ["1 core"], []),
+    ],
+)
+def test_the_plan_says_how_many_ranks_a_trial_has(load, trial, cores, words, notes):
+    study = load(SMALL + f"trial: {trial}\n")
+    found = plan(study)
+    assert study.trial.cores == cores
+    assert [word for word in words if word not in found.trial] == []
+    assert len(found.notes) == len(notes)
+    assert all(part in note for part, note in zip(notes, found.notes, strict=True))
+
+
+@pytest.mark.parametrize("field", ["{launcher}", "{ranks}", "{ranks_per_node}"])
+def test_a_command_that_uses_its_ranks_needs_no_note(load, field):
+    assert plan(load(SMALL, "trial.ranks=4", f"command='run {field}'")).notes == ()
+
+
 def test_the_plan_of_a_small_space_counts_it(load):
     assert plan(load(SMALL)).size == 3
     assert "space      3 configurations" in render_plan(plan(load(SMALL)))

@@ -22,7 +22,7 @@ from typing import Any
 from ...trial.files import TrialFiles, write_atomically
 from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
-from ..node.block import launcher
+from ..node.block import launched, launcher
 from ..node.fencing import ProcessNote, taken_over
 from ..node.posix import PR_SET_PDEATHSIG, in_job, process_control
 from ..node.ranks import ask_ranks_to_yield, end_ranks
@@ -52,7 +52,7 @@ class CommandProcess:
         self._failed: Ending | None = None
         self._reports = 0
         self._last: float | None = None
-        self._several = spec.nodes > 1
+        self._several = launched(spec)
         self._stderr = files.stderr(spec.attempt)
         self._reader = reader(spec, files)
         self._pidfd: int | None = None
@@ -186,8 +186,8 @@ def start(spec: AttemptSpec, files: TrialFiles) -> subprocess.Popen[bytes]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     outputs = [os.open(path, flags, 0o600) for path in (files.stdout(spec.attempt), files.stderr(spec.attempt))]
     memory, note = spec.limits.memory, ProcessNote(files, spec.attempt)
-    death_signal = signal.SIGKILL if spec.nodes == 1 else signal.SIGTERM  # a killed launcher leaves its ranks
-    in_session = in_job() and spec.nodes == 1  # a scheduler that kills the session must not kill a launcher
+    death_signal = signal.SIGTERM if launched(spec) else signal.SIGKILL  # a killed launcher leaves its ranks
+    in_session = in_job() and not launched(spec)  # a scheduler that kills the session must not kill a launcher
 
     def prepare() -> None:
         process_control(PR_SET_PDEATHSIG, death_signal)
@@ -244,6 +244,7 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
         "cores": spec.cores,
         "gpus": spec.gpus,
         "nodes": spec.nodes,
+        "ranks": spec.ranks,
         "ranks_per_node": spec.ranks_per_node,
         "launcher": launcher(spec),
         **dict.fromkeys(spec.space_names),

@@ -24,9 +24,10 @@ FIELDS = {
     "cores": "cores of the trial, on each node",
     "gpus": "GPUs of the trial, on each node",
     "nodes": "nodes of the trial",
-    "ranks_per_node": "processes of a multi-node trial on each node",
+    "ranks": "processes of the trial in all",
+    "ranks_per_node": "processes of the trial on each node",
     "launcher": "what starts a command on all nodes of the trial, such as `srun --nodes 2 --ntasks 8`; on one node "
-    "the site's PILOTUNE_LAUNCHER, mostly nothing",
+    "that of `trial.launcher`, or the site's PILOTUNE_LAUNCHER, mostly nothing",
 }
 """Template fields besides the parameters, each with its description. A parameter of the same name wins."""
 

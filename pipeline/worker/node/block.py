@@ -154,11 +154,33 @@ def mark_ending(folder: Path) -> None:
 # -- several nodes ----------------------------------------------------------------------------------------------------
 
 
+ON_ONE_NODE = {
+    "srun": "srun --nodes 1 --ntasks {ranks} --nodelist {host}",
+    "mpiexec": "mpiexec -n {ranks}",
+    "aprun": "aprun -n {ranks} -N {ranks}",
+}
+"""Launcher -> the words with which it starts ranks on this node."""
+
+
+def launched(spec: AttemptSpec) -> bool:
+    """Whether a launcher starts the trial's ranks: on several nodes, or where the study file names one."""
+    return spec.nodes > 1 or spec.launcher in ON_ONE_NODE
+
+
 def launcher(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> str:
-    """The words that start a command on the trial's nodes: Parsl's MPI prefix for several, the site's own for one."""
+    """The words that start a command on the trial's nodes: Parsl's MPI prefix for several, the study file's launcher or
+    the site's own for one.
+
+    >>> words = launcher(AttemptSpec("7.1.c", "s", 7, 1, {}, False, "", 0, 1, ranks=4, launcher="mpiexec"), {})
+    >>> words.partition(" /bin/sh ")[0]
+    'mpiexec -n 4'
+    """
     if spec.nodes > 1:
         # Parsl writes -node-list, which aprun reads as -n; its option for a node list is -L.
         return with_ranks(environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L "))
+    if spec.launcher in ON_ONE_NODE:
+        host = environment.get("SLURMD_NODENAME") or socket.gethostname()
+        return with_ranks(ON_ONE_NODE[spec.launcher].format(ranks=spec.ranks, host=host))
     return environment.get(LAUNCHER, "")
 
 

@@ -16,7 +16,7 @@ from ...trial.files import TrialFiles
 from ...trial.gpus import gpu_environment
 from ...trial.link import DriverConnection
 from ...trial.protocol import AttemptSpec
-from ..node.block import launcher, nodelist
+from ..node.block import launched, launcher, nodelist
 from .call import call_objective
 from .ending import Ending, ending_of
 from .load import import_objective, make_objective
@@ -110,6 +110,7 @@ def environment(
         "PILOTUNE_CORES": str(spec.cores),
         "PILOTUNE_GPUS": str(spec.gpus),
         "PILOTUNE_NODES": str(spec.nodes),
+        "PILOTUNE_RANKS": str(spec.ranks),
         "PILOTUNE_RANKS_PER_NODE": str(spec.ranks_per_node),
         LAUNCHER: launcher(spec, worker) or None,
         "PILOTUNE_NODELIST": nodelist(spec, worker) or None,
@@ -118,8 +119,7 @@ def environment(
 
 def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[str, str | None]:
     """The part of :func:`environment` that is the same for all attempts of a worker: threads and GPUs."""
-    several = spec.nodes > 1
-    threads = max(1, spec.cores // spec.ranks_per_node) if several else spec.cores
+    threads = max(1, spec.cores // spec.ranks_per_node)
     unset = [name for name in THREADS if name not in worker]
     # Where Parsl pins workers to cores, it sets OMP_NUM_THREADS to their number.
     if worker.get("KMP_AFFINITY", "").startswith("explicit,proclist=") and "GOMP_CPU_AFFINITY" in worker:
@@ -127,7 +127,7 @@ def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[
         if spec.cores == 1:  # the default, so the user has not chosen
             threads = len(worker["GOMP_CPU_AFFINITY"].split(","))
     changes: dict[str, str | None] = dict.fromkeys(unset, str(threads))
-    if several and "SRUN_CPUS_PER_TASK" not in worker:
+    if launched(spec) and "SRUN_CPUS_PER_TASK" not in worker:
         changes["SRUN_CPUS_PER_TASK"] = str(threads)  # srun gives each rank one core unless told otherwise
     return {**changes, **gpu_environment(spec.gpus, worker)}
 

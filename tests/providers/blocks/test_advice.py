@@ -40,6 +40,8 @@ NEEDS = [
      "a trial needs 1 core and 2 GPUs; this machine offers 2 cores and no GPU"),
     (TrialResources(cores=8), PoolSpec("local", cores_per_node=2), "cores",
      "a trial needs 8 cores; this machine offers 2 cores"),
+    (TrialResources(cores=8, ranks_per_node=8), PoolSpec("local", cores_per_node=2), "ranks",
+     "a trial needs 8 cores for as many ranks; this machine offers 2 cores"),
     (TrialResources(memory=64 * 10**9), PoolSpec("local", cores_per_node=1, memory_per_node=16 * 10**9), "memory",
      "a trial needs 1 core and 64 GB of memory; this machine offers 1 core and 16 GB of memory"),
     (TrialResources(nodes=2, gpus=1), PoolSpec("local", cores_per_node=2), "nodes",

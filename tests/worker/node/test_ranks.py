@@ -163,6 +163,23 @@ def test_a_one_node_attempt_has_the_site_s_launcher_or_none(tmp_path, mpi, monke
     assert run_attempt(spec)["user_attrs"]["PILOTUNE_LAUNCHER"] == "numactl -l"
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("srun", "srun --nodes 1 --ntasks 4 --nodelist n7"),
+        ("mpiexec", "mpiexec -n 4"),
+        ("aprun", "aprun -n 4 -N 4"),
+        ("none", ""),
+    ],
+)
+def test_on_one_node_a_launcher_of_the_study_file_starts_the_ranks(tmp_path, monkeypatch, name, words):
+    monkeypatch.setenv("SLURMD_NODENAME", "n7")
+    command = ObjectiveSpec(command="echo {ranks} {ranks_per_node} $OMP {launcher}", reports="(?P<value>4)")
+    run_attempt(make_spec(tmp_path, command, ranks=4, ranks_per_node=4, launcher=name))
+    started = f" {words} {RANKS}" if words else ""
+    assert (tmp_path / "trials/7/stdout-1.txt").read_text() == f"4 4 $OMP{started}\n"
+
+
 @pytest.mark.parametrize("shell", [False, True])
 def test_the_launcher_stands_in_the_command_in_words_of_its_own(tmp_path, mpi, shell):
     (tmp_path / "launch").write_text('#!/bin/sh\nprintf \'{"value": 1, "words": "%s"}\' "$*" > "$PILOTUNE_REPORTS"\n')
