@@ -32,7 +32,7 @@ from ...yamlfile import nearest
 from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, REPEATS_ONCE, Repeats
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, DEFAULT_RANK_TIMEOUT, Limits
-from .ranks import TRIAL_LAUNCHERS, RankCounts, rank_counts
+from .rank_counts import TRIAL_LAUNCHERS, RankCounts, rank_counts
 
 DIRECTIONS = ("minimize", "maximize")
 
