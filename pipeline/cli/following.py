@@ -49,15 +49,25 @@ def choose_campaign(name: str | None) -> tuple[Path, ObservedCampaign | None]:
     campaigns = list_campaigns(study.runs, study.name)
     folder = study.folder
     if folder is None or not (campaigns or active_chains(folder)):
-        raise UserError(f"study {study.name!r} has no campaign here: pilotune run STUDY starts one")
+        where = "" if folder is None else f" in {folder}, where its run directories belong"
+        more = "pilotune run STUDY starts one"
+        raise UserError(f"study {study.name!r} has no campaign to follow{where}; {more}")
     latest = campaigns[0] if campaigns else None
     return folder, next((campaign for campaign in campaigns if campaign.alive), latest)
 
 
 def code_at_end(campaign: ObservedCampaign) -> int:
-    """The exit code of a campaign that was followed to its end. Raises PilotuneError if its driver died."""
+    """The exit code of a campaign that was followed to its end.
+
+    Raises:
+        PilotuneError: Its driver died.
+        UserError: So it did, and its run directory was deleted.
+    """
     status = campaign.status
     if status.state != "ended":
+        if not campaign.folder.exists():
+            more = f"pilotune status {status.study} shows the study"
+            raise UserError(f"the run directory {campaign.folder} was deleted, and the driver has ended; {more}")
         raise PilotuneError(f"the driver of {status.study} died; pilotune resume {status.study} continues the study")
     return status.code or 0
 

@@ -72,6 +72,12 @@ def read_campaign(folder: Path) -> ObservedCampaign | None:
     return ObservedCampaign(status, folder, status.state != "ended" and driver_alive(status))
 
 
+def read_again(campaign: ObservedCampaign) -> ObservedCampaign:
+    """The campaign as it is now; with the status that is known where its file is gone, as with a deleted folder."""
+    known = dataclasses.replace(campaign, alive=campaign.alive and driver_alive(campaign.status))
+    return read_campaign(campaign.folder) or known
+
+
 def list_campaigns(runs: Path | None, name: str) -> list[ObservedCampaign]:
     """All campaigns of the study ``name`` under the folder ``runs``, newest first."""
     if runs is None or not (runs / name).is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -242,6 +243,31 @@ def test_watching_a_dead_driver_says_how_to_resume(pilotune: Pilotune, campaign:
     result = pilotune("watch", "digits")
     assert result.code == 1
     assert "pilotune resume digits" in result.err
+
+
+def test_watching_after_the_run_directory_was_deleted(pilotune: Pilotune, campaign: Campaign) -> None:
+    run = campaign(pid=NOBODY)
+    shutil.rmtree(run)
+    result = pilotune("watch", "digits")
+    sentence = f"study 'digits' has no campaign to follow in {run.parent}, where its run directories belong; "
+    assert (result.code, result.err) == (2, f"error: {sentence}pilotune run STUDY starts one\n")
+
+
+def test_a_run_directory_that_is_deleted_while_it_is_watched(
+    pilotune: Pilotune, campaign: Campaign, driver: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = campaign(pid=driver)
+
+    def follow(followed: ObservedCampaign, as_json: bool) -> int:
+        shutil.rmtree(followed.folder)
+        monkeypatch.setattr("pilotune.pipeline.studies.campaign_status.driver_alive", lambda status: False)
+        return real(followed, as_json)
+
+    real = watch.follow
+    monkeypatch.setattr(watch, "follow", follow)
+    result = pilotune("watch", "digits")
+    sentence = f"the run directory {run} was deleted, and the driver has ended; pilotune status digits shows the study"
+    assert (result.code, result.err.splitlines()[-1]) == (2, f"error: {sentence}")
 
 
 def test_no_command_passes_a_trials_escape_sequences_on(pilotune: Pilotune, campaign: Campaign, driver: int) -> None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import threadpoolctl  # noqa: F401  # the default sampler uses it, and it sets a variable once
 
 from pilotune.pipeline.cli.main import main
 

@@ -12,6 +12,7 @@ from ....errors import UserError
 from ....grammar import count
 from ...analysis import FORMATS, strict
 from ..options import metric_option, name_argument, parameter_option, storage_option
+from ..output_file import check_writable, write_file
 from ..plot_kinds import KINDS
 from ..results import read_named_study
 
@@ -62,6 +63,7 @@ def export_command(
     from ...analysis import export, export_reports, format_of
 
     buffer, note = io.BytesIO(), ""
+    check_writable(out)
     if plot and (best or reports or schedule or trial is not None):
         raise UserError("--plot writes the numbers of a plot: give neither --best, --reports, --schedule nor --trial")
     if not plot and (metric or parameters):
@@ -99,7 +101,7 @@ def export_command(
     if out is None:
         click.echo(buffer.getvalue(), nl=False)
     else:
-        out.write_bytes(buffer.getvalue())
+        write_file(out, buffer.getvalue())
         click.echo(f"wrote {done} of {data.name} to {out}", err=True)
 
 

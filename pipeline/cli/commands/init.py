@@ -9,6 +9,7 @@ import click
 
 from ....errors import UserError
 from ...studies.formatting import pairs
+from ..output_file import writing
 
 TEMPLATES = Path(__file__).parent.with_name("templates")
 """Folder of the files that are written."""
@@ -30,12 +31,13 @@ def init_command(folder: Path, name: str | None) -> None:
     from ....yamlfile import dump_yaml
 
     title = dump_yaml([name or name_of(folder)]).strip()[1:-1]  # quoted if YAML would read it as a number, say
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         text = file.read_text()
         if file.suffix == ".yaml":
             text = re.sub(r"^name: .*$", lambda _: f"name: {title}", text, count=1, flags=re.MULTILINE)
-        with open(folder / file.name, "x", encoding="utf-8") as out:
+        with writing(folder / file.name), open(folder / file.name, "x", encoding="utf-8") as out:
             out.write(text)
     study = folder / "study.yaml"
     written = " and ".join(str(folder / file.name) for file in files)

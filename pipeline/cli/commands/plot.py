@@ -11,6 +11,7 @@ import click
 from ....errors import UserError
 from ....grammar import count
 from ..options import json_option, metric_option, name_argument, parameter_option, storage_option
+from ..output_file import check_writable, write_file
 from ..plot_kinds import KINDS, TEXT
 from ..results import read_named_study
 from ..stdout import echo_json
@@ -76,6 +77,7 @@ def plot_command(
         raise UserError(
             f"{', '.join(unable)} cannot be drawn as text; give -o FILE.html or .png, or choose {', '.join(TEXT)}"
         )
+    check_writable(out)
     data = read_named_study(name, storage)
     figures = make(data, shown, metric, parameters, skip=not kinds)
     if as_json:
@@ -106,10 +108,10 @@ def write(data: StudyData, figures: list[Figure], out: Path, ending: str) -> lis
     from ...analysis.plots import image, page
 
     if ending == "html":
-        out.write_bytes(page(f"Study {data.name}", figures))
+        write_file(out, page(f"Study {data.name}", figures))
         return [out]
     one = len(figures) == 1
     files = [out if one else out.with_name(f"{out.stem}-{figure.kind}{out.suffix}") for figure in figures]
     for file, figure in zip(files, figures, strict=True):
-        file.write_bytes(image(figure, ending))
+        write_file(file, image(figure, ending))
     return files

@@ -8,6 +8,7 @@ import click
 
 from ....errors import UserError
 from ..options import StudyName, json_option, metric_option, storage_option
+from ..output_file import check_writable, write_file
 from ..results import read_named_study
 
 
@@ -31,6 +32,7 @@ def report_command(names: tuple[str, ...], storage: str | None, out: Path, metri
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"a report is an HTML file; end {out.name!r} with .html")
+    check_writable(None if as_json else out)
     from ...analysis.report import facts, page
     from ..stdout import echo_json
 
@@ -38,5 +40,5 @@ def report_command(names: tuple[str, ...], storage: str | None, out: Path, metri
     if as_json:
         echo_json({"reports": [each.as_dict() for each in found]})
         return
-    out.write_bytes(page(found))
+    write_file(out, page(found))
     click.echo(f"wrote the report of {', '.join(each.name for each in found if each.name)} to {out}", err=True)

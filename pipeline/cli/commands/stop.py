@@ -69,7 +69,7 @@ def stop_result(campaign: ObservedCampaign, waited: bool) -> str:
 
 def wait_for_end(campaign: ObservedCampaign, how: str) -> ObservedCampaign:
     """Wait until a campaign has ended. Ctrl-C ends only the waiting."""
-    from ...studies.campaign_status import read_campaign
+    from ...studies.campaign_status import read_again
 
     if how == "finish" and campaign.status.running:
         harder = f"pilotune stop {campaign.status.study} --yield or --now ends them earlier"
@@ -78,7 +78,7 @@ def wait_for_end(campaign: ObservedCampaign, how: str) -> ObservedCampaign:
     try:
         while campaign.alive:
             time.sleep(POLL_INTERVAL)
-            campaign = read_campaign(campaign.folder) or campaign
+            campaign = read_again(campaign)
             if campaign.alive and how == "yield" and campaign.status.stopping != said:
                 said = campaign.status.stopping
                 if said:

@@ -15,6 +15,7 @@ from ....errors import UserError
 from ....grammar import count
 from ...studies.formatting import duration, exact, number, pairs, parameter
 from ..options import json_option, set_option, study_argument
+from ..output_file import writing
 from ..stdout import echo_json
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def try_command(
         raise UserError(f"--set {for_site[0]}: this key is of the site file, and `pilotune try` uses no site")
     study_file = load_study_file(study_path(study), for_study)
     given = read_params(params) if params is not None else None
+    if checkpoint_dir is not None:
+        with writing(checkpoint_dir):
+            checkpoint_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with output(as_json):
         trial = try_study(
             study_file,

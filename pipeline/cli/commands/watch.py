@@ -127,14 +127,14 @@ def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
 
 def follow(campaign: ObservedCampaign, as_json: bool) -> int:
     """Show each new status until the campaign ends; returns its exit code. Raises PilotuneError if its driver dies."""
-    from ...studies.campaign_status import read_campaign
+    from ...studies.campaign_status import read_again
     from ...studies.progress import Progress, status_line
     from ..following import code_at_end
 
     shown = -1.0
     with Progress(quiet=as_json) as progress:
         while True:
-            campaign = read_campaign(campaign.folder) or campaign
+            campaign = read_again(campaign)
             if campaign.status.updated > shown:
                 shown = campaign.status.updated
                 progress(campaign.status)

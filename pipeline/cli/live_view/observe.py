@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...studies.campaign_status import POLL_INTERVAL, read_campaign
+from ...studies.campaign_status import POLL_INTERVAL, read_again
 from ..following import NEVER_STARTED, DriverWait, code_at_end
 from .reports import RecentReports
 
@@ -59,7 +59,7 @@ class CampaignObserver:
                 return Observation(self._campaign, self._wait.sentence, {}, code, self._wait.ended)
             self._campaign, self._wait, self._followed = found, None, True
         elif self._campaign is not None:
-            self._campaign = read_campaign(self._campaign.folder) or self._campaign
+            self._campaign = read_again(self._campaign)
         return self._observe()
 
     def _observe(self) -> Observation:
