@@ -94,7 +94,7 @@ class DriverWait:
         self.ended = ""
 
     def look(self) -> ObservedCampaign | None:
-        """The campaign, once there is one. The scheduler is asked about the job once a minute."""
+        """The campaign, once there is one. The scheduler is asked about the job once a minute, and when it began."""
         from ..driver.job_chain import read_chain
         from ..studies.campaign_status import list_campaigns
         from ..studies.driver_jobs import describe_chain, refresh
@@ -107,8 +107,10 @@ class DriverWait:
             self.ended = f"the driver's job has ended: {chain.reason}"
             return None
         self._chain = read_chain(chain.folder) or chain
-        if self._clock() - self._asked > JOB_QUERY_INTERVAL:
+        due = self._clock() - self._asked > JOB_QUERY_INTERVAL
+        if due:
             self._asked, self._chain = self._clock(), refresh(self._chain)
-            if not self._chain.ended:
-                self.sentence = describe_chain(self._chain)
+        changed = (self._chain.job, self._chain.state) != (chain.job, chain.state)
+        if (due or changed) and not self._chain.ended:
+            self.sentence = describe_chain(self._chain)
         return None

@@ -115,14 +115,17 @@ def await_driver(chain: JobChain, after: float) -> ObservedCampaign | None:
     """
     from ..following import DriverWait
 
-    wait = DriverWait(chain, after)
-    click.echo(wait.sentence, err=True)
-    while (found := wait.look()) is None:
+    wait, said = DriverWait(chain, after), ""
+    while True:
+        if wait.sentence != said:
+            said = wait.sentence
+            click.echo(said, err=True)
+        if (found := wait.look()) is not None:
+            return found
         if wait.ended:
             click.echo(wait.ended, err=True)
             return None
         time.sleep(POLL_INTERVAL)
-    return found
 
 
 def follow(campaign: ObservedCampaign, as_json: bool) -> int:

@@ -249,6 +249,43 @@ def test_a_queued_job_of_the_driver_is_shown_and_can_be_cancelled(seen: Any) -> 
     assert "no campaign of 'epochs' is running" in again
 
 
+def watched(folder: Path, lab: Lab) -> Any:
+    """Watched by lines and as JSON, from the driver's job, which is held in the queue, to the end of its campaign."""
+    here = Here(folder, **lab.environment)
+    pool = {"walltime": "10m", "exclusive": False, "cores_per_node": 1}
+    driver = {"walltime": "10m", "memory": "500MB", "options": ["#SBATCH --hold"]}
+    write_site(here, "slurm", pool, account=ACCOUNTS[0], driver=driver)
+    write(here, ENDLESS, ENDLESS)
+    here.write("go", "")
+    job = submit(here)["job"]
+    with ended(here.start("watch", "epochs")) as lines, ended(here.start("watch", "epochs", "--json")) as numbers:
+        queued = [watch.stderr.readline() for watch in (lines, numbers) if watch.stderr]
+        lab.run("scontrol", "release", job)
+        seen = [end_of(watch) for watch in (lines, numbers)]
+    until(lambda: not processes(here), "no process of the user is left", LONG)
+    return job, queued, *seen
+
+
+@campaign(watched)
+def test_a_campaign_on_slurm_is_watched_from_the_queue_to_its_end(seen: Any) -> None:
+    job, queued, lines, numbers = seen
+    place, end = f"job {job} at lab (slurm)", "the budget of 2 trials is used up"
+    assert queued == [f"{place} is queued (JobHeldUser: held by its owner; scontrol release starts it)\n"] * 2
+    told = lines.stderr.splitlines()
+    assert [line for line in told if "2 complete" in line], told
+    assert all(line.startswith(place) for line in told if place in line), told
+    (last,) = lines.stdout.splitlines()
+    assert "ended; 2/2 trials: 2 complete" in last
+    assert last.endswith(end)
+    found = [json.loads(line) for line in numbers.stdout.splitlines()]
+    states = [each["state"] for each in found]
+    assert states == sorted(states, key=["starting", "running", "stopping", "ended"].index)
+    assert [(each["reason"], each["code"], each["complete"]) for each in found if each["state"] == "ended"] == [
+        (end, 0, 2)
+    ]
+    assert "trials" not in numbers.stderr, "progress is on stdout only"
+
+
 # -- what goes wrong --------------------------------------------------------------------------------------------------
 
 
