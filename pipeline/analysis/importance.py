@@ -105,7 +105,7 @@ def measure(
         metric=metric if metric is not None else data.metrics[0] if len(data.metrics) == 1 else None,
         shares=shares,
         chance=chance,
-        intervals=intervals(chosen, evaluator, target, tuple(shares)),
+        intervals=intervals(chosen, evaluator, target, shares),
         certain=certain,
         used=len(used),
         trials=len(data.trials),

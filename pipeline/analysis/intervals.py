@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ...errors import PilotuneError
@@ -16,32 +18,43 @@ DRAWS = 20
 
 
 def intervals(
-    data: StudyData, evaluator: str, target: Target | None, params: tuple[str, ...]
+    data: StudyData, evaluator: str, target: Target | None, shares: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
-    """By parameter, the ends of a 90 % interval of its share.
+    """By parameter, the ends of a 90 % interval of its share, which holds the share itself.
 
     Args:
         data: The study with the trials to use.
         evaluator: Name of the evaluator.
         target: What to explain.
-        params: The parameters that the evaluator uses.
+        shares: By parameter, the share that all trials give.
     """
     step = max(1, -(-len(data.trials) // MOST_TRIALS[evaluator]))
     trials = data.trials[::step]
-    shares: dict[str, list[float]] = {name: [] for name in params}
+    found: dict[str, list[float]] = {name: [] for name in shares}
     for seed in range(DRAWS):
         drawn = replace(data, trials=tuple(random.Random(seed).choices(trials, k=len(trials))))
         try:
             raw = evaluate(drawn, make_evaluator(evaluator, trees=TREES, seed=seed), target)
         except PilotuneError:  # of a few trials, all that were drawn may be the same
             continue
-        total = sum(raw.get(name, 0.0) for name in params)
+        total = sum(raw.get(name, 0.0) for name in shares)
         if math.isfinite(total) and total > 0.0:
-            for name in params:
-                shares[name].append(raw.get(name, 0.0) / total)
-    return {name: _inner(found) for name, found in shares.items()}
+            for name in shares:
+                found[name].append(raw.get(name, 0.0) / total)
+    return {name: _around(share, found[name]) for name, share in shares.items()}
 
 
-def _inner(shares: list[float]) -> tuple[float, float]:
-    """The least and the largest share without the outermost ones; all that is possible where few could be drawn."""
-    return (sorted(shares)[1], sorted(shares)[-2]) if len(shares) > DRAWS // 2 else (0.0, 1.0)
+def _around(share: float, drawn: list[float]) -> tuple[float, float]:
+    """The least and the largest drawn share without the outermost ones; all that is possible where few were drawn.
+
+    Trials that are drawn twice shift all shares, since an evaluator takes them for trials that agree. So the drawn
+    shares are shifted, until their median is the share of all trials.
+
+    >>> _around(0.5, [0.5] * 10 + [0.75] * 10)  # their median is 0.625
+    (0.375, 0.625)
+    """
+    if len(drawn) <= DRAWS // 2:
+        return 0.0, 1.0
+    shift = share - statistics.median(drawn)
+    low, high = (min(max(each + shift, 0.0), 1.0) for each in (sorted(drawn)[1], sorted(drawn)[-2]))
+    return min(low, share), max(high, share)

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 
@@ -64,6 +65,16 @@ def test_several_pictures_get_a_file_each_and_a_page_has_all(pilotune: Pilotune,
 def test_a_mistake_is_one_sentence(pilotune: Pilotune, url: str, arguments: list[str], sentence: str) -> None:
     result = pilotune("plot", "digits", *arguments, "--storage", url)
     assert (result.code, result.out, result.err) == (2, "", f"error: {sentence}\n")
+
+
+@pytest.mark.parametrize("words", [["plot", "empty", "history"], ["plot", "empty", "-o", "x.html"],
+                                   ["export", "empty", "--plot", "history"]])  # fmt: skip
+def test_nothing_to_show_yet_has_the_exit_code_of_best(pilotune: Pilotune, tmp_path: Path, words: list[str]) -> None:
+    url = f"sqlite:///{tmp_path}/empty.db"
+    optuna.create_study(study_name="empty", storage=url)
+    result = pilotune(*words, "--storage", url)
+    assert (result.code, result.out) == (pilotune("best", "empty", "--storage", url).code, "")
+    assert "the study has no trials" in result.err
 
 
 def test_json_says_what_a_plot_shows(pilotune: Pilotune, url: str) -> None:

@@ -24,7 +24,7 @@ from .pareto import pareto
 from .spending import blocks, cost
 from .text import text
 from .times import timeline, utilization
-from .trials import DoesNotSuit, Trials
+from .trials import DoesNotSuit, NothingToShow, Trials
 
 KINDS: dict[str, Callable[[Trials], Figure]] = {
     "history": history,
@@ -59,7 +59,8 @@ def make(
         skip: Leave out kinds that do not suit the study.
 
     Raises:
-        DoesNotSuit: The study has nothing that a kind could show; where kinds are left out, that none could.
+        DoesNotSuit: A kind cannot show this study.
+        NothingToShow: The study has nothing yet that a kind could show; where kinds are left out, that none could.
         UserError: The study has no such metric or parameter.
     """
     trials = Trials(data, metric, parameters)
@@ -67,7 +68,7 @@ def make(
         return [KINDS[kind](trials) for kind in kinds]
     found = figures_that_suit(trials, kinds)
     if not found:
-        raise DoesNotSuit(f"study {data.name!r} has no trial with a value yet, so there is nothing to plot")
+        raise NothingToShow(f"study {data.name!r} has nothing to plot: {trials.standing()}")
     return found
 
 
@@ -82,4 +83,15 @@ def figures_that_suit(trials: Trials, kinds: Sequence[str] = ()) -> list[Figure]
     return found
 
 
-__all__ = ["KINDS", "DoesNotSuit", "Figure", "Trials", "figures_that_suit", "image", "make", "page", "text"]
+__all__ = [
+    "KINDS",
+    "DoesNotSuit",
+    "Figure",
+    "NothingToShow",
+    "Trials",
+    "figures_that_suit",
+    "image",
+    "make",
+    "page",
+    "text",
+]

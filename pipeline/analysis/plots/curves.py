@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ....grammar import count
 from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel
-from .trials import DoesNotSuit, Trials, view
+from .trials import NothingToShow, Trials, view
 
 MOST_REPORTS = 100_000
 """Reports that are drawn; of more, an even choice of the trials. The numbers that are exported have all."""
@@ -24,8 +24,9 @@ MOST_RUNGS = 12
 def curves(trials: Trials) -> Figure:
     """A line for each trial that reported, by state; the best one thick; a dashed line at each rung."""
     reported = [trial for trial in trials.data.trials if trial.intermediate_values]
-    if not reported:
-        raise DoesNotSuit(f"no trial of {trials.data.name!r} has reported a value; the plot curves needs reports")
+    if not any(math.isfinite(value) for trial in reported for value in trial.intermediate_values.values()):
+        what = "finite value" if reported else "value"
+        raise NothingToShow(f"no trial of {trials.data.name!r} has reported a {what}; the plot curves needs reports")
     points = [sorted(trial.intermediate_values.items()) for trial in reported]
     number = np.repeat([trial.number for trial in reported], [len(each) for each in points])
     steps = np.array([step for each in points for step, _ in each], dtype=np.float64)
@@ -33,8 +34,9 @@ def curves(trials: Trials) -> Figure:
     states = dict(zip(trials.number.tolist(), trials.state.tolist(), strict=True))
     state = np.array([states[each] for each in number.tolist()], dtype=object)
     stride = max(1, -(-len(steps) // MOST_REPORTS))
-    kept = {trial.number for trial in reported[::stride]} | {trials.best}
-    marks = _lines(number, steps, values, state, np.isin(number, [each for each in kept if each is not None]))
+    kept = {trial.number for trial in reported[::stride]}
+    kept |= {trial.number for trial in reported if trial.number == trials.best}
+    marks = _lines(number, steps, values, state, np.isin(number, list(kept)))
     rungs = _rungs(trials)
     finite = values[np.isfinite(values)]
     limits = view(finite, trials.maximize)
@@ -45,14 +47,13 @@ def curves(trials: Trials) -> Figure:
     if trials.best is not None and (chosen := number == trials.best).any():
         marks.append(Line(f"best trial ({trials.best})", steps[chosen], values[chosen], BLACK))
     positive = steps.min() > 0 and steps.max() >= 50 * steps.min() and len(rungs) > 1
-    drawn = f" Of these, {len(kept):,} are drawn." if stride > 1 else ""
     at_rungs = ", ".join(f"{number:,} at step {rung}" for rung, number in rungs.items())
     return Figure(
         kind="curves",
         title=f"Learning curves: {trials.wanted}",
         panels=[Panel(Axis("step", log=bool(positive), whole=True), Axis(trials.wanted, limits=limits), marks)],
         table=pd.DataFrame({"trial": number, "step": steps.astype(np.int64), "value": values, "state": state}),
-        caption=f"What {count(len(reported), 'trial')} reported.{drawn}" + (f" Pruned: {at_rungs}." if rungs else ""),
+        caption=f"What {trials.drawn(len(kept))} reported." + (f" Pruned: {at_rungs}." if rungs else ""),
         main=[("trials that reported", len(reported)), ("reports", len(steps)),
               *((f"pruned at step {rung}", number) for rung, number in rungs.items())],
     )  # fmt: skip

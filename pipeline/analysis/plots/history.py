@@ -8,13 +8,14 @@ import pandas as pd
 from ....grammar import count
 from ..reading import StudyData
 from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel, Points
-from .trials import DoesNotSuit, Trials, view
+from .trials import Trials, view
 
 
 def history(trials: Trials) -> Figure:
     """A panel for each objective: complete trials, the last reports of pruned ones, and the best value so far."""
-    if not np.isfinite(trials.values).any():
-        raise DoesNotSuit(f"study {trials.data.name!r} has no trial with a finite value; the plot history needs one")
+    shown = np.isfinite(trials.values).any(axis=1) & np.isin(trials.state, ("complete", "pruned"))
+    if not shown.any():
+        raise trials.nothing("history")
     panels, tables = [], []
     for index, metric in enumerate(trials.data.metrics):
         maximize = trials.data.directions[index] == "maximize"
@@ -31,7 +32,7 @@ def history(trials: Trials) -> Figure:
         title=f"Value of each trial: {_objectives(trials.data)}",
         panels=panels,
         table=table,
-        caption=_caption(trials, tables[0][2]),
+        caption=_caption(trials, int(shown.sum()), tables[0][2]),
         main=_main(trials),
     )
 
@@ -70,10 +71,10 @@ def _objectives(data: StudyData) -> str:
     return ", ".join(f"{metric} ({direction})" for metric, direction in pairs)
 
 
-def _caption(trials: Trials, best: Numbers) -> str:
+def _caption(trials: Trials, shown: int, best: Numbers) -> str:
     counts = {state: int((trials.state == state).sum()) for state in ("complete", "pruned", "failed")}
     parts = ", ".join(f"{number:,} {state}" for state, number in counts.items())
-    text = f"{count(len(trials.rows), 'trial')}: {parts}"
+    text = f"{trials.drawn(shown)}, those with a value; {parts}"
     if len(trials.data.metrics) > 1 or trials.best is None:
         return text + "."
     improved = int((np.diff(best[np.isfinite(best)]) != 0.0).sum())

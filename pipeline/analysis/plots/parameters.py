@@ -11,7 +11,7 @@ import pandas as pd
 
 from ....errors import PilotuneError
 from .figure import BLACK, BLUE, GREY, Axis, Field, Figure, Line, Mark, Numbers, Panel, Parallel, Points, Spans
-from .trials import NOT_SET, DoesNotSuit, Parameter, Trials, view
+from .trials import NOT_SET, NothingToShow, Parameter, Trials, view
 
 MOST_LINES = 1000
 """Trials that parallel coordinates show: half of them the best ones, and an even choice of the others."""
@@ -36,7 +36,6 @@ def parallel(trials: Trials) -> Figure:
     chosen = _some(trials)
     parameters = trials.parameters(MOST_PARALLEL, "parallel")
     value = trials.value[chosen]
-    drawn = f"{chosen.sum():,} of " if chosen.sum() < trials.complete.sum() else ""
     axes, columns = [_spread(trials.metric, value, Axis(trials.wanted))], [value]
     for each in parameters:
         positions = each.scaled[chosen]
@@ -54,7 +53,7 @@ def parallel(trials: Trials) -> Figure:
         title=f"Parameters and {trials.wanted}",
         panels=[Parallel(axes, np.column_stack([shown, *columns[1:]]), shown, trials.wanted, not trials.maximize)],
         table=_table(trials, parameters, trials.complete),
-        caption=f"A line for each of {drawn}{trials.complete.sum():,} complete trials, coloured by {trials.metric}. "
+        caption=f"A line for each of {trials.drawn(chosen.sum())}, coloured by {trials.metric}. "
         f"From left to right, what matters most comes first: {', '.join(each.name for each in parameters)}.",
         main=_best_params(trials, parameters),
     )
@@ -104,7 +103,7 @@ def slices(trials: Trials) -> Figure:
         title=f"{trials.wanted} by parameter",
         panels=panels,
         table=_table(trials, parameters, trials.complete),
-        caption=f"{trials.metric} of {len(chosen):,} complete trials over each parameter; what matters comes first. "
+        caption=f"{trials.metric} of {trials.drawn(len(chosen))} over each parameter; what matters comes first. "
         "The colour is the trial's number: where later trials lie, the sampler searched.",
         columns=min(3, len(panels)),
         main=_best_params(trials, parameters),
@@ -127,7 +126,7 @@ def contour(trials: Trials) -> Figure:
         panels.append(Panel(one.axis, other.axis, [Field(x, y, z, trials.metric, ends), dots]))
         lines += [(one.name, other.name, x[i], y[j], z[j, i]) for j, i in np.argwhere(np.isfinite(z)).tolist()]
     if not panels:
-        raise DoesNotSuit(
+        raise NothingToShow(
             f"no two parameters of {trials.data.name!r} are in four complete trials together, as the plot contour needs"
         )
     named = ", ".join(each.name for each in parameters)
@@ -136,7 +135,8 @@ def contour(trials: Trials) -> Figure:
         title=f"{trials.wanted} over pairs of parameters",
         panels=panels,
         table=pd.DataFrame(lines, columns=["x_parameter", "y_parameter", "x", "y", trials.metric]),
-        caption=f"The mean of {trials.metric} near each point, for each pair of {named}. "
+        caption=f"The mean of {trials.metric} near each point, for each pair of {named}, "
+        f"from {trials.drawn(trials.complete.sum())}. "
         "Nothing is drawn where there are no trials nearby.",
         columns=min(3, len(panels)),
         main=_best_params(trials, parameters),
@@ -183,7 +183,7 @@ def importance(trials: Trials) -> Figure:
     try:
         found = measure(data, metric=trials.metric if len(trials.data.metrics) > 1 else None, together=False)
     except PilotuneError as error:
-        raise DoesNotSuit(str(error)) from None
+        raise NothingToShow(str(error)) from None
     names = list(found.shares)
     rows = np.arange(len(names), dtype=np.float64)[::-1]
     shares = np.array([found.shares[name] for name in names])
@@ -208,7 +208,7 @@ def importance(trials: Trials) -> Figure:
         panels=[Panel(Axis("share", limits=(0.0, max(1e-3, float(max(shares.max(), high.max(), chance.max())) * 1.05))),
                       Axis("", ticks=ticks, limits=(-0.6, len(names) - 0.4)), marks)],
         table=table,
-        caption=f"By {found.evaluator}, from {found.used:,} of {len(complete):,} complete trials. "
+        caption=f"By {found.evaluator}, from {trials.drawn(found.used)}. "
         + (f"What can be told from chance: {', '.join(told)}." if told else "No parameter can be told from chance."),
         main=[(name, found.shares[name]) for name in names],
     )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ....grammar import count
 from .figure import BLUE, GREY, VERMILLION, Axis, Figure, Line, Mark, Numbers, Panel, Points
 from .trials import DoesNotSuit, Trials, view
 
@@ -27,13 +28,13 @@ def pareto(trials: Trials) -> Figure:
     for index, metric in enumerate(data.metrics):
         table[f"value_{metric}"] = trials.values[trials.complete, index]
     ends = [(f"best {metric} on the front", _best(trials.values[front, i], data.directions[i]))
-            for i, metric in enumerate(data.metrics)]  # fmt: skip
+            for i, metric in enumerate(data.metrics) if front.any()]  # fmt: skip
     return Figure(
         kind="pareto",
         title="Pareto front: " + ", ".join(f"{m} ({d})" for m, d in zip(data.metrics, data.directions, strict=True)),
         panels=panels,
         table=table,
-        caption=f"{front.sum():,} of {trials.complete.sum():,} complete trials are on the Pareto front: "
+        caption=f"{trials.drawn(trials.complete.sum())}; {count(int(front.sum()), 'trial')} on the Pareto front: "
         "no other trial is better in one objective and as good in the others.",
         columns=min(3, len(panels)),
         main=[("trials on the front", int(front.sum())), *ends],

@@ -25,7 +25,7 @@ from .timing import (
     starting,
     utilization_of,
 )
-from .trials import DoesNotSuit, Trials
+from .trials import NothingToShow, Trials
 from .unfinished import unfinished_attempts
 
 MOST_LABELS = 40
@@ -40,7 +40,7 @@ class Times:
 
     Args:
         trials: The study's.
-        kind: The plot, for the message of DoesNotSuit: nothing has run.
+        kind: The plot, for the message of NothingToShow: nothing has run.
         unfinished: Attempts that have not ended and are to be shown as well.
     """
 
@@ -49,7 +49,7 @@ class Times:
         self.attempts = one_at_a_time([*ended, *unfinished]) if unfinished else ended
         self.blocks = blocks_of(trials.data)
         if not self.attempts:
-            raise DoesNotSuit(f"no trial of {trials.data.name!r} has run to its end; the plot {kind} needs one")
+            raise NothingToShow(f"no trial of {trials.data.name!r} has run to its end; the plot {kind} needs one")
 
     @cached_property
     def clock(self) -> Clock:

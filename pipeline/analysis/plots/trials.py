@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,13 @@ BINS = 10
 
 
 class DoesNotSuit(UserError):
-    """The study has nothing that this kind of plot could show."""
+    """This kind of plot cannot show this study."""
+
+
+class NothingToShow(DoesNotSuit):
+    """The study has nothing yet that this kind of plot could show: no mistake of the user."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -130,11 +137,33 @@ class Trials:
         return int(self.number[chosen[np.argmax(values) if self.maximize else np.argmin(values)]])
 
     def need_complete(self, kind: str, least: int = 1) -> None:
-        """Raise DoesNotSuit where fewer than ``least`` trials are complete with finite values."""
+        """Raise NothingToShow where fewer than ``least`` trials are complete with finite values."""
         have = int(self.complete.sum())
+        if not have:
+            raise self.nothing(kind)
         if have < least:
-            has = count(have, "complete trial") if have else "no complete trial"
-            raise DoesNotSuit(f"study {self.data.name!r} has {has} with finite values; the plot {kind} needs {least}")
+            has = count(have, "complete trial")
+            raise NothingToShow(f"study {self.data.name!r} has {has} with finite values; the plot {kind} needs {least}")
+
+    def nothing(self, kind: str) -> NothingToShow:
+        """The error of a kind of plot for which the study has nothing yet."""
+        return NothingToShow(f"the plot {kind} of {self.data.name!r} has nothing to show: {self.standing()}")
+
+    def standing(self) -> str:
+        """What there is instead of results: ``no trial has completed; 3 are running``."""
+        states = Counter(self.state.tolist())
+        complete = states.pop("complete", 0)
+        if complete:
+            return f"none of {count(complete, 'complete trial')} has a finite value"
+        if not states:
+            return "the study has no trials"
+        verbs = {state: "" if state == "failed" else " is" if states[state] == 1 else " are" for state in states}
+        parts = ", ".join(f"{number:,}{verbs[state]} {state}" for state, number in states.items())
+        return f"no trial has completed; {parts}"
+
+    def drawn(self, number: int) -> str:
+        """How many of all trials of the study a plot draws, for captions: ``11 of 24 trials``."""
+        return f"{number:,} of {count(len(self.rows), 'trial')}"
 
     @cached_property
     def distributions(self) -> dict[str, list[BaseDistribution]]:
@@ -174,12 +203,12 @@ class Trials:
         """The parameters to show: those that were asked for, else up to ``most`` that matter most.
 
         Raises:
-            DoesNotSuit: There are fewer than ``least`` that differ between the complete trials.
+            NothingToShow: There are fewer than ``least`` that differ between the complete trials.
         """
         names = self.names or tuple(self.ranked)
         if len(names) < least:
             what = count(len(names), "parameter") if names else "no parameter"
-            raise DoesNotSuit(
+            raise NothingToShow(
                 f"study {self.data.name!r} has {what} with different values in complete trials; "
                 f"the plot {kind} needs {least}"
             )

@@ -32,8 +32,11 @@ def comparison(found: Sequence[StudyData]) -> Section:
             "comparison", "Comparison", [f"The studies {why}, so their values are not drawn together."], tables
         )
     winner = _winner(found)
-    text = [] if winner is None else [f"The best value of all is that of {winner}."]
-    return Section("comparison", "Comparison", text, tables, [_together(found)])
+    if winner is None:
+        text = "No trial of any of the studies has completed, so there are no values to compare."
+        return Section("comparison", "Comparison", [text], tables)
+    text = f"The best value of all is that of {winner}."
+    return Section("comparison", "Comparison", [text], tables, [_together(found)])
 
 
 def _column(data: StudyData) -> list[str]:

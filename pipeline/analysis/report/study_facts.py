@@ -32,7 +32,7 @@ def study_report(data: StudyData, metric: str | None = None) -> StudyReport:
     sections = [
         asked(data),
         came_out(data, summary, trials),
-        Section("plots", "Plots", figures=figures_that_suit(trials)),
+        plots(trials),
         failures(summary, trials.rows),
         places(data, trials.rows),
         hours(data, trials),
@@ -40,6 +40,13 @@ def study_report(data: StudyData, metric: str | None = None) -> StudyReport:
         reproduce(data),
     ]
     return StudyReport(data.name, sections)
+
+
+def plots(trials: Trials) -> Section:
+    """All plots that suit the study, or a sentence on why there is none."""
+    figures = figures_that_suit(trials)
+    text = [] if figures else [f"There is nothing to draw: {trials.standing()}."]
+    return Section("plots", "Plots", text, figures=figures)
 
 
 def asked(data: StudyData) -> Section:

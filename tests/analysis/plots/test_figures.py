@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pilotune.errors import UserError
 from pilotune.pipeline.analysis import StudyData
-from pilotune.pipeline.analysis.plots import KINDS, DoesNotSuit, image, make, page, text
+from pilotune.pipeline.analysis.plots import KINDS, DoesNotSuit, NothingToShow, image, make, page, text
 from pilotune.pipeline.analysis.plots.figure import Figure, Line, Panel, Parallel, Points, Spans
 from pilotune.pipeline.attributes import BLOCKS
 from pilotune.pipeline.cli.plot_kinds import KINDS as OPTION
@@ -105,9 +105,9 @@ def test_all_that_suit_are_made_where_none_is_named() -> None:
         ("pareto", study(), "has one objective; the plot pareto needs several"),
         ("curves", study(2), "no trial of 'digits' has reported a value"),
         ("blocks", study(), "has no record of its blocks"),
-        ("slice", study(found=[]), "no complete trial with finite values"),
+        ("slice", study(found=[]), "the plot slice of 'digits' has nothing to show: the study has no trials"),
         ("timeline", study(found=[]), "has run to its end"),
-        ("history", study(found=[]), "no trial with a finite value"),
+        ("history", study(found=[]), "nothing to show: the study has no trials"),
         ("importance", study(found=trials(1)), "importance needs at least two"),
         ("contour", study(found=trials(2)), "2 complete trials with finite values; the plot contour needs 4"),
     ],
@@ -121,6 +121,55 @@ def test_a_kind_that_does_not_suit_is_one_sentence(kind: str, data: StudyData, s
 def test_an_empty_study_has_nothing_to_plot() -> None:
     with pytest.raises(DoesNotSuit, match="nothing to plot"):
         make(study(found=[]))
+
+
+def unfinished() -> list[FrozenTrial]:
+    """Three running trials, which have reported, one that failed, and one that waits."""
+    running = [create_trial(state=TrialState.RUNNING, intermediate_values={1: 0.5}) for _ in range(3)]
+    found = [*running, create_trial(state=TrialState.FAIL), create_trial(state=TrialState.WAITING)]
+    for number, each in enumerate(found):
+        each.number = number
+    return found
+
+
+@pytest.mark.parametrize("kind", ["history", "slice", "parallel", "contour"])
+def test_a_kind_with_nothing_to_show_yet_says_what_there_is(kind: str) -> None:
+    data = study(found=unfinished())
+    with pytest.raises(NothingToShow) as caught:
+        make(data, [kind])
+    there = "no trial has completed; 3 are running, 1 failed, 1 is waiting"
+    assert (str(caught.value), caught.value.exit_code) == (
+        f"the plot {kind} of 'digits' has nothing to show: {there}",
+        1,
+    )
+
+
+def test_reports_and_values_that_are_not_finite_are_nothing_to_show() -> None:
+    found = create_trial(value=float("inf"), intermediate_values={1: float("nan")})
+    for kind, sentence in (("history", "none of 1 complete trial has a finite value"), ("curves", "a finite value")):
+        with pytest.raises(NothingToShow, match=sentence):
+            make(study(found=[found]), [kind])
+
+
+def test_what_can_never_be_shown_is_a_mistake() -> None:
+    with pytest.raises(DoesNotSuit) as caught:
+        make(study(), ["pareto"])
+    assert caught.value.exit_code == 2
+
+
+def test_a_front_without_feasible_trials_is_empty() -> None:
+    found = [create_trial(values=[1.0, float(number)], system_attrs={"constraints": [1.0]}) for number in range(3)]
+    for number, each in enumerate(found):
+        each.number = number
+    (figure,) = make(study(2, found), ["pareto"])
+    assert figure.caption.startswith("3 of 3 trials; 0 trials on the Pareto front")
+    assert image(figure, "png")
+
+
+@pytest.mark.parametrize("kind", ["history", "curves", "importance", "slice", "parallel", "contour"])
+def test_a_caption_says_how_many_of_all_trials_are_drawn(kind: str) -> None:
+    shown = 30 if kind in ("history", "curves") else 20
+    assert f"{shown} of 40 trials" in figures()[kind].caption
 
 
 def test_unknown_metrics_and_parameters_are_named() -> None:

@@ -135,6 +135,17 @@ def test_names_and_messages_are_escaped() -> None:
     assert "&lt;script&gt;" in written
 
 
+def test_a_study_without_results_has_a_sentence_instead_of_plots() -> None:
+    found = create_trial(state=TrialState.RUNNING)
+    plots = sections(study(found=[found]))["plots"]
+    assert (plots.text, plots.figures) == (["There is nothing to draw: no trial has completed; 1 is running."], [])
+    first, *_ = facts([study(found=[found]), dataclasses.replace(study(found=[]), name="other")])
+    assert first.sections[0].text == [
+        "No trial of any of the studies has completed, so there are no values to compare."
+    ]
+    assert first.sections[0].figures == ()
+
+
 def test_several_studies_are_compared() -> None:
     other = dataclasses.replace(study(), name="other")
     first, *_ = facts([study(), other])
