@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.events import Action, Capacity, Ended, Event, Submit
 from pilotune.pipeline.campaign.limits import ASKS_PER_STEP
-from pilotune.pipeline.driver.driver import Driver, claimed
+from pilotune.pipeline.driver.claimed_study import claimed
+from pilotune.pipeline.driver.driver import Driver
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.settings import RunSettings
 from pilotune.pipeline.record import Orphan, RunDirectory

@@ -312,7 +312,7 @@ class Campaign:
         flight = self.flights.get(event.token)
         if flight is not None and event.serial > flight.attrs_serial:
             flight.attrs_serial = event.serial
-            self.study.note(flight.trial, event.user_attrs, event.system_attrs)
+            self.study.attributes.note(flight.trial, event.user_attrs, event.system_attrs)
 
     def _on_ended(self, event: Ended) -> None:
         flight = self.flights.pop(event.outcome.token, Move.RETURN)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,64 +20,21 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER, PARENT, PREFIX, RUNS, STEERING, STEP, VERDICT
+from ..attributes import ATTEMPT, BRACKET, OWNER, PARENT, PREFIX, RUNS, STEP, VERDICT
 from ..fidelity import Bracket, Origin, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..record.storage import FIXED
 from ..space import Space, own
 from ..trial.protocol import STEP_LIMIT
 from ..user_code.parts import FAILURES, NotReturned, UserCodeFailure, said
+from .feasible_params import FeasibleParams, NoTrial
 from .flight_states import require
 from .incumbent import Incumbent
-from .sampling import FiniteSampler, GenerationalSampler, ParamSampler, PreparedSampler, checked_sample
+from .sampling import FiniteSampler, GenerationalSampler, PreparedSampler, checked_sample
 from .stagnation import Stagnation
+from .trial_attributes import TrialAttributes
 
 log = logging.getLogger(__name__)
-
-SAMPLER_TRIES = 100
-"""Configurations that the sampler may suggest for one trial until one satisfies the constraints."""
-
-RANDOM_TRIES = 5_000
-"""Random configurations that are tried after that, before the campaign ends: then hardly any can satisfy them."""
-
-CONSTRAINTS = "constraints"
-"""Optuna's trial system attribute for the list of a ``constraints_func``; with ``:`` and a name, for one constraint."""
-
-ATTRIBUTE_LIMIT = 2**26
-"""Most characters of an attribute. Databases have limits, and a value beyond them would make every commit fail."""
-
-
-class NoTrial(ValueError):
-    """No trial can be suggested. The message is the end of a sentence."""
-
-
-def _check_size(value: Any) -> None:
-    if isinstance(value, str) and len(value) < ATTRIBUTE_LIMIT // 12:  # the most that JSON makes of one character
-        return
-    if isinstance(value, str | list | dict) and len(json.dumps(value)) > ATTRIBUTE_LIMIT:
-        raise ValueError(f"it is longer than {ATTRIBUTE_LIMIT} characters; write it to a file and store its name")
-
-
-def _new(attrs: Mapping[str, Any], known: Mapping[str, Any], reserved: tuple[str, ...]) -> dict[str, Any]:
-    """The attributes that are the objective's to set, and have another value than the known ones."""
-    return {
-        key: value
-        for key, value in attrs.items()
-        if not key.startswith(reserved) and (key not in known or repr(known[key]) != repr(value))
-    }
-
-
-def _check_constraint(key: str, value: Any) -> None:
-    """Raise ValueError where ``key`` is that of constraints, and ``value`` would break samplers and the best trial."""
-    if key == CONSTRAINTS:
-        if value is not None and not (isinstance(value, list) and all(map(_is_amount, value))):
-            raise ValueError("constraints are a list of numbers")
-    elif key.startswith(f"{CONSTRAINTS}:") and not _is_amount(value):
-        raise ValueError("a constraint is a number")
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 class CampaignStudy:
@@ -93,6 +48,7 @@ class CampaignStudy:
         brackets: Hyperband's brackets, where it is the pruner.
 
     Attributes:
+        attributes: Writes attributes of the trials.
         counts: Number of the study's trials in each state.
         asked: Number of trials that count for the budget, over all campaigns.
         asked_before, asked_here: What ``asked`` was at first, and how many this campaign has asked for since.
@@ -113,6 +69,7 @@ class CampaignStudy:
     ):
         self.study, self.storage, self.space, self.campaign = study, storage, space, campaign
         self._brackets = brackets
+        self.attributes = TrialAttributes(storage)
         self.ended: list[int] = []
         self.news: dict[int, dict[int, float]] | None = None
         self._failures: dict[str, tuple[int, str]] = {}  # sampler, pruner -> how often it failed, and how at last
@@ -123,7 +80,7 @@ class CampaignStudy:
             storage.unit_of_work.repeated = partial(self._finite.repeated, study)
         self._generational = study.sampler if isinstance(study.sampler, GenerationalSampler) else None
         self._unprepared = study.sampler if isinstance(study.sampler, PreparedSampler) else None
-        self._random: optuna.Study | None = None
+        self._params = None if space is None else FeasibleParams(study, storage, space)
         self._best, self._stagnation = Incumbent(), Stagnation()
         self._pruner_hangs = False  # it did not return once, and is not called again
         self.metrics = tuple(storage.get_study_system_attrs(study._study_id).get("study:metric_names") or ())
@@ -265,44 +222,7 @@ class CampaignStudy:
         self.asked_here += 1
         if self.storage.campaign != self.campaign:  # otherwise the storage sets the owner itself
             self.storage.set_trial_system_attr(trial._trial_id, OWNER, self.campaign)
-        if self.space is None:
-            return trial, {}
-        sampler = ParamSampler(self.study, self.storage, trial._trial_id)
-        params = sampler.draw(self.space)
-        if sampler.enqueued:
-            return trial, params
-        for _ in range(SAMPLER_TRIES):
-            if self._feasible(params):
-                return trial, params
-            trial, params = self._redraw(trial, self.study)
-        return self._ask_random(trial)
-
-    def _feasible(self, params: Mapping[str, Any]) -> bool:
-        assert self.space is not None
-        try:
-            return self.space.feasible(params)
-        except Exception as error:  # a constraint that adds a number to a text
-            raise NoTrial(f"a constraint cannot be evaluated: {type(error).__name__}: {error}") from error
-
-    def _redraw(self, trial: optuna.Trial, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
-        assert self.space is not None
-        self.storage.forget_params(trial._trial_id)
-        trial = optuna.Trial(study, trial._trial_id)
-        return trial, ParamSampler(study, self.storage, trial._trial_id).draw(self.space)
-
-    def _ask_random(self, trial: optuna.Trial) -> tuple[optuna.Trial, dict[str, Any]]:
-        """Draw at random, since the sampler did not satisfy the constraints."""
-        assert self.space is not None
-        if self._random is None:
-            sampler = optuna.samplers.RandomSampler(seed=trial.number)
-            self._random = optuna.load_study(
-                study_name=self.study.study_name, storage=self.storage, sampler=sampler, pruner=self.study.pruner
-            )
-        for _ in range(RANDOM_TRIES):
-            trial, params = self._redraw(trial, self._random)
-            if self._feasible(params):
-                return optuna.Trial(self.study, trial._trial_id), params
-        raise NoTrial(f"none of {RANDOM_TRIES} random configurations satisfies the study file's constraints")
+        return (trial, {}) if self._params is None else self._params.draw(trial)
 
     def resumed(self, number: int) -> optuna.Trial:
         """Take over trial ``number`` of an earlier campaign; its parameters stay as they are."""
@@ -391,38 +311,6 @@ class CampaignStudy:
     def bracket(self, number: int) -> dict[str, int]:
         """The detail that holds the trial's Hyperband bracket; empty with other pruners."""
         return {BRACKET: bracket_of(self.study.study_name, number, self._brackets)} if self._brackets else {}
-
-    def note(self, trial: optuna.Trial, user_attrs: Mapping[str, Any], system_attrs: Mapping[str, Any]) -> None:
-        """Stage what an objective has set, but for Pilotune's own keys, and for what has the same value already."""
-        if not user_attrs and not system_attrs:
-            return
-        known = self.storage.get_trial(trial._trial_id)
-        self.annotate(trial, _new(user_attrs, known.user_attrs, (PREFIX,)))
-        for key, value in _new(system_attrs, known.system_attrs, STEERING).items():
-            try:
-                _check_constraint(key, value)
-                _check_size(value)
-                self.storage.set_trial_system_attr(trial._trial_id, key, value)
-            except (ValueError, TypeError, RecursionError) as error:
-                log.warning("trial %d: system attribute %r was left out: %s", trial.number, key[:80], error)
-
-    def annotate(self, trial: optuna.Trial, user: Mapping[str, Any], system: Mapping[str, Any] | None = None) -> None:
-        """Stage attributes. One that no database can hold (such as a name of a thousand letters) is left out."""
-        system = system or {}
-        try:
-            for value in (*user.values(), *system.values()):
-                _check_size(value)
-            if user or system:
-                self.storage.set_trial_attrs(trial._trial_id, user, system)
-        except (ValueError, TypeError, RecursionError) as error:
-            if len(user) + len(system) > 1:
-                for key, value in user.items():
-                    self.annotate(trial, {key: value})
-                for key, value in system.items():
-                    self.annotate(trial, {}, {key: value})
-                return
-            for key in (*user, *system):
-                log.warning("trial %d: attribute %r was left out: %s", trial.number, key[:80], error)
 
     def runs(self, number: int) -> list[list[Any]]:
         """The attempts of trial ``number`` before its last one, as they are in its attribute RUNS."""

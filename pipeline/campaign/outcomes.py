@@ -177,7 +177,7 @@ class OutcomeHandler:
             flight.note_run(outcome.started, outcome.ran, how)
         if outcome.reports:
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
-        self.study.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
+        self.study.attributes.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
 
     # -- the trial goes on --------------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class OutcomeHandler:
         """
         if flight.host and flight.host not in self.hosts.quarantined:
             flight.killed[flight.host] = f"{what} on {flight.host} ({reason})"
-            self.study.annotate(flight.trial, {KILLED: flight.killed})
+            self.study.attributes.annotate(flight.trial, {KILLED: flight.killed})
         killed = [how for host, how in flight.killed.items() if host not in self.hosts.quarantined]
         return f"it killed its {killed[0]} and its {killed[1]}, so it is not tried again" if len(killed) > 1 else ""
 
@@ -358,7 +358,7 @@ class OutcomeHandler:
             **self.study.bracket(flight.number),
             **{key: notes.pop(key) for key in DETAIL_KEYS if key in notes},
         }
-        self.study.annotate(flight.trial, user, {DETAILS: details, **notes})
+        self.study.attributes.annotate(flight.trial, user, {DETAILS: details, **notes})
 
     def _count_success(self, flight: Flight, now: float) -> None:
         self._note_success()

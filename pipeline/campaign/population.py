@@ -84,7 +84,7 @@ class PopulationController(PromotionController):
         folder = self._services.snapshot(flight, step)
         if folder:
             self._members.keep(flight.number, Origin(flight.number, step, folder))
-            self._study.annotate(flight.trial, {}, {SNAPSHOT: [step, folder]})
+            self._study.attributes.annotate(flight.trial, {}, {SNAPSHOT: [step, folder]})
         else:
             self.refusal = (
                 f"trial {flight.number} paused at step {flight.pause} without a checkpoint, and population-based "

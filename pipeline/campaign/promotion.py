@@ -39,7 +39,7 @@ def goes_on(study: CampaignStudy, flight: Flight) -> None:
         return
     flight.pause, flight.ran_before_stage = None, flight.ran
     flight.fully_timed = True
-    study.annotate(flight.trial, {PAUSED: None})
+    study.attributes.annotate(flight.trial, {PAUSED: None})
 
 
 class PromotionController:
@@ -93,7 +93,7 @@ class PromotionController:
         if pause is None and (flight.pause is None or flight.pause == self._rungs.reached(flight.number)):
             return
         flight.pause = pause
-        self._study.annotate(flight.trial, {PAUSED: pause})
+        self._study.attributes.annotate(flight.trial, {PAUSED: pause})
 
     def on_ended(self, flight: Flight, outcome: Outcome) -> None:
         """An attempt has ended, and its reports are kept. Warns, once, of trials that pause without a checkpoint."""

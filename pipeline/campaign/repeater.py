@@ -19,10 +19,11 @@ from optuna.trial import FrozenTrial
 
 from ..attributes import REPEATS, REPETITIONS, SPREAD
 from ..noise import Repeats, Repetition, mean_constraints, means, repetitions_of, spreads
-from .campaign_study import CONSTRAINTS, CampaignStudy
+from .campaign_study import CampaignStudy
 from .cautious_incumbent import CautiousIncumbent
 from .flight import Flight, seed_of
 from .incumbent import Incumbent
+from .trial_attributes import CONSTRAINTS
 
 if TYPE_CHECKING:
     from ..noise.bounds import CautiousBest
@@ -50,7 +51,7 @@ class Repeater:
         constraints = {key: value for key, value in trial.system_attrs.items() if _is_constraint(key)}
         seed = seed_of(self._seed, self._study.study.study_name, flight.number, flight.repeat)
         flight.repetitions += (Repetition(flight.token, seed, tuple(values), constraints),)
-        self._study.annotate(flight.trial, {}, {REPEATS: [each.to_json() for each in flight.repetitions]})
+        self._study.attributes.annotate(flight.trial, {}, {REPEATS: [each.to_json() for each in flight.repetitions]})
 
     def again(self, flight: Flight) -> bool:
         """Whether the trial, whose last attempt has returned values, is to be repeated once more."""
@@ -77,7 +78,7 @@ class Repeater:
         notes = {REPETITIONS: len(flight.repetitions)}
         if spread is not None:
             notes[SPREAD] = spread[0] if len(spread) == 1 else spread  # type: ignore[assignment]
-        self._study.annotate(flight.trial, notes, mean_constraints(flight.repetitions))
+        self._study.attributes.annotate(flight.trial, notes, mean_constraints(flight.repetitions))
         return means(flight.repetitions)
 
     def best(self) -> CautiousBest | None:

@@ -47,7 +47,7 @@ class ReportKeeper:
             for step, value in new.items():
                 if flight.rung is None and self._study.prunes(flight.trial):
                     flight.rung = step
-                    self._study.annotate(flight.trial, {}, {VERDICT: step})
+                    self._study.attributes.annotate(flight.trial, {}, {VERDICT: step})
                 if self._promotion:
                     self._promotion.on_report(flight, step, value)
 

@@ -69,7 +69,7 @@ def _inherit(campaign: Campaign, flight: Flight, origin: Origin) -> None:
         log.warning("trial %d starts from nothing: its checkpoint cannot be copied: %s", flight.number, error)
         step = 0
     if step not in (None, origin.step):
-        campaign.study.annotate(flight.trial, {}, {STEP: step})
+        campaign.study.attributes.annotate(flight.trial, {}, {STEP: step})
 
 
 def _expected(campaign: Campaign, flight: Flight) -> float | None:

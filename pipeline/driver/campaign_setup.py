@@ -1,4 +1,4 @@
-"""Describes with what a campaign runs, for its study's record: the study file, the site, and the versions."""
+"""Keeps with what a campaign runs, study file, site and versions: for its study's record and in its run directory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import platform
 import socket
 from typing import Any
 
+from ...errors import SiteError
+from ...filesystems import why_not
 from ...version import __version__
+from ..record import RunDirectory, known_studies
+from ..trial.files import write_atomically
 from .settings import RunSettings
 
 LONGEST_STUDY = 100_000
@@ -27,3 +31,29 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
         "versions": versions,
         "study": settings.study_file.resolved()[:LONGEST_STUDY],
     }
+
+
+def remember(settings: RunSettings, run: RunDirectory) -> None:
+    """Keep the study and site files in the run directory, and list the study among this user's.
+
+    Raises:
+        SiteError: The run directory cannot be written.
+    """
+    try:
+        write_atomically(run.study_file, settings.study_file.resolved())
+        write_atomically(run.site_file, settings.site.resolved())
+    except OSError as error:
+        raise SiteError(f"the run directory cannot be written: {why_not(error, run.path)}") from None
+    list_study(settings, run)
+
+
+def list_study(settings: RunSettings, run: RunDirectory) -> None:
+    """List the study among this user's, so that ``pilotune resume`` finds it by its name."""
+    known_studies.save(
+        name=settings.study_file.name,
+        study_file=settings.study_file.path,
+        storage=settings.storage_url,
+        runs=settings.runs,
+        site=settings.site.name,
+        run_dir=run.path,
+    )

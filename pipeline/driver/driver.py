@@ -1,4 +1,4 @@
-"""The driver: opens and claims the study, runs its campaign, and shows what happens."""
+"""The driver: runs the campaign of a claimed study, and shows what happens."""
 
 from __future__ import annotations
 
@@ -13,52 +13,39 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 
-from ...errors import PilotuneError, RecordAway, RecordLost, SiteError
+from ...errors import PilotuneError, RecordAway, RecordLost
 from ...exit_codes import SITE
-from ...filesystems import why_not
-from ..attributes import BLOCKS, SETUP, UTILIZATION
+from ..attributes import BLOCKS, UTILIZATION
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
 from ..campaign.events import Finish, StopRequested
 from ..campaign.flight import Flight, token_of
 from ..campaign.limits import IMPORT_FAILURES, CampaignLimits
-from ..fidelity import hyperband_brackets, make_pruner, population_plan, rung_schedule
+from ..fidelity import hyperband_brackets, population_plan, rung_schedule
 from ..record import (
     Lease,
     Orphan,
     RecordStorage,
     RunDirectory,
-    claim,
-    earlier_studies,
-    enqueue,
     in_its_space,
-    keep_learned,
-    known_studies,
-    learn_from,
-    open_study,
     orphans,
-    release,
     renew,
     save_study,
     study_leases,
 )
 from ..studyfile import StudyFile
-from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, ChannelAddress, Outcome
 from ..trial.report_log import ReportLog, newest_log
 from ..user_code.parts import is_reference
 from .attempt_specs import attempt_spec
-from .campaign_setup import campaign_setup
 from .checkpoints import take_snapshot
 from .control import Control
 from .ended_trials import EndedTrials
 from .loop import CampaignLoop
-from .open_record import open_when_ready
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
 from .status import Status, snapshot
@@ -77,98 +64,6 @@ LEASE_PERIOD = 15.0
 
 SHOW_PERIOD = 0.25
 """Shortest time between two calls of the listener, seconds."""
-
-
-@contextlib.contextmanager
-def claimed(
-    settings: RunSettings,
-    run: RunDirectory,
-    campaign_id: str,
-    notes: list[str] | None = None,
-    tell: Callable[[str], None] = lambda sentence: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[RecordStorage, optuna.Study, Lease]]:
-    """Open the study and claim it for this campaign; release it at the end.
-
-    Args:
-        settings: What to run and where.
-        run: The campaign's run directory.
-        campaign_id: The campaign's id.
-        notes: What the user should know of how the study was set up is added here, in sentences.
-        tell: Called with a sentence for the user if the database's server is not ready yet.
-        stop: Whether the user no longer wants to wait for it.
-
-    Raises:
-        UserError: Another study has this name, another driver works on it, or there is no such database.
-        RecordAway: The database does not answer, or accepts no writes.
-    """
-    study_file = settings.study_file
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with contextlib.closing(open_when_ready(settings.storage_url, study_file.name, tell, stop)) as storage:
-        study = open_study(storage, study_file, sampler=None, pruner=make_pruner(study_file))
-        lease = Lease.here(campaign_id, str(run.path))
-        claim(storage, study, lease)
-        try:
-            storage.set_study_system_attr(study._study_id, SETUP + campaign_id, campaign_setup(settings))
-            skipped = _set_up(study_file, storage, study, campaign_id)
-            if notes is not None:
-                notes += skipped
-            yield storage, study, lease
-        finally:
-            release(storage, study, lease)
-
-
-def _set_up(study_file: StudyFile, storage: RecordStorage, study: optuna.Study, campaign_id: str) -> list[str]:
-    """Give the study the trials it learns from, its first points, and its sampler. Called once the study is claimed.
-
-    Returns the first points that were skipped, in sentences.
-    """
-    skipped = enqueue(study, study_file.start_from.enqueue, study_file.space)
-    storage.commit()
-    if study_file.start_from.studies:
-        if len(study_file.directions) > 1:
-            learn_from(storage, study, study_file.start_from.studies, study_file.space)
-        else:
-            skipped += keep_learned(storage, study, study_file)
-    searched = in_its_space(study_file, study)
-    seed = _sampler_seed(study_file.seed, study, campaign_id)
-    study.sampler = make_sampler(searched, seed=seed, earlier=earlier_studies(study))
-    return skipped
-
-
-def _sampler_seed(seed: int | None, study: optuna.Study, campaign_id: str) -> int | None:
-    """The sampler's seed: the study file's for a new study; a resumed study must not draw the same numbers again."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.WAITING]
-    if seed is None or not trials:
-        return seed
-    entropy = [seed, len(trials), *campaign_id.encode()]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
-def remember(settings: RunSettings, run: RunDirectory) -> None:
-    """Keep the study and site files in the run directory, and list the study among this user's.
-
-    Raises:
-        SiteError: The run directory cannot be written.
-    """
-    try:
-        write_atomically(run.study_file, settings.study_file.resolved())
-        write_atomically(run.site_file, settings.site.resolved())
-    except OSError as error:
-        raise SiteError(f"the run directory cannot be written: {why_not(error, run.path)}") from None
-    list_study(settings, run)
-
-
-def list_study(settings: RunSettings, run: RunDirectory) -> None:
-    """List the study among this user's, so that ``pilotune resume`` finds it by its name."""
-    known_studies.save(
-        name=settings.study_file.name,
-        study_file=settings.study_file.path,
-        storage=settings.storage_url,
-        runs=settings.runs,
-        site=settings.site.name,
-        run_dir=run.path,
-    )
 
 
 class Driver:

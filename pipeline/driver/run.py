@@ -80,7 +80,9 @@ def run_campaign(
         claimed_study = False
         try:
             # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.
-            from .driver import Driver, claimed, list_study, remember
+            from .campaign_setup import list_study, remember
+            from .claimed_study import claimed
+            from .driver import Driver
 
             notes: list[str] = []
             asked = lambda: bool(control.stop_requests())  # noqa: E731

@@ -109,7 +109,7 @@ def test_attributes_that_no_database_can_hold_are_left_out_and_the_others_are_ke
     storage = RecordStorage(f"sqlite:///{tmp_path}/study.db", autocommit=False)
     campaign_study = CampaignStudy(optuna.create_study(storage=storage, study_name="s"), storage, SPACE, "c")
     trial, _ = campaign_study.ask()
-    campaign_study.annotate(trial, {"good": 1, "n" * 5000: 2, "odd": object(), "text": "t"})
+    campaign_study.attributes.annotate(trial, {"good": 1, "n" * 5000: 2, "odd": object(), "text": "t"})
     assert storage.get_trial(trial._trial_id).user_attrs == {"good": 1, "text": "t"}
 
 

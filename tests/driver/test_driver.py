@@ -12,7 +12,8 @@ import pytest
 
 from pilotune.pipeline.campaign.events import BlocksSeen, BlockView, Capacity, Submit
 from pilotune.pipeline.driver import driver as module
-from pilotune.pipeline.driver.driver import STILL_PERIOD, Driver, claimed
+from pilotune.pipeline.driver.claimed_study import claimed
+from pilotune.pipeline.driver.driver import STILL_PERIOD, Driver
 from pilotune.pipeline.driver.settings import RunSettings
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.record import RunDirectory

@@ -14,8 +14,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pilotune.errors import RecordAway
-from pilotune.pipeline.campaign.campaign_study import ATTRIBUTE_LIMIT
 from pilotune.pipeline.campaign.events import Capacity, Ended
+from pilotune.pipeline.campaign.trial_attributes import ATTRIBUTE_LIMIT
 from pilotune.pipeline.driver.run import logging_to
 from pilotune.pipeline.space import Constraint, Parameter, Space
 from pilotune.pipeline.trial.api import Trial

@@ -219,7 +219,7 @@ class Driver(QuietServices):
     def _inherit(self, flight: Flight, origin: Origin) -> None:
         step = self.world.truth.inherit(flight.number, origin)
         if step is not None and step != origin.step:
-            self.campaign.study.annotate(flight.trial, {}, {STEP: step})
+            self.campaign.study.attributes.annotate(flight.trial, {}, {STEP: step})
         self.world.point("after an inheritance")
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:

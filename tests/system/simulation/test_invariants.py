@@ -125,7 +125,7 @@ def noted_whenever(campaign: Campaign, event: Attributes) -> None:
     """Keep attributes even where a message is older than the last one."""
     flight = campaign.flights.get(event.token)
     if flight is not None:
-        campaign.study.note(flight.trial, event.user_attrs, event.system_attrs)
+        campaign.study.attributes.note(flight.trial, event.user_attrs, event.system_attrs)
 
 
 def noting(seed: int) -> Case:
