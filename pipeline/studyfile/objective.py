@@ -102,7 +102,9 @@ def _parameters_of(arguments: ast.arguments) -> list[inspect.Parameter]:
     found = []
     for index, argument in enumerate(first):
         kind = kinds.POSITIONAL_ONLY if index < len(arguments.posonlyargs) else kinds.POSITIONAL_OR_KEYWORD
-        found.append(kinds(argument.arg, kind, default=missing if index < optional else None))
+        annotation = ast.unparse(argument.annotation) if argument.annotation else missing
+        default = missing if index < optional else None
+        found.append(kinds(argument.arg, kind, default=default, annotation=annotation))
     if arguments.vararg:
         found.append(kinds(arguments.vararg.arg, kinds.VAR_POSITIONAL))
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):

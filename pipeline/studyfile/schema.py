@@ -214,7 +214,7 @@ def _constraints(value: Any) -> tuple[str, ...]:
 
 
 StudyName = Annotated[str, BeforeValidator(_name), TypeName("1 to 128 letters, digits, `. _ + -`")]
-Direction = Annotated[str, BeforeValidator(_direction), TypeName("`minimize` or `maximize`")]
+Direction = Annotated[str, BeforeValidator(_direction), TypeName("`minimize` or `maximize`; for short `min` or `max`")]
 Directions = Annotated[tuple[str, ...], BeforeValidator(_directions), TypeName("list of `minimize` and `maximize`")]
 SamplerChoice = Annotated[dict[str, Any], BeforeValidator(_sampler), TypeName("name, or mapping")]
 PrunerChoice = Annotated[dict[str, Any], BeforeValidator(_named), TypeName("name, or mapping")]

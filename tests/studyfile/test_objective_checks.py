@@ -28,6 +28,7 @@ ARGUMENTS = [
     ("def train(lr, unit, epochs): ...", "train.py:2: train() needs 'unit', which the space does not have (it has "
      "'lr', 'units', 'epochs'); add it to the space, give it a default, or take one argument, the trial"),
     ("def train(lr, units): ...", "train.py:2: train() does not take 'epochs', which the space has; add it"),
+    ("def train(rate): ...", "train.py:2: train() takes 'rate', which the space does not have (it has 'lr', "),
     ("def train(lr): ...", "train.py:2: train() does not take 'units', 'epochs', which the space has"),
     ("def train(): ...", "train.py:2: train() takes no argument for the trial; write `def train(trial)`"),
     ("def train(trial, data): ...", "train.py:2: train() needs 'trial', 'data'; an objective takes one argument"),

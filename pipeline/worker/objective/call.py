@@ -18,7 +18,8 @@ def call_objective(function: Callable[..., Any], trial: Trial, space_names: Sequ
     """Call ``function`` in the style of its signature, and return what it returns.
 
     Args:
-        function: Takes one argument, the trial; or arguments named like the space's parameters, and perhaps ``trial``.
+        function: Takes one argument, the trial, which its name or its annotation says; or arguments named like the
+            space's parameters, and perhaps ``trial``.
         trial: The trial.
         space_names: Every parameter and constant of the space; inactive ones are passed as None.
 
@@ -79,7 +80,7 @@ def parameters_problem(name: str, parameters: Sequence[inspect.Parameter], space
     """As :func:`signature_problem`, for a function with this name and these parameters, imported or not."""
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not is_keyword_style(parameters, space_names):
-        return _trial_style_problem(name, parameters, required)
+        return _trial_style_problem(name, parameters, required, space_names)
     unknown = [p.name for p in required if p.name not in space_names and p.name != "trial"]
     if unknown:
         return (
@@ -119,7 +120,10 @@ def is_keyword_style(parameters: Sequence[inspect.Parameter], space_names: Seque
 
 
 def _trial_style_problem(
-    name: str, parameters: Sequence[inspect.Parameter], required: Sequence[inspect.Parameter]
+    name: str,
+    parameters: Sequence[inspect.Parameter],
+    required: Sequence[inspect.Parameter],
+    space_names: Sequence[str],
 ) -> str:
     if not _trial_slots(parameters):
         method = name.rpartition(".")[2] if "." in name else ""
@@ -131,7 +135,29 @@ def _trial_style_problem(
             f"{name}() needs {_listed([p.name for p in required])}; an objective takes one argument, the trial, "
             "or arguments named like the space's parameters"
         )
+    slot = _trial_slots(parameters)[0]
+    if space_names and not _is_for_trial(slot):
+        return (
+            f"{name}() takes {slot.name!r}, which the space does not have (it has {_listed(space_names)}); name the "
+            "argument like a parameter of the space, or name it trial if it is to be the trial"
+        )
     return ""
+
+
+def _is_for_trial(slot: inspect.Parameter) -> bool:
+    """Whether an argument is meant for the trial: by its name or its annotation; ``*args`` takes anything.
+
+    Only the name tells a function of the trial from one of a parameter whose name is misspelt.
+    """
+    annotation = slot.annotation if isinstance(slot.annotation, str) else getattr(slot.annotation, "__name__", "")
+    named = slot.name.lower()
+    return (
+        slot.kind is slot.VAR_POSITIONAL
+        or "trial" in named
+        or named == "t"
+        or named[0] == "_"
+        or ("trial" in annotation.lower())
+    )
 
 
 def _arguments(parameters: Sequence[inspect.Parameter], trial: Trial, space_names: Sequence[str]) -> dict[str, Any]:

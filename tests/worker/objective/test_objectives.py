@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import numpy as np
+import optuna
 import pytest
 
 from pilotune.pipeline.trial.distributions import categorical_distribution, float_distribution, int_distribution
@@ -105,12 +106,27 @@ def test_an_objective_that_cannot_be_called_is_a_sentence(tmp_path, objective, f
     assert outcome["traceback"] == ""
 
 
+def annotated(given: optuna.Trial) -> float:
+    return 0.0
+
+
+def annotated_by_text(given: "pilotune.Trial") -> float:  # type: ignore[name-defined]  # noqa: F821, UP037
+    return 0.0
+
+
 @pytest.mark.parametrize(
     ("function", "names", "fits"),
     [
         (lambda trial: 0, ["lr"], True),
         (lambda t, more=1: 0, ["lr"], True),
         (lambda t, more: 0, ["lr"], False),
+        (lambda _: 0, ["lr"], True),
+        (lambda my_trial: 0, ["lr"], True),
+        (lambda x: 0, ["lr"], False),
+        (lambda x=1: 0, ["lr"], False),
+        (lambda x: 0, [], True),
+        (annotated, ["lr"], True),
+        (annotated_by_text, ["lr"], True),
         (lambda lr: 0, ["lr"], True),
         (lambda lr, /: 0, ["lr"], False),
         (lambda *, lr, trial: 0, ["lr"], True),
