@@ -73,6 +73,8 @@ class Writer:
             return
         try:
             if self._logger is None:
+                if problem := self._destination.why_unwritable():  # wandb would write elsewhere
+                    raise OSError(problem)
                 self._logger = make_logger(self._destination, self._study)
             if not (record.state or self._logger.live):
                 return
@@ -91,6 +93,7 @@ class Writer:
     def _failed(self, record: TrialRecord, error: Exception) -> None:
         self._failures += 1
         why = f"{type(error).__name__}: {' '.join(words_of(error).split())}"[:MOST_WORDS]
+        why = self._destination.why_unwritable() or why
         print(f"{self._destination.name} failed with trial {record.number}: {why}", file=sys.stderr, flush=True)
         self._tell({"logger": self._destination.name, "times": self._failures, "trial": record.number, "why": why})
 

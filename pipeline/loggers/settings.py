@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -38,6 +39,9 @@ KINDS: Mapping[str, Kind] = {
     ),
 }
 """Name in a study file -> what it is. The extra of the same name installs its package."""
+
+SQLITE = "sqlite:///"
+"""What the URI of a SQLite file begins with."""
 
 MODES = ("offline", "online")
 """Modes of wandb."""
@@ -82,6 +86,35 @@ class Destination:
     args: dict[str, str]
     place: str
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this host that it writes to; None for a server.
+
+        >>> Destination("mlflow", {"uri": "sqlite:////runs/mlflow.db"}, "").folder
+        PosixPath('/runs')
+        >>> Destination("mlflow", {"uri": "https://mlflow.example.org"}, "").folder
+        """
+        if self.name != "mlflow":
+            return Path(self.args["dir"])
+        uri = self.args["uri"]
+        if uri.startswith(SQLITE):
+            return Path(uri.removeprefix(SQLITE)).parent
+        scheme, colon, path = uri.partition(":")
+        return Path(path if colon else uri) if not colon or scheme == "file" else None
+
+    def why_unwritable(self) -> str:
+        """Why nothing can be written to its folder, and what to do, as a sentence; empty where that is not so."""
+        folder = self.folder
+        if folder is None:
+            return ""
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return ""
+        except OSError as error:
+            key, why = "uri" if self.name == "mlflow" else "dir", (error.strerror or str(error)).lower()
+            return f"its folder {folder} cannot be written ({why}); make it writable, or give another as its `{key}`"
+
 
 def destination(settings: LoggerSettings, study: str, folder: Path, home: Path) -> Destination:
     """Where a logger writes.
@@ -116,9 +149,8 @@ def _inside(path: str, home: Path) -> str:
 
 def _store(uri: str, folder: Path, home: Path) -> str:
     """MLflow's store: as given, with a relative SQLite file from the study file's folder; or one of the study's own."""
-    start = "sqlite:///"
     if not uri:
-        return f"{start}{home / 'mlflow.db'}"
-    if uri.startswith(start):
-        return f"{start}{os.path.abspath(folder / uri.removeprefix(start))}"
+        return f"{SQLITE}{home / 'mlflow.db'}"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{os.path.abspath(folder / uri.removeprefix(SQLITE))}"
     return uri

@@ -102,8 +102,8 @@ def _parameters_of(arguments: ast.arguments) -> list[inspect.Parameter]:
     found = []
     for index, argument in enumerate(first):
         kind = kinds.POSITIONAL_ONLY if index < len(arguments.posonlyargs) else kinds.POSITIONAL_OR_KEYWORD
-        annotation = ast.unparse(argument.annotation) if argument.annotation else missing
-        default = missing if index < optional else None
+        annotation: Any = ast.unparse(argument.annotation) if argument.annotation else missing
+        default: Any = missing if index < optional else None
         found.append(kinds(argument.arg, kind, default=default, annotation=annotation))
     if arguments.vararg:
         found.append(kinds(arguments.vararg.arg, kinds.VAR_POSITIONAL))

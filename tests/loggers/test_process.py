@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pilotune.pipeline.driver.logger_feed import in_words
 from pilotune.pipeline.loggers import process
 from pilotune.pipeline.loggers.journal import read_journals
 from pilotune.pipeline.loggers.records import TrialRecord
@@ -53,7 +54,8 @@ def record(number: int, steps: Any = (), state: str = "") -> TrialRecord:
 
 def serve(home: Path, *records: TrialRecord, campaign: str = "c1") -> list[dict[str, Any]]:
     """Let a process write these records; returns its answers."""
-    places = [{"name": name, "args": {}, "place": name} for name in ("tensorboard", "mlflow")]
+    args = {"dir": str(home / "tensorboard"), "uri": "https://mlflow.example.org"}
+    places = [{"name": name, "args": args, "place": name} for name in ("tensorboard", "mlflow")]
     orders = {"study": "digits", "campaign": campaign, "home": str(home), "destinations": places}
     answers = io.BytesIO()
     lines = [f"{json.dumps(orders)}\n", *(each.to_line() for each in records)]
@@ -93,6 +95,39 @@ def test_a_logger_that_fails_is_told_and_holds_up_no_other(tmp_path: Path, logge
     loggers["mlflow"].broken = False
     serve(tmp_path, record(7, [1, 2], "complete"), campaign="c2")
     assert loggers["mlflow"].written == [(7, [1, 2], "complete")], "the next campaign writes it"
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "key"),
+    [
+        ("tensorboard", {"dir": "a-file/x"}, "dir"),
+        ("wandb", {"dir": "a-file/x"}, "dir"),
+        ("mlflow", {"uri": "sqlite:///a-file/x/mlflow.db"}, "uri"),
+        ("mlflow", {"uri": "a-file/x"}, "uri"),
+        ("mlflow", {"uri": "file:a-file/x"}, "uri"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, name: str, args: dict[str, str], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may write to any folder, but not to one inside a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("a-file").write_text("")
+    monkeypatch.setattr(process, "make_logger", lambda destination, study: pytest.fail("it is not begun"))
+    orders = {
+        "study": "digits",
+        "campaign": "c1",
+        "home": str(tmp_path),
+        "destinations": [{"name": name, "args": args, "place": name}],
+    }
+    answers = io.BytesIO()
+    process.serve(io.BytesIO(f"{json.dumps(orders)}\n{record(7, [1]).to_line()}".encode()), answers)
+    (failed,) = [json.loads(line) for line in answers.getvalue().splitlines()]
+    folder = Path("a-file/x")
+    sentence = (
+        f"its folder {folder} cannot be written (not a directory); make it writable, or give another as its `{key}`"
+    )
+    assert in_words(failed) == f"the logger {name} failed with trial 7: {sentence}"
 
 
 def test_a_logger_that_takes_no_reports_of_running_trials_gets_all_at_the_end(
