@@ -120,12 +120,11 @@ def _timeline_table(attempts: Sequence[Attempt]) -> pd.DataFrame:
 
 def _open_note(trials: Trials, unfinished: Sequence[Attempt]) -> str:
     """Sentences on running and interrupted trials: up to when they are shown, and how many are not."""
-    text = ""
-    if unfinished:
-        bars = (
-            f"The bar of {count(len(unfinished), 'trial')} that {'has' if len(unfinished) == 1 else 'have'} not ended"
-        )
-        text = f" {bars} goes up to the last status of {'its' if len(unfinished) == 1 else 'their'} driver."
+    text, open_trials = "", count(len(unfinished), "trial")
+    if len(unfinished) == 1:
+        text = f" The bar of {open_trials} that has not ended goes up to the last status of its driver."
+    elif unfinished:
+        text = f" The bars of {open_trials} that have not ended go up to the last status of their driver."
     hidden = sum(each.state == "running" for each in trials.rows) - sum(each.how == "running" for each in unfinished)
     if hidden:
         are, they = ("is", "it") if hidden == 1 else ("are", "they")

@@ -120,7 +120,9 @@ def test_running_trials_whose_run_directory_cannot_be_read_are_left_out_and_coun
 
 def test_only_running_trials_are_enough_for_a_timeline_and_count_as_busy(tmp_path: Path) -> None:
     data = study(write(tmp_path, listed(1, T0 + 5.0), listed(2, T0 + 10.0)), running(1), running(2))
-    assert dict(timeline(data)[0].main)["attempts"] == 2
+    figure, _ = timeline(data)
+    assert dict(figure.main)["attempts"] == 2
+    assert "The bars of 2 trials that have not ended go up to the last status of their driver." in figure.caption
     (busy,) = make(data, ["utilization"])
     assert dict(busy.main)["most trials at once"] == 2
     with pytest.raises(DoesNotSuit, match="has run to its end"):
