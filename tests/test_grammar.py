@@ -40,6 +40,7 @@ MORE_THAN_ONE = {
     "{…} executors before it failed": "a constant, 3",
     "{…} blocks": "of a range, or one is said otherwise",
     "{…} nodes": "one is left out",
+    "{…} ranks": "of trials with several",
     "{…} times": "a constant",
     "{…} driver jobs": "a constant",
     "{…} attempts, but {…} that wait or run": "of an invariant, not for users",
