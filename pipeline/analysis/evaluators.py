@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...errors import PilotuneError, UserError
@@ -23,14 +24,21 @@ Target = Callable[["FrozenTrial"], float]
 """What an evaluator explains: a trial's number."""
 
 
-def evaluate(data: StudyData, evaluator: BaseImportanceEvaluator, target: Target | None) -> dict[str, float]:
-    """Optuna's importances, not normalized. Raises PilotuneError when the evaluator cannot cope with the trials."""
+@contextmanager
+def failing(study: str) -> Iterator[None]:
+    """Inside, warnings are ignored, and what an evaluator raises becomes a sentence: PilotuneError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = evaluator.evaluate(readable(data), target=target)
+            yield
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise PilotuneError(f"this evaluator cannot use the trials of {data.name!r}: {error}") from error
+        raise PilotuneError(f"this evaluator cannot use the trials of {study!r}: {error}") from error
+
+
+def evaluate(data: StudyData, evaluator: BaseImportanceEvaluator, target: Target | None) -> dict[str, float]:
+    """Optuna's importances, not normalized. Raises PilotuneError when the evaluator cannot cope with the trials."""
+    with failing(data.name):
+        found = evaluator.evaluate(readable(data), target=target)
     return {name: float(value) for name, value in found.items()}
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ...errors import PilotuneError, UserError
 from .advice import Advice, advice
 from .chance import by_chance
-from .evaluators import Target, evaluate, make_evaluator
+from .evaluations import evaluations, thinned
+from .evaluators import Target
 from .interactions import Interaction, interactions
 from .intervals import intervals
 from .reading import StudyData
@@ -65,7 +66,7 @@ def importances(data: StudyData, evaluator: str = "ped-anova", metric: str | Non
     Args and errors are those of :func:`measure`.
     """
     used, params, target = prepared(data, evaluator, metric)
-    return shares_of(evaluate(replace(data, trials=used), make_evaluator(evaluator), target), evaluator, params)
+    return shares_of(evaluations(replace(data, trials=used), evaluator, target).whole(), evaluator, params)
 
 
 def measure(
@@ -93,9 +94,11 @@ def measure(
     """
     used, params, target = prepared(data, evaluator, metric)
     chosen = replace(data, trials=used)
-    raw = evaluate(chosen, make_evaluator(evaluator), target)
-    shares = shares_of(raw, evaluator, params)
-    chance, certain = by_chance(chosen, evaluator, target, tuple(shares))
+    every = evaluations(chosen, evaluator, target)
+    shares = shares_of(every.whole(), evaluator, params)
+    fewer = thinned(chosen, evaluator)
+    some = every if fewer is chosen else evaluations(fewer, evaluator, target)
+    chance, certain = by_chance(some, tuple(shares))
     counts = Counter(name for trial in used for name in trial.params)
     pairs, why_not = _interactions(data, metric) if together else ((), "they were not asked for")
     known = certain.union(*(each.pair for each in pairs if each.certain))
@@ -105,7 +108,7 @@ def measure(
         metric=metric if metric is not None else data.metrics[0] if len(data.metrics) == 1 else None,
         shares=shares,
         chance=chance,
-        intervals=intervals(chosen, evaluator, target, shares),
+        intervals=intervals(some, shares),
         certain=certain,
         used=len(used),
         trials=len(data.trials),

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ...errors import PilotuneError
-from .chance import MOST_TRIALS, TREES
-from .evaluators import Target, evaluate, make_evaluator
-from .reading import StudyData
+from .evaluations import Evaluations
 
 DRAWS = 20
 """Studies that are drawn. The interval leaves out the least and the largest share, so that it holds 90 % of them."""
 
 
-def intervals(
-    data: StudyData, evaluator: str, target: Target | None, shares: Mapping[str, float]
-) -> dict[str, tuple[float, float]]:
+def intervals(some: Evaluations, shares: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """By parameter, the ends of a 90 % interval of its share, which holds the share itself.
 
     Args:
-        data: The study with the trials to use.
-        evaluator: Name of the evaluator.
-        target: What to explain.
+        some: Evaluates the trials.
         shares: By parameter, the share that all trials give.
     """
-    step = max(1, -(-len(data.trials) // MOST_TRIALS[evaluator]))
-    trials = data.trials[::step]
     found: dict[str, list[float]] = {name: [] for name in shares}
     for seed in range(DRAWS):
-        drawn = replace(data, trials=tuple(random.Random(seed).choices(trials, k=len(trials))))
         try:
-            raw = evaluate(drawn, make_evaluator(evaluator, trees=TREES, seed=seed), target)
+            raw = some.drawn(seed)
         except PilotuneError:  # of a few trials, all that were drawn may be the same
             continue
         total = sum(raw.get(name, 0.0) for name in shares)
