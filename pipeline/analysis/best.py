@@ -52,12 +52,22 @@ def best_frozen_trials(data: StudyData) -> list[FrozenTrial]:
     certain = certainty(data)
     if certain is not None:
         return [trial for trial in complete if trial.number == certain.number]
+    if len(data.directions) == 1:
+        complete = _candidates(complete, maximize=data.directions[0] == "maximize")
     study = study_of(replace(data, trials=complete))
     try:
         found = [study.best_trial] if len(data.directions) == 1 else study.best_trials
     except ValueError:  # no trial is feasible
         return []
     return sorted((complete[trial.number] for trial in found), key=lambda trial: trial.number)
+
+
+def _candidates(complete: tuple[FrozenTrial, ...], maximize: bool) -> tuple[FrozenTrial, ...]:
+    """The trials with the best value, where that is all that makes one the best: Optuna copies every trial it gets."""
+    if any(key.startswith("constraints") for trial in complete for key in trial.system_attrs):
+        return complete
+    best = (max if maximize else min)(trial.values[0] for trial in complete)
+    return tuple(trial for trial in complete if trial.values[0] == best) or complete
 
 
 def single_best(data: StudyData, choose: str = "choose with --trial N") -> Row:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ...errors import RecordAway, UserError
 from ..attributes import DEFINITION, LEASE
+from .collector import no_collection
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -94,7 +95,7 @@ def read_study(url: str, name: str) -> StudyData:
     from ..record import known_studies, normalize_url, sync
 
     elsewhere = known_studies.found_elsewhere(name, normalize_url(url))
-    with reading(url, elsewhere) as database:
+    with no_collection(), reading(url, elsewhere) as database:
         known = studies_of(database)
         if name not in known:
             raise UserError(f"no study {name!r} in {safe_url(url)}{elsewhere or nearest(name, list(known))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +65,9 @@ class Summary:
         }
 
 
-def summarize(data: StudyData) -> Summary:
-    """The summary of a study."""
-    items = rows(data)
+def summarize(data: StudyData, items: Sequence[Row] | None = None) -> Summary:
+    """The summary of a study. ``items``: its trials as rows, where they are known already."""
+    items = rows(data) if items is None else items
     states = Counter(row.state for row in items)
     rungs = Counter(row.rung for row in items if row.state == "pruned" and row.rung is not None)
     failures = Counter(row.exit for row in items if row.state == "failed")

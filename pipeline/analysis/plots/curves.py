@@ -7,9 +7,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel
+from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel, frame
 from .trials import NothingToShow, Trials, view
 
 MOST_REPORTS = 100_000
@@ -52,7 +51,7 @@ def curves(trials: Trials) -> Figure:
         kind="curves",
         title=f"Learning curves: {trials.wanted}",
         panels=[Panel(Axis("step", log=bool(positive), whole=True), Axis(trials.wanted, limits=limits), marks)],
-        table=pd.DataFrame({"trial": number, "step": steps.astype(np.int64), "value": values, "state": state}),
+        make_table=lambda: frame({"trial": number, "step": steps.astype(np.int64), "value": values, "state": state}),
         caption=f"What {trials.drawn(len(kept))} reported." + (f" Pruned: {at_rungs}." if rungs else ""),
         main=[("trials that reported", len(reported)), ("reports", len(steps)),
               *((f"pruned at step {rung}", number) for rung, number in rungs.items())],

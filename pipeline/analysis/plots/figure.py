@@ -6,8 +6,9 @@ picture and an exported file show the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,7 +187,7 @@ class Figure:
         kind: A key of :data:`KINDS`.
         title: What it shows.
         panels: What is drawn.
-        table: All its numbers.
+        make_table: Makes :attr:`table`, which pictures do not need.
         caption: What can be read from it, in one or two sentences. It is also the text for those who cannot see it.
         columns: Panels beside each other.
         main: The few numbers that matter most, as (what, value).
@@ -195,7 +196,19 @@ class Figure:
     kind: str
     title: str
     panels: Sequence[Panel | Parallel]
-    table: pd.DataFrame
+    make_table: Callable[[], pd.DataFrame]
     caption: str
     columns: int = 1
     main: Sequence[tuple[str, Any]] = field(default_factory=tuple)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All its numbers."""
+        return self.make_table()
+
+
+def frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A table of these columns. pandas is imported here, since only those who ask for a table need it."""
+    import pandas as pd
+
+    return pd.DataFrame(columns)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from ....grammar import count
 from ..reading import StudyData
-from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel, Points
+from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel, Points, frame
 from .trials import Trials, view
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def history(trials: Trials) -> Figure:
@@ -16,25 +21,28 @@ def history(trials: Trials) -> Figure:
     shown = np.isfinite(trials.values).any(axis=1) & np.isin(trials.state, ("complete", "pruned"))
     if not shown.any():
         raise trials.nothing("history")
-    panels, tables = [], []
+    panels, bests = [], []
     for index, metric in enumerate(trials.data.metrics):
-        maximize = trials.data.directions[index] == "maximize"
         best = best_so_far(trials, index)
         panels.append(_panel(trials, index, metric, best))
-        tables.append((metric, trials.values[:, index], best, maximize))
-    table = pd.DataFrame({"trial": trials.number, "state": trials.state.astype(str)})
-    for metric, values, best, _ in tables:
-        single = len(tables) == 1
-        table["value" if single else f"value_{metric}"] = values
-        table["best" if single else f"best_{metric}"] = best
+        bests.append(best)
     return Figure(
         kind="history",
         title=f"Value of each trial: {_objectives(trials.data)}",
         panels=panels,
-        table=table,
-        caption=_caption(trials, int(shown.sum()), tables[0][2]),
+        make_table=lambda: _table(trials, bests),
+        caption=_caption(trials, int(shown.sum()), bests[0]),
         main=_main(trials),
     )
+
+
+def _table(trials: Trials, bests: Sequence[Numbers]) -> pd.DataFrame:
+    table = frame({"trial": trials.number, "state": trials.state.astype(str)})
+    single = len(bests) == 1
+    for index, (metric, best) in enumerate(zip(trials.data.metrics, bests, strict=True)):
+        table["value" if single else f"value_{metric}"] = trials.values[:, index]
+        table["best" if single else f"best_{metric}"] = best
+    return table
 
 
 def best_so_far(trials: Trials, index: int) -> Numbers:

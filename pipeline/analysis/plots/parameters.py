@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ....errors import PilotuneError
-from .figure import BLACK, BLUE, GREY, Axis, Field, Figure, Line, Mark, Numbers, Panel, Parallel, Points, Spans
+from .figure import BLACK, BLUE, GREY, Axis, Field, Figure, Line, Mark, Numbers, Panel, Parallel, Points, Spans, frame
 from .trials import NOT_SET, NothingToShow, Parameter, Trials, view
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_LINES = 1000
 """Trials that parallel coordinates show: half of them the best ones, and an even choice of the others."""
@@ -52,7 +56,7 @@ def parallel(trials: Trials) -> Figure:
         kind="parallel",
         title=f"Parameters and {trials.wanted}",
         panels=[Parallel(axes, np.column_stack([shown, *columns[1:]]), shown, trials.wanted, not trials.maximize)],
-        table=_table(trials, parameters, trials.complete),
+        make_table=lambda: _table(trials, parameters, trials.complete),
         caption=f"A line for each of {trials.drawn(chosen.sum())}, coloured by {trials.metric}. "
         f"From left to right, what matters most comes first: {', '.join(each.name for each in parameters)}.",
         main=_best_params(trials, parameters),
@@ -102,7 +106,7 @@ def slices(trials: Trials) -> Figure:
         kind="slice",
         title=f"{trials.wanted} by parameter",
         panels=panels,
-        table=_table(trials, parameters, trials.complete),
+        make_table=lambda: _table(trials, parameters, trials.complete),
         caption=f"{trials.metric} of {trials.drawn(len(chosen))} over each parameter; what matters comes first. "
         "The colour is the trial's number: where later trials lie, the sampler searched.",
         columns=min(3, len(panels)),
@@ -114,7 +118,7 @@ def contour(trials: Trials) -> Figure:
     """A panel for each pair of parameters: a smooth mean of the objective over both, and the trials as dots."""
     trials.need_complete("contour", 4)
     parameters = trials.parameters(MOST_CONTOUR, "contour", 2)
-    fields, panels, lines = [], [], list[tuple[object, ...]]()
+    fields, panels = [], []
     for one, other in combinations(parameters, 2):
         chosen = np.flatnonzero(trials.complete & ~np.isnan(one.positions) & ~np.isnan(other.positions))
         if len(chosen) < 4:
@@ -124,7 +128,6 @@ def contour(trials: Trials) -> Figure:
     for one, other, chosen, x, y, z in fields:
         dots = Points("trials", one.positions[chosen], other.positions[chosen], BLACK, trials.number[chosen].tolist())
         panels.append(Panel(one.axis, other.axis, [Field(x, y, z, trials.metric, ends), dots]))
-        lines += [(one.name, other.name, x[i], y[j], z[j, i]) for j, i in np.argwhere(np.isfinite(z)).tolist()]
     if not panels:
         raise NothingToShow(
             f"no two parameters of {trials.data.name!r} are in four complete trials together, as the plot contour needs"
@@ -134,13 +137,25 @@ def contour(trials: Trials) -> Figure:
         kind="contour",
         title=f"{trials.wanted} over pairs of parameters",
         panels=panels,
-        table=pd.DataFrame(lines, columns=["x_parameter", "y_parameter", "x", "y", trials.metric]),
+        make_table=lambda: _grid_table(trials.metric, fields),
         caption=f"The mean of {trials.metric} near each point, for each pair of {named}, "
         f"from {trials.drawn(trials.complete.sum())}. "
         "Nothing is drawn where there are no trials nearby.",
         columns=min(3, len(panels)),
         main=_best_params(trials, parameters),
     )
+
+
+def _grid_table(metric: str, fields: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """The known points of all grids."""
+    import pandas as pd
+
+    lines = [
+        (one.name, other.name, x[i], y[j], z[j, i])
+        for one, other, _, x, y, z in fields
+        for j, i in np.argwhere(np.isfinite(z)).tolist()
+    ]
+    return pd.DataFrame(lines, columns=["x_parameter", "y_parameter", "x", "y", metric])
 
 
 def _smooth(
@@ -199,15 +214,14 @@ def importance(trials: Trials) -> Figure:
     marks.append(Line("90 % interval", np.column_stack([low, high, gap]).ravel(), np.repeat(rows, 3), BLACK))
     marks.append(Points("reached by chance", chance, rows, "#D55E00"))
     ticks = [(float(row), name) for row, name in zip(rows, names, strict=True)]
-    table = pd.DataFrame({"parameter": names, "share": shares, "low": low, "high": high, "by_chance": chance,
-                          "told_from_chance": certain})  # fmt: skip
     told = [name for name in names if name in found.certain]
     return Figure(
         kind="importance",
         title=f"Importance of the parameters for {trials.wanted}",
         panels=[Panel(Axis("share", limits=(0.0, max(1e-3, float(max(shares.max(), high.max(), chance.max())) * 1.05))),
                       Axis("", ticks=ticks, limits=(-0.6, len(names) - 0.4)), marks)],
-        table=table,
+        make_table=lambda: frame({"parameter": names, "share": shares, "low": low, "high": high, "by_chance": chance,
+                                  "told_from_chance": certain}),
         caption=f"By {found.evaluator}, from {trials.drawn(found.used)}. "
         + (f"What can be told from chance: {', '.join(told)}." if told else "No parameter can be told from chance."),
         main=[(name, found.shares[name]) for name in names],
@@ -222,7 +236,7 @@ def _table(trials: Trials, parameters: list[Parameter], chosen: npt.NDArray[np.b
         columns[f"params_{each.name}"] = np.array(
             [trials.data.trials[i].params.get(each.name) for i in found], dtype=object
         )
-    return pd.DataFrame(columns)
+    return frame(columns)
 
 
 def _best_params(trials: Trials, parameters: list[Parameter]) -> list[tuple[str, object]]:

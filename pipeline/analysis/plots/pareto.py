@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ....grammar import count
-from .figure import BLUE, GREY, VERMILLION, Axis, Figure, Line, Mark, Numbers, Panel, Points
+from .figure import BLUE, GREY, VERMILLION, Axis, Figure, Line, Mark, Numbers, Panel, Points, frame
 from .trials import DoesNotSuit, Trials, view
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def pareto(trials: Trials) -> Figure:
@@ -24,21 +27,25 @@ def pareto(trials: Trials) -> Figure:
     front = np.zeros(len(trials.rows), dtype=bool)
     front[usable[on_front(trials.values[usable] * signs)]] = True
     panels = [_panel(trials, front, one, other) for one, other in combinations(range(len(data.metrics)), 2)]
-    table = pd.DataFrame({"trial": trials.number[trials.complete], "on_front": front[trials.complete]})
-    for index, metric in enumerate(data.metrics):
-        table[f"value_{metric}"] = trials.values[trials.complete, index]
     ends = [(f"best {metric} on the front", _best(trials.values[front, i], data.directions[i]))
             for i, metric in enumerate(data.metrics) if front.any()]  # fmt: skip
     return Figure(
         kind="pareto",
         title="Pareto front: " + ", ".join(f"{m} ({d})" for m, d in zip(data.metrics, data.directions, strict=True)),
         panels=panels,
-        table=table,
+        make_table=lambda: _table(trials, front),
         caption=f"{trials.drawn(trials.complete.sum())}; {count(int(front.sum()), 'trial')} on the Pareto front: "
         "no other trial is better in one objective and as good in the others.",
         columns=min(3, len(panels)),
         main=[("trials on the front", int(front.sum())), *ends],
     )
+
+
+def _table(trials: Trials, front: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    table = frame({"trial": trials.number[trials.complete], "on_front": front[trials.complete]})
+    for index, metric in enumerate(trials.data.metrics):
+        table[f"value_{metric}"] = trials.values[trials.complete, index]
+    return table
 
 
 def on_front(costs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ....grammar import count
-from .figure import BLACK, BLUE, ORANGE, STATE_COLOURS, VERMILLION, Axis, Figure, Line, Mark, Numbers, Panel, Spans
+from .figure import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    STATE_COLOURS,
+    VERMILLION,
+    Axis,
+    Figure,
+    Line,
+    Mark,
+    Numbers,
+    Panel,
+    Spans,
+    frame,
+)
 from .times import MOST_LABELS, Times
-from .timing import UNITS, Attempt, Block, Clock, blocks_of, edges, integral, lasted, levels, moments
+from .timing import UNITS, Attempt, Block, Clock, blocks_of, edges, integral, lasted, levels, moments, table_of
 from .trials import DoesNotSuit, Trials
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def blocks(trials: Trials) -> Figure:
@@ -47,7 +64,7 @@ def blocks(trials: Trials) -> Figure:
         kind="blocks",
         title="Blocks and their waits in the queue",
         panels=[Panel(Axis(clock.label, limits=(0.0, clock.end)), side, marks)],
-        table=moments(pd.DataFrame([vars(each) for each in found]), "queued", "started", "ended"),
+        make_table=lambda: table_of(found, "queued", "started", "ended"),
         caption=f"{count(len(found), 'block')}, {int(ran.sum())} of which ran{waited}; {hours:.4g} node-hours.",
         main=[("blocks", len(found)), ("node-hours", round(hours, 4)),
               *([("median queue wait", lasted(float(np.median(waits))))] if len(waits) else [])],
@@ -90,7 +107,7 @@ def cost(trials: Trials) -> Figure:
         kind="cost",
         title="Time spent",
         panels=panels,
-        table=_cost_table(attempts, seconds),
+        make_table=lambda: _cost_table(attempts, seconds),
         caption=f"Trials ran for {lasted(seconds.sum())} in all: {parts}.{more}{times.note()}",
         main=[("all trials", lasted(seconds.sum())), *((each, lasted(value)) for each, value in totals.items()),
               *([("node-hours", round(float(nodes.sum()), 4))] if nodes.any() else [])],
@@ -98,16 +115,17 @@ def cost(trials: Trials) -> Figure:
 
 
 def _cost_table(attempts: Sequence[Attempt], seconds: Numbers) -> pd.DataFrame:
-    return pd.DataFrame(
+    columns = frame(
         {
             "trial": [each.trial for each in attempts],
             "attempt": [each.attempt for each in attempts],
-            "ended": pd.to_datetime([each.ended for each in attempts], unit="s", utc=True),
+            "ended": [each.ended for each in attempts],
             "how": [each.how for each in attempts],
             "seconds": seconds,
             "seconds_so_far": np.cumsum(seconds),
         }
     )
+    return moments(columns, "ended")
 
 
 def node_hours(found: Sequence[Block], at: Numbers) -> Numbers:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ....grammar import count
-from .figure import BLACK, BLUE, GREEN, GREY, ORANGE, STATE_COLOURS, Axis, Figure, Line, Mark, Panel, Spans
+from .figure import BLACK, BLUE, GREEN, GREY, ORANGE, STATE_COLOURS, Axis, Figure, Line, Mark, Panel, Spans, frame
 from .timing import (
     Attempt,
     Clock,
-    attempts_of,
     available,
     blocks_of,
     edges,
@@ -23,10 +22,14 @@ from .timing import (
     one_at_a_time,
     running,
     starting,
+    table_of,
     utilization_of,
 )
 from .trials import NothingToShow, Trials
 from .unfinished import unfinished_attempts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_LABELS = 40
 """Rows that have a name on their axis."""
@@ -45,8 +48,7 @@ class Times:
     """
 
     def __init__(self, trials: Trials, kind: str, unfinished: Sequence[Attempt] = ()):
-        ended = attempts_of(trials.data, trials.rows)
-        self.attempts = one_at_a_time([*ended, *unfinished]) if unfinished else ended
+        self.attempts = one_at_a_time([*trials.attempts, *unfinished]) if unfinished else trials.attempts
         self.blocks = blocks_of(trials.data)
         if not self.attempts:
             raise NothingToShow(f"no trial of {trials.data.name!r} has run to its end; the plot {kind} needs one")
@@ -102,7 +104,7 @@ def timeline(trials: Trials) -> Figure:
         kind="timeline",
         title="What each worker did",
         panels=[Panel(times.axis, Axis("worker", ticks=ticks, limits=(-0.6, len(rows) - 0.4), whole=True), marks)],
-        table=_timeline_table(attempts),
+        make_table=lambda: _timeline_table(attempts),
         caption=f"{count(len(attempts), 'attempt')} on {count(len(rows), 'worker')}, a row for each. A bar begins "
         "when the worker began the attempt. Thin grey: the worker was free, and the trial that came next waited."
         + (f" {count(lost, 'attempt')} {'was' if lost == 1 else 'were'} lost." if lost else "")
@@ -114,7 +116,7 @@ def timeline(trials: Trials) -> Figure:
 
 def _timeline_table(attempts: Sequence[Attempt]) -> pd.DataFrame:
     """The numbers of the timeline; an attempt that has not ended has no end."""
-    table = moments(pd.DataFrame([vars(each) for each in attempts]), "asked", "began", "ended")
+    table = table_of(attempts, "asked", "began", "ended")
     return table.assign(ended=table["ended"].mask(table["how"].isin(UNFINISHED)))
 
 
@@ -190,15 +192,13 @@ def utilization(trials: Trials) -> Figure:
         ]),
         Panel(times.axis, Axis("utilization, %", limits=(0.0, 105.0)), [Line("utilization", x, 100.0 * share, GREEN)]),
     ]  # fmt: skip
-    table = pd.DataFrame({"time": pd.to_datetime(middle, unit="s", utc=True), "seconds": seconds,
-                          "running": busy / seconds, "workers": workers, "starting": begun,
-                          "utilization": share})  # fmt: skip
     how = "" if times.blocks else " The workers are those that have run a trial, from their first to their last one."
     return Figure(
         kind="utilization",
         title="How busy the workers were",
         panels=panels,
-        table=table,
+        make_table=lambda: moments(frame({"time": middle, "seconds": seconds, "running": busy / seconds,
+                                          "workers": workers, "starting": begun, "utilization": share}), "time"),
         caption=f"Utilization {100 * whole:.0f} %: so much of the time in which workers were connected they ran "
         f"trials. At most {count(int(peak), 'trial')} ran at once." + how + times.note(),
         main=[("utilization", f"{100 * whole:.0f} %"), ("most trials at once", int(peak)),

@@ -260,6 +260,13 @@ def moments(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return table.assign(**{name: pd.to_datetime(table[name], unit="s", utc=True) for name in columns})
 
 
+def table_of(found: Sequence[Attempt] | Sequence[Block], *times: str) -> pd.DataFrame:
+    """A line for each attempt or block; the columns ``times`` hold Unix seconds, and become times in UTC."""
+    import pandas as pd
+
+    return moments(pd.DataFrame([vars(each) for each in found]), *times)
+
+
 def running(attempts: Sequence[Attempt]) -> tuple[Numbers, Numbers]:
     """How many attempts ran at once: moments (Unix seconds), and the number from each on."""
     return levels([(each.began, each.ended, 1) for each in attempts])

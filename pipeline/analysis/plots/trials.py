@@ -17,6 +17,7 @@ from ..best import certainty
 from ..reading import StudyData, nearest
 from ..tables import Row, rows
 from .figure import Axis, Numbers
+from .timing import Attempt, attempts_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -135,6 +136,11 @@ class Trials:
             return None
         values = self.value[chosen]
         return int(self.number[chosen[np.argmax(values) if self.maximize else np.argmin(values)]])
+
+    @cached_property
+    def attempts(self) -> list[Attempt]:
+        """All attempts that have ended, as far as their times are known."""
+        return attempts_of(self.data, self.rows)
 
     def need_complete(self, kind: str, least: int = 1) -> None:
         """Raise NothingToShow where fewer than ``least`` trials are complete with finite values."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ..best import best_trials, certainty
 from ..plots import Figure, Trials
-from ..plots.figure import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Axis, Line, Mark, Panel
+from ..plots.figure import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Axis, Line, Panel
 from ..plots.history import best_so_far
 from ..plots.timing import lasted
 from ..reading import StudyData
 from ..summary import summarize
 from .parts import Section, Table, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, BLACK)
 
@@ -57,22 +60,28 @@ def _winner(found: Sequence[StudyData]) -> str | None:
     return min(values, key=values.__getitem__) if values else None
 
 
+def _table(lines: Sequence[Line]) -> pd.DataFrame:
+    import pandas as pd
+
+    tables = [pd.DataFrame({"study": line.name, "trials": line.x, "best": line.y}) for line in lines]
+    return pd.concat(tables, ignore_index=True)
+
+
 def _together(found: Sequence[StudyData]) -> Figure:
     """The best values so far of all studies in one panel."""
-    marks, tables = list[Mark](), []
+    marks = list[Line]()
     for place, data in enumerate(found):
         trials = Trials(data)
         best = best_so_far(trials, 0)
         x = np.arange(1, len(best) + 1, dtype=np.float64)
         marks.append(Line(data.name, x, best, COLOURS[place % len(COLOURS)], steps=True, dashed=place >= len(COLOURS)))
-        tables.append(pd.DataFrame({"study": data.name, "trials": x, "best": best}))
     ends = [(data.name, _column(data)[4]) for data in found]
     goal = f"{found[0].metrics[0]} ({found[0].directions[0]})"
     return Figure(
         kind="comparison",
         title=f"The best value so far: {goal}",
         panels=[Panel(Axis("trials", whole=True), Axis(goal), marks)],
-        table=pd.concat(tables, ignore_index=True),
+        make_table=lambda: _table(marks),
         caption="The best value that each study had found after so many trials: "
         + "; ".join(f"{name} {best}" for name, best in ends) + ".",
         main=ends,

@@ -13,7 +13,7 @@ from ....grammar import count
 from ...attributes import DEFINITION, LEASE, SETUP, VERSION
 from ..best import certainty
 from ..plots import Trials, figures_that_suit
-from ..plots.timing import Block, attempts_of, blocks_of, lasted
+from ..plots.timing import Block, blocks_of, lasted
 from ..reading import StudyData, safe_url
 from ..summary import Summary, summarize
 from ..tables import Row
@@ -28,13 +28,14 @@ LONGEST_REASON = 200
 
 def study_report(data: StudyData, metric: str | None = None) -> StudyReport:
     """All that a report says of a study. ``metric``: which objective the plots show; None: the first."""
-    trials, summary = Trials(data, metric), summarize(data)
+    trials = Trials(data, metric)
+    summary = summarize(data, trials.rows)
     sections = [
         asked(data),
         came_out(data, summary, trials),
         plots(trials),
         failures(summary, trials.rows),
-        places(data, trials.rows),
+        places(data, trials),
         hours(data, trials),
         environment(data),
         reproduce(data),
@@ -170,9 +171,9 @@ def _cut(reason: str) -> str:
     return reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 1] + "…"
 
 
-def places(data: StudyData, rows: Sequence[Row]) -> Section:
+def places(data: StudyData, trials: Trials) -> Section:
     """Where trials ran: hosts, and blocks with their waits."""
-    attempts, blocks = attempts_of(data, rows), blocks_of(data)
+    attempts, blocks = trials.attempts, blocks_of(data)
     if not attempts:
         return Section("places", "Nodes and blocks", ["Where trials ran is not known."])
     by_host: dict[tuple[str, str], list[Any]] = defaultdict(list)

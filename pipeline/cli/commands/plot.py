@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,9 +68,7 @@ def plot_command(
     An HTML file has all plots on one page, which opens without a network. Of pictures each kind has its own file:
     figure-timeline.pdf, figure-utilization.pdf. Needs pip install 'pilotune[plots]'.
     """
-    from ...analysis.plots import make
-
-    ending = "" if out is None else out.suffix.lower()[1:]
+    ending = "" if out is None else ending_of(out)
     if out is not None and ending not in ENDINGS:
         raise UserError(f"cannot tell a form from {out.name!r}; end it with {', '.join(f'.{e}' for e in ENDINGS)}")
     shown = kinds or (TEXT if out is None and not as_json else ())
@@ -78,15 +77,37 @@ def plot_command(
             f"{', '.join(unable)} cannot be drawn as text; give -o FILE.html or .png, or choose {', '.join(TEXT)}"
         )
     check_writable(out)
-    data = read_named_study(name, storage)
-    figures = make(data, shown, metric, parameters, skip=not kinds)
+    from ...analysis.collector import no_collection
+
+    with no_collection():
+        _plot(read_named_study(name, storage), shown, out, metric, parameters, as_json, not kinds)
+
+
+def _plot(
+    data: StudyData,
+    kinds: Sequence[str],
+    out: Path | None,
+    metric: str | None,
+    parameters: Sequence[str],
+    as_json: bool,
+    skip: bool,
+) -> None:
+    """Make the figures, and print or write them. ``skip``: leave out kinds that do not suit the study."""
+    from ...analysis.plots import make
+
+    figures = make(data, kinds, metric, parameters, skip)
     if as_json:
         echo_json({"study": data.name, "plots": [figure_json(figure) for figure in figures]})
     elif out is None:
         show(figures)
     else:
-        files = write(data, figures, out, ending)
+        files = write(data, figures, out)
         click.echo(f"wrote {count(len(figures), 'plot')} of {data.name} to {', '.join(map(str, files))}", err=True)
+
+
+def ending_of(file: Path) -> str:
+    """The form that a file's name asks for."""
+    return file.suffix.lower()[1:]
 
 
 def figure_json(figure: Figure) -> dict[str, object]:
@@ -103,10 +124,11 @@ def show(figures: list[Figure]) -> None:
     click.echo("\n\n".join(text(figure, width, sys.stdout.isatty()) for figure in figures))
 
 
-def write(data: StudyData, figures: list[Figure], out: Path, ending: str) -> list[Path]:
+def write(data: StudyData, figures: list[Figure], out: Path) -> list[Path]:
     """Write a page, or a picture for each figure; returns the files."""
     from ...analysis.plots import image, page
 
+    ending = ending_of(out)
     if ending == "html":
         write_file(out, page(f"Study {data.name}", figures))
         return [out]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -33,10 +34,18 @@ def report_command(names: tuple[str, ...], storage: str | None, out: Path, metri
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"a report is an HTML file; end {out.name!r} with .html")
     check_writable(None if as_json else out)
+    from ...analysis.collector import no_collection
+
+    with no_collection():
+        _report(tuple(dict.fromkeys(names)), storage, out, metric, as_json)
+
+
+def _report(names: Sequence[str], storage: str | None, out: Path, metric: str | None, as_json: bool) -> None:
+    """Read the studies, and print or write the report."""
     from ...analysis.report import facts, page
     from ..stdout import echo_json
 
-    found = facts([read_named_study(name, storage) for name in dict.fromkeys(names)], metric)
+    found = facts([read_named_study(name, storage) for name in names], metric)
     if as_json:
         echo_json({"reports": [each.as_dict() for each in found]})
         return

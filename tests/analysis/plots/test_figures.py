@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +21,8 @@ from pilotune.errors import UserError
 from pilotune.pipeline.analysis import StudyData
 from pilotune.pipeline.analysis.plots import KINDS, DoesNotSuit, NothingToShow, image, make, page, text
 from pilotune.pipeline.analysis.plots.figure import Figure, Line, Panel, Parallel, Points, Spans
+from pilotune.pipeline.analysis.plots.image import drawn
+from pilotune.pipeline.analysis.plots.timing import attempts_of
 from pilotune.pipeline.attributes import BLOCKS
 from pilotune.pipeline.cli.plot_kinds import KINDS as OPTION
 from pilotune.pipeline.cli.plot_kinds import TEXT
@@ -319,3 +323,49 @@ def test_dots_know_their_trials() -> None:
     assert isinstance(panel, Panel)
     dots = [mark for mark in panel.marks if isinstance(mark, Points)]
     assert all(list(mark.trials) == mark.x.tolist() for mark in dots)
+
+
+def test_panels_beside_each_other_have_the_numbers_of_a_common_axis_once() -> None:
+    axes = drawn(figures()["slice"]).axes
+    labels = [each.get_ylabel() for each in axes if each.get_ylabel() != "trial"]
+    assert labels == ["loss (minimize)", "", ""]
+    assert len({each.get_ylim() for each in axes[:3]}) == 1
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_a_picture_is_drawn_once(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure as Canvas
+
+    draws, real = [], Canvas.draw
+
+    def counted(canvas: Any, renderer: Any) -> None:
+        draws.append(renderer)
+        real(canvas, renderer)
+
+    monkeypatch.setattr(Canvas, "draw", counted)
+    image(figures()["curves"], form)
+    assert len(draws) == 1
+
+
+def test_pictures_import_neither_scikit_learn_nor_pandas() -> None:
+    code = (
+        "import sys\n"
+        "from tests.analysis.plots.test_figures import BLOCK, study\n"
+        "from pilotune.pipeline.analysis.plots import image, make\n"
+        "for figure in make(study(**BLOCK)):\n"
+        "    image(figure, 'png')\n"
+        "print({'sklearn', 'scipy', 'pandas', 'plotly'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_the_attempts_are_found_once_for_all_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(
+        "pilotune.pipeline.analysis.plots.trials.attempts_of", lambda *args: calls.append(args) or attempts_of(*args)
+    )
+    make(study(**BLOCK), ["timeline", "utilization", "cost"])
+    assert len(calls) == 1

@@ -9,14 +9,14 @@ import re
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pilotune.pipeline.analysis import StudyData
+from pilotune.pipeline.analysis import StudyData, tables
 from pilotune.pipeline.analysis.plots import figures_that_suit
 from pilotune.pipeline.analysis.report import facts, report
 from pilotune.pipeline.analysis.report.parts import Section
 from pilotune.pipeline.analysis.report.study_facts import saved
-from pilotune.pipeline.analysis.tables import rows
+from pilotune.pipeline.analysis.tables import Row, rows
 from pilotune.pipeline.attributes import DEFINITION, LEASE, REASON, SETUP, VERSION
 
 from ..plots.test_figures import BLOCK, study, trials
@@ -174,3 +174,16 @@ def test_its_headings_are_in_order_and_its_tables_have_headers() -> None:
     assert len(re.findall(r"<img", written)) == len(re.findall(r'alt="[^"]{20,}"', written))
     ids = re.findall(r' id="([^"]+)"', written)
     assert len(ids) == len(set(ids))
+
+
+def test_each_trial_becomes_a_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    real = tables.row_of
+
+    def counted(trial: FrozenTrial, *args: Any, **named: Any) -> Row:
+        made.append(trial.number)
+        return real(trial, *args, **named)
+
+    monkeypatch.setattr(tables, "row_of", counted)
+    facts([study(**BLOCK, **LEFT)])
+    assert sorted(made) == list(range(40))
