@@ -121,9 +121,13 @@ def cut(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else text[: max(0, width - 1)] + "…"
 
 
+WIDEST_NAME = 32
+"""Columns of the longest name beside which all values are aligned; the value of a longer one follows it."""
+
+
 def pairs(lines: Sequence[tuple[str, str]], indent: str = "") -> str:
-    """Names and values, one pair a line, with the values aligned."""
-    size = max((len(name) for name, _ in lines), default=0)
+    """Names and values, one pair a line, with the values aligned, except those of very long names."""
+    size = max((len(name) for name, _ in lines if len(name) <= WIDEST_NAME), default=0)
     return "\n".join(f"{indent}{name.ljust(size)}  {value}" for name, value in lines)
 
 

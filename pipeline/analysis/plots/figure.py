@@ -40,6 +40,20 @@ STATE_COLOURS = {
 """State of a trial, or end of an attempt -> colour; the same in every plot."""
 
 
+LONGEST_LABEL, LONGEST_NAME = 36, 30
+"""Characters of an axis's label, and of a name in a legend or of a tick: names may have any length."""
+
+
+def short(text: str, most: int = LONGEST_LABEL) -> str:
+    """A text that fits beside an axis: of a long one the beginning and the end.
+
+    >>> short("learning_rate_of_the_discriminator (maximize)", 30)
+    'learning_rate_of_t… (maximize)'
+    """
+    end = most // 3 + 1
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+
+
 @dataclass(frozen=True)
 class Axis:
     """One axis of a panel.

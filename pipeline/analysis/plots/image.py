@@ -10,7 +10,21 @@ from typing import Any
 import numpy as np
 
 from ....errors import UserError
-from .figure import GREY, Axis, Field, Figure, Line, Mark, Panel, Parallel, Points, Spans
+from .figure import (
+    GREY,
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    Axis,
+    Field,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Parallel,
+    Points,
+    Spans,
+    short,
+)
 
 RASTERIZED = 1000
 """From so many dots, bars or points of thin lines on, they are stored as a picture inside an SVG or PDF."""
@@ -40,8 +54,11 @@ FEW = 8
 NAME_WIDTH = 22
 """Characters of a tick's name."""
 
-PARAGRAPH = 100
-"""Characters of a line of the text below a picture."""
+TITLE = 10
+"""Characters of a title for each inch of width."""
+
+BESIDE = 24
+"""Characters of an axis's label where panels are beside each other."""
 
 
 def need_plots(package: str) -> UserError:
@@ -97,7 +114,7 @@ def drawn(figure: Figure, *, bare: bool = False) -> Any:
                     axes.set_ylabel("")
                     axes.tick_params(axis="y", labelleft=False)
         if not bare:
-            canvas.suptitle("\n".join(textwrap.wrap(_plain(figure.title), PARAGRAPH)), fontsize=11)
+            canvas.suptitle("\n".join(textwrap.wrap(_plain(figure.title), round(TITLE * width))), fontsize=11)
             canvas.supxlabel(
                 "\n".join(textwrap.wrap(_plain(figure.caption), round(14.5 * width))), fontsize=8, color="#444444"
             )
@@ -140,7 +157,7 @@ def _draw(canvas: Any, axes: Any, panel: Panel) -> None:
 
 
 def _set_axis(axes: Any, axis: Axis, side: str) -> None:
-    getattr(axes, f"set_{side}label")(_plain(axis.label))
+    getattr(axes, f"set_{side}label")(_label(axis.label, BESIDE if axes.get_gridspec().ncols > 1 else LONGEST_LABEL))
     if axis.log:
         getattr(axes, f"set_{side}scale")("log")
     if axis.ticks:
@@ -157,7 +174,17 @@ def _set_axis(axes: Any, axis: Axis, side: str) -> None:
 
 def _cut(name: str) -> str:
     """A name that fits beside an axis."""
-    return _plain(name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :])
+    return _plain(short(name, NAME_WIDTH))
+
+
+def _label(text: str, most: int = LONGEST_LABEL) -> str:
+    """The label of an axis or of a scale of colours."""
+    return _plain(short(text, most))
+
+
+def _named(name: str) -> str:
+    """A name in a legend."""
+    return _plain(short(name, LONGEST_NAME))
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -174,18 +201,18 @@ def _points(canvas: Any, axes: Any, mark: Points) -> None:
     size = 26.0 if mark.large else 14.0 if len(mark.x) < 300 else 6.0 if not many else 3.0
     look: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": many, "alpha": 1.0 if mark.large else 0.7}
     if mark.scale is None:
-        axes.scatter(mark.x, mark.y, color=mark.colour, label=_plain(mark.name), zorder=3, **look)
+        axes.scatter(mark.x, mark.y, color=mark.colour, label=_named(mark.name), zorder=3, **look)
         return
-    dots = axes.scatter(mark.x, mark.y, c=mark.scale, cmap="viridis_r", label=_plain(mark.name), zorder=3, **look)
+    dots = axes.scatter(mark.x, mark.y, c=mark.scale, cmap="viridis_r", label=_named(mark.name), zorder=3, **look)
     if axes.get_subplotspec().is_last_col():
-        canvas.colorbar(dots, ax=axes, label=_plain(mark.scale_label), pad=0.01)
+        canvas.colorbar(dots, ax=axes, label=_label(mark.scale_label), pad=0.01)
 
 
 def _line(canvas: Any, axes: Any, mark: Line) -> None:
     many = mark.thin and len(mark.x) >= RASTERIZED
     look: dict[str, Any] = {
         "color": mark.colour,
-        "label": _plain(mark.name) or None,
+        "label": _named(mark.name) or None,
         "linestyle": "--" if mark.dashed else "-",
     }
     look |= {"linewidth": 0.6 if mark.thin or mark.dashed else 1.4, "alpha": 0.5 if many else 0.8, "rasterized": many}
@@ -201,7 +228,7 @@ def _spans(canvas: Any, axes: Any, mark: Spans) -> None:
     low, high = mark.row - 0.5 * mark.thick, mark.row + 0.5 * mark.thick
     corners = np.stack([np.column_stack(each) for each in ((left, low), (right, low), (right, high), (left, high))], 1)
     bars = PolyCollection(list(corners), facecolors=mark.colour, edgecolors="white" if len(left) < 400 else mark.colour,
-                          linewidths=0.2, label=_plain(mark.name), rasterized=len(left) >= RASTERIZED)  # fmt: skip
+                          linewidths=0.2, label=_named(mark.name), rasterized=len(left) >= RASTERIZED)  # fmt: skip
     axes.add_collection(bars)
     axes.autoscale_view()
 
@@ -221,7 +248,7 @@ def _field(canvas: Any, axes: Any, mark: Field) -> None:
         canvas.colorbar(
             ScalarMappable(Normalize(*mark.ends), "viridis"),
             ax=axes,
-            label=_plain(mark.label),
+            label=_label(mark.label),
             pad=0.01,
         )
 
@@ -262,7 +289,7 @@ def _draw_parallel(canvas: Any, axes: Any, panel: Parallel) -> None:
                 box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5}
                 axes.annotate(_cut(name), (place, height), xytext=(3, 0), textcoords="offset points", fontsize=7,
                               va="center", bbox=box)  # fmt: skip
-    canvas.colorbar(ScalarMappable(norm, cmap), ax=axes, label=_plain(panel.scale_label), pad=0.02)
+    canvas.colorbar(ScalarMappable(norm, cmap), ax=axes, label=_label(panel.scale_label), pad=0.02)
 
 
 def _some(ticks: Sequence[tuple[float, str]]) -> Sequence[tuple[float, str]]:

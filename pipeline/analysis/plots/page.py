@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .figure import GREY, Axis, Field, Figure, Line, Mark, Panel, Parallel, Points, Spans
+from .figure import GREY, LONGEST_NAME, Axis, Field, Figure, Line, Mark, Panel, Parallel, Points, Spans, short
 from .image import FEW, need_plots
 
 MANY = 2000
@@ -24,7 +24,8 @@ PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font-family: system-ui, sans-serif; margin: 1rem auto; max-width: 1200px; padding: 0 1rem; }}
+body {{ font-family: system-ui, sans-serif; margin: 1rem auto; max-width: 1200px; padding: 0 1rem;
+  overflow-wrap: anywhere; }}
 figure {{ margin: 0 0 2rem 0; }}
 figcaption {{ color: #444; }}
 .wide {{ overflow-x: auto; }}
@@ -98,14 +99,24 @@ def draw(figure: Figure) -> Any:
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": {"text": html.escape(axis.label)}}
+    found: dict[str, Any] = {"title": {"text": _label(axis.label)}}
     if axis.log:
         found["type"] = "log"
     if axis.limits is not None:
         found["range"] = [float(np.log10(each)) if axis.log else each for each in axis.limits]
     if axis.ticks:
-        found |= {"tickvals": [at for at, _ in axis.ticks], "ticktext": [html.escape(name) for _, name in axis.ticks]}
+        found |= {"tickvals": [at for at, _ in axis.ticks], "ticktext": [_name(name) for _, name in axis.ticks]}
     return found
+
+
+def _label(text: str) -> str:
+    """The label of an axis or of a scale of colours."""
+    return html.escape(short(text))
+
+
+def _name(text: str) -> str:
+    """A name of a tick or in a legend."""
+    return html.escape(short(text, LONGEST_NAME))
 
 
 def _add(go: Any, drawn: Any, mark: Mark, where: dict[str, int], named: set[str]) -> None:
@@ -114,7 +125,7 @@ def _add(go: Any, drawn: Any, mark: Mark, where: dict[str, int], named: set[str]
         drawn.add_trace(_surface(go, mark, first=mark.label not in named), **where)
         named.add(mark.label)
         return
-    shown: dict[str, Any] = {"name": html.escape(mark.name), "legendgroup": mark.name}
+    shown: dict[str, Any] = {"name": _name(mark.name), "legendgroup": mark.name}
     shown["showlegend"] = bool(mark.name) and mark.name not in named and getattr(mark, "scale", None) is None
     named.add(mark.name)
     for trace in _traces(go, mark, shown):
@@ -127,7 +138,7 @@ def _surface(go: Any, mark: Field, first: bool) -> Any:
     look: dict[str, Any] = {"colorscale": "Viridis", "zmin": low, "zmax": high, "showscale": first}
     look |= {
         "hovertemplate": "%{x}, %{y}: %{z}<extra></extra>",
-        "colorbar": {"title": {"text": html.escape(mark.label)}},
+        "colorbar": {"title": {"text": _label(mark.label)}},
     }
     if min(mark.z.shape) < FEW:  # between choices there is nothing
         return go.Heatmap(x=mark.x, y=mark.y, z=mark.z, **look)
@@ -170,14 +181,14 @@ def _traces(go: Any, mark: Points | Line | Spans, shown: dict[str, Any]) -> list
 def _parallel(go: Any, panel: Parallel) -> Any:
     dimensions = [
         {
-            "label": html.escape(axis.label),
+            "label": _name(axis.label),
             "values": panel.lines[:, place],
             "tickvals": [at for at, _ in axis.ticks],
-            "ticktext": [html.escape(name) for _, name in axis.ticks],
+            "ticktext": [_name(name) for _, name in axis.ticks],
             "range": list(axis.limits or ()),
         }
         for place, axis in enumerate(panel.axes)
     ]
     line = {"color": panel.scale, "colorscale": "Viridis", "reversescale": panel.reverse, "showscale": True,
-            "colorbar": {"title": {"text": html.escape(panel.scale_label)}}}  # fmt: skip
+            "colorbar": {"title": {"text": _label(panel.scale_label)}}}  # fmt: skip
     return go.Parcoords(dimensions=dimensions, line=line, unselected={"line": {"color": GREY, "opacity": 0.05}})

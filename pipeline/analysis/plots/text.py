@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .figure import Figure, Line, Panel, Points
+from .figure import LONGEST_NAME, Figure, Line, Panel, Points, short
 from .image import need_plots
 
 MARKERS = {"pruned, last report": "·", "complete": "•", "best so far": "*", "dominated": "·", "on the front": "●",
@@ -40,10 +40,10 @@ def text(figure: Figure, width: int, colour: bool) -> str:
             marker = MARKERS.get(mark.name, "•")
             draw = plotext.plot if isinstance(mark, Line) else plotext.scatter
             draw(mark.x[finite].tolist(), mark.y[finite].tolist(), marker=marker)
-            names.append(f"{marker} {mark.name}")
-    plotext.title(figure.title)
-    plotext.xlabel(panel.x.label)
-    plotext.ylabel(panel.y.label)
+            names.append(f"{marker} {short(mark.name, LONGEST_NAME)}")
+    plotext.title(short(figure.title, max(SHORTEST, width) - 10))
+    plotext.xlabel(short(panel.x.label))
+    plotext.ylabel(short(panel.y.label, LONGEST_NAME))
     if panel.y.limits is not None:
         plotext.ylim(*panel.y.limits)
     plotext.plotsize(max(SHORTEST, width), HEIGHT)

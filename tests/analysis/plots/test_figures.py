@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from pilotune.errors import UserError
 from pilotune.pipeline.analysis import StudyData
 from pilotune.pipeline.analysis.plots import KINDS, DoesNotSuit, NothingToShow, image, make, page, text
-from pilotune.pipeline.analysis.plots.figure import Figure, Line, Panel, Parallel, Points, Spans
+from pilotune.pipeline.analysis.plots.figure import Figure, Line, Panel, Parallel, Points, Spans, short
 from pilotune.pipeline.analysis.plots.image import drawn
 from pilotune.pipeline.analysis.plots.timing import attempts_of
 from pilotune.pipeline.attributes import BLOCKS
@@ -255,6 +255,38 @@ def test_blocks_tell_the_wait_in_the_queue_and_node_hours() -> None:
     (figure,) = make(study(**BLOCK), ["blocks"])
     assert figure.caption.startswith("2 blocks, 1 of which ran; in the queue 60 s in the median, 60 s at most; 0.08333")
     assert dict(figure.main)["node-hours"] == 0.0833
+
+
+def _long() -> StudyData:
+    """A study whose names have 200 letters, which begin alike."""
+    names = ("p" * 200 + "1", "p" * 200 + "2")
+    space = {names[0]: FloatDistribution(0, 1), names[1]: CategoricalDistribution(("x" * 200, "y" * 200))}
+    found = []
+    for number in range(12):
+        params = {names[0]: number / 12, names[1]: "xy"[number % 2] * 200}
+        found.append(create_trial(value=float(number), params=params, distributions=space))
+        found[-1].number = number
+    return StudyData("", "s" * 200, ("minimize",), ("m" * 200,), tuple(found), {})
+
+
+LONG = _long()
+
+
+@pytest.mark.parametrize("kind", ["history", "importance", "slice", "parallel", "contour"])
+def test_long_names_are_shortened_in_pictures_and_whole_in_titles_and_numbers(kind: str) -> None:
+    (figure,) = make(LONG, [kind])
+    bare = image(figure, "svg", bare=True).decode()
+    assert "…" in bare
+    assert "p" * 60 not in bare
+    assert "m" * 60 not in bare
+    assert "p" * 200 + "1" in figure.table.to_csv() or "m" * 200 in figure.title
+    html = page("t", [figure]).decode()
+    assert "m" * 200 in html, "the heading has the whole name"
+
+
+def test_a_shortened_name_keeps_its_beginning_and_its_end() -> None:
+    assert short("a" * 60 + "_1", 10) == "aaaaa…aa_1"
+    assert short("a" * 10, 10) == "a" * 10
 
 
 @pytest.mark.parametrize("form", ["png", "svg", "pdf"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from pilotune.pipeline.analysis.plots import make, page
 from pilotune.pipeline.analysis.report import report
 from tests.support.browser import browser, opened
 
-from ..plots.test_figures import BLOCK, study
+from ..plots.test_figures import BLOCK, LONG, study
 
 pytestmark = pytest.mark.real
 
@@ -45,6 +47,18 @@ def test_a_report_in_a_browser(tmp_path: Path) -> None:
             shown.emulate_media(media="print")
             assert shown.locator("details").nth(1).locator("table").is_visible(), "printed with its numbers"
             assert shown.pdf()[:4] == b"%PDF"
+
+
+def test_names_of_any_length_keep_the_width(tmp_path: Path) -> None:
+    found, plots = tmp_path / "report.html", tmp_path / "plots.html"
+    found.write_bytes(report([LONG, replace(LONG, name="t" * 200)]))
+    plots.write_bytes(page(f"Study {LONG.name}", make(LONG, ["history", "importance"])))
+    with browser() as chromium:
+        for file, width in itertools.product((found, plots), (390, 1280)):
+            with opened(chromium, file, width) as (shown, _):
+                assert shown.evaluate("document.documentElement.scrollWidth") <= width
+                right = "Math.max(...[...document.images].map(each => each.getBoundingClientRect().right), 0)"
+                assert shown.evaluate(right) <= width, "pictures are as wide as the page, and need no scrolling"
 
 
 def test_a_page_of_plots_in_a_browser(tmp_path: Path) -> None:
