@@ -192,14 +192,20 @@ class Campaign:
         return f"{kind}: {campaign.status.reason}"
 
     def __repr__(self) -> str:
-        found = self._observe()
+        try:
+            found = self._observe()
+        except PilotuneError:
+            return f"<pilotune.Campaign {self.id}: its run directory was deleted>"
         return f"<pilotune.Campaign {self.id} of {found.status.study}: {found.word}>"
 
     def _repr_html_(self) -> str:
         """The campaign in a notebook."""
         from ..studies.progress import status_line
 
-        found = self._observe()
+        try:
+            found = self._observe()
+        except PilotuneError:
+            return escape(repr(self))
         line, name = status_line(found.status), escape(found.status.study)
         end = f" ({escape(found.status.reason)})" if found.status.reason else ""
         return f"<b>{name}</b>, campaign {escape(self.id)}: {escape(found.word)}{end}<br><code>{escape(line)}</code>"

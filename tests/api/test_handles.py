@@ -181,3 +181,5 @@ def test_a_campaign_is_shown_without_markup_of_its_own(tmp_path: Path) -> None:
     RunDirectory(handle.folder).status.unlink()
     with pytest.raises(PilotuneError, match="its run directory was deleted"):
         _ = handle.status
+    assert repr(handle) == "<pilotune.Campaign 20261130-000000-abcdef: its run directory was deleted>"
+    assert handle._repr_html_().startswith("&lt;pilotune.Campaign ")
