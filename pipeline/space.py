@@ -6,13 +6,15 @@ import functools
 import math
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from ..fields import shown
+from .architecture.graph import Graph
+from .architecture.network import NetworkError, network
 from .expressions import Constraint
 from .trial.distributions import same_choice, stored_choice
 
@@ -25,6 +27,7 @@ __all__ = [
     "Space",
     "cardinality",
     "contains",
+    "derived_names",
     "describe",
     "differences",
     "own",
@@ -96,6 +99,7 @@ class Space:
         parameters: In the order in which values are suggested: a parameter comes after those its conditions name.
         constants: Values that every configuration has, by name.
         constraints: Conditions on parameters and constants that every configuration must meet.
+        graphs: Spaces of networks by name, whose variables are among the parameters.
 
     Example:
         >>> space = Space(
@@ -117,11 +121,12 @@ class Space:
     parameters: tuple[Parameter, ...]
     constants: Mapping[str, Any] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
+    graphs: Mapping[str, Graph] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """The names of the parameters, then those of the constants."""
-        return [p.name for p in self.parameters] + list(self.constants)
+        """The names of the parameters, then those of the constants and the graphs."""
+        return [p.name for p in self.parameters] + list(self.constants) + list(self.graphs)
 
     @property
     def conditional(self) -> bool:
@@ -154,12 +159,21 @@ class Space:
         return {**params, **self.constants}
 
     def for_objective(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """``params`` as the objective gets them: lists and mappings in place of the texts that stand for them."""
-        params = dict(params)
+        """``params`` as the objective gets them.
+
+        Lists and mappings are in place of the texts that stand for them, and graphs are described, so that a network
+        can be built from these alone.
+        """
+        params = {**params, **self._described}
         for p in self._listed:
             if isinstance(text := params.get(p.name), str):
                 params[p.name] = p.objects.get(text, text)
         return params
+
+    @functools.cached_property
+    def _described(self) -> dict[str, Any]:
+        """The graphs as plain data."""
+        return {name: graph.to_data() for name, graph in self.graphs.items()}
 
     @functools.cached_property
     def _listed(self) -> list[Parameter]:
@@ -191,7 +205,28 @@ class Space:
 
     def meets(self, constraint: Constraint, params: Mapping[str, Any]) -> bool:
         """Whether a configuration meets one constraint, which is evaluated on the values as the objective gets them."""
-        return constraint.holds(self.for_objective({**self.constants, **params}))
+        values = self.for_objective({**self.constants, **params})
+        return constraint.holds({**values, **self.derived(constraint.names, values)})
+
+    def derived(self, names: Collection[str], params: Mapping[str, Any]) -> dict[str, Any]:
+        """What expressions may name beside parameters: of each graph ``NAME_parameters`` and ``NAME_fits``.
+
+        Args:
+            names: Those that are needed.
+            params: A configuration.
+
+        Returns:
+            By name: the number of weights, infinite where the network cannot be built; and whether it can.
+        """
+        found: dict[str, Any] = {}
+        for name, graph in self.graphs.items():
+            if not derived_names(name).isdisjoint(names):
+                try:
+                    weights, fits = network(graph, params, name).parameters, True
+                except NetworkError:
+                    weights, fits = None, False
+                found |= {f"{name}_parameters": math.inf if weights is None else weights, f"{name}_fits": fits}
+        return found
 
     def size(self) -> float:
         """The number of configurations; ``math.inf`` if a parameter is continuous.
@@ -203,11 +238,23 @@ class Space:
 
     def to_json(self) -> dict[str, Any]:
         """The space as plain data in a canonical order, for the database and for :func:`differences`."""
-        return {
+        data: dict[str, Any] = {
             "parameters": {p.name: _parameter_json(p) for p in sorted(self.parameters, key=lambda p: p.name)},
             "constants": {name: self.constants[name] for name in sorted(self.constants)},
             "constraints": sorted(" ".join(c.text.split()) for c in self.constraints),
         }
+        return (
+            {**data, "graphs": {name: self._described[name] for name in sorted(self.graphs)}} if self.graphs else data
+        )
+
+
+def derived_names(graph: str) -> frozenset[str]:
+    """The names that expressions have for what follows from a graph.
+
+    >>> sorted(derived_names("net"))
+    ['net_fits', 'net_parameters']
+    """
+    return frozenset({f"{graph}_parameters", f"{graph}_fits"})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -227,6 +274,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
                 found.append(f"{name}: no {kind[:-1]} in the database, {text(after[name])} in the study file")
             elif (was := text(before[name])) != (now := text(after[name])):
                 found.append(f"{name}: {was} in the database, {now} in the study file")
+    graphs = {**old.get("graphs", {}), **new.get("graphs", {})}
+    for name in sorted(graphs):
+        if old.get("graphs", {}).get(name) != new.get("graphs", {}).get(name):
+            found.append(f"{name}: another graph in the database than in the study file")
     before, after = set(old.get("constraints", [])), set(new.get("constraints", []))
     found += [f"constraint '{c}': in the database only" for c in sorted(before - after)]
     found += [f"constraint '{c}': in the study file only" for c in sorted(after - before)]

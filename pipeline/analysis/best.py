@@ -113,4 +113,5 @@ def best_params(data: StudyData, number: int | None = None, choose: str = "choos
 def _for_objective(row: Row, data: StudyData) -> dict[str, Any]:
     """A trial's parameters as its objective had them."""
     objects = data.objects
-    return {name: objects.get(name, {}).get(value, value) for name, value in row.params.items()}
+    own = {name: objects.get(name, {}).get(value, value) for name, value in row.params.items()}
+    return {**own, **data.graphs}

@@ -57,6 +57,11 @@ class StudyData:
         return dict(self._space.get("constants") or {})
 
     @property
+    def graphs(self) -> Mapping[str, Any]:
+        """The graphs of the study file's space, as the objective gets them; empty where it has none."""
+        return dict(self._space.get("graphs") or {})
+
+    @property
     def objects(self) -> Mapping[str, Mapping[str, Any]]:
         """By parameter the choices that are lists or mappings, by the text that the trials have for them."""
         parameters: dict[str, Any] = self._space.get("parameters") or {}

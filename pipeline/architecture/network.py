@@ -34,6 +34,7 @@ class Step:
     Attributes:
         name: Of the tensor, and of the layer that makes it.
         inputs: The tensors that it is made of.
+        labels: By input, the node or input of the graph that it stands for: with layers absent, several may be one.
         operation: What is applied to the only input; None where several are merged.
         merge: How several are merged; None where an operation is applied.
         norm: Normalization between the layer and its activation.
@@ -45,6 +46,7 @@ class Step:
 
     name: str
     inputs: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     operation: Operation | None = None
     merge: Merge | None = None
     norm: str = "none"
@@ -171,15 +173,17 @@ class _Decoder:
     def _node(self, node: Node) -> str:
         """Add the steps of a node; returns the tensor that stands for it."""
         sources = [self.value[each] for each in node.sources]
-        value = sources[0] if len(sources) == 1 else self._merge(f"{node.name}_in", sources, node.merge)
+        value = sources[0]
+        if len(sources) > 1:
+            value = self._merge(f"{node.name}_in", dict(zip(node.sources, sources, strict=True)), node.merge)
         value = self._apply(node, value)
-        chosen = [
-            self.value[source]
+        chosen = {
+            source: self.value[source]
             for index, source in enumerate(node.skips)
             if self._param(skip_name(self.name, node, index), node)
-        ]
+        }
         if chosen or (node.skips and node.add.always):
-            value = self._merge(f"{node.name}_sum", [value, *chosen], node.add)
+            value = self._merge(f"{node.name}_sum", {node.name: value, **chosen}, node.add)
         return value
 
     def _apply(self, node: Node, value: str) -> str:
@@ -191,7 +195,17 @@ class _Decoder:
         layer = node.mirror or node.name
         if node.mirror:
             self._check_mirror(self.steps[node.mirror], shape)
-        step = Step(node.name, (value,), operation, None, norm, layer, (shape,), out, 0 if node.mirror else weights)
+        step = Step(
+            node.name,
+            (value,),
+            node.sources[:1],
+            operation=operation,
+            norm=norm,
+            layer=layer,
+            shapes=(shape,),
+            shape=out,
+            weights=0 if node.mirror else weights,
+        )
         self.steps[node.name] = step
         return node.name
 
@@ -220,10 +234,20 @@ class _Decoder:
             assert shape is not None
             raise ShapeError(f"mirrors {mirrored.name}, whose input is {shown(wanted)}, but gets {shown(shape)}")
 
-    def _merge(self, name: str, values: Sequence[str], merge: Merge) -> str:
-        shapes = [self._shape(value) for value in values]
+    def _merge(self, name: str, values: Mapping[str, str], merge: Merge) -> str:
+        """Add the step that merges tensors, given by the nodes that they stand for; returns its name."""
+        shapes = [self._shape(value) for value in values.values()]
         known = [shape for shape in shapes if shape is not None]
-        step = Step(name, tuple(values), None, merge, merge.norm, name, tuple(shapes), None, None)
+        step = Step(
+            name,
+            tuple(values.values()),
+            tuple(values),
+            merge=merge,
+            norm=merge.norm,
+            layer=name,
+            shapes=tuple(shapes),
+            weights=None,
+        )
         if len(known) == len(shapes):
             out = added(known) if merge.how == "add" else joined(known)
             weights = sum(projection_weights(each, out) for each in known[1:]) if merge.how == "add" else 0

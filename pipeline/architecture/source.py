@@ -15,6 +15,7 @@ CLASS = "Net"
 
 RESERVED = frozenset(
     {
+        "T_destination",
         *(
             "torch",
             "nn",
@@ -171,8 +172,8 @@ def _projected(step: Step, index: int) -> str:
 
 
 def _projection(step: Step, index: int) -> str:
-    """The name of a projection: by the tensor that it projects, so that a child finds that of its parent."""
-    return f"{step.name}_{step.inputs[index]}"
+    """The name of a projection: by what it projects, so that other networks of the graph have the same name for it."""
+    return f"{step.name}_{step.labels[index]}"
 
 
 def _width(shape: Shape) -> int:

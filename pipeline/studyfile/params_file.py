@@ -145,6 +145,9 @@ def fit_params(given: YamlFile, study_file: StudyFile, space: Space) -> FittedPa
         if name in by_name:
             values[name], note = _fitted(value, by_name[name], given)
             notes += [note] if note else []
+        elif name in space.graphs:
+            if value != space.graphs[name].to_data():
+                raise given.error("is another graph than that of the study file", name)
         elif name not in constants:
             raise given.error(f"the study's space has no such parameter{nearest(name, space.names)}", name)
         elif not same_choice(value, constants[name]):

@@ -24,6 +24,7 @@ from ..space import Parameter, cardinality, describe, point_key, word
 from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
 from ..trial.protocol import ObjectiveSpec
+from .graphs.words import in_words
 from .ranks import rank_notes, ranks_in_words
 from .study_file import StudyFile
 from .terminator import needs_scores, terminator_in_words
@@ -32,7 +33,7 @@ from .user_parts import check_user_parts
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One parameter or constant.
+    """One parameter, constant or graph.
 
     Attributes:
         name: Its name.
@@ -114,7 +115,9 @@ def plan(study_file: StudyFile) -> Plan:
         brackets = promoting.brackets
     rows: tuple[PlanRow, ...] = ()
     if space:
-        rows = tuple(_row(p) for p in space.parameters)
+        rows = tuple(PlanRow(name, in_words(graph), graph.size) for name, graph in space.graphs.items())
+        variables = {each.name for name, graph in space.graphs.items() for each in graph.variables(name)}
+        rows += tuple(_row(p) for p in space.parameters if p.name not in variables)
         rows += tuple(PlanRow(name, f"constant {word(value)}", 1) for name, value in space.constants.items())
     return Plan(
         name=study_file.name,

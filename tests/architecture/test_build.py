@@ -88,6 +88,13 @@ def test_random_networks_are_as_they_were_counted(text, seed):
     out.sum().backward()
 
 
+@pytest.mark.parametrize("text", [DENSE_SKIP_CO, STACKED_LSTM, CNN, DIRECT])
+def test_many_networks_have_the_weights_that_were_counted(text):
+    for seed in range(100, 160):
+        with torch.device("meta"):
+            build(random_params(text, seed))  # it compares them
+
+
 def test_a_mirror_shares_its_weights():
     text = COMBO.replace("{50..1975..25}", "{8, 16}").replace("3839", "6").replace("942", "7")
     params = {**random_params(text, 1), "net.d1": "dense(16, relu)", "net.enc": "dense(8, relu)"}
@@ -130,7 +137,8 @@ def test_the_program_needs_pytorch_only_and_loads_the_weights(text, tmp_path):
 
 def test_a_layer_of_the_users_own_is_measured_when_it_is_built(tmp_path, monkeypatch):
     (tmp_path / "my_layers.py").write_text(
-        "from torch import nn\n\n\ndef Gated(shape, units):\n    return nn.Sequential(nn.Linear(shape[-1], units), nn.GELU())\n"
+        "from torch import nn\n\n\n"
+        "def Gated(shape, units):\n    return nn.Sequential(nn.Linear(shape[-1], units), nn.GELU())\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     text = "inputs: {x: 6}\nnodes: {a: {from: x, op: 'my_layers:Gated(9)'}, out: {from: a, op: dense(2)}}"

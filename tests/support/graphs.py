@@ -40,7 +40,10 @@ nodes:
   enc: {from: genes, choice: [identity, "dense({50..1975..25}, {linear, silu, relu, tanh, sigmoid})"]}
   d1: {from: drug1, choice: [identity, "dense({50..1975..25}, {linear, silu, relu, tanh, sigmoid})"]}
   d2: {from: drug2, mirror: d1}
-  tail: {from: [enc, d1, d2], mime: enc, choice: [identity, "dense({50..1975..25}, {linear, silu, relu, tanh, sigmoid})"]}
+  tail:
+    from: [enc, d1, d2]
+    mime: enc
+    choice: [identity, "dense({50..1975..25}, {linear, silu, relu, tanh, sigmoid})"]
   out: {from: tail, op: dense(1)}
 skips: {tail: [genes, enc]}
 merge: {add: project, activation: relu}

@@ -1,0 +1,119 @@
+"""Graphs in study files: what is read, and what each mistake says."""
+
+import math
+
+import pytest
+
+from pilotune.errors import UserError
+from pilotune.pipeline.space import differences
+from pilotune.pipeline.studyfile.spaces import build_space
+from pilotune.yamlfile import parse_yaml
+from tests.support.graphs import DENSE_SKIP_CO, graph_of
+
+CHAIN = "inputs: {x: 8}\ncells: 2\nchoice: [identity, dense(4)]\noutput: dense(2)\n"
+
+
+def space_of(graph, constraints=(), more=""):
+    indented = "".join(f"      {line}\n" for line in graph.strip().splitlines())
+    listed = "".join(f"  - {each}\n" for each in constraints)
+    text = f"space:\n  net:\n    graph:\n{indented}{more}" + (f"constraints:\n{listed}" if listed else "")
+    source = parse_yaml(text, "study.yaml")
+    return build_space(source.data["space"], tuple(constraints), source)
+
+
+def test_the_variables_of_a_graph_are_parameters_of_the_space():
+    space = space_of(CHAIN, more="  lr: {float: [0.1, 1]}\n")
+    assert [p.name for p in space.parameters] == ["net.cell1", "net.cell2", "lr"]
+    assert space.names == ["net.cell1", "net.cell2", "lr", "net"]
+    given = space.for_objective({"net.cell1": "dense(4)", "net.cell2": "identity", "lr": 0.5})
+    assert given["net"] == space.graphs["net"].to_data()
+
+
+def test_constraints_may_count_the_weights():
+    space = space_of(DENSE_SKIP_CO, ["net_parameters <= 30000"])
+    plain = {name: each.choices[0] for name, each in space.distributions.items()}
+    assert space.feasible(plain)
+    assert not space.feasible({**plain, **{f"net.cell{n}": "dense(96, relu)" for n in range(1, 11)}})
+
+
+def test_networks_that_cannot_be_built_are_not_in_the_space():
+    text = "inputs: {x: [1, 4, 4]}\ncells: 4\nchoice: [identity, maxpool(2)]\noutput: [flatten, dense(2)]\n"
+    space = space_of(text)
+    assert [each.text for each in space.constraints] == ["net_fits"]
+    plain = dict.fromkeys(space.distributions, "identity")
+    assert space.feasible({**plain, "net.cell1": "maxpool(2)", "net.cell2": "maxpool(2)"})
+    assert not space.feasible(dict.fromkeys(plain, "maxpool(2)"))
+    assert space.derived({"net_parameters"}, dict.fromkeys(plain, "maxpool(2)"))["net_parameters"] == math.inf
+
+
+def test_another_graph_is_another_space():
+    old, new = space_of(CHAIN).to_json(), space_of(CHAIN.replace("dense(2)", "dense(3)")).to_json()
+    assert differences(old, old) == []
+    assert differences(old, new) == ["net: another graph in the database than in the study file"]
+
+
+def test_nodes_may_stand_in_any_order_and_the_output_comes_last():
+    graph = graph_of(
+        "inputs: {x: 8}\nnodes: {out: {from: b, op: dense(1)}, b: {from: a, op: relu}, a: {from: x, op: dense(4)}}"
+    )
+    assert [node.name for node in graph.nodes] == ["a", "b", "out"]
+
+
+NODES = "inputs: {x: 8, y: [4, 3]}\nnodes:\n"
+CHOICES = "choice: [dense(4), dense(8)]"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("[1]", 2, "must be a mapping, as in {inputs: {x: 54}, cells: 3, ...}, but is [1]"),
+        ("inputs: {x: 8}", 2, "has no nodes; give `cells` (a chain), `stages` (several chains) or `nodes` (by name)"),
+        (CHAIN + "nodes: {}", 7, "has both cells and nodes; give `cells`"),
+        (CHAIN + "sells: 3", 7, "unknown key; did you mean 'cells'?"),
+        (CHAIN.replace("8", "0"), 3, "must be a shape, as 54 (features), [8, 5] (steps, features)"),
+        (CHAIN.replace("cells: 2", "cells: 0"), 4, "must be a whole number from 1 to 1000, but is 0"),
+        (CHAIN.replace("dense(4)", "danse(4)"), 5, "node cell1: 'danse(4)' is no operation; known are"),
+        (CHAIN.replace("dense(4)", "dense(0)"), 5, "node cell1: 'dense(0)' units is a whole number from 1, but is 0"),
+        (CHAIN.replace("dense(4)", "dense()"), 5, "node cell1: 'dense' needs units, as in dense(64)"),
+        (CHAIN.replace("dense(4)", '"dense(4, rely)"'), 5, "the activation is one of linear, relu,"),
+        (CHAIN.replace("dense(4)", '"dense({4..9..2})"'), 5, "has the range 4..9..2, whose steps do not lead"),
+        (CHAIN.replace("dense(4)", 'dense(4), "dense(4, linear)"'), 5, "node cell1: 'dense(4, linear)' is there twice"),
+        (CHAIN.replace("dense(4)", "lstm(4)"), 5, "node cell1: lstm(4) needs an input of steps x features, but gets 8"),
+        (CHAIN.replace("dense(2)", "mean"), 6, "node output: mean needs an input of steps x features or channels x"),
+        (CHAIN.replace("dense(2)", '"reshape(3, 3)"'), 6, "reshape(3, 3) needs an input of 9 numbers, but gets"),
+        (CHAIN + "merge: {add: project, activation: rely}", 7, "is one of linear, relu,"),
+        (CHAIN + "norm: bach", 7, "is one of none, batch, layer, but here 'bach'"),
+        (NODES + "  a: {from: z, op: relu}", 5, "node a: there is no input or node 'z'; known are x, y"),
+        (NODES + "  b: {from: [x, c], op: relu}\n  c: {from: b, op: relu}", 5, "cycle: b -> c -> b"),
+        (NODES + "  a: {from: x, op: relu, skips: b}\n  b: {from: a, op: relu}", 5, "from b would go back"),
+        (
+            NODES + f"  a: {{from: x, {CHOICES}}}\n  b: {{from: a, mime: a, choice: [dense(1), dense(2), dense(3)]}}",
+            6,
+            "node b has 3 operations, but a, which it mimes by position, has 2 operations",
+        ),
+        (NODES + "  a: {from: [x, y], op: relu}", 5, "node a: cannot join 8 and 4 x 3"),
+        (NODES + "  a: {from: [x, y], merge: add, op: relu}", 5, "node a: cannot add 4 x 3 to 8"),
+        (NODES + f"  a: {{from: x, {CHOICES}}}\n  b: {{from: y, mirror: a}}\n  c: {{from: a, op: relu}}\n"
+                 "  d: {from: [c, c2], op: relu}\n  c2: {from: b, op: [flatten]}", 6, "mirrors a, whose input is 8"),
+        (NODES + "  a: {from: x, op: relu}\n  b: {from: x, op: relu}", 2, "has several last nodes, a, b; name the one"),
+        (NODES + "  train: {from: x, op: relu}", 5, "'train' means something else in PyTorch; rename the node"),
+        (NODES + "  a: {from: x}", 5, "node a has no operation; give one of choice, op and mirror"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_one_sentence_with_its_line(text, line, said):
+    with pytest.raises(UserError) as raised:
+        graph_of(text)
+    assert said in raised.value.message
+    assert raised.value.line == line
+
+
+def test_names_that_a_graph_needs_are_taken():
+    with pytest.raises(UserError, match="is a name that the graph net needs; rename one of them"):
+        space_of(CHAIN, more="  net_parameters: 3\n")
+
+
+def test_weights_of_own_layers_cannot_be_constrained():
+    text = CHAIN.replace("dense(4)", '"mine:Gated(4)"')
+    assert space_of(text).graphs
+    with pytest.raises(UserError, match=r"the weights of mine:Gated\(4\), a layer of your own, cannot"):
+        space_of(text, ["net_parameters < 10"])
