@@ -43,7 +43,8 @@ def drawing(network: Network, title: str) -> str:
         2
     """
     boxes = {box.name: box for box in _boxes(network)}
-    width = max(box.x + WIDTH for box in boxes.values()) + MARGIN
+    pairs = [(boxes[name], boxes[step.name]) for step in network.steps for name in dict.fromkeys(step.inputs)]
+    width = max(box.x + WIDTH for box in boxes.values()) + MARGIN + max((_bulge(*pair) for pair in pairs), default=0.0)
     height = max(box.y + HEIGHT for box in boxes.values()) + MARGIN
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
@@ -52,8 +53,7 @@ def drawing(network: Network, title: str) -> str:
         '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#555"/></marker></defs>',
     ]
-    for step in network.steps:
-        lines += [_arrow(boxes[name], boxes[step.name]) for name in dict.fromkeys(step.inputs)]
+    lines += [_arrow(*pair) for pair in pairs]
     lines += [_drawn(box) for box in boxes.values()]
     return "\n".join([*lines, "</svg>", ""])
 
@@ -113,13 +113,18 @@ def _drawn(box: _Box) -> str:
     )
 
 
+def _bulge(start: _Box, end: _Box) -> float:
+    """How far to the right the line between two boxes goes around those between them; 0 for neighbors."""
+    rows = round((end.y - start.y) / (HEIGHT + GAP_Y))
+    return min(26.0 * (rows - 1), 150.0)
+
+
 def _arrow(start: _Box, end: _Box) -> str:
-    """A line between two boxes; one that passes others goes around them on the right."""
-    x1, y1, x2, y2 = start.x + WIDTH / 2, start.y + HEIGHT, end.x + WIDTH / 2, end.y
-    if y2 - y1 <= GAP_Y + 1:
-        path = f"M{x1:g} {y1:g}L{x2:g} {y2:g}"
+    """A line between two boxes."""
+    bulge = _bulge(start, end)
+    if bulge:
+        x1, y1, x2, y2 = start.x + WIDTH, start.y + HEIGHT / 2, end.x + WIDTH, end.y + HEIGHT / 2
+        path = f"M{x1:g} {y1:g}C{x1 + bulge:g} {y1:g} {x2 + bulge:g} {y2:g} {x2:g} {y2:g}"
     else:
-        side = WIDTH / 2 + 14 + min(40.0, (y2 - y1) / 12)
-        path = f"M{x1 + WIDTH / 2:g} {y1 - HEIGHT / 2:g}C{x1 + side:g} {y1:g} {x2 + side:g} {y2:g} "
-        path += f"{x2 + WIDTH / 2:g} {y2 + HEIGHT / 2:g}"
+        path = f"M{start.x + WIDTH / 2:g} {start.y + HEIGHT:g}L{end.x + WIDTH / 2:g} {end.y:g}"
     return f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#end)"/>'
