@@ -24,10 +24,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .fields import DefaultText, TypeName, format_duration
+from .pipeline.architecture.operations import KINDS
 from .pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
 
 DOCS = Path(__file__).resolve().parent / "docs"
+
+
+class Operations(BaseModel):
+    """Stands for the table of a network's operations, which is no schema."""
+
 
 BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("study-file.md", "StudySchema", StudySchema),
@@ -40,6 +46,7 @@ BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("sites.md", "PoolSchema", PoolSchema),
     ("sites.md", "BlocksSchema", BlocksSchema),
     ("sites.md", "DriverJob", DriverJob),
+    ("architectures.md", "Operations", Operations),
 )
 """Page, name of the marked block, and the schema whose keys it lists."""
 
@@ -84,7 +91,31 @@ def filled(text: str, models: Mapping[str, type[BaseModel]]) -> str:
     marked = [match[1] for match in _BLOCK.finditer(text)]
     if sorted(marked) != sorted(models):
         raise ValueError(f"the page marks the blocks {sorted(marked)}, but these are expected: {sorted(models)}")
-    return _BLOCK.sub(lambda match: match[1] + match[2] + key_table(models[match[1]]), text)
+    return _BLOCK.sub(lambda match: match[1] + match[2] + _table(models[match[1]]), text)
+
+
+def _table(model: type[BaseModel]) -> str:
+    return operations_table() if model is Operations else key_table(model)
+
+
+def operations_table() -> str:
+    r"""The operations of a network as a Markdown table.
+
+    >>> print(operations_table().splitlines()[2])
+    | `identity` | its input as it is; in a cell: no layer | any |
+    """
+    words = {1: "features", 2: "steps x features", 3: "channels x height x width"}
+    rows = [("operation", "what it does", "input"), ("---",) * 3]
+    for name, kind in KINDS.items():
+        arguments = [
+            each.name.removeprefix("the ").removeprefix("a ").replace("number of ", "")
+            + ("" if each.default is None else f"={each.default}")
+            for each in kind.arguments
+        ]
+        given = f"({', '.join(arguments)}{', ...' if kind.rest else ''})" if arguments else ""
+        inputs = "any" if len(kind.ranks) == 3 else " or ".join(words[rank] for rank in kind.ranks)
+        rows.append((f"`{name}{given}`", kind.words, inputs))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def stale_pages(folder: Path = DOCS, blocks: Iterable[tuple[str, str, type[BaseModel]]] = BLOCKS) -> dict[Path, str]:

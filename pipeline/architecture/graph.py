@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from .operations import Operation, Shape, operation
+from .operations import ACTIVATIONS, NORMS, Operation, Shape, operation
 
 SKIP = "skip"
 """Word in the names of parameters that say whether a connection is there."""
@@ -146,9 +146,13 @@ class Graph:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Graph:
-        """The graph that :meth:`to_data` has written. Raises ValueError for anything else."""
+        """The graph that :meth:`to_data` has written.
+
+        Raises:
+            ValueError: It is another thing, or has a name that a program cannot have. What it holds becomes a program.
+        """
         try:
-            inputs = {str(name): tuple(map(int, shape)) for name, shape in data["inputs"].items()}
+            inputs = {_plain_name(name): tuple(map(int, shape)) for name, shape in data["inputs"].items()}
             return cls(inputs, tuple(_node(node) for node in data["nodes"]))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"is no graph of a study file: {error}") from None
@@ -160,6 +164,7 @@ def skip_name(graph: str, node: Node, index: int) -> str:
 
 
 _PLAIN = Node("", ())
+"""A node with everything at its default."""
 
 
 def _node_data(node: Node) -> dict[str, Any]:
@@ -176,10 +181,27 @@ def _node_data(node: Node) -> dict[str, Any]:
     return data
 
 
+def _plain_name(name: Any) -> str:
+    """A name that can stand in a program. Raises ValueError."""
+    if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or name.startswith("_"):
+        raise ValueError(f"{name!r} is no name of a node")
+    return name
+
+
+def _merge(data: Mapping[str, Any]) -> Merge:
+    merge = Merge(**data)
+    if merge.how not in ("add", "concat") or merge.activation not in ACTIVATIONS or merge.norm not in NORMS:
+        raise ValueError(f"{dict(data)} is no merge")
+    return merge
+
+
 def _node(data: Mapping[str, Any]) -> Node:
-    merges = {key: Merge(**data[key]) for key in ("merge", "add") if key in data}
+    merges = {key: _merge(data[key]) for key in ("merge", "add") if key in data}
+    norm = str(data.get("norm", _PLAIN.norm))
+    if norm not in NORMS:
+        raise ValueError(f"{norm!r} is no normalization")
     return Node(
-        name=str(data["name"]),
+        name=_plain_name(data["name"]),
         sources=tuple(data["from"]),
         choices=tuple(data["choice"]),
         mirror=str(data.get("mirror", _PLAIN.mirror)),
@@ -187,5 +209,5 @@ def _node(data: Mapping[str, Any]) -> Node:
         skips=tuple(data.get("skips", _PLAIN.skips)),
         merge=merges.get("merge", _PLAIN.merge),
         add=merges.get("add", _PLAIN.add),
-        norm=str(data.get("norm", _PLAIN.norm)),
+        norm=norm,
     )

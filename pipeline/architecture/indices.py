@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...grammar import count
 from .graph import Graph
 
 
@@ -27,7 +28,8 @@ def from_indices(graph: Graph, indices: Sequence[float], name: str = "net") -> d
     """
     variables = graph.variables(name)
     if len(indices) != len(variables):
-        raise ValueError(f"the graph has {len(variables)} parameters, but the list has {len(indices)} numbers")
+        own, given = count(len(variables), "parameter"), count(len(indices), "number")
+        raise ValueError(f"the graph has {own}, but the list has {given}")
     params = {}
     for variable, index in zip(variables, indices, strict=True):
         number = len(variable.choices)

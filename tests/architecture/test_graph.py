@@ -93,3 +93,27 @@ def test_lists_of_published_networks_may_hold_fractions():
         from_indices(graph, [0, 0, 0])
     with pytest.raises(ValueError, match=r"net\.cell1 has the positions 0 to 6, but the list has 7"):
         from_indices(graph, [7] + [0] * 13)
+
+
+HOSTILE = "x): import os; os.abort() #"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": {HOSTILE: [3]}},
+        {"nodes": [{"name": HOSTILE, "from": ["x"], "choice": ["relu"]}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": ["relu"], "norm": HOSTILE}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": ["relu"], "merge": {"how": "add", "activation": HOSTILE}}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": ["relu"], "merge": {"how": HOSTILE}}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": [HOSTILE]}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": [f"dense({HOSTILE})"]}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": [f"layers:{HOSTILE}(3)"]}]},
+        {"nodes": [{"name": "out", "from": ["x"], "choice": ["layers:Gated('a')"]}]},
+        {"nodes": [{"name": "out", "from": [HOSTILE], "choice": ["relu"]}]},
+    ],
+)
+def test_nothing_but_names_and_numbers_becomes_a_program(change):
+    data = {"inputs": {"x": [3]}, "nodes": [{"name": "out", "from": ["x"], "choice": ["relu"]}], **change}
+    with pytest.raises((ValueError, KeyError)):
+        network(Graph.from_data(data), {}, "net")

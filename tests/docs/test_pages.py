@@ -32,6 +32,11 @@ LOCAL = {
     ],
     "how-to/checkpoints.md": ["interrupted"],
     "how-to/gpus.md": ["--gpus-per-node=4", "used: 4 trials at a time in a block"],
+    "how-to/architectures.md": [
+        "3,655,808 networks",
+        "where net_parameters <= 9000",
+        "wrote a program of the network of",
+    ],
     "how-to/retrain.md": ["loss on the test data: 1."],
     "how-to/failures.md": ["ValueError: three layers do not fit", "it fails here too"],
 }

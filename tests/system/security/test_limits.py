@@ -123,10 +123,12 @@ CHECKED = (
     "objectives/boosting_classifier.py imports pickle",
     "pipeline/user_code/shipped.py imports pickle",
     "pipeline/api/shipping.py imports cloudpickle",
+    "pipeline/architecture/build.py:",
 )
 """The module that evaluates constraints, after checking every part of them; the one that speaks Parsl's protocol; the
 one by which a worker tells its own fork server what to run; an objective that reads its own checkpoint; and the two by
-which a function of a notebook reaches the workers."""
+which a function of a notebook reaches the workers. The last one runs the program of a network, which is made of checked
+names and numbers only."""
 
 CALLS = {"eval", "exec", "compile", "load_module"}
 
