@@ -64,11 +64,8 @@ def test_what_cannot_be_built_is_said(pilotune: Pilotune, url: str, words: list[
     assert said in result.err
 
 
-def test_a_trial_of_another_graph_is_refused_with_its_node(pilotune: Pilotune, url: str) -> None:
-    study = optuna.load_study(storage=url, study_name="net")
-    names = [each.name for each in graph_of(GRAPH).variables("net")]
-    distributions = dict.fromkeys(names, CategoricalDistribution(["dense(9)"]))
-    study.add_trial(create_trial(value=3.0, params=dict.fromkeys(names, "dense(9)"), distributions=distributions))
+def test_a_trial_without_the_graphs_parameters_is_refused_with_its_node(pilotune: Pilotune, url: str) -> None:
+    optuna.load_study(storage=url, study_name="net").add_trial(create_trial(value=3.0))
     result = pilotune("build", "net", "--storage", url, "--trial", 2)
     assert result.code == 2
-    assert "node cell1: 'dense(9)' is none of its operations" in result.err
+    assert "study 'net': node cell1: the parameters have no net.cell1" in result.err
