@@ -73,10 +73,10 @@ def _boxes(network: Network) -> list[_Box]:
         number = list(rows.values()).count(row)
         x = MARGIN + (place + (most - number) / 2) * (WIDTH + GAP_X)
         y = MARGIN + row * (HEIGHT + GAP_Y)
-        step = steps.get(name)
-        kind = "output" if name == network.output else _kind(step)
-        title = name if step is None else f"{name}: {_text(step)}"
-        boxes.append(_Box(name, title, _facts(network, name, step), kind, x, y))
+        made = steps.get(name)
+        kind = "output" if name == network.output else _kind(made)
+        title = name if made is None else f"{name}: {_text(made)}"
+        boxes.append(_Box(name, title, _facts(network, name, made), kind, x, y))
     return boxes
 
 
