@@ -282,6 +282,7 @@ def _spec(trial: SingleTrial, files: ForegroundFiles, attempt: int = 1) -> Attem
         isolate=False,
         cores=options.cores,
         gpus=options.gpus,
+        ranked=options.ranked and not file.objective.command,
         objective=file.objective,
         limits=options.limits,
     )

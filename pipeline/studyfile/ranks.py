@@ -7,7 +7,7 @@ from ...grammar import count as counted
 from ...yamlfile import YamlFile
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
-from .rank_counts import WITHOUT_LAUNCHER, RankCounts, RankProblem
+from .rank_counts import WITHOUT_LAUNCHER, RankProblem
 from .schema import TrialOptions
 
 
@@ -30,25 +30,25 @@ def with_ranks(trial: TrialOptions, source: YamlFile, *, command: bool) -> Trial
         message = f"must be a launcher where a trial has {trial.nodes} nodes, but is none; leave it out for the site's"
         raise source.error(message, "trial.launcher")
     if not command:
-        _check_function(trial, counts, source)
+        _check_function(trial, source)
     if trial.nodes == 1 and "cores" not in trial.model_fields_set:
         return trial.model_copy(update={"cores": counts.per_node})
     return trial
 
 
-def _check_function(trial: TrialOptions, counts: RankCounts, source: YamlFile) -> None:
+def _check_function(trial: TrialOptions, source: YamlFile) -> None:
     """Raise UserError where a Python objective cannot have such ranks."""
     problem: UserError | None = None
-    if (trial.ranks or 1) > 1 or (trial.nodes == 1 and counts.ranks > 1):
-        message = "a Python objective has one rank; run a program of several ranks as a `command`"
-        problem = source.error(message, "trial.ranks" if trial.ranks else "trial.ranks_per_node")
+    if trial.nodes > 1 and trial.ranks is not None:
+        message = "a Python objective has its ranks on one node; run a program on several nodes as a `command`"
+        problem = source.error(message, "trial.ranks")
     elif trial.launcher not in (None, WITHOUT_LAUNCHER):
         message = (
             "starts the ranks of a `command`; those of a Python objective are started without one, so leave it out"
         )
         problem = source.error(message, "trial.launcher")
-    elif trial.nodes == 1 and counts.ranks > 1 and not trial.isolate:
-        message = f"must be true where a trial has {counts.ranks} ranks, since each is a process of its own"
+    elif trial.nodes == 1 and trial.ranked and not trial.isolate:
+        message = "must be true for a trial with ranks, since each is a process of its own"
         problem = source.error(message, "trial.isolate")
     if problem is not None:
         raise problem

@@ -347,8 +347,8 @@ class TrialOptions(Section):
     )
     ranks: Annotated[Positive | None, DefaultText("`nodes` times `ranks_per_node`")] = Field(
         default=None,
-        description="Processes of a command's trial in all, on one node or several. See [several "
-        "ranks](how-to/several-ranks.md).",
+        description="Processes of the trial in all, for data-parallel training: a Python objective is called once in "
+        "each. See [several ranks](how-to/several-ranks.md).",
     )
     ranks_per_node: Annotated[Positive | None, DefaultText("`1`")] = Field(
         default=None, description="Ranks on each of the trial's nodes; another way to say `ranks`."
@@ -384,6 +384,11 @@ class TrialOptions(Section):
     def rank_counts(self) -> RankCounts:
         """How many ranks a trial has. Raises RankProblem where the keys do not agree, which loading has checked."""
         return rank_counts(self.nodes, self.ranks, self.ranks_per_node)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the number of ranks is given, so that a Python objective is called once in each."""
+        return self.ranks is not None or self.ranks_per_node is not None
 
     @property
     def limits(self) -> Limits:

@@ -93,6 +93,8 @@ class Trial(OptunaSide):
             repetition. Before the objective is called, ``random`` is seeded with it, and NumPy and PyTorch where the
             objective has imported them.
         resources: The :class:`Resources` that the attempt may use.
+        rank: Which of the processes that call the objective this is, from 0. Always 0 without ``trial: ranks``.
+        world_size: How many processes call the objective.
         datetime_start: When the attempt began, local time.
 
     >>> from pilotune.pipeline.trial.offline import OfflineConnection, offline_trial
@@ -112,6 +114,7 @@ class Trial(OptunaSide):
         self.attempt = spec.attempt
         self.checkpoint_dir = checkpoint_dir
         self.repeat, self.rng_seed = spec.repeat, spec.seed
+        self.rank, self.world_size = spec.rank, spec.world_size
         self.resources = Resources(
             spec.cores, spec.gpus, spec.nodes, gpu_ids(spec.gpus, os.environ), os.environ.get(LAUNCHER, "")
         )
@@ -137,6 +140,9 @@ class Trial(OptunaSide):
         Waits up to one second for the driver's verdict. A driver that is slower does not hold up the trial: it goes
         on, and the next call brings the verdict. Each report is kept even if it never reaches the driver. A step that
         was reported before is ignored with a warning.
+
+        In a trial of several ranks, every rank calls it with the same steps, or rank 0 alone does. The value of rank 0
+        counts, and all ranks hear the same verdict at the same step.
 
         Args:
             value: The intermediate value, in the units of the study's direction: a number, or anything that ``float``
@@ -193,7 +199,8 @@ class Trial(OptunaSide):
 
         It does not wait, so it may be called often, for example between batches when there are minutes between
         reports. The request comes :attr:`time_left` early enough to save: a minute before the block's end by default
-        (``trial: yield_before`` in the study file).
+        (``trial: yield_before`` in the study file). In a trial of several ranks it changes only at a report, on all
+        ranks at once, so that none leaves in the middle of a step.
 
         ::
 

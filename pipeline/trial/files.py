@@ -14,8 +14,8 @@ CLOCKS = 2.0
 
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})$")
 WORK = re.compile(r"work-(\d{1,9})$")
-PROCESS = re.compile(r"process-(\d{1,9})$")
-"""Names that carry an attempt's number: its checkpoint folder, its working directory, the note of its process."""
+PROCESS = re.compile(r"process-(\d{1,9})(?:-(\d{1,9}))?$")
+"""Names that carry an attempt's number: its checkpoint folder, its working directory, the notes of its processes."""
 
 SNAPSHOT = re.compile(r"snapshot-(\d{1,18})$")
 """Name of a copy of the trial's checkpoint, with the last step that it holds."""
@@ -71,12 +71,17 @@ class TrialFiles:
         steps = sorted(int(found[1]) for name in os.listdir(self.directory) if (found := SNAPSHOT.match(name)))
         return [self.snapshot(step) for step in steps]
 
-    def process(self, attempt: int) -> Path:
-        """Host, pid and start time of the process that runs the attempt, or ran it."""
-        return self.directory / f"process-{attempt}"
+    def process(self, attempt: int, rank: int = 0) -> Path:
+        """Host, pid and start time of the process that runs the attempt, or ran it, as one of its ranks."""
+        return self.directory / (f"process-{attempt}-{rank}" if rank else f"process-{attempt}")
+
+    def processes(self) -> list[tuple[int, Path]]:
+        """The attempt and the path of each note of a process, by ascending attempt. Raises OSError."""
+        found = [(named, entry) for entry in os.listdir(self.directory) if (named := PROCESS.match(entry))]
+        return sorted((int(named[1]), self.directory / entry) for named, entry in found)
 
     def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
-        """Numbers of attempts that have a file named like ``pattern`` (WORK, PROCESS), ascending. Raises OSError."""
+        """Numbers of attempts that have a file named like ``pattern`` (WORK), ascending. Raises OSError."""
         return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:
@@ -90,6 +95,10 @@ class TrialFiles:
     def stderr(self, attempt: int) -> Path:
         """What the attempt prints to stderr."""
         return self.directory / f"stderr-{attempt}.txt"
+
+    def rank_output(self, attempt: int, host: str) -> Path:
+        """What the ranks of the attempt other than rank 0 print on a node, stdout and stderr."""
+        return self.directory / f"ranks-{attempt}-{host}.txt"
 
     def outcome(self, attempt: int) -> Path:
         """How the attempt ended, as JSON, written by an atomic rename before the worker returns it."""

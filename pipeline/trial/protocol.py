@@ -179,6 +179,8 @@ class AttemptSpec(Message):
         ranks_per_node: Those on each node.
         launcher: What starts the ranks: ``srun``, ``mpiexec``, ``aprun`` or ``none``; empty for the default.
         rank_timeout: Seconds that ranks may wait for each other.
+        ranked: A Python objective is called once in each rank, and finds the variables of ``torch.distributed``.
+        rank: Which rank this process is, from 0; set by the worker.
         expected: Seconds that this attempt is expected to run; None where that is not known.
         yield_before: Seconds before its block's end at which it must yield; None for the default.
         avoid: Hosts whose workers must decline it.
@@ -212,6 +214,8 @@ class AttemptSpec(Message):
     ranks_per_node: int = 1
     launcher: str = ""
     rank_timeout: float = DEFAULT_RANK_TIMEOUT
+    ranked: bool = False
+    rank: int = 0
     expected: float | None = None
     yield_before: float | None = None
     avoid: list[str] = field(default_factory=list)
@@ -225,6 +229,11 @@ class AttemptSpec(Message):
         if not all(len(each) == 2 and _is_step(each[0]) and _is_step(each[1]) for each in spec.reported):
             raise ValueError("a range of steps has a first and a last one")
         return spec
+
+    @property
+    def world_size(self) -> int:
+        """How many processes call the objective."""
+        return self.ranks if self.ranked else 1
 
 
 @dataclass(frozen=True)

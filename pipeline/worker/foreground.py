@@ -27,6 +27,7 @@ from .command.process import POLL_INTERVAL, CommandProcess, prepare_arguments, s
 from .objective.ending import Ending, crash
 from .objective.execute import change, environment, execute
 from .process.messages import Reported
+from .ranks.environment import LOOPBACK, MeetingPort, rank_environment
 
 PUMP_WAIT = 5.0
 """Seconds that a command's output is read on after its end: a process that it left behind may keep the pipe open."""
@@ -77,14 +78,17 @@ def run_in_foreground(
 
     if not faulthandler.is_enabled() and sys.stderr is sys.__stderr__:
         faulthandler.enable()  # a crash in a library says where
-    with _surroundings(spec, files):
+    with MeetingPort() as port, _surroundings(spec, files, rank_environment(spec, LOOPBACK, port.number)):
         return execute(spec, connection, trial=Trial(spec, files.checkpoints, connection), on_error=noticed)
 
 
 @contextlib.contextmanager
-def _surroundings(spec: AttemptSpec, files: ForegroundFiles) -> Iterator[None]:
-    """The attempt's working directory and variables; this process's own are restored afterwards."""
-    before, values = os.getcwd(), _environment(spec, files)
+def _surroundings(spec: AttemptSpec, files: ForegroundFiles, ranks: dict[str, str | None]) -> Iterator[None]:
+    """The attempt's working directory and variables; this process's own are restored afterwards.
+
+    ``ranks``: the variables of its only rank, where it has ranks.
+    """
+    before, values = os.getcwd(), {**_environment(spec, files), **(ranks if spec.ranked else {})}
     saved = {name: os.environ.get(name) for name in values}
     os.chdir(files.work(spec.attempt))
     change(os.environ, values)

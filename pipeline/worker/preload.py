@@ -15,6 +15,7 @@ MODULES = (
     "pilotune.pipeline.worker.command.process",
     "pilotune.pipeline.worker.process.forked",
     "pilotune.pipeline.worker.process.fork_server",
+    "pilotune.pipeline.worker.ranks.forked",
     "zmq",
 )
 """What attempts import when they run."""

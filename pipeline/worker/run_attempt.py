@@ -151,6 +151,10 @@ def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
         from .command.process import CommandProcess
 
         return CommandProcess(spec, files)
+    if spec.ranked:
+        from .ranks.forked import forked_group
+
+        return forked_group(spec, files)
     from .process.forked import ForkedProcess
 
     return ForkedProcess(spec, files)

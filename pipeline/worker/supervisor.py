@@ -81,7 +81,7 @@ class Supervisor:
         self.dialogue = Dialogue(spec.token, carried)
         self.log = ReportWriter(files, spec.attempt)  # of a command; a Python objective's own process writes it
         self.fence = FenceWatch(files, spec.attempt, channel)
-        self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt))
+        self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt), *process.more_outputs)
         self.ended: Ending | None = None  # what the process itself said
         self.cause: Cause = ""
         self.yielding = ""

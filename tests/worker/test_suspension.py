@@ -28,7 +28,7 @@ from ..support.trial_driver import make_spec
 class Trial:
     """A trial's process that runs on and on."""
 
-    status, running, takes_answers, poll_interval = None, True, True, 1.0
+    status, running, takes_answers, poll_interval, more_outputs = None, True, True, 1.0, ()
 
     def __init__(self) -> None:
         self.terminated = False

@@ -17,6 +17,7 @@ import os
 import resource
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from ...trial.files import TrialFiles, write_atomically
@@ -44,6 +45,7 @@ class CommandProcess:
 
     takes_answers = False
     poll_interval = POLL_INTERVAL
+    more_outputs: tuple[Path, ...] = ()
 
     def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
         self.spec = spec

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...trial.files import PROCESS, WORK, TrialFiles, other_checkpoints
+from ...trial.files import WORK, TrialFiles, other_checkpoints
 from ...trial.protocol import AttemptSpec, Outcome, values_fit
 from .channel import Channel
 from .posix import kill_group, place, process_start
@@ -185,11 +185,12 @@ class ProcessNote:
     Args:
         files: The trial's.
         attempt: Which one.
+        rank: Which of its ranks.
     """
 
-    def __init__(self, files: TrialFiles, attempt: int):
+    def __init__(self, files: TrialFiles, attempt: int, rank: int = 0):
         self.directory, self.attempt = str(files.directory), attempt
-        self._path, self._place = str(files.process(attempt)), place()
+        self._path, self._place = str(files.process(attempt, rank)), place()
 
     def write(self) -> str:
         """Write down that this process runs the attempt, then return :func:`taken_over`.
@@ -224,17 +225,17 @@ def end_earlier(files: TrialFiles, attempt: int, *, ranks: bool = False) -> None
         ranks: The trial runs on several nodes: launchers get time to end their ranks on other nodes first.
     """
     try:
-        earlier = [number for number in files.attempts_with(PROCESS) if number < attempt]
+        earlier = [path for number, path in files.processes() if number < attempt]
     except OSError:
         return
-    for number in earlier:
-        pid, start = _noted(files.process(number))
+    for path in earlier:
+        pid, start = _noted(path)
         if pid and process_start(pid) == start:
             if ranks:
                 end_ranks(pid)
             _end(pid, start)
         with contextlib.suppress(OSError):
-            files.process(number).unlink()
+            path.unlink()
 
 
 def _noted(path: Path) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from ...trial.gpus import gpu_environment
 from ...trial.link import DriverConnection
 from ...trial.protocol import AttemptSpec
 from ..node.block import launched, launcher, nodelist
+from ..ranks.torch_trial import accept_trials
 from .call import call_objective
 from .ending import Ending, ending_of
 from .load import import_objective, make_objective
@@ -46,9 +47,14 @@ def execute(
         return not_imported(ending_of(error, yielding=False, objective=spec.objective))
     try:
         seed_generators(spec.seed)  # of what the module has imported
+        if spec.ranked:
+            accept_trials()
         function = make_objective(module, spec.objective)
         trial = trial or Trial(spec, TrialFiles(Path(spec.directory)).checkpoint_of(spec.attempt), connection)
-        result = read_result(call_objective(function, trial, spec.space_names), spec.n_values, spec.metrics)
+        returned = call_objective(function, trial, spec.space_names)
+        if spec.rank:  # the value is that of rank 0
+            return Ending("complete")
+        result = read_result(returned, spec.n_values, spec.metrics)
         return Ending("complete", values=result.values, user_attrs=result.user_attrs)
     except BaseException as error:
         if on_error is not None:

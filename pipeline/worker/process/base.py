@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from ...trial.protocol import Message
@@ -18,12 +19,18 @@ class Process(Protocol):
         takes_answers: Verdicts reach the objective as answers, and it ends by itself. Otherwise (a command) the
             supervisor ends it by signals.
         poll_interval: Seconds after which :meth:`receive` must be called even when no descriptor is readable.
+        more_outputs: Files that it prints to beside the attempt's stdout and stderr; the limits hold for them, too.
     """
 
-    running: bool
-    status: int | None
     takes_answers: bool
     poll_interval: float
+    more_outputs: tuple[Path, ...]
+
+    @property
+    def running(self) -> bool: ...
+
+    @property
+    def status(self) -> int | None: ...
 
     def descriptors(self) -> list[int]:
         """Descriptors that become readable when there is something to receive."""

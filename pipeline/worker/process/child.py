@@ -11,125 +11,25 @@ import signal
 import socket
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 from ...trial.api import Trial
-from ...trial.exceptions import TrialYield
 from ...trial.files import TrialFiles
-from ...trial.link import Stopping
-from ...trial.protocol import Message
 from ...trial.report_log import ReportWriter
-from ..dialogue import Answer, ValueAnswer, VerdictAnswer
 from ..node.output_files import open_output
 from ..node.posix import PR_SET_PDEATHSIG, handle_signal, in_job, own_group, process_control
 from ..objective.call import call_style
 from ..objective.ending import Ending, first_line
 from ..objective.execute import execute
-from .messages import (
-    AttrSet,
-    Begin,
-    MessageStream,
-    ObjectiveEnded,
-    ParamRequested,
-    Reported,
-    StudyAsked,
-    Terminate,
-    YieldRequest,
-)
+from .connection import ChildConnection, RankConnection
+from .messages import Begin, MessageStream, ObjectiveEnded
 
 MEMORY_RESERVE = 64 * 2**20
 """Bytes by which the limit is raised after the objective has met it, so that the process can still report its end."""
-
-
-class ChildConnection:
-    """The trial's connection to its worker (see :class:`.link.DriverConnection`). Used by any thread of the objective.
-
-    Questions from several threads wait for each other, since the worker answers one at a time.
-
-    Args:
-        stream: To the worker.
-        log: Where reports are written before the worker gets them.
-    """
-
-    bound_to_process = True
-    alone = False
-
-    def __init__(self, stream: MessageStream, log: ReportWriter) -> None:
-        self.stream, self.log = stream, log
-        self._lock = threading.Lock()
-        self._yield = False
-
-    def report(self, step: int, value: float) -> Stopping:
-        self.log.append(step, value)
-        answer = self._ask(Reported(step, value))
-        if answer.error:
-            raise ValueError(answer.error)
-        return answer.stop if isinstance(answer, VerdictAnswer) else ""
-
-    def suggest(self, name: str, distribution: str) -> Any:
-        return self._value(ParamRequested(name, distribution))
-
-    def ask(self, what: str, arguments: dict[str, Any]) -> Any:
-        return self._value(StudyAsked(what, arguments))
-
-    def _value(self, question: Message) -> Any:
-        answer = self._ask(question)
-        if answer.error:
-            raise ValueError(answer.error)
-        if not isinstance(answer, ValueAnswer):
-            raise TrialYield("asked to yield")
-        return answer.value
-
-    def set_attr(self, key: str, value: Any, *, system: bool = False) -> None:
-        self.stream.send(AttrSet(key, value, system))
-
-    def yield_asked(self) -> bool:
-        # Another thread that waits for an answer also receives the request to yield.
-        if self._lock.acquire(blocking=False):
-            try:
-                self.handle(self.stream.receive())
-            finally:
-                self._lock.release()
-        return self._yield
-
-    def on_sigterm(self, *_: Any) -> None:
-        """The worker's own SIGTERM ends the process; the scheduler's, at the end of the block, asks to yield."""
-        if any(isinstance(message, Terminate) for message in self.stream.peek()):
-            die()
-        self._yield = True
-
-    def _ask(self, question: Message) -> Answer:
-        with self._lock:
-            self.stream.send(question)
-            while True:
-                messages = self.stream.wait()
-                if not messages:
-                    die()  # the worker is gone, so nobody can answer
-                answers = self.handle(messages)
-                if answers:
-                    return answers[0]
-
-    def handle(self, messages: list[Message]) -> list[Answer]:
-        """Act on the worker's requests; the answers among the messages are returned."""
-        answers: list[Answer] = []
-        for message in messages:
-            if isinstance(message, Terminate):
-                die()
-            elif isinstance(message, YieldRequest):
-                self._yield = True
-            elif isinstance(message, VerdictAnswer | ValueAnswer):
-                answers.append(message)
-        return answers
-
-
-def die() -> NoReturn:
-    """End as SIGTERM ends a process."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -164,7 +64,8 @@ def prepared(begin: Begin, worker: socket.socket, module: ModuleType | None) -> 
     function = vars(module).get(spec.objective.function) if module is not None else None
     if isinstance(function, FunctionType):
         call_style(function, spec.space_names)  # remembered
-    connection = ChildConnection(MessageStream(worker), ReportWriter(files, spec.attempt))
+    log = ReportWriter(files, spec.attempt) if spec.rank == 0 else None
+    connection = (RankConnection if spec.ranked else ChildConnection)(MessageStream(worker), log)
     trial = Trial(spec, files.checkpoint_of(spec.attempt), connection)
     return Prepared(begin, connection, module, trial, in_job())
 
@@ -221,7 +122,7 @@ def _run(attempt: Prepared) -> None:
         return
     ending = execute(begin.spec, connection, module=attempt.module, trial=attempt.trial)
     _limit_memory(None)
-    stream.send(ObjectiveEnded(ending))
+    stream.send(ObjectiveEnded(ending, time.time()))
     if ending.traceback:
         print(ending.traceback, file=sys.stderr)
     _leave()

@@ -10,6 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
 
 from ...trial.files import TrialFiles
 from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
@@ -157,105 +161,186 @@ def forget(server: ForkServer) -> None:
         _server = None
 
 
+def begin_of(spec: AttemptSpec, files: TrialFiles, server: ForkServer, outputs: tuple[Path, Path]) -> Begin:
+    """What a process of the attempt is to run.
+
+    Args:
+        spec: The attempt, as this process sees it.
+        files: The trial's files.
+        server: What will fork it.
+        outputs: The files that it prints to.
+    """
+    return Begin(
+        spec,
+        environment(spec, known=server.hardware),
+        cores=sorted(os.sched_getaffinity(0)),
+        note=ProcessNote(files, spec.attempt, spec.rank),
+        work=str(files.work(spec.attempt)),
+        outputs=(str(outputs[0]), str(outputs[1])),
+    )
+
+
+class ForkedChild:
+    """One process that the fork server was asked for.
+
+    Args:
+        server: Is asked here.
+        begin: What the process is to run.
+
+    Attributes:
+        pid: 0 before it was forked.
+        running: It was forked.
+        status: Its exit status as ``subprocess`` gives it; None while it lives.
+        failure: How it ended where its exit status does not say so.
+    """
+
+    def __init__(self, server: ForkServer, begin: Begin) -> None:
+        self.server = server
+        self.pid, self.running = 0, False
+        self.status: int | None = None
+        self.failure: Ending | None = None
+        ours, theirs = socket.socketpair()
+        self.stream = MessageStream(ours)
+        # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
+        self.stream.begin(begin)
+        server.fork(theirs)
+        theirs.close()
+
+    def descriptors(self) -> list[int]:
+        """Of its socket, while that is open."""
+        return [] if self.stream.closed else [self.stream.fileno()]
+
+    def terminate(self) -> None:
+        """Send SIGTERM to its group."""
+        self.stream.send(Terminate())  # so that the child knows this SIGTERM from the scheduler's
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to its group."""
+        self.signal(signal.SIGKILL)
+        if not self.running:  # the fork server hangs in the import
+            self.server.process.kill()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its group, where it runs."""
+        if self.pid and self.status is None:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:  # it has not started its session yet
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
+
+
+class ForkedChildren:
+    """The processes of one attempt, which one fork server forks in the order in which it was asked.
+
+    Args:
+        server: The fork server.
+        children: Those that it was asked for, in order.
+    """
+
+    def __init__(self, server: ForkServer, children: Sequence[ForkedChild]) -> None:
+        self.server, self.children = server, tuple(children)
+        self._awaited = deque(children)  # what the server has not answered about
+        until = time.monotonic() + FORK_WAIT
+        # A server that is ready answers at once, which costs less to wait for here than a turn of the supervisor.
+        while server.ready and self._awaited and (left := until - time.monotonic()) > 0:
+            server.await_message(left)
+            self.receive()
+
+    def receive(self) -> None:
+        """Take in what the server says of them. Their messages are to be read afterwards, to have all of them."""
+        for child in self.children:
+            child.stream.flush()
+        messages, dead = self.server.receive()
+        for message in messages:
+            if isinstance(message, Forked):
+                child = self._awaited.popleft()
+                child.pid, child.running = message.pid, True
+            elif isinstance(message, Exited):
+                for child in self.children:
+                    if child.pid == message.pid and child.status is None:
+                        child.status = message.status
+            elif isinstance(message, ForkFailed):
+                child = self._awaited.popleft()
+                child.status = 1
+                reason = f"this worker cannot start another process: {message.reason}"
+                child.failure = Ending("failed", failure="setup", reason=reason)
+        if dead and any(child.status is None for child in self.children):
+            self._on_server_death()
+
+    def close(self) -> None:
+        """End what still runs. The server is kept for the next attempt where nothing went wrong."""
+        for child in self.children:
+            child.stream.close()
+        if any(child.status is None or child.failure is not None for child in self.children):
+            for child in self.children:
+                child.kill()
+            forget(self.server)
+
+    def _on_server_death(self) -> None:
+        """The children died with it, by PR_SET_PDEATHSIG; the children's own children are killed here."""
+        code = self.server.process.wait()
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
+        for child in self.children:
+            if child.status is not None:
+                continue
+            child.signal(signal.SIGKILL)
+            child.status = code
+            if self.server.ready:
+                reason = f"the fork server {how} and took the trial with it"
+                child.failure = Ending("failed", failure="lost", reason=reason)
+            else:
+                died = crash(code, memory_limit=None, stderr="")
+                reason = f"the process {how} while it imported the objective"
+                child.failure = Ending("failed", failure=died.failure, reason=reason)
+
+
 class ForkedProcess:
     """An attempt of a Python objective (see :class:`.process.Process`)."""
 
     takes_answers = True
     poll_interval = 1.0
+    more_outputs: tuple[Path, ...] = ()
 
     def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
-        self.running = False
-        self.status: int | None = None
-        self._ending: Ending | None = None
-        self._pid = 0
-        self._server = fork_server(spec)
-        ours, theirs = socket.socketpair()
-        self._stream = MessageStream(ours)
-        # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
-        self._stream.begin(
-            Begin(
-                spec,
-                environment(spec, known=self._server.hardware),
-                cores=sorted(os.sched_getaffinity(0)),
-                note=ProcessNote(files, spec.attempt),
-                work=str(files.work(spec.attempt)),
-                outputs=(str(files.stdout(spec.attempt)), str(files.stderr(spec.attempt))),
-            )
-        )
-        self._server.fork(theirs)
-        theirs.close()
-        if self._server.ready:  # it answers at once, which costs less to wait for here than a turn of the supervisor
-            self._server.await_message(FORK_WAIT)
-            self._receive_from_server()
+        server = fork_server(spec)
+        outputs = files.stdout(spec.attempt), files.stderr(spec.attempt)
+        self._child = ForkedChild(server, begin_of(spec, files, server, outputs))
+        self._children = ForkedChildren(server, [self._child])
+
+    @property
+    def running(self) -> bool:
+        return self._child.running
+
+    @property
+    def status(self) -> int | None:
+        return self._child.status
 
     def descriptors(self) -> list[int]:
-        own = [] if self._stream.closed else [self._stream.fileno()]
-        return [self._server.control.fileno(), *own]
+        return [self._child.server.control.fileno(), *self._child.descriptors()]
 
     def receive(self) -> list[Message]:
-        self._stream.flush()
-        self._receive_from_server()
-        return self._stream.receive()  # after the status, so that everything sent before the exit is read
-
-    def _receive_from_server(self) -> None:
-        messages, dead = self._server.receive()
-        for message in messages:
-            if isinstance(message, Forked):
-                self._pid, self.running = message.pid, True
-            elif isinstance(message, Exited) and message.pid == self._pid:
-                self.status = message.status
-            elif isinstance(message, ForkFailed):
-                self.status = 1
-                reason = f"this worker cannot start another process: {message.reason}"
-                self._ending = Ending("failed", failure="setup", reason=reason)
-        if dead and self.status is None:
-            self._server_died()
+        self._children.receive()
+        return self._child.stream.receive()
 
     def answer(self, answer: Answer) -> None:
-        self._stream.send(answer)
+        self._child.stream.send(answer)
 
     def ask_to_yield(self) -> None:
-        self._stream.send(YieldRequest())
+        self._child.stream.send(YieldRequest())
 
     def terminate(self) -> None:
-        self._stream.send(Terminate())  # so that the child knows this SIGTERM from the scheduler's
-        self._signal(signal.SIGTERM)
+        self._child.terminate()
 
     def kill(self) -> None:
-        self._signal(signal.SIGKILL)
-        if not self.running:  # the fork server hangs in the import
-            self._server.process.kill()
+        self._child.kill()
 
     def ending(self, *, yielding: bool) -> Ending | None:
-        return self._ending
+        return self._child.failure
 
     def kept_pids(self) -> set[int]:
-        return {self._server.process.pid}
+        return {self._child.server.process.pid}
 
     def close(self) -> None:
-        self._stream.close()
-        if self.status is None or self._ending is not None:
-            self.kill()
-            forget(self._server)
-
-    def _signal(self, number: int) -> None:
-        if self._pid and self.status is None:
-            try:
-                os.killpg(self._pid, number)
-            except ProcessLookupError:  # it has not started its session yet
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, number)
-
-    def _server_died(self) -> None:
-        """The child died with it, by PR_SET_PDEATHSIG; the child's own children are killed here."""
-        code = self._server.process.wait()
-        self._signal(signal.SIGKILL)
-        self.status = code
-        how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
-        if self._server.ready:
-            reason = f"the fork server {how} and took the trial with it"
-            self._ending = Ending("failed", failure="lost", reason=reason)
-        else:
-            died = crash(code, memory_limit=None, stderr="")
-            reason = f"the process {how} while it imported the objective"
-            self._ending = Ending("failed", failure=died.failure, reason=reason)
+        self._children.close()

@@ -6,7 +6,7 @@ is the class's name; only :class:`Begin` is not:
 * worker and fork server, over a packet socket: :class:`Preload`; :class:`Ready`, :class:`Forked`, :class:`ForkFailed`,
   :class:`Exited`;
 * the trial's process to the worker, over a stream socket (:class:`MessageStream`): :class:`Reported`,
-  :class:`ParamRequested`, :class:`StudyAsked`, :class:`AttrSet`, :class:`ObjectiveEnded`;
+  :class:`ParamRequested`, :class:`StudyAsked`, :class:`AttrSet`, :class:`YieldWanted`, :class:`ObjectiveEnded`;
 * the worker to the trial's process: answers (:class:`.dialogue.VerdictAnswer`, :class:`.dialogue.ValueAnswer`),
   :class:`YieldRequest` and :class:`Terminate`. Before all others comes :class:`Begin`, with its length in front, which
   the fork server reads before it forks: a process that was just forked copies each page of memory that it touches.
@@ -66,9 +66,15 @@ class AttrSet(Message):
 
 @dataclass(frozen=True)
 class ObjectiveEnded(Message):
-    """The objective has returned or raised; the process has only to exit."""
+    """The objective has returned or raised; the process has only to exit. ``at``: when, in Unix seconds of its node."""
 
     ending: Ending
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class YieldWanted(Message):
+    """A rank was sent SIGTERM, so that all ranks of its attempt are to yield; not answered."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Garbled(Message):
     why: str
 
 
-TrialMessage = Reported | ParamRequested | StudyAsked | AttrSet | ObjectiveEnded | Garbled
+TrialMessage = Reported | ParamRequested | StudyAsked | AttrSet | ObjectiveEnded | YieldWanted | Garbled
 
 # -- the worker to the trial's process --------------------------------------------------------------------------------
 
@@ -161,14 +167,25 @@ class Exited(Message):
 _TYPES: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
-        *(Reported, ParamRequested, StudyAsked, AttrSet, ObjectiveEnded),
+        *(Reported, ParamRequested, StudyAsked, AttrSet, ObjectiveEnded, YieldWanted),
         *(VerdictAnswer, ValueAnswer, YieldRequest, Terminate),
         *(Preload, Ready, Forked, ForkFailed, Exited),
     )
 }
 
 
-TO_WORKER = (Reported, ParamRequested, StudyAsked, AttrSet, ObjectiveEnded, Ready, Forked, ForkFailed, Exited)
+TO_WORKER = (
+    Reported,
+    ParamRequested,
+    StudyAsked,
+    AttrSet,
+    ObjectiveEnded,
+    YieldWanted,
+    Ready,
+    Forked,
+    ForkFailed,
+    Exited,
+)
 """What a worker receives from a trial's process and from its fork server."""
 
 TO_TRIAL = (VerdictAnswer, ValueAnswer, YieldRequest, Terminate)

@@ -1,0 +1,1 @@
+"""Runs one Python objective in several processes, its ranks, as one attempt."""
