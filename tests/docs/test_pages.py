@@ -18,7 +18,7 @@ from ..support.pages import DOCS, run_page
 
 REPOSITORY = DOCS.parent
 
-TO_SLURM = {"start/cluster.md", "how-to/several-ranks.md"}
+TO_SLURM = {"start/cluster.md", "how-to/several-nodes.md"}
 """Pages whose jobs go to a real Slurm, see tests/system/schedulers/test_pages.py."""
 
 TO_READ = {"how-to/method.md"}
@@ -37,6 +37,7 @@ LOCAL = {
         "where net_parameters <= 9000",
         "wrote a program of the network of",
     ],
+    "how-to/several-ranks.md": ["study    two-ranks", "study    sharded", "3: 3 complete"],
     "how-to/retrain.md": ["loss on the test data: 1."],
     "how-to/failures.md": ["ValueError: three layers do not fit", "it fails here too"],
 }

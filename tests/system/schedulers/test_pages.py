@@ -30,7 +30,7 @@ def page_of_first_steps(folder: Path, lab: Lab) -> str:
 
 
 def page_of_several_nodes(folder: Path, lab: Lab) -> str:
-    return page_on(lab, folder, "how-to/several-ranks.md")
+    return page_on(lab, folder, "how-to/several-nodes.md")
 
 
 @campaign(page_of_first_steps)
