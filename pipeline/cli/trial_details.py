@@ -67,6 +67,7 @@ def outputs_of(row: Row) -> tuple[tuple[Path, str], ...]:
     files = TrialFiles(Path(row.directory))
     for attempt in range(max(1, row.attempts), 0, -1):
         found = [path for path in (files.stdout(attempt), files.stderr(attempt)) if path.is_file()]
+        found += files.rank_outputs(attempt)
         if found:
             return tuple((path, last_lines(path)) for path in found)
     return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ KINDS = {
     "yielded": "yielded without getting further",
 }
 """Kind of failure (:data:`~pilotune.pipeline.trial.protocol.FailureKind`), as the database has it -> words."""
+
+RANK = re.compile(r"rank [1-9]\d* on node (?P<host>[\w.-]+)")
+"""How the reason begins where another rank than rank 0 has failed."""
 
 
 def kind_in_words(failure: str) -> str:
@@ -67,9 +71,8 @@ def failure_lines(study: str, failure: Mapping[str, Any], here: str = "") -> lis
     lines = [failure_line(failure, here), *(f"  {line}" for line in harmless(failure["traceback"]).splitlines())]
     place = output_of(failure)
     if place is not None:
-        lines.append(
-            f"  its {'stderr' if place.is_file() else 'files'}: {place}{' (empty)' if is_empty(place) else ''}"
-        )
+        what = "files" if place.is_dir() else "stderr" if place.name.startswith("stderr") else "output"
+        lines.append(f"  its {what}: {place}{' (empty)' if is_empty(place) else ''}")
     if not failure["again"]:
         lines.append(f"  all of it: pilotune trials {study} --traceback {failure['number']}")
     return lines
@@ -84,9 +87,15 @@ def is_empty(path: Path) -> bool:
 
 
 def output_of(failure: Mapping[str, Any]) -> Path | None:
-    """The file with the attempt's stderr; the trial's folder where there is none; None where that is not known."""
+    """The file with what the attempt, or the rank that failed, wrote to stderr; None where that is not known.
+
+    The trial's folder where there is no such file.
+    """
     if not failure["directory"]:
         return None
     files = TrialFiles(Path(failure["directory"]))
+    rank = RANK.match(failure["reason"])
+    if rank is not None and (output := files.rank_output(failure["attempt"], rank["host"])).is_file():
+        return output
     stderr = files.stderr(failure["attempt"])
     return stderr if stderr.is_file() else files.directory

@@ -100,6 +100,14 @@ class TrialFiles:
         """What the ranks of the attempt other than rank 0 print on a node, stdout and stderr."""
         return self.directory / f"ranks-{attempt}-{host}.txt"
 
+    def rank_outputs(self, attempt: int) -> list[Path]:
+        """What there is of :meth:`rank_output` of an attempt, by name; none where the folder cannot be read."""
+        try:
+            names = sorted(os.listdir(self.directory))
+        except OSError:
+            return []
+        return [self.directory / name for name in names if name.startswith(f"ranks-{attempt}-")]
+
     def outcome(self, attempt: int) -> Path:
         """How the attempt ended, as JSON, written by an atomic rename before the worker returns it."""
         return self.directory / f"outcome-{attempt}.json"

@@ -105,6 +105,15 @@ def test_earlier_studies_are_compared_with_none() -> None:
     assert [row.split("|")[2].strip() for row in rows] == ["without", "with", "narrowed", "negated", "shuffled"]
 
 
+@pytest.mark.exhaustive
+def test_the_start_of_ranks_is_measured_beside_that_of_one_process() -> None:
+    pytest.importorskip("torch")
+    head, *rows = lines_of("ranks", "--ranks", "2", "--attempts", "1")
+    assert "called, ms" in head
+    assert [row.split("|")[2].strip() for row in rows] == ["none", "2"] * 3
+    assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row.split("|")[3:5])
+
+
 def test_simulated_workers_are_used() -> None:
     head, ours, *peers = lines_of(
         "simulated_utilization", "--workers", "16", "--seconds", "60", "--n", "30", "--cap", "2", "--per-worker", "3"

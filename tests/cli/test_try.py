@@ -283,6 +283,24 @@ def test_a_command_runs_in_the_foreground_with_its_files_and_variables(
     assert json.loads(shown.out)["state"] == "failed"
 
 
+RANKS = """
+import os
+
+def train(trial):
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
+    assert int(os.environ["MASTER_PORT"]) > 0
+    return {"loss": 1.0, "seen": [trial.rank, trial.world_size, *(os.environ[name] for name in names)]}
+"""
+
+
+def test_an_objective_with_ranks_runs_as_the_only_one(pilotune: Pilotune, tmp_path: Path) -> None:
+    path = write(tmp_path, f"{STUDY}trial: {{ranks: 4}}\n", train=RANKS)
+    done = pilotune("try", path, "--json")
+    assert json.loads(done.out)["user_attrs"] == {"seen": [0, 1, "0", "0", "1", "1", "127.0.0.1"]}
+    assert "note: a trial has 4 ranks, but this one runs as rank 0 of 1" in done.err
+    assert "RANK" not in os.environ
+
+
 def test_a_command_that_cannot_be_started_is_a_sentence(pilotune: Pilotune, tmp_path: Path) -> None:
     study = write(tmp_path / "c", COMMAND.replace("sh {study_dir}/solve.sh", "/no/such/program") % "file")
     result = pilotune("try", study)

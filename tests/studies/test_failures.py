@@ -15,7 +15,7 @@ from rich.console import Console
 from pilotune.pipeline.attributes import DIRECTORY, TRACEBACK
 from pilotune.pipeline.cli.summary import render
 from pilotune.pipeline.driver.status import Status
-from pilotune.pipeline.studies.failures import KINDS, kind_in_words
+from pilotune.pipeline.studies.failures import KINDS, failure_lines, kind_in_words
 from pilotune.pipeline.studies.progress import Progress
 from pilotune.pipeline.trial.protocol import FailureKind
 
@@ -54,6 +54,18 @@ def test_the_first_failure_is_told_once_with_the_end_of_its_traceback_and_its_st
     assert '  File "o.py", line 7, in objective\n' in text
     assert f"its stderr: {tmp_path}/stderr-1.txt\n" in text
     assert "pilotune trials digits --traceback 3" in text
+
+
+@pytest.mark.parametrize(
+    ("rank", "line"),
+    [(0, "stderr: {}/stderr-1.txt (empty)"), (3, "output: {}/ranks-1-n2.txt"), (4, "stderr: {}/stderr")],
+)
+def test_the_output_of_the_rank_that_failed_is_told(tmp_path: Path, rank: int, line: str) -> None:
+    (tmp_path / "stderr-1.txt").touch()
+    (tmp_path / "ranks-1-n2.txt").write_text("oh")
+    reason = f"rank {rank} on node {'n3' if rank == 4 else 'n2'}: ValueError: no data"
+    lines = failure_lines("digits", {**FAILURE, "reason": reason, "directory": str(tmp_path)})
+    assert [each for each in lines if each.startswith("  its " + line.format(tmp_path))]
 
 
 def test_a_failure_on_another_host_that_is_tried_again_says_so() -> None:
