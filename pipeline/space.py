@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ..fields import shown
 from .architecture.graph import Graph
 from .architecture.network import NetworkError, network
+from .architecture.sites import Site, sites_of
 from .expressions import Constraint
 from .trial.distributions import same_choice, stored_choice
 
@@ -137,6 +138,16 @@ class Space:
     def distributions(self) -> dict[str, BaseDistribution]:
         """The distributions by parameter."""
         return {p.name: p.distribution for p in self.parameters}
+
+    @functools.cached_property
+    def sites(self) -> list[Site]:
+        """Where a configuration can change: a graph's operations with their arguments, and each other parameter."""
+        return sites_of((p.name for p in self.parameters), self.graphs)
+
+    @functools.cached_property
+    def graph_parameters(self) -> dict[str, list[str]]:
+        """The names of each graph's parameters, by graph."""
+        return {name: [each.name for each in graph.variables(name)] for name, graph in self.graphs.items()}
 
     def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Suggest a configuration with ``trial``: the values of its active parameters and the constants, by name."""

@@ -6,12 +6,15 @@ parameters, in the plain form of :meth:`Graph.to_data`, so that a network can be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .notation import Value
 from .operations import ACTIVATIONS, NORMS, Operation, Shape, operation
+from .split import Split
 
 SKIP = "skip"
 """Word in the names of parameters that say whether a connection is there."""
@@ -51,6 +54,7 @@ class Node:
         merge: How several sources are merged.
         add: How chosen connections are merged with the result.
         norm: Normalization between a layer and its activation.
+        split: Whether the operation and its arguments are parameters of their own.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Node:
     merge: Merge = Merge("concat")
     add: Merge = Merge()
     norm: str = "none"
+    split: bool = False
 
     @property
     def is_chosen(self) -> bool:
@@ -73,6 +78,29 @@ class Node:
         """Its choices, read."""
         return tuple(map(operation, self.choices))
 
+    @cached_property
+    def parts(self) -> Split:
+        """Its choices as several parameters. Raises ValueError where they cannot be split."""
+        return Split(self.operations)
+
+    def slots(self, graph: str) -> list[Slot]:
+        """What is to be chosen: its operation, then its connections."""
+        found = []
+        name = f"{graph}.{self.name}"
+        if self.is_chosen and self.split:
+            parts = tuple(
+                Variable(part_name(name, part.name), part.values, self.name, part.step) for part in self.parts.parts
+            )
+            joint = tuple(
+                {part_name(name, part): value for part, value in values.items()} for values in self.parts.joint
+            )
+            found.append(Slot(parts, joint))
+        elif self.is_chosen:
+            found.append(_single(Variable(name, self.choices, self.name)))
+        for index in range(len(self.skips)):
+            found.append(_single(Variable(skip_name(graph, self, index), (False, True), self.name)))
+        return found
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -80,13 +108,33 @@ class Variable:
 
     Attributes:
         name: Of the parameter, which begins with the graph's.
-        choices: Its values: operations, or false and true for a connection.
+        choices: Its values: operations, or false and true for a connection; of a node that is split, names of
+            operations or an argument's values.
         node: The node that it belongs to.
+        step: The distance of values that are whole numbers at equal distances; None for others.
     """
 
     name: str
-    choices: tuple[str | bool, ...]
+    choices: tuple[Value | bool, ...]
     node: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What is to be chosen at one place of a graph: an operation with its arguments, or whether a connection is there.
+
+    Attributes:
+        variables: The parameters that say it.
+        joint: For each choice, the values of those parameters that it needs.
+    """
+
+    variables: tuple[Variable, ...]
+    joint: tuple[Mapping[str, Value | bool], ...]
+
+
+def _single(variable: Variable) -> Slot:
+    return Slot((variable,), tuple({variable.name: choice} for choice in variable.choices))
 
 
 @dataclass(frozen=True)
@@ -115,27 +163,25 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     def variables(self, name: str) -> list[Variable]:
-        """The parameters in order: of each node its operation, then its connections.
+        """The parameters in order: of each node its operation, with its arguments where they are split, then its skips.
 
         Args:
             name: The graph's.
         """
-        return list(self._variables(name))
+        return [variable for slot in self.slots(name) for variable in slot.variables]
 
-    def _variables(self, name: str) -> Iterator[Variable]:
-        for node in self.nodes:
-            if node.is_chosen:
-                yield Variable(f"{name}.{node.name}", node.choices, node.name)
-            for index in range(len(node.skips)):
-                yield Variable(skip_name(name, node, index), (False, True), node.name)
+    def slots(self, name: str) -> list[Slot]:
+        """What is to be chosen, in order: of each node its operation, then its connections.
+
+        Args:
+            name: The graph's.
+        """
+        return [slot for node in self.nodes for slot in node.slots(name)]
 
     @property
     def size(self) -> int:
         """The number of networks that the parameters can describe; different ones may be the same network."""
-        size = 1
-        for variable in self._variables(""):
-            size *= len(variable.choices)
-        return size
+        return math.prod(len(slot.joint) for slot in self.slots(""))
 
     def to_data(self) -> dict[str, Any]:
         """The graph as plain data, as JSON has it."""
@@ -158,6 +204,15 @@ class Graph:
             raise ValueError(f"is no graph of a study file: {error}") from None
 
 
+def part_name(node: str, part: str) -> str:
+    """The parameter that says one part of a node's operation.
+
+    >>> part_name("net.cell1", ""), part_name("net.cell1", "units")
+    ('net.cell1', 'net.cell1.units')
+    """
+    return f"{node}.{part}" if part else node
+
+
 def skip_name(graph: str, node: Node, index: int) -> str:
     """The parameter that says whether the connection number ``index`` of a node is there."""
     return f"{graph}.{node.name}.{SKIP}{index + 1}"
@@ -172,6 +227,8 @@ def _node_data(node: Node) -> dict[str, Any]:
     for key in ("mirror", "mime", "norm"):
         if getattr(node, key) != getattr(_PLAIN, key):
             data[key] = getattr(node, key)
+    if node.split:
+        data["split"] = True
     if node.skips:
         data["skips"] = list(node.skips)
     for key in ("merge", "add"):
@@ -210,4 +267,5 @@ def _node(data: Mapping[str, Any]) -> Node:
         merge=merges.get("merge", _PLAIN.merge),
         add=merges.get("add", _PLAIN.add),
         norm=norm,
+        split=bool(data.get("split", False)),
     )

@@ -13,8 +13,9 @@ def from_indices(graph: Graph, indices: Sequence[float], name: str = "net") -> d
     """The parameters of a network that is given as a list (``arch_seq``).
 
     Args:
-        graph: The space, whose parameters are in the order of the list.
-        indices: By parameter the position of its value, or a number from 0 to below 1 that is scaled to it.
+        graph: The space, whose operations and connections are in the order of the list. Where nodes are split, the
+            arguments that an operation does not need have their first value.
+        indices: For each of them the position of what is chosen, or a number from 0 to below 1 that is scaled to it.
         name: The graph's.
 
     Raises:
@@ -26,15 +27,17 @@ def from_indices(graph: Graph, indices: Sequence[float], name: str = "net") -> d
         >>> from_indices(graph, [1, 0])
         {'net.cell1': 'dense(16, relu)', 'net.cell1.skip1': False}
     """
-    variables = graph.variables(name)
-    if len(indices) != len(variables):
-        own, given = count(len(variables), "parameter"), count(len(indices), "number")
+    slots = graph.slots(name)
+    if len(indices) != len(slots):
+        own, given = count(len(slots), "parameter"), count(len(indices), "number")
         raise ValueError(f"the graph has {own}, but the list has {given}")
-    params = {}
-    for variable, index in zip(variables, indices, strict=True):
-        number = len(variable.choices)
+    params: dict[str, Any] = {}
+    for slot, index in zip(slots, indices, strict=True):
+        number = len(slot.joint)
         position = int(index * number) if isinstance(index, float) and 0 <= index < 1 else index
         if position != int(position) or not 0 <= position < number:
-            raise ValueError(f"{variable.name} has the positions 0 to {number - 1}, but the list has {index}")
-        params[variable.name] = variable.choices[int(position)]
+            first = slot.variables[0].name
+            raise ValueError(f"{first} has the positions 0 to {number - 1}, but the list has {index}")
+        params |= {variable.name: variable.choices[0] for variable in slot.variables}
+        params |= slot.joint[int(position)]
     return params

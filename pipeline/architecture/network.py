@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .graph import Graph, Merge, Node, skip_name
+from .graph import Graph, Merge, Node, part_name, skip_name
 from .operations import Operation, Shape, ShapeError, norm_fits, norm_weights, operation, shown
 
 Probe = Callable[[Operation, Shape], tuple[Shape, int]]
@@ -154,11 +154,22 @@ class _Decoder:
             return self.positions[node.mirror or node.mime]
         if not node.is_chosen:
             return 0
+        if node.split:
+            return self._split_position(node)
         value = self._param(f"{self.name}.{node.name}", node)
         try:
             return node.choices.index(value)
         except ValueError:
             raise NetworkError(node.name, f"{value!r} is none of its operations") from None
+
+    def _split_position(self, node: Node) -> int:
+        names = {part.name: part_name(f"{self.name}.{node.name}", part.name) for part in node.parts.parts}
+        values = {part: self._param(name, node) for part, name in names.items()}
+        try:
+            return node.parts.position(values)
+        except KeyError:
+            given = ", ".join(f"{names[part]} = {value!r}" for part, value in values.items())
+            raise NetworkError(node.name, f"none of its operations has {given}") from None
 
     def _operation(self, node: Node) -> Operation:
         if node.mirror:

@@ -16,7 +16,7 @@ from ..architecture.graph import Graph
 from ..expressions import unusable
 from ..space import Constraint, Parameter, Space, contains, derived_names, describe
 from ..trial.distributions import RangeProblem, check_range, same_choice, stepped, stored_choice
-from .graphs import build_graph, fits_always
+from .graphs import build_graph, fits_always, variable_distributions
 from .space_hints import as_yaml, form_of_list, form_of_text, right_form
 
 KINDS = ("float", "int", "choice")
@@ -58,7 +58,7 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
         _check_name(name, key, source)
         if isinstance(value, dict) and GRAPH in value:
             graphs[name] = _graph(name, value, key, source)
-            variables = {each.name: CategoricalDistribution(each.choices) for each in graphs[name].variables(name)}
+            variables = variable_distributions(graphs[name], name)
             distributions |= variables
             objects |= {variable: {} for variable in variables}
         elif isinstance(value, dict) and CONSTANT in value:

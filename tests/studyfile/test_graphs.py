@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from optuna.distributions import IntDistribution
 
 from pilotune.errors import UserError
 from pilotune.pipeline.space import differences
@@ -117,3 +118,24 @@ def test_weights_of_own_layers_cannot_be_constrained():
     assert space_of(text).graphs
     with pytest.raises(UserError, match=r"the weights of mine:Gated\(4\), a layer of your own, cannot"):
         space_of(text, ["net_parameters < 10"])
+
+
+def test_a_split_graph_has_a_site_for_each_operation_and_each_connection():
+    graph = CHAIN.replace("dense(4)", '"dense({16..48..16}, {relu, tanh})"') + "skips: 1\nsplit: true\n"
+    space = space_of(graph, more="  lr: {float: [0.1, 1]}\n")
+    assert [site.names for site in space.sites] == [
+        ("net.cell1", "net.cell1.units", "net.cell1.activation"),
+        ("net.cell1.skip1",),
+        ("net.cell2", "net.cell2.units", "net.cell2.activation"),
+        ("net.cell2.skip1",),
+        ("lr",),
+    ]
+    assert space.distributions["net.cell1.units"] == IntDistribution(16, 48, step=16)
+
+
+def test_operations_that_are_no_product_cannot_be_split():
+    graph = CHAIN.replace("dense(4)", '"dense(16, relu)", "dense(32, tanh)"') + "split: true\n"
+    with pytest.raises(UserError, match="node cell1: split needs every combination of the arguments of dense"):
+        space_of(graph)
+    with pytest.raises(UserError, match=r"net\.graph\.split"):
+        space_of(CHAIN + "split: please\n")

@@ -10,12 +10,13 @@ from ...architecture.graph import Graph
 from .chain import KEYS as CHAIN_KEYS
 from .chain import ChainReader
 from .checks import check_names, check_networks, fits_always
+from .distributions import variable_distributions
 from .nodes import NodesReader
 from .parts import Parts
 
-__all__ = ["build_graph", "fits_always"]
+__all__ = ["build_graph", "fits_always", "variable_distributions"]
 
-KEYS = ("inputs", *CHAIN_KEYS, "stages", "nodes", "output")
+KEYS = ("inputs", *CHAIN_KEYS, "stages", "nodes", "output", "split")
 FORMS = ("cells", "stages", "nodes")
 
 
@@ -46,5 +47,6 @@ def build_graph(data: Any, key: str, source: YamlFile) -> Graph:
         ChainReader(parts).read(inputs)
     graph = Graph(inputs, tuple(parts.nodes.values()))
     check_names(graph, parts)
+    parts.check_split()
     check_networks(graph, parts)
     return graph

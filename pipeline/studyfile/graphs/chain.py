@@ -67,10 +67,10 @@ class ChainReader:
         add = self.parts.merge(data.get("merge"), join(key, "merge"), Merge("add"))
         norm = self.parts.norm(data.get("norm"), join(key, "norm"))
         every, pool = self._pool(data.get("pool"), join(key, "pool"))
-        points = [previous]
+        points, split = [previous], self.parts.split
         for index in range(1, cells + 1):
             near = tuple(points[-skips:]) if skips else ()
-            node = Node(f"cell{number + index}", (points[-1],), choices, skips=near, add=add, norm=norm)
+            node = Node(f"cell{number + index}", (points[-1],), choices, skips=near, add=add, norm=norm, split=split)
             points.append(self.parts.put(node, join(key, "choice")))
             if every and index % every == 0:
                 name = f"pool{sum(name.startswith('pool') for name in self.parts.nodes) + 1}"

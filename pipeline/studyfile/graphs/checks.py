@@ -56,7 +56,7 @@ def _blamed(graph: Graph, node: Node, index: int, rng: random.Random) -> Network
     for attempt in range(TRIES):
         params = _random(graph, rng, plain=attempt == 0)
         if node.is_chosen:
-            params[f".{node.name}"] = node.choices[index]
+            params |= node.slots("")[0].joint[index]
         error = _failure(graph, params)
         if error is None or (node.is_chosen and error.node != node.name):  # another node is to blame
             return None

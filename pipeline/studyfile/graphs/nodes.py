@@ -72,6 +72,7 @@ class NodesReader:
             merge=self.parts.merge(data.get("merge"), join(key, "merge"), Merge("concat")),
             add=self.parts.merge(self.parts.data.get("merge"), join(self.parts.key, "merge"), Merge("add")),
             norm=norm,
+            split=self.parts.split and "choice" in data,
         )
 
     def _names(self, value: Any, key: str, node: str, what: str) -> tuple[str, ...]:

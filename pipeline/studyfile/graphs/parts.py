@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ....errors import UserError
@@ -129,6 +130,23 @@ class Parts:
         if len(found) > 1:
             raise self.error(f"node {node}: {shown(value)} stands for {len(found)} operations; give one", key)
         return (found[0],)
+
+    @cached_property
+    def split(self) -> bool:
+        """Whether the operation and the arguments of a node are parameters of their own."""
+        try:
+            return boolean(self.data.get("split", False))
+        except ValueError as error:
+            raise self.error(str(error), join(self.key, "split")) from None
+
+    def check_split(self) -> None:
+        """Refuse operations that cannot be split."""
+        for node in self.nodes.values():
+            if node.split and node.is_chosen:
+                try:
+                    node.parts  # noqa: B018
+                except ValueError as error:
+                    raise self.error(f"node {node.name}: {error}", self.places[node.name]) from None
 
     def put(self, node: Node, key: str) -> str:
         """Add a node that the study file describes at ``key``; returns its name."""

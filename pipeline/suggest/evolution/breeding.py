@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
+from ...architecture.sites import Site
 from ...space import Space
 from ..genes import Gene
 from .individuals import Individual
@@ -97,18 +98,39 @@ class Breeder:
     def _mutated(self, params: Params, fixed: Mapping[str, Any]) -> Params:
         """The configuration with other values of one parameter, or of each with the probability ``mutate``."""
         settings, rng = self._settings, self._rng
-        genes = [gene for name, gene in self._genes.items() if name in params and name not in fixed and not gene.single]
+        sites = [
+            site
+            for site in self._sites()
+            if not any(name in fixed or name not in params for name in site.names) and not self._single(site)
+        ]
         if isinstance(settings.mutate, str):
             assert settings.mutate == ONE
-            chosen = [rng.choice(genes)] if genes else []
+            chosen = [rng.choice(sites)] if sites else []
         else:
-            chosen = [gene for gene in genes if rng.random() < settings.mutate]
+            chosen = [site for site in sites if rng.random() < settings.mutate]
         changed = dict(params)
-        for gene in chosen:
-            value = params[gene.name]
-            step = settings.step
-            changed[gene.name] = gene.other(value, rng) if step is None else gene.stepped(value, step, rng)
+        for site in chosen:
+            changed |= self._changed(site, params)
         return changed
+
+    def _sites(self) -> list[Site]:
+        return [Site((name,)) for name in self._genes] if self._space is None else self._space.sites
+
+    def _single(self, site: Site) -> bool:
+        """Whether there is only one possibility."""
+        return site.joint is None and self._genes[site.names[0]].single
+
+    def _changed(self, site: Site, params: Params) -> Params:
+        """Other values of a site: of an operation with arguments any other, or one of its values a step away."""
+        rng, step = self._rng, self._settings.step
+        name = site.names[0]
+        if site.joint is not None:
+            now = site.current(params)
+            if step is None or now is None:
+                return dict(rng.choice([each for each in site.joint if each is not now]))
+            name = rng.choice(list(now))
+        gene, value = self._genes[name], params[name]
+        return {name: gene.other(value, rng) if step is None else gene.stepped(value, step, rng)}
 
     def _completed(self, params: Params, fixed: Mapping[str, Any]) -> Params:
         """The configuration without inactive parameters; those that are active and missing are drawn at random.
