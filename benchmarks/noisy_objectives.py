@@ -89,6 +89,9 @@ class Noisy(SimpleNamespace):
         return AttemptSpec(flight.token, "noisy", flight.number, flight.attempt, flight.params, False, "", seed, 1,
                            repeat=flight.repeat, since=flight.since)  # fmt: skip
 
+    def why_unfit(self, flight: Flight) -> str:
+        return ""
+
     def written_outcome(self, flight: Flight) -> None:
         return None
 

@@ -44,7 +44,7 @@ from .flight import Flight, adopted, pause_before
 from .flight_states import Move, require
 from .held_trials import HeldTrials
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
-from .outcomes import AGAIN, NextStep, OutcomeHandler
+from .outcomes import AGAIN, NextStep, OutcomeHandler, unfit_outcome
 from .population import pausing_controller
 from .promotion import PromotionController, paused_at
 from .replies import answer
@@ -86,6 +86,7 @@ class Campaign:
         reports: Keeps what attempts report, and reads report logs where an attempt could not tell all.
         outcomes: What follows from the end of an attempt; durations, failures and hosts.
         workers: Attempts that the pool can run at once.
+        capacity: What the pool said last of what it can run.
         latency: Seconds from a submission to the start on a free worker.
         blocks: The pool's blocks, as last seen.
         block_history: When each block that was ever seen was submitted, began and ended.
@@ -119,7 +120,7 @@ class Campaign:
         self.trials = HeldTrials(study, campaign_id, promotion)
         self.flights, self.backoff = self.trials.flights, self.trials.backoff
         self.stopping = Stopping(limits, study.study.study_name)
-        self.workers, self.latency = 0, 0.1
+        self.workers, self.latency, self.capacity = 0, 0.1, Capacity(0)
         self.blocks: tuple[BlockView, ...] = ()
         self.block_history = BlockHistory()
         self.pool_note = ""
@@ -131,6 +132,7 @@ class Campaign:
         self._demand = Demand(study, limits, self.outcomes.durations, now)
         self._most_asks = ASKS_PER_STEP  # in the next step
         self._outbox: list[Action] = []
+        self._unfit: list[Event] = []  # the ends of attempts that no worker can run, for the next step
         self._unchecked = 0  # steps and releases since the last check of the invariants
         self._handlers: dict[type, Callable[[Any], None]] = {
             Capacity: self._on_capacity,
@@ -160,7 +162,8 @@ class Campaign:
         self.more_to_ask = False
         if self.promotion:
             self.promotion.refresh()
-        for event in events:
+        unfit, self._unfit = self._unfit, []
+        for event in (*unfit, *events):
             self._handlers[type(event)](event)
         self._check_limits()
         self._take_up()
@@ -182,7 +185,13 @@ class Campaign:
             self.study.recount()
             self._outbox += [StopAttempt(token, "kill") for token in self.trials.drop(gone)]
         actions, self._outbox = self._outbox, []
-        actions += [Submit(self.services.make_spec(flight)) for flight in self.trials.submit(gone)]
+        for flight in self.trials.submit(gone):
+            reason = self.services.why_unfit(flight)
+            if reason:
+                self._unfit.append(Ended(unfit_outcome(flight, reason)))
+                self.more_to_ask = True  # so that the next step is taken at once
+            else:
+                actions.append(Submit(self.services.make_spec(flight)))
         self._check_invariants()
         return [*self.outcomes.hosts.new_quarantines(), *actions, *self._demanded()]
 
@@ -261,9 +270,10 @@ class Campaign:
 
     def _account(self, now: float) -> None:
         passed = max(0.0, now - self.now)
+        busy = self.running if self.capacity.busy is None else self.capacity.busy
         # Workers of a block that accepts no more trials do not count as workers, but may still be busy.
-        self.worker_seconds += passed * max(self.workers, self.running)
-        self.busy_seconds += passed * self.running
+        self.worker_seconds += passed * max(self.workers, busy)
+        self.busy_seconds += passed * busy
         self.now = max(now, self.now)
         if self.workers or self.speed.samples:
             self.speed.note(self.now, self.worker_seconds, self.busy_seconds, self.outcomes.ended_in_all)
@@ -274,6 +284,7 @@ class Campaign:
         if event.workers and not self.workers:
             self.last_progress = self.now
         self.workers, self.latency, self.outcomes.hosts.available = event.workers, event.latency, event.hosts
+        self.capacity = event
 
     def _on_blocks(self, event: BlocksSeen) -> None:
         self.blocks = event.blocks
@@ -414,7 +425,8 @@ class Campaign:
     def _room(self) -> int:
         """How many more trials the workers can take, with what is submitted ahead of them."""
         more = ahead(self.workers, self.latency, self.outcomes.durations.median) if self.limits.asks_ahead else 0
-        return self.workers + more - self.in_flight
+        wanted = self.workers if self.capacity.in_flight is None else self.capacity.in_flight
+        return wanted + more - self.in_flight
 
     def _budget_used(self) -> bool:
         return self.limits.trials is not None and self.study.asked >= self.limits.trials

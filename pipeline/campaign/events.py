@@ -51,16 +51,23 @@ trials are killed. The user's first, second and third Ctrl-C mean these, in this
 class Capacity:
     """How much the pool can run now; sent whenever it changes.
 
+    Where trials take different shares of a node, there are no workers of one size. Then ``workers`` says how many
+    trials of the typical size can run at once, and the two last attributes are set.
+
     Attributes:
         workers: Attempts that can run at once: every connected worker, except that of a block which accepts no further
             trials (held or draining) only the busy workers count.
         latency: Seconds from submitting an attempt to its start on a free worker.
         hosts: Names of the hosts whose workers accept trials; empty where the pool does not know them.
+        in_flight: Attempts that the pool wants to have in all, with those that wait for room; None: as many as workers.
+        busy: How much of ``workers`` is in use; None: as many as attempts run.
     """
 
     workers: int
     latency: float = 0.1
     hosts: frozenset[str] = frozenset()
+    in_flight: int | None = None
+    busy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ yielded, stopped                           | a new attempt; FAIL when it gets no
 declined by the worker                     | the same attempt again
 failed: disk full                          | a new attempt after a wait; the campaign ends when it lasts
 failed: infrastructure, or the worker lost | a new attempt, up to `max_losses`
+failed: it fits on no node                 | FAIL
 failed: anything else                      | one more attempt on another host where the host may be to blame; a new
                                            | attempt where the study file allows retries; else FAIL
 """
@@ -78,6 +79,11 @@ class NextStep:
 AGAIN = NextStep(again=True)
 
 
+def unfit_outcome(flight: Flight, reason: str) -> Outcome:
+    """The outcome of an attempt that no worker can run, since it takes more than any node has."""
+    return Outcome(flight.token, flight.number, flight.attempt, "failed", failure="resources", reason=reason)
+
+
 class OutcomeHandler:
     """Judges attempts that have ended, and tells the study of the trials that have.
 
@@ -145,6 +151,8 @@ class OutcomeHandler:
         flight.idle_yields = 0
         if outcome.failure == "disk":
             return self._disk_full(flight, outcome.reason, now)
+        if outcome.failure == "resources":
+            return self._tell_failed(flight, outcome.failure, outcome.reason, now)
         if outcome.failure == "lost":
             self.hosts.failed(flight, "lost", outcome.reason)
             return self._lose(flight, outcome.reason, now)

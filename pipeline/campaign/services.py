@@ -15,6 +15,12 @@ class CampaignServices(Protocol):
     The driver implements it (``pipeline/driver/services.py`` extends it); tests implement it with a few lines.
     """
 
+    def why_unfit(self, flight: Flight) -> str:
+        """Why no worker can ever run the trial, as one sentence: it takes more than any node has. Empty where one can.
+
+        The same for all attempts of a trial.
+        """
+
     def make_spec(self, flight: Flight) -> AttemptSpec:
         """What a worker needs to run the flight's attempt. Its number, attempt and token are settled."""
 

@@ -19,6 +19,7 @@ KINDS = {
     "timeout": "ran into the timeout",
     "output": "wrote too much output",
     "setup": "could not be started",
+    "resources": "needed more than any node has",
     "lost": "lost with the worker or node too often",
     "disk": "the disk was full",
     "yielded": "yielded without getting further",

@@ -33,13 +33,14 @@ same attempt may be submitted again.
 """
 
 FailureKind = Literal[
-    "", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost", "disk"
+    "", "exception", "value", "exit", "signal", "memory", "timeout", "output", "setup", "lost", "disk", "resources"
 ]
 """Why an attempt failed.
 
 exception: the objective raised. value: it returned no usable value. exit, signal, memory: its process crashed. timeout,
 output: it exceeded a limit. setup: it could not be started. lost, disk: the infrastructure's fault (a dead fork server,
-a full file system), for which the trial is tried again.
+a full file system), for which the trial is tried again. resources: it takes more than any node
+has, as the driver finds.
 """
 
 StopHow = Literal["yield", "kill"]
@@ -173,7 +174,7 @@ class AttemptSpec(Message):
         isolate: Run a Python objective in a process of its own.
         preload: Import a Python objective once, in the fork server, rather than in each process.
         cores: CPU cores on each node.
-        gpus: GPUs on each node.
+        gpus: GPUs on each node; a fraction below 1 is a share of one GPU.
         nodes: Nodes.
         ranks: Processes of the trial in all: ``nodes`` times ``ranks_per_node``.
         ranks_per_node: Those on each node.
@@ -208,7 +209,7 @@ class AttemptSpec(Message):
     isolate: bool = True
     preload: bool = True
     cores: int = 1
-    gpus: int = 0
+    gpus: float = 0
     nodes: int = 1
     ranks: int = 1
     ranks_per_node: int = 1

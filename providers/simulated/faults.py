@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...pipeline.trial.protocol import AttemptSpec, Outcome
+from ..blocks.packed_node import NodeRoom, Placement
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,21 @@ class Witness:
         self.reports: dict[str, list[tuple[int, float]]] = {}
         self.outcomes: list[Outcome] = []
         self.declined = 0
+
+    def came(self, room: NodeRoom) -> None:
+        """A node accepts attempts. This and what follows only in a pool that packs attempts on nodes."""
+
+    def went(self, name: str) -> None:
+        """A node accepts no more attempts."""
+
+    def waits(self, spec: AttemptSpec) -> None:
+        """An attempt waits for room on a node."""
+
+    def placed(self, spec: AttemptSpec, placement: Placement) -> None:
+        """An attempt begins on a node."""
+
+    def freed(self, token: str) -> None:
+        """An attempt is over; what it took of its node is free, if it had begun."""
 
     def began(self, spec: AttemptSpec) -> None:
         """A worker has begun an attempt."""

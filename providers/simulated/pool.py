@@ -34,11 +34,13 @@ from ...pipeline.trial.protocol import AttemptSpec, Attributes, Outcome, Outcome
 from ...pipeline.trial.report_log import ReportWriter, carry, unheard
 from ...pipeline.worker.dialogue import Answer, VerdictAnswer
 from ..blocks.block import Block
+from ..blocks.packed_node import NodeRoom
 from .attempt import Attempt, Note, Objective, Question, Step, Wish
 from .blocks import BlockPlan, SimulatedBlocks
 from .clock import VirtualTime
 from .faults import Disk, Faults, Witness
 from .hosts import Nodes, SimulatedHosts
+from .packed import PackedNodes
 from .suspension import Suspension, is_suspended
 
 __all__ = ["Note", "Objective", "Question", "SimulatedPool", "Step", "Wish"]
@@ -63,6 +65,8 @@ class SimulatedPool:
         plan: Blocks that come and go, instead of ``workers``.
         disk: Where trials keep checkpoints; None: each attempt begins at the first step.
         nodes: The hosts that workers are on; None: the driver learns of none.
+        rooms: Nodes on which attempts are packed by what each takes; with a ``plan`` those of each block. They replace
+            ``workers`` and ``nodes``.
         time: The clock, which several pools may share.
         witness: Records what the workers really do.
         logs: Attempts write their reports into the trials' folders before they send them, and carry what earlier ones
@@ -91,6 +95,7 @@ class SimulatedPool:
         plan: BlockPlan | None = None,
         disk: Disk | None = None,
         nodes: Nodes | None = None,
+        rooms: Sequence[NodeRoom] = (),
         time: VirtualTime | None = None,
         witness: Witness | None = None,
         logs: bool = False,
@@ -113,6 +118,7 @@ class SimulatedPool:
             calls = (self._on_block_start, self._on_block_closing, self._on_block_resume, self._on_block_end)
             self.blocks = SimulatedBlocks(plan, self._at, self.now, *calls, self.random)
         self.hosts = SimulatedHosts(nodes, workers, self.blocks, self.random) if nodes else None
+        self.packed = PackedNodes(rooms, self.blocks, self.witness) if rooms else None
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
@@ -136,7 +142,10 @@ class SimulatedPool:
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if isinstance(action, Submit):
-                self._queue.append(action.spec)
+                if self.packed:
+                    self.packed.submit(action.spec)
+                else:
+                    self._queue.append(action.spec)
                 self._at(self.latency, self._start_next)
             elif isinstance(action, Reply):
                 self._on_reply(action)
@@ -160,7 +169,7 @@ class SimulatedPool:
         self._driver_alive = False
         self._events.clear()
         if not self.faults.begin:
-            self._queue.clear()
+            self._forget_waiting()
         if self.faults.linger:
             self._at(self.faults.linger, self._yield_all)
         else:
@@ -175,9 +184,14 @@ class SimulatedPool:
 
     def _remove_workers(self) -> None:
         self.over = True
-        self._queue.clear()
+        self._forget_waiting()
         for attempt in list(self._running.values()):
             self._leave(attempt, lost=True)
+
+    def _forget_waiting(self) -> None:
+        self._queue.clear()
+        if self.packed:
+            self.packed.forget_waiting()
 
     # -- what the driver receives -------------------------------------------------------------------------------------
 
@@ -191,7 +205,10 @@ class SimulatedPool:
 
     def _report_changes(self) -> None:
         """Tell the driver what has changed of the workers and their blocks."""
-        capacity = Capacity(self._slots(), self.latency, self.hosts.accepting() if self.hosts else frozenset())
+        if self.packed:
+            capacity = self.packed.capacity(self.latency)
+        else:
+            capacity = Capacity(self._slots(), self.latency, self.hosts.accepting() if self.hosts else frozenset())
         views = self.blocks.views() if self.blocks else ()
         if capacity != self._capacity:
             self._capacity = capacity
@@ -217,6 +234,8 @@ class SimulatedPool:
     # -- blocks -------------------------------------------------------------------------------------------------------
 
     def _on_block_start(self, block: Block) -> None:
+        if self.packed:
+            self.packed.begin_block(block)
         if self.hosts:
             self.hosts.home(block.number)
         for _ in range(block.workers):
@@ -232,23 +251,32 @@ class SimulatedPool:
             self._at(0.0, self._start_next)
 
     def _on_block_end(self, block: Block) -> None:
+        if self.packed:
+            self.packed.end_block(block)
         for attempt in [each for each in self._running.values() if each.block is block]:
             self._lose(attempt)
         for spec, where, host in list(self._declining.values()):
             if where is block:
                 del self._declining[spec.token]
-                self._occupy(block, host, -1)
+                self._free(block, host, spec.token)
                 self.witness.unbegun.append(spec)
                 self._notice(spec.token)
 
     # -- an attempt begins --------------------------------------------------------------------------------------------
 
     def _start_next(self) -> None:
+        if self.packed:
+            for spec, placement, where in self.packed.ready():
+                self._start(spec, where, placement.host)
+            return
         block = self.blocks.free() if self.blocks else None
         host = self._free_host(block)
         if not self._queue or not host:
             return
-        spec = self._queue.popleft()
+        self._start(self._queue.popleft(), block, host)
+
+    def _start(self, spec: AttemptSpec, block: Block | None, host: str) -> None:
+        """A worker takes the attempt, and begins or declines it."""
         self._occupy(block, host, 1)
         if host in spec.avoid or (self.blocks and block and self.blocks.declines(spec, block)):
             self._declining[spec.token] = spec, block, host
@@ -294,12 +322,18 @@ class SimulatedPool:
         if self.blocks and block:
             self.blocks.occupy(block, attempts)
 
+    def _free(self, block: Block | None, host: str, token: str) -> None:
+        """An attempt leaves its worker."""
+        self._occupy(block, host, -1)
+        if self.packed:
+            self.packed.end(token)
+
     def _decline(self, spec: AttemptSpec) -> None:
         if spec.token not in self._declining:  # the worker has died meanwhile
             return
         self.witness.declined += 1
         _, block, host = self._declining.pop(spec.token)
-        self._occupy(block, host, -1)
+        self._free(block, host, spec.token)
         self._at(0.0, self._start_next)
         outcome = Outcome(token=spec.token, number=spec.number, attempt=spec.attempt, kind="declined", host=host)
         self._deliver(Ended(outcome), twice=False)
@@ -472,7 +506,7 @@ class SimulatedPool:
         self._running.pop(attempt.spec.token, None)
         if self.disk:
             self.disk.leave(attempt.spec.number, attempt.spec.attempt, lost=lost)
-        self._occupy(attempt.block, attempt.host, -1)
+        self._free(attempt.block, attempt.host, attempt.spec.token)
         self._at(0.0, self._start_next)
 
 

@@ -34,6 +34,9 @@ class QuietServices:
     def take_over_orphans(self) -> tuple[Sequence[Orphan], Sequence[Outcome]]:
         return [], []
 
+    def why_unfit(self, flight: Flight) -> str:
+        return ""
+
     def written_outcome(self, flight: Flight) -> Outcome | None:
         return None
 

@@ -16,6 +16,8 @@ from pilotune.providers.simulated.blocks import BlockPlan
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.site.spec import BlockCounts
 
+from .sizes import Sizes, draw_sizes
+
 SPACE = Space(
     parameters=(
         Parameter("x", FloatDistribution(-1.0, 1.0), {}),
@@ -103,6 +105,7 @@ class Case:
         expected: The study file's expected seconds of a trial.
         still: Seconds between a driver's full reads of what other drivers did.
         quiet: Most seconds that a driver waits for an event.
+        sizes: Trials take different shares of nodes; None: workers are all alike.
     """
 
     seed: int
@@ -127,6 +130,7 @@ class Case:
     expected: float | None = None
     still: float = 10.0
     quiet: float = 1.0
+    sizes: Sizes | None = None
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -193,6 +197,11 @@ class Case:
             most = breeds.choice([members.args["population"] - 1, 6, 30, 30])  # too few for all members, or for copies
             case = replace(case, sampler=members, pruner=None, wishes=False, trials=most, repeats=REPEATS_ONCE)
         faults = replace(faults, deaf=draw.choice([0.0, 0.5]), mute=draw.choice([0.0, 0.0, 0.03, 0.1]))
+        sizes = None if case.wishes else draw_sizes(seed)
+        if sizes is not None:  # with more trials, so that some are overtaken
+            more = random.Random(f"trials {seed}").choice([0, 0, 20, 40])
+            trials = case.trials if case.sampler in POPULATIONS else case.trials + more
+            case = replace(case, sizes=sizes, workers=sizes.most, trials=trials)
         return replace(case, faults=faults)
 
     @classmethod
@@ -218,7 +227,7 @@ class Case:
             wishes=False,
             notes=False,  # a checkpoint counts the steps of reports
             trials=draw.choice([5, 12, 20]) if case.sampler not in POPULATIONS else case.trials,
-            workers=most * plan.workers,
+            workers=most * (case.sizes.most if case.sizes else plan.workers),
             plan=plan,
             every=draw.choice([0, 1, 3]),
             stretch=stretch,

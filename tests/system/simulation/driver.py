@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ from pilotune.pipeline.record import (
 )
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.files import TrialFiles
-from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
+from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome
 from pilotune.pipeline.trial.report_log import ReportLog, ReportWriter, as_ranges, newest_log
+from pilotune.providers.blocks.packed_node import Need
+from pilotune.providers.blocks.packing import LEAST_AHEAD, MOST_HOMELESS, SHARE_AHEAD
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.campaign_bench import QuietServices
@@ -110,7 +113,8 @@ class Driver(QuietServices):
             plan=case.plan,
             disk=world.disk,
             time=world.time,
-            witness=world.truth,
+            rooms=[replace(room, name=f"{self.name}.{room.name}") for room in case.sizes.rooms] if case.sizes else (),
+            witness=world.truth.of_pool(self.name),
             logs=True,
         )
         self.pool.driver, self.pool.skew = self, world.skews["workers"]
@@ -190,6 +194,7 @@ class Driver(QuietServices):
             flight.directory = str(self.run.trial(flight.number).directory)
         if flight.origin is not None:
             self._inherit(flight, flight.origin)
+        need = world.case.sizes.need(flight.params) if world.case.sizes else Need()
         kept = world.disk is not None and world.disk.saved.get(flight.number, 0)
         return AttemptSpec(
             token=flight.token,
@@ -205,7 +210,17 @@ class Driver(QuietServices):
             n_values=1,
             expected=self.campaign.outcomes.durations.left(flight.stage_seconds if kept else 0.0),
             reported=as_ranges(self.campaign.study.reported(flight.trial)),
+            cores=int(need.cores),
+            gpus=need.gpus,
+            limits=Limits(memory=int(need.memory) or None),
         )
+
+    def why_unfit(self, flight: Flight) -> str:
+        sizes = self.world.case.sizes
+        if sizes is None or sizes.fits(sizes.need(flight.params)):
+            return ""
+        self.world.saw["trials that fit nowhere"] += 1
+        return "trial.gpus: this trial needs more"
 
     def snapshot(self, flight: Flight, step: int) -> str:
         self.world.point("before a copy")
@@ -351,6 +366,9 @@ class SteppedLoop(CampaignLoop):
     def _check(self) -> None:
         case, campaign = self.driver.world.case, self.campaign
         most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
+        if case.sizes is not None:
+            most = case.workers + round(SHARE_AHEAD * case.workers) + LEAST_AHEAD + MOST_HOMELESS
+            most += ahead(most, campaign.latency, 1e-3)
         flights = (*campaign.flights.values(), *campaign.trials.to_submit)
         # A repetition of a trial that was taken over is timed in full, and runs where the trial ran.
         taken = campaign.taken_over

@@ -32,14 +32,18 @@ from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import Attributes
 from pilotune.pipeline.trial.report_log import LoggedReport, ReportWriter, newest_log
 from pilotune.providers.blocks.block import Block
+from pilotune.providers.blocks.packed_node import WHOLE, Need, PackedNode
+from pilotune.providers.blocks.packing import Packer
 from pilotune.providers.simulated import pool as simulated_pool
 from pilotune.providers.simulated.attempt import Attempt
 from pilotune.providers.simulated.blocks import SimulatedBlocks
 from pilotune.providers.simulated.faults import Disk
 from pilotune.providers.simulated.pool import SimulatedPool
+from tests.support.packing import MACHINES
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
 from tests.system.simulation.cases import GENERATIONS, POPULATIONS, PROMOTE, SAMPLERS, Trouble
+from tests.system.simulation.sizes import Sizes
 
 pytestmark = pytest.mark.slow
 
@@ -174,6 +178,28 @@ def lost_when_suspended(blocks: SimulatedBlocks, block: Block) -> None:
 suspend = SimulatedBlocks._suspend
 
 
+def packing(seed: int) -> Case:
+    """One driver, which packs trials of 1 and of 8 GPUs on one node."""
+    sizes = Sizes(MACHINES[0], (Need(1, 1),) * 6 + (Need(1, 8),) * 2)
+    case = replace(plain(seed), seats=1, trouble=Trouble(), stop_at=None, sizes=sizes, workers=8, trials=60)
+    return replace(case, sampler=SAMPLERS[0], pruner=None, repeats=Repeats(1, 1), stretch=1.0, wishes=False)
+
+
+def packing_blocks(seed: int) -> Case:
+    """The same on blocks that end."""
+    return replace(Case.with_blocks(seed), sizes=packing(seed).sizes, sampler=SAMPLERS[0], workers=24)
+
+
+def given_back_twice(node: PackedNode, token: str) -> None:
+    """Give the cores of an attempt back before it has ended, too."""
+    give_back(node, token)
+    node.cores |= set(range(node.room.cores))
+    node.gpus = [WHOLE] * node.room.gpus
+
+
+give_back = PackedNode.give_back
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "enforce_budget", lambda *_: [], plain, "over budget"),
@@ -247,6 +273,15 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "all repetitions have the seed of the first":
         (driver, "seed_of", lambda seed, study, number, repeat: seed_of(seed, study, number), repeating,
          "had the seed"),
+    "an attempt that is overtaken waits on":
+        (Packer, "_reserve", lambda *_: None, packing, "it is starved"),
+    "a node has more room than it has":
+        (PackedNode, "give_back", given_back_twice, packing, "attempts have one core|is taken of each|cores are taken"),
+    "a node that accepts nothing gets attempts":
+        (Packer, "hold", lambda *_: None, packing_blocks, "which accepts nothing"),
+    "a trial that fits nowhere is submitted":
+        (driver.Driver, "why_unfit", lambda *_: "", lambda seed: replace(packing(seed), sizes=Sizes(
+            MACHINES[1], (Need(1, 8),) * 8), trials=2), "it never ends"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip
@@ -257,7 +292,8 @@ LATE = ("a driver that was taken for dead writes on", "trials that were taken ov
         "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
 """What only one seed in many shows."""
 SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk",
-        "an attempt carries only what the one before it reported itself")  # fmt: skip
+        "an attempt carries only what the one before it reported itself",
+        "a trial that fits nowhere is submitted")  # fmt: skip
 """What shows by a study that goes on until a limit is met, which takes minutes."""
 
 

@@ -81,6 +81,11 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         "told paused trials that they would not go on": "trials paused for ever",
         "carried reports that no driver had heard": "reports carried",
         "read report logs": "report logs read by drivers",
+        "packed attempts of different sizes": "attempts packed",
+        "let later attempts overtake": "attempts overtaken",
+        "reserved a node": "attempts that had a node reserved",
+        "shared a GPU": "GPUs shared",
+        "refused trials that fit nowhere": "trials that fit nowhere",
     }
     for what, prefix in expected.items():
         came = sum(count for name, count in saw.items() if name.startswith(prefix))

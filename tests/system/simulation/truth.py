@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +13,10 @@ from typing import Any
 from pilotune.pipeline.fidelity import Origin
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
+from pilotune.providers.blocks.packed_node import Placement
+from pilotune.providers.blocks.packing import MOST_OVERTAKEN
 from pilotune.providers.simulated.faults import Witness
+from tests.support.packing import Ledger
 
 from .surroundings import Surroundings
 
@@ -51,6 +54,10 @@ class Truth(Witness):
         self.snapshots: dict[str, int] = {}  # name of each copy of a checkpoint -> the steps that it holds
         self.inherited: dict[int, tuple[int, str]] = {}  # by number of a copied trial: its parent, and the copy
         self.told_by: dict[tuple[int, int, float], int] = {}  # number, step, value -> newest that carries it
+
+    def of_pool(self, name: str) -> PoolTruth:
+        """The record of one driver's pool, which adds what it sees of its workers to this one."""
+        return PoolTruth(self, name)
 
     def snapshot(self, number: int, step: int) -> str:
         """A driver copies a trial's checkpoint; returns the name of the copy, and drops those from before."""
@@ -124,3 +131,34 @@ class Truth(Witness):
         if kind < len(spoiled):
             return json.dumps(fields | spoiled[kind])
         return ["", text[: len(text) // 2], "[" * 5000, "\0" * 40][kind - len(spoiled)]
+
+
+class PoolTruth(Witness):
+    """What one driver's pool does: its attempts are those of the whole record, its nodes are its own."""
+
+    def __init__(self, truth: Truth, name: str):
+        self.truth, self.name, self.ledger = truth, name, Ledger()
+        self.begun, self.unbegun, self.reports, self.outcomes = (
+            truth.begun, truth.unbegun, truth.reports, truth.outcomes,
+        )  # fmt: skip
+        self.began, self.said, self.wrote = truth.began, truth.said, truth.wrote  # type: ignore[method-assign]
+        self.came, self.went, self.waits = self.ledger.came, self.ledger.went, self.ledger.waits  # type: ignore[method-assign]
+        self.freed = self.ledger.freed  # type: ignore[method-assign]
+        case = truth.world.case
+        for room in case.sizes.rooms if case.sizes and not case.plan else ():
+            self.came(replace(room, name=f"{name}.{room.name}"))
+
+    @property
+    def declined(self) -> int:
+        return self.truth.declined
+
+    @declined.setter
+    def declined(self, number: int) -> None:
+        self.truth.declined = number
+
+    def placed(self, spec: AttemptSpec, placement: Placement) -> None:
+        overtaken, saw = self.ledger.placed(spec, placement), self.truth.world.saw
+        saw["attempts packed"] += 1
+        saw["attempts overtaken"] += overtaken > 0
+        saw["attempts that had a node reserved"] += overtaken >= MOST_OVERTAKEN
+        saw["GPUs shared"] += 0 < spec.gpus < 1
