@@ -10,7 +10,7 @@ TESTS_AT_ONCE ?= 4
 BIN := $(abspath $(VENV))/bin
 TORCH := torch==2.13.0
 DEMO := $(CURDIR)/build/demo
-BENCHMARKS := driver_cost verdict_cost simulated_utilization throughput process_cost startup_memory
+BENCHMARKS := driver_cost verdict_cost packing simulated_utilization throughput process_cost startup_memory
 # The peers of benchmarks/quality need an environment of their own. The cache keeps finished runs.
 QUALITY := build/quality-env
 QUALITY_CACHE ?= build/quality
