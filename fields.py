@@ -144,6 +144,18 @@ def whole(low: int | None = None) -> Callable[[Any], int]:
     return check
 
 
+def whole_or_share(value: Any) -> float:
+    """A whole number of at least 0, or a fraction of one.
+
+    >>> whole_or_share(2), whole_or_share(0.5)
+    (2, 0.5)
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    if is_number and (value < 1 or value == int(value)):
+        return value if 0 < value < 1 else int(value)
+    raise ValueError(f"must be a whole number of at least 0, or a fraction below 1, but is {shown(value)}")
+
+
 def number(value: Any) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

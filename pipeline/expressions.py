@@ -1,4 +1,4 @@
-"""Constraints as text: a small, safe expression language over parameters and constants.
+"""Constraints and sizes as text: a small, safe expression language over parameters and constants.
 
 An expression is parsed by Python, and everything but a short list of syntax nodes is refused; so a study file cannot
 run code. Operations whose result could fill the memory go through functions that bound it.
@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
+
+from ..fields import shown
 
 LONGEST, LARGEST, DEEPEST = 20_000, 2_000, 100
 """Most characters, nodes and levels of nesting of an expression: Python's own compiler recurses into each level."""
@@ -43,12 +45,80 @@ _NODES = (
 )  # fmt: skip
 
 
-class Constraint:
+class NoValue(ValueError):
+    """An expression has no value for these parameters. The message is the end of a sentence that begins with it."""
+
+
+class _Text:
+    """An expression as text. Equal texts make equal expressions. Can be pickled."""
+
+    _condition = False
+
+    def __init__(self, text: str):
+        self.text = text
+        self.names, self.texts, self._code = _compile(text, self._condition)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text,)
+
+
+class Expression(_Text):
+    """A number that follows from parameters and constants, such as ``4 * ranks``.
+
+    Args:
+        text: The expression, in the language of :class:`Constraint`.
+
+    Attributes:
+        names: The parameters and constants that it names, sorted.
+        texts: The texts in it.
+
+    Raises:
+        ValueError: It is not such an expression. The message completes a sentence that begins with the text.
+
+    Example:
+        >>> Expression("4 * ranks if wide else 1").value({"ranks": 2, "wide": True})
+        8
+        >>> Expression("4 * ranks if wide else 1").value({"wide": False})  # ranks is not needed then
+        1
+    """
+
+    def value(self, values: Mapping[str, Any]) -> float:
+        """Its value.
+
+        Args:
+            values: Of parameters and constants. It may lack those that the expression does not come to.
+
+        Raises:
+            NoValue: It needs an inactive parameter, divides by zero, or is no finite number.
+        """
+        try:
+            found = eval(self._code, {**values, **_LANGUAGE})
+        except NameError as error:
+            raise NoValue(f"needs '{error.name}', which is inactive") from None
+        except (ArithmeticError, ValueError, TypeError) as error:
+            raise NoValue(f"cannot be evaluated: {error}") from None
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise NoValue(f"is {shown(found)}, which is no number")
+        if not math.isfinite(found):
+            raise NoValue(f"is {found}, which is no finite number")
+        return found
+
+
+class Constraint(_Text):
     """A condition on parameters and constants, such as ``layers * units <= 512``.
 
     An expression may contain names, numbers, text, lists, ``true`` and ``false``, arithmetic, comparisons, ``and``,
     ``or``, ``not``, ``in``, ``a if b else c``, and the functions min, max, abs, round, len, log, log2, log10, exp and
-    sqrt; nothing else, so no attributes and no other calls. Equal texts make equal constraints. Can be pickled.
+    sqrt; nothing else, so no attributes and no other calls.
 
     Args:
         text: The expression: a comparison, or several joined by ``and``, ``or`` and ``not``.
@@ -73,9 +143,7 @@ class Constraint:
         ValueError: may not call 'open'; only min, max, abs, round, len, log, log2, log10, exp, sqrt
     """
 
-    def __init__(self, text: str):
-        self.text = text
-        self.names, self.texts, self._code = _compile(text)
+    _condition = True
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether the constraint is met.
@@ -95,18 +163,6 @@ class Constraint:
             return bool(eval(self._code, {**values, **_LANGUAGE}))
         except (ArithmeticError, ValueError):
             return False
-
-    def __repr__(self) -> str:
-        return f"Constraint({self.text!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constraint) and self.text == other.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Constraint, (self.text,)
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -160,9 +216,9 @@ class _Guard(ast.NodeTransformer):
 
 
 @functools.lru_cache(maxsize=256)
-def _compile(text: str) -> tuple[tuple[str, ...], tuple[str, ...], CodeType]:
+def _compile(text: str, condition: bool) -> tuple[tuple[str, ...], tuple[str, ...], CodeType]:
     if len(text) > LONGEST:
-        raise ValueError("is too long for a condition")
+        raise ValueError("is too long for an expression")
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -174,14 +230,16 @@ def _compile(text: str) -> tuple[tuple[str, ...], tuple[str, ...], CodeType]:
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
     names = sorted({node.id for node in found} - {"true", "false"})
-    if not isinstance(tree.body, ast.Compare | ast.BoolOp | ast.Name) and not (
-        isinstance(tree.body, ast.UnaryOp) and isinstance(tree.body.op, ast.Not)
+    if (
+        condition
+        and not isinstance(tree.body, ast.Compare | ast.BoolOp | ast.Name)
+        and not (isinstance(tree.body, ast.UnaryOp) and isinstance(tree.body.op, ast.Not))
     ):
         raise ValueError("is not a comparison; write one, as in layers * units <= 512")
     constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
     texts = tuple(value for value in constants if isinstance(value, str))
     guarded = ast.fix_missing_locations(_Guard().visit(tree))
-    return tuple(names), texts, compile(guarded, "<constraint>", "eval")
+    return tuple(names), texts, compile(guarded, "<expression>", "eval")
 
 
 def _refuse_endless(tree: ast.Expression) -> None:
@@ -191,7 +249,7 @@ def _refuse_endless(tree: ast.Expression) -> None:
         count, depth = count + len(level), depth + 1
         level = [part for node in level for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
     if level:
-        raise ValueError("has too many parts or is nested too deeply for a condition")
+        raise ValueError("has too many parts or is nested too deeply for an expression")
 
 
 def _refuse_others(tree: ast.Expression) -> None:

@@ -25,7 +25,7 @@ def attempt_spec(file: StudyFile, campaign: Campaign, flight: Flight, channel: C
     """
     if flight.origin is not None:
         _inherit(campaign, flight, flight.origin)
-    options, space = file.trial, file.space
+    options, space = file.options_for(flight.params), file.space
     return AttemptSpec(
         token=flight.token,
         study=file.name,

@@ -50,6 +50,7 @@ from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
 from .status import Status, snapshot
 from .step_watch import StepWatch
+from .trial_fit import why_unfit
 
 if TYPE_CHECKING:
     from ...providers.htex.pool import ParslPool
@@ -293,6 +294,10 @@ class Driver:
         if not flight.directory or not os.path.isdir(os.path.dirname(flight.directory)):
             flight.directory = str(self.run.trial(flight.number).directory)
         return attempt_spec(self.study_file, self.campaign, flight, self.channel)
+
+    def why_unfit(self, flight: Flight) -> str:
+        """Why no pool of the site can run the trial, which depends on its parameters; empty where one can."""
+        return why_unfit(self.study_file, self.settings.site, flight.params)
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..studyfile import StudyFile
+from ..studyfile import StudyFile, TrialOptions
 from .job_chain import JobSlot
 
 if TYPE_CHECKING:
@@ -38,9 +38,21 @@ class RunSettings:
 
 def needs_of(study_file: StudyFile) -> TrialResources:
     """The resources that one trial needs."""
+    from dataclasses import replace
+
+    sizes = study_file.sizes
+    if sizes is None:
+        return resources_of(study_file.trial)
+    options = [case.options for case in sizes.cases() if case.options is not None]
+    different = tuple(dict.fromkeys(map(resources_of, options)))  # smallest first
+    different = tuple(sorted(different, key=lambda each: (each.gpus, each.cores, each.memory or 0)))
+    return replace(different[0], sizes=different) if len(different) > 1 else different[0]
+
+
+def resources_of(trial: TrialOptions) -> TrialResources:
+    """The resources that a trial with these options needs."""
     from ...providers.blocks.resources import TrialResources
 
-    trial = study_file.trial
     return TrialResources(
         cores=trial.cores,
         gpus=trial.gpus,

@@ -18,7 +18,7 @@ from ...errors import PilotuneError, UserError
 from ...yamlfile import YamlFile
 from ..campaign.flight import seed_of
 from ..space import describe
-from ..studyfile import StudyFile
+from ..studyfile import SizeProblem, StudyFile, TrialOptions
 from ..studyfile.params_file import FittedParams, fit_params
 from ..studyfile.schedule_file import ScheduleStage, is_schedule, read_schedule
 from ..suggest import make_sampler
@@ -265,7 +265,7 @@ def _differences(study_file: StudyFile) -> list[str]:
 
 def _spec(trial: SingleTrial, files: ForegroundFiles, attempt: int = 1) -> AttemptSpec:
     file = trial.study_file
-    space, options = file.space, file.trial
+    space, options = file.space, _options(trial)
     return AttemptSpec(
         token=f"0.{attempt}.try",
         study=file.name,
@@ -286,6 +286,14 @@ def _spec(trial: SingleTrial, files: ForegroundFiles, attempt: int = 1) -> Attem
         objective=file.objective,
         limits=options.limits,
     )
+
+
+def _options(trial: SingleTrial) -> TrialOptions:
+    """The trial's options, which may depend on its parameters. Raises UserError where it could take no such thing."""
+    try:
+        return trial.study_file.options_for(trial.params)
+    except SizeProblem as problem:
+        raise trial.study_file.error(str(problem.args[0]), f"trial.{problem.key}") from None
 
 
 class ForegroundConnection:

@@ -4,6 +4,7 @@ from ..registry_args import Named
 from .load import load_study_file
 from .plan import Plan, format_size, plan, render_plan
 from .schema import Budget, StartFrom, TrialOptions
+from .sizes import SizeProblem, TrialSizes
 from .study_file import StudyFile
 from .terminator import make_terminator, terminator_in_words
 from .user_parts import Callback, check_user_parts, make_callbacks
@@ -13,9 +14,11 @@ __all__ = [
     "Callback",
     "Named",
     "Plan",
+    "SizeProblem",
     "StartFrom",
     "StudyFile",
     "TrialOptions",
+    "TrialSizes",
     "check_user_parts",
     "format_size",
     "load_study_file",

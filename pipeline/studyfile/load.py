@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import UserError
@@ -25,6 +25,7 @@ from .misnamed import what_instead
 from .objective import find_objective
 from .ranks import with_ranks
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
+from .sizes import TrialSizes, take_out, trial_sizes
 from .spaces import build_space, check_point
 from .study_file import StudyFile
 from .terminator import resolved_terminator
@@ -56,7 +57,8 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
     _check_names_of(overrides, source)
     source = with_overrides(source, overrides, SHORTHANDS)
     absolute = Path(os.path.abspath(path))
-    schema = validate(StudySchema, source, what_instead)
+    plain, sizes = take_out(source)
+    schema = validate(StudySchema, plain, what_instead)
     objective = _objective(schema, absolute.parent, source)
     directions = _directions(schema, source)
     space = _space(schema, source)
@@ -69,6 +71,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         if schema.trial.repeats.most > 1:
             message = f"a member of {sampler.name} cannot be repeated: its value depends on all that it started from"
             raise source.error(f"{message}; leave repeats out, or use another sampler", "trial.repeats")
+    trial = _trial(schema, sizes, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -81,7 +84,8 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         sampler_why=why,
         pruner=pruner,
         budget=_budget(schema, sampler, points, absolute.parent, directions, source),
-        trial=_trial(schema, source),
+        trial=trial,
+        sizes=_sizes(sizes, trial, schema, space, source),
         callbacks=_callbacks(schema, absolute.parent, source),
         loggers=schema.loggers,
         start_from=_start_from(schema, sampler, space, source),
@@ -276,13 +280,27 @@ def _budget(
     return budget
 
 
-def _trial(schema: StudySchema, source: YamlFile) -> TrialOptions:
+def _trial(schema: StudySchema, sizes: Mapping[str, str], source: YamlFile) -> TrialOptions:
     trial = schema.trial
-    for key, limit in (("timeout", trial.timeout), ("memory", trial.memory)):
+    for key, limit in (("timeout", trial.timeout), ("memory", trial.memory or sizes.get("memory"))):
         if limit is not None and not trial.isolate and schema.command is None:
             message = "needs isolate: true; an objective in the worker's own process cannot be limited"
             raise source.error(message, f"trial.{key}")
     return with_ranks(trial, source, command=schema.command is not None)
+
+
+def _sizes(
+    texts: Mapping[str, str], trial: TrialOptions, schema: StudySchema, space: Space | None, source: YamlFile
+) -> TrialSizes | None:
+    """What trials take by their parameters, where the file says so."""
+    if not texts:
+        return None
+    core_a_rank = trial.nodes == 1 and not {"cores"} & (schema.trial.model_fields_set | texts.keys())
+    sizes = trial_sizes(texts, trial, space, source, core_a_rank=core_a_rank)
+    if "ranks" in texts:
+        options = [case.options for case in sizes.cases() if case.options is not None]
+        with_ranks(max(options, key=lambda each: each.ranks or 1), source, command=schema.command is not None)
+    return sizes
 
 
 def _check_narrow(start: StartFrom, sampler: Named, space: Space | None, source: YamlFile) -> None:

@@ -26,6 +26,7 @@ from ..trial.block_env import yield_wait
 from ..trial.protocol import ObjectiveSpec
 from .graphs.words import in_words
 from .ranks import rank_notes, ranks_in_words
+from .sizes import sizes_in_words
 from .study_file import StudyFile
 from .terminator import needs_scores, terminator_in_words
 from .user_parts import check_user_parts
@@ -259,10 +260,17 @@ def _budget(study_file: StudyFile) -> tuple[str, ...]:
 
 def _trial(study_file: StudyFile) -> tuple[str, ...]:
     options, parts = study_file.trial, []
-    for count, what in ((options.cores, "core"), (options.gpus, "GPU"), (options.nodes, "node")):
-        if count and (what != "node" or count > 1):
+    sized = sizes_in_words(study_file.sizes) if study_file.sizes else {}
+    for key, what in (("cores", "core"), ("gpus", "GPU"), ("nodes", "node")):
+        count = getattr(options, key)
+        if key in sized:
+            parts.append(f"{sized[key]} {what}{'' if sized[key] == '1' else 's'}")
+        elif count and (what != "node" or count > 1):
             parts.append(f"{count} {what}{'s' if count > 1 else ''}")
-    parts += ranks_in_words(options)
+    if "ranks" in sized:
+        parts.append(f"{sized['ranks']} rank{'' if sized['ranks'] == '1' else 's'}")
+    else:
+        parts += ranks_in_words(options)
     if options.repeats.most > 1:
         parts.append(_runs_each(study_file))
     if options.expected is not None:
@@ -273,7 +281,9 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
         parts.append(f"yields {format_duration(options.yield_before)} before its block ends")
     wait = format_duration(yield_wait(study_file.budget.time, options.yield_before))
     parts.append(f"has {wait} to save and end when the campaign stops")
-    if options.memory is not None:
+    if "memory" in sized:
+        parts.append(f"at most {sized['memory']}")
+    elif options.memory is not None:
         parts.append(f"at most {options.memory / 1e9:.3g} GB")
     if options.retries:
         parts.append(f"{options.retries} retr{'ies' if options.retries > 1 else 'y'} after a crash")

@@ -26,6 +26,8 @@ from ...fields import (
     TypeName,
     shown,
     size,
+    whole,
+    whole_or_share,
 )
 from ...names import NAME, NAME_RULE
 from ...yamlfile import nearest
@@ -83,7 +85,8 @@ LEAST_MEMORY = 1_000_000
 """Bytes that the data of any process needs: a smaller limit lacks its unit."""
 
 
-def _memory(value: Any) -> int:
+def memory(value: Any) -> int:
+    """Bytes of memory, from a size. Raises ValueError for less than any process needs."""
     limit = size(value)
     if limit < LEAST_MEMORY:
         raise ValueError(f"must be at least 1MB, but is {shown(value)}; a number without a unit counts bytes")
@@ -230,7 +233,11 @@ RepeatsChoice = Annotated[
 CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
 TrialLauncher = Annotated[str, BeforeValidator(_launcher), TypeName("`none`, `srun`, `mpiexec` or `aprun`")]
 Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
-Memory = Annotated[int, BeforeValidator(_memory), TypeName("size")]
+Memory = Annotated[int, BeforeValidator(memory), TypeName("size, or expression")]
+Gpus = Annotated[
+    int | float, BeforeValidator(whole_or_share), TypeName("whole number, fraction below 1, or expression")
+]
+Count = Annotated[int, BeforeValidator(whole(1)), TypeName("whole number, 1 or more, or expression")]
 Points = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points), TypeName("list of points")]
 Constraints = Annotated[tuple[str, ...], BeforeValidator(_constraints), TypeName("list of expressions")]
 
@@ -336,8 +343,13 @@ class TrialOptions(Section):
         "mean. With `{least: 1, most: 5}` only a trial that may be the best is run up to 5 times. See "
         "[Noisy objectives](objectives.md#noisy-objectives).",
     )
-    gpus: NotNegative = Field(default=0, description="GPUs on each of the trial's nodes.")
-    cores: Annotated[Positive, DefaultText("`1`; on one node one for each rank")] = Field(
+    gpus: Gpus = Field(
+        default=0,
+        description="GPUs on each of the trial's nodes. A fraction is a share of one GPU: with `0.5` two trials run on "
+        "each. This key and `cores`, `memory` and `ranks` may be [expressions of "
+        "parameters](study-file.md#sizes-by-parameters).",
+    )
+    cores: Annotated[Count, DefaultText("`1`; on one node one for each rank")] = Field(
         default=1,
         description="CPU cores on each of the trial's nodes, which its ranks there share. `OMP_NUM_THREADS` and "
         "similar variables are set to this number, divided by the ranks on the node, unless they are set already.",
@@ -345,7 +357,7 @@ class TrialOptions(Section):
     nodes: Positive = Field(
         default=1, description="Nodes. If there are several, a command starts its ranks with `{launcher}`."
     )
-    ranks: Annotated[Positive | None, DefaultText("`nodes` times `ranks_per_node`")] = Field(
+    ranks: Annotated[Count | None, DefaultText("`nodes` times `ranks_per_node`")] = Field(
         default=None,
         description="Processes of the trial in all, for data-parallel training: a Python objective is called once in "
         "each. See [several ranks](how-to/several-ranks.md).",

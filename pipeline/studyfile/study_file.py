@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ...errors import UserError
 from ...yamlfile import YamlFile, dump_yaml
@@ -13,6 +15,7 @@ from ..registry_args import Named
 from ..space import Space
 from ..trial.protocol import ObjectiveSpec
 from .schema import Budget, StartFrom, StudySchema, TrialOptions
+from .sizes import TrialSizes
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class StudyFile:
         budget: When a campaign ends, besides the end of all points.
         points: How many points an exhaustive sampler tries, after which a campaign ends, too; an upper bound in a large
             space with constraints. None with other samplers.
-        trial: What one trial gets, and how its failures are handled.
+        trial: What one trial gets, and how its failures are handled. What depends on its parameters has a default.
+        sizes: What depends on its parameters; None where nothing does.
         callbacks: What the driver calls after each finished trial.
         loggers: What the driver writes each trial to.
         start_from: Points to try first, and studies to learn from.
@@ -61,6 +65,15 @@ class StudyFile:
     points: int | None
     source: YamlFile = field(repr=False, compare=False)
     sampler_why: str = field(default="", compare=False)
+    sizes: TrialSizes | None = None
+
+    def options_for(self, params: Mapping[str, Any]) -> TrialOptions:
+        """The options of the trial with these parameters.
+
+        Raises:
+            SizeProblem: It would take what no trial can.
+        """
+        return self.trial if self.sizes is None else self.sizes.of(params)
 
     def error(self, message: str, key: str = "") -> UserError:
         """An error with the file, and the line of ``key`` (dotted, as in ``trial.gpus``)."""
@@ -85,6 +98,7 @@ class StudyFile:
             data["loggers"] = [{each.name: dict(each.args)} for each in self.loggers]
         for key, section in (("budget", self.budget), ("trial", self.trial), ("start_from", self.start_from)):
             data[key] = section.model_dump(mode="json")
+        data["trial"] |= self.sizes.texts if self.sizes else {}
         if self.storage:
             hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.storage)
             data["storage"] = re.sub(r"(pass\w*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

@@ -29,7 +29,7 @@ class Resources:
 
     Attributes:
         cores: CPU cores on each node. Libraries that use threads are told by ``OMP_NUM_THREADS`` and the like.
-        gpus: GPUs on each node.
+        gpus: GPUs on each node; a fraction below 1 is a share of one GPU.
         nodes: Nodes.
         gpu_ids: Names of this attempt's GPUs, as they stand in ``CUDA_VISIBLE_DEVICES`` (``ROCR_VISIBLE_DEVICES`` for
             AMD, ``ZE_AFFINITY_MASK`` for Intel); empty without GPUs. A framework that reads the variable numbers them
@@ -42,7 +42,7 @@ class Resources:
     """
 
     cores: int = 1
-    gpus: int = 0
+    gpus: float = 0
     nodes: int = 1
     gpu_ids: tuple[str, ...] = ()
     launcher: str = ""

@@ -24,6 +24,9 @@ GPU_TYPE = "PILOTUNE_GPU_TYPE"
 NODE_GPUS = "PILOTUNE_NODE_GPUS"
 """The GPUs of each worker of the node, as JSON (see :func:`.gpus.describe`)."""
 
+PLACED_GPUS = "PILOTUNE_PLACED_GPUS"
+"""The GPUs of the worker's present attempt, where trials take different numbers of them; empty for none."""
+
 NODE_DIR = "PILOTUNE_NODE_DIR"
 """A folder of this node and block, in which each worker keeps a file named by its pid while it runs an attempt."""
 

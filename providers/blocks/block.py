@@ -11,6 +11,21 @@ from ..schedulers.jobs import End, Phase
 from .release import Release
 
 
+@dataclass(frozen=True)
+class WorkerPoolSeen:
+    """A connected worker pool, which is one node.
+
+    Attributes:
+        name: Its id.
+        host: Its host.
+        accepts: Whether it may be given trials.
+    """
+
+    name: str
+    host: str
+    accepts: bool
+
+
 @dataclass
 class Block:
     """One block as its pool knows it. Times are Unix seconds.
@@ -79,6 +94,15 @@ class Block:
     def accepting_hosts(self) -> frozenset[str]:
         """The hosts of its worker pools that may be given trials."""
         return frozenset(self.hosts[name] for name, accepts in (self.managers or {}).items() if accepts)
+
+    @property
+    def nodes(self) -> list[WorkerPoolSeen]:
+        """Its connected worker pools."""
+        open_now = self.living and self.phase != Phase.SUSPENDED and self.workers > 0
+        return [
+            WorkerPoolSeen(name, self.hosts[name], accepts and open_now)
+            for name, accepts in (self.managers or {}).items()
+        ]
 
     @property
     def is_drained(self) -> bool:

@@ -16,6 +16,7 @@ from parsl.executors.high_throughput.errors import CommandClientBadError, Comman
 
 from ...errors import SiteError
 from ...pipeline.campaign.events import BlockView
+from .block import WorkerPoolSeen
 from .job_log import JobLog
 from .pool_blocks import PoolBlocks
 
@@ -43,6 +44,7 @@ class PoolSnapshot:
         workers: Pool -> workers that may be given trials.
         capacity: Trials that can run at once in all pools.
         hosts: Pool -> hosts whose workers may be given trials.
+        nodes: Pool -> its connected worker pools.
         views: All blocks, as the user sees them.
         note: What the user should know now; mostly empty.
         failure: Why no pool can continue; empty while one can.
@@ -51,6 +53,7 @@ class PoolSnapshot:
     workers: dict[str, int] = field(default_factory=dict)
     capacity: int = 0
     hosts: dict[str, frozenset[str]] = field(default_factory=dict)
+    nodes: dict[str, tuple[WorkerPoolSeen, ...]] = field(default_factory=dict)
     views: tuple[BlockView, ...] = ()
     note: str = ""
     failure: str = ""
@@ -245,6 +248,7 @@ class PoolMonitor:
             workers={name: each.blocks.workers for name, each in pools if not each.dropped},
             capacity=sum(each.blocks.capacity for _, each in pools if not each.dropped),
             hosts={name: each.blocks.hosts for name, each in pools if not each.dropped},
+            nodes={name: each.blocks.nodes for name, each in pools if not each.dropped},
             views=tuple(view for _, each in pools for view in each.blocks.views(now)),
             note="; ".join(notes),
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())

@@ -17,7 +17,7 @@ from ...pipeline.worker.node.suspended import remove_suspended
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
-from .block import Block
+from .block import Block, WorkerPoolSeen
 from .end_cause import NOT_ITS_FAULT, end_cause, end_message
 from .job_log import JobLog
 from .releaser import Releaser
@@ -73,6 +73,7 @@ class PoolBlocks:
         failure: Why the pool cannot continue; empty while it can.
         note: What the user should know now; mostly empty.
         quarantined: Hosts that get no more trials.
+        only_here: Attempts in flight that no other pool can run. The pool has blocks for them whatever others have.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class PoolBlocks:
         self.blocks: list[Block] = []
         self.failure = self.note = ""
         self.quarantined: frozenset[str] = frozenset()
+        self.only_here = 0
         self._excluding = provider.excludes
         self._misplaced = 0  # blocks in a row that were placed on quarantined hosts
         self._proven = False
@@ -150,6 +152,11 @@ class PoolBlocks:
     def hosts(self) -> frozenset[str]:
         """Hosts whose workers may be given trials."""
         return frozenset().union(*(block.accepting_hosts for block in self.blocks if block.living))
+
+    @property
+    def nodes(self) -> tuple[WorkerPoolSeen, ...]:
+        """All connected worker pools."""
+        return tuple(node for block in self.blocks if block.end is None for node in block.nodes)
 
     def _update_from_managers(self, block: Block, managers: list[dict[str, Any]], now: float) -> None:
         if len(managers) < len(block.managers or {}):
@@ -255,7 +262,7 @@ class PoolBlocks:
                 and now - block.last_connected > NO_WORKERS_LIMIT
             ):
                 self._release(block, "its workers are gone, but the scheduler says that it runs", now)
-        want = wanted(self.pool.blocks, self.trials_per_block, demand, self._proven)
+        want = wanted(self.pool.blocks, self.trials_per_block, max(demand, self.only_here), self._proven)
         for block in surplus(self.blocks, want, self.pool.blocks.idle):
             self._release(block, "there is no work for it", now)
         living = sum(block.living for block in self.blocks)

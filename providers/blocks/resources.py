@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import UserError
 from ..site import PoolSpec, Site
+from .packed_node import WHOLE, Need, NodeRoom
 
 
 @dataclass(frozen=True)
@@ -15,25 +16,57 @@ class TrialResources:
 
     Attributes:
         cores: CPU cores on each of its nodes.
-        gpus: GPUs on each of its nodes.
+        gpus: GPUs on each of its nodes; a fraction below 1 is a share of one GPU.
         nodes: Nodes. A trial on more than one has them to itself and starts its ranks there.
         ranks_per_node: Ranks on each of its nodes.
         launcher: What starts the ranks of a trial on several nodes; empty for the pool's own.
         memory: Bytes on each node; None when the study file gives none.
         yield_before: Seconds before the end of its block at which it is asked to yield; None for the default.
+        sizes: What different trials take, where that depends on their parameters: each without ``sizes``. Cores, GPUs,
+            memory and ranks above are then those of one of them.
     """
 
     cores: int = 1
-    gpus: int = 0
+    gpus: float = 0
     nodes: int = 1
     ranks_per_node: int = 1
     launcher: str = ""
     memory: int | None = None
     yield_before: float | None = None
+    sizes: tuple[TrialResources, ...] = ()
+
+    @property
+    def packed(self) -> bool:
+        """Whether trials have no slots of one size, so that the driver places each on a node."""
+        return bool(self.sizes) and self.nodes == 1
+
+    @property
+    def need(self) -> Need:
+        """What a trial takes of a node."""
+        return Need(self.cores, self.gpus, self.memory or 0)
+
+
+def room_of(pool: PoolSpec, name: str = "", host: str = "") -> NodeRoom:
+    """What a node of the pool has for trials."""
+    memory = pool.memory_per_node or 0
+    return NodeRoom(name, host, pool.name, pool.cores_per_node, pool.gpus_per_node, memory, pool.workers_per_node)
+
+
+def typical_need(resources: TrialResources) -> Need:
+    """What trials take on average, if all their sizes are equally frequent.
+
+    >>> typical_need(TrialResources(sizes=(TrialResources(gpus=1), TrialResources(gpus=4))))
+    Need(cores=1.0, gpus=2.5, memory=0.0)
+    """
+    needs = [each.need for each in resources.sizes or (resources,)]
+    total = len(needs)
+    return Need(*(sum(getattr(each, name) for each in needs) / total for name in ("cores", "gpus", "memory")))
 
 
 def trials_per_block(pool: PoolSpec, resources: TrialResources) -> int:
     """How many trials a block of the pool runs at a time; 0 when not even one fits.
+
+    Of trials of different sizes, the number in which each size is equally frequent among those that fit.
 
     >>> pool = PoolSpec("gpu", nodes_per_block=2, workers_per_node=4, gpus_per_node=4)
     >>> trials_per_block(pool, TrialResources(gpus=2))
@@ -41,16 +74,28 @@ def trials_per_block(pool: PoolSpec, resources: TrialResources) -> int:
     """
     if resources.nodes > 1:
         return pool.nodes_per_block // resources.nodes if trials_per_node(pool, resources) else 0
+    if resources.sizes:
+        room = room_of(pool)
+        parts = [room.part(each.need) for each in resources.sizes if trials_per_node(pool, each)]
+        return max(1, int(pool.nodes_per_block * len(parts) / sum(parts))) if parts else 0
     return pool.nodes_per_block * trials_per_node(pool, resources)
 
 
 def trials_per_node(pool: PoolSpec, resources: TrialResources) -> int:
-    """How many trials fit on a node side by side; never more than the site file's ``workers_per_node``."""
+    """How many trials fit on a node side by side; never more than the site file's ``workers_per_node``.
+
+    Of trials of different sizes, how many of the smallest.
+
+    >>> trials_per_node(PoolSpec("gpu", workers_per_node=8, gpus_per_node=2), TrialResources(gpus=0.3))
+    6
+    """
+    if resources.sizes:
+        return max(trials_per_node(pool, each) for each in resources.sizes)
     fits = [pool.workers_per_node]
     if pool.cores_per_node and resources.cores > 1:
         fits.append(pool.cores_per_node // resources.cores)
     if resources.gpus:
-        fits.append(pool.gpus_per_node // resources.gpus)
+        fits.append(len(gpu_sets(pool.gpus_per_node, resources.gpus)))
     if resources.memory and pool.memory_per_node:
         fits.append(pool.memory_per_node // resources.memory)
     return max(0, min(fits))
@@ -75,8 +120,17 @@ def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
     """All pools of a site, and which of them a study with such trials uses. This is the only place of the rule.
 
     A study uses every pool that is on and whose blocks can hold one of its trials. But if its trials take no GPU, and a
-    pool without GPUs can run them, then the pools with GPUs are left to other work.
+    pool without GPUs can run them, then the pools with GPUs are left to other work. Trials of different sizes use the
+    pools that one of the sizes would use.
     """
+    if resources.sizes:
+        by_size = [pool_uses(site, each) for each in resources.sizes]
+        uses = []
+        for index, pool in enumerate(site.pools):
+            found = [each[index] for each in by_size]
+            used = any(not each.why_not for each in found)
+            uses.append(PoolUse(pool, trials_per_block(pool, resources)) if used else found[0])
+        return uses
     fitting = {pool.name for pool in site.pools if pool.is_on and trials_per_block(pool, resources)}
     without_gpus = [pool.name for pool in site.pools if pool.name in fitting and not pool.gpus_per_node]
     uses = []
@@ -105,13 +159,18 @@ def usable_pools(site: Site, resources: TrialResources) -> list[PoolSpec]:
     used = [use.pool for use in pool_uses(site, resources) if not use.why_not]
     if used:
         return used
+    raise fits_no_pool(site, resources.sizes[0] if resources.sizes else resources)
+
+
+def fits_no_pool(site: Site, resources: TrialResources, which: str = "a trial") -> UserError:
+    """The error that no pool can run a trial, which ``which`` names."""
     pools = [pool for pool in site.pools if pool.is_on]
     if site.scheduler == "local" and len(pools) == 1:
         offers = f"this machine offers {_offer_in_words(pools[0], resources)}"
     else:
         offers = "; ".join(f"pool {pool.name} offers {_offer_in_words(pool, resources)}" for pool in pools)
-    message = f"a trial needs {_trial_in_words(resources)}; {offers}"
-    raise UserError(message, key=f"trial.{_excessive(pools, resources)}")
+    message = f"{which} needs {_trial_in_words(resources)}; {offers}"
+    return UserError(message, key=f"trial.{_excessive(pools, resources)}")
 
 
 def _excessive(pools: Sequence[PoolSpec], resources: TrialResources) -> str:
@@ -137,15 +196,31 @@ def _is_for_ranks(resources: TrialResources) -> bool:
 def accelerators(pool: PoolSpec, resources: TrialResources) -> list[str]:
     """The GPUs of each worker of a node, as one name each (``0,1``). Empty when a trial takes none.
 
-    A trial on several nodes has all GPUs of its nodes, so no worker is bound to GPUs then.
+    A trial on several nodes has all GPUs of its nodes, so no worker is bound to GPUs then. Trials of different sizes
+    get theirs one by one: here are all GPUs of a node, one by one.
 
     >>> accelerators(PoolSpec("gpu", gpus_per_node=4), TrialResources(gpus=2))
     ['0,1', '2,3']
     """
-    gpus = resources.gpus
-    if not gpus or resources.nodes > 1:
+    if resources.nodes > 1:
         return []
-    return [",".join(map(str, range(at, at + gpus))) for at in range(0, pool.gpus_per_node - gpus + 1, gpus)]
+    if resources.sizes:
+        return gpu_sets(pool.gpus_per_node, 1)
+    return gpu_sets(pool.gpus_per_node, resources.gpus)
+
+
+def gpu_sets(available: int, gpus: float) -> list[str]:
+    """The GPUs of each trial of a node that has ``available`` ones, where each trial takes ``gpus``.
+
+    >>> gpu_sets(4, 3), gpu_sets(2, 0.5), gpu_sets(1, 0)
+    (['0,1,2'], ['0', '0', '1', '1'], [])
+    """
+    if not gpus:
+        return []
+    if gpus < 1:
+        return [str(gpu) for gpu in range(available) for _ in range(WHOLE // int(gpus * WHOLE))]
+    each = int(gpus)
+    return [",".join(map(str, range(at, at + each))) for at in range(0, available - each + 1, each)]
 
 
 def pool_in_words(pool: PoolSpec, resources: TrialResources) -> str:
@@ -186,5 +261,5 @@ def _listed(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
-def _count(number: int, word: str) -> str:
+def _count(number: float, word: str) -> str:
     return f"{number or 'no'} {word}{'s' if number > 1 else ''}"

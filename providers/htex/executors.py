@@ -93,7 +93,10 @@ class GuardedExecutor:
         self, func: Callable[..., Any], resource_specification: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Submit a task in the form that the nodes' worker pools run; Parsl calls it for each app."""
-        self.validate_resource_spec(resource_specification)
+        if (
+            not resource_specification or "manager" not in resource_specification
+        ):  # which our own interchange understands
+            self.validate_resource_spec(resource_specification)
         original = getattr(func, "__wrapped__", func)  # Parsl's apps wrap it; a worker reports its errors without
         resources = {"resource_spec": resource_specification} if resource_specification else {}
         return self.submit_payload({**CONTEXT, **resources}, pack(original, args, kwargs))
@@ -174,7 +177,9 @@ def executor(
         "poll_period": POLL_PERIODS.get(site.scheduler, OTHER_POLL_PERIOD),
         # A task must not wait on one node while a worker of another is free, nor begin when its driver is dead.
         "prefetch_capacity": 0,
-        "launch_cmd": worker_pool_command(SILENCE_LIMITS.get(site.scheduler, OTHER_SILENCE_LIMIT)),
+        "launch_cmd": worker_pool_command(
+            SILENCE_LIMITS.get(site.scheduler, OTHER_SILENCE_LIMIT), packed=resources.packed
+        ),
         "block_error_handler": False,  # Pilotune handles it, with the scheduler's words for the user
         "worker_logdir_root": str(run_dir / "workers"),
     }
@@ -206,19 +211,23 @@ def affinity(site: Site, pool: PoolSpec, resources: TrialResources) -> str:
     number is known: Parsl's workers do not start where there are fewer cores than workers.
     """
     workers = trials_per_node(pool, resources)
+    if resources.packed:  # the driver says which cores each trial has
+        known = site.scheduler != "local" and pool.cores_per_node > 0
+        return "block" if known and pool.affinity != "none" else "none"
     own = pool.affinity_for(workers, resources.gpus)
     shares = site.scheduler != "local" and pool.cores_per_node >= workers
     return own or ("block" if shares else "none")
 
 
-def worker_pool_command(silence: int) -> str:
+def worker_pool_command(silence: int, *, packed: bool = False) -> str:
     """The command of a node's worker pool, with fields that Parsl fills in.
 
     Args:
         silence: Seconds without a heartbeat from the driver after which the worker pool exits.
+        packed: Each task brings its own GPUs and cores.
     """
     program = f"{shlex.quote(sys.executable)} -P -m pilotune.providers.node.worker_pool"
-    return f"{program} {TEMPLATE} --hb_threshold={silence}"
+    return f"{program} {TEMPLATE} --hb_threshold={silence}{' --packed' if packed else ''}"
 
 
 def host_of(manager: str) -> str:

@@ -1,7 +1,10 @@
-"""Parsl's interchange, patient with the worker pools of suspended nodes.
+"""Parsl's interchange, patient with the worker pools of suspended nodes, and able to send a task to a given node.
 
 Parsl gives up a worker pool that is silent for some time. This one keeps it while its node says that its job is
 suspended (:mod:`pilotune.pipeline.worker.node.suspended`), and gives it no tasks meanwhile.
+
+Parsl gives a task to any worker pool with a free worker. A task whose resource specification names a ``manager`` goes
+to that worker pool at once; where it is gone or takes no more, the task comes back as :class:`.NotPlaced`.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.worker.node.suspended import suspended_file
+from ..node.tasks import NotPlaced, encode, failure
 
 DOUBTED = 0.5
 """Share of the time without a heartbeat after which a worker pool is given up, from which on its node's file is looked
@@ -53,6 +57,24 @@ def patient(interchange: type[Any], blocks: Path) -> type[Any]:
             else:
                 self.suspended.discard(name)
 
+        def process_task_incoming(self) -> None:
+            super().process_task_incoming()
+            for entry in [each for each in self.pending_task_queue if _manager_of(each[-1])]:
+                self.pending_task_queue.remove(entry)
+                self._send_placed(entry[-1])
+
+        def _send_placed(self, task: dict[str, Any]) -> None:
+            name = _manager_of(task)
+            manager = self._ready_managers.get(name)
+            if manager is None or not manager["active"] or manager["draining"] or name in self.suspended:
+                words = f"{name.decode(errors='replace')} is gone, or takes no more trials"
+                self.results_outgoing.send(failure(task["task_id"], NotPlaced(words)))
+                return
+            self.manager_sock.send_multipart([name, encode([task])])
+            self.count += 1
+            manager["tasks"].append(task["task_id"])
+            manager["idle_since"] = None
+
         def process_tasks_to_send(self, interesting_managers: set[bytes], monitoring_radio: Any) -> None:
             spared = interesting_managers & self.suspended
             interesting_managers -= spared
@@ -60,3 +82,8 @@ def patient(interchange: type[Any], blocks: Path) -> type[Any]:
             interesting_managers |= spared
 
     return PatientInterchange
+
+
+def _manager_of(task: dict[str, Any]) -> bytes:
+    """The worker pool that a task is meant for; empty where any may run it."""
+    return str(task["context"].get("resource_spec", {}).get("manager", "")).encode()

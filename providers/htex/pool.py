@@ -40,6 +40,7 @@ from ..blocks.monitor import ManagedPool, PoolMonitor, PoolSnapshot
 from ..blocks.orphaned_jobs import end_orphaned_jobs
 from ..blocks.pool_blocks import PoolBlocks
 from ..blocks.resources import TrialResources, trials_per_block, usable_pools
+from ..node.tasks import NotPlaced
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.network import driver_addresses
 from ..site import PoolSpec, Site
@@ -47,6 +48,7 @@ from .app import run_attempt
 from .channel_server import ChannelServer
 from .executors import executor
 from .kernel import Kernel
+from .packed import PackedAttempts, specification
 from .task_result import event_of
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,7 @@ class ParslPool:
         monitor: Watches and scales the pools in a thread of its own.
         job_log: The jobs of the campaign.
         channel: The report channel.
+        packed: The attempts and the nodes, where trials take different shares of a node; else None.
         left: After :meth:`close`, the ids of jobs that the scheduler did not end.
 
     Raises:
@@ -135,6 +138,7 @@ class ParslPool:
         self.left: list[str] = []
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         pools = usable_pools(site, resources) if pools is None else pools
+        self.packed = PackedAttempts(resources, pools) if resources.packed else None
         self.job_log = JobLog(
             None if site.scheduler == "local" else files.jobs,
             site.scheduler,
@@ -248,7 +252,10 @@ class ParslPool:
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if isinstance(action, Submit):
-                self._waiting.append(action.spec)
+                if self.packed:
+                    self.packed.submit(action.spec)
+                else:
+                    self._waiting.append(action.spec)
             elif isinstance(action, Reply):
                 self._send(action.message.token, action.message)
                 self._forget(action.message.token)
@@ -257,6 +264,7 @@ class ParslPool:
                 self._forget(action.token)
             elif isinstance(action, Scale):
                 self.monitor.demand, self.monitor.expected = action.workers, action.expected
+                self._size_blocks()
                 self.monitor.wakeup.set()
             elif isinstance(action, Quarantine):
                 self.monitor.quarantine(action.host)
@@ -288,7 +296,17 @@ class ParslPool:
 
     # -- submitting and answering -------------------------------------------------------------------------------------
 
+    def _size_blocks(self) -> None:
+        """Tell the monitor how many trials of the sizes that they have a block runs, and which pools they need."""
+        if self.packed:
+            for name, managed in self.monitor.pools.items():
+                managed.blocks.trials_per_block = self.packed.trials_per_block(name)
+                managed.blocks.only_here = self.packed.only_in(name)
+
     def _submit_waiting(self) -> None:
+        if self.packed:
+            for spec, placement in self.packed.ready():
+                self._submit(spec, placement.pool, specification(placement))
         while self._waiting:
             home = self._choose(self._waiting[0])
             if home is None:
@@ -312,11 +330,13 @@ class ParslPool:
             names = [name for name in names if any(host not in avoid for host in snapshot.hosts[name])] or names
         return max(names, key=lambda name: 1 - self._load[name] / workers[name], default=None)
 
-    def _submit(self, spec: AttemptSpec, home: str) -> None:
+    def _submit(self, spec: AttemptSpec, home: str, placed: dict[str, Any] | None = None) -> None:
         self._homes[spec.token] = home
         self._load[home] += 1
         token = spec.token
-        future = self.call(home, run_attempt, spec.to_dict(), **self._resources())
+        wanted = placed or _nodes_of(spec)
+        options = {"parsl_resource_specification": wanted} if wanted else {}
+        future = self.call(home, run_attempt, spec.to_dict(), **options)
         future.add_done_callback(lambda done: self._arrive(token, done))
 
     def call(self, home: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Future[Any]:
@@ -327,14 +347,6 @@ class ParslPool:
             kernel = self._kernel.ready()
             self._apps[label, function] = PythonApp(function, data_flow_kernel=kernel, executors=[label])
         return self._apps[label, function](*arguments, **options)
-
-    def _resources(self) -> dict[str, Any]:
-        """The nodes of a trial, for Parsl's MPI executor."""
-        nodes, ranks = self.resources.nodes, self.resources.ranks_per_node
-        if nodes == 1:
-            return {}
-        specification = {"num_nodes": nodes, "ranks_per_node": ranks, "num_ranks": nodes * ranks}
-        return {"parsl_resource_specification": specification}
 
     def _arrive(self, token: str, future: Future[Any]) -> None:
         """Take over the end of a task. Called in a thread of Parsl's."""
@@ -364,6 +376,11 @@ class ParslPool:
         if home is not None:
             self._load[home] -= 1
         event = event_of(token, home, future)
+        if self.packed:
+            if isinstance(future.exception(), NotPlaced):
+                self.packed.refused(token)
+            else:
+                self.packed.end(token)
         if future.exception() is None:
             self._workers_of.pop(token, None)
         if home is not None and isinstance(event, Ended):
@@ -387,6 +404,8 @@ class ParslPool:
         """Add events for what has changed in the monitor's snapshot since the last call."""
         snapshot, reported = self.monitor.snapshot, self._reported
         if snapshot is reported:
+            if self.packed:
+                self._add_capacity(events, reported)
             return
         self._reported = snapshot
         if snapshot.failure:
@@ -397,8 +416,22 @@ class ParslPool:
             events.append(BlocksSeen(snapshot.views))
         if snapshot.note != reported.note:
             events.append(PoolNote(snapshot.note))
-        capacity = Capacity(snapshot.capacity, LATENCY, frozenset().union(*snapshot.hosts.values()))
+        if self.packed:
+            self.packed.follow(snapshot.nodes)
+        self._add_capacity(events, snapshot)
+
+    def _add_capacity(self, events: list[Event], snapshot: PoolSnapshot) -> None:
+        """Let attempts begin where there is room now, and add an event for a capacity that has changed."""
+        self._submit_waiting()
+        hosts = frozenset().union(*snapshot.hosts.values())
+        equal = Capacity(snapshot.capacity, LATENCY, hosts)
+        capacity = self.packed.capacity(LATENCY, hosts) if self.packed else equal
         if capacity != self._capacity:
             self._capacity = capacity
             events.append(capacity)
-        self._submit_waiting()
+
+
+def _nodes_of(spec: AttemptSpec) -> dict[str, Any]:
+    """The nodes of a trial on several, for Parsl's MPI executor; empty for one."""
+    nodes, ranks = spec.nodes, spec.ranks_per_node
+    return {"num_nodes": nodes, "ranks_per_node": ranks, "num_ranks": nodes * ranks} if nodes > 1 else {}

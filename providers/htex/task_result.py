@@ -10,7 +10,7 @@ from parsl.executors.high_throughput.errors import ManagerLost
 
 from ...pipeline.campaign.events import Ended, Lost
 from ...pipeline.trial.protocol import Outcome
-from ..node.tasks import WorkerLost
+from ..node.tasks import NotPlaced, WorkerLost
 
 
 def event_of(token: str, pool: str | None, future: Future[Any]) -> Ended | Lost:
@@ -27,6 +27,9 @@ def event_of(token: str, pool: str | None, future: Future[Any]) -> Ended | Lost:
     error = future.exception()
     if isinstance(error, WorkerLost):
         return Lost(token, f"its worker was lost ({error})", killed=True, host=error.hostname)
+    if isinstance(error, NotPlaced):
+        number, attempt = (int(part) for part in token.split(".")[:2])
+        return Ended(Outcome(token, number, attempt, "declined", reason=str(error)))
     if isinstance(error, ManagerLost):
         return Lost(token, f"its worker was lost ({error})")
     if isinstance(error, BadStateException):

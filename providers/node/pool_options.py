@@ -36,6 +36,7 @@ class PoolOptions:
         affinity: How workers are bound to cores, as Parsl writes it: ``none``, ``block``, ``list:0-3:4-7``, ...
         accelerators: The GPUs of each worker; empty where they have none.
         mpi_launcher: What starts the ranks of a trial on several nodes; empty where trials are on one.
+        packed: Each task says which of the node's GPUs (``accelerators``, one by one) and cores it has.
     """
 
     uid: str
@@ -51,6 +52,7 @@ class PoolOptions:
     affinity: str = "none"
     accelerators: tuple[str, ...] = ()
     mpi_launcher: str = ""
+    packed: bool = False
 
 
 def read_options(words: Sequence[str]) -> PoolOptions:
@@ -69,6 +71,7 @@ def read_options(words: Sequence[str]) -> PoolOptions:
     parser.add_argument("--cpu-affinity", default="none")
     parser.add_argument("--enable_mpi_mode", action="store_true")
     parser.add_argument("--mpi-launcher", default="")
+    parser.add_argument("--packed", action="store_true")
     parser.add_argument("--available-accelerators", nargs="*", default=[])
     given = parser.parse_args(words)
     accelerators = tuple(given.available_accelerators)
@@ -80,11 +83,12 @@ def read_options(words: Sequence[str]) -> PoolOptions:
         port=given.port,
         certificates=Path(given.cert_dir),
         log=Path(given.logdir, f"block-{given.block_id}", given.uid, "manager.log"),
-        workers=min(most, len(accelerators)) if accelerators else most,
+        workers=min(most, len(accelerators)) if accelerators and not given.packed else most,
         heartbeat=given.hb_period,
         silence=given.hb_threshold,
         prefetch=given.prefetch,
         affinity=given.cpu_affinity.lower(),
         accelerators=accelerators,
         mpi_launcher=given.mpi_launcher if given.enable_mpi_mode else "",
+        packed=given.packed,
     )

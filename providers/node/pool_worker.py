@@ -24,6 +24,7 @@ def serve_tasks(options: PoolOptions, rank: int, connection: socket.socket) -> N
         connection: The socket to the pool.
     """
     set_up(options, rank)
+    available = sorted(os.sched_getaffinity(0))
     sys.modules["__main__"] = ModuleType("__main__")  # processes that an objective spawns would import the pool's
     del sys.argv[1:]  # as an objective that reads a command line would the pool's options
     fork_spare([connection])
@@ -31,6 +32,8 @@ def serve_tasks(options: PoolOptions, rank: int, connection: socket.socket) -> N
     while (message := link.wait()) is not None:
         task = decode(message)
         os.environ.update(task.get("environment", {}))
+        if options.affinity != "none" and options.packed:
+            bind_to(task.get("cores", ()), available)
         try:
             link.send(run_task(task))
         except OSError:  # the pool has died meanwhile; the outcome is in the trial's folder
@@ -47,6 +50,8 @@ def set_up(options: PoolOptions, rank: int) -> None:
     os.environ["PARSL_WORKER_COUNT"] = str(options.workers)
     os.environ["PARSL_WORKER_POOL_ID"] = options.uid
     os.environ["PARSL_WORKER_BLOCK_ID"] = options.block
+    if options.packed:  # each task brings its own cores and GPUs
+        return
     if options.affinity != "none":
         cores = cores_of(options.affinity, rank, options.workers, sorted(os.sched_getaffinity(0)))
         listed = ",".join(map(str, cores))
@@ -58,6 +63,17 @@ def set_up(options: PoolOptions, rank: int) -> None:
         for variable in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):
             os.environ[variable] = options.accelerators[rank]
         os.environ["ZE_ENABLE_PCI_ID_DEVICE_ORDER"] = "1"
+
+
+def bind_to(cores: Sequence[int], available: Sequence[int]) -> None:
+    """Bind this process to the cores of its task; to all where the job has fewer than the node.
+
+    Args:
+        cores: Numbers of the cores, from 0, among the node's; empty for all.
+        available: The cores of the job.
+    """
+    known = [available[number] for number in cores if number < len(available)]
+    os.sched_setaffinity(0, known if known and len(known) == len(cores) else available)
 
 
 def cores_of(affinity: str, rank: int, workers: int, available: Sequence[int]) -> list[int]:

@@ -34,6 +34,10 @@ class WorkerLost(Exception):
         return f"a worker on {self.hostname} {self.how}"
 
 
+class NotPlaced(Exception):
+    """A task was not begun: the node that it was meant for is gone, or takes no more."""
+
+
 class TaskFailed(Exception):
     """A task raised an exception. The message holds its traceback."""
 

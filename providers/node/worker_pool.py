@@ -22,6 +22,7 @@ from typing import Any
 
 import zmq
 
+from ...pipeline.trial.block_env import PLACED_GPUS
 from ...pipeline.worker.node.posix import name_process
 from .frames import Frames
 from .interchange_link import SHUTDOWN, InterchangeLink, NoInterchange
@@ -46,12 +47,14 @@ class Slot:
         link: To the worker; None while there is none.
         task: What it runs; None while it is idle.
         started: When the worker was started, monotonic seconds.
+        hardware: The GPUs and the number of cores of its last task, where tasks bring their own.
     """
 
     rank: int
     link: Frames | None = None
     task: dict[str, Any] | None = None
     started: float = 0.0
+    hardware: tuple[str, int] | None = None
 
 
 class WorkerPool:
@@ -127,12 +130,30 @@ class WorkerPool:
             if variables is None:
                 continue
             self.waiting.remove(task)
+            sent: dict[str, Any] = {"task_id": task["task_id"], "buffer": task["buffer"]}
             slot = self.idle.pop()
+            if self.options.packed:
+                self.idle.append(slot)
+                slot = self.take_placed(task, variables, sent)
             slot.task = task
             assert slot.link is not None
-            sent = {"task_id": task["task_id"], "buffer": task["buffer"]}
             slot.link.queue(encode({**sent, "environment": variables} if variables else sent))
             self.watch(slot)
+
+    def take_placed(self, task: dict[str, Any], variables: dict[str, str], sent: dict[str, Any]) -> Slot:
+        """Take an idle worker for a task that brings its own GPUs and cores, which are written into what is sent.
+
+        One whose last task had such GPUs and as many cores has a fork server that serves this one, too.
+        """
+        wanted = task["context"].get("resource_spec", {})
+        gpus = ",".join(self.options.accelerators[number] for number in wanted.get("gpus", ()))
+        variables[PLACED_GPUS], sent["cores"] = gpus, wanted.get("cores", [])
+        hardware = gpus, len(sent["cores"])
+        slot = next((each for each in reversed(self.idle) if each.hardware == hardware), None)
+        slot = slot or next((each for each in reversed(self.idle) if each.hardware is None), self.idle[-1])
+        self.idle.remove(slot)
+        slot.hardware = hardware
+        return slot
 
     def hear(self, slot: Slot) -> None:
         """Pass on a worker's result."""
@@ -181,7 +202,7 @@ class WorkerPool:
         except OSError as error:  # it is gone, which its socket says next
             log.error("worker %d cannot be started: %s", slot.rank, error)
             return
-        slot.link, slot.started = Frames(connection), time.monotonic()
+        slot.link, slot.started, slot.hardware = Frames(connection), time.monotonic(), None
         self.watch(slot)
         self.idle.append(slot)
 

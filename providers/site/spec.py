@@ -101,14 +101,14 @@ class PoolSpec:
         """Most trials at a time in a block."""
         return self.nodes_per_block * self.workers_per_node
 
-    def affinity_for(self, workers: int, gpus: int = 0) -> str:
+    def affinity_for(self, workers: int, gpus: float = 0) -> str:
         """``affinity`` for workers that get more than one part of a list: Parsl needs exactly one part for each worker.
 
         Part i of the list belongs to GPU i.
 
         Args:
             workers: Workers on a node.
-            gpus: GPUs of each worker.
+            gpus: GPUs of each worker; workers that share a GPU share its part.
 
         >>> PoolSpec("gpu", gpus_per_node=4, affinity="list:0:1:2:3").affinity_for(workers=2, gpus=2)
         'list:0,1:2,3'
@@ -116,7 +116,9 @@ class PoolSpec:
         parts = self.affinity.split(":")[1:]
         if not parts:
             return self.affinity
-        share = len(parts) * gpus // self.gpus_per_node if gpus and self.gpus_per_node else len(parts) // workers
+        if 0 < gpus < 1 and self.gpus_per_node:
+            return ":".join(["list", *(parts[worker * len(parts) // workers] for worker in range(workers))])
+        share = len(parts) * int(gpus) // self.gpus_per_node if gpus and self.gpus_per_node else len(parts) // workers
         each = max(1, share)
         return ":".join(["list", *(",".join(parts[at : at + each]) for at in range(0, workers * each, each))])
 

@@ -167,3 +167,35 @@ def test_a_time_for_which_the_pool_was_stopped_is_no_silence_of_the_interchange(
     assert not any(link.silent(now) for now in range(0, 90, 10))
     assert not any(link.silent(now) for now in (3600.0, 3605.0)), "its job was suspended for an hour"
     assert link.silent(3610.0)
+
+
+SEEN = (
+    "(__import__('os').getpid(), __import__('os').environ.get('PILOTUNE_PLACED_GPUS'),"
+    " sorted(__import__('os').sched_getaffinity(0)))"
+)
+"""What a task sees of its worker, its GPUs and its cores."""
+
+
+def test_tasks_bring_their_own_gpus_and_cores(interchange: Interchange, tmp_path: Path) -> None:
+    options = [f"--port={interchange.port}", "-a", "127.0.0.1", f"--cert_dir={interchange.certificates}",
+               f"--logdir={tmp_path}", "--block_id=8", "--uid=host-2", "--max_workers_per_node=3", "--prefetch=0",
+               "--hb_period=1", "--hb_threshold=60", "--cpu-affinity", "block", "--packed",
+               "--available-accelerators", "GPU-a", "GPU-b"]  # fmt: skip
+    command = [sys.executable, "-P", "-m", "pilotune.providers.node.worker_pool", *options]
+    cores = sorted(os.sched_getaffinity(0))
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            assert interchange.receive()["worker_count"] == 3
+            found: list[Any] = []
+            for gpus, wanted in (([0, 1], [0]), ([1], [999]), ([], []), ([0, 1], [0])):
+                context = {**CONTEXT, "resource_spec": {"manager": "host-2", "gpus": gpus, "cores": wanted}}
+                task = {"task_id": 70 + len(found), "context": context, "buffer": pack(eval, (SEEN,), {})}
+                interchange.socket.send_multipart([b"host-2", pickle.dumps([task])])
+                found += interchange.results(1).values()
+        finally:
+            process.kill()
+    seen = [(gpus, where) for _, gpus, where in found]
+    assert seen == [("GPU-a,GPU-b", cores[:1]), ("GPU-b", cores), ("", cores), ("GPU-a,GPU-b", cores[:1])]
+    workers = [pid for pid, *_ in found]
+    assert workers[0] == workers[3], "the worker whose last task had the same GPUs"
+    assert len(set(workers)) == 3

@@ -195,3 +195,18 @@ def test_cores_that_the_imports_of_an_objective_give_up_are_there_for_its_trials
     ours = tmp_path / "ours.py"
     ours.write_text(f"{ours.read_text()}\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n")
     assert look("isolated")["cores"] == sorted(os.sched_getaffinity(0))
+
+
+def test_a_trial_whose_size_depends_on_its_parameters_sees_the_gpus_of_its_task() -> None:
+    node = describe(["0", "1", "2", "3"], {"CUDA_VISIBLE_DEVICES": "0,1,2,3"})
+    worker = {"PILOTUNE_NODE_GPUS": node, "PARSL_WORKER_RANK": "7", "PILOTUNE_PLACED_GPUS": "MIG-a,MIG-b"}
+    assert gpu_environment(2, worker)["CUDA_VISIBLE_DEVICES"] == "MIG-a,MIG-b"
+    assert gpu_environment(0, {**worker, "PILOTUNE_PLACED_GPUS": ""})["CUDA_VISIBLE_DEVICES"] == "", "none, not all"
+
+
+def test_a_share_of_a_gpu_is_a_share_of_its_threads_under_mps() -> None:
+    worker = {"CUDA_VISIBLE_DEVICES": "0", "CUDA_MPS_PIPE_DIRECTORY": "/tmp/mps"}
+    assert gpu_environment(0.25, worker)["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "25"
+    own = {**worker, "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "90"}
+    for gpus, environment in ((1, worker), (0.25, {"CUDA_VISIBLE_DEVICES": "0"}), (0.25, own)):
+        assert "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE" not in gpu_environment(gpus, environment)

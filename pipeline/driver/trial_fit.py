@@ -1,0 +1,46 @@
+"""Whether a site has a node on which a trial fits, where what it takes depends on its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ...grammar import count
+from ..space import word
+from ..studyfile import SizeProblem, StudyFile
+from .settings import resources_of
+
+if TYPE_CHECKING:
+    from ...providers.site import Site
+
+
+def why_unfit(study_file: StudyFile, site: Site, params: Mapping[str, Any]) -> str:
+    """Why no pool of the site can run the trial with these parameters, as one sentence; empty where one can."""
+    from ...providers.blocks.resources import fits_no_pool, trials_per_block
+
+    if study_file.sizes is None:
+        return ""
+    try:
+        resources = resources_of(study_file.options_for(params))
+    except SizeProblem as problem:
+        return str(problem)
+    if any(pool.is_on and trials_per_block(pool, resources) for pool in site.pools):
+        return ""
+    error = fits_no_pool(site, resources, "this trial")
+    return f"{error.key}: {error.message}"
+
+
+def unfit_notes(study_file: StudyFile, site: Site) -> list[str]:
+    """A note on configurations whose trials will fail, because what they would take is no size or fits no pool."""
+    if study_file.sizes is None:
+        return []
+    cases = study_file.sizes.cases()
+    found = [(case, why) for case in cases if (why := why_unfit(study_file, site, case.params))]
+    if not found:
+        return []
+    case, why = found[0]
+    given = ", ".join(f"{name} is {word(value)}" for name, value in case.params.items())
+    many = f"{len(found):,} of {count(len(cases), 'configuration')}"
+    return [
+        f"some trials will fail, since they fit on no node: where {given} ({many}), {why}; constraints exclude them"
+    ]
