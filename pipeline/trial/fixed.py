@@ -40,6 +40,8 @@ class FixedTrial(Trial):
         seed: The trial's ``rng_seed``. Unlike a worker, this object does not seed any random generator.
         cores: The trial's ``resources.cores``.
         gpus: The trial's ``resources.gpus``.
+        rank: The trial's ``rank``, and
+        world_size: its ``world_size``, to call the objective once in each of several processes, as ``torchrun`` does.
         directions: The directions of ``trial.study``, in which this trial is alone; some callbacks compare them with a
             metric's.
         prune_at: The first step at which a report raises TrialPruned (in Optuna's style: ``should_prune`` is true).
@@ -79,6 +81,8 @@ class FixedTrial(Trial):
         seed: int = 0,
         cores: int = 1,
         gpus: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
         directions: Sequence[str] = ("minimize",),
         prune_at: int | None = None,
         yield_at: int | None = None,
@@ -86,6 +90,7 @@ class FixedTrial(Trial):
         if not isinstance(params, Mapping):
             raise TypeError(f"FixedTrial needs a dictionary of values by name, got {a(type(params).__name__)}")
         number, seed = _whole(number, "number"), _whole(seed, "seed", most=2**32 - 1)
+        world_size = _whole(world_size, "world_size", 1)
         spec = AttemptSpec(
             token=f"{number}.1.fixed",
             study="fixed",
@@ -100,6 +105,9 @@ class FixedTrial(Trial):
             space_names=[str(name) for name in params],
             cores=_whole(cores, "cores", 1),
             gpus=_whole(gpus, "gpus"),
+            rank=_whole(rank, "rank", most=world_size - 1),
+            ranks=world_size,
+            ranked=world_size > 1,
         )
         self._answers = FixedConnection(prune_at, yield_at)
         self._temporary: TemporaryDirectory[str] | None = None

@@ -99,6 +99,15 @@ def test_arguments_that_no_trial_has_are_refused(arguments: dict[str, Any], erro
         pilotune.FixedTrial({"x": 1}, **arguments)
 
 
+def test_it_may_be_one_rank_of_several():
+    trial = pilotune.FixedTrial({})
+    assert (trial.rank, trial.world_size) == (0, 1)
+    trial = pilotune.FixedTrial({}, rank=3, world_size=4)
+    assert (trial.rank, trial.world_size) == (3, 4)
+    with pytest.raises(ValueError, match="FixedTrial needs a whole number from 0 to 3 as rank, got 4"):
+        pilotune.FixedTrial({}, rank=4, world_size=4)
+
+
 def test_directions_may_be_optunas_and_a_number_too_large_is_a_sentence():
     trial = pilotune.FixedTrial({"x": 10**400, "n": 10**400}, directions=[optuna.study.StudyDirection.MAXIMIZE])
     assert [direction.name for direction in trial.study.directions] == ["MAXIMIZE"]

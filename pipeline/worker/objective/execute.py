@@ -16,6 +16,7 @@ from ...trial.files import TrialFiles
 from ...trial.gpus import gpu_environment
 from ...trial.link import DriverConnection
 from ...trial.protocol import AttemptSpec
+from ..node.affinity import BOUND, is_bound
 from ..node.block import launched, launcher, nodelist
 from ..ranks.torch_trial import accept_trials
 from .call import call_objective
@@ -128,11 +129,13 @@ def hardware(spec: AttemptSpec, worker: Mapping[str, str] = os.environ) -> dict[
     threads = max(1, spec.cores // spec.ranks_per_node)
     unset = [name for name in THREADS if name not in worker]
     # Where Parsl pins workers to cores, it sets OMP_NUM_THREADS to their number.
-    if worker.get("KMP_AFFINITY", "").startswith("explicit,proclist=") and "GOMP_CPU_AFFINITY" in worker:
+    if is_bound(worker):
         unset = list(dict.fromkeys(["OMP_NUM_THREADS", *unset]))
-        if spec.cores == 1:  # the default, so the user has not chosen
-            threads = len(worker["GOMP_CPU_AFFINITY"].split(","))
+        if spec.cores in (1, spec.ranks_per_node):  # the default, so the user has not chosen
+            threads = max(1, len(worker["GOMP_CPU_AFFINITY"].split(",")) // spec.ranks_per_node)
     changes: dict[str, str | None] = dict.fromkeys(unset, str(threads))
+    if spec.ranked:  # the threads of each rank run on cores of its own; all ranks' would begin with the first one
+        changes.update(dict.fromkeys(BOUND) if is_bound(worker) else {})
     if launched(spec) and "SRUN_CPUS_PER_TASK" not in worker:
         changes["SRUN_CPUS_PER_TASK"] = str(threads)  # srun gives each rank one core unless told otherwise
     return {**changes, **gpu_environment(spec.gpus, worker)}

@@ -161,7 +161,8 @@ class Server:
             kill_group(pid)
             _, status = os.waitpid(pid, 0)
             self.children.discard(pid)
-            self.kill_orphans()
+            if not self.children:  # else they may belong to another rank of the trial
+                self.kill_orphans()
             send(self.control, Exited(pid, os.waitstatus_to_exitcode(status)))
 
     def kill_orphans(self) -> None:

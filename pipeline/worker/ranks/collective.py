@@ -42,7 +42,6 @@ from ...trial.protocol import Message
 from ..dialogue import Answer, VerdictAnswer
 from ..objective.ending import Ending
 from ..process.messages import (
-    AttrSet,
     Garbled,
     ObjectiveEnded,
     ParamRequested,
@@ -166,8 +165,7 @@ class Collective:
         elif isinstance(message, Garbled):
             error = f"the worker could not handle what the trial sent: {message.why}"
             self._answers.append((rank, VerdictAnswer(error=error)))
-        else:
-            assert isinstance(message, AttrSet)  # those of rank 0 are the trial's
+        # Anything else, such as an attribute, counts from rank 0 only.
 
     def on_exit(self, rank: int, ending: Ending, now: float) -> None:
         """The process of a rank has ended, after all that it sent was received.

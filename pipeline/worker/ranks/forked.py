@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import replace
 
 from ...trial.files import TrialFiles
 from ...trial.protocol import AttemptSpec, Message
+from ..node.affinity import is_bound, share
 from ..objective.ending import Ending
 from ..process.forked import ForkedChild, ForkedChildren, ForkServer, begin_of, fork_server
 from ..process.messages import Begin
@@ -90,4 +92,8 @@ def _begin(spec: AttemptSpec, files: TrialFiles, server: ForkServer, port: Meeti
     if memory is not None:
         spec = replace(spec, limits=replace(spec.limits, memory=memory // spec.ranks_per_node))
     begin = begin_of(spec, files, server, outputs)
-    return replace(begin, environment={**begin.environment, **rank_environment(spec, LOOPBACK, port.number)})
+    variables = {**begin.environment, **rank_environment(spec, LOOPBACK, port.number)}
+    if not is_bound(os.environ):
+        return replace(begin, environment=variables)
+    cores = share(begin.cores, spec.rank % spec.ranks_per_node, spec.ranks_per_node)
+    return replace(begin, environment=variables, cores=cores)

@@ -17,6 +17,7 @@ import pytest
 
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import Message, ObjectiveSpec, Report, Stop, Suggest
+from pilotune.pipeline.worker.node.affinity import share
 from pilotune.pipeline.worker.node.posix import process_start
 from pilotune.pipeline.worker.process import forked
 from pilotune.pipeline.worker.run_attempt import run_attempt
@@ -42,6 +43,32 @@ OBJECTIVE = """
         print(f"err of {trial.rank}", file=sys.stderr)
         trial.set_user_attr("by", trial.rank)
         return {"value": 1.0 + trial.rank, "more": trial.rank}
+
+    def bound(trial):
+        names = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_NUM_THREADS")
+        tells(trial, [sorted(os.sched_getaffinity(0)), *map(os.environ.get, names)])
+        return 1.0
+
+    def has_daemon(trial):
+        made = trial.checkpoint_dir / "made"
+        while trial.rank == 1:
+            if made.exists():
+                return
+            time.sleep(0.01)
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                time.sleep(60)
+            os._exit(0)
+        os.wait()
+        made.touch()
+        others = [0, 0]
+        while len(others) > 1:  # until rank 1 has ended
+            time.sleep(0.05)
+            children = open(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read().split()
+            others = [pid for pid in children if int(pid) != os.getpid()]
+        tells(trial, others[0])
+        return 1.0
 
     def other_values(trial):
         return 2.5 if trial.rank == 0 else "nothing that a study could keep"
@@ -217,6 +244,24 @@ def test_every_rank_knows_which_it_is_and_the_result_is_that_of_rank_0(
     lines = sorted(others.read_text().split("\n")) if others.exists() else [""]
     assert lines == ["", *(f"{what} of {rank}" for what in ("err", "out") for rank in range(1, ranks))]
     assert living(files) == []
+
+
+def test_the_end_of_one_rank_ends_no_daemon_of_another(spec_of: Any, files: TrialFiles) -> None:
+    assert run_attempt(spec_of("has_daemon", 2))["kind"] == "complete"
+    pid = int(told(files)["0"])
+    until(lambda: process_start(pid) is None, "the daemon is gone")
+
+
+def test_ranks_of_a_worker_that_is_bound_to_cores_share_them(
+    spec_of: Any, files: TrialFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    listed = ",".join(map(str, cores))
+    monkeypatch.setenv("GOMP_CPU_AFFINITY", listed)
+    monkeypatch.setenv("KMP_AFFINITY", f"explicit,proclist=[{listed}]")
+    assert run_attempt(spec_of("bound", 2, cores=2))["kind"] == "complete"
+    threads = str(max(1, len(cores) // 2))
+    assert told(files) == {str(rank): str([share(cores, rank, 2), None, None, threads]) for rank in (0, 1)}
 
 
 def test_what_other_ranks_return_is_nobodys_business(spec_of: Any) -> None:
