@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,18 @@ class PackedAttempts:
         there = {node.name for nodes in seen.values() for node in nodes}
         for name in known.keys() - there:
             self._packer.node_down(name)
+
+    def stranded(self, pools: Collection[str]) -> list[str]:
+        """The tokens of waiting attempts that none of these pools can run; they wait no more.
+
+        Args:
+            pools: Those that have not been given up.
+        """
+        rooms = [room for name, room in self._rooms.items() if name in pools]
+        found = [token for token, spec in self._specs.items() if not any(room.holds(Need.of(spec)) for room in rooms)]
+        for token in found:
+            self.end(token)
+        return found
 
     def ready(self) -> list[tuple[AttemptSpec, Placement]]:
         """The attempts that begin now, and where."""

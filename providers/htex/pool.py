@@ -24,6 +24,7 @@ from ...pipeline.campaign.events import (
     Capacity,
     Ended,
     Event,
+    Lost,
     PoolFailed,
     PoolNote,
     Quarantine,
@@ -418,6 +419,8 @@ class ParslPool:
             events.append(PoolNote(snapshot.note))
         if self.packed:
             self.packed.follow(snapshot.nodes)
+            given_up = "the pool that could run it was given up"
+            events += [Lost(token, given_up) for token in self.packed.stranded(snapshot.nodes)]
         self._add_capacity(events, snapshot)
 
     def _add_capacity(self, events: list[Event], snapshot: PoolSnapshot) -> None:

@@ -51,6 +51,16 @@ def test_a_node_that_took_an_attempt_no_more_gets_none_until_it_is_seen_again() 
     assert len(packed.ready()) == 1
 
 
+def test_what_only_a_pool_could_run_that_was_given_up_does_not_wait() -> None:
+    packed = PackedAttempts(SIZES, [GPU, CPU])
+    packed.submit(attempt("gpu", 1))
+    packed.submit(attempt("cpu", 0))
+    assert packed.stranded(["gpu", "cpu"]) == []
+    assert packed.stranded(["cpu"]) == ["gpu"]
+    packed.follow({"cpu": seen("m1"), "gpu": seen("n1")})
+    assert [spec.token for spec, _ in packed.ready()] == ["cpu"]
+
+
 def test_the_campaign_learns_what_fits_and_the_pools_what_they_are_needed_for() -> None:
     packed = PackedAttempts(SIZES, [GPU, CPU])
     assert packed.capacity(0.1, frozenset()).workers == 0

@@ -441,6 +441,38 @@ def test_each_trial_sees_one_gpu_of_its_node(result: Result, lab: Lab) -> None:
     assert len({(each.number, each.gpus) for each in result.epochs}) == 2
 
 
+def sizes(folder: Path, lab: Lab) -> Result:
+    """Trials of one and of two GPUs, and one of three, which no node has."""
+    pool = {"gpus_per_node": 2, "workers_per_node": 2, **lab.gpu_pool, "blocks": {"init": 2, "max": 2}}
+    trials = [{"epochs": 3, "hosts": gpus} for gpus in (1, 2, 1, 3, 2, 1, 1)]
+    with (
+        lab.login(folder, pool, **lab.gpu_machine) as user,
+        user.start(*trials, trial={"gpus": "hosts"}) as process,
+    ):
+        return user.finish(process)
+
+
+@on(SLURM, CLUSTER)
+@campaign(sizes)
+def test_trials_of_different_sizes_share_no_gpu(result: Result, lab: Lab) -> None:
+    assert result.code == 0, result.out + result.err
+    *_, failed = sorted(result.trials, key=lambda trial: trial.params["hosts"])
+    assert failed.user_attrs["pilotune:reason"].startswith("trial.gpus: this trial needs 1 core and 3 GPUs; pool cpu")
+    gpus = {each.number: (each.host, each.gpus.split(",")) for each in result.epochs}
+    assert {number: len(names) for number, (_, names) in gpus.items()} == {
+        trial.number: trial.params["hosts"] for trial in result.trials if trial is not failed
+    }
+    spans = []
+    for trial in result.trials:
+        if trial is not failed:
+            began, (host, names) = trial.user_attrs["pilotune:began"], gpus[trial.number]
+            assert set(names) <= {"0", "1"}
+            spans.append((began, began + trial.user_attrs["pilotune:seconds_running"], host, names))
+    for begin, end, host, names in spans:
+        rivals = [other for other in spans if other[2] == host and other[0] < end and begin < other[1]]
+        assert sum(not set(names).isdisjoint(other[3]) for other in rivals) == 1, "it has its GPUs to itself"
+
+
 def several_nodes(folder: Path, lab: Lab) -> tuple[Result, list[list[str]]]:
     """Two trials, each with two ranks on each of two nodes, and the host names that their ranks wrote."""
     with lab.all_nodes(folder, {"nodes_per_block": 4, **lab.ranks_pool}) as user:
