@@ -128,17 +128,17 @@ class PackedNode:
     accepts: bool = True
     reserved: str = ""  # the token of the attempt that it is reserved for
     running: dict[str, tuple[Need, Placement]] = field(default_factory=dict)
+    counted: int = 0  # typical attempts that it has room for, as the packer has counted it
+    counted_busy: float = 0.0  # how much of it is in use, likewise
+    kind: NodeRoom = field(init=False)
     gpus: list[int] = field(init=False)  # what is free of each, in parts of WHOLE
+    free_gpus: int = field(init=False)  # of which nothing is taken
     cores: set[int] = field(init=False)
     memory: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.gpus, self.cores = [WHOLE] * self.room.gpus, set(range(self.room.cores))
-        self.memory = self.room.memory
-
-    @property
-    def free_gpus(self) -> int:
-        return sum(part == WHOLE for part in self.gpus)
+        self.memory, self.free_gpus, self.kind = self.room.memory, self.room.gpus, self.room.kind()
 
     def fits(self, need: Need) -> bool:
         """Whether ``need`` fits into what is free."""
@@ -149,6 +149,17 @@ class PackedNode:
             and (not room.memory or need.memory <= self.memory)
             and (any(part >= need.share for part in self.gpus) if need.share else need.whole_gpus <= self.free_gpus)
         )
+
+    def room_for(self, typical: Need) -> int:
+        """How many attempts of such a need fit into what is free; at least one on an empty node."""
+        room = self.room
+        fits = [
+            float(room.trials - len(self.running)),
+            len(self.cores) / typical.cores if room.cores else math.inf,
+            sum(self.gpus) / WHOLE / typical.gpus if typical.gpus and room.gpus else math.inf,
+            self.memory / typical.memory if typical.memory and room.memory else math.inf,
+        ]
+        return max(int(min(fits)), not self.running)
 
     def left_over(self, need: Need) -> tuple[float, ...]:
         """How much is left after ``need``; the node with the least gets it."""
@@ -175,6 +186,7 @@ class PackedNode:
         else:
             chosen = [n for n, part in enumerate(self.gpus) if part == WHOLE][: need.whole_gpus]
         for number in chosen:
+            self.free_gpus -= self.gpus[number] == WHOLE
             self.gpus[number] -= need.share or WHOLE
         cores = sorted(self.cores, key=lambda core: (self._near(core) not in chosen, core))[: int(need.cores)]
         self.cores -= set(cores)
@@ -191,6 +203,7 @@ class PackedNode:
         need, placement = self.running.pop(token)
         for number in placement.gpus:
             self.gpus[number] += need.share or WHOLE
+            self.free_gpus += self.gpus[number] == WHOLE
         self.cores |= set(placement.cores)
         self.memory += need.memory
 

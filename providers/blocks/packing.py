@@ -14,24 +14,24 @@ now, and on which GPUs and cores. Its rules, in this order:
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from .packed_node import WHOLE, Need, NodeRoom, PackedNode, Placement
+from .packed_node import Need, NodeRoom, PackedNode, Placement
 
 MOST_OVERTAKEN = 8
 """How many later attempts may begin before an attempt on nodes that could run it, until a node is reserved for it."""
 
-LEAST_AHEAD, SHARE_AHEAD = 4, 0.25
-"""Attempts that wait for room: at least so many, and so many for each that runs. With more to choose from, less room
-is left over; but the longer a suggestion waits, the less its sampler knew."""
+LEAST_AHEAD, SHARE_AHEAD, MOST_AHEAD = 4, 0.25, 64
+"""Attempts that wait for room: at least so many, so many for each that runs, and at most so many. With more to choose
+from, less room is left over; but the longer a suggestion waits, the less its sampler knew."""
 
 MOST_HOMELESS = 16
 """Most waiting attempts that fit no node that is there, but one of a block that may still come."""
 
-REMEMBERED = 64
-"""Attempts that the typical need is the mean of."""
+REMEMBERED, RENEWED = 64, 16
+"""Attempts that the typical need is the mean of, and after how many new ones it is computed again."""
 
 
 @dataclass(eq=False)
@@ -83,7 +83,9 @@ class Packer:
         self._reserved: dict[str, PackedNode] = {}  # token -> the node that is reserved for it
         self._changed: dict[str, PackedNode] = {}  # the nodes on which something became free since the last ``place``
         self._released = False  # a reservation has ended
-        self._turns = 0
+        self._used: defaultdict[NodeRoom, float] = defaultdict(float)  # nodes, how much of them is in use
+        self._fill = 0  # typical attempts that there is room for
+        self._turns = self._puts = 0
 
     # -- nodes --------------------------------------------------------------------------------------------------------
 
@@ -94,8 +96,9 @@ class Packer:
             node = self._nodes[room.name] = PackedNode(room, self._next_turn(), accepts=False)
         if not node.accepts:
             node.accepts = True
-            self._kinds[node.room.kind()] += 1
+            self._kinds[node.kind] += 1
             self._changed[room.name] = node
+            self._count(node)
 
     def hold(self, name: str) -> None:
         """Let no more attempts begin on a node; what runs there goes on."""
@@ -104,7 +107,8 @@ class Packer:
             return
         node.accepts = False
         self._unreserve(node.reserved)
-        self._kinds[node.room.kind()] -= 1
+        self._count(node)
+        self._kinds[node.kind] -= 1
         self._kinds += Counter()  # drop what is 0
         for attempt in self._waiting.values():  # one that avoids hosts may now have to begin there
             attempt.tried = False
@@ -114,7 +118,10 @@ class Packer:
         self.hold(name)
         self._changed.pop(name, None)
         node = self._nodes.pop(name, None)
-        return tuple(node.running) if node else ()
+        if node is None:
+            return ()
+        self._used[node.kind] -= node.counted_busy
+        return tuple(node.running)
 
     def rooms(self) -> list[tuple[NodeRoom, bool]]:
         """All nodes, and whether each accepts attempts."""
@@ -126,8 +133,12 @@ class Packer:
         """An attempt waits from now on. Hosts in ``avoid`` run it only where no other node can."""
         self._waiting[token] = _Waiting(token, need, frozenset(avoid), self._next_turn())
         self._recent.append(need)
-        count = len(self._recent)
-        self.typical = Need(*(sum(getattr(each, name) for each in self._recent) / count for name in _RESOURCES))
+        self._puts += 1
+        if self._puts <= RENEWED or self._puts % RENEWED == 0:
+            count = len(self._recent)
+            self.typical = Need(*(sum(getattr(each, name) for each in self._recent) / count for name in _RESOURCES))
+            for node in self._nodes.values():
+                self._count(node)
 
     def end(self, token: str) -> None:
         """An attempt is over, or waits no more."""
@@ -137,6 +148,7 @@ class Packer:
         if node is not None and token in node.running:
             node.give_back(token)
             self._changed[node.room.name] = node
+            self._count(node)
 
     def place(self) -> list[Placement]:
         """The attempts that begin now."""
@@ -156,7 +168,8 @@ class Packer:
             self._reserve(attempt)
             placed += self._begin(attempt)
         nowhere: set[tuple[Need, frozenset[str]]] = set()
-        for attempt in sorted(self._waiting.values(), key=lambda each: (-self._size(each.need), each.turn)):
+        sizes = {need: self._size(need) for need in {each.need for each in self._waiting.values()}}
+        for attempt in sorted(self._waiting.values(), key=lambda each: (-sizes[each.need], each.turn)):
             if attempt.token in self._waiting and (attempt.need, attempt.avoid) not in nowhere:
                 begun = self._begin(attempt)
                 placed += begun
@@ -177,7 +190,9 @@ class Packer:
                 other.overtaken += 1
                 if other.overtaken >= MOST_OVERTAKEN:
                     self._reserve(other)
-        return [node.take(attempt.token, attempt.need)]
+        placement = node.take(attempt.token, attempt.need)
+        self._count(node)
+        return [placement]
 
     def _best(self, attempt: _Waiting) -> PackedNode | None:
         need = attempt.need
@@ -205,12 +220,14 @@ class Packer:
         if free:
             node = self._reserved[attempt.token] = min(free, key=lambda node: (node.to_free(attempt.need), node.turn))
             node.reserved = attempt.token
+            self._count(node)
 
     def _unreserve(self, token: str) -> None:
         node = self._reserved.pop(token, None)
         if node is not None:
             node.reserved, self._released = "", True
             self._changed[node.room.name] = node
+            self._count(node)
 
     def _open(self) -> Iterator[PackedNode]:
         return (node for node in self._nodes.values() if node.accepts)
@@ -234,20 +251,19 @@ class Packer:
         if not self._kinds:
             return len(self._where)
         homeless = sum(not any(kind.holds(each.need) for kind in self._kinds) for each in self._waiting.values())
-        fill = sum(self._room_left(node) for node in self._open() if not node.reserved)
-        ahead = max(LEAST_AHEAD, math.ceil(SHARE_AHEAD * len(self._where)))
-        return len(self._where) + fill + min(homeless, MOST_HOMELESS) + (ahead if homeless < MOST_HOMELESS else 0)
+        ahead = min(MOST_AHEAD, max(LEAST_AHEAD, math.ceil(SHARE_AHEAD * len(self._where))))
+        ahead = ahead if homeless < MOST_HOMELESS else 0
+        return len(self._where) + self._fill + min(homeless, MOST_HOMELESS) + ahead
 
-    def _room_left(self, node: PackedNode) -> int:
-        """How many typical attempts fit into what is free of a node; at least one on an empty node."""
-        need, room = self.typical, node.room
-        fits = [
-            float(room.trials - len(node.running)),
-            len(node.cores) / need.cores if room.cores else math.inf,
-            sum(node.gpus) / WHOLE / need.gpus if need.gpus and room.gpus else math.inf,
-            node.memory / need.memory if need.memory and room.memory else math.inf,
-        ]
-        return max(int(min(fits)), not node.running)
+    def _count(self, node: PackedNode) -> None:
+        """Count again how many typical attempts there is room for, after a change of the node."""
+        there = node.accepts and not node.reserved
+        self._fill -= node.counted
+        node.counted = node.room_for(self.typical) if there else 0
+        self._fill += node.counted
+        if node.busy != node.counted_busy:
+            self._used[node.kind] += node.busy - node.counted_busy
+            node.counted_busy = node.busy
 
     @property
     def running(self) -> int:
@@ -257,16 +273,18 @@ class Packer:
     @property
     def slots(self) -> float:
         """Attempts of the typical need that the nodes run at a time; of a held node only what is in use counts."""
-        return sum((1.0 if node.accepts else node.busy) / self._part(node) for node in self._nodes.values())
+        held = [node for node in self._nodes.values() if not node.accepts]
+        whole = sum(count / self._part(kind) for kind, count in self._kinds.items())
+        return whole + sum(node.busy / self._part(node.kind) for node in held)
 
     @property
     def busy(self) -> float:
         """What is in use of :attr:`slots`."""
-        return sum(node.busy / self._part(node) for node in self._nodes.values())
+        return sum(used / self._part(kind) for kind, used in self._used.items())
 
-    def _part(self, node: PackedNode) -> float:
-        """The part of a node that the typical need takes."""
-        return min(1.0, node.room.part(self.typical))
+    def _part(self, kind: NodeRoom) -> float:
+        """The part of a node of this kind that the typical need takes."""
+        return min(1.0, kind.part(self.typical))
 
 
 _RESOURCES = ("cores", "gpus", "memory")
