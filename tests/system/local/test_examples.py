@@ -135,14 +135,14 @@ def pilotune(tmp_path):
     return run
 
 
-DEMO = "digits-torch"
-"""The study that ``make demo`` runs whole."""
+LONG = ("digits-torch", "digits-ddp")
+"""Studies that take longer; ``make demo`` runs the first one whole."""
 
 
 @pytest.mark.parametrize(
     "example",
     [
-        pytest.param(name, marks=pytest.mark.exhaustive) if name == DEMO else name
+        pytest.param(name, marks=pytest.mark.exhaustive) if name in LONG else name
         for name in sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml"))
     ],
 )
