@@ -61,7 +61,7 @@ class CobaltMom(Mom):
         cray = config["system"] == "cray"
         began = time.time()
         environment = {
-            "PATH": f"{config['job_path']}:{self.machine.folder / 'bin'}",
+            "PATH": f"{self.machine.folder / 'bin'}:{config['job_path']}",
             "HOME": person.pw_dir,
             "USER": job.user,
             "LOGNAME": job.user,

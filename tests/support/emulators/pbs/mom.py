@@ -113,7 +113,7 @@ class PbsMom(Mom):
         environment = {
             **job.details["origin"],
             **job.environment,
-            "PATH": f"{state.config['job_path']}:{self.machine.folder / 'bin'}",
+            "PATH": f"{self.machine.folder / 'bin'}:{state.config['job_path']}",
             "HOME": person.pw_dir,
             "LOGNAME": job.user,
             "USER": job.user,
