@@ -68,6 +68,8 @@ def outputs_of(row: Row) -> tuple[tuple[Path, str], ...]:
     for attempt in range(max(1, row.attempts), 0, -1):
         found = [path for path in (files.stdout(attempt), files.stderr(attempt)) if path.is_file()]
         found += files.rank_outputs(attempt)
+        launcher = files.launcher_output(attempt)
+        found += [launcher] if launcher.is_file() and launcher.stat().st_size else []
         if found:
             return tuple((path, last_lines(path)) for path in found)
     return ()

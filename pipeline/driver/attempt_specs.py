@@ -52,7 +52,7 @@ def attempt_spec(file: StudyFile, campaign: Campaign, flight: Flight, channel: C
         ranks_per_node=options.rank_counts.per_node,
         launcher=options.launcher or "",
         rank_timeout=options.rank_timeout,
-        ranked=options.ranked and options.nodes == 1 and not file.objective.command,
+        ranked=options.ranked and not file.objective.command,
         expected=_expected(campaign, flight),
         yield_before=options.yield_before,
         avoid=sorted(flight.avoid),

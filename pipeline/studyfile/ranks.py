@@ -39,15 +39,10 @@ def with_ranks(trial: TrialOptions, source: YamlFile, *, command: bool) -> Trial
 def _check_function(trial: TrialOptions, source: YamlFile) -> None:
     """Raise UserError where a Python objective cannot have such ranks."""
     problem: UserError | None = None
-    if trial.nodes > 1 and trial.ranks is not None:
-        message = "a Python objective has its ranks on one node; run a program on several nodes as a `command`"
-        problem = source.error(message, "trial.ranks")
-    elif trial.launcher not in (None, WITHOUT_LAUNCHER):
-        message = (
-            "starts the ranks of a `command`; those of a Python objective are started without one, so leave it out"
-        )
+    if trial.launcher not in (None, WITHOUT_LAUNCHER) and trial.nodes == 1 and not trial.ranked:
+        message = "starts ranks, and the trial has none: say how many with trial.ranks, or leave it out"
         problem = source.error(message, "trial.launcher")
-    elif trial.nodes == 1 and trial.ranked and not trial.isolate:
+    elif trial.ranked and not trial.isolate:
         message = "must be true for a trial with ranks, since each is a process of its own"
         problem = source.error(message, "trial.isolate")
     if problem is not None:
@@ -63,6 +58,8 @@ def ranks_in_words(options: TrialOptions) -> list[str]:
         parts = [counted(counts.ranks, "rank")] if counts.ranks > 1 else []
     if options.launcher is not None:
         parts.append(f"ranks started by {'the worker' if options.launcher == WITHOUT_LAUNCHER else options.launcher}")
+    elif options.nodes > 1 and options.ranked:
+        parts.append("ranks started by the site's launcher")
     return parts
 
 

@@ -367,8 +367,8 @@ class TrialOptions(Section):
     )
     launcher: Annotated[TrialLauncher | None, DefaultText("`none` on one node, else the site's")] = Field(
         default=None,
-        description="What starts the ranks: `{launcher}` of a command. With `none`, a Python objective's ranks on one "
-        "node are started by the worker itself.",
+        description="What starts the ranks, of a Python objective as well as a command's by `{launcher}`. With `none`, "
+        "a Python objective's ranks on one node are started by the worker itself; programs with MPI need a launcher.",
     )
     rank_timeout: Duration = Field(
         default=DEFAULT_RANK_TIMEOUT,

@@ -108,6 +108,14 @@ class TrialFiles:
             return []
         return [self.directory / name for name in names if name.startswith(f"ranks-{attempt}-")]
 
+    def launcher_output(self, attempt: int) -> Path:
+        """What the launcher of the attempt's ranks prints, where a launcher starts them."""
+        return self.directory / f"launcher-{attempt}.txt"
+
+    def meeting(self, attempt: int) -> Path:
+        """Where the ranks that a launcher starts find their worker, and the key with which they prove themselves."""
+        return self.directory / f"meeting-{attempt}.json"
+
     def outcome(self, attempt: int) -> Path:
         """How the attempt ended, as JSON, written by an atomic rename before the worker returns it."""
         return self.directory / f"outcome-{attempt}.json"

@@ -113,7 +113,7 @@ def _enter(spec: AttemptSpec, files: TrialFiles) -> list[list[float]]:
     enter(files, spec.attempt, spec.since)
     if spec.attempt == 1:
         return []
-    end_earlier(files, spec.attempt, ranks=launched(spec))
+    end_earlier(files, spec.attempt, ranks=launched(spec) and not spec.ranked)
     return unheard(carry(files, spec.attempt, spec.since), spec.reported)
 
 
@@ -151,6 +151,10 @@ def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
         from .command.process import CommandProcess
 
         return CommandProcess(spec, files)
+    if spec.ranked and launched(spec):
+        from .ranks.launched import LaunchedProcess
+
+        return LaunchedProcess(spec, files)
     if spec.ranked:
         from .ranks.forked import forked_group
 

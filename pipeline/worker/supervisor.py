@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from ..trial.files import TrialFiles
@@ -81,7 +82,7 @@ class Supervisor:
         self.dialogue = Dialogue(spec.token, carried)
         self.log = ReportWriter(files, spec.attempt)  # of a command; a Python objective's own process writes it
         self.fence = FenceWatch(files, spec.attempt, channel)
-        self.outputs = (files.stdout(spec.attempt), files.stderr(spec.attempt), *process.more_outputs)
+        self._own_outputs = files.stdout(spec.attempt), files.stderr(spec.attempt)
         self.ended: Ending | None = None  # what the process itself said
         self.cause: Cause = ""
         self.yielding = ""
@@ -94,6 +95,11 @@ class Supervisor:
         self._yield_until: float | None = None  # SIGTERM, where the worker itself is being ended
         self._outputs_checked = 0.0
         self._last_turn = self._started
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files that the trial prints to: stdout, stderr, and those of further ranks once they are known."""
+        return (*self._own_outputs, *self.process.more_outputs)
 
     def run(self) -> Ending:
         """Wait for the process's end and say how it ended. Its output files are cut to their limit."""

@@ -108,8 +108,8 @@ CHANGES = [
             ("{ranks: 4, nodes: 2, ranks_per_node: 4}",
              "ranks: is 4, but 2 nodes with ranks_per_node: 4 have 8; leave one of the two out"),
             ("{ranks: 0}", "ranks: must be a whole number of at least 1, but is 0"),
-            ("{ranks: 4, nodes: 2}",
-             "ranks: a Python objective has its ranks on one node; run a program on several nodes as a `command`"),
+            ("{ranks: 4, nodes: 2, isolate: false}",
+             "isolate: must be true for a trial with ranks, since each is a process of its own"),
             ("{ranks: 4, isolate: false}",
              "isolate: must be true for a trial with ranks, since each is a process of its own"),
             ("{ranks_per_node: 1, isolate: false}",
@@ -117,8 +117,8 @@ CHANGES = [
             ("{nodes: 2, launcher: none}",
              "launcher: must be a launcher where a trial has 2 nodes, but is none; leave it out for the site's"),
             ("{launcher: mpirun}", "launcher: must be none, srun, mpiexec or aprun, but is 'mpirun'"),
-            ("{launcher: srun}", "launcher: starts the ranks of a `command`; those of a Python objective are started "
-             "without one, so leave it out"),
+            ("{launcher: srun}", "launcher: starts ranks, and the trial has none: say how many with trial.ranks, or "
+             "leave it out"),
             ("{rank_timeout: never}", "rank_timeout: must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, "
              "but is 'never'"),
         )

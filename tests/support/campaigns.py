@@ -371,6 +371,63 @@ class LoginNode:
         with self.start_again() as process:
             return self.finish(process), [here.lines(f"ranks-{n}") for n in range(2)]
 
+    def run_python_ranks(self) -> Result:
+        """Three trials, each with a Python objective in two ranks on each of two nodes; the last one is pruned.
+
+        The ranks meet at rank 0, as ``torch.distributed`` does, and note where they are and what they hear.
+        """
+        here = self.here
+        here.study("epochs", MEETING, PYTHON_RANKS)
+        with self.start_again() as process:
+            return self.finish(process)
+
+
+MEETING = (
+    NOTE
+    + """
+import socket, time
+
+def meet(address):
+    while True:
+        try:
+            return socket.create_connection(address, 60)
+        except ConnectionRefusedError:  # rank 0 is late
+            time.sleep(0.05)
+
+def objective(trial):
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if trial.rank == 0:
+        with socket.create_server(address, backlog=8) as server:
+            others = [server.accept()[0] for _ in range(trial.world_size - 1)]
+            heard = sum(int(each.makefile().readline()) for each in others)
+    else:
+        with meet(address) as first:
+            first.sendall(b"%d\\n" % trial.rank)
+            heard = 6
+    where = socket.gethostname(), os.environ["LOCAL_RANK"], os.environ["GROUP_RANK"], trial.world_size, heard
+    last = "complete"
+    for step in range(1, 4):
+        try:
+            trial.report(1.0 - trial.params["n"] / 10, step=step)
+        except BaseException as error:
+            last = type(error).__name__
+            raise
+        finally:
+            if step == 3 or last != "complete":
+                with open(STUDY / "ranks", "a") as file:
+                    print(trial.number, trial.rank, *where, step, last, sep=":", file=file)
+    return float(heard)
+"""
+)
+PYTHON_RANKS = """
+direction: maximize
+space: {n: {int: [0, 2]}}
+sampler: random
+pruner: {name: threshold, lower: 0.85, n_warmup_steps: 2}
+start_from: {enqueue: [{n: 0}, {n: 1}, {n: 2}]}
+budget: {trials: 3}
+trial: {nodes: 2, ranks: 4}
+"""
 
 RANKS = """
 name: epochs

@@ -24,7 +24,9 @@ class Process(Protocol):
 
     takes_answers: bool
     poll_interval: float
-    more_outputs: tuple[Path, ...]
+
+    @property
+    def more_outputs(self) -> tuple[Path, ...]: ...
 
     @property
     def running(self) -> bool: ...

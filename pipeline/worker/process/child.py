@@ -125,7 +125,19 @@ def _run(attempt: Prepared) -> None:
     stream.send(ObjectiveEnded(ending, time.time()))
     if ending.traceback:
         print(ending.traceback, file=sys.stderr)
+    if attempt.module is None and ending.kind != "failed":
+        _finalize_mpi()
     _leave()
+
+
+def _finalize_mpi() -> None:
+    """Do what mpi4py does at the end of the interpreter, which does not come; all ranks of a launcher have to.
+
+    Only where this process has imported it: a fork server's MPI is not this process's.
+    """
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+        mpi.Finalize()
 
 
 @functools.cache

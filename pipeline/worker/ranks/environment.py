@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import NamedTuple
 
 from ...trial.protocol import AttemptSpec
 
@@ -40,25 +41,40 @@ class MeetingPort:
         self.close()
 
 
-def rank_environment(spec: AttemptSpec, address: str, port: int) -> dict[str, str | None]:
-    """The variables of the rank ``spec.rank``. Ranks are numbered node by node.
+class Place(NamedTuple):
+    """Where a rank runs.
+
+    Attributes:
+        node: The number of its node, from 0.
+        local: Its number on that node, from 0.
+        size: How many ranks the node has.
+    """
+
+    node: int
+    local: int
+    size: int
+
+
+def rank_environment(spec: AttemptSpec, address: str, port: int, place: Place | None = None) -> dict[str, str | None]:
+    """The variables of the rank ``spec.rank``.
 
     Args:
         spec: The rank's.
         address: The node of rank 0, as the other nodes reach it.
         port: A free port on it.
+        place: Where the rank runs; None for ranks that are numbered node by node.
 
     >>> spec = AttemptSpec("7.1.c", "s", 7, 1, {}, False, "", 0, 1, ranks=8, ranks_per_node=4, nodes=2, rank=5)
     >>> values = rank_environment(spec, "n1", 29500)
     >>> [values[name] for name in ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT")]
     ['5', '1', '1', '8', '4', '29500']
     """
-    node, local = divmod(spec.rank, spec.ranks_per_node)
+    node, local, size = place or (*divmod(spec.rank, spec.ranks_per_node), spec.ranks_per_node)
     return {
         "RANK": str(spec.rank),
         "LOCAL_RANK": str(local),
         "WORLD_SIZE": str(spec.ranks),
-        "LOCAL_WORLD_SIZE": str(spec.ranks_per_node),
+        "LOCAL_WORLD_SIZE": str(size),
         "GROUP_RANK": str(node),
         "GROUP_WORLD_SIZE": str(spec.nodes),
         "NODE_RANK": str(node),

@@ -109,7 +109,7 @@ class RankGroup:
         if self._collective.result is not None or self._terminated_rank is None or yielding:
             return self._collective.result
         rank = self.ranks[self._terminated_rank]
-        return of_rank(rank.rank, rank.host, self._crash(rank))
+        return of_rank(rank.rank, rank.host, rank.failure or self._crash(rank))
 
     def kept_pids(self) -> set[int]:
         return self._kept
@@ -128,7 +128,7 @@ class RankGroup:
                 self._kill_at += gap
 
     def _on_exit(self, rank: RankProcess, status: int, now: float) -> None:
-        by_sigterm = status in SIGTERM_STATUS and rank.failure is None
+        by_sigterm = status in SIGTERM_STATUS
         untold = not (self._collective.over or self._collective.closing or self._collective.has_ended(rank.rank))
         if by_sigterm and untold:
             # Some schedulers send it to all processes of a job that ends, to some before they can handle it. The

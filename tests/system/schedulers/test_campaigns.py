@@ -491,6 +491,31 @@ def test_trials_on_several_nodes_start_their_ranks_there(result: tuple[Result, l
         assert_on_nodes_of_their_own(ranks, lab.nodes)
 
 
+def python_ranks(folder: Path, lab: Lab) -> tuple[Result, list[list[str]]]:
+    """Trials with a Python objective in two ranks on each of two nodes; what each rank noted."""
+    with lab.all_nodes(folder, {"nodes_per_block": 4, **lab.ranks_pool}) as user:
+        ended = user.run_python_ranks()
+        return ended, [line.split(":") for line in user.here.lines("ranks")]
+
+
+@on(SLURM, PBS, CRAY, also=[CLUSTER])
+@campaign(python_ranks)
+def test_a_python_objective_has_ranks_on_several_nodes(result: tuple[Result, list[list[str]]], lab: Lab) -> None:
+    ended, noted = result
+    assert ended.code == 0, ended.out + ended.err
+    assert [trial.value for trial in ended.trials[:2]] == [6.0, 6.0], [trial.system_attrs for trial in ended.trials]
+    assert ended.trials[2].state.name == "PRUNED"
+    for number in range(3):
+        ranks = sorted(each[1:] for each in noted if each[0] == str(number))
+        assert [each[0] for each in ranks] == ["0", "1", "2", "3"]
+        hosts = [each[1] for each in ranks]
+        assert hosts[0] == hosts[1] != hosts[2] == hosts[3]
+        assert set(hosts) <= set(lab.nodes)
+        assert [each[2:6] for each in ranks] == [[local, node, "4", "6"] for node in "01" for local in "01"]
+        heard = {tuple(each[6:]) for each in ranks}
+        assert heard == {("2", "TrialPruned") if number == 2 else ("3", "complete")}
+
+
 def assert_on_nodes_of_their_own(ranks: Sequence[list[str]], nodes: Sequence[str]) -> None:
     assert sorted(ranks[0] + ranks[1]) == sorted([*nodes, *nodes])
     assert not set(ranks[0]) & set(ranks[1])
