@@ -67,7 +67,7 @@ class Policy:
     def draw(self, gene: Gene, rng: random.Random) -> tuple[Any, float]:
         """A value, and the probability that it or its range had."""
         probabilities = self.probabilities(gene)
-        index = rng.choices(range(len(probabilities)), probabilities)[0]
+        index = rng.choices(range(len(probabilities)), probabilities.tolist())[0]
         return gene.value((index + rng.random()) / len(probabilities)), float(probabilities[index])
 
     def learn(
