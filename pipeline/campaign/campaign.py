@@ -363,6 +363,8 @@ class Campaign:
     def _on_stop_requested(self, event: StopRequested) -> None:
         code = STOPPED if event.code is None else event.code
         self._end(code, event.reason or "stopped by the user; it can be resumed")
+        if event.how == "finish" and self.capacity.in_flight is not None:
+            self._withdraw_waiting()
         if event.how == "yield":
             self._yield_all()
         elif event.how == "now":
@@ -530,6 +532,12 @@ class Campaign:
             self.ending = Finish(code, reason)
         self.outcomes.hosts.closing = True
         self.trials.leave_unsubmitted()
+
+    def _withdraw_waiting(self) -> None:
+        """Leave the attempts that wait for room on a node to a later campaign: the pool asks for many ahead."""
+        waiting = list(self.flights.waiting)
+        self._outbox += [StopAttempt(token, "kill") for token in waiting]
+        self.trials.leave(waiting)
 
     def _yield_all(self) -> None:
         for flight in self.flights.values():

@@ -19,6 +19,7 @@ class Pool(Protocol):
 
     * every submitted attempt leads to exactly one ``Ended`` or ``Lost``, unless the pool is closed before;
     * a worker's ``Started`` precedes its other messages on the same attempt, and all of them precede the end;
+    * an attempt that is stopped while it waits for a worker may be ``Lost`` at once;
     * ``Capacity`` is sent before anything can be submitted, and again whenever it changes.
 
     Example:

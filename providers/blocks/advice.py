@@ -18,7 +18,7 @@ def study_notes(site: Site, resources: TrialResources) -> list[str]:
     """Notes on what such trials make of the pools that they would use; a sentence each."""
     notes = []
     used = [use.pool for use in pool_uses(site, resources) if not use.why_not]
-    for pool in used:
+    for pool in [] if resources.packed else used:  # which counts cores itself
         each, cores = trials_per_node(pool, resources), pool.cores_per_node
         if cores and each * resources.cores > cores:
             notes.append(
@@ -30,7 +30,8 @@ def study_notes(site: Site, resources: TrialResources) -> list[str]:
                 f"pool {pool.name} runs {each} trials of {_cores(resources.cores)} at a time on a node, whose cores "
                 "are not known; with cores_per_node, only as many run as fit"
             )
-    if site.scheduler != "local" and used and not resources.gpus and all(pool.gpus_per_node for pool in used):
+    gpus = any(each.gpus for each in resources.sizes or (resources,))
+    if site.scheduler != "local" and used and not gpus and all(pool.gpus_per_node for pool in used):
         names = ", ".join(pool.name for pool in used)
         which = f"pool {names} has" if len(used) == 1 else f"pools {names} have"
         notes.append(

@@ -53,6 +53,13 @@ class PackedAttempts:
         for name in known.keys() - there:
             self._packer.node_down(name)
 
+    def withdraw(self, token: str) -> bool:
+        """Let an attempt wait no more; returns whether it did."""
+        waits = token in self._specs
+        if waits:
+            self.end(token)
+        return waits
+
     def stranded(self, pools: Collection[str]) -> list[str]:
         """The tokens of waiting attempts that none of these pools can run; they wait no more.
 

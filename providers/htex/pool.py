@@ -126,6 +126,7 @@ class ParslPool:
         self.addresses = driver_addresses(site)
         self._arrived: deque[tuple[str, Future[Any]]] = deque()
         self._waiting: deque[AttemptSpec] = deque()
+        self._withdrawn: list[Event] = []
         self._homes: dict[str, str] = {}  # token -> pool, of attempts that were submitted and have not ended
         self._load: Counter[str] = Counter()
         self._workers_of: dict[str, bytes] = {}  # token -> identity on the channel
@@ -239,10 +240,10 @@ class ParslPool:
             pass
 
     def wait(self, timeout: float) -> list[Event]:
-        if not self._arrived:
+        if not self._arrived and not self._withdrawn:
             self._poller.poll(int(1000 * max(0.0, timeout)))
         self._drain_wakes()
-        events: list[Event] = []
+        events, self._withdrawn = self._withdrawn, []
         for identity, message in self.channel.drain():
             self._on_message(identity, message, events)
         while self._arrived:
@@ -261,6 +262,8 @@ class ParslPool:
                 self._send(action.message.token, action.message)
                 self._forget(action.message.token)
             elif isinstance(action, StopAttempt):
+                if self.packed and self.packed.withdraw(action.token):
+                    self._withdrawn.append(Lost(action.token, "it was stopped before it had begun"))
                 self._send(action.token, Stop(action.token, action.how))
                 self._forget(action.token)
             elif isinstance(action, Scale):

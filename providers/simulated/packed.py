@@ -54,6 +54,13 @@ class PackedNodes:
         self._packer.end(token)
         self._witness.freed(token)
 
+    def withdraw(self, token: str) -> bool:
+        """Let an attempt wait no more; returns whether it did."""
+        if self._specs.pop(token, None) is None:
+            return False
+        self.end(token)
+        return True
+
     def forget_waiting(self) -> None:
         """Nothing that waits will begin."""
         for token in self._specs:

@@ -150,6 +150,8 @@ class SimulatedPool:
             elif isinstance(action, Reply):
                 self._on_reply(action)
             elif isinstance(action, StopAttempt):
+                if self.packed and self.packed.withdraw(action.token):
+                    self._deliver(Lost(action.token, "it was stopped before it had begun"), twice=False)
                 self._on_message(Stop(action.token, action.how))
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected

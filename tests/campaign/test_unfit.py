@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pilotune.pipeline.campaign.campaign import Campaign
-from pilotune.pipeline.campaign.events import Capacity
+from pilotune.pipeline.campaign.events import Capacity, Lost, StopAttempt, StopRequested
 from pilotune.pipeline.campaign.flight import Flight
 
 from ..support.campaign_bench import Bench, benches, finish_of, over, started
@@ -54,3 +54,15 @@ def test_trials_of_different_sizes_are_asked_for_by_what_the_pool_wants(tmp_path
     bench.turn(after=10.0)
     campaign: Campaign = bench.campaign
     assert campaign.busy_seconds / campaign.worker_seconds == pytest.approx(15.0 / 22.0)
+
+
+def test_what_waits_for_room_does_not_begin_once_the_user_has_stopped(tmp_path: Path) -> None:
+    bench = benches(tmp_path)(trials=50)
+    running, *waiting = bench.specs(Capacity(1, in_flight=3, busy=0.0))
+    bench.turn(started(running))
+    actions = bench.turn(StopRequested("finish"))
+    assert [each.token for each in actions if isinstance(each, StopAttempt)] == [spec.token for spec in waiting]
+    bench.turn(*(Lost(spec.token, "it was stopped before it had begun") for spec in waiting))
+    assert finish_of(bench.turn(over(running))).code == 130
+    states = [trial.state for trial in bench.trials()]
+    assert states == [TrialState.COMPLETE, TrialState.RUNNING, TrialState.RUNNING], "a later campaign takes them over"

@@ -55,9 +55,10 @@ def check_command(
         from ...driver.single_trial import import_here
 
         notes.append(f"the objective was imported in {duration(import_here(prepared.study_file))}")
-    uses = pool_uses(prepared.site, needs_of(prepared.study_file))
+    needs = needs_of(prepared.study_file)
+    uses = pool_uses(prepared.site, needs)
     if not as_json:
-        lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses))]
+        lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses, about=needs.packed))]
         lines += [f"storage    {prepared.storage}", *(f"note: {note}" for note in notes), "", "No problems found."]
         click.echo("\n".join(lines))
         return
@@ -76,11 +77,11 @@ def check_command(
     )
 
 
-def use_lines(uses: list[PoolUse]) -> Mapping[str, str]:
-    """By pool, whether the study uses it, in words."""
+def use_lines(uses: list[PoolUse], *, about: bool = False) -> Mapping[str, str]:
+    """By pool, whether the study uses it, in words. ``about``: trials differ in size."""
     return {
         use.pool.name: f"not used: {use.why_not}"
         if use.why_not
-        else f"used: {count(use.trials, 'trial')} at a time in a block"
+        else f"used: {'about ' if about else ''}{count(use.trials, 'trial')} at a time in a block"
         for use in uses
     }

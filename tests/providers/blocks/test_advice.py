@@ -106,3 +106,10 @@ def test_a_name_other_than_the_files_is_noted(tmp_path: Path) -> None:
     ]
     path.write_text("name: lab\nscheduler: slurm\npools: {cpu: {walltime: 1h}}\n")
     assert site_notes(load_site(path)) == []
+
+
+def test_trials_of_different_sizes_are_counted_by_their_cores_and_some_use_gpus() -> None:
+    sizes = TrialResources(sizes=(TrialResources(gpus=0), TrialResources(gpus=2, cores=4)))
+    assert study_notes(site(GPU), sizes) == []
+    (note,) = study_notes(site(GPU), TrialResources(sizes=(TrialResources(), TrialResources(cores=2))))
+    assert "the trials use no GPU" in note

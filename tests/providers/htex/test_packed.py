@@ -88,3 +88,14 @@ def test_workers_that_share_gpus_share_their_cores() -> None:
     node = PoolSpec("gpu", gpus_per_node=2, workers_per_node=4, affinity="list:0-3:4-7")
     assert accelerators(node, TrialResources(gpus=0.5)) == ["0", "0", "1", "1"]
     assert node.affinity_for(4, 0.5) == "list:0-3:0-3:4-7:4-7"
+
+
+def test_an_attempt_that_waits_can_be_withdrawn() -> None:
+    packed = PackedAttempts(SIZES, [GPU])
+    packed.submit(attempt("a", 1))
+    packed.submit(attempt("b", 1))
+    assert packed.withdraw("a")
+    assert not packed.withdraw("a")
+    packed.follow({"gpu": seen("n1")})
+    assert [spec.token for spec, _ in packed.ready()] == ["b"]
+    assert not packed.withdraw("b"), "it has begun"
