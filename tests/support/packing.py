@@ -56,6 +56,9 @@ class Ledger:
 
     def came(self, room: NodeRoom) -> None:
         self.rooms[room.name] = room
+        for waiter in self.waiting.values():
+            if waiter.quiet is not None and room.holds(waiter.need):  # the one that is reserved for it, perhaps
+                waiter.quiet.add(room.name)
 
     def went(self, name: str) -> None:
         self.rooms.pop(name, None)

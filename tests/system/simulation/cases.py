@@ -199,7 +199,7 @@ class Case:
         faults = replace(faults, deaf=draw.choice([0.0, 0.5]), mute=draw.choice([0.0, 0.0, 0.03, 0.1]))
         sizes = None if case.wishes else draw_sizes(seed)
         if sizes is not None:  # with more trials, so that some are overtaken
-            more = random.Random(f"trials {seed}").choice([0, 0, 20, 40])
+            more = random.Random(f"trials {seed}").choice([0, 0, 0, 25])
             trials = case.trials if case.sampler in POPULATIONS else case.trials + more
             case = replace(case, sizes=sizes, workers=sizes.most, trials=trials)
         return replace(case, faults=faults)

@@ -36,7 +36,7 @@ class Sizes:
 def draw_sizes(seed: int) -> Sizes | None:
     """The sizes of a seed; None for workers that are all alike. One need in ten may fit nowhere."""
     draw = random.Random(f"sizes {seed}")
-    if draw.random() < 0.6:
+    if draw.random() < 0.75:
         return None
     rooms = draw.choice(MACHINES)
     fitting = [need for need in NEEDS if any(room.holds(need) for room in rooms)]
