@@ -13,6 +13,7 @@ Imports PyTorch only when a network is built.
 from .pipeline.architecture.build import build
 from .pipeline.architecture.graph import Graph
 from .pipeline.architecture.indices import from_indices
+from .pipeline.architecture.inherit import inherit
 from .pipeline.architecture.network import Network, network
 
-__all__ = ["Graph", "Network", "build", "from_indices", "network"]
+__all__ = ["Graph", "Network", "build", "from_indices", "inherit", "network"]

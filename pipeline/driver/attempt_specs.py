@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ..attributes import STEP
+from ..attributes import DIRECTORY, PARENT, STEP
 from ..campaign.campaign import Campaign
 from ..campaign.flight import Flight, seed_of
 from ..fidelity import Origin
@@ -13,9 +13,12 @@ from ..studyfile import StudyFile
 from ..trial.files import TrialFiles
 from ..trial.protocol import AttemptSpec, ChannelAddress
 from ..trial.report_log import as_ranges
-from .checkpoints import inherit
+from .checkpoints import copy_parent, inherit
 
 log = logging.getLogger(__name__)
+
+INHERIT = "inherit"
+"""Argument of a sampler whose children start from their parents' checkpoints."""
 
 
 def attempt_spec(file: StudyFile, campaign: Campaign, flight: Flight, channel: ChannelAddress) -> AttemptSpec:
@@ -56,10 +59,21 @@ def attempt_spec(file: StudyFile, campaign: Campaign, flight: Flight, channel: C
         expected=_expected(campaign, flight),
         yield_before=options.yield_before,
         avoid=sorted(flight.avoid),
+        parent_checkpoint=_parent_checkpoint(campaign, flight) if file.sampler.args.get(INHERIT) else "",
         objective=file.objective,
         limits=options.limits,
         channel=channel,
     )
+
+
+def _parent_checkpoint(campaign: Campaign, flight: Flight) -> str:
+    """A copy of the checkpoint of the trial that this one is a child of; empty where there is none."""
+    storage = campaign.study.storage
+    parent = storage.get_trial(flight.trial_id).system_attrs.get(PARENT)
+    if parent is None:
+        return ""
+    folder = storage.get_trial(campaign.study.trial_id(parent)).user_attrs.get(DIRECTORY)
+    return copy_parent(TrialFiles(Path(flight.directory)), Path(folder)) if folder else ""
 
 
 def _inherit(campaign: Campaign, flight: Flight, origin: Origin) -> None:

@@ -72,6 +72,32 @@ def inherit(files: TrialFiles, origin: Origin) -> int | None:
     return 0
 
 
+def copy_parent(files: TrialFiles, parent: Path) -> str:
+    """Give a trial a copy of the checkpoint of the trial that it is a child of.
+
+    Args:
+        files: Of the new trial.
+        parent: The parent's folder.
+
+    Returns:
+        The copy's folder; empty where the parent has saved nothing, or its files are gone.
+    """
+    copy = files.parent_checkpoint
+    try:
+        if not copy.is_dir():
+            _, newest = TrialFiles(parent).newest_checkpoint()
+            if newest is None or not os.listdir(newest):
+                return ""
+            files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _link(newest, copy)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        log.warning("trial %s starts without its parent's weights: %s", files.directory.name, error)
+        return ""
+    return str(copy)
+
+
 def _link(source: Path, target: Path) -> None:
     """Copy a folder by hard links, or file by file where there are none; it gets its name when it is whole."""
     part = target.with_name(f".{target.name}.part")

@@ -72,6 +72,7 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
             message = f"a member of {sampler.name} cannot be repeated: its value depends on all that it started from"
             raise source.error(f"{message}; leave repeats out, or use another sampler", "trial.repeats")
     trial = _trial(schema, sizes, source)
+    _check_inherit(sampler, objective, source)
     return StudyFile(
         path=absolute,
         folder=absolute.parent,
@@ -245,6 +246,21 @@ def _check_population(sampler: Named, pruner: Named | None, objective: Objective
             "({checkpoint_dir} of a command) before each report and load from it at the start; without checkpoints "
             "use tpe with `pruner: hyperband`",
             _written_key("sampler.name", "sampler", source),
+        )
+
+
+def _check_inherit(sampler: Named, objective: ObjectiveSpec, source: YamlFile) -> None:
+    """Children that start from their parents' checkpoints need an objective in Python that saves some."""
+    if not sampler.args.get("inherit"):
+        return
+    if objective.command:
+        raise source.error("is for Python objectives, which have trial.parent_checkpoint_dir", "sampler.inherit")
+    if saves_nothing(objective):
+        name = Path(objective.file or objective.module).name
+        raise source.error(
+            f"children start from their parents' checkpoints, and {name} saves none: save into trial.checkpoint_dir, "
+            "and load from trial.parent_checkpoint_dir where it is not None",
+            "sampler.inherit",
         )
 
 

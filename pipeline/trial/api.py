@@ -88,6 +88,8 @@ class Trial(OptunaSide):
             or when the trial is repeated.
         checkpoint_dir: A folder that is kept across attempts: what one attempt saves here, the next one finds. Each
             repetition begins with an empty one.
+        parent_checkpoint_dir: Where the sampler has ``inherit: true``, a folder with the checkpoint of the trial that
+            this one is a child of, to read from; None where there is no parent, or it saved nothing.
         repeat: Which repetition of the trial this is, from 0; always 0 unless the study file has ``trial: repeats``.
         rng_seed: A seed from 0 to 2**32 - 1, the same for all attempts of a repetition, and another one in each
             repetition. Before the objective is called, ``random`` is seeded with it, and NumPy and PyTorch where the
@@ -113,6 +115,7 @@ class Trial(OptunaSide):
         self.number = spec.number
         self.attempt = spec.attempt
         self.checkpoint_dir = checkpoint_dir
+        self.parent_checkpoint_dir = Path(spec.parent_checkpoint) if spec.parent_checkpoint else None
         self.repeat, self.rng_seed = spec.repeat, spec.seed
         self.rank, self.world_size = spec.rank, spec.world_size
         self.resources = Resources(

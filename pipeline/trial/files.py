@@ -47,6 +47,11 @@ class TrialFiles:
         """Where an attempt finds what earlier ones saved, and saves its own checkpoints."""
         return self.directory / f"checkpoint-{attempt}"
 
+    @property
+    def parent_checkpoint(self) -> Path:
+        """A copy of the checkpoint of the trial that this one is a child of."""
+        return self.directory / "parent-checkpoint"
+
     def newest_checkpoint(self) -> tuple[int, Path | None]:
         """The newest checkpoint folder and its attempt; (-1, None) where there is none. Raises OSError.
 

@@ -162,6 +162,7 @@ class AttemptSpec(Message):
         params: Parameters and constants by name. With ``defines_space`` what earlier attempts were given.
         defines_space: The objective suggests its parameters as it runs.
         directory: The trial's folder (see :class:`.files.TrialFiles`).
+        parent_checkpoint: Folder with the checkpoint of the trial that this one is a child of; empty for none.
         seed: For the objective's random generators; the same for all attempts of a repetition.
         repeat: Which repetition of the trial this is, from 0.
         since: The attempt with which this repetition began. What earlier attempts left is none of its business.
@@ -220,6 +221,7 @@ class AttemptSpec(Message):
     expected: float | None = None
     yield_before: float | None = None
     avoid: list[str] = field(default_factory=list)
+    parent_checkpoint: str = ""
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)
     channel: ChannelAddress = field(default_factory=ChannelAddress)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.driver.checkpoints import inherit, take_snapshot
+from pilotune.pipeline.driver.checkpoints import copy_parent, inherit, take_snapshot
 from pilotune.pipeline.fidelity import Origin
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.worker.node.fencing import enter
@@ -105,3 +105,17 @@ def test_links_within_a_checkpoint_stay_what_they_point_at(parent: TrialFiles, t
     enter(child, 1)
     assert (child.checkpoint_of(1) / "best").is_symlink()
     assert (child.checkpoint_of(1) / "best").read_text() == "weights of 0"
+
+
+def test_a_child_gets_a_copy_of_its_parents_checkpoint_once(tmp_path):
+    parent, child = TrialFiles(tmp_path / "1"), TrialFiles(tmp_path / "2")
+    assert copy_parent(child, parent.directory) == ""
+    parent.checkpoint_of(1).mkdir(parents=True)
+    assert copy_parent(child, parent.directory) == ""
+    (parent.checkpoint_of(1) / "net.pt").write_text("first")
+    folder = copy_parent(child, parent.directory)
+    assert Path(folder) == child.parent_checkpoint
+    assert (Path(folder) / "net.pt").read_text() == "first"
+    parent.checkpoint_of(1).rename(parent.checkpoint_of(2))
+    assert copy_parent(child, parent.directory) == folder
+    assert child.newest_checkpoint() == (-1, None)

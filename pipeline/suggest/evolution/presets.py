@@ -23,8 +23,8 @@ class AgeingSampler(EvolutionSampler):
         population: Default 100, as published. A study file's default is a fifth of the budget, but from 16 to 100.
         sample: Default a tenth of the population, as published, and up to 10 of a small one, but at most a quarter.
         step: Standard deviation of a change of a number, where its range is 1. Default None: any other value.
-        barrier, repeats, seed, space, constraints_func: As of :class:`EvolutionSampler`. Repeats are allowed by
-            default: where values are noisy, running a lucky configuration again corrects them.
+        barrier, repeats, inherit, seed, space, constraints_func: As of :class:`EvolutionSampler`. Repeats are allowed
+            by default: where values are noisy, running a lucky configuration again corrects them.
 
     Raises:
         ValueError: ``sample`` is larger than the population.
@@ -46,6 +46,7 @@ class AgeingSampler(EvolutionSampler):
         step: float | None = None,
         barrier: bool = False,
         repeats: bool = True,
+        inherit: bool = False,
         seed: int | None = None,
         space: Space | None = None,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
@@ -60,6 +61,7 @@ class AgeingSampler(EvolutionSampler):
             elitist=False,
             barrier=barrier,
             repeats=repeats,
+            inherit=inherit,
             seed=seed,
             space=space,
             constraints_func=constraints_func,

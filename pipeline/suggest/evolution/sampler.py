@@ -54,6 +54,7 @@ class EvolutionSampler(BaseSampler):
             last generation.
         barrier: Breed a generation only when as many trials of the last one have ended as it has.
         repeats: Run a configuration again that a trial has already. False: only while no new one is found.
+        inherit: Whether the objective finds the checkpoint of a trial's parent in ``trial.parent_checkpoint_dir``.
         seed: Of the random numbers. Default None: different numbers each time.
         space: The search space with its conditions and constraints; None: what the parents have.
         constraints_func: From a finished trial to a sequence of numbers, each above 0 where a constraint is violated.
@@ -61,6 +62,7 @@ class EvolutionSampler(BaseSampler):
 
     Attributes:
         settings: These settings.
+        inherit: As given.
 
     Raises:
         ValueError: They contradict each other.
@@ -88,6 +90,7 @@ class EvolutionSampler(BaseSampler):
         elitist: bool = True,
         barrier: bool = False,
         repeats: bool = True,
+        inherit: bool = False,
         seed: int | None = None,
         space: Space | None = None,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
@@ -105,6 +108,7 @@ class EvolutionSampler(BaseSampler):
             barrier=barrier,
             repeats=repeats,
         )
+        self.inherit = inherit
         self._space, self._constraints_func = space, constraints_func
         self._rng = random.Random(seed)
         self._lock = threading.RLock()

@@ -41,7 +41,7 @@ class AgEBOSampler(AgeingSampler):
         kappa: Standard deviations by which the forest goes below the mean. None: ``qucb``, as the sampler forest does.
         see: Whether the model knows the architecture, too, and suggests the best for the one that the trial gets. Not
             with ``tpe``.
-        population, sample, step, seed, constraints_func: As of :class:`AgeingSampler`.
+        population, sample, step, inherit, seed, constraints_func: As of :class:`AgeingSampler`.
         space: The search space, which has a graph.
 
     Raises:
@@ -79,6 +79,7 @@ class AgEBOSampler(AgeingSampler):
         population: int | None = None,
         sample: int | None = None,
         step: float | None = None,
+        inherit: bool = False,
         seed: int | None = None,
         space: Space | None = None,
         constraints_func: Callable[[FrozenTrial], Sequence[float]] | None = None,
@@ -93,6 +94,7 @@ class AgEBOSampler(AgeingSampler):
             population=population,
             sample=sample,
             step=step,
+            inherit=inherit,
             seed=seed,
             space=space,
             constraints_func=constraints_func,
