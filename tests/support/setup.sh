@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the tests need beside Python packages: PostgreSQL's server programs and Slurm with munge and its accounting on
 # MariaDB (the tests start servers of their own from them), Lmod, zsh, for its completion, strace, tmux, as a
-# terminal, and Chromium, as a browser.
+# terminal, Chromium, as a browser, and two MPI libraries with their mpiexec.
 set -eu
 
 has() {
@@ -20,6 +20,8 @@ has ip nsenter unshare || missing="$missing iproute2 util-linux"
 has zsh || missing="$missing zsh"
 has strace || missing="$missing strace"
 has chromium || missing="$missing chromium"
+has mpiexec.hydra || missing="$missing mpich"
+has mpiexec.openmpi || missing="$missing openmpi-bin"
 has tmux || missing="$missing tmux"
 [ -r /usr/share/lmod/lmod/init/bash ] || missing="$missing lmod"
 if [ -z "$missing" ]; then

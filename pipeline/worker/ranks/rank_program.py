@@ -43,7 +43,7 @@ from ..process.child import output_streams, prepared, run_child
 from ..process.messages import Begin, Exited, Forked, encode
 from .environment import MeetingPort
 from .handshake import HandshakeError, Hello, Meeting, introduce, new_nonce, parsed
-from .rendezvous import keep_alive, read_meeting
+from .rendezvous import interface_of, keep_alive, read_meeting
 
 RANK_VARIABLES = (
     "OMPI_COMM_WORLD_RANK",  # Open MPI
@@ -61,6 +61,8 @@ CONNECT_LIMIT = 60.0
 
 ADDRESS_LIMIT = 5.0
 """Seconds until another of the worker's addresses is tried."""
+
+GLOO = "GLOO_SOCKET_IFNAME"
 
 CHUNK = 65536
 
@@ -128,6 +130,23 @@ def connect(meeting: Meeting, hello: Hello) -> socket.socket:
         if time.monotonic() >= until:
             raise HandshakeError(problem)
         time.sleep(0.2)
+
+
+def gloo_interface(worker: socket.socket, host: str) -> dict[str, str]:
+    """The variable with which Gloo finds a network between nodes, where it would take the loopback interface.
+
+    It publishes what the host's name resolves to, which on some nodes is 127.0.1.1, or nothing. The interface over
+    which this rank has reached its worker is one that other nodes can reach.
+
+    Args:
+        worker: The connection.
+        host: This host's name.
+    """
+    with contextlib.suppress(OSError):
+        if not socket.gethostbyname(host).startswith("127."):
+            return {}
+    interface = interface_of(worker.getsockname()[0])
+    return {GLOO: interface} if interface else {}
 
 
 class RankProgram:
@@ -303,6 +322,8 @@ def main(path: str) -> int:
         except (OSError, ValueError, HandshakeError) as error:
             print(f"{SAYS}rank {rank} on node {host} cannot reach its worker: {error}", file=sys.stderr)
             return 2
+        if GLOO not in os.environ:
+            os.environ.update(gloo_interface(worker, host))
         RankProgram(worker).run()
     return 0
 

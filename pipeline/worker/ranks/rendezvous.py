@@ -197,6 +197,15 @@ def _sent_from(peer: str) -> str:
     return ""
 
 
+def interface_of(address: str) -> str:
+    """The name of this host's network interface with an IPv4 address; empty where there is none.
+
+    >>> interface_of("127.0.0.1"), interface_of("192.0.2.1")
+    ('lo', '')
+    """
+    return next((name for _, name in socket.if_nameindex() if _address_of(name) == address), "")
+
+
 def _address_of(interface: str) -> str:
     """The IPv4 address of a network interface; empty where it has none."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
