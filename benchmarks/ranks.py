@@ -1,10 +1,11 @@
 """What it takes to start an objective in one process, and in 1, 2 and 8 ranks, with and without PyTorch.
 
-``python benchmarks/ranks.py [--small] [--keep] [--ranks 1 2 8] [--attempts 20]``
+``python benchmarks/ranks.py [--small] [--keep] [--ranks 1 2 8] [--attempts 20] [--launcher mpiexec]``
 
 One worker runs attempts one after the other, without a driver. Its fork server has imported the objective's module
 before the first that is measured. An attempt's objective notes when it is called, and returns; the last one measured
-here also meets the other ranks in a process group.
+here also meets the other ranks in a process group. With ``--launcher``, that one starts the ranks, and each imports
+the module itself.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Measured:
     attempt: float
 
 
-def spec_of(folder: Path, module: Path, number: int, ranks: int) -> AttemptSpec:
+def spec_of(folder: Path, module: Path, number: int, ranks: int, launcher: str = "") -> AttemptSpec:
     """An attempt with so many ranks; 0: without ``trial.ranks``."""
     return AttemptSpec(
         token=f"{number}.1.bench",
@@ -74,13 +75,14 @@ def spec_of(folder: Path, module: Path, number: int, ranks: int) -> AttemptSpec:
         ranks=max(1, ranks),
         ranks_per_node=max(1, ranks),
         cores=max(1, ranks),
+        launcher=launcher,
         objective=ObjectiveSpec(file=str(module), function="objective"),
     )
 
 
-def measure(folder: Path, module: Path, number: int, ranks: int) -> Measured:
+def measure(folder: Path, module: Path, number: int, ranks: int, launcher: str) -> Measured:
     """Run one attempt."""
-    spec = spec_of(folder, module, number, ranks).to_dict()
+    spec = spec_of(folder, module, number, ranks, launcher).to_dict()
     began = time.monotonic()
     outcome = run_attempt(spec)
     ended = time.monotonic()
@@ -93,12 +95,14 @@ def measure(folder: Path, module: Path, number: int, ranks: int) -> Measured:
 
 def cpu_seconds() -> float:
     """CPU seconds of this process, of its fork server, and of all processes of either that have ended."""
-    assert forked._server is not None
+    if forked._server is None:  # a launcher has started the ranks
+        used = os.times()
+        return used.user + used.system + used.children_user + used.children_system
     fields = Path(f"/proc/{forked._server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return time.process_time() + sum(map(int, fields[11:15])) / TICK
 
 
-def rows_of(name: str, source: str, counts: list[int], attempts: int) -> list[list[object]]:
+def rows_of(name: str, source: str, counts: list[int], attempts: int, launcher: str) -> list[list[object]]:
     """The measurements of one objective; one fork server is used for all."""
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -106,9 +110,9 @@ def rows_of(name: str, source: str, counts: list[int], attempts: int) -> list[li
         module.write_text(source)
         numbers = count()
         for ranks in counts:
-            measure(Path(folder), module, next(numbers), ranks)
+            measure(Path(folder), module, next(numbers), ranks, launcher)
             before = cpu_seconds()
-            found = [measure(Path(folder), module, next(numbers), ranks) for _ in range(attempts)]
+            found = [measure(Path(folder), module, next(numbers), ranks, launcher) for _ in range(attempts)]
             cpu = 1000 * (cpu_seconds() - before) / attempts
             called, whole = ([getattr(each, key) for each in found] for key in ("called", "attempt"))
             rows.append([name, ranks or "none", statistics.median(called), statistics.median(whole), cpu])
@@ -119,12 +123,15 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--ranks", type=int, nargs="+", default=list(RANKS), help="numbers of ranks")
     parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="attempts of each kind")
+    parser.add_argument("--launcher", default="", choices=["srun", "mpiexec", "aprun"], help="what starts the ranks")
     options = parser.parse_args()
     attempts = 3 if options.small else options.attempts
-    counts = [0, *options.ranks]
-    rows = [row for name, source in OBJECTIVES.items() for row in rows_of(name, source, counts, attempts)]
+    counts = options.ranks if options.launcher else [0, *options.ranks]
+    sources = OBJECTIVES.items()
+    rows = [row for name, source in sources for row in rows_of(name, source, counts, attempts, options.launcher)]
     head = ["objective", "ranks", "called, ms", "attempt, ms", "CPU, ms"]
-    common.finish("Ranks", common.table("Starting an objective", head, rows) + "\n" + NOTE + "\n", options.keep)
+    title = f"Starting an objective{f' by {options.launcher}' if options.launcher else ''}"
+    common.finish("Ranks", common.table(title, head, rows) + "\n" + NOTE + "\n", options.keep)
 
 
 if __name__ == "__main__":

@@ -371,13 +371,13 @@ class LoginNode:
         with self.start_again() as process:
             return self.finish(process), [here.lines(f"ranks-{n}") for n in range(2)]
 
-    def run_python_ranks(self) -> Result:
+    def run_python_ranks(self, trial: str = "{nodes: 2, ranks: 4}") -> Result:
         """Three trials, each with a Python objective in two ranks on each of two nodes; the last one is pruned.
 
         The ranks meet at rank 0, as ``torch.distributed`` does, and note where they are and what they hear.
         """
         here = self.here
-        here.study("epochs", MEETING, PYTHON_RANKS)
+        here.study("epochs", MEETING, f"{PYTHON_RANKS}trial: {trial}\n")
         with self.start_again() as process:
             return self.finish(process)
 
@@ -426,7 +426,6 @@ sampler: random
 pruner: {name: threshold, lower: 0.85, n_warmup_steps: 2}
 start_from: {enqueue: [{n: 0}, {n: 1}, {n: 2}]}
 budget: {trials: 3}
-trial: {nodes: 2, ranks: 4}
 """
 
 RANKS = """

@@ -156,7 +156,7 @@ def mark_ending(folder: Path) -> None:
 
 ON_ONE_NODE = {
     "srun": "srun --nodes 1 --ntasks {ranks} --nodelist {host}",
-    "mpiexec": "mpiexec -n {ranks}",
+    "mpiexec": "mpiexec -n {ranks}{on_host}",
     "aprun": "aprun -n {ranks} -N {ranks}",
 }
 """Launcher -> the words with which it starts ranks on this node."""
@@ -180,8 +180,20 @@ def launcher(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> 
         return with_ranks(environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L "))
     if spec.launcher in ON_ONE_NODE:
         host = environment.get("SLURMD_NODENAME") or socket.gethostname()
-        return with_ranks(ON_ONE_NODE[spec.launcher].format(ranks=spec.ranks, host=host))
+        words = ON_ONE_NODE[spec.launcher]
+        return with_ranks(words.format(ranks=spec.ranks, host=host, on_host=_on_this_host(environment)))
     return environment.get(LAUNCHER, "")
+
+
+def _on_this_host(environment: Mapping[str, str]) -> str:
+    """An option of mpiexec for ranks on this host, in a PBS job of several nodes: it would take the first of them."""
+    try:
+        nodes = set(Path(environment.get("PBS_NODEFILE") or os.devnull).read_text().split())
+    except OSError:
+        return ""
+    short = socket.gethostname().partition(".")[0]
+    own = [node for node in nodes if node.partition(".")[0] == short]
+    return f" -host {own[0]}" if own and len(nodes) > 1 else ""
 
 
 def nodelist(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> str:

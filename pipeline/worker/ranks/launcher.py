@@ -47,6 +47,14 @@ ON_ONE_NODE = {
 }
 """Variables for launchers that start ranks on this node only; a user's own win."""
 
+STEP_OF_NODE = {
+    "SLURM_MEM_PER_NODE": "0",  # as much as the job has on the node, which all steps share
+    "SLURM_MEM_PER_CPU": None,
+    "SLURM_MEM_PER_GPU": None,
+    "SLURM_NTASKS_PER_NODE": None,
+}
+"""Changes to Slurm's variables, which are about the step of the block's workers, for a step of ranks on one node."""
+
 AS_ROOT = (
     "OMPI_ALLOW_RUN_AS_ROOT",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
@@ -109,6 +117,8 @@ class Launcher:
         values = {**launcher_variables(spec, root=os.geteuid() == 0), **os.environ}
         change(values, environment(spec))
         change(values, dict.fromkeys(HIDDEN))
+        if spec.nodes == 1 and "SLURM_JOB_ID" in values:
+            change(values, STEP_OF_NODE)
         output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             return subprocess.Popen(

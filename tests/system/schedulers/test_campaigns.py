@@ -516,6 +516,25 @@ def test_a_python_objective_has_ranks_on_several_nodes(result: tuple[Result, lis
         assert heard == {("2", "TrialPruned") if number == 2 else ("3", "complete")}
 
 
+def python_ranks_on_a_node(folder: Path, lab: Lab) -> tuple[Result, list[list[str]]]:
+    """Trials whose two ranks the launcher starts on the node of their worker, in a block of two nodes."""
+    pool = {**lab.ranks_pool, "nodes_per_block": 2, "launcher": lab.launcher}
+    with lab.login(folder, pool) as user:
+        ended = user.run_python_ranks(f"{{ranks: 2, launcher: {lab.launcher}}}")
+        return ended, [line.split(":") for line in user.here.lines("ranks")]
+
+
+@on(SLURM, also=[PBS])
+@campaign(python_ranks_on_a_node)
+def test_a_launcher_starts_ranks_on_the_node_of_their_worker(result: tuple[Result, list[list[str]]], lab: Lab) -> None:
+    ended, noted = result
+    assert ended.code == 0, ended.out + ended.err
+    assert [trial.value for trial in ended.trials[:2]] == [1.0, 1.0]
+    hosts = [{each[2] for each in noted if each[0] == str(number)} for number in range(3)]
+    assert [len(each) for each in hosts] == [1, 1, 1]
+    assert set().union(*hosts) <= set(lab.nodes)
+
+
 def assert_on_nodes_of_their_own(ranks: Sequence[list[str]], nodes: Sequence[str]) -> None:
     assert sorted(ranks[0] + ranks[1]) == sorted([*nodes, *nodes])
     assert not set(ranks[0]) & set(ranks[1])
