@@ -102,7 +102,7 @@ class ReinforceSampler(BaseSampler):
     Neural Architecture Search for Cancer Deep Learning Research, SC 2019) choose one operation after the other with a
     recurrent network, and wait for whole batches. Here each parameter has a softmax of its own, and each result moves
     it at once: a result of an older policy counts by its probability now over that when it was drawn. It is for
-    comparisons; ``ageing`` and the default sampler find better networks.
+    comparisons: on NAS-Bench-201 it was level with ``ageing``, and the default sampler was better than both.
 
     The policy is not stored: it is learnt from the trials in the order in which they ended, so a study may be resumed,
     or have several drivers. Safe to use from several threads.
