@@ -8,7 +8,8 @@ Rudnicki, *Feature Selection with the Boruta Package*, 2010.)
 
 from __future__ import annotations
 
-from .evaluations import COPY, Evaluations
+from .evaluations import Evaluations
+from .evaluators import COPY
 
 ROUNDS = 20
 """Shuffles. All of them must be beaten, so that a parameter without influence passes in one case of 21."""

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from . import ped_anova
-from .evaluators import Target, evaluate, failing, make_evaluator
+from .evaluators import COPY, Target, evaluate, make_evaluator
 from .reading import StudyData
 
 if TYPE_CHECKING:
@@ -23,9 +20,6 @@ MOST_TRIALS = {"ped-anova": 1000, "fanova": 200, "mean-decrease-impurity": 400}
 
 FEW_TREES = 16
 """Trees in the forests of those; the copies are judged by the same forests, so that few are enough."""
-
-COPY = "\0"
-"""What the name of a copy ends with; no name in a database has it."""
 
 
 class Evaluations(Protocol):
@@ -54,6 +48,8 @@ def evaluations(data: StudyData, evaluator: str, target: Target | None) -> Evalu
     """
     if evaluator != "ped-anova" or (target is None and len(data.metrics) > 1):
         return OptunaEvaluations(data, evaluator, target)
+    from .ped_anova import PedAnovaEvaluations
+
     sign = -1.0 if data.directions[0] == "maximize" else 1.0
     return PedAnovaEvaluations(data, target or (lambda trial: sign * trial.values[0]))
 
@@ -62,33 +58,6 @@ def thinned(data: StudyData, evaluator: str) -> StudyData:
     """The study with an even choice of its trials, where there are more than ``MOST_TRIALS``."""
     step = max(1, -(-len(data.trials) // MOST_TRIALS[evaluator]))
     return replace(data, trials=data.trials[::step]) if step > 1 else data
-
-
-class PedAnovaEvaluations:
-    """PED-ANOVA of one objective, on arrays of the trials that are made once. Args as :func:`evaluations`."""
-
-    def __init__(self, data: StudyData, target: Target):
-        self.study, names = data.name, {name: None for trial in data.trials for name in trial.distributions}
-        with failing(data.name):
-            self.columns = {name: ped_anova.column(data.trials, name) for name in names}
-            self.loss = np.array([target(trial) for trial in data.trials], dtype=np.float64)
-
-    def whole(self) -> dict[str, float]:
-        with failing(self.study):
-            return ped_anova.importances(self.columns, self.loss)
-
-    def with_copies(self, params: Sequence[str], seed: int) -> dict[str, float]:
-        rng = random.Random(seed)
-        copies = {name + COPY: self.columns[name].shuffled(rng) for name in params}
-        with failing(self.study):
-            return ped_anova.importances({**self.columns, **copies}, self.loss)
-
-    def drawn(self, seed: int) -> dict[str, float]:
-        every = range(len(self.loss))
-        with failing(self.study):
-            return ped_anova.importances(
-                self.columns, self.loss, np.array(random.Random(seed).choices(every, k=len(every)))
-            )
 
 
 class OptunaEvaluations:

@@ -20,6 +20,9 @@ EVALUATORS = ("ped-anova", "fanova", "mean-decrease-impurity")
 TREES = 64
 """Trees in the forests of the last two, as in Optuna."""
 
+COPY = "\0"
+"""What the name of a parameter's shuffled copy ends with; no name in a database has it."""
+
 Target = Callable[["FrozenTrial"], float]
 """What an evaluator explains: a trial's number."""
 

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .evaluators import COPY, Target, failing
+from .reading import StudyData
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
@@ -197,3 +200,33 @@ def _prior(size: int) -> Density:
 def _cumulative(places: Density) -> Density:
     """The standard normal distribution function."""
     return np.array([0.5 * math.erf(each) for each in (places / math.sqrt(2.0)).tolist()])
+
+
+class PedAnovaEvaluations:
+    """PED-ANOVA of one objective, on arrays of the trials that are made once.
+
+    Args:
+        data: The study with the trials to use.
+        target: What to explain; less is better.
+    """
+
+    def __init__(self, data: StudyData, target: Target):
+        self.study, names = data.name, {name: None for trial in data.trials for name in trial.distributions}
+        with failing(data.name):
+            self.columns = {name: column(data.trials, name) for name in names}
+            self.loss = np.array([target(trial) for trial in data.trials], dtype=np.float64)
+
+    def whole(self) -> dict[str, float]:
+        with failing(self.study):
+            return importances(self.columns, self.loss)
+
+    def with_copies(self, params: Sequence[str], seed: int) -> dict[str, float]:
+        rng = random.Random(seed)
+        copies = {name + COPY: self.columns[name].shuffled(rng) for name in params}
+        with failing(self.study):
+            return importances({**self.columns, **copies}, self.loss)
+
+    def drawn(self, seed: int) -> dict[str, float]:
+        every = range(len(self.loss))
+        with failing(self.study):
+            return importances(self.columns, self.loss, np.array(random.Random(seed).choices(every, k=len(every))))

@@ -13,14 +13,9 @@ from optuna.trial import FrozenTrial, create_trial
 
 from pilotune.errors import PilotuneError
 from pilotune.pipeline.analysis import StudyData, measure
-from pilotune.pipeline.analysis.evaluations import (
-    COPY,
-    MOST_TRIALS,
-    OptunaEvaluations,
-    PedAnovaEvaluations,
-    evaluations,
-    thinned,
-)
+from pilotune.pipeline.analysis.evaluations import MOST_TRIALS, OptunaEvaluations, evaluations, thinned
+from pilotune.pipeline.analysis.evaluators import COPY
+from pilotune.pipeline.analysis.ped_anova import PedAnovaEvaluations
 
 SPACE: dict[str, BaseDistribution] = {
     "lr": FloatDistribution(1e-5, 1.0, log=True),

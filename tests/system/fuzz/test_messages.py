@@ -174,7 +174,7 @@ ACTS = st.one_of(
 @fuzzed(100)
 def test_what_a_task_returns_is_an_outcome_or_a_lost_attempt(returned) -> None:
     pool = ParslPool.__new__(ParslPool)
-    pool._homes, pool._workers_of = {}, {}
+    pool._homes, pool._workers_of, pool.packed = {}, {}, None
     done: Future[Any] = Future()
     done.set_result(returned)
     event = pool._result("0.1.c", done)
