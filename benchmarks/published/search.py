@@ -104,7 +104,7 @@ def searched(study: Path, method: Method, curve: Curve, seed: int, trials: int, 
     found: list[Tried] = []
     while len(found) < trials or (method.steps and sum(each.cost for each in found) < trials * full):
         trial = optuna_study.ask()
-        params = file.space.suggest(trial)
+        params = file.space.for_objective(file.space.suggest(trial))
         pruned, last = False, Point(0, 0.0, 0.0)
         for last in curve(params, seed, method.steps):
             if method.steps and last.step < full:

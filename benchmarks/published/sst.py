@@ -1,0 +1,256 @@
+"""Recurrent networks for the temperature of the sea (arXiv:2004.10928), on the published protocol and on a clean one.
+
+``python benchmarks/published/sst.py [--seeds 5] [--trials 60] [--protocols NAME ...] [--methods NAME ...] [--table]``
+
+``published``: the space of 8,605,184 stacked LSTMs, validated on a random fifth of the windows, most of whose weeks are
+in windows of training, too; the best network of the search is trained for 200 epochs. ``clean``: networks with a direct
+head, validated on the last fifth of the weeks; the best five are trained again with three new seeds, and the one with
+the best mean is asked once for the 685 windows of later weeks (1990 and after), which no method sees.
+
+All methods train as many networks for as many epochs. PILOTUNE_DATA names the folder of ``sst_pod``. Results are kept
+in a file as they come; the next call goes on. ``--table`` prints the tables and runs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples/sst-lstm"))
+
+import numpy as np
+import optuna
+import torch
+import train as sst
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
+from torch import nn
+
+from benchmarks import common
+from benchmarks.published import kept
+from benchmarks.published.search import Method, Point, Tried, gain, interval, searched, wins
+from pilotune.architecture import build
+
+EXAMPLE = Path(sst.__file__).parent
+PROTOCOLS = {"published": "published.yaml", "clean": "study.yaml"}
+METHODS = {
+    "random": ("sampler=random",),
+    "ageing 100/10": ("sampler={name: ageing, population: 100, sample: 10}",),
+    "ageing": ("sampler=ageing",),
+    "tpe": ("sampler=tpe",),
+    "default": ("sampler=auto",),
+}
+"""By method, what it changes in the study file."""
+
+BEST, AGAIN = 5, 3
+"""Networks of a search that are trained again, and with how many new seeds each."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A search, or a model made by hand, with one seed.
+
+    Attributes:
+        found: The best R2 of validation among the trials of the search.
+        valid: The R2 of validation of the network that was chosen, trained again.
+        later: Its R2 on later weeks.
+        seconds: CPU time.
+    """
+
+    protocol: str
+    method: str
+    seed: int
+    found: float
+    valid: float
+    later: float
+    seconds: float
+
+
+def later_weeks() -> tuple[np.ndarray, np.ndarray]:
+    return sst.windows(sst.weeks("True_Test_0_700.npy"))
+
+
+def curve(params: dict[str, Any], seed: int, _: bool) -> Iterator[Point]:
+    """Trains a network of the search."""
+    torch.manual_seed(seed)
+    x, y, x_valid, y_valid = sst.splits(params["split"], params["seed"])
+    net = build(params, "net")
+    sst.fitted(net, x, y, params["lr"], params["epochs"])
+    yield Point(params["epochs"], sst.r2(y_valid, sst.forecast(net, x_valid)), 0.0)
+
+
+def again(params: dict[str, Any], seed: int, epochs: int) -> tuple[float, float]:
+    """A network trained anew: its R2 of validation, and that on later weeks."""
+    torch.manual_seed(1000 + seed)
+    x, y, x_valid, y_valid = sst.splits(params["split"], params["seed"])
+    net = build(params, "net")
+    sst.fitted(net, x, y, params["lr"], epochs)
+    x_later, y_later = later_weeks()
+    return sst.r2(y_valid, sst.forecast(net, x_valid)), sst.r2(y_later, sst.forecast(net, x_later))
+
+
+def search(protocol: str, method: str, seed: int, trials: int) -> Result:
+    began = time.process_time()
+    overrides = (*METHODS[method], f"space.seed={seed}", f"budget.trials={trials}")
+    study = EXAMPLE / PROTOCOLS[protocol]
+    tried = searched(study, Method(method, overrides), curve, seed, trials, 1)
+    best = sorted(tried, key=lambda each: -each.score)
+    valid, later = chosen(protocol, best, seed)
+    return Result(protocol, method, seed, best[0].score, valid, later, round(time.process_time() - began, 1))
+
+
+def chosen(protocol: str, best: list[Tried], seed: int) -> tuple[float, float]:
+    """What the search gives in the end: R2 of validation and on later weeks."""
+    if protocol == "published":
+        return again(best[0].params, seed, 200)
+    runs = [
+        [again(each.params, AGAIN * seed + index, each.params["epochs"]) for index in range(AGAIN)]
+        for each in best[:BEST]
+    ]
+    means = [tuple(np.mean(each, axis=0)) for each in runs]
+    valid, later = max(means)
+    return float(valid), float(later)
+
+
+# -- models made by hand ----------------------------------------------------------------------------------------------
+
+
+class Manual(nn.Module):
+    """An LSTM of 80 units and one that gives the forecast, as the paper's networks by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.LSTM(5, 80, batch_first=True), nn.LSTM(80, 5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x)[0])[0]
+
+
+class Direct(nn.Module):
+    """An LSTM of 64 units with a linear head for all eight weeks, which forecasts the change from the last week."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(5, 64, batch_first=True), nn.Linear(64, 40)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(x)[0][:, -1]).reshape(-1, 8, 5) + x[:, -1:]
+
+
+Model = Callable[[int], Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]]
+
+
+def network(kind: type[nn.Module]) -> Model:
+    def make(seed: int) -> Any:
+        def fit(x: np.ndarray, y: np.ndarray) -> Any:
+            torch.manual_seed(seed)
+            net = kind()
+            sst.fitted(net, x, y, 3e-3, 60)
+            return lambda given: sst.forecast(net, given)
+
+        return fit
+
+    return make
+
+
+def plain(make: Callable[[int], Any]) -> Model:
+    def made(seed: int) -> Any:
+        def fit(x: np.ndarray, y: np.ndarray) -> Any:
+            model = make(seed).fit(x.reshape(len(x), -1), y.reshape(len(y), -1))
+            return lambda given: model.predict(given.reshape(len(given), -1)).reshape(given.shape)
+
+        return fit
+
+    return made
+
+
+BY_HAND: dict[str, Model] = {
+    "persistence": lambda seed: lambda x, y: lambda given: np.repeat(given[:, -1:], sst.WEEKS, axis=1),
+    "ridge": plain(lambda seed: Ridge(0.01)),
+    "random forest": plain(lambda seed: RandomForestRegressor(100, random_state=seed)),
+    "LSTM by hand": network(Manual),
+    "LSTM, direct head": network(Direct),
+}
+
+
+def by_hand(protocol: str, name: str, seed: int) -> Result:
+    began = time.process_time()
+    x, y, x_valid, y_valid = sst.splits("shuffled" if protocol == "published" else "blocked", seed)
+    model = BY_HAND[name](seed)(x, y)
+    x_later, y_later = later_weeks()
+    valid, later = sst.r2(y_valid, model(x_valid)), sst.r2(y_later, model(x_later))
+    return Result(protocol, name, seed, valid, valid, later, round(time.process_time() - began, 1))
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def table_of(results: list[dict[str, Any]], protocol: str, trials: int) -> str:
+    """A row for each model by hand and each method."""
+    mine = [each for each in results if each["protocol"] == protocol]
+    random = {each["seed"]: each["later"] for each in mine if each["method"] == "random"}
+    rows: list[list[object]] = []
+    for name in (*BY_HAND, *METHODS):
+        found = [each for each in mine if each["method"] == name]
+        if not found:
+            continue
+        later = {each["seed"]: each["later"] for each in found}
+        valid, searched_for = ([100 * each[key] for each in found] for key in ("valid", "found"))
+        against = (
+            [None, None]
+            if name in ("random", *BY_HAND)
+            else [gain(hundred(later), hundred(random)), wins(later, random)]
+        )
+        rows.append(
+            [name, len(found), None if name in BY_HAND else interval(searched_for), interval(valid),
+             interval([100 * each for each in later.values()]), *against,
+             round(float(np.mean([each["seconds"] for each in found])))]
+        )  # fmt: skip
+    head = [
+        "model or method",
+        "seeds",
+        "best of the search",
+        "trained again, validation",
+        "later weeks",
+        "above random",
+    ]
+    title = (
+        f"Sea-surface temperature, {protocol} protocol, {trials} networks a search: 100 R2, means and 95 % intervals"
+    )
+    return common.table(title, [*head, "wins / ties / losses", "CPU s"], rows)
+
+
+def hundred(values: dict[int, float]) -> dict[int, float]:
+    return {seed: 100 * value for seed, value in values.items()}
+
+
+def main() -> None:
+    parser = kept.parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    trials, seeds = (4, 1) if options.small else (options.trials, options.seeds)
+    results = kept.JsonLines(options.cache / f"sst-{trials}.jsonl")
+    known = {(each["protocol"], each["method"], each["seed"]) for each in results.rows}
+    for seed in () if options.table else range(seeds):
+        for protocol in options.protocols:
+            for name in (*BY_HAND, *options.methods):
+                if (protocol, name, seed) not in known:
+                    made = by_hand(protocol, name, seed) if name in BY_HAND else search(protocol, name, seed, trials)
+                    results.add(asdict(made))
+                    print(f"  {results.rows[-1]}", flush=True)
+    tables = "\n".join(table_of(results.rows, protocol, trials) for protocol in options.protocols)
+    common.finish("Published experiments: sea-surface temperature", tables, options.keep)
+
+
+if __name__ == "__main__":
+    main()

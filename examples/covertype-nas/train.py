@@ -1,0 +1,78 @@
+"""A network that tells the kind of forest from 54 numbers of a place: elevation, slope, soil, ...
+
+The table is UCI's Covertype: a file ``covertype/covertype_93k.csv.gz`` in the folder that PILOTUNE_DATA names, with 54
+columns and the kind of forest, 1 to 7, as the last one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import train_test_split
+from torch.nn.functional import cross_entropy
+
+import pilotune
+from pilotune.architecture import build
+
+Split = tuple[torch.Tensor, torch.Tensor]
+
+
+@functools.cache
+def splits() -> dict[str, Split]:
+    """Training, validation and test rows: 60, 20 and 20 %, standardized as the training rows are."""
+    file = Path(os.environ.get("PILOTUNE_DATA", "data")) / "covertype/covertype_93k.csv.gz"
+    table = pd.read_csv(file).to_numpy(np.float32)
+    x, y = table[:, :-1], table[:, -1].astype(np.int64) - 1
+    train, rest = train_test_split(np.arange(len(y)), train_size=0.6, stratify=y, random_state=0)
+    valid, test = train_test_split(rest, train_size=0.5, stratify=y[rest], random_state=0)
+    mean, spread = x[train].mean(0), x[train].std(0)
+    x = (x - mean) / np.where(spread > 0, spread, 1)
+    chosen = {"train": train, "valid": valid, "test": test}
+    return {name: (torch.from_numpy(x[rows]), torch.from_numpy(y[rows])) for name, rows in chosen.items()}
+
+
+def accuracy(net: torch.nn.Module, split: Split) -> float:
+    """The share of the rows that a network classifies rightly."""
+    net.eval()
+    with torch.no_grad():
+        return (net(split[0]).argmax(1) == split[1]).float().mean().item()
+
+
+def fitted(params: dict, rows: int | None, after_epoch) -> torch.nn.Module:
+    """A network, trained with Adam.
+
+    Args:
+        params: The trial's.
+        rows: How many training rows; None for all.
+        after_epoch: Called with the number of each epoch and the network.
+    """
+    net = build(params, "net")
+    optimizer = torch.optim.Adam(net.parameters(), lr=params["lr"])
+    x, y = (part[:rows] for part in splits()["train"])
+    for epoch in range(1, params["epochs"] + 1):
+        net.train()
+        for batch in torch.randperm(len(y)).split(params["batch"]):
+            optimizer.zero_grad()
+            cross_entropy(net(x[batch]), y[batch]).backward()
+            optimizer.step()
+        after_epoch(epoch, net)
+    return net
+
+
+def train(trial: pilotune.Trial) -> float:
+    """The accuracy on the validation rows after the last epoch."""
+    torch.set_num_threads(1)
+    torch.manual_seed(trial.rng_seed)
+    scores = []
+
+    def report(epoch: int, net: torch.nn.Module) -> None:
+        scores.append(accuracy(net, splits()["valid"]))
+        trial.report(scores[-1], epoch)
+
+    fitted(trial.params, trial.params["rows"], report)
+    return scores[-1]
