@@ -13,20 +13,20 @@ in a file as they come; the next call goes on. ``--table`` prints the tables and
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples/sst-lstm"))
 
 import numpy as np
 import optuna
 import torch
-import train as sst
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
 from torch import nn
@@ -36,7 +36,21 @@ from benchmarks.published import kept
 from benchmarks.published.search import Method, Point, Tried, gain, interval, searched, wins
 from pilotune.architecture import build
 
-EXAMPLE = Path(sst.__file__).parent
+
+def load_module(file: Path, name: str) -> ModuleType:
+    """A module by its file."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/sst-lstm"
+sst: Any = load_module(EXAMPLE / "train.py", "sst_train")
+"""The objective of the example, whose data and training are used here."""
+
 PROTOCOLS = {"published": "published.yaml", "clean": "study.yaml"}
 METHODS = {
     "random": ("sampler=random",),
