@@ -74,7 +74,7 @@ def sampler(folder: Path, name: str, function: str, **args: Any) -> optuna.sampl
     )
 
 
-@pytest.mark.parametrize("name", CONSTRAINED)
+@pytest.mark.parametrize("name", [name for name in CONSTRAINED if name != "agebo"])  # which needs a graph
 def test_each_sampler_that_takes_one_keeps_what_it_returns(folder, name) -> None:
     study = optuna.create_study(sampler=sampler(folder, name, "below"))
     for _ in range(3):

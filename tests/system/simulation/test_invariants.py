@@ -15,12 +15,12 @@ import pytest
 
 from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
-from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Scale
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.outcomes import OutcomeHandler
 from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.campaign.repeater import Repeater
+from pilotune.pipeline.campaign.trial_attributes import TrialAttributes
 from pilotune.pipeline.fidelity import Population, Promotions
 from pilotune.pipeline.noise import Repeats
 from pilotune.pipeline.record import leases as campaigns
@@ -251,7 +251,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "late attributes replace newer ones":
         (Campaign, "_on_attributes", noted_whenever, noting, "an older attribute"),
     "attributes of an outcome are not kept":
-        (CampaignStudy, "note", lambda *_: None, noting, "set {'noted'"),
+        (TrialAttributes, "note", lambda *_: None, noting, "set {'noted'"),
     "a declined attempt is taken for a lost one":
         (OutcomeHandler, "_declined", lambda ends, flight, now: ends._lose(flight, "declined", now), Case.with_blocks,
          "have holes|begun twice|given up"),
