@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .graph import Graph, Merge, Node, part_name, skip_name
-from .operations import Operation, Shape, ShapeError, norm_fits, norm_weights, operation, shown
+from .operations import Operation, Shape, ShapeError, norm_fits, norm_weights, operation, shown, width
 
 Probe = Callable[[Operation, Shape], tuple[Shape, int]]
 """Tells the shape and the weights of an operation of the user's, from the shape of its input."""
@@ -319,8 +319,8 @@ def projection_weights(shape: Shape, to: Shape) -> int:
     >>> projection_weights((54,), (16,)), projection_weights((16,), (16,)), projection_weights((3, 8, 8), (16, 4, 4))
     (880, 0, 64)
     """
-    width, wanted = (shape[0], to[0]) if len(shape) == 3 else (shape[-1], to[-1])
-    return 0 if width == wanted else (width + 1) * wanted
+    own, wanted = width(shape), width(to)
+    return 0 if own == wanted else (own + 1) * wanted
 
 
 def checked_operations(texts: Sequence[str]) -> list[Operation]:

@@ -241,7 +241,7 @@ def activated(expression: str, activation: str) -> str:
 
 def norm_weights(norm: str, shape: Shape) -> int:
     """The weights of a normalization of an output of this shape."""
-    return 0 if norm == "none" else 2 * _channels(shape)
+    return 0 if norm == "none" else 2 * width(shape)
 
 
 def norm_code(norm: str, shape: Shape) -> str:
@@ -252,7 +252,7 @@ def norm_code(norm: str, shape: Shape) -> str:
     """
     if norm == "layer":
         return f"nn.GroupNorm(1, {shape[0]})" if len(shape) == 3 else f"nn.LayerNorm({shape[-1]})"
-    return f"nn.BatchNorm{'2d' if len(shape) == 3 else '1d'}({_channels(shape)})"
+    return f"nn.BatchNorm{'2d' if len(shape) == 3 else '1d'}({width(shape)})"
 
 
 def norm_fits(norm: str, shape: Shape) -> bool:
@@ -260,7 +260,12 @@ def norm_fits(norm: str, shape: Shape) -> bool:
     return norm == "none" or len(shape) != 2 or norm == "layer"
 
 
-def _channels(shape: Shape) -> int:
+def width(shape: Shape) -> int:
+    """The channels of an image, or the features of anything else.
+
+    >>> width((3, 32, 32)), width((8, 5))
+    (3, 5)
+    """
     return shape[0] if len(shape) == 3 else shape[-1]
 
 
@@ -450,10 +455,10 @@ KINDS: dict[str, Kind] = {
         rest=True,
     ),
     "batchnorm": Kind(
-        (), (1, 3), _same, lambda values, shape: 2 * _channels(shape), _norm("batch"), "normalization over the batch"
+        (), (1, 3), _same, lambda values, shape: 2 * width(shape), _norm("batch"), "normalization over the batch"
     ),
     "layernorm": Kind(
-        (), (1, 2, 3), _same, lambda values, shape: 2 * _channels(shape), _norm("layer"),
+        (), (1, 2, 3), _same, lambda values, shape: 2 * width(shape), _norm("layer"),
         "normalization over the features of each example",
     ),
     "attention": Kind(

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from .network import Network, Step
-from .operations import Shape, activated, norm_code, shown
+from .operations import Shape, activated, norm_code, shown, width
 
 CLASS = "Net"
 """The name of the class in the program."""
@@ -157,9 +157,9 @@ def _projections(step: Step) -> Iterator[tuple[str, str]]:
         return
     to = _known(step.shape, step)
     for index, shape in enumerate(step.shapes):
-        width, wanted = _width(_known(shape, step)), _width(to)
-        if width != wanted:
-            made = f"nn.Conv2d({width}, {wanted}, 1)" if len(to) == 3 else f"nn.Linear({width}, {wanted})"
+        own, wanted = width(_known(shape, step)), width(to)
+        if own != wanted:
+            made = f"nn.Conv2d({own}, {wanted}, 1)" if len(to) == 3 else f"nn.Linear({own}, {wanted})"
             yield _projection(step, index), made
 
 
@@ -168,16 +168,12 @@ def _projected(step: Step, index: int) -> str:
     name, shape, to = step.inputs[index], _known(step.shapes[index], step), _known(step.shape, step)
     if len(to) == 3 and shape[1:] != to[1:]:
         name = f"F.adaptive_avg_pool2d({name}, ({to[1]}, {to[2]}))"
-    return name if _width(shape) == _width(to) else f"self.{_projection(step, index)}({name})"
+    return name if width(shape) == width(to) else f"self.{_projection(step, index)}({name})"
 
 
 def _projection(step: Step, index: int) -> str:
     """The name of a projection: by what it projects, so that other networks of the graph have the same name for it."""
     return f"{step.name}_{step.labels[index]}"
-
-
-def _width(shape: Shape) -> int:
-    return shape[0] if len(shape) == 3 else shape[-1]
 
 
 def _known(shape: Shape | None, step: Step) -> Shape:

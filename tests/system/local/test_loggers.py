@@ -81,6 +81,6 @@ def test_a_logger_that_fails_costs_one_warning_and_no_trial(here: Here) -> None:
     done = here.run("run", study)
     (warning,) = here.status("broken")["warnings"]
     assert "the logger tensorboard failed " in warning
-    assert "its folder " in warning
+    assert f"its folder {here.folder / 'file/below'} cannot be" in warning
     assert warning in done.stdout
     assert [row["state"] for row in here.trials("broken")] == ["complete"] * 3
