@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.system.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0:1000", help="FIRST:LAST, FIRST: without an end, or one seed to replay")
     parser.add_argument("--blocks", action="store_true", help="on blocks with walltimes")
+    parser.add_argument("--sized", action="store_true", help="only the seeds whose trials differ in size")
     arguments = parser.parse_args()
     prepare()
     of = Case.with_blocks if arguments.blocks else Case.of
@@ -44,6 +45,8 @@ def main() -> None:
         path = template(Path(name))
         try:
             for seed in seeds:
+                if arguments.sized and of(seed).sizes is None:
+                    continue
                 try:
                     saw += check(of(seed), path, Path(name)).saw
                 except Exception as error:

@@ -32,7 +32,8 @@ def check_population(world: World, trials: list[FrozenTrial], reports: dict[int,
     if len(started) < world.case.trials:  # no trial was missing for a copy
         assert len(complete) >= plan.size, f"{len(complete)} of {plan.size} members were trained to the end"
     for trial in trials:
-        if STEP in trial.system_attrs:
+        begun = trial.user_attrs.get("pilotune:exit") != "resources"  # a copy that fits on no node never begins
+        if STEP in trial.system_attrs and begun:
             _copied(world, plan, trial, trials)
     for trial in replaced:
         _was_bad(world, plan, trial, reports)

@@ -281,8 +281,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "a node that accepts nothing gets attempts":
         (Packer, "hold", lambda *_: None, packing_blocks, "which accepts nothing"),
     "a trial that fits nowhere is submitted":
-        (driver.Driver, "why_unfit", lambda *_: "", lambda seed: replace(packing(seed), sizes=Sizes(
-            MACHINES[1], (Need(1, 8),) * 8), trials=2), "it never ends"),
+        (driver.Driver, "why_unfit", lambda *_: "", plain, "fits on no node"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip
@@ -293,8 +292,7 @@ LATE = ("a driver that was taken for dead writes on", "trials that were taken ov
         "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
 """What only one seed in many shows."""
 SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk",
-        "an attempt carries only what the one before it reported itself",
-        "a trial that fits nowhere is submitted")  # fmt: skip
+        "an attempt carries only what the one before it reported itself")  # fmt: skip
 """What shows by a study that goes on until a limit is met, which takes minutes."""
 
 

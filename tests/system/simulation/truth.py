@@ -13,7 +13,7 @@ from typing import Any
 from pilotune.pipeline.fidelity import Origin
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome
-from pilotune.providers.blocks.packed_node import Placement
+from pilotune.providers.blocks.packed_node import Need, Placement
 from pilotune.providers.blocks.packing import MOST_OVERTAKEN
 from pilotune.providers.simulated.faults import Witness
 from tests.support.packing import Ledger
@@ -142,8 +142,7 @@ class PoolTruth(Witness):
             truth.begun, truth.unbegun, truth.reports, truth.outcomes,
         )  # fmt: skip
         self.began, self.said, self.wrote = truth.began, truth.said, truth.wrote  # type: ignore[method-assign]
-        self.came, self.went, self.waits = self.ledger.came, self.ledger.went, self.ledger.waits  # type: ignore[method-assign]
-        self.freed = self.ledger.freed  # type: ignore[method-assign]
+        self.came, self.went, self.freed = self.ledger.came, self.ledger.went, self.ledger.freed  # type: ignore[method-assign]
         case = truth.world.case
         for room in case.sizes.rooms if case.sizes and not case.plan else ():
             self.came(replace(room, name=f"{name}.{room.name}"))
@@ -155,6 +154,11 @@ class PoolTruth(Witness):
     @declined.setter
     def declined(self, number: int) -> None:
         self.truth.declined = number
+
+    def waits(self, spec: AttemptSpec) -> None:
+        need, sizes = Need.of(spec), self.truth.world.case.sizes
+        assert sizes is None or sizes.fits(need), f"{spec.token} takes {need}, which fits on no node, and was submitted"
+        self.ledger.waits(spec)
 
     def placed(self, spec: AttemptSpec, placement: Placement) -> None:
         overtaken, saw = self.ledger.placed(spec, placement), self.truth.world.saw
