@@ -27,6 +27,8 @@ def images() -> tuple[torch.Tensor, torch.Tensor]:
     """All images, (n, 3, 32, 32) from -1 to 1, and their classes, (n,)."""
     folder = Path(os.environ.get("PILOTUNE_DATA", "data")) / "cifar10"
     files = sorted(folder.glob("data_batch*.bin*"))
+    if not files:
+        raise FileNotFoundError(f"{folder} has no data_batch_1.bin; README.md says where the images are from")
     data = b"".join((gzip.decompress if file.suffix == ".gz" else bytes)(file.read_bytes()) for file in files)
     rows = np.frombuffer(data, np.uint8).reshape(-1, 3073)
     pixels = torch.from_numpy(rows[:, 1:].reshape(-1, 3, 32, 32).astype(np.float32))

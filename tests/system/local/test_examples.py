@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import os
@@ -10,9 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
 
 from pilotune import TrialPruned
+from pilotune.pipeline.studyfile import load_study_file
 
 from ...support.objective_trial import Script, make_trial
 
@@ -113,8 +117,6 @@ def test_the_plate_refuses_an_option_it_does_not_know(tmp_path):
 
 
 def test_the_optuna_example_runs_with_optuna_alone():
-    import optuna
-
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(load("optuna-unchanged", "objective.py").objective, n_trials=3)
     assert study.best_value > 0.8
@@ -125,9 +127,9 @@ def test_the_optuna_example_runs_with_optuna_alone():
 def pilotune(tmp_path):
     """Runs the console command with its own state, and returns its stdout."""
     command = shutil.which("pilotune", path=Path(sys.executable).parent)
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
 
     def run(*words: str, code: int = 0) -> str:
+        environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
         done = subprocess.run([command, *words], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
@@ -135,8 +137,28 @@ def pilotune(tmp_path):
     return run
 
 
-LONG = ("digits-torch", "digits-ddp")
+NETWORKS = {"cnn-cifar": "space.images=64", "covertype-nas": "space.epochs=2", "sst-lstm": "space.epochs=2"}
+"""Studies that read a table, and what makes their trials short."""
+
+LONG = ("digits-torch", "digits-ddp", *NETWORKS)
 """Studies that take longer; ``make demo`` runs the first one whole."""
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory):
+    """A folder for PILOTUNE_DATA with small tables of noise, in the form of those that the examples read."""
+    folder, random = tmp_path_factory.mktemp("tables"), np.random.default_rng(0)
+    for name in ("covertype", "sst_pod", "cifar10"):
+        (folder / name).mkdir()
+    places = np.column_stack([random.normal(size=(400, 54)).round(3), np.arange(400) % 7 + 1])
+    header = ",".join([*(f"x{number}" for number in range(54)), "kind"])
+    with gzip.open(folder / "covertype/covertype_93k.csv.gz", "wt") as file:
+        np.savetxt(file, places, fmt="%g", delimiter=",", header=header, comments="")
+    for name in ("True_Train.npy", "True_Test_0_700.npy"):
+        np.save(folder / "sst_pod" / name, random.normal(size=(5, 160)).cumsum(1))
+    image = np.column_stack([np.arange(1100) % 10, random.integers(0, 256, (1100, 3072))]).astype(np.uint8)
+    (folder / "cifar10/data_batch_1.bin").write_bytes(image.tobytes())
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -146,12 +168,28 @@ LONG = ("digits-torch", "digits-ddp")
         for name in sorted(path.parent.name for path in EXAMPLES.glob("*/study.yaml"))
     ],
 )
-def test_each_study_runs_on_local_workers(example, pilotune, tmp_path):
-    pilotune("run", str(EXAMPLES / example), "--trials", "4", "--runs", str(tmp_path / "runs"))
+def test_each_study_runs_on_local_workers(example, pilotune, tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("PILOTUNE_DATA", str(tables))
+    words = ["run", str(EXAMPLES / example), "--trials", "4", "--runs", str(tmp_path / "runs")]
+    pilotune(*words, *(("--set", NETWORKS[example]) if example in NETWORKS else ()))
     trials = json.loads(pilotune("trials", example, "--json"))
     assert len(trials) == 4
     assert {trial["state"] for trial in trials} <= {"complete", "pruned"}, trials
     assert json.loads(pilotune("best", example, "--json"))["best"]
+
+
+@pytest.mark.parametrize("example", NETWORKS)
+def test_a_network_of_an_example_trains(example, tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("PILOTUNE_DATA", str(tables))
+    file = load_study_file(EXAMPLES / example / "study.yaml", [NETWORKS[example]])
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    params, script = file.space.for_objective(file.space.suggest(trial)), Script()
+    train = load(example, "train.py")
+    monkeypatch.setattr(train, "HELD_OUT", 32, raising=False)  # images that cnn-cifar validates with
+    score = train.train(make_trial(tmp_path, params, script))
+    assert np.isfinite(score)
+    assert [step for step, _ in script.reports] == list(range(1, params["epochs"] + 1))
+    assert script.reports[-1][1] == score
 
 
 @pytest.mark.exhaustive
