@@ -156,10 +156,13 @@ def mark_ending(folder: Path) -> None:
 
 ON_ONE_NODE = {
     "srun": "srun --nodes 1 --ntasks {ranks} --nodelist {host}",
-    "mpiexec": "mpiexec -n {ranks}{on_host}",
-    "aprun": "aprun -n {ranks} -N {ranks}",
+    "mpiexec": "mpiexec -n {ranks}{host_option}",
+    "aprun": "aprun -n {ranks} -N {ranks}{host_option}",
 }
 """Launcher -> the words with which it starts ranks on this node."""
+
+HOST_OPTIONS = {"mpiexec": "-host", "aprun": "-L"}
+"""Launcher -> its option for the node, without which it takes the first one of the job."""
 
 
 def launched(spec: AttemptSpec) -> bool:
@@ -180,20 +183,25 @@ def launcher(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> 
         return with_ranks(environment.get("PARSL_MPI_PREFIX", "").strip().replace(" -node-list ", " -L "))
     if spec.launcher in ON_ONE_NODE:
         host = environment.get("SLURMD_NODENAME") or socket.gethostname()
-        words = ON_ONE_NODE[spec.launcher]
-        return with_ranks(words.format(ranks=spec.ranks, host=host, on_host=_on_this_host(environment)))
+        own = _own_node(environment)
+        option = f" {HOST_OPTIONS[spec.launcher]} {own}" if own and spec.launcher in HOST_OPTIONS else ""
+        return with_ranks(ON_ONE_NODE[spec.launcher].format(ranks=spec.ranks, host=host, host_option=option))
     return environment.get(LAUNCHER, "")
 
 
-def _on_this_host(environment: Mapping[str, str]) -> str:
-    """An option of mpiexec for ranks on this host, in a PBS job of several nodes: it would take the first of them."""
+def _own_node(environment: Mapping[str, str]) -> str:
+    """What PBS or Cobalt calls this node, in a job of several; empty elsewhere.
+
+    Cobalt counts the nodes of a Cray: node 23 is the host nid00023.
+    """
     try:
         nodes = set(Path(environment.get("PBS_NODEFILE") or os.devnull).read_text().split())
     except OSError:
         return ""
     short = socket.gethostname().partition(".")[0]
-    own = [node for node in nodes if node.partition(".")[0] == short]
-    return f" -host {own[0]}" if own and len(nodes) > 1 else ""
+    number = short.removeprefix("nid").lstrip("0") if short.startswith("nid") else short
+    own = [node for node in nodes if node.partition(".")[0] in (short, number)]
+    return own[0] if own and len(nodes) > 1 else ""
 
 
 def nodelist(spec: AttemptSpec, environment: Mapping[str, str] = os.environ) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ from ...support.local import processes, until
 from .lab import N4, SLURM, SlurmLab, SlurmLogin
 
 pytestmark = [pytest.mark.real, pytest.mark.heavy, pytest.mark.parametrize("lab", [SLURM], ids=["slurm"])]
+
+needs_open_mpi = pytest.mark.skipif(
+    not (shutil.which("mpiexec.openmpi") and find_spec("mpi4py")) and not os.environ.get("CI"),
+    reason="mpiexec.openmpi, from tests/support/setup.sh, and mpi4py are not both installed",
+)
 
 RANKED = (
     NOTE
@@ -193,3 +200,48 @@ def test_data_parallel_training_on_two_nodes_has_the_loss_of_one_rank(result: Re
     train(0, 1, 0.5, lambda net: net, lambda total: None, lambda loss, epoch: losses.__setitem__(epoch, loss))
     assert result.trials[0].intermediate_values == pytest.approx(losses, abs=1e-4)
     assert losses[1] > losses[3]
+
+
+MESSAGES = """
+def objective(trial):
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    names = comm.gather(MPI.Get_processor_name())
+    total = comm.allreduce(trial.rank + trial.params["x"])
+    trial.report(total, step=1)
+    if trial.rank == 0:
+        trial.set_user_attr("names", [name.partition(".")[0] for name in names])
+    return total
+"""
+MESSAGES_STUDY = """
+direction: minimize
+space: {x: {float: [0, 1]}}
+start_from: {enqueue: [{x: 0.5}]}
+budget: {trials: 1}
+trial: {nodes: 2, ranks: 4, launcher: mpiexec}
+"""
+
+
+def ranks_of_open_mpi(folder: Path, lab: SlurmLab) -> Result:
+    """Two ranks on each of two nodes, started by Open MPI's mpiexec."""
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    (programs / "mpiexec").symlink_to(str(shutil.which("mpiexec.openmpi")))
+    setup = f"export PATH={programs}:$PATH MPI4PY_MPIABI=openmpi"
+    user = RankUser(machine(lab), folder / "user", {"nodes_per_block": 2, "cores_per_node": 2}, {"setup": setup})
+    user.here.study("epochs", MESSAGES, MESSAGES_STUDY)
+    with user.start_again() as process:
+        return user.finish(process)
+
+
+@pytest.mark.slow
+@needs_open_mpi
+@campaign(ranks_of_open_mpi)
+def test_open_mpi_starts_ranks_on_the_nodes_of_a_trial(result: Result) -> None:
+    assert result.code == 0, result.out + result.err
+    (trial,) = result.trials
+    assert trial.value == 8.0
+    names = trial.user_attrs["names"]
+    assert (names[0], names[2]) == (names[1], names[3])
+    assert names[0] != names[2]

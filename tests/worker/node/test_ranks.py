@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pilotune.pipeline.trial.protocol import ObjectiveSpec, Started
+from pilotune.pipeline.trial.protocol import AttemptSpec, ObjectiveSpec, Started
+from pilotune.pipeline.worker.node.block import launcher
 from pilotune.pipeline.worker.node.ranks import RANK, end_ranks, members
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
@@ -178,6 +180,23 @@ def test_on_one_node_a_launcher_of_the_study_file_starts_the_ranks(tmp_path, mon
     run_attempt(make_spec(tmp_path, command, ranks=4, ranks_per_node=4, launcher=name))
     started = f" {words} {RANKS}" if words else ""
     assert (tmp_path / "trials/7/stdout-1.txt").read_text() == f"4 4 $OMP{started}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "nodes", "words"),
+    [
+        ("mpiexec", "n2.cluster", "n1.cluster n1.cluster n2.cluster", "mpiexec -n 4 -host n2.cluster"),
+        ("mpiexec", "n2", "n2 n2", "mpiexec -n 4"),
+        ("aprun", "nid00023", "22 23 230", "aprun -n 4 -N 4 -L 23"),
+        ("aprun", "nid00023", "23", "aprun -n 4 -N 4"),
+        ("srun", "n2", "n1 n2", "srun --nodes 1 --ntasks 4 --nodelist n2"),
+    ],
+)
+def test_on_one_node_of_a_job_of_several_the_launcher_is_told_which(tmp_path, monkeypatch, name, host, nodes, words):
+    (tmp_path / "nodes").write_text("\n".join(nodes.split()))
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    spec = AttemptSpec("7.1.c", "s", 7, 1, {}, False, "", 0, 1, ranks=4, ranks_per_node=4, launcher=name)
+    assert launcher(spec, {"PBS_NODEFILE": str(tmp_path / "nodes")}) == f"{words} {RANKS}"
 
 
 @pytest.mark.parametrize("shell", [False, True])
