@@ -7,6 +7,7 @@ columns and the kind of forest, 1 to 7, as the last one.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def accuracy(net: torch.nn.Module, split: Split) -> float:
 
 
 def fitted(params: dict, rows: int | None, after_epoch) -> torch.nn.Module:
-    """A network, trained with Adam.
+    """A network of the space, trained.
 
     Args:
         params: The trial's.
@@ -52,16 +53,37 @@ def fitted(params: dict, rows: int | None, after_epoch) -> torch.nn.Module:
         after_epoch: Called with the number of each epoch and the network.
     """
     net = build(params, "net")
-    optimizer = torch.optim.Adam(net.parameters(), lr=params["lr"])
+    train_net(net, params["lr"], params["batch"], params["epochs"], params["schedule"], rows, after_epoch)
+    return net
+
+
+def train_net(
+    net: torch.nn.Module, lr: float, size: int, epochs: int, schedule: str, rows: int | None, after_epoch
+) -> None:
+    """Train a network with Adam.
+
+    Args:
+        net: The network.
+        lr: The learning rate; with ``one-cycle`` the highest one.
+        size: Rows in a batch.
+        epochs: How often each row is seen.
+        schedule: ``constant``, or ``one-cycle``: the rate rises and falls.
+        rows: How many training rows; None for all.
+        after_epoch: Called with the number of each epoch and the network.
+    """
+    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     x, y = (part[:rows] for part in splits()["train"])
-    for epoch in range(1, params["epochs"] + 1):
+    steps = epochs * math.ceil(len(y) / size)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps) if schedule == "one-cycle" else None
+    for epoch in range(1, epochs + 1):
         net.train()
-        for batch in torch.randperm(len(y)).split(params["batch"]):
+        for batch in torch.randperm(len(y)).split(size):
             optimizer.zero_grad()
             cross_entropy(net(x[batch]), y[batch]).backward()
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
         after_epoch(epoch, net)
-    return net
 
 
 def train(trial: pilotune.Trial) -> float:

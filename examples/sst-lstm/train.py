@@ -7,6 +7,7 @@ Romit-Maulik/POD_RKHS on GitHub.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -22,6 +23,8 @@ WEEKS = 8
 
 GAP = 15
 """Windows that are left out between training and validation, so that no week is in both."""
+
+BATCH = 32
 
 
 def weeks(name: str) -> np.ndarray:
@@ -65,16 +68,33 @@ def r2(truth: np.ndarray, forecast: np.ndarray) -> float:
     return float(np.mean(1 - ((truth - forecast) ** 2).sum(0) / ((truth - truth.mean(0)) ** 2).sum(0)))
 
 
-def fitted(net: torch.nn.Module, x: np.ndarray, y: np.ndarray, lr: float, epochs: int, after_epoch=None) -> None:
-    """Train a network with Adam in batches of 32. ``after_epoch`` is called with the number of each epoch."""
+def fitted(
+    net: torch.nn.Module, x: np.ndarray, y: np.ndarray, lr: float, epochs: int, schedule: str, after_epoch=None
+) -> None:
+    """Train a network with Adam in batches of 32.
+
+    Args:
+        net: The network.
+        x: Its inputs.
+        y: What it should forecast.
+        lr: The learning rate; with ``one-cycle`` the highest one.
+        epochs: How often each window is seen.
+        schedule: ``constant``, or ``one-cycle``: the rate rises and falls. A constant rate that is a little too high
+            overfits these few windows.
+        after_epoch: Called with the number of each epoch.
+    """
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     inputs, outputs = torch.from_numpy(x), torch.from_numpy(y)
+    steps = epochs * math.ceil(len(inputs) / BATCH)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps) if schedule == "one-cycle" else None
     for epoch in range(1, epochs + 1):
         net.train()
-        for rows in torch.randperm(len(inputs)).split(32):
+        for rows in torch.randperm(len(inputs)).split(BATCH):
             optimizer.zero_grad()
             mse_loss(net(inputs[rows]), outputs[rows]).backward()
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
         if after_epoch is not None:
             after_epoch(epoch)
 
@@ -98,5 +118,5 @@ def train(trial: pilotune.Trial) -> float:
         scores.append(r2(y_valid, forecast(net, x_valid)))
         trial.report(scores[-1], epoch)
 
-    fitted(net, x, y, params["lr"], params["epochs"], report)
+    fitted(net, x, y, params["lr"], params["epochs"], params["schedule"], report)
     return scores[-1]

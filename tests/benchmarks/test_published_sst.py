@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from benchmarks.published import sst as experiment
+from benchmarks.published.search import Tried
 
 sst = experiment.sst
 
@@ -47,3 +50,37 @@ def test_persistence_repeats_the_last_week():
     forecast = experiment.BY_HAND["persistence"](0)(x, y)(x)
     assert forecast.shape == y.shape
     assert (forecast == x[:, -1:]).all()
+
+
+def test_the_best_network_is_chosen_by_the_validation_of_new_seeds(monkeypatch):
+    made = []
+
+    def trained(params, seed, x, y, epochs=None):
+        made.append((params["name"], seed, len(x)))
+        return params["name"], len(x)
+
+    everything = len(experiment.all_weeks()[0])
+    _, later = experiment.later_weeks()
+    valid = {"lucky": 0.5, "good": 0.8, "other": 0.1}
+
+    def asked(net, x, y):
+        name, seen = net
+        return 0.9 + (seen == everything) / 100 if len(y) == len(later) else valid[name]
+
+    monkeypatch.setattr(experiment, "trained", trained)
+    monkeypatch.setattr(experiment, "asked", asked)
+    best = [Tried(1, 1.0, 0.0, True, {"name": name}) for name in ("lucky", "good", "other", "fourth")]
+    assert experiment.clean_end(best, 1) == pytest.approx((0.8, 0.9, 0.91))
+    assert {seed for _, seed, _ in made} == {1003, 1004, 1005}
+    assert [name for name, _, seen in made if seen == everything] == ["good"] * 3
+
+
+def test_the_table_of_the_clean_protocol_compares_networks_trained_on_all_weeks():
+    rows = [
+        asdict(experiment.Result("clean", method, seed, 0.89, 0.88, 0.91, refit + seed / 100, 9.0))
+        for method, refit in (("random", 0.91), ("default", 0.92))
+        for seed in range(2)
+    ]
+    table = experiment.table_of(rows, "clean", 40)
+    assert "1.00 (1.00 to 1.00)" in table
+    assert "2 / 0 / 0" in table

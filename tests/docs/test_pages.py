@@ -36,6 +36,7 @@ LOCAL = {
         "3,655,808 networks",
         "where net_parameters <= 9000",
         "wrote a program of the network of",
+        "graph of 2 variables in 3 nodes, 9 networks",
     ],
     "how-to/several-ranks.md": ["study    two-ranks", "study    sharded", "3: 3 complete"],
     "how-to/retrain.md": ["loss on the test data: 1."],

@@ -90,3 +90,73 @@ def test_more_ranks_than_the_machine_has_cores_are_refused(tmp_path: Path) -> No
     path = here.study("training", TRAINING, STUDY.replace("ranks: 4, cores: 2", "ranks: 4096"))
     refused = here.run("check", path, code=2).stderr
     assert "trial.ranks: a trial needs 4096 cores for as many ranks; this machine offers" in refused
+
+
+NETWORKS = """
+import torch
+import torch._dynamo
+import torch.distributed as dist
+from sklearn.datasets import load_digits
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from pilotune.architecture import build
+
+def objective(trial):
+    params, ranks = trial.params, trial.world_size
+    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    torch.manual_seed(trial.rng_seed)  # the same on all ranks: they begin with the same network
+    x, y = (torch.tensor(part) for part in load_digits(return_X_y=True))
+    x = x.float() / 16
+    net = build(params, "net")
+    model = DistributedDataParallel(net)
+    optimizer = torch.optim.Adam(net.parameters(), lr=params["lr"] * ranks)
+    for rows in torch.randperm(1200).split(params["batch"] * ranks):
+        optimizer.zero_grad()
+        cross_entropy(model(x[rows[trial.rank :: ranks]]), y[rows[trial.rank :: ranks]]).backward()
+        optimizer.step()
+    trial.set_user_attr("ranks", ranks)
+    sums = [torch.zeros(()) for _ in range(ranks)]
+    dist.all_gather(sums, sum(each.detach().sum() for each in net.parameters()))
+    trial.set_user_attr("same weights", all(torch.equal(each, sums[0]) for each in sums))
+    with torch.no_grad():
+        return (net(x[1200:]).argmax(1) == y[1200:]).float().mean().item()
+"""
+
+AGEBO = """
+direction: maximize
+space:
+  net:
+    graph:
+      inputs: {x: 64}
+      cells: 3
+      choice: [identity, "dense({16, 32}, {relu, tanh})"]
+      skips: 1
+      output: dense(10)
+  lr:    {float: [1.0e-3, 1.0e-1], log: true}
+  batch: {choice: [16, 32, 64]}
+  ranks: {choice: [1, 2]}
+sampler: {name: agebo, evolve: net, model: forest, kappa: 0.001, population: 6, sample: 3, seed: 0}
+budget: {trials: 16}
+trial: {ranks: ranks, cores: ranks}
+"""
+
+
+@pytest.mark.exhaustive
+def test_agebo_searches_a_network_with_its_batch_learning_rate_and_number_of_ranks(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    here = Here(tmp_path)
+    here.run("run", here.study("networks", NETWORKS, AGEBO))
+    trials = here.optuna("networks").trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 16
+    assert {trial.params["ranks"] for trial in trials} == {1, 2}
+    assert all(trial.user_attrs["ranks"] == trial.params["ranks"] for trial in trials)
+    assert all(trial.user_attrs["same weights"] for trial in trials)
+    children = [trial for trial in trials if "pilotune:parent" in trial.system_attrs]
+    assert children
+    for child in children:
+        parent = trials[child.system_attrs["pilotune:parent"]]
+        changed = {name for name, value in child.params.items() if value != parent.params[name]}
+        assert len([name for name in changed if name.startswith("net.")]) == 1
+    assert "No problems found." in here.run("verify", "networks").stdout

@@ -1,0 +1,244 @@
+"""AgEBO's experiment on Covertype (arXiv:2010.16358): networks with their learning rate and batch size.
+
+``python benchmarks/published/covertype.py [--seeds 3] [--trials 40] [--spaces NAME ...] [--methods NAME ...]``
+
+``published``: the published space of 1.10e23 networks. ``wide``: six cells of up to 256 units, where half of the cells
+are empty. Each method trains as many networks on as many rows for as many epochs, one after the other, and sees their
+accuracy on the validation rows. The best one is trained anew on more rows, for more epochs, and the test rows are asked
+once. Models by hand get as many rows. As published the test rows ended the training: those figures are not comparable.
+
+This is a setting for two cores: 40 networks a search, on 5,000 of 55,776 training rows for 4 epochs, then 20,000 rows
+and 10 epochs; no batch below 128, and one process instead of several ranks. PILOTUNE_DATA names the folder of
+``covertype``. Results are kept in a file as they come; the next call goes on. ``--table`` prints the tables and runs
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+if __name__ == "__main__":  # before NumPy is imported: one process on one core
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+import numpy as np
+import optuna
+import torch
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from torch import nn
+
+from benchmarks import common
+from benchmarks.published import kept
+from benchmarks.published.search import Method, Point, gain, interval, searched, wins
+from benchmarks.published.sst import load_module
+from pilotune.architecture import from_indices
+from pilotune.pipeline.studyfile import load_study_file
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/covertype-nas"
+covertype: Any = load_module(EXAMPLE / "train.py", "covertype_train")
+"""The objective of the example, whose data and training are used here."""
+
+CHEAP = (
+    "space.rows=5000",
+    "space.epochs=4",
+    "space.schedule=one-cycle",
+    "space.batch={choice: [128, 256, 512]}",
+)
+"""What is changed in the study file of the example, whose space is the published one."""
+
+SPACES = {
+    "published": CHEAP,
+    "wide": (
+        *CHEAP,
+        "space.net.graph.cells=6",
+        "space.net.graph.split=true",
+        "space.net.graph.choice=[identity, 'dense({64..256..64}, {relu, silu, tanh})']",
+    ),
+}
+METHODS = {
+    "random": ("sampler=random",),
+    "AgE": ("sampler=ageing", "space.lr=0.01", "space.batch=256"),
+    "mixed AgE": ("sampler=ageing",),
+    "AgEBO, kappa 0.001": ("sampler={name: agebo, evolve: net, model: forest, kappa: 0.001}",),
+    "AgEBO, kappa 1.96": ("sampler={name: agebo, evolve: net, model: forest, kappa: 1.96}",),
+    "AgEBO, gp that sees": ("sampler={name: agebo, evolve: net, see: true}",),
+    "tpe": ("sampler=tpe",),
+    "default": ("sampler=auto",),
+}
+"""By method, what it changes in the study file. AgE has the published constants; the others search them."""
+
+FULL_ROWS, FULL_EPOCHS = 20_000, 10
+"""Training rows and epochs of the best network of a search, and of models by hand."""
+
+PUBLISHED_BEST = [9, 1, 30, 1, 1, 28, 1, 1, 0, 24, 0, 0, 1, 23, 0, 1, 0, 27, 1, 1, 1, 18, 0, 1, 1, 2, 0, 1, 1, 14, 1, 1]
+PUBLISHED_BEST += [0, 20, 1, 0, 1]
+"""The best network of AgEBO on Covertype, as its authors stored it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A search, or a model made by hand, with one seed.
+
+    Attributes:
+        scores: The accuracy on the validation rows of each trial of the search, in order.
+        valid: The accuracy on the validation rows of the network that was chosen, trained on more rows.
+        test: Its accuracy on the test rows.
+        weights: How many it has; None for trees.
+        seconds: CPU time.
+    """
+
+    space: str
+    method: str
+    seed: int
+    scores: list[float]
+    valid: float
+    test: float
+    weights: int | None
+    seconds: float
+
+
+def curve(params: dict[str, Any], seed: int, _: bool) -> Iterator[Point]:
+    """Trains a network of the search."""
+    torch.manual_seed(seed)
+    net = covertype.fitted(params, params["rows"], lambda epoch, net: None)
+    yield Point(params["epochs"], covertype.accuracy(net, covertype.splits()["valid"]), 0.0)
+
+
+def search(space: str, method: str, seed: int, trials: int) -> Result:
+    began = time.process_time()
+    overrides = (*SPACES[space], *METHODS[method], f"budget.trials={trials}")
+    tried = searched(EXAMPLE / "study.yaml", Method(method, overrides), curve, seed, trials, 1)
+    chosen = max(tried, key=lambda each: each.score)
+    net = again(chosen.params, seed)
+    return _result(space, method, seed, [round(each.score, 5) for each in tried], net, began)
+
+
+def again(params: dict[str, Any], seed: int) -> nn.Module:
+    """A network, trained from nothing on more rows."""
+    torch.manual_seed(1000 + seed)
+    found: nn.Module = covertype.fitted({**params, "epochs": FULL_EPOCHS}, FULL_ROWS, lambda epoch, net: None)
+    return found
+
+
+def _result(space: str, method: str, seed: int, scores: list[float], net: nn.Module, began: float) -> Result:
+    valid, test = (round(covertype.accuracy(net, covertype.splits()[name]), 5) for name in ("valid", "test"))
+    weights = sum(each.numel() for each in net.parameters())
+    return Result(space, method, seed, scores, valid, test, weights, round(time.process_time() - began, 1))
+
+
+# -- models made by hand ----------------------------------------------------------------------------------------------
+
+
+def published_network(seed: int) -> nn.Module:
+    """The best network of AgEBO as published, with its learning rate and batch."""
+    space = load_study_file(EXAMPLE / "study.yaml", []).space
+    assert space is not None
+    graph = space.graphs["net"]
+    fixed = {**space.constants, "lr": 0.001392, "batch": 256, "schedule": "constant"}
+    return again(space.for_objective({**fixed, **from_indices(graph, PUBLISHED_BEST)}), seed)
+
+
+def perceptron(seed: int) -> nn.Module:
+    """Three layers of 256 units."""
+    torch.manual_seed(1000 + seed)
+    net = nn.Sequential(
+        nn.Linear(54, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 7)
+    )
+    covertype.train_net(net, 3e-3, 256, FULL_EPOCHS, "one-cycle", FULL_ROWS, lambda epoch, net: None)
+    return net
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "AgEBO's published network": published_network,
+    "three layers of 256 units": perceptron,
+}
+TREES: dict[str, Callable[[int], Any]] = {
+    "extremely randomized trees": lambda seed: ExtraTreesClassifier(100, random_state=seed),
+    "gradient boosting": lambda seed: HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=300,
+        max_leaf_nodes=63,
+        l2_regularization=1.0,
+        min_samples_leaf=40,
+        random_state=seed,
+    ),
+}
+BY_HAND = (*TREES, *NETWORKS)
+
+
+def by_hand(name: str, seed: int) -> Result:
+    began = time.process_time()
+    if name in NETWORKS:
+        return _result("by hand", name, seed, [], NETWORKS[name](seed), began)
+    splits = {key: tuple(part.numpy() for part in rows) for key, rows in covertype.splits().items()}
+    model = TREES[name](seed).fit(*(part[:FULL_ROWS] for part in splits["train"]))
+    valid, test = (round(float(model.score(*splits[key])), 5) for key in ("valid", "test"))
+    return Result("by hand", name, seed, [], valid, test, None, round(time.process_time() - began, 1))
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def table_of(results: list[dict[str, Any]], space: str, trials: int) -> str:
+    """A row for each model by hand and each method; seeds are compared on test rows."""
+    random = {each["seed"]: each["test"] for each in results if (each["space"], each["method"]) == (space, "random")}
+    rows: list[list[object]] = []
+    for name in (*BY_HAND, *METHODS):
+        found = [each for each in results if each["method"] == name and each["space"] in (space, "by hand")]
+        if not found:
+            continue
+        test = {each["seed"]: each["test"] for each in found}
+        half, best = ([interval([100 * max(each["scores"][:n]) for each in found])] if found[0]["scores"] else [None]
+                      for n in (trials // 2, trials))  # fmt: skip
+        compared = name not in ("random", *BY_HAND) and bool(random)
+        hundred = ({seed: 100 * value for seed, value in each.items()} for each in (test, random))
+        against = [gain(*hundred), wins(test, random)] if compared else [None, None]
+        weights = [each["weights"] for each in found if each["weights"] is not None]
+        rows.append(
+            [name, len(found), *half, *best, interval([100 * each["valid"] for each in found]),
+             interval([100 * each for each in test.values()]), *against,
+             round(float(np.median(weights))) if weights else None,
+             float(np.mean([each["seconds"] for each in found]))]
+        )  # fmt: skip
+    head = ["model or method", "seeds", f"best of {trials // 2}", f"best of {trials}", "more rows, validation", "test"]
+    head += ["test above random", "wins / ties / losses", "weights", "CPU s"]
+    title = f"Covertype, {space} space, {trials} networks a search: % accuracy, means and 95 % intervals"
+    return common.table(title, head, rows)
+
+
+def main() -> None:
+    parser = kept.parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--spaces", nargs="+", choices=SPACES, default=["published"])
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    trials, seeds = (4, 1) if options.small else (options.trials, options.seeds)
+    results = kept.JsonLines(options.cache / f"covertype-{trials}.jsonl")
+
+    def add(space: str, name: str, seed: int, make: Callable[[], Result]) -> None:
+        if not any((each["space"], each["method"], each["seed"]) == (space, name, seed) for each in results.rows):
+            results.add(asdict(make()))
+            print(f"  {results.rows[-1]}", flush=True)
+
+    for seed in () if options.table else range(seeds):
+        for space in options.spaces:
+            for name in options.methods:
+                add(space, name, seed, lambda: search(space, name, seed, trials))  # noqa: B023  (called at once)
+        for name in BY_HAND:
+            add("by hand", name, seed, lambda: by_hand(name, seed))  # noqa: B023
+    tables = "\n".join(table_of(results.rows, space, trials) for space in options.spaces)
+    common.finish("Published experiments: Covertype", tables, options.keep)
+
+
+if __name__ == "__main__":
+    main()
