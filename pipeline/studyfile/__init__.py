@@ -3,8 +3,9 @@
 from ..registry_args import Named
 from .load import load_study_file
 from .plan import Plan, format_size, plan, render_plan
+from .rank_counts import SizeProblem
 from .schema import Budget, StartFrom, TrialOptions
-from .sizes import SizeProblem, TrialSizes
+from .sizes import TrialSizes
 from .study_file import StudyFile
 from .terminator import make_terminator, terminator_in_words
 from .user_parts import Callback, check_user_parts, make_callbacks

@@ -29,16 +29,19 @@ class RankCounts:
     per_node: int = 1
 
 
-class RankProblem(ValueError):
-    """Numbers of ranks and nodes that do not agree. The message is the end of a sentence.
+class SizeProblem(ValueError):
+    """A trial takes what no trial can, or has ranks that its nodes cannot have. The message is the end of a sentence.
 
     Attributes:
-        key: The key below ``trial:`` that is wrong.
+        key: The key below ``trial:`` that says so.
     """
 
     def __init__(self, key: str, message: str):
         super().__init__(message)
         self.key = key
+
+    def __str__(self) -> str:
+        return f"trial.{self.key}: {self.args[0]}"
 
 
 def rank_counts(nodes: int, ranks: int | None, ranks_per_node: int | None) -> RankCounts:
@@ -50,7 +53,7 @@ def rank_counts(nodes: int, ranks: int | None, ranks_per_node: int | None) -> Ra
         ranks_per_node: Its ranks on each node, where they are given.
 
     Raises:
-        RankProblem: The numbers do not agree, or the ranks cannot be spread evenly.
+        SizeProblem: The numbers do not agree, or the ranks cannot be spread evenly.
 
     >>> rank_counts(2, None, 4), rank_counts(1, 4, None), rank_counts(2, None, None)
     (RankCounts(ranks=8, per_node=4), RankCounts(ranks=4, per_node=4), RankCounts(ranks=2, per_node=1))
@@ -59,8 +62,8 @@ def rank_counts(nodes: int, ranks: int | None, ranks_per_node: int | None) -> Ra
         per_node = ranks_per_node or 1
         return RankCounts(nodes * per_node, per_node)
     if ranks % nodes:
-        raise RankProblem("ranks", f"must be a multiple of nodes, but is {ranks} on {counted(nodes, 'node')}")
+        raise SizeProblem("ranks", f"must be a multiple of nodes, but is {ranks} on {counted(nodes, 'node')}")
     if ranks_per_node is not None and ranks != nodes * ranks_per_node:
         product = f"{counted(nodes, 'node')} with ranks_per_node: {ranks_per_node} have {nodes * ranks_per_node}"
-        raise RankProblem("ranks", f"is {ranks}, but {product}; leave one of the two out")
+        raise SizeProblem("ranks", f"is {ranks}, but {product}; leave one of the two out")
     return RankCounts(ranks, ranks // nodes)

@@ -7,7 +7,7 @@ from ...grammar import count as counted
 from ...yamlfile import YamlFile
 from ..trial.protocol import ObjectiveSpec
 from ..worker.command.template import command_fields
-from .rank_counts import WITHOUT_LAUNCHER, RankProblem
+from .rank_counts import WITHOUT_LAUNCHER, SizeProblem
 from .schema import TrialOptions
 
 
@@ -24,8 +24,8 @@ def with_ranks(trial: TrialOptions, source: YamlFile, *, command: bool) -> Trial
     """
     try:
         counts = trial.rank_counts
-    except RankProblem as problem:
-        raise source.error(str(problem), f"trial.{problem.key}") from None
+    except SizeProblem as problem:
+        raise source.error(str(problem.args[0]), f"trial.{problem.key}") from None
     if trial.launcher == WITHOUT_LAUNCHER and trial.nodes > 1:
         message = f"must be a launcher where a trial has {trial.nodes} nodes, but is none; leave it out for the site's"
         raise source.error(message, "trial.launcher")

@@ -394,7 +394,7 @@ class TrialOptions(Section):
 
     @property
     def rank_counts(self) -> RankCounts:
-        """How many ranks a trial has. Raises RankProblem where the keys do not agree, which loading has checked."""
+        """How many ranks a trial has. Raises SizeProblem where the keys do not agree, which loading has checked."""
         return rank_counts(self.nodes, self.ranks, self.ranks_per_node)
 
     @property

@@ -19,7 +19,7 @@ from ...fields import size, whole, whole_or_share
 from ...yamlfile import YamlFile, nearest
 from ..expressions import Expression, NoValue, unusable
 from ..space import Parameter, Space, cardinality, derived_names, word
-from .rank_counts import RankProblem
+from .rank_counts import SizeProblem
 from .schema import TrialOptions, memory
 
 SIZED = ("cores", "gpus", "memory", "ranks")
@@ -30,21 +30,6 @@ MOST_CASES, MOST_NETWORKS = 2_000, 100
 
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?\s*(?:[KMGTP]i?B?|B))(?!\w)", re.IGNORECASE)
 """A size with its unit in an expression of memory."""
-
-
-class SizeProblem(ValueError):
-    """A trial takes what no trial can. The message is the end of a sentence.
-
-    Attributes:
-        key: The key below ``trial:`` that says so.
-    """
-
-    def __init__(self, key: str, message: str):
-        super().__init__(message)
-        self.key = key
-
-    def __str__(self) -> str:
-        return f"trial.{self.key}: {self.args[0]}"
 
 
 class Inactive(SizeProblem):
@@ -94,10 +79,7 @@ class TrialSizes:
         values |= self.space.derived({name for each in self.expressions.values() for name in each.names}, values)
         found = {key: self._value(key, expression, values) for key, expression in self.expressions.items()}
         options = self.plain.model_copy(update=found)
-        try:
-            counts = options.rank_counts
-        except RankProblem as problem:
-            raise SizeProblem(problem.key, str(problem)) from None
+        counts = options.rank_counts
         return options.model_copy(update={"cores": counts.per_node}) if self.core_a_rank else options
 
     def _value(self, key: str, expression: Expression, values: Mapping[str, Any]) -> float:

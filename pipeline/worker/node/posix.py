@@ -48,6 +48,20 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
         os.killpg(group, number)
 
 
+def signal_group(leader: int, number: int) -> None:
+    """Send a signal to the group of a process that makes one for itself; to the process alone before it has.
+
+    Args:
+        leader: Its pid; the caller has not collected it.
+        number: The signal.
+    """
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(leader, number)
+
+
 @functools.cache
 def place() -> str:
     """Boot id and pid namespace of this host: where two processes agree in both, pids mean the same to them."""

@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import warnings
 from types import ModuleType
 
@@ -163,7 +164,7 @@ class Server:
             self.children.discard(pid)
             if not self.children:  # else they may belong to another rank of the trial
                 self.kill_orphans()
-            send(self.control, Exited(pid, os.waitstatus_to_exitcode(status)))
+            send(self.control, Exited(pid, os.waitstatus_to_exitcode(status), time.time()))
 
     def kill_orphans(self) -> None:
         """Kill descendants in sessions of their own: orphaned, they have become this process's children."""

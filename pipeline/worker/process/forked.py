@@ -20,7 +20,7 @@ from ...trial.protocol import AttemptSpec, Message, ObjectiveSpec
 from ..dialogue import Answer
 from ..node.fencing import ProcessNote
 from ..node.packets import arrived
-from ..node.posix import in_job
+from ..node.posix import in_job, signal_group
 from ..objective.ending import Ending, crash, signal_name
 from ..objective.execute import environment, hardware
 from .messages import (
@@ -192,6 +192,7 @@ class ForkedChild:
         running: It was forked.
         status: Its exit status as ``subprocess`` gives it; None while it lives.
         failure: How it ended where its exit status does not say so.
+        ended_at: When, in Unix seconds.
     """
 
     def __init__(self, server: ForkServer, begin: Begin) -> None:
@@ -199,6 +200,7 @@ class ForkedChild:
         self.pid, self.running = 0, False
         self.status: int | None = None
         self.failure: Ending | None = None
+        self.ended_at = 0.0
         ours, theirs = socket.socketpair()
         self.stream = MessageStream(ours)
         # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
@@ -224,11 +226,7 @@ class ForkedChild:
     def signal(self, number: int) -> None:
         """Send a signal to its group, where it runs."""
         if self.pid and self.status is None:
-            try:
-                os.killpg(self.pid, number)
-            except ProcessLookupError:  # it has not started its session yet
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid, number)
+            signal_group(self.pid, number)
 
 
 class ForkedChildren:
@@ -260,7 +258,7 @@ class ForkedChildren:
             elif isinstance(message, Exited):
                 for child in self.children:
                     if child.pid == message.pid and child.status is None:
-                        child.status = message.status
+                        child.status, child.ended_at = message.status, message.at
             elif isinstance(message, ForkFailed):
                 child = self._awaited.popleft()
                 child.status = 1
@@ -286,7 +284,7 @@ class ForkedChildren:
             if child.status is not None:
                 continue
             child.signal(signal.SIGKILL)
-            child.status = code
+            child.status, child.ended_at = code, time.time()
             if self.server.ready:
                 reason = f"the fork server {how} and took the trial with it"
                 child.failure = Ending("failed", failure="lost", reason=reason)

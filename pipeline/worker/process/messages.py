@@ -158,10 +158,17 @@ class ForkFailed(Message):
 
 @dataclass(frozen=True)
 class Exited(Message):
-    """A forked process has ended; ``status`` as ``subprocess`` gives it, negative for a signal."""
+    """A forked process has ended.
+
+    Attributes:
+        pid: Its pid.
+        status: As ``subprocess`` gives it, negative for a signal.
+        at: When this was noticed, in Unix seconds of its node.
+    """
 
     pid: int
     status: int
+    at: float = 0.0
 
 
 _TYPES: dict[str, type[Message]] = {

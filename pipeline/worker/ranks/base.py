@@ -18,6 +18,7 @@ class RankProcess(Protocol):
         status: Its exit status as ``subprocess`` gives it; None while it lives.
         failure: How it ended where its exit status does not say so, such as a process that could not be started; None
             else.
+        ended_at: When it ended, in Unix seconds; of one whose connection broke, when that was noticed.
     """
 
     rank: int
@@ -31,6 +32,9 @@ class RankProcess(Protocol):
 
     @property
     def failure(self) -> Ending | None: ...
+
+    @property
+    def ended_at(self) -> float: ...
 
     def descriptors(self) -> list[int]:
         """Descriptors that become readable when there is something to receive."""

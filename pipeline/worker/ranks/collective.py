@@ -18,7 +18,9 @@ hear what rank 0 has heard. The rules:
   matters any more: they have ``grace`` seconds, and may fail.
 * **Failures.** A rank that raises, dies, breaks a rule or does not end in time ends all of them. One that died often
   makes others raise, since their connections to it break, and they may be heard first. So a rank that raised is
-  believed only after SETTLE seconds in which no rank was found dead, and then the one that raised first.
+  believed only after SETTLE seconds in which no rank was found dead, and then the one that raised first. One whose
+  program was ended with it, as launchers do when another rank has failed, may be a consequence as well: it is to blame
+  where that came before all that was raised, and no rank was found dead.
 
 Used like this::
 
@@ -35,7 +37,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ...trial.link import Stopping
 from ...trial.protocol import Message
@@ -49,13 +50,12 @@ from ..process.messages import (
     StudyAsked,
     YieldWanted,
 )
+from .questions import Question, asked, difference, identity, rule
 
 SETTLE = 1.0
 """Seconds in which the end of a dead rank's process is noticed, at the latest, after others have noticed it."""
 
 GO_ON = VerdictAnswer()
-
-Question = Reported | ParamRequested | StudyAsked
 
 
 class History:
@@ -93,7 +93,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Failure:
-    """How a rank has failed; ``certain`` where that is not the consequence of another rank's death."""
+    """How a rank has failed.
+
+    Attributes:
+        rank: Which.
+        ending: How.
+        at: When, in Unix seconds of its node.
+        certain: It is not the consequence of another rank's failure.
+    """
 
     rank: int
     ending: Ending
@@ -167,19 +174,21 @@ class Collective:
             self._answers.append((rank, VerdictAnswer(error=error)))
         # Anything else, such as an attribute, counts from rank 0 only.
 
-    def on_exit(self, rank: int, ending: Ending, now: float) -> None:
+    def on_exit(self, rank: int, ending: Ending, now: float, *, at: float = 0.0, by_itself: bool = True) -> None:
         """The process of a rank has ended, after all that it sent was received.
 
         Args:
             rank: Which.
             ending: How, where the rank has not said so itself.
             now: The time.
+            at: When it ended, in Unix seconds of its node.
+            by_itself: Not by what may have ended it because of another rank, such as its launcher.
         """
         self._exited.add(rank)
         self._waiting.pop(rank, None)
         if rank not in self._ended:
             self._ended[rank] = ending
-            self._fail(rank, ending, now, certain=True)
+            self._fail(rank, ending, now, certain=by_itself, at=at)
 
     def _ask_first(self, question: Question) -> None:
         """Rank 0 has a question, which is the trial's."""
@@ -189,7 +198,7 @@ class Collective:
             else:
                 self._open.drop_last()
         history = self._histories[type(question)]
-        history.asked.append(_identity(question))
+        history.asked.append(identity(question))
         history.answers.append(None)
         self._open = history
         self._messages.append(question)
@@ -207,8 +216,8 @@ class Collective:
         for rank, waiting in tuple(self._waiting.items()):
             question, history = waiting.question, self._histories[type(waiting.question)]
             if waiting.place < len(history.asked):
-                if history.asked[waiting.place] != _identity(question):
-                    self._refuse(rank, _difference(question, history.asked[waiting.place]))
+                if history.asked[waiting.place] != identity(question):
+                    self._refuse(rank, difference(question, history.asked[waiting.place]))
                     continue
                 answer = history.answers[waiting.place]
             else:
@@ -230,15 +239,14 @@ class Collective:
         if ending.kind in ("pruned", "yielded"):
             return VerdictAnswer("prune" if ending.kind == "pruned" and self._stop != "yield" else "yield")
         if ending.kind == "complete":
-            self._refuse(rank, f"{_asked(question)}, but rank 0 has ended without that; {_rule(question)}")
+            self._refuse(rank, f"{asked(question)}, but rank 0 has ended without that; {rule(question)}")
         return None
 
     def _refuse(self, rank: int, sentence: str) -> None:
         """A rank has broken a rule."""
         self._waiting.pop(rank, None)
-        self._decide(
-            Failure(rank, Ending("failed", failure="exception", reason=sentence), 0.0, certain=True), joint=" "
-        )
+        ending = Ending("failed", failure="exception", reason=sentence)
+        self._conclude(of_rank(rank, self.hosts[rank], ending, joint=" "))
 
     # -- the supervisor -----------------------------------------------------------------------------------------------
 
@@ -273,6 +281,11 @@ class Collective:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
+    @property
+    def failing(self) -> bool:
+        """Whether a rank has failed, so that one is to blame."""
+        return bool(self._failures)
+
     def has_ended(self, rank: int) -> bool:
         """Whether the rank has only to exit, or has exited."""
         return rank in self._ended
@@ -282,7 +295,7 @@ class Collective:
         if self.over or self.closing:
             return
         if self._failures and (now >= self._settled_at or len(self._exited) == len(self.hosts)):
-            self._decide(min(self._failures, key=lambda failure: (not failure.certain, failure.at)))
+            self._conclude(self.blamed())
         elif self._others_until is not None and now >= self._others_until:
             self._on_late_ranks()
         else:
@@ -303,7 +316,7 @@ class Collective:
                 continue  # rank 0 waits for the same answer
             if now >= waiting.until:
                 late = f"and rank 0 did not within {self.timeout:g} s (trial.rank_timeout)"
-                self._refuse(rank, f"{_asked(question)}, {late}; {_rule(question)}")
+                self._refuse(rank, f"{asked(question)}, {late}; {rule(question)}")
                 return
 
     def _on_end(self, rank: int, message: ObjectiveEnded, now: float) -> None:
@@ -360,11 +373,13 @@ class Collective:
             self._conclude(self._ended[0])
             return
         wanted = f"had not ended {self.timeout:g} s after rank 0 (trial.rank_timeout)"
-        self._decide(Failure(late[0], Ending("failed", failure="timeout", reason=wanted), 0.0, certain=True), joint=" ")
+        ending = Ending("failed", failure="timeout", reason=wanted)
+        self._conclude(of_rank(late[0], self.hosts[late[0]], ending, joint=" "))
 
-    def _decide(self, failure: Failure, joint: str = ": ") -> None:
-        """The attempt has failed by this."""
-        self._conclude(of_rank(failure.rank, self.hosts[failure.rank], failure.ending, joint))
+    def blamed(self) -> Ending:
+        """How the attempt ends by the rank that is to blame, of those that have failed."""
+        first = min(self._failures, key=lambda failure: (not failure.certain, failure.at))
+        return of_rank(first.rank, self.hosts[first.rank], first.ending)
 
     def _conclude(self, ending: Ending) -> None:
         if self.over:
@@ -380,39 +395,3 @@ def of_rank(rank: int, host: str, ending: Ending, joint: str = ": ") -> Ending:
     'rank 3 on node n2: ValueError: no data'
     """
     return replace(ending, reason=f"rank {rank} on node {host}{joint}{ending.reason}", values=None)
-
-
-def _identity(question: Question) -> Hashable:
-    """What two ranks' questions must agree in."""
-    if isinstance(question, Reported):
-        return question.step
-    return (question.name, question.distribution) if isinstance(question, ParamRequested) else question.what
-
-
-def _asked(question: Question) -> str:
-    """What a rank has done, in words."""
-    if isinstance(question, Reported):
-        return f"reported step {question.step}"
-    if isinstance(question, ParamRequested):
-        return f"suggested {question.name!r}"
-    return f"asked the study for {question.what!r}"
-
-
-def _rule(question: Question) -> str:
-    if isinstance(question, Reported):
-        return "every rank calls trial.report with the same steps"
-    what = "suggests the same parameters" if isinstance(question, ParamRequested) else "asks the same questions"
-    return f"every rank {what} in the same order, or rank 0 alone does"
-
-
-def _difference(question: Question, first: Any) -> str:
-    """How a rank's question differs from that of rank 0, in words."""
-    if isinstance(question, Reported):
-        but = f"rank 0 reported step {first}"
-    elif isinstance(question, StudyAsked):
-        but = f"rank 0 asked for {first!r}"
-    elif question.name != first[0]:
-        but = f"rank 0 suggested {first[0]!r}"
-    else:
-        but = f"rank 0 gave another range or other choices: {first[1]:.200}, not {question.distribution:.200}"
-    return f"{_asked(question)}, but {but}; {_rule(question)}"

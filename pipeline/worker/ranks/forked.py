@@ -41,6 +41,10 @@ class ForkedRank:
     def failure(self) -> Ending | None:
         return self._child.failure
 
+    @property
+    def ended_at(self) -> float:
+        return self._child.ended_at
+
     def descriptors(self) -> list[int]:
         return self._child.descriptors()
 

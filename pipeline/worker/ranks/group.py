@@ -13,7 +13,7 @@ from ..dialogue import Answer
 from ..objective.ending import Ending, crash, tail
 from ..supervisor import STOPPED_FOR
 from .base import RankProcess
-from .collective import Collective, of_rank
+from .collective import Collective
 
 END_GRACE = 2.0
 """Longest time in seconds from SIGTERM to SIGKILL for ranks that go on when their attempt is over. Most of them wait
@@ -77,12 +77,15 @@ class RankGroup:
     def receive(self) -> list[Message]:
         now = time.monotonic()
         self._leave_out_stop(now)
+        exited = []
         for rank in self.ranks:
             for message in rank.receive():
                 self._collective.receive(rank.rank, message, now)
             if rank.status is not None and rank.rank not in self._exited:
                 self._exited.add(rank.rank)
-                self._on_exit(rank, rank.status, now)
+                exited.append((rank.status in SIGTERM_STATUS, rank))
+        for by_sigterm, rank in sorted(exited, key=lambda each: each[0]):  # a rank that has failed is why others got it
+            self._on_exit(rank, by_sigterm, now)
         self._collective.tick(now)
         self._deliver()
         self._end_rest(now)
@@ -108,8 +111,7 @@ class RankGroup:
     def ending(self, *, yielding: bool) -> Ending | None:
         if self._collective.result is not None or self._terminated_rank is None or yielding:
             return self._collective.result
-        rank = self.ranks[self._terminated_rank]
-        return of_rank(rank.rank, rank.host, rank.failure or self._crash(rank))
+        return self._collective.blamed()
 
     def kept_pids(self) -> set[int]:
         return self._kept
@@ -127,15 +129,16 @@ class RankGroup:
             if self._kill_at is not None:
                 self._kill_at += gap
 
-    def _on_exit(self, rank: RankProcess, status: int, now: float) -> None:
-        by_sigterm = status in SIGTERM_STATUS
+    def _on_exit(self, rank: RankProcess, by_sigterm: bool, now: float) -> None:
         untold = not (self._collective.over or self._collective.closing or self._collective.has_ended(rank.rank))
-        if by_sigterm and untold:
+        by_itself = not by_sigterm and (rank.failure is None or rank.failure.failure != "lost")
+        ending = rank.failure or self._crash(rank)
+        self._collective.on_exit(rank.rank, ending, now, at=rank.ended_at, by_itself=by_itself)
+        if by_sigterm and untold and self._collective.failing:
             # Some schedulers send it to all processes of a job that ends, to some before they can handle it. The
             # supervisor finds out whether the worker is being ended, too.
             self._terminated_rank = rank.rank
             self._collective.closing = True
-        self._collective.on_exit(rank.rank, rank.failure or self._crash(rank), now)
 
     def _crash(self, rank: RankProcess) -> Ending:
         limit = self.spec.limits.memory

@@ -37,8 +37,12 @@ FIRST_RANK_LIMIT = 600.0
 NEXT_RANK_LIMIT = 120.0
 """Seconds in which another rank has to connect after the last one."""
 
-LOST_WAIT = 2.0
-"""Seconds in which the end of a launcher is noticed after that of its ranks, and the other way round."""
+RANKS_WAIT = 2.0
+"""Seconds in which the end of the ranks is noticed after that of their launcher."""
+
+LAUNCHER_WAIT = 0.5
+"""Seconds in which the end of a launcher is noticed after that of a rank's program, for the message. Less than
+:data:`.collective.SETTLE`: other ranks raise, since their connections to that one broke."""
 
 
 class LaunchedRank:
@@ -54,9 +58,10 @@ class LaunchedRank:
         self.running = False
         self.status: int | None = None
         self.failure: Ending | None = None
+        self.ended_at = 0.0
         self._launcher = launcher
         self._stream = MessageStream(arrived.connection)
-        self._lost_at: float | None = None
+        self._lost_until: float | None = None  # when it is given up
 
     def descriptors(self) -> list[int]:
         return [] if self._stream.closed else [self._stream.fileno()]
@@ -67,7 +72,7 @@ class LaunchedRank:
             if isinstance(message, Forked):
                 self.running = True
             elif isinstance(message, Exited):
-                self.status = message.status
+                self.status, self.ended_at = message.status, message.at
             else:
                 found.append(message)
         if self.status is None:
@@ -99,8 +104,9 @@ class LaunchedRank:
         if not self._stream.closed and ended is None:
             return
         now = time.monotonic()
-        self._lost_at = self._lost_at or now
-        if (self._stream.closed and ended is not None) or now >= self._lost_at + LOST_WAIT:
+        if self._lost_until is None:
+            self._lost_until, self.ended_at = now + (LAUNCHER_WAIT if ended is None else RANKS_WAIT), time.time()
+        if (self._stream.closed and ended is not None) or now >= self._lost_until:
             self._stream.close()
             # A launcher that was ended by SIGTERM has ended the rank; perhaps this worker is being ended, too.
             self.status = -signal.SIGTERM if ended in SIGTERM_STATUS else 1

@@ -37,6 +37,7 @@ from ..node.posix import (
     kill_group,
     name_process,
     process_control,
+    signal_group,
 )
 from ..objective.execute import change
 from ..process.child import output_streams, prepared, run_child
@@ -270,6 +271,7 @@ class RankProgram:
         # Not collected yet: the zombie keeps the group's number from being reused until the group is killed.
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
+        ended = time.time()
         kill_group(self.pid)
         while self._child is not None and select.select([self._child], [], [], 0)[0]:
             self._pass_to_worker()
@@ -280,15 +282,11 @@ class RankProgram:
         if self._from_child:  # it died in the middle of a message
             with contextlib.suppress(OSError):
                 self.worker.sendall(b"\n")
-        self._send(Exited(self.pid, status))
+        self._send(Exited(self.pid, status, ended))
 
     def _signal(self, number: int) -> None:
         if self.pid and self.status is None:
-            try:
-                os.killpg(self.pid, number)
-            except ProcessLookupError:  # it has not made its group yet
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid, number)
+            signal_group(self.pid, number)
 
     def _on_sigterm(self, *_: Any) -> None:
         self._terminated = True

@@ -272,6 +272,34 @@ def test_a_rank_that_was_killed_is_named_rather_than_those_whose_connections_bro
     assert found.reason.startswith("rank 3 on node n2: killed by SIGKILL")
 
 
+LOST = Ending("failed", failure="lost", reason="the connection to it broke")
+EXITED = Ending("failed", failure="exit", reason="the process exited with 3 before it returned a value")
+
+
+@pytest.mark.parametrize(
+    ("raised", "exits", "blamed"),
+    [
+        (None, [(0, LOST, 7.2), (1, LOST, 7.1), (2, LOST, 7.3)], "rank 1 on node n1: the connection"),
+        (7.0, [(0, LOST, 7.1), (1, LOST, 7.2)], "rank 2 on node n2: ValueError"),
+        (7.2, [(0, LOST, 7.1), (1, LOST, 7.0)], "rank 1 on node n1: the connection"),
+        (7.0, [(0, LOST, 6.9), (1, EXITED, 7.1)], "rank 1 on node n1: the process exited with 3"),
+        (None, [(0, KILLED, 7.2), (1, EXITED, 7.1)], "rank 1 on node n1: the process exited with 3"),
+        (None, [(0, EXITED, 7.2), (1, KILLED, 7.1)], "rank 1 on node n1: killed by SIGKILL"),
+    ],
+)
+def test_the_rank_to_blame_failed_by_itself_or_first(
+    ranks: Collective, raised: float | None, exits: list[tuple[int, Ending, float]], blamed: str
+) -> None:
+    """A launcher that finds one rank dead ends the others and their programs."""
+    if raised is not None:
+        end(ranks, 2, RAISED, now=1.0, at=raised)
+    for rank, ending, at in exits:
+        ranks.on_exit(rank, ending, 1.1, at=at, by_itself=ending is not LOST)
+    found = result(ranks, 1.1 + SETTLE)
+    assert found is not None
+    assert found.reason.startswith(blamed)
+
+
 def test_nothing_more_is_waited_for_when_all_processes_have_ended(ranks: Collective) -> None:
     for rank in range(4):
         end(ranks, rank, RAISED)

@@ -27,11 +27,12 @@ COMPLETE = ObjectiveEnded(Ending("complete", values=[1.0]))
 class Rank:
     """A rank whose messages and end a test gives."""
 
-    running, failure = True, None
+    running, ended_at = True, 0.0
 
     def __init__(self, rank: int, host: str):
         self.rank, self.host = rank, host
         self.status: int | None = None
+        self.failure: Ending | None = None
         self.says: list[Message] = []
         self.got: list[Any] = []
 
@@ -130,6 +131,33 @@ def test_sigterm_of_a_scheduler_to_a_rank_is_the_supervisors_to_judge(lab: Any, 
     assert lab.group.status == -signal.SIGTERM
     ending = lab.group.ending(yielding=yielding)
     assert ending is None if yielding else ending.reason == "rank 2 on node n2: killed by SIGTERM (signal 15)"
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "blamed"),
+    [
+        ([RAISED], 0, "rank 2 on node n2: ValueError: no data"),
+        ([], 3, "rank 2 on node n2: the process exited with 3 before it returned a value"),
+        ([], -signal.SIGSEGV, "rank 2 on node n2: killed by SIGSEGV (signal 11)"),
+    ],
+)
+@pytest.mark.parametrize("ended", [-signal.SIGTERM, "lost"])
+def test_a_rank_that_failed_is_blamed_not_those_that_a_launcher_ended(
+    lab: Any, says: list[Message], status: int, blamed: str, ended: Any
+) -> None:
+    lab.ranks[2].says, lab.ranks[2].status, lab.ranks[2].ended_at = says, status, 7.1
+    for rank in lab.ranks[:2]:
+        rank.status, rank.ended_at = (1 if ended == "lost" else ended), 7.2
+        rank.failure = Ending("failed", failure="lost", reason="gone") if ended == "lost" else None
+    lab.group.receive()
+    assert lab.group.ending(yielding=False).reason == blamed
+
+
+def test_of_ranks_that_were_killed_the_first_is_blamed(lab: Any) -> None:
+    for rank, at in zip(lab.ranks, (7.3, 7.1, 7.2), strict=True):
+        rank.status, rank.ended_at = -signal.SIGKILL, at
+    lab.group.receive()
+    assert lab.group.ending(yielding=False).reason.startswith("rank 1 on node n1: killed by SIGKILL")
 
 
 def test_ranks_that_the_supervisor_ends_have_not_failed(lab: Any) -> None:
