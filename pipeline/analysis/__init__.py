@@ -16,7 +16,8 @@ from .importance import Importances, importances, measure
 from .reading import StudyData, nearest, read_study, safe_url, stored_study, study_names
 from .schedule import Stage, schedule_of
 from .summary import Summary, certainty_json, summarize
-from .tables import INTERRUPTED, PAUSED, STATES, Row, columns, dataframe, row_of, rows
+from .tables import Row, columns, dataframe, row_of, rows
+from .trial_facts import INTERRUPTED, PAUSED, STATES
 
 __all__ = [
     "EVALUATORS",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import PilotuneError, UserError
 from ..noise import repetitions_of
 from .reading import StudyData, study_of
-from .tables import Row, constraints_of, row_of
+from .tables import Row, row_of
+from .trial_facts import breaks_none
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -25,7 +26,7 @@ def certainty(data: StudyData) -> CautiousBest | None:
         return None
     from ..noise.bounds import cautious_best, measured_of
 
-    feasible = [each for each in found if all(amount <= 0.0 for amount in constraints_of(each[0]).values())]
+    feasible = [each for each in found if breaks_none(each[0])]
     return cautious_best(measured_of(feasible), maximize=data.directions[0] == "maximize")
 
 

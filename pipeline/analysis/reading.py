@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +78,14 @@ class StudyData:
         return space if isinstance(space, dict) else {}
 
 
-def read_study(url: str, name: str) -> StudyData:
+def read_study(url: str, name: str, parts: Collection[str] | None = None) -> StudyData:
     """Read a study of Pilotune or of plain Optuna.
 
     Args:
         url: The database, ``sqlite:///FILE`` or ``postgresql://HOST/DATABASE``.
         name: The study's name.
+        parts: What to read of the trials besides their numbers, states and times, of ``record.sync.EVERYTHING``; None:
+            everything. Reading less is faster, and the trials have nothing of the other parts.
 
     Raises:
         UserError: There is no database, it is none of Optuna's, or it has no study of that name (the message gives the
@@ -95,8 +97,6 @@ def read_study(url: str, name: str) -> StudyData:
         data = read_study("sqlite:///study.db", "digits")
         [trial.value for trial in data.trials if trial.state.name == "COMPLETE"]
     """
-    from itertools import count
-
     from ..record import known_studies, normalize_url, sync
 
     elsewhere = known_studies.found_elsewhere(name, normalize_url(url))
@@ -106,10 +106,9 @@ def read_study(url: str, name: str) -> StudyData:
             raise UserError(f"no study {name!r} in {safe_url(url)}{elsewhere or nearest(name, list(known))}")
         cache = sync.read_study(database, known[name])
         user, system = sync.read_attributes(database, known[name])
-        sync.read_new(database, cache, count().__next__)
+        trials = sync.read_trials(database, known[name], sync.EVERYTHING if parts is None else parts)
         live = live_campaigns(database, system)
     directions = tuple(direction.name.lower() for direction in cache.directions)
-    trials = sorted(cache.trials.values(), key=lambda trial: trial.number)
     metrics = metric_names(system.get("study:metric_names"), len(directions))
     return StudyData(url, name, directions, metrics, tuple(trials), user, live, system)
 

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import OWNER, PARENT, POOL, PREFIX, RUNG, STEP, details_of
+from ..attributes import DIRECTORY, EXIT, PARENT, PREFIX, REASON, STEP
 from ..noise import Repetition, repetitions_of, spreads
 from .reading import StudyData, nearest
+from .trial_facts import (
+    ENDED,
+    attempts_made,
+    constraints_of,
+    host_of,
+    in_utc,
+    last_step,
+    number_attribute,
+    pool_of,
+    rung_of,
+    seconds_of,
+    state_of,
+    values_of,
+    waiting_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna.trial import FrozenTrial
-
-STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING", "waiting": "WAITING"}
-"""Pilotune's word for each of Optuna's trial states."""
-
-PAUSED = "paused"
-"""State of a trial that waits at a rung for its promotion; Optuna calls it running."""
-
-INTERRUPTED = "interrupted"
-"""State of a trial whose driver has ended or died while it ran; ``pilotune resume`` continues it. Optuna calls it
-running."""
-
-NUMBER_LIMIT = 2**63
-"""Numbers in a trial's attributes must be below this, since tables have whole numbers of 64 bits."""
-
-WORDS = {optuna: word for word, optuna in STATES.items()}
-"""Optuna's name of a trial state -> Pilotune's word."""
 
 
 @dataclass(frozen=True)
@@ -133,76 +132,32 @@ def row_of(
         constants: Added to its parameters.
         live: Campaigns whose drivers are alive; a trial that another campaign left running is interrupted.
     """
-    ours = {key[len(PREFIX) :]: value for key, value in trial.user_attrs.items() if key.startswith(PREFIX)}
-    state = WORDS[trial.state.name]
-    finished = state in ("complete", "pruned", "failed")
-    values: Sequence[float | None] = trial.values or [None] * len(metrics)
-    at = number_attribute(ours, "paused", (int,), None)
-    if state == "running" and at is not None:
-        state = PAUSED
-    elif state == "running" and (owner := trial.system_attrs.get(OWNER)) is not None and owner not in live:
-        state = INTERRUPTED
-    if (
-        state in ("pruned", "running", PAUSED, INTERRUPTED)
-        and trial.values is None
-        and trial.intermediate_values
-        and len(metrics) == 1
-    ):
-        values = [trial.intermediate_values[max(trial.intermediate_values)]]
-    reason = ours.get("reason") or trial.system_attrs.get("fail_reason") or ""
-    last = max(trial.intermediate_values, default=None)
-    details = details_of(trial)
-    rung = number_attribute(details, RUNG, (int,), last if state == "pruned" else None)
+    user, system = trial.user_attrs, trial.system_attrs
+    state = state_of(trial, live)
+    own = user.get(PREFIX + "constants")
     return Row(
         number=trial.number,
         state=state,
-        values=dict(zip(metrics, values, strict=False)),
-        params={**trial.params, **(constants or {}), **(own if isinstance(own := ours.get("constants"), dict) else {})},
-        seconds=number_attribute(ours, "seconds_running", (int, float), elapsed(trial) if finished else None),
-        waiting=number_attribute(ours, "seconds_waiting", (int, float), None),
+        values=dict(zip(metrics, values_of(trial, state, len(metrics)), strict=False)),
+        params={**trial.params, **(constants or {}), **(own if isinstance(own, dict) else {})},
+        seconds=seconds_of(trial, state),
+        waiting=waiting_of(trial),
         start=in_utc(trial.datetime_start),
         end=in_utc(trial.datetime_complete),
-        host=str(ours.get("host", "")),
-        pool=str(details.get(POOL, "")),
-        attempts=number_attribute(ours, "attempts", (int,), 1 if state != "waiting" else 0),
-        exit=str(ours.get("exit", state if finished else "")),
-        reason=str(reason),
-        rung=at if state == PAUSED else rung,
-        directory=str(ours.get("directory", "")),
-        attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
-        step=last,
+        host=host_of(trial),
+        pool=pool_of(trial),
+        attempts=attempts_made(trial, state),
+        exit=str(user.get(EXIT, state if state in ENDED else "")),
+        reason=str(user.get(REASON) or system.get("fail_reason") or ""),
+        rung=rung_of(trial, state),
+        directory=str(user.get(DIRECTORY, "")),
+        attrs={key: value for key, value in user.items() if not key.startswith(PREFIX)},
+        step=last_step(trial),
         constraints=constraints_of(trial),
         repetitions=repetitions_of(trial),
-        parent=number_attribute(trial.system_attrs, PARENT, (int,), None),
-        start_step=number_attribute(trial.system_attrs, STEP, (int,), None),
+        parent=number_attribute(system, PARENT, (int,), None),
+        start_step=number_attribute(system, STEP, (int,), None),
     )
-
-
-def constraints_of(trial: FrozenTrial) -> dict[str, float]:
-    """The trial's constraints by name, without what other programs wrote that is no number."""
-    if not any(key.startswith("constraints") for key in trial.system_attrs):
-        return {}
-    try:
-        found = trial.constraints
-    except TypeError:  # "constraints" is not a list
-        return {}
-    return {name: float(value) for name, value in found.items() if type(value) in (int, float)}
-
-
-def number_attribute(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:
-    """A number among the attributes; ``otherwise`` if it is missing, or has been set to something else."""
-    value: Any = attrs.get(name)
-    return value if type(value) in kinds and -NUMBER_LIMIT < value < NUMBER_LIMIT else otherwise
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """Optuna's local time without a zone as UTC."""
-    return None if moment is None else moment.astimezone(UTC)
-
-
-def elapsed(trial: FrozenTrial) -> float | None:
-    """Seconds from the trial's start to its end."""
-    return trial.duration.total_seconds() if trial.duration is not None else None
 
 
 def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limit: int | None = None) -> list[Row]:

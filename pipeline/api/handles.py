@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -354,10 +354,10 @@ class Study:
 
     # -- in a notebook ------------------------------------------------------------------------------------------------
 
-    def _read(self) -> StudyData:
+    def _read(self, parts: Collection[str] | None = None) -> StudyData:
         from ..analysis import read_study
 
-        return read_study(self.storage, self.name)
+        return read_study(self.storage, self.name, parts)
 
     def __repr__(self) -> str:
         return f"<pilotune.Study {self.name} in {self.storage}>"

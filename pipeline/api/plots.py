@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import UserError
@@ -26,7 +26,7 @@ class Plots:
     could show, if it has no such metric or parameter, or if the package is not installed.
 
     Args:
-        read: Reads the study.
+        read: Reads the study, or only these parts of its trials.
 
     Example::
 
@@ -34,7 +34,7 @@ class Plots:
         pilotune.open("digits").plot.contour(backend="matplotlib").savefig("contour.pdf")
     """
 
-    def __init__(self, read: Callable[[], StudyData]):
+    def __init__(self, read: Callable[[Collection[str] | None], StudyData]):
         self._read = read
 
     def history(self, *, metric: str | None = None, backend: Backend = "plotly") -> Any:
@@ -84,13 +84,13 @@ class Plots:
         return self._draw("cost", metric, (), backend)
 
     def _draw(self, kind: str, metric: str | None, parameters: Sequence[str], backend: str) -> Any:
-        from ..analysis.plots import make
+        from ..analysis.plots import make, needed
         from ..analysis.plots.image import drawn
         from ..analysis.plots.page import draw
 
         if backend not in ("plotly", "matplotlib"):
             raise UserError(f"must be plotly or matplotlib, but is {backend!r}", key="backend")
-        (figure,) = make(self._read(), [kind], metric, list(parameters))
+        (figure,) = make(self._read(needed([kind], parameters)), [kind], metric, list(parameters))
         if backend == "matplotlib":
             return drawn(figure)
         return draw(figure).update_layout(title=figure.title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..studies.formatting import cut, duration, number, parameter, table
@@ -23,12 +23,15 @@ REASON_WIDTH = 160
 """Characters of a reason in a table; JSON and files have all of it."""
 
 
-def read_named_study(name: str | None, storage: str | None) -> StudyData:
-    """Read the study that a NAME and ``--storage`` mean. Raises as ``resolve_study`` and ``read_study`` do."""
+def read_named_study(name: str | None, storage: str | None, parts: Collection[str] | None = None) -> StudyData:
+    """Read the study that a NAME and ``--storage`` mean, or only these parts of its trials.
+
+    Raises as ``resolve_study`` and ``read_study`` do.
+    """
     from ..analysis import read_study
 
     study = resolve_study(name, storage)
-    return read_study(study.storage, study.name)
+    return read_study(study.storage, study.name, parts)
 
 
 def alike_text(found: CautiousBest | None) -> str:

@@ -155,6 +155,14 @@ class Database:
             return self.connection.exec_driver_sql(statement, rows)
         return self.connection.execute(statement, rows)
 
+    def rows(self, statement: str, row: Any = None) -> list[Any]:
+        """All rows that a statement as text finds, as the database driver's tuples: many rows cost half as much so."""
+        result = self.connection.exec_driver_sql(statement, row)
+        try:
+            return list(result.cursor.fetchall())
+        finally:
+            result.close()
+
     def begin(self, *, write: bool) -> None:
         """Begin a transaction; ``write``: one that locks an SQLite database for writing at once."""
         if self._connection is not None and self._moved():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from ..attributes import PAUSED, PREFIX, RUNG
 from .database import Database
 
 Row = tuple[Any, ...]
@@ -86,6 +87,9 @@ PARTS = {
 }
 """What a trial collects while it runs: table, its primary key, and the columns read after the trial's id."""
 
+STANDING = (PAUSED, PREFIX + RUNG)
+"""The user attributes that say at which rung a trial is. The second one is of earlier versions."""
+
 
 class Statements:
     """The SQL of one dialect.
@@ -97,7 +101,7 @@ class Statements:
         new_trials: Trials of a study with higher ids. Arguments: study id, trial id.
         trials, states: Rows, or states only, of a set of trials. Argument: ``ids``.
         left: Ids of the trials of a first set that no longer run, and of a second set that no longer wait.
-        whole: Part (``values`` too) -> its rows of a set of trials. Argument: ``ids``.
+        whole: Part (``values`` and ``standing`` too) -> its rows of a set of trials. Argument: ``ids``.
         later: Part -> its rows with a higher primary key. Arguments: key, ``ids``.
         highest_keys: The oldest transaction in progress, the next one to come (both 0 on SQLite, where a transaction
             that writes is alone), and the highest primary key of each of ``PARTS``.
@@ -129,6 +133,11 @@ class Statements:
         }
         self.whole["values"] = self._text(
             f"SELECT trial_id, value, value_type FROM trial_values WHERE {among} ORDER BY trial_id, objective"
+        )
+        keys = ", ".join(f"'{key}'" for key in STANDING)
+        self.whole["standing"] = self._text(
+            f"SELECT trial_id, key, value_json FROM trial_user_attributes WHERE {among} AND key IN ({keys}) "
+            "ORDER BY trial_id, trial_user_attribute_id"
         )
         self.later = {
             name: self._text(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +34,11 @@ from .tables import SHORT, lean, load_float, load_time, studies, study_direction
 
 SLICE = 1024
 """Trials whose rows are in memory at once while a study is loaded; all at once would double the memory needed."""
+
+EVERYTHING = frozenset({*PARTS, "values"})
+"""The parts of a trial besides its number, its state and its times.
+
+``standing`` is a part of the part ``user``: the few user attributes that say at which rung a trial is."""
 
 _of: Any = sa.bindparam("of")
 _Parts = dict[int, dict[Any, Any]]
@@ -65,20 +70,33 @@ def _value_of(text: str) -> Any:
 # -- trials -----------------------------------------------------------------------------------------------------------
 
 
-def _read_trials(database: Database, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
+def read_trials(database: Database, study_id: int, parts: Collection[str] = EVERYTHING) -> list[FrozenTrial]:
+    """All trials of a study by number, for those who only look at them.
+
+    Args:
+        database: In a transaction.
+        study_id: The study.
+        parts: What to read of them, of ``EVERYTHING`` and ``standing``; of the other parts they have nothing.
+    """
+    rows = database.rows(statements(database.dialect).new_trials, (study_id, -1))
+    return sorted(_read_trials(database, rows, parts), key=lambda trial: trial.number)
+
+
+def _read_trials(database: Database, rows: Sequence[Any], parts: Collection[str] = EVERYTHING) -> Iterator[FrozenTrial]:
     """Trials from their rows in table ``trials``; their ids are still those of the database."""
     for start in range(0, len(rows), SLICE):
-        yield from _read_slice(database, rows[start : start + SLICE])
+        yield from _read_slice(database, rows[start : start + SLICE], parts)
 
 
-def _read_slice(database: Database, rows: Sequence[Any]) -> Iterator[FrozenTrial]:
+def _read_slice(database: Database, rows: Sequence[Any], parts: Collection[str]) -> Iterator[FrozenTrial]:
     made = statements(database.dialect)
     ids = (made.ids(row[0] for row in rows),)
-    params, distributions = _params(database.run(made.whole["params"], ids).all())
-    user, system = (_attributes(database.run(made.whole[kind], ids).all()) for kind in ("user", "system"))
-    steps = _steps(database.run(made.whole["steps"], ids).all())
+    found = {part: database.rows(made.whole[part], ids) if part in parts else [] for part in made.whole}
+    params, distributions = _params(found["params"])
+    user, system = _attributes(found["user"] or found["standing"]), _attributes(found["system"])
+    steps = _steps(found["steps"])
     values: dict[int, list[float]] = {}
-    for i, value, kind in database.run(made.whole["values"], ids).all():
+    for i, value, kind in found["values"]:
         values.setdefault(i, []).append(load_float(value, kind))
     for i, number, state, start, complete in rows:
         yield FrozenTrial(
@@ -201,7 +219,7 @@ def _read_later(database: Database, cache: StudyCache, theirs: Sequence[int], fl
 def read_new(database: Database, cache: StudyCache, next_id: Callable[[], int]) -> None:
     """Add trials that other processes created; our uncommitted trials are renumbered to follow them."""
     made = statements(database.dialect)
-    rows = database.run(made.new_trials, (cache.study_id, cache.last_db_id)).all()
+    rows = database.rows(made.new_trials, (cache.study_id, cache.last_db_id))
     if not rows:
         return
     fresh = [row for row in rows if row[0] not in cache.local_ids]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import optuna
@@ -189,7 +190,16 @@ def load_time(value: datetime | str | None) -> datetime | None:
     if value is None:
         return None
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+    offset, fold = _local(moment.replace(second=0, microsecond=0))
+    local = moment + offset
+    return local.replace(fold=1) if fold else local
+
+
+@lru_cache(maxsize=4096)
+def _local(minute: datetime) -> tuple[timedelta, int]:
+    """How far local time is ahead in this minute of naive UTC, and its ``fold``. Clocks change at whole minutes."""
+    local = minute.replace(tzinfo=UTC).astimezone()
+    return local.utcoffset() or timedelta(), local.fold
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import yaml
 from ...attributes import ENDED_PAUSED
 from ...noise import means
 from ...record import RunDirectory
-from ..tables import STATES
+from ..trial_facts import STATES
 from .database import Claims, RecordedTrial
 from .findings import Audit, list_trials
 

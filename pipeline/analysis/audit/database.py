@@ -43,7 +43,7 @@ from ...record.tables import (
     trials,
 )
 from ..reading import clock_of
-from ..tables import WORDS
+from ..trial_facts import WORDS
 from .files import NOTHING, Reports
 
 if TYPE_CHECKING:

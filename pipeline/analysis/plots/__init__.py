@@ -41,6 +41,39 @@ KINDS: dict[str, Callable[[Trials], Figure]] = {
 }
 """Kind of plot -> what makes its figure, in the order in which a page shows them."""
 
+_STATES = frozenset({"standing", "system"})
+_VALUES = _STATES | {"values"}
+_TIMES = frozenset({"user", "system"})
+NEEDS: dict[str, frozenset[str]] = {
+    "history": _VALUES | {"steps"},
+    "pareto": _VALUES,
+    "curves": _VALUES | {"steps"},
+    "importance": _VALUES | {"params"},
+    "slice": _VALUES | {"params"},
+    "parallel": _VALUES | {"params"},
+    "contour": _VALUES | {"params"},
+    "timeline": _TIMES,
+    "utilization": _TIMES,
+    "blocks": frozenset(),
+    "cost": _TIMES | {"values"},
+}
+"""Kind of plot -> the parts of the trials that its figure shows, as :func:`read_study` has them."""
+
+
+def needed(kinds: Sequence[str], parameters: Sequence[str] = ()) -> frozenset[str] | None:
+    """The parts of the trials to read for these kinds of plots; None: all, which all kinds together need.
+
+    Args:
+        kinds: Keys of :data:`KINDS`; empty: all that suit the study.
+        parameters: The parameters that were asked for, whose names are looked up.
+
+    >>> sorted(needed(["timeline", "blocks"]))
+    ['system', 'user']
+    """
+    if not kinds:
+        return None
+    return frozenset({"params"} if parameters else ()).union(*(NEEDS[kind] for kind in kinds))
+
 
 def make(
     data: StudyData,
@@ -85,6 +118,7 @@ def figures_that_suit(trials: Trials, kinds: Sequence[str] = ()) -> list[Figure]
 
 __all__ = [
     "KINDS",
+    "NEEDS",
     "DoesNotSuit",
     "Figure",
     "NothingToShow",
@@ -92,6 +126,7 @@ __all__ = [
     "figures_that_suit",
     "image",
     "make",
+    "needed",
     "page",
     "text",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..trial_facts import rung_of
 from .figure import BLACK, GREY, STATE_COLOURS, Axis, Figure, Line, Mark, Numbers, Panel, frame
 from .trials import NothingToShow, Trials, view
 
@@ -73,7 +74,8 @@ def _lines(number: Any, steps: Numbers, values: Numbers, state: Any, kept: Any) 
 
 def _rungs(trials: Trials) -> dict[int, int]:
     """The steps at which many trials were pruned, with how many."""
-    counts = Counter(row.rung for row in trials.rows if row.state == "pruned" and row.rung is not None)
+    pruned = [trials.data.trials[i] for i in np.flatnonzero(trials.state == "pruned")]
+    counts = Counter(rung for trial in pruned if (rung := rung_of(trial, "pruned")) is not None)
     total = sum(counts.values())
     rungs = [step for step, count in counts.most_common(MOST_RUNGS) if count >= RUNG_SHARE * total]
     return {step: counts[step] for step in sorted(rungs)}

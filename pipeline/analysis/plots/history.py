@@ -86,15 +86,14 @@ def _caption(trials: Trials, shown: int, best: Numbers) -> str:
     if len(trials.data.metrics) > 1 or trials.best is None:
         return text + "."
     improved = int((np.diff(best[np.isfinite(best)]) != 0.0).sum())
-    row = trials.rows[int(np.flatnonzero(trials.number == trials.best)[0])]
-    value = row.values[trials.metric]
+    value = float(trials.value[trials.number == trials.best][0])
     return (
         f"{text}. The best is trial {trials.best} with {value:.6g}; the best value improved {count(improved, 'time')}."
     )
 
 
 def _main(trials: Trials) -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = [("trials", len(trials.rows))]
+    found: list[tuple[str, object]] = [("trials", len(trials.number))]
     found += [(state, int((trials.state == state).sum())) for state in ("complete", "pruned", "failed")]
     if len(trials.data.metrics) == 1 and trials.best is not None:
         at = int(np.flatnonzero(trials.number == trials.best)[0])

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ....errors import PilotuneError
+from ...one_thread import one_thread
 from .figure import BLACK, BLUE, GREY, Axis, Field, Figure, Line, Mark, Numbers, Panel, Parallel, Points, Spans, frame
 from .trials import NOT_SET, NothingToShow, Parameter, Trials, view
 
@@ -70,7 +71,7 @@ def _some(trials: Trials) -> npt.NDArray[np.bool_]:
     half = MOST_LINES // 2
     if len(found) > MOST_LINES:
         found = np.concatenate([found[:half], found[half :: -(-(len(found) - half) // half)]])
-    chosen = np.zeros(len(trials.rows), dtype=bool)
+    chosen = np.zeros(len(trials.number), dtype=bool)
     chosen[found] = True
     return chosen
 
@@ -119,11 +120,12 @@ def contour(trials: Trials) -> Figure:
     trials.need_complete("contour", 4)
     parameters = trials.parameters(MOST_CONTOUR, "contour", 2)
     fields, panels = [], []
-    for one, other in combinations(parameters, 2):
-        chosen = np.flatnonzero(trials.complete & ~np.isnan(one.positions) & ~np.isnan(other.positions))
-        if len(chosen) < 4:
-            continue
-        fields.append((one, other, chosen, *_smooth(one, other, trials.value, chosen, trials)))
+    with one_thread():
+        for one, other in combinations(parameters, 2):
+            chosen = np.flatnonzero(trials.complete & ~np.isnan(one.positions) & ~np.isnan(other.positions))
+            if len(chosen) < 4:
+                continue
+            fields.append((one, other, chosen, *_smooth(one, other, trials.value, chosen, trials)))
     ends = _ends([z for *_, z in fields])
     for one, other, chosen, x, y, z in fields:
         dots = Points("trials", one.positions[chosen], other.positions[chosen], BLACK, trials.number[chosen].tolist())
@@ -243,6 +245,6 @@ def _best_params(trials: Trials, parameters: list[Parameter]) -> list[tuple[str,
     """The best trial's values of the parameters."""
     if trials.best is None:
         return []
-    row = trials.rows[int(np.flatnonzero(trials.number == trials.best)[0])]
-    best = [(f"best {each.name}", row.params[each.name]) for each in parameters if each.name in row.params]
+    params = trials.data.trials[int(np.flatnonzero(trials.number == trials.best)[0])].params
+    best = [(f"best {each.name}", params[each.name]) for each in parameters if each.name in params]
     return [("best trial", trials.best), *best]

@@ -24,7 +24,7 @@ def pareto(trials: Trials) -> Figure:
     trials.need_complete("pareto")
     usable = np.flatnonzero(trials.complete & trials.feasible)
     signs = np.array([-1.0 if each == "maximize" else 1.0 for each in data.directions])
-    front = np.zeros(len(trials.rows), dtype=bool)
+    front = np.zeros(len(trials.number), dtype=bool)
     front[usable[on_front(trials.values[usable] * signs)]] = True
     panels = [_panel(trials, front, one, other) for one, other in combinations(range(len(data.metrics)), 2)]
     ends = [(f"best {metric} on the front", _best(trials.values[front, i], data.directions[i]))

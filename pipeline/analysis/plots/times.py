@@ -82,7 +82,7 @@ class Times:
 
 def timeline(trials: Trials) -> Figure:
     """A row for each worker: its attempts by how they ended, and how long each waited while the worker was free."""
-    unfinished = unfinished_attempts(trials.data, trials.rows)
+    unfinished = unfinished_attempts(trials.data)
     times = Times(trials, "timeline", unfinished)
     attempts = sorted(times.attempts, key=lambda each: each.began)
     rows = _worker_rows(attempts)
@@ -127,7 +127,7 @@ def _open_note(trials: Trials, unfinished: Sequence[Attempt]) -> str:
         text = f" The bar of {open_trials} that has not ended goes up to the last status of its driver."
     elif unfinished:
         text = f" The bars of {open_trials} that have not ended go up to the last status of their driver."
-    hidden = sum(each.state == "running" for each in trials.rows) - sum(each.how == "running" for each in unfinished)
+    hidden = int((trials.state == "running").sum()) - sum(each.how == "running" for each in unfinished)
     if hidden:
         are, they = ("is", "it") if hidden == 1 else ("are", "they")
         why = f"no status that can be read here says when {they} began"
@@ -169,7 +169,7 @@ def _label(each: Attempt) -> str:
 
 def utilization(trials: Trials) -> Figure:
     """How many attempts ran and how many workers were connected, and the share of the workers that were busy."""
-    times = Times(trials, "utilization", unfinished_attempts(trials.data, trials.rows))
+    times = Times(trials, "utilization", unfinished_attempts(trials.data))
     at = edges(times.clock)
     seconds, middle = np.diff(at), 0.5 * (at[:-1] + at[1:])
     busy = integral(*running(times.attempts), at)

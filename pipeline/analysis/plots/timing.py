@@ -17,11 +17,12 @@ import numpy as np
 
 from ...attributes import BEGAN, BLOCK, BLOCKS, LEASE, RUNS, UTILIZATION, WORKER, details_of
 from ..reading import StudyData
-from ..tables import Row
+from ..trial_facts import attempts_made, host_of, pool_of, seconds_of, state_of, waiting_of
 from .figure import Numbers
 
 if TYPE_CHECKING:
     import pandas as pd
+    from optuna.trial import FrozenTrial
 
 SHORTEST_GAP, CUT_GAP = 0.1, 0.02
 """A pause in which nothing ran is cut out of the axis of time if it is longer than so large a share of all that ran;
@@ -97,24 +98,24 @@ class Block:
     joined: float | None = None
 
 
-def attempts_of(data: StudyData, rows: Sequence[Row]) -> list[Attempt]:
+def attempts_of(data: StudyData) -> list[Attempt]:
     """All attempts that have ended, as far as their times are known, by trial and attempt."""
     found: list[Attempt] = []
-    for trial, row in zip(data.trials, rows, strict=True):
-        if row.start is None:
+    for trial in data.trials:
+        if trial.datetime_start is None:
             continue
-        earlier = earlier_attempts(row.number, row.start.timestamp(), trial.system_attrs.get(RUNS))
+        state = state_of(trial, data.live)
+        asked = trial.datetime_start.timestamp()
+        earlier = earlier_attempts(trial.number, asked, trial.system_attrs.get(RUNS))
+        asked = earlier[-1].ended if earlier else asked
         found += earlier
-        asked = earlier[-1].ended if earlier else row.start.timestamp()
-        if row.end is None:
-            continue
-        times = _last(row, asked, trial.user_attrs.get(BEGAN), sum(each.ended - each.began for each in earlier))
+        times = _last(trial, state, asked, sum(each.ended - each.began for each in earlier))
         if times is None:
             continue
         details = details_of(trial)
-        block, worker = str(details.get(BLOCK, "")), str(details.get(WORKER, ""))
-        found.append(Attempt(row.number, row.attempts, min(asked, times[0]), *times, row.state, row.host, row.pool,
-                             block, worker))  # fmt: skip
+        found.append(Attempt(trial.number, attempts_made(trial, state), min(asked, times[0]), *times, state,
+                             host_of(trial), pool_of(trial), str(details.get(BLOCK, "")),
+                             str(details.get(WORKER, ""))))  # fmt: skip
     return one_at_a_time(found)
 
 
@@ -146,17 +147,19 @@ def earlier_attempts(number: int, asked: float, runs: Any) -> list[Attempt]:
     return found
 
 
-def _last(row: Row, asked: float, began: Any, before: float) -> tuple[float, float] | None:
-    """When the last attempt of an ended trial began and ended; None if it never ran."""
-    assert row.end is not None
-    if row.seconds is None:
+def _last(trial: FrozenTrial, state: str, asked: float, before: float) -> tuple[float, float] | None:
+    """When the last attempt of a trial began and ended; None if the trial has not ended, or never ran."""
+    seconds = seconds_of(trial, state)
+    if trial.datetime_complete is None or seconds is None:
         return None
-    end, ran = row.end.timestamp(), max(0.0, row.seconds - before)
+    end, ran = trial.datetime_complete.timestamp(), max(0.0, seconds - before)
+    began: Any = trial.user_attrs.get(BEGAN)
     if isinstance(began, int | float) and math.isfinite(began):
         return float(began), min(float(began) + ran, max(end, float(began)))
-    if row.attempts > 1:  # of earlier versions: only the whole time is known
+    if attempts_made(trial, state) > 1:  # of earlier versions: only the whole time is known
         return max(asked, end - ran), end
-    return asked + (row.waiting or 0.0), min(asked + (row.waiting or 0.0) + ran, max(end, asked))
+    start = asked + (waiting_of(trial) or 0.0)
+    return start, min(start + ran, max(end, asked))
 
 
 def blocks_of(data: StudyData) -> list[Block]:

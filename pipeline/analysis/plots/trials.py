@@ -16,6 +16,7 @@ from ....grammar import count
 from ..best import certainty
 from ..reading import StudyData, nearest
 from ..tables import Row, rows
+from ..trial_facts import breaks_none, state_of, values_of
 from .figure import Axis, Numbers
 from .timing import Attempt, attempts_of
 
@@ -71,8 +72,9 @@ class Trials:
         UserError: The study has no such metric or parameter.
 
     Attributes:
-        rows: All trials, by number.
         index: The place of the objective among the study's.
+        number: The trials' numbers, ascending; the other arrays are in their order.
+        state: Their states, as :func:`state_of` tells.
     """
 
     def __init__(self, data: StudyData, metric: str | None = None, names: Sequence[str] = ()):
@@ -80,13 +82,17 @@ class Trials:
             raise UserError(f"study {data.name!r} has no metric {metric!r}; it has {', '.join(data.metrics)}")
         self.data, self.names = data, tuple(names)
         self.index = data.metrics.index(metric) if metric is not None else 0
-        self.rows: list[Row] = rows(data)
-        self.number = np.array([row.number for row in self.rows], dtype=np.int64)
-        self.state = np.array([row.state for row in self.rows], dtype=object)
-        known = {name for trial in data.trials for name in trial.params}
+        self.number = np.array([trial.number for trial in data.trials], dtype=np.int64)
+        self.state = np.array([state_of(trial, data.live) for trial in data.trials], dtype=object)
+        known = {name for trial in data.trials for name in trial.params} if names else set()
         for name in self.names:
             if name not in known:
                 raise UserError(f"study {data.name!r} has no parameter {name!r}{nearest(name, sorted(known))}")
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """All trials as rows, by number; most plots need only a few of their columns."""
+        return rows(self.data)
 
     @property
     def metric(self) -> str:
@@ -106,8 +112,9 @@ class Trials:
     @cached_property
     def values(self) -> npt.NDArray[np.float64]:
         """``values[trial][objective]``: the values, or the last report of a trial that has none; NaN without either."""
-        found = [[np.nan if each is None else each for each in row.values.values()] for row in self.rows]
-        return np.array(found, dtype=np.float64).reshape(len(self.rows), len(self.data.metrics))
+        count = len(self.data.metrics)
+        found = [values_of(trial, state, count) for trial, state in zip(self.data.trials, self.state, strict=True)]
+        return np.array(found, dtype=np.float64).reshape(len(found), count)  # None becomes NaN
 
     @property
     def value(self) -> Numbers:
@@ -123,7 +130,7 @@ class Trials:
     @cached_property
     def feasible(self) -> npt.NDArray[np.bool_]:
         """Which trials break no constraint, as far as is known."""
-        return np.array([all(each <= 0.0 for each in row.constraints.values()) for row in self.rows], dtype=bool)
+        return np.array([breaks_none(trial) for trial in self.data.trials], dtype=bool)
 
     @cached_property
     def best(self) -> int | None:
@@ -140,7 +147,7 @@ class Trials:
     @cached_property
     def attempts(self) -> list[Attempt]:
         """All attempts that have ended, as far as their times are known."""
-        return attempts_of(self.data, self.rows)
+        return attempts_of(self.data)
 
     def need_complete(self, kind: str, least: int = 1) -> None:
         """Raise NothingToShow where fewer than ``least`` trials are complete with finite values."""
@@ -169,7 +176,7 @@ class Trials:
 
     def drawn(self, number: int) -> str:
         """How many of all trials of the study a plot draws, for captions: ``11 of 24 trials``."""
-        return f"{number:,} of {count(len(self.rows), 'trial')}"
+        return f"{number:,} of {count(len(self.number), 'trial')}"
 
     @cached_property
     def distributions(self) -> dict[str, list[BaseDistribution]]:

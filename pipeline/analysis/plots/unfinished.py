@@ -5,37 +5,37 @@ The database learns when an attempt ran once it has ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...attributes import ATTEMPT, LEASE, OWNER, RUNS
 from ..reading import StudyData
-from ..tables import INTERRUPTED, Row, number_attribute
+from ..trial_facts import INTERRUPTED, number_attribute, state_of
 from .timing import Attempt, earlier_attempts
 
 
-def unfinished_attempts(data: StudyData, rows: Sequence[Row]) -> list[Attempt]:
+def unfinished_attempts(data: StudyData) -> list[Attempt]:
     """The attempts that run, and those that ran when their driver died, by trial.
 
     Each lasts up to the last status of its driver. Those that no status lists, or whose run directory cannot be read
     from here, are left out: nobody knows when they began.
     """
-    open_trials = [
-        (trial, row) for trial, row in zip(data.trials, rows, strict=True) if row.state in ("running", INTERRUPTED)
-    ]
+    states = [(trial, state_of(trial, data.live)) for trial in data.trials]
+    open_trials = [(trial, state) for trial, state in states if state in ("running", INTERRUPTED)]
     campaigns = {str(trial.system_attrs.get(OWNER)) for trial, _ in open_trials}
     listed = {key: value for campaign in sorted(campaigns) for key, value in _listed(data, campaign).items()}
     found = []
-    for trial, row in open_trials:
+    for trial, state in open_trials:
         attrs = trial.system_attrs
         attempt = number_attribute(attrs, ATTEMPT, (int,), 0)
-        key = str(attrs.get(OWNER)), row.number, attempt
-        if row.start is None or key not in listed:
+        key = str(attrs.get(OWNER)), trial.number, attempt
+        if trial.datetime_start is None or key not in listed:
             continue
-        earlier = earlier_attempts(row.number, row.start.timestamp(), attrs.get(RUNS))
-        asked = earlier[-1].ended if earlier else row.start.timestamp()
+        asked = trial.datetime_start.timestamp()
+        earlier = earlier_attempts(trial.number, asked, attrs.get(RUNS))
+        asked = earlier[-1].ended if earlier else asked
         began, ended, *place = listed[key]
-        found.append(Attempt(row.number, attempt, min(asked, began), began, ended, row.state, *place))
+        found.append(Attempt(trial.number, attempt, min(asked, began), began, ended, state, *place))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,7 @@ def export_command(
             raise UserError(f"{what} are written as {', '.join(FORMATS)}, not as {kind}; or add --best")
         if kind == "parquet" and out is None and sys.stdout.isatty():
             raise UserError("Parquet cannot be shown on a terminal; give --out FILE")
-        data = read_named_study(name, storage)
+        data = read_named_study(name, storage, plot_needs(plot, parameters) if plot else None)
         if plot:
             done = f"the numbers of the plot {plot}"
             buffer.write(plot_file(data, plot, kind, metric, parameters))
@@ -103,6 +104,13 @@ def export_command(
     else:
         write_file(out, buffer.getvalue())
         click.echo(f"wrote {done} of {data.name} to {out}", err=True)
+
+
+def plot_needs(plot: str, parameters: tuple[str, ...]) -> Collection[str] | None:
+    """The parts of the trials that the numbers of a plot are made of."""
+    from ...analysis.plots import needed
+
+    return needed([plot], parameters)
 
 
 def plot_file(data: StudyData, plot: str, kind: str, metric: str | None, parameters: tuple[str, ...]) -> bytes:

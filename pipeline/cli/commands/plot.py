@@ -78,9 +78,11 @@ def plot_command(
         )
     check_writable(out)
     from ...analysis.collector import no_collection
+    from ...analysis.plots import needed
 
     with no_collection():
-        _plot(read_named_study(name, storage), shown, out, metric, parameters, as_json, not kinds)
+        data = read_named_study(name, storage, needed(shown, parameters))
+        _plot(data, shown, out, metric, parameters, as_json, not kinds)
 
 
 def _plot(

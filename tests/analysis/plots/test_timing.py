@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pilotune.pipeline.analysis import StudyData, rows
+from pilotune.pipeline.analysis import StudyData
 from pilotune.pipeline.analysis.plots.timing import (
     Clock,
     attempts_of,
@@ -53,12 +53,12 @@ def study(*trials: FrozenTrial, **system: Any) -> StudyData:
 
 def times(data: StudyData) -> list[tuple[float, float, str]]:
     """Begin and end after T0, and how, of each attempt."""
-    return [(each.began - T0, each.ended - T0, each.how) for each in attempts_of(data, rows(data))]
+    return [(each.began - T0, each.ended - T0, each.how) for each in attempts_of(data)]
 
 
 def test_an_attempt_begins_when_it_runs_and_not_when_it_was_asked() -> None:
     trial = ended(began=T0 + 30.0, seconds_running=50.0, seconds_waiting=30.0, attempts=1)
-    (attempt,) = attempts_of(study(trial), rows(study(trial)))
+    (attempt,) = attempts_of(study(trial))
     assert (attempt.asked - T0, attempt.began - T0, attempt.ended - T0) == (0.0, 30.0, 80.0)
     assert (attempt.how, attempt.place, attempt.pool, attempt.block) == ("complete", "n1/0", "cpu", "0")
 
@@ -80,7 +80,7 @@ def test_a_trial_of_plain_optuna_runs_from_start_to_end() -> None:
 def test_earlier_attempts_have_their_own_place_and_the_last_one_what_is_left_of_the_time() -> None:
     runs = [[1, T0 + 5.0, 10.0, "lost", "n2", "gpu", "7", "n2/1"], "broken", [2, "soon"]]
     trial = ended(began=T0 + 40.0, seconds_running=30.0, attempts=2, system={RUNS: runs})
-    first, last = attempts_of(study(trial), rows(study(trial)))
+    first, last = attempts_of(study(trial))
     assert (first.began - T0, first.ended - T0, first.how, first.place) == (5.0, 15.0, "lost", "n2/1")
     assert (last.asked - T0, last.began - T0, last.ended - T0, last.how) == (15.0, 40.0, 60.0, "complete")
 
@@ -122,7 +122,7 @@ def test_the_axis_of_time_has_a_unit_that_fits(seconds: float, unit: str) -> Non
 def test_workers_are_those_of_the_blocks_or_those_that_ran_something() -> None:
     data = study(ended(began=T0 + 10.0, seconds_running=50.0),
                  **{BLOCKS + "c1:0": [["cpu", "0", "1", T0, T0, T0 + 100.0, 4, 1, ""]]})  # fmt: skip
-    attempts, blocks = attempts_of(data, rows(data)), blocks_of(data)
+    attempts, blocks = attempts_of(data), blocks_of(data)
     span = np.array([T0, T0 + 100.0])
     assert integral(*running(attempts), span).tolist() == [50.0]
     assert integral(*available(attempts, blocks), span).tolist() == [400.0]

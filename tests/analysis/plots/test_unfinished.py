@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pilotune.pipeline.analysis import StudyData, rows
+from pilotune.pipeline.analysis import StudyData
 from pilotune.pipeline.analysis.plots import DoesNotSuit, Figure, make
 from pilotune.pipeline.analysis.plots.figure import Panel, Spans
 from pilotune.pipeline.analysis.plots.unfinished import unfinished_attempts
@@ -58,7 +58,7 @@ def write(run: Path, *trials: dict[str, Any], **changes: Any) -> Path:
 
 def test_a_running_trial_begins_when_its_worker_began_and_goes_up_to_the_last_status(tmp_path: Path) -> None:
     data = study(write(tmp_path, listed(1, T0 + 5.0), listed(2)), running(1), running(2))
-    first, old = unfinished_attempts(data, rows(data))
+    first, old = unfinished_attempts(data)
     assert (first.asked - T0, first.began - T0, first.ended - T0, first.how) == (0.0, 5.0, 60.0, "running")
     assert (first.place, first.host, first.pool, first.block) == ("n1/1", "n1", "cpu", "0")
     assert (old.began - T0, old.ended - T0) == (20.0, 60.0), "of a version that wrote only for how long"
@@ -67,13 +67,13 @@ def test_a_running_trial_begins_when_its_worker_began_and_goes_up_to_the_last_st
 def test_a_later_attempt_has_waited_since_the_one_before(tmp_path: Path) -> None:
     runs = [[1, T0 + 5.0, 10.0, "lost", "n2", "cpu", "0", "n2/1"]]
     data = study(write(tmp_path, listed(1, T0 + 40.0, attempt=2)), running(1, 2, **{RUNS: runs}))
-    (found,) = unfinished_attempts(data, rows(data))
+    (found,) = unfinished_attempts(data)
     assert (found.attempt, found.asked - T0, found.began - T0) == (2, 15.0, 40.0)
 
 
 def test_a_trial_of_a_driver_that_died_is_interrupted(tmp_path: Path) -> None:
     data = study(write(tmp_path, listed(1, T0 + 5.0)), running(1), alive=False)
-    assert [each.how for each in unfinished_attempts(data, rows(data))] == ["interrupted"]
+    assert [each.how for each in unfinished_attempts(data)] == ["interrupted"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_trial_of_a_driver_that_died_is_interrupted(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_not_the_status_of_this_attempt_is_ignored(tmp_path: Path, changes: dict[str, Any]) -> None:
     data = study(write(tmp_path, listed(1), **changes), running(1))
-    assert unfinished_attempts(data, rows(data)) == []
+    assert unfinished_attempts(data) == []
 
 
 def timeline(data: StudyData) -> tuple[Figure, dict[str, Spans]]:
@@ -139,4 +139,4 @@ def test_a_run_directory_that_is_no_path_is_ignored(tmp_path: Path) -> None:
     for path in ("\0", os.devnull, 7, None, ""):
         data = StudyData("", "s", ("minimize",), ("value",), (running(1),), {}, frozenset({CAMPAIGN}),
                          {LEASE + CAMPAIGN: {"run": path}})  # fmt: skip
-        assert unfinished_attempts(data, rows(data)) == []
+        assert unfinished_attempts(data) == []
