@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import optuna
 
+from .environment import variables
+
 PATIENCE = 240.0
 """Seconds within which whatever a test waits for happens, also on a machine with much other work."""
 
@@ -48,7 +50,7 @@ class Here:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.runs = folder, folder / "runs"
         self.environment = {
-            **os.environ,
+            **variables(),
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "PILOTUNE_RUNS": str(self.runs),

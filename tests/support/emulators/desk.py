@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..environment import variables
 from .install import Emulated
 
 PATIENCE = 60.0
@@ -29,7 +29,7 @@ class Desk:
 
     def __init__(self, emulated: Emulated, folder: Path):
         self.emulated, self.folder = emulated, folder
-        self.environment = {**os.environ, **emulated.env}
+        self.environment = {**variables(), **emulated.env}
 
     def run(self, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..environment import variables
 from ..watcher import unwatch, watch
 from . import config
 from .network import Network
@@ -57,7 +58,7 @@ class Lab:
 
     def run(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of Slurm, with this machine as the login node."""
-        environment = {**os.environ, **self.environment, "LC_ALL": "C"}
+        environment = {**variables(), **self.environment, "LC_ALL": "C"}
         command = [str(word) for word in words]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
         if check and done.returncode:
@@ -173,7 +174,7 @@ class Lab:
             process = subprocess.Popen(
                 command,
                 cwd="/",
-                env={**os.environ, **self.environment, **environment},
+                env={**variables(), **self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

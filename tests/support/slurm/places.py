@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
+from ..environment import variables
 from .network import Network
 
 ROOT = Path("/tmp/pilotune-slurm")
@@ -120,7 +121,7 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end_jobs(self) -> None:
-        environment = {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
+        environment = {**variables(), "SLURM_CONF": str(self.folder / "slurm.conf")}
 
         def ask(*words: str) -> list[str]:
             done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=JOBS_END)
