@@ -41,7 +41,9 @@ from pilotune.pipeline.record import Lease
 
 from ..support.cli import new_study, of_pilotune, random_study, trial
 
+FORESTS = ("fanova", "mean-decrease-impurity")
 SLOWEST_LATER = [pytest.param(name, marks=pytest.mark.exhaustive) if name == "fanova" else name for name in EVALUATORS]
+FORESTS_LATER = [pytest.param(name, marks=pytest.mark.exhaustive) if name in FORESTS else name for name in EVALUATORS]
 """Its forest of trees is slow, and grown anew for each shuffle of the values."""
 
 
@@ -331,7 +333,7 @@ def test_importance_of_one_objective_of_several_has_its_own_direction(url: str, 
     assert next(iter(shares)) == {"value_0": "x", "value_1": "noise"}[metric]
 
 
-@pytest.mark.parametrize("evaluator", ["fanova", "mean-decrease-impurity"])
+@pytest.mark.parametrize("evaluator", FORESTS)
 def test_forest_evaluators_agree_and_need_a_metric_if_there_are_several(url: str, evaluator: str) -> None:
     random_study(url, 40)
     assert next(iter(importances(read_study(url, "digits"), evaluator))) == "x"
@@ -364,7 +366,7 @@ def test_importance_counts_the_trials_that_it_used(url: str, evaluator: str) -> 
     assert (found.active, found.left_out) == ({}, ())
 
 
-@pytest.mark.parametrize("evaluator", SLOWEST_LATER)
+@pytest.mark.parametrize("evaluator", FORESTS_LATER)
 def test_a_parameter_that_the_objective_ignores_is_not_told_from_chance(url: str, evaluator: str) -> None:
     random_study(url, 60)
     found = measure(read_study(url, "digits"), evaluator)

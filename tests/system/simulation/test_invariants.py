@@ -292,7 +292,8 @@ LATE = ("a driver that was taken for dead writes on", "trials that were taken ov
         "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
 """What only one seed in many shows."""
 SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk",
-        "an attempt carries only what the one before it reported itself")  # fmt: skip
+        "an attempt carries only what the one before it reported itself", "a suspended trial is taken for a lost one",
+        "a declined attempt is taken for a lost one")  # fmt: skip
 """What shows by a study that goes on until a limit is met, which takes minutes."""
 
 
