@@ -39,6 +39,8 @@ def print_summary(status: Status, as_json: bool) -> None:
 
 def render(summary: Summary, status: Status) -> str:
     """The summary as text: counts, pruned and failed trials, the best one, where the files are, what to do next."""
+    from ..studies.progress import room_text
+
     lines = [
         ("study", summary.study),
         (end_word(status), f"{status.reason or 'done'} (after {duration(status.updated - status.started)})"),
@@ -51,7 +53,8 @@ def render(summary: Summary, status: Status) -> str:
         lines.append(("failed", kinds_in_words(summary.failures)))
         lines += [("", f"the last: {failure_line(status.last_failure, status.host)}")] if status.last_failure else []
     if status.workers or status.utilization:
-        lines.append(("workers", f"{status.workers}, utilization {100 * status.utilization:.0f}%"))
+        slots = room_text(status) if status.sized else str(status.workers)
+        lines.append(("workers", f"{slots}, utilization {100 * status.utilization:.0f}%"))
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
     lines += [("warning", sentence) for sentence in status.warnings]
     lines += best_lines(summary)

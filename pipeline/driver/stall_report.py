@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from ...fields import format_duration
+from ...grammar import count
 from ..campaign.events import BlockState, BlockView
 
 if TYPE_CHECKING:
@@ -150,9 +151,11 @@ def _none_begun(campaign: Campaign) -> str:
     running = [block for block in campaign.blocks if block.state == "running"]
     if running and all(block.ends is not None and block.ends <= campaign.now + NEAR_END for block in running):
         return f"{_count(running)} at the end of {'its' if len(running) == 1 else 'their'} time"
-    workers = "1 worker is" if campaign.workers == 1 else f"{campaign.workers} workers are"
+    workers = "1 worker is connected" if campaign.workers == 1 else f"{campaign.workers} workers are connected"
+    if campaign.capacity.in_flight is not None:  # there are no workers of one size
+        workers = f"there is room for {count(campaign.workers, 'typical trial')}"
     since = _clock(campaign.last_progress, campaign.now)
-    return f"{workers} connected, and none has begun a trial since {since}: is it still importing the objective?"
+    return f"{workers}, and none has begun a trial since {since}: is it still importing the objective?"
 
 
 def _clock(moment: float, now: float) -> str:

@@ -51,6 +51,7 @@ class Status:
     started: float = 0.0
     updated: float = 0.0
     workers: int = 0
+    sized: bool = False  # trials differ in size: ``workers`` counts those of the typical size for which there is room
     running: int = 0
     complete: int = 0
     pruned: int = 0
@@ -161,6 +162,7 @@ def snapshot(
         started=campaign.began,
         updated=max(now, campaign.now),
         workers=campaign.workers,
+        sized=campaign.capacity.in_flight is not None,
         running=campaign.running,
         complete=study.counts[TrialState.COMPLETE],
         pruned=study.counts[TrialState.PRUNED],

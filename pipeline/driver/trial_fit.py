@@ -41,6 +41,5 @@ def unfit_notes(study_file: StudyFile, site: Site) -> list[str]:
     case, why = found[0]
     given = ", ".join(f"{name} is {word(value)}" for name, value in case.params.items())
     many = f"{len(found):,} of {count(len(cases), 'configuration')}"
-    return [
-        f"some trials will fail, since they fit on no node: where {given} ({many}), {why}; constraints exclude them"
-    ]
+    since = "they fit on no node" if case.problem is None else "what they would take is no size"
+    return [f"some trials will fail, since {since}: where {given} ({many}), {why}; constraints exclude them"]

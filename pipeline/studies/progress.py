@@ -196,6 +196,14 @@ def state_text(status: Status) -> str:
     return "waiting for a block to start" if "queued" in states else "waiting for workers"
 
 
+def room_text(status: Status) -> str:
+    """How many trials can run at once: ``8 workers``, or where they differ in size ``room for 8 typical trials``.
+
+    The size of a typical trial is the mean of those that were submitted last.
+    """
+    return f"room for {count(status.workers, 'typical trial')}" if status.sized else count(status.workers, "worker")
+
+
 def elapsed(status: Status) -> float:
     """Seconds since the campaign began."""
     return max(0.0, status.updated - status.started)
@@ -254,7 +262,7 @@ def render_status(status: Status) -> RenderableType:
         text(
             (status.study, "bold"),
             (f"  {state_text(status)}", "yellow" if status.state != "running" else "green"),
-            (f"  {count(status.workers, 'worker')}  {duration(elapsed(status))}", ""),
+            (f"  {room_text(status)}  {duration(elapsed(status))}", ""),
         )
     ]
     done = f"{finished(status):,}"

@@ -190,6 +190,13 @@ def test_workers_that_begin_nothing_are_reported(bench) -> None:
     assert "workers decline the trials that wait" in after(campaign, 1.0, over(spec, "declined"))
 
 
+def test_where_trials_differ_in_size_there_is_room_and_no_worker(bench) -> None:
+    campaign = bench(trials=9)
+    campaign.specs(Capacity(2, in_flight=3, busy=0.0))
+    assert "there is room for 2 typical trials, and none has begun a trial since" in after(campaign, SET_UP)
+    assert snapshot(campaign.campaign, storage="", run_dir="").sized
+
+
 def test_a_campaign_that_has_ended_waits_for_nothing(bench) -> None:
     campaign = bench(trials=9)
     assert after(campaign, 100.0, BlocksSeen((QUEUED,)), StopRequested("finish")) == ""

@@ -11,7 +11,7 @@ from rich.console import Console
 from pilotune.pipeline.driver.status import Status
 from pilotune.pipeline.studies import progress as module
 from pilotune.pipeline.studies.formatting import duration, number, table
-from pilotune.pipeline.studies.progress import Progress, render_status, status_line
+from pilotune.pipeline.studies.progress import Progress, render_status, room_text, status_line
 
 STATUS = Status(
     study="digits",
@@ -53,6 +53,12 @@ def test_the_display_shows_counts_best_rate_utilization_and_time_left() -> None:
     expected += ["2 running", "best 0.9731 (trial 14)", "lr=0.003142 units=64", "23 trials/min", "utilization 97%"]
     for words in [*expected, "1m 02s left"]:
         assert words in text
+
+
+def test_where_trials_differ_in_size_there_is_room_and_no_number_of_workers() -> None:
+    sized = replace(STATUS, sized=True)
+    assert (room_text(sized), room_text(STATUS)) == ("room for 2 typical trials", "2 workers")
+    assert "running  room for 2 typical trials  3m 12s" in drawn(sized, 100)[0]
 
 
 @pytest.mark.parametrize("width", [10, 20, 40, 80, 300])

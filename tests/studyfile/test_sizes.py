@@ -55,6 +55,23 @@ def test_a_trial_with_a_fraction_has_no_size(tmp_path: Path) -> None:
     assert str(caught.value) == "trial.cores: 'n / 2' must be a whole number of at least 1, but is 1.5"
 
 
+GRAPH = """space:
+  net:
+    graph: {inputs: {x: [1, 4, 4]}, cells: 3, choice: [identity, conv(8), maxpool(2)], output: [flatten, dense(2)]}"""
+
+
+def test_the_weights_of_a_network_are_a_size(tmp_path: Path) -> None:
+    trial = '{memory: "1GB + 16 * net_parameters", cores: "2 if net_parameters > 300 else 1"}'
+    file = load(tmp_path, trial, space=GRAPH)
+    small, large = ({f"net.cell{n}": operation for n in (1, 2, 3)} for operation in ("identity", "conv(8)"))
+    assert file.options_for(small).memory == 10**9 + 16 * (16 * 2 + 2)
+    assert (file.options_for(small).cores, file.options_for(large).cores) == (1, 2)
+    assert "trial      1 to 2 cores" in render_plan(plan(file))
+    with pytest.raises(SizeProblem) as caught:  # it has no shape, so no weights; constraints leave it out
+        file.options_for(dict.fromkeys(small, "maxpool(2)"))
+    assert str(caught.value) == "trial.memory: '1GB + 16 * net_parameters' is inf, which is no finite number"
+
+
 def test_rounding_errors_are_none(tmp_path: Path) -> None:
     assert load(tmp_path, '{cores: "0.1 * 30 * n"}').options_for({"n": 1}).cores == 3
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....grammar import count
 from ...studies.background import start_driver
 from ..stdout import echo_json
 
@@ -36,6 +35,8 @@ def start_detached(request: Request, prepared: PreparedRun) -> int:
 
 def print_started(campaign: ObservedCampaign, log: Path, as_json: bool) -> None:
     """Print where the detached campaign runs, and how to follow and stop it."""
+    from ...studies.progress import room_text
+
     status = campaign.status
     if as_json:
         echo_json(
@@ -52,7 +53,7 @@ def print_started(campaign: ObservedCampaign, log: Path, as_json: bool) -> None:
         return
     states = {
         "starting": "is waiting for workers",
-        "running": f"runs on {count(status.workers, 'worker')}",
+        "running": f"runs, with {room_text(status)}" if status.sized else f"runs on {room_text(status)}",
         "stopping": "is stopping",
     }
     state = states.get(status.state, "has ended")

@@ -209,7 +209,7 @@ def detail_lines(
     """Names and values of a campaign, as far as there is something to say."""
     from ...studies.block_table import blocks_line, quarantine_lines
     from ...studies.failures import failure_line
-    from ...studies.progress import best_trial, best_values, front_text, paused_text, speed_text
+    from ...studies.progress import best_trial, best_values, front_text, paused_text, room_text, speed_text
 
     status, alive = campaign.status, campaign.alive
     lines = [("study", status.study), ("campaign", f"{status.campaign}, {campaign.state_text}")]
@@ -233,7 +233,8 @@ def detail_lines(
     if not alive:
         lines += [("warning", sentence) for sentence in status.warnings]
     if alive:
-        lines.append(("workers", ", ".join(part for part in (str(status.workers), speed_text(status)) if part)))
+        slots = room_text(status) if status.sized else str(status.workers)
+        lines.append(("workers", ", ".join(part for part in (slots, speed_text(status)) if part)))
         lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
         lines += [("stopping", status.stopping)] if status.stopping else []
         lines += [("waiting", status.waiting)] if status.waiting else []

@@ -53,7 +53,9 @@ def header(campaign: ObservedCampaign, now: float) -> RenderableType:
 
 def trials_title(status: Status) -> str:
     """How many trials run on how many workers, and how many of them are not listed."""
-    running = f"{count(status.running, 'trial')} on {count(status.workers, 'worker')}"
+    from ...studies.progress import room_text
+
+    running = f"{count(status.running, 'trial')}{', ' if status.sized else ' on '}{room_text(status)}"
     hidden = status.running - len(status.running_trials)
     return f"running: {running}{f', and {hidden:,} more than are listed' if hidden > 0 else ''}"
 

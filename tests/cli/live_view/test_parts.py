@@ -104,6 +104,9 @@ def test_the_rows_of_trials_fit_the_terminal_where_they_can(run: RunDirectory, w
 def test_trials_that_the_status_does_not_list_are_counted(run: RunDirectory) -> None:
     status = status_of(run.path, running=1024, workers=1024, running_trials=[running(number) for number in range(50)])
     assert trials_title(status) == "running: 1,024 trials on 1,024 workers, and 974 more than are listed"
+    assert trials_title(status_of(run.path, running=1, workers=3, sized=True, running_trials=[{}])) == (
+        "running: 1 trial, room for 3 typical trials"
+    )
     assert trials_title(status_of(run.path, running=0, workers=0, running_trials=[])) == (
         "running: 0 trials on 0 workers"
     )
