@@ -18,7 +18,7 @@ from tests.system.simulation.__main__ import memory
 
 pytestmark = pytest.mark.slow
 
-SEEDS, BLOCK_SEEDS = at_size(200, 10_000), at_size(30, 2_000)
+SEEDS, BLOCK_SEEDS = at_size(300, 10_000), at_size(30, 2_000)
 CHUNK = at_size(15, 100)
 
 
