@@ -473,6 +473,31 @@ def test_trials_of_different_sizes_share_no_gpu(result: Result, lab: Lab) -> Non
         assert sum(not set(names).isdisjoint(other[3]) for other in rivals) == 1, "it has its GPUs to itself"
 
 
+def sizes_by_cores(folder: Path, lab: Lab) -> Result:
+    """Trials of one and of two cores, packed on the two nodes of a block."""
+    pool = {"nodes_per_block": 2, "cores_per_node": 2, "workers_per_node": 2}
+    trials = [{"epochs": 3, "hosts": cores} for cores in (1, 2, 1, 1, 2, 1)]
+    with lab.login(folder, pool) as user, user.start(*trials, trial={"cores": "hosts"}) as process:
+        return user.finish(process)
+
+
+@pytest.mark.exhaustive
+@on(CRAY)
+@campaign(sizes_by_cores)
+def test_trials_of_different_sizes_share_no_core_of_a_cray(result: Result, lab: Lab) -> None:
+    assert result.code == 0, result.out + result.err
+    assert "room for" in result.out
+    assert [trial.state.name for trial in result.trials] == ["COMPLETE"] * 6
+    hosts = {each.number: each.host for each in result.epochs}
+    spans = []
+    for trial in result.trials:
+        began = trial.user_attrs["pilotune:began"]
+        ended = began + trial.user_attrs["pilotune:seconds_running"]
+        spans.append((began, ended, hosts[trial.number], trial.params["hosts"]))
+    for moment, _, host, _ in spans:
+        assert sum(cores for begin, end, on, cores in spans if on == host and begin <= moment < end) <= 2
+
+
 def several_nodes(folder: Path, lab: Lab) -> tuple[Result, list[list[str]]]:
     """Two trials, each with two ranks on each of two nodes, and the host names that their ranks wrote."""
     with lab.all_nodes(folder, {"nodes_per_block": 4, **lab.ranks_pool}) as user:
