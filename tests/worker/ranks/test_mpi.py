@@ -34,6 +34,8 @@ OBJECTIVE = """
             trial.report(total, step)
             if trial.number == 9 and comm.rank == 1:
                 raise ValueError("no data")
+            if trial.number == 10 and comm.rank == 1:
+                os._exit(3)
         return {"value": total, "vendor": MPI.get_vendor()[0]}
 """
 
@@ -89,3 +91,11 @@ def test_a_rank_that_raises_ends_those_that_wait_for_it(run: Any, vendor: str, t
     outcome = run(2, number=9, grace=0.5)
     assert (outcome["kind"], outcome["reason"]) == ("failed", f"rank 1 on node {HOST}: ValueError: no data")
     assert living(TrialFiles(tmp_path / "trials/9")) == []
+
+
+@pytest.mark.exhaustive
+def test_a_rank_that_exits_is_named_though_its_launcher_ends_the_others(run: Any, vendor: str, tmp_path: Path) -> None:
+    outcome = run(3, number=10, grace=0.5)
+    assert (outcome["kind"], outcome["failure"]) == ("failed", "exit")
+    assert outcome["reason"] == f"rank 1 on node {HOST}: the process exited with 3 before it returned a value"
+    assert living(TrialFiles(tmp_path / "trials/10")) == []
