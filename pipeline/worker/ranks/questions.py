@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from typing import Any
 
+from ...trial.values import shown
 from ..process.messages import ParamRequested, Reported, StudyAsked
 
 Question = Reported | ParamRequested | StudyAsked
@@ -43,5 +45,25 @@ def difference(question: Question, first: Any) -> str:
     elif question.name != first[0]:
         but = f"rank 0 suggested {first[0]!r}"
     else:
-        but = f"rank 0 gave another range or other choices: {first[1]:.200}, not {question.distribution:.200}"
+        but = f"rank 0 gave another range or other choices: {in_words(first[1])}, not {in_words(question.distribution)}"
     return f"{asked(question)}, but {but}; {rule(question)}"
+
+
+def in_words(distribution: str) -> str:
+    """A range or choices, from Optuna's JSON.
+
+    >>> in_words('{"name": "IntDistribution", "attributes": {"log": false, "step": 2, "low": 0, "high": 8}}')
+    'int from 0 to 8, step 2'
+    >>> in_words('{"name": "CategoricalDistribution", "attributes": {"choices": ["a", "b"]}}')
+    "the choices ['a', 'b']"
+    """
+    try:
+        found = json.loads(distribution)
+        name, attributes = found["name"], found["attributes"]
+        if "choices" in attributes:
+            return f"the choices {shown(attributes['choices'])}"
+        words = f"{name.removesuffix('Distribution').lower()} from {attributes['low']} to {attributes['high']}"
+        step = "" if attributes["step"] in (None, 1) else f", step {attributes['step']}"
+        return f"{words}{step}{', log' if attributes['log'] else ''}"[:200]
+    except (ValueError, KeyError, TypeError, AttributeError):  # what an objective's process sends may be anything
+        return f"{distribution:.200}"

@@ -172,8 +172,9 @@ def test_a_rank_whose_message_is_none_is_told(ranks: Collective) -> None:
 
 # -- rules that ranks break -------------------------------------------------------------------------------------------
 
-FLOAT = '{"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}'
-INT = '{"name": "IntDistribution", "attributes": {"low": 0, "high": 1}}'
+FLOAT = '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.5, "high": 1.0, "log": true}}'
+INT = '{"name": "IntDistribution", "attributes": {"log": false, "step": 2, "low": 0, "high": 8}}'
+ODD = '{"name": "NoDistribution"}'
 STEPS = "every rank calls trial.report with the same steps"
 NAMES = "every rank suggests the same parameters in the same order, or rank 0 alone does"
 DIFFERENT: Sequence[tuple[Message, Message, str]] = [
@@ -181,7 +182,10 @@ DIFFERENT: Sequence[tuple[Message, Message, str]] = [
     (ParamRequested("units", INT), ParamRequested("lr", FLOAT),
      f"suggested 'lr', but rank 0 suggested 'units'; {NAMES}"),
     (ParamRequested("lr", INT), ParamRequested("lr", FLOAT),
-     f"suggested 'lr', but rank 0 gave another range or other choices: {INT}, not {FLOAT}; {NAMES}"),
+     "suggested 'lr', but rank 0 gave another range or other choices: int from 0 to 8, step 2, "
+     f"not float from 0.5 to 1.0, log; {NAMES}"),
+    (ParamRequested("lr", ODD), ParamRequested("lr", FLOAT),
+     f"suggested 'lr', but rank 0 gave another range or other choices: {ODD}, not float from 0.5 to 1.0, log; {NAMES}"),
     (StudyAsked("trials", {}), StudyAsked("n_trials", {}), "asked the study for 'n_trials', but rank 0 asked for "
      "'trials'; every rank asks the same questions in the same order, or rank 0 alone does"),
 ]  # fmt: skip
