@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,14 +57,17 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def first_complaint(cases: Iterator[Case], folder: Path) -> str:
-    """The message of the first seed that fails."""
+def complaints(cases: Iterator[Case], words: str, folder: Path) -> list[str]:
+    """The messages of the seeds that fail, until one has ``words``: another invariant may be broken first."""
+    found: list[str] = []
     for case in cases:
         try:
             check(case, folder / "template.db", folder)
         except Exception as error:
-            return f"{type(error).__name__}: {error}"
-    return "nothing is wrong"
+            found.append(f"{type(error).__name__}: {error}")
+            if re.search(words, found[-1]):
+                break
+    return found
 
 
 def too_much(campaign: Campaign) -> list[Scale]:
@@ -223,7 +227,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (driver, "orphans", lambda storage, study, held: campaigns.orphans(storage, study), heirs, "left its trials"),
     "nobody looks for outcomes on disk":
         (driver, "_outcome_on_disk", lambda *_: None, heirs,
-         "ended complete|passed over|is lost|lay on disk|more runs than"),
+         "ended complete|passed over|is lost|lay on disk"),
     "an attempt does not carry what earlier ones reported":
         (simulated_pool, "unheard", lambda *_: [], dying, "are lost, though|other values"),
     "reports are not written down":
@@ -303,5 +307,6 @@ SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes 
 def test_what_is_broken_is_found(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, name, replacement, of, words = BROKEN[what]
     monkeypatch.setattr(owner, name, replacement)
-    complaint = first_complaint(map(of, range(400)), folder)
-    assert re.search(words, complaint), complaint
+    found = complaints(map(of, range(400)), words, folder)
+    assert found, "nothing is wrong"
+    assert re.search(words, found[-1]), Counter(found)
