@@ -59,7 +59,14 @@ def _content(trial):
 def counting(storage, monkeypatch):
     """Record the statements that ``storage`` sends, and the rows that they return from the trials' tables."""
     statements, rows = [], []
-    run = Database.run
+    run, all_rows = Database.run, Database.rows
+
+    def counted_rows(database, statement, arguments=None):
+        found = all_rows(database, statement, arguments)
+        if database is storage.database:
+            statements.append(statement)
+            rows.extend(found)
+        return found
 
     def counted(database, statement, arguments=None):
         result = run(database, statement, arguments)
@@ -74,6 +81,7 @@ def counting(storage, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Database, "run", counted)
+        patch.setattr(Database, "rows", counted_rows)
         yield statements, rows
 
 
