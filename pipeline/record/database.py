@@ -157,7 +157,7 @@ class Database:
 
     def rows(self, statement: str, row: Any = None) -> list[Any]:
         """All rows that a statement as text finds, as the database driver's tuples: many rows cost half as much so."""
-        result = self.connection.exec_driver_sql(statement, row)
+        result = self.run(statement, row)
         try:
             return list(result.cursor.fetchall())
         finally:

@@ -59,10 +59,10 @@ def _content(trial):
 def counting(storage, monkeypatch):
     """Record the statements that ``storage`` sends, and the rows that they return from the trials' tables."""
     statements, rows = [], []
-    run, all_rows = Database.run, Database.rows
+    run = Database.run
 
     def counted_rows(database, statement, arguments=None):
-        found = all_rows(database, statement, arguments)
+        found = run(database, statement, arguments).all()
         if database is storage.database:
             statements.append(statement)
             rows.extend(found)

@@ -193,12 +193,17 @@ class Trials:
                     known.append(distribution)
         return found
 
+    @cached_property
+    def params(self) -> list[dict[str, Any]]:
+        """The parameters of each trial."""
+        return [trial.params for trial in self.data.trials]
+
     def parameter(self, name: str) -> Parameter:
         """The parameter of this name."""
         from optuna.distributions import CategoricalDistribution, IntDistribution
 
         found = self.distributions[name]
-        given: list[Any] = [trial.params.get(name, NOT_SET) for trial in self.data.trials]
+        given: list[Any] = [params.get(name, NOT_SET) for params in self.params]
         if not any(isinstance(each, CategoricalDistribution) for each in found):
             positions = np.array([np.nan if each is NOT_SET else float(each) for each in given])
             log = all(bool(getattr(each, "log", False)) for each in found)

@@ -11,6 +11,7 @@ import click
 
 from ....errors import UserError
 from ....grammar import count
+from ..brief_docstrings import import_matplotlib
 from ..options import json_option, metric_option, name_argument, parameter_option, storage_option
 from ..output_file import check_writable, write_file
 from ..plot_kinds import KINDS, TEXT
@@ -134,6 +135,7 @@ def write(data: StudyData, figures: list[Figure], out: Path) -> list[Path]:
     if ending == "html":
         write_file(out, page(f"Study {data.name}", figures))
         return [out]
+    import_matplotlib()
     one = len(figures) == 1
     files = [out if one else out.with_name(f"{out.stem}-{figure.kind}{out.suffix}") for figure in figures]
     for file, figure in zip(files, figures, strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ....errors import UserError
+from ..brief_docstrings import import_matplotlib
 from ..options import StudyName, json_option, metric_option, storage_option
 from ..output_file import check_writable, write_file
 from ..results import read_named_study
@@ -49,5 +50,6 @@ def _report(names: Sequence[str], storage: str | None, out: Path, metric: str | 
     if as_json:
         echo_json({"reports": [each.as_dict() for each in found]})
         return
+    import_matplotlib()
     write_file(out, page(found))
     click.echo(f"wrote the report of {', '.join(each.name for each in found if each.name)} to {out}", err=True)

@@ -394,6 +394,12 @@ def test_pictures_import_neither_scikit_learn_nor_pandas() -> None:
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "pareto"])
+def test_many_trials_are_drawn_with_as_many_artists_as_few(kind: str) -> None:
+    few, many = (len(drawn(make(study(found=trials(amount), **BLOCK), [kind])[0]).findobj()) for amount in (40, 400))
+    assert many < few + 150, "more ticks, but nothing for each trial"
+
+
 def test_the_attempts_are_found_once_for_all_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(
