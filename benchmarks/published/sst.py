@@ -276,6 +276,7 @@ def main() -> None:
                     results.add(asdict(made))
                     print(f"  {results.rows[-1]}", flush=True)
     tables = "\n".join(table_of(results.rows, protocol, trials) for protocol in options.protocols)
+    tables += "\nA row of one seed has no interval, and says nothing about which method is better.\n"
     common.finish("Published experiments: sea-surface temperature", tables, options.keep)
 
 
