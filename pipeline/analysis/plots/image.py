@@ -39,6 +39,7 @@ STYLE = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "path.simplify": True,
+    "agg.path.chunksize": 500,  # a path of all lines takes much longer than its parts
 }
 OPTIONS: dict[str, Any] = {
     "png": {"pil_kwargs": {"compress_level": 1}},
@@ -159,7 +160,11 @@ def _draw(canvas: Any, axes: Any, panel: Panel) -> None:
 def _set_axis(axes: Any, axis: Axis, side: str) -> None:
     getattr(axes, f"set_{side}label")(_label(axis.label, BESIDE if axes.get_gridspec().ncols > 1 else LONGEST_LABEL))
     if axis.log:
+        from matplotlib.ticker import LogFormatter
+
         getattr(axes, f"set_{side}scale")("log")
+        for kind in ("major", "minor"):  # not as formulas, which take long to set
+            getattr(getattr(axes, f"{side}axis"), f"set_{kind}_formatter")(LogFormatter())
     if axis.ticks:
         getattr(axes, f"set_{side}ticks")([at for at, _ in axis.ticks], [_cut(name) for _, name in axis.ticks])
         if side == "x" and sum(len(_cut(name)) for _, name in axis.ticks) > 30:
