@@ -160,6 +160,8 @@ class Database:
         result = self.run(statement, row)
         try:
             return list(result.cursor.fetchall())
+        except self.engine.dialect.loaded_dbapi.Error as error:  # SQLite reads the rows only now
+            raise sa.exc.DBAPIError.instance(statement, row, error, self.engine.dialect.loaded_dbapi.Error) from error
         finally:
             result.close()
 

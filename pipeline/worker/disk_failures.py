@@ -1,4 +1,5 @@
-"""Recognizes attempts that failed because their file system is full, so that the trial does not fail for it."""
+"""Recognizes attempts that failed because their file system is full or their folder was deleted, so that the trial does
+not fail for it."""
 
 from __future__ import annotations
 
@@ -15,6 +16,9 @@ PERHAPS = frozenset({"exception", "exit", "signal", "value", "setup"})
 NO_ROOM_WORDS = ("no space left on device", "disk quota exceeded", "disk full")
 """The system's words for it, searched in lower case in the reason and the traceback."""
 
+DELETED_WORDS = "no such file or directory"
+"""The system's words, with the trial's folder, where that was deleted while the trial's process was made."""
+
 LITTLE = 1e9
 """Bytes. With less free space than this the failed write was on this file system.
 
@@ -22,7 +26,8 @@ Space may be free again by now, since the trial may have deleted what it had wri
 
 
 def blame_disk(ending: Ending, directory: str) -> Ending:
-    """The ending with failure ``disk`` where the file system of the trial's directory is full; else the same ending.
+    """The ending with failure ``disk`` where the file system of the trial's directory is full, or the directory was deleted
+    while the trial began; else the same ending.
 
     A full disk of the node's own (``/tmp``) does not count: the trial fails, as for any fault of its own.
 
@@ -39,6 +44,8 @@ def blame_disk(ending: Ending, directory: str) -> Ending:
         why = f"the file system {mount.point or directory} ({mount.name}) has no room for what it writes"
         left = free(directory)
         why += f" ({left} left)" if left else ""
+    if not why and ending.failure == "setup" and directory in ending.reason and DELETED_WORDS in said:
+        why = f"{directory} was deleted while the trial began"
     if not why:
         return ending
     return dataclasses.replace(ending, failure="disk", reason=f"{why}: {ending.reason}")

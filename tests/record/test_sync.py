@@ -299,3 +299,18 @@ def test_equal_details_of_trials_are_one_object_in_memory(tmp_path) -> None:
         copies = opened.get_all_trials(opened.get_study_id_from_name("s"))
         assert copies[0].system_attrs[DETAILS] is not copies[2].system_attrs[DETAILS]
         opened.close()
+
+
+def test_an_error_while_rows_are_read_is_an_error_of_the_database(tmp_path):
+    """SQLite finds a damaged page only when it comes to its rows."""
+    storage = RecordStorage(f"sqlite:///{tmp_path}/study.db")
+    open_study(storage)
+    database = storage.database
+
+    def damaged(number):
+        raise ValueError(number)
+
+    with database.reading():
+        database.connection.connection.driver_connection.create_function("damaged", 1, damaged)
+        with pytest.raises(sa.exc.OperationalError):
+            database.rows("SELECT damaged(trial_id) FROM (SELECT 1 AS trial_id UNION SELECT 2)")

@@ -13,6 +13,7 @@ import pytest
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import ObjectiveSpec, Outcome
 from pilotune.pipeline.worker import disk_failures as room
+from pilotune.pipeline.worker.objective.ending import Ending
 from pilotune.pipeline.worker.run_attempt import run_attempt
 
 from ..support.small_disks import fill, small_disk
@@ -125,6 +126,17 @@ def test_a_trial_whose_directory_is_deleted_is_not_failed_for_it(attempt: Any, d
     outcome = attempt("deletes")
     assert outcome.failure == "disk", outcome
     assert outcome.reason.startswith(f"the folder {disk}/trials/7 no longer exists")
+
+
+def test_nor_is_one_whose_directory_is_deleted_before_its_objective_is_called(disk: Path) -> None:
+    folder = disk / "trials" / "7"
+    folder.mkdir(parents=True)
+    missing = FileNotFoundError(2, "No such file or directory", str(folder / "work-1"))
+    reason = f"the trial's process could not be set up: FileNotFoundError: {missing}"
+    ending = room.blame_disk(Ending("failed", failure="setup", reason=reason), str(folder))
+    assert (ending.failure, ending.reason) == ("disk", f"{folder} was deleted while the trial began: {reason}")
+    own = Ending("failed", failure="setup", reason="FileNotFoundError: [Errno 2] No such file or directory: 'run.sh'")
+    assert room.blame_disk(own, str(folder)) == own
 
 
 def test_a_disk_of_the_nodes_own_that_is_full_is_an_exception_of_the_trials(

@@ -283,7 +283,7 @@ def test_a_campaign_on_slurm_is_watched_from_the_queue_to_its_end(seen: Any) -> 
     assert [(each["reason"], each["code"], each["complete"]) for each in found if each["state"] == "ended"] == [
         (end, 0, 2)
     ]
-    assert "trials" not in numbers.stderr, "progress is on stdout only"
+    assert "complete" not in numbers.stderr, "progress is on stdout only"
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------

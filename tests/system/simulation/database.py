@@ -205,6 +205,9 @@ class FaultyLink(Database):
             return result.freeze()()  # read at once, since the driver may be suspended before it reads the rows
         return result
 
+    def rows(self, statement: str, row: Any = None) -> list[Any]:
+        return list(map(tuple, self.run(statement, row).all()))  # what was read at once has no cursor
+
     def _fail_perhaps(self, statement: Any, when: str) -> None:
         if self.driver.dead:
             raise AssertionError("a dead driver runs SQL")
