@@ -47,6 +47,7 @@ def test_a_profile_of_the_driver_names_functions() -> None:
     assert "ms of CPU under the profiler" in done.stdout
 
 
+@pytest.mark.exhaustive
 def test_the_cost_of_a_suggestion_is_printed_for_each_sampler() -> None:
     words = ("--n", "40", "--cap", "0.1", "--samplers", "dhpo", "bohb", "pbt")
     head, *rows = lines_of("suggestion_cost", *words)

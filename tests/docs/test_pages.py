@@ -45,8 +45,13 @@ LOCAL = {
 """By page that runs on this machine, what its commands print, among other things."""
 
 
+LONG = ("how-to/architectures.md", "how-to/several-ranks.md", "how-to/failures.md")
+
+
 @pytest.mark.real
-@pytest.mark.parametrize("page", list(LOCAL))
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.exhaustive) if page in LONG else page for page in LOCAL]
+)
 def test_the_files_and_commands_of_a_page_work(page: str, tmp_path: Path) -> None:
     printed = run_page(page, Here(tmp_path))
     assert [words for words in LOCAL[page] if words not in printed] == [], printed

@@ -15,7 +15,7 @@ import pilotune
 
 from ...support.install import REPOSITORY, make_install_module
 
-pytestmark = [pytest.mark.slow, pytest.mark.installs]
+pytestmark = [pytest.mark.slow, pytest.mark.installs, pytest.mark.exhaustive]
 
 LMOD = Path("/usr/share/lmod/lmod/init")
 VERSION = pilotune.__version__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.installs]
+pytestmark = [pytest.mark.slow, pytest.mark.installs, pytest.mark.exhaustive]
 
 USER_FILE = """
 from __future__ import annotations

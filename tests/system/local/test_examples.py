@@ -140,7 +140,7 @@ def pilotune(tmp_path):
 NETWORKS = {"cnn-cifar": "space.images=64", "covertype-nas": "space.epochs=2", "sst-lstm": "space.epochs=2"}
 """Studies that read a table, and what makes their trials short."""
 
-LONG = ("digits-torch", "digits-ddp", *NETWORKS)
+LONG = ("digits-torch", "digits-ddp", "svm-keywords", "ready-made", *NETWORKS)
 """Studies that take longer; ``make demo`` runs the first one whole."""
 
 

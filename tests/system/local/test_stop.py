@@ -121,9 +121,9 @@ def test_a_detached_campaign_is_shown_stopped_and_resumed_from_anywhere(here: He
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param("inworker", "trial.isolate=false"),
+        pytest.param("inworker", "trial.isolate=false", marks=pytest.mark.exhaustive),
         pytest.param("isolated", "trial.isolate=true", marks=pytest.mark.exhaustive),
-        pytest.param("command", "", marks=pytest.mark.exhaustive),
+        pytest.param("command", ""),
     ],
 )
 def test_a_trial_that_never_reports_is_put_aside_when_the_campaign_yields(here: Here, name: str, kind: str) -> None:

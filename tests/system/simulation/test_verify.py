@@ -37,7 +37,7 @@ def complaints(world: World) -> list[str]:
     return [each.what for each in found.violations if not (each.file and each.file.endswith(tuple(spoiled)))]
 
 
-@pytest.mark.parametrize("of", [Case.of, Case.with_blocks])
+@pytest.mark.parametrize("of", [Case.of, pytest.param(Case.with_blocks, marks=pytest.mark.exhaustive)])
 def test_a_simulated_study_is_in_order_at_every_moment(
     of, folder: Path, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
