@@ -1,5 +1,4 @@
-"""Recognizes attempts that failed because their file system is full or their folder was deleted, so that the trial does
-not fail for it."""
+"""Recognizes attempts that failed because their disk is full or their folder was deleted: the trial does not fail."""
 
 from __future__ import annotations
 
@@ -26,8 +25,9 @@ Space may be free again by now, since the trial may have deleted what it had wri
 
 
 def blame_disk(ending: Ending, directory: str) -> Ending:
-    """The ending with failure ``disk`` where the file system of the trial's directory is full, or the directory was deleted
-    while the trial began; else the same ending.
+    """The ending with failure ``disk`` where the file system of the trial's directory is full; else the same ending.
+
+    So it is where the directory was deleted while the trial began.
 
     A full disk of the node's own (``/tmp``) does not count: the trial fails, as for any fault of its own.
 
