@@ -130,8 +130,7 @@ def constraints_of(trial: FrozenTrial) -> dict[str, float]:
 
 def breaks_none(trial: FrozenTrial) -> bool:
     """Whether the trial breaks no constraint, as far as is known."""
-    found = constraints_of(trial)
-    return not found or all(amount <= 0.0 for amount in found.values())
+    return all(amount <= 0.0 for amount in constraints_of(trial).values())
 
 
 def number_attribute(attrs: Mapping[str, Any], name: str, kinds: tuple[type, ...], otherwise: Any) -> Any:

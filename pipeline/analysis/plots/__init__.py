@@ -41,8 +41,7 @@ KINDS: dict[str, Callable[[Trials], Figure]] = {
 }
 """Kind of plot -> what makes its figure, in the order in which a page shows them."""
 
-_STATES = frozenset({"standing", "system"})
-_VALUES = _STATES | {"values"}
+_VALUES = frozenset({"standing", "system", "values"})
 _TIMES = frozenset({"user", "system"})
 NEEDS: dict[str, frozenset[str]] = {
     "history": _VALUES | {"steps"},
