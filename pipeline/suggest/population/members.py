@@ -59,8 +59,9 @@ class Members:
         """Those of the trials ``new`` (ids) that were drawn at random when the population was full already.
 
         Two drivers that fill a population at once may draw more than it has; the ones that came last are too many.
+        These are the new ones, whatever their ids: a trial that another driver has just stored has a greater id here.
         """
-        drawn = sorted(i for i in self._first if self._states[i] in LIVE)
+        drawn = sorted((i for i in self._first if self._states[i] in LIVE), key=lambda i: (i in new, i))
         return [i for i in drawn[size:] if i in new]
 
     def said(self) -> str:

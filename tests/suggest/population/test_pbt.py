@@ -110,6 +110,7 @@ def test_members_are_counted_without_learned_trials_and_without_those_that_are_g
     assert sampler.repeated(study, [newest._trial_id]) == []
     one_more = study.ask()
     assert sampler.repeated(study, [newest._trial_id, one_more._trial_id]) == [one_more._trial_id]
+    assert sampler.repeated(study, [newest._trial_id]) == [newest._trial_id]  # another driver has stored the last one
     assert sampler.finished(study) == "1 member was trained to the end, 2 were replaced, 1 failed, 4 have not ended"
 
 
