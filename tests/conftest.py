@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,21 @@ def has_mark(file: Path, mark: str) -> bool:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> MarkedFileScheduling:
     return MarkedFileScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """What cannot be finalized where a test has used up the stack is nobody's fault, and pytest cannot show it there.
+
+    Garbage of any test may be collected there.
+    """
+    shown = sys.unraisablehook
+
+    def show(unraisable: Any) -> None:
+        if unraisable.exc_type is not RecursionError:
+            shown(unraisable)
+
+    sys.unraisablehook = show
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
