@@ -28,8 +28,8 @@ def helpers() -> set[str]:
 
 HELPERS = helpers()
 
-TOOLS = {"schema_docs.py", "architecture.py"}
-"""Programs for developers, and public names for objectives: nothing here imports them."""
+TOOLS = {"schema_docs.py", "architecture.py", "ensemble.py"}
+"""Programs for developers, and public names for objectives and users: nothing here imports them."""
 
 
 def sources() -> list[Path]:
