@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import linecache
+import traceback
 from collections.abc import Mapping
+from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
+from ...grammar import a
 from .graph import Graph
 from .network import Network, NetworkError, network
-from .operations import Operation, Shape, shown
+from .operations import Operation, Shape, ShapeError, shown
 from .source import CLASS, source
 
 if TYPE_CHECKING:
@@ -40,7 +44,8 @@ def build(params: Mapping[str, Any], name: str = "net") -> nn.Module:
     found = network_of(params, name)
     module = _run(source(found))
     weights = sum(parameter.numel() for parameter in module.parameters())
-    if found.parameters is not None and weights != found.parameters:
+    counted_here = not any(step.operation and step.operation.is_users for step in found.steps)
+    if counted_here and weights != found.parameters:  # layers of the user's own may share their weights
         raise AssertionError(f"the network has {weights} weights, but {found.parameters} were counted")
     return module
 
@@ -62,33 +67,49 @@ def network_of(params: Mapping[str, Any], name: str = "net") -> Network:
     try:
         return network(Graph.from_data(params[name]), params, name, _probe)
     except NetworkError as error:
-        raise UserError(f"graph {name}, {error}") from None
+        raise UserError(f"graph {name}, {error}") from error.__cause__
     except (ValueError, TypeError) as error:
         raise UserError(f"{name!r} {error}") from None
 
 
 def _probe(operation: Operation, shape: Shape) -> tuple[Shape, int]:
-    """Make an operation of the user's own, and see what it gives for an input of zeros."""
+    """Make an operation of the user's own, and see what it gives for an input of zeros. Raises ShapeError."""
     import torch
 
-    module_name, _, attribute = operation.call.name.rpartition(":")
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"has the operation {operation.call}, which cannot be imported: {error}") from None
-    module = factory(shape, *operation.values)
+    call = operation.call
+    module = _made(operation, shape)
     if not isinstance(module, torch.nn.Module):
-        kind = type(module).__name__
-        raise ValueError(f"has the operation {operation.call}, which gives a {kind} instead of a torch.nn.Module")
+        raise ShapeError(f"{call} gives {a(type(module).__name__)} instead of a torch.nn.Module")
     was = module.training
-    with torch.no_grad():
-        out = module.eval()(torch.zeros(2, *shape))
+    try:
+        with torch.no_grad():
+            out = module.eval()(torch.zeros(2, *shape))
+    except Exception as error:
+        raise ShapeError(f"{call} fails on a batch of {shown(shape)}: {_raised(error)}") from error
     module.train(was)
     if not isinstance(out, torch.Tensor) or out.dim() < 2 or out.shape[0] != 2:
-        raise ValueError(
-            f"has the operation {operation.call}, which does not give one tensor for a batch of {shown(shape)}"
-        )
+        raise ShapeError(f"{call} does not give one tensor for a batch of {shown(shape)}")
     return tuple(out.shape[1:]), sum(parameter.numel() for parameter in module.parameters())
+
+
+def _made(operation: Operation, shape: Shape) -> Any:
+    """What a callable of the user's gives. Raises ShapeError."""
+    module_name, _, attribute = operation.call.name.rpartition(":")
+    try:
+        factory = attrgetter(attribute)(importlib.import_module(module_name))
+    except Exception as error:
+        raise ShapeError(f"{operation.call} cannot be imported: {_raised(error)}") from error
+    try:
+        return factory(shape, *operation.values)
+    except Exception as error:
+        raise ShapeError(f"{operation.call} fails for an input of {shown(shape)}: {_raised(error)}") from error
+
+
+def _raised(error: Exception) -> str:
+    """An error of the user's code in words, with the line of that code."""
+    lines = traceback.extract_tb(error.__traceback__)[1:]
+    where = f" ({Path(lines[-1].filename).name}:{lines[-1].lineno})" if lines else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _run(program: str) -> nn.Module:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .graph import Graph, Merge, Node, part_name, skip_name
+from .notation import Value
 from .operations import Operation, Shape, ShapeError, norm_fits, norm_weights, operation, shown, width
 
 Probe = Callable[[Operation, Shape], tuple[Shape, int]]
@@ -144,7 +145,7 @@ class _Decoder:
             try:
                 self.value[node.name] = self._node(node)
             except ShapeError as error:
-                raise NetworkError(node.name, str(error)) from None
+                raise NetworkError(node.name, str(error)) from error.__cause__
         output = self.value[self.graph.nodes[-1].name]
         return Network(self.graph.inputs, tuple(self._needed(output)), output, chosen)
 
@@ -325,13 +326,13 @@ def projection_weights(shape: Shape, to: Shape) -> int:
 
 def checked_operations(texts: Sequence[str]) -> list[Operation]:
     """The operations of a list. Raises ValueError naming one that is none, or is there twice."""
-    found: list[Operation] = []
+    found: dict[tuple[str, tuple[Value, ...]], Operation] = {}
     for text in texts:
         try:
             one = operation(text)
         except ValueError as error:
             raise ValueError(f"{text!r} {error}") from None
-        if any(one.key == other.key for other in found):
+        if one.key in found:
             raise ValueError(f"{text!r} is there twice")
-        found.append(one)
-    return found
+        found[one.key] = one
+    return list(found.values())

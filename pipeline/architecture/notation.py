@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import keyword
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 MOST = 10_000
 """Most operations that one text may stand for."""
+
+SHADOWED = ("nn", "F", "Net", "Attention")
+"""Names of modules that the user's cannot have: a program of :mod:`.source` gives them to something else."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -54,6 +59,12 @@ def expand(text: str) -> list[Call]:
     module, colon, attribute = name.rpartition(":")
     if not all(_WORD.fullmatch(part) for part in ([module, attribute] if colon else [name])):
         raise ValueError("is no operation; write a name and its arguments, as in dense(64, relu)")
+    if module.endswith(".py"):
+        raise ValueError(f"names a file; write its module, as in {module.removesuffix('.py')}:{attribute}")
+    taken = [part for part in re.split(r"[.:]", name) if keyword.iskeyword(part)]
+    if colon and (taken or module.partition(".")[0] in SHADOWED):
+        word = taken[0] if taken else module.partition(".")[0]
+        raise ValueError(f"has the name {word}, which means something else in a program; rename it")
     if not bracket:
         return [Call(name)]
     if not rest.endswith(")"):
@@ -123,7 +134,7 @@ def _values(text: str) -> Iterator[Value]:
 
 
 def _value(text: str) -> Value:
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) and math.isfinite(float(text)):
         return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
     if _WORD.fullmatch(text):
         return text

@@ -30,6 +30,9 @@ ACTIVATIONS = {
 }
 """Activations, and the PyTorch expression of each."""
 
+LARGEST = 10**9
+"""Largest size of anything: of an input, of a layer."""
+
 NORMS = ("none", "batch", "layer")
 """Normalizations that may stand between a layer and its activation."""
 
@@ -79,8 +82,8 @@ class Argument:
         elif self.kind == "share":
             if isinstance(value, str) or not 0 <= value < 1:
                 raise ValueError(f"{self.name} is a number from 0 to below 1, but is {value}")
-        elif isinstance(value, str | float) or value < 1:
-            raise ValueError(f"{self.name} is a whole number from 1, but is {value}")
+        elif isinstance(value, str | float) or not 1 <= value <= LARGEST:
+            raise ValueError(f"{self.name} is a whole number from 1 to {LARGEST:,}, but is {value}")
         elif self.kind == "odd" and value % 2 == 0:
             raise ValueError(f"{self.name} is an odd number, so that the size stays, but is {value}")
         return value
@@ -175,7 +178,7 @@ class Operation:
         if self.is_users:
             module, _, name = self.call.name.rpartition(":")
             given = ", ".join([repr(tuple(shape)), *map(repr, self.values)])
-            return Code(f"{name}({given})", "self.{m}({x})", imports=(f"from {module} import {name}",))
+            return Code(f"{module}.{name}({given})", "self.{m}({x})", imports=(f"import {module}",))
         return KINDS[self.call.name].code(self.values, shape)
 
 
@@ -206,7 +209,10 @@ def operation(text: str | Call) -> Operation:
         value = given[index] if index < len(given) else argument.default
         if value is None:
             raise ValueError(f"needs {argument.name}, as in {_example(call.name)}")
-        values.append(argument.checked(value))
+        try:
+            values.append(argument.checked(value))
+        except ValueError as error:
+            raise ValueError(f"has a wrong argument: {error}") from None
     if call.name == "attention" and int(values[0]) % int(values[1]):
         raise ValueError(f"needs units that its heads divide, but has {values[0]} units and {values[1]} heads")
     return Operation(call, tuple(values))

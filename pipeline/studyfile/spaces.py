@@ -16,7 +16,8 @@ from ..architecture.graph import Graph
 from ..expressions import unusable
 from ..space import Constraint, Parameter, Space, contains, derived_names, describe
 from ..trial.distributions import RangeProblem, check_range, same_choice, stepped, stored_choice
-from .graphs import build_graph, fits_always, variable_distributions
+from .graphs import fits_always, variable_distributions
+from .graphs.in_space import GRAPH, check_countable, check_parameter_names, read_graph
 from .space_hints import as_yaml, form_of_list, form_of_text, right_form
 
 KINDS = ("float", "int", "choice")
@@ -24,9 +25,6 @@ KINDS = ("float", "int", "choice")
 
 CONSTANT = "constant"
 """Key of a constant that a plain value cannot express: a list, or a text that looks like a range."""
-
-GRAPH = "graph"
-"""Key of a space of networks."""
 
 OPTIONS = {"float": ("log", "step", "when"), "int": ("log", "step", "when"), "choice": ("when",)}
 """Keys that each kind may have beside its own."""
@@ -57,7 +55,7 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
         key = f"space.{name}"
         _check_name(name, key, source)
         if isinstance(value, dict) and GRAPH in value:
-            graphs[name] = _graph(name, value, key, source)
+            graphs[name] = read_graph(name, value, key, source)
             variables = variable_distributions(graphs[name], name)
             distributions |= variables
             objects |= {variable: {} for variable in variables}
@@ -71,14 +69,14 @@ def build_space(data: Mapping[str, Any], constraints: tuple[str, ...], source: Y
     if not distributions:
         raise source.error("has no parameter to tune; write one, as in lr: {float: [0.001, 0.1], log: true}", "space")
     plain = {name: Parameter(name, kind, objects=objects[name]) for name, kind in distributions.items()}
-    _check_graph_names(graphs, data, source)
+    check_parameter_names(graphs, data, source)
     whens = {name: _when(name, data.get(name, {}), plain, constants, source) for name in distributions}
     parameters = tuple(replace(plain[name], when=whens[name]) for name in _ordered(whens, source))
     names = [*data, *(each for name in graphs for each in sorted(derived_names(name)))]
     checked = tuple(_constraint(text, index, names, objects, source) for index, text in enumerate(constraints))
     checked += tuple(Constraint(f"{name}_fits") for name, graph in graphs.items() if not fits_always(graph))
     space = Space(parameters, constants, checked, graphs)
-    _check_countable(space, source)
+    check_countable(space, source)
     if checked:
         _check_feasible(space, source)
     return space
@@ -117,38 +115,6 @@ def check_point(point: Mapping[str, Any], space: Space, key: str, source: YamlFi
     if all(name in result or not p.active(values) for name, p in by_name.items()) and (broken := space.broken(values)):
         raise source.error(f"the point does not meet the constraint '{broken.text}'", key)
     return result
-
-
-def _graph(name: str, data: Mapping[str, Any], key: str, source: YamlFile) -> Graph:
-    """A space of networks."""
-    for other in data:
-        if other != GRAPH:
-            raise source.error(f"a graph has no {other} beside it", join(key, other))
-    if not name.isidentifier():
-        raise source.error(
-            "a graph's name is letters, digits and '_', since expressions name what follows from it", key
-        )
-    return build_graph(data[GRAPH], join(key, GRAPH), source)
-
-
-def _check_graph_names(graphs: Mapping[str, Graph], data: Mapping[str, Any], source: YamlFile) -> None:
-    """Refuse parameters whose names a graph needs."""
-    for name, graph in graphs.items():
-        for taken in (*derived_names(name), *(each.name for each in graph.variables(name))):
-            if taken in data:
-                raise source.error(f"is a name that the graph {name} needs; rename one of them", f"space.{taken}")
-
-
-def _check_countable(space: Space, source: YamlFile) -> None:
-    """Refuse a constraint on weights that only PyTorch can count."""
-    for index, constraint in enumerate(space.constraints):
-        for name, graph in space.graphs.items():
-            own = next((o for node in graph.nodes for o in node.operations if o.is_users), None)
-            if own is not None and f"{name}_parameters" in constraint.names:
-                message = (
-                    f"'{constraint.text}': the weights of {own.call}, a layer of your own, cannot be counted beforehand"
-                )
-                raise source.error(message, f"constraints[{index}]")
 
 
 def _check_name(name: str, key: str, source: YamlFile) -> None:

@@ -146,10 +146,79 @@ def test_a_layer_of_the_users_own_is_measured_when_it_is_built(tmp_path, monkeyp
     params = random_params(text, 0)
     assert network_of(params).parameters == 7 * 9 + 10 * 2
     assert build(params)(torch.randn(3, 6)).shape == (3, 2)
-    assert "from my_layers import Gated" in source(network_of(params))
-    missing = random_params(text.replace("Gated", "Absent"), 0)
-    with pytest.raises(UserError, match=r"my_layers:Absent\(9\), which cannot be imported"):
-        build(missing)
+    assert "self.a = my_layers.Gated((6,), 9)" in source(network_of(params))
+
+
+OWN = """
+import torch
+from torch import nn
+
+shared = nn.Linear(6, 6)
+
+
+def fails(shape):
+    raise RuntimeError("no units")
+
+
+def fails_later(shape):
+    return nn.Linear(7, 7)
+
+
+def gives_text(shape):
+    return "dense"
+
+
+def gives_a_pair(shape):
+    return nn.LSTM(6, 6)
+
+
+class Outer:
+    class Net(nn.Identity):
+        def __init__(self, shape):
+            super().__init__()
+
+
+def the_same(shape):
+    return shared
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Makes the parameters of a network with a callable of the file ``own_layers.py``."""
+    (tmp_path / "own_layers.py").write_text(OWN)
+    (tmp_path / "broken_layers.py").write_text("raise OSError('no disk')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "inputs: {{x: 6}}\nnodes: {{a: {{from: x, op: '{}'}}, out: {{from: a, op: '{}'}}}}"
+    yield lambda name, last="relu": random_params(text.format(name, last), 0)
+    sys.modules.pop("own_layers", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("absent", r"graph net, node a: own_layers:absent cannot be imported: AttributeError: module 'own_layers' has"),
+        ("fails", r"node a: own_layers:fails fails for an input of 6: RuntimeError: no units \(own_layers\.py:9\)"),
+        ("fails_later", r"node a: own_layers:fails_later fails on a batch of 6: RuntimeError: mat1 and mat2 shapes"),
+        ("gives_text", "node a: own_layers:gives_text gives a str instead of a torch.nn.Module"),
+        ("gives_a_pair", "node a: own_layers:gives_a_pair does not give one tensor for a batch of 6"),
+    ],
+)
+def test_what_is_wrong_with_a_layer_of_the_users_own_is_said_with_its_node(own, name, said):
+    with pytest.raises(UserError, match=said) as raised:
+        build(own(f"own_layers:{name}"))
+    assert (raised.value.__cause__ is None) == name.startswith("gives")  # else the traceback shows the user's line
+
+
+def test_a_module_that_cannot_be_imported_is_named_with_its_node(own):
+    with pytest.raises(UserError, match=r"node a: broken_layers:F cannot be imported: OSError: no disk \(broken_lay"):
+        build(own("broken_layers:F"))
+
+
+def test_layers_of_the_users_own_may_be_nested_have_any_name_and_share_weights(own):
+    assert build(own("own_layers:Outer.Net"))(torch.randn(3, 6)).shape == (3, 6)
+    module = build(own("own_layers:the_same", "own_layers:the_same"))
+    assert module.a is module.out
 
 
 def test_parameters_without_the_graph_are_refused():

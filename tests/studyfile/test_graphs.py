@@ -7,6 +7,7 @@ from optuna.distributions import IntDistribution
 
 from pilotune.errors import UserError
 from pilotune.pipeline.space import differences
+from pilotune.pipeline.studyfile.graphs import build_graph
 from pilotune.pipeline.studyfile.spaces import build_space
 from pilotune.yamlfile import parse_yaml
 from tests.support.graphs import DENSE_SKIP_CO, graph_of
@@ -74,7 +75,7 @@ CHOICES = "choice: [dense(4), dense(8)]"
         (CHAIN.replace("8", "0"), 3, "must be a shape, as 54 (features), [8, 5] (steps, features)"),
         (CHAIN.replace("cells: 2", "cells: 0"), 4, "must be a whole number from 1 to 1000, but is 0"),
         (CHAIN.replace("dense(4)", "danse(4)"), 5, "node cell1: 'danse(4)' is no operation; known are"),
-        (CHAIN.replace("dense(4)", "dense(0)"), 5, "node cell1: 'dense(0)' units is a whole number from 1, but is 0"),
+        (CHAIN.replace("dense(4)", "dense(0)"), 5, "'dense(0)' has a wrong argument: units is a whole number from"),
         (CHAIN.replace("dense(4)", "dense()"), 5, "node cell1: 'dense' needs units, as in dense(64)"),
         (CHAIN.replace("dense(4)", '"dense(4, rely)"'), 5, "the activation is one of linear, relu,"),
         (CHAIN.replace("dense(4)", '"dense({4..9..2})"'), 5, "has the range 4..9..2, whose steps do not lead"),
@@ -99,6 +100,29 @@ CHOICES = "choice: [dense(4), dense(8)]"
         (NODES + "  a: {from: x, op: relu}\n  b: {from: x, op: relu}", 2, "has several last nodes, a, b; name the one"),
         (NODES + "  train: {from: x, op: relu}", 5, "'train' means something else in PyTorch; rename the node"),
         (NODES + "  a: {from: x}", 5, "node a has no operation; give one of choice, op and mirror"),
+        (CHAIN.replace("x: 8", "cell1: 8"), 3, "'cell1' is also the name of a node of the graph; rename the input"),
+        (CHAIN.replace("8", str(10**12)), 3, "must be a shape, as 54 (features), [8, 5] (steps, features)"),
+        (CHAIN.replace("dense(4)", f"dense({10**12})"), 5, "units is a whole number from 1 to 1,000,000,000, but is"),
+        (CHAIN.replace("dense(4)", "dropout(1e999)"), 5, "has the argument '1e999'; give a number"),
+        (CHAIN.replace("dense(4)", '"mine.py:Gated(4)"'), 5, "names a file; write its module, as in mine:Gated"),
+        (CHAIN.replace("dense(4)", '"nn:Gated(4)"'), 5, "has the name nn, which means something else in a program"),
+        (CHAIN.replace("dense(4)", '"mine:class(4)"'), 5, "has the name class, which means something else in a"),
+        (CHAIN + "merge: {add: project, activation: [relu]}", 7, "is one of linear, relu,"),
+        (CHAIN + "cell: 3", 7, "unknown key; did you mean 'cells'?"),
+        (CHAIN.replace("cells: 2", "cells: 1000\nskips: 20"), 2, "more parameters than a graph may have: 20,810"),
+        ("inputs: {x: 8, y: 4}\nnodes: {a: {from: x, op: relu}}", 3, "input y leads to no node; name it in the `from`"),
+        (NODES + "  a: {from: x, op: relu, skips: y}", 5, "node a: the connection from y never fits: cannot add 4 x 3"),
+        (NODES + "  a: {from: [x, a], op: relu}", 5, "node a: the nodes form a cycle: a -> a"),
+        (NODES + "  a: {from: x, op: relu, skips: a}", 5, "from a would go back, since it is the node itself"),
+        (NODES + "  a: {from: x, mirror: a}", 5, "node a cannot mirror itself; name another node"),
+        (NODES + "  a: {from: x, mirror: [a]}", 5, "node a: `mirror` names a node, but has ['a']"),
+        (NODES + "  a: {from: x, op: relu}\noutput: [a]", 6, "there is no node ['a']"),
+        (NODES + "  a: {from: x, op: relu}\npool: {every: 2}", 6, "belongs to a chain; here a pooling is a node"),
+        (NODES + "  a: {from: x, op: relu}\nskips: [x]", 6, "must be a mapping of nodes to points before them, as in"),
+        (NODES + "  a: {from: x, op: relu}\nskips: {b: [x]}", 6, "there is no node 'b'; known are a"),
+        (NODES + "  a: {from: x, op: relu, skips: x}\nskips: {a: [x]}", 6, "node a has `skips` of its own; give one"),
+        (NODES + "  '': {from: x, op: relu}\n  a: {from: ['', y], op: relu}", 5, "'': the name of a node or input is"),
+        (NODES + f"  {'a' * 65}: {{from: [x, y], op: relu}}", 5, "is too long; the most for a node or input is"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_sentence_with_its_line(text, line, said):
@@ -108,9 +132,44 @@ def test_each_mistake_is_one_sentence_with_its_line(text, line, said):
     assert raised.value.line == line
 
 
+def test_a_rare_network_that_fits_is_enough():
+    """Most networks of forty poolings leave nothing; that with none does not."""
+    text = "inputs: {x: [1, 4, 4]}\ncells: 40\nchoice: [maxpool(2), identity]\noutput: [flatten, dense(2)]\n"
+    assert len(graph_of(text).nodes) == 42
+
+
+def test_a_node_may_have_thousands_of_operations():
+    assert len(graph_of(CHAIN.replace("dense(4)", '"dense({1..5000})"')).nodes[0].choices) == 5001
+
+
+def test_a_callable_must_be_in_the_file_beside_the_study(tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\n\n\ndef Gated(shape, units): ...\n")
+    text = "space: {graph: {inputs: {x: 8}, nodes: {a: {from: x, op: 'mine:Gated(4)'}}}}\n"
+
+    def read(text):
+        file = tmp_path / "study.yaml"
+        file.write_text(text)
+        source = parse_yaml(text, file)
+        return build_graph(source.data["space"]["graph"], "space.graph", source)
+
+    assert read(text).nodes
+    with pytest.raises(UserError, match=r"node a: 'mine:Gate': mine\.py has no class or function 'Gate'; did you mean"):
+        read(text.replace("Gated", "Gate"))
+    with pytest.raises(UserError, match="node a: 'mime:Gated': there is no module 'mime' in"):
+        read(text.replace("mine", "mime"))
+
+
 def test_names_that_a_graph_needs_are_taken():
     with pytest.raises(UserError, match="is a name that the graph net needs; rename one of them"):
         space_of(CHAIN, more="  net_parameters: 3\n")
+
+
+def test_the_names_of_a_graphs_parameters_are_short_enough_for_the_database():
+    name = "a" * 120
+    graph = "{inputs: {x: 8}, cells: 1, choice: [relu, tanh], output: relu}"
+    source = parse_yaml(f"space:\n  {name}:\n    graph: {graph}", "study.yaml")
+    with pytest.raises(UserError, match=r"aaa_parameters, longer than 128 letters; shorten the graph's name"):
+        build_space(source.data["space"], (), source)
 
 
 def test_weights_of_own_layers_cannot_be_constrained():

@@ -9,7 +9,7 @@ from ....yamlfile import YamlFile, join
 from ...architecture.graph import Graph
 from .chain import KEYS as CHAIN_KEYS
 from .chain import ChainReader
-from .checks import check_names, check_networks, fits_always
+from .checks import check_inputs, check_names, check_networks, check_size, fits_always
 from .distributions import variable_distributions
 from .nodes import NodesReader
 from .parts import Parts
@@ -47,6 +47,8 @@ def build_graph(data: Any, key: str, source: YamlFile) -> Graph:
         ChainReader(parts).read(inputs)
     graph = Graph(inputs, tuple(parts.nodes.values()))
     check_names(graph, parts)
+    check_inputs(graph, parts)
+    check_size(graph, parts)
     parts.check_split()
     check_networks(graph, parts)
     return graph

@@ -15,6 +15,9 @@ from .parts import Parts
 KEYS = ("from", "choice", "op", "mirror", "mime", "skips", "merge", "norm")
 """Keys of a node."""
 
+COPIES = ("mirror", "mime")
+"""Keys that name another node, of which a node takes something."""
+
 
 class NodesReader:
     """Reads nodes with names. ``parts``: takes them."""
@@ -27,8 +30,12 @@ class NodesReader:
         key, data = join(self.parts.key, "nodes"), self.parts.data["nodes"]
         if not isinstance(data, dict) or not data:
             raise self.parts.error("must be a mapping, as in {enc: {from: x, choice: [...]}, ...}", key)
-        for name in (each for each in ("choice",) if each in self.parts.data):
-            raise self.parts.error("belongs to a node here; write it below `nodes`", join(self.parts.key, name))
+        if "choice" in self.parts.data:
+            raise self.parts.error("belongs to a node here; write it below `nodes`", join(self.parts.key, "choice"))
+        if "pool" in self.parts.data:
+            message = "belongs to a chain; here a pooling is a node, as in p1: {from: x, op: maxpool(2)}"
+            raise self.parts.error(message, join(self.parts.key, "pool"))
+        self._check_skips(data)
         read = {str(name): self._named(str(name), each, join(key, name), inputs) for name, each in data.items()}
         for name, node in read.items():
             self.parts.places[name] = join(key, name)
@@ -36,6 +43,21 @@ class NodesReader:
         self.parts.nodes = {name: read[name] for name in self._sorted(read)}
         self._check_copies()
         self._move_output_last()
+
+    def _check_skips(self, nodes: Mapping[str, Any]) -> None:
+        """Refuse connections beside ``nodes`` that no node takes."""
+        key, skips = join(self.parts.key, "skips"), self.parts.data.get("skips")
+        if skips is None:
+            return
+        if not isinstance(skips, dict):
+            message = f"must be a mapping of nodes to points before them, as in {{out: [x]}}, but is {shown(skips)}"
+            raise self.parts.error(message, key)
+        names = list(map(str, nodes))
+        for name in map(str, skips):
+            if name not in names:
+                raise self.parts.error(f"there is no node {name!r}{nearest(name, names)}", join(key, name))
+            if isinstance(nodes[name], dict) and "skips" in nodes[name]:
+                raise self.parts.error(f"node {name} has `skips` of its own; give one of them", join(key, name))
 
     def _named(self, name: str, data: Any, key: str, inputs: Mapping[str, Shape]) -> Node:
         """One node, as far as it can be read by itself."""
@@ -56,7 +78,7 @@ class NodesReader:
             raise self.parts.error(f"node {name} {problem}; give one of choice, op and mirror", key)
         if "mime" in data and "choice" not in data:
             raise self.parts.error(f"node {name} mimes a choice, and needs a `choice` of its own", join(key, "mime"))
-        mirror = str(data.get("mirror", ""))
+        mirror, mime = (self._name(data[each], join(key, each), name, each) if each in data else "" for each in COPIES)
         choices: tuple[str, ...] = ("identity",)
         if not mirror:
             read = self.parts.operations if "choice" in data else self.parts.one
@@ -67,13 +89,18 @@ class NodesReader:
             sources,
             choices,
             mirror=mirror,
-            mime=str(data.get("mime", "")),
+            mime=mime,
             skips=self._names(skips, join(key, "skips"), name, "skips"),
             merge=self.parts.merge(data.get("merge"), join(key, "merge"), Merge("concat")),
             add=self.parts.merge(self.parts.data.get("merge"), join(self.parts.key, "merge"), Merge("add")),
             norm=norm,
             split=self.parts.split and "choice" in data,
         )
+
+    def _name(self, value: Any, key: str, node: str, what: str) -> str:
+        if not isinstance(value, str):
+            raise self.parts.error(f"node {node}: `{what}` names a node, but has {shown(value)}", key)
+        return value
 
     def _names(self, value: Any, key: str, node: str, what: str) -> tuple[str, ...]:
         if value is None:
@@ -87,7 +114,7 @@ class NodesReader:
         return tuple(names)
 
     def _check_sources(self, node: Node, nodes: Mapping[str, Node], inputs: Mapping[str, Shape]) -> None:
-        known = [*inputs, *(name for name in nodes if name != node.name)]
+        known = [*inputs, *nodes]
         for what, names in (
             ("from", node.sources),
             ("skips", node.skips),
@@ -99,15 +126,16 @@ class NodesReader:
                 if name not in known:
                     hint = nearest(name, known)
                     raise self.parts.error(f"node {node.name}: there is no input or node {name!r}{hint}", where)
-                if what in ("mirror", "mime") and name in inputs:
+                if what in COPIES and name == node.name:
+                    raise self.parts.error(f"node {name} cannot {what} itself; name another node", where)
+                if what in COPIES and name in inputs:
                     raise self.parts.error(
                         f"node {node.name}: {name} is an input, and has no operation to {what}", where
                     )
         for name in node.skips:
             if node.name in _ancestors(name, nodes):
-                message = (
-                    f"node {node.name}: a connection from {name} would go back, since {name} comes after {node.name}"
-                )
+                after = f"{name} comes after {node.name}" if name != node.name else "it is the node itself"
+                message = f"node {node.name}: a connection from {name} would go back, since {after}"
                 raise self.parts.error(message, join(self.parts.places[node.name], "skips"))
 
     def _sorted(self, nodes: Mapping[str, Node]) -> list[str]:
@@ -154,7 +182,7 @@ class NodesReader:
             )
             raise self.parts.error(message, self.parts.key)
         name = ends[0] if name is None else name
-        if name not in self.parts.nodes:
+        if not isinstance(name, str) or name not in self.parts.nodes:
             raise self.parts.error(f"there is no node {shown(name)}{nearest(str(name), self.parts.nodes)}", key)
         for other in ends:
             if other != name:

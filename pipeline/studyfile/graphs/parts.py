@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ....errors import UserError
@@ -12,7 +13,8 @@ from ....yamlfile import YamlFile, join, nearest
 from ...architecture.graph import Merge, Node
 from ...architecture.network import checked_operations
 from ...architecture.notation import expand
-from ...architecture.operations import ACTIVATIONS, NORMS, Shape
+from ...architecture.operations import ACTIVATIONS, LARGEST, NORMS, Operation, Shape
+from ...user_code.references import find_reference
 
 MERGE_KEYS = ("add", "concat", "activation", "norm", "always")
 
@@ -34,6 +36,7 @@ class Parts:
         self.data, self.key, self.source = data, key, source
         self.places: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
+        self._own_found: set[str] = set()
 
     def error(self, message: str, key: str) -> UserError:
         """An error at a key of the study file."""
@@ -43,7 +46,7 @@ class Parts:
         """Refuse other keys than these."""
         for name in data:
             if name not in keys:
-                raise self.error(f"unknown key{nearest(str(name), keys)}; known are {', '.join(keys)}", join(key, name))
+                raise self.error(f"unknown key{nearest(str(name), keys)}", join(key, name))
 
     def inputs(self) -> dict[str, Shape]:
         """The shape of each input, without the batch."""
@@ -53,7 +56,7 @@ class Parts:
         inputs = {}
         for name, shape in data.items():
             sizes = shape if isinstance(shape, list) else [shape]
-            if not 1 <= len(sizes) <= 3 or not all(type(size) is int and size > 0 for size in sizes):
+            if not 1 <= len(sizes) <= 3 or not all(type(size) is int and 0 < size <= LARGEST for size in sizes):
                 form = "54 (features), [8, 5] (steps, features) or [3, 32, 32] (channels, height, width)"
                 raise self.error(f"must be a shape, as {form}, but is {shown(shape)}", join(key, name))
             inputs[str(name)] = tuple(sizes)
@@ -71,8 +74,9 @@ class Parts:
             if not isinstance(text, str):
                 raise self.error(f"node {node}: an operation is text, as dense(64, relu), but is {shown(text)}", where)
             try:
-                calls += [str(call) for call in expand(text)]
-                checked_operations([str(call) for call in expand(text)])
+                expanded = [str(call) for call in expand(text)]
+                self._check_own(checked_operations(expanded))
+                calls += expanded
             except ValueError as error:
                 said = str(error) if str(error).startswith(("'", '"')) else f"{text!r} {error}"
                 raise self.error(f"node {node}: {said}", where) from None
@@ -81,6 +85,17 @@ class Parts:
         except ValueError as error:
             raise self.error(f"node {node}: {error}", key) from None
         return tuple(calls)
+
+    def _check_own(self, operations: Sequence[Operation]) -> None:
+        """Raise ValueError where the file of an operation of the user's does not define it. Imports nothing."""
+        names = {each.call.name for each in operations if each.is_users} - self._own_found
+        file = Path(self.source.path)
+        for name in sorted(names) if file.is_file() else ():
+            try:
+                find_reference(name, file.parent, what="class or function")
+            except UserError as error:
+                raise ValueError(f"{name!r}: {error.message}") from None
+            self._own_found.add(name)
 
     def merge(self, data: Any, key: str, plain: Merge) -> Merge:
         """How tensors are merged: ``add``, ``concat``, or a mapping with more."""
@@ -99,7 +114,7 @@ class Parts:
         if data.get("add", "project") not in ("project", True):
             raise self.error(f"is project, but here {shown(data['add'])}", join(key, "add"))
         activation = data.get("activation", "linear")
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             message = f"is one of {', '.join(ACTIVATIONS)}, but here {shown(activation)}"
             raise self.error(message, join(key, "activation"))
         try:
@@ -107,7 +122,7 @@ class Parts:
         except ValueError as error:
             raise self.error(str(error), join(key, "always")) from None
         how = "concat" if "concat" in data else "add" if "add" in data else plain.how
-        return Merge(how, str(activation), self.norm(data.get("norm"), join(key, "norm")), always)
+        return Merge(how, activation, self.norm(data.get("norm"), join(key, "norm")), always)
 
     def norm(self, value: Any, key: str) -> str:
         """A normalization: ``none``, ``batch`` or ``layer``."""
@@ -149,7 +164,10 @@ class Parts:
                     raise self.error(f"node {node.name}: {error}", self.places[node.name]) from None
 
     def put(self, node: Node, key: str) -> str:
-        """Add a node that the study file describes at ``key``; returns its name."""
+        """Add a node that the study file describes at ``key``; returns its name. Raises UserError."""
+        if node.name in self.places and node.name not in self.nodes:
+            message = f"{node.name!r} is also the name of a node of the graph; rename the input"
+            raise self.error(message, self.places[node.name])
         self.nodes[node.name] = node
         self.places[node.name] = key
         return node.name

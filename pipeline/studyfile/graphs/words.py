@@ -21,7 +21,8 @@ def in_words(graph: Graph) -> str:
     """
     variables = graph.variables("")
     size = f"{graph.size:,}" if graph.size < 1e9 else f"{graph.size:.3g}"
-    made = f"graph of {count(len(variables), 'variable')} in {count(len(graph.nodes), 'node')}, {size} networks"
+    networks = "1 network" if graph.size == 1 else f"{size} networks"
+    made = f"graph of {count(len(variables), 'variable')} in {count(len(graph.nodes), 'node')}, {networks}"
     rng, weights = random.Random(0), []
     for _ in range(SAMPLE):
         try:
