@@ -19,7 +19,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -214,28 +216,18 @@ def table_of(results: list[dict[str, Any]], space: str, trials: int) -> str:
 
 
 def main() -> None:
-    parser = kept.parser(__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=40)
+    parser = kept.search_parser(__doc__, 3, METHODS)
     parser.add_argument("--spaces", nargs="+", choices=SPACES, default=["published"])
-    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trials, seeds = (4, 1) if options.small else (options.trials, options.seeds)
-    results = kept.JsonLines(options.cache / f"covertype-{trials}.jsonl")
-
-    def add(space: str, name: str, seed: int, make: Callable[[], Result]) -> None:
-        if not any((each["space"], each["method"], each["seed"]) == (space, name, seed) for each in results.rows):
-            results.add(asdict(make()))
-            print(f"  {results.rows[-1]}", flush=True)
-
-    for seed in () if options.table else range(seeds):
-        for space in options.spaces:
-            for name in options.methods:
-                add(space, name, seed, lambda: search(space, name, seed, trials))  # noqa: B023  (called at once)
+    results, trials, seeds = kept.to_search(options, "covertype")
+    for seed in seeds:
+        for space, name in product(options.spaces, options.methods):
+            of = {"space": space, "method": name, "seed": seed}
+            results.add_missing(of, partial(search, space, name, seed, trials))
         for name in BY_HAND:
-            add("by hand", name, seed, lambda: by_hand(name, seed))  # noqa: B023
+            results.add_missing({"space": "by hand", "method": name, "seed": seed}, partial(by_hand, name, seed))
     tables = "\n".join(table_of(results.rows, space, trials) for space in options.spaces)
     tables += "\nA row of one seed has no interval, and says nothing about which method is better.\n"
     common.finish("Published experiments: Covertype", tables, options.keep)

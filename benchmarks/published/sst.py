@@ -19,7 +19,9 @@ import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -275,24 +277,17 @@ def hundred(values: dict[int, float]) -> dict[int, float]:
 
 
 def main() -> None:
-    parser = kept.parser(__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=40)
+    parser = kept.search_parser(__doc__, 5, METHODS)
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=list(PROTOCOLS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trials, seeds = (4, 1) if options.small else (options.trials, options.seeds)
-    results = kept.JsonLines(options.cache / f"sst-{trials}.jsonl")
-    known = {(each["protocol"], each["method"], each["seed"]) for each in results.rows}
-    for seed in () if options.table else range(seeds):
-        for protocol in options.protocols:
-            for name in (*BY_HAND, *options.methods):
-                if (protocol, name, seed) not in known:
-                    made = by_hand(protocol, name, seed) if name in BY_HAND else search(protocol, name, seed, trials)
-                    results.add(asdict(made))
-                    print(f"  {results.rows[-1]}", flush=True)
+    results, trials, seeds = kept.to_search(options, "sst")
+    for seed, protocol, name in product(seeds, options.protocols, (*BY_HAND, *options.methods)):
+        make = (
+            partial(by_hand, protocol, name, seed) if name in BY_HAND else partial(search, protocol, name, seed, trials)
+        )
+        results.add_missing({"protocol": protocol, "method": name, "seed": seed}, make)
     tables = "\n".join(table_of(results.rows, protocol, trials) for protocol in options.protocols)
     tables += "\nA row of one seed has no interval, and says nothing about which method is better.\n"
     common.finish("Published experiments: sea-surface temperature", tables, options.keep)

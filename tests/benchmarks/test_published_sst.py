@@ -91,3 +91,22 @@ def test_the_table_of_the_clean_protocol_compares_networks_trained_on_all_weeks(
     table = experiment.table_of(rows, "clean", 40)
     assert "1.00 (1.00 to 1.00)" in table
     assert "2 / 0 / 0" in table
+
+
+def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch, capsys):
+    ran = []
+
+    def search(protocol, method, seed, trials):
+        ran.append((protocol, method, seed, trials))
+        return experiment.Result(protocol, method, seed, 0.9, 0.8, 0.7, None, None, 1.0)
+
+    monkeypatch.setattr(experiment, "search", search)
+    monkeypatch.setattr(experiment, "by_hand", lambda protocol, name, seed: search(protocol, name, seed, 1))
+    monkeypatch.setattr(experiment, "BY_HAND", {"ridge": None})
+    given = ["sst.py", "--cache", str(tmp_path), "--trials", "7", "--protocols", "published", "--methods", "random"]
+    for words, runs in (["--seeds", "1"], 2), (["--seeds", "2"], 4), (["--seeds", "9", "--table"], 4):
+        monkeypatch.setattr("sys.argv", [*given, *words])
+        experiment.main()
+        assert len(ran) == runs
+    assert ran[:3] == [("published", "ridge", 0, 1), ("published", "random", 0, 7), ("published", "ridge", 1, 1)]
+    assert capsys.readouterr().out.count("| ridge") == 3
