@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 
 from .fields import DefaultText, TypeName, format_duration
 from .pipeline.architecture.operations import KINDS
+from .pipeline.studyfile.keep import KeepOptions
 from .pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
 
@@ -39,6 +40,7 @@ BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("study-file.md", "StudySchema", StudySchema),
     ("study-file.md", "Budget", Budget),
     ("study-file.md", "TrialOptions", TrialOptions),
+    ("study-file.md", "KeepOptions", KeepOptions),
     ("study-file.md", "StartFrom", StartFrom),
     ("study-file.md", "Command", Command),
     ("sites.md", "SiteSchema", SiteSchema),

@@ -209,6 +209,12 @@ SPREAD = "pilotune:spread"
 """Trial user attribute: standard deviation of the repetitions' values, a list with several objectives; absent where
 there are less than two. The trial's value is their mean."""
 
+ARTIFACTS = "pilotune:artifacts"
+"""Trial system attribute: bytes of each artifact by name, as the attempt that returned the values left them; absent
+where it left none. Only a complete trial's count.
+
+Written by the campaign with the values. The files move to the study's artifacts after that commit."""
+
 DIRECTORY = "pilotune:directory"
 """Trial user attribute: path of the trial's directory."""
 

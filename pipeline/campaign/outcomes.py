@@ -26,6 +26,7 @@ from optuna.trial import TrialState
 from ...exit_codes import FAILED, FINISHED, SITE
 from ...grammar import count
 from ..attributes import (
+    ARTIFACTS,
     ATTEMPTS,
     BEGAN,
     BLOCK,
@@ -140,6 +141,8 @@ class OutcomeHandler:
             return self._next_repetition(flight, (), now)
         if outcome.kind == "complete" and values_fit(outcome.values, len(self.study.study.directions)):
             values = [float(value) for value in outcome.values or ()]
+            if outcome.artifacts or flight.repeat:  # those of a repetition replace those of the one before
+                self.study.attributes.annotate(flight.trial, {}, {ARTIFACTS: dict(outcome.artifacts)})
             self.repeater.keep(flight, values)
             return self._next_repetition(flight, values, now)
         if outcome.kind == "pruned":

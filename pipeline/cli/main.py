@@ -31,6 +31,7 @@ COMMANDS = {
     "best": ("best", "Show the best trial, or the Pareto front."),
     "trials": ("trials", "List the trials, and why failed ones failed."),
     "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
+    "artifacts": ("artifacts", "List, fetch or delete the files that trials have kept."),
     "build": ("build", "Write the network of a trial as a PyTorch program, or draw it."),
     "importance": ("importance", "Show which parameters mattered."),
     "report": ("report", "Write a report of one study or several, to send or to print."),

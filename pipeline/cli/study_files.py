@@ -107,13 +107,14 @@ def delete_folder(folder: Path, database: bool) -> list[Path]:
 
 def is_pilotunes(file: Path, database: bool) -> bool:
     """Whether a file or folder in a study's folder is Pilotune's."""
+    from ..record.artifacts import FOLDER as ARTIFACTS
     from ..studies.request import FILE
     from ..studyfile.written import is_written
 
     name = file.name
     if (
         CAMPAIGN.fullmatch(name)
-        or name in (FILE, LOGGERS)
+        or name in (FILE, LOGGERS, ARTIFACTS)
         or name.startswith(("in-job-", "detached-"))
         or is_written(file)
     ):

@@ -326,6 +326,7 @@ class Driver:
             message=message,
             warnings=warnings,
             notes=self.notes,
+            artifacts=self.ended.artifacts.kept,
             now=now,
         )
         self._shown = now

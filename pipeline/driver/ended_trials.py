@@ -1,4 +1,4 @@
-"""What follows the end of trials beside the campaign itself: callbacks, loggers, and Optuna's terminator."""
+"""What follows the end of trials beside the campaign: callbacks, artifacts, loggers, and Optuna's terminator."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..campaign.events import StopRequested
 from ..record import DueCallbacks, LeaseLost, RecordStorage
 from ..studyfile import StudyFile, make_callbacks, make_terminator, terminator_in_words
 from .after_trials import AfterTrials
+from .artifacts import ArtifactKeeper
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,8 @@ LONGEST_WAIT = 60.0
 class EndedTrials:
     """Hands trials that have ended to their callbacks, and remembers in the database whose callbacks are still due.
 
-    All methods are called from the driver's loop. A study without callbacks, loggers and terminator costs nothing.
+    It also has their artifacts kept. All methods are called from the driver's loop. A study without callbacks, loggers,
+    artifacts and terminator costs next to nothing.
 
     Args:
         study_file: Its ``callbacks`` and ``budget.terminator``, which are imported here, and its ``loggers``.
@@ -39,6 +41,7 @@ class EndedTrials:
         folder: The study's folder of the run directories.
 
     Attributes:
+        artifacts: Keeps the files of complete trials.
         loggers: What is sent to loggers; None where there are none.
         due: The trials whose callbacks are due, for the campaign to add to; None where there are no callbacks.
         lost: A sentence about the trials whose callbacks were given up, or left to the next campaign.
@@ -59,6 +62,7 @@ class EndedTrials:
             only_terminator=budget.trials is None and budget.time is None and budget.patience is None,
         )
         self.due = DueCallbacks(storage, study._study_id, campaign) if callbacks else None
+        self.artifacts = ArtifactKeeper(storage, study, campaign, folder, study_file.trial.keep.artifacts)
         self.loggers: LoggerFeed | None = None
         if study_file.loggers:
             from .logger_feed import LoggerFeed
@@ -70,12 +74,14 @@ class EndedTrials:
         """Begin, and ask the terminator, which may end a resumed study at once. ``wake`` ends the loop's wait."""
         self._after.wake = wake
         self._after.judge()
+        self.artifacts.start()
         if self.loggers:
             self.loggers.start()
 
     def put(self, numbers: Sequence[int]) -> None:
         """The ends of these trials are committed."""
         self._after.put(numbers)
+        self.artifacts.on_ended(numbers)
         if self.loggers:
             self.loggers.put_ended(numbers)
 
@@ -109,10 +115,10 @@ class EndedTrials:
     def warnings(self) -> list[str]:
         """A sentence for each callback, logger or terminator that failed, and about what was not called or written."""
         logged = self.loggers.warnings if self.loggers else []
-        return [*self._after.warnings, *logged, *([self.lost] if self.lost else [])]
+        return [*self._after.warnings, *self.artifacts.warnings, *logged, *([self.lost] if self.lost else [])]
 
     def finish(self, stopped: Callable[[], bool], tell: Callable[[str], None]) -> None:
-        """Wait for the callbacks of the last trials, and commit what they have written; then for the loggers.
+        """Wait for the callbacks of the last trials, and commit what they have written; then for artifacts and loggers.
 
         Args:
             stopped: Whether the user wants to wait no longer.
@@ -120,6 +126,7 @@ class EndedTrials:
         """
         if self._after.needed:
             self._finish_callbacks(stopped, tell)
+        self.artifacts.finish(stopped, tell)
         if self.loggers:
             self.loggers.finish(stopped, tell)
 

@@ -22,6 +22,7 @@ from ..studyfile import SizeProblem, StudyFile, TrialOptions
 from ..studyfile.params_file import FittedParams, fit_params
 from ..studyfile.schedule_file import ScheduleStage, is_schedule, read_schedule
 from ..suggest import make_sampler
+from ..trial.artifacts import sizes_in
 from ..trial.exceptions import ObjectiveError
 from ..trial.fixed import fitted
 from ..trial.link import Stopping
@@ -67,6 +68,7 @@ class SingleTrial:
         stage: Which stage of a schedule runs, in words; empty for a trial without one.
         ending: How it ended; None before.
         seconds: How long it ran.
+        artifacts: Bytes of each file that it has kept, by name.
     """
 
     study_file: StudyFile
@@ -80,6 +82,7 @@ class SingleTrial:
     stage: str = ""
     ending: Ending | None = None
     seconds: float = 0.0
+    artifacts: dict[str, int] = field(default_factory=dict)
 
 
 def try_study(
@@ -88,6 +91,7 @@ def try_study(
     *,
     given: YamlFile | None = None,
     checkpoints: Path | None = None,
+    artifacts: Path | None = None,
     on_error: Callable[[BaseException], None] | None = None,
 ) -> SingleTrial:
     """Run one trial of a study here and now, and return what came of it.
@@ -99,6 +103,7 @@ def try_study(
         listener: Is told what happens.
         given: Values by name that the trial is to have, or a schedule of such values, as ``read_params`` returns them.
         checkpoints: The checkpoint folder; None for a temporary one. For a schedule it must be empty.
+        artifacts: The folder of its artifacts; None for a temporary one.
         on_error: Called with an exception of the objective, with its traceback.
 
     Raises:
@@ -106,9 +111,9 @@ def try_study(
         KeyboardInterrupt: Ctrl-C was pressed, or a debugger was quit.
     """
     if given is not None and is_schedule(given):
-        return _replay(study_file, listener, read_schedule(given), checkpoints, on_error)
+        return _replay(study_file, listener, read_schedule(given), checkpoints, artifacts, on_error)
     study = _study(study_file, enqueue=given is None)
-    with _folders(study_file, checkpoints) as files:
+    with _folders(study_file, checkpoints, artifacts) as files:
         trial = SingleTrial(study_file, files.checkpoints, checkpoints is None, notes=_differences(study_file))
         answers: Mapping[str, Any] = {}
         if study_file.space is not None:
@@ -123,6 +128,7 @@ def try_study(
         trial.ending = run_in_foreground(_spec(trial, files), files, connection, on_error)
         trial.seconds = time.monotonic() - began
         trial.user_attrs |= trial.ending.user_attrs
+        trial.artifacts = sizes_in(files.artifacts(1))
         if given is not None and study_file.space is None:
             trial.notes += [
                 f"{name} in {given.path.name} was not used: the objective did not suggest it"
@@ -137,6 +143,7 @@ def _replay(
     listener: TrialListener,
     stages: Sequence[ScheduleStage],
     checkpoints: Path | None,
+    artifacts: Path | None,
     on_error: Callable[[BaseException], None] | None,
 ) -> SingleTrial:
     """Run a schedule: an attempt for each stage, which yields where the next one begins and hands on its checkpoint."""
@@ -149,7 +156,7 @@ def _replay(
         )
     study, fits = _study(study_file, enqueue=False), [fit_params(stage.params, study_file, space) for stage in stages]
     ends = [*(stage.start for stage in stages[1:]), None]
-    with _folders(study_file, checkpoints) as files:
+    with _folders(study_file, checkpoints, artifacts) as files:
         trial = SingleTrial(study_file, files.checkpoints, checkpoints is None, notes=_differences(study_file))
         began = time.monotonic()
         for attempt, (fit, until) in enumerate(zip(fits, ends, strict=True), 1):
@@ -160,6 +167,7 @@ def _replay(
             listener.on_start(trial)
             trial.ending = run_in_foreground(_spec(trial, files, attempt), files, connection, on_error)
             trial.user_attrs |= trial.ending.user_attrs
+            trial.artifacts = sizes_in(files.artifacts(attempt))
             if trial.ending.kind != "yielded":
                 break
         trial.seconds = time.monotonic() - began
@@ -190,13 +198,14 @@ def import_here(study_file: StudyFile) -> float:
 
 
 @contextlib.contextmanager
-def _folders(study_file: StudyFile, checkpoints: Path | None) -> Iterator[ForegroundFiles]:
-    """The trial's folder, which is deleted at the end, and the checkpoint folder, which stays where it was given."""
+def _folders(study_file: StudyFile, checkpoints: Path | None, artifacts: Path | None) -> Iterator[ForegroundFiles]:
+    """The trial's folder, which is deleted at the end; the folders of checkpoints and artifacts stay where given."""
     with tempfile.TemporaryDirectory(
         prefix=f"pilotune-try-{study_file.name[:40]}-", ignore_cleanup_errors=True
     ) as name:
         folder = Path(name).resolve()
-        yield ForegroundFiles(folder, checkpoints.absolute() if checkpoints else folder / "checkpoint-1")
+        kept = artifacts.absolute() if artifacts else None
+        yield ForegroundFiles(folder, checkpoints.absolute() if checkpoints else folder / "checkpoint-1", kept)
 
 
 def _study(study_file: StudyFile, *, enqueue: bool) -> optuna.Study:

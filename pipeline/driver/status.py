@@ -88,6 +88,7 @@ class Status:
     unimproved: int | None = None  # trials since the best value improved; None without patience
     first_failure: dict[str, Any] | None = None  # the first failed attempt, see FailedAttempt
     last_failure: dict[str, Any] | None = None  # the latest one
+    artifacts: list[int] = field(default_factory=list)  # of how many trials they lie here, and bytes; empty: of none
     spared: str = ""  # why no further host is quarantined although it fails trials
 
     def to_json(self) -> str:
@@ -133,6 +134,7 @@ def snapshot(
     message: str = "",
     warnings: Sequence[str] = (),
     notes: Sequence[str] = (),
+    artifacts: Sequence[int] = (),
     now: float = 0.0,
 ) -> Status:
     """A snapshot of the campaign after its last step.
@@ -144,6 +146,7 @@ def snapshot(
         message: A sentence for the user.
         warnings: Sentences about what failed and did not stop the campaign.
         notes: Sentences that the user is told once.
+        artifacts: Of how many trials artifacts are kept, and their bytes; empty where there are none.
         now: Unix seconds, if later than the last step: the database has been unreachable since.
     """
     study, finished = campaign.study, campaign.finished
@@ -189,6 +192,7 @@ def snapshot(
         rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},
         message=message,
         notes=list(notes),
+        artifacts=list(artifacts),
         stopping=_stopping(campaign),
         waiting=waiting(campaign),
         blocks=[dataclasses.asdict(block) for block in campaign.blocks],

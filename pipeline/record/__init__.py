@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import known_studies
+    from . import artifacts, known_studies
     from .conflicts import CommitResult
     from .due_callbacks import DueCallbacks
     from .first_points import enqueue
@@ -30,6 +30,7 @@ __all__ = [
     "Orphan",
     "RecordStorage",
     "RunDirectory",
+    "artifacts",
     "check_definition",
     "claim",
     "earlier_studies",
@@ -70,8 +71,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "known_studies":
-        return importlib.import_module(".known_studies", __name__)
+    if name in ("artifacts", "known_studies"):
+        return importlib.import_module(f".{name}", __name__)
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(f".{module}", __name__), name)

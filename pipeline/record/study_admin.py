@@ -150,7 +150,9 @@ class Copied:
     unfinished: int
 
 
-def copy_study(source: RecordStorage, name: str, target: RecordStorage, new: str) -> Copied:
+def copy_study(
+    source: RecordStorage, name: str, target: RecordStorage, new: str, whole: Callable[[], None] = lambda: None
+) -> Copied:
     """Copy a study with all its trials, under another name or into another database.
 
     Trials that have not ended wait in the copy, and start anew there with the same parameters: their checkpoints belong
@@ -161,6 +163,7 @@ def copy_study(source: RecordStorage, name: str, target: RecordStorage, new: str
         name: Its name.
         target: Storage of the copy, with ``autocommit=False``; may be ``source``.
         new: Name of the copy.
+        whole: Called when the copy is whole and has not its name yet, to copy what lies outside the database.
 
     Raises:
         UserError: There is no such study, or the new name is taken.
@@ -184,6 +187,7 @@ def copy_study(source: RecordStorage, name: str, target: RecordStorage, new: str
     for trial in found:
         target.create_new_trial(copied, copy_of(trial, name))
     target.commit()
+    whole()
     try:
         with target.database.writing():
             update = sa.update(studies).where(studies.c.study_id == copied).values(study_name=new)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...fields import Section, section_fields
 from ...yamlfile import YamlFile
+from .keep import KeepOptions
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 
 INSTEAD: Mapping[str, tuple[str, ...]] = {
@@ -15,6 +16,7 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
                              "time_budget_s"),
     "`budget: {patience: N}`": ("early_stopping", "early_terminate"),
     "`trial: {repeats: N}`": ("repetitions", "n_repeats", "num_repeats", "n_seeds", "seeds", "replicates"),
+    "`trial: {keep: {artifacts: N}}`": ("keep_artifacts", "keep_best", "save_best", "models", "keep_models"),
     "`trial: {timeout: 30m}`": ("trial_timeout", "max_trial_duration"),
     "`name:`": ("study", "study_name", "experiment", "experiment_name", "title"),
     "`space:`": ("params", "parameters", "search_space", "searchspace", "hyperparameters", "config", "param_space",
@@ -39,6 +41,7 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
 KEYS_OF: Mapping[str, type[Section]] = {
     "at the top of the file": StudySchema,
     "in `trial`": TrialOptions,
+    "in `trial.keep`": KeepOptions,
     "in `budget`": Budget,
     "in `command`": Command,
     "in `start_from`": StartFrom,

@@ -287,6 +287,9 @@ def _trial(study_file: StudyFile) -> tuple[str, ...]:
         parts.append(f"at most {options.memory / 1e9:.3g} GB")
     if options.retries:
         parts.append(f"{options.retries} retr{'ies' if options.retries > 1 else 'y'} after a crash")
+    if options.keep.artifacts is not None:
+        best = counted(options.keep.artifacts, "best trial") if options.keep.artifacts > 1 else "the best trial"
+        parts.append(f"artifacts of {'the ' if options.keep.artifacts > 1 else ''}{best} are kept")
     parts.append("in a process of its own" if options.isolate else "in the worker's process")
     return tuple(parts)
 

@@ -34,6 +34,7 @@ from ...yamlfile import nearest
 from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, REPEATS_ONCE, Repeats
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, DEFAULT_RANK_TIMEOUT, Limits
+from .keep import KeepOptions
 from .rank_counts import TRIAL_LAUNCHERS, RankCounts, rank_counts
 
 DIRECTIONS = ("minimize", "maximize")
@@ -391,6 +392,7 @@ class TrialOptions(Section):
         description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",
     )
     grace: Duration = Field(default=DEFAULT_GRACE, description="Time from SIGTERM to SIGKILL when an attempt is ended.")
+    keep: KeepOptions = Field(default=KeepOptions(), description="Which files of trials are kept, see below.")
 
     @property
     def rank_counts(self) -> RankCounts:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from . import distributions as forms
+from .artifacts import ArtifactFolder, KeepsArtifacts
 from .block_env import LAUNCHER, block_end
 from .exceptions import TrialPruned, TrialYield
+from .files import TrialFiles
 from .gpus import gpu_ids
 from .link import DriverConnection, Stopping
 from .optuna_classes import json_of
@@ -48,7 +50,7 @@ class Resources:
     launcher: str = ""
 
 
-class Trial(OptunaSide):
+class Trial(KeepsArtifacts, OptunaSide):
     """One trial, as the objective sees it.
 
     Pilotune calls the objective with it in a process on a compute node. The parameters come with it; reports go to the
@@ -110,7 +112,13 @@ class Trial(OptunaSide):
     pilotune.pipeline.trial.exceptions.TrialPruned: pruned at step 2
     """
 
-    def __init__(self, spec: AttemptSpec, checkpoint_dir: Path, connection: DriverConnection) -> None:
+    def __init__(
+        self,
+        spec: AttemptSpec,
+        checkpoint_dir: Path,
+        connection: DriverConnection,
+        artifact_dir: Path | None = None,
+    ) -> None:
         self.params: dict[str, Any] = dict(spec.params)
         self.number = spec.number
         self.attempt = spec.attempt
@@ -118,6 +126,8 @@ class Trial(OptunaSide):
         self.parent_checkpoint_dir = Path(spec.parent_checkpoint) if spec.parent_checkpoint else None
         self.repeat, self.rng_seed = spec.repeat, spec.seed
         self.rank, self.world_size = spec.rank, spec.world_size
+        folder = artifact_dir or TrialFiles(Path(spec.directory)).artifacts(spec.attempt)
+        self._artifacts = ArtifactFolder(folder, writes=spec.rank == 0)
         self.resources = Resources(
             spec.cores, spec.gpus, spec.nodes, gpu_ids(spec.gpus, os.environ), os.environ.get(LAUNCHER, "")
         )

@@ -15,7 +15,9 @@ CLOCKS = 2.0
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})$")
 WORK = re.compile(r"work-(\d{1,9})$")
 PROCESS = re.compile(r"process-(\d{1,9})(?:-(\d{1,9}))?$")
-"""Names that carry an attempt's number: its checkpoint folder, its working directory, the notes of its processes."""
+ARTIFACTS = re.compile(r"artifacts-(\d{1,9})$")
+"""Names that carry an attempt's number: its checkpoint folder, its working directory, the notes of its processes, the
+folder of its artifacts."""
 
 SNAPSHOT = re.compile(r"snapshot-(\d{1,18})$")
 """Name of a copy of the trial's checkpoint, with the last step that it holds."""
@@ -76,6 +78,10 @@ class TrialFiles:
         steps = sorted(int(found[1]) for name in os.listdir(self.directory) if (found := SNAPSHOT.match(name)))
         return [self.snapshot(step) for step in steps]
 
+    def artifacts(self, attempt: int) -> Path:
+        """Where the attempt writes its artifacts; there once it has named one."""
+        return self.directory / f"artifacts-{attempt}"
+
     def process(self, attempt: int, rank: int = 0) -> Path:
         """Host, pid and start time of the process that runs the attempt, or ran it, as one of its ranks."""
         return self.directory / (f"process-{attempt}-{rank}" if rank else f"process-{attempt}")
@@ -86,7 +92,7 @@ class TrialFiles:
         return sorted((int(named[1]), self.directory / entry) for named, entry in found)
 
     def attempts_with(self, pattern: re.Pattern[str]) -> list[int]:
-        """Numbers of attempts that have a file named like ``pattern`` (WORK), ascending. Raises OSError."""
+        """Numbers of attempts that have a file named like ``pattern`` (WORK, ARTIFACTS), ascending. Raises OSError."""
         return sorted(int(found[1]) for name in os.listdir(self.directory) if (found := pattern.match(name)))
 
     def work(self, attempt: int) -> Path:

@@ -37,6 +37,7 @@ class FixedTrial(Trial):
         number: The trial's ``number``.
         checkpoint_dir: The trial's ``checkpoint_dir``; it is made where it does not exist. Default: a temporary folder,
             which is made when the objective asks for it and deleted with this object.
+        artifact_dir: Folder of what ``artifact`` keeps, made in the same way; its default is another such folder.
         seed: The trial's ``rng_seed``. Unlike a worker, this object does not seed any random generator.
         cores: The trial's ``resources.cores``.
         gpus: The trial's ``resources.gpus``.
@@ -78,6 +79,7 @@ class FixedTrial(Trial):
         number: int = 0,
         *,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        artifact_dir: str | os.PathLike[str] | None = None,
         seed: int = 0,
         cores: int = 1,
         gpus: int = 0,
@@ -110,7 +112,8 @@ class FixedTrial(Trial):
             ranked=world_size > 1,
         )
         self._answers = FixedConnection(prune_at, yield_at)
-        self._temporary: TemporaryDirectory[str] | None = None
+        self._temporary: list[TemporaryDirectory[str]] = []
+        self._artifact_dir = Path(artifact_dir) if artifact_dir is not None else None
         self._checkpoint_dir = Path(checkpoint_dir) if checkpoint_dir is not None else None
         super().__init__(spec, self._checkpoint_dir or Path(), self._answers)
 
@@ -126,16 +129,28 @@ class FixedTrial(Trial):
     def checkpoint_dir(self) -> Path:
         """The given folder, or a temporary one that is made at the first use."""
         if self._checkpoint_dir is None:
-            from tempfile import TemporaryDirectory
-
-            self._temporary = TemporaryDirectory(prefix="pilotune-fixed-")
-            self._checkpoint_dir = Path(self._temporary.name)
+            self._checkpoint_dir = self._new_folder()
         self._checkpoint_dir.mkdir(parents=True, exist_ok=True)
         return self._checkpoint_dir
 
     @checkpoint_dir.setter
     def checkpoint_dir(self, folder: Path) -> None:
         """Called by :class:`Trial` with what was given here already."""
+
+    def artifact(self, name_or_path: str | os.PathLike[str]) -> Path:
+        """As :meth:`Trial.artifact`; the files stay in ``artifact_dir``."""
+        if self._artifact_dir is None:
+            self._artifact_dir = self._new_folder()
+        self._artifact_dir.mkdir(parents=True, exist_ok=True)
+        self._artifacts.folder = self._artifact_dir
+        return super().artifact(name_or_path)
+
+    def _new_folder(self) -> Path:
+        """A temporary folder, which is deleted with this object."""
+        from tempfile import TemporaryDirectory
+
+        self._temporary.append(TemporaryDirectory(prefix="pilotune-fixed-"))
+        return Path(self._temporary[-1].name)
 
     def _suggest(self, name: str, distribution: Any) -> Any:
         form = distribution if isinstance(distribution, str) else json_of(distribution)
@@ -144,7 +159,7 @@ class FixedTrial(Trial):
 
     def __reduce__(self) -> Any:
         restore, (kind, process, identity, known) = super().__reduce__()
-        return restore, (kind, process, identity, {**known, "_temporary": None})
+        return restore, (kind, process, identity, {**known, "_temporary": []})
 
 
 def _whole(value: Any, name: str, least: int = 0, most: int = sys.maxsize) -> int:

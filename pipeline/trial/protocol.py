@@ -390,6 +390,7 @@ class Outcome(Message):
         reports: ``[[step, value], ...]``, in order: those of earlier attempts that the study lacked, and all of this
             attempt; those that never reached the driver included.
         params: Parameters that were suggested as it ran.
+        artifacts: Bytes of each file that a complete attempt has left in its folder of artifacts, by name.
         host: Where it ran.
         pool: The site's pool.
         block: Parsl's name of the block.
@@ -414,6 +415,7 @@ class Outcome(Message):
     system_attrs: dict[str, Any] = field(default_factory=dict)
     reports: list[list[float]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, int] = field(default_factory=dict)
     host: str = ""
     pool: str = ""
     block: str = ""

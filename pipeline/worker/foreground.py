@@ -39,12 +39,17 @@ class ForegroundFiles(TrialFiles):
 
     Attributes:
         checkpoints: The checkpoint folder.
+        kept: The folder of its artifacts; None: in the trial's folder.
     """
 
     checkpoints: Path
+    kept: Path | None = None
 
     def checkpoint_of(self, attempt: int) -> Path:
         return self.checkpoints
+
+    def artifacts(self, attempt: int) -> Path:
+        return self.kept or super().artifacts(attempt)
 
 
 def run_in_foreground(
@@ -79,7 +84,8 @@ def run_in_foreground(
     if not faulthandler.is_enabled() and sys.stderr is sys.__stderr__:
         faulthandler.enable()  # a crash in a library says where
     with MeetingPort() as port, _surroundings(spec, files, rank_environment(spec, LOOPBACK, port.number)):
-        return execute(spec, connection, trial=Trial(spec, files.checkpoints, connection), on_error=noticed)
+        trial = Trial(spec, files.checkpoints, connection, files.artifacts(spec.attempt))
+        return execute(spec, connection, trial=trial, on_error=noticed)
 
 
 @contextlib.contextmanager
@@ -100,7 +106,11 @@ def _surroundings(spec: AttemptSpec, files: ForegroundFiles, ranks: dict[str, st
 
 
 def _environment(spec: AttemptSpec, files: ForegroundFiles) -> dict[str, str | None]:
-    return {**environment(spec), "PILOTUNE_CHECKPOINT_DIR": str(files.checkpoints)}
+    places = files.checkpoints, files.artifacts(spec.attempt)
+    return {
+        **environment(spec),
+        **dict(zip(("PILOTUNE_CHECKPOINT_DIR", "PILOTUNE_ARTIFACTS"), map(str, places), strict=True)),
+    }
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

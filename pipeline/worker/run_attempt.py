@@ -19,6 +19,7 @@ from ..trial.block_env import POOL
 from ..trial.files import TrialFiles, write_atomically
 from ..trial.protocol import AttemptSpec, Outcome, Started
 from ..trial.report_log import carry, unheard
+from .artifacts import drop_earlier, ended_with
 from .dialogue import Dialogue
 from .disk_failures import blame_disk
 from .node.block import YieldTimer, avoided, decline, end_with_pool, launched, marked_busy
@@ -88,6 +89,8 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         found = ended_meanwhile(files, attempt, carried) if attempt.attempt > attempt.since else None
         if found is not None:
             return _write(spec, found)
+        if attempt.attempt > 1:
+            drop_earlier(files, attempt.attempt)
         ending, collected = _run(attempt, files, yield_timer, terminated, carried)
         leaving = yield_timer.due() or terminated.is_set()
     except TakenOver as taken:
@@ -101,7 +104,16 @@ def _attempt(spec: dict[str, Any], terminated: threading.Event) -> dict[str, Any
         )
     ending = blame_disk(ending, str(spec.get("directory") or ""))
     outcome = _outcome(spec, ending, collected, started, leaving)
-    return _write(spec, replace(outcome, signalled=terminated.is_set()))
+    return _write(spec, replace(_with_artifacts(spec, outcome), signalled=terminated.is_set()))
+
+
+def _with_artifacts(spec: dict[str, Any], outcome: Outcome) -> Outcome:
+    """The outcome with what a complete attempt has kept; the artifacts of another are removed."""
+    try:
+        directory, complete = str(spec.get("directory") or ""), outcome.kind == "complete"
+        return replace(outcome, artifacts=ended_with(directory, outcome.attempt, complete=complete))
+    except OSError as error:
+        return replace(outcome, reason=f"its artifacts are lost, since they cannot be listed: {first_line(error)}")
 
 
 def _enter(spec: AttemptSpec, files: TrialFiles) -> list[list[float]]:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ....grammar import count as counted
 from ...attributes import (
+    ARTIFACTS,
     ATTEMPT,
     ATTEMPTS,
     COPIED,
@@ -72,6 +73,7 @@ SYSTEM = {
     COPIED: "copied",
     HEARD: "heard",
     REPEATS: "repetitions",
+    ARTIFACTS: "artifacts",
 }
 """User and system attributes that the audit reads -> fields of :class:`RecordedTrial`."""
 
@@ -101,6 +103,7 @@ class RecordedTrial:
         objectives: Index of the objective of each value.
         reports: Its reports: those of its first repetition, where it was repeated.
         repetitions: What its complete repetitions gave; empty where trials are not repeated.
+        artifacts: Bytes of each file that it kept, by name.
     """
 
     number: int
@@ -119,6 +122,7 @@ class RecordedTrial:
     objectives: list[int] = field(default_factory=list)
     reports: Reports = NOTHING
     repetitions: Sequence[Repetition] = ()
+    artifacts: Any = None
 
     @property
     def final(self) -> bool:

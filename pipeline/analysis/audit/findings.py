@@ -41,6 +41,7 @@ class Audit:
         states: Number of trials in each state.
         outcomes: ``written``: number of outcome files that end an attempt or cannot be read; and how many of them had
             which fate (``outcomes.FATES``).
+        artifacts: Of how many trials artifacts were found.
         findings: Violations and notes, in the order in which they were found.
         dead: Run directories of campaigns whose drivers have ended or died.
     """
@@ -49,6 +50,7 @@ class Audit:
     trials: int = 0
     states: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
+    artifacts: int = 0
     findings: list[AuditFinding] = field(default_factory=list)
     dead: list[Path] = field(default_factory=list)
 
@@ -80,6 +82,7 @@ class Audit:
             "trials": self.trials,
             "states": self.states,
             "outcomes": self.outcomes,
+            "artifacts": self.artifacts,
             "findings": [asdict(finding) for finding in self.findings],
             "ok": self.ok,
         }

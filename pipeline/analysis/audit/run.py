@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from ....errors import UserError
 from ...record import RunDirectory
 from ..reading import nearest, reading, safe_url, studies_of
+from .artifacts import check_artifacts, read_artifacts
 from .checks import check_database
 from .database import (
     Claims,
@@ -58,7 +59,7 @@ def audit(url: str, name: str) -> Audit:
     try:
         with _snapshot(url, found) as database:
             known = _check_whole_database(database, found, url)
-        folders = _folders(found, known)
+        folders, artifacts = _folders(found, known), read_artifacts(known)
         with _snapshot(url, found) as database:
             known, kept = read_claims(database, known.study_id), read_recorded_trials(database, known.study_id)
     except Damaged:
@@ -67,6 +68,7 @@ def audit(url: str, name: str) -> Audit:
     trials = sorted(kept.values(), key=lambda trial: trial.number)
     check_database(found, known, trials)
     check_outcomes(found, known, trials, _completed(trials, folders))
+    check_artifacts(found, trials, artifacts)
     return found
 
 

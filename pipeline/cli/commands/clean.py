@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
     """End the blocks that dead drivers of the study NAME left queued or running.
 
-    Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks.
+    Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks. Copies of artifacts
+    that a killed driver left half-made are removed, too.
     """
     from ....providers.blocks.orphaned_jobs import end_orphaned_jobs
+    from ...record.artifacts import artifacts_folder, sweep
     from ...studies.driver_jobs import active_chains, describe_chain
     from ...studies.resolve import resolve_study
 
     study = resolve_study(name)
     dead, living = campaigns_of(study)
+    if study.folder is not None and not dry_run:
+        sweep(artifacts_folder(study.folder), [campaign.status.campaign for campaign in living])
     left = end_orphaned_jobs([record for record in dead if record.exists()], dry_run=dry_run)
     if as_json:
         echo_json({"study": study.name, "skipped": [campaign.status.campaign for campaign in living],

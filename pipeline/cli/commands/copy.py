@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int:
     """Copy the study NAME with all its trials to a study named NEW, for example to go on with other settings.
 
-    The run directories are not copied. Trials that have not ended wait in the copy, and start anew there.
+    The run directories are not copied; files that trials have kept (artifacts) are. Trials that have not ended wait in
+    the copy, and start anew there.
     """
     from ...analysis import safe_url
     from ...record import known_studies
@@ -36,8 +38,8 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
     check_name(new_name)
     study = resolve_study(name)
     target = target_url(study, new_name, to)
-    copied = copy_to(study, target, new_name)
     entry = known_studies.find(study.name)
+    copied = copy_to(study, target, new_name, with_artifacts=entry is not None)
     if entry is not None and study.runs is not None:
         save_entry(entry, new_name, target, study.runs / new_name)
         keep_options(study, new_name)
@@ -51,6 +53,29 @@ def copy_command(name: str, new_name: str, to: str | None, as_json: bool) -> int
     if entry is not None:
         click.echo(f"pilotune resume {new_name} --trials N continues it", err=True)
     return 0
+
+
+def copy_artifacts(folder: Path, new: Path) -> None:
+    """Give the copy the artifacts of the study, as hard links where that is possible, before it has its name.
+
+    Args:
+        folder: The study's, ``<runs>/<name>``.
+        new: The copy's.
+
+    Raises:
+        UserError: There are artifacts of an earlier study of that name.
+    """
+    from ...record import artifacts
+    from ..study_files import require_own
+
+    home, target = artifacts.artifacts_folder(folder), artifacts.artifacts_folder(new)
+    require_own(new)
+    for number in artifacts.kept_trials(target):  # an interrupted command has copied them
+        if artifacts.artifact_sizes(target, number) != artifacts.artifact_sizes(home, number):
+            raise UserError("an earlier study has left artifacts in this folder; move it away first", file=target)
+    for number in artifacts.kept_trials(home):
+        with contextlib.suppress(FileNotFoundError):  # a driver deletes them meanwhile
+            artifacts.copy(home / str(number), target, number, link=True)
 
 
 def target_url(study: StudyLocation, new: str, to: str | None) -> str:
@@ -68,8 +93,8 @@ def target_url(study: StudyLocation, new: str, to: str | None) -> str:
     return study.storage
 
 
-def copy_to(study: StudyLocation, target: str, new: str) -> Copied:
-    """Copy the study into the database ``target``."""
+def copy_to(study: StudyLocation, target: str, new: str, *, with_artifacts: bool = False) -> Copied:
+    """Copy the study into the database ``target``, and its artifacts into the folder of the copy."""
     from ...analysis import study_names
     from ...record import open_storage, sqlite_file
     from ...record.study_admin import copy_study
@@ -81,7 +106,12 @@ def copy_to(study: StudyLocation, target: str, new: str) -> Copied:
     if file is not None:
         require_own(file.parent)
     with contextlib.closing(open_storage(study.storage)) as source, contextlib.closing(open_storage(target)) as made:
-        return copy_study(source, study.name, made, new)
+
+        def whole() -> None:
+            if with_artifacts and study.runs is not None:
+                copy_artifacts(study.runs / study.name, study.runs / new)
+
+        return copy_study(source, study.name, made, new, whole)
 
 
 def keep_options(study: StudyLocation, new: str) -> None:

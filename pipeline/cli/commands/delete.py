@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("delete")
 @name_argument()
 @storage_option
-@click.option("--keep-files", is_flag=True, help="Keep the run directories, with checkpoints and output of the trials.")
+@click.option("--keep-files", is_flag=True, help="Keep the run directories and artifacts: checkpoints, output and kept files of the trials.")
 @yes_option
 @json_option
 def delete_command(name: str, storage: str | None, keep_files: bool, yes: bool, as_json: bool) -> int:
@@ -76,6 +76,7 @@ def trials_of(study: StudyLocation) -> int | None:
 def description(study: StudyLocation, trials: int | None, keep_files: bool) -> str:
     """What would be deleted, as a question."""
     from ...analysis import safe_url
+    from ...record.artifacts import artifacts_folder, kept_trials
     from ..study_files import run_directories, size_of
 
     parts = [f"{count(trials, 'trial')} in {safe_url(study.storage)}"] if trials is not None else []
@@ -83,7 +84,9 @@ def description(study: StudyLocation, trials: int | None, keep_files: bool) -> s
     if runs and not keep_files:
         size = size_of(study.folder) / 1e6
         noun = "run directory" if len(runs) == 1 else "run directories"
-        parts.append(f"{len(runs)} {noun} in {study.folder} ({size:.1f} MB)")
+        kept = len(kept_trials(artifacts_folder(study.folder))) if study.folder else 0
+        more = f", with the artifacts of {count(kept, 'trial')}" if kept else ""
+        parts.append(f"{len(runs)} {noun} in {study.folder} ({size:.1f} MB{more})")
     return f"delete the study {study.name!r}: {' and '.join(parts) or 'it has no trials'}?"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....errors import PilotuneError
+from ....filesystems import size_in_words
 from ....grammar import count
 from ...studies.formatting import ago, duration, named_values, number, on_front, pairs, table
 from ..options import json_option, name_argument, storage_option
@@ -228,6 +229,9 @@ def detail_lines(
         lines.append(("best", front_text(status) or f"{best_values(status)} ({best_trial(status)})"))
     if status.best_alike:
         lines.append(("", f"{count(status.best_alike, 'other trial')} cannot be told apart from it"))
+    if len(status.artifacts) == 2:
+        trials, size = status.artifacts
+        lines.append(("artifacts", f"of {count(trials, 'trial')}, {size_in_words(size)}"))
     if alive and status.patience is not None:
         lines.append(("patience", f"{status.unimproved} of {count(status.patience, 'trial')} without a better value"))
     if not alive:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ....errors import UserError
+from ....filesystems import size_in_words
 from ....grammar import count
 from ...studies.formatting import duration, exact, number, pairs, parameter
 from ..options import json_option, set_option, study_argument
@@ -40,10 +41,22 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="The trial's checkpoint folder, which is kept; default: a temporary one.",
 )
+@click.option(
+    "--artifact-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the files that it keeps with trial.artifact; default: a temporary one.",
+)
 @click.option("--pdb", "debug", is_flag=True, help="Open the debugger where the objective fails.")
 @json_option
 def try_command(
-    study: str, params: Path | None, overrides: tuple[str, ...], checkpoint_dir: Path | None, debug: bool, as_json: bool
+    study: str,
+    params: Path | None,
+    overrides: tuple[str, ...],
+    checkpoint_dir: Path | None,
+    artifact_dir: Path | None,
+    debug: bool,
+    as_json: bool,
 ) -> int:
     """Run one trial of the study in the file STUDY here: in the foreground, in this process, on this terminal.
 
@@ -69,17 +82,21 @@ def try_command(
         raise UserError(f"--set {for_site[0]}: this key is of the site file, and `pilotune try` uses no site")
     study_file = load_study_file(study_path(study), for_study)
     given = read_params(params) if params is not None else None
-    if checkpoint_dir is not None:
-        with writing(checkpoint_dir):
-            checkpoint_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in filter(None, (checkpoint_dir, artifact_dir)):
+        with writing(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with output(as_json):
         trial = try_study(
             study_file,
             Shown(),
             given=given,
             checkpoints=checkpoint_dir,
+            artifacts=artifact_dir,
             on_error=post_mortem if debug else None,
         )
+    for name, size in trial.artifacts.items():
+        where = f", in {artifact_dir}" if artifact_dir else " (deleted; --artifact-dir DIR keeps it)"
+        say(f"artifact {name}, {size_in_words(size)}{where}")
     return conclude(trial, as_json)
 
 
@@ -184,6 +201,7 @@ def conclude(trial: SingleTrial, as_json: bool) -> int:
                 "params": trial.params,
                 "reports": [list(report) for report in trial.reports],
                 "user_attrs": trial.user_attrs,
+                "artifacts": trial.artifacts,
                 "seconds": trial.seconds,
                 "reason": ending.reason,
             }

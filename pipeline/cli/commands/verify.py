@@ -53,6 +53,8 @@ def show(result: Audit) -> None:
         ("trials", f"{result.trials}: {states}" if states else "0"),
         ("outcomes", f"{written} written: {fates}" if written else "none written"),
     ]
+    if result.artifacts:
+        lines.append(("artifacts", f"of {count(result.artifacts, 'trial')}"))
     click.echo(pairs(lines))
     show_findings("note", result.notes)
     show_findings("violation", result.violations)

@@ -220,6 +220,7 @@ def prepare_arguments(spec: AttemptSpec, files: TrialFiles) -> list[str]:
     """Write the files that the command reads, and return its words. Raises as :func:`start`."""
     write_atomically(files.params(spec.attempt), json.dumps(spec.params))
     files.reports(spec.attempt).unlink(missing_ok=True)
+    files.artifacts(spec.attempt).mkdir(mode=0o700, parents=True, exist_ok=True)
     values = fields(spec, files)
     objective = spec.objective
     if objective.shell:
@@ -241,6 +242,7 @@ def fields(spec: AttemptSpec, files: TrialFiles) -> dict[str, Any]:
         "study_dir": spec.objective.folder,
         "work_dir": str(files.work(spec.attempt)),
         "checkpoint_dir": str(files.checkpoint_of(spec.attempt)),
+        "artifact_dir": str(files.artifacts(spec.attempt)),
         "params_file": str(files.params(spec.attempt)),
         "reports_file": str(files.reports(spec.attempt)),
         "cores": spec.cores,

@@ -19,6 +19,7 @@ FIELDS = {
     "study_dir": "the study file's folder",
     "work_dir": "the attempt's working directory",
     "checkpoint_dir": "a folder kept across attempts",
+    "artifact_dir": "a folder for files that are kept with the trial",
     "params_file": "the parameters as a JSON file",
     "reports_file": "where reports are read from",
     "cores": "cores of the trial, on each node",

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ...trial.files import WORK, TrialFiles, other_checkpoints
 from ...trial.protocol import AttemptSpec, Outcome, values_fit
+from ..artifacts import take_over
 from .channel import Channel
 from .posix import kill_group, place, process_start
 from .ranks import end_ranks
@@ -265,7 +266,7 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec, carried: Sequence[Sequ
     """The result of the attempt before this one, as this attempt's outcome; None where it has none.
 
     An attempt may end after its driver died and before the next attempt begins, when no driver collects its outcome;
-    without this the same result would be computed twice. Failures are not taken over, since the fence itself may have
+    without this the same result would be computed twice. Its artifacts become this attempt's too. Failures are not taken over, since the fence itself may have
     caused them.
 
     Args:
@@ -280,6 +281,7 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec, carried: Sequence[Sequ
     found = _result(files.outcome(begun[-1]), spec, begun[-1]) if begun else None
     if found is None:
         return None
+    take_over(files, found.attempt, spec.attempt)
     reason = f"attempt {found.attempt} had ended when attempt {spec.attempt} began; this is its result"
     reports: dict[float, float] = {}
     for step, value in (*carried, *found.reports):

@@ -114,6 +114,7 @@ def environment(
         "PILOTUNE_REPEAT": str(spec.repeat),
         "PILOTUNE_SEED": str(spec.seed),
         "PILOTUNE_CHECKPOINT_DIR": str(files.checkpoint_of(spec.attempt)),
+        "PILOTUNE_ARTIFACTS": str(files.artifacts(spec.attempt)),
         "PILOTUNE_CORES": str(spec.cores),
         "PILOTUNE_GPUS": str(spec.gpus),
         "PILOTUNE_NODES": str(spec.nodes),
