@@ -26,9 +26,11 @@ from .version import __version__
 if TYPE_CHECKING:
     from .pipeline.api.handles import Campaign, Study, open
     from .pipeline.api.run import run
+    from .pipeline.trial.artifact_store import ArtifactStore
     from .pipeline.trial.fixed import FixedTrial
 
 __all__ = [
+    "ArtifactStore",
     "Campaign",
     "FixedTrial",
     "Resources",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 LATER = {
+    "ArtifactStore": ".pipeline.trial.artifact_store",
     "Campaign": ".pipeline.api.handles",
     "FixedTrial": ".pipeline.trial.fixed",
     "Study": ".pipeline.api.handles",

@@ -392,7 +392,9 @@ class TrialOptions(Section):
         description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",
     )
     grace: Duration = Field(default=DEFAULT_GRACE, description="Time from SIGTERM to SIGKILL when an attempt is ended.")
-    keep: KeepOptions = Field(default=KeepOptions(), description="Which files of trials are kept, see below.")
+    keep: KeepOptions = Field(
+        default=KeepOptions(), description="Which files of trials are kept, see [below](study-file.md#trialkeep)."
+    )
 
     @property
     def rank_counts(self) -> RankCounts:

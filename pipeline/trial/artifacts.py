@@ -30,15 +30,15 @@ class KeepsArtifacts:
     def artifact(self, name_or_path: str | os.PathLike[str]) -> Path:
         """Keep a file with the trial: a model, held-out predictions.
 
-        What an attempt has kept counts when it completes the trial; ``pilotune artifacts`` lists it, and the study
+        What an attempt has kept counts when it completes the trial: ``pilotune artifacts`` lists it, and the study
         file's ``trial: {keep: {artifacts: 50}}`` says of how many trials, the best ones, files stay. The artifacts of
-        an attempt that fails, is pruned or yields vanish, so save into :attr:`checkpoint_dir` what the next attempt
-        needs. In a trial of several ranks, rank 0 writes; a path to an existing file does nothing in other ranks.
+        an attempt that fails, is pruned or yields vanish, so save into ``checkpoint_dir`` what the next attempt needs.
+        In a trial of several ranks, rank 0 writes; a path to an existing file does nothing in other ranks.
 
         Args:
-            name_or_path: A plain name, such as ``"model.pt"``: you write that file yourself, now or later, as often as you
-                like. Or a path to an existing file (text with a slash, or a ``pathlib.Path``): it is copied as it is
-                now, under its own name.
+            name_or_path: A plain name, such as ``"model.pt"``: you write that file yourself, now or later, as often as
+                you like. Or a path to an existing file (text with a slash, or a ``pathlib.Path``): it is copied as it
+                is now, under its own name.
 
         Returns:
             Where to write the file, or where the copy lies; its folder exists.
@@ -128,7 +128,7 @@ def checked_name(name: str) -> str:
     elif len(name.encode()) > LONGEST_NAME:
         why = f"a name has at most {LONGEST_NAME} bytes"
     if why:
-        raise ValueError(f"an artifact cannot be named {ascii(name[:80])}: {why}")
+        raise ValueError(f"an artifact cannot be named {name[:80]!a}: {why}")
     return name
 
 

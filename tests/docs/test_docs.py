@@ -13,6 +13,7 @@ from pilotune.pipeline.cli.main import COMMANDS, cli
 from pilotune.pipeline.fidelity import pruner_names
 from pilotune.pipeline.fidelity.registry import pruner_arguments
 from pilotune.pipeline.studyfile import load_study_file
+from pilotune.pipeline.studyfile.keep import KeepOptions
 from pilotune.pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from pilotune.pipeline.suggest import sampler_names
 from pilotune.pipeline.suggest.registry import sampler_arguments
@@ -52,6 +53,7 @@ def test_the_readmes_study_file_is_a_valid_one(tmp_path):
         ("study-file.md", "Keys", StudySchema.model_fields),
         ("study-file.md", "`budget`", Budget.model_fields),
         ("study-file.md", "`trial`", TrialOptions.model_fields),
+        ("study-file.md", "`trial.keep`", KeepOptions.model_fields),
         ("study-file.md", "`start_from`", StartFrom.model_fields),
         ("study-file.md", "`command`", Command.model_fields),
         ("sites.md", "Keys", SiteSchema.model_fields),

@@ -31,6 +31,7 @@ LOCAL = {
         "No problems found.",
     ],
     "how-to/checkpoints.md": ["interrupted"],
+    "how-to/artifacts.md": ["copied artifacts of 1 trial", "model.json"],
     "how-to/gpus.md": ["--gpus-per-node=4", "used: 4 trials at a time in a block"],
     "how-to/architectures.md": [
         "3,655,808 networks",
@@ -45,7 +46,7 @@ LOCAL = {
 """By page that runs on this machine, what its commands print, among other things."""
 
 
-LONG = ("how-to/architectures.md", "how-to/several-ranks.md", "how-to/failures.md")
+LONG = ("how-to/architectures.md", "how-to/artifacts.md", "how-to/several-ranks.md", "how-to/failures.md")
 
 
 @pytest.mark.real

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +71,8 @@ class Campaign:
 
 
 @pytest.fixture
-def campaign(tmp_path: Path) -> Iterator[Campaign]:
-    yield Campaign(tmp_path, 2)
+def campaign(tmp_path: Path) -> Campaign:
+    return Campaign(tmp_path, 2)
 
 
 def test_the_best_trials_are_kept(campaign: Campaign) -> None:

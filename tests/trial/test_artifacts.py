@@ -96,13 +96,13 @@ def test_a_folder_is_refused(
     folder: ArtifactFolder, given: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="is a folder, and an artifact is a file|begin with a dot"):
+    with pytest.raises(ValueError, match=r"is a folder, and an artifact is a file|begin with a dot"):
         folder.place(given)
 
 
 @pytest.mark.parametrize("given", [None, 3, b"model.pt", ["model.pt"]])
 def test_what_is_no_name_is_refused(folder: ArtifactFolder, given: Any) -> None:
-    with pytest.raises(TypeError, match="an artifact is named by text or a path, got a"):
+    with pytest.raises(TypeError, match=r"an artifact is named by text or a path, got a"):
         folder.place(given)
 
 
@@ -119,7 +119,7 @@ def test_two_files_of_one_name_are_refused(folder: ArtifactFolder, tmp_path: Pat
 def test_a_file_written_under_a_name_is_not_replaced_by_another(folder: ArtifactFolder, tmp_path: Path) -> None:
     folder.place("model.pt").write_text("mine")
     (tmp_path / "model.pt").write_text("other")
-    with pytest.raises(ValueError, match="an artifact 'model.pt' already"):
+    with pytest.raises(ValueError, match=r"an artifact 'model.pt' already"):
         folder.place(tmp_path / "model.pt")
     assert folder.place("model.pt").read_text() == "mine"
 

@@ -17,7 +17,9 @@ Kept = Mapping[Path, Mapping[str, int]]
 def read_artifacts(known: Claims) -> Kept:
     """The artifacts in the folders of all campaigns of the study. To be read before the trials are."""
     found: dict[Path, dict[str, int]] = {}
-    for folder in dict.fromkeys(os.path.realpath(Path(lease.run).parent) for lease in known.leases.values() if lease.run):
+    for folder in dict.fromkeys(
+        os.path.realpath(Path(lease.run).parent) for lease in known.leases.values() if lease.run
+    ):
         home = artifacts.artifacts_folder(Path(folder))
         for number in artifacts.kept_trials(home):
             found[home / str(number)] = artifacts.artifact_sizes(home, number)

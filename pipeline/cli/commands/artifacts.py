@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 @name_argument(required=False)
 @storage_option
 @click.option(
-    "--trial", "numbers", type=click.IntRange(min=0), metavar="N", multiple=True, help="Only of trial N; may be repeated."
+    "--trial",
+    "numbers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    multiple=True,
+    help="Only of trial N; may be repeated.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only of the N best trials.")
 @click.option(
@@ -145,9 +150,7 @@ def _fetch(found: Sequence[KeptTrial], target: Path) -> None:
             artifacts.copy(each.folder, target, each.trial.number)
 
 
-def _prune(
-    data: StudyData, folder: Path, found: Sequence[KeptTrial], most: int, yes: bool, as_json: bool
-) -> int:
+def _prune(data: StudyData, folder: Path, found: Sequence[KeptTrial], most: int, yes: bool, as_json: bool) -> int:
     """Delete the artifacts of all but the best trials."""
     from ...record import artifacts
     from ..study_files import require_own

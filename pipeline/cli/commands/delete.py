@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.command("delete")
 @name_argument()
 @storage_option
-@click.option("--keep-files", is_flag=True, help="Keep the run directories and artifacts: checkpoints, output and kept files of the trials.")
+@click.option(
+    "--keep-files",
+    is_flag=True,
+    help="Keep the run directories and artifacts: checkpoints, output and kept files of the trials.",
+)
 @yes_option
 @json_option
 def delete_command(name: str, storage: str | None, keep_files: bool, yes: bool, as_json: bool) -> int:

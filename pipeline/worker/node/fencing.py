@@ -266,8 +266,8 @@ def ended_meanwhile(files: TrialFiles, spec: AttemptSpec, carried: Sequence[Sequ
     """The result of the attempt before this one, as this attempt's outcome; None where it has none.
 
     An attempt may end after its driver died and before the next attempt begins, when no driver collects its outcome;
-    without this the same result would be computed twice. Its artifacts become this attempt's too. Failures are not taken over, since the fence itself may have
-    caused them.
+    without this the same result would be computed twice. Its artifacts become this attempt's. Failures are not taken
+    over, since the fence itself may have caused them.
 
     Args:
         files: The trial's.

@@ -282,7 +282,7 @@ def test_the_audit_reads_the_attributes_that_a_campaign_writes(tmp_path: Path, u
     study = three(tmp_path, url)
     (trial, *_) = open_storage(url).get_all_trials(study.study._study_id)
     assert {*audit_database.USER} - {*trial.user_attrs} == {"pilotune:from", "pilotune:paused"}
-    others = {"pilotune:left", "pilotune:copied", "pilotune:heard", "pilotune:repeats"}
+    others = {"pilotune:left", "pilotune:copied", "pilotune:heard", "pilotune:repeats", "pilotune:artifacts"}
     assert {*audit_database.SYSTEM} - {*trial.system_attrs} == others
 
 
