@@ -27,7 +27,8 @@ def build(params: Mapping[str, Any], name: str = "net") -> nn.Module:
     The network is written as a program, which is run: ``pilotune build`` prints the same one.
 
     Args:
-        params: The trial's parameters, ``trial.params``, or those that ``pilotune best`` gives.
+        params: The trial's parameters, ``trial.params``, or those that ``pilotune export --best`` and
+            ``pilotune.open(...).best_params`` give. They hold the graph, too.
         name: The graph's name in the study file's ``space``.
 
     Raises:
@@ -107,7 +108,7 @@ def _made(operation: Operation, shape: Shape) -> Any:
 
 def _raised(error: Exception) -> str:
     """An error of the user's code in words, with the line of that code."""
-    lines = traceback.extract_tb(error.__traceback__)[1:]
+    lines = [each for each in traceback.extract_tb(error.__traceback__)[1:] if Path(each.filename).is_file()]
     where = f" ({Path(lines[-1].filename).name}:{lines[-1].lineno})" if lines else ""
     return f"{type(error).__name__}: {error}{where}"
 

@@ -61,10 +61,9 @@ def read_params(path: Path) -> YamlFile:
     if is_schedule(source):
         read_schedule(source)
         return source
-    for name, value in source.data.items():
-        if isinstance(value, dict):
-            what = "this looks like a study file; give parameters" if name in ("space", "budget") else "give one value"
-            raise source.error(f"{what}, as in lr: 0.01", name)
+    for name in ("space", "budget"):
+        if isinstance(source.data.get(name), dict):
+            raise source.error("this looks like a study file; give parameters, as in lr: 0.01", name)
     return source
 
 
@@ -142,6 +141,8 @@ def fit_params(given: YamlFile, study_file: StudyFile, space: Space) -> FittedPa
     by_name = {p.name: p for p in space.parameters}
     values, constants, notes = {}, dict(space.constants), []
     for name, value in given.data.items():
+        if isinstance(value, dict) and name not in space.graphs and not (name in by_name and by_name[name].objects):
+            raise given.error("give one value, as in lr: 0.01", name)
         if name in by_name:
             values[name], note = _fitted(value, by_name[name], given)
             notes += [note] if note else []

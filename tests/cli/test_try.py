@@ -18,6 +18,7 @@ import threadpoolctl  # noqa: F401  # the default sampler uses it, and it sets a
 from pilotune.pipeline.cli.main import main
 
 from ..support.cli import Pilotune, alone, pilotune_  # noqa: F401
+from ..support.graphs import graph_of
 
 TRAIN = """
 import os
@@ -110,6 +111,26 @@ def test_the_best_parameters_are_given_by_the_files_that_export_and_best_write(
         assert data["reports"] == [[1, 0.02], [2, 0.04]]
         assert f"epochs is 2, as {name} gives it; the study file says 3" in result.err
         assert "epochs 2\n" in result.err
+
+
+GRAPH = "inputs: {x: 6}\ncells: 1\nchoice: [identity, dense(4)]\noutput: dense(2)\n"
+
+
+def test_the_best_parameters_may_hold_a_graph_and_mappings(pilotune: Pilotune, tmp_path: Path) -> None:
+    graph = "".join(f"      {line}\n" for line in GRAPH.splitlines())
+    text = STUDY.replace(
+        "  epochs: 3\n", f"  kernel: {{choice: [{{name: rbf}}, {{name: poly}}]}}\n  net:\n    graph:\n{graph}"
+    )
+    train = "def train(trial):\n    return len(trial.params['net']['nodes']) + len(trial.params['kernel'])\n"
+    study = write(tmp_path / "net", text, train=train)
+    best = {"lr": 0.02, "net.cell1": "dense(4)", "kernel": {"name": "poly"}, "net": graph_of(GRAPH).to_data()}
+    Path("best.json").write_text(json.dumps(best))
+    result = pilotune("try", study, "--params", "best.json", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["values"] == {"loss": 3.0}
+    Path("best.json").write_text(json.dumps({**best, "net": {**best["net"], "inputs": {"x": [7]}}}))
+    other = pilotune("try", study, "--params", "best.json")
+    assert (other.code, "net: is another graph than that of the study file" in other.err) == (2, True)
 
 
 def test_set_wins_over_a_file_of_parameters_and_a_plain_value_fixes_a_parameter(

@@ -87,6 +87,7 @@ CHOICES = "choice: [dense(4), dense(8)]"
         (CHAIN + "norm: bach", 7, "is one of none, batch, layer, but here 'bach'"),
         (NODES + "  a: {from: z, op: relu}", 5, "node a: there is no input or node 'z'; known are x, y"),
         (NODES + "  b: {from: [x, c], op: relu}\n  c: {from: b, op: relu}", 5, "cycle: b -> c -> b"),
+        (NODES + "  a: {from: [x, b], op: relu, skips: b}\n  b: {from: a, op: relu}", 5, "form a cycle: a -> b -> a"),
         (NODES + "  a: {from: x, op: relu, skips: b}\n  b: {from: a, op: relu}", 5, "from b would go back"),
         (
             NODES + f"  a: {{from: x, {CHOICES}}}\n  b: {{from: a, mime: a, choice: [dense(1), dense(2), dense(3)]}}",
@@ -97,7 +98,7 @@ CHOICES = "choice: [dense(4), dense(8)]"
         (NODES + "  a: {from: [x, y], merge: add, op: relu}", 5, "node a: cannot add 4 x 3 to 8"),
         (NODES + f"  a: {{from: x, {CHOICES}}}\n  b: {{from: y, mirror: a}}\n  c: {{from: a, op: relu}}\n"
                  "  d: {from: [c, c2], op: relu}\n  c2: {from: b, op: [flatten]}", 6, "mirrors a, whose input is 8"),
-        (NODES + "  a: {from: x, op: relu}\n  b: {from: x, op: relu}", 2, "has several last nodes, a, b; name the one"),
+        (NODES + "  a: {from: x, op: relu}\n  b: {from: x, op: relu}", 2, "has several last nodes, a, b; let all but"),
         (NODES + "  train: {from: x, op: relu}", 5, "'train' means something else in PyTorch; rename the node"),
         (NODES + "  a: {from: x}", 5, "node a has no operation; give one of choice, op and mirror"),
         (CHAIN.replace("x: 8", "cell1: 8"), 3, "'cell1' is also the name of a node of the graph; rename the input"),

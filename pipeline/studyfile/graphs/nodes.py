@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ....fields import shown
@@ -40,6 +41,10 @@ class NodesReader:
         for name, node in read.items():
             self.parts.places[name] = join(key, name)
             self._check_sources(node, read, inputs)
+        plain = {name: replace(node, skips=()) for name, node in read.items()}
+        self._sorted(plain)  # a cycle without connections is not the fault of one
+        for node in read.values():
+            self._check_connections(node, plain)
         self.parts.nodes = {name: read[name] for name in self._sorted(read)}
         self._check_copies()
         self._move_output_last()
@@ -132,6 +137,8 @@ class NodesReader:
                     raise self.parts.error(
                         f"node {node.name}: {name} is an input, and has no operation to {what}", where
                     )
+
+    def _check_connections(self, node: Node, nodes: Mapping[str, Node]) -> None:
         for name in node.skips:
             if node.name in _ancestors(name, nodes):
                 after = f"{name} comes after {node.name}" if name != node.name else "it is the node itself"
@@ -177,9 +184,7 @@ class NodesReader:
         ends = [name for name in self.parts.nodes if name not in used]
         name, key = self.parts.data.get("output"), join(self.parts.key, "output")
         if name is None and len(ends) > 1:
-            message = (
-                f"has several last nodes, {', '.join(ends)}; name the one that is the output, as in output: {ends[-1]}"
-            )
+            message = f"has several last nodes, {', '.join(ends)}; let all but the output lead to another node"
             raise self.parts.error(message, self.parts.key)
         name = ends[0] if name is None else name
         if not isinstance(name, str) or name not in self.parts.nodes:
