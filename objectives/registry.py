@@ -18,6 +18,7 @@ OBJECTIVES: dict[str, tuple[str, str, str]] = {
     "sklearn_classifier": ("sklearn_classifier", "train", "a scikit-learn classifier on a table, cross-validated"),
     "mlp_classifier": ("torch_classifier", "train", "a multilayer perceptron in PyTorch, on images or a table"),
     "torch_classifier": ("torch_classifier", "train", "another name of mlp_classifier"),
+    "mlp_regressor": ("torch_regressor", "train", "a network in PyTorch that predicts mean and deviation, on a table"),
     "cnn_classifier": ("cnn_classifier", "train", "a convolutional network in PyTorch on images"),
     "svm_classifier": ("svm_classifier", "train", "a support vector machine that reports, on images or a table"),
     "boosting_classifier": ("boosting_classifier", "train", "gradient boosting that reports, on images or a table"),

@@ -101,6 +101,10 @@ KINDS: Allowed = {
     "batch_norm": Kind(bool),
     "layers": Kind(int, least=0),
     "units": Kind(int, least=0),
+    "beta": SHARE,
+    "warm_up": SHARE,
+    "best_weights": Kind(bool),
+    "selection": Kind(float, least=0, below=1),
     # support vector machines
     "C": POSITIVE,
     "gamma": Kind(float, least=0, words=("scale", "auto")),

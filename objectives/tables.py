@@ -1,4 +1,4 @@
-"""Loads a table to classify: a CSV file, or one of the data sets that scikit-learn ships."""
+"""Loads a table of classes or numbers: a CSV file, or one of the data sets that scikit-learn ships."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from ..pipeline.trial.exceptions import ObjectiveError
 from .settings import missing
 
 SHIPPED = ("breast_cancer", "digits", "iris", "wine")
+"""Data sets with classes that scikit-learn ships."""
 
+NUMBERS = ("diabetes",)
+"""Those with a number as target."""
+
+LARGEST = float(np.finfo(np.float32).max)
 
 Array = np.ndarray[Any, Any]
 
@@ -39,20 +44,63 @@ def load_table(data: str, target: str | None = None, least: int = 1) -> tuple[Ar
             or infinite, a class has fewer rows than ``least``, or a target is given for one of :data:`SHIPPED`.
     """
     if data in SHIPPED:
-        if target is not None:
-            raise ObjectiveError(
-                f"target: {data} has its own classes; target is the column of a CSV file, leave it out"
-            )
-        try:
-            from sklearn import datasets
-        except ModuleNotFoundError as error:
-            raise missing("scikit-learn", error) from None
-        x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
+        x, y = _shipped(data, target, "classes")
         return x.astype(np.float32), y.astype(np.int64)
 
+    path, frame, column = _frame(data, target, SHIPPED)
+    classes, names = _classes(path, frame[column])
+    check_classes(f"{path}: column {column!r}", classes, [str(name) for name in names], least)
+    return _features(path, frame.drop(columns=column)), classes
+
+
+def load_numbers(data: str, target: str | None = None) -> tuple[Array, Array]:
+    """Load the features and the targets of a table whose target is a number.
+
+    Args:
+        data: ``diabetes`` (needs scikit-learn), or the path of a CSV file, as for :func:`load_table`.
+        target: The column of a CSV file that holds the number (default: the last one).
+
+    Returns:
+        Features (rows, columns) as float32, as :func:`load_table` gives them; and targets (rows,) as float64.
+
+    Raises:
+        ObjectiveError: There is no such file or column, it is no table with features and numbers, a value is missing or
+            infinite, all targets are equal, or a target is given for ``diabetes``.
+    """
+    if data in NUMBERS:
+        x, y = _shipped(data, target, "targets")
+        return x.astype(np.float32), y.astype(np.float64)
+    path, frame, column = _frame(data, target, NUMBERS)
+    where = f"{path}: the column {column!r}"
+    if not pd.api.types.is_numeric_dtype(frame[column]) or pd.api.types.is_bool_dtype(frame[column]):
+        raise ObjectiveError(
+            f"{where} holds {str(frame[column].iloc[0])!r}, which is no number; target names the column with the number"
+        )
+    y = frame[column].to_numpy(np.float64)
+    if not np.isfinite(y).all() or np.abs(y).max() > LARGEST:
+        raise ObjectiveError(f"{where} holds values that are infinite or above 3e38; leave those rows out")
+    if y.min() == y.max():
+        raise ObjectiveError(f"{where} holds {y[0]:g} only; there must be at least two different numbers")
+    return _features(path, frame.drop(columns=column)), y
+
+
+def _shipped(data: str, target: str | None, noun: str) -> tuple[Array, Array]:
+    """A data set of scikit-learn as it is."""
+    if target is not None:
+        raise ObjectiveError(f"target: {data} has its own {noun}; target is the column of a CSV file, leave it out")
+    try:
+        from sklearn import datasets
+    except ModuleNotFoundError as error:
+        raise missing("scikit-learn", error) from None
+    x, y = getattr(datasets, f"load_{data}")(return_X_y=True)
+    return x, y
+
+
+def _frame(data: str, target: str | None, shipped: Sequence[str]) -> tuple[Path, pd.DataFrame, str]:
+    """The file of a table, what it holds, without gaps, and the name of its target's column."""
     path = Path(os.environ.get("PILOTUNE_STUDY_DIR", "."), data)
     if not path.is_file():
-        known = ", ".join(SHIPPED)
+        known = ", ".join(shipped)
         raise ObjectiveError(f"{path}: there is no such CSV file; a data set's name would be one of {known}")
     frame = _read_csv(path)
     column = target if target is not None else str(frame.columns[-1])
@@ -62,9 +110,7 @@ def load_table(data: str, target: str | None = None, least: int = 1) -> tuple[Ar
     gaps = [str(name) for name in frame.columns if frame[name].isna().any()]
     if gaps:
         raise ObjectiveError(f"{path}: values are missing in {', '.join(gaps)}; fill them in or leave those rows out")
-    classes, names = _classes(path, frame[column])
-    check_classes(f"{path}: column {column!r}", classes, [str(name) for name in names], least)
-    return _features(path, frame.drop(columns=column)), classes
+    return path, frame, column
 
 
 def check_classes(where: str, classes: Array, names: Sequence[str], least: int) -> None:

@@ -20,7 +20,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing("torch", error) from None
 
-__all__ = ["CHOICES", "TRAINING", "accuracy", "activation", "build_optimizer", "nn", "train_network"]
+__all__ = ["CHOICES", "TRAINING", "accuracy", "activation", "build_optimizer", "nn", "torch", "train_network"]
 
 TRAINING: dict[str, Any] = {
     "epochs": 27,

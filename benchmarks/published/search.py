@@ -83,7 +83,7 @@ class Run:
 
 
 def searched(study: Path, method: Method, curve: Curve, seed: int, trials: int, full: int) -> list[Tried]:
-    """The trials of a method, each begun after the last one has ended.
+    """The trials of a method, each begun after the last one has ended; first the points that the study file names.
 
     Args:
         study: The study file, whose sampler and pruner the method replaces.
@@ -101,6 +101,8 @@ def searched(study: Path, method: Method, curve: Curve, seed: int, trials: int, 
         pruner=make_pruner(file),
         directions=list(file.directions),
     )
+    for point in file.start_from.enqueue:
+        optuna_study.enqueue_trial(point)
     found: list[Tried] = []
     while len(found) < trials or (method.steps and sum(each.cost for each in found) < trials * full):
         trial = optuna_study.ask()

@@ -50,7 +50,7 @@ def test_a_package_adds_an_objective_by_an_entry_point(tmp_path: Path, monkeypat
         find_objective("lost", {}, Path("/"), SOURCE)
 
 
-def test_the_page_has_a_study_that_is_valid_for_each_classifier_that_reports(tmp_path: Path) -> None:
+def test_the_page_has_a_study_that_is_valid_for_each_objective_that_reports(tmp_path: Path) -> None:
     texts = re.findall(r"^```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     found = []
     for text in texts:
@@ -60,7 +60,7 @@ def test_the_page_has_a_study_that_is_valid_for_each_classifier_that_reports(tmp
         given = study.space.sample(random.Random(0)) if study.space else {}
         settings.settings(given, module.DEFAULTS, {})
         found.append(study.source.data["objective"])
-    assert found == ["mlp_classifier", "cnn_classifier", "svm_classifier", "boosting_classifier"]
+    assert found == ["mlp_classifier", "mlp_regressor", "cnn_classifier", "svm_classifier", "boosting_classifier"]
 
 
 def test_the_page_lists_every_name() -> None:

@@ -137,7 +137,12 @@ def pilotune(tmp_path):
     return run
 
 
-NETWORKS = {"cnn-cifar": "space.images=64", "covertype-nas": "space.epochs=2", "sst-lstm": "space.epochs=2"}
+NETWORKS = {
+    "cnn-cifar": "space.images=64",
+    "covertype-nas": "space.epochs=2",
+    "sst-lstm": "space.epochs=2",
+    "uci-uq": "space.epochs=2",
+}
 """Studies that read a table, and what makes their trials short."""
 
 LONG = ("digits-torch", "digits-ddp", "svm-keywords", "ready-made", *NETWORKS)
@@ -148,12 +153,14 @@ LONG = ("digits-torch", "digits-ddp", "svm-keywords", "ready-made", *NETWORKS)
 def tables(tmp_path_factory):
     """A folder for PILOTUNE_DATA with small tables of noise, in the form of those that the examples read."""
     folder, random = tmp_path_factory.mktemp("tables"), np.random.default_rng(0)
-    for name in ("covertype", "sst_pod", "cifar10"):
+    for name in ("covertype", "sst_pod", "cifar10", "uci"):
         (folder / name).mkdir()
     places = np.column_stack([random.normal(size=(400, 54)).round(3), np.arange(400) % 7 + 1])
     header = ",".join([*(f"x{number}" for number in range(54)), "kind"])
     with gzip.open(folder / "covertype/covertype_93k.csv.gz", "wt") as file:
         np.savetxt(file, places, fmt="%g", delimiter=",", header=header, comments="")
+    with gzip.open(folder / "uci/yacht.txt.gz", "wt") as file:
+        np.savetxt(file, random.normal(size=(100, 7)))
     for name in ("True_Train.npy", "True_Test_0_700.npy"):
         np.save(folder / "sst_pod" / name, random.normal(size=(5, 160)).cumsum(1))
     image = np.column_stack([np.arange(1100) % 10, random.integers(0, 256, (1100, 3072))]).astype(np.uint8)
@@ -178,7 +185,7 @@ def test_each_study_runs_on_local_workers(example, pilotune, tables, tmp_path, m
     assert json.loads(pilotune("best", example, "--json"))["best"]
 
 
-@pytest.mark.parametrize("example", NETWORKS)
+@pytest.mark.parametrize("example", [name for name in NETWORKS if name != "uci-uq"])
 def test_a_network_of_an_example_trains(example, tables, tmp_path, monkeypatch):
     monkeypatch.setenv("PILOTUNE_DATA", str(tables))
     file = load_study_file(EXAMPLES / example / "study.yaml", [NETWORKS[example]])
@@ -190,6 +197,23 @@ def test_a_network_of_an_example_trains(example, tables, tmp_path, monkeypatch):
     assert np.isfinite(score)
     assert [step for step, _ in script.reports] == list(range(1, params["epochs"] + 1))
     assert script.reports[-1][1] == score
+
+
+def test_a_network_of_uci_keeps_what_an_ensemble_is_chosen_from(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("PILOTUNE_DATA", str(tables))
+    train = load("uci-uq", "train.py")
+    params = {"table": "yacht", "split": 1, "layers": 1, "units": 8, "epochs": 2}
+    trial = make_trial(tmp_path, params)
+    result = train.train(trial)
+    assert np.isfinite(result["value"])
+    assert result["rmse"] > 0
+    held, check = (np.load(trial.artifact(name)) for name in ("held.npz", "check.npz"))
+    x, y = train.table("yacht")
+    test = train.split(len(y), 1)[1]
+    assert (len(held["y"]), check["y"].tolist()) == (14, y[test].tolist())
+    assert not set(held["y"]) & set(check["y"])
+    mean, std = train.predict({"model.pt": trial.artifact("model.pt")}, params, x[test])
+    assert (check["mean"].tolist(), check["std"].tolist()) == (mean.tolist(), std.tolist())
 
 
 @pytest.mark.exhaustive
