@@ -33,6 +33,7 @@ COMMANDS = {
     "export": ("export", "Write trials as CSV, JSON or Parquet, or the best parameters."),
     "artifacts": ("artifacts", "List, fetch or delete the files that trials have kept."),
     "build": ("build", "Write the network of a trial as a PyTorch program, or draw it."),
+    "ensemble": ("ensemble", "Choose models that predict together, and compare them with the best."),
     "importance": ("importance", "Show which parameters mattered."),
     "report": ("report", "Write a report of one study or several, to send or to print."),
     "plot": ("plot", "Draw a study: its history, parameters, workers, blocks and cost."),

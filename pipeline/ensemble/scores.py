@@ -47,7 +47,8 @@ def log_densities(mean: np.ndarray, std: np.ndarray, y: ArrayLike) -> np.ndarray
 def log_true(probabilities: np.ndarray, y: ArrayLike) -> np.ndarray:
     """The logarithm of the probability that each member gives to the true classes; K x N."""
     classes = truth(y, probabilities.shape[1:2])
-    return np.asarray(np.log(np.maximum(probabilities[:, np.arange(len(classes)), classes], LEAST)))
+    found = probabilities[:, np.arange(len(classes)), classes].astype(float)  # LEAST is zero as a float32
+    return np.asarray(np.log(np.maximum(found, LEAST)))
 
 
 def nll(mean: ArrayLike, std: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -162,6 +163,26 @@ def log_loss(probabilities: ArrayLike, y: ArrayLike, weights: ArrayLike | None =
         0.6931
     """
     return float(-log_true(mean_probabilities(probabilities, weights)[None], y).mean())
+
+
+def reliability(
+    probabilities: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
+    """How often the most probable class is the true one, by how probable it is.
+
+    Returns:
+        By bin of equally many rows: the mean probability of the most probable class, and the share of rows where it is
+        the true one. Both are equal for calibrated probabilities.
+
+    Example:
+        >>> reliability([[[0.9, 0.1], [0.2, 0.8]]], [0, 0], bins=1)
+        (array([0.85]), array([0.5]))
+    """
+    found = mean_probabilities(probabilities, weights)
+    right = found.argmax(axis=1) == truth(y, found.shape[:1])
+    largest = found.max(axis=1)
+    parts = np.array_split(np.argsort(largest, kind="stable"), min(bins, len(largest)))
+    return np.array([largest[part].mean() for part in parts]), np.array([right[part].mean() for part in parts])
 
 
 def mean_probabilities(probabilities: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:

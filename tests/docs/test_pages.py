@@ -40,6 +40,11 @@ LOCAL = {
         "graph of 2 variables in 3 nodes, 9 networks",
     ],
     "how-to/several-ranks.md": ["study    two-ranks", "study    sharded", "3: 3 complete"],
+    "how-to/ensembles.md": [
+        "that the selection has not seen",
+        "wrote the ensemble of",
+        "unknown: more where there are no data",
+    ],
     "how-to/retrain.md": ["loss on the test data: 1."],
     "how-to/failures.md": ["ValueError: three layers do not fit", "it fails here too"],
 }
