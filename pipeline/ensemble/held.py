@@ -210,14 +210,3 @@ def _stacked(found: Mapping[int, dict[str, np.ndarray]]) -> Predictions:
         return np.stack([found[trial][name] for trial in trials]) if name in first else np.empty(0)
 
     return Predictions(trials, first["y"], stack("mean"), stack("std"), stack("probabilities"))
-
-
-def kept_artifacts(study_folder: Path) -> dict[int, dict[str, Path]]:
-    """The artifacts that trials of a study have kept: by number and name, the file.
-
-    Args:
-        study_folder: ``<runs>/<study>``.
-    """
-    home = study_folder / "artifacts"
-    folders = [each for each in home.iterdir() if each.name.isdigit()] if home.is_dir() else []
-    return {int(each.name): {file.name: file for file in each.iterdir() if file.is_file()} for each in folders}

@@ -132,7 +132,8 @@ def _numbers(without: Sequence[str]) -> set[int]:
 def _files(data: StudyData, folder: Path, without: set[int]) -> Files:
     """The artifacts of the complete trials that have kept predictions. Raises UserError if there are none."""
     from ...analysis.trial_facts import breaks_none
-    from ...ensemble.held import HELD, kept_artifacts
+    from ...ensemble.held import HELD
+    from ...record.artifacts import kept_artifacts
 
     complete = {trial.number for trial in data.trials if trial.state.name == "COMPLETE" and breaks_none(trial)}
     kept = kept_artifacts(folder)
