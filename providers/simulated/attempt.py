@@ -74,6 +74,7 @@ class Attempt:
         immortal: It hangs, and does not end when it is killed.
         over: It has ended; nothing that is still scheduled for it happens.
         wake_at: When the pool will let the conversation go on if nothing happens before.
+        artifacts: Bytes of what it has kept, by name; for its outcome.
     """
 
     spec: AttemptSpec
@@ -91,6 +92,7 @@ class Attempt:
     immortal: bool = False
     over: bool = False
     wake_at: float = math.inf
+    artifacts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.dialogue = Dialogue(self.spec.token, self.carried)
@@ -108,6 +110,7 @@ class Attempt:
             user_attrs=dict(self.dialogue.attributes.user),
             system_attrs=dict(self.dialogue.attributes.system),
             reports=self.dialogue.reports,
+            artifacts=dict(self.artifacts) if kind == "complete" else {},
             host=self.host,
             started=self.started,
             finished=finished,

@@ -106,6 +106,8 @@ class Case:
         still: Seconds between a driver's full reads of what other drivers did.
         quiet: Most seconds that a driver waits for an event.
         sizes: Trials take different shares of nodes; None: workers are all alike.
+        artifacts: Each attempt keeps a file.
+        keep: Of how many trials these files are kept; None: of all.
     """
 
     seed: int
@@ -131,6 +133,8 @@ class Case:
     still: float = 10.0
     quiet: float = 1.0
     sizes: Sizes | None = None
+    artifacts: bool = False
+    keep: int | None = None
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -202,6 +206,9 @@ class Case:
             more = random.Random(f"trials {seed}").choice([0, 0, 0, 25])
             trials = case.trials if case.sampler in POPULATIONS else case.trials + more
             case = replace(case, sizes=sizes, workers=sizes.most, trials=trials)
+        files = random.Random(f"artifacts {seed}")
+        if files.random() < 0.3:
+            case = replace(case, artifacts=True, keep=files.choice([1, 2, 2, None]))
         return replace(case, faults=faults)
 
     @classmethod

@@ -18,6 +18,7 @@ from pilotune.pipeline.noise import repetitions_of
 from pilotune.pipeline.record.due_callbacks import MOST_TAKEOVERS
 from pilotune.pipeline.trial.protocol import Outcome
 
+from .artifacts import check_artifacts
 from .cases import GENERATIONS, POPULATIONS, Trouble
 from .database import STUDY
 from .populations import check_population
@@ -88,6 +89,7 @@ def check_end(world: World, finish: Finish) -> str:
     check_promotions(world, trials, {number: history.reports for number, history in by_number.items()})
     _outcomes_kept(world, {trial.number: trial for trial in trials}, by_number)
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
+    check_artifacts(world, trials)
     _called_back(world, [trial for trial in trials if trial.state.is_finished()])
     if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:
         _attempts_are_counted(world, trials)

@@ -37,14 +37,16 @@ from pilotune.pipeline.record import (
 )
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.files import TrialFiles
-from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome
+from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome, OutcomeKind
 from pilotune.pipeline.trial.report_log import ReportLog, ReportWriter, as_ranges, newest_log
 from pilotune.providers.blocks.packed_node import Need
 from pilotune.providers.blocks.packing import LEAST_AHEAD, MOST_HOMELESS, SHARE_AHEAD
+from pilotune.providers.simulated.attempt import Attempt
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.campaign_bench import QuietServices
 
+from .artifacts import SimulatedKeeper, begin_artifacts, end_artifacts
 from .cases import POINTS
 from .database import STUDY, FaultyLink
 from .surroundings import Seat, Surroundings
@@ -87,6 +89,7 @@ class Driver(QuietServices):
         self.pool: Machine | None = None
         self.loop: SteppedLoop | None = None
         self.claimed = False
+        self.keeper: SimulatedKeeper | None = None
         self.returned: list[int] = []
         self.turn_began = world.time.now
 
@@ -147,6 +150,10 @@ class Driver(QuietServices):
             longest_wait=case.quiet,
         )
         self.loop.driver = self
+        if case.artifacts:
+            self.keeper = SimulatedKeeper(self.storage, self.study, self.name, self.run.path.parent, case.keep)
+            self.keeper.world = world
+            self.keeper.start()
 
     def turn(self) -> None:
         assert self.loop is not None
@@ -167,6 +174,8 @@ class Driver(QuietServices):
                 self._settle()
                 with contextlib.suppress(RecordAway, LeaseLost):
                     self.storage.commit(limit=0)
+                if self.keeper and self.campaign.finished:
+                    self.keeper.finish(lambda: False, lambda sentence: None)
             release(self.storage, self.study, self.lease)
         if self.pool:
             self.pool.close()
@@ -242,7 +251,7 @@ class Driver(QuietServices):
         due, given_up = self.due.take_over(self.study)
         self.world.saw["callbacks taken over"] += len(due)
         self.world.truth.given_up.update(given_up)
-        self.on_ended(due)
+        self._call_back(due)
         self.world.saw["trials taken over"] += len(taken)
         self.world.point("before the outcomes are read")
         found = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
@@ -250,6 +259,12 @@ class Driver(QuietServices):
         return taken, found
 
     def on_ended(self, numbers: Sequence[int]) -> None:
+        """Keep the trials' artifacts, and call their callbacks."""
+        if self.keeper:
+            self.keeper.on_ended(numbers)
+        self._call_back(numbers)
+
+    def _call_back(self, numbers: Sequence[int]) -> None:
         """Call the callbacks, one trial after the other; the driver may die before and after each."""
         for number in numbers:
             self.world.point("before a callback")
@@ -328,8 +343,15 @@ class Machine(SimulatedPool):
 
     def _take_up_log(self, spec: AttemptSpec) -> tuple[list[list[float]], ReportWriter | None]:
         carried, writer = super()._take_up_log(spec)
+        if self.driver.world.case.artifacts:
+            begin_artifacts(spec)
         self.driver.world.saw["reports carried"] += len(carried)
         return carried, writer
+
+    def _write(self, attempt: Attempt, kind: OutcomeKind) -> Outcome:
+        if self.driver.world.case.artifacts:
+            attempt.artifacts = end_artifacts(attempt.spec, complete=kind == "complete")
+        return super()._write(attempt, kind)
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:

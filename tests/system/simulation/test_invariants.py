@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +13,18 @@ from typing import Any, cast
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial
 
 from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
-from pilotune.pipeline.campaign.events import Scale
+from pilotune.pipeline.campaign.events import Event, Scale
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.outcomes import OutcomeHandler
 from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.campaign.repeater import Repeater
 from pilotune.pipeline.campaign.trial_attributes import TrialAttributes
+from pilotune.pipeline.driver import artifacts as keeper
+from pilotune.pipeline.driver.artifacts import ArtifactKeeper
 from pilotune.pipeline.fidelity import Population, Promotions
 from pilotune.pipeline.noise import Repeats
 from pilotune.pipeline.record import leases as campaigns
@@ -204,6 +207,39 @@ def given_back_twice(node: PackedNode, token: str) -> None:
 give_back = PackedNode.give_back
 
 
+def keeping(seed: int) -> Case:
+    """One driver after the other, whose trials keep files, those of the two best."""
+    trouble = Trouble(kills=6, points=60)
+    case = replace(plain(seed), seats=1, workers=4, trials=12, stop_at=None, trouble=trouble, artifacts=True, keep=2)
+    return replace(case, sizes=None, repeats=Repeats(1, 1), pruner=None)
+
+
+def keeping_all(seed: int) -> Case:
+    return replace(keeping(seed), keep=None)
+
+
+def kept_early(campaign: driver.CheckedCampaign, now: float, events: Sequence[Event]) -> None:
+    """Keep the artifacts of trials that have ended before their ends are committed."""
+    step(campaign, now, events)
+    keeps = campaign.services.keeper  # type: ignore[attr-defined]
+    if keeps is None:  # it takes over before it has begun
+        return
+    keeps.on_ended([campaign.study.storage.get_trial_number_from_id(each) for each in campaign.study.ended])
+
+
+step = driver.CheckedCampaign.step
+
+
+def of_an_earlier_attempt(trial: FrozenTrial) -> Path:
+    """Take the artifacts of the attempt before, where it has left any."""
+    source = source_of(trial)
+    earlier = source.with_name(f"artifacts-{trial.user_attrs['pilotune:attempts'] - 1}")
+    return earlier if earlier.is_dir() else source
+
+
+source_of = keeper.source_of
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "enforce_budget", lambda *_: [], plain, "over budget"),
@@ -286,6 +322,14 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (Packer, "hold", lambda *_: None, packing_blocks, "which accepts nothing"),
     "a trial that fits nowhere is submitted":
         (driver.Driver, "why_unfit", lambda *_: "", plain, "fits on no node"),
+    "artifacts are moved before the commit":
+        (driver.CheckedCampaign, "step", kept_early, keeping, "before its end was committed"),
+    "nobody moves the artifacts that a dead driver has left":
+        (ArtifactKeeper, "reconcile", ArtifactKeeper._learn, keeping_all, "are kept, not of"),
+    "surplus artifacts are not deleted":
+        (driver.SimulatedKeeper, "_forget", lambda *_: None, keeping, "are kept, not of"),
+    "the artifacts of an earlier attempt are kept":
+        (keeper, "source_of", of_an_earlier_attempt, keeping, "has the artifacts of|are kept, not of"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip
@@ -293,7 +337,8 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
 
 LATE = ("a driver that was taken for dead writes on", "trials that were taken over unnoticed are forgotten",
         "a trial that was put aside is forgotten", "callbacks of dead drivers are not called",
-        "two drivers start more than the budget allows", "what others told is told again")  # fmt: skip
+        "two drivers start more than the budget allows", "what others told is told again",
+        "the artifacts of an earlier attempt are kept")  # fmt: skip
 """What only one seed in many shows."""
 SLOW = ("a generation that has ended is waited for", "nobody looks for outcomes on disk",
         "an attempt carries only what the one before it reported itself", "a suspended trial is taken for a lost one",

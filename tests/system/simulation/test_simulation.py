@@ -86,6 +86,8 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         "reserved a node": "attempts that had a node reserved",
         "shared a GPU": "GPUs shared",
         "refused trials that fit nowhere": "trials that fit nowhere",
+        "kept artifacts": "artifacts kept",
+        "deleted artifacts": "artifacts deleted",
     }
     for what, prefix in expected.items():
         came = sum(count for name, count in saw.items() if name.startswith(prefix))
