@@ -13,6 +13,7 @@ from ..noise import Repetition, repetitions_of, spreads
 from .reading import StudyData, nearest
 from .trial_facts import (
     ENDED,
+    artifacts_of,
     attempts_made,
     constraints_of,
     host_of,
@@ -59,6 +60,7 @@ class Row:
         repetitions: What each of its complete repetitions gave; empty where trials are not repeated.
         parent: The trial that an evolutionary sampler bred it from, or whose checkpoint it started from; else None.
         start_step: The step of that checkpoint; None for a trial that started from nothing.
+        artifacts: Bytes of each file that it kept when it was complete, by name; they may be deleted since.
     """
 
     number: int
@@ -82,6 +84,7 @@ class Row:
     repetitions: tuple[Repetition, ...] = ()
     parent: int | None = None
     start_step: int | None = None
+    artifacts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def spread(self) -> dict[str, float]:
@@ -115,6 +118,7 @@ class Row:
             "spread": self.spread,
             "parent": self.parent,
             "start_step": self.start_step,
+            "artifacts": dict(self.artifacts),
         }
 
 
@@ -157,6 +161,7 @@ def row_of(
         repetitions=repetitions_of(trial),
         parent=number_attribute(system, PARENT, (int,), None),
         start_step=number_attribute(system, STEP, (int,), None),
+        artifacts=artifacts_of(trial),
     )
 
 
@@ -230,8 +235,8 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         ``params_<name>``, ``start``, ``end``, ``seconds``,
         ``seconds_waiting``, ``host``, ``pool``, ``attempts``, ``exit``, ``reason``, ``rung``, ``directory``,
         ``user_attrs_<name>``, ``constraints_<name>``. Where trials were repeated also ``repetitions`` (their number)
-        and ``spread_<metric>`` (the standard deviation). Whole numbers and truth values stay what they are where some
-        trials have none (pandas' nullable types).
+        and ``spread_<metric>`` (the standard deviation); where they kept files ``artifact_bytes``. Whole numbers and
+        truth values stay what they are where some trials have none (pandas' nullable types).
     """
     import pandas as pd
 
@@ -239,7 +244,7 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
     attrs = list(dict.fromkeys(name for row in items for name in row.attrs))
     table: dict[str, list[Any]] = {"number": [row.number for row in items], "state": [row.state for row in items]}
     for metric in data.metrics:
-        taken = metric in table or metric in (*COLUMNS, "repetitions") or metric.startswith("spread_")
+        taken = metric in table or metric in (*COLUMNS, "repetitions", "artifact_bytes") or metric.startswith("spread_")
         name = f"values_{metric}" if taken else metric
         table[name] = [row.values.get(metric) for row in items]
     for name in columns(items):
@@ -254,6 +259,8 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         table["repetitions"] = [len(row.repetitions) or None for row in items]
         for metric in data.metrics:
             table[f"spread_{metric}"] = [row.spread.get(metric) for row in items]
+    if any(row.artifacts for row in items):
+        table["artifact_bytes"] = [sum(row.artifacts.values()) if row.artifacts else None for row in items]
     series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
     return pd.DataFrame(series)
 

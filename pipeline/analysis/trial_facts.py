@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..attributes import ATTEMPTS, HOST, OWNER, POOL, RUNG, SECONDS_RUNNING, SECONDS_WAITING, details_of
+from ..attributes import ARTIFACTS, ATTEMPTS, HOST, OWNER, POOL, RUNG, SECONDS_RUNNING, SECONDS_WAITING, details_of
 from ..attributes import PAUSED as PAUSED_AT
 
 if TYPE_CHECKING:
@@ -147,3 +147,9 @@ def in_utc(moment: datetime | None) -> datetime | None:
 def elapsed(trial: FrozenTrial) -> float | None:
     """Seconds from the trial's start to its end."""
     return trial.duration.total_seconds() if trial.duration is not None else None
+
+
+def artifacts_of(trial: FrozenTrial) -> dict[str, int]:
+    """Bytes of each file that a complete trial kept, by name, as its attempt left them."""
+    found = trial.system_attrs.get(ARTIFACTS) if trial.state.name == "COMPLETE" else None
+    return {str(name): size for name, size in found.items() if type(size) is int} if isinstance(found, dict) else {}

@@ -36,7 +36,7 @@ from pilotune.pipeline.analysis import (
 )
 from pilotune.pipeline.analysis.reading import readable, reading, study_of
 from pilotune.pipeline.analysis.tables import reports_frame
-from pilotune.pipeline.attributes import OWNER, traceback_of
+from pilotune.pipeline.attributes import ARTIFACTS, OWNER, traceback_of
 from pilotune.pipeline.record import Lease
 
 from ..support.cli import new_study, of_pilotune, random_study, trial
@@ -143,6 +143,26 @@ def test_constraints_are_columns_of_their_own(url: str) -> None:
     found = [(each["constraints_memory"], each["constraints_0"])
              for each in csv.DictReader(io.StringIO(buffer.getvalue().decode()))]  # fmt: skip
     assert found == [("0.5", ""), ("", "-1.0"), ("", ""), ("", "")]
+
+
+def test_the_sizes_of_kept_files_are_a_column_where_there_are_any(url: str) -> None:
+    study = optuna.create_study(storage=url, study_name="files")
+    study.add_trials(
+        [
+            create_trial(value=1.0, system_attrs={ARTIFACTS: {"model.pt": 3000, "held.npz": 20}}),
+            create_trial(value=2.0),
+            create_trial(state=TrialState.FAIL, system_attrs={ARTIFACTS: {"model.pt": 1}}),
+        ]
+    )
+    frame = dataframe(read_study(url, "files"))
+    assert frame["artifact_bytes"].tolist()[0] == 3020
+    assert frame["artifact_bytes"].isna().tolist() == [False, True, True]
+    assert [row.as_dict()["artifacts"] for row in rows(read_study(url, "files"))] == [
+        {"model.pt": 3000, "held.npz": 20}, {}, {},
+    ]  # fmt: skip
+    other = optuna.create_study(storage=url, study_name="none")
+    other.add_trial(create_trial(value=1.0))
+    assert "artifact_bytes" not in dataframe(read_study(url, "none"))
 
 
 def test_whole_numbers_and_truth_values_stay_what_they_are_where_a_trial_has_none(url: str) -> None:
