@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 import pytest
 
-from pilotune import TrialPruned
+from pilotune import TrialPruned, ensemble
 from pilotune.pipeline.studyfile import load_study_file
 
 from ...support.objective_trial import Script, make_trial
@@ -214,6 +214,20 @@ def test_a_network_of_uci_keeps_what_an_ensemble_is_chosen_from(tables, tmp_path
     assert not set(held["y"]) & set(check["y"])
     mean, std = train.predict({"model.pt": trial.artifact("model.pt")}, params, x[test])
     assert (check["mean"].tolist(), check["std"].tolist()) == (mean.tolist(), std.tolist())
+
+
+@pytest.mark.exhaustive
+def test_an_ensemble_is_chosen_from_the_networks_of_uci(pilotune, tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("PILOTUNE_DATA", str(tables))
+    words = ("--trials", "3", "--runs", str(tmp_path / "runs"), "--set", NETWORKS["uci-uq"])
+    pilotune("run", str(EXAMPLES / "uci-uq"), *words)
+    assert "on 10 rows that the selection has not seen" in pilotune(
+        "ensemble", "uci-uq", "--members", "2", "--select", "topk", "--out", str(tmp_path / "best")
+    )
+    best, (x, _) = ensemble.load(tmp_path / "best"), load("uci-uq", "train.py").table("yacht")
+    found = best.predict(x)
+    assert found.mean.shape == (100,)
+    assert (found.epistemic > 0).all()
 
 
 @pytest.mark.exhaustive
