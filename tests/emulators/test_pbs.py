@@ -113,7 +113,7 @@ def test_the_job_has_the_moms_environment_and_what_v_sends(desk):
     assert (found["NCPUS"], found["OMP_NUM_THREADS"], found["PBS_ENVIRONMENT"]) == ("2", "2", "PBS_BATCH")
     # On real systems -V was seen to omit newly exported variables, and PATH is never the submitter's.
     assert "NOT" not in found
-    assert found["PATH"].startswith("/usr/local/bin:/usr/bin:/bin:")
+    assert found["PATH"] == f"{desk.emulated.folder / 'bin'}:/usr/local/bin:/usr/bin:/bin"
     assert found["PBS_O_PATH"].startswith(str(desk.emulated.folder / "bin"))
     assert "CUDA_VISIBLE_DEVICES" not in found
 
