@@ -55,6 +55,7 @@ def test_json_has_everything(pilotune: Pilotune, study: Audited) -> None:
         "states": {"complete": 1, "pruned": 1, "failed": 1, "running": 0, "waiting": 0},
         "outcomes": {"written": 4, "kept": 2, "retried": 1, "fenced": 0, "waiting": 0, "lost": 0, "doubled": 0,
                      "altered": 1, "unreadable": 0},
+        "artifacts": 0,
         "findings": [
             {"severity": "violation", "trial": 0, "file": str(study.outcome(0)),
              "what": "the outcome of attempt 1 of trial 0 is altered: it says 7.0, the database says 0.125"},
