@@ -148,8 +148,10 @@ class Driver:
         with self.reserve, watch:
             loop.begin()
             dead = self.dead_records()
-            if self.campaign.finished is None or dead:
+            if self.campaign.finished is None:
                 pool.start(dead)
+            else:
+                pool.clean_up(dead)
             finish = self.checked(loop.run())
         with contextlib.suppress(RecordAway):  # the release of the lease commits it
             self.keep_times()

@@ -191,13 +191,18 @@ class ParslPool:
         while not self._allowed and not closing.wait(0.05):
             pass
         if not closing.is_set():
-            self._clean_up()
+            self.clean_up(self._records)
             self.monitor.run(closing)
 
-    def _clean_up(self) -> None:
-        """End the jobs that dead drivers of the study left: they would start for nothing."""
+    @staticmethod
+    def clean_up(dead: Sequence[Path]) -> None:
+        """End the jobs that dead drivers of the study left: they would start for nothing. Submits nothing.
+
+        Args:
+            dead: The job files of dead drivers.
+        """
         try:
-            for left in end_orphaned_jobs(self._records, patience=0.0):
+            for left in end_orphaned_jobs(dead, patience=0.0):
                 log.info("job %s of a dead driver: %s %s", left.job.job or left.job.name, left.fate, left.words)
         except Exception as error:  # must not stop the campaign; pilotune clean can end them later
             log.warning("could not end the jobs that dead drivers left: %s", error)

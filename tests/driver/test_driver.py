@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from pilotune.pipeline.campaign.events import BlocksSeen, BlockView, Capacity, Submit
 from pilotune.pipeline.driver import driver as module
 from pilotune.pipeline.driver.claimed_study import claimed
+from pilotune.pipeline.driver.control import Control
 from pilotune.pipeline.driver.driver import STILL_PERIOD, Driver
 from pilotune.pipeline.driver.settings import RunSettings
 from pilotune.pipeline.driver.status import Status
@@ -146,3 +149,35 @@ def test_a_run_directory_that_is_gone_does_not_stop_the_driver(manual: ManualDri
     shutil.rmtree(manual.driver.run.path)
     manual.tick(Capacity(1), after=60.0)
     assert manual.shown[-1].workers == 1
+
+
+class IdlePool:
+    """A pool that is only told what to do first."""
+
+    channel = SimpleNamespace(address="")
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def now(self) -> float:
+        return 1000.0
+
+    def wake(self) -> None: ...
+
+    def perform(self, actions: Any) -> None: ...
+
+    def start(self, dead: Any) -> None:
+        self.told.append("start")
+
+    def clean_up(self, dead: Any) -> None:
+        self.told.append("clean up")
+
+
+def test_nothing_is_submitted_where_nothing_is_left_to_do(manual: ManualDriver) -> None:
+    campaign, pool = manual.driver.campaign, IdlePool()
+    campaign.limits = dataclasses.replace(campaign.limits, trials=0)
+    with Control(manual.driver.run.stop) as control:
+        manual.driver.drive(pool, control)
+    assert campaign.finished is not None
+    assert campaign.finished.reason == "the budget of 0 trials is used up, and no trial completed"
+    assert pool.told == ["clean up"]
