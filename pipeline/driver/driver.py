@@ -227,7 +227,7 @@ class Driver:
             key = f"{BLOCKS}{self.lease.campaign}:{part}"
             self.storage.set_study_system_attr(self.study._study_id, key, blocks)
         if self.campaign.worker_seconds:
-            seconds = [round(each, 3) for each in (self.campaign.busy_seconds, self.campaign.worker_seconds)]
+            seconds = [round(each, 6) for each in (self.campaign.busy_seconds, self.campaign.worker_seconds)]
             key = UTILIZATION + self.lease.campaign
             self.storage.set_study_system_attr(self.study._study_id, key, seconds)
 
