@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from benchmarks import common
-from benchmarks.published.search import gain, wins
+from benchmarks.published.search import gain, half_width, wins
 from pilotune import ensemble
 
 Arrays = Mapping[str, np.ndarray]
@@ -135,13 +134,8 @@ def with_error(values: Sequence[float]) -> str:
     '2.00'
     """
     mean = float(np.mean(values))
-    half = (
-        float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-        if len(values) > 1
-        else None
-    )
     digits = 2 if abs(mean) >= 1 else 3 if abs(mean) >= 0.05 else 5
-    return f"{mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
+    return f"{mean:.{digits}f}" + (f" ± {half_width(values):.{digits}f}" if len(values) > 1 else "")
 
 
 Found = dict[str, dict[int, dict[str, Scores]]]

@@ -166,6 +166,15 @@ def best(run: Run, trials: int | None = None, cost: int | None = None) -> Tried:
     return max(among, key=lambda each: each.score)
 
 
+def half_width(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean, by Student's t; of two values or more.
+
+    >>> round(half_width([94.0, 95.0, 96.0]), 2)
+    2.48
+    """
+    return float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
 def interval(values: Sequence[float]) -> str:
     """The mean and its 95 % interval by Student's t; the mean alone of one value.
 
@@ -177,7 +186,7 @@ def interval(values: Sequence[float]) -> str:
     mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:.2f}"
-    half = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = half_width(values)
     return f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})"
 
 
