@@ -1,4 +1,4 @@
-"""Finds the file system of a path, and explains why writes to it fail.
+"""Finds the file system of a path, explains why writes to it fail, and names what a process has not finished.
 
 Imports only the standard library, because workers use it too.
 """
@@ -178,3 +178,28 @@ def size_in_words(size: float) -> str:
             return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def writer() -> str:
+    """This process, for the name of a file or folder that is being written: its host and its number."""
+    return f"{os.uname().nodename}-{os.getpid()}"
+
+
+def has_ended(name: str) -> bool:
+    """Whether a process that :func:`writer` has named is gone, so that nobody finishes what it was writing.
+
+    False where that cannot be known: it ran on another host.
+
+    >>> has_ended(writer()), has_ended("another-host-17")
+    (False, False)
+    """
+    host, _, number = name.rpartition("-")
+    if host != os.uname().nodename or not number.isascii() or not number.isdigit() or len(number) > 9:
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return False

@@ -7,10 +7,8 @@ have predicted the same rows. An artifact ``check.npz`` of the same form has row
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +28,14 @@ ARRAYS = ("y", "mean", "std", "probabilities")
 SUM_TOLERANCE = 1e-3
 """So far from 1 the sum of a row's probabilities may be: they may have been stored with half precision."""
 
+LARGEST = 1e100
+"""Numbers are from its negative to it, and standard deviations at least one over it: beyond, squares overflow."""
+
 SHOWN = 20
-"""Most trials that a message names."""
+"""Most trials, or ranges of them, that a message names."""
+
+NAMES_SHOWN, LONGEST_SHOWN = 5, 80
+"""Most names of arrays that a message has, and most characters of each, and of what NumPy says."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,29 @@ def read_predictions(files: Mapping[int, Path]) -> Predictions:
     wrong |= _strangers(found)
     if wrong:
         first = min(wrong)
-        numbers = ",".join(str(trial) for trial in sorted(wrong)[:SHOWN]) + (",..." if len(wrong) > SHOWN else "")
+        what = f"{files[first].name} of trial {first} {wrong[first]}"
+        if len(wrong) == len(files):
+            others = f", and none of the other {len(wrong) - 1} can be used either" if len(wrong) > 1 else ""
+            raise UserError(f"{what}{others}; correct what the objective writes, and run new trials")
         more = f" (and so on: {count(len(wrong), 'trial')} in all)" if len(wrong) > 1 else ""
-        raise UserError(
-            f"{files[first].name} of trial {first} {wrong[first]}{more}; leave out such trials with --without {numbers}"
-        )
+        raise UserError(f"{what}{more}; leave out such trials with --without {listed(wrong)}")
     return _stacked(found)
+
+
+def listed(trials: Collection[int]) -> str:
+    """Trials as ``--without`` takes them, with ranges; three dots where there are very many.
+
+    >>> listed({4, 7, 8, 9, 2})
+    '2,4,7-9'
+    """
+    ranges: list[list[int]] = []
+    for trial in sorted(trials):
+        if ranges and trial == ranges[-1][1] + 1:
+            ranges[-1][1] = trial
+        else:
+            ranges.append([trial, trial])
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
+    return ",".join(words[:SHOWN]) + (",..." if len(words) > SHOWN else "")
 
 
 def read_file(file: Path) -> dict[str, np.ndarray]:
@@ -116,8 +137,15 @@ def read_file(file: Path) -> dict[str, np.ndarray]:
         with stored:
             arrays: dict[str, np.ndarray] = {name: stored[name] for name in ARRAYS if name in stored.files}
             names = stored.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise Unusable(f"cannot be read ({error or type(error).__name__})") from None
+    except Unusable:
+        raise
+    except MemoryError:
+        raise Unusable("has arrays for which there is not enough memory") from None
+    except Exception as error:  # NumPy raises nearly any error for a file that is none of its own
+        raise Unusable(f"cannot be read ({_why(error)})") from None
+    for name, each in arrays.items():
+        if not isinstance(each, np.ndarray):
+            raise Unusable(f"has {name} that is no array of NumPy")
     if "y" in arrays and {"mean", "std"} <= set(arrays):
         arrays.pop("probabilities", None)
         _check_normals(arrays)
@@ -125,9 +153,29 @@ def read_file(file: Path) -> dict[str, np.ndarray]:
         arrays = {name: arrays[name] for name in ("y", "probabilities")}
         _check_classes(arrays)
     else:
-        has = ", ".join(sorted(names)) or "nothing"
-        raise Unusable(f"has {has}, and not y, mean and std, or y and probabilities")
+        raise Unusable(f"has {_names(names)}, and not y, mean and std, or y and probabilities")
     return arrays
+
+
+def _why(error: Exception) -> str:
+    """What NumPy says of a file, without its advice."""
+    text = str(error)
+    if isinstance(error, ValueError) and "allow_pickle" in text:
+        return "it holds Python objects, which are not loaded"
+    return _short((text or type(error).__name__).splitlines()[0])
+
+
+def _names(names: Sequence[str]) -> str:
+    """The names of arrays for a message: they are whatever somebody has written into the file."""
+    shown = [_short(name) for name in sorted(names)[:NAMES_SHOWN]]
+    more = [f"{len(names) - NAMES_SHOWN:,} more"] if len(names) > NAMES_SHOWN else []
+    return ", ".join([*shown, *more]) or "nothing"
+
+
+def _short(text: str) -> str:
+    """A text on one line, cut."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= LONGEST_SHOWN else f"{plain[: LONGEST_SHOWN - 3]}..."
 
 
 def _check_normals(arrays: dict[str, np.ndarray]) -> None:
@@ -140,8 +188,10 @@ def _check_normals(arrays: dict[str, np.ndarray]) -> None:
         if each.dtype.kind not in "fiu":
             raise Unusable(f"has {name} that are no numbers")
         _check_none(~np.isfinite(each), name, "NaN or infinite")
+        _check_none(np.abs(each.astype(np.float64, copy=False)) > LARGEST, name, f"beyond {LARGEST:.0e}")
         arrays[name] = each.astype(np.float64, copy=False)
     _check_none(arrays["std"] <= 0, "std", "not above 0")
+    _check_none(arrays["std"] < 1 / LARGEST, "std", f"below {1 / LARGEST:.0e}")
 
 
 def _check_none(bad: np.ndarray, name: str, what: str) -> None:

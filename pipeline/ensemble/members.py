@@ -71,7 +71,7 @@ class Member:
 
 
 def predict_function(how: How, folder: Path, kind: str) -> Predict:
-    """The function that predicts for each member.
+    """The function that predicts for each member. It is imported, and called, while the ensemble's code is in use.
 
     Args:
         how: As it was saved.

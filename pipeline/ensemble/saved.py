@@ -11,21 +11,27 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from ...errors import UserError
+from ...filesystems import has_ended, writer
+from ...grammar import count
 from .combined import ClassPrediction, Prediction
 from .held import CHECK, CLASSES, HELD, NORMAL
 from .members import How, Member, predict_function
+from .own_code import OwnCode
 
 VERSION = 1
 """Of ``ensemble.json``."""
 
 FILE, MEMBERS, CODE = "ensemble.json", "members", "code"
+
+LONGEST_PART = 100
+"""Most characters of the folder's name that are in the name of a half-made one: a name has 255 bytes at most."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Ensemble:
         members: The models, the heaviest first.
         how: How they predict.
         about: How it was chosen, and how good it was on rows that the selection had not seen.
+        code: The Python files that came with it.
     """
 
     folder: Path
@@ -49,6 +56,7 @@ class Ensemble:
     members: tuple[Member, ...]
     how: How
     about: Mapping[str, Any]
+    code: OwnCode = field(repr=False, compare=False)
 
     @property
     def weights(self) -> np.ndarray:
@@ -74,13 +82,14 @@ class Ensemble:
             found = ensemble.load("best").predict(x)
             low, high = found.interval(0.9)
         """
-        function = predict_function(self.how, self.folder, self.kind)
         found = []
-        for member in self.members:
-            try:
-                found.append(self._checked(function(dict(member.files), dict(member.params), x)))
-            except UserError as error:
-                raise UserError(f"the member of trial {member.trial} in {self.folder}: {error.message}") from error
+        with self.code.in_use():
+            function = predict_function(self.how, self.folder, self.kind)
+            for member in self.members:
+                try:
+                    found.append(self._checked(function(dict(member.files), dict(member.params), x)))
+                except UserError as error:
+                    raise UserError(f"the member of trial {member.trial} in {self.folder}: {error.message}") from error
         if len({each.shape for each in found}) > 1:
             shapes = ", ".join(str(each.shape[1:]) for each in found)
             raise UserError(f"the members in {self.folder} predict arrays of unequal shape: {shapes}")
@@ -141,28 +150,28 @@ def save(
         about: Anything that JSON can hold.
 
     Raises:
-        UserError: There is something else in the folder.
-        OSError: The file system refuses, or a member's file is gone. What was written is removed.
+        UserError: There is something else in the folder, or a file to copy cannot be read.
+        OSError: The file system refuses. What was written is removed.
     """
     check_free(folder)
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    folder = Path(os.path.realpath(folder))
+    _sweep(folder)
+    part = folder.with_name(f".{folder.name[:LONGEST_PART]}.{writer()}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of an earlier process with the number of this one
     try:
         part.mkdir(parents=True)
         listed = []
         for member in members:
             files = {name: path for name, path in member.files.items() if name not in (HELD, CHECK)}
             places = {name: f"{MEMBERS}/{member.trial}/{name}" for name in files}
-            for name, place in places.items():
-                _copy(files[name], part / place)
-            listed.append(asdict(member) | {"files": places})
+            sizes = {name: _copy(files[name], part, place) for name, place in places.items()}
+            listed.append(asdict(member) | {"files": places, "sizes": sizes})
         for place, path in code.items():
-            _copy(path, part / place)
+            _copy(path, part, place)
         content = {"version": VERSION, "study": study, "kind": kind, "outputs": outputs,
                    "predict": {name: value for name, value in asdict(how).items() if value},
-                   "members": listed, "about": about}  # fmt: skip
+                   "code": sorted(code), "members": listed, "about": about}  # fmt: skip
         (part / FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        folder.parent.mkdir(parents=True, exist_ok=True)
         os.rename(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -172,15 +181,32 @@ def save(
 def check_free(folder: Path) -> None:
     """Raise UserError if an ensemble cannot be written there."""
     if folder.is_dir() and not any(folder.iterdir()):
+        if folder.samefile(Path.cwd()):  # it is replaced, and a shell would stay in a folder that is no more
+            raise UserError(f"{folder} is the working directory, and an ensemble needs a new folder; give another path")
         return
     if folder.exists():
         what = "holds files" if folder.is_dir() else "is a file"
         raise UserError(f"{folder} {what} already, and an ensemble needs a new folder; give another path")
 
 
-def _copy(source: Path, target: Path) -> None:
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes have left half-made of this folder."""
+    begin, end = f".{folder.name[:LONGEST_PART]}.", ".part"
+    for name in os.listdir(folder.parent) if folder.parent.is_dir() else ():
+        if name.startswith(begin) and name.endswith(end) and has_ended(name[len(begin) : -len(end)]):
+            shutil.rmtree(folder.parent / name, ignore_errors=True)
+
+
+def _copy(source: Path, part: Path, place: str) -> int:
+    """Copy a file to its place in the half-made folder; returns its bytes."""
+    target = part / place
+    try:
+        source.open("rb").close()
+    except OSError as error:  # said here, since what is refused below is about the new folder
+        raise UserError(f"{source} cannot be copied into the ensemble ({error.strerror or error})") from None
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(source, target)
+    return target.stat().st_size
 
 
 def load(folder: str | os.PathLike[str]) -> Ensemble:
@@ -190,7 +216,7 @@ def load(folder: str | os.PathLike[str]) -> Ensemble:
         folder: Its folder.
 
     Raises:
-        UserError: There is no ensemble, it is damaged, or a file of a member is missing.
+        UserError: There is no ensemble, it is damaged, or a file is missing or has another size than when it was saved.
 
     Example::
 
@@ -204,7 +230,7 @@ def load(folder: str | os.PathLike[str]) -> Ensemble:
         content = json.loads((home / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no ensemble in {home}: it has no {FILE}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot be read ({error})", file=home / FILE) from None
     version = content.get("version") if isinstance(content, dict) else None
     if version != VERSION:
@@ -213,17 +239,13 @@ def load(folder: str | os.PathLike[str]) -> Ensemble:
         made = _made(home, content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"is damaged ({type(error).__name__}: {error})", file=home / FILE) from None
-    for member in made.members:
-        for path in member.files.values():
-            if not path.is_file():
-                raise UserError(f"the file {path} of the member of trial {member.trial} is missing")
     return made
 
 
 def _made(home: Path, content: Mapping[str, Any]) -> Ensemble:
     members = tuple(
         Member(int(each["trial"]), float(each["weight"]), dict(each["params"]),
-               {str(name): home / place for name, place in each["files"].items()})
+               {str(name): _inside(home, place) for name, place in each["files"].items()})
         for each in content["members"]
     )  # fmt: skip
     weights = [member.weight for member in members]
@@ -232,6 +254,34 @@ def _made(home: Path, content: Mapping[str, Any]) -> Ensemble:
     if content["kind"] not in (NORMAL, CLASSES):
         raise ValueError(f"kind {content['kind']!r}")
     how = How(**content["predict"])
+    code = [_inside(home, place) for place in content.get("code", [])] + ([_inside(home, how.file)] if how.file else [])
+    _check_whole(members, [each.get("sizes", {}) for each in content["members"]], code)
+    folders = [code[-1].parent] if how.file else []
     return Ensemble(
-        home, content["study"], content["kind"], int(content["outputs"]), members, how, content.get("about", {})
-    )
+        home, content["study"], content["kind"], int(content["outputs"]), members, how, content.get("about", {}),
+        OwnCode([*folders, home / CODE]),
+    )  # fmt: skip
+
+
+def _inside(home: Path, place: str) -> Path:
+    """A file of the ensemble. Raises ValueError for one that is elsewhere."""
+    if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
+        raise ValueError(f"the file {place!r} is outside of the folder")
+    return home / place
+
+
+def _check_whole(members: Sequence[Member], sizes: Sequence[Mapping[str, Any]], code: Sequence[Path]) -> None:
+    """Raise UserError where a file is missing or has another size than it had: the folder was copied in part."""
+    for path in code:
+        if not path.is_file():
+            raise UserError(f"the file {path}, by which the ensemble predicts, is missing")
+    for member, known in zip(members, sizes, strict=True):
+        for name, path in member.files.items():
+            if not path.is_file():
+                raise UserError(f"the file {path} of the member of trial {member.trial} is missing")
+            found, wanted = path.stat().st_size, known.get(name)
+            if wanted is not None and found != wanted:
+                raise UserError(
+                    f"the file {path} of the member of trial {member.trial} has {count(found, 'byte')}, and had "
+                    f"{wanted:,} when the ensemble was saved: copy the ensemble again"
+                )

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from ...filesystems import has_ended
 from ..trial.artifacts import files_in
 from ..trial.files import ARTIFACTS, TrialFiles
 
@@ -208,3 +209,15 @@ def sweep(home: Path, running: Collection[str] = ()) -> int:
             shutil.rmtree(home / name, ignore_errors=True)
             found += 1
     return found
+
+
+def sweep_copies(folder: Path) -> None:
+    """Remove half-made copies that killed processes of this host have left in a folder of the user's.
+
+    Args:
+        folder: To which :func:`copy` has copied, with :func:`pilotune.filesystems.writer` as the campaign.
+    """
+    for name in os.listdir(folder) if folder.is_dir() else ():
+        copying = COPYING.fullmatch(name)
+        if copying and has_ended(copying[2]):
+            shutil.rmtree(folder / name, ignore_errors=True)

@@ -32,6 +32,15 @@ def harmless(text: str) -> str:
     )
 
 
+def harmless_line(text: str) -> str:
+    r"""A name of a file, or other text that is to stay on one line, with control characters escaped.
+
+    >>> print(harmless_line("held\n.npz"), harmless_line("model.pt"))
+    held\x0a.npz model.pt
+    """
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def harmless_status(status: Status) -> Status:
     """A status whose texts hold no control characters: names, hosts and reasons come from trials and schedulers."""
     return dataclasses.replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from ...yamlfile import nearest
 from ..trial.protocol import ObjectiveSpec
 from ..user_code.references import bound_names, find_module
 
-MOST_FILES = 200
-"""Most of the user's own files that are read."""
+MOST_FILES, MOST_NEEDED = 200, 10_000
+"""Most of the user's own files that are read: to find problems, and to find all files that are needed elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,29 @@ def own_files(objective: ObjectiveSpec) -> list[Path]:
     return _read(objective)[1]
 
 
-def _read(objective: ObjectiveSpec) -> tuple[list[ImportProblem], list[Path]]:
+def needed_files(objective: ObjectiveSpec) -> list[Path]:
+    """The user's files without which an objective, or another function, does not run elsewhere.
+
+    Besides :func:`own_files` they are those that are imported inside a function, an ``if`` or a ``try``.
+
+    Args:
+        objective: Names a file or a module, and the study's folder.
+    """
+    return _read(objective, everywhere=True)[1]
+
+
+def _read(objective: ObjectiveSpec, *, everywhere: bool = False) -> tuple[list[ImportProblem], list[Path]]:
     folder = Path(objective.folder)
     if objective.file:
         start, folders = Path(objective.file), [Path(objective.file).parent, folder]
     else:
         spec = find_module(objective.module, folder) if objective.module else None
-        if spec is None or not spec.origin or not Path(spec.origin).is_relative_to(folder):
+        if spec is None or not spec.origin or not is_own([folder], spec.origin, None):
             return [], []
         start, folders = Path(spec.origin), [folder]
-    reader = _Reader(folders, in_package=not objective.file)
-    return list(reader.read(start, objective.module)), list(reader.seen)
+    reader = _Reader(folders, in_package=not objective.file, everywhere=everywhere)
+    problems = [*reader.packages(objective.module), *reader.read(start, objective.module)]
+    return problems, list(reader.seen)
 
 
 @dataclass
@@ -68,15 +80,17 @@ class _Reader:
     Attributes:
         folders: Where their modules are searched first.
         in_package: The first file is imported as a module, so that it may have relative imports.
+        everywhere: Imports below the top of a file are followed, too.
     """
 
     folders: list[Path]
     in_package: bool
+    everywhere: bool = False
     seen: dict[Path, None] = field(default_factory=dict)
 
     def read(self, path: Path, module: str = "") -> Iterator[ImportProblem]:
         """The problems in one file and in those that it imports."""
-        if path in self.seen or len(self.seen) >= MOST_FILES:
+        if path in self.seen or len(self.seen) >= (MOST_NEEDED if self.everywhere else MOST_FILES):
             return
         self.seen[path] = None
         try:
@@ -87,13 +101,13 @@ class _Reader:
         except (OSError, ValueError, RecursionError) as error:
             yield ImportProblem(UserError(f"cannot be read: {error}", file=path))
             return
-        for node in tree.body:
+        for node in ast.walk(tree) if self.everywhere else tree.body:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield from self._module(alias.name, (), path, node.lineno)
             elif isinstance(node, ast.ImportFrom):
                 yield from self._from(node, path, module)
-            elif _changes_path(node):
+            elif not self.everywhere and isinstance(node, ast.stmt) and _changes_path(node):
                 return  # what is imported below may be anywhere
 
     def _from(self, node: ast.ImportFrom, path: Path, module: str) -> Iterator[ImportProblem]:
@@ -108,6 +122,15 @@ class _Reader:
             target = ".".join([*package, *([target] if target else [])])
         yield from self._module(target, names, path, node.lineno)
 
+    def packages(self, name: str) -> Iterator[ImportProblem]:
+        """The problems in the packages that are imported before a module in them."""
+        parts = name.split(".")[:-1]
+        for depth in range(1, len(parts) + 1):
+            package = ".".join(parts[:depth])
+            spec = find_module(package, *self.folders)
+            if spec is not None and spec.origin and spec.origin.endswith(".py"):
+                yield from self.read(Path(spec.origin), package)
+
     def _module(self, name: str, names: tuple[str, ...], path: Path, line: int) -> Iterator[ImportProblem]:
         """The problems of one import: ``import name``, or ``from name import names``."""
         if name.partition(".")[0] in ("__future__", "__main__", "pilotune"):
@@ -119,12 +142,13 @@ class _Reader:
             message = f"imports '{top}', which is neither installed in {sys.executable} nor in {where}"
             yield ImportProblem(UserError(message, file=path, line=line), installed=True)
             return
-        if not self._is_own(spec.origin, spec.submodule_search_locations):
+        if not is_own(self.folders, spec.origin, spec.submodule_search_locations):
             return  # packages may make modules and names as they are imported
         spec = find_module(name, *self.folders)
         if spec is None:
             yield ImportProblem(UserError(f"imports '{name}', which does not exist", file=path, line=line))
             return
+        yield from self.packages(name)
         if spec.origin and spec.origin.endswith(".py"):
             yield from self.read(Path(spec.origin), name)
             yield from self._names(Path(spec.origin), name, names, path, line)
@@ -149,15 +173,16 @@ class _Reader:
                 message = f"imports '{name}' from {file.name}, which does not define it{nearest(name, known)}"
                 yield ImportProblem(UserError(message, file=path, line=line))
 
-    def _is_own(self, origin: str | None, locations: object) -> bool:
-        """Whether a module is one of the user's files beside the study: not an installed one."""
-        places = [origin] if origin else [str(place) for place in locations] if isinstance(locations, list) else []
-        return any(
-            any(Path(place).is_relative_to(folder) for folder in self.folders)
-            and not {"site-packages", "dist-packages"} & set(Path(place).parts)
-            and not any(Path(place).is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix))
-            for place in places
-        )
+
+def is_own(folders: Sequence[Path], origin: str | None, locations: object) -> bool:
+    """Whether a module is one of the user's files beside the study: not an installed one."""
+    places = [origin] if origin else [str(place) for place in locations] if isinstance(locations, list) else []
+    return any(
+        any(Path(place).is_relative_to(folder) for folder in folders)
+        and not {"site-packages", "dist-packages"} & set(Path(place).parts)
+        and not any(Path(place).is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix))
+        for place in places
+    )
 
 
 _RELATIVE = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import optuna
@@ -189,3 +191,34 @@ def test_clean_removes_what_is_half_made(pilotune: Pilotune, here: Here) -> None
     assert (here.folder / "artifacts" / f".9.{RUN}.part").exists()
     assert pilotune("clean", "digits").code == 0
     assert sorted(path.name for path in (here.folder / "artifacts").iterdir()) == ["0", "1", "6"]
+
+
+def test_one_trial_is_shown_with_its_artifacts(pilotune: Pilotune, here: Here) -> None:
+    home = here.folder / "artifacts/1"
+    (home / "held\n.npz").write_bytes(b"x" * 10)
+    result = pilotune("trials", "digits", "--traceback", "1")
+    assert f"artifacts  held\\x0a.npz (10 B), model.pt (2 kB)\n           in {home}\n" in result.out
+    found = json.loads(pilotune("trials", "digits", "--traceback", "1", "--json").out)["artifacts"]
+    assert found[1] == {"name": "model.pt", "bytes": 2000, "path": str(home / "model.pt")}
+    for number in range(30):
+        (home / f"part{number}").write_bytes(b"")
+    assert " (0 B), 12 more\n" in pilotune("trials", "digits", "--traceback", "1").out
+
+
+def test_one_trial_says_what_is_left_of_its_artifacts(pilotune: Pilotune, here: Here) -> None:
+    shutil.rmtree(here.folder / "artifacts/6")
+    said = f"artifacts  none in {here.folder}/artifacts/6; the trial had left 1 file (3 kB)\n"
+    assert said in pilotune("trials", "digits", "--traceback", "6").out
+    put(here, 3, 10)  # trial 3 is not complete: what lies under its number is another study's
+    assert "artifacts" not in pilotune("trials", "digits", "--traceback", "3").out
+
+
+def test_what_a_killed_fetch_has_left_is_swept(pilotune: Pilotune, here: Here, tmp_path: Path) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    host = os.uname().nodename
+    for name in (f".1.{host}-{child.pid}.part", f".0.{host}-{os.getppid()}.part", ".mine.part"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+    assert pilotune("artifacts", "digits", "--fetch", tmp_path / "models").code == 0
+    left = sorted(path.name for path in (tmp_path / "models").iterdir())
+    assert left == [f".0.{host}-{os.getppid()}.part", ".mine.part", "0", "1", "6"]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
 from pilotune import ensemble
+from pilotune.errors import UserError
+from pilotune.pipeline.attributes import DEFINITION
 
 from ..ensemble.catalogs import classes, normals
 from ..support.cli import Pilotune, alone, pilotune_
+from ..support.graphs import graph_of
+from ..support.small_disks import small_disk
 
 __all__ = ["alone", "pilotune_"]
 
@@ -143,6 +152,10 @@ def test_rows_that_trials_have_kept_for_checks_are_used(pilotune: Pilotune, stud
     assert (result.code, result.out) == (2, "")
     assert "trial 4 has kept no check.npz, but trial 0 has; leave out such trials with --without 4" in result.err
     assert pilotune("ensemble", "study.yaml", "--without", "4").code == 0
+    for number in range(8):
+        (study / f"artifacts/{number}/check.npz").unlink(missing_ok=True)
+    said = "trial 8 has kept check.npz, but trial 0 has not; leave out such trials with --without 8-11"
+    assert said in pilotune("ensemble", "study.yaml").err
 
 
 @pytest.mark.parametrize("name", ["calibration.png", "calibration.html"])
@@ -172,8 +185,15 @@ def test_a_damaged_file_is_named_and_can_be_left_out(pilotune: Pilotune, study: 
         (["--members", "20"], "--members 20: only 12 trials have predictions to choose from; give 12 or fewer"),
         (["--loss", "accuracy"], "--loss accuracy: the trials predict numbers; give nll or crps or rmse"),
         (["--select", "topk", "--bags", "3"], "--bags 3: bags are of --select greedy; leave out one of both"),
-        (["--without", "all"], "--without all: give numbers of trials, as in --without 7,12"),
-        (["--without", ",".join(map(str, range(12)))], "but for those of --without, no complete trial of 'houses'"),
+        (["--members", "0"], "invalid value for '--members': 0 is not in the range x>=1"),
+        (["--members", "1000000000"], "--members 1000000000: only 12 trials have predictions to choose from"),
+        (["--bags", "1000000000"], "invalid value for '--bags': 1000000000 is not in the range 0<=x<=10000"),
+        (["--without", "all"], "--without all: give numbers of trials, as in --without 7,12-15"),
+        (["--without", "1,,2"], "--without : give numbers of trials"),
+        (["--without", "9" * 5000], f"--without {'9' * 39}…: give numbers of trials"),
+        (["--without", "5-3"], "--without 5-3: the range ends before it begins"),
+        (["--without", "7,40"], "--without 40: study 'houses' has no trial 40"),
+        (["--without", "0-11"], "but for those of --without, no complete trial of 'houses'"),
         (["--predict", "none.py:f", "-o", "best"], "--predict: there is no file"),
         (["--predict", "train.py:nothing", "-o", "best"], "--predict: "),
         (["--out", "nowhere/best"], "there is no folder"),
@@ -184,6 +204,7 @@ def test_a_damaged_file_is_named_and_can_be_left_out(pilotune: Pilotune, study: 
 def test_what_cannot_be_done_is_said(pilotune: Pilotune, study: Path, words: list[str], said: str) -> None:
     result = pilotune("ensemble", "study.yaml", *words)
     assert (result.code, result.out) == (2, "")
+    assert "Traceback" not in result.err
     assert said in result.err
     assert not Path("best").exists()
 
@@ -208,3 +229,212 @@ def test_without_a_function_nothing_is_written(pilotune: Pilotune, study: Path) 
     Path("mine.py").write_text(TRAIN)
     assert pilotune("ensemble", "study.yaml", "-o", "best", "--predict", "mine.py:predict").code == 0
     assert sorted(path.name for path in Path("best/code").iterdir()) == ["mine.py", "model.py"]
+
+
+def test_a_member_without_a_model_is_named_where_others_have_one(pilotune: Pilotune, study: Path) -> None:
+    for number in range(MODELS):
+        if number not in (2, 3, 8):
+            (study / f"artifacts/{number}/model.txt").write_text("model")
+    result = pilotune("ensemble", "study.yaml", "-o", "best", "--select", "topk", "--members", "12")
+    assert (result.code, result.out) == (2, "")
+    said = "trial 2 has kept only its predictions, but trial 0 also 'model.txt'; leave out such trials with --without "
+    assert f"{said}2-3,8\n" in result.err
+    assert not Path("best").exists()
+    assert pilotune("ensemble", "study.yaml", "-o", "best", "--without", "2-3,8").code == 0
+
+
+def test_an_artifact_that_cannot_be_read_is_named(
+    pilotune: Pilotune, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(MODELS):
+        (study / f"artifacts/{number}/model.txt").write_text("model")
+    opened = Path.open
+
+    def refused(path: Path, *words: Any, **others: Any) -> IO[Any]:
+        if path.name == "model.txt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *words, **others)
+
+    monkeypatch.setattr(Path, "open", refused)
+    result = pilotune("ensemble", "study.yaml", "-o", "best")
+    assert (result.code, result.out) == (2, "")
+    assert "model.txt cannot be copied into the ensemble (Permission denied)\n" in result.err
+    assert [each.name for each in Path().iterdir() if "best" in each.name] == []
+
+
+def test_a_full_disk_leaves_nothing_half(pilotune: Pilotune, study: Path, tmp_path: Path) -> None:
+    for number in range(MODELS):
+        (study / f"artifacts/{number}/model.bin").write_bytes(b"x" * 700_000)
+    with small_disk(tmp_path / "small", "1m") as disk:
+        result = pilotune("ensemble", "study.yaml", "-o", disk / "best", "--select", "topk", "--members", "3")
+        assert result.code not in (0, 70)
+        assert "best" in result.err
+        assert "No space left on device" in result.err or "full" in result.err
+        assert list(disk.iterdir()) == []
+
+
+ELSEWHERE = """
+import sys
+import numpy as np
+from pilotune import ensemble
+
+loaded = ensemble.load("elsewhere")
+print(loaded.predict(np.ones((4, 6))).mean.shape, loaded.how)
+assert not {name for name in ("layers", "parts", "nets", "own") if name in sys.modules}
+"""
+
+
+def lone(folder: Path, *words: str) -> str:
+    """What a process prints that has nothing of the study."""
+    shutil.move(folder / "here/best", folder / "elsewhere")
+    shutil.rmtree(folder / "here")
+    return subprocess.run([sys.executable, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+GRAPH = """
+inputs: {x: 6}
+nodes:
+  a: {from: x, choice: ["layers:Gated(4)", "own.more:Gated(8)", "missing:Layer(3)"]}
+  out: {from: a, op: dense(2)}
+"""
+GATED = """\
+import parts
+from torch import nn
+
+
+def Gated(shape, units):
+    return nn.Linear(shape[-1], parts.twice(units))
+"""
+
+
+@pytest.fixture
+def networks(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The study, whose trials have networks with layers of the user's own; returns its folder."""
+    torch = pytest.importorskip("torch")
+    from pilotune.architecture import build
+
+    here = tmp_path / "here"
+    (here / "own").mkdir()
+    (here / "own/__init__.py").write_text("UNITS = 1\n")
+    (here / "own/more.py").write_text(f"from own import UNITS\n{GATED}")
+    (here / "layers.py").write_text(GATED)
+    (here / "parts.py").write_text("def twice(units):\n    from helper import two\n    return two * units\n")
+    (here / "helper.py").write_text("two = 2\n")
+    (here / "train.py").write_text("def train(trial): ...\n")
+    (here / "missing.py").write_text("class Layer: ...\n")
+    graph = graph_of(GRAPH)
+    (here / "missing.py").unlink()  # no trial has it
+    (study / "study.db").unlink()
+    made = optuna.create_study(storage=f"sqlite:///{study / 'study.db'}", study_name="houses")
+    definition = {"space": {"parameters": {}, "graphs": {"net": graph.to_data()}}}
+    made._storage.set_study_system_attr(made._study_id, DEFINITION, definition)
+    distributions = {each.name: CategoricalDistribution(each.choices) for each in graph.variables("net")}
+    monkeypatch.syspath_prepend(here)
+    choices = ({"net.a": "layers:Gated(4)"}, {"net.a": "own.more:Gated(8)"})
+    for number, params in enumerate(choices):
+        net = build({"net": graph.to_data(), **params}, "net")
+        torch.save(net.state_dict(), study / f"artifacts/{number}/model.pt")
+    for number in range(MODELS):
+        made.add_trial(create_trial(value=1.0, params=choices[number % 2], distributions=distributions))
+        if number > 1:
+            shutil.copy(study / f"artifacts/{number % 2}/model.pt", study / f"artifacts/{number}/model.pt")
+    for name in ("layers", "own", "own.more", "parts", "helper"):
+        sys.modules.pop(name, None)
+    return here
+
+
+def test_layers_of_the_users_own_come_with_the_ensemble(pilotune: Pilotune, networks: Path, tmp_path: Path) -> None:
+    words = ("ensemble", "study.yaml", "-o", "best", "--select", "topk", "--members", "12")
+    result = pilotune(*words)
+    assert result.code == 0, result.err
+    found = sorted(str(path.relative_to("best/code")) for path in Path("best/code").rglob("*.py"))
+    assert found == ["helper.py", "layers.py", "own/__init__.py", "own/more.py", "parts.py"]
+    assert lone(tmp_path, "-c", ELSEWHERE) == "(4,) the graph net\n"
+
+
+def test_a_layer_whose_file_is_gone_is_named_before_anything_is_written(pilotune: Pilotune, networks: Path) -> None:
+    (networks / "layers.py").rename(networks / "renamed.py")
+    result = pilotune("ensemble", "study.yaml", "-o", "best")
+    assert (result.code, result.out) == (2, "")
+    assert "has the layer layers:Gated, and there is no module 'layers' in" in result.err
+    assert not Path("best").exists()
+    assert pilotune("ensemble", "study.yaml").code == 0  # what writes nothing needs none
+
+
+def test_layers_come_with_a_function_that_predicts_too(pilotune: Pilotune, networks: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "predict.py").write_text("def predict(files, params, x):\n    return x[:, :1], 1 + 0 * x[:, :1]\n")
+    words = ("ensemble", "study.yaml", "-o", "best", "--members", "1", "--predict", str(mine / "predict.py:predict"))
+    assert pilotune(*words).code == 0
+    assert {"predict.py", "helper.py", "parts.py"} < {path.name for path in Path("best/code").iterdir()}
+    shutil.rmtree("best")
+    (mine / "parts.py").write_text("def other(): ...\n")
+    (mine / "predict.py").write_text("import parts\n\ndef predict(files, params, x): ...\n")
+    result = pilotune(*words)
+    assert result.code == 2
+    assert "and an ensemble has one parts.py; rename one of them" in result.err
+
+
+def test_files_that_are_imported_late_or_from_the_studys_folder_come_along(
+    pilotune: Pilotune, study: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    (here / "nets").mkdir()
+    (here / "nets/__init__.py").write_text("import nets.base\n")
+    (here / "nets/base.py").write_text("WIDTH = 1\n")
+    (here / "nets/model.py").write_text(MODEL)
+    (here / "src").mkdir()
+    (here / "model.py").rename(here / "src/other.py")
+    train = (
+        "def train(trial): ...\n\ndef predict(files, params, x):\n    import parts\n    return parts.line(params, x)\n"
+    )
+    (here / "src/train.py").write_text(train)
+    (here / "parts.py").write_text("try:\n    from nets.model import line\nexcept ImportError:\n    line = None\n")
+    (here / "study.yaml").write_text(STUDY.replace("train.py", "src/train.py"))
+    assert pilotune("ensemble", "study.yaml", "-o", "best").code == 0
+    found = sorted(str(path.relative_to("best/code")) for path in Path("best/code").rglob("*.py"))
+    assert found == ["nets/__init__.py", "nets/base.py", "nets/model.py", "parts.py", "src/train.py"]
+    assert lone(tmp_path, "-c", ELSEWHERE) == "(4, 6) code/src/train.py:predict\n"
+
+
+def test_an_objective_that_is_a_module_of_the_studys_folder_comes_along(
+    pilotune: Pilotune, study: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    (here / "nets").mkdir()
+    (here / "nets/__init__.py").write_text("")
+    (here / "nets/train.py").write_text(TRAIN.replace("import model", "from . import model"))
+    (here / "model.py").rename(here / "nets/model.py")
+    (here / "study.yaml").write_text(STUDY.replace("train.py", "nets.train"))
+    result = pilotune("ensemble", "study.yaml", "-o", "best")
+    assert result.code == 0, result.err
+    assert lone(tmp_path, "-c", ELSEWHERE) == "(4, 6) nets.train:predict\n"
+
+
+@pytest.mark.exhaustive
+def test_a_kill_at_any_moment_leaves_a_whole_ensemble_or_none(study: Path, tmp_path: Path) -> None:
+    for number in range(MODELS):
+        (study / f"artifacts/{number}/model.bin").write_bytes(os.urandom(20_000_000))
+    program = "import sys; from pilotune.pipeline.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", program, "ensemble", "study.yaml", "--select", "topk", "-o", "best"]
+    generator, seen = np.random.default_rng(0), {"none": 0, "half": 0, "whole": 0}
+    for _ in range(30):
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while not Path("best").exists() and not list(Path().glob(".best.*")) and process.poll() is None:
+                time.sleep(0.001)  # it chooses
+            time.sleep(generator.uniform(0, 0.3))  # it writes
+            process.kill()
+        half = list(Path().glob(".best.*"))
+        assert len(half) <= 1  # what the kill before has left is gone
+        if Path("best").exists():
+            assert len(ensemble.load("best").members) == 8
+            shutil.rmtree("best")
+        for each in half:
+            with pytest.raises(UserError, match=r"there is no ensemble in|cannot be read"):
+                ensemble.load(each)
+        seen["whole" if not half and process.returncode == 0 else "half" if half else "none"] += 1
+    assert seen["half"] > 3
+    assert subprocess.run(words, capture_output=True).returncode == 0
+    assert not list(Path().glob(".best.*"))
+    assert len(ensemble.load("best").members) == 8

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from pilotune.errors import UserError
-from pilotune.pipeline.ensemble.held import CLASSES, NORMAL, read_predictions
+from pilotune.pipeline.ensemble.held import CLASSES, NORMAL, listed, read_predictions
 
 from .catalogs import classes, normals
 
@@ -55,6 +58,10 @@ SURE: dict[str, Any] = {"y": [0, 1], "probabilities": [[0.9, 0.1], [0.2, 0.8]]}
     ("arrays", "said"),
     [
         ({"x": [1.0]}, "has x, and not y, mean and std, or y and probabilities"),
+        ({f"k{n}\n": [1.0] for n in range(9)}, "has k0?, k1?, k2?, k3?, k4?, 4 more, and not y"),
+        ({"k" * 200: [1.0]}, f"has {'k' * 77}..., and not y"),
+        ({**GOOD, "mean": [0.0, 1e101]}, "has 1 value in mean that is beyond 1e+100"),
+        ({**GOOD, "std": [1e-101, 1.0]}, "has 1 value in std that is below 1e-100"),
         ({}, "has nothing, and not y, mean and std"),
         ({**GOOD, "mean": [0.0, np.nan]}, "has 1 value in mean that is NaN or infinite"),
         ({**GOOD, "std": [np.inf, np.inf]}, "has 2 values in std that are NaN or infinite"),
@@ -71,24 +78,83 @@ SURE: dict[str, Any] = {"y": [0, 1], "probabilities": [[0.9, 0.1], [0.2, 0.8]]}
         ({**SURE, "probabilities": [[1.1, -0.1], [0.2, 0.8]]}, "negative, or whose sum in a row is not 1"),
         ({**SURE, "probabilities": [[np.nan, 0.1], [0.2, 0.8]]}, "has 1 value in probabilities that is NaN"),
         ({**SURE, "probabilities": [[1, 0], [0, 1]]}, "has probabilities that are no floats"),
-        ({"y": np.array([{}]), "mean": [1.0], "std": [1.0]}, "cannot be read"),
+        ({"y": np.array([{}]), "mean": [1.0], "std": [1.0]}, "cannot be read (it holds Python objects, which are not"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_trial(tmp_path, arrays, said):
-    files = {7: stored(tmp_path, 7, **arrays)}
+    files = {7: stored(tmp_path, 7, **arrays), 8: stored(tmp_path, 8, **GOOD)}
     with pytest.raises(UserError) as raised:
         read_predictions(files)
+    assert "\n" not in str(raised.value)
     assert str(raised.value).startswith("held.npz of trial 7 ")
     assert said in str(raised.value)
     assert str(raised.value).endswith("leave out such trials with --without 7")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"\x93NUMPY", b"words"])
+def zipped(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as content:
+        for name, each in members.items():
+            content.writestr(f"{name}.npy", each)
+    return file.getvalue()
+
+
+def header(shape: str) -> bytes:
+    """The beginning of an array's file that says this shape."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape},)}}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+DAMAGED = [
+    *(b"", b"PK\x03\x04 no zip", b"\x93NUMPY", b"words", pickle.dumps({"y": [1.0]})),
+    *(zipped(y=header(shape)) for shape in ("3", "-1", "open('x', 'w')", "[" * 50)),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_file_is_named(tmp_path, content):
     files = numbers(tmp_path)
     files[1].write_bytes(content)
     with pytest.raises(UserError, match=r"held\.npz of trial 1 cannot be read .* with --without 1$"):
         read_predictions(files)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (zipped(y=b"words", mean=b"", std=b""), "has y that is no array of NumPy"),
+        (zipped(y=header(str(10**15))), "has arrays for which there is not enough memory"),
+    ],
+)
+def test_a_file_that_somebody_else_has_made_is_named(tmp_path, content, said):
+    files = numbers(tmp_path)
+    files[1].write_bytes(content)
+    with pytest.raises(UserError, match=rf"held\.npz of trial 1 {said}; leave out such trials with --without 1$"):
+        read_predictions(files)
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    files = numbers(tmp_path)
+    files[1].unlink()
+    files[1].mkdir()
+    with pytest.raises(UserError, match=r"held\.npz of trial 1 cannot be read \(.*Is a directory"):
+        read_predictions(files)
+
+
+def test_where_no_file_can_be_used_none_is_to_be_left_out(tmp_path):
+    files = {trial: stored(tmp_path, trial, y=[], mean=[], std=[]) for trial in range(3)}
+    with pytest.raises(UserError) as raised:
+        read_predictions(files)
+    assert str(raised.value) == (
+        "held.npz of trial 0 has arrays of the shape (0,), and not N or N x D, and none of the other 2 can be used "
+        "either; correct what the objective writes, and run new trials"
+    )
+
+
+def test_trials_to_leave_out_are_listed_as_ranges():
+    assert listed(range(100)) == "0-99"
+    assert listed({7, 1, 2, 9, 10, 3}) == "1-3,7,9-10"
+    assert listed(range(0, 100, 2)).endswith(",36,38,...")
 
 
 def test_a_file_that_is_cut_off_or_gone_is_named(tmp_path):
@@ -114,7 +180,7 @@ def test_the_trial_that_predicts_other_rows_than_most_is_named(tmp_path):
     with pytest.raises(UserError) as raised:
         read_predictions(files)
     assert "of trial 3 has 1 row of 1 number, and that of trial 0 6 rows of 1 number" in str(raised.value)
-    assert str(raised.value).endswith("--without 3,4")
+    assert str(raised.value).endswith("--without 3-4")
     mean, std, y = normals(0, models=3, rows=6)
     files = {0: stored(tmp_path / "..", 90, y=y + 1, mean=mean[0], std=std[0]), **{n: files[n] for n in (1, 2)}}
     with pytest.raises(UserError, match=r"of trial 0 has another y than that of trial 1, so it predicts other rows"):

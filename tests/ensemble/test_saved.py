@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +48,8 @@ def votes(files, params, x):
 PARTS = "def line(slope, start, x):\n    return start + slope * x\n"
 
 
-def saved(tmp_path: Path, function: str = "lines", kind: str = "normal", outputs: int = 0) -> Path:
-    """An ensemble of two lines, whose study is deleted."""
+def ready(tmp_path: Path, function: str = "lines", kind: str = "normal", outputs: int = 0) -> dict[str, Any]:
+    """What :func:`save` takes for an ensemble of two lines, with the files of a study."""
     study = tmp_path / "study"
     members = []
     for trial, weight, slope in ((3, 0.75, 1.0), (8, 0.25, 3.0)):
@@ -59,9 +63,15 @@ def saved(tmp_path: Path, function: str = "lines", kind: str = "normal", outputs
     (study / "parts.py").write_text(PARTS)
     code = {f"code/{name}": study / name for name in ("predict.py", "parts.py")}
     how, about = How(file="code/predict.py", function=function), {"selection": {"loss": "nll"}}
-    save(tmp_path / "out/best", study="lines", kind=kind, outputs=outputs, members=members, how=how, code=code,
-         about=about)  # fmt: skip
-    shutil.rmtree(study)
+    return {"study": "lines", "kind": kind, "outputs": outputs, "members": members, "how": how, "code": code,
+            "about": about}  # fmt: skip
+
+
+def saved(tmp_path: Path, function: str = "lines", kind: str = "normal", outputs: int = 0) -> Path:
+    """An ensemble of two lines, whose study is deleted."""
+    (tmp_path / "out").mkdir(exist_ok=True)
+    save(tmp_path / "out/best", **ready(tmp_path, function, kind, outputs))
+    shutil.rmtree(tmp_path / "study")
     return tmp_path / "out/best"
 
 
@@ -119,13 +129,14 @@ def test_networks_of_different_architectures_predict_from_their_weights(tmp_path
         members.append(Member(trial, 0.5, params, {"model.pt": home / "model.pt"}))
     save(tmp_path / "best", study="s", kind=kind, outputs=shape[1] if len(shape) > 1 else 0, members=members,
          how=How(graph="net"), code={}, about={})  # fmt: skip
-    found = ensemble.load(tmp_path / "best").predict(np.ones((5, 2)))
+    loaded = ensemble.load(tmp_path / "best")
+    found = loaded.predict(np.ones((5, 2)))
     array = found.probabilities if isinstance(found, ensemble.ClassPrediction) else found.mean
     assert array.shape == shape
     assert not np.allclose(found.epistemic, 0)  # the networks differ
     (tmp_path / "best/members/1/model.pt").write_bytes(b"no weights")
     with pytest.raises(UserError, match=r"the member of trial 1 in .*: its model\.pt does not hold the weights of its"):
-        ensemble.load(tmp_path / "best").predict(np.ones((5, 2)))
+        loaded.predict(np.ones((5, 2)))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +166,8 @@ def changed(home: Path, **content: Any) -> None:
         ({"kind": "else"}, "is damaged"),
         ({"predict": {"unknown": 1}}, "is damaged"),
         ({"predict": []}, "is damaged"),
+        ({"predict": {"file": "../predict.py", "function": "f"}}, "is damaged .*outside of the folder"),
+        ({"code": ["/etc/passwd"]}, "is damaged .*outside of the folder"),
     ],
 )
 def test_a_damaged_ensemble_is_said_to_be_so(tmp_path, content, said):
@@ -185,6 +198,113 @@ def test_a_folder_with_files_is_left_as_it_is(tmp_path):
         save(home, members=[], about={}, **arguments)
     assert (home / "thesis.tex").read_text() == "mine"
     gone = Member(1, 1.0, {}, {"model.pt": tmp_path / "gone.pt"})
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match=r"gone\.pt cannot be copied into the ensemble \(No such file or directory\)"):
         save(tmp_path / "new", members=[gone], about={}, **arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best"]
+
+
+def test_an_empty_folder_and_a_link_may_be_given(tmp_path, monkeypatch):
+    arguments: dict[str, Any] = {"study": "s", "kind": "normal", "outputs": 0, "how": How(module="m"), "code": {}}
+    members = [Member(1, 1.0, {}, {})]
+    (tmp_path / "link").symlink_to("n" * 250)
+    (tmp_path / ("n" * 250)).mkdir()
+    save(tmp_path / "link", members=members, about={}, **arguments)
+    assert (tmp_path / "link").is_symlink()
+    assert ensemble.load(tmp_path / ("n" * 250)).weights.tolist() == [1.0]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError, match=r"is the working directory, and an ensemble needs a new folder"):
+        save(Path(), members=members, about={}, **arguments)
+
+
+def files_of(home: Path) -> list[Path]:
+    return sorted(path for path in home.rglob("*") if path.is_file())
+
+
+def test_a_copy_that_ended_too_early_is_refused(tmp_path):
+    home = saved(tmp_path)
+    files = files_of(home)
+    assert len(files) == 5
+    for left_out in files:
+        half = tmp_path / "half"
+        shutil.copytree(home, half)
+        (half / left_out.relative_to(home)).unlink()
+        with pytest.raises(UserError, match=r"is missing|there is no ensemble"):
+            ensemble.load(half)
+        if "code" not in left_out.parts:  # code may be changed
+            (half / left_out.relative_to(home)).write_bytes(left_out.read_bytes()[:-2])
+            with pytest.raises(UserError, match=r"1 byte, and had 3 when the ensemble was|cannot be read"):
+                ensemble.load(half)
+        shutil.rmtree(half)
+
+
+def killed(home: Path, arguments: dict[str, Any], step: int) -> bool:
+    """Save in a process that is killed before this step in the file system; False where it has no so many."""
+    child = os.fork()
+    if not child:
+        steps = itertools.count()
+
+        def hook(event: str, _: object) -> None:
+            if event.startswith(("open", "os.", "shutil.")) and next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        save(home, **arguments)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_a_kill_leaves_a_whole_ensemble_or_none_and_the_next_one_sweeps(tmp_path):
+    arguments, out = ready(tmp_path), tmp_path / "out"
+    out.mkdir()
+    half = step = 0
+    while killed(out / "best", arguments, step):
+        step += 1
+        if (out / "best").exists():
+            ensemble.load(out / "best")
+            shutil.rmtree(out / "best")
+        left = list(out.iterdir())
+        assert len(left) <= 1  # what an earlier one has left is gone
+        for each in left:
+            half += 1
+            if not (each / "ensemble.json").exists():
+                with pytest.raises(UserError, match="there is no ensemble in"):
+                    ensemble.load(each)
+    assert half > 20
+    assert [path.name for path in out.iterdir()] == ["best"]
+    assert ensemble.load(out / "best").predict(np.zeros((2, 1))).mean.tolist() == [0.5, 0.5]
+
+
+def test_what_others_write_or_have_left_is_not_swept(tmp_path):
+    (tmp_path / "out").mkdir()
+    child = subprocess.Popen(["true"])
+    child.wait()
+    host = os.uname().nodename
+    running, dead = f"{host}-{os.getppid()}", f"{host}-{child.pid}"
+    names = [f".best.{running}.part", ".best.another-host-17.part", ".best.mine.part", f".other.{dead}.part"]
+    for name in [*names, f".best.{dead}.part"]:
+        (tmp_path / "out" / name).mkdir()
+    saved(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "best"])
+
+
+def test_ensembles_with_files_of_equal_names_and_the_programs_own_stay_apart(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first = saved(tmp_path / "a")
+    arguments = ready(tmp_path / "b")
+    (tmp_path / "b/study/parts.py").write_text("def line(slope, start, x):\n    import more\n    return x + more.add\n")
+    (tmp_path / "b/study/more.py").write_text("add = 100\n")
+    arguments["code"]["code/more.py"] = tmp_path / "b/study/more.py"
+    save(tmp_path / "b/best", **arguments)
+    (tmp_path / "parts.py").write_text("mine = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own, path = importlib.import_module("parts"), list(sys.path)
+    one, other = ensemble.load(first), ensemble.load(tmp_path / "b/best")
+    for _ in range(2):
+        assert one.predict(np.ones((1, 1))).mean.tolist() == [2.0]
+        assert other.predict(np.ones((1, 1))).mean.tolist() == [101.0]
+    assert sys.modules["parts"] is own
+    assert not {"predict", "more"} & set(sys.modules)
+    assert sys.path == path
+    monkeypatch.delitem(sys.modules, "parts")

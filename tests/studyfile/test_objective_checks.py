@@ -8,7 +8,7 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.studyfile import load_study_file
-from pilotune.pipeline.studyfile.imports import import_problems
+from pilotune.pipeline.studyfile.imports import import_problems, needed_files
 
 SPACE = "space: {lr: {float: [0.1, 1.0]}, units: {int: [1, 9]}, epochs: 3}\n"
 
@@ -203,3 +203,28 @@ def test_what_objective_args_give_is_no_longer_needed_and_a_methods_self_neither
     load_study_file(study(tmp_path, space, "train.py:Net.train", train=code % ", epochs"))
     with pytest.raises(UserError, match=r"train\.py:3: Net\.train\(\) does not take 'epochs'"):
         load_study_file(study(tmp_path, space, "train.py:Net.train", train=code % ""))
+
+
+def test_packages_of_a_module_are_read_as_python_imports_them(tmp_path: Path) -> None:
+    files = {"lab/__init__": "from .dat import load\n", "lab/train": "def train(trial): ...\n"}
+    path = study(tmp_path, objective="lab.train:train", **files)
+    (problem,) = import_problems(load_study_file(path).objective)
+    assert "lab/__init__.py:1: imports 'lab.dat', which does not exist" in str(problem.error)
+    path = study(tmp_path, train="import lab.train\ndef train(trial): ...\n", **files)
+    (problem,) = import_problems(load_study_file(path).objective)
+    assert "imports 'lab.dat', which does not exist" in str(problem.error)
+
+
+def test_needed_files_are_those_that_are_imported_anywhere(tmp_path: Path) -> None:
+    train = (
+        "import sys\nsys.path.append('.')\ndef train(trial):\n    import late\nif True:\n    from lab.deep import x\n"
+    )
+    path = study(tmp_path, train=train, late="import nothing_of_this", **{"lab/__init__": "", "lab/deep": "x = 1\n"},
+                 unused="")  # fmt: skip
+    found = needed_files(load_study_file(path).objective)
+    assert sorted(str(each.relative_to(tmp_path)) for each in found) == [
+        "lab/__init__.py",
+        "lab/deep.py",
+        "late.py",
+        "train.py",
+    ]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import UserError
-from ....filesystems import size_in_words
+from ....filesystems import size_in_words, writer
 from ....grammar import count
 from ...studies.formatting import number, table
+from ...studies.harmless import harmless_line
 from ..options import json_option, name_argument, storage_option, yes_option
 from ..output_file import writing
 from ..stdout import echo_json, terminal_width
@@ -129,7 +130,7 @@ def _table(metrics: tuple[str, ...], found: Sequence[KeptTrial]) -> str:
     for each in found:
         values = [number(value) for value in each.trial.values]
         for name, size in each.sizes.items():
-            lines.append([str(each.trial.number), *values, size_in_words(size), name])
+            lines.append([str(each.trial.number), *values, size_in_words(size), harmless_line(name)])
     return table(["trial", *metrics, "size", "file"], lines, right=["trial", *metrics, "size"], width=terminal_width())
 
 
@@ -145,9 +146,10 @@ def _fetch(found: Sequence[KeptTrial], target: Path) -> None:
         place = target / str(each.trial.number)
         if place.exists():
             raise UserError(f"{place} exists already; name another folder, or delete it first")
-    for each in found:
-        with writing(target):
-            artifacts.copy(each.folder, target, each.trial.number)
+    with writing(target):
+        artifacts.sweep_copies(target)
+        for each in found:
+            artifacts.copy(each.folder, target, each.trial.number, writer())
 
 
 def _prune(data: StudyData, folder: Path, found: Sequence[KeptTrial], most: int, yes: bool, as_json: bool) -> int:

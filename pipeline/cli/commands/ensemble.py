@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from ....errors import UserError
 from ....grammar import count
-from ...studies.formatting import number, table
+from ...studies.formatting import cut, number, table
 from ...studies.resolve import resolve_study
 from ..options import json_option, name_argument, storage_option
 from ..output_file import check_writable, writing
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ...ensemble.choice import Choice
     from ...ensemble.held import Predictions
     from ...studies.resolve import StudyLocation
+
+RANGE = re.compile(r"([0-9]{1,12})(?:-([0-9]{1,12}))?")
+"""A trial, or the first and the last of several, in ``--without``."""
 
 Files = Mapping[int, Mapping[str, Path]]
 """The artifacts of trials: by number and name, the file."""
@@ -36,10 +40,10 @@ Files = Mapping[int, Mapping[str, Path]]
 @click.option("--loss", type=click.Choice(["nll", "crps", "rmse", "accuracy"]), default="nll", show_default=True,
               help="What the ensemble is chosen by: nll for numbers and classes, crps and rmse for numbers, "
               "accuracy for classes.")  # fmt: skip
-@click.option("--bags", type=click.IntRange(min=0), default=0, metavar="N",
+@click.option("--bags", type=click.IntRange(min=0, max=10_000), default=0, metavar="N",
               help="Choose greedily N times from half of the models, and average the weights.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of all draws. Default: 0.")
-@click.option("--without", metavar="TRIALS", multiple=True, help="Leave out these trials: 7,12. May be repeated.")
+@click.option("--without", metavar="TRIALS", multiple=True, help="Leave out these trials: 7,12-15. May be repeated.")
 @click.option("--predict", "predict", metavar="FILE.py:FUNCTION",
               help="The function that predicts with a member. Default: `predict` beside the objective.")  # fmt: skip
 @click.option("--out", "-o", type=click.Path(path_type=Path), metavar="DIR",
@@ -85,7 +89,7 @@ def ensemble_command(
             "name the study as the account that runs it does"
         )
     data = read_study(study.storage, study.name)
-    files = _files(data, study.folder, _numbers(without))
+    files = _files(data, study.folder, _numbers(data, without))
     held, check = _predictions(files)
     chosen = choose(held, check, members=members, select=select, loss=loss, bags=bags, seed=seed)
     about = _about(chosen, select=select, bags=bags, seed=seed)
@@ -120,13 +124,21 @@ def _check_targets(out: Path | None, picture: Path | None) -> None:
         check_writable(picture)
 
 
-def _numbers(without: Sequence[str]) -> set[int]:
+def _numbers(data: StudyData, without: Sequence[str]) -> set[int]:
     """The trials of ``--without``."""
-    words = [word.strip() for each in without for word in each.split(",")]
-    for word in words:
-        if not word.isascii() or not word.isdigit():
-            raise UserError(f"--without {','.join(words)}: give numbers of trials, as in --without 7,12")
-    return {int(word) for word in words}
+    found: set[int] = set()
+    for word in (word.strip() for each in without for word in each.split(",")):
+        ends = RANGE.fullmatch(word)
+        word = cut(word, 40)
+        if not ends:
+            raise UserError(f"--without {word}: give numbers of trials, as in --without 7,12-15")
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if last < first:
+            raise UserError(f"--without {word}: the range ends before it begins")
+        if data.trial(last) is None:
+            raise UserError(f"--without {word}: study {data.name!r} has no trial {last}")
+        found |= set(range(first, last + 1))
+    return found
 
 
 def _files(data: StudyData, folder: Path, without: set[int]) -> Files:
@@ -150,17 +162,18 @@ def _files(data: StudyData, folder: Path, without: set[int]) -> Files:
 
 def _predictions(files: Files) -> tuple[Predictions, Predictions | None]:
     """The predictions to choose by, and those to check with, if the trials have kept such."""
-    from ...ensemble.held import CHECK, HELD, read_predictions
+    from ...ensemble.held import CHECK, HELD, listed, read_predictions
 
     held = read_predictions({number: each[HELD] for number, each in files.items()})
     checks = {number: each[CHECK] for number, each in files.items() if CHECK in each}
     if not checks:
         return held, None
     if lacking := sorted(set(files) - set(checks)):
-        raise UserError(
-            f"trial {lacking[0]} has kept no {CHECK}, but trial {min(checks)} has; leave out such trials with "
-            f"--without {','.join(map(str, lacking[:20]))}"
-        )
+        what = f"trial {lacking[0]} has kept no {CHECK}, but trial {min(checks)} has"
+        if len(checks) < len(lacking):
+            what = f"trial {min(checks)} has kept {CHECK}, but trial {lacking[0]} has not"
+        rare = min(lacking, list(checks), key=len)
+        raise UserError(f"{what}; leave out such trials with --without {listed(rare)}")
     check = read_predictions(checks)
     if held.form != check.form:
         raise UserError(f"{CHECK} of trial {min(checks)} has {check.form}, and {HELD} {held.form}; both must be alike")
@@ -225,15 +238,30 @@ def _save(
     from ...studies.ensemble_code import how_members_predict
 
     predictions = chosen.predictions
+    _check_models([predictions.trials[model] for model in chosen.members], files)
     members = [
         Member(trial, float(chosen.weights[model]), best_params(data, trial), dict(files[trial]))
         for model in chosen.members
         for trial in (predictions.trials[model],)
     ]
-    how, code = how_members_predict(predict, study.study_file, data, [each.files for each in members])
+    how, code = how_members_predict(predict, study.study_file, data, members)
     with writing(out):
         save(out, study=data.name, kind=predictions.kind, outputs=predictions.outputs, members=members, how=how,
              code=code, about=about)  # fmt: skip
+
+
+def _check_models(members: Sequence[int], files: Files) -> None:
+    """Refuse members that have kept nothing but predictions, where other trials have kept more: their models."""
+    from ...ensemble.held import CHECK, HELD, listed
+
+    models = {trial: sorted(set(each) - {HELD, CHECK}) for trial, each in files.items()}
+    others = [trial for trial, names in models.items() if names]
+    lacking = sorted(trial for trial in members if not models[trial])
+    if lacking and others:
+        raise UserError(
+            f"trial {lacking[0]} has kept only its predictions, but trial {others[0]} also {models[others[0]][0]!a}; "
+            f"leave out such trials with --without {listed([trial for trial, names in models.items() if not names])}"
+        )
 
 
 def _draw(picture: Path, data: StudyData, chosen: Choice) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ...analysis import INTERRUPTED, PAUSED, STATES
+from ...studies.resolve import resolve_study
 from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study, trials_table
 from ..stdout import echo_json, terminal_width
@@ -33,7 +34,7 @@ from ..stdout import echo_json, terminal_width
     "number",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Trial N alone: its whole traceback, the end of its output, and where its files are.",
+    help="Trial N alone: its whole traceback, the end of its output, its artifacts, and where its files are.",
 )
 @json_option
 def trials_command(
@@ -54,16 +55,10 @@ def trials_command(
 
     if number is not None and (states or limit):
         raise click.UsageError("--traceback shows one trial: leave out --state and --limit")
-    data = read_named_study(name, storage)
     if number is not None:
-        from ..trial_details import detail_json, render_details, trial_details
-
-        details = trial_details(data, number)
-        if as_json:
-            echo_json(detail_json(details))
-        else:
-            click.echo(render_details(data, details))
+        _show_trial(name, storage, number, as_json)
         return
+    data = read_named_study(name, storage)
     items = rows(data, states, sort, limit)
     if as_json:
         echo_json([row.as_dict() for row in items])
@@ -73,3 +68,17 @@ def trials_command(
             click.echo(f"interrupted trials wait for pilotune resume {data.name}", err=True)
     else:
         click.echo(f"no trials{' in state ' + ' or '.join(states) if states else ' yet'}", err=True)
+
+
+def _show_trial(name: str | None, storage: str | None, number: int, as_json: bool) -> None:
+    """Show one trial in detail."""
+    from ...analysis import read_study
+    from ..trial_details import detail_json, render_details, trial_details
+
+    study = resolve_study(name, storage)
+    data = read_study(study.storage, study.name)
+    details = trial_details(data, number, study.folder)
+    if as_json:
+        echo_json(detail_json(details))
+    else:
+        click.echo(render_details(data, details))
