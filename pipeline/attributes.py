@@ -65,6 +65,15 @@ ran trials, and for which they were connected.
 
 Written by the campaign's driver with the renewal of its lease, and at its end."""
 
+HOURS = "pilotune:hours:"
+"""Prefix of study system attributes; a campaign's id follows: ``{"pools": {pool: [used, most, gpus, busy]}, "over":
+false}``, what the blocks of that campaign have cost.
+
+``used``: node-seconds that the scheduler has charged; ``most``: the most that it can charge in all; ``gpus``: GPUs of a
+node; ``busy``: node-seconds that trials took; ``over``: none of its jobs is left, so nothing more is charged.
+Written before the campaign may submit a block that a budget in node-hours limits, with the renewal of its lease, and at
+its end. A driver that finds a dead campaign's jobs to be over writes what they cost, and sets ``over``."""
+
 SETUP = "pilotune:setup:"
 """Prefix of study system attributes; a campaign's id follows. With what the campaign ran: ``{"site": name,
 "scheduler": ..., "host": ..., "python": ..., "versions": {package: version}, "study": text of the study file}``.
@@ -197,6 +206,13 @@ SECONDS_WAITING = "pilotune:seconds_waiting"
 
 SECONDS_RUNNING = "pilotune:seconds_running"
 """Trial user attribute: seconds that the trial ran, over all attempts."""
+
+NODE_HOURS = "pilotune:node_hours"
+"""Trial user attribute: node-hours that the trial took, over all attempts: the seconds that it ran times its nodes, or
+its share of a node where others run beside it (the largest of its shares of workers, cores, GPUs and memory)."""
+
+GPU_HOURS = "pilotune:gpu_hours"
+"""Trial user attribute: the node-hours times the GPUs of a node; absent where no node had any."""
 
 BEGAN = "pilotune:began"
 """Trial user attribute: when the last attempt began to run, Unix seconds on its worker's clock."""

@@ -48,10 +48,12 @@ class BlockHistory:
             known.view, known.workers = view, max(known.workers, view.workers)
             if view.state not in ("queued", "ended") and known.started is None:
                 known.started = view.since
+            if view.began is not None:
+                known.started = view.began
             if view.workers and known.joined is None:
                 known.joined = now
             if view.state == "ended":
-                known.ended = view.since
+                known.ended = view.since if view.left is None else view.left
             self._dirty.add(known.place // PART)
 
     def changed(self, nodes_of: Callable[[str], int]) -> dict[int, list[list[Any]]]:

@@ -27,6 +27,7 @@ from .events import (
     BlocksSeen,
     BlockView,
     Capacity,
+    Charged,
     Ended,
     Event,
     Finish,
@@ -44,6 +45,7 @@ from .flight import Flight, adopted, pause_before
 from .flight_states import Move, require
 from .held_trials import HeldTrials
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
+from .node_hours import HoursPlan, NodeHours
 from .outcomes import AGAIN, NextStep, OutcomeHandler, unfit_outcome
 from .population import pausing_controller
 from .promotion import PromotionController, paused_at
@@ -90,6 +92,7 @@ class Campaign:
         latency: Seconds from a submission to the start on a free worker.
         blocks: The pool's blocks, as last seen.
         block_history: When each block that was ever seen was submitted, began and ended.
+        hours: What the blocks cost, and how many more the budget in node-hours allows.
         pool_note: The pool's sentence for the user; empty if there is none.
         began, now: Unix seconds, of the start and of the last step; ``now`` never goes back.
         last_progress: When a trial or a repetition last ended, a trial reported a new step, the first workers came, or
@@ -116,7 +119,8 @@ class Campaign:
         self.began = self.now = self.last_progress = now
         promotion = pausing_controller(study, pausing, services) if pausing else None
         self.reports = ReportKeeper(study, promotion, services)
-        self.outcomes = OutcomeHandler(study, limits, self.reports)
+        self.hours = NodeHours(limits.hours or HoursPlan())
+        self.outcomes = OutcomeHandler(study, limits, self.reports, self.hours)
         self.trials = HeldTrials(study, campaign_id, promotion)
         self.flights, self.backoff = self.trials.flights, self.trials.backoff
         self.stopping = Stopping(limits, study.study.study_name)
@@ -129,7 +133,7 @@ class Campaign:
         self.adoption_in_doubt, self.more_to_ask = False, not study.prepare()
         self.busy_seconds = self.worker_seconds = 0.0
         self.speed = Speed()
-        self._demand = Demand(study, limits, self.outcomes.durations, now)
+        self._demand = Demand(study, limits, self.outcomes.durations, self.hours, now)
         self._most_asks = ASKS_PER_STEP  # in the next step
         self._outbox: list[Action] = []
         self._unfit: list[Event] = []  # the ends of attempts that no worker can run, for the next step
@@ -146,6 +150,7 @@ class Campaign:
             StopRequested: self._on_stop_requested,
             PoolFailed: self._on_pool_failed,
             BlocksSeen: self._on_blocks,
+            Charged: self._on_charged,
             PoolNote: self._on_note,
         }
 
@@ -214,6 +219,8 @@ class Campaign:
         busy, total = self.busy_seconds, self.worker_seconds
         require(busy <= total + 1e-6, f"workers were busy for {busy} s of {total} s")
         self.speed.validate()
+        overspent = self.hours.validate(now)
+        require(not overspent, overspent)
 
     def _check_invariants(self) -> None:
         if not flight_states.VALIDATE:
@@ -289,6 +296,9 @@ class Campaign:
     def _on_blocks(self, event: BlocksSeen) -> None:
         self.blocks = event.blocks
         self.block_history.see(event.blocks, self.now)
+
+    def _on_charged(self, event: Charged) -> None:
+        self.hours.take(event.pools)
 
     def _on_note(self, event: PoolNote) -> None:
         self.pool_note = event.text
@@ -475,6 +485,7 @@ class Campaign:
         """
         flight = adopted(self.study, orphan, self.now)
         flight.killed = self.outcomes.killed(flight.trial)
+        self.outcomes.recall_cost(flight)
         flight.pause = paused_at(flight.trial)
         if self.promotion:
             self.promotion.adopt(flight)
@@ -490,6 +501,9 @@ class Campaign:
             self.trials.leave(list(self.flights.waiting))
         if self.time_used_up and not self.ending:
             self._end(FINISHED, f"the time budget of {self.limits.time:.0f} s is used up")
+            self._yield_all()
+        if self.hours.hopeless and not self.hours.blocks_left and not self.ending:
+            self._end(FINISHED, self.hours.hopeless)
             self._yield_all()
         if self.limits.patience is not None and not self.ending:
             self._check_patience(self.limits.patience)

@@ -6,6 +6,7 @@ from .campaign_study import CampaignStudy
 from .durations import Durations
 from .events import Scale
 from .limits import UNLIMITED, CampaignLimits
+from .node_hours import NodeHours
 
 DEMAND_PERIOD = 1.0
 """Shortest time between two Scale actions, seconds: for each of them the pool goes through all its blocks."""
@@ -18,14 +19,17 @@ class Demand:
         study: The campaign's study.
         limits: The budget.
         durations: How long trials run.
+        hours: How many blocks the budget in node-hours allows.
         now: Unix seconds at the start.
 
     Attributes:
         last: What the pool was told last; None before.
     """
 
-    def __init__(self, study: CampaignStudy, limits: CampaignLimits, durations: Durations, now: float):
-        self._study, self._limits, self._durations, self._next = study, limits, durations, now
+    def __init__(
+        self, study: CampaignStudy, limits: CampaignLimits, durations: Durations, hours: NodeHours, now: float
+    ):
+        self._study, self._limits, self._durations, self._hours, self._next = study, limits, durations, hours, now
         self.last: Scale | None = None
 
     @property
@@ -48,8 +52,11 @@ class Demand:
 
     def change(self, workers: int, now: float) -> list[Scale]:
         """What the pool is to be told of this demand, if it has changed and was not told of another just now."""
-        demand = Scale(workers, self._durations.expected)
-        if demand == self.last or now < self._next:
+        hours = self._hours
+        blocks = dict(hours.allowed) if hours.allowed else None
+        demand = Scale(workers, self._durations.expected, blocks, hours.spent)
+        told = (self.last.blocks, self.last.spent) if self.last else None
+        if demand == self.last or (now < self._next and told == (blocks, hours.spent)):
             return []
         self.last, self._next = demand, now + DEMAND_PERIOD
         return [demand]

@@ -11,6 +11,7 @@ Report, Suggest, Query | a worker: the objective reports a value, asks for a par
 Attributes             | a worker: the objective has set attributes
 Ended, Lost            | the pool: an attempt has an outcome, or its worker died
 BlocksSeen, PoolNote   | the pool: the state of its blocks, a sentence for the user
+Charged                | the pool: for how long its blocks have held their nodes
 PoolFailed             | the pool: it can run nothing any more
 StopRequested          | the user, a signal, or the driver itself
 
@@ -26,7 +27,8 @@ Finish                 | nothing; the loop ends and the driver closes the pool
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..trial.protocol import (
@@ -134,6 +136,8 @@ class BlockView:
         workers: Number of its connected workers.
         ends: When its walltime is over, Unix seconds; None if unknown.
         since: When it entered this state, Unix seconds.
+        began: When its job got its nodes, as the scheduler says where it does, Unix seconds; None before.
+        left: When its job gave them back, likewise; None before, and for a job that never had any.
     """
 
     pool: str
@@ -144,6 +148,8 @@ class BlockView:
     workers: int = 0
     ends: float | None = None
     since: float = 0.0
+    began: float | None = None
+    left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,48 @@ class BlocksSeen:
     """All living blocks, and those that ended lately; sent whenever one of them changed."""
 
     blocks: tuple[BlockView, ...]
+
+
+@dataclass(frozen=True)
+class PoolCharge:
+    """What a scheduler charges for the blocks of one pool: for how long their jobs have held their nodes.
+
+    Attributes:
+        submitted: Blocks that were submitted in all, with those that the scheduler refused.
+        over: Seconds for which the blocks that have ended held their nodes, added up.
+        living: Each block that has not ended: seconds for which it held its nodes before, and since when it holds them
+            (Unix seconds; None for one that is queued or suspended).
+        wanted: Blocks that would be submitted now if a budget in node-hours allowed them.
+
+    >>> charge = PoolCharge(submitted=3, over=60.0, living=((0.0, 1000.0), (0.0, None)))
+    >>> charge.seconds(now=1030.0), charge.most(now=1030.0, walltime=3600.0)
+    (90.0, 7260.0)
+    """
+
+    submitted: int = 0
+    over: float = 0.0
+    living: tuple[tuple[float, float | None], ...] = ()
+    wanted: int = 0
+
+    def seconds(self, now: float) -> float:
+        """Seconds for which blocks have held their nodes until now."""
+        return self.over + sum(_held(block, now) for block in self.living)
+
+    def most(self, now: float, walltime: float) -> float:
+        """What :meth:`seconds` can become without a further block."""
+        return self.over + sum(max(walltime, _held(block, now)) for block in self.living)
+
+
+def _held(block: tuple[float, float | None], now: float) -> float:
+    before, since = block
+    return before + (max(0.0, now - since) if since is not None else 0.0)
+
+
+@dataclass(frozen=True)
+class Charged:
+    """What each pool's blocks have cost, by the pool's name; sent whenever it changed, but for the passing of time."""
+
+    pools: Mapping[str, PoolCharge]
 
 
 @dataclass(frozen=True)
@@ -163,7 +211,19 @@ class PoolNote:
 Request = Report | Suggest | Query
 """What a worker waits for an answer to."""
 
-Event = Capacity | Started | Request | Attributes | Ended | Lost | StopRequested | PoolFailed | BlocksSeen | PoolNote
+Event = (
+    Capacity
+    | Started
+    | Request
+    | Attributes
+    | Ended
+    | Lost
+    | StopRequested
+    | PoolFailed
+    | BlocksSeen
+    | Charged
+    | PoolNote
+)
 
 
 @dataclass(frozen=True)
@@ -212,10 +272,15 @@ class Scale:
         workers: How many workers the campaign could keep busy now: attempts in flight plus the trials that the budget
             still allows. Without a limit on trials this is ``limits.UNLIMITED``.
         expected: Seconds that the next trial is expected to run; None while unknown.
+        blocks: By pool, how many blocks may be submitted in all, with those that the scheduler refuses. None, and for a
+            pool that is not listed: there is no budget in node-hours that limits them.
+        spent: Pools whose next block the budget in node-hours cannot pay.
     """
 
     workers: int
     expected: float | None = None
+    blocks: Mapping[str, int] | None = field(default=None, hash=False)
+    spent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ class Flight:
             attempt has returned, until the next one is prepared.
         waited: Seconds that all attempts waited for a worker.
         ran: Seconds that all finished attempts ran, as far as this campaign knows.
+        node_seconds, gpu_seconds: Seconds of nodes and of GPUs that they took.
         ran_before_stage: What ``ran`` was when the trial last went on from a rung, or began its current repetition;
             never more than ``ran``.
         fully_timed: This campaign saw all the time that the trial ran since ``ran_before_stage``. False for a trial
@@ -135,6 +136,8 @@ class Flight:
     started: float | None = None
     waited: float = 0.0
     ran: float = 0.0
+    node_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     ran_before_stage: float = 0.0
     fully_timed: bool = True
     host: str = ""
@@ -205,6 +208,11 @@ class Flight:
         place = [self.host, self.pool, self.block, self.worker]
         self.runs.append([self.attempt, round(began, 3), round(seconds, 3), how, *place])
         del self.runs[:-MOST_RUNS]
+
+    def pay(self, node_seconds: float, gpus: int) -> None:
+        """Count what an attempt has taken of nodes with so many GPUs each."""
+        self.node_seconds += node_seconds
+        self.gpu_seconds += node_seconds * gpus
 
     def begin_repetition(self) -> None:
         """The trial is to be run once more, as if it had never run: nothing that went wrong before counts."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..noise import REPEATS_ONCE, Repeats
 from ..trial.block_env import YIELD_WAIT
 from ..trial.protocol import DEFAULT_GRACE
+from .node_hours import HoursPlan
 
 MAX_LOSSES = 5
 """Most losses of worker, node or block that one trial survives. Then it fails, since it may be what kills them."""
@@ -60,6 +61,7 @@ class CampaignLimits:
             which may count on the trial before having ended where there is one worker, as with ``Study.optimize``.
         yield_wait: Seconds that an attempt has to save a checkpoint and end, when the campaign asks it to. Default 60.
         grace: Seconds from SIGTERM to SIGKILL of an attempt that is stopped. Default 10.
+        hours: What blocks cost, and the budgets in node-hours; None: hours are not counted.
         second_opinions: Whether a trial that may have failed through its host's fault is tried once more on another.
 
     >>> CampaignLimits(target=0.99, maximize=True).reached(0.995)
@@ -83,6 +85,7 @@ class CampaignLimits:
     expected: float | None = None
     yield_wait: float = YIELD_WAIT
     grace: float = DEFAULT_GRACE
+    hours: HoursPlan | None = None
     second_opinions: bool = True
     asks_ahead: bool = True
 

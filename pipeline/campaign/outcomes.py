@@ -34,10 +34,12 @@ from ..attributes import (
     DETAILS,
     DIRECTORY,
     EXIT,
+    GPU_HOURS,
     HOST,
     KILLED,
     LAST_CRASH,
     LAST_LOSS,
+    NODE_HOURS,
     PAUSED,
     POOL,
     REASON,
@@ -47,6 +49,7 @@ from ..attributes import (
     TRACEBACK,
     WORKER,
 )
+from ..hours import HOUR
 from ..trial.protocol import Outcome, values_fit
 from .campaign_study import CampaignStudy
 from .disk_backoff import DiskBackoff
@@ -56,6 +59,7 @@ from .failed_attempt import LONGEST_REASON, FailedAttempt, last_lines
 from .flight import Flight
 from .flight_states import Move
 from .limits import CRASHES, IDLE_SECONDS, IDLE_YIELDS, STALLS, CampaignLimits
+from .node_hours import NodeHours
 from .promotion import goes_on
 from .quarantine import Hosts
 from .repeater import Repeater
@@ -92,6 +96,7 @@ class OutcomeHandler:
         study: The campaign's study; everything is staged in it.
         limits: Retries, and when the campaign gives up.
         reports: Keeps what the attempts reported.
+        hours: What nodes cost.
 
     Attributes:
         finish_times: When the last 1,000 trials ended or paused, Unix seconds.
@@ -109,8 +114,8 @@ class OutcomeHandler:
             infrastructure; None before.
     """
 
-    def __init__(self, study: CampaignStudy, limits: CampaignLimits, reports: ReportKeeper):
-        self.study, self.limits, self.reports = study, limits, reports
+    def __init__(self, study: CampaignStudy, limits: CampaignLimits, reports: ReportKeeper, hours: NodeHours):
+        self.study, self.limits, self.reports, self.hours = study, limits, reports, hours
         self.finish_times: deque[float] = deque(maxlen=1000)
         self.stage_seconds: deque[float] = deque(maxlen=1000)
         self.handed_over = 0.0
@@ -165,6 +170,7 @@ class OutcomeHandler:
         """Judge an attempt whose worker, node or block died."""
         if flight.started is not None:
             flight.ran += now - flight.started
+            self._charge(flight, now - flight.started, self.hours.pool_of(loss.host or flight.host))
             flight.note_run(flight.started, now - flight.started, "lost")
         flight.asked, flight.declines = now, 0
         if flight.counted:
@@ -183,12 +189,24 @@ class OutcomeHandler:
         flight.ran += outcome.ran
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
+        self._charge(flight, outcome.ran, self.hours.pool_of(outcome.host, outcome.pool))
         if outcome.started > 0.0:
             how = "went on" if outcome.kind != "failed" else "lost" if outcome.failure == "lost" else "failed"
             flight.note_run(outcome.started, outcome.ran, how)
         if outcome.reports:
             flight.last_step, flight.last_value = int(outcome.reports[-1][0]), float(outcome.reports[-1][1])
         self.study.attributes.note(flight.trial, outcome.user_attrs, outcome.system_attrs)
+
+    def _charge(self, flight: Flight, seconds: float, pool: str) -> None:
+        """The flight has taken its share of nodes of the pool for so long."""
+        share = self.hours.share(pool, flight.params)
+        self.hours.note_busy(pool, seconds * share)
+        flight.pay(seconds * share, self.hours.gpus_of(pool))
+
+    def recall_cost(self, flight: Flight) -> None:
+        """Take over what a trial of a dead driver has cost so far, as far as its attempts were kept."""
+        for _, _, seconds, _, _, pool, *_ in flight.runs:
+            flight.pay(float(seconds) * self.hours.share(pool, flight.params), self.hours.gpus_of(pool))
 
     # -- the trial goes on --------------------------------------------------------------------------------------------
 
@@ -358,6 +376,10 @@ class OutcomeHandler:
         }
         if flight.runs and flight.runs[-1][0] == flight.attempt:
             user[BEGAN] = flight.runs[-1][1]
+        if self.limits.hours is not None:
+            user[NODE_HOURS] = round(flight.node_seconds / HOUR, 9)
+            if flight.gpu_seconds:
+                user[GPU_HOURS] = round(flight.gpu_seconds / HOUR, 9)
         if flight.pause is not None:
             user[PAUSED] = None
         if REASON in notes:

@@ -20,9 +20,10 @@ from ...exit_codes import SITE
 from ..attributes import BLOCKS, UTILIZATION
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
-from ..campaign.events import Finish, StopRequested
+from ..campaign.events import Finish, PoolCharge, StopRequested
 from ..campaign.flight import Flight, token_of
 from ..campaign.limits import IMPORT_FAILURES, CampaignLimits
+from ..campaign.node_hours import HoursPlan
 from ..fidelity import hyperband_brackets, population_plan, rung_schedule
 from ..record import (
     Lease,
@@ -35,6 +36,7 @@ from ..record import (
     save_study,
     study_leases,
 )
+from ..record.hours import keep_hours, ledgers, settled
 from ..studyfile import StudyFile
 from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
@@ -45,9 +47,11 @@ from .attempt_specs import attempt_spec
 from .checkpoints import take_snapshot
 from .control import Control
 from .ended_trials import EndedTrials
+from .hours import hours_plan
 from .loop import CampaignLoop
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
+from .settlement import settled_use
 from .status import Status, snapshot
 from .step_watch import StepWatch
 from .trial_fit import why_unfit
@@ -89,6 +93,7 @@ class Driver:
         storage_watch: Watches the run directory and the database's file.
         reserve: Disk space for the last commits.
         control: Where requests to stop come from; None before the driver runs.
+        pool: The site's workers; None before the driver runs.
         left: After the campaign, which jobs could not be ended, as a sentence; empty if there are none.
     """
 
@@ -114,6 +119,7 @@ class Driver:
         self.storage_watch = StorageWatch(run, storage)
         self.reserve = DiskReserve(storage.database.path, settings.study_file.name)
         self.control: Control | None = None
+        self.pool: ParslPool | None = None
         self.left = ""
         self._written = self._shown = 0.0
         self._last: Status | None = None  # the last one written
@@ -125,7 +131,7 @@ class Driver:
         campaign_study.news = {} if self.ended.loggers else None
         self.campaign = Campaign(
             campaign_study,
-            _limits(self.study_file),
+            _limits(self.study_file, hours_plan(self.study_file, settings.site)),
             self,
             lease.campaign,
             began,
@@ -139,7 +145,7 @@ class Driver:
 
     def _drive(self, pool: ParslPool, control: Control) -> None:
         self.report_status("")
-        self.control, control.wake = control, pool.wake
+        self.pool, self.control, control.wake = pool, control, pool.wake
         self.channel = pool.channel.address
         watch = StepWatch(self.held_up, lambda: control.pending() or self._time_used_up())
         limit = self.study_file.budget.trials
@@ -200,10 +206,14 @@ class Driver:
 
     def dead_records(self) -> list[Path]:
         """The job records of this study's dead drivers: which jobs they had submitted."""
-        now = self.storage.database.clock()
-        dead = [lease for lease in study_leases(self.storage, self.study) if lease.run and not lease.alive(now)]
-        records = [RunDirectory(Path(lease.run)).jobs for lease in dead if lease.campaign != self.lease.campaign]
+        records = [RunDirectory(Path(lease.run)).jobs for lease in self.dead_leases() if lease.run]
         return [record for record in records if record.exists()]
+
+    def dead_leases(self) -> list[Lease]:
+        """The leases of this study's other campaigns whose drivers are dead."""
+        now, own = self.storage.database.clock(), self.lease.campaign
+        leases = study_leases(self.storage, self.study)
+        return [lease for lease in leases if lease.campaign != own and not lease.alive(now)]
 
     # -- DriverServices -----------------------------------------------------------------------------------------------
 
@@ -216,12 +226,14 @@ class Driver:
         return [*asked, *self.storage_watch.stop_requests(), *self.ended.requests()]
 
     def renew_lease(self) -> None:
-        """Stage the renewal of this campaign's lease, and what has changed of its blocks."""
+        """Stage the renewal of this campaign's lease, and what has changed of its blocks and of those of the dead."""
         renew(self.storage, self.study, self.lease)
+        self.settle_dead()
         self.keep_times()
 
     def keep_times(self) -> None:
         """Stage what has changed of the blocks' history, and for how long workers were busy and connected."""
+        self.keep_hours()
         nodes = {pool.name: pool.nodes_per_block for pool in self.settings.site.pools}
         for part, blocks in self.campaign.block_history.changed(lambda pool: nodes.get(pool, 1)).items():
             key = f"{BLOCKS}{self.lease.campaign}:{part}"
@@ -230,6 +242,35 @@ class Driver:
             seconds = [round(each, 6) for each in (self.campaign.busy_seconds, self.campaign.worker_seconds)]
             key = UTILIZATION + self.lease.campaign
             self.storage.set_study_system_attr(self.study._study_id, key, seconds)
+
+    def keep_hours(self, *, over: bool = False) -> None:
+        """Stage what the blocks have cost and can still cost. ``over``: none of them is left."""
+        campaign = self.campaign
+        ledger = campaign.hours.ledger(campaign.now, over=over)
+        keep_hours(self.storage, self.study, self.lease.campaign, ledger)
+
+    def settle_dead(self) -> None:
+        """Stage that dead campaigns give back the hours that their jobs can no longer use."""
+        found = {name: each for name, each in ledgers(self.storage, self.study).items() if not each.over}
+        dead = [lease for lease in self.dead_leases() if lease.campaign in found] if found else []
+        if not dead:
+            return
+        attrs = self.storage.get_study_system_attrs(self.study._study_id)
+        used = settled_use(attrs, dead, self.pool.cleaned if self.pool else None, time.time())
+        for campaign, ledger in settled(found, used).items():
+            keep_hours(self.storage, self.study, campaign, ledger)
+
+    def on_closed(self, charges: Mapping[str, PoolCharge], left: Sequence[str]) -> None:
+        """The pool was closed: stage what its blocks have cost in the end.
+
+        Args:
+            charges: What each pool's blocks have cost.
+            left: The jobs that could not be ended. Until they are, what they can cost stays reserved.
+        """
+        self.campaign.hours.take(charges)
+        with contextlib.suppress(RecordAway):  # the release of the lease commits it
+            self.keep_hours(over=not left)
+        self.on_jobs_left(left)
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:
         """Take over the trials of dead drivers, with the outcomes that their workers wrote."""
@@ -366,8 +407,9 @@ def unscanned_heap() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _limits(file: StudyFile) -> CampaignLimits:
+def _limits(file: StudyFile, hours: HoursPlan) -> CampaignLimits:
     return CampaignLimits(
+        hours=hours,
         trials=file.budget.trials,
         time=file.budget.time,
         failures=file.budget.failures,

@@ -14,6 +14,7 @@ from ..campaign.pool import Pool
 from ..one_thread import one_thread
 from ..record import CommitResult, RecordStorage
 from .event_queue import EventQueue
+from .hours import reserve
 from .services import DriverServices
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -63,6 +64,7 @@ class CampaignLoop:
     _last_adoption: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
+    _reserved: float = field(default=-1e18, init=False)
     _queue: EventQueue = field(default_factory=EventQueue, init=False)
     _stop_requests: list[StopRequested] = field(default_factory=list, init=False)  # while the database was unreachable
     _reserve_used: bool = field(default=False, init=False)  # the campaign ends on the reserved disk space
@@ -110,6 +112,7 @@ class CampaignLoop:
         with self.watched(), one_thread():
             self.campaign.step(now, written)
         self._renew(now)
+        self._reserve(now)
         result = self._commit()
         if result is None:
             return
@@ -134,6 +137,17 @@ class CampaignLoop:
             self.services.renew_lease()
             self._renewed = now
         except RecordAway:
+            pass
+
+    def _reserve(self, now: float) -> None:
+        """Reserve the node-hours of blocks that the pool wants to submit; without them it does not submit any."""
+        hours = self.campaign.hours
+        if self.campaign.ending or not hours.wanted or not (hours.stale or now - self._reserved >= self.lease_period):
+            return
+        try:
+            reserve(self.storage, self.campaign.study.study, self.campaign.campaign_id, hours, now, self.limit)
+            self._reserved = now
+        except RecordAway:  # the commit waits for the database
             pass
 
     def _sync(self, now: float, period: float) -> None:

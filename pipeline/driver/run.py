@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,13 @@ def run_campaign(
         # The pool boots while the study is opened; it asks for no block before the study is claimed.
         files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         needs, label = needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
-        pool = ParslPool(settings.site, files, needs, label, interchange=interchange)
+        metered = frozenset[str]()
+        if settings.study_file.budget.accounts:
+            from .hours import hours_plan, paid_site
+
+            settings = replace(settings, site=paid_site(settings.study_file, settings.site, settings.storage_url))
+            metered = hours_plan(settings.study_file, settings.site).metered
+        pool = ParslPool(settings.site, files, needs, label, interchange=interchange, metered=metered)
         claimed_study = False
         try:
             # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.
@@ -92,7 +99,7 @@ def run_campaign(
                 driver = Driver(settings, storage, study, run, lease, began, listener, notes)
                 driver.drive(pool, control)
                 pool.close()
-                driver.on_jobs_left(pool.left)
+                driver.on_closed(pool.monitor.charges(), pool.left)
                 driver.finish_callbacks()
                 return driver.show(time.time())
         except RecordStarting:

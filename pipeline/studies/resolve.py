@@ -104,6 +104,10 @@ def prepare_run(
     check_path(folder)
     chosen_site = dataclasses.replace(chosen_site, runs=folder)
     check_pools(study_file, chosen_site)
+    if study_file.budget.accounts:
+        from .node_hours import check_budget_pools
+
+        check_budget_pools(study_file, chosen_site)
     url = storage_url(study_file, folder, storage)
     check_database_folder(study_file, url, folder, given=storage is not None)
     return PreparedRun(study_file, chosen_site, url, folder)

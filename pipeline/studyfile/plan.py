@@ -20,6 +20,7 @@ from ..fidelity import (
     render_rung_schedule,
     rung_schedule,
 )
+from ..hours import amount
 from ..space import Parameter, cardinality, describe, point_key, word
 from ..suggest import make_sampler
 from ..trial.block_env import yield_wait
@@ -246,6 +247,8 @@ def _budget(study_file: StudyFile) -> tuple[str, ...]:
         parts.append("until every member was trained to its end")
     if budget.time is not None:
         parts.append(f"{format_duration(budget.time)} a campaign")
+    for account in budget.accounts:
+        parts.append(f"{amount(account.hours, account.unit)}{f' in pool {account.pool}' if account.pool else ''}")
     if budget.patience is not None:
         trials = f"{budget.patience:,} trial{'s' if budget.patience > 1 else ''}"
         parts.append(f"until {trials} in a row bring nothing better")

@@ -6,6 +6,7 @@ that involve several keys are in :mod:`.load`.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from ...fields import (
 )
 from ...names import NAME, NAME_RULE
 from ...yamlfile import nearest
+from ..hours import Account, Unit
 from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, REPEATS_ONCE, Repeats
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, DEFAULT_RANK_TIMEOUT, Limits
@@ -146,6 +148,23 @@ def _terminator(value: Any) -> dict[str, Any] | None:
     raise ValueError(f"must be true, or a mapping as in {{min_n_trials: 30}}, but is {shown(value)}")
 
 
+def _hours(value: Any) -> float | dict[str, float]:
+    """Hours in all, or by pool."""
+    if not isinstance(value, dict):
+        return _some_hours(value, "must be", ", or a mapping of pools as in {cpu: 400, gpu: 100}")
+    if not value:
+        raise ValueError("must name a pool, as in {cpu: 400, gpu: 100}")
+    for pool, hours in value.items():
+        _some_hours(hours, f"must have for {pool}")
+    return {str(pool): float(hours) for pool, hours in value.items()}
+
+
+def _some_hours(value: Any, must: str, otherwise: str = "") -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{must} a number of hours above 0{otherwise}, but is {shown(value)}")
+    return float(value)
+
+
 def _repeats(value: Any) -> Repeats:
     """How often each trial is run, from ``3``, or from ``{least: 1, most: 5}``."""
     if isinstance(value, Repeats):
@@ -231,6 +250,9 @@ RepeatsChoice = Annotated[
     TypeName("whole number, or `{least: N, most: M}`"),
     DefaultText("`1`"),
 ]
+Hours = Annotated[
+    float | dict[str, float], BeforeValidator(_hours), TypeName("number of hours, or mapping of pools to hours")
+]
 CommandLine = Annotated[str | list[str], BeforeValidator(_run), TypeName("text, or list of words")]
 TrialLauncher = Annotated[str, BeforeValidator(_launcher), TypeName("`none`, `srun`, `mpiexec` or `aprun`")]
 Reports = Annotated[str, BeforeValidator(_reports), TypeName("`file`, or `{stdout: EXPRESSION}`")]
@@ -300,11 +322,31 @@ class Budget(Section):
         description="The campaign ends when this many trials of the study in a row have ended, complete, pruned or "
         "failed, without a better value than before. For studies with one direction.",
     )
+    node_hours: Hours | None = Field(
+        default=None,
+        description="Most node-hours of the study's blocks, over all campaigns and drivers, in all or by pool: "
+        "`{cpu: 400, gpu: 100}`. No block is submitted that could exceed them; see "
+        "[Node-hours](running.md#node-hours).",
+    )
+    gpu_hours: Hours | None = Field(
+        default=None,
+        description="The same in GPU-hours: a block's node-hours times `gpus_per_node`.",
+    )
     terminator: TerminatorChoice | None = Field(
         default=None,
         description="The campaign ends when Optuna's terminator finds that nothing is left to gain, see below. For "
         "studies with one direction.",
     )
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """The budgets in hours, one for each pool that is named."""
+        units: tuple[tuple[Unit, Any], ...] = (("node_hours", self.node_hours), ("gpu_hours", self.gpu_hours))
+        found = []
+        for unit, hours in units:
+            by_pool = hours if isinstance(hours, dict) else {} if hours is None else {"": hours}
+            found += [Account(unit, amount, pool) for pool, amount in by_pool.items()]
+        return tuple(found)
 
 
 class TrialOptions(Section):

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...pipeline.campaign.events import BlockState, BlockView
 from ..schedulers.jobs import End, Phase
+from .held_time import HeldTime
 from .release import Release
 
 
@@ -53,6 +54,8 @@ class Block:
         release: What was done to end it.
         signalled: Whether it was being ended by somebody else before Pilotune gave the order, as its workers saw.
         end: How it ended; None while it has not.
+        held: For how long its job has held its nodes.
+        given_back: Whether its job was ended for good at the end of the campaign, and is not watched any more.
     """
 
     number: str
@@ -74,6 +77,8 @@ class Block:
     release: Release = field(default_factory=Release)
     signalled: bool = False
     end: End | None = None
+    held: HeldTime = field(default_factory=HeldTime)
+    given_back: bool = False
 
     @property
     def living(self) -> bool:
@@ -126,6 +131,7 @@ class Block:
         """Take over the phase of its job, and the scheduler's reason for it."""
         if phase != self.phase:
             self.since = now
+            self.held.follow(phase, now)
         self.phase, self.reason = phase, reason
 
     def update(self, managers: Sequence[Mapping[str, Any]], quarantined: Collection[str]) -> None:
@@ -157,4 +163,6 @@ class Block:
             workers=self.workers,
             ends=self.ends,
             since=self.since,
+            began=self.held.began,
+            left=self.held.left,
         )

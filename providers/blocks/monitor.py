@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from parsl.executors.high_throughput.errors import CommandClientBadError, CommandClientTimeoutError
 
 from ...errors import SiteError
-from ...pipeline.campaign.events import BlockView
+from ...pipeline.campaign.events import BlockView, PoolCharge
 from .block import WorkerPoolSeen
 from .job_log import JobLog
 from .pool_blocks import PoolBlocks
@@ -48,6 +48,7 @@ class PoolSnapshot:
         views: All blocks, as the user sees them.
         note: What the user should know now; mostly empty.
         failure: Why no pool can continue; empty while one can.
+        charges: Pool -> for how long its blocks have held their nodes.
     """
 
     workers: dict[str, int] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class PoolSnapshot:
     views: tuple[BlockView, ...] = ()
     note: str = ""
     failure: str = ""
+    charges: dict[str, PoolCharge] = field(default_factory=dict)
 
 
 @dataclass
@@ -126,7 +128,7 @@ class PoolMonitor:
         except Exception as error:  # nobody waits for this thread, so an error must reach the campaign as a failure
             if not isinstance(error, SiteError):
                 log.exception("the monitor of the pools failed")
-            self._publish(PoolSnapshot(failure=str(error) or repr(error)))
+            self._publish(PoolSnapshot(failure=str(error) or repr(error), charges=self.charges()))
 
     def _loop(self, closing: threading.Event) -> None:
         while not closing.is_set():
@@ -254,7 +256,23 @@ class PoolMonitor:
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())
             if len(failures) == len(pools)
             else "",
+            charges=self.charges(),
         )
+
+    def charges(self) -> dict[str, PoolCharge]:
+        """For how long each pool's blocks have held their nodes."""
+        return {name: each.blocks.charge() for name, each in self.pools.items()}
+
+    def allow(self, blocks: Mapping[str, int] | None, spent: Collection[str]) -> None:
+        """Take over what a budget in node-hours allows.
+
+        Args:
+            blocks: Pool -> blocks that may be submitted in all; None, and for a pool that is missing: no limit.
+            spent: Pools whose next block it cannot pay.
+        """
+        for name, managed in self.pools.items():
+            managed.blocks.allowed = None if blocks is None else blocks.get(name)
+            managed.blocks.spent = name in spent
 
     def _publish(self, snapshot: PoolSnapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot

@@ -46,6 +46,7 @@ class OrphanedJob:
         fate: What became of it.
         was: The phase in which it was found; empty when it was not found.
         words: The scheduler's words, or why nothing could be done.
+        began, left: When it got its nodes and gave them back, Unix seconds; None where the scheduler does not say.
     """
 
     record: Path
@@ -53,6 +54,8 @@ class OrphanedJob:
     fate: Fate = Fate.GONE
     was: str = ""
     words: str = ""
+    began: float | None = None
+    left: float | None = None
 
     @property
     def open(self) -> bool:
@@ -133,13 +136,15 @@ def _find(provider: BatchBlocks, left: list[OrphanedJob]) -> list[OrphanedJob]:
 
 def _found(left: OrphanedJob, said: Job | None, names: dict[str, str]) -> OrphanedJob:
     """A recorded job with what the scheduler says of it, and the name that its id has now."""
-    if said is None or said.phase == Phase.ENDED:
+    if said is None:
         return left
+    if said.phase == Phase.ENDED:
+        return replace(left, began=said.began, left=said.left)
     name = names.get(left.job.job, left.job.name)
     if name != left.job.name:
         return replace(left, words=f"this id now belongs to the job {name}")
     fate = Fate.ENDING if said.phase == Phase.ENDING else Fate.LEFT
-    return replace(left, fate=fate, was=said.phase.value, words=said.reason)
+    return replace(left, fate=fate, was=said.phase.value, words=said.reason, began=said.began)
 
 
 def _end(provider: BatchBlocks, left: OrphanedJob) -> OrphanedJob:

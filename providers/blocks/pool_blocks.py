@@ -11,13 +11,14 @@ from typing import Any
 from ...errors import SiteError
 from ...fields import format_duration
 from ...filesystems import why_not
-from ...pipeline.campaign.events import BlockView
+from ...pipeline.campaign.events import BlockView, PoolCharge
 from ...pipeline.trial.block_env import yield_margin
 from ...pipeline.worker.node.suspended import remove_suspended
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
 from .block import Block, WorkerPoolSeen
+from .charges import allowed_now, charge_of
 from .end_cause import NOT_ITS_FAULT, end_cause, end_message
 from .job_log import JobLog
 from .releaser import Releaser
@@ -67,6 +68,7 @@ class PoolBlocks:
         command: Gives the command of a block for its number.
         yield_before: Seconds before the end of a block at which trials yield, from the study file; None for the
             default.
+        allowed: Blocks that a budget in node-hours lets the pool submit in all; None without one.
 
     Attributes:
         blocks: All blocks that were submitted, oldest first.
@@ -74,6 +76,7 @@ class PoolBlocks:
         note: What the user should know now; mostly empty.
         quarantined: Hosts that get no more trials.
         only_here: Attempts in flight that no other pool can run. The pool has blocks for them whatever others have.
+        spent: Whether the budget in node-hours cannot pay a further block.
     """
 
     def __init__(
@@ -84,7 +87,9 @@ class PoolBlocks:
         job_log: JobLog,
         command: Callable[[str], str],
         yield_before: float | None = None,
+        allowed: int | None = None,
     ):
+        self.allowed, self.spent, self._short = allowed, False, 0
         self.pool, self.trials_per_block, self.provider, self.job_log, self.command = (
             pool,
             trials_per_block,
@@ -172,6 +177,7 @@ class PoolBlocks:
 
     def _update_from_scheduler(self, block: Block, now: float) -> None:
         job = self.job_log.jobs.get(block.job, Job(block.job, block.phase))
+        block.held.correct(self._began(block, job))
         # Parsl detects later that its worker pools are gone, those of a suspended block never.
         over = job.phase == Phase.ENDED and (block.released or block.phase == Phase.SUSPENDED)
         if job.phase == Phase.SUSPENDED:
@@ -196,6 +202,12 @@ class PoolBlocks:
         else:
             block.enter(job.phase, job.reason, now)
 
+    def _began(self, block: Block, job: Job) -> float | None:
+        """When the block's job began: as the scheduler says, else as its script wrote; None where neither says it."""
+        if job.began is None and block.ends is not None and self.pool.walltime is not None:
+            return block.ends - self.provider.walltime_seconds
+        return job.began
+
     def _is_gone(self, block: Block, now: float) -> bool:
         """Whether a block without workers counts as ended, although the scheduler does not say so."""
         if block.was_connected:
@@ -210,6 +222,7 @@ class PoolBlocks:
         message = end_message(self.pool.name, block, job, files.stderr, started)
         how = f"{block.end}: {job.reason}" if job.reason else str(block.end)
         ours = block.end == End.CANCELLED and block.released and not block.signalled
+        block.held.settle(self._began(block, job), job.left, now)
         block.enter(Phase.ENDED, block.released if ours else how, now)
         block.workers = block.tasks = 0
         remove_suspended(files.folder, block.hosts)
@@ -268,6 +281,8 @@ class PoolBlocks:
         living = sum(block.living for block in self.blocks)
         holding = sum(block.holds_nodes for block in self.blocks)
         self._launch(min(want - living, self.pool.blocks.max - holding), now)
+        if self.spent and self._short:  # other pools may have to do it
+            want = sum(block.living for block in self.blocks)
         return max(want, living) * self.trials_per_block
 
     def _hold_near_end(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
@@ -313,7 +328,12 @@ class PoolBlocks:
                 block.signalled = True
 
     def _launch(self, count: int, now: float) -> None:
-        for _ in range(count):
+        """Submit so many blocks, as far as nothing speaks against it."""
+        paid = allowed_now(count, len(self.blocks), self.allowed)
+        self._short = max(0, count - paid)
+        if self._short and self.spent:
+            self.note = f"pool {self.pool.name}: the budget in node-hours pays for no further block"
+        for _ in range(paid):
             if self.failure:
                 return
             if now < self._not_before:
@@ -433,9 +453,22 @@ class PoolBlocks:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def cancel(self) -> list[str]:
-        """End every block. Returns the ids of jobs that the scheduler did not end."""
-        return self.releaser.end_all(self.blocks)
+    def cancel(self, now: float | None = None) -> list[str]:
+        """End every block. Returns the ids of jobs that the scheduler did not end.
+
+        One that it ends gives its nodes back at that moment, as far as the driver can know: at ``now`` (Unix seconds),
+        by default the present.
+        """
+        left = self.releaser.end_all(self.blocks)
+        for block in self.blocks:
+            if block.end is None and block.job not in left:
+                block.held.follow(Phase.ENDED, time.time() if now is None else now)
+                block.given_back = True
+        return left
+
+    def charge(self) -> PoolCharge:
+        """For how long its blocks have held their nodes."""
+        return charge_of(self.blocks, 0 if self.failure else self._short)
 
     def release_connected(self, why: str, now: float) -> None:
         """End the blocks that have connected: their workers know only the executor that was replaced.

@@ -101,6 +101,19 @@ def trials_per_node(pool: PoolSpec, resources: TrialResources) -> int:
     return max(0, min(fits))
 
 
+def node_share(pool: PoolSpec, resources: TrialResources) -> float:
+    """How many nodes of the pool one trial takes, a fraction where others run beside it.
+
+    It is the largest of its shares of the node's workers, cores, GPUs and memory.
+
+    >>> node_share(PoolSpec("gpu", workers_per_node=4, gpus_per_node=4), TrialResources(gpus=2))
+    0.5
+    >>> node_share(PoolSpec("cpu"), TrialResources(nodes=3))
+    3.0
+    """
+    return float(resources.nodes) if resources.nodes > 1 else min(1.0, room_of(pool).part(resources.need))
+
+
 @dataclass(frozen=True)
 class PoolUse:
     """Whether a study uses a pool.

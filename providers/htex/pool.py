@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from ...pipeline.campaign.events import (
     Action,
     BlocksSeen,
     Capacity,
+    Charged,
     Ended,
     Event,
     Lost,
@@ -38,7 +39,7 @@ from ...pipeline.worker.node.channel import make_keys
 from ..blocks.batch_scripts import block_provider, node_command
 from ..blocks.job_log import JobLog
 from ..blocks.monitor import ManagedPool, PoolMonitor, PoolSnapshot
-from ..blocks.orphaned_jobs import end_orphaned_jobs
+from ..blocks.orphaned_jobs import OrphanedJob, end_orphaned_jobs
 from ..blocks.pool_blocks import PoolBlocks
 from ..blocks.resources import TrialResources, trials_per_block, usable_pools
 from ..node.tasks import NotPlaced
@@ -100,12 +101,14 @@ class ParslPool:
         label: The first part of job names.
         pools: The pools to use; by default those that are on and can run such trials. Each gets an executor of its own.
         interchange: From :func:`.interchange_start.interchange_ahead`, for the first executor.
+        metered: Pools whose blocks a budget in node-hours limits: none of them is submitted before a Scale allows it.
 
     Attributes:
         monitor: Watches and scales the pools in a thread of its own.
         job_log: The jobs of the campaign.
         channel: The report channel.
         packed: The attempts and the nodes, where trials take different shares of a node; else None.
+        cleaned: What became of the jobs that dead drivers left; None before that is known.
         left: After :meth:`close`, the ids of jobs that the scheduler did not end.
 
     Raises:
@@ -120,7 +123,9 @@ class ParslPool:
         label: str,
         pools: Sequence[PoolSpec] | None = None,
         interchange: subprocess.Popen[bytes] | None = None,
+        metered: Collection[str] = (),
     ):
+        self._metered = frozenset(metered)
         files.parsl.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.site, self.files, self.resources, self.label = site, files, resources, label
         self.addresses = driver_addresses(site)
@@ -133,6 +138,7 @@ class ParslPool:
         self._apps: dict[tuple[str, Callable[..., Any]], Callable[..., Future[Any]]] = {}
         self._reported = PoolSnapshot()  # the last snapshot that events were made of
         self._records: tuple[Path, ...] = ()
+        self.cleaned: list[OrphanedJob] | None = None
         self._capacity = Capacity(0, LATENCY)
         self._epoch = time.time() - time.monotonic()
         self._kernel: Kernel | None = None
@@ -168,6 +174,7 @@ class ParslPool:
             self.job_log,
             command=lambda block: node_command(launch, block),
             yield_before=self.resources.yield_before,
+            allowed=0 if pool.name in self._metered else None,
         )
         return ManagedPool(blocks, self._executor(pool, provider, pool.name))
 
@@ -191,21 +198,27 @@ class ParslPool:
         while not self._allowed and not closing.wait(0.05):
             pass
         if not closing.is_set():
-            self.clean_up(self._records)
+            self.cleaned = self.clean_up(self._records)
             self.monitor.run(closing)
 
     @staticmethod
-    def clean_up(dead: Sequence[Path]) -> None:
+    def clean_up(dead: Sequence[Path]) -> list[OrphanedJob] | None:
         """End the jobs that dead drivers of the study left: they would start for nothing. Submits nothing.
 
         Args:
             dead: The job files of dead drivers.
+
+        Returns:
+            What became of the jobs that were not recorded as ended; None where that could not be found out.
         """
         try:
-            for left in end_orphaned_jobs(dead, patience=0.0):
-                log.info("job %s of a dead driver: %s %s", left.job.job or left.job.name, left.fate, left.words)
+            found = end_orphaned_jobs(dead, patience=0.0)
         except Exception as error:  # must not stop the campaign; pilotune clean can end them later
             log.warning("could not end the jobs that dead drivers left: %s", error)
+            return None
+        for left in found:
+            log.info("job %s of a dead driver: %s %s", left.job.job or left.job.name, left.fate, left.words)
+        return found
 
     def _replace(self, name: str, generation: int) -> Any:
         """Another executor for the pool ``name``. Called in the kernel's thread."""
@@ -273,6 +286,7 @@ class ParslPool:
                 self._forget(action.token)
             elif isinstance(action, Scale):
                 self.monitor.demand, self.monitor.expected = action.workers, action.expected
+                self.monitor.allow(action.blocks, action.spent)
                 self._size_blocks()
                 self.monitor.wakeup.set()
             elif isinstance(action, Quarantine):
@@ -417,6 +431,8 @@ class ParslPool:
                 self._add_capacity(events, reported)
             return
         self._reported = snapshot
+        if snapshot.charges != reported.charges:
+            events.append(Charged(snapshot.charges))
         if snapshot.failure:
             if not reported.failure:
                 events.append(PoolFailed(f"site {self.site.name}, {snapshot.failure}"))

@@ -46,6 +46,8 @@ class Job:
         end: How it ended; None while it has not, or when the scheduler does not say.
         reason: The scheduler's own words on why it waits, or how it ended, with an explanation where one is known.
         exit_code: The exit code of its script; None when the scheduler does not say.
+        began, left: When it got its nodes, and when it gave them back, Unix seconds; None when the scheduler does not
+            say, or it has not.
     """
 
     id: str
@@ -53,6 +55,8 @@ class Job:
     end: End | None = None
     reason: str = ""
     exit_code: int | None = None
+    began: float | None = None
+    left: float | None = None
 
 
 class SchedulerUnreachable(PilotuneError):

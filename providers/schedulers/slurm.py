@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import ClassVar, Self
@@ -118,7 +120,7 @@ GONE = ("already completing or completed", "already finished", UNKNOWN)
 
 NO_ACCOUNTS = "accounting storage is disabled"
 
-FIELDS = ("JobID", "State", "exit_code", "Reason")
+FIELDS = ("JobID", "State", "exit_code", "Reason", "StartTime", "EndTime")
 
 EXCLUDE = r"(?<!\S)(?:--exclude[= ]|-x ?)(\S+)"
 """Excluded nodes in a line of the site file's ``options``."""
@@ -231,7 +233,7 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         """
         command = ["sacct", "-X", "--noheader", "--parsable2", f"--jobs={','.join(ids)}"]
         try:
-            answer = ask([*command, "--format=JobID,State,ExitCode,Reason"])
+            answer = ask([*command, "--format=JobID,State,ExitCode,Reason,Start,End"])
         except SiteError:
             self.accounts = False
             return {}
@@ -293,13 +295,32 @@ def gives(options: Sequence[str], pattern: str) -> bool:
 
 
 def read_jobs(text: str, ids: Sequence[str]) -> dict[str, Job]:
-    """The jobs ``ids`` from lines of ``JobID|State|exit code|Reason``."""
+    """The jobs ``ids`` from lines of ``JobID|State|exit code|Reason|start|end``."""
     found = {}
     for line in text.splitlines():
         name, *rest = (field.strip() for field in line.split("|"))
         if name in ids and len(rest) >= 3:
-            found[name] = read_job(name, *rest[:3])
+            found[name] = _timed(read_job(name, *rest[:3]), *rest[3:5])
     return found
+
+
+def _timed(job: Job, began: str = "", left: str = "") -> Job:
+    """The job with its times: of one that waits or runs, Slurm gives those that it expects too."""
+    if job.phase == Phase.QUEUED:
+        return job
+    return replace(job, began=read_time(began), left=read_time(left) if job.phase == Phase.ENDED else None)
+
+
+def read_time(text: str) -> float | None:
+    """A time as Slurm's commands print it, in Unix seconds; None for ``Unknown``, ``N/A`` and the like.
+
+    >>> read_time("N/A") is None, read_time("2026-11-30T12:00:10") - read_time("2026-11-30T12:00:00")
+    (True, 10.0)
+    """
+    try:
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_job(job: str, state: str, exit_code: str, reason: str) -> Job:

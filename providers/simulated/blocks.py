@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from ...pipeline.campaign.events import BlockState, BlockView
+from ...pipeline.campaign.events import BlockState, BlockView, PoolCharge
 from ...pipeline.trial.block_env import yield_margin
 from ...pipeline.trial.protocol import AttemptSpec
 from ..blocks.block import Block
+from ..blocks.charges import allowed_now, charge_of
 from ..blocks.scaling import accepts_no_more, surplus, wanted
 from ..schedulers.jobs import End, Phase
 from ..site.spec import BlockCounts
@@ -31,6 +32,7 @@ class BlockPlan:
         suspend: Probability that a block is suspended for a while: none of its workers does anything meanwhile.
         holds: A block that ends soon is told to accept no more trials. Otherwise its workers decline what does not fit.
         yield_before: As in the study file.
+        metered: A budget in node-hours limits the blocks: none is submitted before the campaign allows it.
     """
 
     workers: int
@@ -41,6 +43,7 @@ class BlockPlan:
     suspend: float = 0.0
     holds: bool = True
     yield_before: float | None = None
+    metered: bool = False
 
     @property
     def yield_margin(self) -> float:
@@ -65,6 +68,7 @@ class SimulatedBlocks:
         blocks: Every block that was ever submitted.
         demand: Workers that the campaign could keep busy; None before it has said so.
         expected: Seconds that the campaign expects the next trial to run; None where it does not know.
+        allowed: Blocks that a budget in node-hours lets the pool submit in all; None without one.
         most: The most blocks that ever held nodes at once.
         suspensions: How often a block was suspended.
     """
@@ -85,6 +89,8 @@ class SimulatedBlocks:
         self.blocks: list[Block] = []
         self.demand: int | None = None
         self.expected: float | None = None
+        self.allowed: int | None = 0 if plan.metered else None
+        self._short = 0  # blocks that the budget did not allow when they were last wanted
         self.most = self.suspensions = 0
         self._last_used: dict[str, float] = {}  # when a block last began or ended a trial
         self._at(0.0, self._scale)
@@ -127,9 +133,20 @@ class SimulatedBlocks:
         """The blocks that have not ended, as the campaign sees them."""
         return tuple(
             BlockView("simulated", block.number, block.job, _state(block), block.reason, block.workers, block.ends,
-                      block.since)
+                      block.since, block.held.began)
             for block in self.blocks if block.end is None
         )  # fmt: skip
+
+    def charge(self) -> PoolCharge:
+        """For how long the blocks have held their nodes."""
+        return charge_of(self.blocks, self._short)
+
+    def end_all(self) -> None:
+        """Nothing is left of any block."""
+        for block in self.blocks:
+            if block.end is None:
+                block.held.follow(Phase.ENDED, self._now())
+                block.given_back = True
 
     def _running(self) -> list[Block]:
         return [block for block in self.blocks if block.end is None and block.phase == Phase.RUNNING]
@@ -147,7 +164,10 @@ class SimulatedBlocks:
         want = wanted(plan.counts, plan.workers, self.demand, any(block.was_connected for block in self.blocks))
         for block in surplus(self.blocks, want, plan.counts.idle):
             self._end(block, End.CANCELLED)
-        for _ in range(want - sum(block.living for block in self.blocks)):
+        lacking = max(0, want - sum(block.living for block in self.blocks))
+        paid = allowed_now(lacking, len(self.blocks), self.allowed)
+        self._short = lacking - paid
+        for _ in range(paid):
             self._submit()
         self._at(SCALING_INTERVAL, self._scale)
 
@@ -165,6 +185,7 @@ class SimulatedBlocks:
         block.phase, block.reason, block.since, block.ends = Phase.RUNNING, "", now, now + walltime
         block.was_connected, block.managers, block.workers = True, {"0": True}, self.plan.workers
         self._last_used[block.number] = now
+        block.held.follow(Phase.RUNNING, now)
         self._at(walltime - self.plan.yield_margin, lambda: self._close(block))
         self._at(walltime, lambda: self._end(block, End.WALLTIME))
         if self._random.random() < self.plan.preempt:
@@ -191,6 +212,7 @@ class SimulatedBlocks:
     def _end(self, block: Block, end: End) -> None:
         if block.end is None:
             block.end, block.phase, block.workers = end, Phase.ENDED, 0
+            block.held.follow(Phase.ENDED, self._now())
             self._on_end(block)
 
 

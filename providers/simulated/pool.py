@@ -19,9 +19,11 @@ from ...pipeline.campaign.events import (
     BlocksSeen,
     BlockView,
     Capacity,
+    Charged,
     Ended,
     Event,
     Lost,
+    PoolCharge,
     Quarantine,
     Reply,
     Request,
@@ -45,6 +47,9 @@ from .suspension import Suspension, is_suspended
 
 __all__ = ["Note", "Objective", "Question", "SimulatedPool", "Step", "Wish"]
 
+
+NAME = "simulated"
+"""The name of a simulated pool."""
 
 DECLINED_PAUSE = 1.0
 """Seconds until a worker that declined an attempt takes another, as on a real worker."""
@@ -112,6 +117,7 @@ class SimulatedPool:
         self._suspension = Suspension()
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
+        self._charge = PoolCharge()
         self._workers = workers
         self.blocks: SimulatedBlocks | None = None
         if plan:
@@ -155,6 +161,7 @@ class SimulatedPool:
                 self._on_message(Stop(action.token, action.how))
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected
+                self.blocks.allowed = action.blocks.get(NAME) if action.blocks is not None else self.blocks.allowed
             elif isinstance(action, Quarantine) and self.hosts:
                 self.hosts.quarantine(action.host)
 
@@ -186,6 +193,8 @@ class SimulatedPool:
 
     def _remove_workers(self) -> None:
         self.over = True
+        if self.blocks:
+            self.blocks.end_all()
         self._forget_waiting()
         for attempt in list(self._running.values()):
             self._leave(attempt, lost=True)
@@ -218,6 +227,10 @@ class SimulatedPool:
         if views != self._views:
             self._views = views
             self._events.append(BlocksSeen(views))
+        charge = self.blocks.charge() if self.blocks else self._charge
+        if charge != self._charge:
+            self._charge = charge
+            self._events.append(Charged({NAME: charge}))
 
     def _slots(self) -> int:
         """Attempts that can run at once."""

@@ -299,3 +299,32 @@ def test_all_findings_of_the_schema_are_listed_in_the_order_of_lines(folder):
 )  # fmt: skip
 def test_a_mistake_in_set_names_the_option(folder, setting, expected):
     assert message(folder, BASE, setting) == expected
+
+
+HOURS = "must be a number of hours above 0, or a mapping of pools as in {cpu: 400, gpu: 100}, but is"
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        ("0", f"{HOURS} 0"),
+        ("many", f"{HOURS} 'many'"),
+        ("true", f"{HOURS} true"),
+        (".inf", f"{HOURS} inf"),
+        ("{cpu: -1}", "must have for cpu a number of hours above 0, but is -1"),
+        ("{}", "must name a pool, as in {cpu: 400, gpu: 100}"),
+    ],
+)
+def test_a_budget_in_node_hours_is_a_number_or_one_for_each_pool(folder, hours, said):
+    text = BASE.replace("budget: {trials: 10}", f"budget:\n  trials: 10\n  node_hours: {hours}")
+    assert message(folder, text) == f"study.yaml:12: budget.node_hours: {said}"
+
+
+def test_a_budget_in_hours_is_enough_to_end_a_study(folder):
+    text = BASE.replace("{trials: 10}", "{node_hours: 500, gpu_hours: {gpu: 20}}")
+    (folder / "study.yaml").write_text(text)
+    accounts = load_study_file(folder / "study.yaml").budget.accounts
+    assert [(each.unit, each.hours, each.pool) for each in accounts] == [
+        ("node_hours", 500.0, ""),
+        ("gpu_hours", 20.0, "gpu"),
+    ]

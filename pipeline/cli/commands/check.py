@@ -36,7 +36,8 @@ def check_command(
     import_it: bool,
     as_json: bool,
 ) -> None:
-    """Validate the study in the file STUDY and the site, and print the plan: space, sampler, brackets, blocks.
+    """Validate the study in the file STUDY and the site, and print the plan: space, sampler, brackets, blocks,
+    and the most node-hours that they can cost.
 
     Nothing is started, and no file is written. The objective is not imported without --import: only its syntax, its
     arguments and whether what it imports exists are checked. `pilotune try` runs it.
@@ -44,6 +45,7 @@ def check_command(
     from ....providers.blocks.resources import pool_uses
     from ....providers.site import render_site, site_json
     from ...driver.settings import needs_of
+    from ...studies.node_hours import cost_json, cost_line
     from ...studies.preflight import advice, check_start, import_notes
     from ...studies.resolve import prepare_run
     from ...studyfile import plan, render_plan
@@ -57,8 +59,10 @@ def check_command(
         notes.append(f"the objective was imported in {duration(import_here(prepared.study_file))}")
     needs = needs_of(prepared.study_file)
     uses = pool_uses(prepared.site, needs)
+    used = [use.pool for use in uses if not use.why_not]
     if not as_json:
         lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses, about=needs.packed))]
+        lines += [f"cost       {cost_line(prepared.study_file, prepared.site, used)}"]
         lines += [f"storage    {prepared.storage}", *(f"note: {note}" for note in notes), "", "No problems found."]
         click.echo("\n".join(lines))
         return
@@ -70,6 +74,7 @@ def check_command(
                 {"name": use.pool.name, "used": not use.why_not, "trials": use.trials, "why_not": use.why_not or None}
                 for use in uses
             ],
+            "cost": cost_json(prepared.study_file, prepared.site, used),
             "storage": prepared.storage,
             "runs": str(prepared.runs),
             "notes": notes,

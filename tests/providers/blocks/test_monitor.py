@@ -32,6 +32,7 @@ class Scheduler:
         self.excludes, self.excluded, self.kept_away = False, (), []
         self.away = False
         self.takes_orders = True
+        self.walltime_seconds = int(pool.walltime or 0)
 
     def files(self, block: str) -> BlockFiles:
         return BlockFiles(self.folder, "lab", self.pool.name, block)
@@ -495,3 +496,42 @@ def test_a_suspended_block_can_end(lab):
     assert not marker.exists()
     lab.turn(demand=2)
     assert lab.living == ["1"]
+
+
+def test_no_more_blocks_are_submitted_than_a_budget_allows(lab):
+    lab.connect("0")
+    lab.blocks.allowed = 2
+    lab.turn()
+    assert (len(lab.scheduler.submitted), lab.blocks.charge().wanted) == (2, 1)
+    assert lab.blocks.note == "", "it may be allowed in a moment"
+    lab.blocks.spent = True
+    assert lab.blocks.scale(100, None, lab.hold, lab.now) == 4, "the rest is for other pools"
+    assert lab.blocks.note == "pool cpu: the budget in node-hours pays for no further block"
+    lab.blocks.allowed = None
+    lab.turn()
+    assert (len(lab.scheduler.submitted), lab.blocks.charge().wanted) == (3, 0)
+
+
+def test_a_block_is_charged_from_the_start_to_the_end_of_its_job(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    began = lab.now - 45.0
+    lab.scheduler.said["j0"] = Job("j0", Phase.RUNNING, began=began)
+    for _ in range(9):
+        lab.turn(demand=2)
+    assert lab.blocks.charge().living == ((0.0, began),)
+    lab.end("0", End.WALLTIME)
+    lab.scheduler.said["j0"] = Job("j0", Phase.ENDED, End.WALLTIME, began=began, left=began + 600.0)
+    for _ in range(9):
+        lab.turn(demand=0)
+    charge = lab.blocks.charge()
+    assert (charge.over, charge.submitted) == (600.0, 1)
+
+
+def test_blocks_that_are_ended_with_the_campaign_are_charged_until_then(lab):
+    lab.connect("0")
+    lab.turn(demand=2)
+    lab.turn(demand=2)
+    assert lab.blocks.cancel(lab.now + 30.0) == []
+    charge = lab.blocks.charge()
+    assert (charge.over, charge.living) == (90.0, ())

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from . import Case, check, prepare, replay_command, template
+from . import check, prepare, replay_command, template
+from .run import DRAWS
 
 
 def seeds_of(text: str) -> Iterable[int]:
@@ -36,10 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.system.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0:1000", help="FIRST:LAST, FIRST: without an end, or one seed to replay")
     parser.add_argument("--blocks", action="store_true", help="on blocks with walltimes")
+    parser.add_argument("--hours", action="store_true", help="on blocks that a budget in node-hours pays")
     parser.add_argument("--sized", action="store_true", help="only the seeds whose trials differ in size")
     arguments = parser.parse_args()
     prepare()
-    of = Case.with_blocks if arguments.blocks else Case.of
+    option = "--hours" if arguments.hours else "--blocks" if arguments.blocks else ""
+    of = DRAWS[option]
     seeds, saw, failures, began = seeds_of(arguments.seeds), Counter[str](), 0, time.monotonic()
     with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:
         path = template(Path(name))
@@ -51,7 +54,7 @@ def main() -> None:
                     saw += check(of(seed), path, Path(name)).saw
                 except Exception as error:
                     failures += 1
-                    print(f"{replay_command(seed, arguments.blocks)}: {type(error).__name__}: {error}", flush=True)
+                    print(f"{replay_command(seed, option)}: {type(error).__name__}: {error}", flush=True)
                     if ":" not in arguments.seeds:
                         print(of(seed))
                         traceback.print_exc()

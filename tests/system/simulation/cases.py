@@ -57,6 +57,9 @@ POPULATIONS = (
 PRUNERS = (HYPERBAND, HYPERBAND, Named("median", {"n_startup_trials": 1}), None, PROMOTE, HALVING)
 
 
+NODES = 3
+"""Nodes of a simulated block."""
+
 REPEATS = (Repeats(2, 2), Repeats(3, 3), Repeats(1, 3), Repeats(2, 4))
 
 
@@ -108,6 +111,7 @@ class Case:
         sizes: Trials take different shares of nodes; None: workers are all alike.
         artifacts: Each attempt keeps a file.
         keep: Of how many trials these files are kept; None: of all.
+        hours: The study's budget in node-hours; None where hours are not counted.
     """
 
     seed: int
@@ -135,6 +139,7 @@ class Case:
     sizes: Sizes | None = None
     artifacts: bool = False
     keep: int | None = None
+    hours: float | None = None
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -241,6 +246,16 @@ class Case:
             expected=draw.choice([None, None, 8.0 * stretch]),
             stop_at=draw.choice([None, None, None, None, 40]),
         )
+
+    @classmethod
+    def with_hours(cls, seed: int) -> Case:
+        """One driver or two on blocks, as many as a budget in node-hours pays; drivers die, and others go on."""
+        draw, case = random.Random(f"hours {seed}"), cls.with_blocks(seed)
+        assert case.plan is not None
+        block = NODES * case.plan.walltime / 3600.0
+        hours = block * draw.choice([0.5, 1.0, 1.7, 2.5, 4.0, 8.0])
+        trouble = replace(case.trouble, naps=0, kills=max(case.trouble.kills, draw.choice([0, 1, 2])))
+        return replace(case, hours=hours, seats=draw.choice([1, 2]), server=True, trouble=trouble)
 
 
 def _trouble(draw: random.Random) -> Trouble:

@@ -14,8 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pilotune.pipeline.attributes import ATTEMPT, ENDED_PAUSED, OWNER
 from pilotune.pipeline.campaign.events import Finish
+from pilotune.pipeline.hours import Account
 from pilotune.pipeline.noise import repetitions_of
 from pilotune.pipeline.record.due_callbacks import MOST_TAKEOVERS
+from pilotune.pipeline.record.hours import Ledger
 from pilotune.pipeline.trial.protocol import Outcome
 
 from .artifacts import check_artifacts
@@ -71,6 +73,7 @@ def check_end(world: World, finish: Finish) -> str:
         storage.unit_of_work.unload(1)
         trials = storage.get_all_trials(storage.get_study_id_from_name(STUDY), deepcopy=False)
     histories = read_histories(rows)
+    _paid(world)
     _budget(world, trials, finish)
     for history in histories.values():
         _told_once(history)
@@ -91,7 +94,7 @@ def check_end(world: World, finish: Finish) -> str:
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
     check_artifacts(world, trials)
     _called_back(world, [trial for trial in trials if trial.state.is_finished()])
-    if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is None:
+    if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is world.case.hours is None:
         _attempts_are_counted(world, trials)
     return hashlib.sha256(repr((rows, [(t.number, t.state, t.values) for t in trials])).encode()).hexdigest()
 
@@ -129,6 +132,25 @@ def _budget(world: World, trials: list[FrozenTrial], finish: Finish) -> None:
         f"{len(started)} of {world.case.trials} trials, at the end: {finish}"
     )
     assert all(trial.state.is_finished() for trial in started), "a trial was lost"
+
+
+def _paid(world: World) -> None:
+    """All drivers together were charged no more than the budget in node-hours, and their ledgers say how much."""
+    limit = world.case.hours
+    if limit is None:
+        return
+    paid = {driver.name for driver in world.drivers if driver.paid}
+    charged = sum(driver.charged for driver in world.drivers if driver.paid) / 3600.0
+    assert charged <= limit * (1 + 1e-6), f"{charged} of {limit} node-hours were charged"
+    if charged > 0.5 * limit:
+        world.saw["more than half of the node-hours were used"] += 1
+    with closing(sqlite3.connect(world.database)) as connection:
+        query = "SELECT key, value_json FROM study_system_attributes WHERE key LIKE 'pilotune:hours:%'"
+        kept = {key.rpartition(":")[2]: Ledger.from_json(json.loads(text)) for key, text in connection.execute(query)}
+    account = Account("node_hours", limit)
+    told = sum(each.total(account) for name, each in kept.items() if name in paid)
+    assert all(each.over for each in kept.values()), f"a ledger was left open: {kept}"
+    assert abs(told - charged) <= 1e-5, f"the ledgers tell of {told} node-hours, and {charged} were charged"
 
 
 def _recorded_once(world: World, trials: list[FrozenTrial]) -> None:

@@ -19,10 +19,12 @@ from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.events import Action, Event, Scale, StopRequested
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
+from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
 from pilotune.pipeline.fidelity import Origin, make_pruner, population_plan, rung_schedule
+from pilotune.pipeline.hours import Account
 from pilotune.pipeline.record import (
     DueCallbacks,
     Lease,
@@ -35,6 +37,7 @@ from pilotune.pipeline.record import (
     release,
     renew,
 )
+from pilotune.pipeline.record.hours import keep_hours, ledgers, settled
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome, OutcomeKind
@@ -43,11 +46,11 @@ from pilotune.providers.blocks.packed_node import Need
 from pilotune.providers.blocks.packing import LEAST_AHEAD, MOST_HOMELESS, SHARE_AHEAD
 from pilotune.providers.simulated.attempt import Attempt
 from pilotune.providers.simulated.faults import Faults
-from pilotune.providers.simulated.pool import SimulatedPool
+from pilotune.providers.simulated.pool import NAME, SimulatedPool
 from tests.support.campaign_bench import QuietServices
 
 from .artifacts import SimulatedKeeper, begin_artifacts, end_artifacts
-from .cases import POINTS
+from .cases import NODES, POINTS
 from .database import STUDY, FaultyLink
 from .surroundings import Seat, Surroundings
 
@@ -67,6 +70,7 @@ class Driver(QuietServices):
         steps_to_death: How many of these were taken.
         stopped: It is suspended.
         dead: It was killed; none of its code may run.
+        paid: A budget in node-hours limits its blocks. The last driver, which has no faults, gets as many as it wants.
     """
 
     def __init__(self, world: Surroundings, seat: Seat, name: str):
@@ -92,6 +96,7 @@ class Driver(QuietServices):
         self.keeper: SimulatedKeeper | None = None
         self.returned: list[int] = []
         self.turn_began = world.time.now
+        self.paid = world.case.hours is not None and not world.calm
 
     @property
     def lives(self) -> bool:
@@ -113,7 +118,7 @@ class Driver(QuietServices):
             world.objective,
             seed=case.seed + self.pid,
             faults=case.faults if not world.calm else Faults(),
-            plan=case.plan,
+            plan=replace(case.plan, metered=self.paid) if case.plan else None,
             disk=world.disk,
             time=world.time,
             rooms=[replace(room, name=f"{self.name}.{room.name}") for room in case.sizes.rooms] if case.sizes else (),
@@ -131,6 +136,7 @@ class Driver(QuietServices):
                 patience=10**6,
                 repeats=case.repeats,
                 seed=case.seed,
+                hours=self._hours(),
             ),
             self,
             self.name,
@@ -172,6 +178,11 @@ class Driver(QuietServices):
             if self.loop:
                 self.world.saw["trials put aside"] += len(self.campaign.stopping.put_aside)
                 self._settle()
+                if self.pool and self.pool.blocks and self.world.case.hours is not None:
+                    self.pool.close()
+                    self.campaign.hours.take({NAME: self.pool.blocks.charge()})
+                    with contextlib.suppress(RecordAway):
+                        self._keep_hours(over=True)
                 with contextlib.suppress(RecordAway, LeaseLost):
                     self.storage.commit(limit=0)
                 if self.keeper and self.campaign.finished:
@@ -196,6 +207,32 @@ class Driver(QuietServices):
 
     def renew_lease(self) -> None:
         renew(self.storage, self.study, self.lease)
+        if self.world.case.hours is not None:
+            self._keep_hours()
+
+    def _hours(self) -> HoursPlan | None:
+        """One pool of simulated nodes, and the budget; None where hours are not counted."""
+        case = self.world.case
+        if case.hours is None or case.plan is None:
+            return None
+        accounts = (Account("node_hours", case.hours),) if self.paid else ()
+        return HoursPlan({NAME: PoolCost(NODES, 2, case.plan.walltime)}, accounts)
+
+    def _keep_hours(self, *, over: bool = False) -> None:
+        """Keep what the blocks have cost; what dead drivers had reserved is given back once their blocks are gone."""
+        keep_hours(self.storage, self.study, self.name, self.campaign.hours.ledger(self.world.time.now, over=over))
+        gone = {
+            each.name: each.charged for each in self.world.drivers if not each.lives and each.pool and each.pool.over
+        }
+        found = ledgers(self.storage, self.study, self.name)
+        for campaign, ledger in settled(found, {name: {NAME: nodes} for name, nodes in gone.items()}).items():
+            keep_hours(self.storage, self.study, campaign, ledger)
+
+    @property
+    def charged(self) -> float:
+        """Node-seconds that the scheduler has charged for this driver's blocks, as the machines know."""
+        blocks = self.pool.blocks if self.pool else None
+        return NODES * blocks.charge().seconds(self.world.time.now) if blocks else 0.0
 
     def make_spec(self, flight: Flight) -> AttemptSpec:
         world = self.world

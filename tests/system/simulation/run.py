@@ -50,5 +50,9 @@ def check(case: Case, template_path: Path, folder: Path) -> Found:
     return Found(world.saw, digest)
 
 
-def replay_command(seed: int, blocks: bool) -> str:
-    return f"python -m tests.system.simulation --seeds {seed}{' --blocks' if blocks else ''}"
+DRAWS = {"": Case.of, "--blocks": Case.with_blocks, "--hours": Case.with_hours}
+"""How a seed is drawn, by the option of ``python -m tests.system.simulation``."""
+
+
+def replay_command(seed: int, option: str) -> str:
+    return f"python -m tests.system.simulation --seeds {seed} {option}".rstrip()

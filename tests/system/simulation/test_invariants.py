@@ -24,12 +24,14 @@ from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.campaign.repeater import Repeater
 from pilotune.pipeline.campaign.trial_attributes import TrialAttributes
 from pilotune.pipeline.driver import artifacts as keeper
+from pilotune.pipeline.driver import hours
 from pilotune.pipeline.driver.artifacts import ArtifactKeeper
 from pilotune.pipeline.fidelity import Population, Promotions
 from pilotune.pipeline.noise import Repeats
 from pilotune.pipeline.record import leases as campaigns
 from pilotune.pipeline.record import unit_of_work as commit
 from pilotune.pipeline.record.due_callbacks import DueCallbacks
+from pilotune.pipeline.record.hours import Ledger, settled
 from pilotune.pipeline.record.storage import RecordStorage
 from pilotune.pipeline.record.unit_of_work import UnitOfWork
 from pilotune.pipeline.trial.files import TrialFiles
@@ -38,6 +40,7 @@ from pilotune.pipeline.trial.report_log import LoggedReport, ReportWriter, newes
 from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.packed_node import WHOLE, Need, PackedNode
 from pilotune.providers.blocks.packing import Packer
+from pilotune.providers.simulated import blocks as simulated_blocks
 from pilotune.providers.simulated import pool as simulated_pool
 from pilotune.providers.simulated.attempt import Attempt
 from pilotune.providers.simulated.blocks import SimulatedBlocks
@@ -46,7 +49,7 @@ from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.packing import MACHINES
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
-from tests.system.simulation.cases import GENERATIONS, POPULATIONS, PROMOTE, SAMPLERS, Trouble
+from tests.system.simulation.cases import GENERATIONS, NODES, POPULATIONS, PROMOTE, SAMPLERS, Trouble
 from tests.system.simulation.sizes import Sizes
 
 pytestmark = pytest.mark.slow
@@ -230,6 +233,19 @@ def kept_early(campaign: driver.CheckedCampaign, now: float, events: Sequence[Ev
 step = driver.CheckedCampaign.step
 
 
+def sharing(seed: int) -> Case:
+    """Two drivers on blocks that a budget pays; each dies once, and its workers go on for a while."""
+    case = replace(Case.with_hours(seed), seats=2, trouble=Trouble(kills=1, points=300), workers=4, trials=40)
+    assert case.plan is not None
+    case = replace(case, hours=NODES * case.plan.walltime / 3600.0 * 1.5, faults=replace(case.faults, linger=400.0))
+    return replace(case, stretch=20.0, pruner=None, sizes=None, sampler=SAMPLERS[0], stop_at=None)
+
+
+def given_back_early(found: dict[str, Ledger], used: dict[str, dict[str, float]]) -> dict[str, Ledger]:
+    """Settle the ledgers of all others, whether their jobs are over or not."""
+    return settled(found, {campaign: {} for campaign in found})
+
+
 def of_an_earlier_attempt(trial: FrozenTrial) -> Path:
     """Take the artifacts of the attempt before, where it has left any."""
     source = source_of(trial)
@@ -330,6 +346,12 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (driver.SimulatedKeeper, "_forget", lambda *_: None, keeping, "are kept, not of"),
     "the artifacts of an earlier attempt are kept":
         (keeper, "source_of", of_an_earlier_attempt, keeping, "has the artifacts of|are kept, not of"),
+    "two drivers use the same node-hours":
+        (hours, "ledgers", lambda *_: {}, sharing, "node-hours were charged|overdrawn"),
+    "a dead driver gives back what its jobs may still use":
+        (driver, "settled", given_back_early, sharing, "node-hours were charged|the ledgers tell|overdrawn"),
+    "more blocks are submitted than the budget pays":
+        (simulated_blocks, "allowed_now", lambda want, submitted, allowed: want, sharing, "were charged|overdrawn"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip

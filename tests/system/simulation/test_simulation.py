@@ -15,29 +15,30 @@ import pytest
 from tests.support.sizes import at_size
 from tests.system.simulation import Case, check, prepare, replay_command, template
 from tests.system.simulation.__main__ import memory
+from tests.system.simulation.run import DRAWS
 
 pytestmark = pytest.mark.slow
 
-SEEDS, BLOCK_SEEDS = at_size(300, 10_000), at_size(30, 2_000)
+SEEDS, BLOCK_SEEDS, HOUR_SEEDS = at_size(300, 10_000), at_size(30, 2_000), at_size(10, 1_000)
 CHUNK = at_size(15, 100)
 
 
-def check_chunk(seeds: range, blocks: bool, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
+def check_chunk(seeds: range, option: str, template_path: Path, folder: Path) -> tuple[list[str], Counter[str]]:
     """The failures of some seeds, and how often each thing happened in them."""
     prepare()
     wrong, saw = [], Counter[str]()
     for seed in seeds:
         try:
-            saw += check(Case.with_blocks(seed) if blocks else Case.of(seed), template_path, folder).saw
+            saw += check(DRAWS[option](seed), template_path, folder).saw
         except Exception as error:
-            wrong.append(f"{replay_command(seed, blocks)}: {type(error).__name__}: {error}")
+            wrong.append(f"{replay_command(seed, option)}: {type(error).__name__}: {error}")
     return wrong, saw
 
 
-def check_all(seeds: int, blocks: bool, folder: Path) -> Counter[str]:
+def check_all(seeds: int, option: str, folder: Path) -> Counter[str]:
     """How often each thing happened in all seeds, none of which failed."""
     path = template(folder)
-    chunks = [(range(first, min(first + CHUNK, seeds)), blocks, path, folder) for first in range(0, seeds, CHUNK)]
+    chunks = [(range(first, min(first + CHUNK, seeds)), option, path, folder) for first in range(0, seeds, CHUNK)]
     with multiprocessing.get_context("spawn").Pool(2) as processes:
         found = processes.starmap(check_chunk, chunks, chunksize=1)
     wrong = [sentence for sentences, _ in found for sentence in sentences]
@@ -52,7 +53,7 @@ def folder() -> Iterator[Path]:
 
 
 def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
-    saw = check_all(SEEDS, False, folder)
+    saw = check_all(SEEDS, "", folder)
     assert saw["code 0"] > SEEDS / 2
     expected = {
         "killed": "killed ",
@@ -95,7 +96,7 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
 
 
 def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: Path) -> None:
-    saw = check_all(BLOCK_SEEDS, True, folder)
+    saw = check_all(BLOCK_SEEDS, "--blocks", folder)
     assert saw["code 0"] > BLOCK_SEEDS / 2
     kinds = (
         "attempts yielded",
@@ -108,6 +109,12 @@ def test_blocks_come_and_go_and_every_trial_goes_on_from_its_checkpoint(folder: 
     )
     for what in (*kinds, "trials paused for ever"):
         assert saw[what] > at_size(3, 10), f"{what} hardly came about: the draw has changed"
+
+
+def test_no_driver_uses_more_node_hours_than_the_budget_has(folder: Path) -> None:
+    saw = check_all(HOUR_SEEDS, "--hours", folder)
+    for what in ("more than half of the node-hours were used", "trials taken over"):
+        assert saw[what] >= at_size(1, 30), f"{what} hardly came about: the draw has changed"
 
 
 def test_a_seed_replays_to_the_last_bit(folder: Path) -> None:

@@ -1,0 +1,110 @@
+"""Finds out what the blocks of dead drivers have cost, once none of their jobs is left.
+
+What a dead driver's jobs can still cost stays reserved (``attributes.HOURS``) until they are known to be over: the next
+driver with the same run directories ends those that are left, and asks the scheduler when the others began and ended.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..attributes import BLOCKS, SETUP
+from ..record import Lease, RunDirectory
+from ..record.hours import Ledger, ledgers_in
+
+if TYPE_CHECKING:
+    from ...providers.blocks.job_log import RecordedJob
+    from ...providers.blocks.orphaned_jobs import OrphanedJob
+
+LINGER = 60.0
+"""Seconds from the last sign of life of a driver on a local site to the end of its blocks, at most: 15 s to the renewal
+of its lease that did not come, and those in which its workers notice and let their trials yield."""
+
+
+def settled_use(
+    attrs: Mapping[str, Any], dead: Sequence[Lease], orphans: Sequence[OrphanedJob] | None, now: float
+) -> dict[str, dict[str, float]]:
+    """By dead campaign and pool, the node-seconds that its blocks were charged; without those that may have jobs left.
+
+    Args:
+        attrs: The study's system attributes.
+        dead: The leases of dead campaigns.
+        orphans: What became of the jobs that these drivers had not seen end; None where that is not known.
+        now: Unix seconds.
+    """
+    found = {}
+    for lease in dead:
+        rows = blocks_of(attrs, lease.campaign)
+        if _is_local(attrs, lease.campaign):
+            found[lease.campaign] = _use_of_local_blocks(attrs, rows, lease)
+            continue
+        record = RunDirectory(Path(lease.run)).jobs
+        if orphans is None or not record.exists():
+            continue
+        own = [each for each in orphans if each.record == record]
+        if not any(each.open for each in own):
+            found[lease.campaign] = _use_of_jobs(rows, record, own, now)
+    return found
+
+
+def blocks_of(attrs: Mapping[str, Any], campaign: str) -> list[list[Any]]:
+    """The blocks of a campaign, as in ``attributes.BLOCKS``."""
+    parts = [value for key, value in attrs.items() if key.startswith(f"{BLOCKS}{campaign}:")]
+    return [row for part in parts if isinstance(part, list) for row in part if isinstance(row, list) and len(row) > 7]
+
+
+def _is_local(attrs: Mapping[str, Any], campaign: str) -> bool:
+    setup = attrs.get(SETUP + campaign)
+    return isinstance(setup, Mapping) and setup.get("scheduler") == "local"
+
+
+def _use_of_local_blocks(attrs: Mapping[str, Any], rows: list[list[Any]], lease: Lease) -> dict[str, float]:
+    """By pool, the node-seconds of blocks on this machine; of one that was not kept, those of the whole campaign."""
+    end = lease.heartbeat + LINGER
+    known = {row[0] for row in rows}
+    reserved = ledgers_in(attrs).get(lease.campaign, Ledger()).pools
+    unknown = [[pool, "", "", lease.started, lease.started, None, 0, 1] for pool in reserved if pool not in known]
+    return _charged([*rows, *unknown], lambda row: (row[4], end))
+
+
+def _charged(rows: Collection[list[Any]], span: Any) -> dict[str, float]:
+    """By pool, the node-seconds of the blocks. ``span``: when a block that was not seen to end began and ended."""
+    used: dict[str, float] = defaultdict(float)
+    for row in rows:
+        began, ended = (row[4], row[5]) if row[5] is not None else span(row)
+        if began is not None and ended is not None:
+            used[row[0]] += row[7] * max(0.0, ended - began)
+    return dict(used)
+
+
+def _use_of_jobs(rows: list[list[Any]], record: Path, orphans: Sequence[OrphanedJob], now: float) -> dict[str, float]:
+    from ...providers.blocks.job_log import read_job_log
+
+    recorded = {(job.pool, job.block): job for job in read_job_log(record)}
+    left = {(each.job.pool, each.job.block): each for each in orphans}
+    known = {(row[0], row[1]) for row in rows}
+    nodes = {row[0]: row[7] for row in rows}
+    # Blocks that the driver submitted just before its death are in its file only.
+    late = [[*key, job.job, job.time, None, None, 0, nodes.get(job.pool, 1)] for key, job in recorded.items()]
+    everything = rows + [row for row in late if (row[0], row[1]) not in known]
+
+    def span(row: list[Any]) -> tuple[float | None, float | None]:
+        return _span(row, recorded.get((row[0], row[1])), left.get((row[0], row[1])), now)
+
+    return _charged(everything, span)
+
+
+def _span(
+    row: list[Any], recorded: RecordedJob | None, orphan: OrphanedJob | None, now: float
+) -> tuple[float | None, float | None]:
+    """When a job began and ended whose driver did not see its end: what is not known counts as the longest time."""
+    if orphan is None:  # another process has ended it and recorded that
+        ended = recorded.time if recorded is not None and recorded.ended else now
+        return (row[4] if row[4] is not None else row[3]), ended
+    if orphan.was == "queued":
+        return None, None
+    began = orphan.began if orphan.began is not None else row[4] if row[4] is not None else row[3]
+    return began, (now if orphan.left is None else orphan.left)

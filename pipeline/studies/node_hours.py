@@ -1,0 +1,94 @@
+"""What a campaign can cost before it runs, in hours of nodes and GPUs, and whether its budgets fit the site."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ...fields import format_duration
+from ..hours import HOUR, WORDS, Unit, amount
+
+if TYPE_CHECKING:
+    from ...providers.site import PoolSpec, Site
+    from ..studyfile import StudyFile
+
+
+def check_budget_pools(study_file: StudyFile, site: Site) -> None:
+    """Raise UserError, at the line of the study file, where a budget is of a pool that the site lacks."""
+    from ...yamlfile import nearest
+
+    names = [pool.name for pool in site.pools]
+    for account in study_file.budget.accounts:
+        key = f"budget.{account.unit}"
+        if account.pool and account.pool not in names:
+            instead = nearest(account.pool, names) or f"; it has {', '.join(names)}"
+            raise study_file.error(f"site {site.name} has no pool '{account.pool}'{instead}", f"{key}.{account.pool}")
+        gpus = any(pool.gpus_per_node for pool in site.pools if account.covers(pool.name))
+        if account.unit == "gpu_hours" and not gpus:
+            which = f"pool {account.pool}" if account.pool else f"site {site.name}"
+            message = f"{which} has no GPUs, so it never uses GPU-hours; use node_hours, or set gpus_per_node"
+            raise study_file.error(message, key)
+
+
+def most_cost(study_file: StudyFile, site: Site, pools: list[PoolSpec]) -> dict[Unit, float]:
+    """The most hours that the study's blocks can cost at a site from its beginning to its end, by unit.
+
+    Args:
+        study_file: The study.
+        site: The site.
+        pools: The pools that the study uses.
+
+    Returns:
+        ``math.inf`` where nothing limits them: blocks are replaced for as long as there is work. Without GPUs there are
+        no GPU-hours.
+    """
+    found: dict[Unit, float] = {}
+    for unit in ("node_hours", "gpu_hours"):
+        each = {pool.name: _most_of(pool, unit, study_file) for pool in pools}
+        if not any(each.values()):
+            continue
+        totals = [sum(each.values())]
+        totals += [account.hours for account in study_file.budget.accounts if account.unit == unit and not account.pool]
+        found[unit] = min(totals)
+    return found
+
+
+def _most_of(pool: PoolSpec, unit: Unit, study_file: StudyFile) -> float:
+    rate = pool.blocks.max * pool.nodes_per_block * (pool.gpus_per_node if unit == "gpu_hours" else 1) / HOUR
+    if not rate:
+        return 0.0
+    limits = [math.inf if study_file.budget.time is None else rate * study_file.budget.time]
+    gpus = pool.gpus_per_node if unit == "gpu_hours" else 1
+    for account in study_file.budget.accounts:
+        if account.pool == pool.name and (account.unit == "node_hours" or pool.gpus_per_node):
+            own = pool.gpus_per_node if account.unit == "gpu_hours" else 1
+            limits.append(account.hours / own * gpus)
+    return min(limits)
+
+
+def cost_line(study_file: StudyFile, site: Site, pools: list[PoolSpec]) -> str:
+    """What the study can cost, for ``pilotune check``."""
+    found = most_cost(study_file, site, pools)
+    limited = [amount(hours, unit) for unit, hours in found.items() if hours < math.inf]
+    free = [f"{WORDS[unit]}s" for unit, hours in found.items() if hours == math.inf]
+    parts = []
+    if limited:
+        parts.append(f"{' and '.join(limited)} at most{_why(study_file)}")
+    if free and not limited:
+        parts.append(
+            "no limit: blocks are replaced while there is work; "
+            "`budget: {node_hours: N}` or `budget: {time: 4h}` sets one"
+        )
+    return "; ".join(parts)
+
+
+def _why(study_file: StudyFile) -> str:
+    if study_file.budget.accounts or study_file.budget.time is None:
+        return ", over all campaigns"
+    return f" in a campaign of {format_duration(study_file.budget.time)}"
+
+
+def cost_json(study_file: StudyFile, site: Site, pools: list[PoolSpec]) -> dict[str, Any]:
+    """The same for ``--json``; None where nothing limits it."""
+    found = most_cost(study_file, site, pools)
+    return {unit: None if hours == math.inf else hours for unit, hours in found.items()}

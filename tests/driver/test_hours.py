@@ -1,0 +1,162 @@
+"""What dead drivers' blocks have cost, what local blocks may cost, and what a study can cost before it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotune.errors import UserError
+from pilotune.pipeline.attributes import BLOCKS, SETUP
+from pilotune.pipeline.driver.hours import hours_plan, with_walltimes
+from pilotune.pipeline.driver.settlement import LINGER, settled_use
+from pilotune.pipeline.record import Lease, RunDirectory
+from pilotune.pipeline.record.hours import Ledger, Spent
+from pilotune.pipeline.studies.node_hours import check_budget_pools, cost_line
+from pilotune.pipeline.studyfile import StudyFile, load_study_file
+from pilotune.providers.blocks.job_log import RecordedJob, read_job_log
+from pilotune.providers.blocks.orphaned_jobs import Fate, OrphanedJob
+from pilotune.providers.site import BlockCounts, PoolSpec, Site
+
+NOW, HOUR = 1_000_000.0, 3600.0
+CPU = PoolSpec("cpu", walltime=HOUR, nodes_per_block=2, blocks=BlockCounts(max=3), workers_per_node=4)
+GPU = PoolSpec("gpu", walltime=HOUR, gpus_per_node=8, workers_per_node=8)
+
+
+def site_of(*pools: PoolSpec, scheduler: str = "slurm") -> Site:
+    return Site("here", scheduler, pools, Path())
+
+
+def study_of(folder: Path, budget: str, trial: str = "{}") -> StudyFile:
+    (folder / "train.py").write_text("def train(trial):\n    return 1.0\n")
+    path = folder / "study.yaml"
+    space = "space: {x: {float: [0, 1]}}"
+    path.write_text(f"name: s\nobjective: train.py:train\ndirection: maximize\n{space}\ntrial: {trial}\n{budget}\n")
+    return load_study_file(path)
+
+
+# What is known before a run
+
+
+def test_a_budget_of_a_pool_that_the_site_lacks_is_one_sentence_with_its_line(tmp_path):
+    study = study_of(tmp_path, "budget:\n  node_hours:\n    cpu: 3\n    gpuu: 4")
+    with pytest.raises(UserError) as caught:
+        check_budget_pools(study, site_of(CPU, GPU))
+    said = str(caught.value).replace(f"{tmp_path}/", "")
+    assert said == "study.yaml:9: budget.node_hours.gpuu: site here has no pool 'gpuu'; did you mean 'gpu'?"
+
+
+def test_a_budget_of_gpu_hours_needs_gpus(tmp_path):
+    study = study_of(tmp_path, "budget: {gpu_hours: 3}")
+    with pytest.raises(UserError, match="site here has no GPUs, so it never uses GPU-hours"):
+        check_budget_pools(study, site_of(CPU))
+    check_budget_pools(study, site_of(CPU, GPU))
+
+
+@pytest.mark.parametrize(
+    ("budget", "line"),
+    [
+        ("{trials: 9}", "no limit: blocks are replaced while there is work; `budget: {node_hours: N}` or"),
+        ("{node_hours: 500}", "500 node-hours at most, over all campaigns"),
+        ("{time: 2h}", "14 node-hours and 16 GPU-hours at most in a campaign of 2h"),
+        ("{node_hours: {cpu: 400, gpu: 1}}", "401 node-hours and 8 GPU-hours at most, over all campaigns"),
+        ("{gpu_hours: {gpu: 16}, time: 1h}", "7 node-hours and 8 GPU-hours at most, over all campaigns"),
+    ],
+)
+def test_check_says_what_the_study_can_cost_at_most(tmp_path, budget, line):
+    assert cost_line(study_of(tmp_path, f"budget: {budget}"), site_of(CPU, GPU), [CPU, GPU]).startswith(line)
+
+
+def test_a_local_block_ends_by_itself_before_it_could_exceed_the_budget(tmp_path):
+    study = study_of(tmp_path, "budget: {node_hours: 4}")
+    local = site_of(PoolSpec("local", blocks=BlockCounts(max=2)), scheduler="local")
+    spent = {"c0": Ledger({"local": Spent(HOUR, 2 * HOUR)})}
+    assert [pool.walltime for pool in with_walltimes(study, local, spent).pools] == [HOUR], "an equal part of 2 hours"
+    assert with_walltimes(study_of(tmp_path, "budget: {trials: 4}"), local, {}) == local
+    assert hours_plan(study, with_walltimes(study, local, {})).metered == {"local"}
+
+
+def test_a_trial_takes_its_share_of_a_node_or_all_of_its_nodes(tmp_path):
+    small = hours_plan(study_of(tmp_path, "budget: {trials: 1}", "{gpus: 2}"), site_of(CPU, GPU))
+    assert small.share("gpu", {}) == 0.25
+    wide = hours_plan(study_of(tmp_path, "budget: {trials: 1}", "{nodes: 2}"), site_of(CPU))
+    assert wide.share("cpu", {}) == 2.0
+    sized = hours_plan(study_of(tmp_path, "budget: {trials: 1}", '{gpus: "2 if x > 0.5 else 4"}'), site_of(GPU))
+    assert (sized.share("gpu", {"x": 0.9}), sized.share("gpu", {"x": 0.1})) == (0.25, 0.5)
+
+
+# What dead drivers have cost
+
+
+class Dead:
+    """A dead driver with its run directory, and the attributes that it left."""
+
+    def __init__(self, folder: Path, scheduler: str = "slurm"):
+        self.run = RunDirectory(folder / "c0")
+        self.run.path.mkdir()
+        self.lease = Lease("c0", "login", "elsewhere", 1, 1, str(self.run.path), NOW - 900.0, NOW - 600.0, "dead")
+        self.attrs: dict[str, Any] = {SETUP + "c0": {"scheduler": scheduler}}
+
+    def blocks(self, *rows: tuple[str, float, float | None, float | None]) -> None:
+        """Rows of block, and when it was submitted, began and ended."""
+        kept = [
+            ["cpu", block, f"j{block}", queued, began, ended, 1, 2, "", None] for block, queued, began, ended in rows
+        ]
+        self.attrs[BLOCKS + "c0:0"] = kept
+
+    def jobs(self, *jobs: tuple[str, str, float]) -> list[RecordedJob]:
+        lines = []
+        for block, ended, time in jobs:
+            recorded = RecordedJob(f"s-cpu-{block}", "slurm", "cpu", block, f"j{block}", ended, time)
+            lines.append(json.dumps({"event": "x", **vars(recorded)}))
+        self.run.jobs.write_text("\n".join(lines) + "\n")
+        return read_job_log(self.run.jobs)
+
+    def used(self, orphans: list[OrphanedJob] | None) -> dict[str, float] | None:
+        return settled_use(self.attrs, [self.lease], orphans, NOW).get("c0")
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Dead:
+    return Dead(tmp_path)
+
+
+def test_jobs_that_may_be_left_keep_what_they_can_cost_reserved(dead):
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None))
+    assert dead.used(None) is None, "nobody has looked"
+    (job,) = dead.jobs(("0", "", NOW - 800.0))
+    assert dead.used(None) is None
+    assert dead.used([OrphanedJob(dead.run.jobs, job, Fate.UNREACHABLE)]) is None
+
+
+def test_the_scheduler_says_when_the_jobs_of_a_dead_driver_began_and_ended(dead):
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None), ("1", NOW - 800.0, None, None), ("2", NOW - 800.0, None, None))
+    jobs = dead.jobs(*((block, "", NOW - 800.0) for block in "0123"))
+    states = [
+        {"fate": Fate.GONE, "began": NOW - 710.0, "left": NOW - 610.0},
+        {"fate": Fate.ENDING, "was": "queued"},
+        {"fate": Fate.ENDING, "was": "running", "began": NOW - 50.0},
+        {"fate": Fate.GONE, "began": NOW - 30.0, "left": NOW - 20.0},  # submitted just before the driver's death
+    ]
+    orphans = [OrphanedJob(dead.run.jobs, job, **state) for job, state in zip(jobs, states, strict=True)]
+    assert dead.used(orphans) == {"cpu": 2 * (100.0 + 50.0 + 10.0)}
+
+
+def test_what_nobody_knows_of_a_job_counts_as_the_longest_time(dead):
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None), ("1", NOW - 800.0, NOW - 700.0, NOW - 690.0))
+    first, _ = dead.jobs(("0", "", NOW - 800.0), ("1", "walltime", NOW - 690.0))
+    assert dead.used([OrphanedJob(dead.run.jobs, first, Fate.GONE)]) == {"cpu": 2 * (700.0 + 10.0)}
+
+
+def test_jobs_that_another_process_has_ended_cost_until_then(dead):
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None))
+    dead.jobs(("0", "cancelled", NOW - 500.0))
+    assert dead.used([]) == {"cpu": 2 * 200.0}
+
+
+def test_blocks_of_a_local_site_end_soon_after_their_driver(tmp_path):
+    dead = Dead(tmp_path, "local")
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None))
+    assert dead.used(None) == {"cpu": 2 * (100.0 + LINGER)}
