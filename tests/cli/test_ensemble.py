@@ -307,6 +307,12 @@ def Gated(shape, units):
 """
 
 
+def forget_own() -> None:
+    """Forget the modules that these studies have, so that the next one imports its own."""
+    for name in ("layers", "own", "own.more", "parts", "helper"):
+        sys.modules.pop(name, None)
+
+
 @pytest.fixture
 def networks(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The study, whose trials have networks with layers of the user's own; returns its folder."""
@@ -330,6 +336,7 @@ def networks(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     made._storage.set_study_system_attr(made._study_id, DEFINITION, definition)
     distributions = {each.name: CategoricalDistribution(each.choices) for each in graph.variables("net")}
     monkeypatch.syspath_prepend(here)
+    forget_own()
     choices = ({"net.a": "layers:Gated(4)"}, {"net.a": "own.more:Gated(8)"})
     for number, params in enumerate(choices):
         net = build({"net": graph.to_data(), **params}, "net")
@@ -338,8 +345,7 @@ def networks(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         made.add_trial(create_trial(value=1.0, params=choices[number % 2], distributions=distributions))
         if number > 1:
             shutil.copy(study / f"artifacts/{number % 2}/model.pt", study / f"artifacts/{number}/model.pt")
-    for name in ("layers", "own", "own.more", "parts", "helper"):
-        sys.modules.pop(name, None)
+    forget_own()
     return here
 
 

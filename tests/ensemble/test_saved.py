@@ -307,4 +307,4 @@ def test_ensembles_with_files_of_equal_names_and_the_programs_own_stay_apart(tmp
     assert sys.modules["parts"] is own
     assert not {"predict", "more"} & set(sys.modules)
     assert sys.path == path
-    monkeypatch.delitem(sys.modules, "parts")
+    del sys.modules["parts"]
