@@ -25,12 +25,14 @@ def check_writable(file: Path | None) -> None:
     if file is None:
         return
     folder = file.parent
+    with writing(file):
+        there = file.exists()  # refused for a name that is too long
     if not folder.exists():
         raise UserError(f"there is no folder {folder} to write {file.name} to; create it, or give another path")
     if not folder.is_dir():
         raise UserError(f"{folder} is a file, so {file.name} cannot be written to it; give another path")
-    if not os.access(file if file.exists() else folder, os.W_OK):
-        what = f"the file {file}" if file.exists() else f"the folder {folder}"
+    if not os.access(file if there else folder, os.W_OK):
+        what = f"the file {file}" if there else f"the folder {folder}"
         raise UserError(f"you may not write to {what}; give another path")
 
 

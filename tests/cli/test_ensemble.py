@@ -198,6 +198,7 @@ def test_a_damaged_file_is_named_and_can_be_left_out(pilotune: Pilotune, study: 
         (["--predict", "train.py:nothing", "-o", "best"], "--predict: "),
         (["--out", "nowhere/best"], "there is no folder"),
         (["--out", "pilotune-runs"], "pilotune-runs holds files already, and an ensemble needs a new folder"),
+        (["--out", "n" * 300], "cannot be written (file name too long); give another path"),
         (["--plot", "plot.gif"], "--plot plot.gif: cannot tell a form from 'plot.gif'"),
     ],
 )
