@@ -40,7 +40,11 @@ TARGETS = {"naval": (16, 16), "energy": (8, 8)}
 @cache
 def table(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (rows, columns) and targets (rows,) of a table."""
+    if name not in TABLES:
+        raise ValueError(f"there is no table {name!r}; the tables are {', '.join(TABLES)}")
     file = Path(os.environ.get("PILOTUNE_DATA", "data")) / "uci" / f"{TABLES[name]}.txt.gz"
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file.absolute()}: README.md says where to get it")
     values = np.loadtxt(file)
     features, target = TARGETS.get(name, (values.shape[1] - 1, -1))
     return values[:, :features], values[:, target]

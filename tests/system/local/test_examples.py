@@ -212,6 +212,10 @@ def test_a_network_of_uci_keeps_what_an_ensemble_is_chosen_from(tables, tmp_path
     test = train.split(len(y), 1)[1]
     assert (len(held["y"]), check["y"].tolist()) == (14, y[test].tolist())
     assert not set(held["y"]) & set(check["y"])
+    with pytest.raises(ValueError, match=r"there is no table 'yatch'; the tables are boston, .*yacht$"):
+        train.table("yatch")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*uci/energy\.txt\.gz: README\.md says where"):
+        train.table("energy")
     mean, std = train.predict({"model.pt": trial.artifact("model.pt")}, params, x[test])
     assert (check["mean"].tolist(), check["std"].tolist()) == (mean.tolist(), std.tolist())
 
