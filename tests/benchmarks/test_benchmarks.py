@@ -178,6 +178,20 @@ def test_rates_count_whole_waves_of_workers_that_all_end_at_once(module: object)
     assert (row.trials, row.rate, row.utilization) == (36, 4.0, 1.0)
 
 
+@pytest.mark.exhaustive
+def test_placement_is_compared_with_known_costs() -> None:
+    head, *rows = lines_of("placement", "--small")
+    assert "of known costs" in head
+    assert [row.split("|")[2].strip() for row in rows[:5]] == [
+        "first-come",
+        "shadho",
+        "learned",
+        "known costs",
+        "bound",
+    ]
+    assert len(rows) == 20
+
+
 def test_ways_to_repeat_are_compared_on_noisy_functions() -> None:
     head, *rows = lines_of("noisy_objectives", "--seeds", "1", "--runs", "6", "--samplers", "random")
     assert "by bound" in head

@@ -1,0 +1,186 @@
+"""The policy ``learned``: workers take what is furthest behind its share of a linear program over learned costs.
+
+:mod:`.planner` groups trials into kinds and says which part of a pool's time each kind should get. A freed worker
+takes, in this order:
+
+1. the oldest trial, where that has waited for three median durations;
+2. a trial whose kind has run here less than three times, so that its cost is learned;
+3. of the kinds that have a share here, the oldest trial of the one that is furthest behind it;
+4. of all others, the oldest trial of the kind that loses least here. No worker stays idle while something may run.
+
+A trial runs in no pool whose memory it probably exceeds, and in none where trials like it failed by memory twice,
+unless there is no other for it.
+
+Approximate: what is behind is counted in predicted seconds, not in those that passed. Plans are made anew when
+predictions, pools or the mix may have changed, and what was behind is then forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from itertools import islice
+
+import numpy as np
+
+from .costs import Costs
+from .features import Params
+from .planner import RECENT, Plan, Planner
+from .waiting import Entry, PoolRoom, oldest
+
+EXPLORED = 3
+"""So many trials of a kind run in each pool before shares count there."""
+
+PATIENCE = 3.0
+"""Median durations after which the oldest trial goes first."""
+
+GROWN = 1.5
+"""A plan is made anew when so many times as many trials have waited, and then after half of ``RECENT``."""
+
+ENOUGH = 10
+"""Of kinds of which so many have ended in a pool, the trials that still run there tell nothing new."""
+
+PART = 0.5
+"""Nor do those that have run for less than this part of the predicted seconds."""
+
+LOOK_AGAIN = 0.3
+"""Running trials are looked at when the time since the beginning has grown by this part."""
+
+MOST_RUNNING = 300
+"""Of so many, those that have run for longest."""
+
+
+class Learned:
+    """The policy; see the module.
+
+    Args:
+        costs: What trials cost, as it is learned meanwhile.
+
+    Attributes:
+        planner: Makes the plans.
+    """
+
+    def __init__(self, costs: Costs) -> None:
+        self.planner = Planner(costs)
+        self._costs = costs
+        self._rooms: dict[str, PoolRoom] = {}
+        self._plan: Plan | None = None
+        self._version: int | None = None
+        self._running: dict[Hashable, tuple[Params, str, float]] = {}
+        self._told: set[Hashable] = set()
+        self._began: float | None = None
+        self._look_at = -math.inf
+        self._put = 0
+        self._due = 0
+        self._behind = np.zeros((0, 0))
+        self._tried = np.zeros((0, 0), dtype=int)
+
+    def pools(self, rooms: dict[str, PoolRoom]) -> None:
+        """Plan anew if the pools have changed."""
+        if rooms != self._rooms:
+            self._rooms, self._version = rooms, None
+
+    def added(self, entry: Entry) -> None:
+        """Note its parameters, and its kind."""
+        self._put += 1
+        self.planner.note((entry.params, entry.allowed))
+        if self._version is not None:
+            self._sort([entry])
+
+    def begun(self, entry: Entry, pool: str, now: float) -> None:
+        """Count it against its kind's share."""
+        self._running[entry.key] = (entry.params, pool, now)
+        plan = self._plan
+        if self._version is None or plan is None or plan.shares is None:
+            return
+        place = plan.pools.index(pool)
+        self._tried[entry.kind, place] += 1
+        seconds = plan.seconds[entry.kind, place]
+        self._behind[:, place] += plan.shares.shares[:, place] * seconds
+        self._behind[entry.kind, place] -= seconds
+
+    def ended(self, key: Hashable) -> None:
+        """Forget what runs."""
+        self._running.pop(key, None)
+
+    def choose(self, pool: str, waiting: Iterable[Entry], now: float) -> Entry | None:
+        """The trial that a freed worker takes; see the module."""
+        if len(self._rooms) <= 1 or pool not in self._rooms:
+            return oldest(waiting, pool)
+        waiting = list(waiting)
+        self._renew(waiting, now)
+        usable = [entry for entry in waiting if pool in entry.usable]
+        if not usable:
+            return None
+        median = self._costs.median
+        starves = median is not None and now - usable[0].since > PATIENCE * median
+        if self._plan is None or self._plan.shares is None or starves:
+            return usable[0]
+        by_kind: dict[int, Entry] = {}
+        for entry in usable:
+            by_kind.setdefault(entry.kind, entry)
+        return by_kind[self._kind(by_kind, pool)]
+
+    def _kind(self, waiting: Iterable[int], pool: str) -> int:
+        """Of the kinds that wait, that of the trial which begins in a pool; the first one's is the oldest."""
+        assert self._plan is not None
+        assert self._plan.shares is not None
+        place = self._plan.pools.index(pool)
+        waiting = list(waiting)
+        for kind in waiting:
+            if self._tried[kind, place] < EXPLORED:
+                return kind
+        shares = self._plan.shares.shares[:, place]
+        due = [kind for kind in waiting if shares[kind] > 0]
+        if due:
+            return max(due, key=lambda kind: float(self._behind[kind, place]))
+        worth = self._plan.shares.prices / self._plan.seconds[:, place]
+        return max(waiting, key=lambda kind: float(worth[kind]))
+
+    def _renew(self, waiting: list[Entry], now: float) -> None:
+        """Plan anew where predictions, pools or the mix have changed, or long trials have run on."""
+        if self._began is None:
+            self._began = now
+        if now >= self._look_at:
+            self._look_at = now + LOOK_AGAIN * (now - self._began)
+            self._tell_running(now)
+        version = self._costs.version
+        if version == self._version and self._put < self._due:
+            return
+        self._version = version
+        self._due = min(math.ceil(GROWN * self._put), self._put + RECENT // 2) + 8
+        self._plan = plan = self.planner.plan(self._rooms)
+        if plan is not None:
+            self._behind, self._tried = np.zeros(plan.seconds.shape), plan.seen.copy()
+            running = [(params, pool) for params, pool, _ in self._running.values() if pool in plan.pools]
+            for kind, (_, pool) in zip(self.planner.alike(plan, [each for each, _ in running]), running, strict=True):
+                self._tried[kind, plan.pools.index(pool)] += 1
+        self._sort(waiting)
+
+    def _tell_running(self, now: float) -> None:
+        """Tell the costs of trials that run, where too few of their kind have ended, and go on until they end."""
+        plan = self._plan
+        if plan is None:
+            return
+        running = dict(islice(self._running.items(), MOST_RUNNING))
+        many = [params for params, _, _ in running.values()]
+        for (key, (_, pool, since)), kind in zip(running.items(), self.planner.alike(plan, many), strict=True):
+            if pool not in plan.pools:
+                continue
+            place = plan.pools.index(pool)
+            if plan.seen[kind, place] < ENOUGH and now - since > PART * plan.seconds[kind, place]:
+                self._told.add(key)
+        self._told &= running.keys()
+        told = [running[key] for key in running if key in self._told]
+        self._costs.running([(params, pool, now - since) for params, pool, since in told])
+
+    def _sort(self, entries: list[Entry]) -> None:
+        """Give trials that wait their kinds, and the pools that they should run in."""
+        if not entries or not self._rooms:
+            return
+        many = [(entry.params, entry.allowed) for entry in entries]
+        usable = self.planner.usable(many, self._rooms)
+        kinds = [0] * len(many) if self._plan is None else self.planner.kinds_of(self._plan, many, usable)
+        for entry, row, kind in zip(entries, usable.tolist(), kinds, strict=True):
+            entry.kind = kind
+            entry.usable = frozenset(name for name, good in zip(self._rooms, row, strict=True) if good)
