@@ -210,7 +210,8 @@ class Costs:
         noise = self._memory.noise
         # Where nothing is known, this is no wider than where something is: else new kinds of trials would run nowhere.
         unsure = np.minimum(self._memory.deviations(many), noise)
-        return self._memory.means(many) + QUANTILE * np.hypot(noise, unsure)
+        found: np.ndarray = self._memory.means(many) + QUANTILE * np.hypot(noise, unsure)
+        return found
 
     def seen(self, vectors: np.ndarray) -> np.ndarray:
         """How many attempts ended that are like trials with these log seconds, by trial and pool."""

@@ -27,6 +27,9 @@ TURNS = 8
 GOOD = 0.95
 """A name is long enough when so large a part of its trials are the kind's, and of the kind's trials has the name."""
 
+MOST_VALUES = 16
+"""Most values or bounds of a parameter that are tried in names."""
+
 MOST_WORDS = 3
 """Most conditions of a name."""
 
@@ -55,7 +58,8 @@ def clusters(vectors: np.ndarray, most: int) -> np.ndarray:
         members = np.flatnonzero(labels == widest)
         centers = np.vstack([centers, vectors[members[far[members].sum(axis=1).argmax()]]])
         centers = _settled(vectors, centers)
-    return centers[np.lexsort(centers.T[::-1])]
+    found: np.ndarray = centers[np.lexsort(centers.T[::-1])]
+    return found
 
 
 def nearest(vectors: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -131,26 +135,36 @@ def _conditions(many: Sequence[Params]) -> list[_Condition]:
     for name in dict.fromkeys(name for params in many for name in params):
         values = [params[name] for params in many if name in params]
         if len(values) < len(many):
-            found.append((f"with {name}", lambda params, name=name: name in params))
-            found.append((f"without {name}", lambda params, name=name: name not in params))
+            found += [(f"with {name}", _there(name, True)), (f"without {name}", _there(name, False))]
         if all(is_number(value) for value in values):
             found += _bounds(name, sorted({float(value) for value in values}))  # type: ignore[arg-type]
         else:
-            for value, _ in Counter(map(str, values)).most_common(16):
-                found.append((f"{name} = {value}", lambda params, n=name, v=value: str(params.get(n)) == v))
+            often = [value for value, _ in Counter(map(str, values)).most_common(MOST_VALUES)]
+            found += [(f"{name} = {value}", _equal(name, value)) for value in often]
     return found
 
 
 def _bounds(name: str, values: list[float]) -> list[_Condition]:
-    places = sorted({round(place) for place in np.linspace(0, len(values) - 1, 17)})
+    places = sorted({round(place) for place in np.linspace(0, len(values) - 1, MOST_VALUES + 1)})
     found: list[_Condition] = []
     for low, high in pairwise(places):
         below, above = values[high - 1], values[low + 1]
-        found.append((f"{name} <= {below:g}", lambda params, n=name, v=below: _number(params, n, math.inf) <= v))
-        found.append((f"{name} >= {above:g}", lambda params, n=name, v=above: _number(params, n, -math.inf) >= v))
+        found.append((f"{name} <= {below:g}", _between(name, -math.inf, below)))
+        found.append((f"{name} >= {above:g}", _between(name, above, math.inf)))
     return found
 
 
-def _number(params: Params, name: str, missing: float) -> float:
-    value = params.get(name)
-    return float(value) if is_number(value) else missing  # type: ignore[arg-type]
+def _there(name: str, wanted: bool) -> Callable[[Params], bool]:
+    return lambda params: (name in params) == wanted
+
+
+def _equal(name: str, value: str) -> Callable[[Params], bool]:
+    return lambda params: str(params.get(name)) == value
+
+
+def _between(name: str, low: float, high: float) -> Callable[[Params], bool]:
+    def holds(params: Params) -> bool:
+        value = params.get(name)
+        return is_number(value) and low <= float(value) <= high  # type: ignore[arg-type]
+
+    return holds

@@ -82,7 +82,8 @@ class Regression:
     def deviations(self, rows: np.ndarray) -> np.ndarray:
         """Standard deviations of the expected values, without noise, by row and pool."""
         variances = np.einsum("ni,pij,nj->np", rows, self.covariances, rows)
-        return np.sqrt(np.maximum(variances, 0.0))
+        found: np.ndarray = np.sqrt(np.maximum(variances, 0.0))
+        return found
 
 
 def fit(observed: Observations, groups: np.ndarray, pools: int, offset: float = 4.0) -> Regression:
