@@ -10,6 +10,7 @@ Example::
 """
 
 from .best import best_params, best_trials, certainty
+from .costs import StudyCost, cost_sentences, study_cost
 from .evaluators import EVALUATORS
 from .export import FORMATS, export, export_reports, format_of, strict, table_bytes
 from .importance import Importances, importances, measure
@@ -28,6 +29,7 @@ __all__ = [
     "Importances",
     "Row",
     "Stage",
+    "StudyCost",
     "StudyData",
     "Summary",
     "best_params",
@@ -35,6 +37,7 @@ __all__ = [
     "certainty",
     "certainty_json",
     "columns",
+    "cost_sentences",
     "dataframe",
     "export",
     "export_reports",
@@ -49,6 +52,7 @@ __all__ = [
     "schedule_of",
     "stored_study",
     "strict",
+    "study_cost",
     "study_names",
     "summarize",
     "table_bytes",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .best import best_trials, certainty
+from .costs import StudyCost, study_cost
 from .reading import StudyData
 from .tables import Row, rows
 
@@ -31,6 +32,7 @@ class Summary:
         metrics: The objectives' names.
         directions: ``minimize`` or ``maximize`` for each objective.
         seconds: Run time of all trials, added up.
+        cost: What the study cost in node-hours; None where that is not known.
     """
 
     study: str
@@ -49,6 +51,7 @@ class Summary:
     directions: tuple[str, ...]
     seconds: float
     certainty: CautiousBest | None = None
+    cost: StudyCost | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The summary for JSON. The keys do not change between versions."""
@@ -62,6 +65,7 @@ class Summary:
             "failures": dict(self.failures),
             "best": [row.as_dict() for row in self.best],
             "certainty": certainty_json(self.certainty),
+            "cost": self.cost.as_dict() if self.cost else None,
         }
 
 
@@ -88,6 +92,7 @@ def summarize(data: StudyData, items: Sequence[Row] | None = None) -> Summary:
         directions=data.directions,
         seconds=sum(row.seconds or 0.0 for row in items),
         certainty=certainty(data),
+        cost=study_cost(data),
     )
 
 

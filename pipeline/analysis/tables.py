@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import DIRECTORY, EXIT, PARENT, PREFIX, REASON, STEP
+from ..attributes import DIRECTORY, EXIT, GPU_HOURS, NODE_HOURS, PARENT, PREFIX, REASON, STEP
 from ..noise import Repetition, repetitions_of, spreads
 from .reading import StudyData, nearest
 from .trial_facts import (
@@ -61,6 +61,7 @@ class Row:
         parent: The trial that an evolutionary sampler bred it from, or whose checkpoint it started from; else None.
         start_step: The step of that checkpoint; None for a trial that started from nothing.
         artifacts: Bytes of each file that it kept when it was complete, by name; they may be deleted since.
+        node_hours, gpu_hours: What it took of its nodes and of their GPUs; None where that is not known.
     """
 
     number: int
@@ -85,6 +86,8 @@ class Row:
     parent: int | None = None
     start_step: int | None = None
     artifacts: Mapping[str, int] = field(default_factory=dict)
+    node_hours: float | None = None
+    gpu_hours: float | None = None
 
     @property
     def spread(self) -> dict[str, float]:
@@ -119,6 +122,8 @@ class Row:
             "parent": self.parent,
             "start_step": self.start_step,
             "artifacts": dict(self.artifacts),
+            "node_hours": self.node_hours,
+            "gpu_hours": self.gpu_hours,
         }
 
 
@@ -162,6 +167,8 @@ def row_of(
         parent=number_attribute(system, PARENT, (int,), None),
         start_step=number_attribute(system, STEP, (int,), None),
         artifacts=artifacts_of(trial),
+        node_hours=number_attribute(user, NODE_HOURS, (int, float), None),
+        gpu_hours=number_attribute(user, GPU_HOURS, (int, float), None),
     )
 
 
@@ -172,8 +179,9 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
         data: The study.
         states: Keep only trials in these states (words of :data:`STATES`, :data:`PAUSED` or :data:`INTERRUPTED`);
             empty: all.
-        sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``state``, ``attempts``, ``host`` or a
-            parameter's name (ascending). A minus before it reverses the order. Trials without the value come last.
+        sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``node_hours``, ``state``,
+            ``attempts``, ``host`` or a parameter's name (ascending). A minus before it reverses the order. Trials
+            without the value come last.
         limit: Keep only the first ones after sorting; None: all.
 
     Raises:
@@ -189,7 +197,7 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
     if key == "value":
         key = data.metrics[0]
     params = {name for trial in data.trials for name in trial.params}
-    plain = ("number", "seconds", "state", "attempts", "host")
+    plain = ("number", "seconds", "state", "attempts", "host", "node_hours")
     if key not in (*plain, *data.metrics, *params):
         names = ["value", *plain, *data.metrics, *params]
         raise UserError(f"nothing called {key!r} to sort the trials of {data.name!r} by{nearest(key, names)}")
@@ -235,7 +243,8 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         ``params_<name>``, ``start``, ``end``, ``seconds``,
         ``seconds_waiting``, ``host``, ``pool``, ``attempts``, ``exit``, ``reason``, ``rung``, ``directory``,
         ``user_attrs_<name>``, ``constraints_<name>``. Where trials were repeated also ``repetitions`` (their number)
-        and ``spread_<metric>`` (the standard deviation); where they kept files ``artifact_bytes``. Whole numbers and
+        and ``spread_<metric>`` (the standard deviation); where they kept files ``artifact_bytes``; where it is known
+        what they cost ``node_hours`` and ``gpu_hours``. Whole numbers and
         truth values stay what they are where some trials have none (pandas' nullable types).
     """
     import pandas as pd
@@ -244,7 +253,11 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
     attrs = list(dict.fromkeys(name for row in items for name in row.attrs))
     table: dict[str, list[Any]] = {"number": [row.number for row in items], "state": [row.state for row in items]}
     for metric in data.metrics:
-        taken = metric in table or metric in (*COLUMNS, "repetitions", "artifact_bytes") or metric.startswith("spread_")
+        taken = (
+            metric in table
+            or metric in (*COLUMNS, "repetitions", "artifact_bytes", "node_hours", "gpu_hours")
+            or metric.startswith("spread_")
+        )
         name = f"values_{metric}" if taken else metric
         table[name] = [row.values.get(metric) for row in items]
     for name in columns(items):
@@ -261,6 +274,9 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
             table[f"spread_{metric}"] = [row.spread.get(metric) for row in items]
     if any(row.artifacts for row in items):
         table["artifact_bytes"] = [sum(row.artifacts.values()) if row.artifacts else None for row in items]
+    for name in ("node_hours", "gpu_hours"):
+        if any(getattr(row, name) is not None for row in items):
+            table[name] = [getattr(row, name) for row in items]
     series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
     return pd.DataFrame(series)
 
@@ -271,6 +287,9 @@ COLUMNS = {
                  "directory")
 }  # fmt: skip
 """Column of :func:`dataframe` -> field of :class:`Row`."""
+
+SOMETIMES = ("repetitions", "artifact_bytes", "node_hours", "gpu_hours")
+"""Columns that only some studies have."""
 
 DTYPES = {
     "start": "datetime64[us, UTC]",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna import Study as OptunaStudy
 
-    from ..analysis import Row, Stage, StudyData, Summary
+    from ..analysis import Row, Stage, StudyCost, StudyData, Summary
     from ..analysis.audit import Audit
     from ..noise.bounds import CautiousBest
     from ..studies.background import Started
@@ -281,6 +281,13 @@ class Study:
         from ..analysis import summarize
 
         return summarize(self._read())
+
+    @property
+    def cost(self) -> StudyCost | None:
+        """Node-hours of the study's blocks and trials, and what pruning saved; None where that is not known."""
+        from ..analysis import study_cost
+
+        return study_cost(self._read())
 
     def trials(self) -> pd.DataFrame:
         """All trials as a table, with the columns of ``pilotune export``: one row for each trial."""

@@ -83,6 +83,7 @@ class NodeHours:
         charges: By pool, for how long blocks have held their nodes, as the pool said last.
         allowed: By pool, how many blocks may be submitted in all; what is not used yet is reserved like a block.
         spent: Pools whose next block the budget cannot pay, when last asked.
+        over: All its jobs are over, and nothing of what is allowed will be used.
         others: The ledgers of the study's other campaigns, when last seen.
         stale: The pool said something new since :meth:`reserve` was last called.
         hopeless: Why no further block can be paid whatever becomes of the blocks of others, as a sentence; empty while
@@ -102,7 +103,7 @@ class NodeHours:
         self.allowed = dict.fromkeys(sorted(plan.metered), 0)
         self.spent: frozenset[str] = frozenset()
         self.others: Mapping[str, Ledger] = {}
-        self.stale = False
+        self.stale = self.over = False
         self.hopeless = ""
         self._busy: dict[str, float] = {}
         self._pool_of_host: dict[str, str] = {}
@@ -135,15 +136,15 @@ class NodeHours:
         """Attempts have taken so many node-seconds of a pool."""
         self._busy[pool] = self._busy.get(pool, 0.0) + node_seconds
 
-    def ledger(self, now: float, *, over: bool = False) -> Ledger:
-        """This campaign's part. ``over``: all its jobs are over, and nothing of what is allowed will be used."""
-        return Ledger({pool: self._spent_in(pool, now, over) for pool in self.plan.pools}, over)
+    def ledger(self, now: float) -> Ledger:
+        """This campaign's part."""
+        return Ledger({pool: self._spent_in(pool, now) for pool in self.plan.pools}, self.over)
 
-    def _spent_in(self, pool: str, now: float, over: bool) -> Spent:
+    def _spent_in(self, pool: str, now: float) -> Spent:
         cost, charge = self.plan.pools[pool], self.charges.get(pool, PoolCharge())
         nodes = cost.nodes * charge.seconds(now)
         most = nodes
-        if not over and cost.walltime is not None:
+        if not self.over and cost.walltime is not None:
             unused = max(0, self.allowed.get(pool, 0) - charge.submitted)
             most = cost.nodes * (charge.most(now, cost.walltime) + unused * cost.walltime)
         return Spent(nodes, most, cost.gpus, self._busy.get(pool, 0.0))

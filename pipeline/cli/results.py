@@ -61,7 +61,9 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
     left = ["trial", "state", *metrics]
     repeated = any(row.repetitions for row in items)
     left += ["runs", "spread"] if repeated else []
-    right = ["seconds", *(["attempts"] if any(row.attempts > max(1, len(row.repetitions)) for row in items) else [])]
+    costs = any(row.node_hours for row in items)
+    tried_again = any(row.attempts > max(1, len(row.repetitions)) for row in items)
+    right = ["seconds", *(["node-hours"] if costs else []), *(["attempts"] if tried_again else [])]
 
     def cells(row: Row) -> list[str]:
         at = row.rung if row.rung is not None or row.state not in UNFINISHED else row.step
@@ -71,7 +73,8 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
         return [str(row.number), state, *(number(row.values.get(metric)) for metric in metrics), *runs]
 
     def more(row: Row) -> list[str]:
-        return [duration(row.seconds), *([str(row.attempts)] if len(right) > 1 else [])]
+        cost = [number(row.node_hours)] if costs else []
+        return [duration(row.seconds), *cost, *([str(row.attempts)] if tried_again else [])]
 
     def why(row: Row) -> list[str]:
         return [cut(harmless(row.reason), REASON_WIDTH)] if reasons else []

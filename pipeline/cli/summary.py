@@ -13,6 +13,7 @@ from ...grammar import count
 from ..studies.block_table import quarantine_lines
 from ..studies.failures import failure_line, kinds_in_words
 from ..studies.formatting import duration, number, on_front, pairs, parameter, plus_minus
+from ..studies.node_hours import budget_texts, usage_text
 from .results import alike_text
 from .stdout import echo_json
 
@@ -55,6 +56,7 @@ def render(summary: Summary, status: Status) -> str:
     if status.workers or status.utilization:
         slots = room_text(status) if status.sized else str(status.workers)
         lines.append(("workers", f"{slots}, utilization {100 * status.utilization:.0f}%"))
+    lines += [("hours", each) for each in [usage_text(status), *budget_texts(status)] if each]
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]
     lines += [("warning", sentence) for sentence in status.warnings]
     lines += best_lines(summary)
@@ -121,4 +123,15 @@ def next_commands(summary: Summary, status: Status) -> str:
         commands.append(f"pilotune resume {name} --trials {2 * max(1, summary.total)}")
     elif status.time_used_up:
         commands.insert(0, f"pilotune resume {name}")
+    if "pays for no further block" in status.reason:
+        commands.insert(0, f"pilotune resume {name}{larger_budget(status)}")
     return ", ".join(commands)
+
+
+def larger_budget(status: Status) -> str:
+    """The option that doubles the budget in hours of which the least is left; empty without any."""
+    least = min(status.hour_budgets, key=lambda each: each["left"] / max(each["hours"], 1e-9), default=None)
+    if least is None:
+        return ""
+    pool = f".{least['pool']}" if least["pool"] else ""
+    return f" --set budget.{least['unit']}{pool}={2 * least['hours']:.6g}"

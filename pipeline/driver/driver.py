@@ -243,11 +243,11 @@ class Driver:
             key = UTILIZATION + self.lease.campaign
             self.storage.set_study_system_attr(self.study._study_id, key, seconds)
 
-    def keep_hours(self, *, over: bool = False) -> None:
-        """Stage what the blocks have cost and can still cost. ``over``: none of them is left."""
+    def keep_hours(self) -> None:
+        """Stage what the blocks have cost and can still cost."""
         campaign = self.campaign
-        ledger = campaign.hours.ledger(campaign.now, over=over)
-        keep_hours(self.storage, self.study, self.lease.campaign, ledger)
+        campaign.hours.others = ledgers(self.storage, self.study, self.lease.campaign)
+        keep_hours(self.storage, self.study, self.lease.campaign, campaign.hours.ledger(campaign.now))
 
     def settle_dead(self) -> None:
         """Stage that dead campaigns give back the hours that their jobs can no longer use."""
@@ -268,8 +268,9 @@ class Driver:
             left: The jobs that could not be ended. Until they are, what they can cost stays reserved.
         """
         self.campaign.hours.take(charges)
+        self.campaign.hours.over = not left
         with contextlib.suppress(RecordAway):  # the release of the lease commits it
-            self.keep_hours(over=not left)
+            self.keep_hours()
         self.on_jobs_left(left)
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:

@@ -24,6 +24,7 @@ from ..campaign.quarantine import Quarantined
 from ..noise import repetitions_of
 from ..record.running_trials import LATEST, RunningTrial
 from ..trial.from_json import build, read_json
+from .hours_status import BudgetHours, PoolHours, budget_hours, pool_hours
 from .stall_report import waiting
 from .time_left import campaign_time_left
 
@@ -89,6 +90,8 @@ class Status:
     first_failure: dict[str, Any] | None = None  # the first failed attempt, see FailedAttempt
     last_failure: dict[str, Any] | None = None  # the latest one
     artifacts: list[int] = field(default_factory=list)  # of how many trials they lie here, and bytes; empty: of none
+    hours: list[dict[str, Any]] = field(default_factory=list)  # node-hours of the study by pool, as PoolHours
+    hour_budgets: list[dict[str, Any]] = field(default_factory=list)  # and its budgets, as BudgetHours
     spared: str = ""  # why no further host is quarantined although it fails trials
 
     def to_json(self) -> str:
@@ -101,7 +104,8 @@ class Status:
     def _timeless(self) -> Status:
         """The status without the fields that change by themselves."""
         trials = [{**trial, "seconds": 0.0} for trial in self.running_trials]
-        changes: dict[str, Any] = {"updated": 0.0, "rate": 0.0, "utilization": 0.0, "time_left": None}
+        changes: dict[str, Any] = {"updated": 0.0, "rate": 0.0, "utilization": 0.0, "time_left": None, "hours": []}
+        changes["hour_budgets"] = []
         return dataclasses.replace(self, **changes, running_trials=trials)
 
     @classmethod
@@ -111,6 +115,8 @@ class Status:
         trials = [build(RunningTrial, trial) for trial in status.running_trials]
         blocks = [build(BlockView, block) for block in status.blocks]
         quarantined = [build(Quarantined, host) for host in status.quarantined]
+        used = [build(PoolHours, each) for each in status.hours]
+        budgets = [build(BudgetHours, each) for each in status.hour_budgets]
         for failure in filter(None, (status.first_failure, status.last_failure)):
             build(FailedAttempt, failure)
         times = [
@@ -121,6 +127,8 @@ class Status:
             *(block.ends or 0.0 for block in blocks),
         ]
         amounts = [status.rate, status.utilization, status.time_left or 0.0, *(trial.seconds for trial in trials)]
+        amounts += [amount for each in used for amount in (each.node_hours, each.gpu_hours, each.busy)]
+        amounts += [amount for each in budgets for amount in (each.hours, each.used, each.reserved, each.left)]
         if not all(abs(number) < LATEST for number in (*times, *amounts)):
             raise ValueError("a time is out of range")
         return status
@@ -201,6 +209,8 @@ def snapshot(
         patience=campaign.limits.patience,
         unimproved=None if campaign.limits.patience is None else study.trials_without_improvement(),
         quarantined=[dataclasses.asdict(each) for each in campaign.outcomes.hosts.quarantined.values()],
+        hours=[dataclasses.asdict(each) for each in pool_hours(campaign)],
+        hour_budgets=[dataclasses.asdict(each) for each in budget_hours(campaign)],
         spared=campaign.outcomes.hosts.spared,
         first_failure=_as_dict(campaign.outcomes.first_failure),
         last_failure=_as_dict(campaign.outcomes.last_failure),

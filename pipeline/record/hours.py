@@ -36,6 +36,11 @@ class Spent:
         used = self.nodes if nodes is None else min(max(nodes, self.nodes), max(self.most, self.nodes))
         return Spent(used, used, self.gpus, min(self.busy, used))
 
+    def plus(self, other: Spent) -> Spent:
+        """This and what another campaign has used of a pool of the same name."""
+        nodes, most, busy = self.nodes + other.nodes, self.most + other.most, self.busy + other.busy
+        return Spent(nodes, most, max(self.gpus, other.gpus), busy)
+
     def hours(self, unit: Unit, *, most: bool = False) -> float:
         """Hours of a unit that were charged; ``most``: that can be charged in all."""
         return (self.most if most else self.nodes) * (self.gpus if unit == "gpu_hours" else 1) / HOUR

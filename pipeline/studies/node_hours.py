@@ -10,6 +10,7 @@ from ..hours import HOUR, WORDS, Unit, amount
 
 if TYPE_CHECKING:
     from ...providers.site import PoolSpec, Site
+    from ..driver.status import Status
     from ..studyfile import StudyFile
 
 
@@ -92,3 +93,32 @@ def cost_json(study_file: StudyFile, site: Site, pools: list[PoolSpec]) -> dict[
     """The same for ``--json``; None where nothing limits it."""
     found = most_cost(study_file, site, pools)
     return {unit: None if hours == math.inf else hours for unit, hours in found.items()}
+
+
+def usage_text(status: Status) -> str:
+    """What the study's blocks have used, by pool, and how much of it trials did; empty where nothing is known.
+
+    As in ``1.2 node-hours (cpu 1, gpu 0.2), 82% busy and 18% idle; 0.8 GPU-hours``.
+    """
+    nodes, gpus, busy = (sum(each[key] for each in status.hours) for key in ("node_hours", "gpu_hours", "busy"))
+    if not nodes:
+        return ""
+    each = ", ".join(f"{pool['pool']} {pool['node_hours']:.3g}" for pool in status.hours if pool["node_hours"])
+    share = round(100 * min(1.0, busy / nodes))
+    where = f" ({each})" if len(status.hours) > 1 else ""
+    text = f"{amount(nodes, 'node_hours')}{where}, {share}% busy and {100 - share}% idle"
+    return f"{text}; {amount(gpus, 'gpu_hours')}" if gpus else text
+
+
+def budget_texts(status: Status) -> list[str]:
+    """How much of each budget in hours is used, reserved and left.
+
+    As in ``312 of 500 node-hours used, 60 reserved, 128 left``.
+    """
+    found = []
+    for each in status.hour_budgets:
+        whole = amount(each["hours"], "gpu_hours" if each["unit"] == "gpu_hours" else "node_hours")
+        where = f" in pool {each['pool']}" if each["pool"] else ""
+        reserved = f", {each['reserved']:.4g} reserved" if each["reserved"] > 0.0 else ""
+        found.append(f"{each['used']:.4g} of {whole}{where} used{reserved}, {each['left']:.4g} left")
+    return found

@@ -11,6 +11,7 @@ from .block_table import blocks_line, quarantine_lines
 from .failures import failure_lines
 from .formatting import duration, named_values, number, on_front, parameter, plus_minus
 from .harmless import harmless_status
+from .node_hours import budget_texts
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -174,6 +175,7 @@ def status_line(status: Status) -> str:
     if status.best_number is not None:
         parts.append(front_text(status) or f"best {best_values(status)} ({best_trial(status)})")
     parts += [speed for speed in [speed_text(status)] if speed]
+    parts += budget_texts(status)
     if blocks_line(status):
         parts.append(f"blocks {blocks_line(status)}")
     if status.message:
@@ -290,6 +292,7 @@ def render_status(status: Status) -> RenderableType:
         lines.append(text((f"best {best_values(status)}", "bold"), (f" ({best_trial(status)})  {params}", "")))
     if speed_text(status):
         lines.append(text((speed_text(status), "")))
+    lines += [text((sentence, "")) for sentence in budget_texts(status)]
     if blocks_line(status):
         lines.append(text((f"blocks {blocks_line(status)}", "")))
     lines += [Text(sentence, "yellow") for sentence in quarantine_lines(status)]

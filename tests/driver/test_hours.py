@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,22 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.attributes import BLOCKS, SETUP
+from pilotune.pipeline.campaign.events import Capacity, Charged, PoolCharge
+from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
+from pilotune.pipeline.cli.summary import larger_budget
 from pilotune.pipeline.driver.hours import hours_plan, with_walltimes
 from pilotune.pipeline.driver.settlement import LINGER, settled_use
+from pilotune.pipeline.driver.status import Status, snapshot
+from pilotune.pipeline.hours import Account
 from pilotune.pipeline.record import Lease, RunDirectory
 from pilotune.pipeline.record.hours import Ledger, Spent
-from pilotune.pipeline.studies.node_hours import check_budget_pools, cost_line
+from pilotune.pipeline.studies.node_hours import budget_texts, check_budget_pools, cost_line, usage_text
+from pilotune.pipeline.studies.progress import status_line
 from pilotune.pipeline.studyfile import StudyFile, load_study_file
 from pilotune.providers.blocks.job_log import RecordedJob, read_job_log
 from pilotune.providers.blocks.orphaned_jobs import Fate, OrphanedJob
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
+from tests.support.campaign_bench import benches, started
 
 NOW, HOUR = 1_000_000.0, 3600.0
 CPU = PoolSpec("cpu", walltime=HOUR, nodes_per_block=2, blocks=BlockCounts(max=3), workers_per_node=4)
@@ -160,3 +168,31 @@ def test_blocks_of_a_local_site_end_soon_after_their_driver(tmp_path):
     dead = Dead(tmp_path, "local")
     dead.blocks(("0", NOW - 800.0, NOW - 700.0, None))
     assert dead.used(None) == {"cpu": 2 * (100.0 + LINGER)}
+
+
+# What is shown
+
+
+def test_a_status_has_the_hours_of_the_study_and_what_is_left_of_each_budget(tmp_path):
+    plan = HoursPlan({"gpu": PoolCost(2, 4, HOUR)}, (Account("gpu_hours", 40.0),), lambda pool, params: 0.5)
+    bench = benches(tmp_path)(trials=3, hours=plan)
+    bench.campaign.hours.others = {"c0": Ledger({"gpu": Spent(HOUR, 2 * HOUR, 4, HOUR)})}
+    (first, *_) = bench.specs(Capacity(2))
+    began = bench.now
+    bench.turn(Charged({"gpu": PoolCharge(1, 0.0, ((0.0, began),))}), started(first, host="n1"))
+    bench.turn(after=1799.0)
+    status = snapshot(bench.campaign, storage="", run_dir="")
+    assert status.hours == [{"pool": "gpu", "node_hours": 2.0, "gpu_hours": 8.0, "busy": pytest.approx(1.25, abs=0.01)}]
+    (budget,) = status.hour_budgets
+    assert (budget["used"], budget["reserved"], budget["left"]) == (8.0, 8.0, 24.0)
+    assert Status.from_json(status.to_json()).hours == status.hours
+    assert usage_text(status) == "2 node-hours, 62% busy and 38% idle; 8 GPU-hours"
+    assert budget_texts(status) == ["8 of 40 GPU-hours used, 8 reserved, 24 left"]
+    assert "8 of 40 GPU-hours used" in status_line(status)
+    ended = dataclasses.replace(status, reason="the budget of 40 GPU-hours pays for no further block: ...")
+    assert larger_budget(ended) == " --set budget.gpu_hours=80"
+
+
+def test_a_status_without_pools_has_no_hours(tmp_path):
+    status = snapshot(benches(tmp_path)(trials=1).campaign, storage="", run_dir="")
+    assert (status.hours, status.hour_budgets, usage_text(status), budget_texts(status)) == ([], [], "", [])

@@ -97,7 +97,7 @@ SETTINGS = [
     ("name.x=1", "--set name.x: 'name' is 's', which has no keys below it"),
     ("space.x.float[1]=-2", "--set space.x.float[1]: space.x.float: low 0.0 is above high -2.0; write [-2.0, 0.0]"),
     ("budget.more.trials=2", "--set budget.more.trials: budget.more: unknown key; known are trials, time, failures, "
-     "target, patience, terminator"),
+     "target, patience, node_hours, gpu_hours, terminator"),
 ]  # fmt: skip
 
 

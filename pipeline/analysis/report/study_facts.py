@@ -12,6 +12,7 @@ import numpy as np
 from ....grammar import count
 from ...attributes import DEFINITION, LEASE, SETUP, VERSION
 from ..best import certainty
+from ..costs import cost_sentences, study_cost
 from ..plots import Trials, figures_that_suit
 from ..plots.timing import Block, blocks_of, lasted
 from ..reading import StudyData, safe_url
@@ -216,7 +217,9 @@ def hours(data: StudyData, trials: Trials) -> Section:
                 if each.started is not None and each.ended is not None)  # fmt: skip
     if nodes:
         rows.append(("blocks", f"{nodes / 3600:.4g} node-hours"))
-    return Section("hours", "Hours and pruning", saved(trials.rows), [pairs("Time", rows, ("what", "time"))])
+    cost = study_cost(data)
+    text = [f"{each[0].upper()}{each[1:]}." for each in cost_sentences(cost)] if cost else []
+    return Section("hours", "Hours and pruning", [*saved(trials.rows), *text], [pairs("Time", rows, ("what", "time"))])
 
 
 def saved(rows: Sequence[Row]) -> list[str]:

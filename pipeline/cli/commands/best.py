@@ -9,6 +9,7 @@ import click
 
 from ....errors import PilotuneError
 from ....grammar import count
+from ...hours import amount
 from ...studies.formatting import exact, number, pairs, parameter, table
 from ..options import json_option, name_argument, storage_option
 from ..results import alike_text, read_named_study, trials_table
@@ -28,7 +29,7 @@ def best_command(name: str | None, storage: str | None, as_json: bool) -> None:
 
     NAME is a study's name or its study file; it may be left out when you have run only one.
     """
-    from ...analysis import best_trials, certainty, certainty_json
+    from ...analysis import best_trials, certainty, certainty_json, study_cost
 
     data = read_named_study(name, storage)
     front, sure = best_trials(data), certainty(data)
@@ -36,7 +37,9 @@ def best_command(name: str | None, storage: str | None, as_json: bool) -> None:
         best = [row.as_dict() for row in front]
         found = {"study": data.name, "directions": data.directions, "metrics": data.metrics, "best": best}
         stages = [stage.as_dict() for stage in schedule(data, front)]
-        echo_json({**found, "certainty": certainty_json(sure), **({"schedule": stages} if stages else {})})
+        cost = study_cost(data)
+        costs = {"cost": cost.as_dict() if cost else None}
+        echo_json({**found, **costs, "certainty": certainty_json(sure), **({"schedule": stages} if stages else {})})
     if not front:
         raise PilotuneError(f"study {data.name!r} has no complete trial yet, so there is no best one")
     if not as_json:
@@ -59,12 +62,24 @@ def best_text(data: StudyData, front: Sequence[Row], sure: CautiousBest | None =
         lines += [("", alike)] if (alike := alike_text(sure)) else []
     lines += [(f"  {name}", parameter(value)) for name, value in row.params.items()]
     lines.append(("seconds", number(row.seconds)))
+    if row.node_hours is not None:
+        gpus = f", {amount(row.gpu_hours, 'gpu_hours')}" if row.gpu_hours else ""
+        lines.append(("cost", f"{amount(row.node_hours, 'node_hours')}{gpus}"))
+        lines += [("", sentence) for sentence in costs_of(data)]
     if row.attempts > max(1, len(row.repetitions)):
         lines.append(("attempts", str(row.attempts)))
     if row.directory:
         lines.append(("files", row.directory))
     stages = schedule(data, front)
     return f"{pairs(lines)}\n\n{schedule_text(data, stages)}" if stages else pairs(lines)
+
+
+def costs_of(data: StudyData) -> list[str]:
+    """What the study cost, and what pruning saved, in sentences."""
+    from ...analysis import cost_sentences, study_cost
+
+    cost = study_cost(data)
+    return cost_sentences(cost) if cost else []
 
 
 def schedule(data: StudyData, front: Sequence[Row]) -> list[Stage]:

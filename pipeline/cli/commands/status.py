@@ -210,6 +210,7 @@ def detail_lines(
     """Names and values of a campaign, as far as there is something to say."""
     from ...studies.block_table import blocks_line, quarantine_lines
     from ...studies.failures import failure_line
+    from ...studies.node_hours import budget_texts, usage_text
     from ...studies.progress import best_trial, best_values, front_text, paused_text, room_text, speed_text
 
     status, alive = campaign.status, campaign.alive
@@ -232,6 +233,7 @@ def detail_lines(
     if len(status.artifacts) == 2:
         trials, size = status.artifacts
         lines.append(("artifacts", f"of {count(trials, 'trial')}, {size_in_words(size)}"))
+    lines += [("hours", each) for each in (usage_text(status), *budget_texts(status)) if each]
     if alive and status.patience is not None:
         lines.append(("patience", f"{status.unimproved} of {count(status.patience, 'trial')} without a better value"))
     if not alive:

@@ -38,6 +38,7 @@ def header(campaign: ObservedCampaign, now: float) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from ...studies.node_hours import usage_text
     from ...studies.progress import render_status
 
     status = campaign.status
@@ -45,6 +46,8 @@ def header(campaign: ObservedCampaign, now: float) -> RenderableType:
     if status.rungs:
         pruned = ", ".join(f"{amount:,} at step {step}" for step, amount in status.rungs.items())
         lines.append(Text(f"pruned {pruned}", no_wrap=True, overflow="ellipsis"))
+    if used := usage_text(status):
+        lines.append(Text(used, no_wrap=True, overflow="ellipsis"))
     silence = now - status.updated
     if campaign.alive and silence > SILENT:
         lines.append(Text(f"no news from the driver on {status.host} for {duration(silence)}", "yellow"))

@@ -64,7 +64,12 @@ def test_a_killed_driver_and_the_next_one_share_the_budget(tmp_path: Path) -> No
     assert 0.0 < used <= (time.time() - began + 120.0) / 3600.0
     cost = [trial.user_attrs[NODE_HOURS] for trial in here.optuna("training").trials]
     assert all(0.2 / 2 / 3600 * 0.9 <= hours < used for hours in cost), "half of the node for its seconds"
+    assert "1 node-hour" in here.run("status", "training").stdout
+    best = here.json("best", "training")
+    assert best["cost"]["node_hours"] == pytest.approx(used, abs=1e-4)
+    assert "the study used " in here.run("best", "training").stdout
     more = ("--set", "budget.trials=9", "--set", f"budget.node_hours={used + 0.001}")
     done = here.run("run", "training.yaml", *two, *more)
     assert "pays for no further block" in done.stdout
+    assert "--set budget.node_hours=" in done.stdout
     assert len(here.optuna("training").trials) == 4

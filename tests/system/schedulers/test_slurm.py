@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pilotune.pipeline.analysis import read_study
+from pilotune.pipeline.attributes import HOURS
+from pilotune.pipeline.record.hours import Ledger
+
 from ...support import slurm
-from ...support.campaigns import ENDLESS, LONG, Result, campaign, computed_again, running_jobs
+from ...support.campaigns import ENDLESS, LONG, Result, campaign, computed_again, records, running_jobs
 from ...support.local import until
 from .lab import N4, SLURM, SlurmLab, SlurmLogin
 
@@ -78,3 +82,37 @@ def test_a_node_that_goes_down_costs_no_epoch(result: Result) -> None:
     assert next(iter(result.ends.values())) == "node failure"
     assert "ended: node failure (NODE_FAIL: NodeDown)" in result.log
     assert result.hosts == {"n4"}
+
+
+HALF_A_BLOCK = {"trials": 1000, "node_hours": {"cpu": 2 * 2 / 60 + 0.01}}
+"""Two blocks of two nodes and one minute, and a little more."""
+
+
+def charged(folder: Path, lab: SlurmLab) -> tuple[Result, list[float], Ledger]:
+    """A budget pays for two blocks of two nodes; what Slurm's accounts say that they took, and what Pilotune says."""
+    pool = {"walltime": "1m", "nodes_per_block": 2, "launcher": "srun", "blocks": {"init": 1, "max": 1}}
+    with lab.login(folder, pool) as user, user.start(ENDLESS, ENDLESS, budget=HALF_A_BLOCK) as process:
+        result = user.finish(process)
+        jobs = [record["job"] for record in records(user.here) if record["event"] == "submitted"]
+
+        def accounts() -> list[float] | None:
+            words = machine(lab).run("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "-o", "End,ElapsedRaw,NNodes")
+            rows = [line.split("|") for line in words.stdout.splitlines()]
+            over = len(rows) == len(jobs) and all(end[:1].isdigit() for end, _, _ in rows)
+            return [float(seconds) * int(nodes) for _, seconds, nodes in rows] if over else None
+
+        taken = until(accounts, "Slurm's accounts have the jobs", LONG)
+        attrs = read_study(f"sqlite:///{user.here.runs}/epochs/study.db", "epochs", parts=()).system_attrs
+        kept = {key: value for key, value in attrs.items() if key.startswith(HOURS)}
+    return result, taken, Ledger.from_json(*kept.values())
+
+
+@campaign(charged)
+def test_node_hours_are_those_of_slurms_accounts(result: tuple[Result, list[float], Ledger]) -> None:
+    """Within 1 % or a second of each node, since Slurm's accounts have whole seconds."""
+    ended, taken, ledger = result
+    assert "the budget of 0.07667 node-hours in pool cpu pays for no further block" in ended.out
+    assert len(taken) == 2
+    spent = ledger.pools["cpu"].nodes
+    assert ledger.over
+    assert abs(spent - sum(taken)) <= max(0.01 * sum(taken), 2.0 * len(taken)), (spent, taken)

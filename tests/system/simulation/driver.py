@@ -181,8 +181,9 @@ class Driver(QuietServices):
                 if self.pool and self.pool.blocks and self.world.case.hours is not None:
                     self.pool.close()
                     self.campaign.hours.take({NAME: self.pool.blocks.charge()})
+                    self.campaign.hours.over = True
                     with contextlib.suppress(RecordAway):
-                        self._keep_hours(over=True)
+                        self._keep_hours()
                 with contextlib.suppress(RecordAway, LeaseLost):
                     self.storage.commit(limit=0)
                 if self.keeper and self.campaign.finished:
@@ -218,9 +219,9 @@ class Driver(QuietServices):
         accounts = (Account("node_hours", case.hours),) if self.paid else ()
         return HoursPlan({NAME: PoolCost(NODES, 2, case.plan.walltime)}, accounts)
 
-    def _keep_hours(self, *, over: bool = False) -> None:
+    def _keep_hours(self) -> None:
         """Keep what the blocks have cost; what dead drivers had reserved is given back once their blocks are gone."""
-        keep_hours(self.storage, self.study, self.name, self.campaign.hours.ledger(self.world.time.now, over=over))
+        keep_hours(self.storage, self.study, self.name, self.campaign.hours.ledger(self.world.time.now))
         gone = {
             each.name: each.charged for each in self.world.drivers if not each.lives and each.pool and each.pool.over
         }
