@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 from .fields import DefaultText, TypeName, format_duration
 from .pipeline.architecture.operations import KINDS
 from .pipeline.studyfile.keep import KeepOptions
-from .pipeline.studyfile.schema import Budget, Command, StartFrom, StudySchema, TrialOptions
+from .pipeline.studyfile.schema import Budget, Command, PlacementOptions, StartFrom, StudySchema, TrialOptions
 from .providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
 
 DOCS = Path(__file__).resolve().parent / "docs"
@@ -41,6 +41,7 @@ BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("study-file.md", "Budget", Budget),
     ("study-file.md", "TrialOptions", TrialOptions),
     ("study-file.md", "KeepOptions", KeepOptions),
+    ("study-file.md", "PlacementOptions", PlacementOptions),
     ("study-file.md", "StartFrom", StartFrom),
     ("study-file.md", "Command", Command),
     ("sites.md", "SiteSchema", SiteSchema),

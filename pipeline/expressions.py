@@ -11,7 +11,7 @@ import functools
 import keyword
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import CodeType
 from typing import Any
 
@@ -111,6 +111,55 @@ class Expression(_Text):
         if not math.isfinite(found):
             raise NoValue(f"is {found}, which is no finite number")
         return found
+
+
+class Choice(_Text):
+    """A name, or a list of names, that follows from parameters and constants, such as ``gpu if layers > 3 else cpu``.
+
+    Args:
+        text: The expression, in the language of :class:`Constraint`.
+        known: The parameters and constants. Every other name in the text stands for itself.
+
+    Attributes:
+        names: The parameters and constants that it names, sorted.
+
+    Raises:
+        ValueError: It is not such an expression. The message completes a sentence that begins with the text.
+
+    Example:
+        >>> choice = Choice("gpu if layers > 3 else [cpu, gpu]", known=["layers"])
+        >>> choice.value({"layers": 5}), choice.value({"layers": 1})
+        (('gpu',), ('cpu', 'gpu'))
+    """
+
+    def __init__(self, text: str, known: Collection[str]):
+        super().__init__(text)
+        self._known = tuple(known)
+        self._itself = {name: name for name in self.names if name not in self._known}
+        self.names = tuple(name for name in self.names if name in self._known)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text, self._known)
+
+    def value(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names, at least one.
+
+        Args:
+            values: Of parameters and constants. It may lack those that the expression does not come to.
+
+        Raises:
+            NoValue: It needs an inactive parameter, or is no name and no list of names.
+        """
+        try:
+            found = eval(self._code, {**values, **self._itself, **_LANGUAGE})
+        except NameError as error:
+            raise NoValue(f"needs '{error.name}', which is inactive") from None
+        except (ArithmeticError, ValueError, TypeError) as error:
+            raise NoValue(f"cannot be evaluated: {error}") from None
+        names = [found] if isinstance(found, str) else found
+        if not isinstance(names, list) or not names or not all(isinstance(each, str) and each for each in names):
+            raise NoValue(f"is {shown(found)}, which is no name and no list of names")
+        return tuple(dict.fromkeys(names))
 
 
 class Constraint(_Text):

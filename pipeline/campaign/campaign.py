@@ -373,7 +373,7 @@ class Campaign:
     def _on_stop_requested(self, event: StopRequested) -> None:
         code = STOPPED if event.code is None else event.code
         self._end(code, event.reason or "stopped by the user; it can be resumed")
-        if event.how == "finish" and self.capacity.in_flight is not None:
+        if event.how == "finish" and (self.capacity.in_flight is not None or self.capacity.choice):
             self._withdraw_waiting()
         if event.how == "yield":
             self._yield_all()
@@ -436,9 +436,10 @@ class Campaign:
 
     def _room(self) -> int:
         """How many more trials the workers can take, with what is submitted ahead of them."""
-        more = ahead(self.workers, self.latency, self.outcomes.durations.median) if self.limits.asks_ahead else 0
         wanted = self.workers if self.capacity.in_flight is None else self.capacity.in_flight
-        return wanted + more - self.in_flight
+        if self.limits.asks_ahead:
+            wanted += ahead(self.workers, self.latency, self.outcomes.durations.median) + self.capacity.choice
+        return wanted - self.in_flight
 
     def _budget_used(self) -> bool:
         return self.limits.trials is not None and self.study.asked >= self.limits.trials

@@ -50,6 +50,23 @@ trials are killed. The user's first, second and third Ctrl-C mean these, in this
 
 
 @dataclass(frozen=True)
+class PoolCapacity:
+    """What one of several pools can run now.
+
+    Attributes:
+        name: The pool's name.
+        workers: Attempts that can run there at once, as in :class:`Capacity`.
+        hosts: Names of its hosts whose workers accept trials; empty where they are not known.
+        in_flight: Attempts that the pool wants to have in all, as in :class:`Capacity`.
+    """
+
+    name: str
+    workers: int
+    hosts: frozenset[str] = frozenset()
+    in_flight: int | None = None
+
+
+@dataclass(frozen=True)
 class Capacity:
     """How much the pool can run now; sent whenever it changes.
 
@@ -63,6 +80,8 @@ class Capacity:
         hosts: Names of the hosts whose workers accept trials; empty where the pool does not know them.
         in_flight: Attempts that the pool wants to have in all, with those that wait for room; None: as many as workers.
         busy: How much of ``workers`` is in use; None: as many as attempts run.
+        pools: The same for each pool, where there are several. A pool that is given up is not among them.
+        choice: Attempts that may wait beyond the workers, so that each worker gets one that suits its pool.
     """
 
     workers: int
@@ -70,6 +89,8 @@ class Capacity:
     hosts: frozenset[str] = frozenset()
     in_flight: int | None = None
     busy: float | None = None
+    pools: tuple[PoolCapacity, ...] = ()
+    choice: int = 0
 
 
 @dataclass(frozen=True)
@@ -228,9 +249,15 @@ Event = (
 
 @dataclass(frozen=True)
 class Submit:
-    """Run this attempt. The pool answers with exactly one Ended or Lost for its token."""
+    """Run this attempt. The pool answers with exactly one Ended or Lost for its token.
+
+    Attributes:
+        spec: The attempt.
+        pool: Which of several pools runs it; empty for any that ``spec.pools`` allows.
+    """
 
     spec: AttemptSpec
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,12 +302,14 @@ class Scale:
         blocks: By pool, how many blocks may be submitted in all, with those that the scheduler refuses. None, and for a
             pool that is not listed: there is no budget in node-hours that limits them.
         spent: Pools whose next block the budget in node-hours cannot pay.
+        most: Pool -> how many workers could be kept busy there; a pool that is not named may have all of them.
     """
 
     workers: int
     expected: float | None = None
     blocks: Mapping[str, int] | None = field(default=None, hash=False)
     spent: frozenset[str] = frozenset()
+    most: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

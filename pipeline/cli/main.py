@@ -35,6 +35,7 @@ COMMANDS = {
     "build": ("build", "Write the network of a trial as a PyTorch program, or draw it."),
     "ensemble": ("ensemble", "Choose models that predict together, and compare them with the best."),
     "importance": ("importance", "Show which parameters mattered."),
+    "plan": ("plan", "Show what trials cost in each pool, and how pools are shared."),
     "report": ("report", "Write a report of one study or several, to send or to print."),
     "plot": ("plot", "Draw a study: its history, parameters, workers, blocks and cost."),
     "dashboard": ("dashboard", "Show a study in a browser, with optuna-dashboard."),

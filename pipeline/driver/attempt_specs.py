@@ -59,6 +59,7 @@ def attempt_spec(file: StudyFile, campaign: Campaign, flight: Flight, channel: C
         expected=_expected(campaign, flight),
         yield_before=options.yield_before,
         avoid=sorted(flight.avoid),
+        pools=list(file.pools.of(flight.params)) if file.pools else [],
         parent_checkpoint=_parent_checkpoint(campaign, flight) if file.sampler.args.get(INHERIT) else "",
         objective=file.objective,
         limits=options.limits,

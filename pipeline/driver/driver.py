@@ -49,6 +49,7 @@ from .control import Control
 from .ended_trials import EndedTrials
 from .hours import hours_plan
 from .loop import CampaignLoop
+from .placing import placed
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
 from .settlement import settled_use
@@ -149,7 +150,8 @@ class Driver:
         self.channel = pool.channel.address
         watch = StepWatch(self.held_up, lambda: control.pending() or self._time_used_up())
         limit = self.study_file.budget.trials
-        loop = CampaignLoop(self.campaign, pool, self.storage, self, limit=limit, watched=watch.step)
+        pools = placed(pool, pool.specs, self.study_file, self.storage, self.study._study_id)
+        loop = CampaignLoop(self.campaign, pools, self.storage, self, limit=limit, watched=watch.step)
         self.ended.start(pool.wake)
         with self.reserve, watch:
             loop.begin()

@@ -40,17 +40,17 @@ def needs_of(study_file: StudyFile) -> TrialResources:
     """The resources that one trial needs."""
     from dataclasses import replace
 
-    sizes = study_file.sizes
+    sizes, pools = study_file.sizes, study_file.pools.named if study_file.pools else ()
     if sizes is None:
-        return resources_of(study_file.trial)
+        return resources_of(study_file.trial, pools)
     options = [case.options for case in sizes.cases() if case.options is not None]
-    different = tuple(dict.fromkeys(map(resources_of, options)))  # smallest first
+    different = tuple(dict.fromkeys(resources_of(each, pools) for each in options))  # smallest first
     different = tuple(sorted(different, key=lambda each: (each.gpus, each.cores, each.memory or 0)))
     return replace(different[0], sizes=different) if len(different) > 1 else different[0]
 
 
-def resources_of(trial: TrialOptions) -> TrialResources:
-    """The resources that a trial with these options needs."""
+def resources_of(trial: TrialOptions, pools: tuple[str, ...] = ()) -> TrialResources:
+    """The resources that a trial with these options needs, of one of these pools."""
     from ...providers.blocks.resources import TrialResources
 
     return TrialResources(
@@ -61,6 +61,7 @@ def resources_of(trial: TrialOptions) -> TrialResources:
         launcher=trial.launcher or "",
         memory=trial.memory,
         yield_before=trial.yield_before,
+        pools=pools,
     )
 
 

@@ -18,13 +18,16 @@ def why_unfit(study_file: StudyFile, site: Site, params: Mapping[str, Any]) -> s
     """Why no pool of the site can run the trial with these parameters, as one sentence; empty where one can."""
     from ...providers.blocks.resources import fits_no_pool, trials_per_block
 
-    if study_file.sizes is None:
+    if study_file.sizes is None and study_file.pools is None:
         return ""
     try:
-        resources = resources_of(study_file.options_for(params))
+        pools = study_file.pools.of(params) if study_file.pools else ()
+        resources = resources_of(study_file.options_for(params), pools)
     except SizeProblem as problem:
         return str(problem)
-    if any(pool.is_on and trials_per_block(pool, resources) for pool in site.pools):
+    if any(
+        pool.is_on and trials_per_block(pool, resources) and (not pools or pool.name in pools) for pool in site.pools
+    ):
         return ""
     error = fits_no_pool(site, resources, "this trial")
     return f"{error.key}: {error.message}"

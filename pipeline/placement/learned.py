@@ -3,7 +3,7 @@
 :mod:`.planner` groups trials into kinds and says which part of a pool's time each kind should get. A freed worker
 takes, in this order:
 
-1. the oldest trial, where that has waited for three median durations;
+1. the oldest trial, where that has waited for three times as long as it would with first-come;
 2. a trial whose kind has run here less than three times, so that its cost is learned;
 3. of the kinds that have a share here, the oldest trial of the one that is furthest behind it;
 4. of all others, the oldest trial of the kind that loses least here. No worker stays idle while something may run.
@@ -32,7 +32,8 @@ EXPLORED = 3
 """So many trials of a kind run in each pool before shares count there."""
 
 PATIENCE = 3.0
-"""Median durations after which the oldest trial goes first."""
+"""The oldest trial goes first after so many times the wait of first-come: a median duration for each trial that waits,
+divided by the workers, and at least one. With few workers the trials to choose from wait for many durations each."""
 
 GROWN = 1.5
 """A plan is made anew when so many times as many trials have waited, and then after half of ``RECENT``."""
@@ -113,7 +114,8 @@ class Learned:
         if not usable:
             return None
         median = self._costs.median
-        starves = median is not None and now - usable[0].since > PATIENCE * median
+        turns = max(1.0, len(waiting) / sum(room.workers for room in self._rooms.values()))
+        starves = median is not None and now - usable[0].since > PATIENCE * median * turns
         if self._plan is None or self._plan.shares is None or starves:
             return usable[0]
         by_kind: dict[int, Entry] = {}

@@ -23,6 +23,7 @@ from ..worker.command.template import as_text, check_command, exposed_fields, ex
 from .checkpoint_use import saves_nothing
 from .misnamed import what_instead
 from .objective import find_objective
+from .pool_rule import pool_rule
 from .ranks import with_ranks
 from .schema import Budget, Command, StartFrom, StudySchema, TrialOptions
 from .sizes import TrialSizes, take_out, trial_sizes
@@ -33,7 +34,7 @@ from .user_parts import resolved_callbacks
 
 BY_STEPS = ("hyperband", "successive_halving")
 """Pruners that allot steps to trials."""
-SHORTHANDS = {"sampler": "name", "pruner": "name", "command": "run"}
+SHORTHANDS = {"sampler": "name", "pruner": "name", "command": "run", "placement": "policy"}
 """Keys that may be a plain value instead of a mapping -> the key in the mapping that this value means."""
 
 
@@ -87,6 +88,8 @@ def load_study_file(path: Path | str, overrides: Sequence[str] = ()) -> StudyFil
         budget=_budget(schema, sampler, points, absolute.parent, directions, source),
         trial=trial,
         sizes=_sizes(sizes, trial, schema, space, source),
+        pools=None if trial.pools is None else pool_rule(trial.pools, space, source),
+        policy=schema.placement.policy,
         callbacks=_callbacks(schema, absolute.parent, source),
         loggers=schema.loggers,
         start_from=_start_from(schema, sampler, space, source),

@@ -40,6 +40,8 @@ from .keep import KeepOptions
 from .rank_counts import TRIAL_LAUNCHERS, RankCounts, rank_counts
 
 DIRECTIONS = ("minimize", "maximize")
+POLICIES = ("learned", "fifo", "shadho")
+"""How trials are placed on pools."""
 
 
 def _name(value: Any) -> str:
@@ -236,6 +238,24 @@ def _constraints(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _pools(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) and item for item in value):
+        return tuple(value)
+    raise ValueError(f"must be a pool's name, a list of names, or an expression, but is {shown(value)}")
+
+
+def _policy(value: Any) -> str:
+    if value not in POLICIES:
+        raise ValueError(f"must be {', '.join(POLICIES[:-1])} or {POLICIES[-1]}, but is {shown(value)}")
+    return str(value)
+
+
+def _placement(value: Any) -> Any:
+    return {"policy": value} if isinstance(value, str) else value
+
+
 StudyName = Annotated[str, BeforeValidator(_name), TypeName("1 to 128 letters, digits, `. _ + -`")]
 Direction = Annotated[str, BeforeValidator(_direction), TypeName("`minimize` or `maximize`; for short `min` or `max`")]
 Directions = Annotated[tuple[str, ...], BeforeValidator(_directions), TypeName("list of `minimize` and `maximize`")]
@@ -261,6 +281,8 @@ Gpus = Annotated[
     int | float, BeforeValidator(whole_or_share), TypeName("whole number, fraction below 1, or expression")
 ]
 Count = Annotated[int, BeforeValidator(whole(1)), TypeName("whole number, 1 or more, or expression")]
+PoolsChoice = Annotated[str | tuple[str, ...], BeforeValidator(_pools), TypeName("name, list of names, or expression")]
+Policy = Annotated[str, BeforeValidator(_policy), TypeName("`learned`, `fifo` or `shadho`")]
 Points = Annotated[tuple[dict[str, Any], ...], BeforeValidator(_points), TypeName("list of points")]
 Constraints = Annotated[tuple[str, ...], BeforeValidator(_constraints), TypeName("list of expressions")]
 
@@ -434,6 +456,11 @@ class TrialOptions(Section):
         description="Limit of stdout and of stderr of one attempt. An attempt that prints more is ended.",
     )
     grace: Duration = Field(default=DEFAULT_GRACE, description="Time from SIGTERM to SIGKILL when an attempt is ended.")
+    pools: Annotated[PoolsChoice | None, DefaultText("all that can run it")] = Field(
+        default=None,
+        description="The pools of the site that may run a trial: a name, a list of names, or an expression of "
+        "parameters such as `gpu if layers > 3 else cpu`. See [Placement](placement.md).",
+    )
     keep: KeepOptions = Field(
         default=KeepOptions(), description="Which files of trials are kept, see [below](study-file.md#trialkeep)."
     )
@@ -452,6 +479,22 @@ class TrialOptions(Section):
     def limits(self) -> Limits:
         """The limits that a worker enforces on each attempt."""
         return Limits(timeout=self.timeout, memory=self.memory, max_output=self.max_output, grace=self.grace)
+
+
+class PlacementOptions(Section):
+    """``placement:``, which of several pools runs a trial.
+
+    Example::
+
+        placement: {policy: fifo}
+    """
+
+    policy: Policy = Field(
+        default="learned",
+        description="`learned`: the pool on which the trial gains most, by what trials have cost there. `fifo`: the "
+        "next free worker, whatever its pool. `shadho`: large configurations to large pools, by SHADHO's rule. See "
+        "[Placement](placement.md).",
+    )
 
 
 class StartFrom(Section):
@@ -529,6 +572,9 @@ class StudySchema(Section):
     )
     trial: TrialOptions = Field(
         default=TrialOptions(), description="What one trial gets, and how its failures are handled, see below."
+    )
+    placement: Annotated[PlacementOptions, BeforeValidator(_placement)] = Field(
+        default=PlacementOptions(), description="Which of several pools runs a trial, see below."
     )
     callbacks: Callbacks = Field(
         default=(),

@@ -14,6 +14,7 @@ from ..loggers.settings import LoggerSettings
 from ..registry_args import Named
 from ..space import Space
 from ..trial.protocol import ObjectiveSpec
+from .pool_rule import PoolRule
 from .schema import Budget, StartFrom, StudySchema, TrialOptions
 from .sizes import TrialSizes
 
@@ -38,6 +39,8 @@ class StudyFile:
             space with constraints. None with other samplers.
         trial: What one trial gets, and how its failures are handled. What depends on its parameters has a default.
         sizes: What depends on its parameters; None where nothing does.
+        pools: The pools that may run a trial; None for all.
+        policy: How trials are placed on several pools: ``learned``, ``fifo`` or ``shadho``.
         callbacks: What the driver calls after each finished trial.
         loggers: What the driver writes each trial to.
         start_from: Points to try first, and studies to learn from.
@@ -66,6 +69,8 @@ class StudyFile:
     source: YamlFile = field(repr=False, compare=False)
     sampler_why: str = field(default="", compare=False)
     sizes: TrialSizes | None = None
+    pools: PoolRule | None = None
+    policy: str = "learned"
 
     def options_for(self, params: Mapping[str, Any]) -> TrialOptions:
         """The options of the trial with these parameters.
@@ -99,6 +104,7 @@ class StudyFile:
         for key, section in (("budget", self.budget), ("trial", self.trial), ("start_from", self.start_from)):
             data[key] = section.model_dump(mode="json")
         data["trial"] |= self.sizes.texts if self.sizes else {}
+        data["placement"] = {"policy": self.policy}
         if self.storage:
             hidden = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", self.storage)
             data["storage"] = re.sub(r"(pass\w*=)[^&]*", r"\1***", hidden, flags=re.IGNORECASE)

@@ -186,6 +186,7 @@ class AttemptSpec(Message):
         expected: Seconds that this attempt is expected to run; None where that is not known.
         yield_before: Seconds before its block's end at which it must yield; None for the default.
         avoid: Hosts whose workers must decline it.
+        pools: The pools that may run it; empty for all.
         objective: What to run.
         limits: Its limits.
         channel: Where to send reports.
@@ -221,6 +222,7 @@ class AttemptSpec(Message):
     expected: float | None = None
     yield_before: float | None = None
     avoid: list[str] = field(default_factory=list)
+    pools: list[str] = field(default_factory=list)
     parent_checkpoint: str = ""
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
     limits: Limits = field(default_factory=Limits)

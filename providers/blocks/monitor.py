@@ -101,6 +101,7 @@ class PoolMonitor:
     Attributes:
         demand: Workers that could be kept busy; None before the campaign has reported it.
         expected: Seconds that the next trial is expected to run; None when that is unknown.
+        most: Pool -> how many workers could be kept busy there at most; others could have all of ``demand``.
         snapshot: The state at the last refresh. It is replaced as a whole, never changed.
         wakeup: Set it to request a refresh now.
     """
@@ -115,6 +116,7 @@ class PoolMonitor:
         self.pools, self.job_log, self.replace, self.changed = pools, job_log, replace, changed
         self.demand: int | None = None
         self.expected: float | None = None
+        self.most: Mapping[str, int] = {}
         self.snapshot = PoolSnapshot()
         self.wakeup = threading.Event()
         self._managers = 0  # connected at the last refresh
@@ -154,9 +156,10 @@ class PoolMonitor:
                 self._refresh_pool(name, managed, now)
         if self.demand is not None:
             left = self.demand
-            for managed in self.pools.values():
+            for name, managed in self.pools.items():
                 if not managed.dropped:
-                    served = managed.blocks.scale(left, self.expected, self._hold_function(managed), now)
+                    here = min(left, self.most.get(name, left))
+                    served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now)
                     left = max(0, left - served)
         self._publish(self._summary(now))
 

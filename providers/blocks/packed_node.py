@@ -19,6 +19,7 @@ class Need:
         cores: CPU cores.
         gpus: GPUs: a whole number, or a fraction below 1 of one GPU.
         memory: Bytes; 0 where the study file gives none.
+        pool: The only pool whose nodes may run it; empty for all.
 
     >>> Need(gpus=0.5).share, Need(gpus=2).share
     (500000, 0)
@@ -27,11 +28,12 @@ class Need:
     cores: float = 1
     gpus: float = 0
     memory: float = 0
+    pool: str = ""
 
     @classmethod
-    def of(cls, spec: AttemptSpec) -> Need:
-        """What an attempt takes."""
-        return cls(spec.cores, spec.gpus, spec.limits.memory or 0)
+    def of(cls, spec: AttemptSpec, pool: str = "") -> Need:
+        """What an attempt takes, and the pool that it was given to."""
+        return cls(spec.cores, spec.gpus, spec.limits.memory or 0, pool)
 
     @property
     def whole_gpus(self) -> int:
@@ -75,6 +77,7 @@ class NodeRoom:
         """
         return (
             self.trials > 0
+            and need.pool in ("", self.pool)
             and (need.cores <= self.cores or not self.cores)
             and math.ceil(need.gpus) <= self.gpus
             and (need.memory <= self.memory or not self.memory)
@@ -145,6 +148,7 @@ class PackedNode:
         room = self.room
         return (
             len(self.running) < room.trials
+            and need.pool in ("", room.pool)
             and (not room.cores or need.cores <= len(self.cores))
             and (not room.memory or need.memory <= self.memory)
             and (any(part >= need.share for part in self.gpus) if need.share else need.whole_gpus <= self.free_gpus)

@@ -84,7 +84,8 @@ class Packer:
         self._changed: dict[str, PackedNode] = {}  # the nodes on which something became free since the last ``place``
         self._released = False  # a reservation has ended
         self._used: defaultdict[NodeRoom, float] = defaultdict(float)  # nodes, how much of them is in use
-        self._fill = 0  # typical attempts that there is room for
+        self._fill: Counter[str] = Counter()  # pool -> typical attempts that there is room for
+        self._begun: Counter[str] = Counter()  # pool -> attempts that have begun and not ended
         self._turns = self._puts = 0
 
     # -- nodes --------------------------------------------------------------------------------------------------------
@@ -121,6 +122,7 @@ class Packer:
         if node is None:
             return ()
         self._used[node.kind] -= node.counted_busy
+        self._begun[node.room.pool] -= len(node.running)
         return tuple(node.running)
 
     def rooms(self) -> list[tuple[NodeRoom, bool]]:
@@ -147,6 +149,7 @@ class Packer:
         node = self._nodes.get(self._where.pop(token, ""))
         if node is not None and token in node.running:
             node.give_back(token)
+            self._begun[node.room.pool] -= 1
             self._changed[node.room.name] = node
             self._count(node)
 
@@ -185,6 +188,7 @@ class Packer:
         del self._waiting[attempt.token]
         self._unreserve(attempt.token)
         self._where[attempt.token] = node.room.name
+        self._begun[node.room.pool] += 1
         for other in self._waiting.values():
             if other.turn < attempt.turn and node.room.holds(other.need):
                 other.overtaken += 1
@@ -253,14 +257,18 @@ class Packer:
         homeless = sum(not any(kind.holds(each.need) for kind in self._kinds) for each in self._waiting.values())
         ahead = min(MOST_AHEAD, max(LEAST_AHEAD, math.ceil(SHARE_AHEAD * len(self._where))))
         ahead = ahead if homeless < MOST_HOMELESS else 0
-        return len(self._where) + self._fill + min(homeless, MOST_HOMELESS) + ahead
+        return len(self._where) + self._fill.total() + min(homeless, MOST_HOMELESS) + ahead
+
+    def room_in(self, pool: str) -> int:
+        """Attempts of the typical need that a pool has and could begin now."""
+        return self._begun[pool] + self._fill[pool]
 
     def _count(self, node: PackedNode) -> None:
         """Count again how many typical attempts there is room for, after a change of the node."""
         there = node.accepts and not node.reserved
-        self._fill -= node.counted
+        self._fill[node.room.pool] -= node.counted
         node.counted = node.room_for(self.typical) if there else 0
-        self._fill += node.counted
+        self._fill[node.room.pool] += node.counted
         if node.busy != node.counted_busy:
             self._used[node.kind] += node.busy - node.counted_busy
             node.counted_busy = node.busy
@@ -271,15 +279,22 @@ class Packer:
         return len(self._where)
 
     @property
-    def slots(self) -> float:
-        """Attempts of the typical need that the nodes run at a time; of a held node only what is in use counts."""
-        held = [node for node in self._nodes.values() if not node.accepts]
-        whole = sum(count / self._part(kind) for kind, count in self._kinds.items())
-        return whole + sum(node.busy / self._part(node.kind) for node in held)
+    def slots(self) -> dict[str, float]:
+        """Pool -> attempts of the typical need that its nodes run at a time.
+
+        Of a held node only what is in use counts.
+        """
+        found: defaultdict[str, float] = defaultdict(float)
+        for kind, count in self._kinds.items():
+            found[kind.pool] += count / self._part(kind)
+        for node in self._nodes.values():
+            if not node.accepts:
+                found[node.room.pool] += node.busy / self._part(node.kind)
+        return found
 
     @property
     def busy(self) -> float:
-        """What is in use of :attr:`slots`."""
+        """What is in use of all :attr:`slots`."""
         return sum(used / self._part(kind) for kind, used in self._used.items())
 
     def _part(self, kind: NodeRoom) -> float:

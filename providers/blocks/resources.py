@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import UserError
+from ...yamlfile import nearest
 from ..site import PoolSpec, Site
 from .packed_node import WHOLE, Need, NodeRoom
 
@@ -22,6 +23,7 @@ class TrialResources:
         launcher: What starts the ranks of a trial on several nodes; empty for the pool's own.
         memory: Bytes on each node; None when the study file gives none.
         yield_before: Seconds before the end of its block at which it is asked to yield; None for the default.
+        pools: The only pools that may run a trial; empty for all.
         sizes: What different trials take, where that depends on their parameters: each without ``sizes``. Cores, GPUs,
             memory and ranks above are then those of one of them.
     """
@@ -33,6 +35,7 @@ class TrialResources:
     launcher: str = ""
     memory: int | None = None
     yield_before: float | None = None
+    pools: tuple[str, ...] = ()
     sizes: tuple[TrialResources, ...] = ()
 
     @property
@@ -134,7 +137,7 @@ def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
 
     A study uses every pool that is on and whose blocks can hold one of its trials. But if its trials take no GPU, and a
     pool without GPUs can run them, then the pools with GPUs are left to other work. Trials of different sizes use the
-    pools that one of the sizes would use.
+    pools that one of the sizes would use. Where ``trial.pools`` names pools, it uses these and no others.
     """
     if resources.sizes:
         by_size = [pool_uses(site, each) for each in resources.sizes]
@@ -146,9 +149,12 @@ def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
         return uses
     fitting = {pool.name for pool in site.pools if pool.is_on and trials_per_block(pool, resources)}
     without_gpus = [pool.name for pool in site.pools if pool.name in fitting and not pool.gpus_per_node]
+    without_gpus = [] if resources.pools else without_gpus
     uses = []
     for pool in site.pools:
-        if not pool.is_on:
+        if resources.pools and pool.name not in resources.pools:
+            uses.append(PoolUse(pool, why_not="trial.pools does not name it"))
+        elif not pool.is_on:
             uses.append(PoolUse(pool, why_not="it is off (blocks.max is 0)"))
         elif pool.name not in fitting:
             offer = _offer_in_words(pool, resources)
@@ -167,17 +173,31 @@ def usable_pools(site: Site, resources: TrialResources) -> list[PoolSpec]:
 
     Raises:
         UserError: There is none. The message says what a trial needs and what the pools offer; the key is the one of
-            the study file that asks for too much.
+            the study file that asks for too much. Or ``trial.pools`` names a pool that the site does not have.
     """
+    smallest = resources.sizes[0] if resources.sizes else resources
+    _check_named(site, smallest.pools)
     used = [use.pool for use in pool_uses(site, resources) if not use.why_not]
     if used:
         return used
-    raise fits_no_pool(site, resources.sizes[0] if resources.sizes else resources)
+    raise fits_no_pool(site, smallest)
+
+
+def _check_named(site: Site, pools: Sequence[str]) -> None:
+    """Raise UserError if the study file names a pool that the site does not have, or none that is on."""
+    known = {pool.name: pool for pool in site.pools}
+    for name in pools:
+        if name not in known:
+            raise UserError(f"site {site.name} has no pool '{name}'{nearest(name, known)}", key="trial.pools")
+    if pools and not any(known[name].is_on for name in pools):
+        which = f"pool {pools[0]} is off" if len(pools) == 1 else f"the pools {_listed(list(pools))} are off"
+        raise UserError(f"{which} (blocks.max is 0)", key="trial.pools")
 
 
 def fits_no_pool(site: Site, resources: TrialResources, which: str = "a trial") -> UserError:
     """The error that no pool can run a trial, which ``which`` names."""
-    pools = [pool for pool in site.pools if pool.is_on]
+    pools = [pool for pool in site.pools if pool.is_on and (not resources.pools or pool.name in resources.pools)]
+    pools = pools or list(site.pools)
     if site.scheduler == "local" and len(pools) == 1:
         offers = f"this machine offers {_offer_in_words(pools[0], resources)}"
     else:
@@ -210,7 +230,8 @@ def accelerators(pool: PoolSpec, resources: TrialResources) -> list[str]:
     """The GPUs of each worker of a node, as one name each (``0,1``). Empty when a trial takes none.
 
     A trial on several nodes has all GPUs of its nodes, so no worker is bound to GPUs then. Trials of different sizes
-    get theirs one by one: here are all GPUs of a node, one by one.
+    get theirs one by one: here are all GPUs of a node, one by one. A trial that asks for none, and may run in a pool
+    with GPUs because ``trial.pools`` names it, gets its worker's share of them there.
 
     >>> accelerators(PoolSpec("gpu", gpus_per_node=4), TrialResources(gpus=2))
     ['0,1', '2,3']
@@ -219,6 +240,9 @@ def accelerators(pool: PoolSpec, resources: TrialResources) -> list[str]:
         return []
     if resources.sizes:
         return gpu_sets(pool.gpus_per_node, 1)
+    if resources.pools and not resources.gpus:
+        share = pool.gpus_per_node / pool.workers_per_node
+        return gpu_sets(pool.gpus_per_node, int(share) if share >= 1 else share)
     return gpu_sets(pool.gpus_per_node, resources.gpus)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...pipeline.campaign.events import Capacity
+from ...pipeline.campaign.events import Capacity, PoolCapacity
 from ...pipeline.trial.protocol import AttemptSpec
 from ..blocks.block import WorkerPoolSeen
 from ..blocks.packed_node import Need, Placement
@@ -28,12 +28,14 @@ class PackedAttempts:
         self._pools = {pool.name: pool for pool in pools}
         self._rooms = {pool.name: replace(room_of(pool), trials=trials_per_node(pool, resources)) for pool in pools}
         self._specs: dict[str, AttemptSpec] = {}  # those that wait, by token
+        self._needs: dict[str, Need] = {}  # what each of them takes
         self._homes: dict[str, str] = {}  # token -> the only pool that can run it
         self._nodes: dict[str, str] = {}  # token -> node, of those that were sent to one
 
-    def submit(self, spec: AttemptSpec) -> None:
-        """An attempt waits from now on."""
-        need = Need.of(spec)
+    def submit(self, spec: AttemptSpec, pool: str = "") -> None:
+        """An attempt waits from now on; with ``pool`` for a node there."""
+        need = Need.of(spec, pool)
+        self._needs[spec.token] = need
         self._specs[spec.token] = spec
         self._packer.put(spec.token, need, spec.avoid)
         homes = [name for name, room in self._rooms.items() if room.holds(need)]
@@ -67,7 +69,7 @@ class PackedAttempts:
             pools: Those that have not been given up.
         """
         rooms = [room for name, room in self._rooms.items() if name in pools]
-        found = [token for token, spec in self._specs.items() if not any(room.holds(Need.of(spec)) for room in rooms)]
+        found = [token for token, need in self._needs.items() if not any(room.holds(need) for room in rooms)]
         for token in found:
             self.end(token)
         return found
@@ -75,12 +77,15 @@ class PackedAttempts:
     def ready(self) -> list[tuple[AttemptSpec, Placement]]:
         """The attempts that begin now, and where."""
         found = [(self._specs.pop(each.token), each) for each in self._packer.place()]
+        for spec, _ in found:
+            del self._needs[spec.token]
         self._nodes.update((spec.token, placement.node) for spec, placement in found)
         return found
 
     def end(self, token: str) -> None:
         """An attempt is over."""
         self._specs.pop(token, None)
+        self._needs.pop(token, None)
         self._homes.pop(token, None)
         self._nodes.pop(token, None)
         self._packer.end(token)
@@ -93,8 +98,16 @@ class PackedAttempts:
     def capacity(self, latency: float, hosts: frozenset[str]) -> Capacity:
         """What can run now. ``hosts``: those whose workers accept trials."""
         packer = self._packer
-        slots = max(round(packer.slots), 1) if hosts else 0
+        slots = max(round(sum(packer.slots.values())), 1) if hosts else 0
         return Capacity(slots, latency, hosts, packer.capacity, round(packer.busy, 6))
+
+    def pool_capacities(self, hosts: Mapping[str, frozenset[str]]) -> tuple[PoolCapacity, ...]:
+        """What each pool can run now. ``hosts``: by pool those whose workers accept trials."""
+        slots, room = self._packer.slots, self._packer.room_in
+        return tuple(
+            PoolCapacity(pool, max(round(slots.get(pool, 0)), 1) if names else 0, names, room(pool))
+            for pool, names in hosts.items()
+        )
 
     def trials_per_block(self, pool: str) -> int:
         """How many trials of the typical size a block of the pool runs at a time."""

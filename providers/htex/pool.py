@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ...pipeline.campaign.events import (
     Ended,
     Event,
     Lost,
+    PoolCapacity,
     PoolFailed,
     PoolNote,
     Quarantine,
@@ -104,6 +105,7 @@ class ParslPool:
         metered: Pools whose blocks a budget in node-hours limits: none of them is submitted before a Scale allows it.
 
     Attributes:
+        specs: The pools that are used.
         monitor: Watches and scales the pools in a thread of its own.
         job_log: The jobs of the campaign.
         channel: The report channel.
@@ -145,7 +147,7 @@ class ParslPool:
         self._closed = False
         self.left: list[str] = []
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        pools = usable_pools(site, resources) if pools is None else pools
+        self.specs = pools = tuple(usable_pools(site, resources) if pools is None else pools)
         self.packed = PackedAttempts(resources, pools) if resources.packed else None
         self.job_log = JobLog(
             None if site.scheduler == "local" else files.jobs,
@@ -273,7 +275,9 @@ class ParslPool:
         for action in actions:
             if isinstance(action, Submit):
                 if self.packed:
-                    self.packed.submit(action.spec)
+                    self.packed.submit(action.spec, action.pool)
+                elif action.pool:
+                    self._submit_to(action.spec, action.pool)
                 else:
                     self._waiting.append(action.spec)
             elif isinstance(action, Reply):
@@ -287,6 +291,7 @@ class ParslPool:
             elif isinstance(action, Scale):
                 self.monitor.demand, self.monitor.expected = action.workers, action.expected
                 self.monitor.allow(action.blocks, action.spent)
+                self.monitor.most = action.most
                 self._size_blocks()
                 self.monitor.wakeup.set()
             elif isinstance(action, Quarantine):
@@ -335,6 +340,14 @@ class ParslPool:
             if home is None:
                 return
             self._submit(self._waiting.popleft(), home)
+
+    def _submit_to(self, spec: AttemptSpec, pool: str) -> None:
+        """Submit an attempt to the pool that was chosen for it, which may have been given up meanwhile."""
+        managed = self.monitor.pools[pool]
+        if managed.dropped or managed.executor.bad_state_is_set:
+            self._withdrawn.append(Lost(spec.token, f"pool {pool} was given up before the attempt could begin"))
+        else:
+            self._submit(spec, pool)
 
     def _choose(self, spec: AttemptSpec) -> str | None:
         """The pool with the largest share of free workers, among those with a host that the attempt need not avoid.
@@ -453,9 +466,17 @@ class ParslPool:
         hosts = frozenset().union(*snapshot.hosts.values())
         equal = Capacity(snapshot.capacity, LATENCY, hosts)
         capacity = self.packed.capacity(LATENCY, hosts) if self.packed else equal
+        if len(self.monitor.pools) > 1:
+            capacity = replace(capacity, pools=self._pool_capacities(snapshot))
         if capacity != self._capacity:
             self._capacity = capacity
             events.append(capacity)
+
+    def _pool_capacities(self, snapshot: PoolSnapshot) -> tuple[PoolCapacity, ...]:
+        """What each pool can run now that has not been given up."""
+        if self.packed:
+            return self.packed.pool_capacities(snapshot.hosts)
+        return tuple(PoolCapacity(name, workers, snapshot.hosts[name]) for name, workers in snapshot.workers.items())
 
 
 def _nodes_of(spec: AttemptSpec) -> dict[str, Any]:

@@ -33,10 +33,10 @@ class PackedNodes:
                 self._packer.node_up(room)
                 self._homes[room.name] = None
 
-    def submit(self, spec: AttemptSpec) -> None:
-        """An attempt waits from now on."""
+    def submit(self, spec: AttemptSpec, pool: str = "") -> None:
+        """An attempt waits from now on; with ``pool`` for a node there."""
         self._specs[spec.token] = spec
-        self._packer.put(spec.token, Need.of(spec), spec.avoid)
+        self._packer.put(spec.token, Need.of(spec, pool), spec.avoid)
         self._witness.waits(spec)
 
     def ready(self) -> list[tuple[AttemptSpec, Placement, Block | None]]:
@@ -101,5 +101,5 @@ class PackedNodes:
         self._follow_blocks()
         packer = self._packer
         hosts = frozenset(room.host for room, accepting in packer.rooms() if accepting)
-        slots = max(round(packer.slots), 1) if hosts else 0
+        slots = max(round(sum(packer.slots.values())), 1) if hosts else 0
         return Capacity(slots, latency, hosts, packer.capacity, packer.busy)

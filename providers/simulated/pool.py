@@ -140,10 +140,22 @@ class SimulatedPool:
         self._report_changes()
         while not self._events and self.time.step(end):
             self._report_changes()
+        return self.take_events()
+
+    def take_events(self) -> list[Event]:
+        """The events that are ready, without waiting."""
+        self._report_changes()
         events, self._events = self._events, []
         if self.faults.shuffle:
             self.random.shuffle(events)
         return events
+
+    @property
+    def most_workers(self) -> int:
+        """Attempts that it can ever run at once."""
+        if self.blocks is None:
+            return self._workers
+        return self.blocks.plan.counts.max * self.blocks.plan.workers
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:

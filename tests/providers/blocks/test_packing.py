@@ -154,7 +154,7 @@ def test_utilization_counts_gpus_and_cores_where_there_are_none() -> None:
     made.put("a", Need(1, 4))
     made.put("b", Need(2))
     made.place()
-    assert made.busy / made.slots == (4 / 8 + 2 / 4) / 2
+    assert made.busy / sum(made.slots.values()) == (4 / 8 + 2 / 4) / 2
 
 
 def spec(token: str, need: Need) -> AttemptSpec:

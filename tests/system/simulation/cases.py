@@ -16,6 +16,7 @@ from pilotune.providers.simulated.blocks import BlockPlan
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.site.spec import BlockCounts
 
+from .pools import Pools, draw_pools
 from .sizes import Sizes, draw_sizes
 
 SPACE = Space(
@@ -95,7 +96,7 @@ class Case:
     """The case of one seed.
 
     Attributes:
-        workers: Workers in each driver's pool.
+        workers: Workers in each driver's pool, or in each of its pools.
         trials: The study's budget.
         seats: Drivers at the same time.
         server: The database is a server, which several drivers may use; else it is a file.
@@ -112,6 +113,7 @@ class Case:
         artifacts: Each attempt keeps a file.
         keep: Of how many trials these files are kept; None: of all.
         hours: The study's budget in node-hours; None where hours are not counted.
+        pools: The site has several pools; None: one.
     """
 
     seed: int
@@ -140,6 +142,12 @@ class Case:
     artifacts: bool = False
     keep: int | None = None
     hours: float | None = None
+    pools: Pools | None = None
+
+    @property
+    def all_workers(self) -> int:
+        """Workers in all pools of a driver."""
+        return self.workers * (len(self.pools.names) if self.pools else 1)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -214,6 +222,7 @@ class Case:
         files = random.Random(f"artifacts {seed}")
         if files.random() < 0.3:
             case = replace(case, artifacts=True, keep=files.choice([1, 2, 2, None]))
+        case = replace(case, pools=None if case.wishes else draw_pools(seed))
         return replace(case, faults=faults)
 
     @classmethod

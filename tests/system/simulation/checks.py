@@ -94,7 +94,9 @@ def check_end(world: World, finish: Finish) -> str:
     assert all(count == 1 for count in world.truth.starts.values()), "an attempt was begun twice"
     check_artifacts(world, trials)
     _called_back(world, [trial for trial in trials if trial.state.is_finished()])
-    if replace(world.case.trouble, rubbish=0.0) == Trouble() and world.case.stop_at is world.case.hours is None:
+    vanishes = world.case.pools is not None and world.case.pools.vanishes_after is not None
+    ended_early = world.case.stop_at is not None or world.case.hours is not None or vanishes
+    if replace(world.case.trouble, rubbish=0.0) == Trouble() and not ended_early:
         _attempts_are_counted(world, trials)
     return hashlib.sha256(repr((rows, [(t.number, t.state, t.values) for t in trials])).encode()).hexdigest()
 
@@ -308,7 +310,10 @@ def _called_back(world: World, ended: list[FrozenTrial]) -> None:
 
 
 def _attempts_are_counted(world: World, trials: list[FrozenTrial]) -> None:
-    """Where no campaign was stopped, every counted attempt was given to a worker; declined ones are not counted."""
+    """Where no campaign was stopped and no pool given up, every counted attempt was given to a worker.
+
+    Declined ones are not counted.
+    """
     given = [*world.truth.begun, *world.truth.unbegun]
     for trial in trials:
         if trial.state.is_finished() and trial.user_attrs["pilotune:exit"] != "resources":  # such a one never begins

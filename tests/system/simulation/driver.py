@@ -16,15 +16,20 @@ from pilotune.errors import RecordAway
 from pilotune.pipeline.attributes import STEP
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
-from pilotune.pipeline.campaign.events import Action, Event, Scale, StopRequested
+from pilotune.pipeline.campaign.cost_learner import CostLearner
+from pilotune.pipeline.campaign.events import Action, Event, PoolCharge, Scale, StopRequested
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
+from pilotune.pipeline.campaign.past_costs import learn_past
+from pilotune.pipeline.campaign.placed_pool import PlacedPool
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
 from pilotune.pipeline.fidelity import Origin, make_pruner, population_plan, rung_schedule
 from pilotune.pipeline.hours import Account
+from pilotune.pipeline.placement import Costs, Placement
+from pilotune.pipeline.placement.policy import AHEAD, AHEAD_A_POOL
 from pilotune.pipeline.record import (
     DueCallbacks,
     Lease,
@@ -44,14 +49,16 @@ from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome, Outco
 from pilotune.pipeline.trial.report_log import ReportLog, ReportWriter, as_ranges, newest_log
 from pilotune.providers.blocks.packed_node import Need
 from pilotune.providers.blocks.packing import LEAST_AHEAD, MOST_HOMELESS, SHARE_AHEAD
-from pilotune.providers.simulated.attempt import Attempt
+from pilotune.providers.simulated.attempt import Attempt, Objective
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.simulated.pool import NAME, SimulatedPool
+from pilotune.providers.simulated.several import SimulatedPools
 from tests.support.campaign_bench import QuietServices
 
 from .artifacts import SimulatedKeeper, begin_artifacts, end_artifacts
 from .cases import NODES, POINTS
 from .database import STUDY, FaultyLink
+from .pools import Pools
 from .surroundings import Seat, Surroundings
 
 
@@ -90,7 +97,8 @@ class Driver(QuietServices):
         self.storage = RecordStorage(self.database.url, autocommit=False, database=self.database)
         self.run = RunDirectory(world.runs / name)
         self.lease = Lease(name, self.host, self.host, self.pid, self.pid, str(self.run.path))
-        self.pool: Machine | None = None
+        self.pool: Machine | PlacedPool | None = None
+        self.machines: dict[str, Machine] = {}  # by the pool's name
         self.loop: SteppedLoop | None = None
         self.claimed = False
         self.keeper: SimulatedKeeper | None = None
@@ -113,19 +121,7 @@ class Driver(QuietServices):
             self.study.enqueue_trial(point, skip_if_exists=True)
         self.storage.commit()
         self.study.sampler = make_sampler(case, seed=case.seed + self.pid)
-        self.pool = Machine(
-            case.workers,
-            world.objective,
-            seed=case.seed + self.pid,
-            faults=case.faults if not world.calm else Faults(),
-            plan=replace(case.plan, metered=self.paid) if case.plan else None,
-            disk=world.disk,
-            time=world.time,
-            rooms=[replace(room, name=f"{self.name}.{room.name}") for room in case.sizes.rooms] if case.sizes else (),
-            witness=world.truth.of_pool(self.name),
-            logs=True,
-        )
-        self.pool.driver, self.pool.skew = self, world.skews["workers"]
+        self.pool = self._placed(case.pools) if case.pools else self._machine(NAME, self.name, world.objective)
         self.campaign = CheckedCampaign(
             CheckedStudy(self.study, self.storage, case.space, self.name),
             CampaignLimits(
@@ -161,6 +157,44 @@ class Driver(QuietServices):
             self.keeper.world = world
             self.keeper.start()
 
+    def _machine(self, pool: str, name: str, objective: Objective) -> Machine:
+        case, world = self.world.case, self.world
+        machine = Machine(
+            case.workers,
+            objective,
+            seed=case.seed + self.pid + 1000 * len(self.machines),
+            faults=case.faults if not world.calm else Faults(),
+            plan=replace(case.plan, metered=self.paid) if case.plan else None,
+            disk=world.disk,
+            time=world.time,
+            rooms=[replace(room, name=f"{name}.{room.name}") for room in case.sizes.rooms] if case.sizes else (),
+            witness=world.truth.of_pool(name),
+            logs=True,
+        )
+        machine.driver, machine.skew = self, world.skews["workers"]
+        self.machines[pool] = machine
+        return machine
+
+    def _placed(self, pools: Pools) -> PlacedPool:
+        """Several pools, one of which may vanish, and what gives each attempt to one of them."""
+        world = self.world
+        site = SimulatedPools(
+            {
+                name: self._machine(name, f"{self.name}.{name}", pools.objective(name, world.objective, world.saw))
+                for name in pools.names
+            }
+        )
+        if pools.vanishes_after is not None and not world.calm:
+            world.time.at(pools.vanishes_after, lambda: self._vanish(site, pools.names[-1]))
+        costs = Costs(pools.names)
+        learn_past(costs, self.study.get_trials(deepcopy=False), {})
+        return PlacedPool(site, Placement(pools.policy, costs), CostLearner(costs))
+
+    def _vanish(self, site: SimulatedPools, name: str) -> None:
+        if self.lives and name in site.pools:
+            self.world.saw["pools vanished"] += 1
+            site.vanish(name)
+
     def turn(self) -> None:
         assert self.loop is not None
         self.loop.turn()
@@ -169,8 +203,8 @@ class Driver(QuietServices):
         """Kill the process; its workers do not know yet."""
         self.dead = True
         self.database.sever()
-        if self.pool:
-            self.pool.abandon()
+        for machine in self.machines.values():
+            machine.abandon()
 
     def end(self) -> None:
         """Do what a driver does at its end, whatever the reason."""
@@ -178,9 +212,9 @@ class Driver(QuietServices):
             if self.loop:
                 self.world.saw["trials put aside"] += len(self.campaign.stopping.put_aside)
                 self._settle()
-                if self.pool and self.pool.blocks and self.world.case.hours is not None:
+                if self.pool and self.world.case.plan and self.world.case.hours is not None:
                     self.pool.close()
-                    self.campaign.hours.take({NAME: self.pool.blocks.charge()})
+                    self.campaign.hours.take(self.charges)
                     self.campaign.hours.over = True
                     with contextlib.suppress(RecordAway):
                         self._keep_hours()
@@ -196,8 +230,8 @@ class Driver(QuietServices):
         self._look_back()
 
     def _look_back(self) -> None:
-        if self.pool and self.pool.blocks:
-            plan, blocks = self.world.case.plan, self.pool.blocks
+        for blocks in [machine.blocks for machine in self.machines.values() if machine.blocks]:
+            plan = self.world.case.plan
             assert plan
             assert blocks.most <= plan.counts.max, "more blocks than the site allows"
             self.world.saw["blocks"] += len(blocks.blocks)
@@ -212,28 +246,40 @@ class Driver(QuietServices):
             self._keep_hours()
 
     def _hours(self) -> HoursPlan | None:
-        """One pool of simulated nodes, and the budget; None where hours are not counted."""
+        """The pools of simulated nodes, and the budget; None where hours are not counted."""
         case = self.world.case
         if case.hours is None or case.plan is None:
             return None
         accounts = (Account("node_hours", case.hours),) if self.paid else ()
-        return HoursPlan({NAME: PoolCost(NODES, 2, case.plan.walltime)}, accounts)
+        names = case.pools.names if case.pools else [NAME]
+        return HoursPlan({name: PoolCost(NODES, 2, case.plan.walltime) for name in names}, accounts)
 
     def _keep_hours(self) -> None:
         """Keep what the blocks have cost; what dead drivers had reserved is given back once their blocks are gone."""
         keep_hours(self.storage, self.study, self.name, self.campaign.hours.ledger(self.world.time.now))
         gone = {
-            each.name: each.charged for each in self.world.drivers if not each.lives and each.pool and each.pool.over
+            each.name: each.charged_by_pool
+            for each in self.world.drivers
+            if not each.lives and each.machines and all(machine.over for machine in each.machines.values())
         }
         found = ledgers(self.storage, self.study, self.name)
-        for campaign, ledger in settled(found, {name: {NAME: nodes} for name, nodes in gone.items()}).items():
+        for campaign, ledger in settled(found, gone).items():
             keep_hours(self.storage, self.study, campaign, ledger)
 
     @property
     def charged(self) -> float:
         """Node-seconds that the scheduler has charged for this driver's blocks, as the machines know."""
-        blocks = self.pool.blocks if self.pool else None
-        return NODES * blocks.charge().seconds(self.world.time.now) if blocks else 0.0
+        return sum(self.charged_by_pool.values())
+
+    @property
+    def charged_by_pool(self) -> dict[str, float]:
+        """The same by pool."""
+        return {name: NODES * charge.seconds(self.world.time.now) for name, charge in self.charges.items()}
+
+    @property
+    def charges(self) -> dict[str, PoolCharge]:
+        """For how long the blocks of each pool have held their nodes."""
+        return {name: machine.blocks.charge() for name, machine in self.machines.items() if machine.blocks}
 
     def make_spec(self, flight: Flight) -> AttemptSpec:
         world = self.world
@@ -257,6 +303,7 @@ class Driver(QuietServices):
             n_values=1,
             expected=self.campaign.outcomes.durations.left(flight.stage_seconds if kept else 0.0),
             reported=as_ranges(self.campaign.study.reported(flight.trial)),
+            pools=list(world.case.pools.of(flight.params)) if world.case.pools else [],
             cores=int(need.cores),
             gpus=need.gpus,
             limits=Limits(memory=int(need.memory) or None),
@@ -425,17 +472,20 @@ class SteppedLoop(CampaignLoop):
 
     def _check(self) -> None:
         case, campaign = self.driver.world.case, self.campaign
-        most = case.workers + ahead(case.workers, campaign.latency, 1e-3)
+        workers, pools = case.all_workers, len(self.driver.machines)
+        most = workers + ahead(workers, campaign.latency, 1e-3)
         if case.sizes is not None:
-            most = case.workers + round(SHARE_AHEAD * case.workers) + LEAST_AHEAD + MOST_HOMELESS
+            most = workers + pools * (round(SHARE_AHEAD * case.workers) + LEAST_AHEAD + MOST_HOMELESS)
             most += ahead(most, campaign.latency, 1e-3)
+        if pools > 1:
+            most += AHEAD_A_POOL * pools + AHEAD
         flights = (*campaign.flights.values(), *campaign.trials.to_submit)
         # A repetition of a trial that was taken over is timed in full, and runs where the trial ran.
         taken = campaign.taken_over
         adopted = sum(not flight.fully_timed or (flight.repeat > 0 and flight.number in taken) for flight in flights)
         assert campaign.in_flight <= most + adopted, "too much in flight"
-        assert self.driver.pool
-        assert self.driver.pool.most_running <= case.workers, "more runs than there are workers"
+        for machine in self.driver.machines.values():
+            assert machine.most_running <= case.workers, "more runs than there are workers"
         assert campaign.busy_seconds <= campaign.worker_seconds + 1e-6, "busier than there are workers"
         assert self.ticks < 50_000, "it never ends"
         self._check_demand()

@@ -20,6 +20,7 @@ from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.events import Event, Scale
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.outcomes import OutcomeHandler
+from pilotune.pipeline.campaign.placed_pool import PlacedPool
 from pilotune.pipeline.campaign.promotion import PromotionController
 from pilotune.pipeline.campaign.repeater import Repeater
 from pilotune.pipeline.campaign.trial_attributes import TrialAttributes
@@ -50,6 +51,7 @@ from tests.support.packing import MACHINES
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
 from tests.system.simulation.cases import GENERATIONS, NODES, POPULATIONS, PROMOTE, SAMPLERS, Trouble
+from tests.system.simulation.pools import Pools
 from tests.system.simulation.sizes import Sizes
 
 pytestmark = pytest.mark.slow
@@ -241,6 +243,12 @@ def sharing(seed: int) -> Case:
     return replace(case, stretch=20.0, pruner=None, sizes=None, sampler=SAMPLERS[0], stop_at=None)
 
 
+def on_pools(seed: int) -> Case:
+    """Two pools, of which one alone may run half of the trials."""
+    pools = Pools({"p0": 1.0, "p1": 1.0}, {"a": ("p0",)}, "learned", None)
+    return replace(plain(seed), pools=pools, workers=2, trials=12, wishes=False, sizes=None, pruner=None)
+
+
 def given_back_early(found: dict[str, Ledger], used: dict[str, dict[str, float]]) -> dict[str, Ledger]:
     """Settle the ledgers of all others, whether their jobs are over or not."""
     return settled(found, {campaign: {} for campaign in found})
@@ -338,6 +346,8 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (Packer, "hold", lambda *_: None, packing_blocks, "which accepts nothing"),
     "a trial that fits nowhere is submitted":
         (driver.Driver, "why_unfit", lambda *_: "", plain, "fits on no node"),
+    "a trial runs in a pool that may not run it":
+        (PlacedPool, "_may_run", lambda *_: None, on_pools, "runs in p1, not in"),
     "artifacts are moved before the commit":
         (driver.CheckedCampaign, "step", kept_early, keeping, "before its end was committed"),
     "nobody moves the artifacts that a dead driver has left":

@@ -87,6 +87,9 @@ def test_no_seed_loses_or_doubles_a_result(folder: Path) -> None:
         "reserved a node": "attempts that had a node reserved",
         "shared a GPU": "GPUs shared",
         "refused trials that fit nowhere": "trials that fit nowhere",
+        "placed attempts on several pools": "attempts in pool p1",
+        "kept trials to some pools": "attempts that some pools may run",
+        "gave up a pool": "pools vanished",
         "kept artifacts": "artifacts kept",
         "deleted artifacts": "artifacts deleted",
     }

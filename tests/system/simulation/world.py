@@ -262,8 +262,8 @@ class World:
         by = self.random.choice([-86_400.0, -3600.0, -90.0, -1.0, 1.0, 90.0, 150.0, 3600.0, 86_400.0])
         self.skews[self.random.choice(["server", "login1", "login1", "login2", "workers"])] += by
         for driver in self.drivers:
-            if driver.pool:
-                driver.pool.skew = self.skews["workers"]
+            for machine in driver.machines.values():
+                machine.skew = self.skews["workers"]
 
     # -- the database -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,100 @@
+"""Learns what attempts cost in each pool, from the events between the pools and the campaign."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+
+from ..placement import Costs
+from ..trial.protocol import AttemptSpec, Outcome
+from .durations import REMEMBERED, SHARE, Durations
+
+
+@dataclass
+class _Running:
+    """An attempt that a pool has.
+
+    Attributes:
+        began: When a worker began it, Unix seconds; None before.
+        last_step: The last step that it has reported; None before the first.
+    """
+
+    spec: AttemptSpec
+    pool: str
+    began: float | None = None
+    last_step: int | None = None
+
+
+class CostLearner:
+    """What attempts cost in each pool.
+
+    A complete trial says how long it ran, and how many steps it has. One that ended early gives a lower bound; where it
+    reported steps, it says how long each of them takes. An attempt that goes on from a checkpoint counts by the steps
+    that it has done itself.
+
+    Args:
+        costs: Is told of each attempt that has ended.
+        given: The user has said how long a trial runs, so that attempts are not expected to take other times by pool.
+    """
+
+    def __init__(self, costs: Costs, *, given: bool = False):
+        self.costs, self._given = costs, given
+        self._running: dict[str, _Running] = {}
+        self._durations: dict[str, Durations] = {}
+        self._whole_steps: int | None = None  # of the last complete trial
+        self._predicted: deque[float] = deque(maxlen=REMEMBERED)  # for the last attempts that were given to pools
+
+    def submitted(self, spec: AttemptSpec, pool: str) -> AttemptSpec:
+        """An attempt is given to a pool; returns it with the seconds that it is expected to run there.
+
+        The campaign expects the same of all trials. The attempt is expected to take more by as much as its predicted
+        time is above that of recent attempts.
+        """
+        self._running[spec.token] = _Running(spec, pool)
+        seconds = self.costs.seconds(spec.params, pool)
+        if seconds is None:
+            return spec
+        self._predicted.append(seconds)
+        if self._given or spec.expected is None:
+            return spec
+        row = sorted(self._predicted)
+        usual = row[math.ceil(SHARE * len(row)) - 1]
+        return replace(spec, expected=spec.expected * seconds / usual)
+
+    def started(self, token: str, now: float) -> None:
+        """A worker has begun an attempt."""
+        if token in self._running:
+            self._running[token].began = now
+
+    def reported(self, token: str, step: int) -> None:
+        """An attempt has reported a step."""
+        attempt = self._running.get(token)
+        if attempt is not None:
+            attempt.last_step = step if attempt.last_step is None else max(step, attempt.last_step)
+
+    def ended(self, token: str, outcome: Outcome | None, now: float) -> None:
+        """An attempt is over; ``outcome`` is None where it was lost."""
+        attempt = self._running.pop(token, None)
+        if attempt is None or attempt.began is None or (outcome and outcome.kind == "declined"):
+            return
+        params, pool = attempt.spec.params, attempt.pool
+        seconds = max(0.0, now - attempt.began) if outcome is None else outcome.ran
+        self._durations.setdefault(pool, Durations()).add(seconds, whole=False)
+        if outcome and outcome.kind == "failed":
+            if outcome.failure == "memory":
+                self.costs.failed_by_memory(params, pool)
+            return
+        first = max((last for _, last in attempt.spec.reported), default=-1)
+        steps = None if attempt.last_step is None else attempt.last_step - first
+        whole = outcome is not None and outcome.kind == "complete"
+        if whole and attempt.last_step is not None:
+            self._whole_steps = attempt.last_step + 1
+        if steps and self._whole_steps:
+            self.costs.note(params, pool, seconds, censored=not whole, steps=steps, of_steps=self._whole_steps)
+        elif first < 0:
+            self.costs.note(params, pool, seconds, censored=not whole)
+
+    def median(self, pool: str) -> float | None:
+        """Median seconds of the attempts that ended in a pool; None before the first."""
+        return self._durations[pool].median if pool in self._durations else None

@@ -1,0 +1,41 @@
+"""What the trials of earlier campaigns cost, so that a campaign that goes on knows it from its first trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from optuna.trial import FrozenTrial, TrialState
+
+from ..attributes import EXIT, POOL, RUNS, SECONDS_RUNNING, details_of
+from ..placement import Costs
+
+
+def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[str, object]) -> None:
+    """Tell what finished trials have cost.
+
+    A trial counts where all its attempts ran in one pool and none of its time is unknown.
+
+    Args:
+        costs: Is told.
+        trials: The study's, in the order of their numbers.
+        constants: The space's constants, which are among the parameters of each trial.
+    """
+    whole_steps = None
+    for trial in sorted(trials, key=lambda each: (each.datetime_complete is None, each.datetime_complete)):
+        earlier = trial.system_attrs.get(RUNS) or []
+        pools = {details_of(trial).get(POOL) or "", *(run[5] for run in earlier)}
+        seconds = trial.user_attrs.get(SECONDS_RUNNING)
+        if not trial.state.is_finished() or len(pools) != 1 or "" in pools or not seconds:
+            continue
+        pool, params = pools.pop(), {**constants, **trial.params}
+        if trial.user_attrs.get(EXIT) == "memory":
+            costs.failed_by_memory(params, pool)
+        if trial.state == TrialState.FAIL or any(run[3] == "lost" for run in earlier):
+            continue
+        whole = trial.state == TrialState.COMPLETE
+        steps = None if trial.last_step is None else trial.last_step + 1
+        whole_steps = steps if whole else whole_steps
+        if steps and whole_steps:
+            costs.note(params, pool, float(seconds), censored=not whole, steps=steps, of_steps=whole_steps)
+        else:
+            costs.note(params, pool, float(seconds), censored=not whole)

@@ -1,0 +1,200 @@
+"""A pool that gives each attempt to the one of several pools where it should run, by what it costs there.
+
+It stands between the campaign and the pools of a site. Attempts wait here rather than in a queue of one pool, and a
+worker that becomes free takes the one that :class:`~pilotune.pipeline.placement.Placement` chooses for its pool.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ..placement import Placement, PoolRoom
+from ..trial.protocol import AttemptSpec, Report, Started
+from .cost_learner import CostLearner
+from .events import Action, Capacity, Ended, Event, Lost, PoolCapacity, Scale, StopAttempt, Submit
+from .limits import ahead
+from .pool import Pool
+
+GIVEN_UP = "the pool that could run it was given up"
+"""Why an attempt that waited was lost."""
+
+RECENT = 64
+"""Attempts from which it is known how many of the next ones may run in each pool."""
+
+
+class PlacedPool:
+    """Several pools as one, whose attempts are placed. Implements :class:`.pool.Pool`.
+
+    Args:
+        inner: Runs the attempts. It says what each pool can run (``Capacity.pools``), and runs an attempt in the pool
+            that ``Submit.pool`` names.
+        placement: Chooses.
+        learner: Learns what attempts cost; by its costs ``placement`` chooses.
+        memory: Pool -> bytes that a worker there has; a pool that is not named has unknown memory.
+
+    ::
+
+        costs = Costs(["cpu", "gpu"])
+        pool = PlacedPool(parsl_pool, Placement("learned", costs), CostLearner(costs), {"cpu": 4e9})
+    """
+
+    def __init__(
+        self, inner: Pool, placement: Placement, learner: CostLearner, memory: Mapping[str, float] | None = None
+    ):
+        self.inner, self.placement, self.learner, self._memory = inner, placement, learner, memory or {}
+        self._waiting: dict[str, AttemptSpec] = {}  # by token, in their order
+        self._homes: dict[str, str] = {}  # token -> pool, of those that were given to one
+        self._load: Counter[str] = Counter()  # how many of them each pool has
+        self._allowed: dict[str, tuple[str, ...] | None] = {}  # of those that wait, as ``placement`` was told
+        self._rooms: dict[str, PoolCapacity] = {}
+        self._latency = 0.0
+        self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)  # the pools that may run recent attempts
+        self._lost: list[Event] = []
+
+    # -- Pool ---------------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self.inner.now()
+
+    def pause(self, seconds: float) -> None:
+        self.inner.pause(seconds)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def wait(self, timeout: float) -> list[Event]:
+        events, self._lost = self._lost, []
+        events += [self._seen(event) for event in self.inner.wait(0.0 if events else timeout)]
+        self._place()
+        return events
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        passed: list[Action] = []
+        for action in actions:
+            if isinstance(action, Submit):
+                self._put(action.spec)
+            elif isinstance(action, StopAttempt) and action.token in self._waiting:
+                self._lose(action.token, "it was stopped before it had begun")
+            elif isinstance(action, Scale):
+                passed.append(replace(action, most=self._most(action.workers)))
+            else:
+                passed.append(action)
+        self.inner.perform(passed)
+        self._place()
+
+    # -- what waits ---------------------------------------------------------------------------------------------------
+
+    def _put(self, spec: AttemptSpec) -> None:
+        """An attempt waits from now on."""
+        if self._given_up(spec):
+            self._lost.append(Lost(spec.token, GIVEN_UP))
+            return
+        self._waiting[spec.token] = spec
+        self._recent.append(tuple(spec.pools))
+        self._tell(spec)
+
+    def _tell(self, spec: AttemptSpec) -> None:
+        allowed = self._allowed[spec.token] = self._may_run(spec)
+        self.placement.put(spec.token, spec.params, self.now(), allowed)
+
+    def _may_run(self, spec: AttemptSpec) -> tuple[str, ...] | None:
+        """The pools that may run an attempt, without those that have no host but such as it avoids; None for all."""
+        named = tuple(spec.pools) or None
+        if not spec.avoid:
+            return named
+        rooms = [room for room in self._rooms.values() if named is None or room.name in named]
+        others = tuple(room.name for room in rooms if not room.hosts or not room.hosts <= set(spec.avoid))
+        return others or named
+
+    def _given_up(self, spec: AttemptSpec) -> bool:
+        """Whether all pools that may run an attempt were given up."""
+        return bool(self._rooms and spec.pools) and not any(name in self._rooms for name in spec.pools)
+
+    def _lose(self, token: str, reason: str) -> None:
+        """An attempt that waits will not begin."""
+        del self._waiting[token], self._allowed[token]
+        self.placement.remove(token)
+        self._lost.append(Lost(token, reason))
+
+    def _place(self) -> None:
+        """Give waiting attempts to pools with room, first to the one that has the most of it."""
+        given: list[Action] = []
+        rooms = {room.name: room for room in self._rooms.values() if room.workers}
+        while self._waiting and rooms:
+            name = max(rooms, key=lambda name: self._free(rooms[name]) / rooms[name].workers)
+            token = self.placement.take(name, self.now()) if self._free(rooms[name]) > 0 else None
+            if token is None:
+                del rooms[name]
+            else:
+                given.append(self._give(str(token), name))
+        if given:
+            self.inner.perform(given)
+
+    def _give(self, token: str, pool: str) -> Submit:
+        spec = self._waiting.pop(token)
+        del self._allowed[token]
+        self._homes[token] = pool
+        self._load[pool] += 1
+        return Submit(self.learner.submitted(spec, pool), pool)
+
+    def _free(self, room: PoolCapacity) -> int:
+        """How many more attempts a pool can take, with what is given to it ahead of its workers."""
+        more = ahead(room.workers, self._latency, self.learner.median(room.name))
+        return (room.workers if room.in_flight is None else room.in_flight) + more - self._load[room.name]
+
+    def _most(self, workers: int) -> dict[str, int]:
+        """How many of so many workers could be kept busy in each pool, by where recent attempts may run."""
+        found = {}
+        for name in self._rooms:
+            may = sum(not allowed or name in allowed for allowed in self._recent)
+            if may < len(self._recent):
+                found[name] = -(-workers * may // len(self._recent))
+        return found
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def _seen(self, event: Event) -> Event:
+        """Take note of an event; returns what the campaign gets."""
+        if isinstance(event, Capacity):
+            return self._on_capacity(event)
+        if isinstance(event, Started):
+            self.learner.started(event.token, self.now())
+        elif isinstance(event, Report):
+            self.learner.reported(event.token, int(event.reports[-1][0]))
+        elif isinstance(event, Ended):
+            self.learner.ended(event.outcome.token, event.outcome, self.now())
+            self._leave(event.outcome.token)
+        elif isinstance(event, Lost):
+            self.learner.ended(event.token, None, self.now())
+            self._leave(event.token)
+        return event
+
+    def _leave(self, token: str) -> None:
+        """An attempt has left its pool."""
+        pool = self._homes.pop(token, None)
+        if pool is not None:
+            self._load[pool] -= 1
+            self.placement.ended(token, self.now())
+
+    def _on_capacity(self, event: Capacity) -> Capacity:
+        self._rooms, self._latency = {room.name: room for room in event.pools}, event.latency
+        rooms = {name: PoolRoom(room.workers, self._memory.get(name)) for name, room in self._rooms.items()}
+        self.placement.pools(rooms)
+        for token, spec in list(self._waiting.items()):
+            if self._given_up(spec):
+                self._lose(token, GIVEN_UP)
+            elif self._may_run(spec) != self._allowed[token]:
+                self.placement.remove(token)
+                self._tell(spec)
+        return replace(event, choice=self.placement.ahead)
+
+
+def memory_by_worker(memory: Iterable[tuple[str, int | None, int]]) -> dict[str, float]:
+    """Bytes for each worker by pool, from pools' names, bytes of a node (None: unknown) and workers of a node.
+
+    >>> memory_by_worker([("cpu", 64_000_000_000, 16), ("gpu", None, 4)])
+    {'cpu': 4000000000.0}
+    """
+    return {name: of_node / workers for name, of_node, workers in memory if of_node is not None}

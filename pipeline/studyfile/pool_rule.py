@@ -1,0 +1,86 @@
+"""Which pools may run a trial: ``trial: {pools: gpu}``, ``[cpu, gpu]``, or ``gpu if layers > 3 else cpu``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...names import NAME
+from ...yamlfile import YamlFile
+from ..expressions import Choice, NoValue, unusable
+from ..space import Space, derived_names, word
+from .rank_counts import SizeProblem
+from .sizes import configurations
+
+KEY = "pools"
+
+
+@dataclass(frozen=True)
+class PoolRule:
+    """The pools that may run a trial.
+
+    Attributes:
+        text: As the study file has it.
+        choice: The expression; None where the same pools may run all trials.
+        space: The search space; None without an expression.
+        named: All pools that it may give.
+    """
+
+    text: str
+    choice: Choice | None
+    space: Space | None
+    named: tuple[str, ...]
+
+    def of(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """The pools that may run the trial with these parameters.
+
+        Raises:
+            SizeProblem: The expression has no value for them.
+        """
+        if self.choice is None or self.space is None:
+            return self.named
+        values = self.space.for_objective({**self.space.constants, **params})
+        values |= self.space.derived(set(self.choice.names), values)
+        try:
+            return self.choice.value(values)
+        except NoValue as problem:
+            raise SizeProblem(KEY, f"'{self.text}' {problem}") from None
+
+
+def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFile) -> PoolRule:
+    """The rule in ``trial.pools``.
+
+    Args:
+        written: A list of names, one name, or an expression. In it, a name that is not in the space is a pool's.
+        space: The search space, if the study file has one.
+        source: The study file.
+
+    Raises:
+        UserError: It cannot be read, or needs a parameter that may be inactive.
+    """
+    key = f"trial.{KEY}"
+    if not isinstance(written, str):
+        return PoolRule(", ".join(written), None, None, tuple(dict.fromkeys(written)))
+    names = [*space.names, *(derived for graph in space.graphs for derived in derived_names(graph))] if space else []
+    if NAME.fullmatch(written) and written not in names:
+        return PoolRule(written, None, None, (written,))
+    for name in names:
+        if problem := unusable(name, written, parsed=False):
+            raise source.error(f"'{written}' uses the parameter '{name}', but {problem}", key)
+    try:
+        choice = Choice(written, names)
+        if space is None or not choice.names:
+            return PoolRule(written, None, None, choice.value({}))
+    except (ValueError, NoValue) as error:
+        raise source.error(
+            f"'{written}' {error}; give a pool's name, a list of names, or 'a if b else c'", key
+        ) from None
+    rule, named = PoolRule(written, choice, space, ()), dict[str, None]()
+    for params in configurations(space, set(choice.names)):
+        try:
+            named |= dict.fromkeys(rule.of(params))
+        except SizeProblem as problem:
+            given = ", ".join(f"{name} is {word(value)}" for name, value in params.items())
+            raise source.error(f"{problem.args[0]} where {given}", key) from None
+    return PoolRule(written, choice, space, tuple(named))

@@ -1,0 +1,151 @@
+"""Several simulated pools on one clock, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...pipeline.campaign.events import (
+    Action,
+    BlocksSeen,
+    BlockView,
+    Capacity,
+    Charged,
+    Ended,
+    Event,
+    Lost,
+    PoolCapacity,
+    PoolCharge,
+    Reply,
+    Scale,
+    StopAttempt,
+    Submit,
+)
+from .pool import NAME, SimulatedPool
+
+
+class SimulatedPools:
+    """The pools of a simulated site; implements :class:`~pilotune.pipeline.campaign.pool.Pool`.
+
+    Args:
+        pools: By name, on the same clock. Demand is served in their order.
+
+    ::
+
+        time = VirtualTime()
+        pools = SimulatedPools({"cpu": SimulatedPool(8, slow, time=time), "gpu": SimulatedPool(2, fast, time=time)})
+        pools.perform([Submit(spec, "gpu")])
+    """
+
+    def __init__(self, pools: Mapping[str, SimulatedPool]):
+        self.pools = dict(pools)
+        self.time = next(iter(self.pools.values())).time
+        self._homes: dict[str, str] = {}  # token -> pool
+        self._capacities = {name: Capacity(0) for name in self.pools}
+        self._views: dict[str, tuple[BlockView, ...]] = {}
+        self._charges: dict[str, PoolCharge] = {}
+        self._events: list[Event] = []
+
+    # -- Pool ---------------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self.time.now
+
+    def pause(self, seconds: float) -> None:
+        self.time.advance(seconds)
+
+    def wait(self, timeout: float) -> list[Event]:
+        end = self.time.now + timeout
+        self._collect()
+        while not self._events and self.time.step(end):
+            self._collect()
+        events, self._events = self._events, []
+        return events
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Submit):
+                self._submit(action)
+            elif isinstance(action, Scale):
+                self._scale(action)
+            elif isinstance(action, Reply | StopAttempt):
+                token = action.message.token if isinstance(action, Reply) else action.token
+                for name in [self._homes[token]] if token in self._homes else self.pools:
+                    self.pools[name].perform([action])
+            else:
+                for pool in self.pools.values():
+                    pool.perform([action])
+
+    def close(self) -> None:
+        for pool in self.pools.values():
+            pool.close()
+
+    # -- pools --------------------------------------------------------------------------------------------------------
+
+    def vanish(self, name: str) -> None:
+        """A pool is given up: what it runs is lost, and it does not come back. The last pool stays."""
+        if name not in self.pools or len(self.pools) == 1:
+            return
+        self._collect()
+        self.pools.pop(name).close()
+        self._capacities.pop(name, None)
+        self._views.pop(name, None)
+        lost = [token for token, home in self._homes.items() if home == name]
+        for token in lost:
+            del self._homes[token]
+        self._events += [Lost(token, f"pool {name} was given up") for token in lost]
+        self._tell_capacity()
+
+    def _submit(self, action: Submit) -> None:
+        if action.pool not in self.pools:
+            self._events.append(Lost(action.spec.token, f"pool {action.pool} was given up"))
+            return
+        self._homes[action.spec.token] = action.pool
+        self.pools[action.pool].perform([Submit(action.spec)])
+
+    def _scale(self, action: Scale) -> None:
+        left = action.workers
+        for name, pool in self.pools.items():
+            here = min(left, action.most.get(name, left))
+            blocks = None if action.blocks is None else {NAME: action.blocks[name]} if name in action.blocks else {}
+            pool.perform([replace(action, workers=here, blocks=blocks)])
+            left -= min(here, pool.most_workers)
+
+    def _collect(self) -> None:
+        """Take over what has happened in the pools."""
+        for name, pool in self.pools.items():
+            for event in pool.take_events():
+                if isinstance(event, Capacity):
+                    self._capacities[name] = event
+                    self._tell_capacity()
+                elif isinstance(event, BlocksSeen):
+                    self._views[name] = tuple(replace(view, pool=name) for view in event.blocks)
+                    self._events.append(BlocksSeen(tuple(view for views in self._views.values() for view in views)))
+                elif isinstance(event, Charged):
+                    self._charges[name] = event.pools[NAME]
+                    self._events.append(Charged(dict(self._charges)))
+                else:
+                    self._events.append(self._of_pool(event, name))
+
+    def _of_pool(self, event: Event, name: str) -> Event:
+        if isinstance(event, Ended):
+            self._homes.pop(event.outcome.token, None)
+            return Ended(replace(event.outcome, pool=name))
+        if isinstance(event, Lost):
+            self._homes.pop(event.token, None)
+        return event
+
+    def _tell_capacity(self) -> None:
+        known = self._capacities
+        wanted = [each.in_flight for each in known.values() if each.in_flight is not None]
+        busy = [each.busy for each in known.values() if each.busy is not None]
+        self._events.append(
+            Capacity(
+                workers=sum(each.workers for each in known.values()),
+                latency=max(each.latency for each in known.values()),
+                hosts=frozenset().union(*(each.hosts for each in known.values())),
+                in_flight=sum(wanted) if wanted else None,
+                busy=sum(busy) if busy else None,
+                pools=tuple(PoolCapacity(name, c.workers, c.hosts, c.in_flight) for name, c in known.items()),
+            )
+        )

@@ -1,0 +1,255 @@
+"""Attempts on several pools: where they wait, when they are given to a pool, and what is learned of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from pilotune.pipeline.campaign.cost_learner import CostLearner
+from pilotune.pipeline.campaign.events import (
+    Action,
+    Capacity,
+    Ended,
+    Event,
+    Lost,
+    PoolCapacity,
+    Reply,
+    Scale,
+    StopAttempt,
+    Submit,
+)
+from pilotune.pipeline.campaign.past_costs import learn_past
+from pilotune.pipeline.campaign.placed_pool import PlacedPool
+from pilotune.pipeline.placement import Costs, Placement
+from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started, Verdict
+
+
+class Machines:
+    """Pools whose events the test makes."""
+
+    def __init__(self) -> None:
+        self.time, self.events, self.done = 0.0, list[Event](), list[Action]()
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, timeout: float) -> list[Event]:
+        events, self.events = self.events, []
+        return events
+
+    def perform(self, actions: Sequence[Action]) -> None:
+        self.done += actions
+
+    def pause(self, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def submitted(self) -> list[tuple[str, str]]:
+        return [(each.spec.token, each.pool) for each in self.done if isinstance(each, Submit)]
+
+
+class Noted(Costs):
+    """Costs that keep what they are told."""
+
+    def __init__(self, pools: Sequence[str]) -> None:
+        super().__init__(pools)
+        self.notes: list[tuple] = []
+
+    def note(self, params, pool, seconds, **more) -> None:  # type: ignore[no-untyped-def, override]
+        self.notes.append((dict(params), pool, seconds, more))
+        super().note(params, pool, seconds, **more)
+
+    def failed_by_memory(self, params, pool) -> None:  # type: ignore[no-untyped-def]
+        self.notes.append((dict(params), pool, "memory"))
+        super().failed_by_memory(params, pool)
+
+
+def spec(token: str, **changes: object) -> AttemptSpec:
+    fixed = {"study": "s", "number": int(token.split(".")[0]), "attempt": 1, "directory": "", "seed": 0, "n_values": 1}
+    return AttemptSpec(token=token, **{"params": {"x": 1.0}, "defines_space": False, **fixed, **changes})  # type: ignore[arg-type]
+
+
+def capacity(**workers: int) -> Capacity:
+    rooms = tuple(PoolCapacity(name, count, frozenset({f"{name}-1"})) for name, count in workers.items())
+    return Capacity(sum(workers.values()), 0.0, pools=rooms)
+
+
+def outcome(token: str, kind: str = "complete", ran: float = 8.0, **more: object) -> Ended:
+    return Ended(Outcome(token, int(token[0]), 1, kind, started=100.0, finished=100.0 + ran, **more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def machines() -> Machines:
+    return Machines()
+
+
+@pytest.fixture
+def costs() -> Noted:
+    return Noted(["cpu", "gpu"])
+
+
+@pytest.fixture
+def pool(machines: Machines, costs: Noted) -> PlacedPool:
+    return PlacedPool(machines, Placement("fifo", costs), CostLearner(costs))
+
+
+def tell(pool: PlacedPool, machines: Machines, *events: Event) -> list[Event]:
+    machines.events += events
+    return pool.wait(0.0)
+
+
+def test_attempts_wait_until_a_pool_has_a_worker_and_each_pool_gets_as_many_as_it_has(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    pool.perform([Submit(spec(f"{n}.1.c")) for n in range(4)])
+    assert machines.submitted == []
+    tell(pool, machines, capacity(cpu=2, gpu=1))
+    assert sorted(home for _, home in machines.submitted) == ["cpu", "cpu", "gpu"]
+    assert [token for token, _ in machines.submitted] == ["0.1.c", "1.1.c", "2.1.c"]
+
+
+def test_a_worker_that_becomes_free_takes_the_next_attempt_in_the_same_call(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=1))
+    pool.perform([Submit(spec(f"{n}.1.c")) for n in range(3)])
+    home = dict(machines.submitted)["0.1.c"]
+    events = tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), outcome("0.1.c"))
+    assert isinstance(events[-1], Ended)
+    assert machines.submitted[-1] == ("2.1.c", home)
+
+
+def test_an_attempt_runs_only_where_it_may(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=4, gpu=1))
+    pool.perform([Submit(spec(f"{n}.1.c", pools=["gpu"])) for n in range(3)])
+    assert machines.submitted == [("0.1.c", "gpu")]
+
+
+def test_an_attempt_avoids_a_pool_that_has_only_hosts_which_it_avoids(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=4, gpu=1))
+    pool.perform([Submit(spec("0.1.c", avoid=["cpu-1"])), Submit(spec("1.1.c", avoid=["cpu-1", "gpu-1"]))])
+    homes = dict(machines.submitted)
+    assert homes == {"0.1.c": "gpu", "1.1.c": "cpu"}, "for the latter there is no other host"
+
+
+def test_an_attempt_whose_pools_were_all_given_up_is_lost(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=0, gpu=0))
+    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Submit(spec("1.1.c"))])
+    tell(pool, machines, capacity(cpu=0))
+    pool.perform([Submit(spec("2.1.c", pools=["gpu"]))])
+    lost = pool.wait(0.0)
+    assert [event.token for event in lost if isinstance(event, Lost)] == ["0.1.c", "2.1.c"]
+    tell(pool, machines, capacity(cpu=1))
+    assert machines.submitted == [("1.1.c", "cpu")]
+
+
+def test_an_attempt_that_is_stopped_while_it_waits_is_lost_and_others_are_stopped_by_their_pool(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=0))
+    pool.perform([Submit(spec("0.1.c")), Submit(spec("1.1.c"))])
+    pool.perform([StopAttempt("0.1.c", "kill"), StopAttempt("1.1.c", "kill"), Reply(Verdict("0.1.c", 1, ""))])
+    assert StopAttempt("0.1.c", "kill") in machines.done
+    assert StopAttempt("1.1.c", "kill") not in machines.done
+    assert Reply(Verdict("0.1.c", 1, "")) in machines.done
+    assert pool.wait(0.0) == [Lost("1.1.c", "it was stopped before it had begun")]
+
+
+def test_the_campaign_may_ask_for_some_attempts_to_choose_from(machines: Machines, costs: Noted) -> None:
+    learned = PlacedPool(machines, Placement("learned", costs), CostLearner(costs))
+    (told,) = tell(learned, machines, capacity(cpu=2, gpu=1))
+    assert isinstance(told, Capacity)
+    assert 0 < told.choice <= 2 * 2 + 16
+    (told,) = tell(learned, machines, capacity(cpu=2))
+    assert isinstance(told, Capacity)
+    assert told.choice == 0, "one pool has nothing to choose for"
+
+
+def test_demand_for_a_pool_is_no_more_than_what_may_run_there(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=0, gpu=0))
+    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Submit(spec("1.1.c"))])
+    pool.perform([Scale(10)])
+    assert machines.done == [Scale(10, most={"cpu": 5})], "any of them may run in gpu"
+
+
+def test_a_complete_attempt_says_what_a_trial_costs_and_one_that_was_pruned_what_a_step_costs(
+    pool: PlacedPool, machines: Machines, costs: Noted
+) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=0))
+    pool.perform([Submit(spec(f"{n}.1.c")) for n in range(3)])
+    reports = [Report("0.1.c", step, step, 0.5) for step in range(4)]
+    tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), *reports, outcome("0.1.c"))
+    tell(pool, machines, Started("1.1.c", "h", 1, "0", "0"), Report("1.1.c", 1, 0, 0.5, [[1, 0.5]]),
+         outcome("1.1.c", "pruned", 6.0))  # fmt: skip
+    tell(pool, machines, Started("2.1.c", "h", 1, "0", "0"), outcome("2.1.c", "failed", 1.0, failure="memory"))
+    assert costs.notes == [
+        ({"x": 1.0}, "cpu", 8.0, {"censored": False, "steps": 4, "of_steps": 4}),
+        ({"x": 1.0}, "cpu", 6.0, {"censored": True, "steps": 2, "of_steps": 4}),
+        ({"x": 1.0}, "cpu", "memory"),
+    ]
+
+
+def test_an_attempt_that_goes_on_counts_by_its_own_steps_and_without_any_it_says_nothing(
+    pool: PlacedPool, machines: Machines, costs: Noted
+) -> None:
+    tell(pool, machines, capacity(cpu=2, gpu=0))
+    pool.perform([Submit(spec(f"{n}.2.c", attempt=2, reported=[[0, 2]])) for n in range(2)])
+    tell(pool, machines, Started("0.2.c", "h", 1, "0", "0"), Report("0.2.c", 1, 3, 0.5), outcome("0.2.c", ran=2.0))
+    tell(pool, machines, Started("1.2.c", "h", 1, "0", "0"), outcome("1.2.c", "yielded", ran=2.0))
+    assert costs.notes == [({"x": 1.0}, "cpu", 2.0, {"censored": False, "steps": 1, "of_steps": 4})]
+
+
+def test_an_attempt_is_expected_to_run_longer_where_trials_like_it_do(costs: Noted) -> None:
+    learner = CostLearner(costs)
+    for n in range(12):
+        slow, name = n % 2 == 0, f"{n}.1.c"
+        pool = "cpu" if slow else "gpu"
+        learner.submitted(spec(name), pool)
+        learner.started(name, 0.0)
+        learner.ended(name, outcome(name, ran=40.0 if slow else 10.0).outcome, 0.0)
+    expected = {pool: learner.submitted(spec(f"9.1.{pool}", expected=40.0), pool).expected for pool in ("cpu", "gpu")}
+    assert expected["cpu"] == pytest.approx(40.0, rel=0.2)
+    assert expected["gpu"] == pytest.approx(10.0, rel=0.2)
+    given = CostLearner(costs, given=True).submitted(spec("9.1.g", expected=40.0), "gpu")
+    assert given.expected == 40.0, "the user has said so"
+
+
+def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: Noted) -> None:
+    kept = {"pilotune:seconds_running": 5.0, "pilotune:exit": "complete"}
+    of_cpu = {"pilotune:details": {"pool": "cpu"}}
+    distributions = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+    def trial(state: TrialState, system: dict, user: dict, steps: int) -> optuna.trial.FrozenTrial:
+        value = 1.0 if state == TrialState.COMPLETE else None
+        return optuna.create_trial(
+            state=state, value=value, params={"x": 0.5}, distributions=distributions, user_attrs=user,
+            system_attrs=system, intermediate_values=dict.fromkeys(range(steps), 0.0),
+        )  # fmt: skip
+
+    moved = {**of_cpu, "pilotune:runs": [[1, 0.0, 2.0, "went on", "h", "gpu", "0", "0"]]}
+    trials = [
+        trial(TrialState.COMPLETE, of_cpu, kept, 4),
+        trial(TrialState.PRUNED, of_cpu, {**kept, "pilotune:seconds_running": 2.0}, 2),
+        trial(TrialState.COMPLETE, moved, kept, 4),
+        trial(TrialState.FAIL, of_cpu, {**kept, "pilotune:exit": "memory"}, 0),
+        trial(TrialState.FAIL, of_cpu, {**kept, "pilotune:exit": "exception"}, 0),
+    ]
+    learn_past(costs, trials, {"epochs": 4})
+    params = {"epochs": 4, "x": 0.5}
+    assert costs.notes == [
+        (params, "cpu", 5.0, {"censored": False, "steps": 4, "of_steps": 4}),
+        (params, "cpu", 2.0, {"censored": True, "steps": 2, "of_steps": 4}),
+        (params, "cpu", "memory"),
+    ]
+
+
+def test_a_pool_with_its_own_number_of_attempts_gets_as_many_as_it_wants(pool: PlacedPool, machines: Machines) -> None:
+    known = capacity(cpu=4, gpu=1)
+    tell(pool, machines, replace(known, pools=(replace(known.pools[0], in_flight=2), known.pools[1])))
+    pool.perform([Submit(spec(f"{n}.1.c", pools=["cpu"])) for n in range(4)])
+    assert machines.submitted == [("0.1.c", "cpu"), ("1.1.c", "cpu")]
