@@ -119,14 +119,14 @@ class ChargedPool(SimulatedPool):
         self._charging, self._since = False, None
 
     def wait(self, timeout: float) -> list[Event]:
-        self._charge()
+        self._take_time()
         events = super().wait(timeout)
         self._since = time.process_time() if self._charging else None
         return events
 
     def perform(self, actions: Sequence[Action]) -> None:
         fresh = sum(isinstance(action, Submit) for action in actions)
-        self._charge(fresh * SUBMISSION)
+        self._take_time(fresh * SUBMISSION)
         super().perform(actions)
         self.submitted += [self.now()] * fresh
         self._since = time.process_time() if self._charging else None
@@ -135,7 +135,7 @@ class ChargedPool(SimulatedPool):
         """Charge the driver from now on."""
         self.charged, self.submitted, self._charging = 0.0, [], True
 
-    def _charge(self, more: float = 0.0) -> None:
+    def _take_time(self, more: float = 0.0) -> None:
         if self._since is not None:
             seconds = time.process_time() - self._since + more
             self._since = None
