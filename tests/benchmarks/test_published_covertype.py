@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -28,7 +28,8 @@ def data(tmp_path, monkeypatch):
     file = tmp_path / "covertype/covertype_93k.csv.gz"
     np.savetxt(file, np.column_stack([rows, kinds]), delimiter=",", header=head, comments="", fmt="%.3f")
     monkeypatch.setenv("PILOTUNE_DATA", str(tmp_path))
-    monkeypatch.setattr(experiment, "FULL_EPOCHS", 1)
+    once = {name: replace(space, epochs=1) for name, space in experiment.SPACES.items()}
+    monkeypatch.setattr(experiment, "SPACES", once)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     experiment.covertype.splits.cache_clear()
@@ -44,7 +45,7 @@ def test_the_splits_share_no_row_and_are_as_large_as_those_of_the_measured_basel
 
 @pytest.mark.parametrize("method", experiment.METHODS)
 def test_every_method_can_be_made(method):
-    overrides = [*experiment.SPACES["published"], *experiment.METHODS[method]]
+    overrides = [*experiment.SPACES["published"].overrides, *experiment.METHODS[method]]
     file = load_study_file(experiment.EXAMPLE / "study.yaml", overrides)
     assert make_sampler(file, seed=0) is not None
     assert file.space.graphs["net"].size == 31**10 * 2**27
@@ -66,9 +67,9 @@ def test_the_test_rows_are_asked_for_the_best_network_of_a_search_only(monkeypat
 
 
 def test_models_by_hand():
-    trees = experiment.by_hand("extremely randomized trees", 0)
+    trees = experiment.by_hand("published", "extremely randomized trees", 0)
     assert (trees.weights, trees.test > 0.9) == (None, True)
-    assert experiment.by_hand("AgEBO's published network", 0).weights == 122_535
+    assert experiment.by_hand("published", "AgEBO's published network", 0).weights == 122_535
 
 
 def test_the_table_has_a_row_for_each_method_with_differences_from_random_search():
