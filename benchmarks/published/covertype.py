@@ -3,12 +3,13 @@
 ``python benchmarks/published/covertype.py [--seeds 3] [--trials 40] [--spaces NAME ...] [--methods NAME ...]``
 
 Each method trains as many networks on as many rows for as many epochs, one after the other, and sees their accuracy on
-the validation rows. The best one is trained anew on more rows, for more epochs, and the test rows are asked once.
-Models by hand get as many rows. As published the test rows ended the training: those figures are not comparable.
+the validation rows. The best ones are trained anew on more rows, for more epochs. The one that is the best on the
+validation rows then is the result; it alone is asked for the test rows, once. Models by hand get as many rows. As
+published the test rows ended the training: those figures are not comparable.
 
 ``published``: the published space of 1.10e23 networks, 5,000 rows and 4 epochs a network; the best one gets 20,000 rows
-and 10 epochs. ``wide``: six cells of up to 512 units, where half of the cells are empty, 10,000 rows and 5 epochs; the
-best one gets all 55,776 rows and 30 epochs. These are settings for two cores: 40 networks a search, no batch below 128,
+and 10 epochs. ``wide``: six cells of 256 or 512 units, where half of the cells are empty, 10,000 rows and 4 epochs; the
+best two get all 55,776 rows and 30 epochs. These are settings for two cores: 40 networks a search, no batch below 128,
 and one process instead of several ranks.
 
 PILOTUNE_DATA names the folder of ``covertype``. Results are kept in a file as they come; the next call goes on.
@@ -58,11 +59,13 @@ class Space:
         overrides: What is changed in the study file of the example, whose space is the published one.
         rows: Training rows of the last training, and of models by hand; None for all.
         epochs: Its epochs.
+        finalists: How many networks of a search get it.
     """
 
     overrides: tuple[str, ...]
     rows: int | None
     epochs: int
+    finalists: int = 1
 
 
 CHEAP = ("space.schedule=one-cycle", "space.batch={choice: [128, 256, 512]}")
@@ -72,14 +75,15 @@ SPACES = {
         (
             *CHEAP,
             "space.rows=10000",
-            "space.epochs=5",
+            "space.epochs=4",
             "space.lr={float: [1.0e-4, 1.0e-2], log: true}",
             "space.net.graph.cells=6",
             "space.net.graph.split=true",
-            "space.net.graph.choice=[identity, 'dense({128, 256, 512}, {relu, silu, tanh})']",
+            "space.net.graph.choice=[identity, 'dense({256, 512}, {relu, silu, tanh})']",
         ),
         rows=None,
         epochs=30,
+        finalists=2,
     ),
 }
 METHODS = {
@@ -132,8 +136,9 @@ def search(space: str, method: str, seed: int, trials: int) -> Result:
     began = time.process_time()
     overrides = (*SPACES[space].overrides, *METHODS[method], f"budget.trials={trials}")
     tried = searched(EXAMPLE / "study.yaml", Method(method, overrides), curve, seed, trials, 1)
-    chosen = max(tried, key=lambda each: each.score)
-    net = again(SPACES[space], chosen.params, seed)
+    best = sorted(tried, key=lambda each: -each.score)[: SPACES[space].finalists]
+    finalists = [again(SPACES[space], each.params, seed) for each in best]
+    net = max(finalists, key=lambda net: covertype.accuracy(net, covertype.splits()["valid"]))
     return _result(space, method, seed, [round(each.score, 5) for each in tried], net, began)
 
 

@@ -61,7 +61,7 @@ def test_the_test_rows_are_asked_for_the_best_network_of_a_search_only(monkeypat
 
     monkeypatch.setattr(experiment.covertype, "accuracy", noted)
     found = experiment.search("wide", "mixed AgE", 0, 2)
-    assert asked == ["valid"] * 3 + ["test"]
+    assert asked == ["valid"] * 2 + ["valid"] * 2 + ["valid", "test"]  # of the search, of the best two, of the result
     assert len(found.scores) == 2
     assert found.weights > 0
 
