@@ -28,7 +28,10 @@ def data(tmp_path, monkeypatch):
     file = tmp_path / "covertype/covertype_93k.csv.gz"
     np.savetxt(file, np.column_stack([rows, kinds]), delimiter=",", header=head, comments="", fmt="%.3f")
     monkeypatch.setenv("PILOTUNE_DATA", str(tmp_path))
-    once = {name: replace(space, epochs=1) for name, space in experiment.SPACES.items()}
+    once = {
+        name: replace(space, stages=tuple(replace(stage, epochs=1) for stage in space.stages))
+        for name, space in experiment.SPACES.items()
+    }
     monkeypatch.setattr(experiment, "SPACES", once)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -61,7 +64,7 @@ def test_the_test_rows_are_asked_for_the_best_network_of_a_search_only(monkeypat
 
     monkeypatch.setattr(experiment.covertype, "accuracy", noted)
     found = experiment.search("wide", "mixed AgE", 0, 2)
-    assert asked == ["valid"] * 2 + ["valid"] * 2 + ["valid", "test"]  # of the search, of the best two, of the result
+    assert asked == ["valid"] * 2 + ["valid"] * 3 + ["valid", "test"]  # of the search, of the stages, of the result
     assert len(found.scores) == 2
     assert found.weights > 0
 
