@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -184,19 +184,20 @@ def published_network(stage: Stage, seed: int) -> nn.Module:
     return again(stage, published.for_objective({**fixed, **from_indices(graph, PUBLISHED_BEST)}), seed)
 
 
-def perceptron(stage: Stage, seed: int) -> nn.Module:
-    """Three layers of 256 units."""
+def perceptron(units: int, lr: float, stage: Stage, seed: int) -> nn.Module:
+    """Three layers of so many units."""
     torch.manual_seed(1000 + seed)
-    net = nn.Sequential(
-        nn.Linear(54, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 7)
-    )
-    covertype.train_net(net, 3e-3, 256, stage.epochs, "one-cycle", stage.rows, lambda epoch, net: None)
+    widths = (54, units, units, units)
+    hidden = [part for each in pairwise(widths) for part in (nn.Linear(*each), nn.ReLU())]
+    net = nn.Sequential(*hidden, nn.Linear(units, 7))
+    covertype.train_net(net, lr, 256, stage.epochs, "one-cycle", stage.rows, lambda epoch, net: None)
     return net
 
 
 NETWORKS: dict[str, Callable[[Stage, int], nn.Module]] = {
     "AgEBO's published network": published_network,
-    "three layers of 256 units": perceptron,
+    "three layers of 256 units": partial(perceptron, 256, 3e-3),
+    "three layers of 512 units": partial(perceptron, 512, 2e-3),
 }
 TREES: dict[str, Callable[[int], Any]] = {
     "extremely randomized trees": lambda seed: ExtraTreesClassifier(100, random_state=seed),
