@@ -122,6 +122,7 @@ class Choice(_Text):
 
     Attributes:
         names: The parameters and constants that it names, sorted.
+        bare: The names that stand for themselves, sorted.
 
     Raises:
         ValueError: It is not such an expression. The message completes a sentence that begins with the text.
@@ -135,7 +136,7 @@ class Choice(_Text):
     def __init__(self, text: str, known: Collection[str]):
         super().__init__(text)
         self._known = tuple(known)
-        self._itself = {name: name for name in self.names if name not in self._known}
+        self.bare = tuple(name for name in self.names if name not in self._known)
         self.names = tuple(name for name in self.names if name in self._known)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,7 +152,7 @@ class Choice(_Text):
             NoValue: It needs an inactive parameter, or is no name and no list of names.
         """
         try:
-            found = eval(self._code, {**values, **self._itself, **_LANGUAGE})
+            found = eval(self._code, {**values, **dict(zip(self.bare, self.bare, strict=True)), **_LANGUAGE})
         except NameError as error:
             raise NoValue(f"needs '{error.name}', which is inactive") from None
         except (ArithmeticError, ValueError, TypeError) as error:

@@ -32,6 +32,7 @@ def run(
     pruner: str | Mapping[str, Any] | None = None,
     budget: Mapping[str, Any] | None = None,
     trial: Mapping[str, Any] | None = None,
+    placement: str | Mapping[str, Any] | None = None,
     callbacks: Sequence[str | Mapping[str, Any]] | None = None,
     loggers: Sequence[str | Mapping[str, Any]] | None = None,
     start_from: Mapping[str, Any] | None = None,
@@ -58,9 +59,9 @@ def run(
         study: A study file, the folder of one, or an objective: a function of a :class:`pilotune.Trial`, or of the
             space's parameters by name. None with ``objective`` or ``command``.
         name: The study's name; by default that of the study file, or of the function.
-        space, direction, directions, metrics, constraints, sampler, pruner, budget, trial, callbacks, loggers,
-            start_from: The keys of a study file, which ``docs/study-file.md`` explains. Files are relative to the
-            working directory.
+        space, direction, directions, metrics, constraints, sampler, pruner, budget, trial, placement, callbacks,
+            loggers, start_from: The keys of a study file, which ``docs/study-file.md`` explains. Files are relative to
+            the working directory.
         objective, objective_args, command: The same, instead of a function.
         site: Name or file of the site; this machine by default.
         storage: URL of the database; by default ``study.db`` in the study's folder.
@@ -105,6 +106,7 @@ def run(
         "pruner": pruner,
         "budget": budget,
         "trial": trial,
+        "placement": placement,
         "callbacks": callbacks,
         "loggers": loggers,
         "start_from": start_from,

@@ -373,7 +373,7 @@ class Campaign:
     def _on_stop_requested(self, event: StopRequested) -> None:
         code = STOPPED if event.code is None else event.code
         self._end(code, event.reason or "stopped by the user; it can be resumed")
-        if event.how == "finish" and (self.capacity.in_flight is not None or self.capacity.choice):
+        if event.how == "finish" and (self.capacity.in_flight is not None or self.capacity.pools):
             self._withdraw_waiting()
         if event.how == "yield":
             self._yield_all()

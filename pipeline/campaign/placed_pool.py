@@ -10,15 +10,22 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from ...exit_codes import FINISHED
 from ..placement import Placement, PoolRoom
 from ..trial.protocol import AttemptSpec, Report, Started
 from .cost_learner import CostLearner
-from .events import Action, Capacity, Ended, Event, Lost, PoolCapacity, Scale, StopAttempt, Submit
+from .events import Action, Capacity, Ended, Event, Lost, PoolCapacity, Scale, StopAttempt, StopRequested, Submit
 from .limits import ahead
 from .pool import Pool
 
 GIVEN_UP = "the pool that could run it was given up"
 """Why an attempt that waited was lost."""
+
+MOST_STRANDED = 64
+"""Most attempts that wait for pools without workers, in addition to those that others can run."""
+
+UNPAID = 10.0
+"""Seconds after which the campaign ends where nothing runs, and no pool that may run what waits gets another block."""
 
 RECENT = 64
 """Attempts from which it is known how many of the next ones may run in each pool."""
@@ -51,6 +58,9 @@ class PlacedPool:
         self._rooms: dict[str, PoolCapacity] = {}
         self._latency = 0.0
         self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)  # the pools that may run recent attempts
+        self._capacity: Capacity | None = None  # the last that the campaign got
+        self._spent: frozenset[str] = frozenset()  # pools whose next block the budget in node-hours cannot pay
+        self._unpaid: float | None = None  # since when nothing can run
         self._lost: list[Event] = []
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
@@ -68,6 +78,7 @@ class PlacedPool:
         events, self._lost = self._lost, []
         events += [self._seen(event) for event in self.inner.wait(0.0 if events else timeout)]
         self._place()
+        self._add_stranded(events)
         return events
 
     def perform(self, actions: Sequence[Action]) -> None:
@@ -78,6 +89,7 @@ class PlacedPool:
             elif isinstance(action, StopAttempt) and action.token in self._waiting:
                 self._lose(action.token, "it was stopped before it had begun")
             elif isinstance(action, Scale):
+                self._spent = action.spent
                 passed.append(replace(action, most=self._most(action.workers)))
             else:
                 passed.append(action)
@@ -153,6 +165,32 @@ class PlacedPool:
                 found[name] = -(-workers * may // len(self._recent))
         return found
 
+    def _add_stranded(self, events: list[Event]) -> None:
+        """Let the campaign ask for as many more attempts as wait for pools without workers, or end if nothing can run.
+
+        Otherwise those that only a pool may run whose blocks are queued would keep all others from being asked for.
+        """
+        there = {name for name, room in self._rooms.items() if room.workers}
+        allowed = [set(pools) if pools else set(self._rooms) for pools in self._allowed.values()]
+        stranded = min(MOST_STRANDED, sum(pools.isdisjoint(there) for pools in allowed))
+        if self._capacity is not None and self._capacity.choice != self.placement.ahead + stranded:
+            self._capacity = replace(self._capacity, choice=self.placement.ahead + stranded)
+            events.append(self._capacity)
+        if (
+            self._homes
+            or not allowed
+            or not all(pools - there <= self._spent and not pools & there for pools in allowed)
+        ):
+            self._unpaid = None
+        elif self._unpaid is None:
+            self._unpaid = self.now()
+        elif self.now() - self._unpaid > UNPAID:
+            self._unpaid = self.now()
+            pools = sorted(set().union(*allowed))
+            which = f"pool {pools[0]}" if len(pools) == 1 else f"the pools {', '.join(pools[:-1])} and {pools[-1]}"
+            reason = f"the budget in node-hours pays for no further block of {which}, which alone may run what is left"
+            events.append(StopRequested("finish", reason, FINISHED))
+
     # -- what happens -------------------------------------------------------------------------------------------------
 
     def _seen(self, event: Event) -> Event:
@@ -188,7 +226,8 @@ class PlacedPool:
             elif self._may_run(spec) != self._allowed[token]:
                 self.placement.remove(token)
                 self._tell(spec)
-        return replace(event, choice=self.placement.ahead)
+        self._capacity = replace(event, choice=self.placement.ahead)
+        return self._capacity
 
 
 def memory_by_worker(memory: Iterable[tuple[str, int | None, int]]) -> dict[str, float]:

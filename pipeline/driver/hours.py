@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import RecordAway, UserError
 from ..attributes import LEASE
 from ..campaign.node_hours import HoursPlan, NodeHours, PoolCost
+from ..hours import Unit
 from ..record import Lease, study_leases
 from ..record.hours import Ledger, keep_hours, ledgers, ledgers_in, settled
 from ..studyfile import SizeProblem
@@ -81,14 +82,18 @@ def stored_ledgers(study_file: StudyFile, storage_url: str) -> dict[str, Ledger]
 def with_walltimes(study_file: StudyFile, site: Site, found: Mapping[str, Ledger]) -> Site:
     """The site where each block ends by itself before it could exceed a budget in hours.
 
-    Only blocks of a local site have no walltime. With a budget each gets an equal part of what is left as its walltime.
+    Only blocks of a local site have no walltime. With a budget each gets an equal part of what is left as its walltime:
+    of the blocks of all pools that the study uses and the budget covers.
 
     Args:
         study_file: The study.
         site: The site.
         found: The ledgers of the study's campaigns.
     """
-    return replace(site, pools=tuple(_with_walltime(pool, study_file, found) for pool in site.pools))
+    from ...providers.blocks.resources import pool_uses
+
+    used = [use.pool for use in pool_uses(site, needs_of(study_file)) if not use.why_not]
+    return replace(site, pools=tuple(_with_walltime(pool, used, study_file, found) for pool in site.pools))
 
 
 def paid_site(study_file: StudyFile, site: Site, storage_url: str) -> Site:
@@ -98,15 +103,21 @@ def paid_site(study_file: StudyFile, site: Site, storage_url: str) -> Site:
     return with_walltimes(study_file, site, stored_ledgers(study_file, storage_url))
 
 
-def _with_walltime(pool: PoolSpec, study_file: StudyFile, found: Mapping[str, Ledger]) -> PoolSpec:
-    cost = PoolCost(pool.nodes_per_block, pool.gpus_per_node)
+def _with_walltime(
+    pool: PoolSpec, used: Sequence[PoolSpec], study_file: StudyFile, found: Mapping[str, Ledger]
+) -> PoolSpec:
     limits = []
     for account in study_file.budget.accounts:
-        rate = cost.per_second(account.unit) * max(1, pool.blocks.max)
-        if account.covers(pool.name) and rate:
+        rate = sum(_rate(each, account.unit) for each in used if account.covers(each.name))
+        if account.covers(pool.name) and _rate(pool, account.unit) and rate:
             left = account.hours - sum(each.total(account, most=True) for each in found.values())
             limits.append(max(LEAST_WALLTIME, int(left / rate)))
     return pool if pool.walltime is not None or not limits else replace(pool, walltime=float(min(limits)))
+
+
+def _rate(pool: PoolSpec, unit: Unit) -> float:
+    """What all blocks of a pool cost in a second."""
+    return PoolCost(pool.nodes_per_block, pool.gpus_per_node).per_second(unit) * max(1, pool.blocks.max)
 
 
 def reserve(

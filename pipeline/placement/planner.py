@@ -78,7 +78,7 @@ class Planner:
         >>> [plan.trials[list(plan.labels).index(kind)]["model"] for kind in (0, 1)]
         ['svm', 'cnn']
         >>> plan.shares.shares.round(1).tolist()
-        [[0.8, 0.0], [0.2, 1.0]]
+        [[0.3, 0.0], [0.7, 1.0]]
     """
 
     def __init__(self, costs: Costs) -> None:

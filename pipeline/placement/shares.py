@@ -54,7 +54,7 @@ def solve(seconds: np.ndarray, workers: np.ndarray, mix: np.ndarray, may: np.nda
         >>> found.shares.round(2).tolist()
         [[0.27, 0.0], [0.73, 1.0]]
         >>> round(found.gain, 1)
-        1.4
+        1.7
     """
     mix = np.where(may.any(axis=1), mix, 0.0)
     if not mix.sum() or not workers.sum():

@@ -127,10 +127,24 @@ def check_pools(study_file: StudyFile, site: Site) -> None:
     from ...providers.blocks.resources import usable_pools
     from ..driver.settings import needs_of
 
+    _check_bare_names(study_file, site)
     try:
         usable_pools(site, needs_of(study_file))
     except UserError as error:
         raise study_file.error(f"{error.message} (site {site.name})", error.key or "trial") from None
+
+
+def _check_bare_names(study_file: StudyFile, site: Site) -> None:
+    """Raise UserError if a name in the expression ``trial.pools`` is neither a parameter nor a pool."""
+    from ...yamlfile import nearest
+
+    rule, pools = study_file.pools, [pool.name for pool in site.pools]
+    parameters = study_file.space.names if study_file.space else []
+    for name in rule.bare if rule else ():
+        if name not in pools:
+            what = f"'{name}', which is neither a parameter nor a pool of site {site.name}"
+            what += nearest(name, [*parameters, *pools])
+            raise study_file.error(f"'{rule.text if rule else ''}' uses {what}", "trial.pools")
 
 
 def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given: bool) -> None:

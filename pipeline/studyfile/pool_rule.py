@@ -25,12 +25,14 @@ class PoolRule:
         choice: The expression; None where the same pools may run all trials.
         space: The search space; None without an expression.
         named: All pools that it may give.
+        bare: The names in the text that are no parameters, and must be those of pools.
     """
 
     text: str
     choice: Choice | None
     space: Space | None
     named: tuple[str, ...]
+    bare: tuple[str, ...] = ()
 
     def of(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The pools that may run the trial with these parameters.
@@ -71,7 +73,7 @@ def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFil
     try:
         choice = Choice(written, names)
         if space is None or not choice.names:
-            return PoolRule(written, None, None, choice.value({}))
+            return PoolRule(written, None, None, choice.value({}), choice.bare)
     except (ValueError, NoValue) as error:
         raise source.error(
             f"'{written}' {error}; give a pool's name, a list of names, or 'a if b else c'", key
@@ -83,4 +85,4 @@ def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFil
         except SizeProblem as problem:
             given = ", ".join(f"{name} is {word(value)}" for name, value in params.items())
             raise source.error(f"{problem.args[0]} where {given}", key) from None
-    return PoolRule(written, choice, space, tuple(named))
+    return PoolRule(written, choice, space, tuple(named), choice.bare)

@@ -59,7 +59,7 @@ def typical_need(resources: TrialResources) -> Need:
     """What trials take on average, if all their sizes are equally frequent.
 
     >>> typical_need(TrialResources(sizes=(TrialResources(gpus=1), TrialResources(gpus=4))))
-    Need(cores=1.0, gpus=2.5, memory=0.0)
+    Need(cores=1.0, gpus=2.5, memory=0.0, pool='')
     """
     needs = [each.need for each in resources.sizes or (resources,)]
     total = len(needs)

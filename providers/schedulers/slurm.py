@@ -332,8 +332,8 @@ def read_job(job: str, state: str, exit_code: str, reason: str) -> Job:
         exit_code: Its exit code, as :func:`read_exit` takes it.
         reason: Why it waits or failed.
 
-    >>> read_job("7", "PENDING", "0:0", "Priority")
-    Job(id='7', phase=<Phase.QUEUED: 'queued'>, end=None, reason='Priority: other jobs come first', exit_code=None)
+    >>> read_job("7", "PENDING", "0:0", "Priority").reason
+    'Priority: other jobs come first'
     """
     word = (state.split() or [""])[0].rstrip("+")
     phase, end, meaning = STATES.get(word, (Phase.QUEUED, None, f"in the state {state or 'unknown'}"))

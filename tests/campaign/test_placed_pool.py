@@ -20,6 +20,7 @@ from pilotune.pipeline.campaign.events import (
     Reply,
     Scale,
     StopAttempt,
+    StopRequested,
     Submit,
 )
 from pilotune.pipeline.campaign.past_costs import learn_past
@@ -246,6 +247,33 @@ def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: N
         (params, "cpu", 2.0, {"censored": True, "steps": 2, "of_steps": 4}),
         (params, "cpu", "memory"),
     ]
+
+
+def test_attempts_that_wait_for_a_pool_without_workers_keep_no_others_from_being_asked_for(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    (told,) = tell(pool, machines, capacity(cpu=2, gpu=0))
+    assert told.choice == 0
+    pool.perform([Submit(spec(f"{n}.1.c", pools=["gpu"])) for n in range(3)])
+    (told,) = pool.wait(0.0)
+    assert told.choice == 3
+    (told,) = tell(pool, machines, capacity(cpu=2, gpu=3))
+    assert (told.choice, len(machines.submitted)) == (0, 3)
+
+
+def test_a_campaign_ends_where_what_waits_may_run_only_in_pools_that_get_no_further_block(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=0))
+    pool.perform([Submit(spec("0.1.c", pools=["cpu"])), Submit(spec("1.1.c", pools=["gpu"]))])
+    pool.perform([Scale(2, spent=frozenset({"gpu"}))])
+    for machines.time in (0.0, 20.0):
+        assert not [event for event in pool.wait(0.0) if isinstance(event, StopRequested)], "an attempt runs"
+    tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), outcome("0.1.c"))
+    machines.time = 40.0
+    (stop,) = [event for event in pool.wait(0.0) if isinstance(event, StopRequested)]
+    assert (stop.how, stop.code) == ("finish", 0)
+    assert "no further block of pool gpu, which alone may run what is left" in stop.reason
 
 
 def test_a_pool_with_its_own_number_of_attempts_gets_as_many_as_it_wants(pool: PlacedPool, machines: Machines) -> None:

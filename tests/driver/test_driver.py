@@ -154,7 +154,7 @@ def test_a_run_directory_that_is_gone_does_not_stop_the_driver(manual: ManualDri
 class IdlePool:
     """A pool that is only told what to do first."""
 
-    channel = SimpleNamespace(address="")
+    channel, specs = SimpleNamespace(address=""), ()
 
     def __init__(self) -> None:
         self.told: list[str] = []

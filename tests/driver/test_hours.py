@@ -86,6 +86,15 @@ def test_a_local_block_ends_by_itself_before_it_could_exceed_the_budget(tmp_path
     assert hours_plan(study, with_walltimes(study, local, {})).metered == {"local"}
 
 
+def test_the_blocks_of_all_local_pools_share_a_budget_that_covers_them(tmp_path):
+    pools = [PoolSpec("one", blocks=BlockCounts(max=1)), PoolSpec("two", blocks=BlockCounts(max=3))]
+    local = site_of(*pools, scheduler="local")
+    both = study_of(tmp_path, "budget: {node_hours: 4}")
+    assert [pool.walltime for pool in with_walltimes(both, local, {}).pools] == [HOUR, HOUR]
+    one = study_of(tmp_path, "budget: {node_hours: {one: 4}, trials: 9}")
+    assert [pool.walltime for pool in with_walltimes(one, local, {}).pools] == [4 * HOUR, None]
+
+
 def test_a_trial_takes_its_share_of_a_node_or_all_of_its_nodes(tmp_path):
     small = hours_plan(study_of(tmp_path, "budget: {trials: 1}", "{gpus: 2}"), site_of(CPU, GPU))
     assert small.share("gpu", {}) == 0.25

@@ -10,6 +10,7 @@ import pytest
 from pilotune.errors import UserError
 from pilotune.pipeline.driver.settings import needs_of
 from pilotune.pipeline.driver.trial_fit import why_unfit
+from pilotune.pipeline.studies.resolve import check_pools
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.providers.blocks.resources import accelerators, pool_uses, usable_pools
 from pilotune.providers.site import PoolSpec, load_site
@@ -109,6 +110,14 @@ def test_a_pool_that_the_site_lacks_or_that_is_off_is_refused(tmp_path, site):
             usable_pools(site, needs_of(load(tmp_path, f"trial.pools={name}")))
         assert caught.value.key == "trial.pools"
         assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["cpu if layes == 3 else gpu", "cpu if foo else gpu", "cpu and gqu"])
+def test_a_name_that_is_neither_a_parameter_nor_a_pool_is_refused(tmp_path, site, written):
+    with pytest.raises(
+        UserError, match=r"which is neither a parameter nor a pool of site lab; (did you mean|known are)"
+    ):
+        check_pools(load(tmp_path, f'trial.pools="{written}"'), site)
 
 
 def test_a_trial_whose_only_pool_cannot_run_it_fails_with_the_reason(tmp_path, site):

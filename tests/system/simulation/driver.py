@@ -22,7 +22,7 @@ from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
 from pilotune.pipeline.campaign.past_costs import learn_past
-from pilotune.pipeline.campaign.placed_pool import PlacedPool
+from pilotune.pipeline.campaign.placed_pool import MOST_STRANDED, PlacedPool
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
 from pilotune.pipeline.driver.stall_report import waiting
@@ -478,7 +478,7 @@ class SteppedLoop(CampaignLoop):
             most = workers + pools * (round(SHARE_AHEAD * case.workers) + LEAST_AHEAD + MOST_HOMELESS)
             most += ahead(most, campaign.latency, 1e-3)
         if pools > 1:
-            most += AHEAD_A_POOL * pools + AHEAD
+            most += AHEAD_A_POOL * pools + AHEAD + MOST_STRANDED
         flights = (*campaign.flights.values(), *campaign.trials.to_submit)
         # A repetition of a trial that was taken over is timed in full, and runs where the trial ran.
         taken = campaign.taken_over
