@@ -2,16 +2,14 @@
 
 ``python benchmarks/published/covertype.py [--seeds 3] [--trials 40] [--spaces NAME ...] [--methods NAME ...]``
 
-Each method trains as many networks on as many rows for as many epochs, one after the other, and sees their accuracy on
-the validation rows. The best ones are trained anew, in one stage or two: on more rows, for more epochs. The network
-that is the best on the validation rows in the last stage is the result; it alone is asked for the test rows, once.
-Models by hand are trained as in the last stage. As published the test rows ended the training: those figures are not
-comparable.
+Each method trains networks for as many epochs in all, one after the other, and sees their accuracy on the validation
+rows. The best one is trained anew, and is asked for the test rows once. Models by hand are trained as this one is. As
+published the test rows ended the training: those figures are not comparable.
 
-``published``: the published space of 1.10e23 networks, 5,000 rows and 4 epochs a network; the best one gets 20,000 rows
-and 10 epochs. ``wide``: six cells of 256 or 512 units, where half of the cells are empty, 10,000 rows and 4 epochs; the
-best four get all 55,776 rows and 4 epochs, and the best of these 30 epochs. These are settings for two cores: 40
-networks a search, no batch below 128, and one process instead of several ranks.
+``published``: the published space of 1.10e23 networks, 40 a search, on 5,000 rows for 4 epochs; the best one gets
+20,000 rows and 10 epochs. ``wide``: five cells of 128 or 256 units, where half of the cells are empty, on all 55,776
+rows; Hyperband ends most networks early, so that a search takes the epochs of 10 whole trainings of 27. These are
+settings for two cores: no batch below 128, and one process instead of several ranks.
 
 PILOTUNE_DATA names the folder of ``covertype``. Results are kept in a file as they come; the next call goes on.
 ``--table`` prints the tables and runs nothing.
@@ -44,7 +42,7 @@ from benchmarks import common
 from benchmarks.published import kept
 from benchmarks.published.search import Method, Point, gain, interval, searched, wins
 from benchmarks.published.sst import load_module
-from pilotune.architecture import from_indices
+from pilotune.architecture import build, from_indices
 from pilotune.pipeline.studyfile import load_study_file
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/covertype-nas"
@@ -53,52 +51,42 @@ covertype: Any = load_module(EXAMPLE / "train.py", "covertype_train")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A training from nothing of the best networks so far.
-
-    Attributes:
-        networks: How many.
-        rows: Training rows; None for all.
-        epochs: How often each is seen.
-    """
-
-    networks: int
-    rows: int | None
-    epochs: int
-
-
-@dataclass(frozen=True)
 class Space:
-    """What is searched, and how the best networks are trained after the search.
+    """What is searched, and how the best network is trained after the search.
 
     Attributes:
         overrides: What is changed in the study file of the example, whose space is the published one.
-        stages: One after the other.
+        rows: Training rows of the last training, and of models by hand; None for all.
+        epochs: Its epochs.
+        part: A search takes the epochs of this part of its trials, whose worst are ended early; None: no trial is.
     """
 
     overrides: tuple[str, ...]
-    stages: tuple[Stage, ...]
-
-    @property
-    def last(self) -> Stage:
-        """The stage by which models by hand are trained, too."""
-        return self.stages[-1]
+    rows: int | None
+    epochs: int
+    part: float | None = None
 
 
 CHEAP = ("space.schedule=one-cycle", "space.batch={choice: [128, 256, 512]}")
+WHOLE = 27
+"""Epochs of a whole trial in the wide space."""
+
 SPACES = {
-    "published": Space((*CHEAP, "space.rows=5000", "space.epochs=4"), (Stage(1, 20_000, 10),)),
+    "published": Space((*CHEAP, "space.rows=5000", "space.epochs=4"), 20_000, 10),
     "wide": Space(
         (
             *CHEAP,
-            "space.rows=10000",
-            "space.epochs=4",
-            "space.lr={float: [1.0e-4, 1.0e-2], log: true}",
-            "space.net.graph.cells=6",
+            "space.rows=55776",
+            f"space.epochs={WHOLE}",
+            "space.lr={float: [3.0e-4, 1.0e-2], log: true}",
+            "space.net.graph.cells=5",
             "space.net.graph.split=true",
-            "space.net.graph.choice=[identity, 'dense({256, 512}, {relu, silu, tanh})']",
+            "space.net.graph.choice=[identity, 'dense({128, 256}, {relu, silu, tanh})']",
+            f"pruner={{name: hyperband, min_resource: 1, max_resource: {WHOLE}}}",
         ),
-        (Stage(4, None, 4), Stage(1, None, 30)),
+        None,
+        WHOLE,
+        part=0.25,
     ),
 }
 METHODS = {
@@ -140,29 +128,29 @@ class Result:
     seconds: float
 
 
-def curve(params: dict[str, Any], seed: int, _: bool) -> Iterator[Point]:
-    """Trains a network of the search."""
+def curve(params: dict[str, Any], seed: int, every: bool) -> Iterator[Point]:
+    """Trains a network of the search; with ``every`` each epoch is a point."""
     torch.manual_seed(seed)
-    net = covertype.fitted(params, params["rows"], lambda epoch, net: None)
-    yield Point(params["epochs"], covertype.accuracy(net, covertype.splits()["valid"]), 0.0)
+    net, last = build(params, "net"), params["epochs"]
+    for epoch in covertype.epochs_of(net, params["lr"], params["batch"], last, params["schedule"], params["rows"]):
+        if every or epoch == last:
+            yield Point(epoch, covertype.accuracy(net, covertype.splits()["valid"]), 0.0)
 
 
 def search(space: str, method: str, seed: int, trials: int) -> Result:
-    began = time.process_time()
-    overrides = (*SPACES[space].overrides, *METHODS[method], f"budget.trials={trials}")
-    tried = searched(EXAMPLE / "study.yaml", Method(method, overrides), curve, seed, trials, 1)
-    best = [each.params for each in sorted(tried, key=lambda each: -each.score)]
-    for stage in SPACES[space].stages:
-        trained = [(params, again(stage, params, seed)) for params in best[: stage.networks]]
-        trained.sort(key=lambda each: -covertype.accuracy(each[1], covertype.splits()["valid"]))
-        best = [params for params, _ in trained]
-    return _result(space, method, seed, [round(each.score, 5) for each in tried], trained[0][1], began)
+    began, of = time.process_time(), SPACES[space]
+    overrides = (*of.overrides, *METHODS[method], f"budget.trials={trials}")
+    whole = trials if of.part is None else max(1, round(of.part * trials))
+    tried = searched(EXAMPLE / "study.yaml", Method(method, overrides, of.part is not None), curve, seed, whole, WHOLE)
+    chosen = max((each for each in tried if each.complete), key=lambda each: each.score)
+    net = again(of, chosen.params, seed)
+    return _result(space, method, seed, [round(each.score, 5) for each in tried], net, began)
 
 
-def again(stage: Stage, params: dict[str, Any], seed: int) -> nn.Module:
-    """A network, trained from nothing as in a stage."""
+def again(space: Space, params: dict[str, Any], seed: int) -> nn.Module:
+    """A network, trained from nothing as the result of a search is."""
     torch.manual_seed(1000 + seed)
-    found: nn.Module = covertype.fitted({**params, "epochs": stage.epochs}, stage.rows, lambda epoch, net: None)
+    found: nn.Module = covertype.fitted({**params, "epochs": space.epochs}, space.rows)
     return found
 
 
@@ -175,26 +163,27 @@ def _result(space: str, method: str, seed: int, scores: list[float], net: nn.Mod
 # -- models made by hand ----------------------------------------------------------------------------------------------
 
 
-def published_network(stage: Stage, seed: int) -> nn.Module:
+def published_network(space: Space, seed: int) -> nn.Module:
     """The best network of AgEBO as published, with its learning rate and batch."""
     published = load_study_file(EXAMPLE / "study.yaml", []).space
     assert published is not None
     graph = published.graphs["net"]
     fixed = {**published.constants, "lr": 0.001392, "batch": 256, "schedule": "constant"}
-    return again(stage, published.for_objective({**fixed, **from_indices(graph, PUBLISHED_BEST)}), seed)
+    return again(space, published.for_objective({**fixed, **from_indices(graph, PUBLISHED_BEST)}), seed)
 
 
-def perceptron(units: int, lr: float, stage: Stage, seed: int) -> nn.Module:
+def perceptron(units: int, lr: float, space: Space, seed: int) -> nn.Module:
     """Three layers of so many units."""
     torch.manual_seed(1000 + seed)
     widths = (54, units, units, units)
     hidden = [part for each in pairwise(widths) for part in (nn.Linear(*each), nn.ReLU())]
     net = nn.Sequential(*hidden, nn.Linear(units, 7))
-    covertype.train_net(net, lr, 256, stage.epochs, "one-cycle", stage.rows, lambda epoch, net: None)
+    for _ in covertype.epochs_of(net, lr, 256, space.epochs, "one-cycle", space.rows):
+        pass
     return net
 
 
-NETWORKS: dict[str, Callable[[Stage, int], nn.Module]] = {
+NETWORKS: dict[str, Callable[[Space, int], nn.Module]] = {
     "AgEBO's published network": published_network,
     "three layers of 256 units": partial(perceptron, 256, 3e-3),
     "three layers of 512 units": partial(perceptron, 512, 2e-3),
@@ -217,9 +206,9 @@ def by_hand(space: str, name: str, seed: int) -> Result:
     """A model made by hand, trained as the best network of a space is in the end."""
     began = time.process_time()
     if name in NETWORKS:
-        return _result(space, name, seed, [], NETWORKS[name](SPACES[space].last, seed), began)
+        return _result(space, name, seed, [], NETWORKS[name](SPACES[space], seed), began)
     splits = {key: tuple(part.numpy() for part in rows) for key, rows in covertype.splits().items()}
-    model = TREES[name](seed).fit(*(part[: SPACES[space].last.rows] for part in splits["train"]))
+    model = TREES[name](seed).fit(*(part[: SPACES[space].rows] for part in splits["train"]))
     valid, test = (round(float(model.score(*splits[key])), 5) for key in ("valid", "test"))
     return Result(space, name, seed, [], valid, test, None, round(time.process_time() - began, 1))
 
@@ -250,7 +239,7 @@ def table_of(results: list[dict[str, Any]], space: str, trials: int) -> str:
         )  # fmt: skip
     head = ["model or method", "seeds", f"best of {trials // 2}", f"best of {trials}", "more rows, validation", "test"]
     head += ["test above random", "wins / ties / losses", "weights", "CPU s"]
-    rows_in_all = SPACES[space].last.rows or "all"
+    rows_in_all = SPACES[space].rows or "all"
     title = (
         f"Covertype, {space} space, {trials} networks a search, {rows_in_all} rows at the end: % accuracy, means and "
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,23 +45,23 @@ def accuracy(net: torch.nn.Module, split: Split) -> float:
         return (net(split[0]).argmax(1) == split[1]).float().mean().item()
 
 
-def fitted(params: dict, rows: int | None, after_epoch) -> torch.nn.Module:
+def fitted(params: dict, rows: int | None) -> torch.nn.Module:
     """A network of the space, trained.
 
     Args:
         params: The trial's.
         rows: How many training rows; None for all.
-        after_epoch: Called with the number of each epoch and the network.
     """
     net = build(params, "net")
-    train_net(net, params["lr"], params["batch"], params["epochs"], params["schedule"], rows, after_epoch)
+    for _ in epochs_of(net, params["lr"], params["batch"], params["epochs"], params["schedule"], rows):
+        pass
     return net
 
 
-def train_net(
-    net: torch.nn.Module, lr: float, size: int, epochs: int, schedule: str, rows: int | None, after_epoch
-) -> None:
-    """Train a network with Adam.
+def epochs_of(
+    net: torch.nn.Module, lr: float, size: int, epochs: int, schedule: str, rows: int | None
+) -> Iterator[int]:
+    """Train a network with Adam; after each epoch comes its number.
 
     Args:
         net: The network.
@@ -69,7 +70,6 @@ def train_net(
         epochs: How often each row is seen.
         schedule: ``constant``, or ``one-cycle``: the rate rises and falls.
         rows: How many training rows; None for all.
-        after_epoch: Called with the number of each epoch and the network.
     """
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     x, y = (part[:rows] for part in splits()["train"])
@@ -83,18 +83,16 @@ def train_net(
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-        after_epoch(epoch, net)
+        yield epoch
 
 
 def train(trial: pilotune.Trial) -> float:
     """The accuracy on the validation rows after the last epoch."""
     torch.set_num_threads(1)
     torch.manual_seed(trial.rng_seed)
-    scores = []
-
-    def report(epoch: int, net: torch.nn.Module) -> None:
-        scores.append(accuracy(net, splits()["valid"]))
-        trial.report(scores[-1], epoch)
-
-    fitted(trial.params, trial.params["rows"], report)
-    return scores[-1]
+    params, score = trial.params, 0.0
+    net = build(params, "net")
+    for epoch in epochs_of(net, params["lr"], params["batch"], params["epochs"], params["schedule"], params["rows"]):
+        score = accuracy(net, splits()["valid"])
+        trial.report(score, epoch)
+    return score

@@ -28,10 +28,7 @@ def data(tmp_path, monkeypatch):
     file = tmp_path / "covertype/covertype_93k.csv.gz"
     np.savetxt(file, np.column_stack([rows, kinds]), delimiter=",", header=head, comments="", fmt="%.3f")
     monkeypatch.setenv("PILOTUNE_DATA", str(tmp_path))
-    once = {
-        name: replace(space, stages=tuple(replace(stage, epochs=1) for stage in space.stages))
-        for name, space in experiment.SPACES.items()
-    }
+    once = {name: replace(space, epochs=1) for name, space in experiment.SPACES.items()}
     monkeypatch.setattr(experiment, "SPACES", once)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -63,10 +60,15 @@ def test_the_test_rows_are_asked_for_the_best_network_of_a_search_only(monkeypat
         return accuracy(net, split)
 
     monkeypatch.setattr(experiment.covertype, "accuracy", noted)
-    found = experiment.search("wide", "mixed AgE", 0, 2)
-    assert asked == ["valid"] * 2 + ["valid"] * 3 + ["valid", "test"]  # of the search, of the stages, of the result
+    found = experiment.search("published", "mixed AgE", 0, 2)
+    assert asked == ["valid"] * 3 + ["test"]
     assert len(found.scores) == 2
     assert found.weights > 0
+
+
+def test_in_the_wide_space_most_networks_are_ended_early():
+    found = experiment.search("wide", "random", 0, 24)
+    assert len(found.scores) > 6, "the epochs of six whole trainings are shared by more networks"
 
 
 def test_models_by_hand():
