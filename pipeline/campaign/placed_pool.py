@@ -176,11 +176,8 @@ class PlacedPool:
         if self._capacity is not None and self._capacity.choice != self.placement.ahead + stranded:
             self._capacity = replace(self._capacity, choice=self.placement.ahead + stranded)
             events.append(self._capacity)
-        if (
-            self._homes
-            or not allowed
-            or not all(pools - there <= self._spent and not pools & there for pools in allowed)
-        ):
+        unpaid = all(pools and pools.isdisjoint(there) and pools <= self._spent for pools in allowed)
+        if self._homes or not allowed or not unpaid:
             self._unpaid = None
         elif self._unpaid is None:
             self._unpaid = self.now()

@@ -276,6 +276,12 @@ def test_a_campaign_ends_where_what_waits_may_run_only_in_pools_that_get_no_furt
     assert "no further block of pool gpu, which alone may run what is left" in stop.reason
 
 
+def test_a_campaign_does_not_end_before_it_knows_its_pools(pool: PlacedPool, machines: Machines) -> None:
+    pool.perform([Submit(spec("0.1.c")), Scale(1, spent=frozenset({"gpu"}))])
+    for machines.time in (0.0, 20.0, 40.0):
+        assert pool.wait(0.0) == []
+
+
 def test_a_pool_with_its_own_number_of_attempts_gets_as_many_as_it_wants(pool: PlacedPool, machines: Machines) -> None:
     known = capacity(cpu=4, gpu=1)
     tell(pool, machines, replace(known, pools=(replace(known.pools[0], in_flight=2), known.pools[1])))
