@@ -1,6 +1,8 @@
-"""Small rules of English for messages: singular and plural, ``a`` and ``an``."""
+"""Small rules of English for messages: singular and plural, ``a`` and ``an``, lists."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 AN = ("a", "e", "i", "o", "u", "8", "11", "18", "hour", "honest", "nd")
 """How words begin that follow ``an``."""
@@ -31,3 +33,21 @@ def a(noun: str) -> str:
     """
     word = noun.lower()
     return f"{'an' if word.startswith(AN) and not word.startswith(A) else 'a'} {noun}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """The words as a list in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def named(noun: str, names: Sequence[str]) -> str:
+    """The things with these names.
+
+    >>> named("pool", ["cpu"]), named("pool", ["cpu", "gpu"])
+    ('pool cpu', 'the pools cpu and gpu')
+    """
+    return f"{noun} {names[0]}" if len(names) == 1 else f"the {noun}s {listed(names)}"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from ..campaign.past_costs import learn_past
 from ..placement import Costs, Placement, PlanTable, PoolRoom
+from ..placement.planner import RECENT
 from .plots.timing import Block, blocks_of
 from .reading import StudyData
-
-RECENT = 400
-"""Of so many of the last trials the table's kinds are taken, as a campaign does."""
 
 
 def cost_plan(data: StudyData) -> PlanTable:

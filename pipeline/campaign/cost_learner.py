@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..placement import Costs
 from ..trial.protocol import AttemptSpec, Outcome
 from .durations import REMEMBERED, SHARE, Durations
+
+
+def note_seconds(
+    costs: Costs, params: Mapping[str, Any], pool: str, seconds: float, whole: bool, steps: int | None, of: int | None
+) -> None:
+    """Tell ``costs`` for how long a trial ran in a pool: a whole one, or one that ended early.
+
+    ``steps``: how many it has done, ``of`` how many whole trials have; None where that is not known.
+    """
+    if steps and of:
+        costs.note(params, pool, seconds, censored=not whole, steps=steps, of_steps=of)
+    else:
+        costs.note(params, pool, seconds, censored=not whole)
 
 
 @dataclass
@@ -90,10 +105,8 @@ class CostLearner:
         whole = outcome is not None and outcome.kind == "complete"
         if whole and attempt.last_step is not None:
             self._whole_steps = attempt.last_step + 1
-        if steps and self._whole_steps:
-            self.costs.note(params, pool, seconds, censored=not whole, steps=steps, of_steps=self._whole_steps)
-        elif first < 0:
-            self.costs.note(params, pool, seconds, censored=not whole)
+        if first < 0 or (steps and self._whole_steps):
+            note_seconds(self.costs, params, pool, seconds, whole, steps, self._whole_steps)
 
     def median(self, pool: str) -> float | None:
         """Median seconds of the attempts that ended in a pool; None before the first."""

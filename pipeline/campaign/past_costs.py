@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..attributes import EXIT, POOL, RUNS, SECONDS_RUNNING, details_of
 from ..placement import Costs
+from .cost_learner import note_seconds
 
 
 def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[str, object]) -> None:
@@ -35,7 +36,4 @@ def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[s
         whole = trial.state == TrialState.COMPLETE
         steps = None if trial.last_step is None else trial.last_step + 1
         whole_steps = steps if whole else whole_steps
-        if steps and whole_steps:
-            costs.note(params, pool, float(seconds), censored=not whole, steps=steps, of_steps=whole_steps)
-        else:
-            costs.note(params, pool, float(seconds), censored=not whole)
+        note_seconds(costs, params, pool, float(seconds), whole, steps, whole_steps)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ...exit_codes import FINISHED
+from ...grammar import named
 from ..placement import Placement, PoolRoom
 from ..trial.protocol import AttemptSpec, Report, Started
 from .cost_learner import CostLearner
@@ -170,23 +171,33 @@ class PlacedPool:
 
         Otherwise those that only a pool may run whose blocks are queued would keep all others from being asked for.
         """
-        there = {name for name, room in self._rooms.items() if room.workers}
-        allowed = [set(pools) if pools else set(self._rooms) for pools in self._allowed.values()]
-        stranded = min(MOST_STRANDED, sum(pools.isdisjoint(there) for pools in allowed))
-        if self._capacity is not None and self._capacity.choice != self.placement.ahead + stranded:
-            self._capacity = replace(self._capacity, choice=self.placement.ahead + stranded)
+        choice = self._choice()
+        if self._capacity is not None and self._capacity.choice != choice:
+            self._capacity = replace(self._capacity, choice=choice)
             events.append(self._capacity)
-        unpaid = all(pools and pools.isdisjoint(there) and pools <= self._spent for pools in allowed)
+        allowed = self._pools_of_waiting()
+        unpaid = all(pools and self._without_workers(pools) and pools <= self._spent for pools in allowed)
         if self._homes or not allowed or not unpaid:
             self._unpaid = None
         elif self._unpaid is None:
             self._unpaid = self.now()
         elif self.now() - self._unpaid > UNPAID:
             self._unpaid = self.now()
-            pools = sorted(set().union(*allowed))
-            which = f"pool {pools[0]}" if len(pools) == 1 else f"the pools {', '.join(pools[:-1])} and {pools[-1]}"
+            which = named("pool", sorted(set().union(*allowed)))
             reason = f"the budget in node-hours pays for no further block of {which}, which alone may run what is left"
             events.append(StopRequested("finish", reason, FINISHED))
+
+    def _choice(self) -> int:
+        """How many attempts may wait: those to choose from, and those that wait for pools without workers."""
+        stranded = sum(map(self._without_workers, self._pools_of_waiting()))
+        return self.placement.ahead + min(MOST_STRANDED, stranded)
+
+    def _pools_of_waiting(self) -> list[set[str]]:
+        """Of each attempt that waits, the pools that may run it."""
+        return [set(pools) if pools else set(self._rooms) for pools in self._allowed.values()]
+
+    def _without_workers(self, pools: set[str]) -> bool:
+        return not any(name in pools and room.workers for name, room in self._rooms.items())
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
@@ -221,9 +232,8 @@ class PlacedPool:
             if self._given_up(spec):
                 self._lose(token, GIVEN_UP)
             elif self._may_run(spec) != self._allowed[token]:
-                self.placement.remove(token)
                 self._tell(spec)
-        self._capacity = replace(event, choice=self.placement.ahead)
+        self._capacity = replace(event, choice=self._choice())
         return self._capacity
 
 

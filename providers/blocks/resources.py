@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import UserError
+from ...grammar import listed, named
 from ...yamlfile import nearest
 from ..site import PoolSpec, Site
 from .packed_node import WHOLE, Need, NodeRoom
@@ -190,7 +191,7 @@ def _check_named(site: Site, pools: Sequence[str]) -> None:
         if name not in known:
             raise UserError(f"site {site.name} has no pool '{name}'{nearest(name, known)}", key="trial.pools")
     if pools and not any(known[name].is_on for name in pools):
-        which = f"pool {pools[0]} is off" if len(pools) == 1 else f"the pools {_listed(list(pools))} are off"
+        which = f"{named('pool', pools)} {'is' if len(pools) == 1 else 'are'} off"
         raise UserError(f"{which} (blocks.max is 0)", key="trial.pools")
 
 
@@ -275,7 +276,7 @@ def _trial_in_words(resources: TrialResources) -> str:
         parts.append(_count(resources.gpus, "GPU"))
     if resources.memory:
         parts.append(f"{resources.memory / 1e9:.3g} GB of memory")
-    each = _listed(parts)
+    each = listed(parts)
     return f"{resources.nodes} nodes, each with {each}" if resources.nodes > 1 else each
 
 
@@ -286,16 +287,12 @@ def _offer_in_words(pool: PoolSpec, resources: TrialResources) -> str:
         parts.append(_count(pool.gpus_per_node, "GPU"))
     if resources.memory and pool.memory_per_node:
         parts.append(f"{pool.memory_per_node / 1e9:.3g} GB of memory")
-    each = _listed(parts) or "an unknown number of cores"
+    each = listed(parts) or "an unknown number of cores"
     if resources.nodes == 1:
         return each
     return (
         f"{_count(pool.nodes_per_block, 'node')} in a block, {'each ' if pool.nodes_per_block > 1 else ''}with {each}"
     )
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def _count(number: float, word: str) -> str:

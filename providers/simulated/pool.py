@@ -140,11 +140,14 @@ class SimulatedPool:
         self._report_changes()
         while not self._events and self.time.step(end):
             self._report_changes()
-        return self.take_events()
+        return self._taken()
 
     def take_events(self) -> list[Event]:
         """The events that are ready, without waiting."""
         self._report_changes()
+        return self._taken()
+
+    def _taken(self) -> list[Event]:
         events, self._events = self._events, []
         if self.faults.shuffle:
             self.random.shuffle(events)

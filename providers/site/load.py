@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...fields import validate
-from ...grammar import count
+from ...grammar import count, listed
 from ...yamlfile import YamlFile, is_text, join, nearest, parse_value, read_yaml, with_overrides
 from .locate import SHIPPED, site_path
 from .misnamed import PREFIXES, TITLES, what_instead
@@ -97,8 +97,7 @@ def _unset(missing: dict[str, str], source: YamlFile) -> UnsetVariables:
         source: The site file.
     """
     names = list(missing)
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    what = f"variable {listed} is" if len(names) == 1 else f"variables {listed} are"
+    what = f"variable{'s' * (len(names) > 1)} {listed(names)} {'is' if len(names) == 1 else 'are'}"
     shipped = source.path.resolve().parent == SHIPPED
     where = (
         f"copy this file to {_own_folder()} and edit it"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ....grammar import named
 from ...studies.formatting import duration, table
 from ..options import json_option, name_argument, storage_option
 from ..results import read_named_study
@@ -42,7 +43,7 @@ def render_costs(found: PlanTable) -> str:
     if not found.pools:
         return "No campaign of this study has had workers, so nothing is known of its pools."
     if not found.kinds:
-        return f"No trial of this study has ended in {_listed(found.pools)}, so nothing is known of its cost."
+        return f"No trial of this study has ended in {named('pool', found.pools)}, so nothing is known of its cost."
     lines = []
     for kind in found.kinds:
         cells = []
@@ -65,7 +66,3 @@ def _gain(found: PlanTable) -> str:
     if found.gain < 1.01:
         return "Placement gains nothing over first-come: the pools differ alike for all trials."
     return f"Placed by these shares, {found.gain:.2f} times as many trials end in an hour as with first-come."
-
-
-def _listed(pools: tuple[str, ...]) -> str:
-    return f"pool {pools[0]}" if len(pools) == 1 else f"the pools {', '.join(pools[:-1])} and {pools[-1]}"

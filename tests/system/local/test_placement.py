@@ -27,8 +27,8 @@ def objective(trial):
 """
 """A pool is ten times slower than the other for one model, and as fast for the other model."""
 
-TRIALS, LEARNED = 60, 30
-"""Trials, and those from which on costs are known."""
+TRIALS, LEARNED = 90, 50
+"""Trials, and those from which on costs are known: 20 of them wait while others are tried in both pools."""
 
 
 def run(folder: Path, trial: str) -> Here:
