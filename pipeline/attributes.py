@@ -207,6 +207,10 @@ SECONDS_WAITING = "pilotune:seconds_waiting"
 SECONDS_RUNNING = "pilotune:seconds_running"
 """Trial user attribute: seconds that the trial ran, over all attempts."""
 
+PEAK_MEMORY = "pilotune:peak_memory"
+"""Trial user attribute: the most memory in bytes that an attempt's processes had on a node; absent where no attempt
+was measured, such as those in the worker's own process. Of several nodes it is that of the one that had most."""
+
 NODE_HOURS = "pilotune:node_hours"
 """Trial user attribute: node-hours that the trial took, over all attempts: the seconds that it ran times its nodes, or
 its share of a node where others run beside it (the largest of its shares of workers, cores, GPUs and memory)."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from ..attributes import DIRECTORY, EXIT, GPU_HOURS, NODE_HOURS, PARENT, PREFIX, REASON, STEP
+from ..attributes import DIRECTORY, EXIT, GPU_HOURS, NODE_HOURS, PARENT, PEAK_MEMORY, PREFIX, REASON, STEP
 from ..noise import Repetition, repetitions_of, spreads
 from .reading import StudyData, nearest
 from .trial_facts import (
@@ -62,6 +62,7 @@ class Row:
         start_step: The step of that checkpoint; None for a trial that started from nothing.
         artifacts: Bytes of each file that it kept when it was complete, by name; they may be deleted since.
         node_hours, gpu_hours: What it took of its nodes and of their GPUs; None where that is not known.
+        peak_memory: The most memory in bytes that an attempt had on a node; None where that is not known.
     """
 
     number: int
@@ -88,6 +89,7 @@ class Row:
     artifacts: Mapping[str, int] = field(default_factory=dict)
     node_hours: float | None = None
     gpu_hours: float | None = None
+    peak_memory: int | None = None
 
     @property
     def spread(self) -> dict[str, float]:
@@ -124,6 +126,7 @@ class Row:
             "artifacts": dict(self.artifacts),
             "node_hours": self.node_hours,
             "gpu_hours": self.gpu_hours,
+            "peak_memory": self.peak_memory,
         }
 
 
@@ -169,6 +172,7 @@ def row_of(
         artifacts=artifacts_of(trial),
         node_hours=number_attribute(user, NODE_HOURS, (int, float), None),
         gpu_hours=number_attribute(user, GPU_HOURS, (int, float), None),
+        peak_memory=number_attribute(user, PEAK_MEMORY, (int,), None),
     )
 
 
@@ -179,9 +183,9 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
         data: The study.
         states: Keep only trials in these states (words of :data:`STATES`, :data:`PAUSED` or :data:`INTERRUPTED`);
             empty: all.
-        sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``node_hours``, ``state``,
-            ``attempts``, ``host`` or a parameter's name (ascending). A minus before it reverses the order. Trials
-            without the value come last.
+        sort: ``number``, ``value`` or a metric's name (best first), ``seconds``, ``node_hours``, ``peak_memory``,
+            ``state``, ``attempts``, ``host`` or a parameter's name (ascending). A minus before it reverses the order.
+            Trials without the value come last.
         limit: Keep only the first ones after sorting; None: all.
 
     Raises:
@@ -197,7 +201,7 @@ def rows(data: StudyData, states: Sequence[str] = (), sort: str = "number", limi
     if key == "value":
         key = data.metrics[0]
     params = {name for trial in data.trials for name in trial.params}
-    plain = ("number", "seconds", "state", "attempts", "host", "node_hours")
+    plain = ("number", "seconds", "state", "attempts", "host", "node_hours", "peak_memory")
     if key not in (*plain, *data.metrics, *params):
         names = ["value", *plain, *data.metrics, *params]
         raise UserError(f"nothing called {key!r} to sort the trials of {data.name!r} by{nearest(key, names)}")
@@ -244,7 +248,7 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
         ``seconds_waiting``, ``host``, ``pool``, ``attempts``, ``exit``, ``reason``, ``rung``, ``directory``,
         ``user_attrs_<name>``, ``constraints_<name>``. Where trials were repeated also ``repetitions`` (their number)
         and ``spread_<metric>`` (the standard deviation); where they kept files ``artifact_bytes``; where it is known
-        what they cost ``node_hours`` and ``gpu_hours``. Whole numbers and
+        what they cost ``node_hours`` and ``gpu_hours``; where it was measured ``peak_memory``. Whole numbers and
         truth values stay what they are where some trials have none (pandas' nullable types).
     """
     import pandas as pd
@@ -253,11 +257,7 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
     attrs = list(dict.fromkeys(name for row in items for name in row.attrs))
     table: dict[str, list[Any]] = {"number": [row.number for row in items], "state": [row.state for row in items]}
     for metric in data.metrics:
-        taken = (
-            metric in table
-            or metric in (*COLUMNS, "repetitions", "artifact_bytes", "node_hours", "gpu_hours")
-            or metric.startswith("spread_")
-        )
+        taken = metric in table or metric in (*COLUMNS, *SOMETIMES) or metric.startswith("spread_")
         name = f"values_{metric}" if taken else metric
         table[name] = [row.values.get(metric) for row in items]
     for name in columns(items):
@@ -274,7 +274,7 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
             table[f"spread_{metric}"] = [row.spread.get(metric) for row in items]
     if any(row.artifacts for row in items):
         table["artifact_bytes"] = [sum(row.artifacts.values()) if row.artifacts else None for row in items]
-    for name in ("node_hours", "gpu_hours"):
+    for name in ("node_hours", "gpu_hours", "peak_memory"):
         if any(getattr(row, name) is not None for row in items):
             table[name] = [getattr(row, name) for row in items]
     series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
@@ -288,7 +288,7 @@ COLUMNS = {
 }  # fmt: skip
 """Column of :func:`dataframe` -> field of :class:`Row`."""
 
-SOMETIMES = ("repetitions", "artifact_bytes", "node_hours", "gpu_hours")
+SOMETIMES = ("repetitions", "artifact_bytes", "node_hours", "gpu_hours", "peak_memory")
 """Columns that only some studies have."""
 
 DTYPES = {

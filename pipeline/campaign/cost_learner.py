@@ -13,17 +13,33 @@ from ..trial.protocol import AttemptSpec, Outcome
 from .durations import REMEMBERED, SHARE, Durations
 
 
-def note_seconds(
-    costs: Costs, params: Mapping[str, Any], pool: str, seconds: float, whole: bool, steps: int | None, of: int | None
+def note_cost(
+    costs: Costs,
+    params: Mapping[str, Any],
+    pool: str,
+    seconds: float,
+    whole: bool,
+    steps: int | None,
+    of: int | None,
+    memory: int | None,
 ) -> None:
-    """Tell ``costs`` for how long a trial ran in a pool: a whole one, or one that ended early.
+    """Tell ``costs`` what a trial took in a pool: a whole one, or one that ended early.
 
-    ``steps``: how many it has done, ``of`` how many whole trials have; None where that is not known.
+    Args:
+        costs: Is told.
+        params: The trial's parameters.
+        pool: Where it ran.
+        seconds: How long.
+        whole: It ran to its end.
+        steps: How many it has done; None where it reported none.
+        of: How many whole trials have; None where that is not known.
+        memory: Its peak memory in bytes, where that is known. That of a trial which ended before its first report says
+            little of what it would have taken, and is left out.
     """
-    if steps and of:
-        costs.note(params, pool, seconds, censored=not whole, steps=steps, of_steps=of)
-    else:
-        costs.note(params, pool, seconds, censored=not whole)
+    more: dict[str, Any] = {"steps": steps, "of_steps": of} if steps and of else {}
+    if memory and (whole or steps):
+        more["memory"] = float(memory)
+    costs.note(params, pool, seconds, censored=not whole, **more)
 
 
 @dataclass
@@ -46,7 +62,7 @@ class CostLearner:
 
     A complete trial says how long it ran, and how many steps it has. One that ended early gives a lower bound; where it
     reported steps, it says how long each of them takes. An attempt that goes on from a checkpoint counts by the steps
-    that it has done itself.
+    that it has done itself. Each says what memory it took at most; one that failed for lack of memory needs more.
 
     Args:
         costs: Is told of each attempt that has ended.
@@ -98,7 +114,7 @@ class CostLearner:
         self._durations.setdefault(pool, Durations()).add(seconds, whole=False)
         if outcome and outcome.kind == "failed":
             if outcome.failure == "memory":
-                self.costs.failed_by_memory(params, pool)
+                self.costs.failed_by_memory(params, pool, outcome.memory)
             return
         first = max((last for _, last in attempt.spec.reported), default=-1)
         steps = None if attempt.last_step is None else attempt.last_step - first
@@ -106,7 +122,8 @@ class CostLearner:
         if whole and attempt.last_step is not None:
             self._whole_steps = attempt.last_step + 1
         if first < 0 or (steps and self._whole_steps):
-            note_seconds(self.costs, params, pool, seconds, whole, steps, self._whole_steps)
+            memory = None if outcome is None else outcome.memory
+            note_cost(self.costs, params, pool, seconds, whole, steps, self._whole_steps, memory)
 
     def median(self, pool: str) -> float | None:
         """Median seconds of the attempts that ended in a pool; None before the first."""

@@ -90,6 +90,7 @@ class Flight:
             attempt has returned, until the next one is prepared.
         waited: Seconds that all attempts waited for a worker.
         ran: Seconds that all finished attempts ran, as far as this campaign knows.
+        memory: The largest peak memory of a finished attempt in bytes; 0 where none is known.
         node_seconds, gpu_seconds: Seconds of nodes and of GPUs that they took.
         ran_before_stage: What ``ran`` was when the trial last went on from a rung, or began its current repetition;
             never more than ``ran``.
@@ -136,6 +137,7 @@ class Flight:
     started: float | None = None
     waited: float = 0.0
     ran: float = 0.0
+    memory: int = 0
     node_seconds: float = 0.0
     gpu_seconds: float = 0.0
     ran_before_stage: float = 0.0

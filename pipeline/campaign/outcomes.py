@@ -41,6 +41,7 @@ from ..attributes import (
     LAST_LOSS,
     NODE_HOURS,
     PAUSED,
+    PEAK_MEMORY,
     POOL,
     REASON,
     RUNG,
@@ -187,6 +188,7 @@ class OutcomeHandler:
     def _keep(self, flight: Flight, outcome: Outcome) -> None:
         """Stage the attempt's attributes, and note where and how long it ran."""
         flight.ran += outcome.ran
+        flight.memory = max(flight.memory, outcome.memory or 0)
         flight.host, flight.pool = outcome.host, outcome.pool
         flight.block, flight.worker = outcome.block, outcome.worker
         self._charge(flight, outcome.ran, self.hours.pool_of(outcome.host, outcome.pool))
@@ -376,6 +378,8 @@ class OutcomeHandler:
         }
         if flight.runs and flight.runs[-1][0] == flight.attempt:
             user[BEGAN] = flight.runs[-1][1]
+        if flight.memory:
+            user[PEAK_MEMORY] = flight.memory
         if self.limits.hours is not None:
             user[NODE_HOURS] = round(flight.node_seconds / HOUR, 9)
             if flight.gpu_seconds:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ..attributes import EXIT, POOL, RUNS, SECONDS_RUNNING, details_of
+from ..attributes import EXIT, PEAK_MEMORY, POOL, RUNS, SECONDS_RUNNING, details_of
 from ..placement import Costs
-from .cost_learner import note_seconds
+from .cost_learner import note_cost
 
 
 def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[str, object]) -> None:
@@ -29,11 +29,13 @@ def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[s
         if not trial.state.is_finished() or len(pools) != 1 or "" in pools or not seconds:
             continue
         pool, params = pools.pop(), {**constants, **trial.params}
+        memory = trial.user_attrs.get(PEAK_MEMORY)
+        memory = memory if type(memory) is int else None
         if trial.user_attrs.get(EXIT) == "memory":
-            costs.failed_by_memory(params, pool)
+            costs.failed_by_memory(params, pool, memory)
         if trial.state == TrialState.FAIL or any(run[3] == "lost" for run in earlier):
             continue
         whole = trial.state == TrialState.COMPLETE
         steps = None if trial.last_step is None else trial.last_step + 1
         whole_steps = steps if whole else whole_steps
-        note_seconds(costs, params, pool, float(seconds), whole, steps, whole_steps)
+        note_cost(costs, params, pool, float(seconds), whole, steps, whole_steps, memory)

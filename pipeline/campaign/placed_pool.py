@@ -7,7 +7,7 @@ worker that becomes free takes the one that :class:`~pilotune.pipeline.placement
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...exit_codes import FINISHED
@@ -40,7 +40,7 @@ class PlacedPool:
             that ``Submit.pool`` names.
         placement: Chooses.
         learner: Learns what attempts cost; by its costs ``placement`` chooses.
-        memory: Pool -> bytes that a worker there has; a pool that is not named has unknown memory.
+        memory: Pool -> bytes that a trial can have there; a pool that is not named has unknown memory.
 
     ::
 
@@ -235,12 +235,3 @@ class PlacedPool:
                 self._tell(spec)
         self._capacity = replace(event, choice=self._choice())
         return self._capacity
-
-
-def memory_by_worker(memory: Iterable[tuple[str, int | None, int]]) -> dict[str, float]:
-    """Bytes for each worker by pool, from pools' names, bytes of a node (None: unknown) and workers of a node.
-
-    >>> memory_by_worker([("cpu", 64_000_000_000, 16), ("gpu", None, 4)])
-    {'cpu': 4000000000.0}
-    """
-    return {name: of_node / workers for name, of_node, workers in memory if of_node is not None}

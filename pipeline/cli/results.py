@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from ...filesystems import size_in_words
 from ..studies.formatting import cut, duration, number, parameter, table
 from ..studies.harmless import harmless
 from ..studies.resolve import resolve_study
@@ -62,8 +63,10 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
     repeated = any(row.repetitions for row in items)
     left += ["runs", "spread"] if repeated else []
     costs = any(row.node_hours for row in items)
+    measured = any(row.peak_memory for row in items)
     tried_again = any(row.attempts > max(1, len(row.repetitions)) for row in items)
-    right = ["seconds", *(["node-hours"] if costs else []), *(["attempts"] if tried_again else [])]
+    right = ["seconds", *(["node-hours"] if costs else []), *(["memory"] if measured else [])]
+    right += ["attempts"] if tried_again else []
 
     def cells(row: Row) -> list[str]:
         at = row.rung if row.rung is not None or row.state not in UNFINISHED else row.step
@@ -74,7 +77,8 @@ def trials_table(metrics: Sequence[str], items: Sequence[Row], width: int | None
 
     def more(row: Row) -> list[str]:
         cost = [number(row.node_hours)] if costs else []
-        return [duration(row.seconds), *cost, *([str(row.attempts)] if tried_again else [])]
+        memory = [size_in_words(row.peak_memory) if row.peak_memory else "-"] if measured else []
+        return [duration(row.seconds), *cost, *memory, *([str(row.attempts)] if tried_again else [])]
 
     def why(row: Row) -> list[str]:
         return [cut(harmless(row.reason), REASON_WIDTH)] if reasons else []

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..campaign.cost_learner import CostLearner
 from ..campaign.past_costs import learn_past
-from ..campaign.placed_pool import PlacedPool, memory_by_worker
+from ..campaign.placed_pool import PlacedPool
 from ..campaign.pool import Pool
 from ..placement import Costs, Placement
 from ..record import RecordStorage
 from ..studyfile import StudyFile
+from .settings import needs_of
 
 if TYPE_CHECKING:
+    from ...providers.blocks.resources import TrialResources
     from ...providers.site import PoolSpec
 
 
@@ -31,6 +33,28 @@ def placed(pool: Pool, specs: Sequence[PoolSpec], file: StudyFile, storage: Reco
         return pool
     costs = Costs([spec.name for spec in specs])
     learn_past(costs, storage.get_all_trials(study_id, deepcopy=False), file.space.constants if file.space else {})
-    memory = memory_by_worker((spec.name, spec.memory_per_node, spec.workers_per_node) for spec in specs)
+    memory = memory_by_pool(specs, needs_of(file))
     learner = CostLearner(costs, given=file.trial.expected is not None)
     return PlacedPool(pool, Placement(file.policy, costs), learner, memory)
+
+
+def memory_by_pool(specs: Sequence[PoolSpec], needs: TrialResources) -> dict[str, float]:
+    """Bytes that a trial can have on a node of each pool, where that is known.
+
+    Trials of one size have equal parts of a node. A trial on several nodes has them to itself. Where trials differ in
+    size, each has as much as it asks for, and one that asks for no memory may have all of it.
+
+    >>> from pilotune.providers.blocks.resources import TrialResources
+    >>> from pilotune.providers.site import PoolSpec
+    >>> pool = PoolSpec("gpu", workers_per_node=8, gpus_per_node=4, memory_per_node=64_000_000_000)
+    >>> memory_by_pool([pool, PoolSpec("cpu")], TrialResources(gpus=1))
+    {'gpu': 16000000000.0}
+    """
+    from ...providers.blocks.resources import trials_per_node
+
+    found = {}
+    for spec in specs:
+        alone = needs.packed or needs.nodes > 1
+        if spec.memory_per_node is not None:
+            found[spec.name] = spec.memory_per_node / (1 if alone else max(1, trials_per_node(spec, needs)))
+    return found

@@ -403,6 +403,8 @@ class Outcome(Message):
         started: Unix seconds on the worker's clock.
         finished: The same.
         suspended: Seconds between the two for which the scheduler had stopped the attempt with its job.
+        memory: Peak memory of its processes on a node, in bytes; of several nodes, on the one that had most. None where
+            that is not known, as for an objective in the worker's own process.
     """
 
     token: str
@@ -428,6 +430,7 @@ class Outcome(Message):
     started: float = 0.0
     finished: float = 0.0
     suspended: float = 0.0
+    memory: int | None = None
 
     @property
     def ran(self) -> float:
@@ -444,6 +447,8 @@ class Outcome(Message):
         outcome = super().from_dict(data)
         if not all(map(math.isfinite, (outcome.started, outcome.finished, outcome.suspended))):
             raise ValueError("an outcome needs finite times for its start, its end and its suspension")
+        if outcome.memory is not None and not 0 < outcome.memory < 2**63:
+            raise ValueError("the memory of an outcome is a number of bytes")
         if not all(len(report) == 2 and _is_step(report[0]) for report in outcome.reports):
             raise ValueError("a report has a step and a value")
         return outcome

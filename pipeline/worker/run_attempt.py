@@ -44,13 +44,18 @@ DECLINED_PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Collected:
-    """What is known of an attempt beside its end: reports, suggested parameters, attributes, seconds of suspension."""
+    """What is known of an attempt beside its end.
+
+    Attributes:
+        reports, params, user_attrs, system_attrs, memory, suspended: As in its :class:`.Outcome`.
+    """
 
     reports: list[list[float]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     user_attrs: dict[str, Any] = field(default_factory=dict)
     system_attrs: dict[str, Any] = field(default_factory=dict)
     suspended: float = 0.0
+    memory: int | None = None
 
 
 def run_attempt(spec: dict[str, Any]) -> dict[str, Any]:
@@ -148,13 +153,13 @@ def _run(
         kept |= process.kept_pids()
         supervisor = Supervisor(spec, files, channel, process, yield_timer, terminated.is_set, carried)
         ending = supervisor.run()
-    return ending, _collected(supervisor.dialogue, ending, supervisor.suspended)
+    return ending, _collected(supervisor.dialogue, ending, supervisor.suspended, supervisor.peak_memory)
 
 
-def _collected(dialogue: Dialogue, ending: Ending, suspended: float = 0.0) -> Collected:
+def _collected(dialogue: Dialogue, ending: Ending, suspended: float = 0.0, memory: int | None = None) -> Collected:
     noted = dialogue.attributes
     user_attrs = {**noted.user, **ending.user_attrs}
-    return Collected(dialogue.reports, dialogue.params, user_attrs, noted.system, suspended)
+    return Collected(dialogue.reports, dialogue.params, user_attrs, noted.system, suspended, memory)
 
 
 def _process(spec: AttemptSpec, files: TrialFiles) -> Process:
@@ -200,6 +205,7 @@ def _outcome(spec: dict[str, Any], ending: Ending, collected: Collected, started
         started=started,
         finished=time.time(),
         suspended=collected.suspended,
+        memory=collected.memory,
     )
 
 

@@ -15,6 +15,7 @@ from .dialogue import Dialogue, VerdictAnswer
 from .node.block import YieldTimer
 from .node.channel import Channel, exchange
 from .node.fencing import FenceWatch, taken_over
+from .node.memory import MemoryWatch
 from .node.output_files import cut, first_over
 from .objective.ending import Ending, crash, tail
 from .process.base import Process
@@ -94,12 +95,19 @@ class Supervisor:
         self._abandon_at: float | None = None  # no more waiting for the end
         self._yield_until: float | None = None  # SIGTERM, where the worker itself is being ended
         self._outputs_checked = 0.0
+        self._memory = MemoryWatch()
         self._last_turn = self._started
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """The files that the trial prints to: stdout, stderr, and those of further ranks once they are known."""
         return (*self._own_outputs, *self.process.more_outputs)
+
+    @property
+    def peak_memory(self) -> int | None:
+        """Peak memory of the attempt on a node, in bytes; None where that is not known. To be asked at its end."""
+        known = 0 if self._memory.elsewhere else self.process.peak_memory
+        return max(known, self._memory.peak) if known else None
 
     def run(self) -> Ending:
         """Wait for the process's end and say how it ended. Its output files are cut to their limit."""
@@ -209,6 +217,8 @@ class Supervisor:
             self._outputs_checked = now
             if first_over(self.outputs, self.spec.limits.max_output):
                 self._stop("output")
+            if self.process.status is None:
+                self._memory.look(self.process.pids)
         if self._past(self._kill_at):
             self._kill_at = None
             self._abandon_at = self._abandon_at or now + KILL_WAIT

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from pilotune.pipeline.analysis import StudyData, cost_sentences, dataframe, rows, study_cost, summarize
 from pilotune.pipeline.analysis.costs import pruning_saved
-from pilotune.pipeline.attributes import GPU_HOURS, HOURS, NODE_HOURS
+from pilotune.pipeline.attributes import GPU_HOURS, HOURS, NODE_HOURS, PEAK_MEMORY
 from pilotune.pipeline.cli.results import trials_table
 from pilotune.pipeline.record.hours import Ledger, Spent
 
@@ -80,3 +80,14 @@ def test_each_trials_cost_is_listed_exported_and_sorted_by() -> None:
     head, first, *_ = trials_table(["value"], rows(data), None).splitlines()
     assert "node-hours" in head
     assert "0.25" in first + _[0]
+
+
+def test_each_trials_peak_memory_is_listed_exported_and_sorted_by_where_it_was_measured() -> None:
+    large, unknown = trial(TrialState.COMPLETE, None, **{PEAK_MEMORY: 3_200_000_000}), trial(TrialState.COMPLETE, None)
+    data = study(large, unknown, trial(TrialState.COMPLETE, None, **{PEAK_MEMORY: 41_000_000}))
+    assert [row.number for row in rows(data, sort="peak_memory")] == [2, 0, 1]
+    assert [row.as_dict()["peak_memory"] for row in rows(data)] == [3_200_000_000, None, 41_000_000]
+    assert dataframe(data)["peak_memory"].dropna().tolist() == [3_200_000_000, 41_000_000]
+    table = [line.split("  ")[-1].strip() for line in trials_table(["value"], rows(data), None).splitlines()]
+    assert table == ["memory", "3.2 GB", "-", "41 MB"]
+    assert "peak_memory" not in dataframe(study(unknown))

@@ -69,6 +69,15 @@ def test_the_time_for_which_a_trial_was_suspended_does_not_count(bench) -> None:
     campaign.turn(started(spec), over(spec, started=0.0, finished=3660.0, suspended=3600.0))
     assert campaign.campaign.outcomes.durations.median == 60.0
     assert campaign.trials()[0].user_attrs["pilotune:seconds_running"] == 60.0
+    assert "pilotune:peak_memory" not in campaign.trials()[0].user_attrs, "it is not known"
+
+
+def test_a_trial_keeps_the_largest_peak_memory_of_its_attempts(bench) -> None:
+    campaign = bench(trials=5)
+    (spec,) = campaign.specs(Capacity(1))
+    (again,) = campaign.specs(started(spec), over(spec, "yielded", memory=900))
+    campaign.turn(started(again), over(again, memory=200))
+    assert campaign.trials()[0].user_attrs["pilotune:peak_memory"] == 900
 
 
 def test_what_is_asked_ahead_hides_the_latency_and_is_never_more_than_the_workers() -> None:

@@ -65,9 +65,9 @@ class Noted(Costs):
         self.notes.append((dict(params), pool, seconds, more))
         super().note(params, pool, seconds, **more)
 
-    def failed_by_memory(self, params, pool) -> None:  # type: ignore[no-untyped-def]
-        self.notes.append((dict(params), pool, "memory"))
-        super().failed_by_memory(params, pool)
+    def failed_by_memory(self, params, pool, limit=None) -> None:  # type: ignore[no-untyped-def]
+        self.notes.append((dict(params), pool, "memory", limit))
+        super().failed_by_memory(params, pool, limit)
 
 
 def spec(token: str, **changes: object) -> AttemptSpec:
@@ -184,15 +184,41 @@ def test_a_complete_attempt_says_what_a_trial_costs_and_one_that_was_pruned_what
     tell(pool, machines, capacity(cpu=1, gpu=0))
     pool.perform([Submit(spec(f"{n}.1.c")) for n in range(3)])
     reports = [Report("0.1.c", step, step, 0.5) for step in range(4)]
-    tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), *reports, outcome("0.1.c"))
+    tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), *reports, outcome("0.1.c", memory=700))
     tell(pool, machines, Started("1.1.c", "h", 1, "0", "0"), Report("1.1.c", 1, 0, 0.5, [[1, 0.5]]),
-         outcome("1.1.c", "pruned", 6.0))  # fmt: skip
-    tell(pool, machines, Started("2.1.c", "h", 1, "0", "0"), outcome("2.1.c", "failed", 1.0, failure="memory"))
+         outcome("1.1.c", "pruned", 6.0, memory=500))  # fmt: skip
+    tell(pool, machines, Started("2.1.c", "h", 1, "0", "0"),
+         outcome("2.1.c", "failed", 1.0, failure="memory", memory=900))  # fmt: skip
     assert costs.notes == [
-        ({"x": 1.0}, "cpu", 8.0, {"censored": False, "steps": 4, "of_steps": 4}),
-        ({"x": 1.0}, "cpu", 6.0, {"censored": True, "steps": 2, "of_steps": 4}),
-        ({"x": 1.0}, "cpu", "memory"),
+        ({"x": 1.0}, "cpu", 8.0, {"censored": False, "steps": 4, "of_steps": 4, "memory": 700.0}),
+        ({"x": 1.0}, "cpu", 6.0, {"censored": True, "steps": 2, "of_steps": 4, "memory": 500.0}),
+        ({"x": 1.0}, "cpu", "memory", 900),
     ]
+
+
+def test_the_memory_of_an_attempt_that_was_stopped_before_its_first_report_says_nothing(
+    pool: PlacedPool, machines: Machines, costs: Noted
+) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=0))
+    pool.perform([Submit(spec("0.1.c"))])
+    tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), outcome("0.1.c", "stopped", 1.0, memory=700))
+    assert costs.notes == [({"x": 1.0}, "cpu", 1.0, {"censored": True})]
+
+
+def test_a_trial_that_will_probably_exceed_a_pools_memory_is_not_placed_there(machines: Machines) -> None:
+    costs = Costs(["cpu", "gpu"])
+    pool = PlacedPool(machines, Placement("learned", costs), CostLearner(costs), {"cpu": 5e8, "gpu": 4e9})
+    tell(pool, machines, capacity(cpu=1, gpu=1))
+    for number in range(10):
+        name, memory = f"{number}.1.c", 1_000_000_000 if number % 2 else 100_000_000
+        pool.perform([Submit(spec(name, params={"layers": 1 + number % 2}))])
+        tell(pool, machines, Started(name, "h", 1, "0", "0"), outcome(name, memory=memory))
+    machines.done.clear()
+    pool.perform([Submit(spec(f"9{n}.1.c", params={"layers": 1 + n % 2})) for n in range(6)])
+    tell(pool, machines, capacity(cpu=9, gpu=1))
+    homes = dict(machines.submitted)
+    assert {"90.1.c", "92.1.c", "94.1.c"} <= homes.keys()
+    assert all(homes.get(name, "gpu") == "gpu" for name in ("91.1.c", "93.1.c", "95.1.c"))
 
 
 def test_an_attempt_that_goes_on_counts_by_its_own_steps_and_without_any_it_says_nothing(
@@ -221,7 +247,7 @@ def test_an_attempt_is_expected_to_run_longer_where_trials_like_it_do(costs: Not
 
 
 def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: Noted) -> None:
-    kept = {"pilotune:seconds_running": 5.0, "pilotune:exit": "complete"}
+    kept = {"pilotune:seconds_running": 5.0, "pilotune:exit": "complete", "pilotune:peak_memory": 700}
     of_cpu = {"pilotune:details": {"pool": "cpu"}}
     distributions = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
@@ -243,9 +269,9 @@ def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: N
     learn_past(costs, trials, {"epochs": 4})
     params = {"epochs": 4, "x": 0.5}
     assert costs.notes == [
-        (params, "cpu", 5.0, {"censored": False, "steps": 4, "of_steps": 4}),
-        (params, "cpu", 2.0, {"censored": True, "steps": 2, "of_steps": 4}),
-        (params, "cpu", "memory"),
+        (params, "cpu", 5.0, {"censored": False, "steps": 4, "of_steps": 4, "memory": 700.0}),
+        (params, "cpu", 2.0, {"censored": True, "steps": 2, "of_steps": 4, "memory": 700.0}),
+        (params, "cpu", "memory", 700),
     ]
 
 

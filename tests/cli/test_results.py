@@ -69,7 +69,7 @@ def test_trials_filters_sorts_and_limits(pilotune: Pilotune, url: str) -> None:
         "number", "state", "values", "params", "start", "end", "seconds", "seconds_waiting", "host", "pool", "attempts",
         "exit", "reason", "rung", "step", "directory", "user_attrs", "constraints",
         "repetitions", "spread",
-        "parent", "start_step", "artifacts", "node_hours", "gpu_hours",
+        "parent", "start_step", "artifacts", "node_hours", "gpu_hours", "peak_memory",
     }  # fmt: skip
 
 

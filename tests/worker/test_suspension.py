@@ -29,6 +29,7 @@ class Trial:
     """A trial's process that runs on and on."""
 
     status, running, takes_answers, poll_interval, more_outputs = None, True, True, 1.0, ()
+    pids, peak_memory = (), 0
 
     def __init__(self) -> None:
         self.terminated = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ....errors import PilotuneError
+from ....filesystems import size_in_words
 from ....grammar import count
 from ...hours import amount
 from ...studies.formatting import exact, number, pairs, parameter, table
@@ -62,6 +63,8 @@ def best_text(data: StudyData, front: Sequence[Row], sure: CautiousBest | None =
         lines += [("", alike)] if (alike := alike_text(sure)) else []
     lines += [(f"  {name}", parameter(value)) for name, value in row.params.items()]
     lines.append(("seconds", number(row.seconds)))
+    if row.peak_memory is not None:
+        lines.append(("memory", size_in_words(row.peak_memory)))
     if row.node_hours is not None:
         gpus = f", {amount(row.gpu_hours, 'gpu_hours')}" if row.gpu_hours else ""
         lines.append(("cost", f"{amount(row.node_hours, 'node_hours')}{gpus}"))

@@ -26,7 +26,8 @@ from ..stdout import echo_json, terminal_width
     default="number",
     show_default=True,
     metavar="KEY",
-    help="value or a metric (best first), number, seconds, state, attempts, host or a parameter; -KEY reverses.",
+    help="value or a metric (best first), number, seconds, node_hours, peak_memory, state, attempts, host or a "
+    "parameter; -KEY reverses.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N after sorting.")
 @click.option(

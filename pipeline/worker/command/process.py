@@ -25,6 +25,7 @@ from ...trial.protocol import AttemptSpec, Message
 from ..dialogue import Answer
 from ..node.block import launched, launcher
 from ..node.fencing import ProcessNote, taken_over
+from ..node.memory import peak_of
 from ..node.posix import PR_SET_PDEATHSIG, in_job, process_control
 from ..node.ranks import ask_ranks_to_yield, end_ranks
 from ..objective.ending import Ending, tail
@@ -46,6 +47,7 @@ class CommandProcess:
     takes_answers = False
     poll_interval = POLL_INTERVAL
     more_outputs: tuple[Path, ...] = ()
+    peak_memory = 0
 
     def __init__(self, spec: AttemptSpec, files: TrialFiles) -> None:
         self.spec = spec
@@ -79,13 +81,17 @@ class CommandProcess:
     def _start(self, files: TrialFiles) -> subprocess.Popen[bytes]:
         return start(self.spec, files)
 
+    @property
+    def pids(self) -> list[int]:
+        return [] if self._process is None or self.status is not None else [self._process.pid]
+
     def descriptors(self) -> list[int]:
         return [] if self._pidfd is None else [self._pidfd]
 
     def receive(self) -> list[Message]:
         if self._process is not None and self.status is None and self._has_ended():
             self.kill()  # what it left behind, while its zombie keeps the group's number from being reused
-            self.status = self._process.wait()
+            self._collect(self._process)
         reports = self._reader.read(last=self.status is not None)
         if reports:
             self._last = reports[-1].value
@@ -154,6 +160,16 @@ class CommandProcess:
     def _fail(self, reason: str) -> None:
         self.status = 127
         self._failed = Ending("failed", failure="setup", reason=reason)
+
+    def _collect(self, process: subprocess.Popen[bytes]) -> None:
+        """Take the command's exit status and its peak memory; a launcher's ranks are not its own processes."""
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except ChildProcessError:
+            self.status = process.wait()
+            return
+        self.status = process.returncode = os.waitstatus_to_exitcode(status)
+        self.peak_memory = 0 if self._several else peak_of(usage)
 
     def _has_ended(self) -> bool:
         assert self._process is not None

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ def process_state(pid: int) -> str:
     return (_stat(pid) or [""])[0]
 
 
+def process_name(pid: int) -> str:
+    """The name of a process, at most 15 characters; empty where there is none."""
+    try:
+        return _read(f"/proc/{pid}/comm").rstrip("\n")
+    except OSError:
+        return ""
+
+
 def parents() -> dict[int, int]:
     """The parent of each process of this host."""
     each = ((int(name), _stat(name)) for name in os.listdir("/proc") if name.isdigit())
@@ -140,6 +148,33 @@ def children() -> set[int]:
         return set(map(int, _read(f"/proc/self/task/{own}/children").split()))
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
         return {pid for pid, parent in parents().items() if parent == own}
+
+
+def trees(roots: Iterable[int]) -> list[int]:
+    """Pids of processes of this host and of all their descendants, those that have ended meanwhile left out."""
+    found, left, all_parents = [], list(roots), None
+    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # a kernel without CONFIG_PROC_CHILDREN
+        all_parents = parents()
+    while left:
+        pid = left.pop()
+        if not os.path.exists(f"/proc/{pid}"):
+            continue
+        found.append(pid)
+        if all_parents is not None:
+            left += [each for each, parent in all_parents.items() if parent == pid]
+        else:
+            left += _children_of(pid)
+    return found
+
+
+def _children_of(pid: int) -> list[int]:
+    """The direct children of a process, by whichever of its threads they were started."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has ended
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
+    return found
 
 
 @contextlib.contextmanager

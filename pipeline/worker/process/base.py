@@ -19,6 +19,9 @@ class Process(Protocol):
         takes_answers: Verdicts reach the objective as answers, and it ends by itself. Otherwise (a command) the
             supervisor ends it by signals.
         poll_interval: Seconds after which :meth:`receive` must be called even when no descriptor is readable.
+        pids: Processes of it on this host, whose memory the supervisor watches while they live.
+        peak_memory: Once it has ended, the peak memory of its largest process on a node, or of all its ranks there
+            together; in bytes, 0 where that is not known.
         more_outputs: Files that it prints to beside the attempt's stdout and stderr; the limits hold for them, too.
     """
 
@@ -27,6 +30,12 @@ class Process(Protocol):
 
     @property
     def more_outputs(self) -> tuple[Path, ...]: ...
+
+    @property
+    def pids(self) -> list[int]: ...
+
+    @property
+    def peak_memory(self) -> int: ...
 
     @property
     def running(self) -> bool: ...

@@ -26,6 +26,7 @@ from types import ModuleType
 
 from ...trial.from_json import prepare
 from ...trial.protocol import Message, ObjectiveSpec
+from ..node.memory import peak_of
 from ..node.posix import PR_SET_CHILD_SUBREAPER, children, end_children, kill_group, process_control
 from ..objective.execute import change
 from ..objective.load import file_of_objective, import_objective
@@ -160,11 +161,11 @@ class Server:
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             kill_group(pid)
-            _, status = os.waitpid(pid, 0)
+            _, status, usage = os.wait4(pid, 0)
             self.children.discard(pid)
             if not self.children:  # else they may belong to another rank of the trial
                 self.kill_orphans()
-            send(self.control, Exited(pid, os.waitstatus_to_exitcode(status), time.time()))
+            send(self.control, Exited(pid, os.waitstatus_to_exitcode(status), time.time(), peak_of(usage)))
 
     def kill_orphans(self) -> None:
         """Kill descendants in sessions of their own: orphaned, they have become this process's children."""

@@ -193,6 +193,7 @@ class ForkedChild:
         status: Its exit status as ``subprocess`` gives it; None while it lives.
         failure: How it ended where its exit status does not say so.
         ended_at: When, in Unix seconds.
+        peak_memory: Its peak memory in bytes, once it has ended; 0 where that is not known.
     """
 
     def __init__(self, server: ForkServer, begin: Begin) -> None:
@@ -201,6 +202,7 @@ class ForkedChild:
         self.status: int | None = None
         self.failure: Ending | None = None
         self.ended_at = 0.0
+        self.peak_memory = 0
         ours, theirs = socket.socketpair()
         self.stream = MessageStream(ours)
         # Sent before the process exists: it reads this when it starts. With long parameters only a part fits for now.
@@ -259,6 +261,7 @@ class ForkedChildren:
                 for child in self.children:
                     if child.pid == message.pid and child.status is None:
                         child.status, child.ended_at = message.status, message.at
+                        child.peak_memory = message.memory
             elif isinstance(message, ForkFailed):
                 child = self._awaited.popleft()
                 child.status = 1
@@ -314,6 +317,14 @@ class ForkedProcess:
     @property
     def status(self) -> int | None:
         return self._child.status
+
+    @property
+    def pids(self) -> list[int]:
+        return [self._child.pid] if self._child.pid else []
+
+    @property
+    def peak_memory(self) -> int:
+        return self._child.peak_memory
 
     def descriptors(self) -> list[int]:
         return [self._child.server.control.fileno(), *self._child.descriptors()]

@@ -164,11 +164,13 @@ class Exited(Message):
         pid: Its pid.
         status: As ``subprocess`` gives it, negative for a signal.
         at: When this was noticed, in Unix seconds of its node.
+        memory: Its peak memory in bytes, with what it has started; 0 where that is not known.
     """
 
     pid: int
     status: int
     at: float = 0.0
+    memory: int = 0
 
 
 _TYPES: dict[str, type[Message]] = {

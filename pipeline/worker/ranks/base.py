@@ -18,6 +18,8 @@ class RankProcess(Protocol):
         status: Its exit status as ``subprocess`` gives it; None while it lives.
         failure: How it ended where its exit status does not say so, such as a process that could not be started; None
             else.
+        pid: Of its process; 0 before that exists, and where it was not started by this worker.
+        peak_memory: Peak memory of it and what it has started, in bytes, once it has ended; 0 where that is not known.
         ended_at: When it ended, in Unix seconds; of one whose connection broke, when that was noticed.
     """
 
@@ -35,6 +37,12 @@ class RankProcess(Protocol):
 
     @property
     def ended_at(self) -> float: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def peak_memory(self) -> int: ...
 
     def descriptors(self) -> list[int]:
         """Descriptors that become readable when there is something to receive."""

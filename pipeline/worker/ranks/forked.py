@@ -45,6 +45,14 @@ class ForkedRank:
     def ended_at(self) -> float:
         return self._child.ended_at
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def peak_memory(self) -> int:
+        return self._child.peak_memory
+
     def descriptors(self) -> list[int]:
         return self._child.descriptors()
 

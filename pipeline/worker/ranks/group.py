@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -69,6 +70,20 @@ class RankGroup:
         if len(self._exited) < len(self.ranks):
             return None
         return self.ranks[self._terminated_rank or 0].status
+
+    @property
+    def pids(self) -> list[int]:
+        return [each.pid for each in self.ranks if each.pid and each.status is None]
+
+    @property
+    def peak_memory(self) -> int:
+        """Of the node that has most: the sum of its ranks' peaks, since they run alike. What they share is in each."""
+        if not all(each.peak_memory for each in self.ranks):
+            return 0
+        by_host = Counter[str]()
+        for each in self.ranks:
+            by_host[each.host] += each.peak_memory
+        return max(by_host.values())
 
     def descriptors(self) -> list[int]:
         each = (descriptor for rank in self.ranks for descriptor in rank.descriptors())

@@ -59,6 +59,7 @@ class LaunchedRank:
         self.status: int | None = None
         self.failure: Ending | None = None
         self.ended_at = 0.0
+        self.pid = self.peak_memory = 0
         self._launcher = launcher
         self._stream = MessageStream(arrived.connection)
         self._lost_until: float | None = None  # when it is given up
@@ -72,7 +73,7 @@ class LaunchedRank:
             if isinstance(message, Forked):
                 self.running = True
             elif isinstance(message, Exited):
-                self.status, self.ended_at = message.status, message.at
+                self.status, self.ended_at, self.peak_memory = message.status, message.at, message.memory
             else:
                 found.append(message)
         if self.status is None:
@@ -149,6 +150,14 @@ class LaunchedProcess:
     def more_outputs(self) -> tuple[Path, ...]:
         others = self._group.more_outputs if self._group is not None else ()
         return (*others, self.files.launcher_output(self.spec.attempt))
+
+    @property
+    def pids(self) -> list[int]:
+        return []  # each rank's program watches its own
+
+    @property
+    def peak_memory(self) -> int:
+        return self._group.peak_memory if self._group is not None else 0
 
     @property
     def running(self) -> bool:

@@ -29,6 +29,7 @@ from typing import Any
 from ...trial.files import TrialFiles
 from ...trial.protocol import AttemptSpec, Message
 from ..node.fencing import ProcessNote
+from ..node.memory import MemoryWatch, peak_of
 from ..node.posix import (
     PR_SET_CHILD_SUBREAPER,
     children,
@@ -162,6 +163,7 @@ class RankProgram:
         self.pid = 0
         self.status: int | None = None
         self._child: socket.socket | None = None
+        self._memory = MemoryWatch()
         self._from_worker = self._from_child = b""
         self._wakeup, signal_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._terminated = False
@@ -196,6 +198,7 @@ class RankProgram:
         if self._child is not None and self._child.fileno() in ready:
             self._pass_to_worker()
         if self.pid and self.status is None:
+            self._memory.look([self.pid])
             self._reap()
         return self.worker.fileno() not in ready or self._hear()
 
@@ -276,13 +279,15 @@ class RankProgram:
         while self._child is not None and select.select([self._child], [], [], 0)[0]:
             self._pass_to_worker()
         self._close_child()
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        _, ended_with, usage = os.wait4(self.pid, 0)
+        status = os.waitstatus_to_exitcode(ended_with)
+        memory = 0 if self._memory.elsewhere else max(peak_of(usage), self._memory.peak)
         end_children(())
         self.status = status
         if self._from_child:  # it died in the middle of a message
             with contextlib.suppress(OSError):
                 self.worker.sendall(b"\n")
-        self._send(Exited(self.pid, status, ended))
+        self._send(Exited(self.pid, status, ended, memory))
 
     def _signal(self, number: int) -> None:
         if self.pid and self.status is None:

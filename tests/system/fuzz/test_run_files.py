@@ -301,6 +301,7 @@ ATTRIBUTES = st.dictionaries(
                 "pilotune:exit",
                 "pilotune:reason",
                 "pilotune:seconds_running",
+                "pilotune:peak_memory",
                 "pilotune:attempts",
                 "note",
                 "pilotune:traceback",

@@ -28,6 +28,7 @@ def test_every_rank_knows_which_it_is_and_the_result_is_that_of_rank_0(
 ) -> None:
     outcome = run_attempt(spec_of("looks", ranks))
     assert (outcome["kind"], outcome["values"], outcome["user_attrs"]) == ("complete", [1.0], {"by": 0, "more": 0})
+    assert outcome["memory"] > ranks * 5_000_000, "each rank is a process of Python"
     assert told(files) == {
         str(rank): str([rank, ranks, f"{rank}", f"{rank}", f"{ranks}", f"{ranks}", "127.0.0.1", "2", True, {"x": 1.5}])
         for rank in range(ranks)

@@ -27,10 +27,10 @@ COMPLETE = ObjectiveEnded(Ending("complete", values=[1.0]))
 class Rank:
     """A rank whose messages and end a test gives."""
 
-    running, ended_at = True, 0.0
+    running, ended_at, peak_memory = True, 0.0, 0
 
     def __init__(self, rank: int, host: str):
-        self.rank, self.host = rank, host
+        self.rank, self.host, self.pid = rank, host, 40 + rank
         self.status: int | None = None
         self.failure: Ending | None = None
         self.says: list[Message] = []
@@ -82,6 +82,18 @@ def test_the_group_has_all_descriptors_files_and_ranks(lab: Any) -> None:
     assert not group.running
     group.close()
     assert ([rank.got for rank in lab.ranks], lab.released) == ([["closed"]] * 3, 1)
+
+
+def test_the_groups_memory_is_that_of_the_ranks_on_the_node_with_most_of_it(lab: Any) -> None:
+    group, ranks = lab.group, lab.ranks
+    assert (group.pids, group.peak_memory) == ([40, 41, 42], 0)
+    for rank, memory in zip(ranks, (3, 4, 5), strict=True):
+        rank.status, rank.peak_memory = 0, memory
+    assert (group.pids, group.peak_memory) == ([], 7)
+    ranks[2].peak_memory = 8
+    assert group.peak_memory == 8
+    ranks[0].peak_memory = 0
+    assert group.peak_memory == 0, "that of one rank is not known"
 
 
 def test_messages_and_answers_pass_through(lab: Any) -> None:

@@ -86,6 +86,7 @@ def words_of(pid: int) -> list[str]:
 def test_every_rank_knows_which_it_is_and_the_result_is_that_of_rank_0(spec_of: Any, files: TrialFiles) -> None:
     outcome = run(spec_of, "looks", 3)
     assert (outcome["kind"], outcome["values"], outcome["user_attrs"]) == ("complete", [1.0], {"by": 0, "more": 0})
+    assert outcome["memory"] > 3 * 5_000_000, "each rank is a process of Python"
     assert told(files) == {
         str(rank): str([rank, 3, f"{rank}", f"{rank}", "3", "3", "127.0.0.1", "2", True, {"x": 1.5}])
         for rank in range(3)
