@@ -2,26 +2,82 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import UserError
+from ..attributes import SETUP
 from ..campaign.past_costs import learn_past
-from ..placement import Costs, Placement, PlanTable, PoolRoom
-from ..placement.planner import RECENT
+from ..placement import Costs, PlanTable, PoolRoom
+from ..placement.planner import RECENT, Planner
+from ..placement.table import plan_table
+from ..studyfile.kept_placement import KeptPlacement, kept_placement
+from ..studyfile.rank_counts import SizeProblem
 from .plots.timing import Block, blocks_of
 from .reading import StudyData
 
 
-def cost_plan(data: StudyData) -> PlanTable:
-    """The table of learned costs: kinds of trials, pools, predicted seconds and shares.
+@dataclass(frozen=True)
+class CostPlan:
+    """What is learned of a study's costs.
 
-    Pools have as many workers as were connected at once in the last campaign.
+    Attributes:
+        policy: The policy that the study file of the last campaign names; None where the file is not in the record.
+        rule: What that file says in ``trial.pools``; None where all pools may run all trials, or it is not known.
+        workers: The most workers that each pool of the last campaign had at once.
+        table: Kinds of trials, what they cost by pool, and the shares that ``learned`` gives them.
     """
-    workers = workers_by_pool(blocks_of(data))
+
+    policy: str | None
+    rule: str | None
+    workers: Mapping[str, int]
+    table: PlanTable
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan for JSON."""
+        head = {"policy": self.policy, "trial_pools": self.rule, "workers": dict(self.workers)}
+        return {**head, **dataclasses.asdict(self.table)}
+
+
+def cost_plan(data: StudyData) -> CostPlan:
+    """What trials cost, by kind and pool, and how the pools of the last campaign should be shared."""
+    blocks = blocks_of(data)
+    workers, setup = workers_by_pool(blocks), _setup(data, blocks[-1].campaign if blocks else "")
+    kept, memory = _placement_of(setup), setup.get("memory")
+    limits = {name: float(size) for name, size in memory.items()} if isinstance(memory, Mapping) else {}
     costs = Costs(list(workers))
-    learn_past(costs, data.trials, data.constants)
-    placement = Placement("learned", costs)
-    placement.pools({name: PoolRoom(count) for name, count in workers.items()})
-    for trial in data.trials[-RECENT:]:
-        placement.put(trial.number, {**data.constants, **trial.params}, float(trial.number))
-    return placement.table()
+    ended = learn_past(costs, data.trials, data.constants)
+    costs.refit()
+    planner = Planner(costs)
+    for trial in [each for each in data.trials if each.params][-RECENT:]:  # one that waits may have none yet
+        params = {**data.constants, **trial.params}
+        planner.recall((params, _allowed(kept, params)))
+    rooms = {name: PoolRoom(count, limits.get(name)) for name, count in workers.items() if count > 0}
+    rule = kept.pools.text if kept is not None and kept.pools is not None else None
+    return CostPlan(None if kept is None else kept.policy, rule, workers, plan_table(planner, rooms, ended))
+
+
+def _setup(data: StudyData, campaign: str) -> Mapping[str, Any]:
+    """With what a campaign ran; empty where that is not known."""
+    found = data.system_attrs.get(SETUP + campaign)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _placement_of(setup: Mapping[str, Any]) -> KeptPlacement | None:
+    """What the study file says of placement; None where it is not kept as a whole."""
+    try:
+        return kept_placement(setup["study"]) if isinstance(setup.get("study"), str) else None
+    except UserError:
+        return None
+
+
+def _allowed(kept: KeptPlacement | None, params: Mapping[str, Any]) -> frozenset[str] | None:
+    try:
+        return None if kept is None or kept.pools is None else frozenset(kept.pools.of(params))
+    except SizeProblem:  # the trial was run with another study file
+        return None
 
 
 def workers_by_pool(blocks: list[Block]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -11,7 +12,9 @@ from ..placement import Costs
 from .cost_learner import note_cost
 
 
-def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[str, object]) -> None:
+def learn_past(
+    costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[str, object]
+) -> list[tuple[dict[str, Any], str]]:
     """Tell what finished trials have cost.
 
     A trial counts where all its attempts ran in one pool and none of its time is unknown.
@@ -20,8 +23,11 @@ def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[s
         costs: Is told.
         trials: The study's, in the order of their numbers.
         constants: The space's constants, which are among the parameters of each trial.
+
+    Returns:
+        The parameters and the pool of each trial that says how long it ran, in the order in which they ended.
     """
-    whole_steps = None
+    whole_steps, noted = None, []
     for trial in sorted(trials, key=lambda each: (each.datetime_complete is None, each.datetime_complete)):
         earlier = trial.system_attrs.get(RUNS) or []
         pools = {details_of(trial).get(POOL) or "", *(run[5] for run in earlier)}
@@ -39,3 +45,5 @@ def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[s
         steps = None if trial.last_step is None else trial.last_step + 1
         whole_steps = steps if whole else whole_steps
         note_cost(costs, params, pool, float(seconds), whole, steps, whole_steps, memory)
+        noted.append((params, pool))
+    return noted

@@ -11,7 +11,8 @@ from ...filesystems import why_not
 from ...version import __version__
 from ..record import RunDirectory, known_studies
 from ..trial.files import write_atomically
-from .settings import RunSettings
+from .placing import memory_by_pool
+from .settings import RunSettings, needs_of
 
 LONGEST_STUDY = 100_000
 """Characters of a study file that are kept."""
@@ -22,6 +23,9 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
     import numpy
     import optuna
 
+    from ...providers.blocks.resources import usable_pools
+
+    needs = needs_of(settings.study_file)
     versions = {"pilotune": __version__, "optuna": optuna.__version__, "numpy": numpy.__version__}
     return {
         "site": settings.site.name,
@@ -29,6 +33,7 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "versions": versions,
+        "memory": memory_by_pool(usable_pools(settings.site, needs), needs),
         "study": settings.study_file.resolved()[:LONGEST_STUDY],
     }
 

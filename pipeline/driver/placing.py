@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..campaign.cost_learner import CostLearner
 from ..campaign.past_costs import learn_past
 from ..campaign.placed_pool import PlacedPool
 from ..campaign.pool import Pool
 from ..placement import Costs, Placement
+from ..placement.planner import RECENT
 from ..record import RecordStorage
 from ..studyfile import StudyFile
+from ..studyfile.rank_counts import SizeProblem
 from .settings import needs_of
 
 if TYPE_CHECKING:
@@ -32,10 +34,20 @@ def placed(pool: Pool, specs: Sequence[PoolSpec], file: StudyFile, storage: Reco
     if len(specs) < 2:
         return pool
     costs = Costs([spec.name for spec in specs])
-    learn_past(costs, storage.get_all_trials(study_id, deepcopy=False), file.space.constants if file.space else {})
+    trials, placement = storage.get_all_trials(study_id, deepcopy=False), Placement(file.policy, costs)
+    for params, _ in learn_past(costs, trials, file.space.constants if file.space else {})[-RECENT:]:
+        placement.recall(params, _allowed(file, params))
     memory = memory_by_pool(specs, needs_of(file))
     learner = CostLearner(costs, given=file.trial.expected is not None)
-    return PlacedPool(pool, Placement(file.policy, costs), learner, memory)
+    return PlacedPool(pool, placement, learner, memory)
+
+
+def _allowed(file: StudyFile, params: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The pools that the study file lets a trial run in; None for all."""
+    try:
+        return None if file.pools is None else file.pools.of(params)
+    except SizeProblem:  # the trial was run with another study file
+        return None
 
 
 def memory_by_pool(specs: Sequence[PoolSpec], needs: TrialResources) -> dict[str, float]:

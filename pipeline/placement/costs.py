@@ -152,6 +152,14 @@ class Costs:
             ]
         )
 
+    def refit(self) -> None:
+        """Let predictions follow from all attempts, also where few have ended since the last fit.
+
+        For tables: in a campaign the model is fitted more and more rarely.
+        """
+        self._seconds.refit()
+        self._memory.refit()
+
     def add_pool(self, pool: str) -> None:
         """There is a pool of this name, too; nothing happens if it is known."""
         if pool not in self.pools:
@@ -174,7 +182,7 @@ class Costs:
         vectors = self.log_seconds([params])
         if vectors is None:
             return None
-        spread = math.hypot(self._seconds.noise, float(self._seconds.deviations([params])[0, place]))
+        spread = float(self.log_spread([params])[0, place])
         return Prediction(math.exp(vectors[0, place]), math.exp(spread), int(self.seen(vectors)[0, place]))
 
     def memory(self, params: Params, pool: str) -> float | None:
@@ -202,6 +210,11 @@ class Costs:
         if not self._seconds.update(len(self.pools)):
             return None
         return self._seconds.means(many)
+
+    def log_spread(self, many: Sequence[Params]) -> np.ndarray:
+        """Standard deviations of the log seconds, by trial and pool; only where :meth:`log_seconds` knows something."""
+        found: np.ndarray = np.hypot(self._seconds.noise, self._seconds.deviations(many))
+        return found
 
     def log_memory(self, many: Sequence[Params]) -> np.ndarray | None:
         """Logarithms of the 95 % quantile of the peak memory, by trial and pool; None while too little is known."""

@@ -88,6 +88,11 @@ class Learner:
         if len(self.kept) > 2 * MOST_ROWS:
             del self.kept[: len(self.kept) - math.ceil(GROWTH * MOST_ROWS)]
 
+    def refit(self) -> None:
+        """The next fit takes all observations, also where few have come since the last one."""
+        if self.count:
+            self._wanted = self.count
+
     def running(self, observations: Sequence[Observation]) -> None:
         """What is known of attempts that have not ended, in place of what was said before: bounds."""
         if observations or self._running:

@@ -66,6 +66,7 @@ class Planner:
         costs: What trials cost, as it is learned meanwhile.
 
     Attributes:
+        costs: What trials cost.
         recent: The last trials that began to wait.
 
     Example:
@@ -82,9 +83,14 @@ class Planner:
     """
 
     def __init__(self, costs: Costs) -> None:
-        self._costs = costs
+        self.costs = costs
         self._begun = False
         self.recent: deque[Candidate] = deque(maxlen=RECENT)
+
+    def recall(self, candidate: Candidate) -> None:
+        """A trial ended before: those that will come are like it. Without any, all attempts of the costs are."""
+        self._begun = True
+        self.recent.append(candidate)
 
     def note(self, candidate: Candidate) -> None:
         """A trial begins to wait."""
@@ -95,7 +101,7 @@ class Planner:
         """Where a campaign goes on, the trials that ended before are like those that will come."""
         if not self._begun:
             self._begun = True
-            self.recent.extend((params, None) for params in self._costs.latest(RECENT))
+            self.recent.extend((params, None) for params in self.costs.latest(RECENT))
 
     def plan(self, rooms: Mapping[str, PoolRoom]) -> Plan | None:
         """Kinds and shares as of now; None while nothing is known."""
@@ -107,7 +113,7 @@ class Planner:
             return None
         usable = self.usable(self.recent, rooms)
         places = np.where(usable, vectors, vectors + FAR)
-        most = min(MOST_KINDS, 1 + self._costs.count // (ATTEMPTS_A_KIND * len(pools)))
+        most = min(MOST_KINDS, 1 + self.costs.count // (ATTEMPTS_A_KIND * len(pools)))
         centers = clusters(places, most)
         labels = nearest(places, centers)
         kinds = sorted(set(labels.tolist()))
@@ -118,7 +124,16 @@ class Planner:
         mix = np.array([which.mean() for which in members])
         workers = np.array([float(room.workers) for room in rooms.values()])
         shares = solve(seconds, workers, mix, may)
-        return Plan(pools, params, labels, centers, seconds, mix, may, self._seen(seconds, pools), shares)
+        seen = self._count(seconds, pools, *self.costs.attempts())
+        return Plan(pools, params, labels, centers, seconds, mix, may, seen, shares)
+
+    def count(self, plan: Plan, attempts: Sequence[tuple[Params, str]]) -> np.ndarray:
+        """How many attempts, each a trial's parameters and a pool, are of each kind in each pool."""
+        known = self.costs.log_seconds([params for params, _ in attempts]) if attempts else None
+        if known is None:
+            return np.zeros(plan.seconds.shape, dtype=int)
+        where = np.array([self.costs.pools.index(pool) for _, pool in attempts])
+        return self._count(plan.seconds, plan.pools, known, where)
 
     def kinds_of(self, plan: Plan, many: Sequence[Candidate], usable: np.ndarray) -> list[int]:
         """The kinds of trials, which may run where ``usable`` says."""
@@ -143,9 +158,9 @@ class Planner:
         columns = self._columns(tuple(rooms))
         allowed = np.array([[which is None or name in which for name in rooms] for _, which in many])
         limits = np.array([math.inf if room.memory is None else room.memory for room in rooms.values()])
-        memory = self._costs.log_memory(params)
+        memory = self.costs.log_memory(params)
         fits = np.ones(allowed.shape, dtype=bool) if memory is None else memory[:, columns] <= np.log(limits)
-        is_open = ~self._costs.closed(params)[:, columns]
+        is_open = ~self.costs.closed(params)[:, columns]
         largest = limits >= np.where(allowed & is_open, limits, 0.0).max(axis=1, keepdims=True)
         found = np.zeros(allowed.shape, dtype=bool)
         for choice in (fits & is_open, largest & is_open, np.ones(allowed.shape, dtype=bool)):
@@ -158,13 +173,12 @@ class Planner:
         params = [each for each, _ in many]
         if sum(which is not None and pool not in which for _, which in many) * 2 > len(many):
             return "the study file names other pools for them"
-        if self._costs.closed(params)[:, self._columns((pool,))].mean() > 0.5:
+        if self.costs.closed(params)[:, self._columns((pool,))].mean() > 0.5:
             return "trials like these failed there by memory twice"
         return "they probably need more memory than a worker has"
 
-    def _seen(self, seconds: np.ndarray, pools: tuple[str, ...]) -> np.ndarray:
-        """How many attempts of each kind ended in each pool."""
-        known, where = self._costs.attempts()
+    def _count(self, seconds: np.ndarray, pools: tuple[str, ...], known: np.ndarray, where: np.ndarray) -> np.ndarray:
+        """How many attempts of each kind ended in each pool, from their log seconds and the indices of their pools."""
         columns = self._columns(pools)
         # Of what ended it is not known where it was allowed, so seconds alone tell the kind.
         labels = nearest(known[:, columns], np.log(seconds))
@@ -175,9 +189,9 @@ class Planner:
 
     def _columns(self, pools: tuple[str, ...]) -> list[int]:
         """The columns of pools in the tables of the costs."""
-        return [self._costs.pools.index(name) for name in pools]
+        return [self.costs.pools.index(name) for name in pools]
 
     def _vectors(self, many: Sequence[Params], pools: tuple[str, ...]) -> np.ndarray | None:
         """Log seconds, by trial and pool."""
-        found = self._costs.log_seconds(many) if many else None
+        found = self.costs.log_seconds(many) if many else None
         return None if found is None else found[:, self._columns(pools)]

@@ -104,6 +104,10 @@ class Placement:
         self._waiting[key] = entry
         self._rule.added(entry)
 
+    def recall(self, params: Params, allowed: Sequence[str] | None = None) -> None:
+        """A trial ended before this campaign: those that will come are like it, in their parameters and pools."""
+        self._learned.planner.recall((params, None if allowed is None else frozenset(allowed)))
+
     def remove(self, key: Hashable) -> None:
         """A trial no longer waits; nothing happens if it does not."""
         self._waiting.pop(key, None)

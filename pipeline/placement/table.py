@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from .features import Params
 from .kinds import names_of
 from .planner import Plan, Planner
 from .waiting import PoolRoom
@@ -18,6 +21,8 @@ class PlanKind:
         name: Conditions on parameters in words, or ``all``.
         part: Of the trials, how many are of this kind, from 0 to 1.
         seconds: By pool, the predicted mean.
+        interval: By pool, the seconds between which two trials in three of the kind probably lie.
+        memory: By pool, the bytes that probably suffice for 95 of 100 trials; None where too little is known.
         shares: By pool, the part of its time that the kind should get, from 0 to 1.
         seen: By pool, how many attempts of the kind ended there.
     """
@@ -25,6 +30,8 @@ class PlanKind:
     name: str
     part: float
     seconds: Mapping[str, float]
+    interval: Mapping[str, tuple[float, float]]
+    memory: Mapping[str, float | None]
     shares: Mapping[str, float]
     seen: Mapping[str, int]
 
@@ -55,32 +62,57 @@ class PlanTable:
     closed: tuple[ClosedPool, ...]
 
 
-def plan_table(planner: Planner, rooms: Mapping[str, PoolRoom]) -> PlanTable:
-    """The table as of now."""
+def plan_table(
+    planner: Planner, rooms: Mapping[str, PoolRoom], ended: Sequence[tuple[Params, str]] | None = None
+) -> PlanTable:
+    """The table as of now.
+
+    Args:
+        planner: Knows the costs and the trials.
+        rooms: The pools.
+        ended: All attempts that ended, each a trial's parameters and its pool; None: those that the last fit was made
+            of, of which there are no more than ``learner.MOST_ROWS``.
+    """
     plan = planner.plan(rooms)
     if plan is None:
         return PlanTable(tuple(rooms), (), None, ())
     names = names_of(plan.trials, plan.labels.tolist(), len(plan.seconds))
     gain = None if plan.shares is None else plan.shares.gain
-    return PlanTable(plan.pools, _rows(plan, names), gain, _closed(planner, plan, names, rooms))
+    seen = plan.seen if ended is None else planner.count(plan, ended)
+    return PlanTable(plan.pools, _rows(planner, plan, names, seen), gain, _closed(planner, plan, names, rooms))
 
 
-def _rows(plan: Plan, names: list[str]) -> tuple[PlanKind, ...]:
+def _rows(planner: Planner, plan: Plan, names: list[str], seen: np.ndarray) -> tuple[PlanKind, ...]:
     shares = 0.0 * plan.seconds if plan.shares is None else plan.shares.shares
-
-    def of(row: list[float]) -> dict[str, float]:
-        return dict(zip(plan.pools, row, strict=True))
-
-    return tuple(
-        PlanKind(
-            name,
-            float(plan.mix[kind]),
-            of(plan.seconds[kind].tolist()),
-            of(shares[kind].tolist()),
-            dict(zip(plan.pools, plan.seen[kind].tolist(), strict=True)),
+    columns = [planner.costs.pools.index(name) for name in plan.pools]
+    found = []
+    for kind, name in enumerate(names):
+        members = [params for params, label in zip(plan.trials, plan.labels, strict=True) if label == kind]
+        intervals = _intervals(planner, members)[columns]
+        memory = planner.costs.log_memory(members)
+        bytes_ = [None] * len(columns) if memory is None else np.exp(memory[:, columns]).mean(axis=0).tolist()
+        found.append(
+            PlanKind(
+                name=name,
+                part=float(plan.mix[kind]),
+                seconds=dict(zip(plan.pools, plan.seconds[kind].tolist(), strict=True)),
+                interval={pool: (low, high) for pool, (low, high) in zip(plan.pools, intervals.tolist(), strict=True)},
+                memory=dict(zip(plan.pools, bytes_, strict=True)),
+                shares=dict(zip(plan.pools, shares[kind].tolist(), strict=True)),
+                seen=dict(zip(plan.pools, seen[kind].tolist(), strict=True)),
+            )
         )
-        for kind, name in enumerate(names)
-    )
+    return tuple(found)
+
+
+def _intervals(planner: Planner, members: list[Params]) -> np.ndarray:
+    """The ends of the interval of seconds in each pool in which two of three trials like ``members`` lie, by pool."""
+    means = planner.costs.log_seconds(members)
+    assert means is not None
+    middle = means.mean(axis=0)
+    spread = np.sqrt((planner.costs.log_spread(members) ** 2).mean(axis=0) + means.var(axis=0))
+    found: np.ndarray = np.exp(np.column_stack([middle - spread, middle + spread]))
+    return found
 
 
 def _closed(planner: Planner, plan: Plan, names: list[str], rooms: Mapping[str, PoolRoom]) -> tuple[ClosedPool, ...]:
