@@ -16,6 +16,7 @@ from types import CodeType
 from typing import Any
 
 from ..fields import shown
+from .expression_errors import NoResult, WrongKind, in_words
 
 LONGEST, LARGEST, DEEPEST = 20_000, 2_000, 100
 """Most characters, nodes and levels of nesting of an expression: Python's own compiler recurses into each level."""
@@ -26,7 +27,7 @@ DIGITS = 400
 
 def _rounded(number: float, digits: int = 0) -> float:
     if abs(digits) > DIGITS:
-        raise ValueError("too many digits")
+        raise NoResult(f"round takes at most {DIGITS} digits")
     return round(number, digits) if digits else round(number)
 
 
@@ -105,7 +106,7 @@ class Expression(_Text):
         except NameError as error:
             raise NoValue(f"needs '{error.name}', which is inactive") from None
         except (ArithmeticError, ValueError, TypeError) as error:
-            raise NoValue(f"cannot be evaluated: {error}") from None
+            raise NoValue(f"cannot be evaluated: {in_words(error)}") from None
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise NoValue(f"is {shown(found)}, which is no number")
         if not math.isfinite(found):
@@ -123,6 +124,7 @@ class Choice(_Text):
     Attributes:
         names: The parameters and constants that it names, sorted.
         bare: The names that stand for themselves, sorted.
+        results: Those of ``names`` whose value may be the result, as ``a`` and ``b`` in ``a if c else b``.
 
     Raises:
         ValueError: It is not such an expression. The message completes a sentence that begins with the text.
@@ -138,6 +140,7 @@ class Choice(_Text):
         self._known = tuple(known)
         self.bare = tuple(name for name in self.names if name not in self._known)
         self.names = tuple(name for name in self.names if name in self._known)
+        self.results = frozenset(self.names) & _results(ast.parse(text.strip(), mode="eval").body)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.text, self._known)
@@ -156,11 +159,22 @@ class Choice(_Text):
         except NameError as error:
             raise NoValue(f"needs '{error.name}', which is inactive") from None
         except (ArithmeticError, ValueError, TypeError) as error:
-            raise NoValue(f"cannot be evaluated: {error}") from None
+            raise NoValue(f"cannot be evaluated: {in_words(error)}") from None
         names = [found] if isinstance(found, str) else found
         if not isinstance(names, list) or not names or not all(isinstance(each, str) and each for each in names):
             raise NoValue(f"is {shown(found)}, which is no name and no list of names")
         return tuple(dict.fromkeys(names))
+
+
+def _results(node: ast.expr) -> set[str]:
+    """The names whose values an expression may have, or have in a list."""
+    if isinstance(node, ast.IfExp):
+        return _results(node.body) | _results(node.orelse)
+    if isinstance(node, ast.BoolOp):
+        return set().union(*map(_results, node.values))
+    if isinstance(node, ast.List | ast.Tuple):
+        return set().union(*map(_results, node.elts))
+    return {node.id} if isinstance(node, ast.Name) else set()
 
 
 class Constraint(_Text):
@@ -220,7 +234,7 @@ def _power(base: Any, exponent: Any) -> Any:
     _numbers(base, exponent, "**")
     result = base**exponent if abs(exponent) <= 64 and abs(base) <= 1e6 else float(base) ** float(exponent)
     if isinstance(result, complex):
-        raise ValueError("a root of a negative number")
+        raise NoResult("it takes a root of a negative number")
     return result
 
 
@@ -237,7 +251,7 @@ def _modulo(left: Any, right: Any) -> Any:
 def _numbers(left: Any, right: Any, operator: str) -> None:
     """Refuse text, which these operators repeat and format, to any size."""
     if not isinstance(left, int | float) or not isinstance(right, int | float):
-        raise TypeError(f"`{operator}` takes numbers only")
+        raise WrongKind(f"`{operator}` takes numbers only")
 
 
 _LANGUAGE: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 
+from ..expression_errors import in_words
 from ..record import RecordStorage
 from ..space import Space
 from .sampling import ParamSampler
@@ -58,7 +59,7 @@ class FeasibleParams:
         try:
             return self._space.feasible(params)
         except Exception as error:  # a constraint that adds a number to a text
-            raise NoTrial(f"a constraint cannot be evaluated: {type(error).__name__}: {error}") from error
+            raise NoTrial(f"a constraint cannot be evaluated: {in_words(error)}") from error
 
     def _redraw(self, trial: optuna.Trial, study: optuna.Study) -> tuple[optuna.Trial, dict[str, Any]]:
         self._storage.forget_params(trial._trial_id)

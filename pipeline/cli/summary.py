@@ -54,7 +54,7 @@ def render(summary: Summary, status: Status) -> str:
         lines.append(("failed", kinds_in_words(summary.failures)))
         lines += [("", f"the last: {failure_line(status.last_failure, status.host)}")] if status.last_failure else []
     if status.workers or status.utilization:
-        slots = room_text(status) if status.sized else str(status.workers)
+        slots = room_text(status) if status.sized and status.workers else str(status.workers)
         lines.append(("workers", f"{slots}, utilization {100 * status.utilization:.0f}%"))
     lines += [("hours", each) for each in [usage_text(status), *budget_texts(status)] if each]
     lines += [("quarantine", sentence) for sentence in quarantine_lines(status)]

@@ -151,8 +151,8 @@ def _none_begun(campaign: Campaign) -> str:
     running = [block for block in campaign.blocks if block.state == "running"]
     if running and all(block.ends is not None and block.ends <= campaign.now + NEAR_END for block in running):
         return f"{_count(running)} at the end of {'its' if len(running) == 1 else 'their'} time"
-    workers = "1 worker is connected" if campaign.workers == 1 else f"{campaign.workers} workers are connected"
-    if campaign.capacity.in_flight is not None:  # there are no workers of one size
+    workers = "1 worker is connected" if campaign.workers == 1 else f"{campaign.workers or 'no'} workers are connected"
+    if campaign.workers and campaign.capacity.in_flight is not None:  # there are no workers of one size
         workers = f"there is room for {count(campaign.workers, 'typical trial')}"
     since = _clock(campaign.last_progress, campaign.now)
     return f"{workers}, and none has begun a trial since {since}: is it still importing the objective?"

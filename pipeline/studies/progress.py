@@ -203,7 +203,8 @@ def room_text(status: Status) -> str:
 
     The size of a typical trial is the mean of those that were submitted last.
     """
-    return f"room for {count(status.workers, 'typical trial')}" if status.sized else count(status.workers, "worker")
+    sized = status.sized and status.workers  # without nodes there is no room of any size
+    return f"room for {count(status.workers, 'typical trial')}" if sized else count(status.workers, "worker")
 
 
 def elapsed(status: Status) -> float:

@@ -135,7 +135,7 @@ def check_pools(study_file: StudyFile, site: Site) -> None:
 
 
 def _check_bare_names(study_file: StudyFile, site: Site) -> None:
-    """Raise UserError if a name in the expression ``trial.pools`` is neither a parameter nor a pool."""
+    """Raise UserError if a name in the expression ``trial.pools`` is neither a parameter nor a pool, or is both."""
     from ...yamlfile import nearest
 
     rule, pools = study_file.pools, [pool.name for pool in site.pools]
@@ -145,6 +145,10 @@ def _check_bare_names(study_file: StudyFile, site: Site) -> None:
             what = f"'{name}', which is neither a parameter nor a pool of site {site.name}"
             what += nearest(name, [*parameters, *pools])
             raise study_file.error(f"'{rule.text if rule else ''}' uses {what}", "trial.pools")
+    for name in sorted(rule.results) if rule else ():
+        if name in pools:
+            both = f"in '{rule.text if rule else ''}', '{name}' is a parameter and a pool of site {site.name}"
+            raise study_file.error(f"{both}; put the pool's name in quotes, or rename the parameter", "trial.pools")
 
 
 def check_database_folder(study_file: StudyFile, url: str, runs: Path, *, given: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class PoolRule:
         space: The search space; None without an expression.
         named: All pools that it may give.
         bare: The names in the text that are no parameters, and must be those of pools.
+        results: The parameters in the text whose values may be pools; none of them may have a pool's name.
     """
 
     text: str
@@ -33,6 +34,7 @@ class PoolRule:
     space: Space | None
     named: tuple[str, ...]
     bare: tuple[str, ...] = ()
+    results: frozenset[str] = frozenset()
 
     def of(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         """The pools that may run the trial with these parameters.
@@ -84,5 +86,13 @@ def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFil
             named |= dict.fromkeys(rule.of(params))
         except SizeProblem as problem:
             given = ", ".join(f"{name} is {word(value)}" for name, value in params.items())
-            raise source.error(f"{problem.args[0]} where {given}", key) from None
-    return PoolRule(written, choice, space, tuple(named), choice.bare)
+            raise source.error(f"{problem.args[0]} where {given}{_quotes(choice.results)}", key) from None
+    return PoolRule(written, choice, space, tuple(named), choice.bare, choice.results)
+
+
+def _quotes(parameters: Collection[str]) -> str:
+    """The end of a sentence on a rule that is no pool, where parameters may have been meant as pools."""
+    if not parameters:
+        return ""
+    name = min(parameters)
+    return f"; '{name}' is a parameter here: if a pool is meant, put its name in quotes"

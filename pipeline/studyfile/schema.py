@@ -10,7 +10,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ...fields import (
     Bool,
@@ -522,6 +522,15 @@ class StartFrom(Section):
 
 class StudySchema(Section):
     """All keys of a study file, each by itself. :func:`.load.load_study_file` checks them together."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_keys(cls, data: Any) -> Any:
+        """Leave out keys without a value, such as a section of which all lines are comments."""
+        if not isinstance(data, dict):
+            return data
+        may_be_absent = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {key: value for key, value in data.items() if value is not None or key not in may_be_absent}
 
     name: StudyName = Field(
         description="The study's name in the database. Hyperband assigns trials to brackets by it, so do not change it."

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from ...fields import boolean, shown
 from ...yamlfile import YamlFile, join, nearest
 from ..architecture.graph import Graph
+from ..expression_errors import in_words
 from ..expressions import unusable
 from ..space import Constraint, Parameter, Space, contains, derived_names, describe
 from ..trial.distributions import RangeProblem, check_range, same_choice, stepped, stored_choice
@@ -389,7 +390,7 @@ def _check_feasible(space: Space, source: YamlFile) -> None:
                 if not space.meets(constraint, values):
                     break
             except TypeError as error:
-                message = f"'{constraint.text}' cannot be evaluated: {error}"
+                message = f"'{constraint.text}' cannot be evaluated: {in_words(error)}"
                 raise source.error(message, f"constraints[{index}]") from None
         else:
             return

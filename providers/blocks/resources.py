@@ -199,7 +199,7 @@ def fits_no_pool(site: Site, resources: TrialResources, which: str = "a trial") 
     """The error that no pool can run a trial, which ``which`` names."""
     pools = [pool for pool in site.pools if pool.is_on and (not resources.pools or pool.name in resources.pools)]
     pools = pools or list(site.pools)
-    if site.scheduler == "local" and len(pools) == 1:
+    if site.scheduler == "local" and len(site.pools) == 1 and not resources.pools:
         offers = f"this machine offers {_offer_in_words(pools[0], resources)}"
     else:
         offers = "; ".join(f"pool {pool.name} offers {_offer_in_words(pool, resources)}" for pool in pools)

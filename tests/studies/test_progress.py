@@ -59,6 +59,7 @@ def test_where_trials_differ_in_size_there_is_room_and_no_number_of_workers() ->
     sized = replace(STATUS, sized=True)
     assert (room_text(sized), room_text(STATUS)) == ("room for 2 typical trials", "2 workers")
     assert "running  room for 2 typical trials  3m 12s" in drawn(sized, 100)[0]
+    assert [room_text(replace(each, workers=0)) for each in (sized, STATUS)] == ["0 workers", "0 workers"]
 
 
 @pytest.mark.parametrize("width", [10, 20, 40, 80, 300])

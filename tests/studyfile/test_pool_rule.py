@@ -79,6 +79,9 @@ def test_a_rule_gives_the_pools_of_each_trial(tmp_path, written, few, many, name
         ('"layers * 2"', "which is no name and no list of names"),
         ('"gpu if deep > 1 else cpu"', "needs 'deep', which is inactive where"),
         ('"open(gpu)"', "may not call 'open'"),
+        ("\"gpu if layers > 'a' else cpu\"", "cannot be evaluated: `>` compares a number with text where layers is 1"),
+        ('"gpu if 1e300 ** layers > 1 else cpu"', "cannot be evaluated: a number in it is too large where layers is 2"),
+        ('"layers if layers > 3 else cpu"', "'layers' is a parameter here: if a pool is meant, put its name in quotes"),
     ],
 )
 def test_a_rule_that_gives_no_pools_is_refused_with_its_line(tmp_path, written, said):
@@ -120,6 +123,22 @@ def test_a_name_that_is_neither_a_parameter_nor_a_pool_is_refused(tmp_path, site
         check_pools(load(tmp_path, f'trial.pools="{written}"'), site)
 
 
+def test_a_parameter_that_is_named_like_a_pool_may_not_stand_where_a_pool_could_be_meant(tmp_path, site):
+    text = STUDY.replace("  where:", "  gpu: {choice: [cpu, gpu-old]}\n  where:")
+    path = tmp_path / "s.yaml"
+    for written in ("gpu if layers > 3 else cpu", "[cpu, gpu]", "gpu", "cpu if layers > 3 else [gpu]"):
+        path.write_text(text + f'trial: {{pools: "{written}"}}\n')
+        with pytest.raises(UserError) as caught:
+            check_pools(load_study_file(path), site)
+        assert (caught.value.file, caught.value.line, caught.value.key) == (path, 12, "trial.pools")
+        assert "'gpu' is a parameter and a pool of site lab; put the pool's name in quotes" in str(caught.value)
+    for written in ("'gpu' if layers > 3 else cpu", "cpu if gpu == 'cpu' else 'gpu'"):
+        path.write_text(text + f'trial: {{pools: "{written}"}}\n')
+        check_pools(load_study_file(path), site)
+    path.write_text(text + "trial: {pools: [cpu, gpu]}\n")
+    check_pools(load_study_file(path), site)
+
+
 def test_a_trial_whose_only_pool_cannot_run_it_fails_with_the_reason(tmp_path, site):
     file = load(tmp_path, "trial.pools=\"'gpu-old' if layers > 3 else cpu\"")
     assert why_unfit(file, site, params(layers=1)) == ""
@@ -128,6 +147,7 @@ def test_a_trial_whose_only_pool_cannot_run_it_fails_with_the_reason(tmp_path, s
 
 def test_the_policy_is_learned_unless_the_file_says_otherwise(tmp_path):
     assert load(tmp_path).policy == "learned"
+    assert load(tmp_path, "placement=null").policy == "learned"
     assert load(tmp_path, "placement=fifo").policy == "fifo"
     assert "policy: shadho" in load(tmp_path, "placement.policy=shadho").resolved()
     with pytest.raises(UserError, match="must be learned, fifo or shadho"):

@@ -239,7 +239,7 @@ def detail_lines(
     if not alive:
         lines += [("warning", sentence) for sentence in status.warnings]
     if alive:
-        slots = room_text(status) if status.sized else str(status.workers)
+        slots = room_text(status) if status.sized and status.workers else str(status.workers)
         lines.append(("workers", ", ".join(part for part in (slots, speed_text(status)) if part)))
         lines += [("blocks", blocks_line(status))] if blocks_line(status) else []
         lines += [("stopping", status.stopping)] if status.stopping else []

@@ -68,6 +68,12 @@ def test_of_several_pools_each_says_what_it_offers_and_the_key_is_the_one_that_n
     )
 
 
+def test_one_of_several_pools_of_this_machine_is_named() -> None:
+    with pytest.raises(UserError) as caught:
+        usable_pools(site(GPU, CPU, scheduler="local"), TrialResources(cores=128, pools=("cpu",)))
+    assert caught.value.message == "a trial needs 128 cores; pool cpu offers 64 cores"
+
+
 def test_more_workers_than_cores_are_noted() -> None:
     busy = PoolSpec("cpu", workers_per_node=8, cores_per_node=2)
     (note,) = study_notes(site(busy, scheduler="local"), TrialResources())
