@@ -103,6 +103,22 @@ def settings(given: Mapping[str, Any] | None) -> tuple[str, ...]:
     )
 
 
+def site_names(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> tuple[str, ...]:
+    """The ``site`` argument as options ``--site``.
+
+    >>> site_names("theta"), site_names(["theta", Path("polaris.yaml")]), site_names(None)
+    (('theta',), ('theta', 'polaris.yaml'), ())
+    """
+    if given is None:
+        return ()
+    sites = [given] if isinstance(given, str | os.PathLike) else list(given)
+    for site in sites:
+        if not isinstance(site, str | os.PathLike):
+            kind = a(type(site).__name__)
+            raise UserError(f"must be a site's name or file, or a list of them, but has {kind}", key="site")
+    return tuple(os.fspath(site) for site in sites)
+
+
 def default_name(function: str) -> str:
     """The study's name where none is given: that of the function.
 

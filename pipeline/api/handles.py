@@ -338,13 +338,17 @@ class Study:
         return [Campaign(each.folder) for each in list_campaigns(self._location.runs, self.name)]
 
     def resume(
-        self, *, trials: int | None = None, site: str | None = None, set: Mapping[str, Any] | None = None
+        self,
+        *,
+        trials: int | None = None,
+        site: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        set: Mapping[str, Any] | None = None,
     ) -> Campaign:
         """Run the study again in the background, with the options of its last run; finished trials count.
 
         Args:
             trials: A new total number of trials; by default that of the last run.
-            site: Another site.
+            site: Another site, or a list of sites.
             set: Changes of keys of the study file or the site file: ``{"budget.time": "2h"}``.
 
         Raises:
@@ -353,10 +357,10 @@ class Study:
         """
         from ..studies.request import Request
         from ..studies.resumed import resumed
-        from .arguments import settings
+        from .arguments import settings, site_names
         from .launch import launch
 
-        changes = Request("", site=site, trials=trials, overrides=settings(set), quiet=True)
+        changes = Request("", sites=site_names(site), trials=trials, overrides=settings(set), quiet=True)
         return Campaign.of_started(launch(resumed(self._location, changes)))
 
     # -- in a notebook ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SiteError, UserError
-from .arguments import absolute_references, default_name, errors_of_arguments, plain, settings
+from .arguments import absolute_references, default_name, errors_of_arguments, plain, settings, site_names
 from .notebook import import_optuna
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(
     objective: str | None = None,
     objective_args: Mapping[str, Any] | None = None,
     command: str | Sequence[str] | Mapping[str, Any] | None = None,
-    site: str | os.PathLike[str] | None = None,
+    site: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     storage: str | None = None,
     runs: str | os.PathLike[str] | None = None,
     trials: int | None = None,
@@ -63,7 +63,7 @@ def run(
             loggers, start_from: The keys of a study file, which ``docs/study-file.md`` explains. Files are relative to
             the working directory.
         objective, objective_args, command: The same, instead of a function.
-        site: Name or file of the site; this machine by default.
+        site: Name or file of the site, or a list of several that it runs on at once; this machine by default.
         storage: URL of the database; by default ``study.db`` in the study's folder.
         runs: Folder of the run directories; by default ``pilotune-runs`` in the working directory, or beside the study
             file.
@@ -119,7 +119,7 @@ def run(
 
     where = Request(
         study="",
-        site=None if site is None else os.fspath(site),
+        sites=site_names(site),
         storage=storage,
         trials=trials,
         overrides=settings(set),

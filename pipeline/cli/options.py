@@ -97,9 +97,12 @@ def set_option(function: Any) -> Any:
 def site_option(function: Any) -> Any:
     return click.option(
         "--site",
+        "sites",
         type=SiteName(),
         metavar="NAME|FILE",
-        help="Where to run: a site's name (see pilotune site list) or its file; this machine by default.",
+        multiple=True,
+        help="Where to run: a site's name (see pilotune site list) or its file; this machine by default. Give it more "
+        "than once to run on several sites at once.",
     )(function)
 
 

@@ -46,11 +46,12 @@ def mapping(value: Any) -> Mapping[str, Any]:
 def files(ctx: click.Context) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The content of the study file and the site file of a command line; empty where there is none, or a broken one."""
     # While its value is completed, --set is incomplete, so click may leave the arguments unread in `args`.
-    words = [ctx.params.get(name) for name in ("study", "name", "site")]
-    study = next((str(word) for word in (*words[:2], *ctx.args) if word and not str(word).startswith("-")), None)
+    words = [ctx.params.get(name) for name in ("study", "name")]
+    study = next((str(word) for word in (*words, *ctx.args) if word and not str(word).startswith("-")), None)
     if ctx.command.name in ("show", "check") and ctx.parent is not None and ctx.parent.command.name == "site":
         return {}, read_site(study)
-    return read_study_file(study), read_site(words[2])
+    sites: tuple[str, ...] = ctx.params.get("sites") or ()
+    return read_study_file(study), read_site(sites[0] if len(sites) == 1 else None)
 
 
 def read_study_file(word: str | None) -> Mapping[str, Any]:

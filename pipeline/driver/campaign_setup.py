@@ -46,7 +46,9 @@ def remember(settings: RunSettings, run: RunDirectory) -> None:
     """
     try:
         write_atomically(run.study_file, settings.study_file.resolved())
-        write_atomically(run.site_file, settings.site.resolved())
+        for site in settings.site.each:
+            path = run.site_file_of(site.name) if settings.site.parts else run.site_file
+            write_atomically(path, site.resolved())
     except OSError as error:
         raise SiteError(f"the run directory cannot be written: {why_not(error, run.path)}") from None
     list_study(settings, run)

@@ -58,7 +58,7 @@ from .step_watch import StepWatch
 from .trial_fit import why_unfit
 
 if TYPE_CHECKING:
-    from ...providers.htex.pool import ParslPool
+    from ...providers.htex.sites import SitePool
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Driver:
         self.storage_watch = StorageWatch(run, storage)
         self.reserve = DiskReserve(storage.database.path, settings.study_file.name)
         self.control: Control | None = None
-        self.pool: ParslPool | None = None
+        self.pool: SitePool | None = None
         self.left = ""
         self._written = self._shown = 0.0
         self._last: Status | None = None  # the last one written
@@ -139,15 +139,15 @@ class Driver:
             rung_schedule(pruner) or population_plan(self.study_file.sampler),
         )
 
-    def drive(self, pool: ParslPool, control: Control) -> None:
+    def drive(self, pool: SitePool, control: Control) -> None:
         """Start the pool, and run the campaign to its end."""
         with unscanned_heap():
             self._drive(pool, control)
 
-    def _drive(self, pool: ParslPool, control: Control) -> None:
+    def _drive(self, pool: SitePool, control: Control) -> None:
         self.report_status("")
         self.pool, self.control, control.wake = pool, control, pool.wake
-        self.channel = pool.channel.address
+        self.channel = pool.address
         watch = StepWatch(self.held_up, lambda: control.pending() or self._time_used_up())
         limit = self.study_file.budget.trials
         pools = placed(pool, pool.specs, self.study_file, self.storage, self.study._study_id)
@@ -363,7 +363,8 @@ class Driver:
         storage, folder = self.settings.storage_url, str(self.run.path)
         disk = self.storage_watch.trouble or self.campaign.outcomes.disk_backoff.trouble
         pauses = self.campaign.promotion.trouble if self.campaign.promotion else ""
-        warnings = [*self.ended.warnings, *self.campaign.study.warnings, *filter(None, [self.left])]
+        given_up = self.pool.given_up.values() if self.pool else ()
+        warnings = [*self.ended.warnings, *self.campaign.study.warnings, *given_up, *filter(None, [self.left])]
         message = "; ".join(each for each in (self.problem, disk, pauses, self.ended.trouble, *warnings) if each)
         status = snapshot(
             self.campaign,

@@ -40,7 +40,7 @@ def walltime_of(pool: PoolSpec, site: Site) -> float | None:
     """The walltime of the pool's blocks in seconds, rounded up as the site's scheduler does; None without one."""
     from ...providers.schedulers.registry import provider_class
 
-    grain = provider_class(site.scheduler).grain
+    grain = provider_class(site.home(pool.name).scheduler).grain
     return None if pool.walltime is None else float(-int(-pool.walltime // grain) * grain)
 
 
@@ -93,7 +93,7 @@ def with_walltimes(study_file: StudyFile, site: Site, found: Mapping[str, Ledger
     from ...providers.blocks.resources import pool_uses
 
     used = [use.pool for use in pool_uses(site, needs_of(study_file)) if not use.why_not]
-    return replace(site, pools=tuple(_with_walltime(pool, used, study_file, found) for pool in site.pools))
+    return site.with_pools(lambda pool: _with_walltime(pool, used, study_file, found))
 
 
 def paid_site(study_file: StudyFile, site: Site, storage_url: str) -> Site:

@@ -18,7 +18,8 @@ from ...filesystems import NO_ROOM, why_not
 from ..record import RunDirectory, new_campaign_id
 from ..record.password import hidden_password
 from .control import Control
-from .settings import RunSettings, label_of, needs_of
+from .settings import RunSettings
+from .workers import boot_workers
 
 if TYPE_CHECKING:
     from .status import Status
@@ -71,19 +72,14 @@ def run_campaign(
         Control(run.stop, settings.slot) as control,
         interchange_ahead(run.blocks) as interchange,
     ):
-        # Imported here because it loads Parsl, as the interchange does meanwhile.
-        from ...providers.htex.pool import ParslPool, PoolFiles
-
-        # The pool boots while the study is opened; it asks for no block before the study is claimed.
-        files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
-        needs, label = needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
         metered = frozenset[str]()
         if settings.study_file.budget.accounts:
             from .hours import hours_plan, paid_site
 
             settings = replace(settings, site=paid_site(settings.study_file, settings.site, settings.storage_url))
             metered = hours_plan(settings.study_file, settings.site).metered
-        pool = ParslPool(settings.site, files, needs, label, interchange=interchange, metered=metered)
+        # The pool boots while the study is opened; it asks for no block before the study is claimed.
+        pool = boot_workers(settings, run, campaign_id, interchange, metered)
         claimed_study = False
         try:
             # Imported here because it loads Optuna and SQLAlchemy, for half a second in which the pool boots already.
@@ -99,7 +95,7 @@ def run_campaign(
                 driver = Driver(settings, storage, study, run, lease, began, listener, notes)
                 driver.drive(pool, control)
                 pool.close()
-                driver.on_closed(pool.monitor.charges(), pool.left)
+                driver.on_closed(pool.charges(), pool.left)
                 driver.finish_callbacks()
                 return driver.show(time.time())
         except RecordStarting:

@@ -94,6 +94,18 @@ class RunDirectory:
         """The workers' part of the report channel's keys."""
         return self.path / "channel.key"
 
+    def site_file_of(self, site: str) -> Path:
+        """Of one of several sites, the site file as the campaign used it."""
+        return self.path / f"site-{site}.yaml"
+
+    def parsl_of(self, site: str) -> Path:
+        """Of one of several sites, Parsl's own run directory."""
+        return self.path / f"parsl-{site}"
+
+    def channel_key_of(self, site: str) -> Path:
+        """Of one of several sites, the workers' part of the report channel's keys."""
+        return self.path / f"channel-{site}.key"
+
     @property
     def trials(self) -> Path:
         """The folder of all trials' directories."""

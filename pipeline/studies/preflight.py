@@ -138,7 +138,7 @@ def import_notes(prepared: PreparedRun) -> list[str]:
     from ..studyfile.imports import import_problems
 
     problems = import_problems(prepared.study_file.objective)
-    elsewhere = bool(prepared.site.modules or prepared.site.setup)
+    elsewhere = all(site.modules or site.setup for site in prepared.site.each)
     certain = [problem.error for problem in problems if not (problem.installed and elsewhere)]
     if certain:
         raise all_errors(certain)
@@ -147,12 +147,13 @@ def import_notes(prepared: PreparedRun) -> list[str]:
 
 def advice(prepared: PreparedRun) -> list[str]:
     """Notes on the site, on what the study makes of it, and on a new database beside an old one."""
-    from ...providers.blocks.advice import site_notes, study_notes
+    from ...providers.blocks.advice import shared_notes, site_notes, study_notes
     from ..driver.settings import needs_of
     from ..driver.trial_fit import unfit_notes
     from ..record import known_studies, sqlite_file
 
-    notes = [*site_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]
+    notes = [note for site in prepared.site.each for note in site_notes(site)]
+    notes += [*shared_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]
     notes += unfit_notes(prepared.study_file, prepared.site)
     path = sqlite_file(prepared.storage)
     if path is not None and not path.exists():

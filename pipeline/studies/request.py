@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ class Request:
 
     Attributes:
         study: Path of the study file, or of the folder that holds a ``study.yaml``.
-        site: Name of the site or path of its file; None means this machine.
+        sites: Names of the sites or paths of their files; empty means this machine.
         storage: Database URL; None means that of the study file, else the default.
         trials: Overrides ``budget.trials``.
         overrides: The ``--set`` options, ``KEY=VALUE`` each.
@@ -32,7 +33,7 @@ class Request:
     """
 
     study: str
-    site: str | None = None
+    sites: tuple[str, ...] = ()
     storage: str | None = None
     trials: int | None = None
     overrides: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ class Request:
 
         return prepare_run(
             self.study,
-            self.site,
+            self.sites,
             self.storage,
             self.overrides,
             trials=self.trials,
@@ -69,8 +70,8 @@ def command_line(request: Request, prepared: PreparedRun) -> list[str]:
         str(prepared.runs),
         "--quiet",
     ]
-    if request.site is not None:
-        words += ["--site", absolute_site(request.site) or ""]
+    for site in absolute_sites(request.sites):
+        words += ["--site", site]
     if request.new_name is not None:
         words += ["--new-name", request.new_name]
     if request.trials is not None:
@@ -82,16 +83,22 @@ def command_line(request: Request, prepared: PreparedRun) -> list[str]:
 
 @dataclass(frozen=True)
 class RememberedOptions:
-    """The options of a study's last run; all are empty if they are not known."""
+    """The options of a study's last run; all are empty if they are not known.
+
+    Attributes:
+        site: The site, as earlier versions wrote it; None where ``sites`` has it.
+    """
 
     site: str | None = None
     trials: int | None = None
     overrides: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
 
 
 def save_options(folder: Path, request: Request) -> None:
     """Keep the options of ``request`` for ``resume``. ``folder``: the study's, ``<runs>/<study>``."""
-    write_options(folder, RememberedOptions(absolute_site(request.site), request.trials, request.overrides))
+    sites = absolute_sites(request.sites)
+    write_options(folder, RememberedOptions(None, request.trials, request.overrides, sites))
 
 
 def write_options(folder: Path, options: RememberedOptions) -> None:
@@ -100,7 +107,7 @@ def write_options(folder: Path, options: RememberedOptions) -> None:
     from ..trial.files import write_atomically
 
     make_private(folder)
-    data = {"site": options.site, "trials": options.trials, "overrides": list(options.overrides)}
+    data = {"sites": options.sites, "trials": options.trials, "overrides": options.overrides}
     write_atomically(folder / FILE, json.dumps(data))
 
 
@@ -112,11 +119,12 @@ def load_options(folder: Path | None) -> RememberedOptions:
     if folder is None or why_untrusted(folder):
         return RememberedOptions()
     try:
-        return build(RememberedOptions, read_json((folder / FILE).read_bytes()))
+        found = build(RememberedOptions, read_json((folder / FILE).read_bytes()))
     except (OSError, ValueError):
         return RememberedOptions()
+    return replace(found, site=None) if not found.site else replace(found, site=None, sites=(found.site,))
 
 
-def absolute_site(site: str | None) -> str | None:
-    """``site`` with the path of a file made absolute; the name of a site stays as it is."""
-    return str(Path(site).absolute()) if site is not None and Path(site).is_file() else site
+def absolute_sites(sites: Sequence[str]) -> tuple[str, ...]:
+    """``sites`` with the path of each file made absolute; the name of a site stays as it is."""
+    return tuple(str(Path(site).absolute()) if Path(site).is_file() else site for site in sites)

@@ -25,7 +25,7 @@ class StudyLocation:
         storage: URL of its database, as ``normalize_url`` gives it.
         runs: The folder of all run directories; None if only a URL was given.
         study_file: The study file of its last run here; None if only a URL was given.
-        site: Name of the site of its last run here; None before the first.
+        site: Name of the site of its last run here, or of several as ``a and b``; None before the first.
         run_dir: Run directory of its last campaign here; None before the first.
     """
 
@@ -61,7 +61,7 @@ class PreparedRun:
 
 def prepare_run(
     study: str | Path,
-    site: str | None = None,
+    sites: Sequence[str] = (),
     storage: str | None = None,
     overrides: Sequence[str] = (),
     *,
@@ -74,7 +74,7 @@ def prepare_run(
 
     Args:
         study: The study file, or the folder that holds a ``study.yaml``.
-        site: Name or path; ``local`` by default.
+        sites: Name or path of each; ``local`` by default.
         storage: URL; default: the study file's, else ``study.db`` in the study's folder of the run directories.
         overrides: The ``--set`` options, for either file.
         trials: Overrides ``budget.trials``.
@@ -88,21 +88,22 @@ def prepare_run(
     import dataclasses
     import json
 
-    from ...providers.site import load_site
+    from ...providers.site import load_sites
     from ..studyfile import check_user_parts, load_study_file
 
-    for_site, for_study = split_overrides(overrides)
+    for_site, for_study = split_overrides(overrides, names_of_sites(sites))
     if new_name is not None:
         check_new_name(new_name)
         for_study.append(f"name={json.dumps(new_name)}")
     if trials is not None:
         for_study.append(f"budget.trials={trials}")
     study_file = load_study_file(study_path(study), for_study)
-    chosen_site = load_site(site or "local", for_site)
+    chosen_site = load_sites(sites, for_site)
     check_user_parts(study_file)
     folder = runs.absolute() if runs else runs_folder(study_file, chosen_site, beside)
     check_path(folder)
-    chosen_site = dataclasses.replace(chosen_site, runs=folder)
+    parts = tuple(dataclasses.replace(part, runs=folder) for part in chosen_site.parts)
+    chosen_site = dataclasses.replace(chosen_site, runs=folder, parts=parts)
     check_pools(study_file, chosen_site)
     if study_file.budget.accounts:
         from .node_hours import check_budget_pools
@@ -127,11 +128,26 @@ def check_pools(study_file: StudyFile, site: Site) -> None:
     from ...providers.blocks.resources import usable_pools
     from ..driver.settings import needs_of
 
+    _check_ambiguous_names(study_file, site)
     _check_bare_names(study_file, site)
     try:
         usable_pools(site, needs_of(study_file))
     except UserError as error:
         raise study_file.error(f"{error.message} (site {site.name})", error.key or "trial") from None
+
+
+def _check_ambiguous_names(study_file: StudyFile, site: Site) -> None:
+    """Raise UserError if ``trial.pools`` or a budget names a pool that several of the campaign's sites have."""
+    from ...grammar import listed
+    from ...providers.site import ambiguous_pool
+
+    named = [(name, "trial.pools") for name in (study_file.pools.named if study_file.pools else ())]
+    named += [(each.pool, f"budget.{each.unit}.{each.pool}") for each in study_file.budget.accounts if each.pool]
+    for name, key in named:
+        full = ambiguous_pool(site, name)
+        if full:
+            message = f"the sites {listed([part.name for part in site.parts])} have several pools '{name}'"
+            raise study_file.error(f"{message}; write {' or '.join(full)}", key)
 
 
 def _check_bare_names(study_file: StudyFile, site: Site) -> None:
@@ -243,12 +259,24 @@ def is_study_path(path: Path) -> bool:
     return path.suffix in (".yaml", ".yml") or (path / "study.yaml").is_file()
 
 
-def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The ``--set`` options for the site file, and those for the study file."""
+def names_of_sites(sites: Sequence[str]) -> list[str]:
+    """The names of the sites of a campaign that uses several; none where it uses one. Raises UserError."""
+    from ...providers.site import site_heads
+
+    return [head.name for head in site_heads(sites)] if len(sites) > 1 else []
+
+
+def split_overrides(overrides: Sequence[str], sites: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """The ``--set`` options for the site files, and those for the study file.
+
+    Args:
+        overrides: The options.
+        sites: The names of the campaign's sites, where it uses several: ``SITE.KEY`` is a key of that site's file.
+    """
     for text in overrides:
         if "=" not in text or text.startswith("="):
             raise UserError(f"--set {text}: give KEY=VALUE, as in --set budget.trials=10")
-    from ...providers.site import SITE_KEYS
+    from ...providers.site import SITE_KEYS, is_of_site
     from ...yamlfile import dotted, nearest
     from ..studyfile.schema import StudySchema
 
@@ -258,6 +286,9 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     for text in overrides:
         key = text.split("=")[0].strip()
         top = dotted(key).split(".")[0]
+        if is_of_site(key, sites):
+            site.append(text)
+            continue
         if top not in known:
             message = f"neither study files nor site files have this key{nearest(top, known)}"
             raise UserError(message, file=f"--set {key}")
@@ -277,7 +308,7 @@ def runs_folder(study_file: StudyFile, site: Site | None, beside: Path | None = 
     """
     from ..studyfile.written import is_written
 
-    if site is not None and site.source is not None and site.source.data.get("runs"):
+    if site is not None and any(each.source is not None and each.source.data.get("runs") for each in site.each):
         return site.runs
     if os.environ.get("PILOTUNE_RUNS"):
         return Path(os.environ["PILOTUNE_RUNS"]).expanduser().absolute()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UserError
-from .request import Request, absolute_site, load_options
+from .request import Request, absolute_sites, load_options
 
 if TYPE_CHECKING:
     from .resolve import StudyLocation
@@ -33,20 +36,31 @@ def resumed(study: StudyLocation, changes: Request) -> Request:
         )
     if changes.storage is not None:
         check_database(study.name, changes.storage)
-    last, site = load_options(study.folder), changes.site
+    last, sites = load_options(study.folder), changes.sites
+    before = tuple(re.split(r", | and ", study.site)) if study.site else ()
     kept = last.overrides
-    if site is not None and absolute_site(site) not in (last.site, study.site):
-        kept = tuple(split_overrides(kept)[1])  # the others are of the other site's pools
+    if sites and absolute_sites(sites) not in (last.sites, before):
+        kept = tuple(split_overrides(kept, _names_of(last.sites))[1])  # the others are of the other site's pools
     return replace(
         changes,
         study=str(study.study_file),
-        site=site or last.site or study.site,
+        sites=sites or last.sites or before,
         storage=changes.storage or study.storage,
         trials=changes.trials or last.trials,
         overrides=(*kept, *changes.overrides),
         new_name=study.name,
         runs=study.runs,
     )
+
+
+def _names_of(sites: Sequence[str]) -> list[str]:
+    """The names of the sites of the last run, whose files may be gone."""
+    from .resolve import names_of_sites
+
+    try:
+        return names_of_sites(sites)
+    except UserError:
+        return [Path(site).stem if "/" in site else site for site in sites]
 
 
 def check_database(name: str, storage: str) -> None:

@@ -14,6 +14,16 @@ def site_notes(site: Site) -> list[str]:
     return [*_name_note(site), *_interface_note(site)]
 
 
+def shared_notes(site: Site) -> list[str]:
+    """Notes on several sites that one campaign uses; a sentence each."""
+    if not site.parts:
+        return []
+    notes = [f"the nodes of all these sites must see {site.runs}; the first site with `runs:` decides where that is"]
+    if any(part.scheduler == "local" for part in site.parts):
+        notes.append("a part of the trials runs on this host, beside what others do here; --set limits its workers")
+    return notes
+
+
 def study_notes(site: Site, resources: TrialResources) -> list[str]:
     """Notes on what such trials make of the pools that they would use; a sentence each."""
     notes = []

@@ -75,8 +75,9 @@ def batch_scripts(site: Site, resources: TrialResources, blocks: Path, label: st
     """
     scripts = []
     for pool in usable_pools(site, resources):
-        provider = block_provider(site, pool, resources)
+        home = site.home(pool.name)
+        provider = block_provider(home, pool, resources)
         provider.place(blocks, label)
         command = node_command(provider.files("0").launch, "0")
-        scripts.append((pool.name, provider.render("0", command, worker_init(site, pool))))
+        scripts.append((pool.name, provider.render("0", command, worker_init(home, pool))))
     return scripts

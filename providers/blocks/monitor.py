@@ -103,6 +103,7 @@ class PoolMonitor:
         expected: Seconds that the next trial is expected to run; None when that is unknown.
         most: Pool -> how many workers could be kept busy there at most; others could have all of ``demand``.
         snapshot: The state at the last refresh. It is replaced as a whole, never changed.
+        served: A demand, and how much of it the blocks serve, or will once they start; at the last refresh.
         wakeup: Set it to request a refresh now.
     """
 
@@ -117,6 +118,7 @@ class PoolMonitor:
         self.demand: int | None = None
         self.expected: float | None = None
         self.most: Mapping[str, int] = {}
+        self.served: tuple[int | None, int] = (None, 0)
         self.snapshot = PoolSnapshot()
         self.wakeup = threading.Event()
         self._managers = 0  # connected at the last refresh
@@ -154,13 +156,15 @@ class PoolMonitor:
         for name, managed in self.pools.items():
             if not managed.dropped:
                 self._refresh_pool(name, managed, now)
-        if self.demand is not None:
-            left = self.demand
+        demand = self.demand
+        if demand is not None:
+            left = demand
             for name, managed in self.pools.items():
                 if not managed.dropped:
                     here = min(left, self.most.get(name, left))
                     served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now)
                     left = max(0, left - served)
+            self.served = (demand, demand - left)
         self._publish(self._summary(now))
 
     def _refresh_pool(self, name: str, managed: ManagedPool, now: float) -> None:

@@ -281,7 +281,7 @@ class PoolBlocks:
         living = sum(block.living for block in self.blocks)
         holding = sum(block.holds_nodes for block in self.blocks)
         self._launch(min(want - living, self.pool.blocks.max - holding), now)
-        if self.spent and self._short:  # other pools may have to do it
+        if (self.spent and self._short) or self._away_since is not None:  # other pools may have to do it
             want = sum(block.living for block in self.blocks)
         return max(want, living) * self.trials_per_block
 

@@ -9,6 +9,7 @@ import json
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ POLL_PERIODS = {"local": 100}
 OTHER_POLL_PERIOD = 250
 """Milliseconds by scheduler between the timeouts of Parsl's loops. Results do not wait for them; longer ones spare the
 login node."""
+
+
+STARTING = threading.Lock()
+"""Held while an interchange starts: what starts it is a module's attribute of Parsl's meanwhile."""
 
 
 class GuardedExecutor:
@@ -103,12 +108,13 @@ class GuardedExecutor:
 
     def _start_local_interchange_process(self) -> None:
         """Start the interchange, or hand Parsl the one that waits for its configuration."""
-        before, parsl_executor.subprocess = parsl_executor.subprocess, _Starter(self.interchange_ahead)
-        try:
-            with sigint_blocked():
-                super()._start_local_interchange_process()  # type: ignore[misc]
-        finally:
-            parsl_executor.subprocess = before
+        with STARTING:  # of several sites, each starts its own in a thread
+            before, parsl_executor.subprocess = parsl_executor.subprocess, _Starter(self.interchange_ahead)
+            try:
+                with sigint_blocked():
+                    super()._start_local_interchange_process()  # type: ignore[misc]
+            finally:
+                parsl_executor.subprocess = before
 
     def initialize_scaling(self) -> None:
         """Write the launch file, now that the interchange's ports are known. Starts no block."""

@@ -27,6 +27,7 @@ from ...pipeline.campaign.events import (
     Event,
     Lost,
     PoolCapacity,
+    PoolCharge,
     PoolFailed,
     PoolNote,
     Quarantine,
@@ -35,7 +36,17 @@ from ...pipeline.campaign.events import (
     StopAttempt,
     Submit,
 )
-from ...pipeline.trial.protocol import AttemptSpec, Attributes, Message, Query, Report, Started, Stop, Suggest
+from ...pipeline.trial.protocol import (
+    AttemptSpec,
+    Attributes,
+    ChannelAddress,
+    Message,
+    Query,
+    Report,
+    Started,
+    Stop,
+    Suggest,
+)
 from ...pipeline.worker.node.channel import make_keys
 from ..blocks.batch_scripts import block_provider, node_command
 from ..blocks.job_log import JobLog
@@ -112,6 +123,7 @@ class ParslPool:
         packed: The attempts and the nodes, where trials take different shares of a node; else None.
         cleaned: What became of the jobs that dead drivers left; None before that is known.
         left: After :meth:`close`, the ids of jobs that the scheduler did not end.
+        given_up: Empty: a campaign does not go on without its only site.
 
     Raises:
         SiteError: No pool of the site can run such trials, or its network interface does not exist here.
@@ -145,6 +157,7 @@ class ParslPool:
         self._epoch = time.time() - time.monotonic()
         self._kernel: Kernel | None = None
         self._closed = False
+        self.given_up: dict[str, str] = {}
         self.left: list[str] = []
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.specs = pools = tuple(usable_pools(site, resources) if pools is None else pools)
@@ -159,8 +172,7 @@ class ParslPool:
         )
         self.channel = ChannelServer(files.keys, make_keys(files.keys), self.addresses.interface, self.addresses.listed)
         self._poller = zmq.Poller()
-        self._poller.register(self.channel.socket, zmq.POLLIN)
-        self._poller.register(self._wake_read, zmq.POLLIN)
+        self.watch(self._poller)
         self._allowed = site.scheduler == "local"
         next(iter(self.monitor.pools.values())).executor.interchange_ahead = interchange
         self._kernel = Kernel(self._config(), self._work)
@@ -243,6 +255,28 @@ class ParslPool:
         self._records = tuple(dead)
         self._kernel.ready()
         self._allowed = True
+
+    # -- beside others (SitesPool) ------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> ChannelAddress:
+        """Where the workers reach the driver."""
+        return self.channel.address
+
+    def charges(self) -> dict[str, PoolCharge]:
+        """For how long each pool's blocks have held their nodes."""
+        return self.monitor.charges()
+
+    def serves(self, workers: int) -> int:
+        """How many of so many workers the blocks serve, or will; at most, until the monitor has answered this."""
+        demand, served = self.monitor.served
+        most = sum(each.blocks.pool.blocks.max * each.blocks.trials_per_block for each in self.monitor.pools.values())
+        return served if demand == workers else min(workers, most)
+
+    def watch(self, poller: zmq.Poller) -> None:
+        """Register with a poller what ends a :meth:`wait`: messages of workers, and :meth:`wake`."""
+        poller.register(self.channel.socket, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 

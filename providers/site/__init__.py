@@ -3,6 +3,7 @@
 from .load import SITE_KEYS, load_site
 from .locate import SHIPPED, find_sites, site_folders, site_path
 from .schema import DriverJob
+from .several import ambiguous_pool, is_of_site, load_sites, site_heads
 from .spec import BlockCounts, Network, PoolSpec, Site, node_hours, render_site, site_json, with_affinity
 
 __all__ = [
@@ -13,11 +14,15 @@ __all__ = [
     "Network",
     "PoolSpec",
     "Site",
+    "ambiguous_pool",
     "find_sites",
+    "is_of_site",
     "load_site",
+    "load_sites",
     "node_hours",
     "render_site",
     "site_folders",
+    "site_heads",
     "site_json",
     "site_path",
     "with_affinity",

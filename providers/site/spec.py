@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,7 @@ class Site:
         driver: The batch job of ``pilotune run --in-job``.
         path: The site file.
         source: Its contents with line numbers, for errors.
+        parts: The sites that this one stands for, where a campaign uses several, see :func:`.several.joined`.
 
     >>> from pilotune.providers.site import load_site
     >>> site = load_site("local", ["pools.local.workers_per_node=2"])
@@ -169,6 +170,22 @@ class Site:
     driver: DriverJob = field(default_factory=DriverJob)
     path: Path | None = None
     source: YamlFile | None = field(default=None, repr=False, compare=False)
+    parts: tuple[Site, ...] = ()
+
+    @property
+    def each(self) -> tuple[Site, ...]:
+        """The sites that it stands for; itself where it is one."""
+        return self.parts or (self,)
+
+    def home(self, pool: str) -> Site:
+        """The one of its sites that has the pool with this name."""
+        return next((each for each in self.parts if any(own.name == pool for own in each.pools)), self)
+
+    def with_pools(self, change: Callable[[PoolSpec], PoolSpec]) -> Site:
+        """The site with changed pools."""
+        parts = tuple(each.with_pools(change) for each in self.parts)
+        pools = tuple(pool for each in parts for pool in each.pools) if parts else tuple(map(change, self.pools))
+        return dataclasses.replace(self, pools=pools, parts=parts)
 
     def pool(self, name: str) -> PoolSpec:
         """The pool with this name. Raises UserError when there is none."""
@@ -250,7 +267,7 @@ def _pool_data(pool: PoolSpec, scheduler: str) -> Mapping[str, Any]:
 
 def with_affinity(site: Site) -> Site:
     """The site with the affinity that its pools have by default, as far as that does not depend on the trials."""
-    return dataclasses.replace(site, pools=tuple(_with_affinity(pool, site.scheduler) for pool in site.pools))
+    return site.with_pools(lambda pool: _with_affinity(pool, site.home(pool.name).scheduler))
 
 
 def _with_affinity(pool: PoolSpec, scheduler: str) -> PoolSpec:
@@ -314,6 +331,8 @@ def render_site(site: Site, uses: Mapping[str, str] | None = None) -> str:
         site: The site.
         uses: By pool, a line on whether a study uses it.
     """
+    if site.parts:
+        return "\n".join(render_site(each, uses) for each in site.parts)
     lines = [f"site       {site.name} ({site.scheduler}), runs in {site.runs}"]
     for pool in site.pools:
         if not pool.is_on:

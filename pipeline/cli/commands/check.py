@@ -15,6 +15,7 @@ from ..stdout import echo_json
 
 if TYPE_CHECKING:
     from ....providers.blocks.resources import PoolUse
+    from ....providers.site import Site
 
 
 @click.command("check")
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 def check_command(
     study: str,
-    site: str | None,
+    sites: tuple[str, ...],
     storage: str | None,
     trials: int | None,
     overrides: tuple[str, ...],
@@ -43,14 +44,14 @@ def check_command(
     arguments and whether what it imports exists are checked. `pilotune try` runs it.
     """
     from ....providers.blocks.resources import pool_uses
-    from ....providers.site import render_site, site_json
+    from ....providers.site import render_site
     from ...driver.settings import needs_of
     from ...studies.node_hours import cost_json, cost_line
     from ...studies.preflight import advice, check_start, import_notes
     from ...studies.resolve import prepare_run
     from ...studyfile import plan, render_plan
 
-    prepared = prepare_run(study, site, storage, overrides, trials=trials, runs=runs)
+    prepared = prepare_run(study, sites, storage, overrides, trials=trials, runs=runs)
     laid_out = plan(prepared.study_file)
     notes = [*check_start(prepared), *import_notes(prepared), *advice(prepared)]
     if import_it and not prepared.study_file.objective.command:
@@ -69,7 +70,7 @@ def check_command(
     echo_json(
         {
             "study": laid_out.to_json(),
-            "site": site_json(prepared.site),
+            **site_data(prepared.site),
             "pools": [
                 {"name": use.pool.name, "used": not use.why_not, "trials": use.trials, "why_not": use.why_not or None}
                 for use in uses
@@ -80,6 +81,13 @@ def check_command(
             "notes": notes,
         }
     )
+
+
+def site_data(site: Site) -> dict[str, object]:
+    """The site for ``--json``; several as a list ``sites``."""
+    from ....providers.site import site_json
+
+    return {"sites": [site_json(each) for each in site.parts]} if site.parts else {"site": site_json(site)}
 
 
 def use_lines(uses: list[PoolUse], *, about: bool = False) -> Mapping[str, str]:

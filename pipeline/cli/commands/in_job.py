@@ -43,7 +43,7 @@ def driver_command(request: Request, prepared: PreparedRun) -> list[str]:
     """The driver's command line without ``--site``, which the job chain adds."""
     from dataclasses import replace
 
-    without_site = replace(request, site=None)
+    without_site = replace(request, sites=())
     return [sys.executable, "-m", "pilotune.pipeline.cli.main", *command_line(without_site, prepared)]
 
 
@@ -88,7 +88,12 @@ def register_study(prepared: PreparedRun, chain: JobChain) -> None:
 
 
 def refuse_local_site(prepared: PreparedRun) -> None:
-    """Raise UserError if the site has no scheduler."""
+    """Raise UserError if the site has no scheduler, or there are several."""
+    if prepared.site.parts:
+        raise UserError(
+            "--in-job runs the driver in a job of one site, from which the scheduler of another is seldom reachable; "
+            "give one --site, or start a driver at each site with a database on PostgreSQL"
+        )
     if prepared.site.scheduler == "local":
         raise UserError(
             f"site {prepared.site.name} has no scheduler to submit the driver's job to; "

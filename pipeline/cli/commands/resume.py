@@ -31,7 +31,7 @@ from ..start import start
 @quiet_option
 def resume_command(
     name: str,
-    site: str | None,
+    sites: tuple[str, ...],
     storage: str | None,
     trials: int | None,
     overrides: tuple[str, ...],
@@ -43,11 +43,11 @@ def resume_command(
     """Resume the study NAME from any folder. Finished trials count; interrupted ones continue as new attempts.
 
     Site and --set are those of the last run, changed by what is given here; with another --site, only --set of the
-    study file is kept. To run more trials than before, give the
-    new total: --trials N.
+    study file is kept. A study that ran on several sites resumes on all of them. To run more trials than
+    before, give the new total: --trials N.
     """
     from ...studies.resolve import resolve_study
     from ...studies.resumed import resumed
 
-    changes = Request("", site, storage, trials, overrides, as_json=as_json, quiet=quiet)
+    changes = Request("", sites, storage, trials, overrides, as_json=as_json, quiet=quiet)
     return start(resumed(resolve_study(name), changes), detach, in_job)

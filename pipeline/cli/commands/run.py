@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @quiet_option
 def run_command(
     study: str,
-    site: str | None,
+    sites: tuple[str, ...],
     storage: str | None,
     trials: int | None,
     overrides: tuple[str, ...],
@@ -60,7 +60,7 @@ def run_command(
     Progress goes to stderr, the summary to stdout. Ctrl-C once: ask for no more trials and wait for those that workers
     have; twice: ask the running ones to save a checkpoint and end, for `pilotune resume`; three times: stop them now.
     """
-    request = Request(study, site, storage, trials, overrides, new_name, runs, as_json, quiet)
+    request = Request(study, sites, storage, trials, overrides, new_name, runs, as_json, quiet)
     if dry_run:
         return show_plan(request, in_job)
     return start(request, detach, in_job)
