@@ -26,10 +26,12 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
     from ...providers.blocks.resources import usable_pools
 
     needs = needs_of(settings.study_file)
+    parts = settings.site.parts
     versions = {"pilotune": __version__, "optuna": optuna.__version__, "numpy": numpy.__version__}
     return {
         "site": settings.site.name,
         "scheduler": settings.site.scheduler,
+        **({"pools": {pool.name: site.name for site in parts for pool in site.pools}} if parts else {}),
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "versions": versions,

@@ -41,8 +41,8 @@ def boot_workers(
     from ...providers.htex.sites import SitesPool
 
     needs, label = needs_of(settings.study_file), label_of(settings.study_file, campaign_id)
+    files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
     if not settings.site.parts:
-        files = PoolFiles(run.parsl, run.blocks, run.jobs, run.channel_key)
         return ParslPool(settings.site, files, needs, label, interchange=interchange, metered=metered)
     used = usable_pools(settings.site, needs)
     booted: dict[str, SitePool] = {}
@@ -50,7 +50,8 @@ def boot_workers(
         for site in settings.site.parts:
             pools = [pool for pool in used if settings.site.home(pool.name) is site]
             if pools:
-                files = PoolFiles(run.parsl_of(site.name), run.blocks, run.jobs, run.channel_key_of(site.name))
+                if booted:
+                    files = PoolFiles(run.parsl_of(site.name), run.blocks, run.jobs, run.channel_key_of(site.name))
                 pool = ParslPool(site, files, needs, label, pools, None if booted else interchange, metered)
                 booted[site.name] = stack.enter_context(contextlib.closing(pool))
         stack.pop_all()

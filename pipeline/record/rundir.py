@@ -99,11 +99,11 @@ class RunDirectory:
         return self.path / f"site-{site}.yaml"
 
     def parsl_of(self, site: str) -> Path:
-        """Of one of several sites, Parsl's own run directory."""
+        """Parsl's own run directory of a campaign's second or further site."""
         return self.path / f"parsl-{site}"
 
     def channel_key_of(self, site: str) -> Path:
-        """Of one of several sites, the workers' part of the report channel's keys."""
+        """The workers' part of the report channel's keys of a campaign's second or further site."""
         return self.path / f"channel-{site}.key"
 
     @property

@@ -23,11 +23,11 @@ def check_budget_pools(study_file: StudyFile, site: Site) -> None:
         key = f"budget.{account.unit}"
         if account.pool and account.pool not in names:
             instead = nearest(account.pool, names) or f"; it has {', '.join(names)}"
-            raise study_file.error(f"site {site.name} has no pool '{account.pool}'{instead}", f"{key}.{account.pool}")
+            raise study_file.error(f"{site.lacks('pool')} '{account.pool}'{instead}", f"{key}.{account.pool}")
         gpus = any(pool.gpus_per_node for pool in site.pools if account.covers(pool.name))
         if account.unit == "gpu_hours" and not gpus:
-            which = f"pool {account.pool}" if account.pool else f"site {site.name}"
-            message = f"{which} has no GPUs, so it never uses GPU-hours; use node_hours, or set gpus_per_node"
+            lacks = f"pool {account.pool} has no GPUs" if account.pool else site.lacks("GPUs")
+            message = f"{lacks}, so GPU-hours are never used; use node_hours, or set gpus_per_node"
             raise study_file.error(message, key)
 
 

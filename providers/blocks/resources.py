@@ -189,7 +189,7 @@ def _check_named(site: Site, pools: Sequence[str]) -> None:
     known = {pool.name: pool for pool in site.pools}
     for name in pools:
         if name not in known:
-            raise UserError(f"site {site.name} has no pool '{name}'{nearest(name, known)}", key="trial.pools")
+            raise UserError(f"{site.lacks('pool')} '{name}'{nearest(name, known)}", key="trial.pools")
     if pools and not any(known[name].is_on for name in pools):
         which = f"{named('pool', pools)} {'is' if len(pools) == 1 else 'are'} off"
         raise UserError(f"{which} (blocks.max is 0)", key="trial.pools")

@@ -271,7 +271,7 @@ class SitesPool:
 
     def _note(self) -> PoolNote:
         notes = [f"site {name}: {text}" for name, text in self._notes.items() if text]
-        return PoolNote("; ".join([*self.given_up.values(), *notes]))
+        return PoolNote("; ".join(notes))
 
     def _by_pool(self, name: str, capacity: Capacity) -> Capacity:
         """The capacity of a site, where one with a single pool does not say what that can run."""

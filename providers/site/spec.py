@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...fields import format_duration
-from ...grammar import count
+from ...grammar import count, named
 from ...yamlfile import YamlFile, dump_yaml, nearest
 from .schema import DriverJob
 
@@ -176,6 +176,10 @@ class Site:
     def each(self) -> tuple[Site, ...]:
         """The sites that it stands for; itself where it is one."""
         return self.parts or (self,)
+
+    def lacks(self, what: str) -> str:
+        """The beginning of a sentence on what is not there: ``site theta has no GPUs``."""
+        return f"{named('site', [each.name for each in self.each])} {'have' if self.parts else 'has'} no {what}"
 
     def home(self, pool: str) -> Site:
         """The one of its sites that has the pool with this name."""

@@ -232,6 +232,82 @@ def test_resume_at_another_site_leaves_the_settings_of_the_last_ones_pools_out(
     assert campaigns.asked[-1].site.pools[0].workers_per_node == 5
 
 
+SITES = {
+    "one.yaml": "scheduler: slurm\npools: {cpu: {walltime: 1h}, gpu: {walltime: 1h}}\n",
+    "two.yaml": "scheduler: pbs\npools: {cpu: {walltime: 1h}}\n",
+}
+BOTH = ["--site", "one", "--site", "./two.yaml"]
+
+
+@pytest.fixture
+def sites(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the study, with two site files."""
+    monkeypatch.chdir(study.parent)
+    for name, text in SITES.items():
+        (study.parent / name).write_text(text)
+    return study.parent
+
+
+def test_a_study_runs_on_several_sites_and_resumes_on_all_of_them(
+    pilotune: Pilotune, sites: Path, campaigns: Campaigns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pilotune("run", "study.yaml", *BOTH, "--set", "two.account=proj", "--trials", 9).code == 0
+    monkeypatch.setenv("PILOTUNE_SITES", str(sites))
+    monkeypatch.chdir("/")
+    assert pilotune("resume", "rings").code == 0
+    for settings in campaigns.asked:
+        assert [part.name for part in settings.site.parts] == ["one", "two"]
+        assert [pool.name for pool in settings.site.pools] == ["one.cpu", "gpu", "two.cpu"]
+        assert settings.site.home("two.cpu").account == "proj"
+        assert {part.runs for part in settings.site.each} == {sites / "pilotune-runs"}
+    pilotune("resume", "rings", "--site", "local")
+    assert not campaigns.asked[-1].site.parts
+    assert campaigns.asked[-1].study_file.budget.trials == 9
+
+
+def test_check_and_a_dry_run_show_all_sites(pilotune: Pilotune, sites: Path) -> None:
+    text = pilotune("check", "study.yaml", *BOTH).out
+    for words in ("site       one (slurm)", "site       two (pbs)", "pool       two.cpu: ", "must see"):
+        assert words in text
+    data = json.loads(pilotune("check", "study.yaml", *BOTH, "--json").out)
+    assert [site["name"] for site in data["sites"]] == ["one", "two"]
+    assert "site" not in data
+    scripts = pilotune("run", "study.yaml", *BOTH, "--dry-run").out
+    assert ("#SBATCH" in scripts, "#PBS" in scripts) == (True, True)
+    assert "PILOTUNE_POOL=two.cpu" in scripts
+    mixed = pilotune("check", "study.yaml", "--site", "local", "--site", "one")
+    assert "a part of the trials runs on this host" in mixed.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--site", "one", "--site", "one"], "--site: site one is given twice; a campaign uses each site once"),
+        (["--site", "one", "--site", "tow"], "--site: there is no site 'tow'; did you mean 'two'?"),
+        ([*BOTH, "--set", "poll=1m"], "--set poll: it could be of each of the sites; write one.poll or two.poll"),
+        ([*BOTH, "--set", "tow.poll=1m"], "--set tow.poll: neither study files nor site files have this key"),
+        (
+            [*BOTH, "--set", "trial.pools=cpu"],
+            "--set trial.pools: the sites one and two have several pools 'cpu'; write one.cpu or two.cpu",
+        ),
+        (
+            [*BOTH, "--set", "budget.node_hours={cpu: 3}"],
+            "--set budget.node_hours: budget.node_hours.cpu: the sites one and two have several pools 'cpu'; write "
+            "one.cpu or two.cpu",
+        ),
+        ([*BOTH, "--set", "trial.pools=kln"], "--set trial.pools: the sites one and two have no pool 'kln'"),
+        ([*BOTH, "--in-job"], "--in-job runs the driver in a job of one site, from which the scheduler of another"),
+    ],
+)
+def test_what_several_sites_leave_unclear_is_one_sentence(
+    pilotune: Pilotune, sites: Path, options: list[str], message: str
+) -> None:
+    result = pilotune("run", "study.yaml", "--dry-run", *options)
+    assert result.code == 2
+    assert result.err.startswith(f"error: {message}")
+    assert result.err.count("\n") == 1
+
+
 def test_resume_without_the_study_file_says_so(pilotune: Pilotune, study: Path, campaigns: Campaigns) -> None:
     pilotune("run", study)
     study.unlink()

@@ -58,7 +58,7 @@ def test_a_budget_of_a_pool_that_the_site_lacks_is_one_sentence_with_its_line(tm
 
 def test_a_budget_of_gpu_hours_needs_gpus(tmp_path):
     study = study_of(tmp_path, "budget: {gpu_hours: 3}")
-    with pytest.raises(UserError, match="site here has no GPUs, so it never uses GPU-hours"):
+    with pytest.raises(UserError, match="site here has no GPUs, so GPU-hours are never used"):
         check_budget_pools(study, site_of(CPU))
     check_budget_pools(study, site_of(CPU, GPU))
 

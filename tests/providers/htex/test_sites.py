@@ -176,7 +176,6 @@ def test_a_site_that_fails_is_closed_and_the_campaign_goes_on(pool, parts):
     parts["theta"].events = [PoolFailed("site theta, pool knl: the scheduler refused the block")]
     events = pool.wait(0.0)
     assert Lost("1.1.c", "site theta was given up") in events
-    assert PoolNote("site theta is given up: pool knl: the scheduler refused the block") in events
     assert [each.name for each in events[-1].pools] == ["cpu", "gpu"]  # type: ignore[union-attr]
     parts["theta"].events = [ended(1)]
     assert pool.wait(0.0) == [], "nobody listens to it any more"
