@@ -175,7 +175,7 @@ class Planner:
             return "the study file names other pools for them"
         if self.costs.closed(params)[:, self._columns((pool,))].mean() > 0.5:
             return "trials like these failed there by memory twice"
-        return "they probably need more memory than a worker has"
+        return "they probably need more memory than a trial has there"
 
     def _count(self, seconds: np.ndarray, pools: tuple[str, ...], known: np.ndarray, where: np.ndarray) -> np.ndarray:
         """How many attempts of each kind ended in each pool, from their log seconds and the indices of their pools."""

@@ -87,6 +87,8 @@ def test_the_pools_that_the_study_file_names_are_heeded() -> None:
     assert closed.reason == "the study file names other pools for them"
     assert bound.rule == "cpu if model == 'deep' else [cpu, gpu]"
     assert f"trial.pools  {bound.rule}" in render_costs(bound)
+    settled = render_costs(cost_plan(study(48, "trial: {pools: \"gpu if model == 'deep' else cpu\"}\n")))
+    assert "gains nothing over first-come: where trials may run leaves no better choice." in settled
 
 
 def test_seconds_have_intervals_and_peak_memory_is_shown_where_it_was_measured() -> None:

@@ -94,5 +94,6 @@ def _gain(found: CostPlan) -> list[str]:
     if costs.gain is None:
         return [*text, "The pools cannot be shared so that all these trials run."]
     if costs.gain < 1.01:
-        return [*text, "Placement gains nothing over first-come: the pools differ alike for all trials."]
+        settled, alike = "where trials may run leaves no better choice", "the pools differ alike for all trials"
+        return [*text, f"Placement gains nothing over first-come: {settled if costs.closed else alike}."]
     return [*text, f"Placed by these shares, {costs.gain:.2f} times as many trials end in an hour as with first-come."]

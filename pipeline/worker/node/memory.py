@@ -25,7 +25,7 @@ INTERVAL = 0.5
 
 COST = 200.0
 """The time between two looks is at least so many times the processor time of one, since the kernel walks through all
-pages of a process: about 10 ms for each gigabyte in small pages."""
+pages of a process: about 20 ms for each gigabyte in small pages."""
 
 ELSEWHERE = frozenset({"srun", "aprun", "jsrun", "flux", "pbsdsh", "ssh", "docker", "podman"})
 """Programs that run others outside of their own tree of processes."""
