@@ -23,10 +23,11 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
     import numpy
     import optuna
 
-    from ...providers.blocks.resources import usable_pools
+    from ...providers.blocks.resources import pool_uses
 
     needs = needs_of(settings.study_file)
     parts = settings.site.parts
+    pools = [use.pool for use in pool_uses(settings.site, needs) if not use.why_not]
     versions = {"pilotune": __version__, "optuna": optuna.__version__, "numpy": numpy.__version__}
     return {
         "site": settings.site.name,
@@ -35,7 +36,7 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "versions": versions,
-        "memory": memory_by_pool(usable_pools(settings.site, needs), needs),
+        "memory": memory_by_pool(pools, needs),
         "study": settings.study_file.resolved()[:LONGEST_STUDY],
     }
 
