@@ -159,9 +159,10 @@ def run(case: Case, policy: str, trials: int, seed: int) -> Figures:
         while put < trials and len(placement) < len(free) + placement.ahead:
             placement.put(put, todo[put][0], now)
             put += 1
+        placement.coming(trials - put)
         left = []
         for pool in free:
-            number = placement.take(pool, now)
+            number = None if pool in left else placement.take(pool, now)
             if number is None:
                 left.append(pool)
                 continue

@@ -8,6 +8,8 @@ takes, in this order:
 3. of the kinds that have a share here, the oldest trial of the one that is furthest behind it;
 4. of all others, the oldest trial of the kind that loses least here. No worker stays idle while something may run.
 
+Near the end of a campaign :mod:`.ending` chooses instead: there, a worker leaves some trials to faster pools.
+
 A trial runs in no pool whose memory it probably exceeds, and in none where trials like it failed by memory twice,
 unless there is no other for it.
 
@@ -24,6 +26,7 @@ from itertools import islice
 import numpy as np
 
 from .costs import Costs
+from .ending import Ending, is_near, until_last_begins
 from .features import Params
 from .planner import RECENT, Plan, Planner
 from .waiting import Entry, PoolRoom, oldest
@@ -68,6 +71,8 @@ class Learned:
         self._plan: Plan | None = None
         self._version: int | None = None
         self._running: dict[Hashable, tuple[Params, str, float]] = {}
+        self._kinds: dict[Hashable, int] = {}  # of what runs
+        self._coming: int | None = None
         self._told: set[Hashable] = set()
         self._began: float | None = None
         self._look_at = -math.inf
@@ -81,6 +86,10 @@ class Learned:
         if rooms != self._rooms:
             self._rooms, self._version = rooms, None
 
+    def coming(self, trials: int | None) -> None:
+        """So many more trials will wait; None: it is not known."""
+        self._coming = trials
+
     def added(self, entry: Entry) -> None:
         """Note its parameters, and its kind."""
         self._put += 1
@@ -91,6 +100,7 @@ class Learned:
     def begun(self, entry: Entry, pool: str, now: float) -> None:
         """Count it against its kind's share."""
         self._running[entry.key] = (entry.params, pool, now)
+        self._kinds[entry.key] = entry.kind
         plan = self._plan
         if self._version is None or plan is None or plan.shares is None:
             return
@@ -103,6 +113,7 @@ class Learned:
     def ended(self, key: Hashable) -> None:
         """Forget what runs."""
         self._running.pop(key, None)
+        self._kinds.pop(key, None)
 
     def choose(self, pool: str, waiting: Iterable[Entry], now: float) -> Entry | None:
         """The trial that a freed worker takes; see the module."""
@@ -113,6 +124,9 @@ class Learned:
         usable = [entry for entry in waiting if pool in entry.usable]
         if not usable:
             return None
+        ending = self._ending(pool, waiting, now)
+        if ending is not None:
+            return ending.choose(pool, self._loses_least)
         median = self._costs.median
         turns = max(1.0, len(waiting) / sum(room.workers for room in self._rooms.values()))
         starves = median is not None and now - usable[0].since > PATIENCE * median * turns
@@ -136,8 +150,25 @@ class Learned:
         due = [kind for kind in waiting if shares[kind] > 0]
         if due:
             return max(due, key=lambda kind: float(self._behind[kind, place]))
+        return self._loses_least(waiting, place)
+
+    def _loses_least(self, kinds: Iterable[int], place: int) -> int:
+        """Of kinds without a share in a pool, the one whose trial is worth most there for each second."""
+        assert self._plan is not None
+        assert self._plan.shares is not None
         worth = self._plan.shares.prices / self._plan.seconds[:, place]
-        return max(waiting, key=lambda kind: float(worth[kind]))
+        return max(kinds, key=lambda kind: float(worth[kind]))
+
+    def _ending(self, pool: str, waiting: list[Entry], now: float) -> Ending | None:
+        """How to choose near the end; None before it."""
+        plan = self._plan
+        if self._coming is None or plan is None or plan.shares is None:
+            return None
+        seconds = until_last_begins(plan, len(waiting) + self._coming)
+        if not is_near(plan, pool, seconds):
+            return None
+        running = ((self._kinds[key], where, now - since) for key, (_, where, since) in self._running.items())
+        return Ending(plan, self._rooms, waiting, seconds, running)
 
     def _renew(self, waiting: list[Entry], now: float) -> None:
         """Plan anew where predictions, pools or the mix have changed, or long trials have run on."""
@@ -154,9 +185,11 @@ class Learned:
         self._plan = plan = self.planner.plan(self._rooms)
         if plan is not None:
             self._behind, self._tried = np.zeros(plan.seconds.shape), plan.seen.copy()
-            running = [(params, pool) for params, pool, _ in self._running.values() if pool in plan.pools]
-            for kind, (_, pool) in zip(self.planner.alike(plan, [each for each, _ in running]), running, strict=True):
-                self._tried[kind, plan.pools.index(pool)] += 1
+            many = [params for params, _, _ in self._running.values()]
+            self._kinds = dict(zip(self._running, self.planner.alike(plan, many), strict=True))
+            for key, (_, pool, _) in self._running.items():
+                if pool in plan.pools:
+                    self._tried[self._kinds[key], plan.pools.index(pool)] += 1
         self._sort(waiting)
 
     def _tell_running(self, now: float) -> None:

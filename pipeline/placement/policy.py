@@ -89,6 +89,11 @@ class Placement:
             self.costs.add_pool(name)
         self._rule.pools(self._rooms)
 
+    def coming(self, trials: int | None) -> None:
+        """How many trials will be put, besides those that wait; None: it is not known. The end is prepared by this."""
+        if self._rule is self._learned:
+            self._learned.coming(trials)
+
     def put(self, key: Hashable, params: Params, now: float, allowed: Sequence[str] | None = None) -> None:
         """A trial waits.
 

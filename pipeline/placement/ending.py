@@ -1,0 +1,119 @@
+"""The end of a campaign: which trials a worker leaves to other pools, so that the last one ends early.
+
+While many trials are still to come, no worker stays idle. Near the end, a long trial that begins in a slow pool is what
+everybody waits for. So a pool begins only what probably ends before the last trial begins anywhere, or runs about as
+fast there as anywhere; the longest first. Of what is left, a trial begins where it ends earliest: here, or in a faster
+pool after what runs and waits there.
+
+Approximate: durations are the mean predicted ones of the kinds, and the last trial begins when the linear program's
+rate says so.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .planner import Plan
+from .waiting import Entry, PoolRoom
+
+AS_FAST = 1.3
+"""A pool is about as fast as another if a trial takes no more than so many times the seconds there."""
+
+LATE = 0.25
+"""A trial that runs for longer than predicted is expected to run on for this part of its time so far."""
+
+
+def until_last_begins(plan: Plan, trials: int) -> float:
+    """Seconds until the last of so many trials begins."""
+    return trials / plan.shares.rate if plan.shares is not None and plan.shares.rate > 0 else math.inf
+
+
+def is_near(plan: Plan, pool: str, seconds: float) -> bool:
+    """Whether the last trial begins so soon that some kind of trial would end later in this pool."""
+    place = plan.pools.index(pool)
+    return bool((plan.seconds[plan.may[:, place], place] > seconds).any())
+
+
+class Ending:
+    """What a freed worker takes near the end.
+
+    Args:
+        plan: Kinds and their seconds.
+        rooms: The pools.
+        waiting: All trials that wait, the oldest first.
+        seconds: Until the last trial begins.
+        running: Of each trial that runs: its kind, its pool, and for how many seconds it has run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        rooms: Mapping[str, PoolRoom],
+        waiting: Sequence[Entry],
+        seconds: float,
+        running: Iterable[tuple[int, str, float]],
+    ) -> None:
+        self._plan, self._rooms, self._waiting, self._until = plan, rooms, waiting, seconds
+        self._running = list(running)
+
+    def choose(self, pool: str, least_lost: Callable[[Iterable[int], int], int]) -> Entry | None:
+        """The trial that begins in a pool; None: those that wait end earlier elsewhere.
+
+        Args:
+            pool: The pool.
+            least_lost: Chooses between kinds that have no share in the pool of this column.
+        """
+        plan, place = self._plan, self._plan.pools.index(pool)
+        usable = [entry for entry in self._waiting if pool in entry.usable]
+        fitting = [entry for entry in usable if self._fits(entry, place)]
+        assert plan.shares is not None
+        due = [entry for entry in fitting if plan.shares.shares[entry.kind, place] > 0]
+        if due:
+            return max(due, key=lambda entry: float(plan.seconds[entry.kind, place]))
+        if fitting:
+            kind = least_lost({entry.kind for entry in fitting}, place)
+            return next(entry for entry in fitting if entry.kind == kind)
+        gain, entry = max(
+            (
+                (ends - float(plan.seconds[entry.kind, place]), entry)
+                for entry, ends in self._ends()
+                if pool in entry.usable
+            ),
+            key=lambda each: each[0],
+            default=(0.0, None),
+        )
+        return entry if gain > 0 else None
+
+    def _fits(self, entry: Entry, place: int) -> bool:
+        seconds = self._plan.seconds[entry.kind]
+        fastest = min(float(seconds[self._plan.pools.index(name)]) for name in entry.usable)
+        return float(seconds[place]) <= max(self._until, AS_FAST * fastest)
+
+    def _ends(self) -> Iterator[tuple[Entry, float]]:
+        """Of each trial that waits, seconds until it ends where it runs fastest, after what runs and waits there."""
+        free = {name: self._free_in(name) for name in self._rooms}
+        for entry in self._waiting:
+            if entry.usable:
+                name = self._best(entry)
+                ends = free[name][0] + float(self._plan.seconds[entry.kind, self._plan.pools.index(name)])
+                heapq.heapreplace(free[name], ends)
+                yield entry, ends
+
+    def _best(self, entry: Entry) -> str:
+        """The pool in which a trial runs fastest."""
+        seconds = self._plan.seconds[entry.kind]
+        return min(entry.usable, key=lambda name: (float(seconds[self._plan.pools.index(name)]), name))
+
+    def _free_in(self, pool: str) -> list[float]:
+        """Of each worker of a pool, seconds until it has ended what it runs; a heap."""
+        place, workers = self._plan.pools.index(pool), self._rooms[pool].workers
+        found = [0.0] * workers
+        for kind, where, ran in self._running:
+            if where == pool:
+                left = max(float(self._plan.seconds[kind, place]) - ran, LATE * ran)
+                heapq.heapreplace(found, found[0] + left)
+        return found
