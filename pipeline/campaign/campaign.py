@@ -238,7 +238,9 @@ class Campaign:
             new = self._demand.new_trials(self.in_flight)
             workers += self.promotion.promotable if self.promotion else 0
             workers = UNLIMITED if new == UNLIMITED else workers + new
-        return self._demand.change(workers, self.now)
+        # Paused trials may go on later, with more workers than now.
+        final = self.ending or (self._demand.shrinks and self.promotion is None)
+        return self._demand.change(workers, self.now, final)
 
     @property
     def demand(self) -> Scale | None:

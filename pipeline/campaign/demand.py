@@ -44,17 +44,28 @@ class Demand:
         most = self._study.asked + left
         return min(most, limit) if limit is not None else most if most <= UNLIMITED else None
 
+    @property
+    def shrinks(self) -> bool:
+        """Whether new trials will need fewer and fewer workers: not where the sampler breeds generations."""
+        return self.planned is not None and self._study.at_once is None
+
     def new_trials(self, in_flight: int) -> int:
         """How many trials could begin, beside those in flight."""
         planned, at_once = self.planned, self._study.at_once
         new = UNLIMITED if planned is None else max(0, planned - self._study.asked)
         return new if at_once is None else min(new, max(0, at_once - in_flight))
 
-    def change(self, workers: int, now: float) -> list[Scale]:
-        """What the pool is to be told of this demand, if it has changed and was not told of another just now."""
+    def change(self, workers: int, now: float, final: bool) -> list[Scale]:
+        """What the pool is to be told of this demand, if it has changed and was not told of another just now.
+
+        Args:
+            workers: How many workers could be kept busy.
+            now: Unix seconds.
+            final: Whether the demand will not grow again.
+        """
         hours = self._hours
         blocks = dict(hours.allowed) if hours.allowed else None
-        demand = Scale(workers, self._durations.expected, blocks, hours.spent)
+        demand = Scale(workers, self._durations.expected, blocks, hours.spent, final=final)
         told = (self.last.blocks, self.last.spent) if self.last else None
         if demand == self.last or (now < self._next and told == (blocks, hours.spent)):
             return []

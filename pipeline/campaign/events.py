@@ -303,6 +303,7 @@ class Scale:
             pool that is not listed: there is no budget in node-hours that limits them.
         spent: Pools whose next block the budget in node-hours cannot pay.
         most: Pool -> how many workers could be kept busy there; a pool that is not named may have all of them.
+        final: Whether fewer and fewer workers will be needed: a block that is not needed now will never be.
     """
 
     workers: int
@@ -310,6 +311,7 @@ class Scale:
     blocks: Mapping[str, int] | None = field(default=None, hash=False)
     spent: frozenset[str] = frozenset()
     most: Mapping[str, int] = field(default_factory=dict, hash=False)
+    final: bool = False
 
 
 @dataclass(frozen=True)

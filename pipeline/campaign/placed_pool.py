@@ -16,7 +16,7 @@ from ..placement import Placement, PoolRoom
 from ..trial.protocol import AttemptSpec, Report, Started
 from .cost_learner import CostLearner
 from .events import Action, Capacity, Ended, Event, Lost, PoolCapacity, Scale, StopAttempt, StopRequested, Submit
-from .limits import ahead
+from .limits import UNLIMITED, ahead
 from .pool import Pool
 
 GIVEN_UP = "the pool that could run it was given up"
@@ -63,6 +63,9 @@ class PlacedPool:
         self._spent: frozenset[str] = frozenset()  # pools whose next block the budget in node-hours cannot pay
         self._unpaid: float | None = None  # since when nothing can run
         self._lost: list[Event] = []
+        self._scale: Scale | None = None  # the last that the pools got
+        self._demand: Scale | None = None  # the last of the campaign's
+        self._done_with: set[str] = set()  # pools whose free workers nothing took since the last trial was asked for
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
@@ -79,6 +82,7 @@ class PlacedPool:
         events, self._lost = self._lost, []
         events += [self._seen(event) for event in self.inner.wait(0.0 if events else timeout)]
         self._place()
+        self._rescale()
         self._add_stranded(events)
         return events
 
@@ -90,12 +94,20 @@ class PlacedPool:
             elif isinstance(action, StopAttempt) and action.token in self._waiting:
                 self._lose(action.token, "it was stopped before it had begun")
             elif isinstance(action, Scale):
-                self._spent = action.spent
-                passed.append(replace(action, most=self._most(action.workers)))
+                self._spent, self._demand = action.spent, action
             else:
                 passed.append(action)
         self.inner.perform(passed)
         self._place()
+        self._rescale()
+
+    def _rescale(self) -> None:
+        """Tell the pools how many workers can be kept busy, where that has changed."""
+        if self._demand is not None:
+            scale = replace(self._demand, most=self._most(self._demand.workers))
+            if scale != self._scale:
+                self._scale = scale
+                self.inner.perform([scale])
 
     # -- what waits ---------------------------------------------------------------------------------------------------
 
@@ -134,16 +146,31 @@ class PlacedPool:
     def _place(self) -> None:
         """Give waiting attempts to pools with room, first to the one that has the most of it."""
         given: list[Action] = []
+        coming = self._coming()
+        self.placement.coming(coming)
+        if coming != 0:
+            self._done_with.clear()
+        elif not self._waiting:
+            self._done_with.update(self._rooms)
         rooms = {room.name: room for room in self._rooms.values() if room.workers}
         while self._waiting and rooms:
             name = max(rooms, key=lambda name: self._free(rooms[name]) / rooms[name].workers)
             token = self.placement.take(name, self.now()) if self._free(rooms[name]) > 0 else None
             if token is None:
+                if coming == 0 and self._free(rooms[name]) > 0:
+                    self._done_with.add(name)
                 del rooms[name]
             else:
+                self._done_with.discard(name)
                 given.append(self._give(str(token), name))
         if given:
             self.inner.perform(given)
+
+    def _coming(self) -> int | None:
+        """How many attempts will be put besides those that wait; None: there is no limit on trials."""
+        if self._demand is None or self._demand.workers >= UNLIMITED:
+            return None
+        return max(0, self._demand.workers - len(self._waiting) - len(self._homes))
 
     def _give(self, token: str, pool: str) -> Submit:
         spec = self._waiting.pop(token)
@@ -158,9 +185,16 @@ class PlacedPool:
         return (room.workers if room.in_flight is None else room.in_flight) + more - self._load[room.name]
 
     def _most(self, workers: int) -> dict[str, int]:
-        """How many of so many workers could be kept busy in each pool, by where recent attempts may run."""
+        """How many of so many workers could be kept busy in each pool, by where recent attempts may run.
+
+        In a pool that the end of the campaign does not need: those that are busy, and what only such pools may run.
+        """
         found = {}
         for name in self._rooms:
+            if name in self._done_with:
+                only = [pools for pools in self._pools_of_waiting() if pools <= self._done_with | self._empty()]
+                found[name] = self._load[name] + sum(name in pools for pools in only)
+                continue
             may = sum(not allowed or name in allowed for allowed in self._recent)
             if may < len(self._recent):
                 found[name] = -(-workers * may // len(self._recent))
@@ -195,6 +229,10 @@ class PlacedPool:
     def _pools_of_waiting(self) -> list[set[str]]:
         """Of each attempt that waits, the pools that may run it."""
         return [set(pools) if pools else set(self._rooms) for pools in self._allowed.values()]
+
+    def _empty(self) -> set[str]:
+        """The pools without workers."""
+        return {room.name for room in self._rooms.values() if not room.workers}
 
     def _without_workers(self, pools: set[str]) -> bool:
         return not any(name in pools and room.workers for name, room in self._rooms.items())

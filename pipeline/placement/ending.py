@@ -15,8 +15,6 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from .planner import Plan
 from .waiting import Entry, PoolRoom
 

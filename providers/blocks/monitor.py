@@ -102,6 +102,7 @@ class PoolMonitor:
         demand: Workers that could be kept busy; None before the campaign has reported it.
         expected: Seconds that the next trial is expected to run; None when that is unknown.
         most: Pool -> how many workers could be kept busy there at most; others could have all of ``demand``.
+        final: Whether the demand will not grow again.
         snapshot: The state at the last refresh. It is replaced as a whole, never changed.
         served: A demand, and how much of it the blocks serve, or will once they start; at the last refresh.
         wakeup: Set it to request a refresh now.
@@ -119,6 +120,7 @@ class PoolMonitor:
         self.expected: float | None = None
         self.most: Mapping[str, int] = {}
         self.served: tuple[int | None, int] = (None, 0)
+        self.final = False
         self.snapshot = PoolSnapshot()
         self.wakeup = threading.Event()
         self._managers = 0  # connected at the last refresh
@@ -162,7 +164,7 @@ class PoolMonitor:
             for name, managed in self.pools.items():
                 if not managed.dropped:
                     here = min(left, self.most.get(name, left))
-                    served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now)
+                    served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now, self.final)
                     left = max(0, left - served)
             self.served = (demand, demand - left)
         self._publish(self._summary(now))

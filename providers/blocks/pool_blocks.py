@@ -248,7 +248,9 @@ class PoolBlocks:
 
     # -- scaling ------------------------------------------------------------------------------------------------------
 
-    def scale(self, demand: int, expected: float | None, hold: Callable[[str], None], now: float) -> int:
+    def scale(
+        self, demand: int, expected: float | None, hold: Callable[[str], None], now: float, final: bool = False
+    ) -> int:
         """Submit and end blocks so that ``demand`` workers can be kept busy.
 
         Args:
@@ -256,6 +258,7 @@ class PoolBlocks:
             expected: Seconds that the next trial is expected to run; None when that is unknown.
             hold: Stops Parsl from giving more trials to a worker pool.
             now: Unix seconds.
+            final: Whether the demand will not grow again.
 
         Returns:
             Trials that the pool's blocks run, or will run, at a time.
@@ -276,7 +279,7 @@ class PoolBlocks:
             ):
                 self._release(block, "its workers are gone, but the scheduler says that it runs", now)
         want = wanted(self.pool.blocks, self.trials_per_block, max(demand, self.only_here), self._proven)
-        for block in surplus(self.blocks, want, self.pool.blocks.idle):
+        for block in surplus(self.blocks, want, self.pool.blocks.idle, final):
             self._release(block, "there is no work for it", now)
         living = sum(block.living for block in self.blocks)
         holding = sum(block.holds_nodes for block in self.blocks)

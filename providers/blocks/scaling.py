@@ -13,6 +13,10 @@ START_UP = 30.0
 """Seconds from a block's start to the start of its first trial."""
 
 
+LAST_IDLE = 5.0
+"""Seconds without a trial before a block is ended that will not be needed again: a trial may be on its way to it."""
+
+
 def wanted(counts: BlockCounts, trials_per_block: int, demand: int | None, proven: bool) -> int:
     """How many blocks the pool should have.
 
@@ -33,14 +37,17 @@ def wanted(counts: BlockCounts, trials_per_block: int, demand: int | None, prove
     return max(counts.min, min(math.ceil(demand / trials_per_block), ceiling))
 
 
-def surplus(blocks: Sequence[Block], want: int, idle: float) -> list[Block]:
+def surplus(blocks: Sequence[Block], want: int, idle: float, final: bool = False) -> list[Block]:
     """The blocks to end when more are living than wanted: queued ones first, newest first, then those idle longest.
 
     Args:
         blocks: All blocks of the pool, oldest first.
         want: How many it should have.
         idle: Seconds without a trial before a running block may be ended.
+        final: Whether no more blocks will be wanted later. A running block is then ended after ``LAST_IDLE`` seconds.
     """
+    if final:
+        idle = min(idle, LAST_IDLE)
     living = [block for block in blocks if block.living]
     excess = len(living) - want
     if excess <= 0:

@@ -325,7 +325,7 @@ class ParslPool:
             elif isinstance(action, Scale):
                 self.monitor.demand, self.monitor.expected = action.workers, action.expected
                 self.monitor.allow(action.blocks, action.spent)
-                self.monitor.most = action.most
+                self.monitor.most, self.monitor.final = action.most, action.final
                 self._size_blocks()
                 self.monitor.wakeup.set()
             elif isinstance(action, Quarantine):

@@ -67,6 +67,7 @@ class SimulatedBlocks:
     Attributes:
         blocks: Every block that was ever submitted.
         demand: Workers that the campaign could keep busy; None before it has said so.
+        final: Whether the demand will not grow again.
         expected: Seconds that the campaign expects the next trial to run; None where it does not know.
         allowed: Blocks that a budget in node-hours lets the pool submit in all; None without one.
         most: The most blocks that ever held nodes at once.
@@ -88,6 +89,7 @@ class SimulatedBlocks:
         self._on_start, self._on_closing, self._on_resume, self._on_end = on_start, on_closing, on_resume, on_end
         self.blocks: list[Block] = []
         self.demand: int | None = None
+        self.final = False
         self.expected: float | None = None
         self.allowed: int | None = 0 if plan.metered else None
         self._short = 0  # blocks that the budget did not allow when they were last wanted
@@ -162,7 +164,7 @@ class SimulatedBlocks:
             if block.is_drained:
                 self._end(block, End.CANCELLED)
         want = wanted(plan.counts, plan.workers, self.demand, any(block.was_connected for block in self.blocks))
-        for block in surplus(self.blocks, want, plan.counts.idle):
+        for block in surplus(self.blocks, want, plan.counts.idle, self.final):
             self._end(block, End.CANCELLED)
         lacking = max(0, want - sum(block.living for block in self.blocks))
         paid = allowed_now(lacking, len(self.blocks), self.allowed)

@@ -176,6 +176,7 @@ class SimulatedPool:
                 self._on_message(Stop(action.token, action.how))
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected
+                self.blocks.final = action.final
                 self.blocks.allowed = action.blocks.get(NAME) if action.blocks is not None else self.blocks.allowed
             elif isinstance(action, Quarantine) and self.hosts:
                 self.hosts.quarantine(action.host)

@@ -141,7 +141,11 @@ class BlocksSchema(Section):
     max: Annotated[NotNegative | None, DefaultText("the larger of `init` and `min`")] = Field(
         default=None, description="Most blocks at a time. 0 switches the pool off, whatever `init` and `min` are."
     )
-    idle: Duration = Field(default=60.0, description="A block that has had no trial for this long is ended.")
+    idle: Duration = Field(
+        default=60.0,
+        description="A block that has had no trial for this long is ended. Where the budget has no trials left for it, "
+        "five seconds are enough.",
+    )
 
 
 class DriverJob(Section):

@@ -313,3 +313,17 @@ def test_a_pool_with_its_own_number_of_attempts_gets_as_many_as_it_wants(pool: P
     tell(pool, machines, replace(known, pools=(replace(known.pools[0], in_flight=2), known.pools[1])))
     pool.perform([Submit(spec(f"{n}.1.c", pools=["cpu"])) for n in range(4)])
     assert machines.submitted == [("0.1.c", "cpu"), ("1.1.c", "cpu")]
+
+
+def test_at_the_end_only_the_pools_that_run_something_are_needed(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=2, gpu=1))
+    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Scale(2, final=True)])
+    assert machines.done[-1] == Scale(2, most={"cpu": 0}, final=True), "of recent attempts, none may run in cpu"
+    pool.perform([Submit(spec("1.1.c", pools=["cpu"])), Scale(2, final=True)])
+    assert machines.done[-1] == Scale(2, most={"cpu": 1, "gpu": 1}, final=True)
+    tell(pool, machines, outcome("1.1.c"))
+    pool.perform([Scale(1, final=True)])
+    assert machines.done[-1] == Scale(1, most={"cpu": 0, "gpu": 1}, final=True)
+    tell(pool, machines, Lost("0.1.c", "its block ended"), capacity(cpu=2, gpu=0))
+    pool.perform([Submit(spec("0.2.c", pools=["gpu"]))])
+    assert machines.done[-1] == Scale(1, most={"cpu": 0, "gpu": 1}, final=True), "the lost one is run again there"

@@ -34,6 +34,13 @@ def block(number: str, **more) -> Block:
     return Block(number, f"j{number}", 0.0, **more)
 
 
+def test_a_block_that_will_not_be_needed_again_is_ended_soon() -> None:
+    running = {"phase": Phase.RUNNING, "was_connected": True}
+    blocks = [block("0", tasks=1, **running), block("1", idle=4.0, **running), block("2", idle=6.0, **running)]
+    assert surplus(blocks, 1, 60.0) == []
+    assert [each.number for each in surplus(blocks, 1, 60.0, final=True)] == ["2"]
+
+
 def test_surplus_blocks_are_queued_ones_first_then_the_longest_idle_and_never_busy_ones():
     running = {"phase": Phase.RUNNING, "was_connected": True}
     blocks = [
