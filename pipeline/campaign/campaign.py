@@ -239,7 +239,7 @@ class Campaign:
             workers += self.promotion.promotable if self.promotion else 0
             workers = UNLIMITED if new == UNLIMITED else workers + new
         # Paused trials may go on later, with more workers than now.
-        final = self.ending or (self._demand.shrinks and self.promotion is None)
+        final = bool(self.ending) or (self._demand.shrinks and self.promotion is None)
         return self._demand.change(workers, self.now, final)
 
     @property
