@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -154,7 +153,7 @@ def test_a_run_directory_that_is_gone_does_not_stop_the_driver(manual: ManualDri
 class IdlePool:
     """A pool that is only told what to do first."""
 
-    channel, specs = SimpleNamespace(address=""), ()
+    address, specs = "", ()
 
     def __init__(self) -> None:
         self.told: list[str] = []
