@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import UserError
 from ..attributes import SETUP
-from ..campaign.past_costs import learn_past
+from ..campaign.past_costs import PastCosts, PoolNames
 from ..placement import Costs, PlanTable, PoolRoom
 from ..placement.planner import RECENT, Planner
 from ..placement.table import plan_table
@@ -44,11 +44,13 @@ class CostPlan:
 def cost_plan(data: StudyData) -> CostPlan:
     """What trials cost, by kind and pool, and how the pools of the last campaign should be shared."""
     blocks = blocks_of(data)
-    workers, setup = workers_by_pool(blocks), _setup(data, blocks[-1].campaign if blocks else "")
+    last = blocks[-1].campaign if blocks else ""
+    workers, setup = workers_by_pool(blocks), _setup(data, last)
     kept, memory = _placement_of(setup), setup.get("memory")
     limits = {name: float(size) for name, size in memory.items()} if isinstance(memory, Mapping) else {}
     costs = Costs(list(workers))
-    ended = learn_past(costs, data.trials, data.constants)
+    names = PoolNames(lambda: data.system_attrs, last, workers)
+    ended = PastCosts(costs, data.constants, names).tell(data.trials)
     costs.refit()
     planner = Planner(costs)
     for trial in [each for each in data.trials if each.params][-RECENT:]:  # one that waits may have none yet

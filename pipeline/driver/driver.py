@@ -150,8 +150,11 @@ class Driver:
         self.channel = pool.address
         watch = StepWatch(self.held_up, lambda: control.pending() or self._time_used_up())
         limit = self.study_file.budget.trials
-        pools = placed(pool, pool.specs, self.study_file, self.storage, self.study._study_id)
-        loop = CampaignLoop(self.campaign, pools, self.storage, self, limit=limit, watched=watch.step)
+        campaign = self.lease.campaign
+        pools, learn = placed(pool, pool.specs, self.study_file, self.storage, self.study, campaign)
+        loop = CampaignLoop(
+            self.campaign, pools, self.storage, self, limit=limit, watched=watch.step, changed_by_others=learn
+        )
         self.ended.start(pool.wake)
         with self.reserve, watch:
             loop.begin()

@@ -47,6 +47,7 @@ class CampaignLoop:
         sync_period: Seconds between two looks at what other processes did to the study, while anything happens here.
         still_period: The same while nothing happens: on a database server each look costs several queries.
         longest_wait: Longest wait for an event, seconds; signals and messages end it.
+        changed_by_others: Called when other processes have changed the study.
         watched: Each step of the campaign runs inside such a context, see :class:`~.step_watch.StepWatch`.
     """
 
@@ -61,6 +62,7 @@ class CampaignLoop:
     still_period: float = 10.0
     longest_wait: float = 1.0
     watched: Callable[[], AbstractContextManager[None]] = nullcontext
+    changed_by_others: Callable[[], object] = lambda: None
     _last_adoption: float = field(default=-1e18, init=False)
     _renewed: float = field(default=-1e18, init=False)
     _synced: float = field(default=-1e18, init=False)
@@ -158,6 +160,7 @@ class CampaignLoop:
         try:
             if self.storage.sync():
                 self.campaign.study.recount()
+                self.changed_by_others()
         except RecordLost as error:
             self._give_up_database(error)
         except RecordAway:

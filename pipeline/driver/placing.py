@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..campaign.cost_learner import CostLearner
-from ..campaign.past_costs import learn_past
+from ..campaign.past_costs import OthersCosts, PastCosts, PoolNames
 from ..campaign.placed_pool import PlacedPool
 from ..campaign.pool import Pool
 from ..placement import Costs, Placement
@@ -17,11 +17,15 @@ from ..studyfile.rank_counts import SizeProblem
 from .settings import needs_of
 
 if TYPE_CHECKING:
+    from optuna import Study
+
     from ...providers.blocks.resources import TrialResources
     from ...providers.site import PoolSpec
 
 
-def placed(pool: Pool, specs: Sequence[PoolSpec], file: StudyFile, storage: RecordStorage, study_id: int) -> Pool:
+def placed(
+    pool: Pool, specs: Sequence[PoolSpec], file: StudyFile, storage: RecordStorage, study: Study, campaign: str
+) -> tuple[Pool, Callable[[], object]]:
     """The site's pools with placement; with one pool there is nothing to place, and the pool is returned as it is.
 
     Args:
@@ -29,17 +33,24 @@ def placed(pool: Pool, specs: Sequence[PoolSpec], file: StudyFile, storage: Reco
         specs: The pools that the study uses.
         file: The study.
         storage: The record, whose trials say what earlier ones have cost.
-        study_id: The study's id in it.
+        study: The study, loaded from it.
+        campaign: The campaign.
+
+    Returns:
+        The pool, and what is to be called when other drivers have changed the study.
     """
     if len(specs) < 2:
-        return pool
-    costs = Costs([spec.name for spec in specs])
-    trials, placement = storage.get_all_trials(study_id, deepcopy=False), Placement(file.policy, costs)
-    for params, _ in learn_past(costs, trials, file.space.constants if file.space else {})[-RECENT:]:
+        return pool, lambda: None
+    names = [spec.name for spec in specs]
+    costs = Costs(names)
+    called = PoolNames(lambda: storage.get_study_system_attrs(study._study_id), campaign, names)
+    past = PastCosts(costs, file.space.constants if file.space else {}, called)
+    others, placement = OthersCosts(past, study, campaign), Placement(file.policy, costs)
+    for params, _ in others.refresh()[-RECENT:]:
         placement.recall(params, _allowed(file, params))
     memory = memory_by_pool(specs, needs_of(file))
     learner = CostLearner(costs, given=file.trial.expected is not None)
-    return PlacedPool(pool, placement, learner, memory)
+    return PlacedPool(pool, placement, learner, memory), others.refresh
 
 
 def _allowed(file: StudyFile, params: Mapping[str, Any]) -> tuple[str, ...] | None:

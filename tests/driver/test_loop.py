@@ -64,6 +64,20 @@ def test_changes_of_others_are_read_each_second_while_something_happens_and_seld
     assert syncs.calls == 14
 
 
+def test_what_another_driver_did_is_passed_on_once(bench) -> None:
+    campaign, other, pool = bench(trials=9), bench("c2", trials=9), StillPool()
+    told: list[float] = []
+    loop = CampaignLoop(
+        campaign.campaign, pool, campaign.storage, campaign, changed_by_others=lambda: told.append(pool.clock)
+    )
+    loop.tick([Capacity(1)])
+    assert other.specs(Capacity(1)), "it has asked for a trial"
+    for _ in range(3):
+        pool.clock += 10.0
+        loop.tick([])
+    assert told == [1010.0]
+
+
 def test_a_tick_in_which_nothing_happens_writes_nothing_and_sends_nothing(bench) -> None:
     campaign, pool = bench(trials=9), StillPool()
     loop = CampaignLoop(campaign.campaign, pool, campaign.storage, campaign, limit=9)
