@@ -27,7 +27,7 @@ from .fields import DefaultText, TypeName, format_duration
 from .pipeline.architecture.operations import KINDS
 from .pipeline.studyfile.keep import KeepOptions
 from .pipeline.studyfile.schema import Budget, Command, PlacementOptions, StartFrom, StudySchema, TrialOptions
-from .providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
+from .providers.site.schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, ShapeSchema, SiteSchema
 
 DOCS = Path(__file__).resolve().parent / "docs"
 
@@ -47,6 +47,7 @@ BLOCKS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("sites.md", "SiteSchema", SiteSchema),
     ("sites.md", "NetworkSchema", NetworkSchema),
     ("sites.md", "PoolSchema", PoolSchema),
+    ("sites.md", "ShapeSchema", ShapeSchema),
     ("sites.md", "BlocksSchema", BlocksSchema),
     ("sites.md", "DriverJob", DriverJob),
     ("architectures.md", "Operations", Operations),

@@ -59,7 +59,7 @@ class BlockHistory:
     def changed(self, nodes_of: Callable[[str], int]) -> dict[int, list[list[Any]]]:
         """The parts with blocks that have changed since the last call, as in ``attributes.BLOCKS``.
 
-        ``nodes_of``: the nodes of a block of a pool.
+        ``nodes_of``: the nodes of a block of a pool whose blocks are all alike.
         """
         everything = list(self._blocks.values())
         parts = {part: everything[part * PART : (part + 1) * PART] for part in sorted(self._dirty)}
@@ -72,4 +72,4 @@ def _row(block: _Times, nodes_of: Callable[[str], int]) -> list[Any]:
     moments = (block.queued, block.started, block.ended, block.joined)
     *times, joined = (None if each is None else round(each, 3) for each in moments)
     why = view.reason if view.state == "ended" else ""
-    return [view.pool, view.block, view.job, *times, block.workers, nodes_of(view.pool), why, joined]
+    return [view.pool, view.block, view.job, *times, block.workers, view.nodes or nodes_of(view.pool), why, joined]

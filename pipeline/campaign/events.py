@@ -159,6 +159,7 @@ class BlockView:
         since: When it entered this state, Unix seconds.
         began: When its job got its nodes, as the scheduler says where it does, Unix seconds; None before.
         left: When its job gave them back, likewise; None before, and for a job that never had any.
+        nodes: Its nodes; 0: as many as all blocks of its pool have.
     """
 
     pool: str
@@ -171,6 +172,7 @@ class BlockView:
     since: float = 0.0
     began: float | None = None
     left: float | None = None
+    nodes: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,25 @@ class BlocksSeen:
     blocks: tuple[BlockView, ...]
 
 
+def shape_key(pool: str, shape: int) -> str:
+    """What charges and budgets call one of a pool's several shapes. Names of pools have no slash.
+
+    >>> shape_key("cpu", 1), pool_of_key("cpu/1"), pool_of_key("gpu")
+    ('cpu/1', 'cpu', 'gpu')
+    """
+    return f"{pool}/{shape}"
+
+
+def pool_of_key(key: str) -> str:
+    """The pool of a :func:`shape_key`, or of the name of a pool whose blocks are all alike."""
+    return key.partition("/")[0]
+
+
 @dataclass(frozen=True)
 class PoolCharge:
     """What a scheduler charges for the blocks of one pool: for how long their jobs have held their nodes.
+
+    Of a pool with several shapes there is one for each.
 
     Attributes:
         submitted: Blocks that were submitted in all, with those that the scheduler refused.
@@ -217,7 +235,10 @@ def _held(block: tuple[float, float | None], now: float) -> float:
 
 @dataclass(frozen=True)
 class Charged:
-    """What each pool's blocks have cost, by the pool's name; sent whenever it changed, but for the passing of time."""
+    """What each pool's blocks have cost; sent whenever it changed, but for the passing of time.
+
+    By the pool's name, or by :func:`shape_key` where it has several shapes.
+    """
 
     pools: Mapping[str, PoolCharge]
 
@@ -299,9 +320,10 @@ class Scale:
         workers: How many workers the campaign could keep busy now: attempts in flight plus the trials that the budget
             still allows. Without a limit on trials this is ``limits.UNLIMITED``.
         expected: Seconds that the next trial is expected to run; None while unknown.
-        blocks: By pool, how many blocks may be submitted in all, with those that the scheduler refuses. None, and for a
-            pool that is not listed: there is no budget in node-hours that limits them.
-        spent: Pools whose next block the budget in node-hours cannot pay.
+        blocks: By pool, or by :func:`shape_key` where it has several shapes, how many blocks may be submitted in all,
+            with those that the scheduler refuses. None, and for a pool that is not listed: there is no budget in
+            node-hours that limits them.
+        spent: Pools whose next block the budget in node-hours cannot pay, and such shapes.
         most: Pool -> how many workers could be kept busy there; a pool that is not named may have all of them.
         final: Whether fewer and fewer workers will be needed: a block that is not needed now will never be.
     """

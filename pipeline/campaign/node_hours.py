@@ -16,7 +16,7 @@ from typing import Any
 
 from ..hours import HOUR, Account, Unit, amount
 from ..record.hours import Ledger, Spent
-from .events import PoolCharge
+from .events import PoolCharge, pool_of_key
 
 
 def _equal_share(pool: str, params: Mapping[str, Any]) -> float:
@@ -52,7 +52,8 @@ class HoursPlan:
     """The pools of a site, and the budgets of the study.
 
     Attributes:
-        pools: The pools that the campaign uses, by name.
+        pools: What a block costs, by the names of the pools that the campaign uses; of a pool with several shapes there
+            is one for each, by :func:`~pilotune.pipeline.campaign.events.shape_key`.
         accounts: The budgets; empty without any. Then hours are only counted.
         share: How many nodes an attempt takes, from the name of its pool and the trial's parameters: a part of one
             where several trials share a node.
@@ -62,15 +63,29 @@ class HoursPlan:
     accounts: tuple[Account, ...] = ()
     share: Callable[[str, Mapping[str, Any]], float] = _equal_share
 
-    def accounts_of(self, pool: str) -> list[Account]:
-        """The budgets that a block of a pool is charged to; none for GPU-hours of a pool without GPUs."""
-        cost = self.pools[pool]
-        return [each for each in self.accounts if each.covers(pool) and cost.per_second(each.unit)]
+    @property
+    def names(self) -> list[str]:
+        """The names of the pools."""
+        return list(dict.fromkeys(map(pool_of_key, self.pools)))
+
+    def shapes_of(self, pool: str) -> list[str]:
+        """The keys of a pool's shapes."""
+        return [key for key in self.pools if pool_of_key(key) == pool]
+
+    def accounts_of(self, key: str) -> list[Account]:
+        """The budgets that a block is charged to; none for GPU-hours of a pool without GPUs."""
+        cost = self.pools[key]
+        return [each for each in self.accounts if each.covers(pool_of_key(key)) and cost.per_second(each.unit)]
 
     @property
     def metered(self) -> frozenset[str]:
+        """The pools, or their shapes, whose blocks a budget limits."""
+        return frozenset(key for key in self.pools if self.accounts_of(key))
+
+    @property
+    def metered_pools(self) -> frozenset[str]:
         """The pools whose blocks a budget limits."""
-        return frozenset(pool for pool in self.pools if self.accounts_of(pool))
+        return frozenset(map(pool_of_key, self.metered))
 
 
 class NodeHours:
@@ -80,9 +95,9 @@ class NodeHours:
         plan: The pools and the budgets.
 
     Attributes:
-        charges: By pool, for how long blocks have held their nodes, as the pool said last.
-        allowed: By pool, how many blocks may be submitted in all; what is not used yet is reserved like a block.
-        spent: Pools whose next block the budget cannot pay, when last asked.
+        charges: By pool or shape, for how long blocks have held their nodes, as the pool said last.
+        allowed: Likewise, how many blocks may be submitted in all; what is not used yet is reserved like a block.
+        spent: Pools and shapes whose next block the budget cannot pay, when last asked.
         over: All its jobs are over, and nothing of what is allowed will be used.
         others: The ledgers of the study's other campaigns, when last seen.
         stale: The pool said something new since :meth:`reserve` was last called.
@@ -116,11 +131,12 @@ class NodeHours:
 
     def gpus_of(self, pool: str) -> int:
         """GPUs of a node of the pool."""
-        return self.plan.pools[pool].gpus if pool in self.plan.pools else 0
+        shapes = self.plan.shapes_of(pool)
+        return self.plan.pools[shapes[0]].gpus if shapes else 0
 
     def share(self, pool: str, params: Mapping[str, Any]) -> float:
         """How many nodes an attempt takes in a pool; 0 where the pool is not known."""
-        return self.plan.share(pool, params) if pool in self.plan.pools else 0.0
+        return self.plan.share(pool, params) if self.plan.shapes_of(pool) else 0.0
 
     def pool_of(self, host: str, pool: str = "") -> str:
         """The pool of a host. An attempt's outcome names its ``pool``; where there is none, the host tells.
@@ -129,8 +145,8 @@ class NodeHours:
         """
         if pool and host:
             self._pool_of_host[host] = pool
-        only = next(iter(self.plan.pools)) if len(self.plan.pools) == 1 else ""
-        return pool or self._pool_of_host.get(host, only)
+        names = self.plan.names
+        return pool or self._pool_of_host.get(host, names[0] if len(names) == 1 else "")
 
     def note_busy(self, pool: str, node_seconds: float) -> None:
         """Attempts have taken so many node-seconds of a pool."""
@@ -138,16 +154,21 @@ class NodeHours:
 
     def ledger(self, now: float) -> Ledger:
         """This campaign's part."""
-        return Ledger({pool: self._spent_in(pool, now) for pool in self.plan.pools}, self.over)
+        return Ledger({pool: self._spent_in(pool, now) for pool in self.plan.names}, self.over)
 
     def _spent_in(self, pool: str, now: float) -> Spent:
-        cost, charge = self.plan.pools[pool], self.charges.get(pool, PoolCharge())
+        used = [self._spent_by(key, now) for key in self.plan.shapes_of(pool)]
+        nodes, most = sum(each[0] for each in used), sum(each[1] for each in used)
+        return Spent(nodes, most, self.gpus_of(pool), self._busy.get(pool, 0.0))
+
+    def _spent_by(self, key: str, now: float) -> tuple[float, float]:
+        """Node-seconds that blocks of a shape have used, and the most that they can."""
+        cost, charge = self.plan.pools[key], self.charges.get(key, PoolCharge())
         nodes = cost.nodes * charge.seconds(now)
-        most = nodes
-        if not self.over and cost.walltime is not None:
-            unused = max(0, self.allowed.get(pool, 0) - charge.submitted)
-            most = cost.nodes * (charge.most(now, cost.walltime) + unused * cost.walltime)
-        return Spent(nodes, most, cost.gpus, self._busy.get(pool, 0.0))
+        if self.over or cost.walltime is None:
+            return nodes, nodes
+        unused = max(0, self.allowed.get(key, 0) - charge.submitted)
+        return nodes, cost.nodes * (charge.most(now, cost.walltime) + unused * cost.walltime)
 
     # -- what may still be used ---------------------------------------------------------------------------------------
 
@@ -169,40 +190,54 @@ class NodeHours:
         """
         self.others, self.stale = others, False
         before, spent = dict(self.allowed), set[str]()
-        hopeless: list[str] = []
-        for pool, charge in self.charges.items():
-            if pool not in self.allowed or not charge.wanted:
+        for key, charge in self.charges.items():
+            if key not in self.allowed or not charge.wanted:
                 continue
-            for _ in range(charge.submitted + charge.wanted - self.allowed[pool]):
-                lacking = [each for each in self.plan.accounts_of(pool) if self._lacks(each, pool, now)]
-                if lacking:
-                    spent.add(pool)
-                    hopeless += self._hopeless(lacking, pool, alive, now)
+            for _ in range(charge.submitted + charge.wanted - self.allowed[key]):
+                if self._lacking(key, now):
+                    spent.add(key)
                     break
-                self.allowed[pool] += 1
-        wanted = {pool for pool, charge in self.charges.items() if charge.wanted and pool in self.allowed}
+                self.allowed[key] += 1
+        wanted = {pool_of_key(key) for key, each in self.charges.items() if each.wanted and key in self.allowed}
+        spent |= {pool for pool in wanted if spent.issuperset(self.plan.shapes_of(pool))}
         self.spent = frozenset(spent)
+        hopeless = [sentence for pool in wanted if (sentence := self._hopeless_pool(pool, alive, now))]
         self.hopeless = hopeless[0] if hopeless and len(hopeless) == len(wanted) else ""
         return self.allowed != before
 
-    def _lacks(self, account: Account, pool: str, now: float) -> bool:
-        """Whether a further block of the pool could exceed the account."""
-        own = self.ledger(now).total(account, most=True)
-        reserved = own + sum(each.total(account, most=True) for each in self.others.values())
-        return reserved + self.plan.pools[pool].block(account.unit) > account.hours * (1 + 1e-9)
+    def _lacking(self, key: str, now: float) -> list[Account]:
+        """The accounts that a further block of a shape could exceed."""
+        own, block = self.ledger(now), self.plan.pools[key]
+        found = []
+        for account in self.plan.accounts_of(key):
+            reserved = own.total(account, most=True)
+            reserved += sum(each.total(account, most=True) for each in self.others.values())
+            if reserved + block.block(account.unit) > account.hours * (1 + 1e-9):
+                found.append(account)
+        return found
 
-    def _hopeless(self, accounts: Sequence[Account], pool: str, alive: Sequence[str], now: float) -> list[str]:
+    def _hopeless_pool(self, pool: str, alive: Sequence[str], now: float) -> str:
+        """Why no block of a pool can be paid any more, of whatever shape; empty while one can."""
+        found = ""
+        for key in self.plan.shapes_of(pool):
+            unused = self.allowed.get(key, 0) > self.charges.get(key, PoolCharge()).submitted
+            found = "" if unused else self._hopeless(self._lacking(key, now), key, alive, now)
+            if not found:
+                return ""
+        return found
+
+    def _hopeless(self, accounts: Sequence[Account], key: str, alive: Sequence[str], now: float) -> str:
         """The sentence on the first account that cannot pay a block even if all that is reserved were given back."""
         for account in accounts:
             dead = [each for name, each in self.others.items() if name not in alive]
             kept = sum(each.total(account, most=True) for each in dead)
             used = sum(each.total(account) for name, each in self.others.items() if name in alive)
             used += self.ledger(now).total(account)
-            block = self.plan.pools[pool].block(account.unit)
+            block = self.plan.pools[key].block(account.unit)
             if used + kept + block > account.hours * (1 + 1e-9):
                 open_ = kept - sum(each.total(account) for each in dead)
-                return [self._sentence(account, used + kept - open_, open_, block, pool)]
-        return []
+                return self._sentence(account, used + kept - open_, open_, block, pool_of_key(key))
+        return ""
 
     def _sentence(self, account: Account, used: float, reserved: float, block: float, pool: str) -> str:
         unit = account.unit
@@ -230,8 +265,8 @@ class NodeHours:
 
     def _overrun(self, now: float) -> bool:
         """Whether a block goes on beyond its walltime, which a scheduler may allow."""
-        for pool, charge in self.charges.items():
-            walltime = self.plan.pools[pool].walltime
+        for key, charge in self.charges.items():
+            walltime = self.plan.pools[key].walltime
             if walltime is not None and charge.most(now, walltime) > charge.over + len(charge.living) * walltime:
                 return True
         return False

@@ -29,10 +29,15 @@ LEAST_WALLTIME = 60
 
 def hours_plan(study_file: StudyFile, site: Site) -> HoursPlan:
     """What the blocks of the site's pools cost, the budgets, and what a trial takes of a node."""
-    from ...providers.blocks.resources import pool_uses
+    from ...providers.blocks.resources import keyed_shapes, pool_uses
 
-    used = [use.pool for use in pool_uses(site, needs_of(study_file)) if not use.why_not]
-    pools = {pool.name: PoolCost(pool.nodes_per_block, pool.gpus_per_node, walltime_of(pool, site)) for pool in used}
+    needs = needs_of(study_file)
+    used = [use.pool for use in pool_uses(site, needs) if not use.why_not]
+    pools = {
+        key: PoolCost(each.nodes_per_block, each.gpus_per_node, walltime_of(each, site))
+        for pool in used
+        for key, each in keyed_shapes(pool, needs).items()
+    }
     return HoursPlan(pools, study_file.budget.accounts, share_of(study_file, used))
 
 

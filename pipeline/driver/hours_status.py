@@ -54,7 +54,7 @@ def pool_hours(campaign: Campaign) -> list[PoolHours]:
     """
     hours, now = campaign.hours, campaign.now
     busy = _running(campaign)
-    nodes, gpus = dict.fromkeys(hours.plan.pools, 0.0), dict.fromkeys(hours.plan.pools, 0.0)
+    nodes, gpus = dict.fromkeys(hours.plan.names, 0.0), dict.fromkeys(hours.plan.names, 0.0)
     for ledger in (hours.ledger(now), *hours.others.values()):
         for pool, spent in ledger.pools.items():
             nodes[pool] = nodes.get(pool, 0.0) + spent.hours("node_hours")

@@ -77,7 +77,7 @@ def run_campaign(
             from .hours import hours_plan, paid_site
 
             settings = replace(settings, site=paid_site(settings.study_file, settings.site, settings.storage_url))
-            metered = hours_plan(settings.study_file, settings.site).metered
+            metered = hours_plan(settings.study_file, settings.site).metered_pools
         # The pool boots while the study is opened; it asks for no block before the study is claimed.
         pool = boot_workers(settings, run, campaign_id, interchange, metered)
         claimed_study = False

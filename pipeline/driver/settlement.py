@@ -86,7 +86,9 @@ def _use_of_jobs(rows: list[list[Any]], record: Path, orphans: Sequence[Orphaned
     recorded = {(job.pool, job.block): job for job in read_job_log(record)}
     left = {(each.job.pool, each.job.block): each for each in orphans}
     known = {(row[0], row[1]) for row in rows}
-    nodes = {row[0]: row[7] for row in rows}
+    nodes: dict[str, int] = {}
+    for row in rows:  # blocks of a pool may differ: the largest counts
+        nodes[row[0]] = max(row[7], nodes.get(row[0], 1))
     # Blocks that the driver submitted just before its death are in its file only.
     late = [[*key, job.job, job.time, None, None, 0, nodes.get(job.pool, 1)] for key, job in recorded.items()]
     everything = rows + [row for row in late if (row[0], row[1]) not in known]

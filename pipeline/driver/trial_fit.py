@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...fields import format_duration
 from ...grammar import count
 from ..space import word
 from ..studyfile import SizeProblem, StudyFile
-from .settings import resources_of
+from ..trial.block_env import yield_margin
+from .settings import needs_of, resources_of
 
 if TYPE_CHECKING:
     from ...providers.site import Site
@@ -46,3 +48,31 @@ def unfit_notes(study_file: StudyFile, site: Site) -> list[str]:
     many = f"{len(found):,} of {count(len(cases), 'configuration')}"
     since = "they fit on no node" if case.problem is None else "what they would take is no size"
     return [f"some trials will fail, since {since}: where {given} ({many}), {why}; constraints exclude them"]
+
+
+def shape_notes(study_file: StudyFile, site: Site) -> list[str]:
+    """A note on each shape of blocks, with its line in the site file, that no trial of the study begins in."""
+    from ...providers.blocks.resources import pool_uses, trials_per_block
+    from ...providers.blocks.scaling import START_UP
+
+    needs, expected = needs_of(study_file), study_file.trial.expected
+    found = []
+    for pool in (use.pool for use in pool_uses(site, needs) if not use.why_not):
+        home = site.home(pool.name)
+        name = pool.name.removeprefix(f"{home.name}.") if site.parts else pool.name
+        usable = {
+            at: (each.walltime or 0.0) - yield_margin(each.walltime, needs.yield_before) - START_UP
+            for at, each in enumerate(pool.by_shape)
+            if trials_per_block(each, needs)
+        }
+        longest = max(usable.values())
+        for at in range(len(pool.shapes)):
+            why = ""
+            if at not in usable:
+                why = f"a trial needs {count(needs.nodes, 'node')}"
+            elif expected is not None and usable[at] < expected <= longest:
+                why = f"a trial is expected to run {format_duration(expected)}"
+            if why:
+                message = f"no trial of this study begins in such a block: {why}"
+                found.append(str(home.error(message, f"pools.{name}.shapes[{at}]")))
+    return found

@@ -15,6 +15,9 @@ BLOCK_END = "PILOTUNE_BLOCK_END"
 WALLTIME = "PILOTUNE_WALLTIME"
 """Seconds of walltime that the block was given."""
 
+BLOCK_TRIALS = "PILOTUNE_BLOCK_TRIALS"
+"""Trials on several nodes each that the block runs at a time; set where blocks of its pool differ in size."""
+
 POOL = "PILOTUNE_POOL"
 """The site file's name for the pool that the block belongs to."""
 

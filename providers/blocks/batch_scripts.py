@@ -6,11 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
+from ...pipeline.trial.block_env import BLOCK_TRIALS
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.launchers import BlockLauncher
 from ..schedulers.registry import provider_class
 from ..site import PoolSpec, Site
-from .resources import TrialResources, usable_pools
+from .block_shape import BlockShape
+from .resources import TrialResources, keyed_shapes, trials_per_block, usable_pools
 
 DRIVER_TIMEOUTS = {"local": 20}
 OTHER_DRIVER_TIMEOUT = 30
@@ -48,16 +50,48 @@ def node_command(launch_file: Path, block: str) -> str:
     return shlex.join([sys.executable, "-m", "pilotune.providers.node.agent", str(launch_file), block])
 
 
-def block_provider(site: Site, pool: PoolSpec, resources: TrialResources) -> BatchBlocks:
-    """The provider that submits the blocks of one pool. Needs no scheduler to be made."""
-    provider = provider_class(site.scheduler).for_pool(site, pool, worker_init(site, pool))
+def block_provider(site: Site, pool: PoolSpec, resources: TrialResources, several: bool = False) -> BatchBlocks:
+    """The provider that submits the blocks of one pool. Needs no scheduler to be made.
+
+    Args:
+        site: The site.
+        pool: The pool, whose blocks are all alike.
+        resources: What one trial takes.
+        several: Whether they are of one of several shapes, whose blocks run different numbers of trials.
+    """
+    init = worker_init(site, pool)
+    if several and resources.nodes > 1:
+        init += f"\nexport {BLOCK_TRIALS}={trials_per_block(pool, resources)}"
+    provider = provider_class(site.scheduler).for_pool(site, pool, init)
     if resources.nodes > 1:  # its workers run on the block's first node and start ranks on the others
         provider.launcher = BlockLauncher(pool, "single")  # type: ignore[attr-defined]
     return provider
 
 
-def batch_scripts(site: Site, resources: TrialResources, blocks: Path, label: str) -> list[tuple[str, str]]:
-    """The batch script of each pool's first block, as a run would submit it.
+def shapes_of(site: Site, pool: PoolSpec, resources: TrialResources, metered: bool = False) -> list[BlockShape]:
+    """The shapes of a pool whose blocks can run such trials. Needs no scheduler.
+
+    Args:
+        site: The site.
+        pool: The pool.
+        resources: What one trial takes.
+        metered: A budget in node-hours limits its blocks: none is submitted before it is allowed.
+    """
+    return [
+        BlockShape(
+            each,
+            block_provider(site, each, resources, several=key != pool.name),
+            trials_per_block(each, resources),
+            key,
+            resources.yield_before,
+            allowed=0 if metered else None,
+        )
+        for key, each in keyed_shapes(pool, resources).items()
+    ]
+
+
+def batch_scripts(site: Site, resources: TrialResources, blocks: Path, label: str) -> list[tuple[PoolSpec, str]]:
+    """The batch script of each pool's first block, as a run would submit it; of several shapes one for each.
 
     Nothing is started, and no scheduler is needed.
 
@@ -68,16 +102,17 @@ def batch_scripts(site: Site, resources: TrialResources, blocks: Path, label: st
         label: The campaign's part of job names.
 
     Returns:
-        Pairs of pool name and script, for the pools that can run such trials.
+        Pairs of the pool, with blocks of one shape, and the script; for the pools that can run such trials.
 
     Raises:
         SiteError: No pool can run such trials.
     """
     scripts = []
     for pool in usable_pools(site, resources):
-        home = site.home(pool.name)
-        provider = block_provider(home, pool, resources)
-        provider.place(blocks, label)
-        command = node_command(provider.files("0").launch, "0")
-        scripts.append((pool.name, provider.render("0", command, worker_init(home, pool))))
+        home, shapes = site.home(pool.name), keyed_shapes(pool, resources)
+        for shape in shapes.values():
+            provider = block_provider(home, shape, resources, several=len(shapes) > 1)
+            provider.place(blocks, label)
+            command = node_command(provider.files("0").launch, "0")
+            scripts.append((shape, provider.render("0", command, provider.worker_init)))  # type: ignore[attr-defined]
     return scripts

@@ -56,6 +56,10 @@ class Block:
         end: How it ended; None while it has not.
         held: For how long its job has held its nodes.
         given_back: Whether its job was ended for good at the end of the campaign, and is not watched any more.
+        shape: Its shape, as the number of one of the pool's.
+        node_count: Its nodes; 0: as many as all blocks of its pool.
+        submitted: When it was submitted.
+        starts: When the scheduler expects it to begin; None where it does not say.
     """
 
     number: str
@@ -79,6 +83,13 @@ class Block:
     end: End | None = None
     held: HeldTime = field(default_factory=HeldTime)
     given_back: bool = False
+    shape: int = 0
+    node_count: int = 0
+    submitted: float = field(init=False)
+    starts: float | None = None
+
+    def __post_init__(self) -> None:
+        self.submitted = self.since
 
     @property
     def living(self) -> bool:
@@ -165,4 +176,5 @@ class Block:
             since=self.since,
             began=self.held.began,
             left=self.held.left,
+            nodes=self.node_count,
         )

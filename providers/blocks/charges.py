@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...pipeline.campaign.events import PoolCharge
+from ...pipeline.campaign.events import PoolCharge, shape_key
 from .block import Block
+
+
+def shape_charges(name: str, blocks: Sequence[Block], wanted: Sequence[int]) -> dict[str, PoolCharge]:
+    """What the blocks of a pool have cost, by :func:`~pilotune.pipeline.campaign.events.shape_key`.
+
+    Args:
+        name: The pool.
+        blocks: All that were ever submitted.
+        wanted: By shape, blocks that would be submitted now if the budget allowed them.
+    """
+    if len(wanted) == 1:
+        return {name: charge_of(blocks, wanted[0])}
+    own = [[block for block in blocks if block.shape == shape] for shape in range(len(wanted))]
+    return {shape_key(name, shape): charge_of(own[shape], wanted[shape]) for shape in range(len(wanted))}
 
 
 def charge_of(blocks: Sequence[Block], wanted: int = 0) -> PoolCharge:

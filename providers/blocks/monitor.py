@@ -270,18 +270,17 @@ class PoolMonitor:
 
     def charges(self) -> dict[str, PoolCharge]:
         """For how long each pool's blocks have held their nodes."""
-        return {name: each.blocks.charge() for name, each in self.pools.items()}
+        return {key: charge for each in self.pools.values() for key, charge in each.blocks.charges().items()}
 
     def allow(self, blocks: Mapping[str, int] | None, spent: Collection[str]) -> None:
         """Take over what a budget in node-hours allows.
 
         Args:
-            blocks: Pool -> blocks that may be submitted in all; None, and for a pool that is missing: no limit.
-            spent: Pools whose next block it cannot pay.
+            blocks: Pool or shape -> blocks that may be submitted in all; None, and for one that is missing: no limit.
+            spent: Pools, or shapes, whose next block it cannot pay.
         """
-        for name, managed in self.pools.items():
-            managed.blocks.allowed = None if blocks is None else blocks.get(name)
-            managed.blocks.spent = name in spent
+        for managed in self.pools.values():
+            managed.blocks.shapes.allow(blocks, spent)
 
     def _publish(self, snapshot: PoolSnapshot) -> None:
         before, self.snapshot = self.snapshot, snapshot

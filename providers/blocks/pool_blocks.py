@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,16 @@ from ...errors import SiteError
 from ...fields import format_duration
 from ...filesystems import why_not
 from ...pipeline.campaign.events import BlockView, PoolCharge
-from ...pipeline.trial.block_env import yield_margin
 from ...pipeline.worker.node.suspended import remove_suspended
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
 from .block import Block, WorkerPoolSeen
-from .charges import allowed_now, charge_of
+from .block_shape import BlockShape, BlockShapes
 from .end_cause import NOT_ITS_FAULT, end_cause, end_message
 from .job_log import JobLog
 from .releaser import Releaser
-from .scaling import accepts_no_more, surplus, wanted
+from .scaling import accepts_no_more
 
 log = logging.getLogger(__name__)
 
@@ -62,42 +61,29 @@ class PoolBlocks:
 
     Args:
         pool: The pool, from the site file.
-        trials_per_block: Trials that a block runs at a time.
-        provider: Submits, queries and cancels the blocks' jobs.
+        shapes: The shapes of its blocks, with what submits them; at least one.
         job_log: The jobs of the whole campaign.
         command: Gives the command of a block for its number.
-        yield_before: Seconds before the end of a block at which trials yield, from the study file; None for the
-            default.
-        allowed: Blocks that a budget in node-hours lets the pool submit in all; None without one.
 
     Attributes:
+        provider: Queries and cancels the blocks' jobs.
         blocks: All blocks that were submitted, oldest first.
         failure: Why the pool cannot continue; empty while it can.
         note: What the user should know now; mostly empty.
         quarantined: Hosts that get no more trials.
         only_here: Attempts in flight that no other pool can run. The pool has blocks for them whatever others have.
-        spent: Whether the budget in node-hours cannot pay a further block.
+        shapes: The shapes of its blocks.
     """
 
     def __init__(
         self,
         pool: PoolSpec,
-        trials_per_block: int,
-        provider: BatchBlocks,
+        shapes: Sequence[BlockShape],
         job_log: JobLog,
         command: Callable[[str], str],
-        yield_before: float | None = None,
-        allowed: int | None = None,
     ):
-        self.allowed, self.spent, self._short = allowed, False, 0
-        self.pool, self.trials_per_block, self.provider, self.job_log, self.command = (
-            pool,
-            trials_per_block,
-            provider,
-            job_log,
-            command,
-        )
-        self.yield_margin = yield_margin(pool.walltime, yield_before)
+        self.pool, self.shapes, self.job_log, self.command = pool, BlockShapes(shapes), job_log, command
+        self.provider = provider = shapes[0].provider
         self.releaser = Releaser(pool.name, provider, job_log)
         self.blocks: list[Block] = []
         self.failure = self.note = ""
@@ -115,7 +101,7 @@ class PoolBlocks:
 
     def start(self, now: float) -> None:
         """Submit the first blocks."""
-        self._launch(wanted(self.pool.blocks, self.trials_per_block, None, False), now)
+        self._launch(self.shapes.further(self.blocks, self.pool.blocks, None, False, None, now), now)
 
     def attempt_ended(self) -> None:
         """An attempt has ended in one of the blocks, which shows that blocks of this pool work."""
@@ -177,6 +163,7 @@ class PoolBlocks:
 
     def _update_from_scheduler(self, block: Block, now: float) -> None:
         job = self.job_log.jobs.get(block.job, Job(block.job, block.phase))
+        block.starts = job.starts
         block.held.correct(self._began(block, job))
         # Parsl detects later that its worker pools are gone, those of a suspended block never.
         over = job.phase == Phase.ENDED and (block.released or block.phase == Phase.SUSPENDED)
@@ -205,7 +192,7 @@ class PoolBlocks:
     def _began(self, block: Block, job: Job) -> float | None:
         """When the block's job began: as the scheduler says, else as its script wrote; None where neither says it."""
         if job.began is None and block.ends is not None and self.pool.walltime is not None:
-            return block.ends - self.provider.walltime_seconds
+            return block.ends - self.shapes[block.shape].provider.walltime_seconds
         return job.began
 
     def _is_gone(self, block: Block, now: float) -> bool:
@@ -263,7 +250,7 @@ class PoolBlocks:
         Returns:
             Trials that the pool's blocks run, or will run, at a time.
         """
-        self.note = ""
+        self.note = f"pool {self.pool.name}: {self.shapes.refusals}" if self.shapes.refusals else ""
         self.releaser.release_again(self.blocks, now)
         for block in self.blocks:
             self._hold_near_end(block, expected, hold, now)
@@ -278,23 +265,34 @@ class PoolBlocks:
                 and now - block.last_connected > NO_WORKERS_LIMIT
             ):
                 self._release(block, "its workers are gone, but the scheduler says that it runs", now)
-        want = wanted(self.pool.blocks, self.trials_per_block, max(demand, self.only_here), self._proven)
-        for block in surplus(self.blocks, want, self.pool.blocks.idle, final):
+        demand = max(demand, self.only_here)
+        withdrawn = self.shapes.to_withdraw(self.blocks, self.pool.blocks, demand, expected, now)
+        if withdrawn is not None:
+            self._release(withdrawn, "blocks of another shape will do its work sooner", now)
+        for block in self.shapes.needless(self.blocks, self.pool.blocks, demand, final):
             self._release(block, "there is no work for it", now)
-        living = sum(block.living for block in self.blocks)
+        ask = self._starts if now >= self._not_before else None
+        further = self.shapes.further(self.blocks, self.pool.blocks, demand, self._proven, expected, now, ask)
         holding = sum(block.holds_nodes for block in self.blocks)
-        self._launch(min(want - living, self.pool.blocks.max - holding), now)
-        if (self.spent and self._short) or self._away_since is not None:  # other pools may have to do it
-            want = sum(block.living for block in self.blocks)
-        return max(want, living) * self.trials_per_block
+        before = len(self.blocks)
+        self._launch(further[: max(0, self.pool.blocks.max - holding)], now)
+        served = sum(self.shapes.trials(block) for block in self.blocks if block.living)
+        if not self.shapes.unpaid and self._away_since is None:  # else other pools may have to do it
+            served += sum(self.shapes[shape].trials for shape in further[len(self.blocks) - before :])
+        return served
+
+    def _starts(self, shape: BlockShape) -> float | None:
+        """When the scheduler expects the next block to begin if it is of this shape; None where it does not say."""
+        number = str(len(self.blocks))
+        try:
+            return shape.provider.starts(self.command(number), number)
+        except (OSError, SiteError) as error:
+            log.info("pool %s: no estimate for blocks of %s: %s", self.pool.name, shape.words, error)
+            return None
 
     def _hold_near_end(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
-        walltime = self.pool.walltime
-        if (
-            walltime is None
-            or not block.living
-            or not accepts_no_more(block, now, walltime, self.yield_margin, expected)
-        ):
+        margin = self.shapes[block.shape].margin
+        if not block.living or not accepts_no_more(block, now, self.shapes.usable, margin, expected):
             return
         for manager, accepts in (block.managers or {}).items():
             if accepts:
@@ -309,7 +307,7 @@ class PoolBlocks:
         if not bad:
             self._release(block, "it gets no more trials, and none is left in it", now)
             return
-        if len(block.hosts) < self.pool.nodes_per_block and now - block.since < ASSEMBLY_TIME:
+        if len(block.hosts) < self.shapes[block.shape].pool.nodes_per_block and now - block.since < ASSEMBLY_TIME:
             return
         self._release(block, f"quarantined: {', '.join(bad)}", now)
         if block.unwanted and not self._excluding:  # the next one may be placed there as well
@@ -330,13 +328,12 @@ class PoolBlocks:
             if block.living and manager in block.hosts:
                 block.signalled = True
 
-    def _launch(self, count: int, now: float) -> None:
-        """Submit so many blocks, as far as nothing speaks against it."""
-        paid = allowed_now(count, len(self.blocks), self.allowed)
-        self._short = max(0, count - paid)
-        if self._short and self.spent:
+    def _launch(self, further: Sequence[int], now: float) -> None:
+        """Submit blocks of these shapes, as far as nothing speaks against it."""
+        paid = self.shapes.paid(self.blocks, further)
+        if self.shapes.unpaid:
             self.note = f"pool {self.pool.name}: the budget in node-hours pays for no further block"
-        for _ in range(paid):
+        for number in paid:
             if self.failure:
                 return
             if now < self._not_before:
@@ -349,7 +346,7 @@ class PoolBlocks:
             if unseen >= 2 * self.pool.blocks.max + UNSEEN_LIMIT:
                 self._stop_submitting(f"{unseen} blocks were submitted whose end only the scheduler reported")
                 return
-            if not self._submit(now):
+            if not self._submit(number, now):
                 return
 
     def _note_pause(self) -> None:
@@ -368,17 +365,18 @@ class PoolBlocks:
         if not any(block.living for block in self.blocks):
             self.failure = f"{why}; no more are submitted. {self._last_end}"
 
-    def _submit(self, now: float) -> bool:
+    def _submit(self, shape: int, now: float) -> bool:
         number = str(len(self.blocks))
         name = self.provider.files(number).job_name
-        block = Block(number, "", now)
+        nodes = self.shapes[shape].pool.nodes_per_block if len(self.shapes) > 1 else 0
+        block = Block(number, "", now, shape=shape, node_count=nodes)
         try:
             self.job_log.submitting(name, self.pool.name, number)
         except SiteError as error:
             self._on_unwritable(str(error), now)
             return False
         try:
-            block.job = self._submit_away_from_quarantined(number)
+            block.job = self._submit_away_from_quarantined(number, self.shapes[shape].provider)
         except SubmitRefused as error:
             self.blocks.append(block)
             self._on_refused(block, error, now)
@@ -393,17 +391,17 @@ class PoolBlocks:
         self.job_log.submitted(name, self.pool.name, number, block.job, now)
         return True
 
-    def _submit_away_from_quarantined(self, number: str) -> str:
+    def _submit_away_from_quarantined(self, number: str, provider: BatchBlocks) -> str:
         """Submit a block that avoids quarantined hosts, or any hosts if the scheduler does not know their names."""
-        self.provider.excluded = tuple(sorted(self.quarantined)) if self._excluding else ()
+        provider.excluded = tuple(sorted(self.quarantined)) if self._excluding else ()
         try:
-            return self.provider.submit(self.command(number), 1, number)
+            return provider.submit(self.command(number), 1, number)
         except SubmitRefused as error:
-            if error.transient or not self.provider.excluded:
+            if error.transient or not provider.excluded:
                 raise
-            log.warning("blocks cannot avoid %s: %s", ", ".join(self.provider.excluded), error.words)
-            self.provider.excluded = ()
-            job = self.provider.submit(self.command(number), 1, number)
+            log.warning("blocks cannot avoid %s: %s", ", ".join(provider.excluded), error.words)
+            provider.excluded = ()
+            job = provider.submit(self.command(number), 1, number)
             self._excluding = False
             return job
 
@@ -417,6 +415,9 @@ class PoolBlocks:
             self._on_no_answer(error, now)
             return
         self._away_since = None
+        if not error.transient and self.shapes.refuse(block.shape, error.words):
+            log.warning("pool %s: %s", self.pool.name, self.shapes.refusals)
+            return
         self._failures += 1
         self._last_end = f"pool {self.pool.name}: {error}"
         self._not_before = now + PAUSES[min(self._failures, len(PAUSES)) - 1]
@@ -469,9 +470,9 @@ class PoolBlocks:
                 block.given_back = True
         return left
 
-    def charge(self) -> PoolCharge:
-        """For how long its blocks have held their nodes."""
-        return charge_of(self.blocks, 0 if self.failure else self._short)
+    def charges(self) -> dict[str, PoolCharge]:
+        """For how long its blocks have held their nodes, by the pool's name or by its shapes."""
+        return self.shapes.charges(self.pool.name, self.blocks, over=bool(self.failure))
 
     def release_connected(self, why: str, now: float) -> None:
         """End the blocks that have connected: their workers know only the executor that was replaced.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import UserError
 from ...grammar import listed, named
+from ...pipeline.campaign.events import shape_key
 from ...yamlfile import nearest
 from ..site import PoolSpec, Site
 from .packed_node import WHOLE, Need, NodeRoom
@@ -68,7 +69,7 @@ def typical_need(resources: TrialResources) -> Need:
 
 
 def trials_per_block(pool: PoolSpec, resources: TrialResources) -> int:
-    """How many trials a block of the pool runs at a time; 0 when not even one fits.
+    """How many trials a block of the pool runs at a time, of its largest shape; 0 when not even one fits.
 
     Of trials of different sizes, the number in which each size is equally frequent among those that fit.
 
@@ -83,6 +84,13 @@ def trials_per_block(pool: PoolSpec, resources: TrialResources) -> int:
         parts = [room.part(each.need) for each in resources.sizes if trials_per_node(pool, each)]
         return max(1, int(pool.nodes_per_block * len(parts) / sum(parts))) if parts else 0
     return pool.nodes_per_block * trials_per_node(pool, resources)
+
+
+def keyed_shapes(pool: PoolSpec, resources: TrialResources) -> dict[str, PoolSpec]:
+    """The shapes of a pool whose blocks can run such trials, each as the pool with such blocks alone, by their keys."""
+    usable = [each for each in pool.by_shape if trials_per_block(each, resources)]
+    several = len(usable) > 1
+    return {shape_key(pool.name, shape) if several else pool.name: each for shape, each in enumerate(usable)}
 
 
 def trials_per_node(pool: PoolSpec, resources: TrialResources) -> int:
@@ -124,13 +132,21 @@ class PoolUse:
 
     Attributes:
         pool: The pool.
-        trials: How many trials a block of it runs at a time.
+        trials: How many trials a block of it runs at a time, the largest of its shapes.
         why_not: Why the study does not use it, in words; empty where it does.
+        by_shape: How many a block of each of its shapes runs at a time; 0 where not even one fits.
     """
 
     pool: PoolSpec
     trials: int = 0
     why_not: str = ""
+    by_shape: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, pool: PoolSpec, resources: TrialResources) -> PoolUse:
+        """The use of a pool by such trials."""
+        by_shape = tuple(trials_per_block(each, resources) for each in pool.by_shape)
+        return cls(pool, max(by_shape), by_shape=by_shape)
 
 
 def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
@@ -146,7 +162,7 @@ def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
         for index, pool in enumerate(site.pools):
             found = [each[index] for each in by_size]
             used = any(not each.why_not for each in found)
-            uses.append(PoolUse(pool, trials_per_block(pool, resources)) if used else found[0])
+            uses.append(PoolUse.of(pool, resources) if used else found[0])
         return uses
     fitting = {pool.name for pool in site.pools if pool.is_on and trials_per_block(pool, resources)}
     without_gpus = [pool.name for pool in site.pools if pool.name in fitting and not pool.gpus_per_node]
@@ -165,7 +181,7 @@ def pool_uses(site: Site, resources: TrialResources) -> list[PoolUse]:
                 PoolUse(pool, why_not=f"left to trials that need GPUs; pool {without_gpus[0]} has none, and runs these")
             )
         else:
-            uses.append(PoolUse(pool, trials_per_block(pool, resources)))
+            uses.append(PoolUse.of(pool, resources))
     return uses
 
 

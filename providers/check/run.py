@@ -128,6 +128,7 @@ def shrink(pool: PoolSpec, scheduler: str, walltime: float) -> PoolSpec:
         blocks=BlockCounts(1, 0, 1),
         walltime=min(pool.walltime or walltime, walltime),
         nodes_per_block=pool.nodes_per_block if fixed else min(NODES, pool.nodes_per_block),
+        shapes=(),
     )
 
 

@@ -25,7 +25,6 @@ class PackedAttempts:
 
     def __init__(self, resources: TrialResources, pools: Sequence[PoolSpec]):
         self._packer = Packer(typical_need(resources))
-        self._pools = {pool.name: pool for pool in pools}
         self._rooms = {pool.name: replace(room_of(pool), trials=trials_per_node(pool, resources)) for pool in pools}
         self._specs: dict[str, AttemptSpec] = {}  # those that wait, by token
         self._needs: dict[str, Need] = {}  # what each of them takes
@@ -109,10 +108,9 @@ class PackedAttempts:
             for pool, names in hosts.items()
         )
 
-    def trials_per_block(self, pool: str) -> int:
-        """How many trials of the typical size a block of the pool runs at a time."""
-        room = self._rooms[pool]
-        return max(1, int(self._pools[pool].nodes_per_block / min(1.0, room.part(self._packer.typical))))
+    def trials_per_block(self, pool: str, nodes: int) -> int:
+        """How many trials of the typical size a block of so many nodes of the pool runs at a time."""
+        return max(1, int(nodes / min(1.0, self._rooms[pool].part(self._packer.typical))))
 
     def only_in(self, pool: str) -> int:
         """How many attempts in flight can run in this pool only."""

@@ -48,12 +48,12 @@ from ...pipeline.trial.protocol import (
     Suggest,
 )
 from ...pipeline.worker.node.channel import make_keys
-from ..blocks.batch_scripts import block_provider, node_command
+from ..blocks.batch_scripts import node_command, shapes_of
 from ..blocks.job_log import JobLog
 from ..blocks.monitor import ManagedPool, PoolMonitor, PoolSnapshot
 from ..blocks.orphaned_jobs import OrphanedJob, end_orphaned_jobs
 from ..blocks.pool_blocks import PoolBlocks
-from ..blocks.resources import TrialResources, trials_per_block, usable_pools
+from ..blocks.resources import TrialResources, usable_pools
 from ..node.tasks import NotPlaced
 from ..schedulers.batch import BatchBlocks
 from ..schedulers.network import driver_addresses
@@ -178,18 +178,12 @@ class ParslPool:
         self._kernel = Kernel(self._config(), self._work)
 
     def _managed(self, pool: PoolSpec) -> ManagedPool:
-        provider = block_provider(self.site, pool, self.resources)
-        provider.place(self.files.blocks, self.label)
+        shapes = shapes_of(self.site, pool, self.resources, metered=pool.name in self._metered)
+        for shape in shapes:
+            shape.provider.place(self.files.blocks, self.label)
+        provider = shapes[0].provider
         launch = provider.files("").launch
-        blocks = PoolBlocks(
-            pool,
-            trials_per_block(pool, self.resources),
-            provider,
-            self.job_log,
-            command=lambda block: node_command(launch, block),
-            yield_before=self.resources.yield_before,
-            allowed=0 if pool.name in self._metered else None,
-        )
+        blocks = PoolBlocks(pool, shapes, self.job_log, command=lambda block: node_command(launch, block))
         return ManagedPool(blocks, self._executor(pool, provider, pool.name))
 
     def _executor(self, pool: PoolSpec, provider: BatchBlocks, label: str) -> Any:
@@ -270,7 +264,7 @@ class ParslPool:
     def serves(self, workers: int) -> int:
         """How many of so many workers the blocks serve, or will; at most, until the monitor has answered this."""
         demand, served = self.monitor.served
-        most = sum(each.blocks.pool.blocks.max * each.blocks.trials_per_block for each in self.monitor.pools.values())
+        most = sum(each.blocks.pool.blocks.max * each.blocks.shapes.most_trials for each in self.monitor.pools.values())
         return served if demand == workers else min(workers, most)
 
     def watch(self, poller: zmq.Poller) -> None:
@@ -362,7 +356,8 @@ class ParslPool:
         """Tell the monitor how many trials of the sizes that they have a block runs, and which pools they need."""
         if self.packed:
             for name, managed in self.monitor.pools.items():
-                managed.blocks.trials_per_block = self.packed.trials_per_block(name)
+                for shape in managed.blocks.shapes:
+                    shape.trials = self.packed.trials_per_block(name, shape.pool.nodes_per_block)
                 managed.blocks.only_here = self.packed.only_in(name)
 
     def _submit_waiting(self) -> None:

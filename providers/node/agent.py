@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from ...grammar import count
-from ...pipeline.trial.block_env import NODE_DIR, NODE_GPUS
+from ...pipeline.trial.block_env import BLOCK_TRIALS, NODE_DIR, NODE_GPUS
 from ...pipeline.trial.gpus import VISIBLE, describe
 from ...pipeline.worker.node.block import busy_workers, mark_ending
 from ...pipeline.worker.node.posix import (
@@ -73,6 +73,9 @@ ABANDONED = 75
 LONGEST_TMPDIR, SHORT_TMPDIR = 75, "/tmp"
 """Most characters of TMPDIR, and what replaces a longer one: multiprocessing adds 32 characters for its sockets, and
 Linux allows 107 in the path of a socket."""
+
+WORKERS = "--max_workers_per_node="
+"""The worker pool's option for how many trials it runs at a time."""
 
 NO_GPU = ("", "-1", "NoDevFiles", "void")
 """What schedulers and GPU drivers write into the GPU variable of a job without a GPU."""
@@ -204,6 +207,9 @@ def worker_gpus(launch: Launch, environment: Mapping[str, str]) -> list[str]:
 def command_line(launch: Launch, block: str, name: str, gpus: Sequence[str]) -> list[str]:
     """The worker pool's arguments, with ``gpus`` in place of the values of ``--available-accelerators``."""
     words = [word.replace("{block_id}", block).replace("{uid}", name) for word in launch.command]
+    trials = os.environ.get(BLOCK_TRIALS)
+    if trials:
+        words = [f"{WORKERS}{trials}" if word.startswith(WORKERS) else word for word in words]
     option = "--available-accelerators"
     if not gpus:
         return words
@@ -222,7 +228,7 @@ def bind(words: Sequence[str]) -> list[str]:
     starts.
     """
     words, option = list(words), "--cpu-affinity"
-    counts = [word.partition("=")[2] for word in words if word.startswith("--max_workers_per_node=")]
+    counts = [word.partition("=")[2] for word in words if word.startswith(WORKERS)]
     if option not in words or not counts or words[words.index(option) + 1] == "none":
         return words
     at, workers, cores = words.index(option) + 1, int(counts[0]), os.sched_getaffinity(0)

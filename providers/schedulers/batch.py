@@ -192,6 +192,18 @@ class BatchBlocks(ABC):
         """
         return {}
 
+    def starts(self, command: str, block: str) -> float | None:
+        """When the scheduler expects a block to begin that is submitted now; it may write the block's script.
+
+        Args:
+            command: What the block runs on each of its nodes.
+            block: The number that it would have.
+
+        Returns:
+            Unix seconds; None where the scheduler does not say.
+        """
+        return None
+
     # -- shared -------------------------------------------------------------------------------------------------------
 
     @property

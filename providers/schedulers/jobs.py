@@ -48,6 +48,7 @@ class Job:
         exit_code: The exit code of its script; None when the scheduler does not say.
         began, left: When it got its nodes, and when it gave them back, Unix seconds; None when the scheduler does not
             say, or it has not.
+        starts: When the scheduler expects it to begin, Unix seconds; None where it does not say, or it has begun.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Job:
     exit_code: int | None = None
     began: float | None = None
     left: float | None = None
+    starts: float | None = None
 
 
 class SchedulerUnreachable(PilotuneError):

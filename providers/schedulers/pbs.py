@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -292,7 +293,24 @@ def read_job(job: str, record: Mapping[str, str]) -> Job:
         return _ended(job, record, comment)
     meaning = next((meaning for pattern, meaning in NEVER.items() if re.search(pattern, comment)), "")
     reason = "" if phase == Phase.RUNNING else ": ".join(filter(None, (word, comment, meaning)))
-    return Job(job, phase, reason=reason)
+    starts = read_time(record.get("estimated.start_time", "")) if phase == Phase.QUEUED else None
+    return Job(job, phase, reason=reason, starts=starts)
+
+
+def read_time(text: str) -> float | None:
+    """A time as qstat prints it, in Unix seconds; None for anything else.
+
+    >>> read_time("1700000000"), read_time("soon")
+    (1700000000.0, None)
+    >>> read_time("Tue Feb 14 02:10:11 2023") - read_time("Tue Feb 14 02:10:01 2023")
+    10.0
+    """
+    if re.fullmatch(r"[0-9]{9,11}", text):
+        return float(text)
+    try:
+        return time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y"))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _ended(job: str, record: Mapping[str, str], comment: str) -> Job:

@@ -20,7 +20,7 @@ from parsl.providers.slurm.template import template_string
 
 from ...errors import SiteError
 from ..site import PoolSpec, Site
-from .batch import BatchBlocks, BlockFiles
+from .batch import BatchBlocks, BlockFiles, write_script
 from .commands import TIMED_OUT, Answer, run
 from .jobs import End, Job, Phase, SchedulerUnreachable
 from .launchers import BlockLauncher
@@ -120,6 +120,9 @@ GONE = ("already completing or completed", "already finished", UNKNOWN)
 
 NO_ACCOUNTS = "accounting storage is disabled"
 
+TEST_LIMIT = 15.0
+"""Seconds that ``sbatch --test-only`` may take."""
+
 FIELDS = ("JobID", "State", "exit_code", "Reason", "StartTime", "EndTime")
 
 EXCLUDE = r"(?<!\S)(?:--exclude[= ]|-x ?)(\S+)"
@@ -212,6 +215,15 @@ class SlurmBlocks(BatchBlocks, SlurmProvider):  # type: ignore[misc]
         """The last line that is an id (``7``, ``7;cluster``): a site's filters may print something before it."""
         ids = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;\S+)?\s*$", answer.out, re.MULTILINE)
         return str(ids[-1]) if ids else None
+
+    def starts(self, command: str, block: str) -> float | None:
+        """See :meth:`BatchBlocks.starts`. ``sbatch --test-only`` says it on stderr, and submits nothing."""
+        files = self.files(block)
+        write_script(files.script, self.render(block, command, self.worker_init))
+        argv = ["sbatch", "--test-only", *self._exclude(), str(files.script)]
+        answer = run(argv, TEST_LIMIT, folder=self.folder, without=self.not_inherited)
+        found = re.search(r"to start at (\S+)", answer.err) if answer.code == 0 else None
+        return read_time(found[1]) if found else None
 
     # -- queries ------------------------------------------------------------------------------------------------------
 
@@ -307,7 +319,7 @@ def read_jobs(text: str, ids: Sequence[str]) -> dict[str, Job]:
 def _timed(job: Job, began: str = "", left: str = "") -> Job:
     """The job with its times: of one that waits or runs, Slurm gives those that it expects too."""
     if job.phase == Phase.QUEUED:
-        return job
+        return replace(job, starts=read_time(began))
     return replace(job, began=read_time(began), left=read_time(left) if job.phase == Phase.ENDED else None)
 
 

@@ -6,17 +6,36 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from ...pipeline.campaign.events import BlockState, BlockView, PoolCharge
-from ...pipeline.trial.block_env import yield_margin
+from ...pipeline.campaign.events import BlockState, BlockView, PoolCharge, shape_key
 from ...pipeline.trial.protocol import AttemptSpec
 from ..blocks.block import Block
-from ..blocks.charges import allowed_now, charge_of
-from ..blocks.scaling import accepts_no_more, surplus, wanted
+from ..blocks.block_shape import BlockShape, BlockShapes
+from ..blocks.scaling import accepts_no_more
 from ..schedulers.jobs import End, Phase
-from ..site.spec import BlockCounts
+from ..site.spec import BlockCounts, PoolSpec
+
+NAME = "simulated"
+"""The name of a simulated pool."""
 
 SCALING_INTERVAL = 2.0
 """Seconds between two decisions about the number of blocks."""
+
+
+@dataclass(frozen=True)
+class PlannedShape:
+    """One of several shapes of simulated blocks.
+
+    Attributes:
+        workers: Workers in a block.
+        nodes: Its nodes.
+        walltime: Seconds.
+        queue: Mean seconds in the queue (exponentially distributed).
+    """
+
+    workers: int
+    nodes: int
+    walltime: float
+    queue: float
 
 
 @dataclass(frozen=True)
@@ -33,6 +52,7 @@ class BlockPlan:
         holds: A block that ends soon is told to accept no more trials. Otherwise its workers decline what does not fit.
         yield_before: As in the study file.
         metered: A budget in node-hours limits the blocks: none is submitted before the campaign allows it.
+        shapes: Several shapes of blocks, in place of ``workers``, ``walltime`` and ``queue``.
     """
 
     workers: int
@@ -44,11 +64,39 @@ class BlockPlan:
     holds: bool = True
     yield_before: float | None = None
     metered: bool = False
+    shapes: tuple[PlannedShape, ...] = ()
 
     @property
-    def yield_margin(self) -> float:
-        """Seconds before a block's end at which its trials are asked to yield."""
-        return yield_margin(self.walltime, self.yield_before)
+    def by_shape(self) -> tuple[PlannedShape, ...]:
+        """Its shapes, at least one."""
+        return self.shapes or (PlannedShape(self.workers, 1, self.walltime, self.queue),)
+
+    @property
+    def shortest(self) -> float:
+        """The shortest walltime of a block."""
+        return min(shape.walltime for shape in self.by_shape)
+
+    @property
+    def most_workers(self) -> int:
+        """Workers that there can be at once."""
+        return self.counts.max * max(shape.workers for shape in self.by_shape)
+
+    def block_shapes(self) -> BlockShapes:
+        """Its shapes, as those of a real pool."""
+        shapes = self.by_shape
+        return BlockShapes(
+            [
+                BlockShape(
+                    PoolSpec(NAME, walltime=shape.walltime, nodes_per_block=shape.nodes),
+                    None,  # type: ignore[arg-type]  # it is never asked for anything
+                    shape.workers,
+                    shape_key(NAME, number) if len(shapes) > 1 else NAME,
+                    self.yield_before,
+                    allowed=0 if self.metered else None,
+                )
+                for number, shape in enumerate(shapes)
+            ]
+        )
 
 
 class SimulatedBlocks:
@@ -69,9 +117,10 @@ class SimulatedBlocks:
         demand: Workers that the campaign could keep busy; None before it has said so.
         final: Whether the demand will not grow again.
         expected: Seconds that the campaign expects the next trial to run; None where it does not know.
-        allowed: Blocks that a budget in node-hours lets the pool submit in all; None without one.
+        shapes: The shapes of the blocks.
         most: The most blocks that ever held nodes at once.
         suspensions: How often a block was suspended.
+        withdrawn: How often a block was ended for one of another shape.
     """
 
     def __init__(
@@ -91,9 +140,8 @@ class SimulatedBlocks:
         self.demand: int | None = None
         self.final = False
         self.expected: float | None = None
-        self.allowed: int | None = 0 if plan.metered else None
-        self._short = 0  # blocks that the budget did not allow when they were last wanted
-        self.most = self.suspensions = 0
+        self.shapes = plan.block_shapes()
+        self.most = self.suspensions = self.withdrawn = 0
         self._last_used: dict[str, float] = {}  # when a block last began or ended a trial
         self._at(0.0, self._scale)
 
@@ -121,10 +169,10 @@ class SimulatedBlocks:
     def declines(self, spec: AttemptSpec, block: Block) -> bool:
         """Whether a worker of the block declines the attempt: the rule of ``pipeline/worker/node/block.py``."""
         assert block.ends is not None
-        left, margin = block.ends - self._now(), self.plan.yield_margin
+        left, margin = block.ends - self._now(), self.shapes[block.shape].margin
         if left < margin or spec.expected is None:
             return left < margin
-        return left < spec.expected and spec.expected + margin <= self.plan.walltime
+        return left < spec.expected and spec.expected + margin <= self.plan.by_shape[block.shape].walltime
 
     def occupy(self, block: Block, tasks: int) -> None:
         """Count attempts that begin (positive) or end (negative) in the block."""
@@ -134,14 +182,14 @@ class SimulatedBlocks:
     def views(self) -> tuple[BlockView, ...]:
         """The blocks that have not ended, as the campaign sees them."""
         return tuple(
-            BlockView("simulated", block.number, block.job, _state(block), block.reason, block.workers, block.ends,
-                      block.since, block.held.began)
+            BlockView(NAME, block.number, block.job, _state(block), block.reason, block.workers, block.ends,
+                      block.since, block.held.began, nodes=block.node_count)
             for block in self.blocks if block.end is None
         )  # fmt: skip
 
-    def charge(self) -> PoolCharge:
+    def charges(self) -> dict[str, PoolCharge]:
         """For how long the blocks have held their nodes."""
-        return charge_of(self.blocks, self._short)
+        return self.shapes.charges(NAME, self.blocks, over=False)
 
     def end_all(self) -> None:
         """Nothing is left of any block."""
@@ -159,36 +207,42 @@ class SimulatedBlocks:
         now, plan = self._now(), self.plan
         for block in self._running():
             block.idle = now - self._last_used[block.number] if not block.tasks else 0.0
-            if plan.holds and accepts_no_more(block, now, plan.walltime, plan.yield_margin, self.expected):
+            margin = self.shapes[block.shape].margin
+            if plan.holds and accepts_no_more(block, now, self.shapes.usable, margin, self.expected):
                 block.managers = {"0": False}
             if block.is_drained:
                 self._end(block, End.CANCELLED)
-        want = wanted(plan.counts, plan.workers, self.demand, any(block.was_connected for block in self.blocks))
-        for block in surplus(self.blocks, want, plan.counts.idle, self.final):
-            self._end(block, End.CANCELLED)
-        lacking = max(0, want - sum(block.living for block in self.blocks))
-        paid = allowed_now(lacking, len(self.blocks), self.allowed)
-        self._short = lacking - paid
-        for _ in range(paid):
-            self._submit()
+        proven = any(block.was_connected for block in self.blocks)
+        if self.demand is not None:
+            withdrawn = self.shapes.to_withdraw(self.blocks, plan.counts, self.demand, self.expected, now)
+            if withdrawn is not None:
+                self.withdrawn += 1
+                self._end(withdrawn, End.CANCELLED)
+            for block in self.shapes.needless(self.blocks, plan.counts, self.demand, self.final):
+                self._end(block, End.CANCELLED)
+        further = self.shapes.further(self.blocks, plan.counts, self.demand, proven, self.expected, now)
+        for shape in self.shapes.paid(self.blocks, further):
+            self._submit(shape)
         self._at(SCALING_INTERVAL, self._scale)
 
-    def _submit(self) -> None:
+    def _submit(self, shape: int) -> None:
         number = str(len(self.blocks))
-        block = Block(number, f"job{number}", self._now(), reason="Priority")
+        nodes = self.plan.shapes[shape].nodes if self.plan.shapes else 0
+        block = Block(number, f"job{number}", self._now(), reason="Priority", shape=shape, node_count=nodes)
         self.blocks.append(block)
         self.most = max(self.most, sum(each.holds_nodes for each in self.blocks))
-        self._at(self._random.expovariate(1.0 / self.plan.queue), lambda: self._begin(block))
+        self._at(self._random.expovariate(1.0 / self.plan.by_shape[shape].queue), lambda: self._begin(block))
 
     def _begin(self, block: Block) -> None:
         if block.end is not None:
             return
-        now, walltime = self._now(), self.plan.walltime
+        now, shape = self._now(), self.plan.by_shape[block.shape]
+        walltime = shape.walltime
         block.phase, block.reason, block.since, block.ends = Phase.RUNNING, "", now, now + walltime
-        block.was_connected, block.managers, block.workers = True, {"0": True}, self.plan.workers
+        block.was_connected, block.managers, block.workers = True, {"0": True}, shape.workers
         self._last_used[block.number] = now
         block.held.follow(Phase.RUNNING, now)
-        self._at(walltime - self.plan.yield_margin, lambda: self._close(block))
+        self._at(walltime - self.shapes[block.shape].margin, lambda: self._close(block))
         self._at(walltime, lambda: self._end(block, End.WALLTIME))
         if self._random.random() < self.plan.preempt:
             self._at(self._random.uniform(0.0, walltime), lambda: self._end(block, End.PREEMPTED))
@@ -200,7 +254,8 @@ class SimulatedBlocks:
         if block.end is None:
             self.suspensions += 1
             block.enter(Phase.SUSPENDED, "suspended", self._now())
-            self._at(self._random.expovariate(4.0 / self.plan.walltime), lambda: self._resume(block))
+            walltime = self.plan.by_shape[block.shape].walltime
+            self._at(self._random.expovariate(4.0 / walltime), lambda: self._resume(block))
 
     def _resume(self, block: Block) -> None:
         if block.end is None:

@@ -48,9 +48,6 @@ from .suspension import Suspension, is_suspended
 __all__ = ["Note", "Objective", "Question", "SimulatedPool", "Step", "Wish"]
 
 
-NAME = "simulated"
-"""The name of a simulated pool."""
-
 DECLINED_PAUSE = 1.0
 """Seconds until a worker that declined an attempt takes another, as on a real worker."""
 
@@ -117,7 +114,7 @@ class SimulatedPool:
         self._suspension = Suspension()
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
-        self._charge = PoolCharge()
+        self._charges: dict[str, PoolCharge] = {}
         self._workers = workers
         self.blocks: SimulatedBlocks | None = None
         if plan:
@@ -158,7 +155,7 @@ class SimulatedPool:
         """Attempts that it can ever run at once."""
         if self.blocks is None:
             return self._workers
-        return self.blocks.plan.counts.max * self.blocks.plan.workers
+        return self.blocks.plan.most_workers
 
     def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -177,7 +174,8 @@ class SimulatedPool:
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected
                 self.blocks.final = action.final
-                self.blocks.allowed = action.blocks.get(NAME) if action.blocks is not None else self.blocks.allowed
+                if action.blocks is not None:
+                    self.blocks.shapes.allow(action.blocks, action.spent)
             elif isinstance(action, Quarantine) and self.hosts:
                 self.hosts.quarantine(action.host)
 
@@ -243,10 +241,10 @@ class SimulatedPool:
         if views != self._views:
             self._views = views
             self._events.append(BlocksSeen(views))
-        charge = self.blocks.charge() if self.blocks else self._charge
-        if charge != self._charge:
-            self._charge = charge
-            self._events.append(Charged({NAME: charge}))
+        charges = self.blocks.charges() if self.blocks else self._charges
+        if charges != self._charges:
+            self._charges = charges
+            self._events.append(Charged(charges))
 
     def _slots(self) -> int:
         """Attempts that can run at once."""

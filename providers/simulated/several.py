@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ...pipeline.campaign.events import (
@@ -20,8 +20,10 @@ from ...pipeline.campaign.events import (
     Scale,
     StopAttempt,
     Submit,
+    pool_of_key,
 )
-from .pool import NAME, SimulatedPool
+from .blocks import NAME
+from .pool import SimulatedPool
 
 
 class SimulatedPools:
@@ -107,8 +109,8 @@ class SimulatedPools:
         left = action.workers
         for name, pool in self.pools.items():
             here = min(left, action.most.get(name, left))
-            blocks = None if action.blocks is None else {NAME: action.blocks[name]} if name in action.blocks else {}
-            pool.perform([replace(action, workers=here, blocks=blocks)])
+            blocks = None if action.blocks is None else _of_pool(name, action.blocks)
+            pool.perform([replace(action, workers=here, blocks=blocks, spent=frozenset(_of_pool(name, action.spent)))])
             left -= min(here, pool.most_workers)
 
     def _collect(self) -> None:
@@ -122,7 +124,7 @@ class SimulatedPools:
                     self._views[name] = tuple(replace(view, pool=name) for view in event.blocks)
                     self._events.append(BlocksSeen(tuple(view for views in self._views.values() for view in views)))
                 elif isinstance(event, Charged):
-                    self._charges[name] = event.pools[NAME]
+                    self._charges |= {key.replace(NAME, name, 1): charge for key, charge in event.pools.items()}
                     self._events.append(Charged(dict(self._charges)))
                 else:
                     self._events.append(self._of_pool(event, name))
@@ -149,3 +151,9 @@ class SimulatedPools:
                 pools=tuple(PoolCapacity(name, c.workers, c.hosts, c.in_flight) for name, c in known.items()),
             )
         )
+
+
+def _of_pool(name: str, found: Mapping[str, int] | Collection[str]) -> dict[str, int]:
+    """What concerns one of the pools, by the name that it has for itself; the values where there are some."""
+    of = found if isinstance(found, Mapping) else dict.fromkeys(found, 0)
+    return {key.replace(name, NAME, 1): value for key, value in of.items() if pool_of_key(key) == name}

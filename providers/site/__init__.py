@@ -4,7 +4,18 @@ from .load import SITE_KEYS, load_site
 from .locate import SHIPPED, find_sites, site_folders, site_path
 from .schema import DriverJob
 from .several import ambiguous_pool, is_of_site, load_sites, site_heads
-from .spec import BlockCounts, Network, PoolSpec, Site, node_hours, render_site, site_json, with_affinity
+from .spec import (
+    BlockCounts,
+    Network,
+    PoolSpec,
+    Shape,
+    Site,
+    node_hours,
+    render_site,
+    shapes_in_words,
+    site_json,
+    with_affinity,
+)
 
 __all__ = [
     "SHIPPED",
@@ -13,6 +24,7 @@ __all__ = [
     "DriverJob",
     "Network",
     "PoolSpec",
+    "Shape",
     "Site",
     "ambiguous_pool",
     "find_sites",
@@ -21,6 +33,7 @@ __all__ = [
     "load_sites",
     "node_hours",
     "render_site",
+    "shapes_in_words",
     "site_folders",
     "site_heads",
     "site_json",

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ...fields import validate
+from ...fields import format_duration, validate
 from ...grammar import count, listed
 from ...yamlfile import YamlFile, is_text, join, nearest, parse_value, read_yaml, with_overrides
 from .locate import SHIPPED, site_path
 from .misnamed import PREFIXES, TITLES, what_instead
 from .schema import RUNS, BlocksSchema, DriverJob, PoolSchema, SiteSchema
-from .spec import BlockCounts, Network, PoolSpec, Site
+from .spec import BlockCounts, Network, PoolSpec, Shape, Site
 
 SITE_KEYS = tuple(key for key in SiteSchema.model_fields if key != "name")
 """Keys that ``--set`` changes in the site file, not in the study file."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-_NUMBERS = {"init", "min", "max", "idle", "walltime", "poll", "patience", "cores"}
+_NUMBERS = {"init", "min", "max", "idle", "walltime", "poll", "patience", "cores", "nodes"}
 _OWN_LAUNCHER = {"local": "single", "slurm": "srun", "pbs": "mpiexec", "cobalt": "aprun"}
 _LEAST_WALLTIME = 60.0  # schedulers count in minutes; some take 0 minutes as no limit
 
@@ -174,10 +174,16 @@ def _pool(name: str, pool: PoolSchema, scheduler: str, source: YamlFile) -> Pool
     cores = pool.cores_per_node or (_own_cores() if local else 0)
     gpus = pool.gpus_per_node if pool.gpus_per_node is not None else (_own_gpus() if local else 0)
     workers = pool.workers_per_node or (cores if local else max(gpus, 1))
-    launcher, launcher_options = _launcher(pool, scheduler, key, source)
+    shapes = _shapes(pool, scheduler, key, source)
+    nodes = max(each.nodes for each in shapes) if shapes else pool.nodes_per_block
+    launcher, launcher_options = _launcher(pool, nodes, scheduler, key, source)
     as_given = {each: getattr(pool, each) for each in PoolSchema.model_fields}
     filled_in = {
-        "walltime": _walltime(pool.walltime, scheduler, key, source),
+        "walltime": max(each.walltime for each in shapes)
+        if shapes
+        else _walltime(pool.walltime, scheduler, key, source),
+        "nodes_per_block": nodes,
+        "shapes": shapes if len(shapes) > 1 else (),
         "blocks": _blocks(pool.blocks, key, source),
         "workers_per_node": workers,
         "cores_per_node": cores,
@@ -188,6 +194,42 @@ def _pool(name: str, pool: PoolSchema, scheduler: str, source: YamlFile) -> Pool
         "affinity": _affinity(pool.affinity or "", workers, key, source),
     }
     return PoolSpec(name=name, **{**as_given, **filled_in})
+
+
+_SIZES = {
+    "slurm": r"#SBATCH\s(.*\s)?(--nodes|-N|--time(?!-)|-t)",
+    "pbs": r"#PBS\s(.*\s)?-l\s*(\S+,)?(select|nodes|walltime)=",
+    "cobalt": r"#COBALT\s(.*\s)?(--nodecount|-n|--time|-t)\b",
+}
+"""By scheduler, what matches a line of ``options`` that gives the size of a block."""
+
+
+def _shapes(pool: PoolSchema, scheduler: str, above: str, source: YamlFile) -> tuple[Shape, ...]:
+    """The sizes of a pool's blocks; empty where ``nodes_per_block`` and ``walltime`` give the only one."""
+    key = f"{above}.shapes"
+    if not pool.shapes:
+        return ()
+    if scheduler == "local":
+        raise source.error("blocks of this machine are all alike; leave this key out", key)
+    for other, what in (("nodes_per_block", "nodes"), ("walltime", "a walltime")):
+        there = f"{above}.{other}"
+        replaced = key in source.overrides and there not in source.overrides
+        if other in pool.model_fields_set and not replaced:
+            raise source.error(f"each shape has {what} of its own; give shapes or {other}, not both", there)
+    for index, line in enumerate(pool.options):
+        if re.match(_SIZES[scheduler], line):
+            message = f"{line!r} gives all blocks one size; leave it out, or leave out shapes"
+            raise source.error(message, join(f"{above}.options", index))
+    found: dict[tuple[int, float], Shape] = {}
+    for index, shape in enumerate(pool.shapes):
+        here = join(key, index)
+        _check_least(shape.walltime, scheduler, f"{here}.walltime", source)
+        if (shape.nodes, shape.walltime) in found:
+            nodes = count(shape.nodes, "node")
+            raise source.error(f"{nodes} for {format_duration(shape.walltime)} is there twice; leave one out", here)
+        launcher, _ = _launcher(pool, shape.nodes, scheduler, above, source)
+        found[shape.nodes, shape.walltime] = Shape(shape.nodes, shape.walltime, launcher)
+    return tuple(found.values())
 
 
 def _walltime(walltime: float | None, scheduler: str, key: str, source: YamlFile) -> float | None:
@@ -215,14 +257,18 @@ def _check_least(walltime: float, scheduler: str, key: str, source: YamlFile) ->
 
 
 def _written(key: str, source: YamlFile) -> Any:
-    """What stands in the file at a key of mappings; None where there is nothing."""
+    """What stands in the file at a key; None where there is nothing."""
     here: Any = source.data
     rest = key
-    while isinstance(here, dict) and rest:
-        name = next((each for each in here if rest == each or rest.startswith(f"{each}.")), None)
+    while isinstance(here, dict | list) and rest:
+        if isinstance(here, list):
+            index, _, rest = rest.removeprefix("[").partition("].")
+            here = here[int(index)]
+            continue
+        name = next((each for each in here if rest == each or rest.startswith((f"{each}.", f"{each}["))), None)
         if name is None:
             return None
-        here, rest = here[name], rest[len(name) + 1 :]
+        here, rest = here[name], rest[len(name) :].removeprefix(".")
     return here
 
 
@@ -257,12 +303,12 @@ def _right_form(line: str, scheduler: str, prefix: str) -> str:
     return f"is no directive of {title}, which begins with {prefix}; shell lines stand in `setup`"
 
 
-def _launcher(pool: PoolSchema, scheduler: str, key: str, source: YamlFile) -> tuple[str, str]:
-    """The name and the options of a pool's launcher."""
-    own = "single" if pool.nodes_per_block == 1 else _OWN_LAUNCHER[scheduler]
+def _launcher(pool: PoolSchema, nodes: int, scheduler: str, key: str, source: YamlFile) -> tuple[str, str]:
+    """The name and the options of a pool's launcher for blocks of so many nodes."""
+    own = "single" if nodes == 1 else _OWN_LAUNCHER[scheduler]
     launcher = pool.launcher or {"name": own, "options": ""}
-    if launcher["name"] == "single" and pool.nodes_per_block > 1:
-        message = f"single starts workers on one node only, but a block has {pool.nodes_per_block}; use {own}"
+    if launcher["name"] == "single" and nodes > 1:
+        message = f"single starts workers on one node only, but a block has {nodes}; use {own}"
         raise source.error(message, f"{key}.launcher")
     return launcher["name"], launcher["options"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...fields import Section, section_fields
 from ...yamlfile import YamlFile
-from .schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, SiteSchema
+from .schema import BlocksSchema, DriverJob, NetworkSchema, PoolSchema, ShapeSchema, SiteSchema
 
 TITLES = {"local": "a local site", "slurm": "Slurm", "pbs": "PBS", "cobalt": "Cobalt"}
 """What messages call the schedulers."""
@@ -105,6 +105,8 @@ def what_instead(loc: tuple[str | int, ...], source: YamlFile) -> str:
         name = plain.removesuffix("_blocks")
         return f"; write `{name}: N`" if name in here else f"; write `blocks: {{{name}: N}}`{_where('blocks', here)}"
     key = next((key for key, names in OTHER_NAMES.items() if plain in names or plain == key), "")
+    if key == "nodes_per_block" and here == list(ShapeSchema.model_fields):
+        return f"; `{word}` is set with `nodes:` in a shape"
     if not key:
         return _where(word, here).replace(" ", f"; `{word}` stands ", 1)
     if key == "account" and "options" in here and scheduler in ("slurm", "pbs"):

@@ -101,6 +101,13 @@ def _block_counts(value: Any) -> Any:
     return _or_empty(value)
 
 
+def _shapes(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"must be a list of shapes, as in [{{nodes: 1, walltime: 30m}}, {{nodes: 8, walltime: 2h}}], "
+                         f"but is {shown(value)}")  # fmt: skip
+    return tuple(value)
+
+
 def _pools(value: Any) -> Any:
     if not isinstance(value, dict) or not value:
         raise ValueError(f"must be a mapping of pools by name, as in pools: {{cpu: {{queue: normal}}}}, "
@@ -166,19 +173,35 @@ class DriverJob(Section):
     options: Texts = Field(default=(), description="Further directives for its batch script, as in a pool.")
 
 
+class ShapeSchema(Section):
+    """An item of ``pools.NAME.shapes:``, one of several sizes of a pool's blocks."""
+
+    nodes: Positive = Field(description="Nodes of a block of this shape.")
+    walltime: Duration = Field(description="How long it runs, 1 minute or more.")
+
+
 class PoolSchema(Section):
     """``pools.NAME:``, one class of hardware."""
 
     queue: Annotated[OptionalWord, DefaultText("the scheduler's")] = Field(
         default="", description="The queue; on Slurm the partition."
     )
-    walltime: Annotated[Duration | None, DefaultText("required, except on `local`")] = Field(
+    walltime: Annotated[Duration | None, DefaultText("required, except on `local` and with `shapes`")] = Field(
         default=None, description="How long one block runs, 1 minute or more."
     )
     blocks: Annotated[BlocksSchema, BeforeValidator(_block_counts)] = Field(
         default=BlocksSchema(), description="How many blocks the pool has."
     )
     nodes_per_block: Positive = Field(default=1, description="Nodes of one block. On `local` always 1.")
+    shapes: Annotated[
+        tuple[ShapeSchema, ...],
+        BeforeValidator(_shapes),
+        DefaultText("one, of `nodes_per_block` and `walltime`"),
+        TypeName("list of shapes"),
+    ] = Field(
+        default=(),
+        description="Several sizes of blocks, instead of `nodes_per_block` and `walltime`, see below. Not on `local`.",
+    )
     workers_per_node: Annotated[Positive | None, DefaultText("one per GPU, else 1; on `local` one per core")] = Field(
         default=None,
         description="Most trials at a time on a node. There are fewer where the study's `trial:` asks for more than "

@@ -52,6 +52,21 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """One of several sizes of a pool's blocks.
+
+    Attributes:
+        nodes: Nodes of a block.
+        walltime: Seconds that it runs.
+        launcher: What starts the workers on its nodes: one of LAUNCHERS.
+    """
+
+    nodes: int
+    walltime: float
+    launcher: str = "single"
+
+
+@dataclass(frozen=True)
 class PoolSpec:
     """One class of hardware at a site, as its blocks are submitted. One Parsl executor runs its trials.
 
@@ -60,9 +75,10 @@ class PoolSpec:
     Attributes:
         name: The pool's name in the site file.
         queue: The queue, or the partition on Slurm; empty for the scheduler's default.
-        walltime: Seconds that a block runs; None on ``local``, whose blocks end with the campaign.
-        blocks: How many blocks there are.
-        nodes_per_block: Nodes of one block.
+        walltime: Seconds that a block runs; None on ``local``, whose blocks end with the campaign. With several shapes
+            the longest.
+        blocks: How many blocks there are, of all shapes together.
+        nodes_per_block: Nodes of one block; with several shapes the most.
         workers_per_node: Most trials at a time on a node.
         cores_per_node: Cores of a node; 0 when unknown.
         gpus_per_node: GPUs of a node.
@@ -74,6 +90,7 @@ class PoolSpec:
         affinity: The cores that each worker is bound to, as Parsl's ``cpu_affinity``. Empty when the site file does not
             say: then ``block`` on clusters where the number of cores is known, else ``none``.
         gpu_type: The maker of the GPUs, which decides the variable that selects them: one of GPU_TYPES.
+        shapes: The sizes of blocks; empty where all blocks are alike.
 
     >>> pool = PoolSpec("gpu", walltime=3600, nodes_per_block=2, workers_per_node=4, blocks=BlockCounts(max=3))
     >>> pool.workers_per_block, node_hours(pool)
@@ -95,6 +112,22 @@ class PoolSpec:
     exclusive: bool = True
     affinity: str = ""
     gpu_type: str = "nvidia"
+    shapes: tuple[Shape, ...] = ()
+
+    @property
+    def by_shape(self) -> tuple[PoolSpec, ...]:
+        """The pool with the blocks of each of its shapes alone; itself where all blocks are alike.
+
+        >>> pool = PoolSpec("cpu", nodes_per_block=8, walltime=7200, shapes=(Shape(1, 1800), Shape(8, 7200, "srun")))
+        >>> [(each.nodes_per_block, each.walltime, each.launcher) for each in pool.by_shape]
+        [(1, 1800, 'single'), (8, 7200, 'srun')]
+        """
+        return tuple(
+            dataclasses.replace(
+                self, nodes_per_block=shape.nodes, walltime=shape.walltime, launcher=shape.launcher, shapes=()
+            )
+            for shape in self.shapes
+        ) or (self,)
 
     @property
     def workers_per_block(self) -> int:
@@ -252,11 +285,16 @@ def _driver_data(driver: DriverJob) -> Mapping[str, Any]:
 
 
 def _pool_data(pool: PoolSpec, scheduler: str) -> Mapping[str, Any]:
+    size: dict[str, Any] = {
+        "walltime": format_duration(pool.walltime) if pool.walltime else None,
+        "nodes_per_block": pool.nodes_per_block,
+    }
+    if pool.shapes:
+        size = {"shapes": [{"nodes": each.nodes, "walltime": format_duration(each.walltime)} for each in pool.shapes]}
     return {
         "queue": pool.queue or None,
-        "walltime": format_duration(pool.walltime) if pool.walltime else None,
+        **size,
         "blocks": {**vars(pool.blocks), "idle": format_duration(pool.blocks.idle)},
-        "nodes_per_block": pool.nodes_per_block,
         "workers_per_node": pool.workers_per_node,
         "cores_per_node": pool.cores_per_node or None,
         "gpus_per_node": pool.gpus_per_node,
@@ -264,7 +302,9 @@ def _pool_data(pool: PoolSpec, scheduler: str) -> Mapping[str, Any]:
         "memory_per_node": pool.memory_per_node,
         "affinity": pool.affinity or None,
         "exclusive": pool.exclusive if scheduler == "slurm" else None,
-        "launcher": {"name": pool.launcher, "options": pool.launcher_options or None},
+        "launcher": None
+        if any(shape.launcher != pool.launcher for shape in pool.shapes)
+        else {"name": pool.launcher, "options": pool.launcher_options or None},
         "options": list(pool.options),
     }
 
@@ -287,7 +327,7 @@ def node_hours(pool: PoolSpec) -> float:
     """Most node hours that one set of a pool's blocks can use; ``math.inf`` without a walltime."""
     if pool.walltime is None:
         return math.inf
-    return pool.blocks.max * pool.nodes_per_block * pool.walltime / 3600
+    return pool.blocks.max * max(each.nodes_per_block * (each.walltime or 0.0) for each in pool.by_shape) / 3600
 
 
 def site_json(site: Site) -> dict[str, Any]:
@@ -322,6 +362,17 @@ def at_most(hours: float) -> str:
     return f"{amount} node hour{'' if hours == 1 else 's'} at most"
 
 
+def shapes_in_words(pool: PoolSpec) -> str:
+    """The sizes of a pool's blocks.
+
+    >>> shapes_in_words(PoolSpec("cpu", shapes=(Shape(1, 1800), Shape(8, 7200))))
+    '1 node for 30m or 8 nodes for 2h'
+    """
+    sizes = [(each.nodes_per_block, each.walltime) for each in pool.by_shape]
+    words = [f"{count(nodes, 'node')} for {format_duration(walltime or 0.0)}" for nodes, walltime in sizes]
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+
+
 def _blocks(counts: BlockCounts) -> str:
     if counts.min == counts.max:
         return count(counts.max, "block")
@@ -344,7 +395,9 @@ def render_site(site: Site, uses: Mapping[str, str] | None = None) -> str:
             continue
         nodes, workers = count(pool.nodes_per_block, "node"), count(pool.workers_per_node, "worker")
         cost = ""
-        if pool.walltime is not None:
+        if pool.shapes:
+            nodes, cost = f"({shapes_in_words(pool)})", f", {at_most(node_hours(pool))}"
+        elif pool.walltime is not None:
             cost = f", {format_duration(pool.walltime)} each, {at_most(node_hours(pool))}"
         lines.append(f"pool       {pool.name}: {_blocks(pool.blocks)} of {nodes} x {workers}{cost}")
         if uses and pool.name in uses:

@@ -122,3 +122,22 @@ def test_without_a_plan_of_hours_trials_have_no_cost(bench) -> None:
     (spec,) = campaign.specs(Capacity(1))
     campaign.turn(started(spec), over(spec, started=0.0, finished=720.0))
     assert NODE_HOURS not in campaign.trials()[0].user_attrs
+
+
+def test_of_several_shapes_those_are_allowed_that_the_budget_pays():
+    """The large one costs 8 of 10 node-hours, the small one 2: after a large one there is one small one left."""
+    shapes = {"cpu/0": PoolCost(nodes=2, walltime=HOUR), "cpu/1": PoolCost(nodes=8, walltime=HOUR)}
+    hours = NodeHours(HoursPlan(shapes, (Account("node_hours", 10.0),)))
+    assert (hours.plan.metered_pools, hours.plan.names) == ({"cpu"}, ["cpu"])
+    hours.take({"cpu/0": PoolCharge(), "cpu/1": PoolCharge(wanted=2)})
+    assert hours.reserve({}, (), 0.0)
+    assert (hours.allowed, hours.spent, hours.hopeless) == ({"cpu/0": 0, "cpu/1": 1}, {"cpu/1"}, "")
+    used = PoolCharge(submitted=1, living=((0.0, 0.0),), wanted=1)
+    hours.take({"cpu/0": PoolCharge(wanted=2), "cpu/1": used})
+    assert hours.reserve({}, (), 0.0)
+    assert (hours.allowed, hours.spent) == ({"cpu/0": 1, "cpu/1": 1}, {"cpu/0", "cpu/1", "cpu"})
+    small = PoolCharge(submitted=1, over=HOUR, wanted=1)
+    hours.take({"cpu/0": small, "cpu/1": PoolCharge(submitted=1, over=HOUR, wanted=1)})
+    assert not hours.reserve({}, (), HOUR)
+    assert hours.ledger(HOUR).pools["cpu"].nodes == 10 * HOUR
+    assert "a block of pool cpu can cost 8 node-hours" in hours.hopeless

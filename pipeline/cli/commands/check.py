@@ -95,6 +95,13 @@ def use_lines(uses: list[PoolUse], *, about: bool = False) -> Mapping[str, str]:
     return {
         use.pool.name: f"not used: {use.why_not}"
         if use.why_not
-        else f"used: {'about ' if about else ''}{count(use.trials, 'trial')} at a time in a block"
+        else f"used: {'about ' if about else ''}{_trials(use)} at a time in a block"
         for use in uses
     }
+
+
+def _trials(use: PoolUse) -> str:
+    """How many trials a block runs at a time; of several shapes the least and the most."""
+    held = [each for each in use.by_shape if each]
+    least = min(held, default=use.trials)
+    return f"{least} to {count(use.trials, 'trial')}" if least < use.trials else count(use.trials, "trial")

@@ -103,4 +103,4 @@ def batch_scripts(prepared: PreparedRun) -> Sequence[tuple[str, str]]:
     run = RunDirectory(prepared.runs / study_file.name / campaign)
     site, needs = prepared.site, needs_of(study_file)
     scripts = batch_scripts(site, needs, run.blocks, label_of(study_file, campaign))
-    return [(pool_in_words(site.pool(name), needs), text) for name, text in scripts]
+    return [(pool_in_words(pool, needs), text) for pool, text in scripts]

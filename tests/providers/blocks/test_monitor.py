@@ -10,6 +10,7 @@ import pytest
 
 from pilotune.errors import SiteError
 from pilotune.pipeline.worker.node.suspended import suspended_file
+from pilotune.providers.blocks.block_shape import BlockShape
 from pilotune.providers.blocks.job_log import JobLog, read_job_log
 from pilotune.providers.blocks.pool_blocks import FAILURE_LIMIT, UNSEEN_LIMIT, PoolBlocks
 from pilotune.providers.schedulers.batch import BlockFiles
@@ -69,7 +70,8 @@ class Lab:
         )
         self.scheduler = Scheduler(folder, self.pool)
         self.job_log = JobLog(folder / "jobs.jsonl", "slurm", MINUTE)
-        self.blocks = PoolBlocks(self.pool, 2, self.scheduler, self.job_log, lambda block: f"run {block}")  # type: ignore[arg-type]
+        shape = BlockShape(self.pool, self.scheduler, trials=2)  # type: ignore[arg-type]
+        self.blocks = PoolBlocks(self.pool, [shape], self.job_log, lambda block: f"run {block}")
         self.now = 1_000_000.0
         self.connected: dict[str, dict] = {}
         self.held: list[str] = []
@@ -500,16 +502,16 @@ def test_a_suspended_block_can_end(lab):
 
 def test_no_more_blocks_are_submitted_than_a_budget_allows(lab):
     lab.connect("0")
-    lab.blocks.allowed = 2
+    lab.blocks.shapes.allow({"cpu": 2}, ())
     lab.turn()
-    assert (len(lab.scheduler.submitted), lab.blocks.charge().wanted) == (2, 1)
+    assert (len(lab.scheduler.submitted), lab.blocks.charges()["cpu"].wanted) == (2, 1)
     assert lab.blocks.note == "", "it may be allowed in a moment"
-    lab.blocks.spent = True
+    lab.blocks.shapes.allow({"cpu": 2}, ["cpu"])
     assert lab.blocks.scale(100, None, lab.hold, lab.now) == 4, "the rest is for other pools"
     assert lab.blocks.note == "pool cpu: the budget in node-hours pays for no further block"
-    lab.blocks.allowed = None
+    lab.blocks.shapes.allow(None, ())
     lab.turn()
-    assert (len(lab.scheduler.submitted), lab.blocks.charge().wanted) == (3, 0)
+    assert (len(lab.scheduler.submitted), lab.blocks.charges()["cpu"].wanted) == (3, 0)
 
 
 def test_a_block_is_charged_from_the_start_to_the_end_of_its_job(lab):
@@ -519,12 +521,12 @@ def test_a_block_is_charged_from_the_start_to_the_end_of_its_job(lab):
     lab.scheduler.said["j0"] = Job("j0", Phase.RUNNING, began=began)
     for _ in range(9):
         lab.turn(demand=2)
-    assert lab.blocks.charge().living == ((0.0, began),)
+    assert lab.blocks.charges()["cpu"].living == ((0.0, began),)
     lab.end("0", End.WALLTIME)
     lab.scheduler.said["j0"] = Job("j0", Phase.ENDED, End.WALLTIME, began=began, left=began + 600.0)
     for _ in range(9):
         lab.turn(demand=0)
-    charge = lab.blocks.charge()
+    charge = lab.blocks.charges()["cpu"]
     assert (charge.over, charge.submitted) == (600.0, 1)
 
 
@@ -533,5 +535,5 @@ def test_blocks_that_are_ended_with_the_campaign_are_charged_until_then(lab):
     lab.turn(demand=2)
     lab.turn(demand=2)
     assert lab.blocks.cancel(lab.now + 30.0) == []
-    charge = lab.blocks.charge()
+    charge = lab.blocks.charges()["cpu"]
     assert (charge.over, charge.living) == (90.0, ())

@@ -9,7 +9,8 @@ from pilotune.pipeline.trial.block_env import yield_margin
 from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.end_cause import end_cause, end_message, last_words
 from pilotune.providers.blocks.resources import TrialResources, accelerators, trials_per_block, usable_pools
-from pilotune.providers.blocks.scaling import accepts_no_more, surplus, wanted
+from pilotune.providers.blocks.scaling import accepts_no_more, surplus
+from pilotune.providers.blocks.shapes import Fleet, Offer, further_blocks
 from pilotune.providers.schedulers.jobs import End, Job, Phase
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
@@ -22,6 +23,11 @@ COUNTS = BlockCounts(init=1, min=0, max=4)
 )
 def test_blocks_follow_the_work_once_a_first_one_has_shown_that_they_work(demand, proven, want):
     assert wanted(COUNTS, 2, demand, proven) == want
+
+
+def wanted(counts: BlockCounts, trials: int, demand: int | None, proven: bool) -> int:
+    """How many blocks are submitted where there is none, and blocks are all alike."""
+    return len(further_blocks(Fleet.of([], counts, demand, proven), [Offer(1, trials, 3600.0)], None))
 
 
 def test_no_fewer_blocks_than_min_and_a_first_one_also_without_init():
@@ -37,8 +43,8 @@ def block(number: str, **more) -> Block:
 def test_a_block_that_will_not_be_needed_again_is_ended_soon() -> None:
     running = {"phase": Phase.RUNNING, "was_connected": True}
     blocks = [block("0", tasks=1, **running), block("1", idle=4.0, **running), block("2", idle=6.0, **running)]
-    assert surplus(blocks, 1, 60.0) == []
-    assert [each.number for each in surplus(blocks, 1, 60.0, final=True)] == ["2"]
+    assert surplus(blocks, lambda block: 2, 0, 2, 60.0) == []
+    assert [each.number for each in surplus(blocks, lambda block: 2, 0, 2, 60.0, final=True)] == ["2"]
 
 
 def test_surplus_blocks_are_queued_ones_first_then_the_longest_idle_and_never_busy_ones():
@@ -51,10 +57,22 @@ def test_surplus_blocks_are_queued_ones_first_then_the_longest_idle_and_never_bu
         block("4"),
         block("5"),
     ]
-    assert [each.number for each in surplus(blocks, 5, 60.0)] == ["5"]
-    assert [each.number for each in surplus(blocks, 2, 60.0)] == ["5", "4", "2", "1"]
-    assert [each.number for each in surplus(blocks, 0, 60.0)] == ["5", "4", "2", "1"]
-    assert surplus(blocks, 6, 60.0) == []
+
+    def over(least: int, demand: int) -> list[str]:
+        return [each.number for each in surplus(blocks, lambda block: 2, least, demand, 60.0)]
+
+    assert over(0, 9) == over(5, 0) == ["5"]
+    assert over(0, 4) == over(2, 0) == ["5", "4", "2", "1"]
+    assert over(0, 0) == ["5", "4", "2", "1"]
+    assert over(0, 11) == over(6, 0) == []
+
+
+def test_of_queued_blocks_the_smallest_are_kept_that_suffice():
+    blocks = [block("0", shape=1), block("1"), block("2")]
+    trials = {0: 2, 1: 8}
+    for demand, over in ((11, []), (10, ["2"]), (8, ["2", "1"]), (4, ["0"]), (2, ["0", "2"]), (0, ["0", "2", "1"])):
+        found = surplus(blocks, lambda block: trials[block.shape], 0, demand, 60.0)
+        assert [each.number for each in found] == over, demand
 
 
 def test_a_trial_yields_a_minute_before_the_end_or_a_tenth_of_a_short_walltime():
@@ -75,11 +93,11 @@ def test_a_trial_yields_a_minute_before_the_end_or_a_tenth_of_a_short_walltime()
     ],
 )
 def test_no_trial_starts_where_it_would_not_fit(left, expected, no_more):
-    assert accepts_no_more(block("0", ends=1000.0), 1000.0 - left, 3600.0, 60.0, expected) is no_more
+    assert accepts_no_more(block("0", ends=1000.0), 1000.0 - left, 3510.0, 60.0, expected) is no_more
 
 
 def test_a_block_that_has_not_started_takes_trials():
-    assert not accepts_no_more(block("0"), 0.0, 3600.0, 60.0, 600.0)
+    assert not accepts_no_more(block("0"), 0.0, 3510.0, 60.0, 600.0)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_the_campaign_learns_what_fits_and_the_pools_what_they_are_needed_for() 
         packed.submit(attempt(f"t{number}", 8))
     packed.submit(attempt("any", 0))
     assert (packed.only_in("gpu"), packed.only_in("cpu")) == (4, 0)
-    assert packed.trials_per_block("gpu") == 2, "6.4 GPUs are typical now"
+    assert packed.trials_per_block("gpu", nodes=2) == 2, "6.4 GPUs are typical now"
     packed.ready()
     assert packed.capacity(0.1, frozenset({"host-n1"})).busy == 1.25
 

@@ -353,6 +353,13 @@ def test_the_pool_is_told_the_names_of_its_workers_gpus(node, finish):
     assert out == f"['--available-accelerators', '4', '6'] {described} amd\n"
 
 
+def test_a_block_says_how_many_trials_on_several_nodes_it_runs(monkeypatch):
+    launch = Launch(("pool", "--max_workers_per_node=4", "--block_id={block_id}"))
+    assert command_line(launch, "3", "n1-a", [])[1] == "--max_workers_per_node=4"
+    monkeypatch.setenv("PILOTUNE_BLOCK_TRIALS", "2")
+    assert command_line(launch, "3", "n1-a", [])[1] == "--max_workers_per_node=2"
+
+
 def test_the_pools_own_list_of_gpus_is_replaced():
     launch = Launch(("pool", "--available-accelerators", "0", "1", "--block_id={block_id}"))
     assert command_line(launch, "3", "n1-a", ["5"]) == ["pool", "--block_id=3", "--available-accelerators", "5"]

@@ -11,7 +11,7 @@ from pilotune.errors import SiteError
 from pilotune.providers.schedulers import pbs
 from pilotune.providers.schedulers.commands import TIMED_OUT, Answer
 from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
-from pilotune.providers.schedulers.pbs import PBSBlocks, clock, read_dsv
+from pilotune.providers.schedulers.pbs import PBSBlocks, clock, read_dsv, read_time
 from pilotune.providers.site import PoolSpec, Site
 
 from ...support.scheduler_commands import Commands
@@ -396,3 +396,15 @@ def test_a_server_that_does_not_answer_ends_nothing(tmp_path: Path, commands: Co
 
 def test_every_letter_of_the_table_is_one_letter() -> None:
     assert all(len(letter) == 1 for letter in pbs.STATES)
+
+
+def test_when_a_waiting_job_is_expected_to_begin_is_what_the_server_estimates(tmp_path, commands):
+    commands.answers = [
+        listed(
+            line("1.pbs", job_state="Q", **{"estimated.start_time": "Tue Feb 14 02:10:01 2023"}),
+            line("2.pbs", job_state="Q"),
+            line("3.pbs", job_state="R", **{"estimated.start_time": "Tue Feb 14 02:10:01 2023"}),
+        )
+    ]
+    jobs = blocks(tmp_path).query(["1.pbs", "2.pbs", "3.pbs"])
+    assert [jobs[f"{n}.pbs"].starts for n in (1, 2, 3)] == [read_time("Tue Feb 14 02:10:01 2023"), None, None]

@@ -12,7 +12,7 @@ from pilotune.errors import SiteError
 from pilotune.providers.schedulers import slurm
 from pilotune.providers.schedulers.commands import TIMED_OUT, Answer, run
 from pilotune.providers.schedulers.jobs import End, Job, Phase, SchedulerUnreachable, SubmitRefused
-from pilotune.providers.schedulers.slurm import SlurmBlocks, meaning_of, read_exit, read_job
+from pilotune.providers.schedulers.slurm import SlurmBlocks, meaning_of, read_exit, read_job, read_time
 from pilotune.providers.site import PoolSpec, Site
 
 from ...support.scheduler_commands import Commands
@@ -389,3 +389,20 @@ def test_a_job_cannot_be_ended_while_the_controller_does_not_answer(tmp_path: Pa
     commands.answers = [Answer(1, "", "scancel: error: Unable to contact slurm controller (connect failure)")]
     with pytest.raises(SchedulerUnreachable):
         blocks(tmp_path).cancel_one("7")
+
+
+def test_slurm_says_when_a_job_would_begin_that_is_not_submitted(tmp_path: Path, commands: Commands) -> None:
+    provider = blocks(tmp_path, nodes_per_block=2, walltime=3600.0)
+    said = "sbatch: Job 17 to start at 2026-11-30T12:00:00 using 8 processors on nodes n[1-2] in partition batch\n"
+    commands.answers = [Answer(0, "", said), Answer(1, "", "allocation failure"), Answer(0, "", "sbatch: fine\n")]
+    assert provider.starts("program", "3") == read_time("2026-11-30T12:00:00")
+    assert commands.ran == [["sbatch", "--test-only", str(tmp_path / "gpu-3.sh")]]
+    assert "--nodes=2\n" in (tmp_path / "gpu-3.sh").read_text()
+    assert (provider.starts("program", "3"), provider.starts("program", "3")) == (None, None)
+
+
+def test_slurm_says_when_a_waiting_job_would_begin(tmp_path: Path, commands: Commands) -> None:
+    commands.answers = [listed("7|PENDING|0|Resources|2026-11-30T12:00:00|N/A|", "8|PENDING|0|Priority|N/A|N/A|")]
+    jobs = blocks(tmp_path).query(["7", "8"])
+    assert [jobs[job].starts for job in ("7", "8")] == [read_time("2026-11-30T12:00:00"), None]
+    assert jobs["7"].began is None

@@ -164,7 +164,7 @@ class SlurmLogin(LoginNode):
     def __init__(self, lab: slurm.Lab, folder: Path, pool: Mapping[str, Any], site: Mapping[str, Any] | None = None):
         super().__init__(Here(folder, **lab.environment), lab)
         # Blocks of one core, so that several fit on a node.
-        usual = {"walltime": "10m", "exclusive": False, "cores_per_node": 1}
+        usual = {"exclusive": False, "cores_per_node": 1, **({} if "shapes" in pool else {"walltime": "10m"})}
         write_site(self.here, "slurm", {**usual, **pool}, **{"account": slurm.ACCOUNTS[0], **(site or {})})
 
     def cancel(self, job: str) -> None:

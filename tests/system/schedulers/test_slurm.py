@@ -116,3 +116,22 @@ def test_node_hours_are_those_of_slurms_accounts(result: tuple[Result, list[floa
     spent = ledger.pools["cpu"].nodes
     assert ledger.over
     assert abs(spent - sum(taken)) <= max(0.01 * sum(taken), 2.0 * len(taken)), (spent, taken)
+
+
+def shaped(folder: Path, lab: SlurmLab) -> tuple[Result, list[str]]:
+    """Blocks of one node start, those of four cannot: there are three for them."""
+    shapes = [{"nodes": 1, "walltime": "5m"}, {"nodes": 4, "walltime": "10m"}]
+    with lab.login(folder, {"shapes": shapes, "blocks": {"max": 2}}) as user, user.start(*[ENDLESS] * 8) as process:
+        user.await_epochs(1)
+        until(lambda: len(running_jobs(user.here)) > 1, "there is another block", LONG)
+        sizes = [machine(lab).job(job)["NumNodes"] for job in running_jobs(user.here)]
+        user.let_trials_end()
+        return user.finish(process), sizes
+
+
+@campaign(shaped)
+def test_a_shape_that_slurm_does_not_take_leaves_the_others(result: tuple[Result, list[str]]) -> None:
+    ended, sizes = result
+    assert ended.code == 0, ended.out + ended.err
+    assert set(sizes) == {"1"}
+    assert "blocks of 4 nodes for 10m are not submitted: " in ended.log

@@ -224,3 +224,23 @@ def test_while_the_controller_is_away_no_job_is_taken_for_ended(slurm: Lab, tmp_
         assert refused.value.transient
     assert provider.query([job])[job].phase in (Phase.QUEUED, Phase.RUNNING)
     assert provider.cancel([job]) == [True]
+
+
+def test_slurm_says_when_a_block_would_start_and_does_not_take_it(slurm: Lab, tmp_path: Path) -> None:
+    """A node of which another job has what the block needs, and one that is free of such jobs."""
+    needs = "#SBATCH --gres=place:1 --nodelist="
+    holder = blocks(tmp_path / "holder", walltime=600.0, options=(f"{needs}n1",))
+    job = holder.submit(FOR_LONG, 1, "0")
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while holder.query([job])[job].phase != Phase.RUNNING:
+            assert time.monotonic() < deadline, "the job does not start"
+            time.sleep(0.5)
+        after, now = (blocks(tmp_path / name, options=(f"{needs}{name}",)).starts("true", "0") for name in ("n1", "n2"))
+        assert after is not None
+        assert now is not None
+        assert after - now > 240.0
+        assert blocks(tmp_path / "n9", options=(f"{needs}n9",)).starts("true", "0") is None
+        assert slurm.run("squeue", "-h", "-n", "test-cpu-0", "-o", "%i").stdout.split() == [job]
+    finally:
+        holder.cancel([job])

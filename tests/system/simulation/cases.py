@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from pilotune.pipeline.noise import REPEATS_ONCE, Repeats
 from pilotune.pipeline.registry_args import Named
 from pilotune.pipeline.space import Constraint, Parameter, Space
-from pilotune.providers.simulated.blocks import BlockPlan
+from pilotune.providers.simulated.blocks import BlockPlan, PlannedShape
 from pilotune.providers.simulated.faults import Faults
 from pilotune.providers.site.spec import BlockCounts
 
@@ -242,13 +242,15 @@ class Case:
         )
         stretch = draw.choice([0.5, 3.0, 10.0, 10.0])
         case = cls.of(seed)
+        if case.sizes is None:
+            plan = replace(plan, shapes=draw_shapes(seed))
         return replace(
             case,
             seats=1,
             wishes=False,
             notes=False,  # a checkpoint counts the steps of reports
             trials=draw.choice([5, 12, 20]) if case.sampler not in POPULATIONS else case.trials,
-            workers=most * (case.sizes.most if case.sizes else plan.workers),
+            workers=most * case.sizes.most if case.sizes else plan.most_workers,
             plan=plan,
             every=draw.choice([0, 1, 3]),
             stretch=stretch,
@@ -261,10 +263,22 @@ class Case:
         """One driver or two on blocks, as many as a budget in node-hours pays; drivers die, and others go on."""
         draw, case = random.Random(f"hours {seed}"), cls.with_blocks(seed)
         assert case.plan is not None
-        block = NODES * case.plan.walltime / 3600.0
+        sizes = [shape.nodes * shape.walltime for shape in case.plan.shapes] or [NODES * case.plan.walltime]
+        block = max(sizes) / 3600.0
         hours = block * draw.choice([0.5, 1.0, 1.7, 2.5, 4.0, 8.0])
         trouble = replace(case.trouble, naps=0, kills=max(case.trouble.kills, draw.choice([0, 1, 2])))
         return replace(case, hours=hours, seats=draw.choice([1, 2]), server=True, trouble=trouble)
+
+
+def draw_shapes(seed: int) -> tuple[PlannedShape, ...]:
+    """Shapes of blocks whose queue time depends on them; none in a part of the seeds."""
+    draw = random.Random(f"shapes {seed}")
+    if draw.random() < 0.6:
+        return ()
+    small = PlannedShape(draw.choice([1, 2]), 1, draw.choice([60.0, 200.0]), draw.choice([1.0, 20.0]))
+    large = PlannedShape(draw.choice([3, 6]), 3, draw.choice([200.0, 1000.0]), draw.choice([1.0, 20.0, 400.0]))
+    long = PlannedShape(small.workers, 1, 1000.0, draw.choice([20.0, 100.0]))
+    return draw.choice([(small, large), (large, small), (small, large, long)])
 
 
 def _trouble(draw: random.Random) -> Trouble:

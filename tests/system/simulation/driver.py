@@ -17,7 +17,7 @@ from pilotune.pipeline.attributes import STEP
 from pilotune.pipeline.campaign.campaign import Campaign
 from pilotune.pipeline.campaign.campaign_study import CampaignStudy
 from pilotune.pipeline.campaign.cost_learner import CostLearner
-from pilotune.pipeline.campaign.events import Action, Event, PoolCharge, Scale, StopRequested
+from pilotune.pipeline.campaign.events import Action, Event, PoolCharge, Scale, StopRequested, shape_key
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
@@ -47,11 +47,13 @@ from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome, OutcomeKind
 from pilotune.pipeline.trial.report_log import ReportLog, ReportWriter, as_ranges, newest_log
+from pilotune.providers.blocks.charges import charge_of
 from pilotune.providers.blocks.packed_node import Need
 from pilotune.providers.blocks.packing import LEAST_AHEAD, MOST_HOMELESS, SHARE_AHEAD
 from pilotune.providers.simulated.attempt import Attempt, Objective
+from pilotune.providers.simulated.blocks import NAME
 from pilotune.providers.simulated.faults import Faults
-from pilotune.providers.simulated.pool import NAME, SimulatedPool
+from pilotune.providers.simulated.pool import SimulatedPool
 from pilotune.providers.simulated.several import SimulatedPools
 from tests.support.campaign_bench import QuietServices
 
@@ -237,6 +239,9 @@ class Driver(QuietServices):
             self.world.saw["blocks"] += len(blocks.blocks)
             self.world.saw["suspended"] += blocks.suspensions
             self.world.saw.update(str(block.end) for block in blocks.blocks)
+            self.world.saw["withdrawn"] += blocks.withdrawn
+            if plan.shapes:
+                self.world.saw.update(f"blocks of shape {block.shape}" for block in blocks.blocks)
 
     # -- DriverServices -----------------------------------------------------------------------------------------------
 
@@ -251,8 +256,15 @@ class Driver(QuietServices):
         if case.hours is None or case.plan is None:
             return None
         accounts = (Account("node_hours", case.hours),) if self.paid else ()
-        names = case.pools.names if case.pools else [NAME]
-        return HoursPlan({name: PoolCost(NODES, 2, case.plan.walltime) for name in names}, accounts)
+        names, shapes = case.pools.names if case.pools else [NAME], case.plan.shapes
+        costs = {name: PoolCost(NODES, 2, case.plan.walltime) for name in names}
+        if shapes:
+            costs = {
+                shape_key(name, number): PoolCost(shape.nodes, 2, shape.walltime)
+                for name in names
+                for number, shape in enumerate(shapes)
+            }
+        return HoursPlan(costs, accounts)
 
     def _keep_hours(self) -> None:
         """Keep what the blocks have cost; what dead drivers had reserved is given back once their blocks are gone."""
@@ -274,12 +286,23 @@ class Driver(QuietServices):
     @property
     def charged_by_pool(self) -> dict[str, float]:
         """The same by pool."""
-        return {name: NODES * charge.seconds(self.world.time.now) for name, charge in self.charges.items()}
+        found: dict[str, float] = {}
+        for name, machine in self.machines.items():
+            for block in machine.blocks.blocks if machine.blocks else ():
+                nodes = block.node_count or NODES
+                seconds = charge_of([block]).seconds(self.world.time.now)
+                found[name] = found.get(name, 0.0) + nodes * seconds
+        return found
 
     @property
     def charges(self) -> dict[str, PoolCharge]:
         """For how long the blocks of each pool have held their nodes."""
-        return {name: machine.blocks.charge() for name, machine in self.machines.items() if machine.blocks}
+        return {
+            key.replace(NAME, name, 1): charge
+            for name, machine in self.machines.items()
+            if machine.blocks
+            for key, charge in machine.blocks.charges().items()
+        }
 
     def make_spec(self, flight: Flight) -> AttemptSpec:
         world = self.world

@@ -239,6 +239,7 @@ def sharing(seed: int) -> Case:
     """Two drivers on blocks that a budget pays; each dies once, and its workers go on for a while."""
     case = replace(Case.with_hours(seed), seats=2, trouble=Trouble(kills=1, points=300), workers=4, trials=40)
     assert case.plan is not None
+    case = replace(case, plan=replace(case.plan, shapes=()))
     case = replace(case, hours=NODES * case.plan.walltime / 3600.0 * 1.5, faults=replace(case.faults, linger=400.0))
     return replace(case, stretch=20.0, pruner=None, sizes=None, sampler=SAMPLERS[0], stop_at=None)
 

@@ -305,7 +305,7 @@ class World:
     def objective(self, spec: AttemptSpec) -> Iterator[Step]:
         """Steps of a trial, the same in all its attempts; the values show which attempt made them."""
         draw, case = random.Random(spec.seed), self.case
-        longest = case.plan.walltime / 4 if case.plan else 1e9  # a step must fit into a block
+        longest = case.plan.shortest / 4 if case.plan else 1e9  # a step must fit into a block
 
         def seconds() -> float:
             return min(case.stretch * draw.expovariate(1.0), longest)

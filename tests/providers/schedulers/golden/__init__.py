@@ -32,5 +32,5 @@ def render() -> Iterator[tuple[str, str]]:
                 only = [f"pools.{each}.blocks.max={1 if each == pool else 0}" for each in pools]
                 site = load_site(path, ["runs=/shared/runs", *only])
                 needs = TrialResources(gpus=1 if site.pool(pool).gpus_per_node else 0)
-                for name, text in batch_scripts(site, needs, BLOCKS, LABEL):
-                    yield f"{path.stem}-{name}.sh", text
+                for _, text in batch_scripts(site, needs, BLOCKS, LABEL):
+                    yield f"{path.stem}-{pool}.sh", text

@@ -148,9 +148,18 @@ def attributes(state: State, job: Job) -> Attributes:
         *([("Exit_status", "", str(job.status))] if job.status is not None and job.phase != "exiting" else []),
         ("Submit_arguments", "", shlex.join(details["arguments"])),
         *([("history_timestamp", "", str(int(job.ended or 0)))] if job.phase == "ended" else []),
+        *estimate(state, job),
         ("project", "", details["project"]),
         ("Submit_Host", "", host),
     ]
+
+
+def estimate(state: State, job: Job) -> Attributes:
+    """When the server expects a queued job to begin, where it estimates that: when those have ended that run."""
+    if not state.config.get("estimates") or job.phase != "queued" or job.held:
+        return []
+    ends = [other.began + (other.walltime or 0.0) for other in state.jobs.values() if other.places and other.began]
+    return [("estimated", "start_time", time.ctime(max(ends, default=time.time())))]
 
 
 def listing(state: State, job: Job) -> tuple[str, Attributes]:
