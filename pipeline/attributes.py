@@ -77,7 +77,8 @@ its end. A driver that finds a dead campaign's jobs to be over writes what they 
 SETUP = "pilotune:setup:"
 """Prefix of study system attributes; a campaign's id follows. With what the campaign ran: ``{"site": name,
 "scheduler": ..., "host": ..., "python": ..., "versions": {package: version}, "memory": {pool: bytes that a trial could
-have there}, "study": text of the study file}``; of a campaign on several sites also ``"pools": {pool: its site}``.
+have there}, "study": text of the study file}``; of a campaign on several sites also ``"pools": {pool: its site},
+"local": [pools on the driver's host]``.
 
 Written once, when the campaign begins. The text has no secrets; it is that of ``study.yaml`` in the run directory."""
 

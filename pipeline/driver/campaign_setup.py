@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import socket
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...errors import SiteError
 from ...filesystems import why_not
@@ -13,6 +14,9 @@ from ..record import RunDirectory, known_studies
 from ..trial.files import write_atomically
 from .placing import memory_by_pool
 from .settings import RunSettings, needs_of
+
+if TYPE_CHECKING:
+    from ...providers.site import Site
 
 LONGEST_STUDY = 100_000
 """Characters of a study file that are kept."""
@@ -32,13 +36,20 @@ def campaign_setup(settings: RunSettings) -> dict[str, Any]:
     return {
         "site": settings.site.name,
         "scheduler": settings.site.scheduler,
-        **({"pools": {pool.name: site.name for site in parts for pool in site.pools}} if parts else {}),
+        **(_of_pools(parts) if parts else {}),
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "versions": versions,
         "memory": memory_by_pool(pools, needs),
         "study": settings.study_file.resolved()[:LONGEST_STUDY],
     }
+
+
+def _of_pools(sites: Sequence[Site]) -> dict[str, Any]:
+    """Of several sites, to which of them each pool belongs, and which pools are on this host."""
+    pools = {pool.name: site for site in sites for pool in site.pools}
+    local = [name for name, site in pools.items() if site.scheduler == "local"]
+    return {"pools": {name: site.name for name, site in pools.items()}, "local": local}
 
 
 def remember(settings: RunSettings, run: RunDirectory) -> None:

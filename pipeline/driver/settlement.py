@@ -38,7 +38,8 @@ def settled_use(
     found = {}
     for lease in dead:
         rows = blocks_of(attrs, lease.campaign)
-        if _is_local(attrs, lease.campaign):
+        local = _local_pools(attrs, lease.campaign)
+        if local is None:
             found[lease.campaign] = _use_of_local_blocks(attrs, rows, lease)
             continue
         record = RunDirectory(Path(lease.run)).jobs
@@ -46,7 +47,11 @@ def settled_use(
             continue
         own = [each for each in orphans if each.record == record]
         if not any(each.open for each in own):
-            found[lease.campaign] = _use_of_jobs(rows, record, own, now)
+            jobs = [row for row in rows if row[0] not in local]
+            here = [row for row in rows if row[0] in local]
+            found[lease.campaign] = _use_of_jobs(jobs, record, own, now)
+            if local:
+                found[lease.campaign] |= _use_of_local_blocks(attrs, here, lease, local)
     return found
 
 
@@ -56,16 +61,26 @@ def blocks_of(attrs: Mapping[str, Any], campaign: str) -> list[list[Any]]:
     return [row for part in parts if isinstance(part, list) for row in part if isinstance(row, list) and len(row) > 7]
 
 
-def _is_local(attrs: Mapping[str, Any], campaign: str) -> bool:
+def _local_pools(attrs: Mapping[str, Any], campaign: str) -> Collection[str] | None:
+    """The pools of a campaign whose blocks are processes on its host; None: all of them."""
     setup = attrs.get(SETUP + campaign)
-    return isinstance(setup, Mapping) and setup.get("scheduler") == "local"
+    if not isinstance(setup, Mapping):
+        return ()
+    local = setup.get("local")
+    return None if setup.get("scheduler") == "local" else local if isinstance(local, list) else ()
 
 
-def _use_of_local_blocks(attrs: Mapping[str, Any], rows: list[list[Any]], lease: Lease) -> dict[str, float]:
-    """By pool, the node-seconds of blocks on this machine; of one that was not kept, those of the whole campaign."""
+def _use_of_local_blocks(
+    attrs: Mapping[str, Any], rows: list[list[Any]], lease: Lease, pools: Collection[str] | None = None
+) -> dict[str, float]:
+    """By pool, the node-seconds of blocks on this machine; of one that was not kept, those of the whole campaign.
+
+    ``pools``: those with such blocks; None: all.
+    """
     end = lease.heartbeat + LINGER
     known = {row[0] for row in rows}
     reserved = ledgers_in(attrs).get(lease.campaign, Ledger()).pools
+    reserved = {pool: spent for pool, spent in reserved.items() if pools is None or pool in pools}
     unknown = [[pool, "", "", lease.started, lease.started, None, 0, 1] for pool in reserved if pool not in known]
     return _charged([*rows, *unknown], lambda row: (row[4], end))
 

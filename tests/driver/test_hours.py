@@ -179,6 +179,14 @@ def test_blocks_of_a_local_site_end_soon_after_their_driver(tmp_path):
     assert dead.used(None) == {"cpu": 2 * (100.0 + LINGER)}
 
 
+def test_of_a_campaign_on_a_cluster_and_this_host_only_the_blocks_here_end_with_their_driver(dead):
+    dead.attrs[SETUP + "c0"] = {"scheduler": "local and slurm", "local": ["here"]}
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None))
+    dead.attrs[BLOCKS + "c0:0"].append(["here", "0", "j", NOW - 800.0, NOW - 650.0, None, 1, 1, "", None])
+    dead.jobs(("0", "cancelled", NOW - 500.0))
+    assert dead.used([]) == {"cpu": 2 * 200.0, "here": 50.0 + LINGER}
+
+
 # What is shown
 
 

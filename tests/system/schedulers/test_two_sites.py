@@ -30,12 +30,12 @@ import time
 def objective(trial):
     note(os.environ["PILOTUNE_POOL"])
     trial.report(0.0, step=1)
-    while len(set((STUDY / "notes").read_text().split())) < 2 or trial.params["endless"]:
+    while len(set((STUDY / "notes").read_text().split())) < 2 or not (STUDY / "go").exists():
         time.sleep(0.1)
     return trial.params["x"]
 """
 )
-"""A trial waits until trials run in two pools."""
+"""A trial waits until trials run in two pools, and for the file ``go``."""
 
 POOL = {"walltime": "10m", "workers_per_node": 1, "cores_per_node": 1}
 BOTH = ["--site", "slurm", "--site", "pbs"]
@@ -47,10 +47,6 @@ class Login(NamedTuple):
     here: Here
     slurm: slurm.Lab
     pbs: Emulated
-
-    def study(self, endless: bool) -> None:
-        text = f"direction: minimize\nspace: {{x: {{float: [0, 1]}}, endless: {int(endless)}}}\nsampler: random\n"
-        self.here.study("epochs", MEET, f"{text}budget: {{trials: 4}}\n")
 
     def left(self) -> list[str]:
         """The campaigns' jobs that a scheduler still has, and processes of the user."""
@@ -71,11 +67,13 @@ def login(slurm_lab: slurm.Lab, tmp_path: Path) -> Iterator[Login]:
             site: dict[str, Any] = {"scheduler": name, "poll": "1s", "network": {"address": network}}
             site |= {"account": account} if account else {}
             here.write(f"{name}.yaml", yaml.safe_dump({**site, "pools": {"cpu": {**POOL, **pool}}}))
+        text = "direction: minimize\nspace: {x: {float: [0, 1]}}\nsampler: random\nbudget: {trials: 4}\n"
+        here.study("epochs", MEET, text)
         yield Login(here, slurm_lab, pbs)
 
 
 def test_a_campaign_runs_on_slurm_and_pbs_at_once(login: Login) -> None:
-    login.study(endless=False)
+    login.here.write("go", "")
     result = login.here.run("run", "epochs.yaml", *BOTH)
     trials = login.here.optuna("epochs").trials
     pools = Counter(details_of(trial)["pool"] for trial in trials)
@@ -90,7 +88,6 @@ def test_a_campaign_runs_on_slurm_and_pbs_at_once(login: Login) -> None:
 
 @pytest.mark.exhaustive
 def test_jobs_at_both_schedulers_are_ended_after_the_driver_was_killed(login: Login) -> None:
-    login.study(endless=True)
     with ended(login.here.start("run", "epochs.yaml", *BOTH)) as process:
         until(lambda: len(set(login.here.lines("notes"))) == 2, "both sites run trials", LONG)
         os.kill(process.pid, signal.SIGKILL)
@@ -98,7 +95,7 @@ def test_jobs_at_both_schedulers_are_ended_after_the_driver_was_killed(login: Lo
     found = login.here.json("clean", "epochs")["jobs"]
     assert {job["scheduler"] for job in found} == {"slurm", "pbs"}
     until(lambda: not login.left(), "nothing is left at either scheduler", LONG)
-    login.study(endless=False)
+    login.here.write("go", "")
     resumed = end_of(login.here.start("resume", "epochs"))
     assert "4 complete" in resumed.stdout
     until(lambda: not login.left(), "nothing is left at either scheduler", LONG)
