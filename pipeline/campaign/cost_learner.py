@@ -56,6 +56,16 @@ class _Running:
     began: float | None = None
     last_step: int | None = None
 
+    @property
+    def first(self) -> int:
+        """The last step of the attempts before it; -1 where there are none."""
+        return max((last for _, last in self.spec.reported), default=-1)
+
+    @property
+    def steps(self) -> int:
+        """How many steps it has done itself."""
+        return 0 if self.last_step is None else self.last_step - self.first
+
 
 class CostLearner:
     """What attempts cost in each pool.
@@ -98,11 +108,19 @@ class CostLearner:
         if token in self._running:
             self._running[token].began = now
 
-    def reported(self, token: str, step: int) -> None:
-        """An attempt has reported a step."""
+    def reported(self, token: str, step: int, now: float) -> float | None:
+        """An attempt has reported a step.
+
+        Returns:
+            By this report, the seconds of a whole trial; None while nobody knows how many steps that has.
+        """
         attempt = self._running.get(token)
-        if attempt is not None:
-            attempt.last_step = step if attempt.last_step is None else max(step, attempt.last_step)
+        if attempt is None:
+            return None
+        attempt.last_step = step if attempt.last_step is None else max(step, attempt.last_step)
+        if self._whole_steps is None or attempt.began is None or attempt.steps <= 0:
+            return None
+        return (now - attempt.began) * self._whole_steps / attempt.steps
 
     def ended(self, token: str, outcome: Outcome | None, now: float) -> None:
         """An attempt is over; ``outcome`` is None where it was lost."""
@@ -116,8 +134,7 @@ class CostLearner:
             if outcome.failure == "memory":
                 self.costs.failed_by_memory(params, pool, outcome.memory)
             return
-        first = max((last for _, last in attempt.spec.reported), default=-1)
-        steps = None if attempt.last_step is None else attempt.last_step - first
+        first, steps = attempt.first, None if attempt.last_step is None else attempt.steps
         whole = outcome is not None and outcome.kind == "complete"
         if whole and attempt.last_step is not None:
             self._whole_steps = attempt.last_step + 1

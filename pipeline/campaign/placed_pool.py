@@ -246,7 +246,9 @@ class PlacedPool:
         if isinstance(event, Started):
             self.learner.started(event.token, self.now())
         elif isinstance(event, Report):
-            self.learner.reported(event.token, int(event.reports[-1][0]))
+            seconds = self.learner.reported(event.token, int(event.reports[-1][0]), self.now())
+            if seconds is not None:
+                self.placement.foreseen(event.token, seconds)
         elif isinstance(event, Ended):
             self.learner.ended(event.outcome.token, event.outcome, self.now())
             self._leave(event.outcome.token)

@@ -137,18 +137,19 @@ class Costs:
         if limit is not None and limit > 0:
             self._memory.add(Observation(params, place, math.log(limit), censored=True))
 
-    def running(self, attempts: Sequence[tuple[Params, str, float]]) -> None:
-        """Learn from attempts that have not ended, until this is called again: a whole trial takes longer.
+    def running(self, attempts: Sequence[tuple[Params, str, float, bool]]) -> None:
+        """Learn from attempts that have not ended, until this is called again.
 
         Without this, long trials would be taken for short ones until the first of them ends.
 
         Args:
-            attempts: By attempt, the trial's parameters, the pool, and for how many seconds it has run.
+            attempts: By attempt, the trial's parameters, the pool, seconds, and whether a whole trial takes longer:
+                where the seconds are those for which it has run, and not what its reports say of a whole trial.
         """
         self._seconds.running(
             [
-                Observation(params, self._place(pool), math.log(max(seconds, LEAST_SECONDS)), censored=True)
-                for params, pool, seconds in attempts
+                Observation(params, self._place(pool), math.log(max(seconds, LEAST_SECONDS)), censored)
+                for params, pool, seconds, censored in attempts
             ]
         )
 

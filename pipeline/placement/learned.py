@@ -45,7 +45,7 @@ ENOUGH = 10
 """Of kinds of which so many have ended in a pool, the trials that still run there tell nothing new."""
 
 PART = 0.5
-"""Nor do those that have run for less than this part of the predicted seconds."""
+"""Nor do those without reports that have run for less than this part of the predicted seconds."""
 
 LOOK_AGAIN = 0.3
 """Running trials are looked at when the time since the beginning has grown by this part."""
@@ -72,6 +72,7 @@ class Learned:
         self._version: int | None = None
         self._running: dict[Hashable, tuple[Params, str, float]] = {}
         self._kinds: dict[Hashable, int] = {}  # of what runs
+        self._foreseen: dict[Hashable, float] = {}  # seconds of a whole trial, by the reports of what runs
         self._coming: int | None = None
         self._told: set[Hashable] = set()
         self._began: float | None = None
@@ -114,6 +115,12 @@ class Learned:
         """Forget what runs."""
         self._running.pop(key, None)
         self._kinds.pop(key, None)
+        self._foreseen.pop(key, None)
+
+    def foreseen(self, key: Hashable, seconds: float) -> None:
+        """By its reports, a trial that runs takes so long in all."""
+        if key in self._running:
+            self._foreseen[key] = seconds
 
     def choose(self, pool: str, waiting: Iterable[Entry], now: float) -> Entry | None:
         """The trial that a freed worker takes; see the module."""
@@ -203,11 +210,17 @@ class Learned:
             if pool not in plan.pools:
                 continue
             place = plan.pools.index(pool)
-            if plan.seen[kind, place] < ENOUGH and now - since > PART * plan.seconds[kind, place]:
+            late = now - since > PART * plan.seconds[kind, place]
+            if plan.seen[kind, place] < ENOUGH and (late or key in self._foreseen):
                 self._told.add(key)
         self._told &= running.keys()
-        told = [running[key] for key in running if key in self._told]
-        self._costs.running([(params, pool, now - since) for params, pool, since in told])
+        self._costs.running(
+            [
+                (params, pool, self._foreseen.get(key, now - since), key not in self._foreseen)
+                for key, (params, pool, since) in running.items()
+                if key in self._told
+            ]
+        )
 
     def _sort(self, entries: list[Entry]) -> None:
         """Give trials that wait their kinds, and the pools that they should run in."""

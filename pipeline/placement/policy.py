@@ -127,6 +127,11 @@ class Placement:
         self._rule.begun(entry, pool, now)
         return entry.key
 
+    def foreseen(self, key: Hashable, seconds: float) -> None:
+        """By the steps that it has reported, a trial that was taken runs for so many seconds in all."""
+        if self._rule is self._learned:
+            self._learned.foreseen(key, seconds)
+
     def ended(self, key: Hashable, now: float) -> None:
         """A trial that was taken has ended, or will be put again."""
         if self._running.pop(key, None) is not None:

@@ -327,3 +327,25 @@ def test_at_the_end_only_the_pools_that_run_something_are_needed(pool: PlacedPoo
     tell(pool, machines, Lost("0.1.c", "its block ended"), capacity(cpu=2, gpu=0))
     pool.perform([Submit(spec("0.2.c", pools=["gpu"]))])
     assert machines.done[-1] == Scale(1, most={"cpu": 0, "gpu": 1}, final=True), "the lost one is run again there"
+
+
+def test_reports_foretell_how_long_an_attempt_runs_once_the_steps_of_a_trial_are_known(
+    machines: Machines, costs: Noted
+) -> None:
+    said: list[tuple] = []
+
+    class Watched(Placement):
+        def foreseen(self, key, seconds) -> None:  # type: ignore[no-untyped-def]
+            said.append((key, seconds))
+
+    pool = PlacedPool(machines, Watched("learned", costs), CostLearner(costs))
+    tell(pool, machines, capacity(cpu=1, gpu=1))
+    pool.perform([Submit(spec("0.1.c", pools=["cpu"])), Submit(spec("1.1.c", pools=["gpu"]))])
+    tell(pool, machines, *(Started(f"{n}.1.c", "h", 1, "0", "0") for n in range(2)))
+    machines.time = 6.0
+    tell(pool, machines, Report("1.1.c", 1, 0, 0.5), *(Report("0.1.c", step, step, 0.5) for step in range(4)))
+    assert said == [], "nobody knows how many steps a trial has"
+    tell(pool, machines, outcome("0.1.c"))
+    machines.time = 12.0
+    tell(pool, machines, Report("1.1.c", 2, 1, 0.5))
+    assert said == [("1.1.c", 24.0)], "two of four steps took 12 s"

@@ -141,7 +141,7 @@ def test_running_trials_are_bounds_until_they_are_said_anew():
     for _ in range(8):
         costs.note({"model": "svm"}, "cpu", 10.0)
     before = costs.seconds({"model": "cnn"}, "cpu")
-    costs.running([({"model": "cnn"}, "cpu", 200.0)] * 5)
+    costs.running([({"model": "cnn"}, "cpu", 200.0, True)] * 5)
     while_running = costs.seconds({"model": "cnn"}, "cpu")
     costs.running([])
     assert before is not None
@@ -149,6 +149,16 @@ def test_running_trials_are_bounds_until_they_are_said_anew():
     assert before < 20.0
     assert while_running > 100.0
     assert costs.seconds({"model": "cnn"}, "cpu") == before
+
+
+def test_running_trials_whose_reports_foretell_their_end_count_as_whole_ones():
+    costs = Costs(POOLS)
+    for _ in range(8):
+        costs.note({"model": "svm"}, "cpu", 10.0)
+    costs.running([({"model": "cnn"}, "cpu", 200.0, False)] * 5)
+    found = costs.predict({"model": "cnn"}, "cpu")
+    assert found is not None
+    assert found.seconds == pytest.approx(200.0, rel=0.1)
 
 
 def test_outliers_hardly_count():
