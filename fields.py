@@ -25,6 +25,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|min|ms|m|s)\s*")
 _CLOCK = re.compile(r"(?:(\d+)[-:])??(\d+):(\d\d):(\d\d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE)
 
+MOST, LONGEST, LARGEST = 10**15, 36_500 * 86_400.0, 10.0**18
+"""Bounds of whole numbers, of durations (a hundred years) and of sizes (1,000 PB). What is beyond is a mistake, would
+fill messages with its digits, and overflows where it is multiplied."""
+
 
 class Section(BaseModel):
     """Base of all sections of a file: unknown keys are errors, and values cannot be changed."""
@@ -92,6 +96,8 @@ def duration(value: Any) -> float:
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     if seconds is None or not 0 < seconds < math.inf:
         raise ValueError(f"must be a duration above 0, as in 90s, 30m, 1h30m or 00:30:00, but is {shown(value)}")
+    if seconds > LONGEST:
+        raise ValueError(f"must be a duration of at most {format_duration(LONGEST)}, but is {shown(value)}")
     return seconds
 
 
@@ -111,6 +117,8 @@ def size(value: Any) -> int:
         number = float(match[1]) * step ** " KMGTP".index(match[2].upper() or " ")
     if number is None or not 1 <= number < math.inf:
         raise ValueError(f"must be a size, as in 512MB, 2GB or 2GiB, but is {shown(value)}")
+    if number > LARGEST:
+        raise ValueError(f"must be a size of at most 1000PB, but is {shown(value)}")
     return int(number)
 
 
@@ -139,6 +147,8 @@ def whole(low: int | None = None) -> Callable[[Any], int]:
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
             raise ValueError(f"must be a whole number{least}, but is {shown(value)}")
+        if abs(value) > MOST:
+            raise ValueError(f"must be a whole number of at most {MOST:,}, but is {shown(value)}")
         return value
 
     return check
@@ -151,6 +161,8 @@ def whole_or_share(value: Any) -> float:
     (2, 0.5)
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    if is_number and value > MOST:
+        raise ValueError(f"must be at most {MOST:,}, but is {shown(value)}")
     if is_number and (value < 1 or value == int(value)):
         return value if 0 < value < 1 else int(value)
     raise ValueError(f"must be a whole number of at least 0, or a fraction below 1, but is {shown(value)}")

@@ -32,7 +32,7 @@ from ...fields import (
 )
 from ...names import NAME, NAME_RULE
 from ...yamlfile import nearest
-from ..hours import Account, Unit
+from ..hours import MOST_HOURS, Account, Unit
 from ..loggers.settings import KINDS, MODES, LoggerSettings
 from ..noise import MOST, REPEATS_ONCE, Repeats
 from ..trial.protocol import DEFAULT_GRACE, DEFAULT_MAX_OUTPUT, DEFAULT_RANK_TIMEOUT, Limits
@@ -164,6 +164,8 @@ def _hours(value: Any) -> float | dict[str, float]:
 def _some_hours(value: Any, must: str, otherwise: str = "") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"{must} a number of hours above 0{otherwise}, but is {shown(value)}")
+    if value > MOST_HOURS:
+        raise ValueError(f"{must} at most {MOST_HOURS:,.0f} hours, but is {shown(value)}")
     return float(value)
 
 
@@ -359,6 +361,11 @@ class Budget(Section):
         description="The campaign ends when Optuna's terminator finds that nothing is left to gain, see below. For "
         "studies with one direction.",
     )
+
+    @property
+    def ends(self) -> bool:
+        """Whether a condition other than hours ends a campaign; running out of failures does not count."""
+        return any(getattr(self, key) is not None for key in ("trials", "time", "target", "patience", "terminator"))
 
     @property
     def accounts(self) -> tuple[Account, ...]:

@@ -355,10 +355,10 @@ def site_json(site: Site) -> dict[str, Any]:
 def at_most(hours: float) -> str:
     """An amount of node hours as a limit.
 
-    >>> at_most(1.0), at_most(0.25), at_most(12000.0)
-    ('1 node hour at most', '0.25 node hours at most', '12,000 node hours at most')
+    >>> at_most(1.0), at_most(0.25), at_most(12000.0), at_most(1e30)
+    ('1 node hour at most', '0.25 node hours at most', '12,000 node hours at most', '1e+30 node hours at most')
     """
-    amount = f"{hours:,.0f}" if 1000 <= hours < math.inf else f"{hours:.4g}"
+    amount = f"{hours:,.0f}" if 1000 <= hours <= 1e12 else f"{hours:.4g}"
     return f"{amount} node hour{'' if hours == 1 else 's'} at most"
 
 

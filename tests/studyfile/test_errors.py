@@ -313,11 +313,28 @@ HOURS = "must be a number of hours above 0, or a mapping of pools as in {cpu: 40
         (".inf", f"{HOURS} inf"),
         ("{cpu: -1}", "must have for cpu a number of hours above 0, but is -1"),
         ("{}", "must name a pool, as in {cpu: 400, gpu: 100}"),
+        ("1.0e+300", "must be at most 1,000,000,000 hours, but is 1e+300"),
+        ("{cpu: 2.0e+9}", "must have for cpu at most 1,000,000,000 hours, but is 2000000000.0"),
     ],
 )
 def test_a_budget_in_node_hours_is_a_number_or_one_for_each_pool(folder, hours, said):
     text = BASE.replace("budget: {trials: 10}", f"budget:\n  trials: 10\n  node_hours: {hours}")
     assert message(folder, text) == f"study.yaml:12: budget.node_hours: {said}"
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("trials: 1.0e+300", "trials: must be a whole number of at most 1,000,000,000,000,000, but is " + "1000"),
+        ("trials: 9\n  time: 1.0e+300", "time: must be a duration of at most 36500d, but is 1e+300"),
+        ("trials: 9\ntrial:\n  memory: 1.0e+300", "trial.memory: must be a size of at most 1000PB, but is 1e+300"),
+        ("trials: 9\ntrial:\n  gpus: 1.0e+300", "trial.gpus: must be at most 1,000,000,000,000,000, but is 1e+300"),
+    ],
+)
+def test_a_number_that_can_only_be_a_mistake_is_refused_and_shortened(folder, budget, said):
+    found = message(folder, BASE.replace("budget: {trials: 10}", f"budget:\n  {budget}"))
+    assert said in found
+    assert len(found) < 160
 
 
 def test_a_budget_in_hours_is_enough_to_end_a_study(folder):
