@@ -31,6 +31,10 @@ UNPAID = 10.0
 RECENT = 64
 """Attempts from which it is known how many of the next ones may run in each pool."""
 
+UNASKED = 20.0
+"""Seconds without a new attempt for a pool with free workers after which none is expected there, so that no idle block
+is kept for it. Shorter than the 60 s after which idle blocks may be ended."""
+
 
 class PlacedPool:
     """Several pools as one, whose attempts are placed. Implements :class:`.pool.Pool`.
@@ -59,6 +63,8 @@ class PlacedPool:
         self._rooms: dict[str, PoolCapacity] = {}
         self._latency = 0.0
         self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)  # the pools that may run recent attempts
+        self._asked: dict[str, float] = {}  # pool -> when an attempt last came that may run there
+        self._unasked: set[str] = set()  # pools for which nothing has come for a while
         self._capacity: Capacity | None = None  # the last that the campaign got
         self._spent: frozenset[str] = frozenset()  # pools whose next block the budget in node-hours cannot pay
         self._unpaid: float | None = None  # since when nothing can run
@@ -104,6 +110,7 @@ class PlacedPool:
     def _rescale(self) -> None:
         """Tell the pools how many workers can be kept busy, where that has changed."""
         if self._demand is not None:
+            self._unasked = self._unasked_pools()
             scale = replace(self._demand, most=self._most(self._demand.workers))
             if scale != self._scale:
                 self._scale = scale
@@ -118,6 +125,7 @@ class PlacedPool:
             return
         self._waiting[spec.token] = spec
         self._recent.append(tuple(spec.pools))
+        self._asked |= dict.fromkeys(spec.pools or self._rooms, self.now())
         self._tell(spec)
 
     def _tell(self, spec: AttemptSpec) -> None:
@@ -185,20 +193,33 @@ class PlacedPool:
         return (room.workers if room.in_flight is None else room.in_flight) + more - self._load[room.name]
 
     def _most(self, workers: int) -> dict[str, int]:
-        """How many of so many workers could be kept busy in each pool, by where recent attempts may run.
+        """How many of so many workers could be kept busy in each pool; without those where all of them could.
 
-        In a pool that the end of the campaign does not need: those that are busy, and what only such pools may run.
+        What runs in a pool stays there, what waits may begin where it is allowed, and what the campaign has still to
+        ask for is like recent attempts. In a pool that the end of the campaign does not need: those that are busy, and
+        what only such pools may run.
         """
-        found = {}
+        found, waiting = {}, self._pools_of_waiting()
+        future = max(0, workers - len(waiting) - len(self._homes))
         for name in self._rooms:
             if name in self._done_with:
-                only = [pools for pools in self._pools_of_waiting() if pools <= self._done_with | self._empty()]
+                only = [pools for pools in waiting if pools <= self._done_with | self._empty()]
                 found[name] = self._load[name] + sum(name in pools for pools in only)
                 continue
             may = sum(not allowed or name in allowed for allowed in self._recent)
-            if may < len(self._recent):
-                found[name] = -(-workers * may // len(self._recent))
+            here = self._load[name] + sum(name in allowed for allowed in waiting)
+            if name not in self._unasked and future:
+                here += -(-future * may // len(self._recent)) if self._recent else future
+                if may == len(self._recent) and all(name in allowed for allowed in waiting):
+                    continue
+            found[name] = here
         return found
+
+    def _unasked_pools(self) -> set[str]:
+        """The pools with free workers, for which nothing waits and has come for a while; until something comes."""
+        now, idle = self.now(), self._rooms.keys() - set().union(*self._pools_of_waiting())
+        idle = {name for name in idle if self._recent and now - self._asked[name] >= UNASKED}
+        return {name for name in idle if name in self._unasked or self._load[name] < self._rooms[name].workers}
 
     def _add_stranded(self, events: list[Event]) -> None:
         """Let the campaign ask for as many more attempts as wait for pools without workers, or end if nothing can run.
@@ -266,6 +287,7 @@ class PlacedPool:
 
     def _on_capacity(self, event: Capacity) -> Capacity:
         self._rooms, self._latency = {room.name: room for room in event.pools}, event.latency
+        self._asked = {name: self._asked.get(name, self.now()) for name in self._rooms}
         rooms = {name: PoolRoom(room.workers, self._memory.get(name)) for name, room in self._rooms.items()}
         self.placement.pools(rooms)
         for token, spec in list(self._waiting.items()):

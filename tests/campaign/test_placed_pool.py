@@ -24,7 +24,7 @@ from pilotune.pipeline.campaign.events import (
     Submit,
 )
 from pilotune.pipeline.campaign.past_costs import learn_past
-from pilotune.pipeline.campaign.placed_pool import PlacedPool
+from pilotune.pipeline.campaign.placed_pool import UNASKED, PlacedPool
 from pilotune.pipeline.placement import Costs, Placement
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started, Verdict
 
@@ -52,6 +52,10 @@ class Machines:
     @property
     def submitted(self) -> list[tuple[str, str]]:
         return [(each.spec.token, each.pool) for each in self.done if isinstance(each, Submit)]
+
+    @property
+    def scales(self) -> list[Scale]:
+        return [each for each in self.done if isinstance(each, Scale)]
 
 
 class Noted(Costs):
@@ -176,6 +180,52 @@ def test_demand_for_a_pool_is_no_more_than_what_may_run_there(pool: PlacedPool, 
     pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Submit(spec("1.1.c"))])
     pool.perform([Scale(10)])
     assert machines.done == [Scale(10, most={"cpu": 5})], "any of them may run in gpu"
+
+
+def test_no_worker_is_kept_for_attempts_that_run_elsewhere_once_no_more_will_come(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=2, gpu=2))
+    pool.perform([Submit(spec("0.1.c", pools=["cpu"])), Submit(spec("1.1.c")), Submit(spec("2.1.c"))])
+    pool.perform([Scale(3)])
+    homes = dict(machines.submitted)
+    load = {name: list(homes.values()).count(name) for name in ("cpu", "gpu")}
+    assert machines.scales[-1] == Scale(3, most=load), "all run, so each pool needs what it has"
+    for token in [token for token, home in homes.items() if home == "gpu"]:
+        tell(pool, machines, Started(token, "h", 1, "0", "0"), outcome(token))
+    pool.perform([Scale(load["cpu"])])
+    assert machines.scales[-1] == Scale(load["cpu"], most={"cpu": load["cpu"], "gpu": 0})
+
+
+def test_a_pool_is_let_go_once_nothing_has_come_for_it_and_wanted_again_with_the_next_attempt(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=2))
+    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Scale(100)])
+    assert machines.scales[-1] == Scale(100, most={"cpu": 0}), "gpu may have all of them"
+    tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), outcome("0.1.c"))
+    pool.perform([Submit(spec(f"{n}.1.c", pools=["cpu"])) for n in (1, 2)])
+    machines.time, told = UNASKED - 1.0, len(machines.scales)
+    pool.wait(0.0)
+    assert len(machines.scales) == told, "the campaign's demand has not changed"
+    machines.time = UNASKED
+    pool.wait(0.0)
+    assert machines.scales[-1] == Scale(100, most={"cpu": 2 + 66, "gpu": 0}), "it is told although it has not changed"
+    tell(pool, machines, capacity(cpu=1, gpu=0))
+    assert len(machines.scales) == told + 1, "its blocks were ended, and none is begun again"
+    pool.perform([Submit(spec("3.1.c", pools=["gpu"]))])
+    pool.wait(0.0)
+    assert machines.scales[-1] == Scale(100, most={"cpu": 2 + 49, "gpu": 1 + 49})
+
+
+def test_full_pools_want_more_workers_however_long_their_attempts_run(pool: PlacedPool, machines: Machines) -> None:
+    tell(pool, machines, capacity(cpu=1, gpu=0))
+    pool.perform([Submit(spec("0.1.c")), Scale(100)])
+    assert machines.scales[-1] == Scale(100)
+    machines.time = 1000.0
+    pool.wait(0.0)
+    pool.perform([Scale(100)])
+    assert machines.scales[-1] == Scale(100), "both may have all of them"
 
 
 def test_a_complete_attempt_says_what_a_trial_costs_and_one_that_was_pruned_what_a_step_costs(
