@@ -66,11 +66,13 @@ ran trials, and for which they were connected.
 Written by the campaign's driver with the renewal of its lease, and at its end."""
 
 HOURS = "pilotune:hours:"
-"""Prefix of study system attributes; a campaign's id follows: ``{"pools": {pool: [used, most, gpus, busy]}, "over":
-false}``, what the blocks of that campaign have cost.
+"""Prefix of study system attributes; a campaign's id follows: ``{"pools": {pool: [used, most, gpus, busy, held,
+taken, taking]}, "over": false, "at": time}``, what the blocks of that campaign have cost.
 
 ``used``: node-seconds that the scheduler has charged; ``most``: the most that it can charge in all; ``gpus``: GPUs of a
-node; ``busy``: node-seconds that trials took; ``over``: none of its jobs is left, so nothing more is charged.
+node; ``busy``: node-seconds of attempts that have ended; ``held``: nodes that blocks hold; ``taken``, ``taking``: the
+node-seconds of running attempts, and their nodes; ``at``: when that was, Unix seconds (0 where none is held); ``over``:
+none of its jobs is left, so nothing more is charged.
 Written before the campaign may submit a block that a budget in node-hours limits, with the renewal of its lease, and at
 its end. A driver that finds a dead campaign's jobs to be over writes what they cost, and sets ``over``."""
 
@@ -102,6 +104,11 @@ ATTEMPT = "pilotune:attempt"
 """Trial system attribute: number of the latest attempt, counted from 1. Reports of earlier attempts are refused.
 
 Written by ``CampaignStudy.fence`` before an attempt is submitted."""
+
+NOT_BEGUN = "pilotune:not_begun"
+"""Trial system attribute: the latest attempt, where a campaign ended before a worker began it or any earlier one.
+
+Written by ``HeldTrials.leave``. The trial has never run while this is the number in ATTEMPT; absent means 0."""
 
 LEFT = "pilotune:left"
 """Trial system attribute of a trial that was taken over: ``{"campaign": ..., "attempt": ..., "directory": ...}`` of
@@ -287,6 +294,15 @@ class HasAttributes(Protocol):
     @property
     def system_attrs(self) -> Mapping[str, Any]:
         """Its system attributes."""
+
+
+def has_begun(system_attrs: Mapping[str, Any]) -> bool:
+    """Whether a worker may have begun a trial that a campaign has asked for.
+
+    >>> has_begun({ATTEMPT: 1}), has_begun({ATTEMPT: 1, NOT_BEGUN: 1}), has_begun({ATTEMPT: 2, NOT_BEGUN: 1})
+    (True, False, True)
+    """
+    return bool(system_attrs.get(ATTEMPT) != system_attrs.get(NOT_BEGUN, 0))
 
 
 def details_of(trial: HasAttributes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...grammar import count
 from ..attributes import EXIT, NODE_HOURS
-from ..hours import amount
-from ..record.hours import Spent, ledgers_in
+from ..hours import amount, used_text
+from ..record.hours import Ledger, PoolHours, hours_by_pool, ledgers_in
 from .reading import StudyData
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ class StudyCost:
     """What a study cost until now, over all its campaigns.
 
     Attributes:
-        pools: By pool, what the blocks used; ``most`` of each is the most that they can use in all.
+        pools: By pool, what its blocks used in hours, and how much of it trials did.
         trials: Node-hours that ended trials took, added up.
         pruned: Number of pruned trials that are compared.
         saved: Node-hours that pruning saved, an estimate; None where nothing was pruned, or nothing to compare with.
     """
 
-    pools: Mapping[str, Spent]
+    pools: Mapping[str, PoolHours]
     trials: float
     pruned: int = 0
     saved: float | None = None
@@ -36,36 +37,42 @@ class StudyCost:
     @property
     def node_hours(self) -> float:
         """Node-hours of all blocks."""
-        return sum(each.hours("node_hours") for each in self.pools.values())
+        return sum(each.node_hours for each in self.pools.values())
 
     @property
     def gpu_hours(self) -> float:
         """GPU-hours of all blocks."""
-        return sum(each.hours("gpu_hours") for each in self.pools.values())
+        return sum(each.gpu_hours for each in self.pools.values())
 
     @property
     def busy(self) -> float:
         """The part of the node-hours that trials took, from 0 to 1."""
         nodes = self.node_hours
-        return min(1.0, sum(each.busy for each in self.pools.values()) / 3600.0 / nodes) if nodes else 0.0
+        return min(1.0, sum(each.busy_node_hours for each in self.pools.values()) / nodes) if nodes else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The cost for JSON."""
         pools = {
-            name: {"node_hours": each.hours("node_hours"), "gpu_hours": each.hours("gpu_hours"),
-                   "busy_node_hours": each.busy / 3600.0}
+            name: {"node_hours": each.node_hours, "gpu_hours": each.gpu_hours, "busy_node_hours": each.busy_node_hours}
             for name, each in self.pools.items()
-        }  # fmt: skip
+        }
         return {"node_hours": self.node_hours, "gpu_hours": self.gpu_hours, "busy": self.busy, "pools": pools,
                 "trials_node_hours": self.trials, "saved_node_hours": self.saved}  # fmt: skip
 
 
-def study_cost(data: StudyData) -> StudyCost | None:
-    """What the study cost; None where its campaigns did not count hours (plain Optuna and earlier versions)."""
-    pools: dict[str, Spent] = {}
-    for ledger in ledgers_in(data.system_attrs).values():
-        for name, spent in ledger.pools.items():
-            pools[name] = pools.get(name, Spent()).plus(spent)
+def study_ledgers(data: StudyData, now: float | None = None) -> list[Ledger]:
+    """What each campaign of the study has used; a live one until ``now`` (Unix seconds, by default the present)."""
+    now = time.time() if now is None else now
+    found = ledgers_in(data.system_attrs).items()
+    return [ledger.until(now) if campaign in data.live else ledger for campaign, ledger in found]
+
+
+def study_cost(data: StudyData, now: float | None = None) -> StudyCost | None:
+    """What the study cost until ``now``, as in :func:`study_ledgers`.
+
+    None where its campaigns did not count hours (plain Optuna and earlier versions).
+    """
+    pools = hours_by_pool(study_ledgers(data, now))
     costs = [cost for trial in data.trials if (cost := _cost(trial)) is not None]
     if not pools and not costs:
         return None
@@ -101,13 +108,8 @@ def _cost(trial: FrozenTrial) -> float | None:
 def cost_sentences(cost: StudyCost) -> list[str]:
     """What the study cost, and what pruning saved, in sentences."""
     found = []
-    if cost.node_hours:
-        each = ", ".join(f"{name} {spent.hours('node_hours'):.3g}" for name, spent in cost.pools.items())
-        pools = f" ({each})" if len(cost.pools) > 1 else ""
-        gpus = f" and {amount(cost.gpu_hours, 'gpu_hours')}" if cost.gpu_hours else ""
-        busy = round(100 * cost.busy)
-        found.append(f"the study used {amount(cost.node_hours, 'node_hours')}{pools}{gpus}, "
-                     f"{busy} % of them busy and {100 - busy} % idle")  # fmt: skip
+    if used := used_text(cost.pools.values()):
+        found.append(f"the study used {used}")
     if cost.saved is not None:
         gain = amount(cost.saved, "node_hours")
         found.append(

@@ -6,7 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..attributes import ARTIFACTS, ATTEMPTS, HOST, OWNER, POOL, RUNG, SECONDS_RUNNING, SECONDS_WAITING, details_of
+from ..attributes import (
+    ARTIFACTS,
+    ATTEMPTS,
+    HOST,
+    OWNER,
+    POOL,
+    RUNG,
+    SECONDS_RUNNING,
+    SECONDS_WAITING,
+    details_of,
+    has_begun,
+)
 from ..attributes import PAUSED as PAUSED_AT
 
 if TYPE_CHECKING:
@@ -37,7 +48,8 @@ def state_of(trial: FrozenTrial, live: Collection[str] = ()) -> str:
 
     Args:
         trial: The trial.
-        live: Campaigns whose drivers are alive; a trial that another campaign left running is interrupted.
+        live: Campaigns whose drivers are alive. A trial that another campaign left running is interrupted, or waiting
+            where no worker has ever begun it.
 
     >>> import optuna
     >>> state_of(optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs={"pilotune:paused": 9}))
@@ -49,7 +61,9 @@ def state_of(trial: FrozenTrial, live: Collection[str] = ()) -> str:
     if paused_at(trial) is not None:
         return PAUSED
     owner = trial.system_attrs.get(OWNER)
-    return INTERRUPTED if owner is not None and owner not in live else state
+    if owner is None or owner in live:
+        return state
+    return INTERRUPTED if has_begun(trial.system_attrs) else "waiting"
 
 
 def paused_at(trial: FrozenTrial) -> int | None:

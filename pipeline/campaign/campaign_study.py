@@ -20,7 +20,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState
 
 from ...errors import PilotuneError
-from ..attributes import ATTEMPT, BRACKET, OWNER, PARENT, PREFIX, RUNS, STEP, VERDICT
+from ..attributes import ATTEMPT, BRACKET, NOT_BEGUN, OWNER, PARENT, PREFIX, RUNS, STEP, VERDICT
 from ..fidelity import Bracket, Origin, bracket_of
 from ..record import DueCallbacks, RecordStorage
 from ..record.storage import FIXED
@@ -321,6 +321,12 @@ class CampaignStudy:
         """Stage that from now on only this attempt of the trial counts, and when and where the earlier ones ran."""
         earlier = {RUNS: [list(run) for run in runs]} if runs else {}
         self.storage.set_trial_attrs(trial._trial_id, {}, {ATTEMPT: attempt, **earlier})
+
+    def note_not_begun(self, trial: optuna.Trial, attempt: int) -> None:
+        """Stage that no worker has begun this attempt, where none has begun an earlier one of the trial either."""
+        attrs = self.storage.get_trial(trial._trial_id).system_attrs
+        if attrs.get(NOT_BEGUN, 0) == attempt - 1:
+            self.storage.set_trial_attrs(trial._trial_id, {}, {NOT_BEGUN: attempt})
 
     def tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
         """Stage the trial's end, and let the sampler know. A sampler that fails at that does not stop the campaign."""

@@ -81,13 +81,16 @@ class HeldTrials:
         if self.promotion:
             self.promotion.drop(gone)
         tokens = [flight.token for flight in map(self.flights.of_trial, sorted(gone)) if flight]
-        self.leave(tokens)
+        for token in tokens:
+            self.flights.pop(token, Move.LEAVE)
         return tokens
 
     def leave(self, tokens: Iterable[str]) -> None:
         """Leave these attempts to a later campaign; whatever still arrives from them is fenced."""
         for token in tokens:
-            self.flights.pop(token, Move.LEAVE)
+            flight = self.flights.pop(token, Move.LEAVE)
+            if flight is not None and flight.started is None:
+                self._study.note_not_begun(flight.trial, flight.attempt)
 
     def leave_unsubmitted(self) -> None:
         """Leave the trials that are still to be submitted to a later campaign."""

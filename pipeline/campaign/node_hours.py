@@ -154,21 +154,23 @@ class NodeHours:
 
     def ledger(self, now: float) -> Ledger:
         """This campaign's part."""
-        return Ledger({pool: self._spent_in(pool, now) for pool in self.plan.names}, self.over)
+        pools = {pool: self._spent_in(pool, now) for pool in self.plan.names}
+        return Ledger(pools, self.over, now if any(each.held for each in pools.values()) else 0.0)
 
     def _spent_in(self, pool: str, now: float) -> Spent:
         used = [self._spent_by(key, now) for key in self.plan.shapes_of(pool)]
-        nodes, most = sum(each[0] for each in used), sum(each[1] for each in used)
-        return Spent(nodes, most, self.gpus_of(pool), self._busy.get(pool, 0.0))
+        nodes, most, held = (sum(each[part] for each in used) for part in range(3))
+        return Spent(nodes, most, self.gpus_of(pool), self._busy.get(pool, 0.0), held)
 
-    def _spent_by(self, key: str, now: float) -> tuple[float, float]:
-        """Node-seconds that blocks of a shape have used, and the most that they can."""
+    def _spent_by(self, key: str, now: float) -> tuple[float, float, float]:
+        """Node-seconds that blocks of a shape have used, the most that they can, and the nodes that they hold now."""
         cost, charge = self.plan.pools[key], self.charges.get(key, PoolCharge())
         nodes = cost.nodes * charge.seconds(now)
+        held = cost.nodes * sum(since is not None for _, since in charge.living)
         if self.over or cost.walltime is None:
-            return nodes, nodes
+            return nodes, nodes, held
         unused = max(0, self.allowed.get(key, 0) - charge.submitted)
-        return nodes, cost.nodes * (charge.most(now, cost.walltime) + unused * cost.walltime)
+        return nodes, cost.nodes * (charge.most(now, cost.walltime) + unused * cost.walltime), held
 
     # -- what may still be used ---------------------------------------------------------------------------------------
 
@@ -246,6 +248,12 @@ class NodeHours:
             f"{account.words} pays for no further block: {amount(used, unit)} used{still}, "
             f"and a block of pool {pool} can cost {amount(block, unit)}"
         )
+
+    def next_block(self, account: Account) -> float:
+        """What a further block costs of the account: the cheapest of those that it could not pay, else the cheapest."""
+        pools = [pool for pool in self.plan.pools if account in self.plan.accounts_of(pool)]
+        costs = [self.plan.pools[pool].block(account.unit) for pool in pools if pool in self.spent or not self.spent]
+        return min((cost for cost in costs if cost < math.inf), default=0.0)
 
     @property
     def blocks_left(self) -> bool:

@@ -20,7 +20,7 @@ from ...exit_codes import SITE
 from ..attributes import BLOCKS, UTILIZATION
 from ..campaign.campaign import Campaign
 from ..campaign.campaign_study import CampaignStudy
-from ..campaign.events import Finish, PoolCharge, StopRequested
+from ..campaign.events import BlockView, Finish, PoolCharge, StopRequested
 from ..campaign.flight import Flight, token_of
 from ..campaign.limits import IMPORT_FAILURES, CampaignLimits
 from ..campaign.node_hours import HoursPlan
@@ -36,7 +36,7 @@ from ..record import (
     save_study,
     study_leases,
 )
-from ..record.hours import keep_hours, ledgers, settled
+from ..record.hours import keep_hours, ledgers
 from ..studyfile import StudyFile
 from ..trial.block_env import yield_wait
 from ..trial.files import TrialFiles, write_atomically
@@ -48,11 +48,12 @@ from .checkpoints import take_snapshot
 from .control import Control
 from .ended_trials import EndedTrials
 from .hours import hours_plan
+from .hours_status import current_ledger
 from .loop import CampaignLoop
 from .placing import placed
 from .run_storage_watch import DiskReserve, StorageWatch
 from .settings import RunSettings
-from .settlement import settled_use
+from .settlement import settle
 from .status import Status, snapshot
 from .step_watch import StepWatch
 from .trial_fit import why_unfit
@@ -252,30 +253,25 @@ class Driver:
         """Stage what the blocks have cost and can still cost."""
         campaign = self.campaign
         campaign.hours.others = ledgers(self.storage, self.study, self.lease.campaign)
-        keep_hours(self.storage, self.study, self.lease.campaign, campaign.hours.ledger(campaign.now))
+        keep_hours(self.storage, self.study, self.lease.campaign, current_ledger(campaign))
 
     def settle_dead(self) -> None:
         """Stage that dead campaigns give back the hours that their jobs can no longer use."""
-        found = {name: each for name, each in ledgers(self.storage, self.study).items() if not each.over}
-        dead = [lease for lease in self.dead_leases() if lease.campaign in found] if found else []
-        if not dead:
-            return
-        attrs = self.storage.get_study_system_attrs(self.study._study_id)
-        used = settled_use(attrs, dead, self.pool.cleaned if self.pool else None, time.time())
-        for campaign, ledger in settled(found, used).items():
-            keep_hours(self.storage, self.study, campaign, ledger)
+        settle(self.storage, self.study, self.dead_leases(), self.pool.cleaned if self.pool else None, time.time())
 
-    def on_closed(self, charges: Mapping[str, PoolCharge], left: Sequence[str]) -> None:
-        """The pool was closed: stage what its blocks have cost in the end.
+    def on_closed(self, charges: Mapping[str, PoolCharge], blocks: Sequence[BlockView], left: Sequence[str]) -> None:
+        """The pool was closed: stage when its blocks ended, and what they have cost in the end.
 
         Args:
             charges: What each pool's blocks have cost.
+            blocks: The blocks, as they are now.
             left: The jobs that could not be ended. Until they are, what they can cost stays reserved.
         """
         self.campaign.hours.take(charges)
         self.campaign.hours.over = not left
+        self.campaign.block_history.see(blocks, time.time())
         with contextlib.suppress(RecordAway):  # the release of the lease commits it
-            self.keep_hours()
+            self.keep_times()
         self.on_jobs_left(left)
 
     def take_over_orphans(self) -> tuple[list[Orphan], list[Outcome]]:

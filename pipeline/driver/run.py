@@ -95,7 +95,7 @@ def run_campaign(
                 driver = Driver(settings, storage, study, run, lease, began, listener, notes)
                 driver.drive(pool, control)
                 pool.close()
-                driver.on_closed(pool.charges(), pool.left)
+                driver.on_closed(pool.charges(), pool.views(time.time()), pool.left)
                 driver.finish_callbacks()
                 return driver.show(time.time())
         except RecordStarting:

@@ -6,6 +6,8 @@ driver with the same run directories ends those that are left, and asks the sche
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,15 +15,69 @@ from typing import TYPE_CHECKING, Any
 
 from ..attributes import BLOCKS, SETUP
 from ..record import Lease, RunDirectory
-from ..record.hours import Ledger, ledgers_in
+from ..record.hours import Ledger, keep_hours, ledgers, ledgers_in, settled
 
 if TYPE_CHECKING:
+    import optuna
+
     from ...providers.blocks.job_log import RecordedJob
     from ...providers.blocks.orphaned_jobs import OrphanedJob
+    from ..record import RecordStorage
 
 LINGER = 60.0
 """Seconds from the last sign of life of a driver on a local site to the end of its blocks, at most: 15 s to the renewal
 of its lease that did not come, and those in which its workers notice and let their trials yield."""
+
+
+def settle(
+    storage: RecordStorage,
+    study: optuna.Study,
+    dead: Sequence[Lease],
+    orphans: Sequence[OrphanedJob] | None,
+    now: float,
+) -> None:
+    """Stage that dead campaigns give back the hours that their jobs can no longer use; see :func:`settled_use`."""
+    found = {name: each for name, each in ledgers(storage, study).items() if not each.over}
+    open_ = [lease for lease in dead if lease.campaign in found]
+    if open_:
+        used = settled_use(storage.get_study_system_attrs(study._study_id), open_, orphans, now)
+        for campaign, ledger in settled(found, used).items():
+            keep_hours(storage, study, campaign, ledger)
+
+
+def settle_cleaned(url: str, name: str, records: Collection[Path], orphans: Sequence[OrphanedJob]) -> list[Ledger]:
+    """Write what the blocks of dead campaigns have cost, after another process than a driver has ended them.
+
+    Args:
+        url: The study's database.
+        name: The study.
+        records: The job files of the campaigns whose jobs were looked for.
+        orphans: What became of the jobs that were not recorded as ended.
+
+    Returns:
+        The ledgers of all campaigns of the study; none where the database has no such study.
+
+    Raises:
+        RecordAway: The database does not answer, or accepts no writes.
+    """
+    import optuna
+
+    from ..record import open_storage, sqlite_file, study_leases
+
+    path, looked_at = sqlite_file(url), {record.resolve() for record in records}
+    if path is not None and not path.exists():
+        return []
+    with contextlib.closing(open_storage(url)) as storage:
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return []
+        with storage.locked(study._study_id):
+            clock = storage.database.clock()
+            dead = [lease for lease in study_leases(storage, study) if not lease.alive(clock)]
+            dead = [lease for lease in dead if RunDirectory(Path(lease.run)).jobs.resolve() in looked_at]
+            settle(storage, study, dead, orphans, time.time())
+        return list(ledgers(storage, study).values())
 
 
 def settled_use(

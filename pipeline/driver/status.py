@@ -15,16 +15,17 @@ from typing import Any, Self
 
 from optuna.trial import TrialState
 
-from ..attributes import OWNER, PAUSED
+from ..attributes import OWNER, PAUSED, has_begun
 from ..campaign.campaign import Campaign
 from ..campaign.events import BlockView
 from ..campaign.failed_attempt import FailedAttempt
 from ..campaign.flight import Flight
 from ..campaign.quarantine import Quarantined
 from ..noise import repetitions_of
+from ..record.hours import PoolHours
 from ..record.running_trials import LATEST, RunningTrial
 from ..trial.from_json import build, read_json
-from .hours_status import BudgetHours, PoolHours, budget_hours, pool_hours
+from .hours_status import BudgetHours, budget_hours, pool_hours
 from .stall_report import waiting
 from .time_left import campaign_time_left
 
@@ -74,6 +75,7 @@ class Status:
     utilization: float = 0.0  # busy worker seconds / worker seconds, from 0 to 1
     time_left: float | None = None  # seconds; None while unknown
     interrupted: int = 0  # once ended: trials that this campaign left running, for pilotune resume
+    not_begun: int = 0  # once ended: trials that it asked for, and that no worker has ever begun
     storage: str = ""
     run_dir: str = ""
     rungs: dict[str, int] = field(default_factory=dict)  # step -> trials pruned there by this campaign
@@ -127,8 +129,10 @@ class Status:
             *(block.ends or 0.0 for block in blocks),
         ]
         amounts = [status.rate, status.utilization, status.time_left or 0.0, *(trial.seconds for trial in trials)]
-        amounts += [amount for each in used for amount in (each.node_hours, each.gpu_hours, each.busy)]
-        amounts += [amount for each in budgets for amount in (each.hours, each.used, each.reserved, each.left)]
+        amounts += [amount for each in used for amount in (each.node_hours, each.gpu_hours, each.busy_node_hours)]
+        amounts += [
+            amount for each in budgets for amount in (each.hours, each.used, each.reserved, each.left, each.block)
+        ]
         if not all(abs(number) < LATEST for number in (*times, *amounts)):
             raise ValueError("a time is out of range")
         return status
@@ -194,7 +198,8 @@ def snapshot(
         rate=_rate(campaign),
         utilization=campaign.busy_seconds / campaign.worker_seconds if campaign.worker_seconds else 0.0,
         time_left=None if campaign.ending else campaign_time_left(campaign),
-        interrupted=_interrupted(campaign) if finished else 0,
+        interrupted=_left(campaign)[0] if finished else 0,
+        not_begun=_left(campaign)[1] if finished else 0,
         storage=storage,
         run_dir=run_dir,
         rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},
@@ -244,12 +249,13 @@ def _rate(campaign: Campaign) -> float:
     return 60.0 * counted / max(now - since, 1e-3)
 
 
-def _interrupted(campaign: Campaign) -> int:
-    """How many trials the campaign has left running in the database, those that are paused at a rung not included."""
+def _left(campaign: Campaign) -> tuple[int, int]:
+    """How many trials the campaign has left interrupted, and how many that never began; without the paused ones."""
     study = campaign.study
     left = study.storage.get_all_trials(study.study._study_id, deepcopy=False, states=(TrialState.RUNNING,))
     mine = [trial for trial in left if trial.system_attrs.get(OWNER) == study.campaign]
-    return sum(trial.user_attrs.get(PAUSED) is None for trial in mine)
+    begun = [has_begun(trial.system_attrs) for trial in mine if trial.user_attrs.get(PAUSED) is None]
+    return sum(begun), len(begun) - sum(begun)
 
 
 def _running(campaign: Campaign) -> list[dict[str, Any]]:

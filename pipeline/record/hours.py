@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..attributes import HOURS
@@ -23,23 +23,28 @@ class Spent:
         nodes: Node-seconds that were charged.
         most: The most node-seconds that can be charged in all.
         gpus: GPUs of a node.
-        busy: Node-seconds that trials took.
+        busy: Node-seconds that attempts took which have ended.
+        held: Nodes that blocks hold at this moment.
+        taken, taking: Node-seconds that running attempts have taken so far, and the nodes that they take.
     """
 
     nodes: float = 0.0
     most: float = 0.0
     gpus: int = 0
     busy: float = 0.0
+    held: float = 0.0
+    taken: float = 0.0
+    taking: float = 0.0
 
     def settled(self, nodes: float | None) -> Spent:
         """The same once no block is left. ``nodes``: node-seconds that were charged in all; None: as known before."""
         used = self.nodes if nodes is None else min(max(nodes, self.nodes), max(self.most, self.nodes))
         return Spent(used, used, self.gpus, min(self.busy, used))
 
-    def plus(self, other: Spent) -> Spent:
-        """This and what another campaign has used of a pool of the same name."""
-        nodes, most, busy = self.nodes + other.nodes, self.most + other.most, self.busy + other.busy
-        return Spent(nodes, most, max(self.gpus, other.gpus), busy)
+    def after(self, seconds: float) -> Spent:
+        """The same so many seconds later, if everything has gone on; with the running attempts among the busy ones."""
+        nodes, busy = self.nodes + self.held * seconds, self.busy + self.taken + self.taking * seconds
+        return replace(self, nodes=nodes, most=max(self.most, nodes), busy=busy, taken=0.0)
 
     def hours(self, unit: Unit, *, most: bool = False) -> float:
         """Hours of a unit that were charged; ``most``: that can be charged in all."""
@@ -53,6 +58,7 @@ class Ledger:
     Attributes:
         pools: By pool.
         over: Whether all its jobs are known to be over: nothing more will be charged.
+        at: When that was, Unix seconds; 0 where no block holds nodes.
 
     >>> Ledger.from_json(Ledger({"cpu": Spent(60.0, 3600.0)}).to_json()).total(Account("node_hours", 9), most=True)
     1.0
@@ -60,6 +66,12 @@ class Ledger:
 
     pools: Mapping[str, Spent] = field(default_factory=dict)
     over: bool = False
+    at: float = 0.0
+
+    def until(self, now: float) -> Ledger:
+        """The ledger of a campaign that lives, now: it is kept a few times a minute, and its blocks go on."""
+        passed = max(0.0, now - self.at) if self.at else 0.0
+        return replace(self, pools={pool: each.after(passed) for pool, each in self.pools.items()}, at=now)
 
     def total(self, account: Account, *, most: bool = False) -> float:
         """Hours of the account that were charged to it; ``most``: that can be charged in all."""
@@ -69,22 +81,57 @@ class Ledger:
     def to_json(self) -> dict[str, Any]:
         """The attribute's value."""
         rows = {
-            pool: [round(each.nodes, 3), round(each.most, 3), each.gpus, round(each.busy, 3)]
+            pool: [round(each.nodes, 3), round(each.most, 3), each.gpus, round(each.busy, 3),
+                   *(round(number, 3) for number in (each.held, each.taken, each.taking))]
             for pool, each in self.pools.items()
-        }
-        return {"pools": rows, "over": self.over}
+        }  # fmt: skip
+        return {"pools": rows, "over": self.over, "at": round(self.at, 3)}
 
     @classmethod
     def from_json(cls, value: Any) -> Ledger:
         """A ledger from its attribute's value; what cannot be read counts as nothing."""
         try:
             rows = {
-                str(pool): Spent(float(nodes), float(most), int(gpus), float(busy))
-                for pool, (nodes, most, gpus, busy) in value["pools"].items()
+                str(pool): Spent(float(nodes), float(most), int(gpus), *map(float, more))
+                for pool, (nodes, most, gpus, *more) in value["pools"].items()
             }
-            return cls(rows, bool(value["over"]))
+            return cls(rows, bool(value["over"]), float(value["at"]))
         except (TypeError, ValueError, KeyError, AttributeError):
             return cls(over=True)
+
+
+@dataclass(frozen=True)
+class PoolHours:
+    """What the blocks of a pool have used, of all campaigns of a study.
+
+    Attributes:
+        pool: The pool.
+        node_hours, gpu_hours: What was charged.
+        busy_node_hours: Node-hours that trials took.
+    """
+
+    pool: str
+    node_hours: float = 0.0
+    gpu_hours: float = 0.0
+    busy_node_hours: float = 0.0
+
+
+def hours_by_pool(found: Iterable[Ledger]) -> dict[str, PoolHours]:
+    """What was used of each pool, over all these ledgers. Everything that shows hours gets them here.
+
+    >>> hours_by_pool([Ledger({"gpu": Spent(1800.0, 1800.0, 4, 900.0)})] * 2)["gpu"]
+    PoolHours(pool='gpu', node_hours=1.0, gpu_hours=4.0, busy_node_hours=0.5)
+    """
+    sums: dict[str, PoolHours] = {}
+    for pool, spent in (each for ledger in found for each in ledger.pools.items()):
+        known, busy = sums.get(pool, PoolHours(pool)), min(spent.busy, spent.nodes) / HOUR
+        sums[pool] = PoolHours(
+            pool,
+            known.node_hours + spent.hours("node_hours"),
+            known.gpu_hours + spent.hours("gpu_hours"),
+            known.busy_node_hours + busy,
+        )
+    return sums
 
 
 def ledgers(storage: RecordStorage, study: optuna.Study, without: str = "") -> dict[str, Ledger]:

@@ -17,7 +17,20 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import IntegrityError
 
 from ...errors import CampaignRunning, UserError
-from ..attributes import ATTEMPT, COPIED, DIRECTORY, LEARNED, LEASE, LEFT, OWNER, PAUSED, PREFIX, RENAMED, TICK
+from ..attributes import (
+    ATTEMPT,
+    COPIED,
+    DIRECTORY,
+    LEARNED,
+    LEASE,
+    LEFT,
+    NOT_BEGUN,
+    OWNER,
+    PAUSED,
+    PREFIX,
+    RENAMED,
+    TICK,
+)
 from .database import Database
 from .leases import Lease
 from .storage import RecordStorage
@@ -211,7 +224,7 @@ def copy_of(trial: FrozenTrial, study: str) -> FrozenTrial:
             user_attrs={key: value for key, value in trial.user_attrs.items() if not key.startswith(PREFIX)},
             system_attrs={"fixed_params": dict(trial.params)},
         )
-    system = {key: value for key, value in trial.system_attrs.items() if key not in (OWNER, ATTEMPT, LEFT)}
+    system = {key: value for key, value in trial.system_attrs.items() if key not in (OWNER, ATTEMPT, NOT_BEGUN, LEFT)}
     if trial.state.is_finished():
         system[COPIED] = f"{study}#{trial.number}"
     copy = optuna.create_trial(

@@ -1,4 +1,4 @@
-"""What a campaign can cost before it runs, in hours of nodes and GPUs, and whether its budgets fit the site."""
+"""What a campaign can cost before it runs, and what it has used, in hours of nodes and GPUs."""
 
 from __future__ import annotations
 
@@ -6,29 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ...fields import format_duration
-from ..hours import HOUR, WORDS, Unit, amount
+from ..hours import HOUR, WORDS, Unit, amount, number, used_text
 
 if TYPE_CHECKING:
     from ...providers.site import PoolSpec, Site
     from ..driver.status import Status
     from ..studyfile import StudyFile
-
-
-def check_budget_pools(study_file: StudyFile, site: Site) -> None:
-    """Raise UserError, at the line of the study file, where a budget is of a pool that the site lacks."""
-    from ...yamlfile import nearest
-
-    names = [pool.name for pool in site.pools]
-    for account in study_file.budget.accounts:
-        key = f"budget.{account.unit}"
-        if account.pool and account.pool not in names:
-            instead = nearest(account.pool, names) or f"; it has {', '.join(names)}"
-            raise study_file.error(f"{site.lacks('pool')} '{account.pool}'{instead}", f"{key}.{account.pool}")
-        gpus = any(pool.gpus_per_node for pool in site.pools if account.covers(pool.name))
-        if account.unit == "gpu_hours" and not gpus:
-            lacks = f"pool {account.pool} has no GPUs" if account.pool else site.lacks("GPUs")
-            message = f"{lacks}, so GPU-hours are never used; use node_hours, or set gpus_per_node"
-            raise study_file.error(message, key)
 
 
 def most_cost(study_file: StudyFile, site: Site, pools: list[PoolSpec]) -> dict[Unit, float]:
@@ -96,18 +79,10 @@ def cost_json(study_file: StudyFile, site: Site, pools: list[PoolSpec]) -> dict[
 
 
 def usage_text(status: Status) -> str:
-    """What the study's blocks have used, by pool, and how much of it trials did; empty where nothing is known.
+    """What the study's blocks have used, by pool, and how much of it trials did; empty where nothing is known."""
+    from ..record.hours import PoolHours
 
-    As in ``1.2 node-hours (cpu 1, gpu 0.2), 82% busy and 18% idle; 0.8 GPU-hours``.
-    """
-    nodes, gpus, busy = (sum(each[key] for each in status.hours) for key in ("node_hours", "gpu_hours", "busy"))
-    if not nodes:
-        return ""
-    each = ", ".join(f"{pool['pool']} {pool['node_hours']:.3g}" for pool in status.hours if pool["node_hours"])
-    share = round(100 * min(1.0, busy / nodes))
-    where = f" ({each})" if len(status.hours) > 1 else ""
-    text = f"{amount(nodes, 'node_hours')}{where}, {share}% busy and {100 - share}% idle"
-    return f"{text}; {amount(gpus, 'gpu_hours')}" if gpus else text
+    return used_text([PoolHours(**each) for each in status.hours])
 
 
 def budget_texts(status: Status) -> list[str]:
@@ -119,6 +94,6 @@ def budget_texts(status: Status) -> list[str]:
     for each in status.hour_budgets:
         whole = amount(each["hours"], "gpu_hours" if each["unit"] == "gpu_hours" else "node_hours")
         where = f" in pool {each['pool']}" if each["pool"] else ""
-        reserved = f", {each['reserved']:.4g} reserved" if each["reserved"] > 0.0 else ""
-        found.append(f"{each['used']:.4g} of {whole}{where} used{reserved}, {each['left']:.4g} left")
+        reserved = f", {number(each['reserved'])} reserved" if each["reserved"] > 0.0 else ""
+        found.append(f"{number(each['used'])} of {whole}{where} used{reserved}, {number(each['left'])} left")
     return found

@@ -128,7 +128,7 @@ class Block:
     @property
     def state(self) -> BlockState:
         """Its state in the words of the campaign."""
-        if self.end is not None:
+        if self.end is not None or self.given_back:
             return "ended"
         if self.unwanted or self.phase == Phase.ENDING:
             return "ending"
@@ -170,7 +170,7 @@ class Block:
             block=self.number,
             job=self.job,
             state=self.state,
-            reason=self.reason or self.released or self.release.why,
+            reason=(self.released if self.given_back else self.reason) or self.released or self.release.why,
             workers=self.workers,
             ends=self.ends,
             since=self.since,

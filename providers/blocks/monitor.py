@@ -165,7 +165,7 @@ class PoolMonitor:
                 if not managed.dropped:
                     here = min(left, self.most.get(name, left))
                     served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now, self.final)
-                    left = max(0, left - served)
+                    left -= min(here, served)  # an idle block of this pool serves nothing that others must run
             self.served = (demand, demand - left)
         self._publish(self._summary(now))
 
@@ -260,13 +260,17 @@ class PoolMonitor:
             capacity=sum(each.blocks.capacity for _, each in pools if not each.dropped),
             hosts={name: each.blocks.hosts for name, each in pools if not each.dropped},
             nodes={name: each.blocks.nodes for name, each in pools if not each.dropped},
-            views=tuple(view for _, each in pools for view in each.blocks.views(now)),
+            views=self.views(now),
             note="; ".join(notes),
             failure="; ".join(f"pool {name}: {reason}" for name, reason in failures.items())
             if len(failures) == len(pools)
             else "",
             charges=self.charges(),
         )
+
+    def views(self, now: float) -> tuple[BlockView, ...]:
+        """The blocks as the user sees them at this moment (Unix seconds)."""
+        return tuple(view for each in self.pools.values() for view in each.blocks.views(now))
 
     def charges(self) -> dict[str, PoolCharge]:
         """For how long each pool's blocks have held their nodes."""

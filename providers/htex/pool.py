@@ -21,6 +21,7 @@ from parsl.config import Config
 from ...pipeline.campaign.events import (
     Action,
     BlocksSeen,
+    BlockView,
     Capacity,
     Charged,
     Ended,
@@ -260,6 +261,10 @@ class ParslPool:
     def charges(self) -> dict[str, PoolCharge]:
         """For how long each pool's blocks have held their nodes."""
         return self.monitor.charges()
+
+    def views(self, now: float) -> tuple[BlockView, ...]:
+        """The blocks as the user sees them at this moment (Unix seconds)."""
+        return self.monitor.views(now)
 
     def serves(self, workers: int) -> int:
         """How many of so many workers the blocks serve, or will; at most, until the monitor has answered this."""

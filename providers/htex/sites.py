@@ -15,6 +15,7 @@ from ...pipeline.campaign.events import (
     Action,
     BlocksSeen,
     BlockView,
+    BlockView,
     Capacity,
     Charged,
     Ended,
@@ -62,6 +63,9 @@ class SitePool(Pool, Protocol):
 
     def charges(self) -> dict[str, PoolCharge]:
         """For how long each pool's blocks have held their nodes."""
+
+    def views(self, now: float) -> tuple[BlockView, ...]:
+        """The blocks as the user sees them at this moment (Unix seconds)."""
 
     def serves(self, workers: int) -> int:
         """How many of so many workers the blocks serve, or will."""
@@ -143,6 +147,9 @@ class SitesPool:
 
     def charges(self) -> dict[str, PoolCharge]:
         return {name: charge for part in self._all.values() for name, charge in part.charges().items()}
+
+    def views(self, now: float) -> tuple[BlockView, ...]:
+        return tuple(view for part in self._all.values() for view in part.views(now))
 
     def serves(self, workers: int) -> int:
         return min(workers, sum(part.serves(workers) for part in self.parts.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -11,11 +12,13 @@ from optuna.trial import TrialState
 
 from pilotune.pipeline.analysis import StudyData, cost_sentences, dataframe, rows, study_cost, summarize
 from pilotune.pipeline.analysis.costs import pruning_saved
-from pilotune.pipeline.attributes import GPU_HOURS, HOURS, NODE_HOURS, PEAK_MEMORY
+from pilotune.pipeline.analysis.plots.spending import blocks
+from pilotune.pipeline.analysis.plots.trials import Trials
+from pilotune.pipeline.attributes import BLOCKS, GPU_HOURS, HOURS, NODE_HOURS, PEAK_MEMORY
 from pilotune.pipeline.cli.results import trials_table
-from pilotune.pipeline.record.hours import Ledger, Spent
+from pilotune.pipeline.record.hours import Ledger, PoolHours, Spent
 
-HOUR = 3600.0
+HOUR, NOW = 3600.0, 1.8e9
 
 
 def trial(state: TrialState, cost: float | None, reports: int = 0, **attrs: Any) -> optuna.trial.FrozenTrial:
@@ -41,9 +44,25 @@ def test_hours_of_all_campaigns_are_added_up_by_pool() -> None:
     cost = study_cost(data)
     assert cost is not None
     assert (cost.node_hours, cost.gpu_hours, cost.busy, cost.trials) == (4.0, 4.0, 0.75, 0.5)
-    assert cost_sentences(cost) == ["the study used 4 node-hours (cpu 3, gpu 1) and 4 GPU-hours, 75 % of them busy and "
-                                    "25 % idle"]  # fmt: skip
+    assert cost.pools["gpu"] == PoolHours("gpu", node_hours=1.0, gpu_hours=4.0, busy_node_hours=1.0)
+    assert cost_sentences(cost) == ["the study used 4 node-hours (cpu 3, gpu 1), 75% busy and 25% idle; 4 GPU-hours"]
     assert summarize(data).as_dict()["cost"]["pools"]["cpu"]["node_hours"] == 3.0
+
+
+def test_blocks_of_a_campaign_that_lives_have_gone_on_since_its_ledger_was_kept() -> None:
+    kept = Ledger({"cpu": Spent(HOUR, 8 * HOUR, 0, 0.0, held=2, taken=HOUR / 2, taking=1.0)}, at=NOW)
+    data = study(trial(TrialState.COMPLETE, 0.5), c1=kept, c2=kept)
+    cost = study_cost(replace(data, live=frozenset({"c1"})), NOW + 1800.0)
+    assert cost is not None
+    assert cost.pools["cpu"] == PoolHours("cpu", 1.0 + 2.0, 0.0, 1.0), "of c2, which is dead, what is known of it"
+
+
+def test_the_plot_of_blocks_says_the_same_node_hours_as_everything_else() -> None:
+    data = study(trial(TrialState.COMPLETE, 0.5), c1=Ledger({"cpu": Spent(HOUR, HOUR, 0, HOUR)}, over=True))
+    row = ["cpu", "0", "j0", NOW, NOW + 60.0, NOW + HOUR, 1, 1, "", None]  # it was suspended, too
+    data = replace(data, system_attrs={**data.system_attrs, BLOCKS + "c1:0": [row]})
+    assert "; 1 node-hour." in blocks(Trials(data)).caption
+    assert "; 0.9833 node-hours." in blocks(Trials(replace(data, system_attrs={BLOCKS + "c1:0": [row]}))).caption
 
 
 def test_a_study_that_counted_no_hours_has_no_cost() -> None:

@@ -11,7 +11,8 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from pilotune.pipeline.attributes import details_of
+from pilotune.pipeline.analysis.trial_facts import state_of
+from pilotune.pipeline.attributes import details_of, has_begun
 from pilotune.pipeline.campaign.events import (
     Capacity,
     Finish,
@@ -24,6 +25,7 @@ from pilotune.pipeline.campaign.events import (
 )
 from pilotune.pipeline.campaign.failed_attempt import SHOWN_LINES
 from pilotune.pipeline.campaign.limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, ahead
+from pilotune.pipeline.driver.status import snapshot
 from pilotune.pipeline.fidelity import SuccessiveHalvingPruner
 from pilotune.pipeline.record import Orphan
 from pilotune.pipeline.trial.protocol import Report, Suggest, Suggested, Verdict
@@ -348,6 +350,18 @@ def test_a_retry_in_the_step_of_the_end_is_left_to_a_later_campaign(bench, how: 
     assert finish_of(actions).code == 130
     (trial,) = campaign.trials()
     assert (trial.state, trial.system_attrs["pilotune:attempt"]) == (TrialState.RUNNING, 1)
+
+
+def test_an_attempt_that_only_waited_for_a_worker_is_no_interrupted_one(bench) -> None:
+    campaign = bench(trials=5)
+    first, _ = campaign.specs(Capacity(2))
+    actions = campaign.turn(started(first), StopRequested("now"))
+    assert finish_of(actions).code == 130
+    attrs = [trial.system_attrs for trial in campaign.trials()]
+    assert [has_begun(each) for each in attrs] == [True, False]
+    assert [state_of(trial) for trial in campaign.trials()] == ["interrupted", "waiting"]
+    status = snapshot(campaign.campaign, storage="", run_dir="")
+    assert (status.interrupted, status.not_begun) == (1, 1)
 
 
 def test_the_user_stops_in_three_steps(bench) -> None:

@@ -45,7 +45,7 @@ def test_what_a_block_did_not_use_pays_for_another() -> None:
     assert hours.allowed["cpu"] == 1
     hours.take({"cpu": PoolCharge(submitted=1, living=((0.0, 100.0),), wanted=1)})
     assert not hours.reserve({}, (), 1900.0), "the first may still run to its walltime"
-    assert hours.ledger(1900.0).pools["cpu"] == Spent(3600.0, 7200.0)
+    assert hours.ledger(1900.0).pools["cpu"] == Spent(3600.0, 7200.0, held=2)
     hours.take({"cpu": PoolCharge(submitted=1, over=1800.0, wanted=1)})
     assert hours.reserve({}, (), 1900.0)
     assert hours.allowed["cpu"] == 2

@@ -75,13 +75,14 @@ def test_status_shows_the_last_failure_also_that_of_an_earlier_campaign(
 def test_a_campaign_that_did_not_come_to_its_own_end_has_stopped(
     pilotune: Pilotune, campaign: Campaign, code: int, word: str
 ) -> None:
-    campaign(pid=NOBODY, state="ended", reason="the scheduler has not answered for 10m: no", code=code, interrupted=2)
+    reason = "the scheduler has not answered for 10m: no"
+    campaign(pid=NOBODY, state="ended", reason=reason, code=code, interrupted=2, not_begun=3)
     assert pilotune("status").out.splitlines()[1].split()[:2] == ["digits", word]
     out = pilotune("status", "digits").out
     assert f"{word} at " in out
     assert ("no – pilotune resume digits" in out) is (word == "stopped")
     assert out.count("has not answered") == 1
-    assert "2 failed, 2 interrupted (pilotune resume digits continues them)" in out
+    assert "2 failed, 2 interrupted, 3 waiting (pilotune resume digits continues them)" in out
     assert json.loads(pilotune("status", "digits", "--json").out)["campaigns"][0]["state"] == "ended"
 
 

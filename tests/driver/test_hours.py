@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.study import StudyDirection
 
-from pilotune.errors import UserError
-from pilotune.pipeline.attributes import BLOCKS, SETUP
+from pilotune.pipeline.attributes import BLOCKS, HOURS, LEASE, SETUP
 from pilotune.pipeline.campaign.events import Capacity, Charged, PoolCharge
 from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
 from pilotune.pipeline.cli.summary import larger_budget
 from pilotune.pipeline.driver.hours import hours_plan, with_walltimes
-from pilotune.pipeline.driver.settlement import LINGER, settled_use
+from pilotune.pipeline.driver.hours_status import BudgetHours
+from pilotune.pipeline.driver.settlement import LINGER, settle_cleaned, settled_use
 from pilotune.pipeline.driver.status import Status, snapshot
 from pilotune.pipeline.hours import Account
-from pilotune.pipeline.record import Lease, RunDirectory
-from pilotune.pipeline.record.hours import Ledger, Spent
-from pilotune.pipeline.studies.node_hours import budget_texts, check_budget_pools, cost_line, usage_text
+from pilotune.pipeline.record import Lease, RunDirectory, open_storage
+from pilotune.pipeline.record.hours import Ledger, PoolHours, Spent
+from pilotune.pipeline.studies.campaign_status import ObservedCampaign
+from pilotune.pipeline.studies.node_hours import budget_texts, cost_line, usage_text
 from pilotune.pipeline.studies.progress import status_line
+from pilotune.pipeline.studies.stored_hours import with_stored_hours
 from pilotune.pipeline.studyfile import StudyFile, load_study_file
 from pilotune.providers.blocks.job_log import RecordedJob, read_job_log
 from pilotune.providers.blocks.orphaned_jobs import Fate, OrphanedJob
@@ -46,21 +50,6 @@ def study_of(folder: Path, budget: str, trial: str = "{}") -> StudyFile:
 
 
 # What is known before a run
-
-
-def test_a_budget_of_a_pool_that_the_site_lacks_is_one_sentence_with_its_line(tmp_path):
-    study = study_of(tmp_path, "budget:\n  node_hours:\n    cpu: 3\n    gpuu: 4")
-    with pytest.raises(UserError) as caught:
-        check_budget_pools(study, site_of(CPU, GPU))
-    said = str(caught.value).replace(f"{tmp_path}/", "")
-    assert said == "study.yaml:9: budget.node_hours.gpuu: site here has no pool 'gpuu'; did you mean 'gpu'?"
-
-
-def test_a_budget_of_gpu_hours_needs_gpus(tmp_path):
-    study = study_of(tmp_path, "budget: {gpu_hours: 3}")
-    with pytest.raises(UserError, match="site here has no GPUs, so GPU-hours are never used"):
-        check_budget_pools(study, site_of(CPU))
-    check_budget_pools(study, site_of(CPU, GPU))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +176,32 @@ def test_of_a_campaign_on_a_cluster_and_this_host_only_the_blocks_here_end_with_
     assert dead.used([]) == {"cpu": 2 * 200.0, "here": 50.0 + LINGER}
 
 
+def test_clean_writes_what_the_blocks_of_a_dead_driver_have_cost_and_status_shows_it(dead, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    dead.blocks(("0", NOW - 800.0, NOW - 700.0, None))
+    (job,) = dead.jobs(("0", "", NOW - 800.0))
+    kept = {LEASE + "c0": dead.lease.to_json(), HOURS + "c0": Ledger({"cpu": Spent(100.0, 4 * HOUR)}).to_json()}
+    with contextlib.closing(open_storage(url)) as storage:
+        study_id = storage.create_new_study([StudyDirection.MINIMIZE], "s")
+        for key, value in {**dead.attrs, **kept}.items():
+            storage.set_study_system_attr(study_id, key, value)
+        storage.commit()
+    gone = OrphanedJob(dead.run.jobs, job, Fate.GONE, began=NOW - 710.0, left=NOW - 610.0)
+    assert [each.over for each in settle_cleaned(url, "s", [], [gone])] == [False], "nobody has looked there"
+    old = Status("s", "c0", "running", hours=[asdict(PoolHours("cpu", 100.0 / HOUR))],
+                 hour_budgets=[asdict(BudgetHours("node_hours", "", 5.0, 100.0 / HOUR, 3.97, 1.0, 2.0))])  # fmt: skip
+    shown = with_stored_hours(ObservedCampaign(old, dead.run.path, alive=False), url).status
+    assert budget_texts(shown) == ["0.02778 of 5 node-hours used, 3.972 reserved, 1 left"]
+    assert settle_cleaned(url, "s", [dead.run.jobs], [gone]) == [Ledger({"cpu": Spent(200.0, 200.0)}, over=True)]
+    shown = with_stored_hours(ObservedCampaign(old, dead.run.path, alive=False), url).status
+    assert usage_text(shown) == "0.05556 node-hours, 0% busy and 100% idle"
+    assert budget_texts(shown) == ["0.05556 of 5 node-hours used, 4.944 left"]
+    living = ObservedCampaign(old, dead.run.path, alive=True)
+    assert with_stored_hours(living, url) == living
+    assert settle_cleaned(f"sqlite:///{tmp_path}/none.db", "s", [dead.run.jobs], []) == []
+    assert not (tmp_path / "none.db").exists()
+
+
 # What is shown
 
 
@@ -199,15 +214,40 @@ def test_a_status_has_the_hours_of_the_study_and_what_is_left_of_each_budget(tmp
     bench.turn(Charged({"gpu": PoolCharge(1, 0.0, ((0.0, began),))}), started(first, host="n1"))
     bench.turn(after=1799.0)
     status = snapshot(bench.campaign, storage="", run_dir="")
-    assert status.hours == [{"pool": "gpu", "node_hours": 2.0, "gpu_hours": 8.0, "busy": pytest.approx(1.25, abs=0.01)}]
+    (used,) = status.hours
+    assert used == {
+        "pool": "gpu", "node_hours": 2.0, "gpu_hours": 8.0, "busy_node_hours": pytest.approx(1.25, abs=0.01)
+    }  # fmt: skip
     (budget,) = status.hour_budgets
     assert (budget["used"], budget["reserved"], budget["left"]) == (8.0, 8.0, 24.0)
     assert Status.from_json(status.to_json()).hours == status.hours
     assert usage_text(status) == "2 node-hours, 62% busy and 38% idle; 8 GPU-hours"
     assert budget_texts(status) == ["8 of 40 GPU-hours used, 8 reserved, 24 left"]
     assert "8 of 40 GPU-hours used" in status_line(status)
-    ended = dataclasses.replace(status, reason="the budget of 40 GPU-hours pays for no further block: ...")
-    assert larger_budget(ended) == " --set budget.gpu_hours=80"
+    assert larger_budget(status) == "", "it pays three more"
+
+
+@pytest.mark.parametrize(
+    ("accounts", "others", "advice"),
+    [
+        ([Account("node_hours", 0.9)], {}, "budget.node_hours=1.8"),
+        ([Account("node_hours", 0.5)], {"gpu": Spent(HOUR, HOUR, 8)}, "budget.node_hours=2"),
+        ([Account("node_hours", 3, "cpu"), Account("gpu_hours", 9)], {"cpu": Spent(2 * HOUR, 2 * HOUR)},
+         "budget.node_hours.cpu=6"),
+        ([Account("gpu_hours", 9), Account("node_hours", 5)], {"gpu": Spent(1.5 * HOUR, 4.5 * HOUR, 8)},
+         "budget.gpu_hours=44 --set budget.node_hours=10"),
+    ],
+)  # fmt: skip
+def test_the_summary_names_an_amount_that_pays_another_block(tmp_path, accounts, others, advice):
+    plan = HoursPlan({"cpu": PoolCost(2, 0, HOUR), "gpu": PoolCost(1, 8, HOUR)}, tuple(accounts))
+    bench = benches(tmp_path)(trials=3, hours=plan)
+    bench.campaign.hours.others = {"c0": Ledger(others)}
+    status = snapshot(bench.campaign, storage="", run_dir="")
+    assert larger_budget(status) == f" --set {advice}"
+    bench.campaign.hours.spent = frozenset({"gpu"})
+    for each, account in zip(snapshot(bench.campaign, storage="", run_dir="").hour_budgets, accounts, strict=True):
+        gpu = {"gpu_hours": 8.0, "node_hours": 1.0}[account.unit]
+        assert each["block"] == (gpu if account.covers("gpu") else 0.0), "what is wanted and cannot be paid"
 
 
 def test_a_status_without_pools_has_no_hours(tmp_path):

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....grammar import count
+from ...hours import amount
+from ...record.hours import hours_by_pool
+from ..costs import study_ledgers
 from .figure import (
     BLACK,
     BLUE,
@@ -29,6 +32,8 @@ from .trials import DoesNotSuit, Trials
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..reading import StudyData
 
 
 def blocks(trials: Trials) -> Figure:
@@ -55,7 +60,7 @@ def blocks(trials: Trials) -> Figure:
         marks.append(Spans("never ran", row[~ran], middle[~ran], (last - middle)[~ran] + clock.end / 500, VERMILLION))
     waits = (start - queued)[ran]
     names = [(float(at), f"{each.pool} {each.block}") for at, each in zip(row, found, strict=True)]
-    hours = float(((ended - start) * [each.nodes for each in found])[ran].sum()) / 3600.0
+    hours = charged(trials.data, float(((ended - start) * [each.nodes for each in found])[ran].sum()) / 3600.0)
     waited = ""
     if len(waits):
         waited = f"; in the queue {lasted(float(np.median(waits)))} in the median, {lasted(float(waits.max()))} at most"
@@ -65,8 +70,8 @@ def blocks(trials: Trials) -> Figure:
         title="Blocks and their waits in the queue",
         panels=[Panel(Axis(clock.label, limits=(0.0, clock.end)), side, marks)],
         make_table=lambda: table_of(found, "queued", "started", "ended"),
-        caption=f"{count(len(found), 'block')}, {int(ran.sum())} of which ran{waited}; {hours:.4g} node-hours.",
-        main=[("blocks", len(found)), ("node-hours", round(hours, 4)),
+        caption=f"{count(len(found), 'block')}, {int(ran.sum())} of which ran{waited}; {amount(hours, 'node_hours')}.",
+        main=[("blocks", len(found)), ("node-hours", float(f"{hours:.4g}")),
               *([("median queue wait", lasted(float(np.median(waits))))] if len(waits) else [])],
     )  # fmt: skip
 
@@ -102,7 +107,8 @@ def cost(trials: Trials) -> Figure:
     if (value := _bought(trials, attempts, seconds / unit, f"worker {name}")) is not None:
         panels.append(value)
     parts = ", ".join(f"{lasted(value)} {each}" for each, value in totals.items())
-    more = f" Blocks ran for {nodes.sum():.4g} node-hours." if nodes.any() else ""
+    hours = charged(trials.data, float(nodes.sum()))
+    more = f" Blocks ran for {amount(hours, 'node_hours')}." if hours else ""
     return Figure(
         kind="cost",
         title="Time spent",
@@ -110,7 +116,7 @@ def cost(trials: Trials) -> Figure:
         make_table=lambda: _cost_table(attempts, seconds),
         caption=f"Trials ran for {lasted(seconds.sum())} in all: {parts}.{more}{times.note()}",
         main=[("all trials", lasted(seconds.sum())), *((each, lasted(value)) for each, value in totals.items()),
-              *([("node-hours", round(float(nodes.sum()), 4))] if nodes.any() else [])],
+              *([("node-hours", float(f"{hours:.4g}"))] if hours else [])],
     )  # fmt: skip
 
 
@@ -133,6 +139,12 @@ def node_hours(found: Sequence[Block], at: Numbers) -> Numbers:
     last = float(at[-1])
     spans = [(each.started, each.ended or last, each.nodes) for each in found if each.started is not None]
     return integral(*levels(spans), at) / 3600.0
+
+
+def charged(data: StudyData, counted: float) -> float:
+    """The node-hours that the study was charged; ``counted``, those of its blocks, where its campaigns kept none."""
+    pools = hours_by_pool(study_ledgers(data)).values()
+    return sum(each.node_hours for each in pools) if pools else counted
 
 
 def _bought(trials: Trials, attempts: Sequence[Attempt], spent: Numbers, label: str) -> Panel | None:

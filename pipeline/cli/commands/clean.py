@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....errors import SiteError, UserError
+from ....errors import PilotuneError, SiteError, UserError
 from ....grammar import count
 from ...studies.formatting import ago, table
 from ..options import json_option, name_argument
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
     """End the blocks that dead drivers of the study NAME left queued or running.
 
-    Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks. Copies of artifacts
-    that a killed driver left half-made are removed, too.
+    Only jobs whose ids those drivers recorded are touched. Campaigns that run keep their blocks. What the ended blocks
+    cost is written to the study's database. Copies of artifacts that a killed driver left half-made are removed, too.
     """
     from ....providers.blocks.orphaned_jobs import end_orphaned_jobs
     from ...record.artifacts import artifacts_folder, sweep
@@ -40,17 +40,34 @@ def clean_command(name: str, dry_run: bool, as_json: bool) -> int:
     if study.folder is not None and not dry_run:
         sweep(artifacts_folder(study.folder), [campaign.status.campaign for campaign in living])
     left = end_orphaned_jobs([record for record in dead if record.exists()], dry_run=dry_run)
+    used = "" if dry_run else write_costs(study, dead, left)
     if as_json:
         echo_json({"study": study.name, "skipped": [campaign.status.campaign for campaign in living],
                    "jobs": [job_json(each) for each in left]})  # fmt: skip
     else:
         show(study, dead, living, left, dry_run)
+        if used:
+            click.echo(f"the study used {used}")
         for chain in active_chains(study.folder):
             click.echo(f"{describe_chain(chain)}; pilotune stop {study.name} ends it", err=True)
     unclear = [each for each in left if each.open]
     if unclear and not dry_run:
         raise SiteError(f"{count(len(unclear), 'job')} may still exist; run pilotune clean {study.name} again")
     return 0
+
+
+def write_costs(study: StudyLocation, dead: list[Path], left: list[OrphanedJob]) -> str:
+    """Write what the blocks of the dead campaigns cost; returns what the study has used in all, in words."""
+    from ...driver.settlement import settle_cleaned
+    from ...hours import used_text
+    from ...record.hours import hours_by_pool
+
+    try:
+        ledgers = settle_cleaned(study.storage, study.name, dead, left)
+    except PilotuneError as error:  # the jobs are ended, and the next driver or clean can write it
+        click.echo(f"what the blocks cost could not be written to the database: {error}", err=True)
+        return ""
+    return used_text(hours_by_pool(ledgers).values()) if dead else ""
 
 
 def campaigns_of(study: StudyLocation) -> tuple[list[Path], list[ObservedCampaign]]:

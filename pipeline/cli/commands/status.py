@@ -101,9 +101,12 @@ def detail(name: str | None, storage: str | None, as_json: bool) -> None:
     from ...studies.campaign_status import list_campaigns, study_json
     from ...studies.driver_jobs import active_chains, describe_chain
     from ...studies.resolve import resolve_study
+    from ...studies.stored_hours import with_stored_hours
 
     study = resolve_study(name, storage)
     campaigns = list_campaigns(study.runs, study.name)
+    if campaigns:
+        campaigns = [with_stored_hours(campaigns[0], study.storage), *campaigns[1:]]
     if as_json:
         echo_json(study_json(study, campaigns))
         return
@@ -193,10 +196,12 @@ def running_table(status: Status) -> str:
 
 
 def interrupted_text(campaign: ObservedCampaign) -> str:
-    """``, 2 interrupted``: the trials that wait for another campaign; empty if there are none."""
+    """``, 2 interrupted, 18 waiting``: the trials that another campaign continues or begins; empty without any."""
     status = campaign.status
-    left = status.interrupted if status.state == "ended" else status.running
-    return f", {left} interrupted (pilotune resume {status.study} continues them)" if left else ""
+    ended = status.state == "ended"
+    amounts = {"interrupted": status.interrupted if ended else status.running, "waiting": status.not_begun}
+    left = ", ".join(f"{amount} {word}" for word, amount in amounts.items() if amount)
+    return f", {left} (pilotune resume {status.study} continues them)" if left else ""
 
 
 def last_failure(campaigns: Sequence[ObservedCampaign]) -> dict[str, Any] | None:

@@ -254,7 +254,7 @@ def test_the_timeline_has_a_row_a_worker_and_bars_that_begin_when_trials_run() -
 def test_blocks_tell_the_wait_in_the_queue_and_node_hours() -> None:
     (figure,) = make(study(**BLOCK), ["blocks"])
     assert figure.caption.startswith("2 blocks, 1 of which ran; in the queue 60 s in the median, 60 s at most; 0.08333")
-    assert dict(figure.main)["node-hours"] == 0.0833
+    assert dict(figure.main)["node-hours"] == 0.08333
 
 
 def _long() -> StudyData:

@@ -537,3 +537,5 @@ def test_blocks_that_are_ended_with_the_campaign_are_charged_until_then(lab):
     assert lab.blocks.cancel(lab.now + 30.0) == []
     charge = lab.blocks.charges()["cpu"]
     assert (charge.over, charge.living) == (90.0, ())
+    (view,) = lab.blocks.views(lab.now + 31.0)
+    assert (view.state, view.reason, view.left) == ("ended", "the campaign is over", lab.now + 30.0)
