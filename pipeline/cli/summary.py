@@ -10,6 +10,7 @@ import click
 from ...errors import PilotuneError
 from ...exit_codes import SITE, STOPPED
 from ...grammar import count
+from ..hours import MOST_HOURS, rounded_up
 from ..studies.block_table import quarantine_lines
 from ..studies.failures import failure_line, kinds_in_words
 from ..studies.formatting import duration, number, on_front, pairs, parameter, plus_minus
@@ -129,9 +130,14 @@ def next_commands(summary: Summary, status: Status) -> str:
 
 
 def larger_budget(status: Status) -> str:
-    """The option that doubles the budget in hours of which the least is left; empty without any."""
-    least = min(status.hour_budgets, key=lambda each: each["left"] / max(each["hours"], 1e-9), default=None)
-    if least is None:
-        return ""
-    pool = f".{least['pool']}" if least["pool"] else ""
-    return f" --set budget.{least['unit']}{pool}={2 * least['hours']:.6g}"
+    """The options that raise each budget in hours which cannot pay another block, so that it can; empty without any.
+
+    Each is doubled, or more where that would not be enough.
+    """
+    options = ""
+    for each in status.hour_budgets:
+        if each["left"] < each["block"] * (1 - 1e-9):
+            enough = rounded_up(each["used"] + each["reserved"] + each["block"])
+            hours = min(max(2 * each["hours"], enough), MOST_HOURS)
+            options += f" --set budget.{each['unit']}{'.' if each['pool'] else ''}{each['pool']}={hours:.10g}"
+    return options

@@ -106,9 +106,9 @@ def prepare_run(
     chosen_site = dataclasses.replace(chosen_site, runs=folder, parts=parts)
     check_pools(study_file, chosen_site)
     if study_file.budget.accounts:
-        from .node_hours import check_budget_pools
+        from .budget_check import check_budgets
 
-        check_budget_pools(study_file, chosen_site)
+        check_budgets(study_file, chosen_site)
     url = storage_url(study_file, folder, storage)
     check_database_folder(study_file, url, folder, given=storage is not None)
     return PreparedRun(study_file, chosen_site, url, folder)

@@ -292,9 +292,8 @@ def _budget(
         except UserError as error:
             raise source.error(error.message, error.key or "budget.terminator") from None
         budget = budget.model_copy(update={"terminator": terminator})
-    conditions = ("trials", "time", "target", "patience", "terminator", "node_hours", "gpu_hours")
     ends = points is not None or sampler.name in POPULATION_BASED  # by itself, when nothing is left to do
-    if not ends and all(getattr(budget, key) is None for key in conditions):
+    if not (ends or budget.ends or budget.accounts):
         raise source.error("no stopping condition: set trials, time or target, as in budget: {trials: 100}", "budget")
     return budget
 

@@ -67,6 +67,10 @@ def test_check_shows_which_pools_would_be_used_and_notes_what_may_not_be_meant(p
         ("cpu", True, 8),
     ]
     assert len(data["notes"]) == 2
+    assert "placement" not in result.out, "there is one pool"
+    result = pilotune("check", study, "--site", "lab.yaml", "--set", "trial.pools=[cpu, gpu]")
+    line = "placement  learned: each trial where it gains most, by costs that are learned; trial.pools: cpu, gpu"
+    assert line in result.out.splitlines()
     Path("lab.yaml").write_text(LAB % ("", ", blocks: {max: 0}"))
     result = pilotune("check", study, "--site", "lab.yaml")
     assert "note: the trials use no GPU, but their pool gpu has GPUs" in result.out

@@ -99,7 +99,7 @@ def test_check_prints_the_plan_with_brackets_blocks_and_storage(pilotune: Pilotu
 
 def test_check_as_json(pilotune: Pilotune, study: Path) -> None:
     data = json.loads(pilotune("check", study.parent, "--json").out)
-    assert set(data) == {"study", "site", "pools", "cost", "storage", "runs", "notes"}
+    assert set(data) == {"study", "site", "pools", "placement", "cost", "storage", "runs", "notes"}
     plan = pilotune("check", study).out
     rungs = ", ".join(map(str, data["study"]["brackets"][0]["rungs"]))
     assert rungs

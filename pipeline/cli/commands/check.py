@@ -16,6 +16,7 @@ from ..stdout import echo_json
 if TYPE_CHECKING:
     from ....providers.blocks.resources import PoolUse
     from ....providers.site import Site
+    from ...studyfile import StudyFile
 
 
 @click.command("check")
@@ -63,6 +64,7 @@ def check_command(
     used = [use.pool for use in uses if not use.why_not]
     if not as_json:
         lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses, about=needs.packed))]
+        lines += [f"placement  {placement_line(prepared.study_file)}"] if len(used) > 1 else []
         lines += [f"cost       {cost_line(prepared.study_file, prepared.site, used)}"]
         lines += [f"storage    {prepared.storage}", *(f"note: {note}" for note in notes), "", "No problems found."]
         click.echo("\n".join(lines))
@@ -75,6 +77,10 @@ def check_command(
                 {"name": use.pool.name, "used": not use.why_not, "trials": use.trials, "why_not": use.why_not or None}
                 for use in uses
             ],
+            "placement": {
+                "policy": prepared.study_file.policy,
+                "pools": prepared.study_file.pools.text if prepared.study_file.pools else None,
+            },
             "cost": cost_json(prepared.study_file, prepared.site, used),
             "storage": prepared.storage,
             "runs": str(prepared.runs),
@@ -88,6 +94,20 @@ def site_data(site: Site) -> dict[str, object]:
     from ....providers.site import site_json
 
     return {"sites": [site_json(each) for each in site.parts]} if site.parts else {"site": site_json(site)}
+
+
+PLACED = {
+    "learned": "each trial where it gains most, by costs that are learned",
+    "fifo": "each free worker takes the next trial",
+    "shadho": "trials with more freedom to larger pools",
+}
+"""What a policy of placement does."""
+
+
+def placement_line(study_file: StudyFile) -> str:
+    """How trials are placed on several pools, and which pools may run them."""
+    rule = f"; trial.pools: {study_file.pools.text}" if study_file.pools else ""
+    return f"{study_file.policy}: {PLACED[study_file.policy]}{rule}"
 
 
 def use_lines(uses: list[PoolUse], *, about: bool = False) -> Mapping[str, str]:

@@ -68,7 +68,7 @@ def test_a_killed_driver_and_the_next_one_share_the_budget(tmp_path: Path) -> No
     best = here.json("best", "training")
     assert best["cost"]["node_hours"] == pytest.approx(used, abs=1e-4)
     assert "the study used " in here.run("best", "training").stdout
-    more = ("--set", "budget.trials=9", "--set", f"budget.node_hours={used + 0.001}")
+    more = ("--set", "budget.trials=9", "--set", f"budget.node_hours={max(used + 0.001, 0.0167)}")
     done = here.run("run", "training.yaml", *two, *more)
     assert "pays for no further block" in done.stdout
     assert "--set budget.node_hours=" in done.stdout

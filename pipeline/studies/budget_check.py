@@ -1,0 +1,104 @@
+"""Whether the budgets in hours of a study fit the site: what a run refuses, and what may not be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ...fields import format_duration
+from ...grammar import count, named
+from ..fidelity import POPULATION_BASED
+from ..hours import amount, number, rounded_up
+
+if TYPE_CHECKING:
+    from ...errors import UserError
+    from ...providers.site import Site
+    from ..campaign.node_hours import HoursPlan
+    from ..hours import Account
+    from ..studyfile import StudyFile
+
+
+def check_budgets(study_file: StudyFile, site: Site) -> None:
+    """Check the budgets in hours against the site.
+
+    Raises:
+        UserError: At the line of the study file, where a budget is of a pool that the site lacks, or counts GPUs where
+            there are none; where none of the study's pools could ever get a block; and where nothing would end the
+            study, since one of its pools has no budget.
+    """
+    for account in study_file.budget.accounts:
+        _check_pool(account, study_file, site)
+    plan = _plan(study_file, site)
+    unpaid = _unpaid(plan)
+    if plan.pools and len(unpaid) == len(plan.pools):
+        raise _too_little(unpaid, plan, study_file, site)
+    _check_end(plan, study_file)
+
+
+def budget_notes(study_file: StudyFile, site: Site) -> list[str]:
+    """Notes on budgets that pay for no block of a pool, or that limit nothing; a sentence each, with its line."""
+    if not study_file.budget.accounts:
+        return []
+    plan = _plan(study_file, site)
+    unpaid = _unpaid(plan)
+    notes = [str(_too_little({pool: account}, plan, study_file, site)) for pool, account in unpaid.items()]
+    for account in plan.accounts:
+        if not any(account in plan.accounts_of(pool) for pool in plan.pools):
+            why = "the study uses no pool with GPUs"
+            if account.pool and account.pool not in plan.pools:
+                why = f"the study does not use pool {account.pool}"
+            notes.append(str(study_file.error(f"limits nothing, since {why}", account.key)))
+    return notes
+
+
+def _plan(study_file: StudyFile, site: Site) -> HoursPlan:
+    from ..driver.hours import hours_plan, with_walltimes
+
+    return hours_plan(study_file, with_walltimes(study_file, site, {}))
+
+
+def _check_pool(account: Account, study_file: StudyFile, site: Site) -> None:
+    from ...yamlfile import nearest
+
+    names = [pool.name for pool in site.pools]
+    if account.pool and account.pool not in names:
+        instead = nearest(account.pool, names) or f"; it has {', '.join(names)}"
+        raise study_file.error(f"site {site.name} has no pool '{account.pool}'{instead}", account.key)
+    gpus = any(pool.gpus_per_node for pool in site.pools if account.covers(pool.name))
+    if account.unit == "gpu_hours" and not gpus:
+        which = f"pool {account.pool}" if account.pool else f"site {site.name}"
+        message = f"{which} has no GPUs, so it never uses GPU-hours; use node_hours, or set gpus_per_node"
+        raise study_file.error(message, account.key)
+
+
+def _unpaid(plan: HoursPlan) -> dict[str, Account]:
+    """The pools of which not even one block can be paid, each with the budget that is too small."""
+    found = {}
+    for pool, cost in plan.pools.items():
+        for account in plan.accounts_of(pool):
+            if cost.block(account.unit) > account.hours * (1 + 1e-9):
+                found[pool] = account
+    return found
+
+
+def _too_little(unpaid: Mapping[str, Account], plan: HoursPlan, study_file: StudyFile, site: Site) -> UserError:
+    """The error at the budget that lacks least for a block of one of these pools."""
+    pool = min(unpaid, key=lambda name: plan.pools[name].block(unpaid[name].unit) / unpaid[name].hours)
+    account, cost = unpaid[pool], plan.pools[pool]
+    block = cost.block(account.unit)
+    size = f"{count(cost.nodes, 'node')} for {format_duration(cost.walltime or 0.0)}"
+    which, one = ("", f"one of pool {pool}") if len(unpaid) > 1 else (f" of pool {pool}", "one")
+    message = f"pays for no block{which}: {one} ({size}) can cost "
+    message += f"{amount(block, account.unit)}, and the budget is {number(account.hours)}; give at least "
+    message += f"{rounded_up(block):.10g}"
+    shortest = site.pool(pool).walltime is None  # such a block gets as short a walltime as the budget asks for
+    return study_file.error(message if shortest else f"{message}, or make the pool's blocks smaller", account.key)
+
+
+def _check_end(plan: HoursPlan, study_file: StudyFile) -> None:
+    """Raise UserError if only budgets in hours end the study, and a pool has none."""
+    free = [pool for pool in plan.pools if pool not in plan.metered]
+    by_itself = study_file.points is not None or study_file.sampler.name in POPULATION_BASED
+    if free and not (by_itself or study_file.budget.ends):
+        message = f"does not limit {named('pool', free)}, so the study would never end; set trials, time or target, or "
+        raise study_file.error(f"{message}node_hours for {'it' if len(free) == 1 else 'them'} too", "budget")
