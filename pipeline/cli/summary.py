@@ -68,6 +68,7 @@ def render(summary: Summary, status: Status) -> str:
 def render_without_counts(status: Status) -> str:
     """The summary of a campaign whose database cannot be read now."""
     lines = [("study", status.study), (end_word(status), status.reason)]
+    lines += [("hours", each) for each in [usage_text(status), *budget_texts(status)] if each]
     lines += [("storage", status.storage), ("files", status.run_dir), ("more", f"pilotune resume {status.study}")]
     return pairs(lines)
 
