@@ -165,7 +165,7 @@ def _some_hours(value: Any, must: str, otherwise: str = "") -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValueError(f"{must} a number of hours above 0{otherwise}, but is {shown(value)}")
     if value > MOST_HOURS:
-        raise ValueError(f"{must} at most {MOST_HOURS:,.0f} hours, but is {shown(value)}")
+        raise ValueError(f"{must} at most {MOST_HOURS:,.0f}, but is {shown(value)}")
     return float(value)
 
 
