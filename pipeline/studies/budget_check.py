@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ...fields import format_duration
 from ...grammar import count, named
-from ..fidelity import POPULATION_BASED
 from ..hours import amount, number, rounded_up
 
 if TYPE_CHECKING:
@@ -98,7 +97,6 @@ def _too_little(unpaid: Mapping[str, Account], plan: HoursPlan, study_file: Stud
 def _check_end(plan: HoursPlan, study_file: StudyFile) -> None:
     """Raise UserError if only budgets in hours end the study, and a pool has none."""
     free = [pool for pool in plan.pools if pool not in plan.metered]
-    by_itself = study_file.points is not None or study_file.sampler.name in POPULATION_BASED
-    if free and not (by_itself or study_file.budget.ends):
+    if free and not (study_file.ends_by_itself or study_file.budget.ends):
         message = f"does not limit {named('pool', free)}, so the study would never end; set trials, time or target, or "
         raise study_file.error(f"{message}node_hours for {'it' if len(free) == 1 else 'them'} too", "budget")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...yamlfile import YamlFile, dump_yaml
+from ..fidelity import POPULATION_BASED
 from ..loggers.settings import LoggerSettings
 from ..registry_args import Named
 from ..space import Space
@@ -71,6 +72,11 @@ class StudyFile:
     sizes: TrialSizes | None = None
     pools: PoolRule | None = None
     policy: str = "learned"
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether a campaign ends when nothing is left to do, whatever its budget."""
+        return self.points is not None or self.sampler.name in POPULATION_BASED
 
     def options_for(self, params: Mapping[str, Any]) -> TrialOptions:
         """The options of the trial with these parameters.
