@@ -148,10 +148,10 @@ def import_notes(prepared: PreparedRun) -> list[str]:
 def advice(prepared: PreparedRun) -> list[str]:
     """Notes on the site, on what the study makes of it and pays there, and on a new database beside an old one."""
     from ...providers.blocks.advice import shared_notes, site_notes, study_notes
+    from ..driver.budget_check import budget_notes
     from ..driver.settings import needs_of
     from ..driver.trial_fit import shape_notes, unfit_notes
     from ..record import known_studies, sqlite_file
-    from .budget_check import budget_notes
 
     notes = [note for site in prepared.site.each for note in site_notes(site)]
     notes += [*shared_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]

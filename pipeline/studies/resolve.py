@@ -106,7 +106,7 @@ def prepare_run(
     chosen_site = dataclasses.replace(chosen_site, runs=folder, parts=parts)
     check_pools(study_file, chosen_site)
     if study_file.budget.accounts:
-        from .budget_check import check_budgets
+        from ..driver.budget_check import check_budgets
 
         check_budgets(study_file, chosen_site)
     url = storage_url(study_file, folder, storage)

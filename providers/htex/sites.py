@@ -15,7 +15,6 @@ from ...pipeline.campaign.events import (
     Action,
     BlocksSeen,
     BlockView,
-    BlockView,
     Capacity,
     Charged,
     Ended,

@@ -51,7 +51,7 @@ def budget_notes(study_file: StudyFile, site: Site) -> list[str]:
 
 
 def _plan(study_file: StudyFile, site: Site) -> HoursPlan:
-    from ..driver.hours import hours_plan, with_walltimes
+    from .hours import hours_plan, with_walltimes
 
     return hours_plan(study_file, with_walltimes(study_file, site, {}))
 
@@ -62,11 +62,11 @@ def _check_pool(account: Account, study_file: StudyFile, site: Site) -> None:
     names = [pool.name for pool in site.pools]
     if account.pool and account.pool not in names:
         instead = nearest(account.pool, names) or f"; it has {', '.join(names)}"
-        raise study_file.error(f"site {site.name} has no pool '{account.pool}'{instead}", account.key)
+        raise study_file.error(f"{site.lacks('pool')} '{account.pool}'{instead}", account.key)
     gpus = any(pool.gpus_per_node for pool in site.pools if account.covers(pool.name))
     if account.unit == "gpu_hours" and not gpus:
-        which = f"pool {account.pool}" if account.pool else f"site {site.name}"
-        message = f"{which} has no GPUs, so it never uses GPU-hours; use node_hours, or set gpus_per_node"
+        lacks = f"pool {account.pool} has no GPUs" if account.pool else site.lacks("GPUs")
+        message = f"{lacks}, so GPU-hours are never used; use node_hours, or set gpus_per_node"
         raise study_file.error(message, account.key)
 
 

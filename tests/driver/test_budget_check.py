@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilotune.errors import UserError
-from pilotune.pipeline.studies.budget_check import budget_notes, check_budgets
+from pilotune.pipeline.driver.budget_check import budget_notes, check_budgets
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
@@ -41,7 +41,7 @@ def test_a_budget_of_a_pool_that_the_site_lacks_is_one_sentence_with_its_line(tm
 
 def test_a_budget_of_gpu_hours_needs_gpus(tmp_path: Path) -> None:
     (_, sentence) = said(tmp_path, "budget: {gpu_hours: 3}", CPU)
-    assert "site here has no GPUs, so it never uses GPU-hours" in sentence
+    assert "site here has no GPUs, so GPU-hours are never used" in sentence
     (_, sentence) = said(tmp_path, "budget:\n  gpu_hours: {gpu: 9,\n   cpu: 3}", CPU, GPU)
     assert sentence.startswith("study.yaml:8: budget.gpu_hours.cpu: pool cpu has no GPUs")
 
