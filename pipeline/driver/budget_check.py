@@ -29,7 +29,7 @@ def check_budgets(study_file: StudyFile, site: Site) -> None:
         _check_pool(account, study_file, site)
     plan = _plan(study_file, site)
     unpaid = _unpaid(plan)
-    if plan.pools and len(unpaid) == len(plan.pools):
+    if plan.pools and len(unpaid) == len(plan.names):
         raise _too_little(unpaid, plan, study_file, site)
     _check_end(plan, study_file)
 
@@ -40,11 +40,11 @@ def budget_notes(study_file: StudyFile, site: Site) -> list[str]:
         return []
     plan = _plan(study_file, site)
     unpaid = _unpaid(plan)
-    notes = [str(_too_little({pool: account}, plan, study_file, site)) for pool, account in unpaid.items()]
+    notes = [str(_too_little({pool: of_shapes}, plan, study_file, site)) for pool, of_shapes in unpaid.items()]
     for account in plan.accounts:
-        if not any(account in plan.accounts_of(pool) for pool in plan.pools):
+        if not any(account in plan.accounts_of(key) for key in plan.pools):
             why = "the study uses no pool with GPUs"
-            if account.pool and account.pool not in plan.pools:
+            if account.pool and account.pool not in plan.names:
                 why = f"the study does not use pool {account.pool}"
             notes.append(str(study_file.error(f"limits nothing, since {why}", account.key)))
     return notes
@@ -70,20 +70,25 @@ def _check_pool(account: Account, study_file: StudyFile, site: Site) -> None:
         raise study_file.error(message, account.key)
 
 
-def _unpaid(plan: HoursPlan) -> dict[str, Account]:
-    """The pools of which not even one block can be paid, each with the budget that is too small."""
-    found = {}
-    for pool, cost in plan.pools.items():
-        for account in plan.accounts_of(pool):
-            if cost.block(account.unit) > account.hours * (1 + 1e-9):
-                found[pool] = account
-    return found
+def _unpaid(plan: HoursPlan) -> dict[str, dict[str, Account]]:
+    """The pools of which not even one block can be paid: of each of their shapes the budget that is too small."""
+    lacking = {
+        key: account
+        for key, cost in plan.pools.items()
+        for account in plan.accounts_of(key)
+        if cost.block(account.unit) > account.hours * (1 + 1e-9)
+    }
+    shapes = {pool: plan.shapes_of(pool) for pool in plan.names}
+    return {pool: {key: lacking[key] for key in keys} for pool, keys in shapes.items() if lacking.keys() >= set(keys)}
 
 
-def _too_little(unpaid: Mapping[str, Account], plan: HoursPlan, study_file: StudyFile, site: Site) -> UserError:
+def _too_little(
+    unpaid: Mapping[str, Mapping[str, Account]], plan: HoursPlan, study_file: StudyFile, site: Site
+) -> UserError:
     """The error at the budget that lacks least for a block of one of these pools."""
-    pool = min(unpaid, key=lambda name: plan.pools[name].block(unpaid[name].unit) / unpaid[name].hours)
-    account, cost = unpaid[pool], plan.pools[pool]
+    accounts = {(pool, key): account for pool, keys in unpaid.items() for key, account in keys.items()}
+    pool, key = min(accounts, key=lambda each: plan.pools[each[1]].block(accounts[each].unit) / accounts[each].hours)
+    account, cost = accounts[pool, key], plan.pools[key]
     block = cost.block(account.unit)
     size = f"{count(cost.nodes, 'node')} for {format_duration(cost.walltime or 0.0)}"
     which, one = ("", f"one of pool {pool}") if len(unpaid) > 1 else (f" of pool {pool}", "one")
@@ -96,7 +101,7 @@ def _too_little(unpaid: Mapping[str, Account], plan: HoursPlan, study_file: Stud
 
 def _check_end(plan: HoursPlan, study_file: StudyFile) -> None:
     """Raise UserError if only budgets in hours end the study, and a pool has none."""
-    free = [pool for pool in plan.pools if pool not in plan.metered]
+    free = [pool for pool in plan.names if pool not in plan.metered_pools]
     if free and not (study_file.ends_by_itself or study_file.budget.ends):
         message = f"does not limit {named('pool', free)}, so the study would never end; set trials, time or target, or "
         raise study_file.error(f"{message}node_hours for {'it' if len(free) == 1 else 'them'} too", "budget")
