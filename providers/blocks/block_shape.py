@@ -24,6 +24,10 @@ ESTIMATE_PERIOD, MOST_UNANSWERED = 60.0, 3
 """Least seconds between two estimates of the scheduler for blocks of a shape, and after how many in a row that it did
 not give it is not asked again."""
 
+CLOSED_FOR = 2.0
+"""No block of a shape is submitted for so many times as long as its blocks waited, after one was withdrawn: what is
+learned of its wait is a lower bound only."""
+
 NEVER = "it will never start"
 """What the reasons of schedulers say of a job that was taken in vain: larger than a partition allows, for example."""
 
@@ -49,6 +53,7 @@ class BlockShape:
         starts: When the scheduler last expected one to begin, Unix seconds; None where it did not say.
         heard: When it said so, or was last asked.
         unanswered: How often in a row it did not say.
+        closed_until: Until when none is submitted, since one waited too long, Unix seconds.
     """
 
     pool: PoolSpec
@@ -63,6 +68,7 @@ class BlockShape:
     starts: float | None = None
     heard: float = -1e18
     unanswered: int = 0
+    closed_until: float = -1e18
 
     def __post_init__(self) -> None:
         self.key = self.key or self.pool.name
@@ -93,7 +99,8 @@ class BlockShape:
         estimate = max(0.0, self.starts - now) if fresh and self.starts is not None else None
         wait = wait_of(blocks, shape, now, estimate)
         pool = self.pool
-        return Offer(pool.nodes_per_block, self.trials, pool.walltime, self.margin, wait, self.open)
+        is_open = self.open and now >= self.closed_until
+        return Offer(pool.nodes_per_block, self.trials, pool.walltime, self.margin, wait, is_open)
 
     def hear(self, starts: float | None, now: float) -> None:
         """Take over what the scheduler says of when a block would begin."""
@@ -219,7 +226,9 @@ class BlockShapes:
         if not self._late or not lacks or len(living) < counts.max or now - self._withdrawn < WITHDRAWAL_PERIOD:
             return None
         self._withdrawn = now
-        return max((block for block in waiting if block.number in self._late), key=lambda block: left[block.number])
+        found = max((block for block in waiting if block.number in self._late), key=lambda block: left[block.number])
+        self._shapes[found.shape].closed_until = now + CLOSED_FOR * offers[found.shape].wait.seconds
+        return found
 
     def needless(self, blocks: Sequence[Block], counts: BlockCounts, demand: int, final: bool = False) -> list[Block]:
         """The blocks to end because there is no work for them, see :func:`.scaling.surplus`.

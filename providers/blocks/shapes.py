@@ -47,6 +47,7 @@ class Wait:
         seconds: What they waited in all, those that still wait until now.
         begun: How many of them have begun.
         blocks: How many there are.
+        waiting: How many of them still wait.
         estimate: Seconds that the scheduler expects the next one to wait; None where it does not say.
 
     >>> Wait(seconds=1200.0, begun=2, blocks=3).expected, Wait(seconds=1200.0, begun=2, estimate=0.0).expected
@@ -56,6 +57,7 @@ class Wait:
     seconds: float = 0.0
     begun: int = 0
     blocks: int = 0
+    waiting: int = 0
     estimate: float | None = None
 
     @property
@@ -98,7 +100,11 @@ def wait_of(blocks: Sequence[Block], shape: int, now: float, estimate: float | N
         until = begun if begun is not None else now if block.end is None else block.since
         waited = max(0.0, until - block.submitted)
         found = replace(
-            found, seconds=found.seconds + waited, begun=found.begun + (begun is not None), blocks=found.blocks + 1
+            found,
+            seconds=found.seconds + waited,
+            begun=found.begun + (begun is not None),
+            blocks=found.blocks + 1,
+            waiting=found.waiting + (begun is None and block.end is None),
         )
     return found
 
@@ -213,7 +219,8 @@ def further_blocks(fleet: Fleet, offers: Sequence[Offer], expected: float | None
 def next_shape(offers: Sequence[Offer], fleet: Fleet, expected: float | None, planned: Sequence[int] = ()) -> int:
     """The shape of the next block: with it the work that waits is done soonest.
 
-    While nothing is known of any shape, the smallest one is tried first.
+    While nothing is known of any shape, the smallest one is tried first. Of a larger one, a single block waits until
+    the first has begun or the scheduler says when it would.
 
     Args:
         offers: The pool's shapes; at least one.
@@ -226,6 +233,7 @@ def next_shape(offers: Sequence[Offer], fleet: Fleet, expected: float | None, pl
     fitting = fits(offers, expected)
     shapes = [shape for shape in fitting if offers[shape].open] or fitting
     shapes.sort(key=lambda shape: offers[shape].nodes * (offers[shape].walltime or 0.0))
+    shapes = [shapes[0], *(shape for shape in shapes[1:] if _may_be_tried(offers[shape].wait, shape in planned))]
     tried = [shape for shape in shapes if offers[shape].wait.known or offers[shape].wait.blocks or shape in planned]
     if not tried:
         return shapes[0]
@@ -239,6 +247,10 @@ def next_shape(offers: Sequence[Offer], fleet: Fleet, expected: float | None, pl
     best = min(seconds.values())
     good = [shape for shape in shapes if seconds[shape] <= AS_GOOD * best]
     return min(good, key=lambda shape: _cost(offers[shape], trials, each))
+
+
+def _may_be_tried(wait: Wait, planned: bool) -> bool:
+    return wait.answered or not (wait.waiting or planned)
 
 
 UNLIMITED = 1_000_000.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_a_shape_that_cannot_be_had_is_left_out_but_a_trial_is_not_sent_where_it
     assert next_shape(offers(SOON, SOON, open=False), fleet(400, 1), HOUR) == 1
 
 
+def test_of_a_large_shape_one_block_at_a_time_waits_until_one_has_begun():
+    waiting = Wait(seconds=900.0, blocks=1, waiting=1)
+    assert next_shape(offers(SOON, waiting), fleet(400), 600.0) == 0
+    assert next_shape(offers(SOON, replace(waiting, waiting=0)), fleet(400), 600.0) == 1
+    assert next_shape(offers(SOON, replace(waiting, estimate=0.0)), fleet(400), 600.0) == 1
+    assert further_blocks(fleet(None, most=4), offers(), None) == [0, 1, 0, 0]
+
+
 def block(submitted: float, began: float | None = None, shape: int = 1, **more: object) -> Block:
     made = Block("0", "j", submitted, shape=shape, **more)  # type: ignore[arg-type]
     made.held.began = began
@@ -79,7 +88,7 @@ def test_the_wait_is_learned_from_the_latest_blocks_those_that_still_wait_too():
     refused = block(450.0)
     refused.end = End.REFUSED
     blocks = [block(0.0, 40.0, shape=0), block(0.0, 60.0), withdrawn, block(500.0, 560.0), refused, block(900.0)]
-    assert wait_of(blocks, 1, 1000.0) == Wait(60.0 + 300.0 + 60.0 + 100.0, begun=2, blocks=4)
+    assert wait_of(blocks, 1, 1000.0) == Wait(60.0 + 300.0 + 60.0 + 100.0, begun=2, blocks=4, waiting=1)
     assert wait_of(blocks, 0, 1000.0).expected == 20.0, "as if one more had begun at once"
     assert wait_of(blocks, 1, 1000.0 + MEMORY) == UNKNOWN
     assert not Wait(seconds=5.0, blocks=1).known
@@ -138,7 +147,7 @@ def test_what_the_budget_pays_decides_among_shapes(tmp_path):
     lab.connect("0", tasks=2)
     lab.blocks.shapes.allow({"cpu/0": 1, "cpu/1": 0}, ())
     lab.turn(demand=400)
-    assert [each.wanted for each in lab.blocks.charges().values()] == [0, 2]
+    assert [each.wanted for each in lab.blocks.charges().values()] == [1, 1]
     lab.blocks.shapes.allow({"cpu/0": 2, "cpu/1": 0}, ["cpu/1"])
     lab.turn(demand=400)
     assert lab.nodes == [1, 1]
