@@ -308,6 +308,11 @@ def completed(words: str, shell: str = "bash") -> list[str]:
             ["pools.gpu.walltime=", "pools.gpu.blocks.max="],
             [],
         ),
+        (
+            "pilotune run study.yaml --site cluster.yaml --site local --set cluster.",
+            ["cluster.account=", "cluster.pools.gpu.walltime="],
+            ["cluster.pools.local.walltime="],
+        ),
         ("pilotune run study.yaml --set pools.", ["pools.local.workers_per_node="], ["pools.gpu.walltime="]),
         ("pilotune site show cluster.yaml --set pools.gpu.wa", ["pools.gpu.walltime="], []),
         ("pilotune run nothing.yaml --set bud", ["budget.trials="], []),
