@@ -72,7 +72,8 @@ def side_by_side(
 
 def write_site(here: Here, scheduler: str, pool: Mapping[str, Any], **more: Any) -> Path:
     """Write ``lab.yaml`` with one pool ``cpu``; the scheduler is polled every second. ``more``: keys of the site."""
-    pools = {"cpu": {"walltime": "10m", "workers_per_node": 1, **pool}}
+    usual = {"workers_per_node": 1} if "shapes" in pool else {"walltime": "10m", "workers_per_node": 1}
+    pools = {"cpu": {**usual, **pool}}
     site = {"name": "lab", "scheduler": scheduler, "poll": "1s", "runs": str(here.runs), **more, "pools": pools}
     return here.write("lab.yaml", yaml.safe_dump(site, sort_keys=False))
 
