@@ -38,7 +38,7 @@ def demands(campaign: Bench) -> list[int]:
 def test_the_demand_is_what_is_in_flight_plus_what_the_budget_allows(bench) -> None:
     campaign = bench(trials=5)
     assert campaign.turn() == []
-    assert campaign.scales == [Scale(5, None)], "before there is any worker"
+    assert campaign.scales == [Scale(5, None, final=True)], "before there is any worker"
     one, two = campaign.specs(Capacity(2))
     campaign.turn(started(one), started(two))
     assert demands(campaign) == [5], "asking changes nothing"

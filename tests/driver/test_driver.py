@@ -153,7 +153,7 @@ def test_a_run_directory_that_is_gone_does_not_stop_the_driver(manual: ManualDri
 class IdlePool:
     """A pool that is only told what to do first."""
 
-    address, specs = "", ()
+    address, specs, cleaned = "", (), None
 
     def __init__(self) -> None:
         self.told: list[str] = []

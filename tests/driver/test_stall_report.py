@@ -219,7 +219,7 @@ def test_the_status_holds_the_blocks_and_the_sentence(bench) -> None:
     assert status.waiting == waiting(campaign.campaign) != ""
     assert status.blocks == [
         {"pool": "knl", "block": "0", "job": "4711", "state": "queued", "reason": "Priority", "workers": 0,
-         "ends": None, "since": 1000.0, "began": None, "left": None}
+         "ends": None, "since": 1000.0, "began": None, "left": None, "nodes": 0}
     ]  # fmt: skip
     assert type(status).from_json(status.to_json()) == status
 

@@ -148,7 +148,8 @@ def test_a_constraint_that_mixes_numbers_and_words_late_ends_the_campaign_with_t
     )
     desk = Desk(sqlite_url, space, optuna.pruners.NopPruner(), optuna.samplers.RandomSampler(0))
     desk.turn(Capacity(1))
-    assert (desk.campaign.ending.code, "TypeError" in desk.campaign.ending.reason) == (1, True)
+    assert desk.campaign.ending.code == 1
+    assert "`+` cannot take text and a number" in desk.campaign.ending.reason
 
 
 class Recorder:

@@ -241,6 +241,7 @@ def test_slurm_says_when_a_block_would_start_and_does_not_take_it(slurm: Lab, tm
         assert now is not None
         assert after - now > 240.0
         assert blocks(tmp_path / "n9", options=(f"{needs}n9",)).starts("true", "0") is None
-        assert slurm.run("squeue", "-h", "-n", "test-cpu-0", "-o", "%i").stdout.split() == [job]
+        jobs = [line.split("|") for line in slurm.run("squeue", "-h", "-o", "%i|%o").stdout.splitlines()]
+        assert [number for number, script in jobs if str(tmp_path) in script] == [job]
     finally:
         holder.cancel([job])

@@ -38,10 +38,10 @@ from pilotune.pipeline.record.unit_of_work import UnitOfWork
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import Attributes
 from pilotune.pipeline.trial.report_log import LoggedReport, ReportWriter, newest_log
+from pilotune.providers.blocks import block_shape
 from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.packed_node import WHOLE, Need, PackedNode
 from pilotune.providers.blocks.packing import Packer
-from pilotune.providers.simulated import blocks as simulated_blocks
 from pilotune.providers.simulated import pool as simulated_pool
 from pilotune.providers.simulated.attempt import Attempt
 from pilotune.providers.simulated.blocks import SimulatedBlocks
@@ -362,7 +362,7 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
     "a dead driver gives back what its jobs may still use":
         (driver, "settled", given_back_early, sharing, "node-hours were charged|the ledgers tell|overdrawn"),
     "more blocks are submitted than the budget pays":
-        (simulated_blocks, "allowed_now", lambda want, submitted, allowed: want, sharing, "were charged|overdrawn"),
+        (block_shape, "allowed_now", lambda want, submitted, allowed: want, sharing, "were charged|overdrawn"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip

@@ -22,6 +22,7 @@ export PILOTUNE_DRIVER_TIMEOUT=${PILOTUNE_DRIVER_TIMEOUT:-30}
 export PILOTUNE_POOL=extended
 export PILOTUNE_GPU_TYPE=amd
 umask 077
+
 export PILOTUNE_WALLTIME=86400
 export PILOTUNE_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 86400 ))}
 echo "$PILOTUNE_BLOCK_END" > /shared/runs/digits/20260102-030405-abcdef/blocks/extended-0.end

@@ -23,6 +23,7 @@ export PILOTUNE_DRIVER_TIMEOUT=${PILOTUNE_DRIVER_TIMEOUT:-30}
 export PILOTUNE_POOL=debug
 export PILOTUNE_GPU_TYPE=nvidia
 umask 077
+
 export PILOTUNE_WALLTIME=1800
 export PILOTUNE_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 1800 ))}
 echo "$PILOTUNE_BLOCK_END" > /shared/runs/digits/20260102-030405-abcdef/blocks/debug-0.end

@@ -20,6 +20,7 @@ export PILOTUNE_DRIVER_TIMEOUT=${PILOTUNE_DRIVER_TIMEOUT:-30}
 export PILOTUNE_POOL=gpu
 export PILOTUNE_GPU_TYPE=nvidia
 umask 077
+
 export PILOTUNE_WALLTIME=3600
 export PILOTUNE_BLOCK_END=${SLURM_JOB_END_TIME:-$(( $(date +%s) + 3600 ))}
 echo "$PILOTUNE_BLOCK_END" > /shared/runs/digits/20260102-030405-abcdef/blocks/gpu-0.end
