@@ -237,12 +237,12 @@ def table_of(results: list[dict[str, Any]], space: str, trials: int) -> str:
              round(float(np.median(weights))) if weights else None,
              float(np.mean([each["seconds"] for each in found]))]
         )  # fmt: skip
-    head = ["model or method", "seeds", f"best of {trials // 2}", f"best of {trials}", "more rows, validation", "test"]
+    part = SPACES[space].part
+    size = f"{trials} networks" if part is None else f"the epochs of {round(part * trials)} whole trainings"
+    head = ["model or method", "seeds", f"best of {trials // 2}", "best of all", "chosen, validation", "test"]
     head += ["test above random", "wins / ties / losses", "weights", "CPU s"]
     rows_in_all = SPACES[space].rows or "all"
-    title = (
-        f"Covertype, {space} space, {trials} networks a search, {rows_in_all} rows at the end: % accuracy, means and "
-    )
+    title = f"Covertype, {space} space, {size} a search, {rows_in_all} rows at the end: % accuracy, means and "
     title += "95 % intervals"
     return common.table(title, head, rows)
 
