@@ -184,7 +184,10 @@ def living(files: TrialFiles, attempt: int = 1) -> list[int]:
     """The processes of an attempt that run, from their notes."""
     found = []
     for number, path in files.processes():
-        pid, start = map(int, path.read_text().split()[-2:])
+        noted = path.read_text().split()[-2:]
+        if not noted:  # it was killed before it had written its note
+            continue
+        pid, start = map(int, noted)
         if number == attempt and process_start(pid) == start:
             found.append(pid)
     return found
