@@ -14,7 +14,7 @@ from ..placement import Costs, PlanTable, PoolRoom
 from ..placement.planner import RECENT, Planner
 from ..placement.table import plan_table
 from ..studyfile.kept_placement import KeptPlacement, kept_placement
-from ..studyfile.rank_counts import SizeProblem
+from ..studyfile.pool_rule import allowed_earlier
 from .plots.timing import Block, blocks_of
 from .reading import StudyData
 
@@ -55,7 +55,8 @@ def cost_plan(data: StudyData) -> CostPlan:
     planner = Planner(costs)
     for trial in [each for each in data.trials if each.params][-RECENT:]:  # one that waits may have none yet
         params = {**data.constants, **trial.params}
-        planner.recall((params, _allowed(kept, params)))
+        allowed = allowed_earlier(kept.pools if kept is not None else None, params)
+        planner.recall((params, None if allowed is None else frozenset(allowed)))
     rooms = {name: PoolRoom(count, limits.get(name)) for name, count in workers.items() if count > 0}
     rule = kept.pools.text if kept is not None and kept.pools is not None else None
     return CostPlan(None if kept is None else kept.policy, rule, workers, plan_table(planner, rooms, ended))
@@ -72,13 +73,6 @@ def _placement_of(setup: Mapping[str, Any]) -> KeptPlacement | None:
     try:
         return kept_placement(setup["study"]) if isinstance(setup.get("study"), str) else None
     except UserError:
-        return None
-
-
-def _allowed(kept: KeptPlacement | None, params: Mapping[str, Any]) -> frozenset[str] | None:
-    try:
-        return None if kept is None or kept.pools is None else frozenset(kept.pools.of(params))
-    except SizeProblem:  # the trial was run with another study file
         return None
 
 

@@ -274,7 +274,7 @@ def dataframe(data: StudyData, items: Sequence[Row] | None = None) -> pd.DataFra
             table[f"spread_{metric}"] = [row.spread.get(metric) for row in items]
     if any(row.artifacts for row in items):
         table["artifact_bytes"] = [sum(row.artifacts.values()) if row.artifacts else None for row in items]
-    for name in ("node_hours", "gpu_hours", "peak_memory"):
+    for name in TAKEN:
         if any(getattr(row, name) is not None for row in items):
             table[name] = [getattr(row, name) for row in items]
     series = {name: typed([encodable(value) for value in column], DTYPES.get(name)) for name, column in table.items()}
@@ -288,7 +288,10 @@ COLUMNS = {
 }  # fmt: skip
 """Column of :func:`dataframe` -> field of :class:`Row`."""
 
-SOMETIMES = ("repetitions", "artifact_bytes", "node_hours", "gpu_hours", "peak_memory")
+TAKEN = ("node_hours", "gpu_hours", "peak_memory")
+"""What a trial took, where that is known: fields of :class:`Row`, and columns."""
+
+SOMETIMES = ("repetitions", "artifact_bytes", *TAKEN)
 """Columns that only some studies have."""
 
 DTYPES = {

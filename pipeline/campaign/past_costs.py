@@ -120,8 +120,3 @@ class OthersCosts:
         new = [trial for trial in new if trial._trial_id not in self._told]
         self._told.update(trial._trial_id for trial in new)
         return self._past.tell(trial for trial in new if trial.system_attrs.get(OWNER) != self._campaign)
-
-
-def learn_past(costs: Costs, trials: Iterable[FrozenTrial], constants: Mapping[str, object]) -> Noted:
-    """Tell what the finished ones of these trials have cost, see :class:`PastCosts`; returns those that counted."""
-    return PastCosts(costs, constants).tell(trials)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..campaign.cost_learner import CostLearner
 from ..campaign.past_costs import OthersCosts, PastCosts, PoolNames
@@ -13,7 +13,7 @@ from ..placement import Costs, Placement
 from ..placement.planner import RECENT
 from ..record import RecordStorage
 from ..studyfile import StudyFile
-from ..studyfile.rank_counts import SizeProblem
+from ..studyfile.pool_rule import allowed_earlier
 from .settings import needs_of
 
 if TYPE_CHECKING:
@@ -47,18 +47,10 @@ def placed(
     past = PastCosts(costs, file.space.constants if file.space else {}, called)
     others, placement = OthersCosts(past, study, campaign), Placement(file.policy, costs)
     for params, _ in others.refresh()[-RECENT:]:
-        placement.recall(params, _allowed(file, params))
+        placement.recall(params, allowed_earlier(file.pools, params))
     memory = memory_by_pool(specs, needs_of(file))
     learner = CostLearner(costs, given=file.trial.expected is not None)
     return PlacedPool(pool, placement, learner, memory), others.refresh
-
-
-def _allowed(file: StudyFile, params: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The pools that the study file lets a trial run in; None for all."""
-    try:
-        return None if file.pools is None else file.pools.of(params)
-    except SizeProblem:  # the trial was run with another study file
-        return None
 
 
 def memory_by_pool(specs: Sequence[PoolSpec], needs: TrialResources) -> dict[str, float]:

@@ -165,6 +165,7 @@ def snapshot(
     best, cautious = study.best(), campaign.outcomes.repeater.best()
     if cautious is not None:
         best = study.storage.get_trial(study.trial_id(cautious.number))
+    interrupted, not_begun = _left(campaign) if finished else (0, 0)
     state = "ended" if finished else "stopping" if campaign.ending else "running" if campaign.workers else "starting"
     return Status(
         study=study.study.study_name,
@@ -198,8 +199,8 @@ def snapshot(
         rate=_rate(campaign),
         utilization=campaign.busy_seconds / campaign.worker_seconds if campaign.worker_seconds else 0.0,
         time_left=None if campaign.ending else campaign_time_left(campaign),
-        interrupted=_left(campaign)[0] if finished else 0,
-        not_begun=_left(campaign)[1] if finished else 0,
+        interrupted=interrupted,
+        not_begun=not_begun,
         storage=storage,
         run_dir=run_dir,
         rungs={str(step): count for step, count in sorted(campaign.outcomes.rungs.items())},

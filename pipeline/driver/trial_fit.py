@@ -53,7 +53,7 @@ def unfit_notes(study_file: StudyFile, site: Site) -> list[str]:
 def shape_notes(study_file: StudyFile, site: Site) -> list[str]:
     """A note on each shape of blocks, with its line in the site file, that no trial of the study begins in."""
     from ...providers.blocks.resources import pool_uses, trials_per_block
-    from ...providers.blocks.scaling import START_UP
+    from ...providers.blocks.scaling import usable_seconds
 
     needs, expected = needs_of(study_file), study_file.trial.expected
     found = []
@@ -61,7 +61,7 @@ def shape_notes(study_file: StudyFile, site: Site) -> list[str]:
         home = site.home(pool.name)
         name = pool.name.removeprefix(f"{home.name}.") if site.parts else pool.name
         usable = {
-            at: (each.walltime or 0.0) - yield_margin(each.walltime, needs.yield_before) - START_UP
+            at: usable_seconds(each.walltime, yield_margin(each.walltime, needs.yield_before))
             for at, each in enumerate(pool.by_shape)
             if trials_per_block(each, needs)
         }

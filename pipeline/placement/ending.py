@@ -44,7 +44,7 @@ class Ending:
         rooms: The pools.
         waiting: All trials that wait, the oldest first.
         seconds: Until the last trial begins.
-        running: Of each trial that runs: its kind, its pool, and for how many seconds it has run.
+        running: Of each trial that runs: its kind, its pool, and for how many seconds it has run. Read once at most.
     """
 
     def __init__(
@@ -55,8 +55,7 @@ class Ending:
         seconds: float,
         running: Iterable[tuple[int, str, float]],
     ) -> None:
-        self._plan, self._rooms, self._waiting, self._until = plan, rooms, waiting, seconds
-        self._running = list(running)
+        self._plan, self._rooms, self._waiting, self._until, self._running = plan, rooms, waiting, seconds, running
 
     def choose(self, pool: str, least_lost: Callable[[Iterable[int], int], int]) -> Entry | None:
         """The trial that begins in a pool; None: those that wait end earlier elsewhere.
@@ -93,7 +92,7 @@ class Ending:
 
     def _ends(self) -> Iterator[tuple[Entry, float]]:
         """Of each trial that waits, seconds until it ends where it runs fastest, after what runs and waits there."""
-        free = {name: self._free_in(name) for name in self._rooms}
+        free = self._free()
         for entry in self._waiting:
             if entry.usable:
                 name = self._best(entry)
@@ -106,12 +105,11 @@ class Ending:
         seconds = self._plan.seconds[entry.kind]
         return min(entry.usable, key=lambda name: (float(seconds[self._plan.pools.index(name)]), name))
 
-    def _free_in(self, pool: str) -> list[float]:
-        """Of each worker of a pool, seconds until it has ended what it runs; a heap."""
-        place, workers = self._plan.pools.index(pool), self._rooms[pool].workers
-        found = [0.0] * workers
-        for kind, where, ran in self._running:
-            if where == pool:
-                left = max(float(self._plan.seconds[kind, place]) - ran, LATE * ran)
-                heapq.heapreplace(found, found[0] + left)
+    def _free(self) -> dict[str, list[float]]:
+        """By pool, seconds until each of its workers has ended what it runs; heaps."""
+        found = {name: [0.0] * room.workers for name, room in self._rooms.items()}
+        for kind, pool, ran in self._running:
+            if pool in found:
+                left = max(float(self._plan.seconds[kind, self._plan.pools.index(pool)]) - ran, LATE * ran)
+                heapq.heapreplace(found[pool], found[pool][0] + left)
         return found

@@ -91,8 +91,7 @@ class Placement:
 
     def coming(self, trials: int | None) -> None:
         """How many trials will be put, besides those that wait; None: it is not known. The end is prepared by this."""
-        if self._rule is self._learned:
-            self._learned.coming(trials)
+        self._learned.coming(trials)
 
     def put(self, key: Hashable, params: Params, now: float, allowed: Sequence[str] | None = None) -> None:
         """A trial waits.
@@ -129,8 +128,7 @@ class Placement:
 
     def foreseen(self, key: Hashable, seconds: float) -> None:
         """By the steps that it has reported, a trial that was taken runs for so many seconds in all."""
-        if self._rule is self._learned:
-            self._learned.foreseen(key, seconds)
+        self._learned.foreseen(key, seconds)
 
     def ended(self, key: Hashable, now: float) -> None:
         """A trial that was taken has ended, or will be put again."""

@@ -142,7 +142,7 @@ def _check_ambiguous_names(study_file: StudyFile, site: Site) -> None:
     from ...providers.site import ambiguous_pool
 
     named = [(name, "trial.pools") for name in (study_file.pools.named if study_file.pools else ())]
-    named += [(each.pool, f"budget.{each.unit}.{each.pool}") for each in study_file.budget.accounts if each.pool]
+    named += [(each.pool, each.key) for each in study_file.budget.accounts if each.pool]
     for name, key in named:
         full = ambiguous_pool(site, name)
         if full:

@@ -52,6 +52,14 @@ class PoolRule:
             raise SizeProblem(KEY, f"'{self.text}' {problem}") from None
 
 
+def allowed_earlier(rule: PoolRule | None, params: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The pools that may run an earlier trial; None for all, and where it was run with another study file."""
+    try:
+        return None if rule is None else rule.of(params)
+    except SizeProblem:
+        return None
+
+
 def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFile) -> PoolRule:
     """The rule in ``trial.pools``.
 

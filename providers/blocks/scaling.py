@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ..schedulers.jobs import Phase
@@ -13,6 +14,19 @@ START_UP = 30.0
 
 LAST_IDLE = 5.0
 """Seconds without a trial before a block is ended that will not be needed again: a trial may be on its way to it."""
+
+
+def usable_seconds(walltime: float | None, margin: float) -> float:
+    """Seconds that a block has for trials: without what passes before the first one begins and after trials yield.
+
+    Args:
+        walltime: Of the block, in seconds; None without an end.
+        margin: Seconds before its end at which trials yield.
+
+    >>> usable_seconds(3600.0, 60.0)
+    3510.0
+    """
+    return math.inf if walltime is None else walltime - margin - START_UP
 
 
 def limits(counts: BlockCounts, demand: int | None, proven: bool) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ..schedulers.jobs import End
 from ..site import BlockCounts
 from .block import Block
-from .scaling import START_UP, limits
+from .scaling import START_UP, limits, usable_seconds
 
 RECENT = 5
 """Blocks of a shape from whose waits the next one is expected: queues change within hours."""
@@ -132,7 +132,7 @@ class Offer:
     @property
     def usable(self) -> float:
         """Seconds that a block has for trials."""
-        return math.inf if self.walltime is None else max(1.0, self.walltime - self.margin - START_UP)
+        return max(1.0, usable_seconds(self.walltime, self.margin))
 
     def seconds_for(self, trials: float, expected: float, wait: float) -> float:
         """Seconds until blocks of this shape, one after the other, have run so many trials.

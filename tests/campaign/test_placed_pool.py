@@ -23,7 +23,7 @@ from pilotune.pipeline.campaign.events import (
     StopRequested,
     Submit,
 )
-from pilotune.pipeline.campaign.past_costs import learn_past
+from pilotune.pipeline.campaign.past_costs import PastCosts
 from pilotune.pipeline.campaign.placed_pool import UNASKED, PlacedPool
 from pilotune.pipeline.placement import Costs, Placement
 from pilotune.pipeline.trial.protocol import AttemptSpec, Outcome, Report, Started, Verdict
@@ -316,7 +316,7 @@ def test_a_campaign_that_goes_on_learns_from_the_trials_of_earlier_ones(costs: N
         trial(TrialState.FAIL, of_cpu, {**kept, "pilotune:exit": "memory"}, 0),
         trial(TrialState.FAIL, of_cpu, {**kept, "pilotune:exit": "exception"}, 0),
     ]
-    learn_past(costs, trials, {"epochs": 4})
+    PastCosts(costs, {"epochs": 4}).tell(trials)
     params = {"epochs": 4, "x": 0.5}
     assert costs.notes == [
         (params, "cpu", 5.0, {"censored": False, "steps": 4, "of_steps": 4, "memory": 700.0}),

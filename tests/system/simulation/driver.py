@@ -21,7 +21,7 @@ from pilotune.pipeline.campaign.events import Action, Event, PoolCharge, Scale, 
 from pilotune.pipeline.campaign.flight import Flight, seed_of
 from pilotune.pipeline.campaign.limits import CampaignLimits, ahead
 from pilotune.pipeline.campaign.node_hours import HoursPlan, PoolCost
-from pilotune.pipeline.campaign.past_costs import learn_past
+from pilotune.pipeline.campaign.past_costs import PastCosts
 from pilotune.pipeline.campaign.placed_pool import MOST_STRANDED, PlacedPool
 from pilotune.pipeline.driver.driver import _outcome_of, _outcome_on_disk
 from pilotune.pipeline.driver.loop import CampaignLoop
@@ -189,7 +189,7 @@ class Driver(QuietServices):
         if pools.vanishes_after is not None and not world.calm:
             world.time.at(pools.vanishes_after, lambda: self._vanish(site, pools.names[-1]))
         costs = Costs(pools.names)
-        learn_past(costs, self.study.get_trials(deepcopy=False), {})
+        PastCosts(costs, {}).tell(self.study.get_trials(deepcopy=False))
         return PlacedPool(site, Placement(pools.policy, costs), CostLearner(costs))
 
     def _vanish(self, site: SimulatedPools, name: str) -> None:
