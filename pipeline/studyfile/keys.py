@@ -12,7 +12,8 @@ from ...errors import PilotuneError
 from ..fidelity.registry import pruner_arguments, pruner_names
 from ..suggest.auto import AUTO, Situation, choose_sampler
 from ..suggest.registry import sampler_arguments, sampler_names
-from .schema import DIRECTIONS, StudySchema
+from .schema import StudySchema
+from .values import DIRECTIONS
 
 
 def study_keys(study: Mapping[str, Any]) -> list[str]:

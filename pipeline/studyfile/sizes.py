@@ -20,7 +20,8 @@ from ...yamlfile import YamlFile, nearest
 from ..expressions import Expression, NoValue, unusable
 from ..space import Parameter, Space, cardinality, derived_names, word
 from .rank_counts import SizeProblem
-from .schema import TrialOptions, memory
+from .schema import TrialOptions
+from .values import memory
 
 SIZED = ("cores", "gpus", "memory", "ranks")
 """Keys of ``trial:`` that may be expressions."""

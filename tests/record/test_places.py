@@ -15,7 +15,7 @@ from pilotune import filesystems
 from pilotune.errors import UserError
 from pilotune.pipeline.record import RunDirectory, known_studies, new_campaign_id, normalize_url, open_storage
 from pilotune.pipeline.record import database as connect
-from pilotune.pipeline.studyfile import schema
+from pilotune.pipeline.studyfile import values
 
 
 def mode(path):
@@ -176,7 +176,7 @@ def test_names_that_cannot_be_file_names_are_refused(state, name):
 
 
 def test_names_follow_the_study_files_rule():
-    assert known_studies.NAME is schema.NAME
+    assert known_studies.NAME is values.NAME
 
 
 def test_the_list_of_studies_is_read_without_optuna():
