@@ -46,9 +46,9 @@ class Account:
     def key(self) -> str:
         return f"budget.{self.unit}{'.' if self.pool else ''}{self.pool}"
 
-    def covers(self, pool: str) -> bool:
-        """Whether the blocks of a pool are charged to it."""
-        return self.pool in ("", pool)
+    def covers(self, *names: str) -> bool:
+        """Whether the blocks of a pool, which may have several names, are charged to it."""
+        return self.pool in ("", *names)
 
 
 def amount(hours: float, unit: Unit) -> str:

@@ -57,11 +57,13 @@ class HoursPlan:
         accounts: The budgets; empty without any. Then hours are only counted.
         share: How many nodes an attempt takes, from the name of its pool and the trial's parameters: a part of one
             where several trials share a node.
+        sites: The site of each pool.
     """
 
     pools: Mapping[str, PoolCost] = field(default_factory=dict)
     accounts: tuple[Account, ...] = ()
     share: Callable[[str, Mapping[str, Any]], float] = _equal_share
+    sites: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -155,7 +157,8 @@ class NodeHours:
     def ledger(self, now: float) -> Ledger:
         """This campaign's part."""
         pools = {pool: self._spent_in(pool, now) for pool in self.plan.names}
-        return Ledger(pools, self.over, now if any(each.held for each in pools.values()) else 0.0)
+        at = now if any(each.held for each in pools.values()) else 0.0
+        return Ledger(pools, self.over, at, self.plan.sites)
 
     def _spent_in(self, pool: str, now: float) -> Spent:
         used = [self._spent_by(key, now) for key in self.plan.shapes_of(pool)]

@@ -8,8 +8,9 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..attributes import EXIT, OWNER, PEAK_MEMORY, POOL, RUNS, SECONDS_RUNNING, SETUP, details_of
+from ..attributes import EXIT, OWNER, PEAK_MEMORY, POOL, RUNS, SECONDS_RUNNING, details_of
 from ..placement import Costs
+from ..record.pool_sites import sites_of, with_site
 from ..study_changes import StudyWatch
 from .cost_learner import note_cost
 
@@ -36,7 +37,7 @@ class PoolNames:
 
     def __init__(self, read: Callable[[], Mapping[str, Any]], campaign: str, pools: Iterable[str]):
         self._read = read
-        self._sites: dict[str, tuple[str, Mapping[str, Any]]] = {}  # campaign -> its site, and the site of each pool
+        self._sites: dict[str, tuple[str, Mapping[str, str]]] = {}  # campaign -> its site, and the site of each pool
         self._own = {self._full(campaign, pool): pool for pool in pools}
 
     def here(self, campaign: str, pool: str) -> str:
@@ -45,17 +46,10 @@ class PoolNames:
         return self._own.get(full, full)
 
     def _full(self, campaign: str, pool: str) -> str:
-        site, by_pool = self._sites_of(campaign)
-        name = str(by_pool.get(pool, site))
-        return pool if not name or pool.startswith(f"{name}.") else f"{name}.{pool}"
-
-    def _sites_of(self, campaign: str) -> tuple[str, Mapping[str, Any]]:
         if campaign not in self._sites:
-            setup = self._read().get(SETUP + campaign)
-            kept = setup if isinstance(setup, Mapping) else {}  # earlier versions kept none
-            by_pool = kept.get("pools")
-            self._sites[campaign] = str(kept.get("site", "")), by_pool if isinstance(by_pool, Mapping) else {}
-        return self._sites[campaign]
+            self._sites[campaign] = sites_of(self._read(), campaign)
+        site, by_pool = self._sites[campaign]
+        return with_site(pool, by_pool.get(pool, site))
 
 
 class PastCosts:

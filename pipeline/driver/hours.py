@@ -38,7 +38,8 @@ def hours_plan(study_file: StudyFile, site: Site) -> HoursPlan:
         for pool in used
         for key, each in keyed_shapes(pool, needs).items()
     }
-    return HoursPlan(pools, study_file.budget.accounts, share_of(study_file, used))
+    sites = {pool.name: site.home(pool.name).name for pool in used}
+    return HoursPlan(pools, study_file.budget.accounts, share_of(study_file, used), sites)
 
 
 def walltime_of(pool: PoolSpec, site: Site) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..attributes import HOURS
 from ..hours import HOUR, Account, Unit
+from .pool_sites import sites_of, with_site, without_site
 
 if TYPE_CHECKING:
     import optuna
@@ -59,6 +61,7 @@ class Ledger:
         pools: By pool.
         over: Whether all its jobs are known to be over: nothing more will be charged.
         at: When that was, Unix seconds; 0 where no block holds nodes.
+        sites: The site of each pool, as far as they are known; not kept with the rest.
 
     >>> Ledger.from_json(Ledger({"cpu": Spent(60.0, 3600.0)}).to_json()).total(Account("node_hours", 9), most=True)
     1.0
@@ -67,6 +70,18 @@ class Ledger:
     pools: Mapping[str, Spent] = field(default_factory=dict)
     over: bool = False
     at: float = 0.0
+    sites: Mapping[str, str] = field(default_factory=dict)
+
+    def names_of(self, pool: str) -> tuple[str, str]:
+        """What a pool is called without its site and with it; both are the same where its site is not known.
+
+        A campaign on several sites may know a pool by the second name, and one on a single site by the first.
+
+        >>> Ledger(sites={"cpu": "a", "b.cpu": "b"}).names_of("b.cpu")
+        ('cpu', 'b.cpu')
+        """
+        site = self.sites.get(pool, "")
+        return without_site(pool, site), with_site(pool, site)
 
     def until(self, now: float) -> Ledger:
         """The ledger of a campaign that lives, now: it is kept a few times a minute, and its blocks go on."""
@@ -74,8 +89,15 @@ class Ledger:
         return replace(self, pools={pool: each.after(passed) for pool, each in self.pools.items()}, at=now)
 
     def total(self, account: Account, *, most: bool = False) -> float:
-        """Hours of the account that were charged to it; ``most``: that can be charged in all."""
-        covered = (spent for pool, spent in self.pools.items() if account.covers(pool))
+        """Hours of the account that were charged to it; ``most``: that can be charged in all.
+
+        A pool's name counts the pools of that name at all sites, and that of a site with it only the site's own.
+
+        >>> ledger = Ledger({"cpu": Spent(3600.0)}, sites={"cpu": "a"})
+        >>> [ledger.total(Account("node_hours", 9.0, pool)) for pool in ("cpu", "a.cpu", "b.cpu")]
+        [1.0, 1.0, 0]
+        """
+        covered = (spent for pool, spent in self.pools.items() if account.covers(pool, *self.names_of(pool)))
         return sum(each.hours(account.unit, most=most) for each in covered)
 
     def to_json(self) -> dict[str, Any]:
@@ -119,11 +141,20 @@ class PoolHours:
 def hours_by_pool(found: Iterable[Ledger]) -> dict[str, PoolHours]:
     """What was used of each pool, over all these ledgers. Everything that shows hours gets them here.
 
+    A pool is called as its campaigns call it; by its site and name where they differ in that, or where another site has
+    a pool of that name.
+
     >>> hours_by_pool([Ledger({"gpu": Spent(1800.0, 1800.0, 4, 900.0)})] * 2)["gpu"]
     PoolHours(pool='gpu', node_hours=1.0, gpu_hours=4.0, busy_node_hours=0.5)
     """
     sums: dict[str, PoolHours] = {}
-    for pool, spent in (each for ledger in found for each in ledger.pools.items()):
+    used = [(pool, ledger.names_of(pool)[1], spent) for ledger in found for pool, spent in ledger.pools.items()]
+    names, pools = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for name, full, _ in used:
+        names[full].add(name)
+        pools[name].add(full)
+    for name, full, spent in used:
+        pool = name if len(names[full]) == len(pools[name]) == 1 else full
         known, busy = sums.get(pool, PoolHours(pool)), min(spent.busy, spent.nodes) / HOUR
         sums[pool] = PoolHours(
             pool,
@@ -143,7 +174,13 @@ def ledgers(storage: RecordStorage, study: optuna.Study, without: str = "") -> d
 
 def ledgers_in(attrs: Mapping[str, Any]) -> dict[str, Ledger]:
     """The ledgers of all campaigns by their ids, from the study's system attributes."""
-    return {key.removeprefix(HOURS): Ledger.from_json(attrs[key]) for key in attrs if key.startswith(HOURS)}
+    found = {}
+    for key in (each for each in attrs if each.startswith(HOURS)):
+        ledger, (site, by_pool) = Ledger.from_json(attrs[key]), sites_of(attrs, key.removeprefix(HOURS))
+        sites = {pool: by_pool.get(pool, site) for pool in ledger.pools}
+        known = {pool: name for pool, name in sites.items() if name}
+        found[key.removeprefix(HOURS)] = replace(ledger, sites=known)
+    return found
 
 
 def keep_hours(storage: RecordStorage, study: optuna.Study, campaign: str, ledger: Ledger) -> None:
@@ -169,4 +206,5 @@ def settled(found: Mapping[str, Ledger], used: Mapping[str, Mapping[str, float]]
 def _settled(ledger: Ledger, used: Mapping[str, float] | None) -> Ledger:
     if used is None or ledger.over:
         return ledger
-    return Ledger({name: spent.settled(used.get(name)) for name, spent in ledger.pools.items()}, over=True)
+    pools = {name: spent.settled(used.get(name)) for name, spent in ledger.pools.items()}
+    return replace(ledger, pools=pools, over=True, at=0.0)

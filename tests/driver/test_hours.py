@@ -21,7 +21,7 @@ from pilotune.pipeline.driver.settlement import LINGER, settle_cleaned, settled_
 from pilotune.pipeline.driver.status import Status, snapshot
 from pilotune.pipeline.hours import Account
 from pilotune.pipeline.record import Lease, RunDirectory, open_storage
-from pilotune.pipeline.record.hours import Ledger, PoolHours, Spent
+from pilotune.pipeline.record.hours import Ledger, PoolHours, Spent, hours_by_pool, ledgers_in
 from pilotune.pipeline.studies.campaign_status import ObservedCampaign
 from pilotune.pipeline.studies.node_hours import budget_texts, cost_line, usage_text
 from pilotune.pipeline.studies.progress import status_line
@@ -253,3 +253,42 @@ def test_the_summary_names_an_amount_that_pays_another_block(tmp_path, accounts,
 def test_a_status_without_pools_has_no_hours(tmp_path):
     status = snapshot(benches(tmp_path)(trials=1).campaign, storage="", run_dir="")
     assert (status.hours, status.hour_budgets, usage_text(status), budget_texts(status)) == ([], [], "", [])
+
+
+# Pools of several sites
+
+
+@pytest.mark.parametrize(
+    ("pool", "used"),
+    [
+        ("a.cpu", 1.0 + 4.0),  # by a campaign at site a, which calls it cpu, and by one at both sites
+        ("b.cpu", 2.0 + 8.0),
+        ("cpu", 1.0 + 2.0 + 4.0 + 8.0),  # of all sites
+        ("gpu", 16.0),
+    ],
+)
+def test_a_budget_of_a_pool_counts_it_under_every_name_that_campaigns_gave_it(pool: str, used: float) -> None:
+    found = ledgers_in(of_two_sites()).values()
+    assert sum(ledger.total(Account("node_hours", 99.0, pool)) for ledger in found) == used
+
+
+def test_hours_are_shown_once_for_each_pool_of_a_site() -> None:
+    found = ledgers_in(of_two_sites())
+    shown = {each.pool: each.node_hours for each in hours_by_pool(found.values()).values()}
+    assert shown == {"a.cpu": 5.0, "b.cpu": 10.0, "gpu": 16.0}
+    assert list(hours_by_pool([found["at-a"]])) == ["cpu"]
+    assert list(hours_by_pool([found["at-both"]])) == ["a.cpu", "b.cpu", "gpu"]
+
+
+def of_two_sites() -> dict[str, Any]:
+    """What a study keeps that ran at site a, at site b, and at both; the hours used are powers of two."""
+    at_both = {"a.cpu": 4.0, "b.cpu": 8.0, "gpu": 16.0}
+    used = {"at-a": {"cpu": 1.0}, "at-b": {"cpu": 2.0}, "at-both": at_both}
+    setups = {
+        "at-a": {"site": "a"},
+        "at-b": {"site": "b"},
+        "at-both": {"site": "a and b", "pools": {"a.cpu": "a", "b.cpu": "b", "gpu": "b"}},
+    }
+    ledgers = {name: Ledger({pool: Spent(hours * HOUR) for pool, hours in of.items()}) for name, of in used.items()}
+    attrs: dict[str, Any] = {HOURS + name: ledger.to_json() for name, ledger in ledgers.items()}
+    return attrs | {SETUP + name: setup for name, setup in setups.items()}
