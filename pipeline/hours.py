@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -50,6 +50,10 @@ class Account:
         """Whether the blocks of a pool, which may have several names, are charged to it."""
         return self.pool in ("", *names)
 
+    def left(self, campaigns: Iterable[Charged]) -> float:
+        """Hours that these campaigns have neither used nor reserved; 0 where they have more than there is."""
+        return max(0.0, self.hours - sum(each.total(self, most=True) for each in campaigns))
+
 
 def amount(hours: float, unit: Unit) -> str:
     """So many hours in words.
@@ -78,6 +82,12 @@ def rounded_up(hours: float) -> float:
     """
     step = 2 - math.floor(math.log10(hours))
     return round(math.ceil(hours * 10.0**step - 1e-6) / 10.0**step, max(0, step))
+
+
+class Charged(Protocol):
+    """What one campaign was charged, and still can be."""
+
+    def total(self, account: Account, *, most: bool = False) -> float: ...
 
 
 class Used(Protocol):

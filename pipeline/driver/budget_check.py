@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ...providers.site import Site
     from ..campaign.node_hours import HoursPlan
     from ..hours import Account
+    from ..record.hours import Ledger
     from ..studyfile import StudyFile
 
 
@@ -27,20 +28,26 @@ def check_budgets(study_file: StudyFile, site: Site) -> None:
     """
     for account in study_file.budget.accounts:
         _check_pool(account, study_file, site)
-    plan = _plan(study_file, site)
-    unpaid = _unpaid(plan)
+    plan = _plan(study_file, site, {})
+    unpaid = _unpaid(plan, {})
     if plan.pools and len(unpaid) == len(plan.names):
-        raise _too_little(unpaid, plan, study_file, site)
+        raise _too_little(unpaid, plan, study_file, site, {})
     _check_end(plan, study_file)
 
 
-def budget_notes(study_file: StudyFile, site: Site) -> list[str]:
-    """Notes on budgets that pay for no block of a pool, or that limit nothing; a sentence each, with its line."""
+def budget_notes(study_file: StudyFile, site: Site, found: Mapping[str, Ledger]) -> list[str]:
+    """Notes on budgets that pay for no block of a pool, or that limit nothing; a sentence each, with its line.
+
+    Args:
+        study_file: The study.
+        site: The site.
+        found: The ledgers of the study's campaigns: only what they have left of a budget pays for blocks.
+    """
     if not study_file.budget.accounts:
         return []
-    plan = _plan(study_file, site)
-    unpaid = _unpaid(plan)
-    notes = [str(_too_little({pool: of_shapes}, plan, study_file, site)) for pool, of_shapes in unpaid.items()]
+    plan = _plan(study_file, site, found)
+    unpaid = _unpaid(plan, found)
+    notes = [str(_too_little({pool: of_shapes}, plan, study_file, site, found)) for pool, of_shapes in unpaid.items()]
     for account in plan.accounts:
         if not any(account in plan.accounts_of(key) for key in plan.pools):
             why = "the study uses no pool with GPUs"
@@ -50,10 +57,10 @@ def budget_notes(study_file: StudyFile, site: Site) -> list[str]:
     return notes
 
 
-def _plan(study_file: StudyFile, site: Site) -> HoursPlan:
+def _plan(study_file: StudyFile, site: Site, found: Mapping[str, Ledger]) -> HoursPlan:
     from .hours import hours_plan, with_walltimes
 
-    return hours_plan(study_file, with_walltimes(study_file, site, {}))
+    return hours_plan(study_file, with_walltimes(study_file, site, found))
 
 
 def _check_pool(account: Account, study_file: StudyFile, site: Site) -> None:
@@ -70,31 +77,41 @@ def _check_pool(account: Account, study_file: StudyFile, site: Site) -> None:
         raise study_file.error(message, account.key)
 
 
-def _unpaid(plan: HoursPlan) -> dict[str, dict[str, Account]]:
+def _unpaid(plan: HoursPlan, found: Mapping[str, Ledger]) -> dict[str, dict[str, Account]]:
     """The pools of which not even one block can be paid: of each of their shapes the budget that is too small."""
     lacking = {
         key: account
         for key, cost in plan.pools.items()
         for account in plan.accounts_of(key)
-        if cost.block(account.unit) > account.hours * (1 + 1e-9)
+        if cost.block(account.unit) > account.left(found.values()) + account.hours * 1e-9
     }
     shapes = {pool: plan.shapes_of(pool) for pool in plan.names}
     return {pool: {key: lacking[key] for key in keys} for pool, keys in shapes.items() if lacking.keys() >= set(keys)}
 
 
 def _too_little(
-    unpaid: Mapping[str, Mapping[str, Account]], plan: HoursPlan, study_file: StudyFile, site: Site
+    unpaid: Mapping[str, Mapping[str, Account]],
+    plan: HoursPlan,
+    study_file: StudyFile,
+    site: Site,
+    found: Mapping[str, Ledger],
 ) -> UserError:
     """The error at the budget that lacks least for a block of one of these pools."""
     accounts = {(pool, key): account for pool, keys in unpaid.items() for key, account in keys.items()}
-    pool, key = min(accounts, key=lambda each: plan.pools[each[1]].block(accounts[each].unit) / accounts[each].hours)
+    enough = {
+        (pool, key): account.hours - account.left(found.values()) + plan.pools[key].block(account.unit)
+        for (pool, key), account in accounts.items()
+    }
+    pool, key = min(accounts, key=lambda each: enough[each] / accounts[each].hours)
     account, cost = accounts[pool, key], plan.pools[key]
-    block = cost.block(account.unit)
+    block, left = cost.block(account.unit), account.left(found.values())
     size = f"{count(cost.nodes, 'node')} for {format_duration(cost.walltime or 0.0)}"
     which, one = ("", f"one of pool {pool}") if len(unpaid) > 1 else (f" of pool {pool}", "one")
     message = f"pays for no block{which}: {one} ({size}) can cost "
-    message += f"{amount(block, account.unit)}, and the budget is {number(account.hours)}; give at least "
-    message += f"{rounded_up(block):.10g}"
+    of_budget = f"the budget is {number(account.hours)}"
+    if left < account.hours:
+        of_budget = f"earlier campaigns have left {number(left)} of the budget of {number(account.hours)}"
+    message += f"{amount(block, account.unit)}, and {of_budget}; give at least {rounded_up(enough[pool, key]):.10g}"
     shortest = site.pool(pool).walltime is None  # such a block gets as short a walltime as the budget asks for
     return study_file.error(message if shortest else f"{message}, or make the pool's blocks smaller", account.key)
 

@@ -116,8 +116,7 @@ def _with_walltime(
     for account in study_file.budget.accounts:
         rate = sum(_rate(each, account.unit) for each in used if account.covers(each.name))
         if account.covers(pool.name) and _rate(pool, account.unit) and rate:
-            left = account.hours - sum(each.total(account, most=True) for each in found.values())
-            limits.append(max(LEAST_WALLTIME, int(left / rate)))
+            limits.append(max(LEAST_WALLTIME, int(account.left(found.values()) / rate)))
     return pool if pool.walltime is not None or not limits else replace(pool, walltime=float(min(limits)))
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from ...errors import CampaignRunning, RecordAway, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from ..record.hours import Ledger
     from .resolve import PreparedRun
 
 
@@ -145,8 +147,18 @@ def import_notes(prepared: PreparedRun) -> list[str]:
     return [f"{problem.error}; the site's modules and setup must provide it" for problem in problems]
 
 
-def advice(prepared: PreparedRun) -> list[str]:
-    """Notes on the site, on what the study makes of it and pays there, and on a new database beside an old one."""
+def earlier_ledgers(prepared: PreparedRun) -> dict[str, Ledger]:
+    """What the study's campaigns have used and reserved, by their ids; empty where it has no budget in hours."""
+    from ..driver.hours import stored_ledgers
+
+    return stored_ledgers(prepared.study_file, prepared.storage) if prepared.study_file.budget.accounts else {}
+
+
+def advice(prepared: PreparedRun, ledgers: Mapping[str, Ledger]) -> list[str]:
+    """Notes on the site, on what the study makes of it and pays there, and on a new database beside an old one.
+
+    ``ledgers``: of the study's campaigns, see :func:`earlier_ledgers`.
+    """
     from ...providers.blocks.advice import shared_notes, site_notes, study_notes
     from ..driver.budget_check import budget_notes
     from ..driver.settings import needs_of
@@ -157,7 +169,7 @@ def advice(prepared: PreparedRun) -> list[str]:
     notes += [*shared_notes(prepared.site), *study_notes(prepared.site, needs_of(prepared.study_file))]
     notes += unfit_notes(prepared.study_file, prepared.site)
     notes += shape_notes(prepared.study_file, prepared.site)
-    notes += budget_notes(prepared.study_file, prepared.site)
+    notes += budget_notes(prepared.study_file, prepared.site, ledgers)
     path = sqlite_file(prepared.storage)
     if path is not None and not path.exists():
         elsewhere = known_studies.found_elsewhere(prepared.study_file.name, prepared.storage)

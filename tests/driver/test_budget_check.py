@@ -8,6 +8,7 @@ import pytest
 
 from pilotune.errors import UserError
 from pilotune.pipeline.driver.budget_check import budget_notes, check_budgets
+from pilotune.pipeline.record.hours import Ledger, Spent
 from pilotune.pipeline.studyfile import load_study_file
 from pilotune.providers.site import BlockCounts, PoolSpec, Site
 
@@ -17,8 +18,10 @@ LOCAL = PoolSpec("local", blocks=BlockCounts(max=2))
 BOTH = "{pools: [cpu, gpu]}"
 
 
-def said(folder: Path, budget: str, *pools: PoolSpec, trial: str = "{}", scheduler: str = "slurm") -> list[str]:
-    """The error as a list, or the notes, without the folder."""
+def said(
+    folder: Path, budget: str, *pools: PoolSpec, trial: str = "{}", scheduler: str = "slurm", reserved: float = 0.0
+) -> list[str]:
+    """The error as a list, or the notes, without the folder. ``reserved``: node-hours of earlier campaigns in cpu."""
     (folder / "train.py").write_text("def train(trial):\n    return 1.0\n")
     path = folder / "study.yaml"
     space = "space: {x: {float: [0, 1]}}"
@@ -26,7 +29,7 @@ def said(folder: Path, budget: str, *pools: PoolSpec, trial: str = "{}", schedul
     study_file, site = load_study_file(path), Site("here", scheduler, pools, Path())
     try:
         check_budgets(study_file, site)
-        found = budget_notes(study_file, site)
+        found = budget_notes(study_file, site, {"c0": Ledger({"cpu": Spent(0.0, reserved * 3600.0)})})
     except UserError as error:
         found = ["refused", str(error)]
     return [each.replace(f"{folder}/", "") for each in found]
@@ -68,6 +71,15 @@ def test_of_several_pools_the_refusal_names_the_one_that_lacks_least(tmp_path: P
     )
     _, sentence = said(tmp_path, "budget: {node_hours: {cpu: 1.8}, gpu_hours: 1}", CPU, GPU, trial=BOTH)
     assert "budget.node_hours.cpu: pays for no block: one of pool cpu (2 nodes for 1h)" in sentence
+
+
+def test_check_notes_a_budget_of_which_too_little_is_left(tmp_path: Path) -> None:
+    assert said(tmp_path, "budget: {node_hours: 5}", CPU, reserved=3.0) == []
+    (note,) = said(tmp_path, "budget: {node_hours: 5}", CPU, reserved=3.5)
+    assert note == (
+        "study.yaml:6: budget.node_hours: pays for no block of pool cpu: one (2 nodes for 1h) can cost 2 node-hours, "
+        "and earlier campaigns have left 1.5 of the budget of 5; give at least 5.5, or make the pool's blocks smaller"
+    )
 
 
 def test_a_pool_that_never_gets_a_block_is_a_note(tmp_path: Path) -> None:

@@ -48,13 +48,14 @@ def check_command(
     from ....providers.site import render_site
     from ...driver.settings import needs_of
     from ...studies.node_hours import cost_json, cost_line
-    from ...studies.preflight import advice, check_start, import_notes
+    from ...studies.preflight import advice, check_start, earlier_ledgers, import_notes
     from ...studies.resolve import prepare_run
     from ...studyfile import plan, render_plan
 
     prepared = prepare_run(study, sites, storage, overrides, trials=trials, runs=runs)
     laid_out = plan(prepared.study_file)
-    notes = [*check_start(prepared), *import_notes(prepared), *advice(prepared)]
+    ledgers = earlier_ledgers(prepared)
+    notes = [*check_start(prepared), *import_notes(prepared), *advice(prepared, ledgers)]
     if import_it and not prepared.study_file.objective.command:
         from ...driver.single_trial import import_here
 
@@ -65,7 +66,7 @@ def check_command(
     if not as_json:
         lines = [render_plan(laid_out), "", render_site(prepared.site, use_lines(uses, about=needs.packed))]
         lines += [f"placement  {placement_line(prepared.study_file)}"] if len(used) > 1 else []
-        lines += [f"cost       {cost_line(prepared.study_file, prepared.site, used)}"]
+        lines += [f"cost       {cost_line(prepared.study_file, used, ledgers.values())}"]
         lines += [f"storage    {prepared.storage}", *(f"note: {note}" for note in notes), "", "No problems found."]
         click.echo("\n".join(lines))
         return
@@ -81,7 +82,7 @@ def check_command(
                 "policy": prepared.study_file.policy,
                 "pools": prepared.study_file.pools.text if prepared.study_file.pools else None,
             },
-            "cost": cost_json(prepared.study_file, prepared.site, used),
+            "cost": cost_json(prepared.study_file, used, ledgers.values()),
             "storage": prepared.storage,
             "runs": str(prepared.runs),
             "notes": notes,
