@@ -24,6 +24,7 @@ from ...pipeline.campaign.events import (
     PoolCharge,
     PoolFailed,
     PoolNote,
+    Quarantine,
     Reply,
     Scale,
     StopAttempt,
@@ -33,6 +34,7 @@ from ...pipeline.campaign.pool import Pool
 from ...pipeline.trial.protocol import ChannelAddress
 from ..blocks.orphaned_jobs import OrphanedJob
 from ..site import PoolSpec
+from .host_names import HostNames
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +115,7 @@ class SitesPool:
         self.given_up: dict[str, str] = {}
         self._sites = {spec.name: name for name, part in parts.items() for spec in part.specs}
         self._homes: dict[str, str] = {}  # token -> site
+        self._hosts = HostNames()
         self._capacities = {
             name: Capacity(0, pools=tuple(PoolCapacity(spec.name, 0) for spec in part.specs))
             for name, part in parts.items()
@@ -191,6 +194,9 @@ class SitesPool:
                 self._submit(action, batches)
             elif isinstance(action, Scale):
                 self._scale, self._shares = action, {}
+            elif isinstance(action, Quarantine):
+                for name, batch in batches.items():
+                    batch += self._hosts.quarantine(name, action)
             elif isinstance(action, Reply | StopAttempt):
                 token = action.message.token if isinstance(action, Reply) else action.token
                 home = self._homes.get(token)
@@ -236,7 +242,8 @@ class SitesPool:
             self._lost.append(Lost(token, f"pool {action.pool} was given up before the attempt could begin"))
             return
         self._homes[token] = site
-        batches[site].append(replace(action, spec=replace(action.spec, channel=self.parts[site].address)))
+        own = self._hosts.submit(site, action)
+        batches[site].append(replace(own, spec=replace(own.spec, channel=self.parts[site].address)))
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -245,7 +252,7 @@ class SitesPool:
         events, self._lost = self._lost, []
         for name, part in list(self.parts.items()):
             for event in part.wait(0.0):
-                self._take(name, event, events)
+                self._take(name, self._hosts.event(name, event), events)
         if self._changed:
             self._changed = False
             events.append(self._whole())

@@ -137,6 +137,26 @@ def test_each_attempt_has_the_channel_of_its_site_and_its_answers_go_there(pool,
     assert [type(each) for each in pool.wait(0.0)] == [Started, Ended, Capacity]
 
 
+def test_hosts_of_the_same_name_at_two_sites_are_told_apart(pool, parts):
+    parts["theta"].events = [Capacity(1, hosts=frozenset({"n1"}))]
+    parts["polaris"].events = [Capacity(2, hosts=frozenset({"n1", "m1"}))]
+    (capacity,) = pool.wait(0.0)
+    assert capacity.hosts == {"n1", "n1@polaris", "m1"}
+    assert [each.hosts for each in capacity.pools] == [{"n1"}, {"n1@polaris", "m1"}, {"n1@polaris", "m1"}]
+    pool.perform([Submit(spec(1), "gpu"), Submit(spec(2), "knl")])
+    parts["polaris"].events = [
+        Started("1.1.c", "n1", 1, "0", "0"), Ended(replace(ended(1).outcome, host="n1")), Lost("2.1.c", "", host="m1")
+    ]  # fmt: skip
+    started, over, lost = (each for each in pool.wait(0.0) if not isinstance(each, Capacity))
+    assert (started.host, over.outcome.host, lost.host) == ("n1@polaris", "n1@polaris", "m1")
+    for part in parts.values():
+        part.take()
+    pool.perform([Quarantine("n1@polaris", "it fails trials"), Submit(spec(3, avoid=["n1@polaris", "n9"]), "knl")])
+    assert parts["polaris"].take() == [Quarantine("n1", "it fails trials")]
+    (sent,) = parts["theta"].take()
+    assert sent.spec.avoid == ["n9"], "its own n1 may run the trial"
+
+
 def test_blocks_charges_and_notes_of_all_sites_are_told_together(pool, parts):
     pool.wait(0.0)
     one, other = BlockView("knl", "0", "j1", "queued"), BlockView("gpu", "0", "j2", "running")
