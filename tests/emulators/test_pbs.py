@@ -371,11 +371,11 @@ def test_everything_ends_with_its_owner(tmp_path):
 
 
 def test_a_server_that_estimates_says_when_a_queued_job_would_begin(tmp_path):
-    with install(tmp_path / "machine", "pbs", estimates=True, **QUICK) as emulated:
+    with install(tmp_path / "machine", "pbs", estimates=True, history=True, **QUICK) as emulated:
         desk = Desk(emulated, tmp_path)
         for _ in range(2):
-            submit(desk, "sleep 1000", "-l", "select=2:ncpus=2", "-l", "walltime=01:00:00", "-o", "/dev/null")
-        desk.wait_for(1, "running")
+            submit(desk, "sleep 1000", "-l", "select=4:ncpus=2", "-l", "walltime=01:00:00", "-o", "/dev/null")
+        desk.wait_for(1, "started")
         seen = attributes(desk, "1.pbshead", "2.pbshead")
         until_then = time.mktime(time.strptime(seen["2.pbshead"]["estimated"]["start_time"])) - time.time()
         assert 3000.0 < until_then <= 3601.0

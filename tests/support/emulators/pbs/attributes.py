@@ -156,7 +156,7 @@ def attributes(state: State, job: Job) -> Attributes:
 
 def estimate(state: State, job: Job) -> Attributes:
     """When the server expects a queued job to begin, where it estimates that: when those have ended that run."""
-    if not state.config.get("estimates") or job.phase != "queued" or job.held:
+    if not state.config["estimates"] or job.phase != "queued" or job.held:
         return []
     ends = [other.began + (other.walltime or 0.0) for other in state.jobs.values() if other.places and other.began]
     return [("estimated", "start_time", time.ctime(max(ends, default=time.time())))]

@@ -13,6 +13,7 @@ DEFAULTS: dict[str, Any] = {
     "history": False,  # job_history_enable
     "json_first_only": False,  # the bug of OpenPBS's master: -F json prints the first of several jobs only
     "starting": 0.2,
+    "estimates": False,  # whether it estimates when queued jobs begin (pbs_est)
     "late": 7.0,  # the walltime is looked at every now and then only
     "kill_delay": 10.0,
     "exiting": 4.0,
