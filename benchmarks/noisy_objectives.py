@@ -92,6 +92,9 @@ class Noisy(SimpleNamespace):
     def why_unfit(self, flight: Flight) -> str:
         return ""
 
+    def last_saved(self, flight: Flight) -> None:
+        return None
+
     def written_outcome(self, flight: Flight) -> None:
         return None
 

@@ -31,6 +31,8 @@ from .events import (
     Ended,
     Event,
     Finish,
+    LastTrial,
+    Leave,
     Lost,
     PoolFailed,
     PoolNote,
@@ -44,6 +46,7 @@ from .events import (
 from .flight import Flight, adopted, pause_before
 from .flight_states import Move, require
 from .held_trials import HeldTrials
+from .last_trials import LastTrials
 from .limits import ASKS_AMONG_REPORTS, ASKS_PER_STEP, MOST_ASKS, UNLIMITED, CampaignLimits, ahead
 from .node_hours import HoursPlan, NodeHours
 from .outcomes import AGAIN, NextStep, OutcomeHandler, unfit_outcome
@@ -133,6 +136,7 @@ class Campaign:
         self.adoption_in_doubt, self.more_to_ask = False, not study.prepare()
         self.busy_seconds = self.worker_seconds = 0.0
         self.speed = Speed()
+        self._last_trials = LastTrials(limits, self.outcomes.durations, services)
         self._demand = Demand(study, limits, self.outcomes.durations, self.hours, now)
         self._most_asks = ASKS_PER_STEP  # in the next step
         self._outbox: list[Action] = []
@@ -152,6 +156,7 @@ class Campaign:
             BlocksSeen: self._on_blocks,
             Charged: self._on_charged,
             PoolNote: self._on_note,
+            Leave: self._on_leave,
         }
 
     # -- one tick -----------------------------------------------------------------------------------------------------
@@ -233,14 +238,16 @@ class Campaign:
 
     def _demanded(self) -> Sequence[Action]:
         """The demand for workers, where it has changed."""
-        workers = self.in_flight
+        workers, last = self.in_flight, tuple[LastTrial, ...]()
         if not self.ending:
             new = self._demand.new_trials(self.in_flight)
             workers += self.promotion.promotable if self.promotion else 0
             workers = UNLIMITED if new == UNLIMITED else workers + new
         # Paused trials may go on later, with more workers than now.
         final = bool(self.ending) or (self._demand.shrinks and self.promotion is None)
-        return self._demand.change(workers, self.now, final)
+        if final and workers == self.running and not self.ending:
+            last = self._last_trials.look(self.flights.running.values(), self.began, self.now)
+        return self._demand.change(workers, self.now, final, last)
 
     @property
     def demand(self) -> Scale | None:
@@ -305,6 +312,14 @@ class Campaign:
     def _on_note(self, event: PoolNote) -> None:
         self.pool_note = event.text
 
+    def _on_leave(self, event: Leave) -> None:
+        """Ask attempts to yield. A campaign that ends would not run them again, so then they stay where they are."""
+        found = [flight for token in event.tokens if (flight := self.flights.running.get(token))]
+        for flight in found if not self.ending else ():
+            if not flight.left and not flight.yield_asked:
+                flight.left = flight.attempt
+                self._outbox.append(StopAttempt(flight.token, "yield"))
+
     def _on_started(self, event: Started) -> None:
         flight = self.flights.get(event.token)
         if flight is None:
@@ -355,6 +370,7 @@ class Campaign:
     def _judge(self, flight: Flight, outcome: Outcome) -> None:
         """Keep what the outcome of an attempt holds, and do what follows from it."""
         self.reports.keep(flight, outcome.reports)
+        self._last_trials.note_end(flight, outcome)
         if outcome.silent and outcome.kind in ("complete", "pruned"):
             self.reports.hear(flight)
         if self.promotion:

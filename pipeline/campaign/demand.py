@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .campaign_study import CampaignStudy
 from .durations import Durations
-from .events import Scale
+from .events import LastTrial, Scale
 from .limits import UNLIMITED, CampaignLimits
 from .node_hours import NodeHours
 
@@ -55,17 +55,18 @@ class Demand:
         new = UNLIMITED if planned is None else max(0, planned - self._study.asked)
         return new if at_once is None else min(new, max(0, at_once - in_flight))
 
-    def change(self, workers: int, now: float, final: bool) -> list[Scale]:
+    def change(self, workers: int, now: float, final: bool, last: tuple[LastTrial, ...] = ()) -> list[Scale]:
         """What the pool is to be told of this demand, if it has changed and was not told of another just now.
 
         Args:
             workers: How many workers could be kept busy.
             now: Unix seconds.
             final: Whether the demand will not grow again.
+            last: All trials that run, once nothing more will begin.
         """
         hours = self._hours
         blocks = dict(hours.allowed) if hours.allowed else None
-        demand = Scale(workers, self._durations.expected, blocks, hours.spent, final=final)
+        demand = Scale(workers, self._durations.expected, blocks, hours.spent, final=final, last=last)
         told = (self.last.blocks, self.last.spent) if self.last else None
         if demand == self.last or (now < self._next and told == (blocks, hours.spent)):
             return []

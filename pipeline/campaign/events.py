@@ -12,6 +12,7 @@ Attributes             | a worker: the objective has set attributes
 Ended, Lost            | the pool: an attempt has an outcome, or its worker died
 BlocksSeen, PoolNote   | the pool: the state of its blocks, a sentence for the user
 Charged                | the pool: for how long its blocks have held their nodes
+Leave                  | the pool: these attempts should go on in another block
 PoolFailed             | the pool: it can run nothing any more
 StopRequested          | the user, a signal, or the driver itself
 
@@ -115,6 +116,19 @@ class Ended:
     """An attempt has ended, and its worker said how."""
 
     outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Leave:
+    """These attempts should yield and go on in another block that has room for them, so that theirs can end.
+
+    Attributes:
+        tokens: The attempts, of trials that can move.
+        words: Which trials leave which block for which, as a sentence.
+    """
+
+    tokens: tuple[str, ...]
+    words: str
 
 
 @dataclass(frozen=True)
@@ -265,6 +279,7 @@ Event = (
     | BlocksSeen
     | Charged
     | PoolNote
+    | Leave
 )
 
 
@@ -313,6 +328,25 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class LastTrial:
+    """A trial that runs while nothing more will begin.
+
+    Attributes:
+        token: Its attempt's token.
+        number: Its number.
+        block: Number of the block in which it runs, in its pool.
+        ends: When it is expected to end, Unix seconds; None while unknown.
+        lost: Seconds of work that it would do again if it went on elsewhere, at most; None: it cannot go on elsewhere.
+    """
+
+    token: str
+    number: int
+    block: str
+    ends: float | None
+    lost: float | None
+
+
+@dataclass(frozen=True)
 class Scale:
     """How much work there is; sent when it changed.
 
@@ -326,6 +360,7 @@ class Scale:
         spent: Pools whose next block the budget in node-hours cannot pay, and such shapes.
         most: Pool -> how many workers could be kept busy there; a pool that is not named may have all of them.
         final: Whether fewer and fewer workers will be needed: a block that is not needed now will never be.
+        last: All trials that run, once nothing more will begin; empty before, and where trials may not move.
     """
 
     workers: int
@@ -334,6 +369,7 @@ class Scale:
     spent: frozenset[str] = frozenset()
     most: Mapping[str, int] = field(default_factory=dict, hash=False)
     final: bool = False
+    last: tuple[LastTrial, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class CampaignLimits:
         seed: The study file's, from which those of the repetitions follow.
         max_losses: Most new attempts of a trial whose worker, node or block was lost.
         expected: Seconds that a whole trial runs, as the user says; None means that it is learned.
+        moves: Whether the last trials may go on in another block, so that a large one can end: some pool has blocks of
+            several nodes.
         asks_ahead: Whether trials are asked for before a worker is free for them. Not for a sampler of the user's own,
             which may count on the trial before having ended where there is one worker, as with ``Study.optimize``.
         yield_wait: Seconds that an attempt has to save a checkpoint and end, when the campaign asks it to. Default 60.
@@ -88,6 +90,7 @@ class CampaignLimits:
     hours: HoursPlan | None = None
     second_opinions: bool = True
     asks_ahead: bool = True
+    moves: bool = False
 
     def reached(self, value: float) -> bool:
         """Whether ``value`` is as good as the target."""

@@ -38,6 +38,9 @@ class CampaignServices(Protocol):
     def forget_snapshot(self, folder: str) -> None:
         """Remove such a copy, because its trial has ended."""
 
+    def last_saved(self, flight: Flight) -> float | None:
+        """When a file of the trial's newest checkpoint was last written, Unix seconds; None where there is none."""
+
     def written_outcome(self, flight: Flight) -> Outcome | None:
         """The outcome that the attempt's worker wrote into the trial's folder; None where it wrote none.
 

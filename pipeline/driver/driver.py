@@ -292,6 +292,10 @@ class Driver:
         if self.ended.loggers:
             self.ended.loggers.put_reports(reports)
 
+    def last_saved(self, flight: Flight) -> float | None:
+        """When a file of the trial's newest checkpoint was last written; None where there is none."""
+        return TrialFiles(Path(flight.directory)).last_saved() if flight.directory else None
+
     def written_outcome(self, flight: Flight) -> Outcome | None:
         """The outcome that the attempt's worker wrote; None where it wrote none."""
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
@@ -429,6 +433,7 @@ def _limits(file: StudyFile, hours: HoursPlan) -> CampaignLimits:
         grace=file.trial.grace,
         second_opinions=file.trial.nodes == 1,
         asks_ahead=not is_reference(file.sampler.name),
+        moves=any(cost.nodes > 1 for cost in hours.pools.values()),
     )
 
 

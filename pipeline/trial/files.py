@@ -7,10 +7,14 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 CLOCKS = 2.0
 """Seconds by which a file server's clock may be behind the node's; NTP keeps them within much less."""
+
+MOST_LOOKED_AT = 200
+"""Most files of a checkpoint that the driver looks at to learn when it was saved."""
 
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,9})$")
 WORK = re.compile(r"work-(\d{1,9})$")
@@ -159,6 +163,19 @@ class TrialFiles:
             return any(path.stat().st_mtime >= moment - CLOCKS for path in saved)
         except OSError:  # files are being replaced right now, or the file system cannot be reached
             return True
+
+    def last_saved(self) -> float | None:
+        """When a file in the newest checkpoint folder was last written, Unix seconds; None where there is none.
+
+        Of a folder with very many files, only some are looked at.
+        """
+        try:
+            _, newest = self.newest_checkpoint()
+            folders = os.walk(newest) if newest is not None else ()
+            files = (Path(at, name) for at, _, names in folders for name in names)
+            return max((path.stat().st_mtime for path in islice(files, MOST_LOOKED_AT)), default=None)
+        except OSError:  # files are being replaced right now, or the file system cannot be reached
+            return None
 
     def create(self, attempt: int) -> None:
         """Make the folders that an attempt needs, except its checkpoint folder. Raises OSError."""

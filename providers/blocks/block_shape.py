@@ -134,8 +134,8 @@ class BlockShapes:
         return iter(self._shapes)
 
     def trials(self, block: Block) -> int:
-        """Trials that a block runs at a time; 0 while it waits and will start too late."""
-        return 0 if block.number in self._late else self._shapes[block.shape].trials
+        """Trials that a block runs at a time; 0 while it waits and will start too late, and once trials leave it."""
+        return 0 if block.number in self._late or block.left_for else self._shapes[block.shape].trials
 
     @property
     def most_trials(self) -> int:
@@ -180,11 +180,12 @@ class BlockShapes:
         late = {block.shape for block in blocks if block.number in self._late}
         offers = [
             replace(offer, open=False) if shape in late else offer
-            for shape, offer in enumerate(self._offers(blocks, now))
+            for shape, offer in enumerate(self.offers(blocks, now))
         ]
         return further_blocks(fleet, offers, expected)
 
-    def _offers(self, blocks: Sequence[Block], now: float) -> list[Offer]:
+    def offers(self, blocks: Sequence[Block], now: float) -> list[Offer]:
+        """What each shape offers. ``blocks``: all of the pool; ``now``: Unix seconds."""
         return [each.offer(blocks, shape, now) for shape, each in enumerate(self._shapes)]
 
     def to_withdraw(
@@ -212,7 +213,7 @@ class BlockShapes:
                 return block
             if block.starts is not None:
                 self._shapes[block.shape].hear(block.starts, now)
-        offers, slots = self._offers(blocks, now), max(1, counts.max - len(living) + 1)
+        offers, slots = self.offers(blocks, now), max(1, counts.max - len(living) + 1)
         left = {
             block.number: offers[block.shape].wait.expected if block.starts is None else max(0.0, block.starts - now)
             for block in waiting
@@ -230,14 +231,18 @@ class BlockShapes:
         self._shapes[found.shape].closed_until = now + CLOSED_FOR * offers[found.shape].wait.seconds
         return found
 
-    def needless(self, blocks: Sequence[Block], counts: BlockCounts, demand: int, final: bool = False) -> list[Block]:
+    def needless(
+        self, blocks: Sequence[Block], counts: BlockCounts, demand: int, final: bool = False, kept: str = ""
+    ) -> list[Block]:
         """The blocks to end because there is no work for them, see :func:`.scaling.surplus`.
 
-        One that will start too late keeps its place in the queue until the work is done by blocks that run.
+        One that will start too late keeps its place in the queue until the work is done by blocks that run. ``kept`` is
+        the number of a block that trials of another one wait for.
         """
         running = sum(self.trials(block) for block in blocks if block.living and block.was_connected)
         found = [block for block in blocks if running >= demand or block.number not in self._late]
-        return surplus(found, self.trials, counts.min, demand, counts.idle, final)
+        found = surplus(found, self.trials, counts.min, demand, counts.idle, final)
+        return [block for block in found if block.number != kept]
 
     # -- the budget and the scheduler ---------------------------------------------------------------------------------
 

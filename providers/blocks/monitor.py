@@ -15,7 +15,7 @@ from typing import Any
 from parsl.executors.high_throughput.errors import CommandClientBadError, CommandClientTimeoutError
 
 from ...errors import SiteError
-from ...pipeline.campaign.events import BlockView, PoolCharge
+from ...pipeline.campaign.events import BlockView, LastTrial, Leave, PoolCharge
 from .block import WorkerPoolSeen
 from .job_log import JobLog
 from .pool_blocks import PoolBlocks
@@ -49,6 +49,7 @@ class PoolSnapshot:
         note: What the user should know now; mostly empty.
         failure: Why no pool can continue; empty while one can.
         charges: Pool -> for how long its blocks have held their nodes.
+        leaves: What trials were asked so far, so that their blocks can end.
     """
 
     workers: dict[str, int] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class PoolSnapshot:
     note: str = ""
     failure: str = ""
     charges: dict[str, PoolCharge] = field(default_factory=dict)
+    leaves: tuple[Leave, ...] = ()
 
 
 @dataclass
@@ -103,6 +105,7 @@ class PoolMonitor:
         expected: Seconds that the next trial is expected to run; None when that is unknown.
         most: Pool -> how many workers could be kept busy there at most; others could have all of ``demand``.
         final: Whether the demand will not grow again.
+        last: Pool -> all trials that run there, once nothing more will begin.
         snapshot: The state at the last refresh. It is replaced as a whole, never changed.
         served: A demand, and how much of it the blocks serve, or will once they start; at the last refresh.
         wakeup: Set it to request a refresh now.
@@ -121,6 +124,7 @@ class PoolMonitor:
         self.most: Mapping[str, int] = {}
         self.served: tuple[int | None, int] = (None, 0)
         self.final = False
+        self.last: Mapping[str, tuple[LastTrial, ...]] = {}
         self.snapshot = PoolSnapshot()
         self.wakeup = threading.Event()
         self._managers = 0  # connected at the last refresh
@@ -164,6 +168,7 @@ class PoolMonitor:
             for name, managed in self.pools.items():
                 if not managed.dropped:
                     here = min(left, self.most.get(name, left))
+                    managed.blocks.leaving.last = self.last.get(name, ())
                     served = managed.blocks.scale(here, self.expected, self._hold_function(managed), now, self.final)
                     left -= min(here, served)  # an idle block of this pool serves nothing that others must run
             self.served = (demand, demand - left)
@@ -266,6 +271,7 @@ class PoolMonitor:
             if len(failures) == len(pools)
             else "",
             charges=self.charges(),
+            leaves=tuple(leave for _, each in pools for leave in each.blocks.leaving.leaves),
         )
 
     def views(self, now: float) -> tuple[BlockView, ...]:

@@ -17,6 +17,7 @@ from ..schedulers.batch import BatchBlocks
 from ..schedulers.jobs import End, Job, Phase, SubmitRefused
 from ..site import PoolSpec
 from .block import Block, WorkerPoolSeen
+from .block_leaving import BlockLeaving
 from .block_shape import BlockShape, BlockShapes
 from .end_cause import NOT_ITS_FAULT, end_cause, end_message
 from .job_log import JobLog
@@ -73,6 +74,7 @@ class PoolBlocks:
         quarantined: Hosts that get no more trials.
         only_here: Attempts in flight that no other pool can run. The pool has blocks for them whatever others have.
         shapes: The shapes of its blocks.
+        leaving: Lets the last trials of the campaign leave large blocks.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class PoolBlocks:
         self.pool, self.shapes, self.job_log, self.command = pool, BlockShapes(shapes), job_log, command
         self.provider = provider = shapes[0].provider
         self.releaser = Releaser(pool.name, provider, job_log)
+        self.leaving = BlockLeaving(pool.name, self.shapes)
         self.blocks: list[Block] = []
         self.failure = self.note = ""
         self.quarantined: frozenset[str] = frozenset()
@@ -252,8 +255,10 @@ class PoolBlocks:
         """
         self.note = f"pool {self.pool.name}: {self.shapes.refusals}" if self.shapes.refusals else ""
         self.releaser.release_again(self.blocks, now)
+        smaller = self.leaving.step(self.blocks, self.pool.blocks, now)
+        expected = self.leaving.expected(now, expected)
         for block in self.blocks:
-            self._hold_near_end(block, expected, hold, now)
+            self._hold_ending(block, expected, hold, now)
             for manager in block.to_hold:
                 hold(manager)
             if block.living and block.is_drained:
@@ -269,7 +274,7 @@ class PoolBlocks:
         withdrawn = self.shapes.to_withdraw(self.blocks, self.pool.blocks, demand, expected, now)
         if withdrawn is not None:
             self._release(withdrawn, "blocks of another shape will do its work sooner", now)
-        for block in self.shapes.needless(self.blocks, self.pool.blocks, demand, final):
+        for block in self.shapes.needless(self.blocks, self.pool.blocks, demand, final, self.leaving.kept):
             self._release(block, "there is no work for it", now)
         ask = self._starts if now >= self._not_before else None
         further = self.shapes.further(self.blocks, self.pool.blocks, demand, self._proven, expected, now, ask)
@@ -279,7 +284,18 @@ class PoolBlocks:
         served = sum(self.shapes.trials(block) for block in self.blocks if block.living)
         if not self.shapes.unpaid and self._away_since is None:  # else other pools may have to do it
             served += sum(self.shapes[shape].trials for shape in further[len(self.blocks) - before :])
+        if smaller is not None:
+            self._submit_for_last(smaller, now)
+        self.note = "; ".join(filter(None, [self.note, self.leaving.note]))
         return served
+
+    def _submit_for_last(self, shape: int, now: float) -> None:
+        """Submit a block in which the last trials of a larger one are to go on, as far as nothing speaks against it."""
+        before = len(self.blocks)
+        if sum(block.holds_nodes for block in self.blocks) < self.pool.blocks.max:
+            self._launch([shape], now)
+        if len(self.blocks) > before and self.blocks[-1].living:
+            self.leaving.submitted(self.blocks[-1], self.blocks)
 
     def _starts(self, shape: BlockShape) -> float | None:
         """When the scheduler expects the next block to begin if it is of this shape; None where it does not say."""
@@ -290,9 +306,11 @@ class PoolBlocks:
             log.info("pool %s: no estimate for blocks of %s: %s", self.pool.name, shape.words, error)
             return None
 
-    def _hold_near_end(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
+    def _hold_ending(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
+        """Give no more trials to a block that ends soon, or whose trials leave it."""
         margin = self.shapes[block.shape].margin
-        if not block.living or not accepts_no_more(block, now, self.shapes.usable, margin, expected):
+        near = accepts_no_more(block, now, self.shapes.usable, margin, expected)
+        if not block.living or not (near or block.left_for):
             return
         for manager, accepts in (block.managers or {}).items():
             if accepts:
@@ -305,7 +323,8 @@ class PoolBlocks:
         """End a block whose workers get no more trials and have none left."""
         bad = sorted(self.quarantined.intersection(block.hosts.values()))
         if not bad:
-            self._release(block, "it gets no more trials, and none is left in it", now)
+            left = f"its last trials have left it for block {block.left_for}" if block.left_for else ""
+            self._release(block, left or "it gets no more trials, and none is left in it", now)
             return
         if len(block.hosts) < self.shapes[block.shape].pool.nodes_per_block and now - block.since < ASSEMBLY_TIME:
             return

@@ -26,6 +26,7 @@ from ...pipeline.campaign.events import (
     Charged,
     Ended,
     Event,
+    LastTrial,
     Lost,
     PoolCapacity,
     PoolCharge,
@@ -185,6 +186,7 @@ class ParslPool:
         provider = shapes[0].provider
         launch = provider.files("").launch
         blocks = PoolBlocks(pool, shapes, self.job_log, command=lambda block: node_command(launch, block))
+        blocks.leaving.packed = self.resources.packed
         return ManagedPool(blocks, self._executor(pool, provider, pool.name))
 
     def _executor(self, pool: PoolSpec, provider: BatchBlocks, label: str) -> Any:
@@ -325,6 +327,7 @@ class ParslPool:
                 self.monitor.demand, self.monitor.expected = action.workers, action.expected
                 self.monitor.allow(action.blocks, action.spent)
                 self.monitor.most, self.monitor.final = action.most, action.final
+                self.monitor.last = self._by_pool(action.last)
                 self._size_blocks()
                 self.monitor.wakeup.set()
             elif isinstance(action, Quarantine):
@@ -364,6 +367,13 @@ class ParslPool:
                 for shape in managed.blocks.shapes:
                     shape.trials = self.packed.trials_per_block(name, shape.pool.nodes_per_block)
                 managed.blocks.only_here = self.packed.only_in(name)
+
+    def _by_pool(self, last: Sequence[LastTrial]) -> dict[str, tuple[LastTrial, ...]]:
+        found: dict[str, tuple[LastTrial, ...]] = {}
+        for trial in last:
+            if trial.token in self._homes:
+                found[self._homes[trial.token]] = (*found.get(self._homes[trial.token], ()), trial)
+        return found
 
     def _submit_waiting(self) -> None:
         if self.packed:
@@ -486,6 +496,7 @@ class ParslPool:
             return
         if snapshot.views != reported.views:
             events.append(BlocksSeen(snapshot.views))
+        events += [leave for leave in snapshot.leaves if leave not in reported.leaves]
         if snapshot.note != reported.note:
             events.append(PoolNote(snapshot.note))
         if self.packed:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...pipeline.campaign.events import BlockState, BlockView, PoolCharge, shape_key
 from ...pipeline.trial.protocol import AttemptSpec
 from ..blocks.block import Block
+from ..blocks.block_leaving import BlockLeaving
 from ..blocks.block_shape import BlockShape, BlockShapes
 from ..blocks.scaling import accepts_no_more
 from ..schedulers.jobs import End, Phase
@@ -118,6 +119,7 @@ class SimulatedBlocks:
         final: Whether the demand will not grow again.
         expected: Seconds that the campaign expects the next trial to run; None where it does not know.
         shapes: The shapes of the blocks.
+        leaving: Lets the last trials of the campaign leave large blocks.
         most: The most blocks that ever held nodes at once.
         suspensions: How often a block was suspended.
         withdrawn: How often a block was ended for one of another shape.
@@ -141,6 +143,7 @@ class SimulatedBlocks:
         self.final = False
         self.expected: float | None = None
         self.shapes = plan.block_shapes()
+        self.leaving = BlockLeaving(NAME, self.shapes)
         self.most = self.suspensions = self.withdrawn = 0
         self._last_used: dict[str, float] = {}  # when a block last began or ended a trial
         self._at(0.0, self._scale)
@@ -198,6 +201,10 @@ class SimulatedBlocks:
                 block.held.follow(Phase.ENDED, self._now())
                 block.given_back = True
 
+    def nodes_of(self, block: Block) -> int:
+        """The nodes of a block."""
+        return self.plan.by_shape[block.shape].nodes
+
     def _running(self) -> list[Block]:
         return [block for block in self.blocks if block.end is None and block.phase == Phase.RUNNING]
 
@@ -205,24 +212,32 @@ class SimulatedBlocks:
 
     def _scale(self) -> None:
         now, plan = self._now(), self.plan
+        smaller = self.leaving.step(self.blocks, plan.counts, now)
+        expected = self.leaving.expected(now, self.expected)
         for block in self._running():
             block.idle = now - self._last_used[block.number] if not block.tasks else 0.0
             margin = self.shapes[block.shape].margin
-            if plan.holds and accepts_no_more(block, now, self.shapes.usable, margin, self.expected):
+            near = accepts_no_more(block, now, self.shapes.usable, margin, expected)
+            if block.left_for or (plan.holds and near):
                 block.managers = {"0": False}
             if block.is_drained:
                 self._end(block, End.CANCELLED)
         proven = any(block.was_connected for block in self.blocks)
         if self.demand is not None:
-            withdrawn = self.shapes.to_withdraw(self.blocks, plan.counts, self.demand, self.expected, now)
+            withdrawn = self.shapes.to_withdraw(self.blocks, plan.counts, self.demand, expected, now)
             if withdrawn is not None:
                 self.withdrawn += 1
                 self._end(withdrawn, End.CANCELLED)
-            for block in self.shapes.needless(self.blocks, plan.counts, self.demand, self.final):
+            kept = self.leaving.kept
+            for block in self.shapes.needless(self.blocks, plan.counts, self.demand, self.final, kept):
                 self._end(block, End.CANCELLED)
-        further = self.shapes.further(self.blocks, plan.counts, self.demand, proven, self.expected, now)
+        further = self.shapes.further(self.blocks, plan.counts, self.demand, proven, expected, now)
         for shape in self.shapes.paid(self.blocks, further):
             self._submit(shape)
+        holding = sum(block.holds_nodes for block in self.blocks)
+        if smaller is not None and holding < plan.counts.max and self.shapes.paid(self.blocks, [smaller]):
+            self._submit(smaller)
+            self.leaving.submitted(self.blocks[-1], self.blocks)
         self._at(SCALING_INTERVAL, self._scale)
 
     def _submit(self, shape: int) -> None:

@@ -115,6 +115,7 @@ class SimulatedPool:
         self._capacity = Capacity(0, latency)
         self._views: tuple[BlockView, ...] = ()
         self._charges: dict[str, PoolCharge] = {}
+        self._leaves = 0  # how many the driver was told
         self._workers = workers
         self.blocks: SimulatedBlocks | None = None
         if plan:
@@ -122,6 +123,8 @@ class SimulatedPool:
             self.blocks = SimulatedBlocks(plan, self._at, self.now, *calls, self.random)
         self.hosts = SimulatedHosts(nodes, workers, self.blocks, self.random) if nodes else None
         self.packed = PackedNodes(rooms, self.blocks, self.witness) if rooms else None
+        if self.blocks:
+            self.blocks.leaving.packed = bool(rooms)
 
     # -- Pool ---------------------------------------------------------------------------------------------------------
 
@@ -174,6 +177,8 @@ class SimulatedPool:
             elif isinstance(action, Scale) and self.blocks:
                 self.blocks.demand, self.blocks.expected = action.workers, action.expected
                 self.blocks.final = action.final
+                here = (trial for trial in action.last if trial.token in self._running)
+                self.blocks.leaving.last = tuple(here)
                 if action.blocks is not None:
                     self.blocks.shapes.allow(action.blocks, action.spent)
             elif isinstance(action, Quarantine) and self.hosts:
@@ -245,6 +250,9 @@ class SimulatedPool:
         if charges != self._charges:
             self._charges = charges
             self._events.append(Charged(charges))
+        leaves = self.blocks.leaving.leaves if self.blocks else ()
+        self._events += leaves[self._leaves :]
+        self._leaves = len(leaves)
 
     def _slots(self) -> int:
         """Attempts that can run at once."""
@@ -324,7 +332,8 @@ class SimulatedPool:
             self._end_soon(attempt, "failed")
         else:
             self._next_step(attempt)
-        self._deliver(Started(spec.token, host=host, pid=1, block="0", worker="0"))
+        number = block.number if block else "0"
+        self._deliver(Started(spec.token, host=host, pid=1, block=number, worker="0"))
         self._converse(attempt)
 
     def _take_up_log(self, spec: AttemptSpec) -> tuple[list[list[float]], ReportWriter | None]:

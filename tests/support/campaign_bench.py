@@ -37,6 +37,9 @@ class QuietServices:
     def why_unfit(self, flight: Flight) -> str:
         return ""
 
+    def last_saved(self, flight: Flight) -> float | None:
+        return None
+
     def written_outcome(self, flight: Flight) -> Outcome | None:
         return None
 

@@ -11,7 +11,7 @@ from pilotune.pipeline.attributes import HOURS
 from pilotune.pipeline.record.hours import Ledger
 
 from ...support import slurm
-from ...support.campaigns import ENDLESS, LONG, Result, campaign, computed_again, records, running_jobs
+from ...support.campaigns import ENDLESS, LONG, TOGETHER, Result, campaign, computed_again, records, running_jobs
 from ...support.local import until
 from .lab import N4, SLURM, SlurmLab, SlurmLogin
 
@@ -88,20 +88,24 @@ HALF_A_BLOCK = {"trials": 1000, "node_hours": {"cpu": 2 * 2 / 60 + 0.01}}
 """Two blocks of two nodes and one minute, and a little more."""
 
 
+def accounts(lab: SlurmLab, jobs: list[str]) -> list[tuple[float, int, str]]:
+    """Seconds, nodes and end of each of these jobs in Slurm's accounts, once all of them are over."""
+
+    def found() -> list[tuple[float, int, str]] | None:
+        words = machine(lab).run("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "-o", "End,ElapsedRaw,NNodes")
+        rows = [line.split("|") for line in words.stdout.splitlines()]
+        over = len(rows) == len(jobs) and all(end[:1].isdigit() for end, _, _ in rows)
+        return [(float(seconds), int(nodes), end) for end, seconds, nodes in rows] if over else None
+
+    return until(found, "Slurm's accounts have the jobs", LONG)
+
+
 def charged(folder: Path, lab: SlurmLab) -> tuple[Result, list[float], Ledger]:
     """A budget pays for two blocks of two nodes; what Slurm's accounts say that they took, and what Pilotune says."""
     pool = {"walltime": "1m", "nodes_per_block": 2, "launcher": "srun", "blocks": {"init": 1, "max": 1}}
     with lab.login(folder, pool) as user, user.start(ENDLESS, ENDLESS, budget=HALF_A_BLOCK) as process:
         result = user.finish(process)
-        jobs = [record["job"] for record in records(user.here) if record["event"] == "submitted"]
-
-        def accounts() -> list[float] | None:
-            words = machine(lab).run("sacct", "-X", "-n", "-P", "-j", ",".join(jobs), "-o", "End,ElapsedRaw,NNodes")
-            rows = [line.split("|") for line in words.stdout.splitlines()]
-            over = len(rows) == len(jobs) and all(end[:1].isdigit() for end, _, _ in rows)
-            return [float(seconds) * int(nodes) for _, seconds, nodes in rows] if over else None
-
-        taken = until(accounts, "Slurm's accounts have the jobs", LONG)
+        taken = [seconds * nodes for seconds, nodes, _ in accounts(lab, running_jobs(user.here))]
         attrs = read_study(f"sqlite:///{user.here.runs}/epochs/study.db", "epochs", parts=()).system_attrs
         kept = {key: value for key, value in attrs.items() if key.startswith(HOURS)}
     return result, taken, Ledger.from_json(*kept.values())
@@ -135,3 +139,29 @@ def test_a_shape_that_slurm_does_not_take_leaves_the_others(result: tuple[Result
     assert ended.code == 0, ended.out + ended.err
     assert set(sizes) <= {"1", "1-1"}, "one node, and of a job that waits as a range"
     assert "blocks of 4 nodes for 10m are not submitted: " in ended.log
+
+
+def moved(folder: Path, lab: SlurmLab) -> tuple[Result, list[tuple[float, int, str]]]:
+    """The last trials are one in a block of one node, and one in a block of three nodes whose others have ended."""
+    shapes = [{"nodes": 1, "walltime": "20m"}, {"nodes": 3, "walltime": "20m"}]
+    pool = {"shapes": shapes, "launcher": "srun", "blocks": {"max": 3}}
+    trials = [ENDLESS, {**TOGETHER, "hosts": 3}, {**TOGETHER, "hosts": 3}, ENDLESS]
+    with lab.login(folder, pool) as user, user.start(*trials, trial={"expected": "8m"}) as process:
+        user.await_epochs(1, attempt=2)
+        until(lambda: [each for each in records(user.here) if each["event"] == "ended"], "the large block ends", LONG)
+        user.let_trials_end()
+        return user.finish(process), accounts(lab, running_jobs(user.here))
+
+
+@campaign(moved)
+def test_the_last_trial_leaves_a_large_block_for_a_small_one(
+    result: tuple[Result, list[tuple[float, int, str]]],
+) -> None:
+    ended, jobs = result
+    assert ended.code == 0, ended.out + ended.err
+    assert "trial 3 leaves block 1 (3 nodes) for block 2 (1 node)" in ended.log
+    assert [nodes for _, nodes, _ in jobs] == [1, 3, 1]
+    assert jobs[1][2] < min(jobs[0][2], jobs[2][2]), "the large one has ended before the others"
+    assert computed_again(ended.epochs) == []
+    assert (ended.attempts(0), ended.attempts(3)) == (1, 2)
+    assert sorted(trial.value for trial in ended.trials) == [0.0, 1.0, 2.0, 3.0]

@@ -244,7 +244,7 @@ class Case:
         case = cls.of(seed)
         if case.sizes is None:
             plan = replace(plan, shapes=draw_shapes(seed))
-        return replace(
+        case = replace(
             case,
             seats=1,
             wishes=False,
@@ -257,6 +257,7 @@ class Case:
             expected=draw.choice([None, None, 8.0 * stretch]),
             stop_at=draw.choice([None, None, None, None, 40]),
         )
+        return with_long_ends(case) if random.Random(f"ends {seed}").random() < 0.25 else case
 
     @classmethod
     def with_hours(cls, seed: int) -> Case:
@@ -268,6 +269,20 @@ class Case:
         hours = block * draw.choice([0.5, 1.0, 1.7, 2.5, 4.0, 8.0])
         trouble = replace(case.trouble, naps=0, kills=max(case.trouble.kills, draw.choice([0, 1, 2])))
         return replace(case, hours=hours, seats=draw.choice([1, 2]), server=True, trouble=trouble)
+
+
+def with_long_ends(case: Case) -> Case:
+    """Long trials on large blocks, which the last ones may leave for small ones."""
+    draw = random.Random(f"long ends {case.seed}")
+    assert case.plan is not None
+    small = PlannedShape(draw.choice([1, 2]), 1, draw.choice([500.0, 1000.0]), draw.choice([1.0, 20.0, 100.0]))
+    large = PlannedShape(draw.choice([3, 6]), 32, 2000.0, 1.0)
+    counts = replace(case.plan.counts, max=draw.choice([2, 3]))
+    plan = replace(case.plan, counts=counts, shapes=draw.choice([(small, large), (large, small)]))
+    if case.sampler in (*GENERATIONS, *POPULATIONS) or case.pruner in (PROMOTE, HALVING):
+        case = replace(case, sampler=SAMPLERS[0], pruner=None)
+    case = replace(case, plan=plan, sizes=None, workers=plan.most_workers, expected=draw.choice([None, 200.0]))
+    return replace(case, trials=draw.choice([6, 12]), stretch=30.0, quiet=5.0, stop_at=None, every=1)
 
 
 def draw_shapes(seed: int) -> tuple[PlannedShape, ...]:

@@ -47,9 +47,11 @@ from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome, OutcomeKind
 from pilotune.pipeline.trial.report_log import ReportLog, ReportWriter, as_ranges, newest_log
+from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.charges import charge_of
 from pilotune.providers.blocks.packed_node import Need
 from pilotune.providers.blocks.packing import LEAST_AHEAD, MOST_HOMELESS, SHARE_AHEAD
+from pilotune.providers.schedulers.jobs import End
 from pilotune.providers.simulated.attempt import Attempt, Objective
 from pilotune.providers.simulated.blocks import NAME
 from pilotune.providers.simulated.faults import Faults
@@ -135,6 +137,7 @@ class Driver(QuietServices):
                 repeats=case.repeats,
                 seed=case.seed,
                 hours=self._hours(),
+                moves=True,
             ),
             self,
             self.name,
@@ -240,6 +243,16 @@ class Driver(QuietServices):
             self.world.saw["suspended"] += blocks.suspensions
             self.world.saw.update(str(block.end) for block in blocks.blocks)
             self.world.saw["withdrawn"] += blocks.withdrawn
+            moved = [token for leave in blocks.leaving.leaves for token in leave.tokens]
+            numbers = [token.partition(".")[0] for token in moved]
+            assert len(set(numbers)) == len(numbers), f"a trial was asked to leave its block twice: {moved}"
+            self.world.saw["trials asked to leave their block"] += len(moved)
+            left = [block for block in blocks.blocks if block.left_for]
+            self.world.saw["blocks left by the last trials"] += sum(block.end == End.CANCELLED for block in left)
+            targets = {block.number: block for block in blocks.blocks}
+            for block in left:
+                smaller = blocks.nodes_of(targets[block.left_for]) < blocks.nodes_of(block)
+                assert smaller or not plan.shapes, f"block {block.number} was left for one that is not smaller"
             if plan.shapes:
                 self.world.saw.update(f"blocks of shape {block.shape}" for block in blocks.blocks)
 
@@ -389,6 +402,11 @@ class Driver(QuietServices):
         self._settle()
         return []
 
+    def last_saved(self, flight: Flight) -> float | None:
+        """The simulated disk knows what was saved, and not when."""
+        disk = self.world.disk
+        return self.world.time.now if disk is not None and disk.saved.get(flight.number) else None
+
     def written_outcome(self, flight: Flight) -> Outcome | None:
         return _outcome_on_disk(flight.directory, flight.attempt, flight.token)
 
@@ -448,6 +466,10 @@ class Machine(SimulatedPool):
     """A pool whose driver can be killed between any two actions."""
 
     driver: Driver
+
+    def _start(self, spec: AttemptSpec, block: Block | None, host: str) -> None:
+        assert block is None or not block.left_for, f"{spec.token} begins in block {block.number}, which others left"
+        super()._start(spec, block, host)
 
     def _take_up_log(self, spec: AttemptSpec) -> tuple[list[list[float]], ReportWriter | None]:
         carried, writer = super()._take_up_log(spec)

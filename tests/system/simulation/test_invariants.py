@@ -17,8 +17,9 @@ from optuna.trial import FrozenTrial
 
 from pilotune.pipeline.campaign import campaign
 from pilotune.pipeline.campaign.campaign import Campaign
-from pilotune.pipeline.campaign.events import Event, Scale
+from pilotune.pipeline.campaign.events import Event, LastTrial, Scale
 from pilotune.pipeline.campaign.flight import Flight, seed_of
+from pilotune.pipeline.campaign.last_trials import LastTrials
 from pilotune.pipeline.campaign.outcomes import OutcomeHandler
 from pilotune.pipeline.campaign.placed_pool import PlacedPool
 from pilotune.pipeline.campaign.promotion import PromotionController
@@ -42,15 +43,16 @@ from pilotune.providers.blocks import block_shape
 from pilotune.providers.blocks.block import Block
 from pilotune.providers.blocks.packed_node import WHOLE, Need, PackedNode
 from pilotune.providers.blocks.packing import Packer
+from pilotune.providers.simulated import blocks as simulated_blocks
 from pilotune.providers.simulated import pool as simulated_pool
 from pilotune.providers.simulated.attempt import Attempt
-from pilotune.providers.simulated.blocks import SimulatedBlocks
-from pilotune.providers.simulated.faults import Disk
+from pilotune.providers.simulated.blocks import PlannedShape, SimulatedBlocks
+from pilotune.providers.simulated.faults import Disk, Faults
 from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.packing import MACHINES
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
-from tests.system.simulation.cases import GENERATIONS, NODES, POPULATIONS, PROMOTE, SAMPLERS, Trouble
+from tests.system.simulation.cases import GENERATIONS, NODES, POPULATIONS, PROMOTE, SAMPLERS, Trouble, with_long_ends
 from tests.system.simulation.pools import Pools
 from tests.system.simulation.sizes import Sizes
 
@@ -265,6 +267,25 @@ def of_an_earlier_attempt(trial: FrozenTrial) -> Path:
 source_of = keeper.source_of
 
 
+def long_ends(seed: int) -> Case:
+    """Long trials on large blocks, which the last ones may leave; some of them are lost."""
+    case = replace(
+        Case.with_blocks(seed), trouble=Trouble(), faults=Faults(lose=0.1), pools=None, repeats=Repeats(1, 1)
+    )
+    case = with_long_ends(without_population(case))
+    assert case.plan is not None
+    shapes = (PlannedShape(1, 1, 1000.0, 100.0), PlannedShape(2, 4, 1000.0, 1.0), PlannedShape(6, 32, 2000.0, 1.0))
+    return replace(case, plan=replace(case.plan, shapes=shapes), workers=6 * case.plan.counts.max)
+
+
+def always_movable(last: LastTrials, flight: Flight, began: float, now: float) -> LastTrial:
+    """Say of each trial that it may move, also of one that has moved."""
+    return replace(look_at(last, flight, began, now), ends=now + 300.0, lost=0.0)
+
+
+look_at = LastTrials._look_at
+
+
 BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str]] = {
     "two drivers start more than the budget allows":
         (commit, "enforce_budget", lambda *_: [], plain, "over budget"),
@@ -363,6 +384,10 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], Callable[[int], Case], str
         (driver, "settled", given_back_early, sharing, "node-hours were charged|the ledgers tell|overdrawn"),
     "more blocks are submitted than the budget pays":
         (block_shape, "allowed_now", lambda want, submitted, allowed: want, sharing, "were charged|overdrawn"),
+    "a trial leaves one block after the other":
+        (LastTrials, "_look_at", always_movable, long_ends, "asked to leave its block twice"),
+    "a block that was left gets attempts":
+        (simulated_blocks, "accepts", lambda block: bool(block.managers), long_ends, "which others left"),
     "the steps after a checkpoint are computed twice":
         (Disk, "lose", lambda *_: None, Case.with_blocks, "is computed after"),
 }  # fmt: skip

@@ -1,0 +1,96 @@
+"""The trials that run at a campaign's end, when nothing more will begin: how long each lasts, and whether it can move.
+
+A block of many nodes that one of them keeps costs as much as when all its workers are busy. So the pools learn of them
+(``Scale.last``), and may let them yield and go on in a smaller block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..placement.ending import LATE
+from ..trial.protocol import Outcome
+from .durations import Durations, two_digits
+from .events import LastTrial
+from .flight import Flight
+from .limits import CampaignLimits
+from .services import CampaignServices
+
+MOST_LAST = 64
+"""While more trials run than this, none of them counts as one of the last: for each, files are looked at."""
+
+LOOK_PERIOD = 30.0
+"""Seconds for which what was found of a trial holds: looking again means to look at its files."""
+
+
+class LastTrials:
+    """What is known of the last trials of a campaign.
+
+    A trial can move where it has saved a checkpoint, or where others saved one when they were asked to yield. Its end
+    is foretold by its reports, where a complete trial shows how many steps there are, and else by how long trials run.
+
+    Args:
+        limits: The budget of time, and whether trials may move at all.
+        durations: How long trials run.
+        services: Looks for checkpoints.
+    """
+
+    def __init__(self, limits: CampaignLimits, durations: Durations, services: CampaignServices):
+        self._limits, self._durations, self._services = limits, durations, services
+        self._last_step: int | None = None  # of the last complete trial
+        self._saves = False  # whether a trial that yielded had saved a checkpoint
+        self._known: dict[str, tuple[float, LastTrial]] = {}  # by token: until when it holds, and what was found
+
+    def note_end(self, flight: Flight, outcome: Outcome) -> None:
+        """Learn from an attempt that has ended, before the trial goes on."""
+        if outcome.kind == "complete" and flight.last_step is not None:
+            self._last_step = flight.last_step
+        self._saves |= outcome.kind == "yielded" and outcome.saved and outcome.ran > 0.0
+
+    def look(self, running: Collection[Flight], began: float, now: float) -> tuple[LastTrial, ...]:
+        """The trials that run; empty where none may move, or where they are too many.
+
+        Args:
+            running: All trials in the campaign's hands, each of which a worker runs.
+            began: When the campaign began, Unix seconds.
+            now: Unix seconds.
+        """
+        if not self._limits.moves or not 0 < len(running) <= MOST_LAST:
+            return ()
+        known, self._known = self._known, {}
+        for flight in running:
+            until, found = known.get(flight.token, (now, None))
+            if found is None or now >= until or found.block != flight.block or (flight.left and found.lost is not None):
+                until, found = now + LOOK_PERIOD, self._look_at(flight, began, now)
+            self._known[flight.token] = until, found
+        return tuple(found for _, found in self._known.values())
+
+    def _look_at(self, flight: Flight, began: float, now: float) -> LastTrial:
+        left = self._seconds_left(flight, now)
+        lost = None if left is None or flight.left or flight.yield_asked else self._lost(flight, now)
+        ends = None if left is None else now + left
+        if ends is not None and self._limits.time is not None:
+            ends = min(ends, began + self._limits.time)
+        return LastTrial(flight.token, flight.number, flight.block, ends, lost)
+
+    def _seconds_left(self, flight: Flight, now: float) -> float | None:
+        """Seconds until the trial probably ends; None where nothing is known."""
+        assert flight.started is not None
+        if self._last_step is not None and flight.last_step is not None and flight.new_steps and flight.last_report:
+            seconds = (flight.last_report - flight.started) / flight.new_steps
+            left = (self._last_step - flight.last_step) * seconds - (now - flight.last_report)
+            if left > 0.0:
+                return left
+        if self._durations.expected is None:
+            return None
+        ran = flight.stage_seconds + now - flight.started
+        return max(self._durations.expected - ran, LATE * ran)
+
+    def _lost(self, flight: Flight, now: float) -> float | None:
+        """Seconds of work that are lost at most if the trial goes on elsewhere; None: it would begin again."""
+        saved = self._services.last_saved(flight)
+        assert flight.started is not None
+        if saved is None:
+            return two_digits(now - flight.started) if self._saves else None
+        # Clocks of file servers may differ from the driver's.
+        return two_digits(max(0.0, now - saved, flight.longest_interval))

@@ -1,0 +1,158 @@
+"""Decides whether the last trials of a campaign leave a large block for a smaller one. Pure functions.
+
+The trials yield, and go on from their checkpoints. That saves the nodes of the large block from then on. It costs those
+of the small one, while it starts and until the trials end, and what they have to do again. All costs here are seconds
+times nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...pipeline.campaign.events import LastTrial
+from .scaling import START_UP
+from .shapes import Offer
+
+HANDOVER = 30.0
+"""Seconds from the notice that a trial is to yield to its first work in the other block, and until its block is empty:
+it reports, saves a checkpoint, and starts again."""
+
+MARGIN = 1.5
+"""What is saved must be so many times what it costs: the ends of trials are estimates."""
+
+SLACK = 1.25
+"""A trial must fit into the other block even if it runs for so many times as long as expected."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A block that runs.
+
+    Attributes:
+        number: Its number.
+        nodes: Its nodes.
+        trials: The trials that run in it, as far as they are known.
+        complete: Whether these are all that run there.
+        free: Further trials that it can run at once; 0 where it accepts none.
+        seconds: Seconds until its trials must yield because it ends.
+    """
+
+    number: str
+    nodes: int
+    trials: tuple[LastTrial, ...] = ()
+    complete: bool = True
+    free: int = 0
+    seconds: float = float("inf")
+
+    @property
+    def may_be_left(self) -> bool:
+        """Whether all its trials can go on elsewhere."""
+        return self.complete and self.nodes > 1 and bool(self.trials) and all(t.lost is not None for t in self.trials)
+
+    @property
+    def lost(self) -> float:
+        """Seconds that the trials have to do again if they leave, at most."""
+        return max((trial.lost or 0.0 for trial in self.trials), default=0.0)
+
+    def left(self, now: float) -> float:
+        """Seconds until its last trial is expected to end, at ``now`` (Unix seconds)."""
+        return max((trial.ends - now for trial in self.trials if trial.ends is not None), default=0.0)
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The trials of one block leave it.
+
+    Attributes:
+        source: The number of the block that they leave.
+        target: The number of the block that they go to; empty for one that is to be submitted.
+        shape: The shape of the one that is to be submitted, as a number of the offers.
+        saves: What it saves less what it costs, in seconds times nodes.
+    """
+
+    source: str
+    target: str
+    shape: int
+    saves: float
+
+
+def best_departure(blocks: Sequence[Place], offers: Sequence[Offer], submit: bool, now: float) -> Departure | None:
+    """The departure that saves most; None where none saves enough.
+
+    Args:
+        blocks: The pool's blocks that run.
+        offers: The shapes of the blocks that it may submit.
+        submit: Whether it may submit a further one.
+        now: Unix seconds.
+
+    >>> trial = LastTrial("7.1.c", 7, "0", ends=3600.0, lost=60.0)
+    >>> best_departure([Place("0", 128, (trial,))], [Offer(1, 1), Offer(128, 128)], submit=True, now=0.0)
+    Departure(source='0', target='', shape=0, saves=449430.0)
+    """
+    sources = [block for block in blocks if block.may_be_left]
+    found = [each for source in sources for each in _to_others(source, blocks, offers, now)]
+    if submit:
+        found += [each for source in sources for each in _to_new(source, offers, now)]
+    return max(found, key=lambda each: each.saves, default=None)
+
+
+def _to_others(source: Place, blocks: Sequence[Place], offers: Sequence[Offer], now: float) -> Iterator[Departure]:
+    """To blocks that run: to smaller ones, or to one of the same size where a pool has no smaller blocks."""
+    largest = source.nodes - any(offer.nodes < source.nodes for offer in offers)
+    for block in blocks:
+        if block is not source and block.nodes <= largest:
+            saves = saves_there(source, block, now)
+            if saves is not None:
+                yield Departure(source.number, block.number, 0, saves)
+
+
+def saves_there(source: Place, target: Place, now: float) -> float | None:
+    """What it saves if the trials of one block go on in another that runs; None where it is not enough.
+
+    Args:
+        source: The block that they leave.
+        target: The block that they go to.
+        now: Unix seconds.
+    """
+    if target.free < len(source.trials):
+        return None
+    left = source.left(now)
+    until = HANDOVER + left + source.lost
+    if SLACK * until > target.seconds:
+        return None
+    saved = source.nodes * (min(left, source.seconds) - HANDOVER)
+    return _enough(saved, target.nodes * max(0.0, until - target.left(now)))
+
+
+def _to_new(source: Place, offers: Sequence[Offer], now: float) -> Iterator[Departure]:
+    for shape, offer in enumerate(offers):
+        if offer.open:
+            saves = saves_in_new(source, offer, offer.wait.expected, now)
+            if saves is not None:
+                yield Departure(source.number, "", shape, saves)
+
+
+def saves_in_new(source: Place, offer: Offer, wait: float, now: float) -> float | None:
+    """What it saves if the trials of a block go on in a new and smaller one; None where it is not enough.
+
+    They run on until the new one has started, so a wait costs nothing; but it leaves less to save.
+
+    Args:
+        source: The block that they leave.
+        offer: The shape of the new one.
+        wait: Seconds that it probably waits.
+        now: Unix seconds.
+    """
+    if offer.nodes >= source.nodes or offer.trials < len(source.trials):
+        return None
+    begins = wait + START_UP
+    until = HANDOVER + source.left(now) - begins + source.lost  # counted from then on
+    if SLACK * until > offer.usable:
+        return None
+    saved = source.nodes * (min(source.left(now), source.seconds) - begins - HANDOVER)
+    return _enough(saved, offer.nodes * (START_UP + until))
+
+
+def _enough(saved: float, cost: float) -> float | None:
+    return saved - cost if saved > 0.0 and saved >= MARGIN * cost else None
