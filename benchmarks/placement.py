@@ -181,18 +181,31 @@ def run(case: Case, policy: str, trials: int, seed: int) -> Figures:
         free.append(pool)
 
 
-def bound(case: Case, trials: int, seed: int) -> Figures:
-    """The makespan if the linear program's rate held from the first second to the last."""
-    todo = drawn(trials, seed)
+def program(
+    case: Case, todo: Sequence[tuple[Params, float]], may: Callable[[Params, str], bool] = lambda params, pool: True
+) -> tuple[float, np.ndarray]:
+    """The linear program over known costs: trials a second, and what each trial is worth, one on average.
+
+    ``may``: whether a trial may run in a pool.
+    """
     vectors = np.log([case.seconds(params) for params, _ in todo])
+    allowed = np.array([[may(params, pool) for pool in case.workers] for params, _ in todo])
     labels = nearest(vectors, clusters(vectors, FINE))
     kinds = [which for kind in range(FINE) if (which := labels == kind).any()]
     noise = np.array([noise for _, noise in todo])[:, None]
     seconds = np.array([(np.exp(vectors[which]) * noise[which]).mean(axis=0) for which in kinds])
     mix = np.array([which.mean() for which in kinds])
-    found = solve(seconds, np.array([*case.workers.values()], float), mix, np.ones(seconds.shape, dtype=bool))
+    here = np.array([allowed[which].all(axis=0) for which in kinds])
+    found = solve(seconds, np.array([*case.workers.values()], float), mix, here)
     assert found is not None
-    return Figures(trials / found.rate, trials / found.rate, 0.0)
+    worth = (found.prices[:, None] * np.array(kinds)).sum(axis=0)
+    return found.rate, worth / worth.mean()
+
+
+def bound(case: Case, trials: int, seed: int) -> Figures:
+    """The makespan if the linear program's rate held from the first second to the last."""
+    seconds = trials / program(case, drawn(trials, seed))[0]
+    return Figures(seconds, seconds, 0.0)
 
 
 def interval(values: Sequence[float]) -> str:
