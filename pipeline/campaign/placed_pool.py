@@ -101,6 +101,7 @@ class PlacedPool:
                 self._lose(action.token, "it was stopped before it had begun")
             elif isinstance(action, Scale):
                 self._spent, self._demand = action.spent, action
+                self._tell_rooms()
             else:
                 passed.append(action)
         self.inner.perform(passed)
@@ -248,8 +249,8 @@ class PlacedPool:
         return self.placement.ahead + min(MOST_STRANDED, stranded)
 
     def _pools_of_waiting(self) -> list[set[str]]:
-        """Of each attempt that waits, the pools that may run it."""
-        return [set(pools) if pools else set(self._rooms) for pools in self._allowed.values()]
+        """Of each attempt that waits, the pools where it should run."""
+        return [set(self.placement.fits(token) or pools or self._rooms) for token, pools in self._allowed.items()]
 
     def _empty(self) -> set[str]:
         """The pools without workers."""
@@ -285,11 +286,20 @@ class PlacedPool:
             self._load[pool] -= 1
             self.placement.ended(token, self.now())
 
+    def _tell_rooms(self) -> None:
+        """Tell the placement of the pools, without those that have no workers and get no further block."""
+        self.placement.pools(
+            {
+                name: PoolRoom(room.workers, self._memory.get(name))
+                for name, room in self._rooms.items()
+                if room.workers or name not in self._spent
+            }
+        )
+
     def _on_capacity(self, event: Capacity) -> Capacity:
         self._rooms, self._latency = {room.name: room for room in event.pools}, event.latency
         self._asked = {name: self._asked.get(name, self.now()) for name in self._rooms}
-        rooms = {name: PoolRoom(room.workers, self._memory.get(name)) for name, room in self._rooms.items()}
-        self.placement.pools(rooms)
+        self._tell_rooms()
         for token, spec in list(self._waiting.items()):
             if self._given_up(spec):
                 self._lose(token, GIVEN_UP)

@@ -11,7 +11,7 @@ takes, in this order:
 Near the end of a campaign :mod:`.ending` chooses instead: there, a worker leaves some trials to faster pools.
 
 A trial runs in no pool whose memory it probably exceeds, and in none where trials like it failed by memory twice,
-unless there is no other for it.
+unless there is no other for it. For one that has no workers at the moment it waits.
 
 Approximate: what is behind is counted in predicted seconds, not in those that passed. Plans are made anew when
 predictions, pools or the mix may have changed, and what was behind is then forgotten.
@@ -87,6 +87,13 @@ class Learned:
         if rooms != self._rooms:
             self._rooms, self._version = rooms, None
 
+    def absent(self, rooms: dict[str, PoolRoom], waiting: list[Entry]) -> None:
+        """These pools have no workers at the moment: those trials that fit nowhere else wait for them."""
+        if rooms != self.planner.absent:
+            self.planner.absent, self._version = rooms, None
+        if self._version is None:
+            self._fit_in(waiting)
+
     def coming(self, trials: int | None) -> None:
         """So many more trials will wait; None: it is not known."""
         self._coming = trials
@@ -97,6 +104,8 @@ class Learned:
         self.planner.note((entry.params, entry.allowed))
         if self._version is not None:
             self._sort([entry])
+        else:
+            self._fit_in([entry])
 
     def begun(self, entry: Entry, pool: str, now: float) -> None:
         """Count it against its kind's share."""
@@ -124,13 +133,13 @@ class Learned:
 
     def choose(self, pool: str, waiting: Iterable[Entry], now: float) -> Entry | None:
         """The trial that a freed worker takes; see the module."""
-        if len(self._rooms) <= 1 or pool not in self._rooms:
+        if len(self._rooms) + len(self.planner.absent) <= 1 or pool not in self._rooms:
             return oldest(waiting, pool)
         waiting = list(waiting)
         self._renew(waiting, now)
         usable = [entry for entry in waiting if pool in entry.usable]
-        if not usable:
-            return None
+        if not usable or len(self._rooms) == 1:
+            return usable[0] if usable else None
         ending = self._ending(pool, waiting, now)
         if ending is not None:
             return ending.choose(pool, self._loses_least)
@@ -226,9 +235,19 @@ class Learned:
         """Give trials that wait their kinds, and the pools that they should run in."""
         if not entries or not self._rooms:
             return
+        usable = self._fit_in(entries)[:, : len(self._rooms)]
         many = [(entry.params, entry.allowed) for entry in entries]
-        usable = self.planner.usable(many, self._rooms)
         kinds = [0] * len(many) if self._plan is None else self.planner.kinds_of(self._plan, many, usable)
-        for entry, row, kind in zip(entries, usable.tolist(), kinds, strict=True):
+        for entry, kind in zip(entries, kinds, strict=True):
             entry.kind = kind
-            entry.usable = frozenset(name for name, good in zip(self._rooms, row, strict=True) if good)
+
+    def _fit_in(self, entries: list[Entry]) -> np.ndarray:
+        """Give trials that wait the pools that they should run in; returns them by trial and pool."""
+        every = {**self._rooms, **self.planner.absent}
+        if not entries or not every:
+            return np.zeros((len(entries), len(every)), dtype=bool)
+        found = self.planner.usable([(entry.params, entry.allowed) for entry in entries], every)
+        for entry, row in zip(entries, found.tolist(), strict=True):
+            entry.fits = frozenset(name for name, good in zip(every, row, strict=True) if good)
+            entry.usable = entry.fits & self._rooms.keys()
+        return found

@@ -68,6 +68,7 @@ class Planner:
     Attributes:
         costs: What trials cost.
         recent: The last trials that began to wait.
+        absent: Pools that have no workers at the moment, and will have some.
 
     Example:
         >>> costs = Costs(["cpu", "gpu"])
@@ -86,6 +87,7 @@ class Planner:
         self.costs = costs
         self._begun = False
         self.recent: deque[Candidate] = deque(maxlen=RECENT)
+        self.absent: Mapping[str, PoolRoom] = {}
 
     def recall(self, candidate: Candidate) -> None:
         """A trial ended before: those that will come are like it. Without any, all attempts of the costs are."""
@@ -111,7 +113,7 @@ class Planner:
         vectors = self._vectors(params, pools) if pools else None
         if vectors is None:
             return None
-        usable = self.usable(self.recent, rooms)
+        usable = self.usable(self.recent, {**rooms, **self.absent})[:, : len(pools)]
         places = np.where(usable, vectors, vectors + FAR)
         most = min(MOST_KINDS, 1 + self.costs.count // (ATTEMPTS_A_KIND * len(pools)))
         centers = clusters(places, most)

@@ -83,11 +83,14 @@ class Placement:
         return 0 if self.policy == "fifo" or pools <= 1 else AHEAD_A_POOL * pools + AHEAD
 
     def pools(self, rooms: Mapping[str, PoolRoom]) -> None:
-        """The pools are these now; those without workers count as if they were not there."""
+        """The pools are these now. Nothing runs in those without workers, but they are expected to have some again."""
         self._rooms = {name: room for name, room in rooms.items() if room.workers > 0}
-        for name in self._rooms:
+        for name in rooms:
             self.costs.add_pool(name)
         self._rule.pools(self._rooms)
+        if self._rule is self._learned:
+            absent = {name: room for name, room in rooms.items() if name not in self._rooms}
+            self._learned.absent(absent, list(self._waiting.values()))
 
     def coming(self, trials: int | None) -> None:
         """How many trials will be put, besides those that wait; None: it is not known. The end is prepared by this."""
@@ -107,6 +110,10 @@ class Placement:
         entry = Entry(key, params, since, None if allowed is None else frozenset(allowed))
         self._waiting[key] = entry
         self._rule.added(entry)
+
+    def fits(self, key: Hashable) -> frozenset[str]:
+        """The pools where a trial that waits should run, also those without workers; empty: all that are allowed."""
+        return self._waiting[key].fits
 
     def recall(self, params: Params, allowed: Sequence[str] | None = None) -> None:
         """A trial ended before this campaign: those that will come are like it, in their parameters and pools."""

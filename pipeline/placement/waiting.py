@@ -35,7 +35,9 @@ class Entry:
         since: When it began to wait.
         allowed: The pools that it may run in; None: all.
         kind: For the policy that decides: the kind of trials that it belongs to.
-        usable: For the same: the pools that it should run in, a subset of those allowed.
+        fits: For the same: the pools that it should run in, also those that have no workers at the moment; empty where
+            the policy does not ask.
+        usable: For the same: those of them that have workers.
     """
 
     key: Hashable
@@ -43,6 +45,7 @@ class Entry:
     since: float
     allowed: frozenset[str] | None
     kind: int = 0
+    fits: frozenset[str] = frozenset()
     usable: frozenset[str] = frozenset()
 
     def may(self, pool: str) -> bool:

@@ -337,6 +337,22 @@ def test_attempts_that_wait_for_a_pool_without_workers_keep_no_others_from_being
     assert (told.choice, len(machines.submitted)) == (0, 3)
 
 
+def test_an_attempt_that_fits_only_in_a_pool_without_workers_waits_for_its_next_block(machines: Machines) -> None:
+    costs = Costs(["cpu", "gpu"])
+    for number in range(10):
+        costs.note({"layers": 1 + number % 2}, "gpu", 8.0, memory=1e9 if number % 2 else 1e8)
+    pool = PlacedPool(machines, Placement("learned", costs), CostLearner(costs), {"cpu": 5e8, "gpu": 4e9})
+    tell(pool, machines, capacity(cpu=2, gpu=0))
+    pool.perform([Submit(spec(f"{n}.1.c", params={"layers": 1 + n % 2})) for n in range(4)])
+    assert machines.submitted == [("0.1.c", "cpu"), ("2.1.c", "cpu")]
+    *_, told = tell(pool, machines, Started("0.1.c", "h", 1, "0", "0"), outcome("0.1.c"))
+    assert (len(machines.submitted), told.choice) == (2, 2)
+    pool.perform([Scale(3)])
+    assert machines.scales[-1].most["gpu"] >= 2
+    pool.perform([Scale(3, spent=frozenset({"gpu"}))])
+    assert machines.submitted[2:] == [("1.1.c", "cpu")]
+
+
 def test_a_campaign_ends_where_what_waits_may_run_only_in_pools_that_get_no_further_block(
     pool: PlacedPool, machines: Machines
 ) -> None:

@@ -205,7 +205,36 @@ def test_a_closed_pool_opens_when_the_other_vanishes():
     placement = with_waiting(made(costs=costs, rooms={**ROOMS, "third": PoolRoom(1)}), CNN)
     assert placement.take(GPU, 0.0) is None
     placement.pools({GPU: PoolRoom(2), "third": PoolRoom(0)})
+    assert placement.take(GPU, 0.0) is None
+    assert placement.fits(0) == {"third"}
+    placement.pools({GPU: PoolRoom(2)})
     assert placement.take(GPU, 0.0) == 0
+
+
+def test_what_fits_only_in_a_pool_without_workers_waits_for_them():
+    costs = known()
+    for _ in range(10):
+        costs.note(CNN, CPU, 100.0, memory=30e9)
+        costs.note(SVM, CPU, 10.0, memory=1e9)
+    small, large = PoolRoom(10, memory=20e9), PoolRoom(2, memory=100e9)
+    for others in ({}, {"third": small}):
+        placement = with_waiting(made(costs=costs, rooms={CPU: small, GPU: PoolRoom(0, 100e9), **others}), CNN, SVM)
+        assert [placement.take(CPU, 0.0), placement.take(CPU, 1e9)] == [1, None]
+        assert placement.fits(0) == {GPU}
+        placement.pools({CPU: small, GPU: large, **others})
+        assert placement.fits(0) == {GPU}
+        assert [placement.take(CPU, 1e9), placement.take(GPU, 1e9)] == [None, 0]
+
+
+def test_what_fits_in_none_of_the_pools_that_are_left_runs_in_the_largest():
+    costs = known()
+    for _ in range(10):
+        costs.note(CNN, CPU, 100.0, memory=30e9)
+    placement = made(costs=costs, rooms={CPU: PoolRoom(10, 20e9), GPU: PoolRoom(0, 100e9), "third": PoolRoom(1, 1e9)})
+    with_waiting(placement, CNN)
+    assert placement.take(CPU, 0.0) is None
+    placement.pools({CPU: PoolRoom(10, 20e9), "third": PoolRoom(1, 1e9)})
+    assert [placement.take("third", 0.0), placement.take(CPU, 0.0)] == [None, 0]
 
 
 def test_what_is_taken_runs_and_what_is_removed_does_not():
