@@ -184,7 +184,7 @@ def run(case: Case, policy: str, trials: int, seed: int) -> Figures:
 def program(
     case: Case, todo: Sequence[tuple[Params, float]], may: Callable[[Params, str], bool] = lambda params, pool: True
 ) -> tuple[float, np.ndarray]:
-    """The linear program over known costs: trials a second, and what each trial is worth, one on average.
+    """The linear program over known costs: trials a second, and what each trial is worth, on average one.
 
     ``may``: whether a trial may run in a pool.
     """

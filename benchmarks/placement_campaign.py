@@ -53,6 +53,9 @@ BOUND = "bound"
 VANISHES_AFTER = 1 / 3
 """Of the bound's time, if all pools stayed."""
 
+HIGHEST, PRECISION = 20.0, 1e-3
+"""Where one goes away, the bound is no more than so many times that with all pools, and known to this part."""
+
 FIRST = POLICIES[0]
 SMALL_TRIALS = 30
 
@@ -92,41 +95,47 @@ class Row:
         return min([value for when, value in self.best if when <= seconds], default=1.0)
 
 
-def bound_rates(trials: Trials, trouble: Trouble) -> tuple[float, float, Sequence[float]]:
-    """The linear program's trials a second, with all pools and without the one that goes away, and trials' worth."""
-    case = trials.case
-    fewer = {name: many for name, many in case.workers.items() if name != trouble.vanishes}
+def solved(trials: Trials, trouble: Trouble, times: Mapping[str, float]) -> tuple[float, Sequence[float]]:
+    """The linear program: how many trials end where each pool's workers have so many seconds, and trials' worth."""
+    case, scale = trials.case, SLOWER * FEWER
+    workers = {name: many * times[name] / scale for name, many in case.workers.items()}
 
     def may(params: Mapping[str, object], pool: str) -> bool:
         return NEEDS[str(params["model"])] <= trouble.memory.get(pool, math.inf)
 
-    places = [list(case.workers).index(name) for name in fewer]
-    without = Case(case.name, fewer, lambda params: [case.seconds(params)[place] for place in places])
-    scale = SLOWER * FEWER
-    rate, worth = program(case, trials.drawn, may)
-    return rate / scale, program(without, trials.drawn, may)[0] / scale, worth.tolist()
+    ended, worth = program(Case(case.name, workers, case.seconds), trials.drawn, may)  # type: ignore[arg-type]
+    return ended, worth.tolist()
+
+
+def rate_of(trials: Trials, trouble: Trouble) -> tuple[float, Sequence[float]]:
+    """Trials a second by the linear program while all pools are there, and trials' worth."""
+    return solved(trials, trouble, dict.fromkeys(trials.case.workers, 1.0))
 
 
 def vanishing_time(trials: Trials, trouble: Trouble) -> float:
     """Seconds after which the pool goes away."""
-    return VANISHES_AFTER * len(trials.drawn) / bound_rates(trials, trouble)[0]
+    return VANISHES_AFTER * len(trials.drawn) / rate_of(trials, trouble)[0]
 
 
 def bound(case: str, trouble: Trouble, seed: int, number: int) -> Row:
-    """The linear program's time."""
+    """The linear program's time; a pool that goes away has only what it had until then."""
     trials = Trials(HARDWARE[case], number, seed)
-    with_all, without, _ = bound_rates(trials, trouble)
-    seconds, gone = number / with_all, vanishing_time(trials, trouble)
+    gone, low = vanishing_time(trials, trouble), number / rate_of(trials, trouble)[0]
+    high = low
     if trouble.vanishes:
-        seconds = gone + (number - gone * with_all) / without
-    return Row(case, trouble.name, BOUND, seed, number, seconds, 3600 * number / seconds)
+        high = HIGHEST * low
+        while high - low > PRECISION * low:
+            middle = (low + high) / 2
+            times = {name: gone if name == trouble.vanishes else middle for name in trials.case.workers}
+            low, high = (low, middle) if solved(trials, trouble, times)[0] >= number else (middle, high)
+    return Row(case, trouble.name, BOUND, seed, number, high, 3600 * number / high)
 
 
 def run(case: str, trouble: Trouble, policy: str, seed: int, number: int) -> Row:
     """One campaign."""
     trials = Trials(HARDWARE[case], number, seed)
     found = campaign(trials, trouble, policy, seed, vanishing_time(trials, trouble))
-    worth = bound_rates(trials, trouble)[2]
+    worth = rate_of(trials, trouble)[1]
     ended = list(accumulate(worth[trial] for _, trial, _ in found.ends))
     quarter, last = (found.ends[bisect(ended, part * ended[-1])][0] for part in (0.25, 0.75))
     rate = 1800 * ended[-1] / (last - quarter)

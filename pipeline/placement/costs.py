@@ -38,7 +38,7 @@ CLOSING = 2
 """So many failures by memory close a pool."""
 
 REMEMBERED = 100
-"""Number of last attempts that the median duration is taken from."""
+"""Number of last attempts that the mean duration is taken from."""
 
 LEAST_SECONDS = 1e-3
 
@@ -66,7 +66,7 @@ class Costs:
 
     Attributes:
         pools: The pools' names, in the order of all columns.
-        median: Median of the seconds of the last attempts, whole ones and others; None before the first.
+        mean: Mean of the seconds of the last attempts, whole ones and others; None before the first.
 
     Example:
         >>> costs = Costs(["cpu", "gpu"])
@@ -83,7 +83,7 @@ class Costs:
 
     def __init__(self, pools: Sequence[str]) -> None:
         self.pools = list(pools)
-        self.median: float | None = None
+        self.mean: float | None = None
         self._seconds = Learner(offset=4.0)
         self._memory = Learner(offset=0.1)
         self._last: deque[float] = deque(maxlen=REMEMBERED)
@@ -116,7 +116,7 @@ class Costs:
             memory: Peak memory in bytes, where that is known.
         """
         self._last.append(seconds)
-        self.median = sorted(self._last)[len(self._last) // 2]
+        self.mean = sum(self._last) / len(self._last)
         if steps and of_steps and steps > 0:
             seconds, censored = seconds * of_steps / steps, False
         place = self._place(pool)

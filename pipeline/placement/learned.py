@@ -35,8 +35,9 @@ EXPLORED = 3
 """So many trials of a kind run in each pool before shares count there."""
 
 PATIENCE = 3.0
-"""The oldest trial goes first after so many times the wait of first-come: a median duration for each trial that waits,
-divided by the workers, and at least one. With few workers the trials to choose from wait for many durations each."""
+"""The oldest trial goes first after so many times the wait of first-come: a mean duration for each trial that waits,
+divided by the workers, and at least one. With few workers the trials to choose from wait for many durations each. The
+median would not do: where most trials are short and some long, a worker is busy with the long ones most of the time."""
 
 GROWN = 1.5
 """A plan is made anew when so many times as many trials have waited, and then after half of ``RECENT``."""
@@ -143,9 +144,9 @@ class Learned:
         ending = self._ending(pool, waiting, now)
         if ending is not None:
             return ending.choose(pool, self._loses_least)
-        median = self._costs.median
+        mean = self._costs.mean
         turns = max(1.0, len(waiting) / sum(room.workers for room in self._rooms.values()))
-        starves = median is not None and now - usable[0].since > PATIENCE * median * turns
+        starves = mean is not None and now - usable[0].since > PATIENCE * mean * turns
         if self._plan is None or self._plan.shares is None or starves:
             return usable[0]
         by_kind: dict[int, Entry] = {}

@@ -192,6 +192,19 @@ def test_placement_is_compared_with_known_costs() -> None:
     assert len(rows) == 20
 
 
+@pytest.mark.exhaustive
+def test_placement_is_compared_in_campaigns_with_troubles(tmp_path: Path) -> None:
+    rows = lines_of("placement_campaign", "--small", "--cache", str(tmp_path))
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if "| hardware" not in row]
+    assert len(cells) == 75
+    for group in (cells[first : first + 5] for first in range(0, 75, 5)):
+        assert [row[1] for row in group] == ["first-come", "shadho", "learned", "known costs", "bound"]
+        makespans = [float(row[2].replace(",", "")) for row in group]
+        assert makespans[-1] == min(makespans)
+    again = lines_of("placement_campaign", "--small", "--table", "--cache", str(tmp_path))
+    assert again == rows
+
+
 def test_ways_to_repeat_are_compared_on_noisy_functions() -> None:
     head, *rows = lines_of("noisy_objectives", "--seeds", "1", "--runs", "6", "--samplers", "random")
     assert "by bound" in head

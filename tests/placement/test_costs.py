@@ -60,7 +60,7 @@ def test_nothing_is_known_before_the_first_attempt():
     assert costs.seconds({"a": 1}, "cpu") is None
     assert costs.predict({"a": 1}, "cpu") is None
     assert costs.memory({"a": 1}, "cpu") is None
-    assert costs.median is None
+    assert costs.mean is None
 
 
 def test_one_attempt_tells_of_all_that_are_like_it():
