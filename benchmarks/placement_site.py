@@ -62,7 +62,7 @@ KILLED_AFTER = 0.4
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where the database is, so that no commit waits for a disk."""
 
-LONGEST_WAIT = 600.0
+LONGEST_WAIT = 60.0
 """Seconds that the loop waits for an event."""
 
 LARGER = ("medium", "large")

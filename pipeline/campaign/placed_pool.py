@@ -31,6 +31,12 @@ UNPAID = 10.0
 RECENT = 64
 """Attempts from which it is known how many of the next ones may run in each pool."""
 
+GAPS = 5
+"""Last times for which a pool had no workers, from which it is expected when it has some again."""
+
+OVERDUE = 3.0
+"""After so many times as long, trials that wait for it want workers of other pools again."""
+
 UNASKED = 20.0
 """Seconds without a new attempt for a pool with free workers after which none is expected there, so that no idle block
 is kept for it. Shorter than the 60 s after which idle blocks may be ended."""
@@ -61,6 +67,8 @@ class PlacedPool:
         self._load: Counter[str] = Counter()  # how many of them each pool has
         self._allowed: dict[str, tuple[str, ...] | None] = {}  # of those that wait, as ``placement`` was told
         self._rooms: dict[str, PoolCapacity] = {}
+        self._gone: dict[str, float] = {}  # pool without workers -> since when
+        self._gaps: dict[str, deque[float]] = {}  # pool -> for how long it had none, the last times
         self._latency = 0.0
         self._recent: deque[tuple[str, ...]] = deque(maxlen=RECENT)  # the pools that may run recent attempts
         self._asked: dict[str, float] = {}  # pool -> when an attempt last came that may run there
@@ -204,7 +212,7 @@ class PlacedPool:
         future = max(0, workers - len(waiting) - len(self._homes))
         for name in self._rooms:
             if name in self._done_with:
-                only = [pools for pools in waiting if pools <= self._done_with | self._empty()]
+                only = [pools for pools in waiting if pools <= self._done_with | self._overdue()]
                 found[name] = self._load[name] + sum(name in pools for pools in only)
                 continue
             may = sum(not allowed or name in allowed for allowed in self._recent)
@@ -252,9 +260,15 @@ class PlacedPool:
         """Of each attempt that waits, the pools where it should run."""
         return [set(self.placement.fits(token) or pools or self._rooms) for token, pools in self._allowed.items()]
 
-    def _empty(self) -> set[str]:
-        """The pools without workers."""
-        return {room.name for room in self._rooms.values() if not room.workers}
+    def _overdue(self) -> set[str]:
+        """The pools without workers of which none is expected soon."""
+        now, usual = self.now(), {name: self._usual_gap(name) for name in self._gone}
+        return {name for name, gap in usual.items() if gap is None or now - self._gone[name] > OVERDUE * gap}
+
+    def _usual_gap(self, name: str) -> float | None:
+        """For how long a pool has no workers, on average; None where that is not known."""
+        gaps = self._gaps.get(name)
+        return sum(gaps) / len(gaps) if gaps else None
 
     def _without_workers(self, pools: set[str]) -> bool:
         return not any(name in pools and room.workers for name, room in self._rooms.items())
@@ -290,15 +304,30 @@ class PlacedPool:
         """Tell the placement of the pools, without those that have no workers and get no further block."""
         self.placement.pools(
             {
-                name: PoolRoom(room.workers, self._memory.get(name))
+                name: PoolRoom(room.workers, self._memory.get(name), back=self._back(name))
                 for name, room in self._rooms.items()
                 if room.workers or name not in self._spent
             }
         )
 
+    def _back(self, name: str) -> float | None:
+        """When a pool without workers is expected to have some."""
+        gap = self._usual_gap(name)
+        return None if gap is None or name not in self._gone else self._gone[name] + gap
+
+    def _note_gaps(self, now: float) -> None:
+        """Learn for how long pools have no workers."""
+        self._gone = {name: since for name, since in self._gone.items() if name in self._rooms}
+        for name, room in self._rooms.items():
+            if not room.workers:
+                self._gone.setdefault(name, now)
+            elif name in self._gone:
+                self._gaps.setdefault(name, deque(maxlen=GAPS)).append(now - self._gone.pop(name))
+
     def _on_capacity(self, event: Capacity) -> Capacity:
         self._rooms, self._latency = {room.name: room for room in event.pools}, event.latency
         self._asked = {name: self._asked.get(name, self.now()) for name in self._rooms}
+        self._note_gaps(self.now())
         self._tell_rooms()
         for token, spec in list(self._waiting.items()):
             if self._given_up(spec):

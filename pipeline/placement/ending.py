@@ -6,7 +6,7 @@ fast there as anywhere; the longest first. Of what is left, a trial begins where
 pool after what runs and waits there.
 
 Approximate: durations are the mean predicted ones of the kinds, and the last trial begins when the linear program's
-rate says so.
+rate says so. A pool that has no workers at the moment is expected to have one as late as it usually has.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class Ending:
 
     Args:
         plan: Kinds and their seconds.
-        rooms: The pools.
+        rooms: The pools, also those that are expected to have workers again.
         waiting: All trials that wait, the oldest first.
         seconds: Until the last trial begins.
         running: Of each trial that runs: its kind, its pool, and for how many seconds it has run. Read once at most.
+        now: Seconds on the clock of all calls.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Ending:
         waiting: Sequence[Entry],
         seconds: float,
         running: Iterable[tuple[int, str, float]],
+        now: float,
     ) -> None:
         self._plan, self._rooms, self._waiting, self._until, self._running = plan, rooms, waiting, seconds, running
+        self._waits = {name: room.wait(now) for name, room in rooms.items()}
 
     def choose(self, pool: str, least_lost: Callable[[Iterable[int], int], int]) -> Entry | None:
         """The trial that begins in a pool; None: those that wait end earlier elsewhere.
@@ -86,28 +89,33 @@ class Ending:
         return entry if gain > 0 else None
 
     def _fits(self, entry: Entry, place: int) -> bool:
-        seconds = self._plan.seconds[entry.kind]
-        fastest = min(float(seconds[self._plan.pools.index(name)]) for name in entry.usable)
-        return float(seconds[place]) <= max(self._until, AS_FAST * fastest)
+        fastest = min(self._waits[name] + self._seconds(entry, name) for name in self._pools(entry))
+        return float(self._plan.seconds[entry.kind, place]) <= max(self._until, AS_FAST * fastest)
+
+    def _pools(self, entry: Entry) -> list[str]:
+        """The pools where a trial may run, now or later."""
+        return [name for name in self._rooms if name in entry.fits]
+
+    def _seconds(self, entry: Entry, pool: str) -> float:
+        return float(self._plan.seconds[entry.kind, self._plan.pools.index(pool)])
 
     def _ends(self) -> Iterator[tuple[Entry, float]]:
         """Of each trial that waits, seconds until it ends where it runs fastest, after what runs and waits there."""
         free = self._free()
         for entry in self._waiting:
-            if entry.usable:
+            if self._pools(entry):
                 name = self._best(entry)
-                ends = free[name][0] + float(self._plan.seconds[entry.kind, self._plan.pools.index(name)])
+                ends = free[name][0] + self._seconds(entry, name)
                 heapq.heapreplace(free[name], ends)
                 yield entry, ends
 
     def _best(self, entry: Entry) -> str:
-        """The pool in which a trial runs fastest."""
-        seconds = self._plan.seconds[entry.kind]
-        return min(entry.usable, key=lambda name: (float(seconds[self._plan.pools.index(name)]), name))
+        """The pool in which a trial runs fastest, counted from when that has workers."""
+        return min(self._pools(entry), key=lambda name: (self._waits[name] + self._seconds(entry, name), name))
 
     def _free(self) -> dict[str, list[float]]:
-        """By pool, seconds until each of its workers has ended what it runs; heaps."""
-        found = {name: [0.0] * room.workers for name, room in self._rooms.items()}
+        """By pool, seconds until each of its workers has ended what it runs; heaps. One is expected where none is."""
+        found = {name: [self._waits[name]] * max(1, room.workers) for name, room in self._rooms.items()}
         for kind, pool, ran in self._running:
             if pool in found:
                 left = max(float(self._plan.seconds[kind, self._plan.pools.index(pool)]) - ran, LATE * ran)

@@ -139,7 +139,7 @@ class Learned:
         waiting = list(waiting)
         self._renew(waiting, now)
         usable = [entry for entry in waiting if pool in entry.usable]
-        if not usable or len(self._rooms) == 1:
+        if not usable or len(self._rooms) + len(self.planner.returning) == 1:
             return usable[0] if usable else None
         ending = self._ending(pool, waiting, now)
         if ending is not None:
@@ -185,7 +185,8 @@ class Learned:
         if not is_near(plan, pool, seconds):
             return None
         running = ((self._kinds[key], where, now - since) for key, (_, where, since) in self._running.items())
-        return Ending(plan, self._rooms, waiting, seconds, running)
+        rooms = {**self._rooms, **self.planner.returning}
+        return Ending(plan, rooms, waiting, seconds, running, now)
 
     def _renew(self, waiting: list[Entry], now: float) -> None:
         """Plan anew where predictions, pools or the mix have changed, or long trials have run on."""
@@ -236,15 +237,16 @@ class Learned:
         """Give trials that wait their kinds, and the pools that they should run in."""
         if not entries or not self._rooms:
             return
-        usable = self._fit_in(entries)[:, : len(self._rooms)]
+        usable = self._fit_in(entries)
         many = [(entry.params, entry.allowed) for entry in entries]
-        kinds = [0] * len(many) if self._plan is None else self.planner.kinds_of(self._plan, many, usable)
+        plan = self._plan
+        kinds = [0] * len(many) if plan is None else self.planner.kinds_of(plan, many, usable[:, : len(plan.pools)])
         for entry, kind in zip(entries, kinds, strict=True):
             entry.kind = kind
 
     def _fit_in(self, entries: list[Entry]) -> np.ndarray:
         """Give trials that wait the pools that they should run in; returns them by trial and pool."""
-        every = {**self._rooms, **self.planner.absent}
+        every = {**self._rooms, **self.planner.returning, **self.planner.absent}
         if not entries or not every:
             return np.zeros((len(entries), len(every)), dtype=bool)
         found = self.planner.usable([(entry.params, entry.allowed) for entry in entries], every)

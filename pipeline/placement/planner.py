@@ -37,7 +37,7 @@ class Plan:
     """Kinds and shares at one moment.
 
     Attributes:
-        pools: Their names, in the order of the columns.
+        pools: Their names, in the order of the columns; those with workers, and those that are expected to have some.
         trials: The parameters that the kinds are taken from.
         labels: By trial, its kind.
         centers: By kind and pool: log seconds, with ``FAR`` added where it should not run.
@@ -69,6 +69,7 @@ class Planner:
         costs: What trials cost.
         recent: The last trials that began to wait.
         absent: Pools that have no workers at the moment, and will have some.
+        returning: Those of them of which it is known when.
 
     Example:
         >>> costs = Costs(["cpu", "gpu"])
@@ -88,6 +89,10 @@ class Planner:
         self._begun = False
         self.recent: deque[Candidate] = deque(maxlen=RECENT)
         self.absent: Mapping[str, PoolRoom] = {}
+
+    @property
+    def returning(self) -> dict[str, PoolRoom]:
+        return {name: room for name, room in self.absent.items() if room.back is not None}
 
     def recall(self, candidate: Candidate) -> None:
         """A trial ended before: those that will come are like it. Without any, all attempts of the costs are."""
@@ -109,13 +114,13 @@ class Planner:
         """Kinds and shares as of now; None while nothing is known."""
         self._begin()
         params = [each for each, _ in self.recent]
-        pools = tuple(rooms)
-        vectors = self._vectors(params, pools) if pools else None
+        pools = (*rooms, *self.returning)
+        vectors = self._vectors(params, pools) if rooms else None
         if vectors is None:
             return None
-        usable = self.usable(self.recent, {**rooms, **self.absent})[:, : len(pools)]
+        usable = self.usable(self.recent, {**rooms, **self.returning, **self.absent})[:, : len(pools)]
         places = np.where(usable, vectors, vectors + FAR)
-        most = min(MOST_KINDS, 1 + self.costs.count // (ATTEMPTS_A_KIND * len(pools)))
+        most = min(MOST_KINDS, 1 + self.costs.count // (ATTEMPTS_A_KIND * len(rooms)))
         centers = clusters(places, most)
         labels = nearest(places, centers)
         kinds = sorted(set(labels.tolist()))
@@ -124,8 +129,8 @@ class Planner:
         seconds = np.array([np.exp(vectors[which]).mean(axis=0) for which in members])
         may = np.array([usable[which].mean(axis=0) > 0.5 for which in members])
         mix = np.array([which.mean() for which in members])
-        workers = np.array([float(room.workers) for room in rooms.values()])
-        shares = solve(seconds, workers, mix, may)
+        workers = np.array([float(rooms[name].workers) if name in rooms else 0.0 for name in pools])
+        shares = solve(seconds, workers, mix, may & (workers > 0))
         seen = self._count(seconds, pools, *self.costs.attempts())
         return Plan(pools, params, labels, centers, seconds, mix, may, seen, shares)
 

@@ -18,11 +18,17 @@ class PoolRoom:
         memory: Of one worker, in bytes; None where that is not known.
         size: How large a worker is compared with those of other pools; only SHADHO's rule asks. Pools of equal size are
             in the order in which they are named.
+        back: Where it has no workers: when it is expected to have some, on the clock of all calls; None: not known.
     """
 
     workers: int
     memory: float | None = None
     size: float = 0.0
+    back: float | None = None
+
+    def wait(self, now: float) -> float:
+        """Seconds until it has workers. One that is late is expected to be as late again."""
+        return 0.0 if self.back is None else abs(self.back - now)
 
 
 @dataclass

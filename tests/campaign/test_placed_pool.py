@@ -353,6 +353,31 @@ def test_an_attempt_that_fits_only_in_a_pool_without_workers_waits_for_its_next_
     assert machines.submitted[2:] == [("1.1.c", "cpu")]
 
 
+def test_near_the_end_trials_wait_for_a_pool_as_long_as_its_blocks_usually_wait_in_the_queue(
+    machines: Machines,
+) -> None:
+    costs = Costs(["cpu", "gpu"])
+    for _ in range(12):
+        costs.note({"x": 1.0}, "cpu", 1000.0)
+        costs.note({"x": 1.0}, "gpu", 5.0)
+    pool = PlacedPool(machines, Placement("learned", costs), CostLearner(costs))
+    tell(pool, machines, capacity(cpu=3, gpu=0))
+    machines.time = 40.0
+    tell(pool, machines, capacity(cpu=3, gpu=1))
+    machines.time = 100.0
+    tell(pool, machines, capacity(cpu=3, gpu=0))
+    pool.perform([Scale(1), Submit(spec("1.1.c"))])
+    assert machines.submitted == []
+    assert machines.scales[-1].most == {"cpu": 0, "gpu": 1}
+    machines.time = 100.0 + 3 * 40.0 + 1.0
+    pool.wait(0.0)
+    assert machines.submitted == []
+    assert machines.scales[-1].most == {"cpu": 1, "gpu": 1}
+    machines.time = 100.0 + 40.0 + 1000.0
+    pool.wait(0.0)
+    assert machines.submitted == [("1.1.c", "cpu")]
+
+
 def test_a_campaign_ends_where_what_waits_may_run_only_in_pools_that_get_no_further_block(
     pool: PlacedPool, machines: Machines
 ) -> None:

@@ -59,6 +59,25 @@ def test_a_trial_that_runs_on_in_the_fast_pool_does_not_hold_back_the_slow_one_f
     assert found.take("cpu", now=500.0) == "cnn 1"
 
 
+def test_a_slow_pool_leaves_trials_to_a_fast_one_whose_next_block_is_expected_soon() -> None:
+    found = placement(cnn=(100.0, 5.0), svm=(10.0, 10.0))
+    put(found, "cnn", "cnn")
+    found.coming(0)
+    found.pools({"cpu": PoolRoom(10), "gpu": PoolRoom(0, back=30.0)})
+    assert found.take("cpu", now=10.0) is None
+    found.pools({"cpu": PoolRoom(10), "gpu": PoolRoom(1)})
+    assert found.take("gpu", now=31.0) == "cnn 0"
+
+
+def test_a_slow_pool_takes_trials_where_the_fast_one_comes_too_late_or_nobody_knows_when() -> None:
+    for back, now in ((200.0, 0.0), (30.0, 130.0), (None, 0.0)):
+        found = placement(cnn=(100.0, 5.0), svm=(10.0, 10.0))
+        put(found, "cnn", "cnn")
+        found.coming(0)
+        found.pools({"cpu": PoolRoom(10), "gpu": PoolRoom(0, back=back)})
+        assert found.take("cpu", now=now) == "cnn 0"
+
+
 def test_the_longest_goes_first() -> None:
     found = placement(long=(90.0, 100.0), short=(10.0, 11.0))
     put(found, "short", "short", "long")
