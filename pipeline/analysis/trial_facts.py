@@ -10,6 +10,7 @@ from ..attributes import (
     ARTIFACTS,
     ATTEMPTS,
     HOST,
+    NOT_BEGUN,
     OWNER,
     POOL,
     RUNG,
@@ -117,8 +118,10 @@ def waiting_of(trial: FrozenTrial) -> float | None:
 
 
 def attempts_made(trial: FrozenTrial, state: str) -> int:
-    """How many attempts the trial has had."""
-    return int(number_attribute(trial.user_attrs, ATTEMPTS, (int,), 1 if state != "waiting" else 0))
+    """How many attempts the trial has had; without those that only waited for a worker until their driver was gone."""
+    waited = int(number_attribute(trial.system_attrs, NOT_BEGUN, (int,), 0))
+    made = int(number_attribute(trial.user_attrs, ATTEMPTS, (int,), 0))
+    return made - waited if made > waited else 1 if state != "waiting" else 0
 
 
 def host_of(trial: FrozenTrial) -> str:

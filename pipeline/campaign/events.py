@@ -103,12 +103,14 @@ class Lost:
         reason: One sentence.
         killed: Only its worker died, and nobody ended it: the trial itself may have killed it.
         host: Where it ran, if known.
+        begun: False: no worker has ever begun the trial, which only waited for one.
     """
 
     token: str
     reason: str
     killed: bool = False
     host: str = ""
+    begun: bool = True
 
 
 @dataclass(frozen=True)

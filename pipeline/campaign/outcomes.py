@@ -176,6 +176,9 @@ class OutcomeHandler:
         flight.asked, flight.declines = now, 0
         if flight.counted:
             return self._next_repetition(flight, (), now)
+        if not loss.begun:
+            self.study.note_not_begun(flight.trial, flight.attempt)
+            return AGAIN
         if not loss.killed:
             return self._lose(flight, loss.reason, now)
         flight.host = loss.host or flight.host

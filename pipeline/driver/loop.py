@@ -103,8 +103,11 @@ class CampaignLoop:
             return []
         self.campaign.adoption_in_doubt = False
         outcomes = {outcome.token: outcome for outcome in found}
-        tokens = [self.campaign.adopt(orphan) for orphan in orphans]
-        return [Ended(outcomes[token]) if token in outcomes else Lost(token, "its driver died") for token in tokens]
+        begun = {self.campaign.adopt(orphan): orphan.begun for orphan in orphans}
+        return [
+            Ended(outcomes[token]) if token in outcomes else Lost(token, "its driver died", begun=begun[token])
+            for token in begun
+        ]
 
     def tick(self, events: Sequence[Event]) -> None:
         """Handle these events, commit, and carry out the actions that follow."""

@@ -19,7 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ...errors import CampaignRunning, RecordAway
-from ..attributes import ATTEMPT, DIRECTORY, LEASE, LEFT, OWNER
+from ..attributes import ATTEMPT, DIRECTORY, LEASE, LEFT, OWNER, has_begun
 from ..worker.node.posix import place, process_start
 from .liveness import SILENCE
 from .rundir import RunDirectory
@@ -105,6 +105,7 @@ class Orphan:
         campaign: Id of the campaign that started that attempt.
         directory: The trial's directory; empty when it is not known.
         params: Its parameters, without the study file's constants.
+        begun: Whether a worker may have begun one of its attempts.
     """
 
     number: int
@@ -112,6 +113,7 @@ class Orphan:
     campaign: str
     directory: str
     params: dict[str, Any]
+    begun: bool = True
 
 
 def study_leases(storage: RecordStorage, study: optuna.Study) -> list[Lease]:
@@ -264,4 +266,10 @@ def _take_over(storage: RecordStorage, trial: FrozenTrial, lease: Lease | None) 
     )
     storage.set_trial_system_attr(trial._trial_id, OWNER, storage.campaign)
     storage.adopt([trial._trial_id])
-    return Orphan(trial.number, attempt, campaign, directory, dict(trial.params))
+    begun = has_begun(trial.system_attrs) and _may_have_begun(directory)
+    return Orphan(trial.number, attempt, campaign, directory, dict(trial.params), begun)
+
+
+def _may_have_begun(directory: str) -> bool:
+    """Whether a trial's folder is there, which its first worker makes, or nobody can tell."""
+    return not directory or os.path.isdir(directory) or not os.path.isdir(os.path.dirname(directory))

@@ -11,7 +11,7 @@ import pytest
 from optuna.distributions import FloatDistribution, distribution_to_json
 from optuna.trial import TrialState
 
-from pilotune.pipeline.analysis.trial_facts import state_of
+from pilotune.pipeline.analysis.trial_facts import attempts_made, state_of
 from pilotune.pipeline.attributes import details_of, has_begun
 from pilotune.pipeline.campaign.events import (
     Capacity,
@@ -362,6 +362,21 @@ def test_an_attempt_that_only_waited_for_a_worker_is_no_interrupted_one(bench) -
     assert [state_of(trial) for trial in campaign.trials()] == ["interrupted", "waiting"]
     status = snapshot(campaign.campaign, storage="", run_dir="")
     assert (status.interrupted, status.not_begun) == (1, 1)
+
+
+def test_a_trial_that_only_waited_when_its_driver_was_killed_has_lost_no_attempt(bench) -> None:
+    killed = bench("c1", trials=1)
+    (spec,) = killed.specs(Capacity(1))
+    killed.storage.close()
+    heir = bench("c2", trials=1)
+    token = heir.campaign.adopt(Orphan(0, 1, "c1", spec.directory, spec.params, begun=False))
+    assert token == spec.token
+    (again,) = heir.specs(Capacity(1), Lost(token, "its driver died", begun=False))
+    assert (again.number, again.attempt) == (0, 2), "a worker that begins the first one after all is fenced"
+    heir.turn(started(again), over(again))
+    (trial,) = heir.trials()
+    assert attempts_made(trial, "complete") == 1
+    assert "last_loss" not in details_of(trial)
 
 
 def test_the_user_stops_in_three_steps(bench) -> None:

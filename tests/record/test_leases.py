@@ -240,3 +240,19 @@ def test_a_broken_lease_counts_as_ended():
     whole = Lease.here("x", "/run")
     assert Lease.parse("x", json.loads(json.dumps(whole.to_json()))) == whole
     assert whole.alive(0.0)
+
+
+def test_a_trial_that_no_worker_has_begun_is_told_from_others(tmp_path):
+    url, run = f"sqlite:///{tmp_path}/study.db", tmp_path / "run"
+    killed = Driver(url, "a", pid=dead_pid(), run=str(run)).claim()
+    for _ in range(2):
+        killed.start()
+    (run / "trials" / "0").mkdir(parents=True)  # as its worker does
+    assert [orphan.begun for orphan in Driver(url, "b", run=str(run)).claim().orphans()] == [True, False]
+
+
+def test_where_the_run_directory_is_gone_every_trial_may_have_begun(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    Driver(url, "a", pid=dead_pid(), run=str(tmp_path / "deleted")).claim().start()
+    (orphan,) = Driver(url, "b").claim().orphans()
+    assert orphan.begun

@@ -374,6 +374,10 @@ class Driver(QuietServices):
         self.world.truth.given_up.update(given_up)
         self._call_back(due)
         self.world.saw["trials taken over"] += len(taken)
+        for orphan in taken:
+            if not orphan.begun:
+                self.world.saw["trials taken over that only waited"] += 1
+                assert orphan.number not in self.world.truth.newest, f"trial {orphan.number} has begun before"
         self.world.point("before the outcomes are read")
         found = [outcome for orphan in taken if (outcome := _outcome_of(orphan))]
         self.world.saw["outcomes found on disk"] += len(found)
