@@ -108,7 +108,8 @@ Written by ``CampaignStudy.fence`` before an attempt is submitted."""
 NOT_BEGUN = "pilotune:not_begun"
 """Trial system attribute: the latest attempt, where a campaign ended before a worker began it or any earlier one.
 
-Written by ``HeldTrials.leave``, and by the campaign that takes the trial over where its driver was killed. The trial has never run while this is the number in ATTEMPT; absent means 0."""
+Written by ``HeldTrials.leave``, and by the campaign that takes the trial over where its driver was killed.
+The trial has never run while this is the number in ATTEMPT; absent means 0."""
 
 LEFT = "pilotune:left"
 """Trial system attribute of a trial that was taken over: ``{"campaign": ..., "attempt": ..., "directory": ...}`` of

@@ -269,10 +269,15 @@ class ParslPool:
         return self.monitor.views(now)
 
     def serves(self, workers: int) -> int:
-        """How many of so many workers the blocks serve, or will; at most, until the monitor has answered this."""
+        """How many of so many workers the blocks serve, or will; at most, until the monitor has answered this.
+
+        Where it did not serve all of another demand, it serves no more of this one.
+        """
         demand, served = self.monitor.served
+        if demand is not None and (workers <= demand or served < demand):
+            return min(workers, served)
         most = sum(each.blocks.pool.blocks.max * each.blocks.shapes.most_trials for each in self.monitor.pools.values())
-        return served if demand == workers else min(workers, most)
+        return min(workers, most)
 
     def watch(self, poller: zmq.Poller) -> None:
         """Register with a poller what ends a :meth:`wait`: messages of workers, and :meth:`wake`."""

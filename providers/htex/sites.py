@@ -35,6 +35,7 @@ from ...pipeline.trial.protocol import ChannelAddress
 from ..blocks.orphaned_jobs import OrphanedJob
 from ..site import PoolSpec
 from .host_names import HostNames
+from .site_order import SiteWaits, by_wait
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +89,8 @@ class SitesPool:
     """Several sites as one; implements :class:`SitePool`.
 
     Events of all sites are taken in turn, and one poller waits for all of them, so that none delays another. A site
-    that fails for good is closed in the background, while the campaign goes on with the pools of the others. The first
-    site serves the demand as far as it can, the next one serves the rest.
+    that fails for good is closed in the background, while the campaign goes on with the pools of the others. Demand
+    goes to the workers that there are, and then to the site whose blocks begin soonest, as far as it can serve it.
 
     Args:
         parts: The sites' pools by the site's name. Pools of all sites have different names.
@@ -116,6 +117,7 @@ class SitesPool:
         self._sites = {spec.name: name for name, part in parts.items() for spec in part.specs}
         self._homes: dict[str, str] = {}  # token -> site
         self._hosts = HostNames()
+        self._waits = {name: SiteWaits() for name in parts}
         self._capacities = {
             name: Capacity(0, pools=tuple(PoolCapacity(spec.name, 0) for spec in part.specs))
             for name, part in parts.items()
@@ -224,15 +226,28 @@ class SitesPool:
     # -- demand -------------------------------------------------------------------------------------------------------
 
     def _share(self) -> None:
-        """Tell each site the demand that the sites before it do not serve, where it has changed."""
+        """Tell each site its part of the demand, where that has changed.
+
+        The workers that there are go on everywhere; what is left goes to one site after the other, as far as each
+        serves it, beginning with the one whose blocks start soonest.
+        """
         if self._scale is None:
             return
-        left = self._scale.workers
-        for name, part in self.parts.items():
-            if self._shares.get(name) != left:
-                self._shares[name] = left
-                part.perform([replace(self._scale, workers=left)])
-            left = max(0, left - part.serves(left))
+        left, here = self._scale.workers, dict.fromkeys(self.parts, 0)
+        for name in self.parts:
+            here[name] = min(left, self._capacities[name].workers)
+            left -= here[name]
+        for name in self._order():
+            part, share = self.parts[name], here[name] + left
+            if self._shares.get(name) != share:
+                self._shares[name] = share
+                part.perform([replace(self._scale, workers=share)])
+            left = max(0, left - max(0, part.serves(share) - here[name]))
+
+    def _order(self) -> list[str]:
+        """The sites, those whose blocks start soonest first."""
+        names, now = list(self.parts), self.now()
+        return [names[i] for i in by_wait([self._waits[name].expected(now) for name in names])]
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
@@ -266,6 +281,7 @@ class SitesPool:
             self._capacities[name], self._changed = self._by_pool(name, event), True
         elif isinstance(event, BlocksSeen):
             self._views[name] = event.blocks
+            self._waits[name].see(event.blocks, self.now())
             events.append(BlocksSeen(tuple(view for views in self._views.values() for view in views)))
         elif isinstance(event, Charged):
             self._charges |= event.pools

@@ -33,6 +33,7 @@ from pilotune.pipeline.campaign.placed_pool import GIVEN_UP, PlacedPool
 from pilotune.pipeline.placement import Costs, Placement
 from pilotune.pipeline.trial.protocol import AttemptSpec, ChannelAddress, Outcome, Started, Verdict
 from pilotune.providers.blocks.orphaned_jobs import OrphanedJob
+from pilotune.providers.blocks.shapes import PATIENCE
 from pilotune.providers.htex.sites import SitesPool
 from pilotune.providers.site import PoolSpec
 
@@ -49,7 +50,7 @@ class Part:
         self.given_up: dict[str, str] = {}
         self.dead: Sequence[Path] | None = None
         self.closed, self.trouble = 0, ""
-        self.wakes = 0
+        self.wakes, self.clock = 0, 0.0
 
     def wait(self, timeout: float) -> list[Event]:
         assert timeout == 0.0, "one site must not wait while another has events"
@@ -60,7 +61,7 @@ class Part:
         self.done += actions
 
     def now(self) -> float:
-        return 0.0
+        return self.clock
 
     def pause(self, seconds: float) -> None: ...
 
@@ -187,6 +188,27 @@ def test_the_next_site_serves_what_the_first_does_not(pool, parts):
     parts["theta"].most = 8
     pool.wait(0.0)
     assert (demands(parts["theta"]), demands(parts["polaris"])) == ([3], [3, 0])
+
+
+def test_workers_that_a_site_has_are_used_before_another_site_gets_more_blocks(pool, parts):
+    parts["theta"].events, parts["polaris"].events = [Capacity(4)], [Capacity(2)]
+    pool.wait(0.0)
+    pool.perform([Scale(6, 5.0)])
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([4], [2])
+
+
+def test_work_goes_to_the_site_whose_blocks_do_not_wait(pool, parts):
+    pool.perform([Scale(4, 5.0)])
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([4], [0])
+    parts["theta"].events = [BlocksSeen((BlockView("knl", "0", "j1", "queued", since=-PATIENCE),))]
+    pool.wait(0.0)
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([], []), "not yet"
+    parts["theta"].clock = 1.0
+    pool.wait(0.0)
+    assert (demands(parts["polaris"]), demands(parts["theta"])) == ([4], [0])
+    parts["theta"].events = [BlocksSeen(())]
+    pool.wait(0.0)
+    assert (demands(parts["theta"]), demands(parts["polaris"])) == ([], []), "one that was withdrawn has waited, too"
 
 
 def test_a_site_that_fails_is_closed_and_the_campaign_goes_on(pool, parts):
