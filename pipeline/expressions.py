@@ -125,6 +125,7 @@ class Choice(_Text):
         names: The parameters and constants that it names, sorted.
         bare: The names that stand for themselves, sorted.
         results: Those of ``names`` whose value may be the result, as ``a`` and ``b`` in ``a if c else b``.
+        operands: Those of ``bare`` that are never the result: something is computed or compared with them.
 
     Raises:
         ValueError: It is not such an expression. The message completes a sentence that begins with the text.
@@ -140,7 +141,9 @@ class Choice(_Text):
         self._known = tuple(known)
         self.bare = tuple(name for name in self.names if name not in self._known)
         self.names = tuple(name for name in self.names if name in self._known)
-        self.results = frozenset(self.names) & _results(ast.parse(text.strip(), mode="eval").body)
+        results = _results(ast.parse(text.strip(), mode="eval").body)
+        self.results = frozenset(self.names) & results
+        self.operands = tuple(name for name in self.bare if name not in results)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.text, self._known)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...grammar import listed
 from ...names import NAME
 from ...yamlfile import YamlFile
 from ..expressions import Choice, NoValue, unusable
@@ -80,22 +81,32 @@ def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFil
     for name in names:
         if problem := unusable(name, written, parsed=False):
             raise source.error(f"'{written}' uses the parameter '{name}', but {problem}", key)
+    choice: Choice | None = None
     try:
         choice = Choice(written, names)
         if space is None or not choice.names:
             return PoolRule(written, None, None, choice.value({}), choice.bare)
     except (ValueError, NoValue) as error:
-        raise source.error(
-            f"'{written}' {error}; give a pool's name, a list of names, or 'a if b else c'", key
-        ) from None
+        hint = "" if choice is None else _no_parameters(choice.operands)
+        hint = hint or "; give a pool's name, a list of names, or 'a if b else c'"
+        raise source.error(f"'{written}' {error}{hint}", key) from None
     rule, named = PoolRule(written, choice, space, ()), dict[str, None]()
     for params in configurations(space, set(choice.names)):
         try:
             named |= dict.fromkeys(rule.of(params))
         except SizeProblem as problem:
             given = ", ".join(f"{name} is {word(value)}" for name, value in params.items())
-            raise source.error(f"{problem.args[0]} where {given}{_quotes(choice.results)}", key) from None
+            hint = _quotes(choice.results) or _no_parameters(choice.operands)
+            raise source.error(f"{problem.args[0]} where {given}{hint}", key) from None
     return PoolRule(written, choice, space, tuple(named), choice.bare, choice.results)
+
+
+def _no_parameters(operands: Sequence[str]) -> str:
+    """The end of a sentence on a rule without a value, where a name may be misspelt, or a pool's lacks quotes."""
+    if not operands:
+        return ""
+    what = "is no parameter" if len(operands) == 1 else "are no parameters"
+    return f"; {listed(operands)} {what} (put a pool's name with a dash in quotes)"
 
 
 def _quotes(parameters: Collection[str]) -> str:

@@ -79,6 +79,8 @@ def test_a_rule_gives_the_pools_of_each_trial(tmp_path, written, few, many, name
         ('"layers * 2"', "which is no name and no list of names"),
         ('"gpu if deep > 1 else cpu"', "needs 'deep', which is inactive where"),
         ('"open(gpu)"', "may not call 'open'"),
+        ('"gpu-old if layers > 1 else cpu"', "gpu and old are no parameters (put a pool's name with a dash in quotes)"),
+        ('"gpu if layerz > 1 else cpu"', "layerz is no parameter (put"),
         ("\"gpu if layers > 'a' else cpu\"", "cannot be evaluated: `>` compares a number with text where layers is 1"),
         ('"gpu if 1e300 ** layers > 1 else cpu"', "cannot be evaluated: a number in it is too large where layers is 2"),
         ('"layers if layers > 3 else cpu"', "'layers' is a parameter here: if a pool is meant, put its name in quotes"),
