@@ -316,8 +316,8 @@ class Campaign:
         """Ask attempts to yield. A campaign that ends would not run them again, so then they stay where they are."""
         found = [flight for token in event.tokens if (flight := self.flights.running.get(token))]
         for flight in found if not self.ending else ():
-            if not flight.left and not flight.yield_asked:
-                flight.left = flight.attempt
+            if not flight.moved and not flight.yield_asked:
+                flight.moved = flight.attempt
                 self._outbox.append(StopAttempt(flight.token, "yield"))
 
     def _on_started(self, event: Started) -> None:

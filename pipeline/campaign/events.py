@@ -339,6 +339,7 @@ class LastTrial:
         block: Number of the block in which it runs, in its pool.
         ends: When it is expected to end, Unix seconds; None while unknown.
         lost: Seconds of work that it would do again if it went on elsewhere, at most; None: it cannot go on elsewhere.
+        pause: Seconds from a request to yield until it can follow it, at most: the time between two of its reports.
     """
 
     token: str
@@ -346,6 +347,7 @@ class LastTrial:
     block: str
     ends: float | None
     lost: float | None
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Flight:
         yield_asked: The attempt was asked to yield.
         yield_by: When it is stopped unless it has ended by then, Unix seconds; None until it is asked to yield.
         leave_by: When the campaign lets go of it, whether it has ended or not; None until it is stopped.
-        left: Number of the attempt that was asked to go on in another block; 0 while none was. A trial is asked once.
+        moved: Number of the attempt that was asked to go on in another block; 0 while none was. A trial is asked once.
         last_report: When its newest report arrived, or the attempt began; None before.
         longest_interval: Longest time between two of its reports, seconds. The time to the first one counts until
             there is a second, as in the worker's ``YieldTimer``.
@@ -160,7 +160,7 @@ class Flight:
     yield_asked: bool = False
     yield_by: float | None = None
     leave_by: float | None = None
-    left: int = 0
+    moved: int = 0
     last_report: float | None = None
     longest_interval: float = 0.0
     last_step: int | None = None
@@ -182,9 +182,9 @@ class Flight:
         return self.trial._trial_id
 
     @property
-    def leaves(self) -> bool:
+    def moving(self) -> bool:
         """Whether the current attempt was asked to yield, so that the trial goes on in another block."""
-        return 0 < self.left == self.attempt
+        return 0 < self.moved == self.attempt
 
     @property
     def stage_seconds(self) -> float:
@@ -261,7 +261,7 @@ class Flight:
         attempts = [each.attempt for each in self.repetitions]
         require(attempts == sorted(set(attempts)), f"{name} has repetitions that ended with the attempts {attempts}")
         require(not attempts or attempts[-1] <= self.attempt, f"{name} has a repetition of a later attempt: {attempts}")
-        require(self.left <= self.attempt, f"{name} was asked to leave its block in attempt {self.left}")
+        require(self.moved <= self.attempt, f"{name} was asked to leave its block in attempt {self.moved}")
         if self.state in IN_FLIGHT:
             require(self.number >= 0, f"{name} was submitted without a number")
             fits = self.token.startswith(f"{self.number}.{self.attempt}.")

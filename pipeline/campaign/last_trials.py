@@ -26,8 +26,9 @@ LOOK_PERIOD = 30.0
 class LastTrials:
     """What is known of the last trials of a campaign.
 
-    A trial can move where it has saved a checkpoint, or where others saved one when they were asked to yield. Its end
-    is foretold by its reports, where a complete trial shows how many steps there are, and else by how long trials run.
+    A trial can move where it has reported, since it hears at a report that it is to yield, and has saved a checkpoint;
+    also where others of the campaign saved one when they yielded. Its end is foretold by its reports, where a complete
+    trial shows how many steps there are, and else by how long trials run.
 
     Args:
         limits: The budget of time, and whether trials may move at all.
@@ -60,18 +61,23 @@ class LastTrials:
         known, self._known = self._known, {}
         for flight in running:
             until, found = known.get(flight.token, (now, None))
-            if found is None or now >= until or found.block != flight.block or (flight.left and found.lost is not None):
+            if (
+                found is None
+                or now >= until
+                or found.block != flight.block
+                or (flight.moved and found.lost is not None)
+            ):
                 until, found = now + LOOK_PERIOD, self._look_at(flight, began, now)
             self._known[flight.token] = until, found
         return tuple(found for _, found in self._known.values())
 
     def _look_at(self, flight: Flight, began: float, now: float) -> LastTrial:
         left = self._seconds_left(flight, now)
-        lost = None if left is None or flight.left or flight.yield_asked else self._lost(flight, now)
+        lost = None if left is None or flight.moved or flight.yield_asked else self._lost(flight, now)
         ends = None if left is None else now + left
         if ends is not None and self._limits.time is not None:
             ends = min(ends, began + self._limits.time)
-        return LastTrial(flight.token, flight.number, flight.block, ends, lost)
+        return LastTrial(flight.token, flight.number, flight.block, ends, lost, two_digits(flight.longest_interval))
 
     def _seconds_left(self, flight: Flight, now: float) -> float | None:
         """Seconds until the trial probably ends; None where nothing is known."""
@@ -88,8 +94,8 @@ class LastTrials:
 
     def _lost(self, flight: Flight, now: float) -> float | None:
         """Seconds of work that are lost at most if the trial goes on elsewhere; None: it would begin again."""
-        saved = self._services.last_saved(flight)
         assert flight.started is not None
+        saved = self._services.last_saved(flight) if self._saves or flight.new_steps else None
         if saved is None:
             return two_digits(now - flight.started) if self._saves else None
         # Clocks of file servers may differ from the driver's.

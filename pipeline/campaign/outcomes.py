@@ -141,7 +141,7 @@ class OutcomeHandler:
             self.handed_over += max(0.0, now - flight.started - outcome.ran)
         flight.asked, flight.declines = now, 0
         flight.idle_yields += 1
-        if outcome.ran >= IDLE_SECONDS or flight.new_steps or flight.leaves:
+        if outcome.ran >= IDLE_SECONDS or flight.new_steps or flight.moving:
             flight.idle_yields = 0
         if flight.counted:  # a driver kept its values, and ended before the next repetition was submitted
             return self._next_repetition(flight, (), now)
@@ -217,8 +217,8 @@ class OutcomeHandler:
 
     def _declined(self, flight: Flight, now: float) -> NextStep:
         """The worker did not begin the attempt, so the same attempt is submitted again."""
-        if flight.leaves:  # which it then need not, and it may be asked later
-            flight.left = 0
+        if flight.moving:  # which it then need not, and it may be asked later
+            flight.moved = 0
         flight.attempt -= 1
         flight.declines += 1
         if flight.started is not None:  # the time until then is in ``waited`` already

@@ -53,7 +53,7 @@ def _verdict(reports: ReportKeeper, flight: Flight, request: Report) -> Verdict:
     reports.keep(flight, request.reports)
     if flight.rung is not None and not flight.repeat:
         return Verdict(request.token, request.request, stop="prune")
-    yields = flight.yield_asked or flight.leaves or flight.pause is not None
+    yields = flight.yield_asked or flight.moving or flight.pause is not None
     return Verdict(request.token, request.request, stop="yield" if yields else "")
 
 

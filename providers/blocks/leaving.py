@@ -15,8 +15,8 @@ from .scaling import START_UP
 from .shapes import Offer
 
 HANDOVER = 30.0
-"""Seconds from the notice that a trial is to yield to its first work in the other block, and until its block is empty:
-it reports, saves a checkpoint, and starts again."""
+"""Seconds from a trial's next report to its first work in the other block, and until its block is empty: it saves a
+checkpoint, and starts again."""
 
 MARGIN = 1.5
 """What is saved must be so many times what it costs: the ends of trials are estimates."""
@@ -54,6 +54,11 @@ class Place:
     def lost(self) -> float:
         """Seconds that the trials have to do again if they leave, at most."""
         return max((trial.lost or 0.0 for trial in self.trials), default=0.0)
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the trials have left the block once they are asked to, at most."""
+        return HANDOVER + max((trial.pause for trial in self.trials), default=0.0)
 
     def left(self, now: float) -> float:
         """Seconds until its last trial is expected to end, at ``now`` (Unix seconds)."""
@@ -121,7 +126,7 @@ def saves_there(source: Place, target: Place, now: float) -> float | None:
     until = HANDOVER + left + source.lost
     if SLACK * until > target.seconds:
         return None
-    saved = source.nodes * (min(left, source.seconds) - HANDOVER)
+    saved = source.nodes * (min(left, source.seconds) - source.pause)
     return _enough(saved, target.nodes * max(0.0, until - target.left(now)))
 
 
@@ -150,7 +155,7 @@ def saves_in_new(source: Place, offer: Offer, wait: float, now: float) -> float 
     until = HANDOVER + source.left(now) - begins + source.lost  # counted from then on
     if SLACK * until > offer.usable:
         return None
-    saved = source.nodes * (min(source.left(now), source.seconds) - begins - HANDOVER)
+    saved = source.nodes * (min(source.left(now), source.seconds) - begins - source.pause)
     return _enough(saved, offer.nodes * (START_UP + until))
 
 

@@ -21,12 +21,16 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
     return benches(tmp_path)
 
 
-def ending(bench: Callable[..., Bench], saved: float | None = 1000.0, **limits: Any) -> tuple[Bench, list[AttemptSpec]]:
+def ending(
+    bench: Callable[..., Bench], saved: float | None = 1000.0, reports: bool = True, **limits: Any
+) -> tuple[Bench, list[AttemptSpec]]:
     """A campaign that has begun all of its two trials; the second one runs in block 3."""
     campaign = bench(**{"trials": 2, "moves": True, "expected": 600.0, **limits})
     campaign.last_saved = lambda flight: saved  # type: ignore[method-assign]
     one, two = campaign.specs(Capacity(2))
-    campaign.turn(started(one), Started(two.token, "host", 1, "3", "0"))
+    campaign.turn(started(one), Started(two.token, "host", 1, "3", "0"), after=0.0)
+    if reports:
+        campaign.turn(Report(one.token, 1, 0, 0.5), Report(two.token, 1, 0, 0.5))
     return campaign, [one, two]
 
 
@@ -43,7 +47,7 @@ def test_the_pools_learn_of_the_last_trials_once_nothing_more_will_begin(bench) 
     campaign.turn(started(three), after=10.0)
     found = last(campaign)
     assert list(found) == [1, 2]
-    assert found[1] == LastTrial(two.token, 1, "3", 1002.0 + 600.0, 13.0)
+    assert found[1] == LastTrial(two.token, 1, "3", 1001.0 + 600.0, 13.0, 1.0)
     assert found[2].ends == began + 10.0 + 600.0
 
 
@@ -68,6 +72,12 @@ def test_a_trial_without_a_checkpoint_or_of_unknown_length_cannot_move(bench, tm
     assert [trial.lost for trial in last(campaign).values()] == [None, None]
 
 
+def test_a_trial_that_does_not_report_cannot_be_asked(bench) -> None:
+    campaign, _ = ending(bench, reports=False)
+    campaign.turn()
+    assert [trial.lost for trial in last(campaign).values()] == [None, None]
+
+
 def benches_in(folder: Path) -> Callable[..., Bench]:
     folder.mkdir()
     return benches(folder)
@@ -82,11 +92,11 @@ def test_where_others_saved_a_checkpoint_as_they_yielded_a_trial_can_move(bench)
 
 def test_reports_foretell_the_end_better_than_how_long_others_ran(bench) -> None:
     campaign, (one, two) = ending(bench)
-    campaign.turn(Report(one.token, 1, 9, 0.5), over(one, started=0.0, finished=60.0, reports=[[9, 0.5]]))
-    campaign.turn(Report(two.token, 1, 0, 0.5), after=100.0)
+    campaign.turn(Report(one.token, 2, 9, 0.5), over(one, started=0.0, finished=60.0, reports=[[9, 0.5]]))
+    campaign.turn(Report(two.token, 2, 1, 0.5), after=100.0)
     campaign.turn(after=LOOK_PERIOD)
-    each = campaign.now - LOOK_PERIOD - 1002.0
-    assert last(campaign)[1].ends == pytest.approx(campaign.now + 9 * each - LOOK_PERIOD)
+    each = (campaign.now - LOOK_PERIOD - 1001.0) / 2
+    assert last(campaign)[1].ends == pytest.approx(campaign.now + 8 * each - LOOK_PERIOD)
 
 
 def test_a_trial_that_runs_longer_than_expected_is_expected_to_go_on_for_a_while(bench) -> None:
@@ -105,7 +115,7 @@ def test_a_trial_that_is_asked_to_leave_goes_on_from_its_checkpoint_and_is_asked
     leave = Leave((two.token, "9.1.c9"), "trial 1 leaves block 3 (128 nodes) for block 5 (1 node)")
     assert campaign.turn(leave) == [StopAttempt(two.token, "yield")]
     assert campaign.turn(leave) == [], "it was asked"
-    assert campaign.turn(Report(two.token, 1, 0, 0.5)) == [Reply(Verdict(two.token, 1, stop="yield"))], "if it was lost"
+    assert campaign.turn(Report(two.token, 2, 1, 0.5)) == [Reply(Verdict(two.token, 2, stop="yield"))], "if it was lost"
     campaign.turn(after=LOOK_PERIOD)
     assert last(campaign)[1].lost is None
     (again,) = campaign.specs(over(two, "yielded", started=0.0, finished=1.0))
@@ -113,7 +123,7 @@ def test_a_trial_that_is_asked_to_leave_goes_on_from_its_checkpoint_and_is_asked
     campaign.turn(Started(again.token, "host", 1, "5", "0"))
     assert (last(campaign)[1].block, last(campaign)[1].lost) == ("5", None)
     assert campaign.turn(Leave((again.token,), "again")) == []
-    assert campaign.turn(Report(again.token, 1, 1, 0.5)) == [Reply(Verdict(again.token, 1))]
+    assert campaign.turn(Report(again.token, 1, 2, 0.5)) == [Reply(Verdict(again.token, 1))]
     flight = campaign.campaign.flights[again.token]
     assert (flight.idle_yields, flight.crashes, flight.losses) == (0, 0, 0), "it counts as no failure"
 

@@ -58,6 +58,7 @@ def test_the_last_trial_leaves_a_large_block_for_the_smallest_that_fits():
         (place("0", 2, trial(ends=500.0)), (ONE,), True),  # two nodes instead of one, for too short
         (place("0", 2, trial(lost=HOUR)), (ONE,), True),  # too much would have to be done again
         (place("0", 128), (ONE, LARGE), True),  # nothing runs there
+        (place("0", 128, replace(trial(), pause=HOUR)), (ONE, LARGE), True),  # it reports too rarely
     ],
 )
 def test_nothing_leaves_where_it_cannot_or_does_not_save_enough(block, offers, submit):
@@ -144,6 +145,36 @@ def test_a_small_block_is_submitted_first_and_the_trial_leaves_once_it_runs(tmp_
     lab.last(token="7.2.c", block=small, lost=None)
     lab.turn(demand=1, seconds=300.0)
     assert (lab.living, len(lab.blocks.leaving.leaves)) == ([small], 1)
+
+
+def test_it_goes_at_once_to_a_small_block_that_is_idle_already(tmp_path):
+    lab = Ending(tmp_path, ends=60.0)
+    lab.turn(demand=3)
+    assert len(lab.living) == 1, "the large one has room for all"
+    lab.blocks.shapes[1].trials, lab.blocks.shapes[1].refused = 1, "too large"  # so that there is a small one
+    lab.turn(demand=2)
+    small = lab.small
+    lab.connect(small, idle=2.0)
+    lab.ends = lab.now + 1200.0
+    lab.last()
+    lab.turn(demand=1, seconds=2.0)
+    words = f"trial 7 leaves block {lab.large} (4 nodes) for block {small} (1 node)"
+    assert [leave.words for leave in lab.blocks.leaving.leaves] == [words]
+    assert lab.living == [lab.large, small]
+
+
+def test_of_trials_of_different_sizes_each_is_given_a_whole_node(tmp_path):
+    lab = Ending(tmp_path, ends=60.0)
+    lab.blocks.leaving.packed = True
+    lab.connect(lab.large, tasks=2)
+    both = [replace(trial(number, lab.large), ends=lab.now + 1200.0) for number in (7, 8)]
+    lab.blocks.leaving.last = tuple(both)
+    lab.turn(demand=2, seconds=2.0)
+    assert lab.living == [lab.large], "a block of one node may have no room for both, though it has two workers"
+    lab.connect(lab.large, tasks=1)
+    lab.blocks.leaving.last = tuple(both[:1])
+    lab.turn(demand=1, seconds=2.0)
+    assert [lab.blocks.blocks[int(number)].node_count for number in lab.living] == [4, 1]
 
 
 def test_a_trial_that_ends_while_the_small_block_waits_needs_none(tmp_path):
