@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -34,6 +35,43 @@ def objective(trial):
     return trial.params["x"]
 """
 """Its trials wait until both campaigns run one, so that neither uses up the budget before the other has started."""
+
+UNEQUAL = """
+import os, time
+from pathlib import Path
+
+STUDY = Path(__file__).parent
+
+def objective(trial):
+    while os.environ["DRIVER"] == "late" and not (STUDY / "go").exists():
+        time.sleep(0.05)
+    slow = trial.params["model"] == "deep" and os.environ["PILOTUNE_POOL"] == "cpu"
+    time.sleep(2.0 if slow else 0.2)
+    return trial.params["x"]
+"""
+"""One of two pools is slow for one of two models. The trials of one driver wait until it is told that they may go."""
+
+KNOWLEDGE = """
+import gc, json, os
+from pathlib import Path
+from pilotune.pipeline.placement import Costs
+
+def write(study, trial):
+    known = Path(__file__).parent / f"{os.environ['DRIVER']}-knows"
+    if not known.exists():
+        (costs,) = (each for each in gc.get_objects() if isinstance(each, Costs))
+        found = {pool: costs.predict({"x": 0.5, "model": "deep"}, pool) for pool in costs.pools}
+        known.write_text(json.dumps({pool: [each.seconds, each.seen] for pool, each in found.items()}))
+"""
+"""Writes what the driver knows of the slow model's costs when its first trial has ended: seconds and trials by pool."""
+
+MODELS = """
+direction: minimize
+space: {x: {float: [0.0, 1.0]}, model: {choice: [deep, flat]}}
+sampler: random
+budget: {trials: 80}
+callbacks: [knowledge.py:write]
+"""
 
 STUDY = """
 direction: minimize
@@ -73,6 +111,27 @@ def test_two_drivers_share_one_study_and_its_budget(tmp_path: Path, postgres_url
         folder = Path(trial.user_attrs["pilotune:directory"])
         assert trial.system_attrs["pilotune:campaign"] == folder.parent.parent.name
         assert len(trial.intermediate_values) == 3
+
+
+@pytest.mark.postgres
+def test_a_driver_learns_costs_from_the_trials_of_another_one(tmp_path: Path, postgres_url: str) -> None:
+    early, late = (Here(tmp_path, DRIVER=name) for name in ("early", "late"))
+    early.write("two.yaml", "scheduler: local\npools: {cpu: {workers_per_node: 1}, gpu: {workers_per_node: 1}}\n")
+    early.write("knowledge.py", KNOWLEDGE)
+    early.study("costs", UNEQUAL, MODELS)
+    command = ("run", "costs.yaml", "--storage", postgres_url, "--site", "./two.yaml", "--runs")
+    one, two = tmp_path / "one", tmp_path / "two"
+    with ended(late.start(*command, two)) as second:
+        until(lambda: list(two.glob("costs/*/trials/*")), "its first trial waits")
+        with ended(early.start(*command, one)) as first:
+            until(lambda: len(list(one.glob("costs/*/trials/*"))) > 40, "the other driver runs trials")
+            assert not (tmp_path / "late-knows").exists(), "no trial of the first one has ended"
+            late.write("go", "")
+            for process in (first, second):
+                end_of(process)
+    known = json.loads((tmp_path / "late-knows").read_text())
+    assert min(seen for _, seen in known.values()) >= 3, "it has ended one trial itself"
+    assert known["cpu"][0] > 3.0 * known["gpu"][0]
 
 
 @pytest.mark.postgres
