@@ -111,7 +111,7 @@ def site_names(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] 
     """
     if given is None:
         return ()
-    sites = [given] if isinstance(given, str | os.PathLike) else list(given)
+    sites = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     for site in sites:
         if not isinstance(site, str | os.PathLike):
             kind = a(type(site).__name__)
@@ -138,4 +138,5 @@ def errors_of_arguments(path: Path) -> Iterator[None]:
         message = re.sub(rf"{re.escape(str(path))}(:\d+)?: ", "", error.message)
         message = message.replace(str(path.parent), str(Path.cwd())).replace("--new-name NAME", "name='NAME'")
         file, line = (None, None) if str(error.file) == str(path) else (error.file, error.line)
-        raise type(error)(message, file=file, line=line, key=error.key) from None
+        key = "site" if error.key == "--site" else error.key
+        raise type(error)(message, file=file, line=line, key=key) from None

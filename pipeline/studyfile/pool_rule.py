@@ -88,7 +88,7 @@ def pool_rule(written: Sequence[str] | str, space: Space | None, source: YamlFil
             return PoolRule(written, None, None, choice.value({}), choice.bare)
     except (ValueError, NoValue) as error:
         hint = "" if choice is None else _no_parameters(choice.operands)
-        hint = hint or "; give a pool's name, a list of names, or 'a if b else c'"
+        hint = hint or "; give a pool's name (in quotes if it has a dash or a dot), a list of names, or 'a if b else c'"
         raise source.error(f"'{written}' {error}{hint}", key) from None
     rule, named = PoolRule(written, choice, space, ()), dict[str, None]()
     for params in configurations(space, set(choice.names)):

@@ -49,6 +49,8 @@ def refusal(*positional: Any, **keywords: Any) -> str:
         ({"sampler": "nothing:Sampler"}, "there is no module 'nothing' in {here}"),
         ({"name": "a/b"}, "name: must be 1 to 128 letters"),
         ({"site": "no-such-site"}, "no-such-site"),
+        ({"site": 3}, "site: must be a site's name or file, or a list of them, but has an int"),
+        ({"site": ["local", "local"]}, "site: site local is given twice; a campaign uses each site once"),
         ({"set": {"budget.trails": 5}}, "--set budget.trails"),
         ({"set": ["budget.trials=5"]}, "set: must be a mapping, as in {'budget.trials': 10}, but is a list"),
         ({"objective": "train.py:train"}, "objective: train() is the objective already; leave this out"),

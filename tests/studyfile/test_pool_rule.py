@@ -79,6 +79,8 @@ def test_a_rule_gives_the_pools_of_each_trial(tmp_path, written, few, many, name
         ('"layers * 2"', "which is no name and no list of names"),
         ('"gpu if deep > 1 else cpu"', "needs 'deep', which is inactive where"),
         ('"open(gpu)"', "may not call 'open'"),
+        ('"a.gpu if layers > 1 else cpu"', "may not hold 'a.gpu'; only"),
+        ('"a.gpu if layers > 1 else cpu"', "give a pool's name (in quotes if it has a dash or a dot)"),
         ('"gpu-old if layers > 1 else cpu"', "gpu and old are no parameters (put a pool's name with a dash in quotes)"),
         ('"gpu if layerz > 1 else cpu"', "layerz is no parameter (put"),
         ("\"gpu if layers > 'a' else cpu\"", "cannot be evaluated: `>` compares a number with text where layers is 1"),
