@@ -213,7 +213,7 @@ def interval(values: Sequence[float]) -> str:
     if len(values) < 2:
         return f"{mean(values):,.4g}"
     half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return f"{mean(values):,.4g} ± {half:.2g}"
+    return f"{mean(values):,.4g} ± {common.text_of(half)}"
 
 
 def measure(trials: int, seeds: int) -> str:

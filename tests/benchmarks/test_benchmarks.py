@@ -200,7 +200,7 @@ def test_placement_is_compared_in_campaigns_with_troubles(tmp_path: Path) -> Non
     assert len(cells) == 10
     for group in (cells[:5], cells[5:]):
         assert [row[1] for row in group] == ["first-come", "shadho", "learned", "known costs", "bound"]
-        makespans = [float(row[2].replace(",", "")) for row in group]
+        makespans = [float(row[3].replace(",", "")) for row in group]
         assert makespans[-1] == min(makespans)
     assert lines_of("placement_campaign", *words) == rows, "the runs are kept"
 
