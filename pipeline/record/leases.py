@@ -266,10 +266,15 @@ def _take_over(storage: RecordStorage, trial: FrozenTrial, lease: Lease | None) 
     )
     storage.set_trial_system_attr(trial._trial_id, OWNER, storage.campaign)
     storage.adopt([trial._trial_id])
-    begun = has_begun(trial.system_attrs) and _may_have_begun(directory)
-    return Orphan(trial.number, attempt, campaign, directory, dict(trial.params), begun)
+    return Orphan(trial.number, attempt, campaign, directory, dict(trial.params), _may_have_begun(trial, directory))
 
 
-def _may_have_begun(directory: str) -> bool:
-    """Whether a trial's folder is there, which its first worker makes, or nobody can tell."""
-    return not directory or os.path.isdir(directory) or not os.path.isdir(os.path.dirname(directory))
+def _may_have_begun(trial: FrozenTrial, directory: str) -> bool:
+    """Whether a worker may have begun a trial: the first one makes its folder.
+
+    A worker of a dead driver may do so after the trial was taken over. So the folder decides; where it cannot be known
+    whether there was one, the attributes do.
+    """
+    if directory and os.path.isdir(os.path.dirname(directory)):
+        return os.path.isdir(directory)
+    return has_begun(trial.system_attrs)

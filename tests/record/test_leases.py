@@ -13,7 +13,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from pilotune.errors import CampaignRunning, RecordAway
-from pilotune.pipeline.attributes import ATTEMPT, OWNER
+from pilotune.pipeline.attributes import ATTEMPT, NOT_BEGUN, OWNER
 from pilotune.pipeline.record import Lease, LeaseLost, claim, open_storage, orphans, release, renew, study_leases
 from pilotune.pipeline.record.liveness import SILENCE
 
@@ -248,7 +248,12 @@ def test_a_trial_that_no_worker_has_begun_is_told_from_others(tmp_path):
     for _ in range(2):
         killed.start()
     (run / "trials" / "0").mkdir(parents=True)  # as its worker does
-    assert [orphan.begun for orphan in Driver(url, "b", run=str(run)).claim().orphans()] == [True, False]
+    second = Driver(url, "b", pid=dead_pid(), run=str(run)).claim()
+    assert [orphan.begun for orphan in second.orphans()] == [True, False]
+    second.storage.set_trial_system_attr(second.study.trials[1]._trial_id, NOT_BEGUN, 1)
+    second.storage.commit()
+    (run / "trials" / "1").mkdir()  # a worker of the first driver comes late
+    assert [orphan.begun for orphan in Driver(url, "c").claim().orphans()] == [True, True]
 
 
 def test_where_the_run_directory_is_gone_every_trial_may_have_begun(tmp_path):
