@@ -275,14 +275,14 @@ def with_long_ends(case: Case) -> Case:
     """Long trials on large blocks, which the last ones may leave for small ones."""
     draw = random.Random(f"long ends {case.seed}")
     assert case.plan is not None
-    small = PlannedShape(draw.choice([1, 2]), 1, draw.choice([500.0, 1000.0]), draw.choice([1.0, 20.0, 100.0]))
-    large = PlannedShape(draw.choice([3, 6]), 32, 2000.0, 1.0)
+    small = PlannedShape(draw.choice([1, 3, 3]), 1, 2000.0, draw.choice([1.0, 20.0, 100.0]))
+    large = PlannedShape(draw.choice([3, 6]), 32, 4000.0, 1.0)
     counts = replace(case.plan.counts, max=draw.choice([2, 3]))
     plan = replace(case.plan, counts=counts, shapes=draw.choice([(small, large), (large, small)]))
     if case.sampler in (*GENERATIONS, *POPULATIONS) or case.pruner in (PROMOTE, HALVING):
         case = replace(case, sampler=SAMPLERS[0], pruner=None)
-    case = replace(case, plan=plan, sizes=None, workers=plan.most_workers, expected=draw.choice([None, 200.0]))
-    return replace(case, trials=draw.choice([6, 12]), stretch=30.0, quiet=5.0, stop_at=None, every=1)
+    case = replace(case, plan=plan, sizes=None, workers=plan.most_workers, expected=draw.choice([None, 600.0]))
+    return replace(case, trials=draw.choice([6, 12]), stretch=60.0, quiet=10.0, stop_at=None, every=1)
 
 
 def draw_shapes(seed: int) -> tuple[PlannedShape, ...]:
