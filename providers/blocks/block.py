@@ -60,7 +60,7 @@ class Block:
         node_count: Its nodes; 0: as many as all blocks of its pool.
         submitted: When it was submitted.
         starts: When the scheduler expects it to begin; None where it does not say.
-        left_for: Number of the block in which its trials go on, which have been asked to; empty for all other blocks.
+        left_for: Numbers of the blocks in which its trials go on, which have been asked to; empty for all other blocks.
     """
 
     number: str
@@ -88,7 +88,7 @@ class Block:
     node_count: int = 0
     submitted: float = field(init=False)
     starts: float | None = None
-    left_for: str = ""
+    left_for: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.submitted = self.since

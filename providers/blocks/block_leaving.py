@@ -13,7 +13,7 @@ from ..schedulers.jobs import Phase
 from ..site import BlockCounts
 from .block import Block
 from .block_shape import BlockShapes
-from .leaving import Place, best_departure, saves_in_new, saves_there
+from .leaving import Departure, Place, best_departure, saves_in_new, saves_there
 from .shapes import Offer
 
 log = logging.getLogger(__name__)
@@ -29,20 +29,20 @@ class _Underway:
 
     Attributes:
         source: The number of the block that is left.
-        target: The number of the block that its trials go to.
+        targets: The numbers of the blocks that its trials go to.
         told: They were asked to go.
     """
 
     source: str
-    target: str
+    targets: tuple[str, ...]
     told: bool = False
 
 
 class BlockLeaving:
     """The last trials of one pool, and the blocks that they leave; one block at a time.
 
-    :meth:`step` is called whenever the blocks have changed, before blocks without work are ended. A block that the
-    trials go to is submitted first, and they are asked to leave once it runs. From then on their block gets no trial
+    :meth:`step` is called whenever the blocks have changed, before blocks without work are ended. The blocks that the
+    trials go to are submitted first, and they are asked to leave once these run. From then on their block gets no trial
     and counts as none, so that it ends when it is empty. A trial that does not yield ends where it runs.
 
     Args:
@@ -63,15 +63,15 @@ class BlockLeaving:
         self.packed = False
         self.note = ""
         self._underway: _Underway | None = None
-        self._wanted: tuple[str, int] | None = None  # the block whose trials need another one, and of which shape
-        self._unpaid: set[int] = set()  # shapes that a budget in node-hours did not pay
+        self._wanted: Departure | None = None  # for which blocks are to be submitted
+        self._closed: set[int] = set()  # shapes that a budget in node-hours did not pay, or the scheduler did not take
         self._ends: float | None = None  # when the last of them is expected to end; None where that is not known
         self._seen = -math.inf  # when there were any
 
     @property
-    def kept(self) -> str:
-        """The number of the block that trials of another one wait for; empty for none."""
-        return self._underway.target if self._underway and not self._underway.told else ""
+    def kept(self) -> tuple[str, ...]:
+        """The numbers of the blocks that trials of another one wait for."""
+        return self._underway.targets if self._underway and not self._underway.told else ()
 
     def expected(self, now: float, usual: float | None) -> float | None:
         """Seconds that the next trial is expected to run: of the last ones, what is left of them.
@@ -82,7 +82,7 @@ class BlockLeaving:
         """
         return usual if self._ends is None else max(1.0, self._ends - now)
 
-    def step(self, blocks: Sequence[Block], counts: BlockCounts, now: float) -> int | None:
+    def step(self, blocks: Sequence[Block], counts: BlockCounts, now: float) -> list[int]:
         """Decide, and ask trials to leave.
 
         Args:
@@ -91,35 +91,33 @@ class BlockLeaving:
             now: Unix seconds.
 
         Returns:
-            The shape of a block that is to be submitted now; None for none. :meth:`submitted` says that it was.
+            The shapes of blocks that are to be submitted now, all or none. :meth:`submitted` says which were.
         """
         self._look(now)
         self.note = ""
         if self._underway is not None:
             self._go_on(self._underway, blocks, now)
         if self._underway is not None or not self.last:
-            return None
+            return []
         self._note_unpaid()
-        places = self._places(blocks, now)
-        submit = sum(block.holds_nodes for block in blocks) < counts.max
-        departure = best_departure(places, self._offers(blocks, now), submit, now)
-        if departure is None:
-            self._wanted = None
-        elif departure.target:
-            self._wanted = None
-            self._tell(_Underway(departure.source, departure.target), blocks)
-        else:
-            self._wanted = departure.source, departure.shape
-            return departure.shape
-        return None
+        further = counts.max - sum(block.holds_nodes for block in blocks)
+        found = best_departure(self._places(blocks, now), self._offers(blocks, now), further, now)
+        self._wanted = found if found and not found.target else None
+        if found and found.target:
+            self._tell(_Underway(found.source, (found.target,)), blocks)
+        return [found.shape] * found.blocks if found else []
 
-    def submitted(self, target: Block, blocks: Sequence[Block]) -> None:
-        """The block that :meth:`step` wanted was submitted."""
+    def submitted(self, targets: Sequence[Block], blocks: Sequence[Block]) -> None:
+        """These of the blocks that :meth:`step` wanted were submitted. Without all of them nothing moves."""
         assert self._wanted is not None
-        self._underway, self._wanted = _Underway(self._wanted[0], target.number), None
-        source = self._of(blocks, self._underway.source)
-        self.note = self._plan(source, target)
-        log.info("%s; block %s ends then", self.note, self._words(source))
+        wanted, self._wanted = self._wanted, None
+        if len(targets) == wanted.blocks:
+            self._underway = _Underway(wanted.source, tuple(target.number for target in targets))
+            source = self._of(blocks, wanted.source)
+            self.note = self._plan(source, targets)
+            log.info("%s; block %s ends then", self.note, self._words([source]))
+        elif targets:
+            self._closed.add(wanted.shape)
 
     def _look(self, now: float) -> None:
         if self.last:
@@ -131,45 +129,51 @@ class BlockLeaving:
     # -- what is under way --------------------------------------------------------------------------------------------
 
     def _go_on(self, underway: _Underway, blocks: Sequence[Block], now: float) -> None:
-        source, target = self._of(blocks, underway.source), self._of(blocks, underway.target)
-        if not source.living or (not underway.told and not target.living):
+        source, targets = self._of(blocks, underway.source), [self._of(blocks, number) for number in underway.targets]
+        if not source.living or (not underway.told and not all(target.living for target in targets)):
             self._underway = None
         elif underway.told:
             self.note = f"pool {self.pool}: {self.leaves[-1].words}"
-        elif target.phase == Phase.RUNNING and self._place(target, now).free >= max(1, len(self._in(source))):
+        elif self._have_room(targets, len(self._in(source)), now):
             self._decide_again(underway, blocks, now)
-        elif not self._still_worth(source, target, now):
+        elif not self._still_worth(source, targets, now):
             self._underway = None
         else:
-            self.note = self._plan(source, target)
+            self.note = self._plan(source, targets)
+
+    def _have_room(self, targets: Sequence[Block], trials: int, now: float) -> bool:
+        """Whether all these blocks run, and enough of their nodes have connected."""
+        room = sum(self._place(target, now).free for target in targets)
+        return all(target.phase == Phase.RUNNING for target in targets) and room >= max(1, trials)
 
     def _decide_again(self, underway: _Underway, blocks: Sequence[Block], now: float) -> None:
-        """The block that trials are to go to runs: they leave if that still saves enough."""
+        """The blocks that trials are to go to run: they leave if that still saves enough."""
         if not self.last:
             if now - self._seen > FORGOTTEN:
                 self._underway = None
             return
         places = {place.number: place for place in self._places(blocks, now)}
-        source, target = places.get(underway.source), places.get(underway.target)
-        if source and target and source.may_be_left and saves_there(source, target, now) is not None:
+        source, targets = places.get(underway.source), [places[number] for number in underway.targets]
+        if source and source.may_be_left and saves_there(source, targets, now) is not None:
             self._tell(underway, blocks)
         else:
             self._underway = None
 
-    def _still_worth(self, source: Block, target: Block, now: float) -> bool:
-        """Whether a departure saves enough if the new block starts now."""
+    def _still_worth(self, source: Block, targets: Sequence[Block], now: float) -> bool:
+        """Whether a departure saves enough if the new blocks start now."""
         if not self.last:
             return now - self._seen <= FORGOTTEN
         place = self._place(source, now)
-        offer = self.shapes[target.shape].offer([], target.shape, now)
-        return place.may_be_left and saves_in_new(place, self._sized(offer), 0.0, now) is not None
+        shape = targets[0].shape
+        offer = self._sized(self.shapes[shape].offer([], shape, now))
+        return place.may_be_left and saves_in_new(place, offer, len(targets), 0.0, now) is not None
 
     def _tell(self, underway: _Underway, blocks: Sequence[Block]) -> None:
-        source, target = self._of(blocks, underway.source), self._of(blocks, underway.target)
-        words = f"{self._trials(source, verb=True)} block {self._words(source)} for block {self._words(target)}"
+        source, targets = self._of(blocks, underway.source), [self._of(blocks, number) for number in underway.targets]
+        words = f"{self._trials(source, verb=True)} block {self._words([source])} for {self._blocks(targets)}"
         log.info("pool %s: %s", self.pool, words)
         self.leaves += (Leave(tuple(each.token for each in self._in(source)), words),)
-        source.left_for = target.number
+        source.left_for = underway.targets
         self.note, self._underway = f"pool {self.pool}: {words}", replace(underway, told=True)
 
     # -- what there is ------------------------------------------------------------------------------------------------
@@ -193,26 +197,31 @@ class BlockLeaving:
 
     def _offers(self, blocks: Sequence[Block], now: float) -> list[Offer]:
         offers = [self._sized(offer) for offer in self.shapes.offers(blocks, now)]
-        return [replace(offer, open=offer.open and shape not in self._unpaid) for shape, offer in enumerate(offers)]
+        return [replace(offer, open=offer.open and shape not in self._closed) for shape, offer in enumerate(offers)]
 
     def _sized(self, offer: Offer) -> Offer:
         return replace(offer, trials=offer.nodes) if self.packed else offer
 
     def _note_unpaid(self) -> None:
         """A shape that was wanted, and that a budget in node-hours does not pay, is not wanted again."""
-        if self._wanted is not None and self.shapes[self._wanted[1]].spent:
-            self._unpaid.add(self._wanted[1])
+        if self._wanted is not None and self.shapes[self._wanted.shape].spent:
+            self._closed.add(self._wanted.shape)
 
     def _of(self, blocks: Sequence[Block], number: str) -> Block:
         return next(block for block in blocks if block.number == number)
 
     # -- in words -----------------------------------------------------------------------------------------------------
 
-    def _plan(self, source: Block, target: Block) -> str:
-        return f"pool {self.pool}: {self._trials(source)} will go on in block {self._words(target)} once it runs"
+    def _plan(self, source: Block, targets: Sequence[Block]) -> str:
+        once = "once it runs" if len(targets) == 1 else "once they run"
+        return f"pool {self.pool}: {self._trials(source)} will go on in {self._blocks(targets)} {once}"
 
-    def _words(self, block: Block) -> str:
-        return f"{block.number} ({count(self._nodes(block), 'node')})"
+    def _blocks(self, blocks: Sequence[Block]) -> str:
+        return f"{'block' if len(blocks) == 1 else 'the blocks'} {self._words(blocks)}"
+
+    def _words(self, blocks: Sequence[Block]) -> str:
+        each = " each" if len(blocks) > 1 else ""
+        return f"{listed([block.number for block in blocks])} ({count(self._nodes(blocks[0]), 'node')}{each})"
 
     def _trials(self, block: Block, verb: bool = False) -> str:
         numbers = [str(trial.number) for trial in self._in(block)]

@@ -232,17 +232,17 @@ class BlockShapes:
         return found
 
     def needless(
-        self, blocks: Sequence[Block], counts: BlockCounts, demand: int, final: bool = False, kept: str = ""
+        self, blocks: Sequence[Block], counts: BlockCounts, demand: int, final: bool = False, kept: Collection[str] = ()
     ) -> list[Block]:
         """The blocks to end because there is no work for them, see :func:`.scaling.surplus`.
 
-        One that will start too late keeps its place in the queue until the work is done by blocks that run. ``kept`` is
-        the number of a block that trials of another one wait for.
+        One that will start too late keeps its place in the queue until the work is done by blocks that run. ``kept``:
+        the numbers of blocks that trials of another one wait for.
         """
         running = sum(self.trials(block) for block in blocks if block.living and block.was_connected)
         found = [block for block in blocks if running >= demand or block.number not in self._late]
         found = surplus(found, self.trials, counts.min, demand, counts.idle, final)
-        return [block for block in found if block.number != kept]
+        return [block for block in found if block.number not in kept]
 
     # -- the budget and the scheduler ---------------------------------------------------------------------------------
 

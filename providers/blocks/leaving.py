@@ -71,34 +71,35 @@ class Departure:
 
     Attributes:
         source: The number of the block that they leave.
-        target: The number of the block that they go to; empty for one that is to be submitted.
-        shape: The shape of the one that is to be submitted, as a number of the offers.
+        target: The number of the block that they go to; empty where they go to new ones.
+        shape: The shape of the new ones, as a number of the offers.
+        blocks: How many these are.
         saves: What it saves less what it costs, in seconds times nodes.
     """
 
     source: str
     target: str
     shape: int
+    blocks: int
     saves: float
 
 
-def best_departure(blocks: Sequence[Place], offers: Sequence[Offer], submit: bool, now: float) -> Departure | None:
+def best_departure(blocks: Sequence[Place], offers: Sequence[Offer], further: int, now: float) -> Departure | None:
     """The departure that saves most; None where none saves enough.
 
     Args:
         blocks: The pool's blocks that run.
         offers: The shapes of the blocks that it may submit.
-        submit: Whether it may submit a further one.
+        further: How many further ones it may submit.
         now: Unix seconds.
 
     >>> trial = LastTrial("7.1.c", 7, "0", ends=3600.0, lost=60.0)
-    >>> best_departure([Place("0", 128, (trial,))], [Offer(1, 1), Offer(128, 128)], submit=True, now=0.0)
-    Departure(source='0', target='', shape=0, saves=449430.0)
+    >>> best_departure([Place("0", 128, (trial,))], [Offer(1, 1), Offer(128, 128)], further=1, now=0.0)
+    Departure(source='0', target='', shape=0, blocks=1, saves=449430.0)
     """
     sources = [block for block in blocks if block.may_be_left]
     found = [each for source in sources for each in _to_others(source, blocks, offers, now)]
-    if submit:
-        found += [each for source in sources for each in _to_new(source, offers, now)]
+    found += [each for source in sources for each in _to_new(source, offers, further, now)]
     return max(found, key=lambda each: each.saves, default=None)
 
 
@@ -107,56 +108,58 @@ def _to_others(source: Place, blocks: Sequence[Place], offers: Sequence[Offer], 
     largest = source.nodes - any(offer.nodes < source.nodes for offer in offers)
     for block in blocks:
         if block is not source and block.nodes <= largest:
-            saves = saves_there(source, block, now)
+            saves = saves_there(source, [block], now)
             if saves is not None:
-                yield Departure(source.number, block.number, 0, saves)
+                yield Departure(source.number, block.number, 0, 0, saves)
 
 
-def saves_there(source: Place, target: Place, now: float) -> float | None:
-    """What it saves if the trials of one block go on in another that runs; None where it is not enough.
+def saves_there(source: Place, targets: Sequence[Place], now: float) -> float | None:
+    """What it saves if the trials of one block go on in others that run; None where it is not enough.
 
     Args:
         source: The block that they leave.
-        target: The block that they go to.
+        targets: The blocks that they go to.
         now: Unix seconds.
     """
-    if target.free < len(source.trials):
+    if sum(target.free for target in targets) < len(source.trials):
         return None
     left = source.left(now)
     until = HANDOVER + left + source.lost
-    if SLACK * until > target.seconds:
+    if SLACK * until > min(target.seconds for target in targets):
         return None
     saved = source.nodes * (min(left, source.seconds) - source.pause)
-    return _enough(saved, target.nodes * max(0.0, until - target.left(now)))
+    return _enough(saved, sum(target.nodes * max(0.0, until - target.left(now)) for target in targets))
 
 
-def _to_new(source: Place, offers: Sequence[Offer], now: float) -> Iterator[Departure]:
+def _to_new(source: Place, offers: Sequence[Offer], further: int, now: float) -> Iterator[Departure]:
     for shape, offer in enumerate(offers):
-        if offer.open:
-            saves = saves_in_new(source, offer, offer.wait.expected, now)
+        blocks = -(-len(source.trials) // max(1, offer.trials))
+        if offer.open and blocks <= further:
+            saves = saves_in_new(source, offer, blocks, offer.wait.expected, now)
             if saves is not None:
-                yield Departure(source.number, "", shape, saves)
+                yield Departure(source.number, "", shape, blocks, saves)
 
 
-def saves_in_new(source: Place, offer: Offer, wait: float, now: float) -> float | None:
-    """What it saves if the trials of a block go on in a new and smaller one; None where it is not enough.
+def saves_in_new(source: Place, offer: Offer, blocks: int, wait: float, now: float) -> float | None:
+    """What it saves if the trials of a block go on in new and smaller ones; None where it is not enough.
 
-    They run on until the new one has started, so a wait costs nothing; but it leaves less to save.
+    They run on until the new ones have started, so a wait costs nothing; but it leaves less to save.
 
     Args:
         source: The block that they leave.
-        offer: The shape of the new one.
-        wait: Seconds that it probably waits.
+        offer: The shape of the new ones.
+        blocks: How many these are.
+        wait: Seconds that they probably wait.
         now: Unix seconds.
     """
-    if offer.nodes >= source.nodes or offer.trials < len(source.trials):
+    if blocks * offer.nodes >= source.nodes:
         return None
     begins = wait + START_UP
     until = HANDOVER + source.left(now) - begins + source.lost  # counted from then on
     if SLACK * until > offer.usable:
         return None
     saved = source.nodes * (min(source.left(now), source.seconds) - begins - source.pause)
-    return _enough(saved, offer.nodes * (START_UP + until))
+    return _enough(saved, blocks * offer.nodes * (START_UP + until))
 
 
 def _enough(saved: float, cost: float) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import SiteError
 from ...fields import format_duration
 from ...filesystems import why_not
+from ...grammar import named
 from ...pipeline.campaign.events import BlockView, PoolCharge
 from ...pipeline.worker.node.suspended import remove_suspended
 from ..schedulers.batch import BatchBlocks
@@ -284,18 +285,19 @@ class PoolBlocks:
         served = sum(self.shapes.trials(block) for block in self.blocks if block.living)
         if not self.shapes.unpaid and self._away_since is None:  # else other pools may have to do it
             served += sum(self.shapes[shape].trials for shape in further[len(self.blocks) - before :])
-        if smaller is not None:
+        if smaller:
             self._submit_for_last(smaller, now)
         self.note = "; ".join(filter(None, [self.note, self.leaving.note]))
         return served
 
-    def _submit_for_last(self, shape: int, now: float) -> None:
-        """Submit a block in which the last trials of a larger one are to go on, as far as nothing speaks against it."""
-        before = len(self.blocks)
-        if sum(block.holds_nodes for block in self.blocks) < self.pool.blocks.max:
-            self._launch([shape], now)
-        if len(self.blocks) > before and self.blocks[-1].living:
-            self.leaving.submitted(self.blocks[-1], self.blocks)
+    def _submit_for_last(self, smaller: Sequence[int], now: float) -> None:
+        """Submit blocks in which the last trials of a larger one are to go on, if the budget pays for all of them."""
+        before, holding = len(self.blocks), sum(block.holds_nodes for block in self.blocks)
+        if holding + len(smaller) > self.pool.blocks.max:
+            return
+        if len(self.shapes.paid(self.blocks, smaller)) == len(smaller):
+            self._launch(smaller, now)
+            self.leaving.submitted([block for block in self.blocks[before:] if block.living], self.blocks)
 
     def _starts(self, shape: BlockShape) -> float | None:
         """When the scheduler expects the next block to begin if it is of this shape; None where it does not say."""
@@ -323,7 +325,7 @@ class PoolBlocks:
         """End a block whose workers get no more trials and have none left."""
         bad = sorted(self.quarantined.intersection(block.hosts.values()))
         if not bad:
-            left = f"its last trials have left it for block {block.left_for}" if block.left_for else ""
+            left = f"its last trials have left it for {named('block', block.left_for)}" if block.left_for else ""
             self._release(block, left or "it gets no more trials, and none is left in it", now)
             return
         if len(block.hosts) < self.shapes[block.shape].pool.nodes_per_block and now - block.since < ASSEMBLY_TIME:

@@ -235,9 +235,10 @@ class SimulatedBlocks:
         for shape in self.shapes.paid(self.blocks, further):
             self._submit(shape)
         holding = sum(block.holds_nodes for block in self.blocks)
-        if smaller is not None and holding < plan.counts.max and self.shapes.paid(self.blocks, [smaller]):
-            self._submit(smaller)
-            self.leaving.submitted(self.blocks[-1], self.blocks)
+        if smaller and holding + len(smaller) <= plan.counts.max and self.shapes.paid(self.blocks, smaller) == smaller:
+            for shape in smaller:
+                self._submit(shape)
+            self.leaving.submitted(self.blocks[-len(smaller) :], self.blocks)
         self._at(SCALING_INTERVAL, self._scale)
 
     def _submit(self, shape: int) -> None:

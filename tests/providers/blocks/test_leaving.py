@@ -28,8 +28,8 @@ def place(number: str = "0", nodes: int = 128, *trials: LastTrial, **more: objec
     return Place(number, nodes, trials, **more)  # type: ignore[arg-type]
 
 
-def decide(*blocks: Place, offers: tuple[Offer, ...] = (ONE, LARGE), submit: bool = True) -> Departure | None:
-    return best_departure(blocks, offers, submit, 0.0)
+def decide(*blocks: Place, offers: tuple[Offer, ...] = (ONE, LARGE), further: int = 1) -> Departure | None:
+    return best_departure(blocks, offers, further, 0.0)
 
 
 def test_the_last_trial_leaves_a_large_block_for_the_smallest_that_fits():
@@ -38,7 +38,10 @@ def test_the_last_trial_leaves_a_large_block_for_the_smallest_that_fits():
     assert (found.source, found.target, found.shape) == ("0", "", 0)
     many = decide(place("0", 128, trial(7), trial(8)), offers=(LARGE, ONE, replace(ONE, nodes=4, trials=4)))
     assert many is not None
-    assert many.shape == 2, "two trials do not fit into a block of one node"
+    assert many.shape == 2, "two trials do not fit into one block of one node"
+    two = decide(place("0", 128, trial(7), trial(8)), offers=(LARGE, ONE, replace(ONE, nodes=4, trials=4)), further=2)
+    assert two is not None
+    assert (two.shape, two.blocks) == (1, 2), "two of them cost less"
 
 
 @pytest.mark.parametrize(
@@ -62,13 +65,13 @@ def test_the_last_trial_leaves_a_large_block_for_the_smallest_that_fits():
     ],
 )
 def test_nothing_leaves_where_it_cannot_or_does_not_save_enough(block, offers, submit):
-    assert decide(block, offers=offers, submit=submit) is None
+    assert decide(block, offers=offers, further=int(submit)) is None
 
 
 def test_what_is_saved_is_so_many_times_what_it_costs():
     source, small = place("0", 3, trial(lost=60.0)), ONE
     ends = 1.0
-    while saves_in_new(replace(source, trials=(trial(ends=ends),)), replace(small, walltime=None), 0.0, 0.0) is None:
+    while saves_in_new(replace(source, trials=(trial(ends=ends),)), replace(small, walltime=None), 1, 0.0, 0.0) is None:
         ends *= 1.01
         assert ends < 1e7, "it never saves enough"
     saved = 3 * (ends - START_UP - HANDOVER)
@@ -84,16 +87,16 @@ def test_trials_go_to_a_smaller_block_that_is_there_rather_than_to_a_new_one():
     again = decide(large, replace(small, free=0))
     assert again is not None
     assert again.target == "", "it has no room"
-    ending = decide(large, replace(small, seconds=HOUR), submit=False)
+    ending = decide(large, replace(small, seconds=HOUR), further=0)
     assert ending is None, "it ends too soon"
 
 
 def test_two_large_blocks_become_one_only_where_the_pool_has_no_smaller_ones():
     first, second = place("0", 128, trial(7), free=127), place("1", 128, trial(8, "1", ends=2 * HOUR), free=127)
-    merged = decide(first, second, offers=(LARGE,), submit=False)
+    merged = decide(first, second, offers=(LARGE,), further=0)
     assert merged is not None
     assert (merged.source, merged.target) == ("0", "1"), "the other one would keep it for longer"
-    assert decide(first, second, submit=False) is None, "they wait for a place for a small one"
+    assert decide(first, second, further=0) is None, "they wait for a place for a small one"
 
 
 class Ending(ShapedLab):
@@ -163,6 +166,27 @@ def test_it_goes_at_once_to_a_small_block_that_is_idle_already(tmp_path):
     assert lab.living == [lab.large, small]
 
 
+def test_trials_that_need_several_small_blocks_leave_once_all_of_these_run(tmp_path):
+    lab = Ending(tmp_path, ends=60.0)
+    lab.connect(lab.large, tasks=3)
+    three = [replace(trial(number, lab.large), ends=lab.now + 1300.0) for number in (7, 8, 9)]
+    lab.blocks.leaving.last = tuple(three)
+    lab.turn(demand=3, seconds=2.0)
+    first, second = lab.living[1:]
+    assert (
+        lab.blocks.note
+        == f"pool cpu: trials 7, 8 and 9 will go on in the blocks {first} and {second} (1 node each) once they run"
+    )
+    lab.connect(first)
+    lab.turn(demand=3, seconds=2.0)
+    assert lab.blocks.leaving.leaves == ()
+    lab.connect(second)
+    lab.turn(demand=3, seconds=2.0)
+    words = f"trials 7, 8 and 9 leave block {lab.large} (4 nodes) for the blocks {first} and {second} (1 node each)"
+    assert [leave.words for leave in lab.blocks.leaving.leaves] == [words]
+    assert lab.living == [lab.large, first, second]
+
+
 def test_of_trials_of_different_sizes_each_is_given_a_whole_node(tmp_path):
     lab = Ending(tmp_path, ends=60.0)
     lab.blocks.leaving.packed = True
@@ -170,11 +194,8 @@ def test_of_trials_of_different_sizes_each_is_given_a_whole_node(tmp_path):
     both = [replace(trial(number, lab.large), ends=lab.now + 1200.0) for number in (7, 8)]
     lab.blocks.leaving.last = tuple(both)
     lab.turn(demand=2, seconds=2.0)
-    assert lab.living == [lab.large], "a block of one node may have no room for both, though it has two workers"
-    lab.connect(lab.large, tasks=1)
-    lab.blocks.leaving.last = tuple(both[:1])
-    lab.turn(demand=1, seconds=2.0)
-    assert [lab.blocks.blocks[int(number)].node_count for number in lab.living] == [4, 1]
+    nodes = [lab.blocks.blocks[int(number)].node_count for number in lab.living]
+    assert nodes == [4, 1, 1], "a block of one node may have no room for both, though it has two workers"
 
 
 def test_a_trial_that_ends_while_the_small_block_waits_needs_none(tmp_path):

@@ -53,7 +53,7 @@ def ran(folder: Path, seed: int, *, moves: bool) -> Ran:
     assert [trial.state for trial in bench.trials()] == [optuna.trial.TrialState.COMPLETE] * TRIALS
     assert pool.blocks is not None
     held = {block.number: pool.blocks.nodes_of(block) * block.held.before for block in pool.blocks.blocks}
-    targets = {block.left_for for block in pool.blocks.blocks if block.left_for}
+    targets = {number for block in pool.blocks.blocks for number in block.left_for}
     moved = sum(len(leave.tokens) for leave in pool.blocks.leaving.leaves)
     return Ran(sum(held.values()), sum(held[number] for number in targets), moved, pool.now() - bench.campaign.began)
 

@@ -251,8 +251,9 @@ class Driver(QuietServices):
             self.world.saw["blocks left by the last trials"] += sum(block.end == End.CANCELLED for block in left)
             targets = {block.number: block for block in blocks.blocks}
             for block in left:
-                smaller = blocks.nodes_of(targets[block.left_for]) < blocks.nodes_of(block)
-                assert smaller or not plan.shapes, f"block {block.number} was left for one that is not smaller"
+                nodes = sum(blocks.nodes_of(targets[number]) for number in block.left_for)
+                smaller = nodes < blocks.nodes_of(block)
+                assert smaller or not plan.shapes, f"block {block.number} was left for what is not smaller"
             if plan.shapes:
                 self.world.saw.update(f"blocks of shape {block.shape}" for block in blocks.blocks)
 
