@@ -4,8 +4,9 @@ Drivers are killed or suspended between any two steps, statements fail before or
 set, outcomes on disk are corrupt, two drivers work on one study, and workers outlive their drivers.
 
 ``python -m tests.system.simulation --seeds 0:100000`` from the repository root searches further than the tests do,
-``--seeds 0:`` until it is interrupted; with ``--blocks`` the workers are those of blocks with walltimes, and
-``--sized`` leaves out the seeds whose trials are all of one size. ``--seeds 17`` replays a seed to the last bit.
+``--seeds 0:`` until it is interrupted; with ``--blocks`` the workers are those of blocks with walltimes, with
+``--ends`` the last trials may leave large blocks, and ``--sized`` leaves out seeds whose trials are all of one size.
+``--seeds 17`` replays a seed to the last bit.
 """
 
 from .cases import Case

@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--seeds", default="0:1000", help="FIRST:LAST, FIRST: without an end, or one seed to replay")
     parser.add_argument("--blocks", action="store_true", help="on blocks with walltimes")
     parser.add_argument("--hours", action="store_true", help="on blocks that a budget in node-hours pays")
+    parser.add_argument("--ends", action="store_true", help="on large blocks, which the last trials may leave")
     parser.add_argument("--sized", action="store_true", help="only the seeds whose trials differ in size")
     arguments = parser.parse_args()
     prepare()
-    option = "--hours" if arguments.hours else "--blocks" if arguments.blocks else ""
+    option = next((f"--{name}" for name in ("hours", "ends", "blocks") if getattr(arguments, name)), "")
     of = DRAWS[option]
     seeds, saw, failures, began = seeds_of(arguments.seeds), Counter[str](), 0, time.monotonic()
     with TemporaryDirectory(dir=memory(), prefix="simulation-") as name:

@@ -244,7 +244,7 @@ class Case:
         case = cls.of(seed)
         if case.sizes is None:
             plan = replace(plan, shapes=draw_shapes(seed))
-        case = replace(
+        return replace(
             case,
             seats=1,
             wishes=False,
@@ -257,7 +257,21 @@ class Case:
             expected=draw.choice([None, None, 8.0 * stretch]),
             stop_at=draw.choice([None, None, None, None, 40]),
         )
-        return with_long_ends(case) if random.Random(f"ends {seed}").random() < 0.25 else case
+
+    @classmethod
+    def with_long_ends(cls, seed: int) -> Case:
+        """Long trials on large blocks, which the last ones may leave for small ones."""
+        draw, case = random.Random(f"long ends {seed}"), cls.with_blocks(seed)
+        assert case.plan is not None
+        small = PlannedShape(draw.choice([1, 3]), 1, 2000.0, draw.choice([1.0, 20.0, 100.0]))
+        large = PlannedShape(6, 32, 4000.0, 1.0)
+        counts = BlockCounts(1, 0, draw.choice([3, 6]), 60.0)
+        plan = replace(case.plan, counts=counts, shapes=draw.choice([(small, large), (large, small)]))
+        if case.sampler in (*GENERATIONS, *POPULATIONS) or case.pruner in (PROMOTE, HALVING):
+            case = replace(case, sampler=SAMPLERS[0], pruner=None)
+        expected = draw.choice([None, 600.0, 600.0])
+        case = replace(case, plan=plan, sizes=None, workers=plan.most_workers, expected=expected, stop_at=None)
+        return replace(case, trials=12, stretch=60.0, quiet=10.0, every=1, repeats=REPEATS_ONCE)
 
     @classmethod
     def with_hours(cls, seed: int) -> Case:
@@ -269,20 +283,6 @@ class Case:
         hours = block * draw.choice([0.5, 1.0, 1.7, 2.5, 4.0, 8.0])
         trouble = replace(case.trouble, naps=0, kills=max(case.trouble.kills, draw.choice([0, 1, 2])))
         return replace(case, hours=hours, seats=draw.choice([1, 2]), server=True, trouble=trouble)
-
-
-def with_long_ends(case: Case) -> Case:
-    """Long trials on large blocks, which the last ones may leave for small ones."""
-    draw = random.Random(f"long ends {case.seed}")
-    assert case.plan is not None
-    small = PlannedShape(draw.choice([1, 3, 3]), 1, 2000.0, draw.choice([1.0, 20.0, 100.0]))
-    large = PlannedShape(draw.choice([3, 6]), 32, 4000.0, 1.0)
-    counts = replace(case.plan.counts, max=draw.choice([2, 3]))
-    plan = replace(case.plan, counts=counts, shapes=draw.choice([(small, large), (large, small)]))
-    if case.sampler in (*GENERATIONS, *POPULATIONS) or case.pruner in (PROMOTE, HALVING):
-        case = replace(case, sampler=SAMPLERS[0], pruner=None)
-    case = replace(case, plan=plan, sizes=None, workers=plan.most_workers, expected=draw.choice([None, 600.0]))
-    return replace(case, trials=draw.choice([6, 12]), stretch=60.0, quiet=10.0, stop_at=None, every=1)
 
 
 def draw_shapes(seed: int) -> tuple[PlannedShape, ...]:

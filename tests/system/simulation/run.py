@@ -50,7 +50,7 @@ def check(case: Case, template_path: Path, folder: Path) -> Found:
     return Found(world.saw, digest)
 
 
-DRAWS = {"": Case.of, "--blocks": Case.with_blocks, "--hours": Case.with_hours}
+DRAWS = {"": Case.of, "--blocks": Case.with_blocks, "--hours": Case.with_hours, "--ends": Case.with_long_ends}
 """How a seed is drawn, by the option of ``python -m tests.system.simulation``."""
 
 

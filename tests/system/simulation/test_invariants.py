@@ -52,7 +52,7 @@ from pilotune.providers.simulated.pool import SimulatedPool
 from tests.support.packing import MACHINES
 from tests.system.simulation import Case, check, driver, template
 from tests.system.simulation.__main__ import memory
-from tests.system.simulation.cases import GENERATIONS, NODES, POPULATIONS, PROMOTE, SAMPLERS, Trouble, with_long_ends
+from tests.system.simulation.cases import GENERATIONS, NODES, POPULATIONS, PROMOTE, SAMPLERS, Trouble
 from tests.system.simulation.pools import Pools
 from tests.system.simulation.sizes import Sizes
 
@@ -269,13 +269,10 @@ source_of = keeper.source_of
 
 def long_ends(seed: int) -> Case:
     """Long trials on large blocks, which the last ones may leave; some of them are lost."""
-    case = replace(
-        Case.with_blocks(seed), trouble=Trouble(), faults=Faults(lose=0.1), pools=None, repeats=Repeats(1, 1)
-    )
-    case = with_long_ends(without_population(case))
+    case = replace(Case.with_long_ends(seed), trouble=Trouble(), faults=Faults(lose=0.1), pools=None)
     assert case.plan is not None
     shapes = (PlannedShape(1, 1, 1000.0, 100.0), PlannedShape(2, 4, 1000.0, 1.0), PlannedShape(6, 32, 2000.0, 1.0))
-    return replace(case, plan=replace(case.plan, shapes=shapes), workers=6 * case.plan.counts.max)
+    return replace(case, plan=replace(case.plan, shapes=shapes), stretch=30.0)
 
 
 def always_movable(last: LastTrials, flight: Flight, began: float, now: float) -> LastTrial:
