@@ -9,6 +9,7 @@ large models, with lognormal noise of 0.3. All policies get the same trials in t
 - shadho: SHADHO's rule, to which larger models have more free parameters.
 - learned: the policy of campaigns. It sees parameters and durations only, and begins with no data.
 - known costs: the same policy, told what every trial takes in each pool before noise.
+- known later: the same, told when the first trial has ended. A policy that begins with no data cannot do much better.
 - bound: the linear program's rate from the first second to the last, without the wait for the last trials.
 
 The hardware: pools that differ in speed by the same factor for all models; a GPU that helps larger models; a GPU that
@@ -41,6 +42,7 @@ NOISE = 0.3
 FINE = 24
 """So many kinds the bound tells apart."""
 KNOWN = "known costs"
+LATER = "known later"
 POLICIES = ("fifo", "shadho", "learned", KNOWN)
 NAMES = {"fifo": "first-come"}
 MIX = {"small": 0.5, "medium": 0.3, "large": 0.2}
@@ -111,24 +113,29 @@ def drawn(trials: int, seed: int) -> list[tuple[dict[str, object], float]]:
 
 
 class KnownCosts(Costs):
-    """Costs that are known before any trial has run."""
+    """Costs that are known before any trial has run, or as soon as one has ended (``later``)."""
 
-    def __init__(self, case: Case, sample: Sequence[Params]) -> None:
+    def __init__(self, case: Case, sample: Sequence[Params], later: bool = False) -> None:
         super().__init__(list(case.workers))
         self._case = case
+        self._told = True
         known = np.repeat(self.log_seconds(sample), len(self.pools), axis=0)
         self._attempts = known, np.tile(np.arange(len(self.pools)), len(sample))
+        self._told = not later
+
+    def note(self, *_: object, **__: object) -> None:
+        self._told = True
 
     @property
     def version(self) -> int:
-        return 0
+        return int(self._told)
 
     @property
     def count(self) -> int:
         return 1_000_000
 
-    def log_seconds(self, many: Sequence[Params]) -> np.ndarray:
-        return np.log([self._case.seconds(params) for params in many])
+    def log_seconds(self, many: Sequence[Params]) -> np.ndarray | None:
+        return np.log([self._case.seconds(params) for params in many]) if self._told else None
 
     def attempts(self) -> tuple[np.ndarray, np.ndarray]:
         return self._attempts
@@ -147,8 +154,9 @@ def run(case: Case, policy: str, trials: int, seed: int) -> Figures:
     """One campaign of a policy."""
     todo = drawn(trials, seed)
     sizes = {name: float(place) for place, name in enumerate(case.workers)}
-    known = policy == KNOWN
-    costs = KnownCosts(case, [params for params, _ in todo[:200]]) if known else Costs(list(case.workers))
+    known = policy in (KNOWN, LATER)
+    sample = [params for params, _ in todo[:200]]
+    costs = KnownCosts(case, sample, policy == LATER) if known else Costs(list(case.workers))
     placement = Placement("learned" if known else policy, costs)
     placement.pools({name: PoolRoom(many, size=sizes[name]) for name, many in case.workers.items()})
     free = [name for name, many in case.workers.items() for _ in range(many)]
@@ -219,7 +227,7 @@ def interval(values: Sequence[float]) -> str:
 def measure(trials: int, seeds: int) -> str:
     rows: list[list] = []
     for case in CASES:
-        found = {policy: [run(case, policy, trials, seed) for seed in range(seeds)] for policy in POLICIES}
+        found = {policy: [run(case, policy, trials, seed) for seed in range(seeds)] for policy in (*POLICIES, LATER)}
         found["bound"] = [bound(case, trials, seed) for seed in range(seeds)]
         for policy, figures in found.items():
             pairs = list(zip(found["fifo"], figures, strict=True))
@@ -230,13 +238,15 @@ def measure(trials: int, seeds: int) -> str:
                     interval([each.makespan for each in figures]),
                     interval([first.makespan / each.makespan for first, each in pairs]),
                     interval([first.begun / each.begun for first, each in pairs]),
-                    interval(
-                        [known.makespan / each.makespan for known, each in zip(found[KNOWN], figures, strict=True)]
+                    *(
+                        interval([best.makespan / each.makespan for best, each in zip(found[of], figures, strict=True)])
+                        for of in (KNOWN, LATER)
                     ),
                     None if policy == "bound" else mean(each.cost for each in figures),
                 ]
             )
-    head = ["hardware", "policy", "makespan, s", "ratio", "ratio, all begun", "of known costs", "CPU ms a trial"]
+    columns = "hardware, policy, makespan (s), ratio, ratio (all begun), of known costs, of known later, CPU ms a trial"
+    head = columns.split(", ")
     return common.table(f"{trials:,} trials of a fixed mix on 150 workers; {seeds} seeds", head, rows)
 
 
