@@ -59,6 +59,11 @@ class Ending:
     ) -> None:
         self._plan, self._rooms, self._waiting, self._until, self._running = plan, rooms, waiting, seconds, running
         self._waits = {name: room.wait(now) for name, room in rooms.items()}
+        self._seconds: list[dict[str, float]] = [
+            dict(zip(plan.pools, row, strict=True)) for row in plan.seconds.tolist()
+        ]
+        # Thousands of trials may wait, which differ in these two only.
+        self._best_of: dict[tuple[int, frozenset[str]], str | None] = {}
 
     def choose(self, pool: str, least_lost: Callable[[Iterable[int], int], int]) -> Entry | None:
         """The trial that begins in a pool; None: those that wait end earlier elsewhere.
@@ -68,56 +73,54 @@ class Ending:
             least_lost: Chooses between kinds that have no share in the pool of this column.
         """
         plan, place = self._plan, self._plan.pools.index(pool)
-        usable = [entry for entry in self._waiting if pool in entry.usable]
-        fitting = [entry for entry in usable if self._fits(entry, place)]
+        fitting = [entry for entry in self._waiting if pool in entry.usable and self._fits(entry, pool)]
         assert plan.shares is not None
         due = [entry for entry in fitting if plan.shares.shares[entry.kind, place] > 0]
         if due:
-            return max(due, key=lambda entry: float(plan.seconds[entry.kind, place]))
+            return max(due, key=lambda entry: self._seconds[entry.kind][pool])
         if fitting:
             kind = least_lost({entry.kind for entry in fitting}, place)
             return next(entry for entry in fitting if entry.kind == kind)
         gain, entry = max(
-            (
-                (ends - float(plan.seconds[entry.kind, place]), entry)
-                for entry, ends in self._ends()
-                if pool in entry.usable
-            ),
+            ((ends - self._seconds[entry.kind][pool], entry) for entry, ends in self._ends() if pool in entry.usable),
             key=lambda each: each[0],
             default=(0.0, None),
         )
         return entry if gain > 0 else None
 
-    def _fits(self, entry: Entry, place: int) -> bool:
-        fastest = min(self._waits[name] + self._seconds(entry, name) for name in self._pools(entry))
-        return float(self._plan.seconds[entry.kind, place]) <= max(self._until, AS_FAST * fastest)
-
-    def _pools(self, entry: Entry) -> list[str]:
-        """The pools where a trial may run, now or later."""
-        return [name for name in self._rooms if name in entry.fits]
-
-    def _seconds(self, entry: Entry, pool: str) -> float:
-        return float(self._plan.seconds[entry.kind, self._plan.pools.index(pool)])
+    def _fits(self, entry: Entry, pool: str) -> bool:
+        best, seconds = self._best(entry), self._seconds[entry.kind]
+        assert best is not None, "it may run in the pool that is asked about"
+        return seconds[pool] <= max(self._until, AS_FAST * (self._waits[best] + seconds[best]))
 
     def _ends(self) -> Iterator[tuple[Entry, float]]:
         """Of each trial that waits, seconds until it ends where it runs fastest, after what runs and waits there."""
         free = self._free()
         for entry in self._waiting:
-            if self._pools(entry):
-                name = self._best(entry)
-                ends = free[name][0] + self._seconds(entry, name)
+            name = self._best(entry)
+            if name is not None:
+                ends = free[name][0] + self._seconds[entry.kind][name]
                 heapq.heapreplace(free[name], ends)
                 yield entry, ends
 
-    def _best(self, entry: Entry) -> str:
-        """The pool in which a trial runs fastest, counted from when that has workers."""
-        return min(self._pools(entry), key=lambda name: (self._waits[name] + self._seconds(entry, name), name))
+    def _best(self, entry: Entry) -> str | None:
+        """The pool in which a trial runs fastest, counted from when that has workers; None where it may run nowhere."""
+        key = entry.kind, entry.fits
+        if key not in self._best_of:
+            seconds, pools = self._seconds[entry.kind], [name for name in self._rooms if name in entry.fits]
+            self._best_of[key] = min(pools, key=lambda name: (self._waits[name] + seconds[name], name), default=None)
+        return self._best_of[key]
 
     def _free(self) -> dict[str, list[float]]:
         """By pool, seconds until each of its workers has ended what it runs; heaps. One is expected where none is."""
-        found = {name: [self._waits[name]] * max(1, room.workers) for name, room in self._rooms.items()}
+        found: dict[str, list[float]] = {name: [] for name in self._rooms}
         for kind, pool, ran in self._running:
             if pool in found:
-                left = max(float(self._plan.seconds[kind, self._plan.pools.index(pool)]) - ran, LATE * ran)
-                heapq.heapreplace(found[pool], found[pool][0] + left)
+                found[pool].append(self._waits[pool] + max(self._seconds[kind][pool] - ran, LATE * ran))
+        for name, ends in found.items():
+            workers = max(1, self._rooms[name].workers)
+            surplus, ends[workers:] = ends[workers:], [self._waits[name]] * (workers - len(ends))
+            heapq.heapify(ends)
+            for end in surplus:  # more run than there are workers now: they follow each other
+                heapq.heapreplace(ends, ends[0] + end - self._waits[name])
         return found
