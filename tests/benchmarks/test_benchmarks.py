@@ -182,14 +182,10 @@ def test_rates_count_whole_waves_of_workers_that_all_end_at_once(module: object)
 def test_placement_is_compared_with_known_costs() -> None:
     head, *rows = lines_of("placement", "--small")
     assert "of known costs" in head
-    assert [row.split("|")[2].strip() for row in rows[:5]] == [
-        "first-come",
-        "shadho",
-        "learned",
-        "known costs",
-        "bound",
-    ]
-    assert len(rows) == 20
+    assert "of known later" in head
+    policies = ["first-come", "shadho", "learned", "known costs", "known later", "bound"]
+    assert [row.split("|")[2].strip() for row in rows[:6]] == policies
+    assert len(rows) == 24
 
 
 @pytest.mark.exhaustive
