@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...pipeline.campaign.events import (
@@ -72,10 +72,12 @@ class SimulatedPools:
                 self._scale(action)
             elif isinstance(action, Reply | StopAttempt):
                 token = action.message.token if isinstance(action, Reply) else action.token
-                for name in [self._homes[token]] if token in self._homes else self.pools:
-                    self.pools[name].perform([action])
+                home = self._homes.get(token)
+                for name, pool in self._each():
+                    if home in (None, name):
+                        pool.perform([action])
             else:
-                for pool in self.pools.values():
+                for _, pool in self._each():
                     pool.perform([action])
 
     def close(self) -> None:
@@ -83,6 +85,12 @@ class SimulatedPools:
             pool.close()
 
     # -- pools --------------------------------------------------------------------------------------------------------
+
+    def _each(self) -> Iterator[tuple[str, SimulatedPool]]:
+        """The pools by name. What one of them is told takes time, in which another may be given up."""
+        for name in list(self.pools):
+            if name in self.pools:
+                yield name, self.pools[name]
 
     def vanish(self, name: str) -> None:
         """A pool is given up: what it runs is lost, and it does not come back. The last pool stays."""
@@ -107,7 +115,7 @@ class SimulatedPools:
 
     def _scale(self, action: Scale) -> None:
         left = action.workers
-        for name, pool in self.pools.items():
+        for name, pool in self._each():
             here = min(left, action.most.get(name, left))
             blocks = None if action.blocks is None else _of_pool(name, action.blocks)
             pool.perform([replace(action, workers=here, blocks=blocks, spent=frozenset(_of_pool(name, action.spent)))])
@@ -115,7 +123,7 @@ class SimulatedPools:
 
     def _collect(self) -> None:
         """Take over what has happened in the pools."""
-        for name, pool in self.pools.items():
+        for name, pool in self._each():
             for event in pool.take_events():
                 if isinstance(event, Capacity):
                     self._capacities[name] = event
