@@ -210,16 +210,18 @@ class PlacedPool:
         """
         found, waiting = {}, self._pools_of_waiting()
         future = max(0, workers - len(waiting) - len(self._homes))
+        # Those whose pools were all given up say nothing of where the next ones may run.
+        recent = [pools for pools in self._recent if not pools or not self._rooms.keys().isdisjoint(pools)]
         for name in self._rooms:
             if name in self._done_with:
                 only = [pools for pools in waiting if pools <= self._done_with | self._overdue()]
                 found[name] = self._load[name] + sum(name in pools for pools in only)
                 continue
-            may = sum(not allowed or name in allowed for allowed in self._recent)
+            may = sum(not allowed or name in allowed for allowed in recent)
             here = self._load[name] + sum(name in allowed for allowed in waiting)
             if name not in self._unasked and future:
-                here += -(-future * may // len(self._recent)) if self._recent else future
-                if may == len(self._recent) and all(name in allowed for allowed in waiting):
+                here += -(-future * may // len(recent)) if recent else future
+                if may == len(recent) and all(name in allowed for allowed in waiting):
                     continue
             found[name] = here
         return found

@@ -232,7 +232,7 @@ class Driver:
         return [*asked, *self.storage_watch.stop_requests(), *self.ended.requests()]
 
     def renew_lease(self) -> None:
-        """Stage the renewal of this campaign's lease, and what has changed of its blocks and of those of the dead."""
+        """Stage the renewal of this campaign's lease and what has changed of its blocks; see to those of the dead."""
         renew(self.storage, self.study, self.lease)
         self.settle_dead()
         self.keep_times()
@@ -256,8 +256,9 @@ class Driver:
         keep_hours(self.storage, self.study, self.lease.campaign, current_ledger(campaign))
 
     def settle_dead(self) -> None:
-        """Stage that dead campaigns give back the hours that their jobs can no longer use."""
-        settle(self.storage, self.study, self.dead_leases(), self.pool.cleaned if self.pool else None, time.time())
+        """Write that dead campaigns give back the hours that their jobs can no longer use."""
+        cleaned, limit = self.pool.cleaned if self.pool else None, self.study_file.budget.trials
+        settle(self.storage, self.study, self.dead_leases, cleaned, time.time(), limit)
 
     def on_closed(self, charges: Mapping[str, PoolCharge], blocks: Sequence[BlockView], left: Sequence[str]) -> None:
         """The pool was closed: stage when its blocks ended, and what they have cost in the end.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..attributes import BLOCKS, SETUP
 from ..record import Lease, RunDirectory
-from ..record.hours import Ledger, keep_hours, ledgers, ledgers_in, settled
+from ..record.hours import Ledger, give_back, ledgers, ledgers_in
 
 if TYPE_CHECKING:
     import optuna
@@ -32,17 +32,32 @@ of its lease that did not come, and those in which its workers notice and let th
 def settle(
     storage: RecordStorage,
     study: optuna.Study,
-    dead: Sequence[Lease],
+    dead: Callable[[], Sequence[Lease]],
     orphans: Sequence[OrphanedJob] | None,
     now: float,
+    limit: int | None = None,
 ) -> None:
-    """Stage that dead campaigns give back the hours that their jobs can no longer use; see :func:`settled_use`."""
-    found = {name: each for name, each in ledgers(storage, study).items() if not each.over}
-    open_ = [lease for lease in dead if lease.campaign in found]
-    if open_:
-        used = settled_use(storage.get_study_system_attrs(study._study_id), open_, orphans, now)
-        for campaign, ledger in settled(found, used).items():
-            keep_hours(storage, study, campaign, ledger)
+    """Write that dead campaigns give back the hours that their jobs can no longer use.
+
+    Args:
+        storage: The campaign's storage.
+        study: Loaded from ``storage``.
+        dead: Finds the leases of dead campaigns.
+        orphans: As for :func:`settled_use`.
+        now: Unix seconds.
+        limit: As for ``RecordStorage.commit``.
+
+    Raises:
+        RecordAway: The database did not answer.
+        LeaseLost: Another driver declared this campaign dead.
+    """
+
+    def used(open_: Collection[str]) -> dict[str, dict[str, float]]:
+        leases = [lease for lease in dead() if lease.campaign in open_]
+        attrs = storage.get_study_system_attrs(study._study_id) if leases else {}
+        return settled_use(attrs, leases, orphans, now)
+
+    give_back(storage, study, used, limit)
 
 
 def settle_cleaned(url: str, name: str, records: Collection[Path], orphans: Sequence[OrphanedJob]) -> list[Ledger]:
@@ -76,7 +91,7 @@ def settle_cleaned(url: str, name: str, records: Collection[Path], orphans: Sequ
             clock = storage.database.clock()
             dead = [lease for lease in study_leases(storage, study) if not lease.alive(clock)]
             dead = [lease for lease in dead if RunDirectory(Path(lease.run)).jobs.resolve() in looked_at]
-            settle(storage, study, dead, orphans, time.time())
+            settle(storage, study, lambda: dead, orphans, time.time())
         return list(ledgers(storage, study).values())
 
 

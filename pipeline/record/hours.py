@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +188,41 @@ def keep_hours(storage: RecordStorage, study: optuna.Study, campaign: str, ledge
     key, value = HOURS + campaign, ledger.to_json()
     if storage.get_study_system_attrs(study._study_id).get(key) != value:
         storage.set_study_system_attr(study._study_id, key, value)
+
+
+def give_back(
+    storage: RecordStorage,
+    study: optuna.Study,
+    used: Callable[[Collection[str]], Mapping[str, Mapping[str, float]]],
+    limit: int | None = None,
+) -> None:
+    """Write that dead campaigns give back the hours that they had reserved and not used.
+
+    The study is locked for it: by what this process has read before, a campaign may seem dead that has gone on, or has
+    ended and said what its blocks have cost.
+
+    Args:
+        storage: The campaign's storage.
+        study: Loaded from ``storage``.
+        used: As for :func:`settled`, of the campaigns that it is given, by what ``storage`` knows when it is called.
+        limit: As for ``RecordStorage.commit``.
+
+    Raises:
+        RecordAway: The database did not answer.
+        LeaseLost: Another driver declared this campaign dead.
+    """
+    if _to_close(storage, study, used):
+        with storage.locked(study._study_id, limit):
+            for campaign, ledger in _to_close(storage, study, used).items():
+                keep_hours(storage, study, campaign, ledger)
+
+
+def _to_close(
+    storage: RecordStorage, study: optuna.Study, used: Callable[[Collection[str]], Mapping[str, Mapping[str, float]]]
+) -> dict[str, Ledger]:
+    """What becomes of open ledgers whose campaigns have no jobs left."""
+    found = {campaign: ledger for campaign, ledger in ledgers(storage, study).items() if not ledger.over}
+    return {campaign: ledger for campaign, ledger in settled(found, used(found)).items() if ledger.over}
 
 
 def settled(found: Mapping[str, Ledger], used: Mapping[str, Mapping[str, float]]) -> dict[str, Ledger]:

@@ -14,7 +14,7 @@ from ..site import BlockCounts, PoolSpec, shapes_in_words
 from .block import Block
 from .charges import allowed_now, shape_charges
 from .scaling import surplus
-from .shapes import WITHDRAWAL_PERIOD, Fleet, Offer, further_blocks, is_late, wait_of
+from .shapes import WITHDRAWAL_PERIOD, Fleet, Offer, fits, further_blocks, is_late, wait_of
 
 if TYPE_CHECKING:
     from ..schedulers.batch import BatchBlocks
@@ -100,7 +100,8 @@ class BlockShape:
         wait = wait_of(blocks, shape, now, estimate)
         pool = self.pool
         is_open = self.open and now >= self.closed_until
-        return Offer(pool.nodes_per_block, self.trials, pool.walltime, self.margin, wait, is_open)
+        able = self.open or (not self.refused and any(block.living and block.shape == shape for block in blocks))
+        return Offer(pool.nodes_per_block, self.trials, pool.walltime, self.margin, wait, is_open, able)
 
     def hear(self, starts: float | None, now: float) -> None:
         """Take over what the scheduler says of when a block would begin."""
@@ -142,10 +143,15 @@ class BlockShapes:
         """Trials that a block runs at a time, of the shape that runs most."""
         return max(shape.trials for shape in self._shapes)
 
-    @property
-    def usable(self) -> float:
-        """Seconds that a block has for trials, of the shape that has most."""
-        return max(shape.usable for shape in self._shapes)
+    def usable(self, blocks: Sequence[Block], now: float) -> float:
+        """Seconds that a block has for trials, of the shape that has most of those that can run any.
+
+        Args:
+            blocks: All blocks of the pool.
+            now: Unix seconds.
+        """
+        offers = self.offers(blocks, now)
+        return max(offers[shape].usable for shape in fits(offers, None))
 
     def further(
         self,

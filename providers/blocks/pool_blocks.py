@@ -258,8 +258,9 @@ class PoolBlocks:
         self.releaser.release_again(self.blocks, now)
         smaller = self.leaving.step(self.blocks, self.pool.blocks, now)
         expected = self.leaving.expected(now, expected)
+        usable = self.shapes.usable(self.blocks, now)
         for block in self.blocks:
-            self._hold_ending(block, expected, hold, now)
+            self._hold_ending(block, expected, usable, hold, now)
             for manager in block.to_hold:
                 hold(manager)
             if block.living and block.is_drained:
@@ -308,10 +309,12 @@ class PoolBlocks:
             log.info("pool %s: no estimate for blocks of %s: %s", self.pool.name, shape.words, error)
             return None
 
-    def _hold_ending(self, block: Block, expected: float | None, hold: Callable[[str], None], now: float) -> None:
+    def _hold_ending(
+        self, block: Block, expected: float | None, usable: float, hold: Callable[[str], None], now: float
+    ) -> None:
         """Give no more trials to a block that ends soon, or whose trials leave it."""
         margin = self.shapes[block.shape].margin
-        near = accepts_no_more(block, now, self.shapes.usable, margin, expected)
+        near = accepts_no_more(block, now, usable, margin, expected)
         if not block.living or not (near or block.left_for):
             return
         for manager, accepts in (block.managers or {}).items():

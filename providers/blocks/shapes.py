@@ -119,7 +119,9 @@ class Offer:
         walltime: Seconds that it runs; None without an end.
         margin: Seconds before its end at which trials yield.
         wait: What is known of its wait.
-        open: Whether the scheduler takes its blocks and the budget pays them.
+        open: Whether blocks of it may be submitted now.
+        able: Whether trials can run in its blocks: the scheduler takes them, and the budget pays a further one or there
+            is one. Others are not waited for.
     """
 
     nodes: int
@@ -128,6 +130,7 @@ class Offer:
     margin: float = 0.0
     wait: Wait = Wait()
     open: bool = True
+    able: bool = True
 
     @property
     def usable(self) -> float:
@@ -258,11 +261,14 @@ UNLIMITED = 1_000_000.0
 
 
 def fits(offers: Sequence[Offer], expected: float | None) -> list[int]:
-    """The shapes in which the next trial fits; all of them where it fits in none, and goes on from checkpoints."""
-    if expected is None:
-        return list(range(len(offers)))
-    found = [shape for shape, offer in enumerate(offers) if expected <= offer.usable]
-    return found or list(range(len(offers)))
+    """The shapes in which the next trial fits; all of them where it fits in none, and goes on from checkpoints.
+
+    >>> small, large = Offer(1, 4, 1800.0), Offer(8, 32, 7200.0)
+    >>> fits([small, large], 3600.0), fits([small, replace(large, able=False)], 3600.0)
+    ([1], [0])
+    """
+    able = [shape for shape, offer in enumerate(offers) if offer.able] or list(range(len(offers)))
+    return [shape for shape in able if expected is None or expected <= offers[shape].usable] or able
 
 
 def _cost(offer: Offer, trials: float, expected: float) -> float:

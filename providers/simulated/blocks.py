@@ -214,10 +214,11 @@ class SimulatedBlocks:
         now, plan = self._now(), self.plan
         smaller = self.leaving.step(self.blocks, plan.counts, now)
         expected = self.leaving.expected(now, self.expected)
+        usable = self.shapes.usable(self.blocks, now)
         for block in self._running():
             block.idle = now - self._last_used[block.number] if not block.tasks else 0.0
             margin = self.shapes[block.shape].margin
-            near = accepts_no_more(block, now, self.shapes.usable, margin, expected)
+            near = accepts_no_more(block, now, usable, margin, expected)
             if block.left_for or (plan.holds and near):
                 block.managers = {"0": False}
             if block.is_drained:

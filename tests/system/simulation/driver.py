@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from pilotune.pipeline.record import (
     release,
     renew,
 )
-from pilotune.pipeline.record.hours import keep_hours, ledgers, settled
+from pilotune.pipeline.record.hours import give_back, keep_hours
 from pilotune.pipeline.suggest import make_sampler
 from pilotune.pipeline.trial.files import TrialFiles
 from pilotune.pipeline.trial.protocol import AttemptSpec, Limits, Outcome, OutcomeKind
@@ -283,14 +283,16 @@ class Driver(QuietServices):
     def _keep_hours(self) -> None:
         """Keep what the blocks have cost; what dead drivers had reserved is given back once their blocks are gone."""
         keep_hours(self.storage, self.study, self.name, self.campaign.hours.ledger(self.world.time.now))
-        gone = {
+        give_back(self.storage, self.study, self._gone, self.world.case.trials)
+
+    def _gone(self, campaigns: Collection[str]) -> dict[str, dict[str, float]]:
+        """Of those campaigns whose drivers do not live and whose blocks are gone, what these were charged."""
+        return {
             each.name: each.charged_by_pool
             for each in self.world.drivers
-            if not each.lives and each.machines and all(machine.over for machine in each.machines.values())
+            if each.name in campaigns and not each.lives
+            if each.machines and all(machine.over for machine in each.machines.values())
         }
-        found = ledgers(self.storage, self.study, self.name)
-        for campaign, ledger in settled(found, gone).items():
-            keep_hours(self.storage, self.study, campaign, ledger)
 
     @property
     def charged(self) -> float:
