@@ -182,6 +182,17 @@ def test_demand_for_a_pool_is_no_more_than_what_may_run_there(pool: PlacedPool, 
     assert machines.done == [Scale(10, most={"cpu": 5})], "any of them may run in gpu"
 
 
+def test_attempts_whose_pools_were_given_up_say_nothing_of_where_the_next_ones_may_run(
+    pool: PlacedPool, machines: Machines
+) -> None:
+    tell(pool, machines, capacity(cpu=0, gpu=0))
+    pool.perform([Submit(spec("0.1.c", pools=["gpu"])), Scale(10)])
+    assert machines.scales[-1] == Scale(10, most={"cpu": 0}), "the next ones are like it"
+    tell(pool, machines, capacity(cpu=0))
+    pool.perform([Scale(9)])
+    assert machines.scales[-1] == Scale(9), "otherwise no pool would get workers, and no attempt would be asked for"
+
+
 def test_no_worker_is_kept_for_attempts_that_run_elsewhere_once_no_more_will_come(
     pool: PlacedPool, machines: Machines
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.study import StudyDirection
+from optuna.study import StudyDirection, load_study
 
 from pilotune.pipeline.attributes import BLOCKS, HOURS, LEASE, SETUP
 from pilotune.pipeline.campaign.events import Capacity, Charged, PoolCharge
@@ -21,7 +21,16 @@ from pilotune.pipeline.driver.settlement import LINGER, settle_cleaned, settled_
 from pilotune.pipeline.driver.status import Status, snapshot
 from pilotune.pipeline.hours import Account
 from pilotune.pipeline.record import Lease, RunDirectory, open_storage
-from pilotune.pipeline.record.hours import Ledger, PoolHours, Spent, hours_by_pool, ledgers_in
+from pilotune.pipeline.record.hours import (
+    Ledger,
+    PoolHours,
+    Spent,
+    give_back,
+    hours_by_pool,
+    keep_hours,
+    ledgers,
+    ledgers_in,
+)
 from pilotune.pipeline.studies.campaign_status import ObservedCampaign
 from pilotune.pipeline.studies.node_hours import budget_texts, cost_line, usage_text
 from pilotune.pipeline.studies.progress import status_line
@@ -214,6 +223,27 @@ def test_clean_writes_what_the_blocks_of_a_dead_driver_have_cost_and_status_show
     assert with_stored_hours(living, url) == living
     assert settle_cleaned(f"sqlite:///{tmp_path}/none.db", "s", [dead.run.jobs], []) == []
     assert not (tmp_path / "none.db").exists()
+
+
+def test_what_a_campaign_said_at_its_end_is_kept_by_a_driver_that_had_thought_it_dead(tmp_path):
+    url, used = f"sqlite:///{tmp_path}/study.db", {"c0": {"cpu": 60.0}}
+    with contextlib.closing(open_storage(url)) as ended, contextlib.closing(open_storage(url)) as late:
+        study_id = ended.create_new_study([StudyDirection.MINIMIZE], "s")
+        one = load_study(study_name="s", storage=ended)
+        keep_hours(ended, one, "c0", Ledger({"cpu": Spent(60.0, HOUR)}))
+        ended.commit()
+        other = load_study(study_name="s", storage=late)
+        assert not ledgers(late, other)["c0"].over
+        last = Ledger({"cpu": Spent(90.0, 90.0)}, over=True)
+        keep_hours(ended, one, "c0", last)
+        ended.commit()
+        asked = []
+        give_back(late, other, lambda campaigns: asked.append(sorted(campaigns)) or used)
+        assert asked == [["c0"], []], "once by what it had read, and once with the study locked"
+        late.commit()
+        assert ledgers_in(ended.get_study_system_attrs(study_id)) == {"c0": last}
+        give_back(late, other, lambda campaigns: asked.append(sorted(campaigns)) or {})
+        assert asked[2:] == [[]], "the study is not locked for nothing"
 
 
 # What is shown

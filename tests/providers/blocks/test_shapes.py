@@ -158,6 +158,35 @@ def test_what_the_budget_pays_decides_among_shapes(tmp_path):
     assert lab.blocks.note == "pool cpu: the budget in node-hours pays for no further block"
 
 
+def test_where_the_budget_pays_only_shapes_that_are_too_short_trials_go_on_in_them_from_checkpoints(tmp_path):
+    lab = ShapedLab(tmp_path)
+    shapes, hour = lab.blocks.shapes, 3600.0
+    shapes.allow({"cpu/0": 9, "cpu/1": 0}, ["cpu/1"])
+    lab.connect("0", tasks=2)
+    lab.turn(demand=12, expected=hour)
+    assert lab.nodes == [1, 1, 1]
+    assert shapes.usable(lab.blocks.blocks, lab.now) == shapes[0].usable, "otherwise no trial would begin there"
+    assert all(any(block.managers.values()) for block in lab.blocks.blocks if block.managers)
+
+
+def test_trials_wait_for_another_block_of_a_shape_while_there_is_one_where_they_fit(tmp_path):
+    lab = ShapedLab(tmp_path, max=4)
+    lab.connect("0", tasks=2)
+    lab.turn(demand=12)
+    assert lab.nodes == [1, 4, 1]
+    lab.blocks.shapes.allow({"cpu/0": 9, "cpu/1": 1}, ["cpu/1"])
+    lab.turn(demand=400, expected=3600.0)
+    assert lab.nodes == [1, 4, 1]
+
+
+def test_a_shape_that_the_scheduler_refuses_is_not_waited_for(tmp_path):
+    lab = ShapedLab(tmp_path)
+    lab.connect("0", tasks=2)
+    lab.blocks.shapes.refuse(1, "Requested node configuration is not available")
+    lab.turn(demand=12, expected=3600.0)
+    assert [block.shape for block in lab.blocks.blocks if block.living] == [0, 0, 0]
+
+
 def test_a_block_is_late_only_after_a_while_and_if_another_shape_does_its_work_much_sooner():
     for small, waited, remaining, expected, late in (
         (SOON, PATIENCE - 1, 8 * HOUR, 600.0, False),
